@@ -1,0 +1,14 @@
+"""APPLICATIONS: the verbs of main.py."""
+
+from utils.registry import Row, Table
+
+APPLICATIONS = Table(
+    "application",
+    {
+        "train": Row("applications.train:run", "train a model, or go on with a run (the default)"),
+        "evaluation": Row("applications.evaluate:run", "measure a trained model on held-out images"),
+        "jit": Row("applications.convert:run", "write a TorchScript file that gives the same answers"),
+        "info": Row("applications.info:run", "print layers, parameters, multiply-adds, memory and time of a model"),
+        "list": Row("applications.listing:run", "print a table of names"),
+    },
+)

@@ -1,0 +1,297 @@
+"""The one wiring diagram: settings in, objects out. Everything is built here, once."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from applications.contract import Task
+from applications.options import Request, RunConfig
+from applications.tasks import TASKS
+from criterions.weighted import build_criterion
+from dataloader.augment.chain import build_augment
+from dataloader.batch.mixup import Mixup
+from dataloader.catalog import Catalog, Split, open_catalog
+from dataloader.loader import Loader
+from dataloader.preprocess import Preprocess
+from models import build_model
+from models.batchnorm import set_bn_momentum
+from models.published import published_preprocess
+from models.weights import load_published, load_state
+from optim.ema import Ema
+from optim.optimizers import build_optimizer
+from optim.schedules import build_schedule
+from optim.stepper import Stepper
+from utils.checkpoint import BEST, find_checkpoint, load_checkpoint, load_tensors
+from utils.distributed import World, open_world, world_from_environment
+from utils.errors import UserError
+from utils.logs import log
+from utils.registry import is_user_target
+from utils.runtime import Precision, choose_device, choose_precision, default_workers
+
+PRETRAINED = Path("pretrained")
+TASK = "classify"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where this process computes, beside which others, in which precision."""
+
+    world: World
+    device: torch.device
+    precision: Precision
+
+    def autocast(self) -> torch.autocast:
+        """Return the context of forward passes."""
+        return torch.autocast(self.device.type, dtype=self.precision.dtype, enabled=self.precision.name != "fp32")
+
+
+def open_machine(config: RunConfig, *, training: bool) -> Machine:
+    """Join the other processes and choose device and precision.
+
+    Outside training, auto means fp32: answers are to be exact rather than fast.
+    """
+    world = world_from_environment()
+    runtime = config.runtime
+    device = choose_device(runtime.device, world.local_rank)
+    open_world(world, cuda=device.type == "cuda")
+    if device.type == "cuda" and training:
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
+    if not training and runtime.precision == "auto":
+        return Machine(world, device, Precision("fp32", True, "exact answers; --precision changes it"))
+    return Machine(world, device, choose_precision(runtime.precision, device))
+
+
+def alone() -> World:
+    """Return the world of a single process."""
+    return World()
+
+
+def check_num_classes(given: int | None, classes: tuple[str, ...]) -> None:
+    """Raise UserError when --num_classes contradicts the data."""
+    if given is not None and given != len(classes):
+        raise UserError(f"--num_classes {given}: the data has {len(classes)} classes ({_shorten(classes)}); leave the flag out to take them")
+
+
+def _shorten(names: tuple[str, ...], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def build_preprocess(config: RunConfig, content: Mapping[str, Any] | None = None) -> Preprocess:
+    """Return geometry from the flags, and the numbers that belong to the weights: a checkpoint's, the published ones, ImageNet's."""
+    if content is not None:
+        numbers = Preprocess.from_dict(content["preprocess"])
+        return replace(numbers, image_size=config.data.image_size, resize=config.data.resize)
+    published = published_preprocess(config.model.arch) if config.model.pretrained else None
+    numbers = {key: tuple(published[key]) for key in ("mean", "std")} if published else {}
+    return Preprocess(image_size=config.data.image_size, resize=config.data.resize, **numbers)
+
+
+def build_loader(
+    config: RunConfig, split: Split, preprocess: Preprocess, machine: Machine, *, training: bool
+) -> Loader:
+    """Return the loader of a split: augmented and shuffled for training, plain otherwise."""
+    data = config.data
+    workers = default_workers(machine.world.size) if data.workers is None else data.workers
+    return Loader(
+        split,
+        preprocess,
+        augment=build_augment(data.aug if training and data.aug else ""),
+        batch_size=data.batch_size,
+        workers=workers,
+        seed=config.runtime.seed,
+        shuffle=training,
+        rank=machine.world.rank,
+        world=machine.world.size,
+        strict=data.strict,
+        pin_memory=machine.device.type == "cuda",
+    )
+
+
+def build_transforms(config: RunConfig, num_classes: int) -> list:
+    """Return what is done to training batches on the device, in order."""
+    data = config.data
+    if not data.mixup:
+        return []
+    return [Mixup(alpha=data.mixup_alpha, ratio=data.mixup_ratio, num_classes=num_classes, seed=config.runtime.seed)]
+
+
+def build_task(config: RunConfig, classes: tuple[str, ...], preprocess: Preprocess, device: torch.device) -> Task:
+    """Return the task: what a batch means, and what a wrong answer costs."""
+    criterion = build_criterion(config.loss.criterion, label_smoothing=config.loss.label_smoothing)
+    return TASKS.resolve(TASK)(classes, criterion, preprocess, device)
+
+
+def build_network(config: RunConfig, num_classes: int, steps_per_epoch: int) -> nn.Module:
+    """Return the network with its starting weights, on the CPU.
+
+    The seed decides the random ones, so equal settings start equal on every process.
+    """
+    model_options = config.model
+    torch.manual_seed(config.runtime.seed)
+    model = build_model(model_options.arch, num_classes=num_classes, drop_rate=model_options.drop_rate)
+    if model_options.pretrained:
+        log().info(str(load_published(model, model_options.arch, folder=PRETRAINED, announce=log().info)))
+    if model_options.init_from:
+        path = Path(model_options.init_from)
+        log().info(str(load_state(model, load_tensors(path), source=str(path))))
+    changed = set_bn_momentum(model, model_options.bn_momentum, steps_per_epoch=steps_per_epoch)
+    if changed:
+        log().info(changed)
+    return model
+
+
+def build_stepper(config: RunConfig, model: nn.Module, wrapped: nn.Module, machine: Machine, batches_per_epoch: int) -> Stepper:
+    """Return the only writer of weights."""
+    options = config.optim
+    steps_per_epoch = max(1, -(-batches_per_epoch // options.accumulate))
+    schedule = build_schedule(
+        options.schedule,
+        epochs=config.train.epochs,
+        steps_per_epoch=steps_per_epoch,
+        warmup=options.warmup,
+        lr_ratios=options.lr_ratios,
+        lr_steps=options.lr_steps,
+    )
+    optimizer = build_optimizer(options.opt, model, lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay)
+    ema = Ema(model, decay=options.ema) if options.ema is not None else None
+    return Stepper(
+        wrapped,
+        optimizer,
+        schedule,
+        device_type=machine.device.type,
+        precision=machine.precision.name,
+        clip_grad=options.clip_grad,
+        ema=ema,
+    )
+
+
+def wrap_network(config: RunConfig, model: nn.Module, machine: Machine) -> nn.Module:
+    """Return the network as training calls it: compiled and distributed when asked for."""
+    if config.runtime.compile:
+        # In place, so that the names in the checkpoint stay bare.
+        model.compile()
+    if machine.world.size == 1:
+        return model
+    devices = [machine.device] if machine.device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(model, device_ids=devices)
+
+
+def prepare_sync_bn(model: nn.Module, machine: Machine) -> nn.Module:
+    """Return the model with batch-norm layers that count over all GPUs.
+
+    Raises:
+        UserError: the run is not on GPUs; torch has the layer for them alone.
+    """
+    if machine.device.type != "cuda":
+        raise UserError("--sync_bn works on GPUs only; leave it out on the CPU")
+    return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+
+
+def snapshot(config: RunConfig, task: Task, model: nn.Module, stepper: Stepper, catalog: Catalog, preprocess: Preprocess, prints: str) -> dict:
+    """Return everything a checkpoint holds besides the progress: plain types and tensors."""
+    return {
+        "task": task.name,
+        "arch": config.model.arch,
+        "num_classes": len(catalog.classes),
+        "classes": list(catalog.classes),
+        "preprocess": preprocess.to_dict(),
+        "criterion": config.loss.criterion,
+        "state_dict": model.state_dict(),
+        "state_dict_ema": stepper.averages(),
+        "stepper": stepper.state_dict(),
+        "loss_state": task.criterion.state_dict(),
+        "config": config.to_dict(),
+        "data_fingerprint": prints,
+        "versions": {"torch": str(torch.__version__), "python": platform.python_version()},
+    }
+
+
+def check_arch(content: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
+    """Raise UserError when the command line names another model than the checkpoint holds.
+
+    A model of the user's own file is imported only when the command line names it too.
+    """
+    arch = content["arch"]
+    if "arch" in given and given["arch"] != arch:
+        raise UserError(f"{path} holds {arch}, not {given['arch']}; leave --arch out, or start a new run with --init_from {path}")
+    if is_user_target(arch) and given.get("arch") != arch:
+        raise UserError(f"{path} holds a model of your own file; name it too: --arch {arch}")
+    if "num_classes" in given and given["num_classes"] != content["num_classes"]:
+        known = _shorten(tuple(content["classes"]))
+        raise UserError(f"--num_classes {given['num_classes']}: {path} has {content['num_classes']} classes ({known})")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model read back from a checkpoint, in evaluation mode, with all that belongs to it."""
+
+    path: Path
+    config: RunConfig
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    model: nn.Module
+    averaged: bool
+    epoch: int
+    split_file: Path | None
+
+    def describe(self) -> str:
+        """Return which weights of which file these are."""
+        which = "averaged weights (EMA)" if self.averaged else "weights"
+        return f"{self.config.model.arch}, {len(self.classes)} classes, {which} after epoch {self.epoch} of {self.path}"
+
+
+def load_trained(request: Request, device: torch.device) -> Trained:
+    """Rebuild the model that --resume names: the best weights of a run, averaged ones first.
+
+    Everything comes from the checkpoint; the command line may change where and how to look.
+    """
+    resume = request.config.train.resume
+    assert resume, "config.py asks for --resume"
+    path = find_checkpoint(resume, BEST)
+    content = load_checkpoint(path)
+    check_arch(content, request.given, path)
+    config = RunConfig.from_dict(content["config"], source=str(path)).override(request.given)
+    classes = tuple(content["classes"])
+    model = build_model(content["arch"], num_classes=len(classes), drop_rate=config.model.drop_rate)
+    averages = content["state_dict_ema"]
+    model.load_state_dict(content["state_dict"] if averages is None else averages)
+    model.eval().to(device)
+    split_file = path.parent / "split.csv"
+    return Trained(
+        path,
+        config,
+        classes,
+        build_preprocess(config, content),
+        model,
+        averages is not None,
+        content["epoch"],
+        split_file if split_file.is_file() else None,
+    )
+
+
+def open_held_out(trained: Trained, preferred: tuple[str, ...]) -> Split:
+    """Return the split to look at: --split, else the first of `preferred` that the data has.
+
+    A single folder of classes is read through the split that the run saved; without one, all of it is looked at.
+    """
+    data, asked = trained.config.data, trained.config.output.split
+    catalog = open_catalog(
+        data.data,
+        classes=trained.classes,
+        split_file=trained.split_file,
+        whole=None if trained.split_file else asked or preferred[0],
+        require_train=False,
+    )
+    for note in catalog.notes:
+        log().warning(note)
+    wanted = (asked,) if asked else preferred
+    found = next((name for name in wanted if name in catalog.splits), None)
+    if found is None:
+        raise UserError(f"{catalog.root} has no {' or '.join(wanted)} images; it has {', '.join(catalog.splits)}: choose with --split")
+    return catalog.splits[found]

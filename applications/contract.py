@@ -1,0 +1,155 @@
+"""The contracts between tasks and engines: what a batch means, how it is walked, who watches."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from criterions.weighted import Criterion
+from dataloader.sample import Batch
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one training step answers: the loss to descend, and sums for the report.
+
+    Attributes:
+        loss: scalar with gradient, the mean over the samples of the batch.
+        sums: name -> scalar summed over the samples, detached, on the device.
+    """
+
+    loss: Tensor
+    sums: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of some samples, on the CPU, one row a sample.
+
+    Attributes:
+        indices: (N,) positions in the split.
+        targets: (N,) class indices.
+        probabilities: (N, C), softmax or sigmoid as trained.
+        losses: (N,) plain loss of each sample, without any weighting.
+    """
+
+    indices: Tensor
+    targets: Tensor
+    probabilities: Tensor
+    losses: Tensor
+
+    @staticmethod
+    def concatenate(parts: Sequence["Prediction"]) -> "Prediction":
+        """Join predictions and order them by index."""
+        indices = torch.cat([part.indices for part in parts])
+        order = indices.argsort()
+        return Prediction(
+            indices[order],
+            torch.cat([part.targets for part in parts])[order],
+            torch.cat([part.probabilities for part in parts])[order],
+            torch.cat([part.losses for part in parts])[order],
+        )
+
+
+class Task(Protocol):
+    """What a batch means. It never sees optimizers, processes or checkpoints."""
+
+    name: str
+    # The metric by which the best checkpoint is chosen; higher is better.
+    headline: str
+    # The loss as a module; its buffers are saved and restored.
+    criterion: Criterion
+
+    def training_step(self, model: nn.Module, batch: Batch) -> StepResult:
+        """Return the loss of a batch, with gradient."""
+        ...
+
+    def predict(self, model: nn.Module, batch: Batch) -> Prediction:
+        """Return what the model says of a batch, without gradient."""
+        ...
+
+    def metrics(self, prediction: Prediction) -> dict[str, float]:
+        """Return the figures of a whole split, name -> value."""
+        ...
+
+    def table(self, prediction: Prediction) -> list[list[str]]:
+        """Return the table that a person reads first: a header, then rows of text."""
+        ...
+
+    def render(self, prediction: Prediction, paths: Sequence[str], folder: Path) -> list[Path]:
+        """Write tables and pictures of a whole split; return the files."""
+        ...
+
+
+@dataclass
+class Progress:
+    """Where a run stands. It is saved in the checkpoint and restored from it.
+
+    Attributes:
+        epoch: finished epochs.
+        batch: batches done in the epoch under way.
+        step: batches done in the whole run.
+        samples: samples seen in the epoch under way, of this process.
+        sums: StepResult.sums added up over the epoch under way, of this process.
+        best: best validation headline so far, and the epoch that reached it.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    samples: int = 0
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    best: float = float("-inf")
+    best_epoch: int = 0
+
+    def advance(self, batch: Batch, result: StepResult) -> None:
+        """Count one batch. Nothing is read from the device."""
+        self.batch += 1
+        self.step += 1
+        self.samples += len(batch)
+        for name, value in result.sums.items():
+            self.sums[name] = self.sums[name] + value.double() if name in self.sums else value.double()
+
+    def means(self) -> dict[str, float]:
+        """Return the mean of every sum over the epoch so far. Waits for the device."""
+        return {name: float(value) / max(1, self.samples) for name, value in self.sums.items()}
+
+    def next_epoch(self) -> None:
+        """Begin the following epoch."""
+        self.epoch += 1
+        self.batch = self.samples = 0
+        self.sums = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**vars(self), "sums": {name: value.cpu() for name, value in self.sums.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        vars(self).update(state)
+        self.sums = {name: value.to(device) for name, value in state["sums"].items()}
+
+
+class Observer(Protocol):
+    """Watches a run. It reads, and changes nothing."""
+
+    def begin(self, progress: Progress, batches: int) -> None:
+        """An epoch of `batches` batches begins, or goes on after a resume."""
+        ...
+
+    def step(self, progress: Progress) -> None:
+        """A batch was done. Cheap: nothing is read from the device."""
+        ...
+
+    def report(self, progress: Progress, means: Mapping[str, float]) -> None:
+        """The running means were read, every print interval."""
+        ...
+
+    def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
+        """An epoch ended with these figures."""
+        ...
+
+    def close(self) -> None:
+        """The run ended or stops."""
+        ...

@@ -1,0 +1,77 @@
+"""Writes a TorchScript file, loads it again, and compares its answers with the trained model's."""
+
+from pathlib import Path
+
+import torch
+
+from applications import assemble
+from applications.assemble import Machine, Trained
+from applications.evaluate import predict_split
+from applications.export import EXTRA_FILE, deploy, facts
+from applications.options import Request
+from dataloader.catalog import Split
+from dataloader.read import read_image
+from utils.errors import UserError
+from utils.files import write_atomically
+from utils.logs import log
+from utils.runtime import Precision
+
+TOLERANCE = 1e-4
+MOST_IMAGES = 512
+
+
+def run(request: Request) -> int:
+    """Convert the model of --resume; return 1 when the file answers otherwise than the model."""
+    device = torch.device("cpu")
+    machine = Machine(assemble.alone(), device, Precision("fp32", False, "exported files answer in fp32"))
+    trained = assemble.load_trained(request, device)
+    split = thin_out(assemble.open_held_out(trained, ("val", "test")), MOST_IMAGES)
+    log().info(f"model     {trained.describe()}")
+    log().info(f"compare   on {len(split)} {split.name} images of {split.root}")
+    task = assemble.build_task(trained.config, trained.classes, trained.preprocess, device)
+    target = trained.path.parent / "model.jit.pt"
+    problems: list[str] = []
+
+    def write(temporary: Path) -> None:
+        module = deploy(trained, task.criterion)
+        torch.jit.save(module, str(temporary), _extra_files={EXTRA_FILE: facts(trained, task.criterion)})
+        answers = answers_of_file(temporary, split)
+        expected = predict_split(trained, split, task, machine).probabilities
+        difference = float((answers - expected).abs().max())
+        agreeing = int((answers.argmax(1) == expected.argmax(1)).sum())
+        log().info(f"parity    {agreeing} of {len(split)} labels agree, largest probability difference {difference:.1e}")
+        if agreeing < len(split) or not difference <= TOLERANCE:
+            problems.append(f"the file answers otherwise than the model (allowed: {TOLERANCE:.0e}); {target} was not written")
+            raise _Rejected
+
+    try:
+        write_atomically(target, write)
+    except _Rejected:
+        log().error(problems[0])
+        return 1
+    log().info(f"written   {target} ({target.stat().st_size / 1e6:.1f} MB)")
+    log().info(f"next: python demos/classifier.py {target} IMAGE_OR_FOLDER")
+    return 0
+
+
+class _Rejected(Exception):
+    """The converted file failed the comparison."""
+
+
+def answers_of_file(path: Path, split: Split) -> torch.Tensor:
+    """Return the probabilities (N, C) that the saved file gives for the image files themselves, one by one."""
+    module = torch.jit.load(str(path))
+    answers = []
+    with torch.inference_mode():
+        for index in range(len(split)):
+            image = torch.from_numpy(read_image(split.file(index)))
+            answers.append(module(image.permute(2, 0, 1)[None]))
+    return torch.cat(answers)
+
+
+def thin_out(split: Split, most: int) -> Split:
+    """Return at most `most` images, spread evenly over the split."""
+    if len(split) == 0:
+        raise UserError(f"{split.root}: the {split.name} split is empty; there is nothing to compare on")
+    step = max(1, -(-len(split) // most))
+    return Split(split.name, split.root, split.paths[::step], split.targets[::step], split.weights[::step])

@@ -1,0 +1,1 @@
+"""The engine: how batches are walked, watched and kept."""

@@ -1,0 +1,209 @@
+"""The training loop: reads batches, asks the task for a loss, lets the stepper change the weights."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from applications.contract import Observer, Progress, Task
+from applications.engine.keeper import Keeper
+from dataloader.loader import Loader
+from dataloader.sample import Batch
+from optim.stepper import Stepper
+from utils.distributed import StopVote, World
+from utils.errors import UserError
+from utils.logs import log
+from utils.randomness import Stream, derive_seed
+from utils.runtime import StopSignal
+
+Transform = Callable[[Batch, int, int], Batch]
+
+
+class Interrupted(Exception):
+    """A signal ended the run after a checkpoint was written."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(signal)
+        self.signal = signal
+
+
+@dataclass
+class Fit:
+    """Everything a training run is made of; `applications/assemble.py` fills it."""
+
+    model: nn.Module
+    task: Task
+    loader: Loader
+    transforms: Sequence[Transform]
+    stepper: Stepper
+    progress: Progress
+    observers: Sequence[Observer]
+    keeper: Keeper
+    validate: Callable[[], Mapping[str, float]]
+    world: World
+    device: torch.device
+    stop: StopSignal
+    seed: int
+    epochs: int
+    accumulate: int
+    print_freq: int
+    watch: "LossWatch" = field(default_factory=lambda: LossWatch())
+    skipped: "Skipped" = field(default_factory=lambda: Skipped())
+
+
+def fit(run: Fit) -> None:
+    """Train until the last epoch, or until validation stops improving.
+
+    Raises:
+        Interrupted: SIGINT or SIGTERM came; the run was saved.
+        UserError: the loss is not finite; the last good checkpoint is kept.
+    """
+    vote = StopVote(run.world)
+    while run.progress.epoch < run.epochs:
+        row = {"epoch": run.progress.epoch + 1, **train_epoch(run, vote)}
+        if not run.stop.received:
+            row |= {f"val_{name}": value for name, value in run.validate().items()}
+        # Voted again, since a signal may have come during validation.
+        if signal := max(run.world.gather(run.stop.received)):
+            _save_and_leave(run, signal)
+        for observer in run.observers:
+            observer.epoch(run.progress, row)
+        run.keeper.end_epoch(run.progress, row[f"val_{run.task.headline}"])
+        if run.keeper.is_exhausted(run.progress):
+            log().info(f"stopped early: no better validation since epoch {run.progress.best_epoch}")
+            return
+
+
+def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:
+    """Walk the rest of the epoch under way; return its figures over all processes."""
+    progress, loader = run.progress, run.loader
+    shares = loader.plan.shares(run.accumulate)
+    for observer in run.observers:
+        observer.begin(progress, len(loader.plan))
+    run.model.train()
+    clock = Clock()
+    seen_before = progress.samples
+    for batch in clock.waiting(loader.batches(progress.epoch, start_batch=progress.batch)):
+        run.skipped.tell(batch)
+        batch = batch.to(run.device)
+        # Dropout and its kin draw from the position too, so a resumed run repeats them.
+        torch.manual_seed(derive_seed(Stream.MODEL, run.seed, progress.step, run.world.rank))
+        for transform in run.transforms:
+            batch = transform(batch, progress.step, run.world.rank)
+        share, closes_group = shares[progress.batch]
+        with run.stepper.forward(sync=closes_group):
+            result = run.task.training_step(run.model, batch)
+        run.stepper.step(result.loss, share, closes_group=closes_group)
+        run.watch.add(progress.step, result.loss)
+        progress.advance(batch, result)
+        for observer in run.observers:
+            observer.step(progress)
+        if progress.batch % run.print_freq == 0 or clock.second_passed():
+            _report(run)
+        if closes_group:
+            if signal := vote.agreed(run.stop.received):
+                _save_and_leave(run, signal)
+            if run.keeper.is_due():
+                run.watch.check()
+                run.keeper.save(progress)
+    run.watch.check()
+    means = _means_of_all(progress, run.world)
+    seconds = clock.seconds()
+    images = sum(run.world.gather(progress.samples - seen_before))
+    figures = {"lr": run.stepper.lr, **{f"train_{name}": value for name, value in means.items()}}
+    return {**figures, "images_per_second": images / seconds, "data_wait": clock.waited / seconds}
+
+
+def _report(run: Fit) -> None:
+    run.watch.check()
+    means = run.progress.means()
+    for observer in run.observers:
+        observer.report(run.progress, means)
+
+
+def _save_and_leave(run: Fit, signal: int) -> None:
+    run.watch.check()
+    run.keeper.save(run.progress)
+    raise Interrupted(signal)
+
+
+def _means_of_all(progress: Progress, world: World) -> dict[str, float]:
+    """Return the epoch's means over all processes, weighted by their samples."""
+    parts = world.gather(({name: float(value) for name, value in progress.sums.items()}, progress.samples))
+    total = max(1, sum(samples for _, samples in parts))
+    return {name: sum(sums[name] for sums, _ in parts) / total for name in progress.sums}
+
+
+class Skipped:
+    """Names every unreadable training image once."""
+
+    def __init__(self) -> None:
+        self.paths: set[str] = set()
+
+    def tell(self, batch: Batch) -> None:
+        for image in batch.unreadable:
+            if image.path not in self.paths:
+                self.paths.add(image.path)
+                log().warning(f"skipped {image.path}: {image.reason} ({len(self.paths)} unreadable so far; --strict stops at the first)")
+
+
+class LossWatch:
+    """Keeps the losses since the last look on the device, so that a bad one can be named by its step."""
+
+    def __init__(self) -> None:
+        self._steps: list[int] = []
+        self._losses: list[Tensor] = []
+
+    def add(self, step: int, loss: Tensor) -> None:
+        self._steps.append(step)
+        self._losses.append(loss.detach())
+
+    def check(self) -> None:
+        """Look at all losses since the last call.
+
+        Raises:
+            UserError: one of them is not finite.
+        """
+        if not self._losses:
+            return
+        finite = torch.stack(self._losses).isfinite().tolist()
+        steps = self._steps
+        self._steps, self._losses = [], []
+        if not all(finite):
+            step = steps[finite.index(False)]
+            raise UserError(
+                f"the loss is not finite at step {step + 1}; the last good checkpoint is kept. "
+                "Lower --lr, set --clip_grad 1, or try --precision fp32"
+            )
+
+
+class Clock:
+    """Measures an epoch, and how much of it was spent waiting for data."""
+
+    def __init__(self) -> None:
+        self._start = self._second = time.perf_counter()
+        self.waited = 0.0
+
+    def waiting(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Yield the batches, counting the time until each arrives."""
+        source = iter(batches)
+        while True:
+            asked = time.perf_counter()
+            batch = next(source, None)
+            self.waited += time.perf_counter() - asked
+            if batch is None:
+                return
+            yield batch
+
+    def second_passed(self) -> bool:
+        """Whether a second has passed since this was last true."""
+        now = time.perf_counter()
+        if now - self._second < 1.0:
+            return False
+        self._second = now
+        return True
+
+    def seconds(self) -> float:
+        return max(1e-9, time.perf_counter() - self._start)

@@ -1,0 +1,54 @@
+"""Keeps checkpoints: the last, the best, one every few minutes; and knows when patience ends."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from applications.contract import Progress
+from utils.checkpoint import BEST, LAST, save_checkpoint
+
+
+class Keeper:
+    """Writes checkpoints of a run.
+
+    Args:
+        folder: run folder.
+        snapshot: returns everything the checkpoint holds besides the progress.
+        save_minutes: time between checkpoints inside an epoch.
+        patience: epochs without a better validation after which the run ends; None never.
+        writes: whether this process writes; the others only keep count.
+    """
+
+    def __init__(
+        self, folder: Path, snapshot: Callable[[], dict[str, Any]], *, save_minutes: float, patience: int | None, writes: bool
+    ) -> None:
+        self.folder = folder
+        self.snapshot = snapshot
+        self.save_seconds = save_minutes * 60
+        self.patience = patience
+        self.writes = writes
+        self._saved_at = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Whether the time between two checkpoints has passed."""
+        return self.writes and time.monotonic() - self._saved_at >= self.save_seconds
+
+    def save(self, progress: Progress, *, is_best: bool = False) -> None:
+        """Write the last checkpoint, and the best one with the same content if it is."""
+        if self.writes:
+            content = {**self.snapshot(), "epoch": progress.epoch, "progress": progress.state_dict()}
+            save_checkpoint(self.folder / LAST, content, also=self.folder / BEST if is_best else None)
+        self._saved_at = time.monotonic()
+
+    def end_epoch(self, progress: Progress, headline: float) -> None:
+        """Count a finished epoch whose validation reached `headline` (higher is better), and save."""
+        progress.next_epoch()
+        is_best = headline > progress.best
+        if is_best:
+            progress.best, progress.best_epoch = headline, progress.epoch
+        self.save(progress, is_best=is_best)
+
+    def is_exhausted(self, progress: Progress) -> bool:
+        """Whether validation has not improved for `patience` epochs."""
+        return self.patience is not None and progress.epoch - progress.best_epoch >= self.patience

@@ -1,0 +1,195 @@
+"""Observers: the progress bar, plain lines, metrics.csv and TensorBoard."""
+
+import csv
+import io
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import nn
+
+from applications.contract import Progress
+from utils.files import write_text
+from utils.logs import console, log
+
+
+def describe(means: Mapping[str, float]) -> str:
+    """Return 'loss 0.123  top1 97.1 %' for the figures that people follow."""
+    parts = [f"{name} {value:.1%}" if name.endswith(("top1", "top5")) else f"{name} {value:.4f}" for name, value in means.items()]
+    return "  ".join(parts)
+
+
+def describe_row(row: Mapping[str, float], epochs: int, world_size: int = 1) -> str:
+    """Return the line that stands for a finished epoch."""
+    figures = {name: value for name, value in row.items() if name.startswith(("train_", "val_"))}
+    wait = f"  waiting for data {row['data_wait']:.0%}" if row["data_wait"] > 0.05 and world_size else ""
+    return f"epoch {row['epoch']:.0f}/{epochs}  {describe(figures)}  {row['images_per_second']:.0f} images/s{wait}"
+
+
+class _Speed:
+    """Images a second since the epoch began or went on."""
+
+    def __init__(self, world_size: int) -> None:
+        self.world_size = world_size
+        self._start, self._samples = time.perf_counter(), 0
+
+    def begin(self, progress: Progress) -> None:
+        self._start, self._samples = time.perf_counter(), progress.samples
+
+    def of(self, progress: Progress) -> float:
+        return (progress.samples - self._samples) * self.world_size / max(1e-9, time.perf_counter() - self._start)
+
+
+class ProgressBar:
+    """A bar an epoch on a terminal, and one line that stays for each finished epoch."""
+
+    def __init__(self, epochs: int, world_size: int) -> None:
+        self.epochs = epochs
+        self.speed = _Speed(world_size)
+        self.bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console(),
+            transient=True,
+        )
+        self.line = self.bar.add_task("", figures="")
+
+    def begin(self, progress: Progress, batches: int) -> None:
+        self.speed.begin(progress)
+        title = f"epoch {progress.epoch + 1}/{self.epochs}"
+        self.bar.reset(self.line, total=batches, completed=progress.batch, description=title, figures="")
+        self.bar.start()
+
+    def step(self, progress: Progress) -> None:
+        self.bar.update(self.line, completed=progress.batch)
+
+    def report(self, progress: Progress, means: Mapping[str, float]) -> None:
+        self.bar.update(self.line, figures=f"{describe(means)}  {self.speed.of(progress):.0f} images/s")
+
+    def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
+        del progress
+        self.bar.stop()
+        log().info(describe_row(row, self.epochs))
+
+    def close(self) -> None:
+        self.bar.stop()
+
+
+class PlainLines:
+    """Lines for a file or a pipe: one a print interval, one an epoch."""
+
+    def __init__(self, epochs: int, world_size: int, print_freq: int) -> None:
+        self.epochs = epochs
+        self.print_freq = print_freq
+        self.speed = _Speed(world_size)
+        self.batches = 0
+
+    def begin(self, progress: Progress, batches: int) -> None:
+        self.speed.begin(progress)
+        self.batches = batches
+
+    def step(self, progress: Progress) -> None:
+        del progress
+
+    def report(self, progress: Progress, means: Mapping[str, float]) -> None:
+        if progress.batch % self.print_freq:
+            return
+        speed = self.speed.of(progress)
+        log().info(f"epoch {progress.epoch + 1}/{self.epochs}  step {progress.batch}/{self.batches}  {describe(means)}  {speed:.0f} images/s")
+
+    def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
+        del progress
+        log().info(describe_row(row, self.epochs))
+
+    def close(self) -> None:
+        pass
+
+
+class CsvLog:
+    """metrics.csv, a row an epoch. Rows after the position of a resumed run are dropped."""
+
+    def __init__(self, path: Path, finished_epochs: int) -> None:
+        self.path = path
+        self.rows: list[dict[str, str]] = []
+        if path.is_file():
+            with path.open(newline="", encoding="utf-8") as file:
+                self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= finished_epochs]
+
+    def begin(self, progress: Progress, batches: int) -> None:
+        pass
+
+    def step(self, progress: Progress) -> None:
+        pass
+
+    def report(self, progress: Progress, means: Mapping[str, float]) -> None:
+        pass
+
+    def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
+        del progress
+        self.rows.append({name: f"{value:.8g}" for name, value in row.items()})
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(self.rows[-1]), restval="", extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.path, text.getvalue())
+
+    def close(self) -> None:
+        pass
+
+
+class TensorBoard:
+    """TensorBoard scalars and the histogram of batch-norm gammas, a point an epoch.
+
+    Points after the position of a resumed run are purged.
+    """
+
+    NAMES = {
+        "train_loss": "Train/Loss",
+        "train_top1": "Train/Accuracy",
+        "val_loss": "Val/Loss",
+        "val_top1": "Val/Accuracy",
+        "lr": "Learning rate",
+        "images_per_second": "Images per second",
+    }
+
+    def __init__(self, folder: Path, finished_epochs: int, model: nn.Module) -> None:
+        from tensorboardX import SummaryWriter
+
+        self.writer = SummaryWriter(str(folder), purge_step=finished_epochs + 1 if finished_epochs else None)
+        self.model = model
+
+    def begin(self, progress: Progress, batches: int) -> None:
+        pass
+
+    def step(self, progress: Progress) -> None:
+        pass
+
+    def report(self, progress: Progress, means: Mapping[str, float]) -> None:
+        pass
+
+    def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
+        del progress
+        number = int(row["epoch"])
+        for key, name in self.NAMES.items():
+            if key in row:
+                self.writer.add_scalar(name, row[key], number)
+        gammas = batchnorm_gammas(self.model)
+        if len(gammas):
+            self.writer.add_histogram("BN gamma", gammas.numpy(), number)
+        self.writer.flush()
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+def batchnorm_gammas(model: nn.Module) -> torch.Tensor:
+    """Return the scale of every batch-norm channel of the model, (channels,)."""
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.affine]
+    return torch.cat([layer.weight.detach().float().flatten().cpu() for layer in layers]) if layers else torch.empty(0)

@@ -1,0 +1,63 @@
+"""The model as it leaves the house: geometry, normalization, network and probabilities in one module."""
+
+import json
+
+import torch
+from torch import Tensor, nn
+
+from applications.assemble import Trained
+from criterions.weighted import Criterion
+from dataloader.preprocess import Normalize, fit_images
+
+EXTRA_FILE = "darkroom.json"
+
+
+class Deployed(nn.Module):
+    """Takes uint8 RGB images (N, 3, h, w) of any size, answers probabilities (N, C).
+
+    Args:
+        core: network on normalized images (N, 3, H, W), traced.
+        normalize: uint8 pixels to normalized floats.
+        image_size: (H, W) that the network was trained on.
+        resize: 'fit', 'crop' or 'stretch'.
+        activation: 'softmax' or 'sigmoid'.
+    """
+
+    def __init__(self, core: nn.Module, normalize: nn.Module, image_size: tuple[int, int], resize: str, activation: str) -> None:
+        super().__init__()
+        self.core = core
+        self.normalize = normalize
+        self.height, self.width = image_size
+        self.resize = resize
+        self.softmax = activation == "softmax"
+
+    def forward(self, images: Tensor) -> Tensor:
+        images = fit_images(images, self.height, self.width, self.resize)
+        logits = self.core(self.normalize(images)).float()
+        return logits.softmax(1) if self.softmax else logits.sigmoid()
+
+
+def deploy(trained: Trained, criterion: Criterion) -> torch.jit.ScriptModule:
+    """Return the scripted module of a trained model, on the CPU in fp32."""
+    preprocess = trained.preprocess
+    example = torch.zeros(2, 3, *preprocess.image_size)
+    with torch.no_grad():
+        core = torch.jit.trace(trained.model, example, check_trace=False)
+        normalize = Normalize(preprocess.mean, preprocess.std)
+        module = Deployed(core, normalize, preprocess.image_size, preprocess.resize, criterion.activation)
+        # Freezing folds batch norms into convolutions.
+        return torch.jit.freeze(torch.jit.script(module.eval()))
+
+
+def facts(trained: Trained, criterion: Criterion) -> str:
+    """Return, as JSON, what a program needs to know of the exported model."""
+    return json.dumps(
+        {
+            "format": 1,
+            "arch": trained.config.model.arch,
+            "classes": list(trained.classes),
+            **trained.preprocess.to_dict(),
+            "activation": criterion.activation,
+            "source": f"{trained.path.name}, epoch {trained.epoch}",
+        }
+    )

@@ -1,0 +1,33 @@
+"""Prints a table of names: models, criterions, optimizers, schedules, sources, augments."""
+
+from rich.table import Table
+
+from applications.options import Request
+from criterions import CRITERIONS
+from dataloader import AUGMENTS, RECIPES, SOURCES
+from models import FAMILIES
+from optim import OPTIMIZERS, SCHEDULES
+from utils.logs import console
+
+TABLES = {"criterions": CRITERIONS, "optimizers": OPTIMIZERS, "schedules": SCHEDULES, "sources": SOURCES, "augments": AUGMENTS}
+
+
+def run(request: Request) -> int:
+    """Print the table that --list names."""
+    table = Table("name", "what it is", box=None, pad_edge=False)
+    for name, help_line in rows(request.subject):
+        table.add_row(name, help_line)
+    console().print(table, soft_wrap=False)
+    return 0
+
+
+def rows(subject: str) -> list[tuple[str, str]]:
+    """Return (name, description) of every row."""
+    if subject == "models":
+        listed = [(name, family.help) for family in FAMILIES.values() for name in family.variants]
+        more = "every other classifier of the package, the same way"
+        return [*listed, ("torchvision/NAME", more), ("timm/NAME", more), ("my_file.py:Class", "a network of your own")]
+    listed = [(name, row.help) for name, row in TABLES[subject].items()]
+    if subject == "augments":
+        listed += [(name, f"recipe: {spec}") for name, spec in RECIPES.items()]
+    return listed

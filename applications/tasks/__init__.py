@@ -1,0 +1,5 @@
+"""TASKS: what a batch can mean."""
+
+from utils.registry import Row, Table
+
+TASKS = Table("task", {"classify": Row("applications.tasks.classify:Classify", "one label an image")})

@@ -1,0 +1,106 @@
+"""Classification: one label an image."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from torch import nn
+
+from applications.contract import Prediction, StepResult
+from criterions.weighted import Criterion
+from dataloader.batch.targets import to_dense
+from dataloader.preprocess import Normalize, Preprocess
+from dataloader.sample import Batch
+from utils.files import write_text
+from utils.plots import draw_confusion
+
+
+class Classify:
+    """The classification task.
+
+    Args:
+        classes: names, in the order of the model's outputs.
+        criterion: loss, and the probabilities that belong to it.
+        preprocess: its normalization is applied on the device.
+    """
+
+    name = "classify"
+    headline = "top1"
+
+    def __init__(self, classes: Sequence[str], criterion: Criterion, preprocess: Preprocess, device: torch.device) -> None:
+        self.classes = tuple(classes)
+        self.criterion = criterion.to(device)
+        self.normalize = Normalize(preprocess.mean, preprocess.std).to(device)
+
+    def training_step(self, model: nn.Module, batch: Batch) -> StepResult:
+        """Return the mean weighted loss; a mixed sample counts as right when its larger share is hit."""
+        targets = to_dense(batch.targets, len(self.classes))
+        logits = model(self.normalize(batch.images))
+        loss = self.criterion(logits, targets, batch.weights)
+        correct = (logits.detach().argmax(1) == targets.argmax(1)).sum()
+        return StepResult(loss, {"loss": loss.detach() * len(batch), "top1": correct})
+
+    def predict(self, model: nn.Module, batch: Batch) -> Prediction:
+        """Return probabilities and plain losses of a batch."""
+        logits = model(self.normalize(batch.images)).float()
+        losses = self.criterion.plain(logits, to_dense(batch.targets, len(self.classes)))
+        probabilities = self.criterion.probabilities(logits)
+        return Prediction(batch.indices.cpu(), batch.targets.cpu(), probabilities.cpu(), losses.cpu())
+
+    def metrics(self, prediction: Prediction) -> dict[str, float]:
+        """Return plain loss, top-1 and top-5 (all classes when there are fewer), as shares of one."""
+        count = min(5, len(self.classes))
+        top = prediction.probabilities.topk(count, 1).indices
+        hits = top == prediction.targets[:, None]
+        return {
+            "loss": float(prediction.losses.mean()),
+            "top1": float(hits[:, 0].float().mean()),
+            "top5": float(hits.any(1).float().mean()),
+        }
+
+    def render(self, prediction: Prediction, paths: Sequence[str], folder: Path) -> list[Path]:
+        """Write predictions.csv, classes.csv, confusion.csv and confusion.png; return them."""
+        matrix = self.confusion(prediction)
+        files = [folder / name for name in ("predictions.csv", "classes.csv", "confusion.csv", "confusion.png")]
+        write_text(files[0], self._predictions_csv(prediction, paths))
+        write_text(files[1], _csv(self.table(prediction)))
+        write_text(files[2], _csv([["true \\ predicted", *self.classes], *([name, *row] for name, row in zip(self.classes, matrix, strict=True))]))
+        draw_confusion(matrix, self.classes, files[3])
+        return files
+
+    def confusion(self, prediction: Prediction) -> np.ndarray:
+        """Return the (C, C) counts, a row a true class."""
+        found = prediction.probabilities.argmax(1)
+        return confusion_matrix(prediction.targets, found, labels=range(len(self.classes)))
+
+    def table(self, prediction: Prediction) -> list[list[str]]:
+        """Return precision, recall, F1 and number of images of every class, below a header."""
+        found = prediction.probabilities.argmax(1)
+        scores = precision_recall_fscore_support(
+            prediction.targets,
+            found,
+            labels=range(len(self.classes)),
+            zero_division=0.0,  # pyright: ignore[reportArgumentType]
+        )
+        columns = zip(self.classes, *scores, strict=True)
+        rows = [[name, f"{p:.4f}", f"{r:.4f}", f"{f:.4f}", str(n)] for name, p, r, f, n in columns]
+        return [["class", "precision", "recall", "f1", "images"], *rows]
+
+    def _predictions_csv(self, prediction: Prediction, paths: Sequence[str]) -> str:
+        found = prediction.probabilities.argmax(1).tolist()
+        columns = (prediction.indices.tolist(), prediction.targets.tolist(), found, prediction.probabilities.tolist())
+        rows = [
+            [paths[index], self.classes[true], self.classes[best], *(f"{p:.9g}" for p in row)]
+            for index, true, best, row in zip(*columns, strict=True)
+        ]
+        return _csv([["path", "true", "predicted", *self.classes], *rows])
+
+
+def _csv(rows: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

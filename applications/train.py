@@ -1,0 +1,236 @@
+"""Trains a model on a folder of images, or goes on with a run: the default action."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from applications import assemble
+from applications.assemble import Machine
+from applications.contract import Observer, Progress, Task
+from applications.engine.fit import Fit, Interrupted, fit
+from applications.engine.keeper import Keeper
+from applications.engine.observers import CsvLog, PlainLines, ProgressBar, TensorBoard
+from applications.engine.score import score
+from applications.options import Request, RunConfig, run_folder_parent
+from dataloader.catalog import Catalog, fingerprint, open_catalog, save_split
+from dataloader.loader import Loader
+from optim.stepper import Stepper
+from utils.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
+from utils.distributed import World, close_world
+from utils.errors import UserError
+from utils.files import new_folder, write_text
+from utils.logs import console, log, log_to_file
+from utils.runtime import StopSignal, describe_machine
+
+# Settings that the position inside an epoch is counted in.
+POSITION = ("seed", "batch_size", "accumulate")
+# Settings of this call rather than of the run.
+CALL_ONLY = ("resume",)
+
+
+def run(request: Request) -> int:
+    """Train; return the exit code."""
+    content, path = None, None
+    config = request.config
+    if config.train.resume:
+        path = find_checkpoint(config.train.resume, LAST)
+        content = load_checkpoint(path)
+        config = resumed_config(content, request.given, path)
+        if content["epoch"] >= config.train.epochs:
+            log().info(f"{path} is complete after {content['epoch']} epochs; give a larger --epochs to train on")
+            return 0
+    machine = assemble.open_machine(config, training=True)
+    try:
+        return _train(config, machine, content, path)
+    finally:
+        close_world(machine.world)
+
+
+def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> RunConfig:
+    """Return the settings of the run, changed by what the command line says now.
+
+    Raises:
+        UserError: the change would make the position in the run meaningless, or names another model.
+    """
+    assemble.check_arch(content, given, path)
+    saved = RunConfig.from_dict(content["config"], source=str(path))
+    changes = {name: value for name, value in given.items() if name not in CALL_ONLY}
+    config = saved.override(changes)
+    before, after = saved.to_dict(), config.to_dict()
+    differing = [name for name in after if before[name] != after[name] and name not in CALL_ONLY]
+    if content["progress"]["batch"]:
+        for name in POSITION:
+            if name in differing:
+                raise UserError(f"--{name} cannot change inside an epoch ({before[name]} -> {after[name]}); resume without it")
+    for name in differing:
+        log().info(f"changed on resume: --{name} {before[name]} -> {after[name]}")
+    return config
+
+
+def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | None, path: Path | None) -> int:
+    world = machine.world
+    split_file = path.parent / "split.csv" if path is not None else None
+    catalog = open_training_data(config, world, split_file if split_file and split_file.is_file() else None)
+    classes = catalog.classes
+    assemble.check_num_classes(config.model.num_classes, classes)
+    if content is not None and tuple(content["classes"]) != classes:
+        raise UserError(f"{path} was trained on other classes than {catalog.root} has; start a new run with --init_from {path}")
+    preprocess = assemble.build_preprocess(config, content)
+    train_loader = assemble.build_loader(config, catalog.splits["train"], preprocess, machine, training=True)
+    val_loader = assemble.build_loader(config, catalog.splits["val"], preprocess, machine, training=False)
+
+    starts = config if content is None else replace(config, model=replace(config.model, pretrained=False, init_from=None))
+    model = assemble.build_network(starts, len(classes), max(1, len(train_loader.plan)))
+    if config.runtime.sync_bn:
+        model = assemble.prepare_sync_bn(model, machine)
+    model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
+    task = assemble.build_task(config, classes, preprocess, machine.device)
+    wrapped = assemble.wrap_network(config, model, machine)
+    stepper = assemble.build_stepper(config, model, wrapped, machine, len(train_loader.plan))
+    prints = fingerprint(catalog.splits["train"])
+    progress = Progress()
+    if content is not None:
+        _restore(content, model, stepper, task, progress, machine.device, prints)
+
+    folder = _run_folder(config, machine.world, path)
+    _announce(config, machine, catalog, folder, progress)
+    if world.is_first:
+        write_text(folder / "config.json", json.dumps(replace(config, train=replace(config.train, resume=None)).to_dict(), indent=2) + "\n")
+        if catalog.split_origin == "seeded":
+            save_split(catalog, folder / "split.csv")
+
+    keeper = Keeper(
+        folder,
+        lambda: assemble.snapshot(config, task, model, stepper, catalog, preprocess, prints),
+        save_minutes=config.train.save_minutes,
+        patience=config.train.patience,
+        writes=world.is_first,
+    )
+    observers = build_observers(config, world, folder, progress, model)
+    with StopSignal() as stop:
+        parts = Fit(
+            model=wrapped,
+            task=task,
+            loader=train_loader,
+            transforms=assemble.build_transforms(config, len(classes)),
+            stepper=stepper,
+            progress=progress,
+            observers=observers,
+            keeper=keeper,
+            validate=_validator(machine, task, model, stepper, val_loader),
+            world=world,
+            device=machine.device,
+            stop=stop,
+            seed=config.runtime.seed,
+            epochs=config.train.epochs,
+            accumulate=config.optim.accumulate,
+            print_freq=config.output.print_freq,
+        )
+        try:
+            fit(parts)
+        except Interrupted as interrupted:
+            log().info(f"stopped after a save; go on with: python main.py --resume {folder}")
+            return 128 + interrupted.signal
+        finally:
+            for observer in observers:
+                observer.close()
+            train_loader.close()
+            val_loader.close()
+    _conclude(folder, progress, task)
+    return 0
+
+
+def open_training_data(config: RunConfig, world: World, split_file: Path | None) -> Catalog:
+    """Return the training catalog; the first process writes built-in sets, the others wait."""
+
+    def read() -> Catalog:
+        return open_catalog(
+            config.data.data,
+            seed=config.runtime.seed,
+            val_share=config.data.val_share,
+            test_share=config.data.test_share,
+            split_file=split_file,
+        )
+
+    catalog = read() if world.is_first else None
+    world.gather(None)
+    catalog = catalog or read()
+    for note in catalog.notes:
+        log().warning(note)
+    if "val" not in catalog.splits:
+        raise UserError(f"{catalog.root} has no val folder; training needs one to choose the best weights")
+    return catalog
+
+
+def build_observers(config: RunConfig, world: World, folder: Path, progress: Progress, model: nn.Module) -> list[Observer]:
+    """Return who watches: nobody but on the first process."""
+    if not world.is_first:
+        return []
+    epochs, freq = config.train.epochs, config.output.print_freq
+    screen = ProgressBar(epochs, world.size) if console().is_terminal else PlainLines(epochs, world.size, freq)
+    return [screen, CsvLog(folder / "metrics.csv", progress.epoch), TensorBoard(folder, progress.epoch, model)]
+
+
+def _validator(
+    machine: Machine, task: Task, model: nn.Module, stepper: Stepper, loader: Loader
+) -> Callable[[], Mapping[str, float]]:
+    """Return a function that measures the weights to be kept (averaged, if any) on the validation images."""
+
+    def validate() -> Mapping[str, float]:
+        with stepper.averaged():
+            prediction = score(model, task, loader.batches(0), device=machine.device, autocast=machine.autocast(), world=machine.world)
+        return task.metrics(prediction)
+
+    return validate
+
+
+def _restore(
+    content: Mapping[str, Any], model: nn.Module, stepper: Stepper, task: Task, progress: Progress, device: torch.device, prints: str
+) -> None:
+    model.load_state_dict(content["state_dict"])
+    stepper.load_state_dict(content["stepper"])
+    task.criterion.load_state_dict(content["loss_state"])
+    progress.load_state_dict(content["progress"], device)
+    if content["data_fingerprint"] != prints:
+        log().warning("the training images changed since the checkpoint; the run goes on with them, and will differ from an unbroken one")
+
+
+def _run_folder(config: RunConfig, world: World, path: Path | None) -> Path:
+    """Return the folder of the run: that of the checkpoint, or a new one."""
+    if path is not None and (path.parent / "config.json").is_file():
+        folder = str(path.parent)
+    elif world.is_first:
+        arch = config.model.arch.replace("/", "_").rpartition(":")[2]
+        name = config.output.name or f"{datetime.now():%Y%m%d-%H%M%S}-{arch}"
+        folder = str(new_folder(run_folder_parent(config, assemble.TASK), name))
+    else:
+        folder = ""
+    folder = Path(world.gather(folder)[0])
+    if world.is_first:
+        log_to_file(folder / "log.txt")
+    return folder
+
+
+def _announce(config: RunConfig, machine: Machine, catalog: Catalog, folder: Path, progress: Progress) -> None:
+    sizes = ", ".join(f"{len(split)} {name}" for name, split in catalog.splits.items())
+    height, width = config.data.image_size
+    log().info(f"data      {catalog.root}: {len(catalog.classes)} classes; {sizes} images")
+    log().info(f"model     {config.model.arch} at {height}x{width}")
+    processes = f", {machine.world.size} processes" if machine.world.size > 1 else ""
+    log().info(f"machine   {describe_machine(machine.device)}{processes}")
+    log().info(f"precision {machine.precision}")
+    log().info(f"run       {folder}")
+    if progress.step:
+        log().info(f"resumed   epoch {progress.epoch + 1}, step {progress.batch} of the epoch")
+
+
+def _conclude(folder: Path, progress: Progress, task: Task) -> None:
+    best = f"best val {task.headline} {progress.best:.2%} (epoch {progress.best_epoch})"
+    log().info(f"done: {best}; best weights {folder / BEST}, curves {folder / 'metrics.csv'}")
+    log().info(f"next: python main.py --evaluation --resume {folder}")

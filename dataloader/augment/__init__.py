@@ -1,0 +1,1 @@
+"""What training does to single images, one operation a file."""

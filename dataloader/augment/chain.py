@@ -1,0 +1,54 @@
+"""A chain of augmentations, built from a recipe name or a spec such as 'flip|crop(0.1)'."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from dataloader import AUGMENTS, RECIPES
+from dataloader.sample import Sample
+from utils.errors import UserError, nearest
+from utils.spec import Spec, SpecSource, parse_specs
+
+Operation = Callable[[Sample, np.random.Generator], Sample]
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Operations in order; an empty chain changes nothing."""
+
+    operations: tuple[Operation, ...] = ()
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        for operation in self.operations:
+            sample = operation(sample, rng)
+        return sample
+
+
+def build_augment(source: SpecSource) -> Augment:
+    """Build the chain that a recipe name or a spec describes; '' is the empty chain.
+
+    Raises:
+        UserError: an operation or an argument is unknown, or a value makes no sense.
+    """
+    if source == "":
+        return Augment()
+    if isinstance(source, str):
+        source = RECIPES.get(source.strip(), source)
+    return Augment(tuple(_build(spec) for spec in parse_specs(source)))
+
+
+def _build(spec: Spec) -> Operation:
+    if spec.name in RECIPES:
+        raise UserError(f"the recipe '{spec.name}' stands alone; in a chain write {RECIPES[spec.name]}")
+    maker = AUGMENTS.resolve(spec.name)
+    parameters = inspect.signature(maker).parameters
+    for name in spec.kwargs:
+        if name not in parameters:
+            raise UserError(f"{spec.name} has no argument '{name}'.{nearest(name, list(parameters))} Known: {', '.join(parameters)}")
+    try:
+        inspect.signature(maker).bind(*spec.args, **spec.kwargs)
+    except TypeError as error:
+        raise UserError(f"{spec}: {error}; {spec.name} takes {', '.join(parameters)}") from error
+    return maker(*spec.args, **spec.kwargs)

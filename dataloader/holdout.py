@@ -1,0 +1,93 @@
+"""Hold out validation and test images of one folder of classes, and remember which ones in a CSV file."""
+
+import csv
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from utils.errors import UserError
+
+FIELDS = ("path", "class", "split")
+SPLITS = ("train", "val", "test")
+
+
+class Entry(NamedTuple):
+    """One line of a split file: a POSIX path relative to the data folder, its class, its split."""
+
+    path: str
+    label: str
+    split: str
+
+
+def hold_out(files: Mapping[str, list[str]], *, seed: int, val_share: float, test_share: float) -> list[Entry]:
+    """Split every class by itself: class -> paths becomes one entry a path, sorted by path.
+
+    The place of an image follows from the seed and its path, not from the order of the directory. A class of
+    three or more images has at least one in every split whose share is above zero; smaller ones stay in train.
+
+    Raises:
+        UserError: a share is negative, or nothing would be left to train on.
+    """
+    if val_share < 0 or test_share < 0 or val_share + test_share >= 1:
+        raise UserError(f"--val_share {val_share} and --test_share {test_share} must be 0 or more and leave images to train on")
+    entries = []
+    for label, paths in files.items():
+        val, test = _counts(len(paths), val_share, test_share)
+        ranked = sorted(paths, key=lambda path: (_rank(path, seed), path))
+        places = ["val"] * val + ["test"] * test + ["train"] * (len(paths) - val - test)
+        entries += [Entry(path, label, place) for path, place in zip(ranked, places, strict=True)]
+    return sorted(entries)
+
+
+def _counts(total: int, val_share: float, test_share: float) -> tuple[int, int]:
+    if total < 3:
+        return 0, 0
+    counts = [max(1, round(total * share)) if share > 0 else 0 for share in (val_share, test_share)]
+    while sum(counts) >= total:
+        counts[counts.index(max(counts))] -= 1
+    return counts[0], counts[1]
+
+
+def _rank(path: str, seed: int) -> bytes:
+    return hashlib.blake2b(f"{seed}/{path}".encode(errors="surrogateescape"), digest_size=8).digest()
+
+
+def write_split_file(entries: Iterable[Entry], path: Path) -> None:
+    """Write the entries as CSV with the columns path, class, split; the file appears complete or not at all."""
+    temporary = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(FIELDS)
+            writer.writerows(entries)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"cannot write the split file {path}: {error.strerror or error}") from error
+
+
+def read_split_file(path: Path) -> list[Entry]:
+    """Return the entries of a split file, sorted by path.
+
+    Raises:
+        UserError: the file is missing or is no split file, or names an image twice.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            rows = list(csv.reader(file))
+    except (OSError, csv.Error) as error:
+        raise UserError(f"cannot read the split file {path}: {getattr(error, 'strerror', None) or error}") from error
+    if not rows or tuple(rows[0]) != FIELDS:
+        raise UserError(f"{path} is no split file: its first line must be {','.join(FIELDS)}")
+    entries: dict[str, Entry] = {}
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(FIELDS) or row[2] not in SPLITS:
+            raise UserError(f"{path}, line {number}: write path,class,split with the split one of {', '.join(SPLITS)}")
+        if row[0] in entries:
+            raise UserError(f"{path}, line {number}: {row[0]} is listed twice")
+        entries[row[0]] = Entry(*row)
+    return sorted(entries.values())

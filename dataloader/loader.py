@@ -1,0 +1,223 @@
+"""From files to batches, in worker processes; everything random is a function of (seed, epoch, index)."""
+
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from dataloader.augment.chain import Augment
+from dataloader.catalog import Split
+from dataloader.plan import Plan, ScorePlan, TrainPlan
+from dataloader.preprocess import Preprocess
+from dataloader.read import ImageError, read_image
+from dataloader.sample import Batch, Sample, Unreadable, stack
+from utils.errors import UserError
+from utils.randomness import Stream, numpy_rng
+
+# The epoch travels with the indices, so that workers need no state of their own.
+Key = tuple[int, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class BatchReader(Dataset[Batch | UserError]):
+    """(epoch, indices) -> Batch: reads, augments and resizes.
+
+    A user's mistake comes back as a value: an exception would lose its one clear line on the way out of a worker.
+
+    Attributes:
+        split: what is read.
+        preprocess: geometry of the batch.
+        augment: operations on single images.
+        seed: of the augmentation.
+        tolerant: leave unreadable images out of the batch instead of stopping.
+    """
+
+    split: Split
+    preprocess: Preprocess
+    augment: Augment
+    seed: int
+    tolerant: bool
+
+    def __getitem__(self, key: Key) -> Batch | UserError:
+        epoch, indices = key
+        samples: list[Sample] = []
+        unreadable: list[Unreadable] = []
+        height, width = self.preprocess.image_size
+        # Channels-last memory: every image is one contiguous block of its batch.
+        images = torch.empty((len(indices), height, width, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
+        for index in indices.tolist():
+            try:
+                sample = self._read(index)
+            except ImageError as error:
+                if not self.tolerant:
+                    return UserError(str(error))
+                unreadable.append(Unreadable(error.path, error.reason))
+                continue
+            sample = self.augment(sample, numpy_rng(Stream.AUGMENT, self.seed, epoch, index))
+            images[len(samples)] = self.preprocess.apply(sample.image)
+            samples.append(sample)
+        if len(samples) < min(2, len(indices)):
+            first = unreadable[0]
+            count = f"{len(unreadable)} of the {len(indices)} images of a batch are unreadable"
+            return UserError(f"{count}, such as {first.path}: {first.reason}")
+        return stack(samples, images[: len(samples)], unreadable=tuple(unreadable))
+
+    def _read(self, index: int) -> Sample:
+        target = self.split.targets[index]
+        return Sample(
+            image=read_image(self.split.file(index)),
+            target=target if isinstance(target, np.ndarray) else int(target),
+            weight=float(self.split.weights[index]),
+            index=index,
+        )
+
+
+class _Keys(Sampler[Key]):
+    """The keys of one epoch, from the position that was last set."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.epoch = 0
+        self.start = 0
+
+    def __iter__(self) -> Iterator[Key]:
+        epoch = self.epoch
+        return ((epoch, indices) for indices in self.plan.batches(epoch, self.start))
+
+
+class Loader:
+    """Batches of a split, for training (shuffled, augmented, tolerant) or evaluation (in order, complete, strict).
+
+    Batches are equal for any number of workers, and an epoch can start at any batch. One epoch is walked at a time:
+    asking for another one ends the walk before it.
+
+    Args:
+        split: the images.
+        preprocess: their geometry.
+        batch_size: samples a step, over all processes.
+        workers: reading processes; 0 reads in this one.
+        seed: of order and augmentation.
+        shuffle: True for training (TrainPlan), False for evaluation (ScorePlan).
+        augment: operations on single images; only where `shuffle` is set.
+        rank, world: number of this process, and how many there are.
+        strict: in training too, an unreadable image is an error.
+        pin_memory: put batches into page-locked memory for a GPU.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        preprocess: Preprocess,
+        *,
+        batch_size: int,
+        workers: int,
+        seed: int,
+        shuffle: bool,
+        augment: Augment | None = None,
+        rank: int = 0,
+        world: int = 1,
+        strict: bool = False,
+        pin_memory: bool = False,
+    ) -> None:
+        assert shuffle or augment is None or not augment.operations, "evaluation data is never augmented"
+        if workers < 0:
+            raise UserError(f"-j {workers}: write 0 or more loader processes")
+        self.split = split
+        self.plan: Plan
+        if shuffle:
+            self.plan = TrainPlan(len(split), batch_size, seed=seed, rank=rank, world=world)
+        else:
+            self.plan = ScorePlan(len(split), batch_size, rank=rank, world=world)
+        self._keys = _Keys(self.plan)
+        self._walk: Iterator[Batch | UserError] | None = None
+        self._walks = 0
+        reader = BatchReader(split, preprocess, augment or Augment(), seed, tolerant=shuffle and not strict)
+        self._torch_loader: DataLoader[Batch | UserError] | None = _open(reader, self._keys, workers, pin_memory=pin_memory)
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def batches(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from `start_batch` on.
+
+        Raises:
+            UserError: an unreadable image in evaluation or with `strict`, fewer than two readable images in a
+                training batch, or a worker that died.
+        """
+        assert self._torch_loader is not None, "the loader is closed"
+        self._keys.epoch, self._keys.start = epoch, start_batch
+        self._walk = _start(self._torch_loader)
+        self._walks += 1
+        number = self._walks
+        for _ in range(start_batch, len(self.plan)):
+            assert number == self._walks, "another epoch was started meanwhile"
+            item = self._next()
+            if isinstance(item, UserError):
+                raise item
+            yield item
+
+    def close(self) -> None:
+        """End the workers; the loader cannot be used afterwards."""
+        # torch stops the workers when nothing refers to the iterator any more.
+        self._walk = None
+        self._torch_loader = None
+
+    def _next(self) -> Batch | UserError:
+        assert self._walk is not None, "the loader was closed during an epoch"
+        try:
+            return next(self._walk)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise UserError(
+                f"a loader process died ({error}): usually the machine is out of memory, or /dev/shm is too small. "
+                "Use fewer workers (-j 1), or -j 0 to load in the main process"
+            ) from error
+
+
+def _open(reader: BatchReader, keys: _Keys, workers: int, *, pin_memory: bool) -> DataLoader:
+    with warnings.catch_warnings():
+        # The user may ask for more workers than there are cores.
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        return DataLoader(
+            reader,
+            batch_size=None,
+            sampler=keys,
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            worker_init_fn=_prepare_worker,
+            persistent_workers=workers > 0,
+            pin_memory=pin_memory,
+            # A generator of its own: starting an epoch must not move the global one.
+            generator=torch.Generator(),
+        )
+
+
+def _start(loader: DataLoader) -> Iterator[Batch | UserError]:
+    if loader.num_workers == 0 or threading.current_thread() is not threading.main_thread():
+        return iter(loader)
+    # torch raises from a SIGCHLD handler, in the middle of whatever the main process does. A dead worker is
+    # noticed all the same when its batch is waited for, where the error can be explained.
+    previous = signal.getsignal(signal.SIGCHLD)
+    walk = iter(loader)
+    signal.signal(signal.SIGCHLD, previous)
+    return walk
+
+
+def _prepare_worker(worker: int) -> None:
+    """Leave stopping to the main process, which saves first, and use one thread."""
+    del worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    cv2.setNumThreads(0)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

@@ -1,0 +1,126 @@
+"""Geometry and normalization of images: one kernel for training, evaluation, prediction and the exported file."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from utils.errors import UserError, nearest
+
+RESIZES = ("fit", "crop", "stretch")
+
+
+def fit_images(images: Tensor, height: int, width: int, mode: str) -> Tensor:
+    """Bring images to one size: uint8 (N, 3, h, w) -> uint8 (N, 3, height, width).
+
+    'fit' keeps the aspect ratio and pads with black around the center, 'crop' cuts the largest centered
+    rectangle of the wanted aspect ratio, 'stretch' ignores the aspect ratio. Interpolation is bilinear with
+    antialiasing, in integer arithmetic. The function can be scripted by TorchScript.
+
+    Raises:
+        ValueError: the mode is none of the three.
+    """
+    if mode != "fit" and mode != "crop" and mode != "stretch":
+        raise ValueError("resize must be fit, crop or stretch")
+    h = images.shape[2]
+    w = images.shape[3]
+    if h == height and w == width:
+        return images
+    new_h = height
+    new_w = width
+    # Integer arithmetic, rounded half up; no side ever becomes zero.
+    if mode == "fit":
+        if w * height >= h * width:
+            new_h = min(height, max(1, (2 * h * width + w) // (2 * w)))
+        else:
+            new_w = min(width, max(1, (2 * w * height + h) // (2 * h)))
+    elif mode == "crop":
+        # Cutting before resizing keeps a 1x5000 image from growing beyond all memory.
+        if w * height >= h * width:
+            keep = min(w, max(1, (2 * h * width + height) // (2 * height)))
+            left = (w - keep) // 2
+            images = images[:, :, :, left : left + keep]
+        else:
+            keep = min(h, max(1, (2 * w * height + width) // (2 * width)))
+            top = (h - keep) // 2
+            images = images[:, :, top : top + keep, :]
+    if images.shape[2] != new_h or images.shape[3] != new_w:
+        # The integer kernel exists on the CPU alone, and pixels must not depend on the device.
+        resized = F.interpolate(images.cpu(), size=[new_h, new_w], mode="bilinear", align_corners=False, antialias=True)
+        images = resized.to(images.device)
+    if new_h == height and new_w == width:
+        return images
+    top = (height - new_h) // 2
+    left = (width - new_w) // 2
+    return F.pad(images, [left, width - new_w - left, top, height - new_h - top])
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """From the pixels of a file to the pixels that a model sees; it travels with the weights.
+
+    Attributes:
+        image_size: height and width, in pixels.
+        resize: 'fit', 'crop' or 'stretch' (see fit_images).
+        mean, std: of the RGB channels, for values in 0..1.
+    """
+
+    image_size: tuple[int, int] = (224, 224)
+    resize: str = "fit"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        if self.resize not in RESIZES:
+            raise UserError(f"--resize {self.resize}: write one of {', '.join(RESIZES)}.{nearest(self.resize, RESIZES)}")
+        if len(self.image_size) != 2 or min(self.image_size) < 1:
+            raise UserError(f"--image_size {self.image_size}: write a height and a width of at least 1")
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise UserError(f"mean {self.mean} and std {self.std} must be three numbers each, std above zero")
+
+    def apply(self, image: np.ndarray) -> Tensor:
+        """Return the image, uint8 (h, w, 3), at the model's size: uint8 (3, H, W)."""
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+        return fit_images(pixels[None], self.image_size[0], self.image_size[1], self.resize)[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON or a checkpoint."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Preprocess":
+        """Return what `to_dict` wrote.
+
+        Raises:
+            UserError: a key is unknown or a value makes no sense.
+        """
+        known = [item.name for item in fields(cls)]
+        for name in values:
+            if name not in known:
+                raise UserError(f"preprocess: unknown setting '{name}'.{nearest(name, known)}")
+        plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return cls(**plain)
+
+
+class Normalize(nn.Module):
+    """(x / 255 - mean) / std on the device: images in 0..255, uint8 or float (N, 3, H, W) -> float32 (N, 3, H, W).
+
+    The memory format of the input is kept.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        # Two passes over the pixels: the product promotes uint8 on the way, the sum is in place.
+        scaled = images * (1.0 / (255.0 * self.std))
+        return scaled.sub_(self.mean / self.std)

@@ -1,0 +1,122 @@
+"""Read an image file of any common kind as 8-bit RGB.
+
+Pillow decodes, because it notices truncated files; OpenCV reads the few kinds of TIFF that Pillow does not know.
+"""
+
+import os
+import warnings
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from utils.errors import UserError
+
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIXTEEN_TO_EIGHT = 257  # 65535 / 255
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+class ImageError(UserError):
+    """A file that is no readable image.
+
+    Attributes:
+        path: the file.
+        reason: why, in a few words.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"cannot read the image {self.path}: {self.reason}"
+
+
+def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+    """Return the first frame of an image file as uint8 (H, W, 3), RGB.
+
+    The EXIF orientation is applied, transparent pixels are laid on white, 16-bit values are divided by 257.
+
+    Raises:
+        ImageError: the file is missing, empty, truncated, damaged, too large to be honest, or no image.
+    """
+    name = os.fspath(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(name) as image:
+                image.load()
+                return _to_rgb(image)
+    except UnidentifiedImageError:
+        return _read_tiff(name)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(name, f"more than {Image.MAX_IMAGE_PIXELS} pixels, taken for a decompression bomb") from error
+    except Exception as error:  # Decoders raise errors of many types on damaged files; all mean the same here.
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ImageError(name, " ".join(reason.split())) from error
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    turn = _turn(image)
+    if image.mode.startswith("I"):
+        image = _narrow(image)
+    elif image.mode == "F":
+        raise ValueError("floating-point pixels, whose range is unknown")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGB", image.size, (255, 255, 255))
+        white.paste(image, mask=image.getchannel("A"))
+        image = white
+    elif image.mode != "RGB":
+        image = image.convert("RGB")
+    return np.array(image if turn is None else image.transpose(turn))
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    try:
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # Damaged metadata does not spoil the pixels.
+        return None
+
+
+def _narrow(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
+    if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
+        raise ValueError("32-bit pixels, whose range is unknown")
+    return Image.fromarray((values // _SIXTEEN_TO_EIGHT).astype(np.uint8))
+
+
+def _read_tiff(name: str) -> np.ndarray:
+    import cv2
+
+    data = np.fromfile(name, dtype=np.uint8)
+    if len(data) == 0:
+        raise ImageError(name, "the file is empty")
+    # In other formats what Pillow refuses is damaged, and OpenCV would make something up.
+    if data[:4].tobytes() not in _TIFF:
+        raise ImageError(name, "not an image, or damaged")
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    except cv2.error:
+        pixels = None
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    if pixels is None:
+        raise ImageError(name, "a damaged TIFF, or one of an unknown kind")
+    if pixels.dtype == np.uint16:
+        pixels = (pixels // _SIXTEEN_TO_EIGHT).astype(np.uint8)
+    if pixels.dtype != np.uint8:
+        raise ImageError(name, f"{pixels.dtype} pixels, whose range is unknown")
+    return np.ascontiguousarray(pixels[:, :, ::-1])

@@ -1,0 +1,59 @@
+"""Darkroom: train, evaluate, explain, distill and ship image models.
+
+    python main.py --data DIR              train on a folder of class folders
+    python main.py --evaluation --resume RUN
+    python main.py --jit --resume RUN
+    python main.py --help                  all flags
+"""
+
+import os
+import sys
+
+import config
+from utils.distributed import launch, launched
+from utils.errors import UserError
+
+
+def main(argv: list[str]) -> int:
+    """Run the application that the arguments ask for; return the exit code."""
+    debug = "--debug" in argv
+    try:
+        request = config.parse(argv)
+        runtime = request.config.runtime
+        processes = runtime.nproc or runtime.gpus or 1
+        if (processes > 1 or runtime.nodes > 1) and not launched():
+            return launch(
+                os.path.abspath(__file__),
+                argv,
+                processes=processes,
+                nodes=runtime.nodes,
+                node_rank=runtime.rank,
+                address=runtime.init_method,
+            )
+        return run(request)
+    except UserError as error:
+        if debug:
+            raise
+        # Every process meets the same mistake; the first one says it.
+        if os.environ.get("RANK", "0") == "0":
+            print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def run(request: config.Request) -> int:
+    """Open the logs, run the application, close the logs."""
+    from applications import APPLICATIONS
+    from utils.logs import close_logging, open_logging
+
+    open_logging(speaks=os.environ.get("RANK", "0") == "0")
+    try:
+        return APPLICATIONS.resolve(request.action)(request)
+    finally:
+        close_logging()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,113 @@
+"""The model shelf: the table of families, the list of names, and the one way to build a network."""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from utils.errors import UserError, nearest
+from utils.registry import import_target, import_user_target, is_user_target
+
+if TYPE_CHECKING:
+    from models.backbone import Backbone
+
+
+@dataclass(frozen=True)
+class Family:
+    """One file of the shelf: the class that builds its variants, their names, and what it is."""
+
+    target: str
+    variants: tuple[str, ...]
+    help: str
+
+
+FAMILIES: dict[str, Family] = {
+    "resnet": Family(
+        "models.resnet:ResNet",
+        (
+            *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+            *("resnext50_32x4d", "resnext101_32x8d", "wide_resnet50_2", "wide_resnet101_2"),
+        ),
+        "residual networks, grouped (ResNeXt) and wide ones: the dependable start",
+    ),
+    "mobilenetv3": Family(
+        "models.mobilenetv3:MobileNetV3",
+        ("mobilenetv3_small", "mobilenetv3_large"),
+        "small and fast networks for phones and single-board computers",
+    ),
+    "efficientnet": Family(
+        "models.efficientnet:EfficientNet",
+        tuple(f"efficientnet_b{index}" for index in range(9)),
+        "networks scaled in width, depth and resolution together: most accuracy for a parameter",
+    ),
+}
+
+# Packages whose classifiers answer the same contract, under PACKAGE/NAME.
+ADAPTERS: dict[str, str] = {"torchvision": "models.torchvision_adapter", "timm": "models.timm_adapter"}
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names that `build_model` takes and that match the shell pattern, in the order of the table.
+
+    The names of a package are listed when the pattern starts with it: 'timm/*', 'torchvision/vit*'.
+
+    Raises:
+        UserError: the package is not installed.
+    """
+    package, _, _ = pattern.partition("/")
+    if package in ADAPTERS:
+        names = [f"{package}/{name}" for name in _adapter(package).list_names()]
+    else:
+        names = [name for family in FAMILIES.values() for name in family.variants]
+    return [name for name in names if fnmatchcase(name, pattern)]
+
+
+def find_family(arch: str) -> Family | None:
+    """The row that holds the variant `arch`, or None."""
+    return next((family for family in FAMILIES.values() if arch in family.variants), None)
+
+
+def find_adapter(arch: str) -> ModuleType | None:
+    """The adapter module of 'torchvision/NAME' or 'timm/NAME', or None for every other name."""
+    package, slash, _ = arch.partition("/")
+    return _adapter(package) if slash and package in ADAPTERS and not is_user_target(arch) else None
+
+
+def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None) -> "Backbone":
+    """Build the network `arch` with fresh weights.
+
+    Args:
+        arch: a name of the table, torchvision/NAME, timm/NAME, or 'my_file.py:Class' of the user's own.
+            The last is called as Class(num_classes=...); a plain nn.Module that maps images
+            (N, 3, H, W) to logits (N, num_classes) will do.
+        num_classes: width of the classifier, at least 1.
+        drop_rate: dropout before the classifier; None keeps the published rate.
+
+    Raises:
+        UserError: an unknown name, a package that is not installed, or a value out of range.
+    """
+    if num_classes < 1:
+        raise UserError(f"num_classes is {num_classes}; a classifier needs at least 1 class")
+    if drop_rate is not None and not 0 <= drop_rate < 1:
+        raise UserError(f"drop_rate is {drop_rate}; it is a probability from 0 up to, not including, 1")
+    if (family := find_family(arch)) is not None:
+        return import_target(family.target)(arch, num_classes=num_classes, drop_rate=drop_rate)
+    if (adapter := find_adapter(arch)) is not None:
+        return adapter.build(arch.partition("/")[2], num_classes=num_classes, drop_rate=drop_rate)
+    if is_user_target(arch):
+        from models.adapter import build_user_model
+
+        return build_user_model(import_user_target(arch, "model"), arch=arch, num_classes=num_classes, drop_rate=drop_rate)
+    raise UserError(f"unknown model '{arch}'.{_hint(arch)} See --list models; torchvision/NAME, timm/NAME and my_file.py:Class work too")
+
+
+def _adapter(package: str) -> ModuleType:
+    import importlib
+
+    return importlib.import_module(ADAPTERS[package])
+
+
+def _hint(arch: str) -> str:
+    if arch in _adapter("torchvision").list_names():
+        return f" Did you mean torchvision/{arch}?"
+    return nearest(arch, list_models())

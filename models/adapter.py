@@ -1,0 +1,154 @@
+"""Networks from elsewhere behind the contract of this shelf: the shared part, and the user's own modules."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from models.backbone import Backbone, FeatureInfo, checked_width
+from utils.errors import UserError
+
+PREFIX = "net."
+
+
+class Adapter(Backbone):
+    """A network of another source, held as `net`; `forward` is the network's own."""
+
+    def __init__(self, net: nn.Module, *, arch: str, num_classes: int) -> None:
+        super().__init__()
+        self.net = net
+        self.arch = arch
+        self.num_classes = checked_width(num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+    def get_classifier(self) -> nn.Linear | nn.Conv2d:
+        return self.net.get_submodule(self._classifier_name())  # pyright: ignore[reportReturnType]
+
+    def reset_classifier(self, num_classes: int) -> None:
+        self.num_classes = checked_width(num_classes)
+        replace_module(self.net, self._classifier_name(), widened(self.get_classifier(), num_classes))
+
+    def check_size(self, image_size: tuple[int, int]) -> None:
+        """Try one black image of this (height, width), in evaluation mode.
+
+        Raises:
+            UserError: the network fails on it or does not give logits (1, num_classes).
+        """
+        weight = self.get_classifier().weight
+        try:
+            with evaluating(self), torch.no_grad():
+                logits = self(torch.zeros(1, 3, *image_size, device=weight.device, dtype=weight.dtype))
+        except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise UserError(f"{self.arch} does not take images of {image_size[0]} x {image_size[1]} pixels ({reason})") from error
+        if not isinstance(logits, Tensor) or logits.shape != (1, self.num_classes):
+            given = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise UserError(f"{self.arch} gave {given} for one image; it must give logits of shape {(1, self.num_classes)}")
+
+    def remap(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Add the 'net.' of this adapter to the names of the network's own files."""
+        if any(name.startswith(PREFIX) for name in state):
+            return dict(state)
+        return {PREFIX + name: tensor for name, tensor in state.items()}
+
+    def _classifier_name(self) -> str:
+        name = last_layer(self.net)
+        if name is None:
+            raise UserError(f"{self.arch} has no linear or convolution layer that could be its classifier")
+        return name
+
+
+class UserModel(Adapter):
+    """A plain nn.Module of the user's: it trains and evaluates, but shows no maps."""
+
+    @property
+    def feature_info(self) -> list[FeatureInfo]:
+        return self._no_maps()
+
+    def forward_features(self, x: Tensor) -> list[Tensor]:
+        del x
+        return self._no_maps()
+
+    def forward_head(self, maps: list[Tensor], pre_logits: bool = False) -> Tensor:
+        del maps, pre_logits
+        return self._no_maps()
+
+    def _no_maps(self) -> NoReturn:
+        raise UserError(f"{self.arch} shows no feature maps; derive it from models.backbone.Backbone to give it some")
+
+
+def build_user_model(target: Callable[..., Any], *, arch: str, num_classes: int, drop_rate: float | None) -> Backbone:
+    """Call the user's class or function and put what it returns behind the contract.
+
+    Raises:
+        UserError: it does not take these arguments, or returns no nn.Module.
+    """
+    given: dict[str, Any] = {"num_classes": num_classes}
+    if drop_rate is not None:
+        given["drop_rate"] = drop_rate
+    if not callable(target):
+        raise UserError(f"model '{arch}' is no class or function")
+    try:
+        net = target(**given)
+    except TypeError as error:
+        raise UserError(f"model '{arch}' cannot be called with {', '.join(given)}: {error}") from error
+    if isinstance(net, Backbone):
+        return net
+    if not isinstance(net, nn.Module):
+        raise UserError(f"model '{arch}' returned {type(net).__name__}, not a torch.nn.Module")
+    return UserModel(net, arch=arch, num_classes=num_classes)
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards every module has its own mode again."""
+    modes = [(module, module.training) for module in net.modules()]
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def last_layer(net: nn.Module) -> str | None:
+    """Name of the linear or convolution layer registered last, by custom the classifier."""
+    names = [name for name, module in net.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    return names[-1] if names else None
+
+
+def widened(layer: nn.Linear | nn.Conv2d, outputs: int) -> nn.Linear | nn.Conv2d:
+    """A fresh layer like `layer` with this many outputs, on its device and in its type."""
+    bias = layer.bias is not None
+    if isinstance(layer, nn.Linear):
+        fresh = nn.Linear(layer.in_features, outputs, bias=bias)
+    else:
+        assert layer.groups == 1
+        assert isinstance(layer.padding, tuple)
+        kernel, stride, padding = layer.kernel_size, layer.stride, layer.padding
+        fresh = nn.Conv2d(layer.in_channels, outputs, kernel, stride, padding, bias=bias)  # pyright: ignore[reportArgumentType]
+    return fresh.to(layer.weight)
+
+
+def replace_module(net: nn.Module, name: str, module: nn.Module) -> None:
+    """Put `module` at the dotted `name` of `net`."""
+    parent, _, child = name.rpartition(".")
+    setattr(net.get_submodule(parent), child, module)
+
+
+def set_classifier_dropout(net: nn.Module, rate: float, *, arch: str) -> None:
+    """Set the dropout that stands beside the classifier.
+
+    Raises:
+        UserError: there is none.
+    """
+    name = last_layer(net) or ""
+    parent = net.get_submodule(name.rpartition(".")[0])
+    dropouts = [child for child in parent.children() if isinstance(child, nn.Dropout)]
+    if not dropouts:
+        raise UserError(f"{arch} has no dropout before its classifier; leave --drop_rate out")
+    dropouts[-1].p = rate

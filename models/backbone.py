@@ -1,0 +1,71 @@
+"""The contract of every network of the shelf: maps, head, classifier."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class FeatureInfo:
+    """One map of `forward_features`: its channels, and how many input pixels one of its pixels spans."""
+
+    channels: int
+    stride: int
+
+
+class Backbone(nn.Module, ABC):
+    """An image classifier that also shows its maps.
+
+    Input: float (N, 3, H, W), normalized; any H and W unless the subclass says otherwise.
+    `forward(x)` is `forward_head(forward_features(x))`: logits (N, num_classes).
+    """
+
+    num_classes: int
+
+    @property
+    @abstractmethod
+    def feature_info(self) -> list[FeatureInfo]:
+        """What `forward_features` gives, in its order."""
+
+    @abstractmethod
+    def forward_features(self, x: Tensor) -> list[Tensor]:
+        """Maps (N, C, h, w), the largest first; the last one is where the head begins."""
+
+    @abstractmethod
+    def forward_head(self, maps: list[Tensor], pre_logits: bool = False) -> Tensor:
+        """Logits (N, num_classes) from the maps, or the vector (N, C) before the classifier."""
+
+    @abstractmethod
+    def get_classifier(self) -> nn.Linear | nn.Conv2d:
+        """The last layer with weights, whose outputs are the logits."""
+
+    @abstractmethod
+    def reset_classifier(self, num_classes: int) -> None:
+        """Put a fresh classifier of another width in place of the present one."""
+
+    def check_size(self, image_size: tuple[int, int]) -> None:
+        """Return when the network takes images of this (height, width); the networks of this tree take any.
+
+        Raises:
+            UserError: it does not.
+        """
+        del image_size
+
+    def remap(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Rename the tensors of a foreign layout to this network's names; others pass unchanged.
+
+        Raises:
+            UserError: the weights belong to a network that computes something else.
+        """
+        return dict(state)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(x))
+
+
+def checked_width(num_classes: int) -> int:
+    """Return `num_classes`, which must be at least 1."""
+    assert num_classes >= 1, "a classifier needs at least one class"
+    return num_classes

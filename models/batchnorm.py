@@ -1,0 +1,69 @@
+"""Batch-norm momentum that suits the length of an epoch (batch norm: arXiv 1502.03167).
+
+Evaluation uses running averages that forget at the rate of the momentum. Families made for epochs of
+many thousand steps publish 0.01: after a few hundred steps such averages still describe the network
+as it was at its start, and evaluation stays at chance while training goes well.
+"""
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from utils.errors import UserError
+
+LARGEST = 0.1
+RULES = ("auto", "published")
+
+
+def bn_momentum_for(published: float, steps_per_epoch: int) -> float:
+    """The momentum for a run whose epochs have this many forward passes.
+
+    max(published, min(0.1, 3 / steps)): at the end of an epoch at most e^-3, 5 %, of the running
+    statistics is older than the epoch, unless that asks for more than the usual 0.1. Long epochs keep
+    the published value.
+    """
+    assert steps_per_epoch >= 1
+    return max(published, min(LARGEST, 3 / steps_per_epoch))
+
+
+def set_bn_momentum(model: nn.Module, rule: str, *, steps_per_epoch: int) -> str:
+    """Set the momentum of every batch-norm layer.
+
+    Args:
+        model: changed in place; its layers hold the published values.
+        rule: 'auto' for `bn_momentum_for`, 'published' to change nothing, or a number above 0, up to 1.
+        steps_per_epoch: forward passes in training mode in one epoch, at least 1.
+
+    Returns:
+        One line that says what changed, '' when nothing did.
+
+    Raises:
+        UserError: the rule is none of these.
+    """
+    fixed = None if rule in RULES else _number(rule)
+    if rule == "published":
+        return ""
+    changed: dict[tuple[float, float], int] = {}
+    for layer in model.modules():
+        # None means a plain average over all batches, which needs no help.
+        if not isinstance(layer, _BatchNorm) or layer.momentum is None:
+            continue
+        wanted = bn_momentum_for(layer.momentum, steps_per_epoch) if fixed is None else fixed
+        if wanted != layer.momentum:
+            change = (layer.momentum, wanted)
+            changed[change] = changed.get(change, 0) + 1
+            layer.momentum = wanted
+    if not changed:
+        return ""
+    moves = ", ".join(f"{old:g} -> {new:.3g} in {count} layers" for (old, new), count in changed.items())
+    reason = "as asked" if fixed is not None else f"for epochs of {steps_per_epoch} steps"
+    return f"batch-norm momentum {moves}, {reason}"
+
+
+def _number(rule: str) -> float:
+    try:
+        value = float(rule)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise UserError(f"--bn_momentum {rule}: give auto, published, or a number above 0, up to 1")
+    return value

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from dataloader.augment.chain import Augment, build_augment
+from dataloader.augment.color import Color
+from dataloader.augment.crop import Crop
+from dataloader.augment.flip import Flip
+from dataloader.sample import Sample
+from utils.errors import UserError
+from utils.randomness import numpy_rng
+
+
+def test_a_chain_is_built_in_order_with_its_arguments():
+    assert build_augment("flip|crop(0.1)|color(0.4,p=1)").operations == (Flip(), Crop(0.1), Color(0.4, p=1))
+
+
+def test_a_recipe_is_a_chain_with_a_name():
+    assert build_augment("default") == build_augment("flip|crop|color")
+
+
+def test_a_config_file_may_write_mappings():
+    assert build_augment([{"type": "crop", "kwargs": {"share": 0.3}}, "flip"]).operations == (Crop(0.3), Flip())
+
+
+def test_the_empty_chain_changes_nothing():
+    sample = Sample(np.zeros((2, 2, 3), dtype=np.uint8), target=0)
+    assert build_augment("") == Augment()
+    assert Augment()(sample, numpy_rng(0)) is sample
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("flipp", "Did you mean flip"),
+        ("flip|crop(shar=0.2)", "no argument 'shar'. Did you mean share"),
+        ("flip(0.5, 0.5)", "flip takes p"),
+        ("crop(1.5)", "write a number from 0 to 1"),
+        ("color(strong)", "write a number from 0 to 1"),
+        ("flip(True)", "write a number from 0 to 1"),
+        ("flip|default", "in a chain write"),
+        ("flip|", "cannot read"),
+    ],
+)
+def test_a_wrong_spec_names_what_is_right(spec, message):
+    with pytest.raises(UserError, match=message):
+        build_augment(spec)
+
+
+def test_an_operation_of_the_users_own_joins_the_chain(tmp_path):
+    (tmp_path / "own_operation.py").write_text(
+        "import dataclasses\n"
+        "class Invert:\n"
+        "    def __init__(self, top=255):\n"
+        "        self.top = top\n"
+        "    def __call__(self, sample, rng):\n"
+        "        return dataclasses.replace(sample, image=self.top - sample.image)\n"
+    )
+    augment = build_augment(f"flip(0)|{tmp_path}/own_operation.py:Invert(top=254)")
+    assert augment(Sample(np.full((2, 2, 3), 4, dtype=np.uint8), target=0), numpy_rng(0)).image.tolist() == [[[250] * 3] * 2] * 2

@@ -1,0 +1,238 @@
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dataloader.augment.chain import build_augment
+from dataloader.loader import Loader
+from dataloader.preprocess import Preprocess
+from dataloader.read import read_image
+from utils.errors import UserError
+
+PREPROCESS = Preprocess(image_size=(8, 8))
+AUGMENT = build_augment("flip|crop|color")
+
+
+def train_loader(split, *, workers=0, **options):
+    settings = {"batch_size": 4, "seed": 3, "shuffle": True, "augment": AUGMENT} | options
+    return Loader(split, PREPROCESS, workers=workers, **settings)
+
+
+def score_loader(split, *, workers=0, **options):
+    return Loader(split, PREPROCESS, workers=workers, **({"batch_size": 4, "seed": 3, "shuffle": False} | options))
+
+
+def contents(batches):
+    return [tuple(getattr(batch, name).clone() for name in ("images", "targets", "weights", "indices")) for batch in batches]
+
+
+def equal(one, two):
+    return len(one) == len(two) and all(torch.equal(a, b) for left, right in zip(one, two, strict=True) for a, b in zip(left, right, strict=True))
+
+
+def test_batches_are_equal_for_any_number_of_workers(make_split):
+    split = make_split(19)
+    alone = train_loader(split)
+    several = train_loader(split, workers=2)
+    for epoch in (0, 1, 5):
+        assert equal(contents(alone.batches(epoch)), contents(several.batches(epoch)))
+    # A walk that is left early does not disturb the next one.
+    next(several.batches(7))
+    assert equal(contents(alone.batches(8, 2)), contents(several.batches(8, 2)))
+    several.close()
+
+
+def test_an_epoch_can_start_at_any_batch(make_split):
+    split = make_split(14)
+    whole = contents(train_loader(split).batches(3))
+    for start in range(5):
+        assert equal(contents(train_loader(split).batches(3, start)), whole[start:])
+
+
+def test_epochs_differ_in_order_and_augmentation(make_split):
+    loader = train_loader(make_split(8))
+    first, second = (torch.cat([batch.indices for batch in loader.batches(epoch)]) for epoch in (0, 1))
+    assert sorted(first) == sorted(second)
+    assert not torch.equal(first, second)
+    by_index = [{int(i): image for batch in loader.batches(epoch) for i, image in zip(batch.indices, batch.images, strict=True)} for epoch in (0, 1)]
+    assert any(not torch.equal(by_index[0][index], by_index[1][index]) for index in by_index[0])
+
+
+def test_augmentation_follows_the_image_not_its_batch(make_split):
+    split = make_split(8)
+    walks = [
+        {int(i): image for batch in train_loader(split, batch_size=size).batches(0) for i, image in zip(batch.indices, batch.images, strict=True)}
+        for size in (2, 4)
+    ]
+    assert all(torch.equal(walks[0][index], walks[1][index]) for index in range(8))
+
+
+def test_loading_does_not_touch_the_global_random_numbers(make_split):
+    torch.manual_seed(0)
+    np.random.seed(0)
+    expected = torch.rand(1), np.random.rand()
+    torch.manual_seed(0)
+    np.random.seed(0)
+    loader = train_loader(make_split(6), workers=1)
+    list(loader.batches(0))
+    loader.close()
+    assert (torch.rand(1), np.random.rand()) == expected
+
+
+def test_batch_has_the_documented_form(make_split):
+    split = replace(make_split(4), weights=np.array([0.5, 1, 2, 3], dtype=np.float32))
+    (batch,) = score_loader(split).batches(0)
+    assert (batch.images.shape, batch.images.dtype) == ((4, 3, 8, 8), torch.uint8)
+    assert batch.images.is_contiguous(memory_format=torch.channels_last)
+    assert batch.targets.tolist() == [0, 1, 2, 0]
+    assert batch.weights.tolist() == [0.5, 1, 2, 3]
+    assert torch.equal(batch.images[2], PREPROCESS.apply(read_image(split.file(2))))
+
+
+def test_probability_targets_reach_the_batch(make_split):
+    split = replace(make_split(4), targets=np.eye(3, dtype=np.float32)[[0, 1, 2, 0]] * 0.5)
+    (batch,) = score_loader(split).batches(0)
+    assert batch.targets.tolist() == split.targets.tolist()
+
+
+def test_evaluation_is_complete_in_order_and_never_augmented(make_split):
+    split = make_split(9)
+    batches = list(score_loader(split, workers=1).batches(0))
+    assert torch.cat([batch.indices for batch in batches]).tolist() == list(range(9))
+    with pytest.raises(AssertionError, match="never augmented"):
+        score_loader(split, augment=AUGMENT)
+
+
+def test_processes_share_what_one_process_sees(make_split):
+    split = make_split(13)
+    whole = contents(train_loader(split).batches(2))
+    ranks = [contents(train_loader(split, rank=rank, world=2).batches(2)) for rank in (0, 1)]
+    for number, batch in enumerate(ranks[0]):
+        for field in range(4):
+            both = torch.cat([batch[field], ranks[1][number][field]])
+            assert torch.equal(both, whole[number][field][: len(both)])
+    assert len(ranks[0]) == len(ranks[1]) == 3
+
+
+def spoil(split, *indices):
+    for index in indices:
+        Path(split.file(index)).write_bytes(b"spoilt")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_training_leaves_unreadable_images_out_and_names_them(make_split, workers):
+    split = make_split(8)
+    spoil(split, 2)
+    loader = train_loader(split, workers=workers)
+    batches = list(loader.batches(0))
+    loader.close()
+    assert sorted(torch.cat([batch.indices for batch in batches]).tolist()) == [0, 1, 3, 4, 5, 6, 7]
+    assert [(Path(file.path).name, file.reason) for batch in batches for file in batch.unreadable] == [("002.png", "not an image, or damaged")]
+    assert sorted(map(len, batches)) == [3, 4]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("make", [score_loader, lambda split, **options: train_loader(split, strict=True, **options)])
+def test_evaluation_and_strict_training_stop_at_an_unreadable_image(make_split, make, workers):
+    split = make_split(8)
+    spoil(split, 5)
+    loader = make(split, workers=workers)
+    with pytest.raises(UserError, match=r"^cannot read the image .*005\.png: not an image, or damaged$"):
+        list(loader.batches(0))
+    loader.close()
+
+
+def test_a_batch_with_fewer_than_two_readable_images_is_an_error(make_split):
+    split = make_split(8)
+    spoil(split, *range(7))
+    with pytest.raises(UserError, match=r"of the 4 images of a batch are unreadable"):
+        list(train_loader(split).batches(0))
+
+
+def test_a_data_set_of_one_image_is_loaded(make_split):
+    (batch,) = train_loader(make_split(1)).batches(0)
+    assert len(batch) == 1
+
+
+def test_only_one_walk_is_open_at_a_time(make_split):
+    loader = train_loader(make_split(12))
+    first = loader.batches(0)
+    next(first)
+    next(loader.batches(1))
+    with pytest.raises(AssertionError, match="another epoch"):
+        next(first)
+
+
+def test_close_ends_the_workers_even_in_the_middle_of_an_epoch(make_split):
+    before = len(multiprocessing.active_children())
+    loader = train_loader(make_split(30), workers=2)
+    walk = loader.batches(0)
+    next(walk)
+    assert len(multiprocessing.active_children()) == before + 2
+    loader.close()
+    deadline = time.monotonic() + 5
+    while len(multiprocessing.active_children()) > before and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(multiprocessing.active_children()) == before
+
+
+def test_workers_leave_signals_to_the_main_process(make_split):
+    loader = train_loader(make_split(30), workers=1)
+    walk = loader.batches(0)
+    next(walk)
+    (child,) = multiprocessing.active_children()
+    os.kill(child.pid, signal.SIGINT)
+    os.kill(child.pid, signal.SIGTERM)
+    assert len(list(walk)) == len(loader) - 1
+    assert child.is_alive()
+    loader.close()
+
+
+def test_a_worker_that_dies_is_explained(make_split):
+    handler = signal.getsignal(signal.SIGCHLD)
+    loader = train_loader(make_split(60), workers=1)
+    walk = loader.batches(0)
+    next(walk)
+    (child,) = multiprocessing.active_children()
+    os.kill(child.pid, signal.SIGKILL)
+    with pytest.raises(UserError, match=r"loader process died .*-j 0"):
+        list(walk)
+    loader.close()
+    assert signal.getsignal(signal.SIGCHLD) == handler
+
+
+@pytest.mark.parametrize("ending", ["raise ValueError('stop')", "pass", "import os, signal; os.kill(os.getpid(), signal.SIGINT); walk.send(None)"])
+def test_nothing_hangs_when_the_main_process_ends_in_the_middle_of_an_epoch(make_split, tmp_path, ending):
+    make_split(40)
+    script = f"""
+        from pathlib import Path
+        import numpy as np
+        from dataloader.catalog import Split
+        from dataloader.loader import Loader
+        from dataloader.preprocess import Preprocess
+        root = Path({str(tmp_path)!r})
+        split = Split("train", root, tuple(f"train/{{i:03d}}.png" for i in range(40)), np.zeros(40, dtype=np.int64))
+        loader = Loader(split, Preprocess((8, 8)), batch_size=4, workers=2, seed=0, shuffle=True)
+        walk = loader.batches(0)
+        next(walk)
+        {ending}
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60)
+    expected = {"pass": 0, "raise ValueError('stop')": 1}.get(ending, -signal.SIGINT)
+    assert done.returncode == expected, done.stderr
+
+
+def test_wrong_numbers_are_user_errors(make_split):
+    with pytest.raises(UserError, match="-j -1"):
+        train_loader(make_split(4), workers=-1)
+    with pytest.raises(UserError, match="-b 3"):
+        train_loader(make_split(4), batch_size=3, world=2)

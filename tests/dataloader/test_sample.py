@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+import torch
+
+from dataloader.sample import Sample, Unreadable, stack
+
+IMAGE = np.zeros((2, 2, 3), dtype=np.uint8)
+
+
+def test_batch_carries_targets_weights_and_indices():
+    samples = [Sample(IMAGE, target=2, weight=0.5, index=7), Sample(IMAGE, target=0, index=3)]
+    batch = stack(samples, torch.zeros(2, 3, 4, 4, dtype=torch.uint8), unreadable=(Unreadable("a.png", "empty"),))
+    assert len(batch) == 2
+    assert (batch.targets.tolist(), batch.targets.dtype) == ([2, 0], torch.int64)
+    assert (batch.weights.tolist(), batch.indices.tolist()) == ([0.5, 1.0], [7, 3])
+    assert batch.unreadable[0].path == "a.png"
+
+
+def test_probability_targets_stay_probabilities():
+    samples = [Sample(IMAGE, target=np.array([0.25, 0.75])), Sample(IMAGE, target=np.array([1.0, 0.0]))]
+    batch = stack(samples, torch.zeros(2, 3, 4, 4, dtype=torch.uint8))
+    assert batch.targets.dtype == torch.float32
+    assert batch.targets.tolist() == [[0.25, 0.75], [1.0, 0.0]]
+
+
+def test_every_tensor_of_a_batch_moves_with_it():
+    batch = stack([Sample(IMAGE, target=1)], torch.zeros(1, 3, 4, 4, dtype=torch.uint8)).to("meta")
+    assert {tensor.device.type for tensor in (batch.images, batch.targets, batch.weights, batch.indices)} == {"meta"}
+
+
+def test_sample_and_batch_are_read_only():
+    with pytest.raises(AttributeError):
+        Sample(IMAGE, target=1).target = 2  # pyright: ignore[reportAttributeAccessIssue]

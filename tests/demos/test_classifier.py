@@ -1,0 +1,265 @@
+"""Claims about the demo: it reads what training reads, answers what the model says, and fails in one line."""
+
+import io
+import json
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from dataloader.read import read_image as trainer_read_image
+from demos import classifier as demo
+from demos.classifier import Classifier, ImageError, ModelError, classify, find_images, main, read_image
+
+DEMO = Path(demo.__file__)
+CLASSES = ["red", "green", "blue"]
+
+
+class Reddest(nn.Module):
+    """A model that can be checked by eye: the probability of a color is its share of the light."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        light = images.float().mean(dim=[2, 3]) + 1e-3
+        return light / light.sum(dim=1, keepdim=True)
+
+
+def write_model(path, files):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*torch\.jit\.")
+        torch.jit.save(torch.jit.script(Reddest()), path, _extra_files=files)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory):
+    card = {"format": 1, "arch": "reddest", "classes": CLASSES, "image_size": [8, 8], "resize": "fit", "activation": "softmax"}
+    return write_model(tmp_path_factory.mktemp("model") / "model.ts", {"darkroom.json": json.dumps(card)})
+
+
+def paint(path, color, size=(8, 6)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, color).save(path)
+    return str(path)
+
+
+# Odd images, one function each: (folder) -> path.
+
+
+def noise(shape, dtype=np.uint8, high=256):
+    return np.random.default_rng(0).integers(0, high, shape).astype(dtype)
+
+
+def save(image, path, **settings):
+    image.save(path, **settings)
+    return str(path)
+
+
+def with_orientation(orientation):
+    def make(folder):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        return save(Image.fromarray(noise((6, 9, 3))), folder / f"turned{orientation}.png", exif=exif)
+
+    return make
+
+
+def palette_with_transparency(folder):
+    image = Image.fromarray(noise((6, 9), high=4)).convert("P")
+    image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255, 9, 9, 9])
+    return save(image, folder / "palette.png", transparency=2)
+
+
+def animation(folder):
+    frames = [Image.fromarray(noise((6, 9, 3))).quantize(8), Image.new("P", (9, 6))]
+    return save(frames[0], folder / "film.gif", save_all=True, append_images=frames[1:])
+
+
+def with_opencv(name, pixels):
+    def make(folder):
+        assert cv2.imwrite(str(folder / name), pixels)
+        return str(folder / name)
+
+    return make
+
+
+ODD = {
+    "jpeg": lambda folder: save(Image.fromarray(noise((6, 9, 3))), folder / "a.jpg"),
+    "webp": lambda folder: save(Image.fromarray(noise((6, 9, 3))), folder / "a.webp"),
+    "bmp": lambda folder: save(Image.fromarray(noise((6, 9, 3))), folder / "a.bmp"),
+    "gray": lambda folder: save(Image.fromarray(noise((6, 9))), folder / "gray.png"),
+    "one bit": lambda folder: save(Image.fromarray(noise((6, 9)) > 99), folder / "bits.png"),
+    "rgba": lambda folder: save(Image.fromarray(noise((6, 9, 4))), folder / "rgba.png"),
+    "gray and alpha": lambda folder: save(Image.fromarray(noise((6, 9, 4))).convert("LA"), folder / "la.png"),
+    "palette": lambda folder: save(Image.fromarray(noise((6, 9, 3))).quantize(5), folder / "p.png"),
+    "palette with transparency": palette_with_transparency,
+    "transparent color": lambda folder: save(Image.new("RGB", (4, 4), (1, 2, 3)), folder / "key.png", transparency=(1, 2, 3)),
+    "16-bit gray": lambda folder: save(Image.fromarray(noise((6, 9), np.uint16, 65536)), folder / "deep.png"),
+    "16-bit gray tiff": lambda folder: save(Image.fromarray(noise((6, 9), np.uint16, 65536)), folder / "deep.tif"),
+    "16-bit color tiff": with_opencv("deep_color.tiff", noise((6, 9, 3), np.uint16, 65536)),
+    "cmyk jpeg": lambda folder: save(Image.fromarray(noise((6, 9, 3))).convert("CMYK"), folder / "print.jpg"),
+    "cmyk tiff": lambda folder: save(Image.fromarray(noise((6, 9, 3))).convert("CMYK"), folder / "print.tif"),
+    "animation": animation,
+    "radiance map": with_opencv("a.pfm", noise((6, 9, 3)).astype(np.float32)),
+    "wide 32-bit": lambda folder: save(Image.fromarray(noise((6, 9), np.int32, 2**20)), folder / "wide.tif"),
+    "float": lambda folder: save(Image.fromarray(noise((6, 9)).astype(np.float32)), folder / "float.tif"),
+} | {f"orientation {number}": with_orientation(number) for number in range(1, 10)}
+
+
+def outcome(read, path):
+    try:
+        return read(path)
+    except ValueError:
+        return "unreadable"
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_the_demo_reads_the_pixels_of_training(kind, tmp_path):
+    path = ODD[kind](tmp_path)
+    ours, theirs = outcome(read_image, path), outcome(trainer_read_image, path)
+    assert type(ours) is type(theirs)
+    assert np.array_equal(ours, theirs)
+    assert isinstance(ours, str) or (ours.dtype == np.uint8 and ours.flags.c_contiguous)
+
+
+# OpenCV chooses its own arithmetic for CMYK, and has no orientation for images with alpha.
+@pytest.mark.parametrize("kind", [kind for kind in ODD if kind not in ("cmyk tiff", "cmyk jpeg", "radiance map", "wide 32-bit", "float")])
+def test_opencv_alone_reads_almost_the_same(kind, tmp_path, monkeypatch):
+    path = ODD[kind](tmp_path)
+    expected = trainer_read_image(path).astype(int)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    pixels = read_image(path)
+    assert pixels.shape == expected.shape
+    assert np.abs(pixels - expected).max() <= (2 if path.endswith((".jpg", ".webp")) else 1)
+
+
+def test_without_any_reader_an_image_error_says_so(tmp_path, monkeypatch):
+    path = paint(tmp_path / "a.png", "red")
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(ImageError, match="OpenCV is missing"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["pillow", "opencv"])
+@pytest.mark.parametrize("spoil", ["empty", "text", "cut"])
+def test_a_damaged_file_is_an_image_error(spoil, alone, tmp_path, monkeypatch):
+    buffer = io.BytesIO()
+    Image.fromarray(noise((64, 64, 3))).save(buffer, "png")
+    (tmp_path / "bad.png").write_bytes({"empty": b"", "text": b"hello", "cut": buffer.getvalue()[:30]}[spoil])
+    if alone:
+        monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ImageError):
+        read_image(str(tmp_path / "bad.png"))
+
+
+def test_a_classifier_can_be_imported_and_asked(model_file):
+    classifier = Classifier(model_file)
+    image = np.zeros((5, 7, 3), np.uint8)
+    image[:, :, 1], image[:, :, 2] = 150, 50
+    assert classifier.classes == tuple(CLASSES)
+    np.testing.assert_allclose(classifier.predict(image), [0, 0.75, 0.25], atol=1e-4)
+    assert [label for label, _ in classifier.top(image, 2)] == ["green", "blue"]
+    assert len(classifier.top(image, 99)) == 3
+    with pytest.raises(ValueError, match="uint8"):
+        classifier.predict(image.astype(np.float32))
+
+
+def test_images_of_any_sizes_are_answered_in_order(model_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "BATCH_IMAGES", 2)
+    colors = ["red", "green", "blue", "red", "blue", "blue", "lime", "red"]
+    sizes = [(4, 4), (4, 4), (4, 4), (5, 4), (4, 5), (4, 5), (4, 5), (9, 9)]
+    paths = [paint(tmp_path / f"{i}.png", color, size) for i, (color, size) in enumerate(zip(colors, sizes, strict=True))]
+    batches = []
+
+    class Counting(Classifier):
+        def predict_batch(self, images):
+            batches.append(len(images))
+            return super().predict_batch(images)
+
+    classifier = Counting(model_file)
+    answers = list(classify(classifier, paths))
+    assert [path for path, _, _ in answers] == paths
+    named = [classifier.name(probabilities, 1)[0][0] for _, probabilities, _ in answers]
+    assert named == [color.replace("lime", "green") for color in colors]
+    assert batches == [2, 1, 1, 2, 1, 1]
+
+
+def test_folders_are_searched_through(tmp_path):
+    for name in ("b/z.PNG", "b/c/y.tiff", "a.webp", "notes.txt", ".hidden.png", ".cache/x.png", "ä ö/ü.jpeg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "b" / "up").symlink_to(tmp_path)
+    found = [Path(path).relative_to(tmp_path).as_posix() for path in find_images([str(tmp_path)])]
+    assert found == ["a.webp", "b/c/y.tiff", "b/z.PNG", "ä ö/ü.jpeg"]
+    assert find_images(["given.xyz"]) == ["given.xyz"]
+
+
+def test_the_table_is_aligned(model_file, tmp_path, capsys):
+    paint(tmp_path / "long name.png", (255, 0, 0))
+    paint(tmp_path / "x.png", (0, 0, 255))
+    assert main([model_file, str(tmp_path), "--top", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{tmp_path}/long name.png  red   100.0 %  green   0.0 %"
+    assert lines[1] == f"{tmp_path}/x.png          blue  100.0 %  red     0.0 %"
+
+
+def test_json_is_an_object_a_line_and_errors_are_told(model_file, tmp_path, capsys):
+    good, bad = paint(tmp_path / "good.png", (0, 100, 100)), tmp_path / "bad.png"
+    bad.write_text("no image")
+    assert main([model_file, str(bad), str(tmp_path / "gone.png"), good, "--json", "--top", "1"]) == 1
+    out, err = capsys.readouterr()
+    first, second, third = (json.loads(line) for line in out.splitlines())
+    assert first["path"] == str(bad)
+    assert first["error"]
+    assert "No such file" in second["error"]
+    assert third["top"] == [{"label": "green", "probability": pytest.approx(0.5, abs=1e-4)}]
+    assert [line.split(":")[0] for line in err.splitlines()] == [str(bad), str(tmp_path / "gone.png")]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "not one that python main.py --jit wrote"),
+        ({"darkroom.json": "[1]"}, "not one that python main.py --jit wrote"),
+        ({"darkroom.json": '{"format": 1}'}, "not one that python main.py --jit wrote"),
+        ({"darkroom.json": '{"format": 2, "classes": []}'}, "format 2"),
+    ],
+)
+def test_a_foreign_torchscript_file_is_refused(files, message, tmp_path):
+    path = write_model(tmp_path / "foreign.ts", files)
+    with pytest.raises(ModelError, match=message):
+        Classifier(path)
+
+
+def test_a_file_that_is_no_torchscript_is_refused_in_one_line(tmp_path, capsys):
+    image = paint(tmp_path / "a.png", "red")
+    torch.save({"weights": torch.zeros(2)}, tmp_path / "weights.pt")
+    (tmp_path / "text.pt").write_text("hello")
+    said = {"weights.pt": "no TorchScript", "text.pt": "no TorchScript", "gone.pt": "no model file", ".": "no model file"}
+    for name, words in said.items():
+        assert main([str(tmp_path / name), image]) == 2
+        out, err = capsys.readouterr()
+        assert words in err
+        assert err.count("\n") == 1
+        assert out == ""
+
+
+def test_no_images_is_an_error_in_one_line(model_file, tmp_path, capsys):
+    assert main([model_file, str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith(f"no images in {tmp_path}")
+
+
+def test_the_copied_file_runs_alone_without_a_word_on_stderr(model_file, tmp_path):
+    (tmp_path / "classifier.py").write_bytes(DEMO.read_bytes())
+    image = paint(tmp_path / "a.png", "red")
+    command = [sys.executable, "-I", "classifier.py", model_file, image, "--top", "1", "--threads", "1"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout == f"{image}  red   100.0 %\n"

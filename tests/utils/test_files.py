@@ -1,0 +1,40 @@
+"""Files are whole or absent; folders are never overwritten."""
+
+from pathlib import Path
+
+import pytest
+
+from utils.errors import UserError
+from utils.files import new_folder, write_atomically, write_text
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    write_text(file, "old")
+
+    def fail(place: Path) -> None:
+        place.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match="no space left on device"):
+        write_atomically(file, fail)
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_an_error_of_the_program_is_not_dressed_as_the_users(tmp_path: Path) -> None:
+    def fail(_place: Path) -> None:
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        write_atomically(tmp_path / "a", fail)
+
+
+def test_folders_are_numbered_not_overwritten(tmp_path: Path) -> None:
+    assert [new_folder(tmp_path, "run").name for _ in range(3)] == ["run", "run-2", "run-3"]
+
+
+def test_a_place_that_cannot_hold_folders_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--logdir"):
+        new_folder(tmp_path / "file", "run")

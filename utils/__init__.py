@@ -1,0 +1,1 @@
+"""Helpers that know nothing of image models: tables, specs, flags, runtime, files."""

@@ -1,0 +1,97 @@
+"""Checkpoints: one file of plain types and tensors that rebuilds everything."""
+
+import os
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from utils.errors import UserError
+from utils.files import write_atomically
+
+FORMAT = 1
+LAST, BEST = "last.pt", "best.pt"
+
+
+def save_checkpoint(path: Path, content: dict[str, Any], *, also: Path | None = None) -> None:
+    """Write a checkpoint atomically; `also` names a second file with the same content.
+
+    The second file is replaced first: a run killed in between repeats the epoch and writes
+    the same best file again, instead of forgetting that it was the best.
+
+    Raises:
+        UserError: the disk is full; both files are as they were.
+    """
+
+    def write(temporary: Path) -> None:
+        torch.save({"format": FORMAT, **content}, temporary)
+        if also is not None:
+            write_atomically(also, lambda place: _link_or_copy(temporary, place))
+
+    write_atomically(path, write)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint on the CPU; nothing in the file is executed.
+
+    Raises:
+        UserError: the file is missing, no checkpoint of Darkroom, or of a later format.
+    """
+    content = load_tensors(path)
+    if not isinstance(content, dict) or "format" not in content or "arch" not in content:
+        raise UserError(f"{path} holds no Darkroom checkpoint; for bare weights use --init_from {path}")
+    if content["format"] > FORMAT:
+        raise UserError(f"{path} was written by a later Darkroom (format {content['format']}, this one reads {FORMAT}); update Darkroom")
+    return content
+
+
+def load_tensors(path: Path) -> Any:
+    """Read a file of plain types and tensors (torch.save or safetensors) on the CPU.
+
+    Raises:
+        UserError: the file is missing, broken, or asks to execute code.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{path} is no checkpoint: it holds more than tensors and plain values, and is refused") from error
+    except Exception as error:
+        # torch, zipfile and safetensors each have their own errors for a broken file.
+        raise UserError(f"{path} cannot be read as a checkpoint ({_first_line(error)})") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+
+
+def find_checkpoint(run_or_file: str, prefer: str) -> Path:
+    """Return the checkpoint that a --resume value means.
+
+    Args:
+        run_or_file: a run folder or a checkpoint file.
+        prefer: LAST or BEST, the file to take from a run folder that holds both.
+    """
+    place = Path(run_or_file)
+    if place.is_file():
+        return place
+    if not place.is_dir():
+        raise UserError(f"--resume: there is no run folder or checkpoint {place}")
+    for name in (prefer, LAST, BEST):
+        if (place / name).is_file():
+            return place / name
+    raise UserError(f"--resume: {place} holds neither {LAST} nor {BEST}")

@@ -1,0 +1,134 @@
+"""Several processes: who am I, gather, agree, and the torchrun launcher."""
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class World:
+    """The place of this process among all processes of the run."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the value of every process, in rank order, to all of them."""
+        if self.size == 1:
+            return [value]
+        import torch.distributed as dist
+
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+
+def launched() -> bool:
+    """Whether torchrun started this process."""
+    return "LOCAL_RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def world_from_environment() -> World:
+    """Return the world that torchrun describes in the environment; alone without it."""
+    if not launched():
+        return World()
+    return World(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_RANK"]))
+
+
+def open_world(world: World, *, cuda: bool) -> None:
+    """Join the other processes: nccl between GPUs, gloo between CPUs."""
+    if world.size == 1:
+        return
+    import torch
+    import torch.distributed as dist
+
+    if cuda:
+        torch.cuda.set_device(world.local_rank)
+    # Objects and stop votes go over gloo, so that they never wait for the GPU.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+
+
+def close_world(world: World) -> None:
+    """Leave the group."""
+    if world.size > 1:
+        import torch.distributed as dist
+
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+class StopVote:
+    """Lets all processes stop after the same step, when any of them was asked to.
+
+    The vote of a step is collected during the next one, so it costs no waiting.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._pending: tuple[Any, Any] | None = None
+
+    def agreed(self, received: int) -> int:
+        """Cast this process's signal number (0: none) and return the one all agreed on a call ago."""
+        if self.world.size == 1:
+            return received
+        import torch
+        import torch.distributed as dist
+
+        result = 0
+        if self._pending is not None:
+            work, vote = self._pending
+            work.wait()
+            result = int(vote.item())
+        vote = torch.tensor(received)
+        self._pending = (dist.all_reduce(vote, dist.ReduceOp.MAX, async_op=True), vote)
+        return result
+
+
+def launch(script: str, argv: list[str], *, processes: int, nodes: int = 1, node_rank: int = 0, address: str | None = None) -> int:
+    """Start the script once a process through torch's elastic launcher; return its exit code.
+
+    Args:
+        script: file to run.
+        argv: its arguments.
+        processes: processes on this machine.
+        nodes: machines of the run.
+        node_rank: number of this machine.
+        address: tcp://HOST:PORT of machine 0; needed for more than one machine.
+
+    Raises:
+        UserError: several machines without an address.
+    """
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    if nodes > 1 and not address:
+        raise UserError("--nodes needs --init_method tcp://HOST:PORT, the address of machine 0")
+    endpoint = (address or "").removeprefix("tcp://")
+    config = LaunchConfig(
+        min_nodes=nodes,
+        max_nodes=nodes,
+        nproc_per_node=processes,
+        run_id="darkroom",
+        rdzv_backend="static" if nodes > 1 else "c10d",
+        rdzv_endpoint=endpoint or "localhost:0",
+        rdzv_configs={"rank": node_rank} if nodes > 1 else {},
+        max_restarts=0,
+        logs_specs=DefaultLogsSpecs(),
+    )
+    # One thread a core in all, not one a core in each process.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    try:
+        elastic_launch(config, sys.executable)("-u", script, *argv)
+    except ChildFailedError as error:
+        _, failure = error.get_first_failure()
+        return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode
+    return 0

@@ -1,0 +1,60 @@
+"""Files that are whole or absent, and folders that are never overwritten."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from utils.errors import UserError
+
+
+def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` fill a temporary file beside `path`, flush it to the disk, then rename it.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written; `path` is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        # torch.save reports a full disk as a RuntimeError of its zip writer.
+        if isinstance(error, RuntimeError) and "write" not in str(error).lower():
+            raise
+        raise UserError(f"cannot write {path}: {_reason(error)}; free some space or choose another --logdir") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, in UTF-8."""
+    write_atomically(path, lambda place: place.write_text(text, encoding="utf-8"))
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """Create and return parent/name, or parent/name-2, -3, ... when it exists.
+
+    Raises:
+        UserError: the folder cannot be created.
+    """
+    number = 1
+    while True:
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            if folder.parent.is_file():
+                raise UserError(f"cannot create {folder}: {folder.parent} is a file") from None
+            number += 1
+        except OSError as error:
+            raise UserError(f"cannot create {folder}: {_reason(error)}; choose another --logdir") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return str(error).splitlines()[0]

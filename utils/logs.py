@@ -1,0 +1,65 @@
+"""Lines for people: one logger, one console, one log file a run."""
+
+import logging
+import sys
+import warnings
+from functools import cache
+from pathlib import Path
+
+from rich.console import Console
+
+NAME = "darkroom"
+
+
+@cache
+def console() -> Console:
+    """Return the terminal that progress bars and log lines share."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+
+
+def log() -> logging.Logger:
+    """Return Darkroom's logger."""
+    return logging.getLogger(NAME)
+
+
+class _ConsoleHandler(logging.Handler):
+    """Prints through the console, so that a line never breaks a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = self.format(record)
+        style = "yellow" if record.levelno >= logging.WARNING else None
+        console().print(text, style=style, markup=False, soft_wrap=True)
+
+
+class _LineFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        prefix = "warning: " if record.levelno == logging.WARNING else ""
+        return prefix + record.getMessage()
+
+
+def open_logging(*, speaks: bool) -> None:
+    """Send log lines to the terminal; a process that does not speak (rank > 0) drops them."""
+    logger = log()
+    logger.propagate = False
+    logger.setLevel(logging.INFO if speaks else logging.ERROR)
+    if not any(isinstance(handler, _ConsoleHandler) for handler in logger.handlers):
+        handler = _ConsoleHandler()
+        handler.setFormatter(_LineFormatter())
+        logger.addHandler(handler)
+    # Raised inside PyTorch at every use, about things a user of Darkroom cannot change.
+    warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*")
+    warnings.filterwarnings("ignore", message=".*pin_memory.*no accelerator.*")
+
+
+def log_to_file(path: Path) -> None:
+    """Append every further log line to `path` as well, with the time of day."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log().addHandler(handler)
+
+
+def close_logging() -> None:
+    """Close and remove all handlers."""
+    for handler in list(log().handlers):
+        log().removeHandler(handler)
+        handler.close()

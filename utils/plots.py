@@ -1,0 +1,40 @@
+"""Pictures of figures, drawn without a screen."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from utils.files import write_atomically
+
+
+def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None:
+    """Draw a confusion matrix as a PNG: color is the share of the true class, text the count.
+
+    Args:
+        matrix: (C, C) counts, a row a true class.
+        names: class names.
+        path: PNG file to write.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    count = len(names)
+    side = min(30.0, max(5.0, 2.2 + 0.5 * count))
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(picture, ax=axes, label="share of the true class", fraction=0.046, pad=0.03)
+    accuracy = np.trace(matrix) / max(1, matrix.sum())
+    axes.set(xlabel="predicted", ylabel="true", title=f"{accuracy:.2%} of {matrix.sum()} images right")
+    if count <= 100:
+        shown = [name if len(name) <= 24 else name[:23] + "…" for name in names]
+        axes.set_xticks(range(count), shown, rotation=45 if max(map(len, shown)) > 2 else 0, ha="right" if max(map(len, shown)) > 2 else "center")
+        axes.set_yticks(range(count), shown)
+    if count <= 30:
+        for row, column in zip(*np.nonzero(matrix), strict=True):
+            color = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=color, fontsize=9)
+    write_atomically(path, lambda place: figure.savefig(place, dpi=110, format="png"))

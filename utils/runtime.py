@@ -1,0 +1,126 @@
+"""The machine: device, precision, threads, signals."""
+
+import os
+import platform
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+from utils.errors import UserError
+
+
+@dataclass(frozen=True)
+class Precision:
+    """The number format of training: its name, the memory layout, and why they were chosen."""
+
+    name: str
+    channels_last: bool
+    reason: str
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.name]
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def __str__(self) -> str:
+        layout = ", channels-last" if self.channels_last else ""
+        return f"{self.name}{layout} ({self.reason})"
+
+
+def choose_device(name: str, local_rank: int = 0) -> torch.device:
+    """Return the device that --device means.
+
+    Raises:
+        UserError: cuda was asked for and there is none.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: PyTorch sees no GPU here; use --device cpu or check the driver with nvidia-smi")
+    return torch.device(name, local_rank) if name == "cuda" else torch.device(name)
+
+
+def choose_precision(name: str, device: torch.device) -> Precision:
+    """Return the precision that --precision means on this device, with the reason.
+
+    Raises:
+        UserError: the device cannot train in the precision asked for.
+    """
+    if device.type == "cuda":
+        # Rows of a convolution are contiguous in channels for tensor cores.
+        if name == "auto":
+            if torch.cuda.is_bf16_supported(including_emulation=False):
+                return Precision("bf16", True, f"{torch.cuda.get_device_name(device)} has it in hardware")
+            return Precision("fp16", True, f"{torch.cuda.get_device_name(device)} has no bf16")
+        return Precision(name, name != "fp32", "as asked")
+    if name == "fp16":
+        raise UserError("--precision fp16 needs a GPU; use bf16 or fp32 on the CPU")
+    found = cpu_bf16_instructions()
+    if name == "auto":
+        if found:
+            return Precision("bf16", True, f"this CPU has {found}")
+        return Precision("fp32", True, "this CPU has no bf16 instructions")
+    return Precision(name, True, "as asked")
+
+
+def cpu_bf16_instructions() -> str:
+    """Return the name of the CPU's bf16 instructions, or ''."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.is_file():
+        return ""
+    flags = next((line for line in cpuinfo.read_text().splitlines() if line.startswith(("flags", "Features"))), "").split()
+    return next((shown for flag, shown in (("amx_bf16", "AMX bf16"), ("avx512_bf16", "AVX-512 bf16")) if flag in flags), "")
+
+
+def available_cores() -> int:
+    """Return how many CPU cores this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def default_workers(processes: int = 1) -> int:
+    """Return how many loader processes each training process gets: one a core, at most 8."""
+    return max(1, min(8, available_cores() // processes))
+
+
+def describe_machine(device: torch.device) -> str:
+    """Return one line about where the run computes."""
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+    return f"CPU, {available_cores()} cores, {platform.machine()}"
+
+
+class StopSignal:
+    """Remembers SIGINT and SIGTERM so that a run can save before it ends.
+
+    The first signal asks the loop to stop; a second SIGINT stops at once.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> "StopSignal":
+        for number in self.SIGNALS:
+            self._previous[number] = signal.signal(number, self._remember)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
+
+    def _remember(self, number: int, _frame: FrameType | None) -> None:
+        if self.received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.received = number

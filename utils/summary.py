@@ -1,0 +1,141 @@
+"""Size and cost of a network: parameters, multiply-adds (thop), memory, forward time."""
+
+import copy
+import statistics
+import time
+from dataclasses import dataclass
+
+import thop
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Hardswish, nn.Hardsigmoid, nn.SiLU, nn.Sigmoid, nn.GELU)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One row of the table: a block, its output shape without the batch, and its share of the cost."""
+
+    name: str
+    kind: str
+    output: str
+    parameters: int
+    multiply_adds: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Cost of one image through a network.
+
+    Attributes:
+        layers: one a block.
+        parameters: learned numbers.
+        multiply_adds: by thop, one for each output of a norm or activation, the window for each output of a max pool.
+        product_multiply_adds: convolutions and matrix products alone, by torch's own counter.
+        weight_bytes: parameters and buffers.
+        activation_bytes: outputs of all layers, as training keeps them.
+        forward_seconds: median time of one image.
+    """
+
+    layers: tuple[Layer, ...]
+    parameters: int
+    multiply_adds: float
+    product_multiply_adds: float
+    weight_bytes: int
+    activation_bytes: int
+    forward_seconds: float
+
+
+def summarize(model: nn.Module, image_size: tuple[int, int], device: torch.device, *, repeats: int = 10) -> Summary:
+    """Measure a network on one image of (3, H, W), in evaluation mode and fp32."""
+    model = copy.deepcopy(model).eval().to(device)
+    image = torch.zeros(1, 3, *image_size, device=device)
+    with torch.inference_mode():
+        seconds = _forward_seconds(model, image, repeats)
+        with FlopCounterMode(display=False) as counter:
+            model(image)
+        shapes, activation_bytes = _output_shapes(model, image)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    weight_bytes = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    total, layers = _count(model, image, shapes)
+    # torch counts a multiply-add as two operations.
+    return Summary(layers, parameters, total, counter.get_total_flops() / 2, weight_bytes, activation_bytes, seconds)
+
+
+def _forward_seconds(model: nn.Module, image: Tensor, repeats: int) -> float:
+    times = []
+    for _ in range(repeats + 2):
+        start = time.perf_counter()
+        model(image)
+        if image.is_cuda:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[2:])
+
+
+def _output_shapes(model: nn.Module, image: Tensor) -> tuple[dict[str, str], int]:
+    """Return the output shape of every module, and the bytes that the leaves put out."""
+    shapes: dict[str, str] = {}
+    total = 0
+
+    def watch(name: str, is_leaf: bool):
+        def hook(_module: nn.Module, _inputs: tuple, output: object) -> None:
+            nonlocal total
+            if isinstance(output, Tensor):
+                shapes[name] = "x".join(map(str, output.shape[1:]))
+                total += output.numel() * output.element_size() if is_leaf else 0
+
+        return hook
+
+    handles = [module.register_forward_hook(watch(name, not list(module.children()))) for name, module in model.named_modules()]
+    model(image)
+    for handle in handles:
+        handle.remove()
+    return shapes, total
+
+
+def _count(model: nn.Module, image: Tensor, shapes: dict[str, str]) -> tuple[float, tuple[Layer, ...]]:
+    counted = copy.deepcopy(model)
+    total, _, info = thop.profile(counted, inputs=(image,), custom_ops=_rules(), verbose=False, ret_layer_info=True)
+    modules = dict(model.named_modules())
+    layers: list[Layer] = []
+
+    def walk(prefix: str, children: dict, depth: int) -> None:
+        for name, (cost, _, inner) in children.items():
+            path = f"{prefix}{name}"
+            module = modules[path]
+            # A list of blocks is opened; a block is one row.
+            opens = isinstance(module, nn.Sequential | nn.ModuleList) and inner and depth < 3
+            if opens:
+                walk(f"{path}.", inner, depth + 1)
+                continue
+            parameters = sum(parameter.numel() for parameter in module.parameters())
+            if parameters or cost:
+                layers.append(Layer(path, type(module).__name__, shapes.get(path, ""), parameters, cost))
+
+    walk("", info, 0)
+    return total, tuple(layers)
+
+
+def _rules() -> dict:
+    return {
+        **dict.fromkeys(NORMS + ACTIVATIONS, _count_outputs),
+        nn.MaxPool2d: _count_windows,
+        nn.AdaptiveAvgPool2d: _count_nothing,
+    }
+
+
+def _count_outputs(module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+    module.total_ops += torch.tensor([float(output.numel())], dtype=torch.float64)
+
+
+def _count_windows(module: nn.MaxPool2d, _inputs: tuple, output: Tensor) -> None:
+    size = module.kernel_size
+    height, width = size if isinstance(size, tuple) else (size, size)
+    module.total_ops += torch.tensor([float(output.numel() * height * width)], dtype=torch.float64)
+
+
+def _count_nothing(_module: nn.Module, _inputs: tuple, _output: Tensor) -> None:
+    """The final pooling is left out, as the published tables do."""

@@ -1,0 +1,59 @@
+# Sourced by the scripts here: goes to the project's folder and activates .venv,
+# which it makes and fills on the first run. Later runs install nothing.
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
+
+fail() {
+    echo "error: $*" >&2
+    exit 2
+}
+
+find_python() {
+    local name
+    for name in "${PYTHON:-}" python3.13 python3.12 python3.11 python3 python; do
+        [ -n "$name" ] && "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$name" && return
+    done
+    return 1
+}
+
+# Shows what pip is busy with: one changing line on a terminal, the large downloads elsewhere.
+show_pip() {
+    local line
+    while IFS= read -r line; do
+        if [ -t 1 ]; then
+            printf '\r\033[K%.*s' "$(($(tput cols 2>/dev/null || echo 80) - 1))" "$line"
+        else
+            [[ "$line" =~ Downloading.*\ \([0-9]{3,}.*MB|Installing\ collected ]] && printf '  %.100s\n' "${line#"${line%%[![:space:]]*}"}"
+        fi
+    done
+    [ -t 1 ] && printf '\r\033[K'
+    return 0
+}
+
+install_packages() {
+    local list=requirements.lock log=.venv/install.log
+    # The lock file serves Linux x86-64 and Python 3.11 to 3.13.
+    if [ "$(uname -sm)" != "Linux x86_64" ] || .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 14))'; then
+        list="requirements.txt -r requirements-test.txt"
+    fi
+    echo "Installing packages into .venv (once; PyTorch is about 5 GB on disk)"
+    # shellcheck disable=SC2086
+    if ! .venv/bin/python -m pip install --disable-pip-version-check -r $list 2>&1 | tee "$log" | show_pip; then
+        grep -iE 'error|no space|could not' "$log" | tail -n 3 >&2
+        fail "the installation failed; the whole log is in $log. Check the network and the free disk space, then run this again"
+    fi
+    stamp >.venv/.installed
+}
+
+stamp() {
+    cat requirements.lock requirements.txt requirements-test.txt | cksum
+}
+
+set -euo pipefail
+if [ ! -x .venv/bin/python ]; then
+    python=$(find_python) || fail "Python 3.11 or later is needed; install it (Debian: apt install python3 python3-venv) or set PYTHON=/path/to/python3"
+    echo "Creating .venv with $("$python" --version)"
+    "$python" -m venv .venv || fail "$python cannot make a virtual environment; install its venv module (Debian: apt install python3-venv)"
+fi
+[ -f .venv/.installed ] && [ "$(cat .venv/.installed)" = "$(stamp)" ] || install_packages
+export PATH="$PWD/.venv/bin:$PATH"
