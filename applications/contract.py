@@ -94,7 +94,8 @@ class Progress:
         step: batches done in the whole run.
         samples: samples seen in the epoch under way, of this process.
         sums: StepResult.sums added up over the epoch under way, of this process.
-        best: best validation headline so far, and the epoch that reached it.
+        best: best validation so far, as (headline, -loss): a tie goes to the lower loss.
+        best_epoch: the epoch that reached it.
     """
 
     epoch: int = 0
@@ -102,7 +103,7 @@ class Progress:
     step: int = 0
     samples: int = 0
     sums: dict[str, Tensor] = field(default_factory=dict)
-    best: float = float("-inf")
+    best: tuple[float, float] = (float("-inf"), float("-inf"))
     best_epoch: int = 0
 
     def advance(self, batch: Batch, result: StepResult) -> None:

@@ -231,6 +231,6 @@ def _announce(config: RunConfig, machine: Machine, catalog: Catalog, folder: Pat
 
 
 def _conclude(folder: Path, progress: Progress, task: Task) -> None:
-    best = f"best val {task.headline} {progress.best:.2%} (epoch {progress.best_epoch})"
+    best = f"best val {task.headline} {progress.best[0]:.2%} (epoch {progress.best_epoch})"
     log().info(f"done: {best}; best weights {folder / BEST}, curves {folder / 'metrics.csv'}")
     log().info(f"next: python main.py --evaluation --resume {folder}")

@@ -1,10 +1,14 @@
 """From files to batches, in worker processes; everything random is a function of (seed, epoch, index)."""
 
+import atexit
+import multiprocessing
 import signal
 import threading
 import warnings
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import cv2
@@ -136,10 +140,10 @@ class Loader:
         else:
             self.plan = ScorePlan(len(split), batch_size, rank=rank, world=world)
         self._keys = _Keys(self.plan)
-        self._walk: Iterator[Batch | UserError] | None = None
         self._walks = 0
         reader = BatchReader(split, preprocess, augment or Augment(), seed, tolerant=shuffle and not strict)
-        self._torch_loader: DataLoader[Batch | UserError] | None = _open(reader, self._keys, workers, pin_memory=pin_memory)
+        self._crew = _Crew(_open(reader, self._keys, workers, pin_memory=pin_memory))
+        weakref.finalize(self, self._crew.dismiss)
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -151,9 +155,8 @@ class Loader:
             UserError: an unreadable image in evaluation or with `strict`, fewer than two readable images in a
                 training batch, or a worker that died.
         """
-        assert self._torch_loader is not None, "the loader is closed"
         self._keys.epoch, self._keys.start = epoch, start_batch
-        self._walk = _start(self._torch_loader)
+        self._crew.start()
         self._walks += 1
         number = self._walks
         for _ in range(start_batch, len(self.plan)):
@@ -165,21 +168,63 @@ class Loader:
 
     def close(self) -> None:
         """End the workers; the loader cannot be used afterwards."""
-        # torch stops the workers when nothing refers to the iterator any more.
-        self._walk = None
-        self._torch_loader = None
+        self._crew.dismiss()
 
     def _next(self) -> Batch | UserError:
-        assert self._walk is not None, "the loader was closed during an epoch"
+        assert self._crew.walk is not None, "the loader was closed during an epoch"
         try:
-            return next(self._walk)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+            return next(self._crew.walk)
+        except (RuntimeError, EOFError, OSError) as error:
+            code = self._crew.lost()
+            if code is None:
                 raise
             raise UserError(
-                f"a loader process died ({error}): usually the machine is out of memory, or /dev/shm is too small. "
+                f"a loader process died (exit code {code}): usually the machine is out of memory (-9), or /dev/shm is too small (-7). "
                 "Use fewer workers (-j 1), or -j 0 to load in the main process"
             ) from error
+
+
+class _Crew:
+    """torch's loader, its iterator and its processes, which end together: on close, with their owner, or at exit."""
+
+    def __init__(self, loader: DataLoader[Batch | UserError]) -> None:
+        self.loader: DataLoader[Batch | UserError] | None = loader
+        self.walk: Iterator[Batch | UserError] | None = None
+        self.processes: list[BaseProcess] = []
+
+    def start(self) -> None:
+        """Begin an epoch; the first one starts the processes."""
+        assert self.loader is not None, "the loader is closed"
+        if self.loader.num_workers == 0 or self.walk is not None or threading.current_thread() is not threading.main_thread():
+            self.walk = iter(self.loader)
+            return
+        # Registered last, so it runs before torch and multiprocessing wait at exit for processes that ignore signals.
+        atexit.register(self.dismiss)
+        others = multiprocessing.active_children()
+        # torch raises from a SIGCHLD handler, in the middle of whatever the main process does. A dead worker is
+        # noticed all the same when its batch is waited for, where the error can be explained.
+        previous = signal.getsignal(signal.SIGCHLD)
+        self.walk = iter(self.loader)
+        signal.signal(signal.SIGCHLD, previous)
+        self.processes = [process for process in multiprocessing.active_children() if process not in others]
+
+    def lost(self) -> int | None:
+        """Return the exit code of a process that has ended by itself, or None."""
+        for process in self.processes:
+            # The broken connection may be noticed before the process is gone.
+            process.join(timeout=0.2)
+        return next((process.exitcode for process in self.processes if process.exitcode is not None), None)
+
+    def dismiss(self) -> None:
+        """End everything; a second call finds nothing to do."""
+        atexit.unregister(self.dismiss)
+        # torch stops its workers when nothing refers to the iterator; a traceback may, and workers have no state to save.
+        self.walk = None
+        self.loader = None
+        for process in self.processes:
+            if process.is_alive():
+                process.kill()
+        self.processes = []
 
 
 def _open(reader: BatchReader, keys: _Keys, workers: int, *, pin_memory: bool) -> DataLoader:
@@ -198,17 +243,6 @@ def _open(reader: BatchReader, keys: _Keys, workers: int, *, pin_memory: bool) -
             # A generator of its own: starting an epoch must not move the global one.
             generator=torch.Generator(),
         )
-
-
-def _start(loader: DataLoader) -> Iterator[Batch | UserError]:
-    if loader.num_workers == 0 or threading.current_thread() is not threading.main_thread():
-        return iter(loader)
-    # torch raises from a SIGCHLD handler, in the middle of whatever the main process does. A dead worker is
-    # noticed all the same when its batch is waited for, where the error can be explained.
-    previous = signal.getsignal(signal.SIGCHLD)
-    walk = iter(loader)
-    signal.signal(signal.SIGCHLD, previous)
-    return walk
 
 
 def _prepare_worker(worker: int) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import torch
 from torch import Tensor
@@ -149,9 +150,11 @@ def download(published: Published, path: Path) -> None:
         if not complete or not digest.startswith(published.sha256):
             raise UserError(f"what came from {published.url} is not the published file (cut short or changed); try again, or {remedy}")
         os.replace(part, path)
+    except UserError:
+        raise
     except (OSError, HTTPException, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
+        if isinstance(error, HTTPError):
+            error.close()
         raise UserError(f"cannot download the weights ({error}); {remedy}") from error
     finally:
         part.unlink(missing_ok=True)

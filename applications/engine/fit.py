@@ -70,7 +70,7 @@ def fit(run: Fit) -> None:
             _save_and_leave(run, signal)
         for observer in run.observers:
             observer.epoch(run.progress, row)
-        run.keeper.end_epoch(run.progress, row[f"val_{run.task.headline}"])
+        run.keeper.end_epoch(run.progress, (row[f"val_{run.task.headline}"], -row["val_loss"]))
         if run.keeper.is_exhausted(run.progress):
             log().info(f"stopped early: no better validation since epoch {run.progress.best_epoch}")
             return

@@ -41,12 +41,12 @@ class Keeper:
             save_checkpoint(self.folder / LAST, content, also=self.folder / BEST if is_best else None)
         self._saved_at = time.monotonic()
 
-    def end_epoch(self, progress: Progress, headline: float) -> None:
-        """Count a finished epoch whose validation reached `headline` (higher is better), and save."""
+    def end_epoch(self, progress: Progress, reached: tuple[float, float]) -> None:
+        """Count a finished epoch whose validation reached (headline, -loss), higher is better, and save."""
         progress.next_epoch()
-        is_best = headline > progress.best
+        is_best = reached > progress.best
         if is_best:
-            progress.best, progress.best_epoch = headline, progress.epoch
+            progress.best, progress.best_epoch = reached, progress.epoch
         self.save(progress, is_best=is_best)
 
     def is_exhausted(self, progress: Progress) -> bool:

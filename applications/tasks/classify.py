@@ -52,15 +52,13 @@ class Classify:
         return Prediction(batch.indices.cpu(), batch.targets.cpu(), probabilities.cpu(), losses.cpu())
 
     def metrics(self, prediction: Prediction) -> dict[str, float]:
-        """Return plain loss, top-1 and top-5 (all classes when there are fewer), as shares of one."""
-        count = min(5, len(self.classes))
-        top = prediction.probabilities.topk(count, 1).indices
-        hits = top == prediction.targets[:, None]
-        return {
-            "loss": float(prediction.losses.mean()),
-            "top1": float(hits[:, 0].float().mean()),
-            "top5": float(hits.any(1).float().mean()),
-        }
+        """Return plain loss, top-1, and top-5 where there are more than five classes, as shares of one."""
+        ranks = prediction.probabilities.argsort(1, descending=True)
+        hits = ranks == prediction.targets[:, None]
+        figures = {"loss": float(prediction.losses.mean()), "top1": float(hits[:, 0].float().mean())}
+        if len(self.classes) > 5:
+            figures["top5"] = float(hits[:, :5].any(1).float().mean())
+        return figures
 
     def render(self, prediction: Prediction, paths: Sequence[str], folder: Path) -> list[Path]:
         """Write predictions.csv, classes.csv, confusion.csv and confusion.png; return them."""

@@ -184,11 +184,25 @@ def test_images_of_any_sizes_are_answered_in_order(model_file, tmp_path, monkeyp
             return super().predict_batch(images)
 
     classifier = Counting(model_file)
+    (tmp_path / "bad.png").write_text("no image")
+    paths.insert(1, str(tmp_path / "bad.png"))
     answers = list(classify(classifier, paths))
     assert [path for path, _, _ in answers] == paths
-    named = [classifier.name(probabilities, 1)[0][0] for _, probabilities, _ in answers]
+    named = [classifier.name(probabilities, 1)[0][0] for _, probabilities, _ in answers if probabilities is not None]
     assert named == [color.replace("lime", "green") for color in colors]
-    assert batches == [2, 1, 1, 2, 1, 1]
+    assert batches == [1, 2, 1, 2, 1, 1]
+
+
+def test_large_images_go_through_the_model_one_by_one(model_file, tmp_path, monkeypatch):
+    paths = [paint(tmp_path / f"{i}.png", "red", (40, 40)) for i in range(3)]
+    classifier, batches = Classifier(model_file), []
+    answer = np.full((3, 3), 1 / 3, np.float32)
+    monkeypatch.setattr(classifier, "predict_batch", lambda images: (batches.append(len(images)), answer[: len(images)])[1])
+    monkeypatch.setattr(demo, "BATCH_VALUES", 3 * 40 * 40 * 2)
+    assert [path for path, _, _ in classify(classifier, paths)] == paths
+    monkeypatch.setattr(demo, "BATCH_VALUES", 100)
+    assert [path for path, _, _ in classify(classifier, paths)] == paths
+    assert batches == [2, 1, 1, 1, 1]
 
 
 def test_folders_are_searched_through(tmp_path):

@@ -276,6 +276,27 @@ def test_moments_of_another_model_are_refused():
         load_optimizer_state(other, stepper.state_dict()["optimizer"]["state"])
 
 
+def test_a_model_is_evaluated_with_its_averages_where_they_are_kept():
+    model = small_model()
+    stepper = build(model, ema=True)
+    train(stepper, model, range(2))
+    own, averages = copy.deepcopy(model.state_dict()), stepper.averages()
+    assert averages is not None
+    with stepper.averaged():
+        assert same(model.state_dict(), averages)
+        assert not same(model.state_dict(), own)
+    assert same(model.state_dict(), own)
+
+
+def test_a_model_without_averages_is_evaluated_as_it_is():
+    model = small_model()
+    stepper = build(model)
+    own = copy.deepcopy(model.state_dict())
+    with stepper.averaged():
+        assert same(model.state_dict(), own)
+    assert stepper.averages() is None
+
+
 @pytest.mark.parametrize("norm", [0.0, -1.0, float("nan")])
 def test_a_norm_that_cannot_clip_names_the_flag(norm):
     with pytest.raises(UserError, match="--clip_grad"):

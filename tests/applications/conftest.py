@@ -1,0 +1,85 @@
+"""A small data set of three colors, and main.py in this process or in one of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import main
+
+ROOT = Path(__file__).parent.parent.parent
+NETS = Path(__file__).parent / "tiny_net.py"
+COLORS = {"blue": (40, 60, 200), "green": (50, 190, 60), "red": (200, 50, 40)}
+
+
+def write_colors(folder: Path, counts: dict[str, int], *, size: tuple[int, int] = (20, 24)) -> Path:
+    """Write folder/<split>/<color>/*.png with `counts` noisy images a class; a split named '' is the folder itself."""
+    rng = np.random.default_rng(0)
+    for split, count in counts.items():
+        for name, color in COLORS.items():
+            place = folder / split / name
+            place.mkdir(parents=True)
+            for number in range(count):
+                pixels = np.clip(rng.normal(color, 40, (*size, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(place / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def colors(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a data folder with 60 training, 15 validation and 15 test images of three classes."""
+    return write_colors(tmp_path_factory.mktemp("data") / "my colors", {"train": 20, "val": 5, "test": 5})
+
+
+@dataclass
+class Outcome:
+    """What a call of main.py ended with."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def run(self) -> Path:
+        """Return the run folder that the output names."""
+        line = next(line for line in self.out.splitlines() if line.startswith("run "))
+        return Path(line.split(maxsplit=1)[1])
+
+
+Call = Callable[..., Outcome]
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Return a function that runs main.py in this process, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*argv: object) -> Outcome:
+        from utils.logs import console
+
+        console.cache_clear()
+        capsys.readouterr()
+        code = main.main([str(part) for part in argv])
+        said = capsys.readouterr()
+        return Outcome(code, said.out, said.err)
+
+    return run
+
+
+def tiny(data: Path | str, *more: object, net: str = "TinyNet") -> list[object]:
+    """Return the flags of a run of a second."""
+    flags = ["--data", data, "--arch", f"{NETS}:{net}", "--image_size", 16, 16, "--epochs", 2, "-b", 10, "-j", 0, "--lr", 0.02]
+    return [*flags, "--warmup", 0, "--precision", "fp32", *more]
+
+
+def start(*argv: object, folder: Path) -> subprocess.Popen[str]:
+    """Start main.py in a process of its own."""
+    command = [sys.executable, str(ROOT / "main.py"), *map(str, argv)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -1,0 +1,56 @@
+"""Several processes give what one process gives on the same global batch."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.applications.conftest import start, tiny
+from utils.checkpoint import load_checkpoint
+
+
+def test_two_processes_equal_one_on_the_same_global_batch(colors: Path, tmp_path: Path) -> None:
+    flags = tiny(colors, "--epochs", 2, "--accumulate", 2, "--aug", "flip|color", "--ema", net="NoNormNet")
+    runs = []
+    for name, more in (("one", ()), ("two", ("--nproc", 2))):
+        process = start(*flags, "--name", name, *more, folder=tmp_path)
+        out, errors = process.communicate(timeout=180)
+        assert process.returncode == 0, errors
+        assert out.count("done: best val") == 1, "one process speaks"
+        runs.append(tmp_path / "runs/classify" / name)
+    assert sorted(path.name for path in (tmp_path / "runs/classify").iterdir()) == ["one", "two"], "one process writes"
+    first, second = (load_checkpoint(run / "last.pt") for run in runs)
+    for key in ("state_dict", "state_dict_ema"):
+        for name, tensor in first[key].items():
+            torch.testing.assert_close(second[key][name], tensor, rtol=1e-4, atol=1e-5, msg=name)
+    curves = [list(csv.DictReader((run / "metrics.csv").open())) for run in runs]
+    for one, two in zip(*curves, strict=True):
+        for key in ("train_loss", "train_top1", "val_loss", "val_top1"):
+            assert float(one[key]) == pytest.approx(float(two[key]), abs=1e-4)
+
+
+def test_a_mistake_is_said_once_and_ends_with_2(colors: Path, tmp_path: Path) -> None:
+    process = start(*tiny(colors, "--nproc", 2, "-b", 7), folder=tmp_path)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2, errors
+    assert [line for line in errors.splitlines() if line] == [line for line in errors.splitlines() if line.startswith("error: ")]
+    assert errors.count("error: ") == 1
+
+
+def test_a_signal_to_the_launcher_saves_and_ends_with_its_code(colors: Path, tmp_path: Path) -> None:
+    import signal
+    import time
+
+    process = start(*tiny(colors, "--nproc", 2, "--epochs", 2000, "--name", "long"), folder=tmp_path)
+    run = tmp_path / "runs/classify/long"
+    deadline = time.monotonic() + 90
+    while not (run / "last.pt").is_file():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, errors
+    assert "stopped after a save" in out
+    assert load_checkpoint(run / "last.pt")["progress"]["step"] > 0

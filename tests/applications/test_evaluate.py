@@ -1,0 +1,125 @@
+"""Evaluation: figures that can be recomputed from what it writes, everything read from the checkpoint."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.applications.conftest import NETS, Call, start, tiny, write_colors
+from utils.checkpoint import load_checkpoint
+
+ARCH = ("--arch", f"{NETS}:TinyNet")
+
+
+@pytest.fixture
+def run(call: Call, colors: Path) -> Path:
+    return call(*tiny(colors, "--epochs", 3)).run
+
+
+def test_the_figures_follow_from_the_predictions(call: Call, run: Path) -> None:
+    outcome = call("--evaluation", "--resume", run, *ARCH)
+    assert outcome.code == 0, outcome.err
+    folder = run / "evaluation-test"
+    with (folder / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert len(rows) == metrics["images"] == 15
+    assert metrics["top1"] == pytest.approx(np.mean([row["true"] == row["predicted"] for row in rows]))
+    for row in rows:
+        shares = {name: float(row[name]) for name in ("blue", "green", "red")}
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
+        assert max(shares, key=lambda name: shares[name]) == row["predicted"]
+        assert Path(row["path"]).parent.name == row["true"]
+    losses = [-np.log(float(row[row["true"]])) for row in rows]
+    assert metrics["loss"] == pytest.approx(np.mean(losses), rel=1e-4)
+    with (folder / "confusion.csv").open() as file:
+        matrix = np.array([row[1:] for row in list(csv.reader(file))[1:]], dtype=int)
+    assert matrix.sum() == 15
+    assert np.trace(matrix) / 15 == pytest.approx(metrics["top1"])
+    assert Image.open(folder / "confusion.png").size > (300, 300)
+
+
+def test_the_per_class_table_is_that_of_a_few_lines(call: Call, run: Path) -> None:
+    call("--evaluation", "--resume", run, *ARCH, "--split", "train")
+    folder = run / "evaluation-train"
+    with (folder / "predictions.csv").open() as file:
+        pairs = [(row["true"], row["predicted"]) for row in csv.DictReader(file)]
+    with (folder / "classes.csv").open() as file:
+        for row in csv.DictReader(file):
+            right = sum(true == found == row["class"] for true, found in pairs)
+            found, true = (sum(pair[side] == row["class"] for pair in pairs) for side in (1, 0))
+            assert float(row["recall"]) == pytest.approx(right / true, abs=1e-4)
+            assert float(row["precision"]) == pytest.approx(right / max(1, found), abs=1e-4)
+            assert int(row["images"]) == true
+
+
+def test_bce_answers_with_sigmoid_probabilities(call: Call, colors: Path) -> None:
+    run = call(*tiny(colors, "--criterion", "bce")).run
+    call("--evaluation", "--resume", run, *ARCH)
+    with (run / "evaluation-test" / "predictions.csv").open() as file:
+        sums = [sum(float(row[name]) for name in ("blue", "green", "red")) for row in csv.DictReader(file)]
+    assert any(abs(total - 1) > 0.01 for total in sums)
+
+
+def test_averaged_weights_are_the_ones_evaluated_and_it_is_said(call: Call, colors: Path) -> None:
+    run = call(*tiny(colors, "--ema", 0.9)).run
+    outcome = call("--evaluation", "--resume", run / "last.pt", *ARCH, "--split", "val")
+    assert "averaged weights (EMA)" in outcome.out
+    with (run / "metrics.csv").open() as file:
+        last = list(csv.DictReader(file))[-1]
+    found = json.loads((run / "evaluation-val" / "metrics.json").read_text())
+    assert found["loss"] == pytest.approx(float(last["val_loss"]), rel=1e-5)
+    content = load_checkpoint(run / "last.pt")
+    assert any((content["state_dict"][name] != content["state_dict_ema"][name]).any() for name in content["state_dict"])
+
+
+def test_two_evaluations_do_not_overwrite_each_other(call: Call, run: Path) -> None:
+    for _ in range(2):
+        call("--evaluation", "--resume", run, *ARCH)
+    assert (run / "evaluation-test-2" / "predictions.csv").read_text() == (run / "evaluation-test" / "predictions.csv").read_text()
+
+
+def test_no_augmentation_reaches_evaluation(call: Call, colors: Path) -> None:
+    run = call(*tiny(colors, "--aug", "flip|crop(0.4)|color(0.9)", "--mixup")).run
+    for _ in range(2):
+        call("--evaluation", "--resume", run, *ARCH)
+    assert (run / "evaluation-test-2" / "predictions.csv").read_text() == (run / "evaluation-test" / "predictions.csv").read_text()
+
+
+def test_several_processes_count_every_sample_once(call: Call, run: Path, tmp_path: Path) -> None:
+    call("--evaluation", "--resume", run, *ARCH)
+    process = start("--evaluation", "--resume", run.resolve(), *ARCH, "--nproc", 2, "-b", 4, folder=tmp_path)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    one, two = (list(csv.DictReader((run / f"evaluation-test{end}" / "predictions.csv").open())) for end in ("", "-2"))
+    assert [row["path"] for row in one] == [row["path"] for row in two]
+    assert [float(row["red"]) for row in one] == pytest.approx([float(row["red"]) for row in two], abs=1e-5)
+
+
+def test_a_folder_of_classes_alone_is_evaluated_whole(call: Call, run: Path, colors: Path, tmp_path: Path) -> None:
+    shutil.copytree(colors / "test", tmp_path / "new")
+    outcome = call("--evaluation", "--resume", run, *ARCH, "--data", tmp_path / "new")
+    assert outcome.code == 0, outcome.err
+    assert "15 test images" in outcome.out
+
+
+def test_mistakes_are_answered_in_one_line(call: Call, run: Path, tmp_path: Path) -> None:
+    data = write_colors(tmp_path / "data", {"train": 3, "val": 3, "test": 3})
+    (data / "test" / "red" / "1.png").write_bytes(b"text")
+    outcome = call("--evaluation", "--resume", run, *ARCH, "--data", data)
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert "test/red/1.png" in outcome.err
+    (data / "test" / "red").rename(data / "test" / "rose")
+    outcome = call("--evaluation", "--resume", run, *ARCH, "--data", data)
+    assert (outcome.code, "rose" in outcome.err) == (2, True)
+    assert call("--evaluation", "--resume", "nowhere").code == 2
+    text = tmp_path / "notes.txt"
+    text.write_text("hello")
+    outcome = call("--evaluation", "--resume", text)
+    assert (outcome.code, "notes.txt" in outcome.err) == (2, True)
+    assert call("--evaluation", "--resume", run, "--arch", "resnet18").code == 2
+    assert not list(run.glob("evaluation*")), "a mistake leaves nothing behind"

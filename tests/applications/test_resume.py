@@ -1,0 +1,144 @@
+"""A run that was stopped anywhere and resumed equals the run that never stopped, bit for bit on the CPU."""
+
+import csv
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.applications.conftest import NETS, Call, start, tiny, write_colors
+from utils.checkpoint import load_checkpoint
+
+HARD = ("--epochs", 3, "-b", 8, "--aug", "flip|crop|color", "--mixup", "--ema", "--accumulate", 2, "--clip_grad", 1)
+ARCH = ("--arch", f"{NETS}:TinyNet")
+
+
+def same(one: Any, two: Any) -> bool:
+    """Compare nested checkpoints bit for bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, two)
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(map(same, one, two))
+    return one == two
+
+
+def assert_equal_runs(one: Path, two: Path) -> None:
+    first, second = load_checkpoint(one / "last.pt"), load_checkpoint(two / "last.pt")
+    for key in ("state_dict", "state_dict_ema", "stepper", "progress", "loss_state"):
+        assert same(first[key], second[key]), key
+    with (one / "metrics.csv").open() as a, (two / "metrics.csv").open() as b:
+        curves = [[{key: row[key] for key in row if key.startswith(("epoch", "lr", "train", "val"))} for row in csv.DictReader(file)] for file in (a, b)]
+    assert curves[0] == curves[1], "the curves have the same points, none doubled, none missing"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_colors(tmp_path_factory.mktemp("resume"), {"train": 71, "val": 3})
+
+
+@pytest.fixture(scope="module")
+def unbroken(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a finished run of the hard recipe, read by two worker processes."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    process = start(*tiny(data, *HARD, "-j", 2, "--name", "whole"), folder=folder)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    return folder / "runs/classify/whole"
+
+
+def wait_for(run: Path, batch: int, process: Any) -> None:
+    """Wait until the run has saved a checkpoint in the middle of an epoch, at `batch` or later."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        if (run / "last.pt").is_file():
+            progress = load_checkpoint(run / "last.pt")["progress"]
+            if progress["epoch"] >= 1 and progress["batch"] >= batch:
+                return
+        time.sleep(0.01)
+    raise AssertionError("no checkpoint was written in time")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_killed_run_resumes_to_equal_weights(data: Path, unbroken: Path, tmp_path: Path, workers: int) -> None:
+    process = start(*tiny(data, *HARD, "-j", workers, "--save_minutes", 1e-6, "--name", "broken"), folder=tmp_path)
+    broken = tmp_path / "runs/classify/broken"
+    wait_for(broken, 5, process)
+    process.kill()
+    process.communicate()
+    saved = load_checkpoint(broken / "last.pt")["progress"]
+    assert saved["step"] < load_checkpoint(unbroken / "last.pt")["progress"]["step"], "the kill came too late to prove anything"
+    again = start("--resume", broken, *ARCH, "-j", workers, "--save_minutes", 10, folder=tmp_path)
+    out, errors = again.communicate(timeout=120)
+    assert again.returncode == 0, errors
+    assert "resumed" in out
+    assert_equal_runs(unbroken, broken)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_ends_with_its_code(data: Path, unbroken: Path, tmp_path: Path, number: int, code: int) -> None:
+    process = start(*tiny(data, *HARD, "--save_minutes", 1e-6, "--name", "broken"), folder=tmp_path)
+    broken = tmp_path / "runs/classify/broken"
+    wait_for(broken, 1, process)
+    process.send_signal(number)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    assert f"--resume {Path('runs/classify/broken')}" in out
+    again = start("--resume", broken / "last.pt", *ARCH, folder=tmp_path)
+    _, errors = again.communicate(timeout=120)
+    assert again.returncode == 0, errors
+    assert_equal_runs(unbroken, broken)
+
+
+def test_more_epochs_continue_the_same_curves(call: Call, colors: Path) -> None:
+    run = call(*tiny(colors)).run
+    outcome = call("--resume", run, *ARCH, "--epochs", 4)
+    assert outcome.code == 0, outcome.err
+    assert "changed on resume: --epochs 2 -> 4" in outcome.out
+    with (run / "metrics.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3", "4"]
+
+
+def test_a_finished_run_says_so(call: Call, colors: Path) -> None:
+    run = call(*tiny(colors)).run
+    outcome = call("--resume", run, *ARCH)
+    assert outcome.code == 0
+    assert "larger --epochs" in outcome.out
+
+
+def test_another_architecture_or_other_classes_are_refused(call: Call, colors: Path, tmp_path: Path) -> None:
+    run = call(*tiny(colors)).run
+    assert "holds" in call("--resume", run, "--arch", "resnet18").err
+    assert "name it too" in call("--resume", run).err, "code of the user's own is imported only when the command line names it"
+    other = write_colors(tmp_path / "other", {"train": 5, "val": 2})
+    (other / "train" / "red").rename(other / "train" / "rose")
+    (other / "val" / "red").rename(other / "val" / "rose")
+    outcome = call("--resume", run, *ARCH, "--data", other, "--epochs", 3)
+    assert outcome.code == 2
+    assert "other classes" in outcome.err
+
+
+def test_a_run_whose_images_changed_warns(call: Call, tmp_path: Path) -> None:
+    data = write_colors(tmp_path / "data", {"train": 6, "val": 2})
+    run = call(*tiny(data)).run
+    (data / "train" / "red" / "0.png").unlink()
+    outcome = call("--resume", run, *ARCH, "--epochs", 3)
+    assert outcome.code == 0, outcome.err
+    assert "training images changed" in outcome.out
+
+
+def test_settings_that_count_the_position_cannot_change_inside_an_epoch(call: Call, colors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = call(*tiny(colors)).run
+    content = load_checkpoint(run / "last.pt")
+    content["epoch"] = content["progress"]["epoch"] = 1
+    content["progress"]["batch"] = 2
+    torch.save(content, run / "last.pt")
+    outcome = call("--resume", run, *ARCH, "-b", 20)
+    assert outcome.code == 2
+    assert "--batch_size cannot change inside an epoch" in outcome.err

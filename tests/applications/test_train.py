@@ -1,0 +1,149 @@
+"""Training: what a run leaves behind, and what it says of mistakes."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.applications.conftest import NETS, Call, tiny, write_colors
+from utils.checkpoint import load_checkpoint
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_learns_and_leaves_everything_in_its_folder(call: Call, colors: Path) -> None:
+    outcome = call(*tiny(colors, "--epochs", 6))
+    assert outcome.code == 0, outcome.err
+    run = outcome.run
+    assert run.parent == Path("runs/classify")
+    assert {"best.pt", "last.pt", "config.json", "metrics.csv", "log.txt"} <= {file.name for file in run.iterdir()}
+    assert list(run.glob("events.out.tfevents.*"))
+    history = rows(run)
+    assert [row["epoch"] for row in history] == ["1", "2", "3", "4", "5", "6"]
+    assert float(history[-1]["val_top1"]) > 0.9
+    assert float(history[-1]["train_loss"]) < float(history[0]["train_loss"])
+    assert "best val top1" in (run / "log.txt").read_text()
+
+
+def test_the_saved_config_gives_the_same_run(call: Call, colors: Path) -> None:
+    first = call(*tiny(colors, "--aug", "--mixup", "--seed", 5)).run
+    again = call("--config", first / "config.json").run
+    one, two = (load_checkpoint(run / "last.pt")["state_dict"] for run in (first, again))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_another_seed_gives_another_run(call: Call, colors: Path) -> None:
+    one, two = (load_checkpoint(call(*tiny(colors, "--seed", seed)).run / "last.pt")["state_dict"] for seed in (1, 2))
+    assert any(not torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_run_folder_is_never_overwritten(call: Call, colors: Path) -> None:
+    runs = [call(*tiny(colors, "--epochs", 1, "--name", "mine")).run for _ in range(2)]
+    assert [run.name for run in runs] == ["mine", "mine-2"]
+
+
+def test_a_single_folder_of_classes_is_split_and_the_split_is_kept(call: Call, tmp_path: Path) -> None:
+    data = write_colors(tmp_path / "flat", {"": 20})
+    outcome = call(*tiny(data))
+    assert outcome.code == 0, outcome.err
+    with (outcome.run / "split.csv").open() as file:
+        members = list(csv.DictReader(file))
+    counts = {name: sum(row["split"] == name for row in members) for name in ("train", "val", "test")}
+    assert counts == {"train": 42, "val": 9, "test": 9}
+    # New images do not move old ones into another split.
+    for color in ("red", "green", "blue"):
+        shutil.copy(data / color / "0.png", data / color / "000.png")
+    evaluated = call("--evaluation", "--resume", outcome.run, "--arch", f"{NETS}:TinyNet")
+    assert evaluated.code == 0, evaluated.err
+    with (outcome.run / "evaluation-test" / "predictions.csv").open() as file:
+        looked_at = {str(Path(row["path"]).relative_to(data)) for row in csv.DictReader(file)}
+    assert looked_at == {row["path"] for row in members if row["split"] == "test"}
+
+
+def test_patience_ends_a_run_that_no_longer_improves(call: Call, colors: Path) -> None:
+    outcome = call(*tiny(colors, "--epochs", 30, "--lr", 1e-9, "--patience", 2))
+    assert "stopped early" in outcome.out
+    assert len(rows(outcome.run)) < 30
+
+
+def test_unreadable_images_are_named_counted_and_skipped(call: Call, tmp_path: Path) -> None:
+    data = write_colors(tmp_path / "data", {"train": 10, "val": 4})
+    (data / "train" / "red" / "3.png").write_text("no image")
+    outcome = call(*tiny(data))
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.count("skipped") == 1
+    assert "red/3.png" in outcome.out
+    assert "1 unreadable" in outcome.out
+    strict = call(*tiny(data, "--strict"))
+    assert strict.code == 2
+    assert "red/3.png" in strict.err
+
+
+def test_an_unreadable_validation_image_is_an_error(call: Call, tmp_path: Path) -> None:
+    data = write_colors(tmp_path / "data", {"train": 10, "val": 4})
+    (data / "val" / "red" / "3.png").write_bytes(b"")
+    outcome = call(*tiny(data))
+    assert outcome.code == 2
+    assert "val/red/3.png" in outcome.err
+
+
+def test_a_loss_that_is_not_finite_stops_at_its_step_and_keeps_the_last_good_checkpoint(call: Call, colors: Path) -> None:
+    good = call(*tiny(colors, "--epochs", 1, "--opt", "sgd")).run
+    before = (good / "last.pt").read_bytes()
+    outcome = call("--resume", good, "--arch", f"{NETS}:TinyNet", "--epochs", 2, "--lr", 1e38)
+    assert outcome.code == 2
+    assert "not finite at step" in outcome.err
+    assert (good / "last.pt").read_bytes() == before
+
+
+def mistake(call: Call, *argv: object) -> str:
+    outcome = call(*argv)
+    assert outcome.code == 2, outcome.out
+    assert outcome.err.startswith("error: ")
+    assert outcome.err.count("\n") == 1
+    assert not Path("runs").exists(), "a mistake leaves no run folder behind"
+    return outcome.err
+
+
+def test_mistakes_in_data_and_model_are_answered_in_one_line(call: Call, colors: Path, tmp_path: Path) -> None:
+    assert "--data nowhere" in mistake(call, *tiny("nowhere"))
+    assert "3 classes" in mistake(call, *tiny(colors, "--num_classes", 4))
+    assert "resnet18" in mistake(call, *tiny(colors), "--arch", "resnet81")
+    assert "adam" in mistake(call, *tiny(colors), "--opt", "adma")
+    data = write_colors(tmp_path / "data", {"train": 4, "val": 2})
+    (data / "train" / "yellow").mkdir()
+    assert "yellow" in mistake(call, *tiny(data))
+    (data / "train" / "yellow").rmdir()
+    (data / "val" / "red").rename(data / "val" / "pink")
+    assert "pink" in mistake(call, *tiny(data))
+
+
+def test_a_run_folder_that_cannot_be_written_is_named(call: Call, colors: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    outcome = call(*tiny(colors, "--logdir", tmp_path / "file"))
+    assert outcome.code == 2
+    assert "--logdir" in outcome.err
+
+
+def test_init_from_takes_the_weights_alone(call: Call, colors: Path) -> None:
+    first = call(*tiny(colors)).run
+    outcome = call(*tiny(colors, "--init_from", first / "best.pt", "--lr", 1e-12, "--epochs", 1))
+    assert outcome.code == 0, outcome.err
+    one, two = (load_checkpoint(run / name)["state_dict"] for run, name in ((first, "best.pt"), (outcome.run, "last.pt")))
+    weights = [name for name in one if name.endswith("weight")]
+    assert weights
+    for name in weights:
+        torch.testing.assert_close(one[name], two[name])
+    assert json.loads((outcome.run / "config.json").read_text())["epochs"] == 1
+
+
+@pytest.mark.parametrize("criterion", ["softmax", "bce"])
+def test_both_criterions_train(call: Call, colors: Path, criterion: str) -> None:
+    outcome = call(*tiny(colors, "--criterion", criterion, "--label_smoothing", 0.1, "--epochs", 5))
+    assert float(rows(outcome.run)[-1]["val_top1"]) > 0.8

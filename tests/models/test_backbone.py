@@ -1,0 +1,102 @@
+"""Every row of the table of models keeps the contract."""
+
+import copy
+
+import pytest
+import torch
+
+from models import FAMILIES, build_model, list_models
+from models.backbone import Backbone
+
+HEAVY = ("resnext101_32x8d", "wide_resnet101_2", "efficientnet_b7", "efficientnet_b8")
+ALL = [pytest.param(arch, marks=pytest.mark.slow) if arch in HEAVY else arch for arch in list_models()]
+LIGHT = ("resnet18", "resnext50_32x4d", "mobilenetv3_small", "efficientnet_b0")
+
+
+def image(*size: int, n: int = 2) -> torch.Tensor:
+    return torch.randn(n, 3, *size, generator=torch.Generator().manual_seed(3))
+
+
+def test_every_family_has_variants_and_help():
+    assert all(family.variants and family.help for family in FAMILIES.values())
+
+
+@pytest.mark.parametrize("arch", ALL)
+def test_maps_head_and_classifier_fit_together(arch):
+    net = build_model(arch, num_classes=5).eval()
+    x = image(64, 96)
+    with torch.inference_mode():
+        maps = net.forward_features(x)
+        logits = net(x)
+        vector = net.forward_head(maps, pre_logits=True)
+        torch.testing.assert_close(net.forward_head(maps), logits)
+    assert isinstance(net, Backbone)
+    assert logits.shape == (2, 5)
+    assert logits.isfinite().all()
+    assert [info.stride for info in net.feature_info] == [2, 4, 8, 16, 32]
+    assert [tuple(each.shape) for each in maps] == [(2, info.channels, 64 // info.stride, 96 // info.stride) for info in net.feature_info]
+    assert vector.shape == (2, net.get_classifier().in_features)
+
+    before = net.get_classifier()
+    net.reset_classifier(9)
+    assert net.get_classifier() is not before
+    assert net.num_classes == 9
+    with torch.inference_mode():
+        assert net(x).shape == (2, 9)
+
+
+@pytest.mark.parametrize("arch", LIGHT)
+def test_odd_sizes_and_channels_last_give_the_same_logits(arch):
+    net = build_model(arch, num_classes=5).eval()
+    x = image(71, 45)
+    with torch.inference_mode():
+        expected = net(x)
+        net.to(memory_format=torch.channels_last)
+        torch.testing.assert_close(net(x.contiguous(memory_format=torch.channels_last)), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
+@pytest.mark.parametrize("arch", LIGHT)
+def test_a_traced_network_agrees_at_the_traced_size_and_at_another(arch):
+    net = build_model(arch, num_classes=5).eval()
+    with torch.inference_mode():
+        traced = torch.jit.trace(net, image(64, 96))
+        for size in ((64, 96), (65, 80)):
+            torch.testing.assert_close(traced(image(*size)), net(image(*size)), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("arch", LIGHT)
+def test_a_bf16_training_step_reaches_every_parameter(arch):
+    net = build_model(arch, num_classes=5, drop_rate=0.1).train()
+    for name, parameter in net.named_parameters():
+        # Blocks that start as their shortcut would pass no gradient on.
+        if name.endswith(("bn2.weight", "bn3.weight")):
+            parameter.data.fill_(1.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = net(image(64, 64, n=4))
+    torch.nn.functional.cross_entropy(logits.float(), torch.arange(4)).backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in net.parameters())
+    assert all(parameter.grad.abs().sum() > 0 for name, parameter in net.named_parameters() if name.endswith("conv1.weight"))
+
+
+@pytest.mark.parametrize("arch", LIGHT)
+def test_a_copy_shares_nothing_with_its_original(arch):
+    net = build_model(arch, num_classes=5)
+    twin = copy.deepcopy(net)
+    next(twin.parameters()).data.zero_()
+    assert next(net.parameters()).abs().sum() > 0
+
+
+def test_the_vector_before_the_classifier_is_what_the_classifier_takes():
+    for arch in LIGHT:
+        net = build_model(arch, num_classes=5).eval()
+        maps = net.forward_features(image(64, 64))
+        torch.testing.assert_close(net.get_classifier()(net.forward_head(maps, pre_logits=True)), net.forward_head(maps))
+
+
+@pytest.mark.slow
+def test_a_compiled_network_agrees():
+    net = build_model("efficientnet_b0", num_classes=5).eval()
+    with torch.inference_mode():
+        compiled = torch.compile(net, backend="aot_eager")
+        torch.testing.assert_close(compiled(image(64, 96)), net(image(64, 96)), atol=1e-5, rtol=1e-4)

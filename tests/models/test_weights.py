@@ -1,0 +1,185 @@
+"""Weights load whole or not at all, and the report says what became of them."""
+
+import hashlib
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from models import build_model, list_models, published, weights
+from models.published import Published, find_published, published_preprocess
+from models.weights import download, load_published, load_state, read_state
+from utils.errors import UserError
+
+
+def net(classes: int = 5):
+    return build_model("mobilenetv3_small", num_classes=classes)
+
+
+def same(a, b) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: state,
+        lambda state: {"state_dict": state, "epoch": 3},
+        lambda state: {"model": {f"module.{name}": tensor for name, tensor in state.items()}},
+        lambda state: {f"_orig_mod.module.{name}": tensor for name, tensor in state.items()},
+        lambda state: {"state_dict": {}, "state_dict_ema": state},
+    ],
+)
+def test_wrappers_and_prefixes_come_off(wrap):
+    source, target = net(), net()
+    report = load_state(target, wrap(source.state_dict()), source="file.pth")
+    assert same(source, target)
+    assert (report.missing, report.unexpected, report.resized, report.classes) == ((), (), (), None)
+    assert str(report) == f"loaded {report.total} of {report.total} tensors from file.pth"
+
+
+def test_a_classifier_of_another_size_keeps_its_start_and_is_reported():
+    source, target = net(7), net(5)
+    before = target.get_classifier().weight.clone()
+    report = load_state(target, source.state_dict(), source="file.pth")
+    assert report.resized == ("classifier.3.weight", "classifier.3.bias")
+    assert "classifier kept at its start (7 -> 5 classes): classifier.3.weight, classifier.3.bias" in str(report)
+    torch.testing.assert_close(target.get_classifier().weight, before)
+    torch.testing.assert_close(target.features[0][0].weight, source.features[0][0].weight)
+
+
+def test_missing_and_unexpected_tensors_are_named_and_step_counters_are_not_missed():
+    state = net().state_dict()
+    state = {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}
+    del state["features.0.0.weight"]
+    report = load_state(net(), state | {"aux.weight": torch.zeros(1)}, source="file.pth")
+    assert report.missing == ("features.0.0.weight",)
+    assert report.unexpected == ("aux.weight",)
+    assert "missing in the file, kept at their start: features.0.0.weight" in str(report)
+    assert "not part of this network: aux.weight" in str(report)
+
+
+@pytest.mark.parametrize("other", ["resnet18", "mobilenetv3_large"])
+def test_weights_of_another_architecture_are_refused_and_change_nothing(other):
+    target, untouched = net(), net()
+    untouched.load_state_dict(target.state_dict())
+    with pytest.raises(UserError, match="another architecture"):
+        load_state(target, build_model(other, num_classes=5).state_dict(), source="file.pth")
+    assert same(target, untouched)
+
+
+@pytest.mark.parametrize("content", [{}, {"epoch": 3}, {"state_dict": {"a": 1}}])
+def test_what_is_no_state_dict_is_refused(content):
+    with pytest.raises(UserError, match=r"file\.pth is no state dict"):
+        load_state(net(), content, source="file.pth")
+
+
+class Evil:
+    def __reduce__(self):
+        return (pytest.fail, ("code of the file was run",))
+
+
+def test_files_that_are_no_weights_are_refused_in_one_line(tmp_path):
+    damaged, code, listed, tensors = (tmp_path / name for name in ("a.pth", "b.pth", "c.pth", "d.safetensors"))
+    damaged.write_bytes(b"not a file of weights")
+    torch.save({"state_dict": Evil()}, code)
+    torch.save([1, 2], listed)
+    tensors.write_bytes(b"123")
+    for path in (damaged, code, listed, tensors, tmp_path / "absent.pth"):
+        with pytest.raises(UserError) as caught:
+            read_state(path)
+        assert path.name in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_file_in_the_folder_is_read_without_network(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(weights, "download", lambda *_: pytest.fail("no download is needed"))
+    source, target = net(), net()
+    path = tmp_path / f"mobilenetv3_small{suffix}"
+    torch.save(source.state_dict(), path) if suffix == ".pth" else save_file(source.state_dict(), path)
+    report = load_published(target, "mobilenetv3_small", folder=tmp_path)
+    assert same(source, target)
+    assert report.source == str(path)
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        return
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server on the loopback interface, and the folder it serves."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        yield folder, f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+        thread.join()
+
+
+def test_absent_weights_are_downloaded_to_the_folder_once(tmp_path, server, monkeypatch):
+    served, address = server
+    source, target, told = net(), net(), []
+    torch.save(source.state_dict(), served / "raw")
+    name = f"net-{hashlib.sha256((served / 'raw').read_bytes()).hexdigest()[:8]}.pth"
+    (served / "raw").rename(served / name)
+    monkeypatch.setattr(weights, "find_published", lambda _: Published(f"{address}/{name}"))
+    folder = tmp_path / "pretrained"
+    load_published(target, "mobilenetv3_small", folder=folder, announce=told.append)
+    assert same(source, target)
+    assert told == [f"downloading {address}/{name} to {folder / 'mobilenetv3_small.pth'}"]
+    (served / name).unlink()
+    load_published(target, "mobilenetv3_small", folder=folder, announce=told.append)
+    assert [path.name for path in folder.iterdir()] == ["mobilenetv3_small.pth"]
+    assert len(told) == 1
+
+
+def test_a_changed_file_is_refused_and_leaves_nothing(tmp_path, server):
+    served, address = server
+    (served / "net-0123abcd.pth").write_bytes(b"other bytes")
+    with pytest.raises(UserError, match="is not the published file"):
+        download(Published(f"{address}/net-0123abcd.pth"), tmp_path / "out" / "net.pth")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_without_network_the_message_names_the_url_and_the_file(tmp_path, server):
+    url = f"{server[1]}/absent.pth"
+    with pytest.raises(UserError) as caught:
+        download(Published(url), tmp_path / "out" / "net.pth")
+    assert f"fetch {url} where there is network and save it as {tmp_path / 'out' / 'net.pth'}" in str(caught.value)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_network_without_published_weights_says_where_to_put_a_file(tmp_path):
+    with pytest.raises(UserError, match=r"put a file of your own at .*my_net\.py:Net\.pth"):
+        load_published(net(), "my_net.py:Net", folder=tmp_path)
+
+
+def test_the_hash_is_read_from_the_name():
+    assert Published("https://host/resnet18-f37072fd.pth").sha256 == "f37072fd"
+    assert Published("https://host/model.safetensors").sha256 == ""
+    assert Published("https://host/model.safetensors").suffix == ".safetensors"
+
+
+def test_preprocessing_belongs_to_the_weights():
+    assert published_preprocess("resnet18") == {
+        "mean": published.IMAGENET_MEAN,
+        "std": published.IMAGENET_STD,
+        "size": (224, 224),
+        "interpolation": "bilinear",
+    }
+    numbers = published_preprocess("efficientnet_b3")
+    assert numbers is not None
+    assert (numbers["size"], numbers["interpolation"]) == ((300, 300), "bicubic")
+    assert published_preprocess("my_net.py:Net") is None
+
+
+def test_every_network_of_the_table_has_published_weights():
+    assert all(find_published(arch) for arch in list_models())
