@@ -27,7 +27,9 @@ class ActionOptions:
 class CallOptions:
     """How this call is read."""
 
-    config: str | None = flag(None, "settings from this .json or .yaml file (a run's config.json too); flags outrank it", short="-c", metavar="FILE")
+    config: str | None = flag(
+        None, "settings from this .json or .yaml file (a run's config.json too); flags outrank it", short="-c", metavar="FILE"
+    )
     debug: bool = flag(False, "show the traceback of an error")
 
 
@@ -65,7 +67,7 @@ def parse(argv: list[str]) -> Request:
     given = {**(read_config_file(Path(call["config"])) if call.get("config") else {}), **values}
     config = RunConfig().override(given, source=call.get("config") or "command line")
     action = chosen[0] if chosen else "train"
-    subject = actions[action] if action in actions else ""
+    subject = actions.get(action, "")
     request = Request(action, config, given, subject if isinstance(subject, str) else "")
     _check(request)
     return request

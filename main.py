@@ -1,16 +1,16 @@
 """Darkroom: train, evaluate, explain, distill and ship image models.
 
-    python main.py --data DIR              train on a folder of class folders
-    python main.py --evaluation --resume RUN
-    python main.py --jit --resume RUN
-    python main.py --help                  all flags
+python main.py --data DIR              train on a folder of class folders
+python main.py --evaluation --resume RUN
+python main.py --jit --resume RUN
+python main.py --help                  all flags
 """
 
 import os
 import sys
 
 import config
-from utils.distributed import launch, launched
+from utils.distributed import USER_MISTAKE, launch, launched, tell_launcher
 from utils.errors import UserError
 
 
@@ -34,10 +34,9 @@ def main(argv: list[str]) -> int:
     except UserError as error:
         if debug:
             raise
-        # Every process meets the same mistake; the first one says it.
-        if os.environ.get("RANK", "0") == "0":
+        if not tell_launcher(str(error)):
             print(f"error: {error}", file=sys.stderr)
-        return 2
+        return USER_MISTAKE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -75,7 +75,9 @@ def alone() -> World:
 def check_num_classes(given: int | None, classes: tuple[str, ...]) -> None:
     """Raise UserError when --num_classes contradicts the data."""
     if given is not None and given != len(classes):
-        raise UserError(f"--num_classes {given}: the data has {len(classes)} classes ({_shorten(classes)}); leave the flag out to take them")
+        raise UserError(
+            f"--num_classes {given}: the data has {len(classes)} classes ({_shorten(classes)}); leave the flag out to take them"
+        )
 
 
 def _shorten(names: tuple[str, ...], most: int = 8) -> str:
@@ -92,9 +94,7 @@ def build_preprocess(config: RunConfig, content: Mapping[str, Any] | None = None
     return Preprocess(image_size=config.data.image_size, resize=config.data.resize, **numbers)
 
 
-def build_loader(
-    config: RunConfig, split: Split, preprocess: Preprocess, machine: Machine, *, training: bool
-) -> Loader:
+def build_loader(config: RunConfig, split: Split, preprocess: Preprocess, machine: Machine, *, training: bool) -> Loader:
     """Return the loader of a split: augmented and shuffled for training, plain otherwise."""
     data = config.data
     workers = default_workers(machine.world.size) if data.workers is None else data.workers
@@ -193,7 +193,9 @@ def prepare_sync_bn(model: nn.Module, machine: Machine) -> nn.Module:
     return nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
 
-def snapshot(config: RunConfig, task: Task, model: nn.Module, stepper: Stepper, catalog: Catalog, preprocess: Preprocess, prints: str) -> dict:
+def snapshot(
+    config: RunConfig, task: Task, model: nn.Module, stepper: Stepper, catalog: Catalog, preprocess: Preprocess, prints: str
+) -> dict:
     """Return everything a checkpoint holds besides the progress: plain types and tensors."""
     return {
         "task": task.name,

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from applications import assemble
-from applications.assemble import Machine, Trained
+from applications.assemble import Machine
 from applications.evaluate import predict_split
 from applications.export import EXTRA_FILE, deploy, facts
 from applications.options import Request
@@ -42,11 +42,11 @@ def run(request: Request) -> int:
         log().info(f"parity    {agreeing} of {len(split)} labels agree, largest probability difference {difference:.1e}")
         if agreeing < len(split) or not difference <= TOLERANCE:
             problems.append(f"the file answers otherwise than the model (allowed: {TOLERANCE:.0e}); {target} was not written")
-            raise _Rejected
+            raise _RejectedError
 
     try:
         write_atomically(target, write)
-    except _Rejected:
+    except _RejectedError:
         log().error(problems[0])
         return 1
     log().info(f"written   {target} ({target.stat().st_size / 1e6:.1f} MB)")
@@ -54,7 +54,7 @@ def run(request: Request) -> int:
     return 0
 
 
-class _Rejected(Exception):
+class _RejectedError(Exception):
     """The converted file failed the comparison."""
 
 

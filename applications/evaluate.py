@@ -62,7 +62,13 @@ def _report(trained: Trained, split: Split, task: Task, prediction: Prediction) 
     folder = new_folder(_parent(trained), f"evaluation-{split.name}")
     metrics = task.metrics(prediction)
     files = task.render(prediction, [split.file(index) for index in range(len(split))], folder)
-    facts = {"checkpoint": str(trained.path), "epoch": trained.epoch, "averaged": trained.averaged, "split": split.name, "images": len(split)}
+    facts = {
+        "checkpoint": str(trained.path),
+        "epoch": trained.epoch,
+        "averaged": trained.averaged,
+        "split": split.name,
+        "images": len(split),
+    }
     write_text(folder / "metrics.json", json.dumps({**facts, **metrics}, indent=2) + "\n")
     _print_table(task.table(prediction))
     shares = "  ".join(f"{name} {value:.2%}" for name, value in metrics.items() if name != "loss")

@@ -43,6 +43,7 @@ def deploy(trained: Trained, criterion: Criterion) -> torch.jit.ScriptModule:
     example = torch.zeros(2, 3, *preprocess.image_size)
     with torch.no_grad():
         core = torch.jit.trace(trained.model, example, check_trace=False)
+        assert isinstance(core, nn.Module)
         normalize = Normalize(preprocess.mean, preprocess.std)
         module = Deployed(core, normalize, preprocess.image_size, preprocess.resize, criterion.activation)
         # Freezing folds batch norms into convolutions.

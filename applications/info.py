@@ -29,9 +29,13 @@ def run(request: Request) -> int:
     log().info("")
     log().info(f"{config.model.arch} at {size[0]}x{size[1]}, {classes} classes")
     log().info(f"parameters      {summary.parameters / 1e6:.2f} M")
-    log().info(f"multiply-adds   {summary.multiply_adds / 1e6:.2f} M ({summary.product_multiply_adds / 1e6:.2f} M in convolutions and products)")
+    log().info(
+        f"multiply-adds   {summary.multiply_adds / 1e6:.2f} M ({summary.product_multiply_adds / 1e6:.2f} M in convolutions and products)"
+    )
     if summary.multiply_adds < MISSED * summary.product_multiply_adds:
         log().info("                thop does not see all layers of this model; take the figure in parentheses")
-    log().info(f"memory          weights {summary.weight_bytes / 2**20:.1f} MiB, activations {summary.activation_bytes / 2**20:.1f} MiB an image")
+    log().info(
+        f"memory          weights {summary.weight_bytes / 2**20:.1f} MiB, activations {summary.activation_bytes / 2**20:.1f} MiB an image"
+    )
     log().info(f"forward time    {summary.forward_seconds * 1e3:.1f} ms an image in fp32 on {describe_machine(device)}")
     return 0

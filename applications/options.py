@@ -20,7 +20,9 @@ class TrainOptions:
     epochs: int = flag(30, "passes over the training images")
     patience: int | None = flag(None, "stop when validation has not improved for this many epochs", metavar="EPOCHS")
     save_minutes: float = flag(10.0, "minutes between checkpoints inside an epoch", metavar="M")
-    resume: str | None = flag(None, "run folder or checkpoint: training goes on where it stopped; other actions read the model from it", metavar="RUN|FILE")
+    resume: str | None = flag(
+        None, "run folder or checkpoint: training goes on where it stopped; other actions read the model from it", metavar="RUN|FILE"
+    )
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,9 @@ class OutputOptions:
     logdir: str = flag("runs", "parent of all run folders", metavar="DIR")
     name: str | None = flag(None, "name of the run folder (default: time and model); a number is added when it exists")
     print_freq: int = flag(50, "steps between two reports", short="-p", metavar="STEPS")
-    split: Literal["train", "val", "test"] | None = flag(None, "images that --evaluation and --jit look at (default: test, else val; for --jit val)")
+    split: Literal["train", "val", "test"] | None = flag(
+        None, "images that --evaluation and --jit look at (default: test, else val; for --jit val)"
+    )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import nn
 from applications import assemble
 from applications.assemble import Machine
 from applications.contract import Observer, Progress, Task
-from applications.engine.fit import Fit, Interrupted, fit
+from applications.engine.fit import Fit, Interruption, fit
 from applications.engine.keeper import Keeper
 from applications.engine.observers import CsvLog, PlainLines, ProgressBar, TensorBoard
 from applications.engine.score import score
@@ -134,9 +134,9 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
         )
         try:
             fit(parts)
-        except Interrupted as interrupted:
+        except Interruption as interruption:
             log().info(f"stopped after a save; go on with: python main.py --resume {folder}")
-            return 128 + interrupted.signal
+            return 128 + interruption.signal
         finally:
             for observer in observers:
                 observer.close()
@@ -177,9 +177,7 @@ def build_observers(config: RunConfig, world: World, folder: Path, progress: Pro
     return [screen, CsvLog(folder / "metrics.csv", progress.epoch), TensorBoard(folder, progress.epoch, model)]
 
 
-def _validator(
-    machine: Machine, task: Task, model: nn.Module, stepper: Stepper, loader: Loader
-) -> Callable[[], Mapping[str, float]]:
+def _validator(machine: Machine, task: Task, model: nn.Module, stepper: Stepper, loader: Loader) -> Callable[[], Mapping[str, float]]:
     """Return a function that measures the weights to be kept (averaged, if any) on the validation images."""
 
     def validate() -> Mapping[str, float]:

@@ -1,20 +1,12 @@
 """From files to batches, in worker processes; everything random is a function of (seed, epoch, index)."""
 
-import atexit
-import multiprocessing
-import signal
-import threading
-import warnings
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
-from typing import Any
 
-import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
 from dataloader.augment.chain import Augment
 from dataloader.catalog import Split
@@ -22,6 +14,7 @@ from dataloader.plan import Plan, ScorePlan, TrainPlan
 from dataloader.preprocess import Preprocess
 from dataloader.read import ImageError, read_image
 from dataloader.sample import Batch, Sample, Unreadable, stack
+from dataloader.workers import Crew
 from utils.errors import UserError
 from utils.randomness import Stream, numpy_rng
 
@@ -142,7 +135,7 @@ class Loader:
         self._keys = _Keys(self.plan)
         self._walks = 0
         reader = BatchReader(split, preprocess, augment or Augment(), seed, tolerant=shuffle and not strict)
-        self._crew = _Crew(_open(reader, self._keys, workers, pin_memory=pin_memory))
+        self._crew = Crew(reader, self._keys, workers=workers, pin_memory=pin_memory)
         weakref.finalize(self, self._crew.dismiss)
 
     def __len__(self) -> int:
@@ -182,76 +175,3 @@ class Loader:
                 f"a loader process died (exit code {code}): usually the machine is out of memory (-9), or /dev/shm is too small (-7). "
                 "Use fewer workers (-j 1), or -j 0 to load in the main process"
             ) from error
-
-
-class _Crew:
-    """torch's loader, its iterator and its processes, which end together: on close, with their owner, or at exit."""
-
-    def __init__(self, loader: DataLoader[Batch | UserError]) -> None:
-        self.loader: DataLoader[Batch | UserError] | None = loader
-        self.walk: Iterator[Batch | UserError] | None = None
-        self.processes: list[BaseProcess] = []
-
-    def start(self) -> None:
-        """Begin an epoch; the first one starts the processes."""
-        assert self.loader is not None, "the loader is closed"
-        if self.loader.num_workers == 0 or self.walk is not None or threading.current_thread() is not threading.main_thread():
-            self.walk = iter(self.loader)
-            return
-        # Registered last, so it runs before torch and multiprocessing wait at exit for processes that ignore signals.
-        atexit.register(self.dismiss)
-        others = multiprocessing.active_children()
-        # torch raises from a SIGCHLD handler, in the middle of whatever the main process does. A dead worker is
-        # noticed all the same when its batch is waited for, where the error can be explained.
-        previous = signal.getsignal(signal.SIGCHLD)
-        self.walk = iter(self.loader)
-        signal.signal(signal.SIGCHLD, previous)
-        self.processes = [process for process in multiprocessing.active_children() if process not in others]
-
-    def lost(self) -> int | None:
-        """Return the exit code of a process that has ended by itself, or None."""
-        for process in self.processes:
-            # The broken connection may be noticed before the process is gone.
-            process.join(timeout=0.2)
-        return next((process.exitcode for process in self.processes if process.exitcode is not None), None)
-
-    def dismiss(self) -> None:
-        """End everything; a second call finds nothing to do."""
-        atexit.unregister(self.dismiss)
-        # torch stops its workers when nothing refers to the iterator; a traceback may, and workers have no state to save.
-        self.walk = None
-        self.loader = None
-        for process in self.processes:
-            if process.is_alive():
-                process.kill()
-        self.processes = []
-
-
-def _open(reader: BatchReader, keys: _Keys, workers: int, *, pin_memory: bool) -> DataLoader:
-    with warnings.catch_warnings():
-        # The user may ask for more workers than there are cores.
-        warnings.filterwarnings("ignore", message="This DataLoader will create")
-        return DataLoader(
-            reader,
-            batch_size=None,
-            sampler=keys,
-            num_workers=workers,
-            collate_fn=_as_it_is,
-            worker_init_fn=_prepare_worker,
-            persistent_workers=workers > 0,
-            pin_memory=pin_memory,
-            # A generator of its own: starting an epoch must not move the global one.
-            generator=torch.Generator(),
-        )
-
-
-def _prepare_worker(worker: int) -> None:
-    """Leave stopping to the main process, which saves first, and use one thread."""
-    del worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    cv2.setNumThreads(0)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

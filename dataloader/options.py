@@ -10,16 +10,23 @@ from utils.flags import flag
 class DataOptions:
     """Where the images are, their geometry, and what training does to them."""
 
-    data: str = flag("data", "folder with train/, val/, test/ of class folders, one folder of class folders, or a built-in set (digits)", metavar="DIR|NAME")
+    data: str = flag(
+        "data", "folder with train/, val/, test/ of class folders, one folder of classes, or a built-in set (digits)", metavar="DIR|NAME"
+    )
     image_size: tuple[int, int] = flag((224, 224), "input height and width", metavar="H W")
     resize: Literal["fit", "crop", "stretch"] = flag("fit", "geometry: fit and pad with black, cover and crop the center, or stretch")
     batch_size: int = flag(32, "images a step, over all processes", short="-b", metavar="N")
-    workers: int | None = flag(None, "loader processes for each training process; one a core up to 8 when not given", short="-j", metavar="N")
+    workers: int | None = flag(
+        None, "loader processes for each training process; one a core up to 8 when not given", short="-j", metavar="N"
+    )
     val_share: float = flag(0.15, "share held out for validation when one folder of classes is split")
     test_share: float = flag(0.15, "share held out for the test when one folder of classes is split")
     strict: bool = flag(False, "stop at the first unreadable training image instead of skipping it with a warning")
     aug: str | None = flag(
-        None, "augment training images: a recipe name, or a spec such as 'flip|crop(0.2)|color(0.3)'", const="default", metavar="RECIPE|SPEC"
+        None,
+        "augment training images: a recipe name, or a spec such as 'flip|crop(0.2)|color(0.3)'",
+        const="default",
+        metavar="RECIPE|SPEC",
     )
     mixup: bool = flag(False, "mix pairs of training images and their targets")
     mixup_alpha: float = flag(0.2, "mixup: both parameters of the Beta distribution of the mixing share")

@@ -12,7 +12,9 @@ class ModelOptions:
     arch: str = flag("resnet18", "model name (see --list models), torchvision/NAME, timm/NAME or my_file.py:Class", short="-a")
     num_classes: int | None = flag(None, "number of classes; found in the data when not given, checked when given")
     pretrained: bool = flag(False, "start from published weights: pretrained/NAME.pth or .safetensors, else downloaded there")
-    init_from: str | None = flag(None, "start from the weights of this checkpoint or state dict; the rest of the file is ignored", metavar="FILE")
+    init_from: str | None = flag(
+        None, "start from the weights of this checkpoint or state dict; the rest of the file is ignored", metavar="FILE"
+    )
     drop_rate: float | None = flag(None, "dropout before the classifier; the family's published rate when not given")
     bn_momentum: str = flag(
         "auto",

@@ -19,7 +19,8 @@ class TimmModel(Adapter):
     """A network of timm. The last map is what timm's own head takes in; earlier ones are its stages.
 
     Vision transformers take any size that is a multiple of their patch where timm allows it; other
-    networks made for one size keep it.
+    networks made for one size keep it. Where a class token alone makes the logits, they do not depend
+    on the last map itself.
     """
 
     def __init__(self, net: Any, *, arch: str, num_classes: int) -> None:

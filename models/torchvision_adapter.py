@@ -22,6 +22,7 @@ class TorchvisionModel(Adapter):
     """A network of torchvision, cut where its head begins.
 
     The transformers of torchvision that take one image size (vit_*, maxvit_t) keep that limit: 224 x 224.
+    Where a class token makes the logits (vit_*), they do not depend on the last map itself.
     The cut is found at the first call that needs it; training uses the network as it is.
     """
 

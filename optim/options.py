@@ -19,4 +19,6 @@ class OptimOptions:
     lr_steps: tuple[float, ...] = flag((), "steps schedule: the epoch at which every stage ends, one for each ratio")
     clip_grad: float | None = flag(None, "clip the gradient to this norm")
     accumulate: int = flag(1, "batches whose gradients are summed for one step", metavar="N")
-    ema: float | None = flag(None, "average the weights with this decay and evaluate the average (bare --ema: 0.999)", const=0.999, metavar="DECAY")
+    ema: float | None = flag(
+        None, "average the weights with this decay and evaluate the average (bare --ema: 0.999)", const=0.999, metavar="DECAY"
+    )

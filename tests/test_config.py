@@ -24,7 +24,14 @@ def test_help_is_the_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_help_answers_without_torch() -> None:
-    code = "import sys, main\ntry:\n    main.main(['--help'])\nexcept SystemExit as done:\n    assert done.code == 0\nassert 'torch' not in sys.modules"
+    code = """
+import sys, main
+try:
+    main.main(["--help"])
+except SystemExit as done:
+    assert done.code == 0
+assert "torch" not in sys.modules
+"""
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
 
 
@@ -34,7 +41,25 @@ def test_names_of_settings_are_unique_over_all_sections() -> None:
 
 
 def test_every_setting_survives_the_round_trip_through_json() -> None:
-    first = config.parse("--data x --image_size 64 32 --ema --lr_ratios 1 0.1 --lr_steps 2 4 --mixup --clip_grad 2".split()).config
+    first = config.parse(
+        [
+            "--data",
+            "x",
+            "--image_size",
+            "64",
+            "32",
+            "--ema",
+            "--lr_ratios",
+            "1",
+            "0.1",
+            "--lr_steps",
+            "2",
+            "4",
+            "--mixup",
+            "--clip_grad",
+            "2",
+        ]
+    ).config
     again = RunConfig.from_dict(json.loads(json.dumps(first.to_dict())))
     assert again == first
 
@@ -83,7 +108,8 @@ def test_flags_outrank_the_config_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("epoch: 3", "epochs"), ("epochs: many", "epochs"), ("- 1", "setting: value"), ("a: [", "run.yaml"), ("mixup: 3", "mixup")]
+    ("text", "said"),
+    [("epoch: 3", "epochs"), ("epochs: many", "epochs"), ("- 1", "setting: value"), ("a: [", "run.yaml"), ("mixup: 3", "mixup")],
 )
 def test_a_wrong_config_file_is_named(tmp_path: Path, text: str, said: str) -> None:
     file = tmp_path / "run.yaml"

@@ -76,5 +76,9 @@ def test_shelves_never_see_the_whole_config() -> None:
 def test_nothing_is_decided_by_hasattr() -> None:
     allowed_use = {"utils/registry.py"}  # asks a user's module whether it has the name that the user gave
     for file in source_files():
-        calls = [node.func.id for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+        calls = [
+            node.func.id
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        ]
         assert "hasattr" not in calls or str(file.relative_to(ROOT)) in allowed_use, file

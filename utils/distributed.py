@@ -1,11 +1,18 @@
 """Several processes: who am I, gather, agree, and the torchrun launcher."""
 
+import json
+import logging
 import os
 import sys
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from utils.errors import UserError
+
+# Set for the processes that `launch` starts.
+LAUNCHER = "DARKROOM_LAUNCHER"
+USER_MISTAKE = 2
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,7 @@ def launch(script: str, argv: list[str], *, processes: int, nodes: int = 1, node
     Raises:
         UserError: several machines without an address.
     """
-    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -126,9 +133,29 @@ def launch(script: str, argv: list[str], *, processes: int, nodes: int = 1, node
     )
     # One thread a core in all, not one a core in each process.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    os.environ[LAUNCHER] = "darkroom"
+    # What the launcher warns of is told by the processes themselves, in one line.
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
         elastic_launch(config, sys.executable)("-u", script, *argv)
+    except SignalException as ended:
+        return 128 + int(ended.sigval)
     except ChildFailedError as error:
         _, failure = error.get_first_failure()
+        if failure.exitcode == USER_MISTAKE:
+            raise UserError(failure.message) from error
         return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode
     return 0
+
+
+def tell_launcher(message: str) -> bool:
+    """Leave the message of a mistake where our launcher finds it; False when nobody reads it there.
+
+    Several processes may meet the same mistake, or one alone: the launcher says the first one, once.
+    """
+    place = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if LAUNCHER not in os.environ or place is None:
+        return False
+    with open(place, "w", encoding="utf-8") as file:
+        json.dump({"message": message, "timestamp": int(time.time())}, file)
+    return True

@@ -131,11 +131,13 @@ def cast(options: type, name: str, value: Any) -> Any:
         if origin is Literal:
             choices = typing.get_args(hint)
             if value not in choices:
-                raise UserError(f"{name}: '{value}' is not one of {', '.join(map(str, choices))}.{nearest(str(value), list(map(str, choices)))}")
+                raise UserError(
+                    f"{name}: '{value}' is not one of {', '.join(map(str, choices))}.{nearest(str(value), list(map(str, choices)))}"
+                )
             return value
         if origin is tuple:
             inner = typing.get_args(hint)
-            values = tuple(inner[0](part) for part in value)
+            values = tuple(inner[0](part) for part in value or ())
             if inner[-1] is not Ellipsis and len(values) != len(inner):
                 raise ValueError
             return values

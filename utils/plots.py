@@ -31,7 +31,9 @@ def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None
     axes.set(xlabel="predicted", ylabel="true", title=f"{accuracy:.2%} of {matrix.sum()} images right")
     if count <= 100:
         shown = [name if len(name) <= 24 else name[:23] + "…" for name in names]
-        axes.set_xticks(range(count), shown, rotation=45 if max(map(len, shown)) > 2 else 0, ha="right" if max(map(len, shown)) > 2 else "center")
+        axes.set_xticks(
+            range(count), shown, rotation=45 if max(map(len, shown)) > 2 else 0, ha="right" if max(map(len, shown)) > 2 else "center"
+        )
         axes.set_yticks(range(count), shown)
     if count <= 30:
         for row, column in zip(*np.nonzero(matrix), strict=True):

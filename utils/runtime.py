@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Literal
 
 import torch
 
@@ -17,7 +18,7 @@ from utils.errors import UserError
 class Precision:
     """The number format of training: its name, the memory layout, and why they were chosen."""
 
-    name: str
+    name: Literal["fp32", "bf16", "fp16"]
     channels_last: bool
     reason: str
 
@@ -47,7 +48,7 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
     return torch.device(name, local_rank) if name == "cuda" else torch.device(name)
 
 
-def choose_precision(name: str, device: torch.device) -> Precision:
+def choose_precision(name: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device) -> Precision:
     """Return the precision that --precision means on this device, with the reason.
 
     Raises:

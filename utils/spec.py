@@ -45,10 +45,11 @@ def parse_specs(source: SpecSource) -> tuple[Spec, ...]:
 
 def _split(text: str) -> list[str]:
     """Split at the bars that stand outside parentheses and quotes."""
-    parts, depth, quote, current = [], 0, "", ""
+    parts, depth, quote, current, escaped = [], 0, "", "", False
     for letter in text:
         if quote:
-            quote = "" if letter == quote else quote
+            quote = "" if letter == quote and not escaped else quote
+            escaped = letter == "\\" and not escaped
         elif letter in "'\"":
             quote = letter
         elif letter in "([":
@@ -76,8 +77,8 @@ def _parse_one(part: str, whole: str) -> Spec:
     try:
         call = ast.parse(f"f({arguments})", mode="eval").body
         assert isinstance(call, ast.Call)
-        args = tuple(_literal(node, arguments) for node in call.args)
-        kwargs = {word.arg: _literal(word.value, arguments) for word in call.keywords if word.arg}
+        args = tuple(_literal(node) for node in call.args)
+        kwargs = {word.arg: _literal(word.value) for word in call.keywords if word.arg}
         if len(kwargs) != len(call.keywords):
             raise ValueError
     except (SyntaxError, ValueError, AssertionError) as error:
@@ -85,7 +86,7 @@ def _parse_one(part: str, whole: str) -> Spec:
     return Spec(name.strip(), args, kwargs)
 
 
-def _literal(node: ast.expr, source: str) -> Any:
+def _literal(node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
     except ValueError:

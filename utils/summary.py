@@ -98,7 +98,9 @@ def _output_shapes(model: nn.Module, image: Tensor) -> tuple[dict[str, str], int
 
 def _count(model: nn.Module, image: Tensor, shapes: dict[str, str]) -> tuple[float, tuple[Layer, ...]]:
     counted = copy.deepcopy(model)
-    total, _, info = thop.profile(counted, inputs=(image,), custom_ops=_rules(), verbose=False, ret_layer_info=True)
+    total, _, info = thop.profile(  # pyright: ignore[reportAssignmentType]
+        counted, inputs=(image,), custom_ops=_rules(), verbose=False, ret_layer_info=True
+    )
     modules = dict(model.named_modules())
     layers: list[Layer] = []
 
@@ -128,13 +130,19 @@ def _rules() -> dict:
 
 
 def _count_outputs(module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-    module.total_ops += torch.tensor([float(output.numel())], dtype=torch.float64)
+    _add(module, output.numel())
 
 
 def _count_windows(module: nn.MaxPool2d, _inputs: tuple, output: Tensor) -> None:
     size = module.kernel_size
     height, width = size if isinstance(size, tuple) else (size, size)
-    module.total_ops += torch.tensor([float(output.numel() * height * width)], dtype=torch.float64)
+    _add(module, output.numel() * height * width)
+
+
+def _add(module: nn.Module, count: int) -> None:
+    # thop keeps its sums in a buffer of every module.
+    total = module.get_buffer("total_ops")
+    total += float(count)
 
 
 def _count_nothing(_module: nn.Module, _inputs: tuple, _output: Tensor) -> None:

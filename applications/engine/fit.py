@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from applications.contract import Observer, Progress, Task
 from applications.engine.keeper import Keeper
 from dataloader.loader import Loader
+from dataloader.plan import TrainPlan
 from dataloader.sample import Batch
 from optim.stepper import Stepper
 from utils.distributed import StopVote, World
@@ -21,7 +22,7 @@ from utils.runtime import StopSignal
 Transform = Callable[[Batch, int, int], Batch]
 
 
-class Interrupted(Exception):
+class Interruption(Exception):  # noqa: N818 - it is no error
     """A signal ended the run after a checkpoint was written."""
 
     def __init__(self, signal: int) -> None:
@@ -57,7 +58,7 @@ def fit(run: Fit) -> None:
     """Train until the last epoch, or until validation stops improving.
 
     Raises:
-        Interrupted: SIGINT or SIGTERM came; the run was saved.
+        Interruption: SIGINT or SIGTERM came; the run was saved.
         UserError: the loss is not finite; the last good checkpoint is kept.
     """
     vote = StopVote(run.world)
@@ -79,6 +80,7 @@ def fit(run: Fit) -> None:
 def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:
     """Walk the rest of the epoch under way; return its figures over all processes."""
     progress, loader = run.progress, run.loader
+    assert isinstance(loader.plan, TrainPlan), "training walks a shuffled loader"
     shares = loader.plan.shares(run.accumulate)
     for observer in run.observers:
         observer.begin(progress, len(loader.plan))
@@ -126,7 +128,7 @@ def _report(run: Fit) -> None:
 def _save_and_leave(run: Fit, signal: int) -> None:
     run.watch.check()
     run.keeper.save(run.progress)
-    raise Interrupted(signal)
+    raise Interruption(signal)
 
 
 def _means_of_all(progress: Progress, world: World) -> dict[str, float]:

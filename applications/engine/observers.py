@@ -5,9 +5,11 @@ import io
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 from torch import nn
 
 from applications.contract import Progress
@@ -102,7 +104,9 @@ class PlainLines:
         if progress.batch % self.print_freq:
             return
         speed = self.speed.of(progress)
-        log().info(f"epoch {progress.epoch + 1}/{self.epochs}  step {progress.batch}/{self.batches}  {describe(means)}  {speed:.0f} images/s")
+        log().info(
+            f"epoch {progress.epoch + 1}/{self.epochs}  step {progress.batch}/{self.batches}  {describe(means)}  {speed:.0f} images/s"
+        )
 
     def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
         del progress
@@ -150,7 +154,7 @@ class TensorBoard:
     Points after the position of a resumed run are purged.
     """
 
-    NAMES = {
+    NAMES: ClassVar = {
         "train_loss": "Train/Loss",
         "train_top1": "Train/Accuracy",
         "val_loss": "Val/Loss",

@@ -66,7 +66,9 @@ class Classify:
         files = [folder / name for name in ("predictions.csv", "classes.csv", "confusion.csv", "confusion.png")]
         write_text(files[0], self._predictions_csv(prediction, paths))
         write_text(files[1], _csv(self.table(prediction)))
-        write_text(files[2], _csv([["true \\ predicted", *self.classes], *([name, *row] for name, row in zip(self.classes, matrix, strict=True))]))
+        write_text(
+            files[2], _csv([["true \\ predicted", *self.classes], *([name, *row] for name, row in zip(self.classes, matrix, strict=True))])
+        )
         draw_confusion(matrix, self.classes, files[3])
         return files
 
@@ -84,7 +86,7 @@ class Classify:
             labels=range(len(self.classes)),
             zero_division=0.0,  # pyright: ignore[reportArgumentType]
         )
-        columns = zip(self.classes, *scores, strict=True)
+        columns = zip(self.classes, *(np.asarray(score) for score in scores), strict=True)
         rows = [[name, f"{p:.4f}", f"{r:.4f}", f"{f:.4f}", str(n)] for name, p, r, f, n in columns]
         return [["class", "precision", "recall", "f1", "images"], *rows]
 

@@ -1,5 +1,6 @@
 """A small data set of three colors, and main.py in this process or in one of its own."""
 
+import csv
 import os
 import subprocess
 import sys
@@ -70,6 +71,12 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         return Outcome(code, said.out, said.err)
 
     return run
+
+
+def read_rows(file: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file with a header."""
+    with file.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
 
 
 def tiny(data: Path | str, *more: object, net: str = "TinyNet") -> list[object]:

@@ -1,6 +1,5 @@
 """The exported file answers as the trained model does, or it is not written."""
 
-import csv
 import json
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import pytest
 import torch
 
 from applications import convert
-from tests.applications.conftest import NETS, ROOT, Call, tiny
+from tests.applications.conftest import NETS, ROOT, Call, read_rows, tiny
 
 ARCH = ("--arch", f"{NETS}:TinyNet")
 
@@ -42,8 +41,7 @@ def test_the_demo_gives_exactly_the_labels_of_evaluation(call: Call, run: Path, 
     (tmp_path / "elsewhere").mkdir()
     done = subprocess.run(command, cwd=tmp_path / "elsewhere", capture_output=True, text=True, check=True)
     answers = {answer["path"]: answer for answer in map(json.loads, done.stdout.splitlines())}
-    with (run / "evaluation-test" / "predictions.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(run / "evaluation-test" / "predictions.csv")
     assert len(rows) == len(answers) == 15
     for row in rows:
         best = answers[row["path"]]["top"][0]

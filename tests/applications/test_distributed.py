@@ -1,12 +1,13 @@
 """Several processes give what one process gives on the same global batch."""
 
-import csv
+import signal
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.applications.conftest import start, tiny
+from tests.applications.conftest import read_rows, start, tiny
 from utils.checkpoint import load_checkpoint
 
 
@@ -24,7 +25,7 @@ def test_two_processes_equal_one_on_the_same_global_batch(colors: Path, tmp_path
     for key in ("state_dict", "state_dict_ema"):
         for name, tensor in first[key].items():
             torch.testing.assert_close(second[key][name], tensor, rtol=1e-4, atol=1e-5, msg=name)
-    curves = [list(csv.DictReader((run / "metrics.csv").open())) for run in runs]
+    curves = [read_rows(run / "metrics.csv") for run in runs]
     for one, two in zip(*curves, strict=True):
         for key in ("train_loss", "train_top1", "val_loss", "val_top1"):
             assert float(one[key]) == pytest.approx(float(two[key]), abs=1e-4)
@@ -39,9 +40,6 @@ def test_a_mistake_is_said_once_and_ends_with_2(colors: Path, tmp_path: Path) ->
 
 
 def test_a_signal_to_the_launcher_saves_and_ends_with_its_code(colors: Path, tmp_path: Path) -> None:
-    import signal
-    import time
-
     process = start(*tiny(colors, "--nproc", 2, "--epochs", 2000, "--name", "long"), folder=tmp_path)
     run = tmp_path / "runs/classify/long"
     deadline = time.monotonic() + 90

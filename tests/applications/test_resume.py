@@ -1,6 +1,5 @@
 """A run that was stopped anywhere and resumed equals the run that never stopped, bit for bit on the CPU."""
 
-import csv
 import signal
 import time
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.applications.conftest import NETS, Call, start, tiny, write_colors
+from tests.applications.conftest import NETS, Call, read_rows, start, tiny, write_colors
 from utils.checkpoint import load_checkpoint
 
 HARD = ("--epochs", 3, "-b", 8, "--aug", "flip|crop|color", "--mixup", "--ema", "--accumulate", 2, "--clip_grad", 1)
@@ -31,8 +30,10 @@ def assert_equal_runs(one: Path, two: Path) -> None:
     first, second = load_checkpoint(one / "last.pt"), load_checkpoint(two / "last.pt")
     for key in ("state_dict", "state_dict_ema", "stepper", "progress", "loss_state"):
         assert same(first[key], second[key]), key
-    with (one / "metrics.csv").open() as a, (two / "metrics.csv").open() as b:
-        curves = [[{key: row[key] for key in row if key.startswith(("epoch", "lr", "train", "val"))} for row in csv.DictReader(file)] for file in (a, b)]
+    curves = [
+        [{key: row[key] for key in row if key.startswith(("epoch", "lr", "train", "val"))} for row in read_rows(run / "metrics.csv")]
+        for run in (one, two)
+    ]
     assert curves[0] == curves[1], "the curves have the same points, none doubled, none missing"
 
 
@@ -101,8 +102,7 @@ def test_more_epochs_continue_the_same_curves(call: Call, colors: Path) -> None:
     outcome = call("--resume", run, *ARCH, "--epochs", 4)
     assert outcome.code == 0, outcome.err
     assert "changed on resume: --epochs 2 -> 4" in outcome.out
-    with (run / "metrics.csv").open() as file:
-        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3", "4"]
+    assert [row["epoch"] for row in read_rows(run / "metrics.csv")] == ["1", "2", "3", "4"]
 
 
 def test_a_finished_run_says_so(call: Call, colors: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_run_whose_images_changed_warns(call: Call, tmp_path: Path) -> None:
     assert "training images changed" in outcome.out
 
 
-def test_settings_that_count_the_position_cannot_change_inside_an_epoch(call: Call, colors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_that_count_the_position_cannot_change_inside_an_epoch(call: Call, colors: Path) -> None:
     run = call(*tiny(colors)).run
     content = load_checkpoint(run / "last.pt")
     content["epoch"] = content["progress"]["epoch"] = 1

@@ -1,6 +1,5 @@
 """Training: what a run leaves behind, and what it says of mistakes."""
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -8,13 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.applications.conftest import NETS, Call, tiny, write_colors
+from tests.applications.conftest import NETS, Call, read_rows, tiny, write_colors
 from utils.checkpoint import load_checkpoint
 
 
 def rows(run: Path) -> list[dict[str, str]]:
-    with (run / "metrics.csv").open() as file:
-        return list(csv.DictReader(file))
+    return read_rows(run / "metrics.csv")
 
 
 def test_a_run_learns_and_leaves_everything_in_its_folder(call: Call, colors: Path) -> None:
@@ -52,8 +50,7 @@ def test_a_single_folder_of_classes_is_split_and_the_split_is_kept(call: Call, t
     data = write_colors(tmp_path / "flat", {"": 20})
     outcome = call(*tiny(data))
     assert outcome.code == 0, outcome.err
-    with (outcome.run / "split.csv").open() as file:
-        members = list(csv.DictReader(file))
+    members = read_rows(outcome.run / "split.csv")
     counts = {name: sum(row["split"] == name for row in members) for name in ("train", "val", "test")}
     assert counts == {"train": 42, "val": 9, "test": 9}
     # New images do not move old ones into another split.
@@ -61,8 +58,8 @@ def test_a_single_folder_of_classes_is_split_and_the_split_is_kept(call: Call, t
         shutil.copy(data / color / "0.png", data / color / "000.png")
     evaluated = call("--evaluation", "--resume", outcome.run, "--arch", f"{NETS}:TinyNet")
     assert evaluated.code == 0, evaluated.err
-    with (outcome.run / "evaluation-test" / "predictions.csv").open() as file:
-        looked_at = {str(Path(row["path"]).relative_to(data)) for row in csv.DictReader(file)}
+    predictions = read_rows(outcome.run / "evaluation-test" / "predictions.csv")
+    looked_at = {str(Path(row["path"]).relative_to(data)) for row in predictions}
     assert looked_at == {row["path"] for row in members if row["split"] == "test"}
 
 

@@ -30,7 +30,9 @@ class NoNormNet(nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, num_classes))
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, num_classes)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,12 @@ def test_one_folder_of_classes_is_split(empty):
     assert len({path for split in catalog.splits.values() for path in split.paths}) == 20
 
 
+def test_classes_of_a_split_folder_are_sorted_by_name_not_by_path(empty):
+    # As paths, 'a b/0.png' comes before 'a/0.png'.
+    root = empty(*(f"{name}/{index}.png" for name in ("a b", "a") for index in range(3)))
+    assert open_catalog(str(root)).classes == ("a", "a b")
+
+
 def test_one_folder_of_classes_can_be_one_split(empty):
     catalog = open_catalog(str(empty(*flat(cat=2, dog=1))), classes=("dog", "cat"), whole="test", require_train=False)
     assert catalog.splits["test"].paths == ("dog/0.JPG", "cat/0.png", "cat/1.png")
@@ -200,5 +207,7 @@ def test_fingerprint_notices_another_path_or_target(empty):
     before = open_catalog(str(root))
     assert fingerprint(before.splits["train"]) == fingerprint(open_catalog(str(root)).splits["train"])
     assert fingerprint(before.splits["train"]) != fingerprint(open_catalog(str(root), classes=("b", "a")).splits["train"])
+    split = before.splits["train"]
+    assert fingerprint(split) != fingerprint(replace(split, targets=split.targets[::-1]))
     empty("train/a/2.png")
     assert fingerprint(before.splits["train"]) != fingerprint(open_catalog(str(root)).splits["train"])

@@ -31,16 +31,20 @@ def test_crop_box_is_a_rectangle():
 
 
 def test_crop_keeps_a_rectangle_within_its_share():
-    shapes = set()
+    shapes, corners = set(), set()
     for draw in range(200):
         image = Crop(0.5, p=1.0)(Sample(IMAGE, 0), numpy_rng(draw)).image
         height, width = image.shape[:2]
         assert 10 <= height <= 20
         assert 15 <= width <= 30
         windows = np.lib.stride_tricks.sliding_window_view(IMAGE, (height, width, 3))[:, :, 0]
-        assert (windows == image).all(axis=(2, 3, 4)).any()
+        places = np.argwhere((windows == image).all(axis=(2, 3, 4)))
+        assert len(places) == 1
         shapes.add((height, width))
+        corners.add(tuple(places[0]))
     assert len(shapes) > 50
+    assert {top for top, _ in corners} >= set(range(8))
+    assert {left for _, left in corners} >= set(range(12))
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.6, 1.0, 1.4])

@@ -1,0 +1,88 @@
+"""The processes that read ahead: started by torch's DataLoader, ended without leaving any behind."""
+
+import atexit
+import multiprocessing
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import cv2
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+
+class Crew:
+    """torch's loader, its iterator and its processes, which end together: on close, with their owner, or at exit."""
+
+    def __init__(self, dataset: Dataset, sampler: Sampler, *, workers: int, pin_memory: bool) -> None:
+        self.loader: DataLoader | None = _open(dataset, sampler, workers, pin_memory=pin_memory)
+        self.walk: Iterator[Any] | None = None
+        self.processes: list[BaseProcess] = []
+
+    def start(self) -> None:
+        """Begin an epoch; the first one starts the processes."""
+        assert self.loader is not None, "the loader is closed"
+        if self.loader.num_workers == 0 or self.walk is not None:
+            self.walk = iter(self.loader)
+            return
+        # Registered last, so it runs before torch and multiprocessing wait at exit for processes that ignore signals.
+        atexit.register(self.dismiss)
+        others = multiprocessing.active_children()
+        previous = signal.getsignal(signal.SIGCHLD)
+        self.walk = iter(self.loader)
+        # torch raises from a SIGCHLD handler, in the middle of whatever the main process does. A dead worker is
+        # noticed all the same when its batch is waited for, where the error can be explained.
+        if previous is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGCHLD, previous)
+        self.processes = [process for process in multiprocessing.active_children() if process not in others]
+
+    def lost(self) -> int | None:
+        """Return the exit code of a process that has ended by itself, or None."""
+        for process in self.processes:
+            # The broken connection may be noticed before the process is gone.
+            process.join(timeout=0.2)
+        return next((process.exitcode for process in self.processes if process.exitcode is not None), None)
+
+    def dismiss(self) -> None:
+        """End everything; a second call finds nothing to do."""
+        atexit.unregister(self.dismiss)
+        # torch stops its workers when nothing refers to the iterator; a traceback may, and workers have no state to save.
+        self.walk = None
+        self.loader = None
+        for process in self.processes:
+            if process.is_alive():
+                process.kill()
+        self.processes = []
+
+
+def _open(dataset: Dataset, sampler: Sampler, workers: int, *, pin_memory: bool) -> DataLoader:
+    with warnings.catch_warnings():
+        # The user may ask for more workers than there are cores.
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        return DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            worker_init_fn=_prepare_worker,
+            persistent_workers=workers > 0,
+            pin_memory=pin_memory,
+            # A generator of its own: starting an epoch must not move the global one.
+            generator=torch.Generator(),
+        )
+
+
+def _prepare_worker(worker: int) -> None:
+    """Leave stopping to the main process, which saves first, and use one thread."""
+    del worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    cv2.setNumThreads(0)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
