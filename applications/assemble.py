@@ -135,6 +135,7 @@ def build_network(config: RunConfig, num_classes: int, steps_per_epoch: int) -> 
     model_options = config.model
     torch.manual_seed(config.runtime.seed)
     model = build_model(model_options.arch, num_classes=num_classes, drop_rate=model_options.drop_rate)
+    model.check_size(config.data.image_size)
     if model_options.pretrained:
         log().info(str(load_published(model, model_options.arch, folder=PRETRAINED, announce=log().info)))
     if model_options.init_from:
@@ -262,7 +263,9 @@ def load_trained(request: Request, device: torch.device) -> Trained:
     classes = tuple(content["classes"])
     model = build_model(content["arch"], num_classes=len(classes), drop_rate=config.model.drop_rate)
     averages = content["state_dict_ema"]
-    model.load_state_dict(content["state_dict"] if averages is None else averages)
+    # Updated in place: some networks look for the version that a state dict carries beside its tensors.
+    content["state_dict"].update(averages or {})
+    model.load_state_dict(content["state_dict"])
     model.eval().to(device)
     split_file = path.parent / "split.csv"
     return Trained(

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import pickle
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from models.backbone import Backbone
 from models.published import Published, find_published
+from utils.checkpoint import load_tensors
 from utils.errors import UserError
 
 # Keys under which training programs keep a state dict; averaged weights come first, as they evaluate better.
@@ -66,6 +66,8 @@ def load_state(model: Backbone, state: Mapping[str, Any], *, source: str) -> Loa
     Raises:
         UserError: it is no state dict, or one of another architecture; the network is unchanged.
     """
+    if not isinstance(state, Mapping):
+        raise UserError(f"{source} holds a {type(state).__name__}, not a state dict")
     given = model.remap(_stripped(_unwrapped(state, source)))
     own = model.state_dict()
     fitting = {name for name, tensor in own.items() if name in given and given[name].shape == tensor.shape}
@@ -112,28 +114,7 @@ def load_published(model: Backbone, arch: str, *, folder: Path, announce: Callab
         path = folder / f"{arch}{published.suffix}"
         announce(f"downloading {published.url} to {path}")
         download(published, path)
-    return load_state(model, read_state(path), source=str(path))
-
-
-def read_state(path: Path) -> Mapping[str, Any]:
-    """Read a .safetensors file, or a .pth file without running any code of it.
-
-    Raises:
-        UserError: the file is missing, damaged, or holds more than tensors and plain values.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise UserError(f"there is no file {path}")
-    try:
-        content = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError, SafetensorError) as error:
-        reason = str(error).strip().partition("\n")[0][:120]
-        raise UserError(f"{path} cannot be read as weights: damaged, or no file of tensors alone ({reason})") from error
-    if not isinstance(content, Mapping):
-        raise UserError(f"{path} holds a {type(content).__name__}, not a state dict")
-    return content
+    return load_state(model, load_tensors(path), source=str(path))
 
 
 def download(published: Published, path: Path) -> None:

@@ -69,7 +69,7 @@ def load_tensors(path: Path) -> Any:
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise UserError(f"{path} is no checkpoint: it holds more than tensors and plain values, and is refused") from error
+        raise UserError(f"{path} is refused: it is no checkpoint, or holds more than tensors and plain values") from error
     except Exception as error:
         # torch, zipfile and safetensors each have their own errors for a broken file.
         raise UserError(f"{path} cannot be read as a checkpoint ({_first_line(error)})") from error

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 
 from models import build_model, list_models, published, weights
 from models.published import Published, find_published, published_preprocess
-from models.weights import download, load_published, load_state, read_state
+from models.weights import download, load_published, load_state
+from utils.checkpoint import load_tensors
 from utils.errors import UserError
 
 
@@ -90,7 +91,7 @@ def test_files_that_are_no_weights_are_refused_in_one_line(tmp_path):
     tensors.write_bytes(b"123")
     for path in (damaged, code, listed, tensors, tmp_path / "absent.pth"):
         with pytest.raises(UserError) as caught:
-            read_state(path)
+            load_state(net(), load_tensors(path), source=str(path))
         assert path.name in str(caught.value)
         assert "\n" not in str(caught.value)
 
