@@ -58,6 +58,8 @@ def open_machine(config: RunConfig, *, training: bool) -> Machine:
     world = world_from_environment()
     runtime = config.runtime
     device = choose_device(runtime.device, world.local_rank)
+    if runtime.gpus and device.type != "cuda":
+        raise UserError(f"--gpus {runtime.gpus}: PyTorch sees no GPU here; --nproc {runtime.gpus} starts processes on the CPU")
     open_world(world, cuda=device.type == "cuda")
     if device.type == "cuda" and training:
         torch.backends.cudnn.benchmark = True

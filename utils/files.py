@@ -1,11 +1,15 @@
 """Files that are whole or absent, and folders that are never overwritten."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from utils.errors import UserError
+
+# torch's zip writer reports a full disk as a RuntimeError in words of its own.
+TORCH_WRITE_FAILURES = ("iostream error", "inline_container", "PytorchStreamWriter")
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
@@ -21,8 +25,7 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
-        # torch.save reports a full disk as a RuntimeError of its zip writer.
-        if isinstance(error, RuntimeError) and "write" not in str(error).lower():
+        if isinstance(error, RuntimeError) and not any(words in str(error) for words in TORCH_WRITE_FAILURES):
             raise
         raise UserError(f"cannot write {path}: {_reason(error)}; free some space or choose another --logdir") from error
     finally:
@@ -57,4 +60,4 @@ def new_folder(parent: Path, name: str) -> Path:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    return str(error).splitlines()[0]
+    return os.strerror(errno.ENOSPC).lower()

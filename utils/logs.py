@@ -39,6 +39,8 @@ class _LineFormatter(logging.Formatter):
 
 def open_logging(*, speaks: bool) -> None:
     """Send log lines to the terminal; a process that does not speak (rank > 0) drops them."""
+    # A full disk must not bury the run's own message under tracebacks of the log file.
+    logging.raiseExceptions = False
     logger = log()
     logger.propagate = False
     logger.setLevel(logging.INFO if speaks else logging.ERROR)

@@ -45,6 +45,8 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: PyTorch sees no GPU here; use --device cpu or check the driver with nvidia-smi")
+    if name == "cuda" and local_rank >= torch.cuda.device_count():
+        raise UserError(f"there are {torch.cuda.device_count()} GPUs here, too few for process {local_rank + 1}; lower --gpus")
     return torch.device(name, local_rank) if name == "cuda" else torch.device(name)
 
 

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.applications.conftest import NETS, Call, read_rows, tiny, write_colors
+from tests.applications.conftest import NETS, ROOT, Call, read_rows, tiny, write_colors
 from utils.checkpoint import load_checkpoint
 
 
@@ -144,3 +146,24 @@ def test_init_from_takes_the_weights_alone(call: Call, colors: Path) -> None:
 def test_both_criterions_train(call: Call, colors: Path, criterion: str) -> None:
     outcome = call(*tiny(colors, "--criterion", criterion, "--label_smoothing", 0.1, "--epochs", 5))
     assert float(rows(outcome.run)[-1]["val_top1"]) > 0.8
+
+
+def test_a_full_disk_ends_in_one_line_and_keeps_the_last_good_checkpoint(colors: Path, tmp_path: Path) -> None:
+    """A limit on the size of a file stands for the disk; the first epoch fits below it, the larger state of the second does not."""
+    flags = map(str, tiny(colors, "--name", "full"))
+    code = f"""
+import resource, sys
+sys.path.insert(0, {str(ROOT)!r})
+import main
+assert main.main({list(flags)!r} + ["--epochs", "1"]) == 0
+size = __import__("os").path.getsize("runs/classify/full/last.pt")
+resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size))
+sys.exit(main.main(["--resume", "runs/classify/full", "--arch", {f"{NETS}:TinyNet"!r}, "--epochs", "2"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: cannot write")
+    assert done.stderr.count("\n") == 1
+    run = tmp_path / "runs/classify/full"
+    assert load_checkpoint(run / "last.pt")["epoch"] == 1
+    assert not list(run.glob(".*")), "no half-written file is left"
