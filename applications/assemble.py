@@ -145,7 +145,7 @@ def build_network(config: RunConfig, num_classes: int, steps_per_epoch: int) -> 
         log().info(str(load_state(model, load_tensors(path), source=str(path))))
     changed = set_bn_momentum(model, model_options.bn_momentum, steps_per_epoch=steps_per_epoch)
     if changed:
-        log().info(changed)
+        log().info(f"          {changed}")
     return model
 
 

@@ -24,7 +24,8 @@ def run(request: Request) -> int:
 def rows(subject: str) -> list[tuple[str, str]]:
     """Return (name, description) of every row."""
     if subject == "models":
-        listed = [(name, family.help) for family in FAMILIES.values() for name in family.variants]
+        # A family is described once, beside its first name.
+        listed = [(name, family.help if name == family.variants[0] else "") for family in FAMILIES.values() for name in family.variants]
         more = "every other classifier of the package, the same way"
         return [*listed, ("torchvision/NAME", more), ("timm/NAME", more), ("my_file.py:Class", "a network of your own")]
     listed = [(name, row.help) for name, row in TABLES[subject].items()]

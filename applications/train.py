@@ -81,6 +81,7 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
     assemble.check_num_classes(config.model.num_classes, classes)
     if content is not None and tuple(content["classes"]) != classes:
         raise UserError(f"{path} was trained on other classes than {catalog.root} has; start a new run with --init_from {path}")
+    _announce(config, machine, catalog)
     preprocess = assemble.build_preprocess(config, content)
     train_loader = assemble.build_loader(config, catalog.splits["train"], preprocess, machine, training=True)
     val_loader = assemble.build_loader(config, catalog.splits["val"], preprocess, machine, training=False)
@@ -99,9 +100,11 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
         _restore(content, model, stepper, task, progress, machine.device, prints)
 
     folder = _run_folder(config, machine.world, path)
-    _announce(config, machine, catalog, folder, progress)
+    log().info(f"run       {folder}")
+    if progress.step:
+        log().info(f"resumed   epoch {progress.epoch + 1}, step {progress.batch} of the epoch")
     if world.is_first:
-        write_text(folder / "config.json", json.dumps(replace(config, train=replace(config.train, resume=None)).to_dict(), indent=2) + "\n")
+        write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
         if catalog.split_origin == "seeded":
             save_split(catalog, folder / "split.csv")
 
@@ -215,7 +218,7 @@ def _run_folder(config: RunConfig, world: World, path: Path | None) -> Path:
     return folder
 
 
-def _announce(config: RunConfig, machine: Machine, catalog: Catalog, folder: Path, progress: Progress) -> None:
+def _announce(config: RunConfig, machine: Machine, catalog: Catalog) -> None:
     sizes = ", ".join(f"{len(split)} {name}" for name, split in catalog.splits.items())
     height, width = config.data.image_size
     log().info(f"data      {catalog.root}: {len(catalog.classes)} classes; {sizes} images")
@@ -223,9 +226,6 @@ def _announce(config: RunConfig, machine: Machine, catalog: Catalog, folder: Pat
     processes = f", {machine.world.size} processes" if machine.world.size > 1 else ""
     log().info(f"machine   {describe_machine(machine.device)}{processes}")
     log().info(f"precision {machine.precision}")
-    log().info(f"run       {folder}")
-    if progress.step:
-        log().info(f"resumed   epoch {progress.epoch + 1}, step {progress.batch} of the epoch")
 
 
 def _conclude(folder: Path, progress: Progress, task: Task) -> None:

@@ -4,6 +4,7 @@ import logging
 import sys
 import warnings
 from functools import cache
+from logging.handlers import MemoryHandler
 from pathlib import Path
 
 from rich.console import Console
@@ -13,8 +14,8 @@ NAME = "darkroom"
 
 @cache
 def console() -> Console:
-    """Return the terminal that progress bars and log lines share."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    """Return the terminal that progress bars and log lines share; tables in a pipe are not squeezed into 80 columns."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 
 
 def log() -> logging.Logger:
@@ -48,16 +49,23 @@ def open_logging(*, speaks: bool) -> None:
         handler = _ConsoleHandler()
         handler.setFormatter(_LineFormatter())
         logger.addHandler(handler)
+        # Lines from before the run has a folder wait here for its log file.
+        logger.addHandler(MemoryHandler(capacity=10_000, flushLevel=logging.CRITICAL + 1, flushOnClose=False))
     # Raised inside PyTorch at every use, about things a user of Darkroom cannot change.
     warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*")
     warnings.filterwarnings("ignore", message=".*pin_memory.*no accelerator.*")
 
 
 def log_to_file(path: Path) -> None:
-    """Append every further log line to `path` as well, with the time of day."""
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log().addHandler(handler)
+    """Append every log line, those said so far too, to `path` as well, with the time of day."""
+    file = logging.FileHandler(path, encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for handler in log().handlers:
+        if isinstance(handler, MemoryHandler):
+            handler.setTarget(file)
+            handler.flush()
+            log().removeHandler(handler)
+    log().addHandler(file)
 
 
 def close_logging() -> None:

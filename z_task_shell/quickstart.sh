@@ -9,7 +9,7 @@ run=runs/classify/$name
 say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 
 say "1/4 train resnet18 on the built-in digits"
-python main.py --data digits --image_size 32 32 --arch resnet18 --epochs 12 --batch_size 32 --aug 'crop(0.15)' --ema --name "$name"
+python main.py --data digits --image_size 32 32 --arch resnet18 --epochs 12 --batch_size 32 --aug 'crop(0.15)' --ema --name "$name" "$@"
 
 say "2/4 measure it on the test images"
 python main.py --evaluation --resume "$run"

@@ -1,0 +1,25 @@
+"""Parts of the loop that can be looked at alone."""
+
+import pytest
+import torch
+
+from applications.engine.fit import LossWatch
+from utils.errors import UserError
+
+
+def test_the_first_bad_loss_is_named_by_its_step() -> None:
+    watch = LossWatch()
+    for step, loss in enumerate((1.0, 2.0, float("inf"), float("nan"))):
+        watch.add(step, torch.tensor(loss))
+    with pytest.raises(UserError, match="step 3"):
+        watch.check()
+
+
+def test_good_losses_are_forgotten_once_looked_at() -> None:
+    watch = LossWatch()
+    watch.add(0, torch.tensor(1.0, requires_grad=True))
+    watch.check()
+    watch.check()
+    watch.add(1, torch.tensor(float("nan")))
+    with pytest.raises(UserError, match="step 2"):
+        watch.check()

@@ -1,0 +1,87 @@
+"""Observers: what is written for curves, and that a resumed run doubles nothing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tensorboardX.proto.event_pb2 import Event
+from torch import nn
+
+from applications.contract import Progress
+from applications.engine.observers import CsvLog, TensorBoard, batchnorm_gammas
+from tests.applications.conftest import read_rows
+
+
+def row(epoch: int, loss: float = 1.0) -> dict[str, float]:
+    return {
+        "epoch": epoch,
+        "lr": 0.1,
+        "train_loss": loss,
+        "train_top1": 0.5,
+        "val_loss": 1.0,
+        "val_top1": 0.5,
+        "images_per_second": 9.0,
+        "data_wait": 0.0,
+    }
+
+
+def events(folder: Path) -> list[Event]:
+    """Read the event files of a folder, oldest first: a length, a checksum, the record, a checksum."""
+    found = []
+    for file in sorted(folder.glob("events.*"), key=lambda file: file.stat().st_mtime_ns):
+        data = file.read_bytes()
+        while data:
+            length = int.from_bytes(data[:8], "little")
+            found.append(Event.FromString(data[12 : 12 + length]))
+            data = data[16 + length :]
+    return found
+
+
+def test_a_resumed_run_drops_the_rows_after_its_position(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.csv"
+    first = CsvLog(file, 0)
+    for epoch in (1, 2, 3):
+        first.epoch(Progress(), row(epoch))
+    again = CsvLog(file, 1)
+    for epoch in (2, 3):
+        again.epoch(Progress(), row(epoch, loss=0.5))
+    rows = read_rows(file)
+    assert [line["epoch"] for line in rows] == ["1", "2", "3"]
+    assert [line["train_loss"] for line in rows] == ["1", "0.5", "0.5"]
+
+
+def test_tensorboard_gets_the_named_curves_and_the_gammas(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    board = TensorBoard(tmp_path, 0, model)
+    board.epoch(Progress(), row(1))
+    board.close()
+    tags = {value.tag for event in events(tmp_path) for value in event.summary.value}
+    assert {"Train/Loss", "Train/Accuracy", "Val/Loss", "Val/Accuracy", "Learning_rate", "BN_gamma"} <= tags
+
+
+def test_tensorboard_purges_the_points_after_the_position(tmp_path: Path) -> None:
+    first = TensorBoard(tmp_path, 0, nn.Identity())
+    for epoch in (1, 2, 3):
+        first.epoch(Progress(), row(epoch))
+    first.close()
+    again = TensorBoard(tmp_path, 1, nn.Identity())
+    again.epoch(Progress(), row(2))
+    again.close()
+    purges = [event.step for event in events(tmp_path) if event.HasField("session_log")]
+    assert purges == [2], "what was written from epoch 2 on is void"
+
+
+def test_gammas_are_those_of_all_batch_norms() -> None:
+    model = nn.Sequential(nn.BatchNorm2d(2), nn.Linear(2, 2), nn.BatchNorm1d(3), nn.BatchNorm2d(4, affine=False))
+    nn.init.constant_(model[2].weight, 2.0)
+    assert np.array_equal(batchnorm_gammas(model).numpy(), [1, 1, 2, 2, 2])
+    assert batchnorm_gammas(nn.Linear(2, 2)).shape == torch.Size([0])
+
+
+@pytest.mark.parametrize("text", ["", "epoch,lr\n"])
+def test_an_empty_table_is_begun_anew(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "metrics.csv"
+    file.write_text(text)
+    CsvLog(file, 5).epoch(Progress(), row(6))
+    assert [line["epoch"] for line in read_rows(file)] == ["6"]

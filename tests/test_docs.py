@@ -1,0 +1,249 @@
+"""The documents are true: commands parse, files exist, flags are known, examples work, tables are complete."""
+
+import ast
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import config
+from applications import APPLICATIONS
+from criterions import CRITERIONS
+from criterions.weighted import build_criterion
+from dataloader import AUGMENTS, RECIPES, SOURCES
+from dataloader.augment.chain import build_augment
+from dataloader.sample import Sample
+from models import FAMILIES, build_model
+from optim import OPTIMIZERS, SCHEDULES
+from optim.optimizers import build_optimizer
+from utils.randomness import numpy_rng
+
+ROOT = Path(__file__).parent.parent
+GUIDES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "data/README.md", ROOT / "pretrained/README.md"])
+SCRIPTS = sorted((ROOT / "z_task_shell").glob("*.sh"))
+FOLDERS = "applications|benchmarks|criterions|data|dataloader|demos|docs|models|optim|pretrained|tests|utils|z_task_shell"
+# Flags of pip, pytest and torchrun, which the documents mention beside our own.
+FOREIGN_FLAGS = {"--nproc_per_node", "--logdir"}
+
+
+def name_of(file: Path) -> str:
+    return file.relative_to(ROOT).as_posix()
+
+
+def inline_code(text: str) -> list[str]:
+    """Return what stands between single backticks; a bar in a table is escaped."""
+    return [code.replace("\\|", "|") for code in re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.S))]
+
+
+def code_lines(file: Path) -> list[str]:
+    """Return the lines of code of a document or a script, continued ones joined."""
+    text = file.read_text(encoding="utf-8")
+    if file.suffix == ".sh":
+        return text.replace("\\\n", " ").splitlines()
+    blocks = "\n".join(re.findall(r"```\w*\n(.*?)```", text, flags=re.S))
+    return [*blocks.replace("\\\n", " ").splitlines(), *inline_code(text)]
+
+
+def commands(file: Path) -> list[str]:
+    found = (re.match(r"(?:COLUMNS=\d+ )?(?:python|torchrun .*?) ?main\.py\b(.*)", line.strip()) for line in code_lines(file))
+    return [match.group(1).strip() for match in found if match]
+
+
+def arguments(command: str) -> list[str]:
+    """Return the argv of a command, with stand-ins for what the shell would fill in."""
+    command = command.replace('--resume "$@"', "--resume RUN").replace('"$@"', "")
+    command = re.sub(r'"\$\{\w+\[@\]\}"', "", command)
+    return shlex.split(command.partition(" > ")[0], comments=True)
+
+
+CALLS = [(name_of(file), command) for file in [*DOCUMENTS, *SCRIPTS] for command in commands(file)]
+
+
+@pytest.mark.parametrize("command", [pytest.param(command, id=f"{file}: {command}") for file, command in CALLS])
+def test_every_command_is_understood(command: str) -> None:
+    argv = arguments(command)
+    if "--help" in argv:
+        return
+    # The file of --config need not exist here.
+    if "--config" in argv:
+        where = argv.index("--config")
+        del argv[where : where + 2]
+    config.parse(argv)
+
+
+def test_the_commands_are_found() -> None:
+    assert len(CALLS) > 40
+    assert {file for file, _ in CALLS} >= {"README.md", "docs/training.md", "z_task_shell/2_train.sh"}
+
+
+def known_flags() -> set[str]:
+    ours = {flag for action in config.build_parser()._actions for flag in action.option_strings}
+    demo = set(re.findall(r'"(--\w+)"', (ROOT / "demos/classifier.py").read_text(encoding="utf-8")))
+    return ours | demo | FOREIGN_FLAGS
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=name_of)
+def test_every_flag_exists(file: Path) -> None:
+    text = "\n".join(code_lines(file))
+    flags = set(re.findall(r"(?<![\w-])--[a-z][a-z_]*", text)) - {"--no_"}
+    assert flags <= known_flags(), f"unknown: {sorted(flags - known_flags())}"
+
+
+def new_files() -> set[str]:
+    """Return the files that the recipes of CONTRIBUTING.md and the guides tell the reader to write."""
+    return {name for file in DOCUMENTS for name in examples(file)}
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=name_of)
+def test_every_file_that_is_named_exists(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"\w+:", link)]
+    pattern = re.compile(rf"(?:python |bash )?((?:{FOLDERS})/[\w/.]*)(?=$| )")
+    named = {ROOT / match.group(1) for code in code_lines(file) for match in [pattern.match(code)] if match}
+    wanted = {(file.parent / link).resolve() for link in links if link} | named
+    expected = {ROOT / name for name in new_files()} | {ROOT / "tests/models/test_plain.py"}
+    # What a user puts there is no part of the tree.
+    expected |= {path for path in named if ROOT / "data" in path.parents or ROOT / "pretrained" in path.parents}
+    assert not sorted(str(path) for path in wanted - expected if not path.exists())
+
+
+def headings(file: Path) -> set[str]:
+    titles = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=name_of)
+def test_every_link_into_a_page_has_its_heading(file: Path) -> None:
+    for page, anchor in re.findall(r"\]\(([\w./]*)#([\w-]+)\)", file.read_text(encoding="utf-8")):
+        assert anchor in headings((file.parent / page).resolve() if page else file)
+
+
+def test_readme_names_every_application() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in APPLICATIONS:
+        assert f"python main.py --{name}" in text or name == "train", f"the table of README.md lacks --{name}"
+    assert "python main.py --data" in text
+
+
+TABLES = {
+    "docs/training.md": [*OPTIMIZERS, *SCHEDULES, *CRITERIONS],
+    "docs/data.md": [*AUGMENTS, *RECIPES, *SOURCES],
+    "docs/models.md": [name for family in FAMILIES.values() for name in (family.variants[0], family.variants[-1])],
+}
+
+
+@pytest.mark.parametrize(("file", "name"), [(file, name) for file, names in TABLES.items() for name in names])
+def test_the_guides_name_every_row_of_the_tables(file: str, name: str) -> None:
+    assert re.search(rf"(?<![\w/]){re.escape(name)}(?!\w)", (ROOT / file).read_text(encoding="utf-8")), f"{file} lacks {name}"
+
+
+def test_architecture_lists_what_a_checkpoint_holds() -> None:
+    """Read from the source: the dict of `snapshot`, and what the keeper and the writer add."""
+    tree = ast.parse((ROOT / "applications/assemble.py").read_text(encoding="utf-8"))
+    function = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "snapshot")
+    content = next(node.value for node in ast.walk(function) if isinstance(node, ast.Return))
+    assert isinstance(content, ast.Dict)
+    keys = {key.value for key in content.keys if isinstance(key, ast.Constant)} | {"format", "epoch", "progress"}
+    section = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").partition("### Checkpoint")[2].partition("\n### ")[0]
+    rows = re.findall(r"^\| (`.+?) \|", section, flags=re.M)
+    assert {name for row in rows for name in inline_code(row)} == keys
+
+
+def test_the_changelog_has_a_place_for_what_comes() -> None:
+    assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=name_of)
+def test_no_figure_is_left_to_fill_in(file: Path) -> None:
+    assert "@FILL" not in file.read_text(encoding="utf-8")
+
+
+def examples(file: Path) -> dict[str, str]:
+    """Return file name -> code of the Python examples that are introduced by a file name."""
+    return dict(re.findall(r"^`([\w/]+\.py)`:\n\n```python\n(.*?)```", file.read_text(encoding="utf-8"), flags=re.S | re.M))
+
+
+RECIPES_PAGE = examples(ROOT / "CONTRIBUTING.md")
+MODELS_PAGE = examples(ROOT / "docs/models.md")
+
+
+@pytest.fixture
+def written(tmp_path: Path):
+    """Return a function that writes an example under a name of its own, as a user's file."""
+    made = []
+
+    def write(code: str) -> Path:
+        made.append(f"documented_example_{len(made)}")
+        path = tmp_path / f"{made[-1]}.py"
+        path.write_text(code, encoding="utf-8")
+        return path
+
+    yield write
+    for name in made:
+        sys.modules.pop(name, None)
+
+
+def test_the_example_model_keeps_the_contract(written) -> None:
+    build = "def build(num_classes):\n    return Plain('plain_small', num_classes=num_classes)\n"
+    path = written(RECIPES_PAGE["models/plain.py"] + "\n\n" + build)
+    model = build_model(f"{path}:build", num_classes=4).eval()
+    images = torch.rand(2, 3, 64, 96)
+    shapes = [tuple(each.shape[1:]) for each in model.forward_features(images)]
+    assert shapes == [(info.channels, 64 // info.stride, 96 // info.stride) for info in model.feature_info]
+    assert model(images).shape == (2, 4)
+    model.reset_classifier(7)
+    assert model(images).shape == (2, 7)
+
+
+def test_the_example_network_of_a_user_works(written) -> None:
+    path = written(MODELS_PAGE["my_net.py"])
+    assert build_model(f"{path}:Net", num_classes=5)(torch.rand(2, 3, 20, 30)).shape == (2, 5)
+
+
+def test_the_example_loss_is_its_formula(written) -> None:
+    path = written(RECIPES_PAGE["criterions/poly.py"])
+    logits, targets = torch.tensor([[1.0, -2.0, 0.5]]), torch.tensor([[0.0, 0.0, 1.0]])
+    p = float(logits.softmax(1)[0, 2])
+    assert float(build_criterion(f"{path}:POLY")(logits, targets, torch.ones(1))) == pytest.approx(-np.log(p) + 1 - p, rel=1e-5)
+
+
+def test_the_example_augmentation_blurs(written) -> None:
+    path = written(RECIPES_PAGE["dataloader/augment/blur.py"])
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    result = build_augment(f"{path}:Blur(1.5, p=1.0)")(Sample(image, 1), numpy_rng(3)).image
+    assert result.shape == image.shape
+    assert result.std() < image.std()
+
+
+def test_the_example_optimizer_steps(written) -> None:
+    path = written(RECIPES_PAGE["optim/adamax.py"])
+    model = torch.nn.Linear(2, 1, bias=False)
+    optimizer = build_optimizer(f"{path}:build_adamax", model, lr=0.1, momentum=0.9, weight_decay=0.0)
+    before = model.weight.detach().clone()
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    # The first step of Adamax is the rate itself, against the sign of the gradient.
+    torch.testing.assert_close(model.weight.detach(), before - 0.1)
+
+
+def test_the_example_application_counts(written, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+
+    from utils.logs import log
+    from utils.registry import import_user_target
+
+    for label, count in (("cat", 4), ("dog", 6)):
+        (tmp_path / "animals" / label).mkdir(parents=True)
+        for number in range(count):
+            Image.new("RGB", (4, 4)).save(tmp_path / "animals" / label / f"{number}.png")
+    run = import_user_target(f"{written(RECIPES_PAGE['applications/count.py'])}:run", "application")
+    monkeypatch.setattr(log(), "propagate", True)
+    with caplog.at_level("INFO", logger=log().name):
+        assert run(config.parse(["--data", str(tmp_path / "animals")])) == 0
+    lines = [record.getMessage().split() for record in caplog.records]
+    assert sum(int(count) for _, label, count in lines if label == "dog") == 6

@@ -1,0 +1,67 @@
+"""Every script of z_task_shell runs, at toy size, from another directory."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = ROOT / "z_task_shell"
+TOY = ("--epochs", "1", "--arch", "mobilenetv3_small", "-j", "0", "-b", "128")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the program beside the environment of this one, so that runs land in the copy."""
+    if not (ROOT / ".venv" / ".installed").is_file():
+        pytest.skip("the environment was not made by z_task_shell/test.sh")
+    copy = tmp_path_factory.mktemp("house") / "dark room"
+    ignored = shutil.ignore_patterns(".git", ".venv", "runs", "data", "pretrained", "__pycache__", ".pytest_cache", "tests")
+    shutil.copytree(ROOT, copy, ignore=ignored)
+    (copy / ".venv").symlink_to(ROOT / ".venv")
+    return copy
+
+
+def run(house: Path, script: str, *flags: str) -> str:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(["bash", str(house / "z_task_shell" / script), *flags], cwd="/", env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_every_script_is_run_here() -> None:
+    tested = Path(__file__).read_text(encoding="utf-8")
+    for script in SCRIPTS.glob("*.sh"):
+        if script.name not in ("_environment.sh", "test.sh"):
+            assert f'"{script.name}"' in tested, script
+
+
+def test_the_model_table(house: Path) -> None:
+    assert "1820.16 M" in run(house, "1_model_info.sh")
+
+
+def test_the_learning_rate_search(house: Path) -> None:
+    run(house, "0_find_learning_rate.sh", *TOY, "--lr_ratios", "1", "--lr_steps", "1", "--name", "rates")
+    assert (house / "runs/classify/rates/metrics.csv").is_file()
+
+
+def test_training_evaluation_conversion_and_demo(house: Path) -> None:
+    run(house, "2_train.sh", *TOY, "--name", "one")
+    assert "top1" in run(house, "4_evaluate.sh", "runs/classify/one")
+    assert "0.png" in run(house, "8_convert_to_jit.sh", "runs/classify/one", "data/digits/test/3")
+
+
+def test_training_with_several_processes(house: Path) -> None:
+    assert "2 processes" in run(house, "3_train_distributed.sh", *TOY, "--name", "two")
+
+
+def test_the_quickstart(house: Path) -> None:
+    said = run(house, "quickstart.sh", *TOY)
+    assert "labels agree" in said
+    for line in said.splitlines():
+        if line.startswith("  runs/"):
+            assert (house / line.split()[0]).is_file()

@@ -1,0 +1,25 @@
+"""Pictures are written whole, at a size that fits what they show."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from utils.plots import draw_confusion
+
+
+@pytest.mark.parametrize("count", [1, 2, 35, 120])
+def test_any_number_of_classes_is_drawn(tmp_path: Path, count: int) -> None:
+    names = [f"a class with quite a long name {number}" for number in range(count)]
+    draw_confusion(np.eye(count, dtype=int) * 3, names, tmp_path / "matrix.png")
+    with Image.open(tmp_path / "matrix.png") as picture:
+        assert picture.format == "PNG"
+        pixels = np.asarray(picture.convert("RGB"))
+    assert pixels.std() > 5, "something is drawn"
+    assert [file.name for file in tmp_path.iterdir()] == ["matrix.png"]
+
+
+def test_a_class_without_images_is_no_problem(tmp_path: Path) -> None:
+    draw_confusion(np.array([[2, 0], [0, 0]]), ["a", "b"], tmp_path / "matrix.png")
+    assert (tmp_path / "matrix.png").is_file()
