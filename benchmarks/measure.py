@@ -1,0 +1,107 @@
+"""What the benchmarks share: a folder of real JPEG files, a timed training run, and how quiet the machine was."""
+
+import csv
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+VAL_IMAGES = 32
+
+
+def write_pictures(folder: Path, count: int, size: tuple[int, int], *, classes: int = 10, seed: int = 0) -> Path:
+    """Write JPEG files folder/{train,val}/<class>/<number>.jpg: `count` for training, 32 for validation.
+
+    Smooth colors under fine grain, at quality 90, cost a decoder about what photographs of that size cost.
+
+    Args:
+        folder: new or empty.
+        count: training images.
+        size: width and height, in pixels.
+        classes: class folders.
+        seed: of the pixels.
+    """
+    rng = np.random.default_rng(seed)
+    for split, images in (("train", count), ("val", VAL_IMAGES)):
+        for index in range(images):
+            place = folder / split / f"class{index % classes}" / f"{index:05d}.jpg"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            colors = Image.fromarray(rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
+            grain = rng.normal(0, 8, (size[1], size[0], 1))
+            pixels = np.clip(np.asarray(colors) + grain, 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(place, quality=90)
+    return folder
+
+
+def cores() -> int:
+    """Return how many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def darkroom_speed(data: Path, arch: str, runs: Path, *, epochs: int, flags: Sequence[str] = ()) -> float:
+    """Train with `python main.py` and return images/s, the median of all epochs but the first.
+
+    An epoch's figure counts everything between its first and its last step, waiting for data included.
+
+    Args:
+        data: folder with train/ and val/.
+        arch: model.
+        runs: where the run folder goes.
+        epochs: at least 2; the first one warms up.
+        flags: further flags of main.py.
+    """
+    command = [sys.executable, str(ROOT / "main.py"), "--data", str(data), "--arch", arch, "--epochs", str(epochs)]
+    run_quietly([*command, "--logdir", str(runs), *flags])
+    (table,) = runs.glob("*/*/metrics.csv")
+    with table.open(newline="", encoding="utf-8") as file:
+        speeds = [float(row["images_per_second"]) for row in csv.DictReader(file)]
+    return statistics.median(speeds[1:])
+
+
+def run_quietly(command: Sequence[str]) -> str:
+    """Run a command and return all it printed.
+
+    Raises:
+        SystemExit: it failed; what it printed last is shown.
+    """
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}\nended with exit code {done.returncode}:\n{done.stdout[-2000:]}")
+    return done.stdout
+
+
+@dataclass
+class Quiet:
+    """Measures how much of the machine went to programs other than this one and those it started (Linux; 0 elsewhere)."""
+
+    _start: tuple[float, float, float] = field(default_factory=lambda: _times())
+
+    def disturbance(self) -> float:
+        """Return the share of all cores that others took since the beginning."""
+        wall, busy, own = (now - then for now, then in zip(_times(), self._start, strict=True))
+        return max(0.0, (busy - own) / (wall * (os.cpu_count() or 1)))
+
+    def __str__(self) -> str:
+        share = self.disturbance()
+        advice = "; measure again when the machine is quiet" if share > 0.05 else ""
+        return f"other programs took {share:.0%} of the machine{advice}"
+
+
+def _times() -> tuple[float, float, float]:
+    """Return seconds: on the clock, busy on all cores together, busy with this program and its finished children."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    own = sum(usage.ru_utime + usage.ru_stime for usage in used)
+    stat = Path("/proc/stat")
+    if not stat.is_file():
+        return time.perf_counter(), own, own
+    user, nice, system, _, _, irq, softirq, steal = (int(value) for value in stat.read_text().split()[1:9])
+    return time.perf_counter(), (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK"), own
