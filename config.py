@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from applications.options import SECTIONS, Request, RunConfig
 from utils.errors import UserError, nearest
@@ -20,7 +20,11 @@ class ActionOptions:
     evaluation: bool = flag(False, "measure the model of --resume on held-out images", short="-e", also=("--evaluate",))
     jit: bool = flag(False, "convert the model of --resume to TorchScript and compare the answers")
     info: bool = flag(False, "print layers, parameters, multiply-adds, memory and time of --arch")
-    list: Literal["models", "criterions", "optimizers", "schedules", "sources", "augments"] | None = flag(None, "print a table of names")
+    list: str | None = flag(
+        None,
+        "print a table: models, criterions, optimizers, schedules, sources or augments; or models by pattern, such as 'timm/*vit*'",
+        metavar="TABLE|PATTERN",
+    )
 
 
 @dataclass(frozen=True)

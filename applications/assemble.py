@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,7 @@ class Trained:
     averaged: bool
     epoch: int
     split_file: Path | None
+    other_data: bool
 
     def describe(self) -> str:
         """Return which weights of which file these are."""
@@ -268,6 +270,7 @@ def load_trained(request: Request, device: torch.device) -> Trained:
     # Updated in place: some networks look for the version that a state dict carries beside its tensors.
     content["state_dict"].update(averages or {})
     model.load_state_dict(content["state_dict"])
+    model.check_size(config.data.image_size)
     model.eval().to(device)
     split_file = path.parent / "split.csv"
     return Trained(
@@ -279,6 +282,7 @@ def load_trained(request: Request, device: torch.device) -> Trained:
         averages is not None,
         content["epoch"],
         split_file if split_file.is_file() else None,
+        "data" in request.given and request.given["data"] != content["config"]["data"],
     )
 
 
@@ -287,14 +291,8 @@ def open_held_out(trained: Trained, preferred: tuple[str, ...]) -> Split:
 
     A single folder of classes is read through the split that the run saved; without one, all of it is looked at.
     """
-    data, asked = trained.config.data, trained.config.output.split
-    catalog = open_catalog(
-        data.data,
-        classes=trained.classes,
-        split_file=trained.split_file,
-        whole=None if trained.split_file else asked or preferred[0],
-        require_train=False,
-    )
+    asked = trained.config.output.split
+    catalog = _open_for_evaluation(trained, asked or preferred[0])
     for note in catalog.notes:
         log().warning(note)
     wanted = (asked,) if asked else preferred
@@ -302,3 +300,20 @@ def open_held_out(trained: Trained, preferred: tuple[str, ...]) -> Split:
     if found is None:
         raise UserError(f"{catalog.root} has no {' or '.join(wanted)} images; it has {', '.join(catalog.splits)}: choose with --split")
     return catalog.splits[found]
+
+
+def _open_for_evaluation(trained: Trained, whole: str) -> Catalog:
+    """Return the data through the run's own split, or a single folder of other images as the one split `whole`."""
+    open_it = partial(open_catalog, trained.config.data.data, classes=trained.classes, require_train=False)
+    if trained.split_file is None:
+        return open_it(whole=whole)
+    if not trained.other_data:
+        return open_it(split_file=trained.split_file)
+    # --data names another folder: the run's images in a new place if the split fits exactly, else other images.
+    everything = open_it(whole=whole)
+    try:
+        parts = open_it(split_file=trained.split_file)
+    except UserError:
+        return everything
+    fits = sum(map(len, parts.splits.values())) == sum(map(len, everything.splits.values()))
+    return parts if fits else everything

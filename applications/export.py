@@ -1,9 +1,11 @@
 """The model as it leaves the house: geometry, normalization, network and probabilities in one module."""
 
 import json
+import warnings
 
 import torch
 from torch import Tensor, nn
+from torch.jit._trace import TracerWarning
 
 from applications.assemble import Trained
 from criterions.weighted import Criterion
@@ -41,7 +43,9 @@ def deploy(trained: Trained, criterion: Criterion) -> torch.jit.ScriptModule:
     """Return the scripted module of a trained model, on the CPU in fp32."""
     preprocess = trained.preprocess
     example = torch.zeros(2, 3, *preprocess.image_size)
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # What tracing may have fixed is found by the comparison on real images.
+        warnings.simplefilter("ignore", TracerWarning)
         core = torch.jit.trace(trained.model, example, check_trace=False)
         assert isinstance(core, nn.Module)
         normalize = Normalize(preprocess.mean, preprocess.std)

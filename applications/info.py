@@ -19,6 +19,7 @@ def run(request: Request) -> int:
     size = config.data.image_size
     classes = config.model.num_classes or 1000
     model = build_model(config.model.arch, num_classes=classes, drop_rate=config.model.drop_rate)
+    model.check_size(size)
     summary = summarize(model, size, device)
     table = Table("layer", "kind", box=None, pad_edge=False)
     for name in ("output", "parameters", "M multiply-adds"):

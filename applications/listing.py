@@ -5,8 +5,9 @@ from rich.table import Table
 from applications.options import Request
 from criterions import CRITERIONS
 from dataloader import AUGMENTS, RECIPES, SOURCES
-from models import FAMILIES
+from models import FAMILIES, list_models
 from optim import OPTIMIZERS, SCHEDULES
+from utils.errors import UserError, nearest
 from utils.logs import console
 
 TABLES = {"criterions": CRITERIONS, "optimizers": OPTIMIZERS, "schedules": SCHEDULES, "sources": SOURCES, "augments": AUGMENTS}
@@ -22,7 +23,17 @@ def run(request: Request) -> int:
 
 
 def rows(subject: str) -> list[tuple[str, str]]:
-    """Return (name, description) of every row."""
+    """Return (name, description) of every row of a table, or of the models that match a pattern.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if subject not in ("models", *TABLES):
+        names = list_models(subject)
+        if not names:
+            known = ["models", *TABLES]
+            raise UserError(f"--list {subject}: no such table or model.{nearest(subject, known)} Tables: {', '.join(known)}")
+        return [(name, "") for name in names]
     if subject == "models":
         # A family is described once, beside its first name.
         listed = [(name, family.help if name == family.variants[0] else "") for family in FAMILIES.values() for name in family.variants]

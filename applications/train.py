@@ -45,11 +45,18 @@ def run(request: Request) -> int:
         if content["epoch"] >= config.train.epochs:
             log().info(f"{path} is complete after {content['epoch']} epochs; give a larger --epochs to train on")
             return 0
+    config = pin_data(config)
     machine = assemble.open_machine(config, training=True)
     try:
         return _train(config, machine, content, path)
     finally:
         close_world(machine.world)
+
+
+def pin_data(config: RunConfig) -> RunConfig:
+    """Return the settings with the whole path of a data folder, so that the run is understood from any folder."""
+    folder = Path(config.data.data).expanduser()
+    return config.override({"data": str(folder.resolve())}) if folder.is_dir() else config
 
 
 def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> RunConfig:

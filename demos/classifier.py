@@ -9,15 +9,15 @@ nothing else of the project it comes from.
 
 2. Copy that file and this one to the device, and look at some pictures, or at a folder of them:
 
-       python classifier.py model.ts photo.jpg
-       python classifier.py model.ts holiday/ --top 3
-       python classifier.py model.ts holiday/ --json > answers.jsonl
+       python classifier.py model.jit.pt photo.jpg
+       python classifier.py model.jit.pt holiday/ --top 3
+       python classifier.py model.jit.pt holiday/ --json > answers.jsonl
 
 3. Or use it from your own program:
 
        from classifier import Classifier, read_image
 
-       classifier = Classifier("model.ts")
+       classifier = Classifier("model.jit.pt")
        for label, probability in classifier.top(read_image("photo.jpg"), 3):
            print(label, probability)
 

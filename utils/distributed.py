@@ -135,7 +135,7 @@ def launch(script: str, argv: list[str], *, processes: int, nodes: int = 1, node
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     os.environ[LAUNCHER] = "darkroom"
     # What the launcher warns of is told by the processes themselves, in one line.
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    logging.disable(logging.ERROR)
     try:
         elastic_launch(config, sys.executable)("-u", script, *argv)
     except SignalException as ended:

@@ -34,6 +34,10 @@ class FlagParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> typing.NoReturn:
         message = message.removeprefix("argument ").replace(": ", " ", 1)
+        action = self._option_string_actions.get(message.split()[0].split("/")[-1])
+        if action is not None and "expected" in message and action.metavar:
+            values = action.metavar if isinstance(action.metavar, str) else " ".join(action.metavar)
+            message += f": {action.option_strings[-1]} {values}"
         raise UserError(f"{message}. See python main.py --help")
 
 

@@ -53,6 +53,7 @@ def open_logging(*, speaks: bool) -> None:
         logger.addHandler(MemoryHandler(capacity=10_000, flushLevel=logging.CRITICAL + 1, flushOnClose=False))
     # Raised inside PyTorch at every use, about things a user of Darkroom cannot change.
     warnings.filterwarnings("ignore", message=".*torch.jit.*deprecated.*")
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*pin_memory.*no accelerator.*")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import thop
 import torch
+from thop.profile import register_hooks
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -99,7 +100,7 @@ def _output_shapes(model: nn.Module, image: Tensor) -> tuple[dict[str, str], int
 def _count(model: nn.Module, image: Tensor, shapes: dict[str, str]) -> tuple[float, tuple[Layer, ...]]:
     counted = copy.deepcopy(model)
     total, _, info = thop.profile(  # pyright: ignore[reportAssignmentType]
-        counted, inputs=(image,), custom_ops=_rules(), verbose=False, ret_layer_info=True
+        counted, inputs=(image,), custom_ops=_rules(model), verbose=False, ret_layer_info=True
     )
     modules = dict(model.named_modules())
     layers: list[Layer] = []
@@ -121,12 +122,15 @@ def _count(model: nn.Module, image: Tensor, shapes: dict[str, str]) -> tuple[flo
     return total, tuple(layers)
 
 
-def _rules() -> dict:
-    return {
-        **dict.fromkeys(NORMS + ACTIVATIONS, _count_outputs),
-        nn.MaxPool2d: _count_windows,
-        nn.AdaptiveAvgPool2d: _count_nothing,
-    }
+def _rules(model: nn.Module) -> dict:
+    """Return the counting rule of every kind of layer; thop knows exact types, a subclass counts as what it derives from."""
+    ours = {**dict.fromkeys(NORMS + ACTIVATIONS, _count_outputs), nn.MaxPool2d: _count_windows, nn.AdaptiveAvgPool2d: _count_nothing}
+    known = {**register_hooks, **ours}
+    for kind in {type(module) for module in model.modules()} - set(known):
+        base = next((base for base in kind.__mro__ if base in known), None)
+        if base is not None:
+            ours[kind] = known[base]
+    return ours
 
 
 def _count_outputs(module: nn.Module, _inputs: tuple, output: Tensor) -> None:

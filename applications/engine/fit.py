@@ -65,7 +65,7 @@ def fit(run: Fit) -> None:
     while run.progress.epoch < run.epochs:
         row = {"epoch": run.progress.epoch + 1, **train_epoch(run, vote)}
         if not run.stop.received:
-            row |= {f"val_{name}": value for name, value in run.validate().items()}
+            row |= _validate(run)
         # Voted again, since a signal may have come during validation.
         if signal := max(run.world.gather(run.stop.received)):
             _save_and_leave(run, signal)
@@ -75,6 +75,15 @@ def fit(run: Fit) -> None:
         if run.keeper.is_exhausted(run.progress):
             log().info(f"stopped early: no better validation since epoch {run.progress.best_epoch}")
             return
+
+
+def _validate(run: Fit) -> dict[str, float]:
+    try:
+        return {f"val_{name}": value for name, value in run.validate().items()}
+    except UserError:
+        # An unreadable validation image must not cost the epoch: a resumed run begins with validating.
+        run.keeper.save(run.progress)
+        raise
 
 
 def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:
@@ -176,7 +185,7 @@ class LossWatch:
         if not all(finite):
             step = steps[finite.index(False)]
             raise UserError(
-                f"the loss is not finite at step {step + 1}; the last good checkpoint is kept. "
+                f"the loss is not finite at step {step + 1}; the checkpoints written before are kept. "
                 "Lower --lr, set --clip_grad 1, or try --precision fp32"
             )
 

@@ -120,3 +120,10 @@ def test_mistakes_are_answered_in_one_line(call: Call, run: Path, tmp_path: Path
     assert (outcome.code, "notes.txt" in outcome.err) == (2, True)
     assert call("--evaluation", "--resume", run, "--arch", "resnet18").code == 2
     assert not list(run.glob("evaluation*")), "a mistake leaves nothing behind"
+
+
+def test_another_folder_of_classes_is_measured_whole_although_the_run_has_a_split(call: Call, colors: Path, tmp_path: Path) -> None:
+    run = call(*tiny(write_colors(tmp_path / "flat", {"": 10}))).run
+    outcome = call("--evaluation", "--resume", run, *ARCH, "--data", colors / "train")
+    assert outcome.code == 0, outcome.err
+    assert "60 test images" in outcome.out

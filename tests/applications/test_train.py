@@ -90,6 +90,11 @@ def test_an_unreadable_validation_image_is_an_error(call: Call, tmp_path: Path) 
     outcome = call(*tiny(data))
     assert outcome.code == 2
     assert "val/red/3.png" in outcome.err
+    # The epoch is not lost: mend the image and go on.
+    (data / "val" / "red" / "3.png").unlink()
+    again = call("--resume", outcome.run, "--arch", f"{NETS}:TinyNet")
+    assert again.code == 0, again.err
+    assert [row["epoch"] for row in rows(outcome.run)] == ["1", "2"]
 
 
 def test_a_loss_that_is_not_finite_stops_at_its_step_and_keeps_the_last_good_checkpoint(call: Call, colors: Path) -> None:
@@ -112,6 +117,7 @@ def mistake(call: Call, *argv: object) -> str:
 
 def test_mistakes_in_data_and_model_are_answered_in_one_line(call: Call, colors: Path, tmp_path: Path) -> None:
     assert "--data nowhere" in mistake(call, *tiny("nowhere"))
+    assert "vit_b_16 does not take images of 16 x 16" in mistake(call, *tiny(colors), "--arch", "torchvision/vit_b_16")
     assert "3 classes" in mistake(call, *tiny(colors, "--num_classes", 4))
     assert "resnet18" in mistake(call, *tiny(colors), "--arch", "resnet81")
     assert "adam" in mistake(call, *tiny(colors), "--opt", "adma")
