@@ -245,5 +245,5 @@ def test_the_example_application_counts(written, tmp_path: Path, caplog: pytest.
     monkeypatch.setattr(log(), "propagate", True)
     with caplog.at_level("INFO", logger=log().name):
         assert run(config.parse(["--data", str(tmp_path / "animals")])) == 0
-    lines = [record.getMessage().split() for record in caplog.records]
+    lines = {tuple(record.getMessage().split()) for record in caplog.records}
     assert sum(int(count) for _, label, count in lines if label == "dog") == 6
