@@ -1,15 +1,22 @@
-"""Prints a table of names: models, criterions, optimizers, schedules, sources, augments."""
+"""Prints a table of names: models, criterions, weighters, optimizers, schedules, sources, augments."""
 
 from rich.table import Table
 
 from applications.options import Request
-from criterions import CRITERIONS
+from criterions import CRITERIONS, WEIGHTERS
 from dataloader import AUGMENTS, RECIPES, SOURCES
 from models import FAMILIES
 from optim import OPTIMIZERS, SCHEDULES
 from utils.logs import console
 
-TABLES = {"criterions": CRITERIONS, "optimizers": OPTIMIZERS, "schedules": SCHEDULES, "sources": SOURCES, "augments": AUGMENTS}
+TABLES = {
+    "criterions": CRITERIONS,
+    "weighters": WEIGHTERS,
+    "optimizers": OPTIMIZERS,
+    "schedules": SCHEDULES,
+    "sources": SOURCES,
+    "augments": AUGMENTS,
+}
 
 
 def run(request: Request) -> int:
