@@ -20,9 +20,12 @@ class ActionOptions:
     evaluation: bool = flag(False, "measure the model of --resume on held-out images", short="-e", also=("--evaluate",))
     jit: bool = flag(False, "convert the model of --resume to TorchScript and compare the answers")
     info: bool = flag(False, "print layers, parameters, multiply-adds, memory and time of --arch")
+    write_matrix: str | None = flag(
+        None, "write a template of --matrix_kind for the classes of --data, to be filled in for --cost_matrix and its kin", metavar="FILE"
+    )
     list: str | None = flag(
         None,
-        "print a table: models, criterions, optimizers, schedules, sources or augments; or models by pattern, such as 'timm/*vit*'",
+        "print a table: models, criterions, weighters, optimizers, schedules, sources, augments; or models by pattern: 'timm/*vit*'",
         metavar="TABLE|PATTERN",
     )
 
@@ -134,5 +137,22 @@ def _check(request: Request) -> None:
     for name in ("weight_decay", "warmup", "workers"):
         if plain[name] is not None and plain[name] < 0:
             raise UserError(f"--{name} must not be negative, not {plain[name]}")
+    if not config.train.resume:
+        # A resumed run has its other half in the checkpoint; the loss is read again when it is built.
+        _check_loss(request)
     if min(config.data.image_size) < 1:
         raise UserError("--image_size needs two numbers above 0: height and width")
+
+
+def _check_loss(request: Request) -> None:
+    """Raise UserError for losses that cannot be read, and for files that nothing would use."""
+    loss = request.config.loss
+    loss.spec()
+    for switch, on, matrix, file in (
+        ("weighted_loss", loss.weighted_loss, "cost_matrix", loss.cost_matrix),
+        ("threshold_loss", loss.threshold_loss, "threshold_matrix", loss.threshold_matrix),
+    ):
+        if file is not None and not on:
+            raise UserError(f"--{matrix} {file} is not used; add --{switch}, or leave it out")
+    if loss.hard_ratio != type(loss)().hard_ratio and not loss.ohm_loss:
+        raise UserError(f"--hard_ratio {loss.hard_ratio} is not used; add --ohm_loss, or leave it out")

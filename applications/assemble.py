@@ -1,25 +1,28 @@
 """The one wiring diagram: settings in, objects out. Everything is built here, once."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from applications.contract import Task
 from applications.options import Request, RunConfig
 from applications.tasks import TASKS
-from criterions.weighted import build_criterion
+from criterions.priors import first_probabilities, prior_logits
+from criterions.weighted import Criterion, build_criterion, build_elementwise
 from dataloader.augment.chain import build_augment
 from dataloader.batch.mixup import Mixup
 from dataloader.catalog import Catalog, Split, open_catalog
 from dataloader.loader import Loader
 from dataloader.preprocess import Preprocess
 from models import build_model
+from models.backbone import Backbone
 from models.batchnorm import set_bn_momentum
 from models.published import published_preprocess
 from models.weights import load_published, load_state
@@ -33,6 +36,7 @@ from utils.errors import UserError
 from utils.logs import log
 from utils.registry import is_user_target
 from utils.runtime import Precision, choose_device, choose_precision, default_workers
+from utils.spec import parse_specs
 
 PRETRAINED = Path("pretrained")
 TASK = "classify"
@@ -124,21 +128,51 @@ def build_transforms(config: RunConfig, num_classes: int) -> list:
     return [Mixup(alpha=data.mixup_alpha, ratio=data.mixup_ratio, num_classes=num_classes, seed=config.runtime.seed)]
 
 
-def build_task(config: RunConfig, classes: tuple[str, ...], preprocess: Preprocess, device: torch.device) -> Task:
-    """Return the task: what a batch means, and what a wrong answer costs."""
-    criterion = build_criterion(config.loss.criterion, label_smoothing=config.loss.label_smoothing)
+def build_task(
+    config: RunConfig,
+    classes: tuple[str, ...],
+    preprocess: Preprocess,
+    device: torch.device,
+    *,
+    class_counts: Sequence[float] | None = None,
+) -> Task:
+    """Return the task: what a batch means, and what a wrong answer costs.
+
+    Without the training images of every class it measures but does not train: weighters and their files are left out.
+    """
+    spec = config.loss.spec()
+    if class_counts is None:
+        criterion = Criterion(build_elementwise(spec[0]))
+    else:
+        criterion = build_criterion(
+            spec,
+            classes=classes,
+            class_counts=class_counts,
+            label_smoothing=config.loss.label_smoothing,
+            logit_adjust=config.loss.logit_adjust,
+        )
     return TASKS.resolve(TASK)(classes, criterion, preprocess, device)
 
 
-def build_network(config: RunConfig, num_classes: int, steps_per_epoch: int) -> nn.Module:
+def count_classes(split: Split, num_classes: int) -> list[float]:
+    """Return the images of every class; shared targets count by their shares."""
+    if split.targets.ndim == 2:
+        return split.targets.sum(0, dtype=np.float64).tolist()
+    return np.bincount(split.targets, minlength=num_classes).astype(np.float64).tolist()
+
+
+def build_network(config: RunConfig, classes: tuple[str, ...], steps_per_epoch: int, class_counts: Sequence[float]) -> nn.Module:
     """Return the network with its starting weights, on the CPU.
 
     The seed decides the random ones, so equal settings start equal on every process.
     """
     model_options = config.model
     torch.manual_seed(config.runtime.seed)
-    model = build_model(model_options.arch, num_classes=num_classes, drop_rate=model_options.drop_rate)
+    model = build_model(model_options.arch, num_classes=len(classes), drop_rate=model_options.drop_rate)
     model.check_size(config.data.image_size)
+    if config.loss.prior_bias is not None:
+        # Before weights are loaded, so that a classifier that was trained on these classes keeps its bias.
+        _start_at_prior(model, config, classes, class_counts)
     if model_options.pretrained:
         log().info(str(load_published(model, model_options.arch, folder=PRETRAINED, announce=log().info)))
     if model_options.init_from:
@@ -148,6 +182,19 @@ def build_network(config: RunConfig, num_classes: int, steps_per_epoch: int) -> 
     if changed:
         log().info(f"          {changed}")
     return model
+
+
+def _start_at_prior(model: Backbone, config: RunConfig, classes: tuple[str, ...], class_counts: Sequence[float]) -> None:
+    """Set the classifier's bias to the logits of --prior_bias."""
+    wish = config.loss.prior_bias
+    assert wish is not None
+    bias = model.get_classifier().bias
+    if bias is None:
+        raise UserError(f"--prior_bias: the classifier of {config.model.arch} has no bias; leave the flag out")
+    activation = build_elementwise(config.loss.spec()[0]).activation
+    logits = prior_logits(first_probabilities(wish, classes=classes, counts=class_counts), activation)
+    with torch.no_grad():
+        bias.copy_(torch.from_numpy(logits))
 
 
 def build_stepper(config: RunConfig, model: nn.Module, wrapped: nn.Module, machine: Machine, batches_per_epoch: int) -> Stepper:
@@ -207,7 +254,7 @@ def snapshot(
         "num_classes": len(catalog.classes),
         "classes": list(catalog.classes),
         "preprocess": preprocess.to_dict(),
-        "criterion": config.loss.criterion,
+        "criterion": config.loss.canonical(),
         "state_dict": model.state_dict(),
         "state_dict_ema": stepper.averages(),
         "stepper": stepper.state_dict(),
@@ -228,6 +275,9 @@ def check_arch(content: Mapping[str, Any], given: Mapping[str, Any], path: Path)
         raise UserError(f"{path} holds {arch}, not {given['arch']}; leave --arch out, or start a new run with --init_from {path}")
     if is_user_target(arch) and given.get("arch") != arch:
         raise UserError(f"{path} holds a model of your own file; name it too: --arch {arch}")
+    own = [spec.name for spec in parse_specs(content["criterion"]) if is_user_target(spec.name)]
+    if own and "criterion" not in given:
+        raise UserError(f"{path} was trained with a loss of your own file; name it too: --criterion '{content['criterion']}'")
     if "num_classes" in given and given["num_classes"] != content["num_classes"]:
         known = _shorten(tuple(content["classes"]))
         raise UserError(f"--num_classes {given['num_classes']}: {path} has {content['num_classes']} classes ({known})")

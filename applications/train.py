@@ -94,11 +94,12 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
     val_loader = assemble.build_loader(config, catalog.splits["val"], preprocess, machine, training=False)
 
     starts = config if content is None else replace(config, model=replace(config.model, pretrained=False, init_from=None))
-    model = assemble.build_network(starts, len(classes), max(1, len(train_loader.plan)))
+    counts = assemble.count_classes(catalog.splits["train"], len(classes))
+    model = assemble.build_network(starts, classes, max(1, len(train_loader.plan)), counts)
     if config.runtime.sync_bn:
         model = assemble.prepare_sync_bn(model, machine)
     model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
-    task = assemble.build_task(config, classes, preprocess, machine.device)
+    task = assemble.build_task(config, classes, preprocess, machine.device, class_counts=counts)
     wrapped = assemble.wrap_network(config, model, machine)
     stepper = assemble.build_stepper(config, model, wrapped, machine, len(train_loader.plan))
     prints = fingerprint(catalog.splits["train"])
