@@ -124,11 +124,13 @@ def _check(request: Request) -> None:
     for name in positive:
         if not plain[name] > 0:
             raise UserError(f"--{name} must be above 0, not {plain[name]}")
-    for name in ("patience", "nproc", "gpus", "clip_grad"):
+    for name in ("patience", "max_minutes", "nproc", "gpus", "clip_grad"):
         if plain[name] is not None and not plain[name] > 0:
             raise UserError(f"--{name} must be above 0, not {plain[name]}")
     for name in ("weight_decay", "warmup", "workers"):
         if plain[name] is not None and plain[name] < 0:
             raise UserError(f"--{name} must not be negative, not {plain[name]}")
+    if config.optim.sam is not None and config.optim.accumulate > 1:
+        raise UserError("--sam looks at one batch twice and cannot be joined with --accumulate; leave one of them out")
     if min(config.data.image_size) < 1:
         raise UserError("--image_size needs two numbers above 0: height and width")

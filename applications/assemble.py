@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from applications.contract import Task
 from applications.options import Request, RunConfig
@@ -19,11 +20,16 @@ from dataloader.catalog import Catalog, Split, open_catalog
 from dataloader.loader import Loader
 from dataloader.preprocess import Preprocess
 from models import build_model
+from models.backbone import Backbone
 from models.batchnorm import set_bn_momentum
 from models.published import published_preprocess
 from models.weights import load_published, load_state
+from optim.clip import build_clip
 from optim.ema import Ema
+from optim.groups import freeze
 from optim.optimizers import build_optimizer
+from optim.penalties import build_sparsity
+from optim.sam import checked_radius
 from optim.schedules import build_schedule
 from optim.stepper import Stepper
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint, load_tensors
@@ -143,6 +149,8 @@ def build_network(config: RunConfig, num_classes: int, steps_per_epoch: int) -> 
     changed = set_bn_momentum(model, model_options.bn_momentum, steps_per_epoch=steps_per_epoch)
     if changed:
         log().info(changed)
+    if config.optim.freeze:
+        log().info(freeze(model, config.optim.freeze, head=find_head(model)))
     return model
 
 
@@ -158,17 +166,39 @@ def build_stepper(config: RunConfig, model: nn.Module, wrapped: nn.Module, machi
         lr_ratios=options.lr_ratios,
         lr_steps=options.lr_steps,
     )
-    optimizer = build_optimizer(options.opt, model, lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay)
-    ema = Ema(model, decay=options.ema) if options.ema is not None else None
     return Stepper(
         wrapped,
-        optimizer,
+        build_network_optimizer(config, model),
         schedule,
         device_type=machine.device.type,
         precision=machine.precision.name,
-        clip_grad=options.clip_grad,
-        ema=ema,
+        clip=build_clip(options.clip_mode, options.clip_grad, head=find_head(model)) if options.clip_grad is not None else None,
+        sam=checked_radius(options.sam) if options.sam is not None else None,
+        ema=Ema(model, decay=options.ema) if options.ema is not None else None,
+        penalties=[build_sparsity(options.slim)] if options.sparsity else [],
     )
+
+
+def build_network_optimizer(config: RunConfig, model: nn.Module) -> Optimizer:
+    """Return the optimizer over the parameters of the network that learn."""
+    options = config.optim
+    return build_optimizer(
+        options.opt,
+        model,
+        lr=options.lr,
+        momentum=options.momentum,
+        weight_decay=options.weight_decay,
+        opt_args=options.opt_args,
+        head=find_head(model),
+        head_lr=options.head_lr,
+        layer_decay=options.layer_decay,
+    )
+
+
+def find_head(model: nn.Module) -> nn.Module:
+    """Return the classifier of a network of the model shelf."""
+    assert isinstance(model, Backbone)
+    return model.get_classifier()
 
 
 def wrap_network(config: RunConfig, model: nn.Module, machine: Machine) -> nn.Module:

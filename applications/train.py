@@ -26,7 +26,7 @@ from utils.distributed import World, close_world
 from utils.errors import UserError
 from utils.files import new_folder, write_text
 from utils.logs import console, log, log_to_file
-from utils.runtime import StopSignal, describe_machine
+from utils.runtime import TIME_UP, StopSignal, describe_machine, memory_explained
 
 # Settings that the position inside an epoch is counted in.
 POSITION = ("seed", "batch_size", "accumulate")
@@ -46,8 +46,13 @@ def run(request: Request) -> int:
             log().info(f"{path} is complete after {content['epoch']} epochs; give a larger --epochs to train on")
             return 0
     machine = assemble.open_machine(config, training=True)
+    advice = (
+        f"lower --batch_size (now {config.data.batch_size}; --accumulate N keeps the step the same) or --image_size, "
+        "or try --precision bf16"
+    )
     try:
-        return _train(config, machine, content, path)
+        with memory_explained(advice):
+            return _train(config, machine, content, path)
     finally:
         close_world(machine.world)
 
@@ -113,7 +118,7 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
         writes=world.is_first,
     )
     observers = build_observers(config, world, folder, progress, model)
-    with StopSignal() as stop:
+    with StopSignal(config.train.max_minutes) as stop:
         parts = Fit(
             model=wrapped,
             task=task,
@@ -135,6 +140,9 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
         try:
             fit(parts)
         except Interruption as interruption:
+            if interruption.signal == TIME_UP:
+                log().info(f"stopped by --max_minutes after a save; go on with: python main.py --resume {folder}")
+                return 0
             log().info(f"stopped after a save; go on with: python main.py --resume {folder}")
             return 128 + interruption.signal
         finally:
