@@ -20,6 +20,8 @@ class ActionOptions:
     evaluation: bool = flag(False, "measure the model of --resume on held-out images", short="-e", also=("--evaluate",))
     jit: bool = flag(False, "convert the model of --resume to TorchScript and compare the answers")
     info: bool = flag(False, "print layers, parameters, multiply-adds, memory and time of --arch")
+    find_lr: bool = flag(False, "try rising learning rates on a throw-away model, draw the loss and suggest a rate")
+    print_schedule: bool = flag(False, "draw the learning rate over the run as schedule.png, without training")
     list: Literal["models", "criterions", "optimizers", "schedules", "sources", "augments"] | None = flag(None, "print a table of names")
 
 
@@ -124,7 +126,7 @@ def _check(request: Request) -> None:
     for name in positive:
         if not plain[name] > 0:
             raise UserError(f"--{name} must be above 0, not {plain[name]}")
-    for name in ("patience", "max_minutes", "nproc", "gpus", "clip_grad"):
+    for name in ("patience", "max_minutes", "nproc", "gpus", "clip_grad", "soup"):
         if plain[name] is not None and not plain[name] > 0:
             raise UserError(f"--{name} must be above 0, not {plain[name]}")
     for name in ("weight_decay", "warmup", "workers"):
@@ -132,5 +134,7 @@ def _check(request: Request) -> None:
             raise UserError(f"--{name} must not be negative, not {plain[name]}")
     if config.optim.sam is not None and config.optim.accumulate > 1:
         raise UserError("--sam looks at one batch twice and cannot be joined with --accumulate; leave one of them out")
+    if config.optim.swa is not None and config.optim.ema is not None:
+        raise UserError("--swa and --ema are two averages of the same weights; give one of them")
     if min(config.data.image_size) < 1:
         raise UserError("--image_size needs two numbers above 0: height and width")

@@ -29,9 +29,11 @@ from optim.ema import Ema
 from optim.groups import freeze
 from optim.optimizers import build_optimizer
 from optim.penalties import build_sparsity
+from optim.plateau import Plateau
 from optim.sam import checked_radius
-from optim.schedules import build_schedule
+from optim.schedules import Schedule, build_schedule
 from optim.stepper import Stepper
+from optim.swa import Swa, held_from, start_epoch
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint, load_tensors
 from utils.distributed import World, open_world, world_from_environment
 from utils.errors import UserError
@@ -154,10 +156,9 @@ def build_network(config: RunConfig, num_classes: int, steps_per_epoch: int) -> 
     return model
 
 
-def build_stepper(config: RunConfig, model: nn.Module, wrapped: nn.Module, machine: Machine, batches_per_epoch: int) -> Stepper:
-    """Return the only writer of weights."""
+def build_run_schedule(config: RunConfig, steps_per_epoch: int) -> Schedule:
+    """Return the learning rate over the run."""
     options = config.optim
-    steps_per_epoch = max(1, -(-batches_per_epoch // options.accumulate))
     schedule = build_schedule(
         options.schedule,
         epochs=config.train.epochs,
@@ -166,15 +167,34 @@ def build_stepper(config: RunConfig, model: nn.Module, wrapped: nn.Module, machi
         lr_ratios=options.lr_ratios,
         lr_steps=options.lr_steps,
     )
+    if options.swa is None or isinstance(schedule, Plateau):
+        return schedule
+    return held_from(schedule, start_epoch(options.swa, config.train.epochs) * steps_per_epoch)
+
+
+def build_stepper(
+    config: RunConfig,
+    model: nn.Module,
+    wrapped: nn.Module,
+    machine: Machine,
+    batches_per_epoch: int,
+    *,
+    schedule: Schedule | None = None,
+) -> Stepper:
+    """Return the only writer of weights; `schedule` takes the place of the run's own."""
+    options = config.optim
+    steps_per_epoch = max(1, -(-batches_per_epoch // options.accumulate))
+    swa_from = start_epoch(options.swa, config.train.epochs) * steps_per_epoch if options.swa is not None else None
     return Stepper(
         wrapped,
         build_network_optimizer(config, model),
-        schedule,
+        schedule or build_run_schedule(config, steps_per_epoch),
         device_type=machine.device.type,
         precision=machine.precision.name,
         clip=build_clip(options.clip_mode, options.clip_grad, head=find_head(model)) if options.clip_grad is not None else None,
         sam=checked_radius(options.sam) if options.sam is not None else None,
         ema=Ema(model, decay=options.ema) if options.ema is not None else None,
+        swa=Swa(start_step=swa_from, every=steps_per_epoch) if swa_from is not None else None,
         penalties=[build_sparsity(options.slim)] if options.sparsity else [],
     )
 
@@ -236,6 +256,7 @@ def snapshot(
         "criterion": config.loss.criterion,
         "state_dict": model.state_dict(),
         "state_dict_ema": stepper.averages(),
+        "averaging": "EMA" if stepper.averages() is not None else None,
         "stepper": stepper.state_dict(),
         "loss_state": task.criterion.state_dict(),
         "config": config.to_dict(),
@@ -268,13 +289,13 @@ class Trained:
     classes: tuple[str, ...]
     preprocess: Preprocess
     model: nn.Module
-    averaged: bool
+    averaging: str | None
     epoch: int
     split_file: Path | None
 
     def describe(self) -> str:
         """Return which weights of which file these are."""
-        which = "averaged weights (EMA)" if self.averaged else "weights"
+        which = f"averaged weights ({self.averaging})" if self.averaging else "weights"
         return f"{self.config.model.arch}, {len(self.classes)} classes, {which} after epoch {self.epoch} of {self.path}"
 
 
@@ -301,7 +322,7 @@ def load_trained(request: Request, device: torch.device) -> Trained:
         classes,
         build_preprocess(config, content),
         model,
-        averages is not None,
+        content["averaging"],
         content["epoch"],
         split_file if split_file.is_file() else None,
     )

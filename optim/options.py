@@ -22,6 +22,7 @@ class OptimOptions:
     warmup: float = flag(3.0, "warm-up epochs", metavar="EPOCHS")
     lr_ratios: tuple[float, ...] = flag((), "steps schedule: the factor of every stage (default: 0.1 1 0.1 0.01 0.001)")
     lr_steps: tuple[float, ...] = flag((), "steps schedule: the epoch at which every stage ends, one for each ratio")
+    lr_range: tuple[float, float] = flag((1e-6, 10.0), "lowest and highest rate that --find_lr tries", metavar="LOW HIGH")
     clip_grad: float | None = flag(None, "clip the gradient to this limit", metavar="X")
     clip_mode: Literal["norm", "value", "agc"] = flag("norm", "what is limited: the norm, every value, or each unit's share of its weights")
     sam: float | None = flag(None, "sharpness-aware minimization with this radius (bare --sam: 0.05)", const=0.05, metavar="RADIUS")
@@ -29,5 +30,12 @@ class OptimOptions:
     ema: float | None = flag(
         None, "average the weights with this decay and evaluate the average (bare --ema: 0.999)", const=0.999, metavar="DECAY"
     )
+    swa: float | None = flag(
+        None,
+        "average the weights of all epochs after this one, or after this share of the run (bare --swa: 0.75)",
+        const=0.75,
+        metavar="EPOCH|SHARE",
+    )
+    soup: int | None = flag(None, "mix the best N epochs at the end, greedily by validation (bare --soup: 5)", const=5, metavar="N")
     sparsity: bool = flag(False, "pull batch-norm gammas to zero, so that --prune finds channels to remove")
     slim: float = flag(5e-4, "strength of --sparsity: gammas move by this times the learning rate a step")

@@ -15,6 +15,7 @@ from optim.groups import frozen_norms
 from optim.plateau import Plateau
 from optim.sam import climb, climb_down, statistics_kept
 from optim.schedules import Schedule
+from optim.swa import Swa
 from utils.errors import UserError
 
 Penalty = Callable[[nn.Module, float], None]
@@ -36,7 +37,8 @@ class Stepper:
         precision: 'fp32', 'bf16' or 'fp16'; the weights stay in float32.
         clip: clips the gradients of the parameters in place; None leaves them alone.
         sam: radius of sharpness-aware minimization; None looks at a batch once.
-        ema: the average to keep; None keeps none.
+        ema: the moving average to keep and to evaluate; None keeps none.
+        swa: the mean over epochs to keep beside, for the end of the run; None keeps none.
         penalties: each is called after every step with the bare model and the rate of the step, and changes
             the parameters it concerns itself: like decoupled weight decay, it stays out of the moments.
     """
@@ -52,6 +54,7 @@ class Stepper:
         clip: Clip | None = None,
         sam: float | None = None,
         ema: Ema | None = None,
+        swa: Swa | None = None,
         penalties: Sequence[Penalty] = (),
     ) -> None:
         wrapped = isinstance(model, DistributedDataParallel)
@@ -66,6 +69,7 @@ class Stepper:
         self._clip = clip
         self._sam = sam
         self._ema = ema
+        self.swa = swa
         self._penalties = tuple(penalties)
         # The current rate is overwritten every step; the peak is kept here.
         self._peaks = [group["lr"] for group in optimizer.param_groups]
@@ -145,6 +149,8 @@ class Stepper:
         self._steps += 1
         if self._ema is not None:
             self._ema.update(self._model)
+        if self.swa is not None:
+            self.swa.update(self._model, self._steps)
 
     def validated(self, figures: Mapping[str, float]) -> None:
         """Hear how validation went, name -> value, the same on every rank; a plateau schedule may answer with a lower rate."""
@@ -176,6 +182,7 @@ class Stepper:
             "scaler": self._scaler.state_dict(),
             "plateau": self._schedule.state_dict() if isinstance(self._schedule, Plateau) else None,
             "ema": None if self._ema is None else self._ema.state_dict(),
+            "swa": None if self.swa is None else self.swa.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -203,6 +210,9 @@ class Stepper:
             self._scaler.load_state_dict(state["scaler"])
         if self._ema is not None:
             self._ema.load_state_dict(state["ema"])
+        # Averaging over epochs may begin or end with any resumption.
+        if self.swa is not None and state["swa"] is not None:
+            self.swa.load_state_dict(state["swa"], self._params[0].device)
         self._steps = state["steps"]
 
 
