@@ -20,6 +20,7 @@ class ActionOptions:
     evaluation: bool = flag(False, "measure the model of --resume on held-out images", short="-e", also=("--evaluate",))
     jit: bool = flag(False, "convert the model of --resume to TorchScript and compare the answers")
     info: bool = flag(False, "print layers, parameters, multiply-adds, memory and time of --arch")
+    prune: float | None = flag(None, "remove this share of the channels of the model of --resume, the least active ones", metavar="SHARE")
     find_lr: bool = flag(False, "try rising learning rates on a throw-away model, draw the loss and suggest a rate")
     print_schedule: bool = flag(False, "draw the learning rate over the run as schedule.png, without training")
     list: Literal["models", "criterions", "optimizers", "schedules", "sources", "augments"] | None = flag(None, "print a table of names")
@@ -62,7 +63,7 @@ def parse(argv: list[str]) -> Request:
         raise UserError(_unknown(unknown[0], parser))
     values = vars(namespace)
     actions = {item.name: values.pop(item.name) for item in fields(ActionOptions) if item.name in values}
-    chosen = [name for name, value in actions.items() if value]
+    chosen = [name for name, value in actions.items() if value is not None and value is not False]
     if len(chosen) > 1:
         raise UserError(f"choose one action, not {' and '.join('--' + name for name in chosen)}")
     call = {item.name: values.pop(item.name) for item in fields(CallOptions) if item.name in values}
@@ -70,7 +71,7 @@ def parse(argv: list[str]) -> Request:
     config = RunConfig().override(given, source=call.get("config") or "command line")
     action = chosen[0] if chosen else "train"
     subject = actions.get(action, "")
-    request = Request(action, config, given, subject if isinstance(subject, str) else "")
+    request = Request(action, config, given, "" if isinstance(subject, bool) else str(subject))
     _check(request)
     return request
 
@@ -113,7 +114,7 @@ def _unknown(argument: str, parser: FlagParser) -> str:
 def _check(request: Request) -> None:
     """Raise UserError for values and combinations that cannot work."""
     config = request.config
-    if request.action in ("evaluation", "jit") and not config.train.resume:
+    if request.action in ("evaluation", "jit", "prune") and not config.train.resume:
         raise UserError(f"--{request.action} needs --resume RUN_OR_FILE, the model to look at")
     if config.train.resume and config.model.init_from:
         raise UserError("--resume goes on with a run, --init_from starts one from its weights; give one of them")

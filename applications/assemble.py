@@ -22,6 +22,7 @@ from dataloader.preprocess import Preprocess
 from models import build_model
 from models.backbone import Backbone
 from models.batchnorm import set_bn_momentum
+from models.narrow import apply_plan, channel_plan
 from models.published import published_preprocess
 from models.weights import load_published, load_state
 from optim.clip import build_clip
@@ -147,7 +148,10 @@ def build_network(config: RunConfig, num_classes: int, steps_per_epoch: int) -> 
         log().info(str(load_published(model, model_options.arch, folder=PRETRAINED, announce=log().info)))
     if model_options.init_from:
         path = Path(model_options.init_from)
-        log().info(str(load_state(model, load_tensors(path), source=str(path))))
+        tensors = load_tensors(path)
+        if isinstance(tensors, dict) and "channels" in tensors:
+            apply_plan(model, tensors["channels"], classifier=model.get_classifier())
+        log().info(str(load_state(model, tensors, source=str(path))))
     changed = set_bn_momentum(model, model_options.bn_momentum, steps_per_epoch=steps_per_epoch)
     if changed:
         log().info(changed)
@@ -254,6 +258,7 @@ def snapshot(
         "classes": list(catalog.classes),
         "preprocess": preprocess.to_dict(),
         "criterion": config.loss.criterion,
+        "channels": channel_plan(model),
         "state_dict": model.state_dict(),
         "state_dict_ema": stepper.averages(),
         "averaging": "EMA" if stepper.averages() is not None else None,
@@ -312,6 +317,7 @@ def load_trained(request: Request, device: torch.device) -> Trained:
     config = RunConfig.from_dict(content["config"], source=str(path)).override(request.given)
     classes = tuple(content["classes"])
     model = build_model(content["arch"], num_classes=len(classes), drop_rate=config.model.drop_rate)
+    apply_plan(model, content["channels"])
     averages = content["state_dict_ema"]
     model.load_state_dict(content["state_dict"] if averages is None else averages)
     model.eval().to(device)

@@ -23,6 +23,7 @@ from applications.engine.top import TopEpochs
 from applications.options import Request, RunConfig, run_folder_parent
 from dataloader.catalog import Catalog, fingerprint, open_catalog, save_split
 from dataloader.loader import Loader
+from models.narrow import apply_plan
 from optim.stepper import Stepper
 from utils.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
 from utils.distributed import World, close_world
@@ -44,6 +45,8 @@ def run(request: Request) -> int:
     if config.train.resume:
         path = find_checkpoint(config.train.resume, LAST)
         content = load_checkpoint(path)
+        if content["stepper"] is None:
+            raise UserError(f"{path} was pruned and has no run to go on with; fine-tune it with --init_from {path}")
         config = resumed_config(content, request.given, path)
         if content["epoch"] >= config.train.epochs and not unfinished(config, path.parent):
             log().info(f"{path} is complete after {content['epoch']} epochs; give a larger --epochs to train on")
@@ -97,6 +100,8 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
 
     starts = config if content is None else replace(config, model=replace(config.model, pretrained=False, init_from=None))
     model = assemble.build_network(starts, len(classes), max(1, len(train_loader.plan)))
+    if content is not None:
+        apply_plan(model, content["channels"])
     if config.runtime.sync_bn:
         model = assemble.prepare_sync_bn(model, machine)
     model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
