@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from applications.contract import Task
 from applications.options import Request, RunConfig
@@ -24,12 +25,19 @@ from dataloader.preprocess import Preprocess
 from models import build_model
 from models.backbone import Backbone
 from models.batchnorm import set_bn_momentum
+from models.narrow import apply_plan, channel_plan
 from models.published import published_preprocess
 from models.weights import load_published, load_state
+from optim.clip import build_clip
 from optim.ema import Ema
+from optim.groups import freeze
 from optim.optimizers import build_optimizer
-from optim.schedules import build_schedule
+from optim.penalties import build_sparsity
+from optim.plateau import Plateau
+from optim.sam import checked_radius
+from optim.schedules import Schedule, build_schedule
 from optim.stepper import Stepper
+from optim.swa import Swa, held_from, start_epoch
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint, load_tensors
 from utils.distributed import World, open_world, world_from_environment
 from utils.errors import UserError
@@ -177,10 +185,15 @@ def build_network(config: RunConfig, classes: tuple[str, ...], steps_per_epoch: 
         log().info(str(load_published(model, model_options.arch, folder=PRETRAINED, announce=log().info)))
     if model_options.init_from:
         path = Path(model_options.init_from)
-        log().info(str(load_state(model, load_tensors(path), source=str(path))))
+        tensors = load_tensors(path)
+        if isinstance(tensors, dict) and "channels" in tensors:
+            apply_plan(model, tensors["channels"], classifier=model.get_classifier())
+        log().info(str(load_state(model, tensors, source=str(path))))
     changed = set_bn_momentum(model, model_options.bn_momentum, steps_per_epoch=steps_per_epoch)
     if changed:
         log().info(f"          {changed}")
+    if config.optim.freeze:
+        log().info(f"          {freeze(model, config.optim.freeze, head=find_head(model))}")
     return model
 
 
@@ -197,10 +210,9 @@ def _start_at_prior(model: Backbone, config: RunConfig, classes: tuple[str, ...]
         bias.copy_(torch.from_numpy(logits))
 
 
-def build_stepper(config: RunConfig, model: nn.Module, wrapped: nn.Module, machine: Machine, batches_per_epoch: int) -> Stepper:
-    """Return the only writer of weights."""
+def build_run_schedule(config: RunConfig, steps_per_epoch: int) -> Schedule:
+    """Return the learning rate over the run."""
     options = config.optim
-    steps_per_epoch = max(1, -(-batches_per_epoch // options.accumulate))
     schedule = build_schedule(
         options.schedule,
         epochs=config.train.epochs,
@@ -209,17 +221,58 @@ def build_stepper(config: RunConfig, model: nn.Module, wrapped: nn.Module, machi
         lr_ratios=options.lr_ratios,
         lr_steps=options.lr_steps,
     )
-    optimizer = build_optimizer(options.opt, model, lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay)
-    ema = Ema(model, decay=options.ema) if options.ema is not None else None
+    if options.swa is None or isinstance(schedule, Plateau):
+        return schedule
+    return held_from(schedule, start_epoch(options.swa, config.train.epochs) * steps_per_epoch)
+
+
+def build_stepper(
+    config: RunConfig,
+    model: nn.Module,
+    wrapped: nn.Module,
+    machine: Machine,
+    batches_per_epoch: int,
+    *,
+    schedule: Schedule | None = None,
+) -> Stepper:
+    """Return the only writer of weights; `schedule` takes the place of the run's own."""
+    options = config.optim
+    steps_per_epoch = max(1, -(-batches_per_epoch // options.accumulate))
+    swa_from = start_epoch(options.swa, config.train.epochs) * steps_per_epoch if options.swa is not None else None
     return Stepper(
         wrapped,
-        optimizer,
-        schedule,
+        build_network_optimizer(config, model),
+        schedule or build_run_schedule(config, steps_per_epoch),
         device_type=machine.device.type,
         precision=machine.precision.name,
-        clip_grad=options.clip_grad,
-        ema=ema,
+        clip=build_clip(options.clip_mode, options.clip_grad, head=find_head(model)) if options.clip_grad is not None else None,
+        sam=checked_radius(options.sam) if options.sam is not None else None,
+        ema=Ema(model, decay=options.ema) if options.ema is not None else None,
+        swa=Swa(start_step=swa_from, every=steps_per_epoch) if swa_from is not None else None,
+        penalties=[build_sparsity(options.slim)] if options.sparsity else [],
     )
+
+
+def build_network_optimizer(config: RunConfig, model: nn.Module) -> Optimizer:
+    """Return the optimizer over the parameters of the network that learn."""
+    options = config.optim
+    return build_optimizer(
+        options.opt,
+        model,
+        lr=options.lr,
+        momentum=options.momentum,
+        weight_decay=options.weight_decay,
+        opt_args=options.opt_args,
+        head=find_head(model),
+        head_lr=options.head_lr,
+        layer_decay=options.layer_decay,
+    )
+
+
+def find_head(model: nn.Module) -> nn.Module:
+    """Return the classifier of a network of the model shelf."""
+    assert isinstance(model, Backbone)
+    return model.get_classifier()
 
 
 def wrap_network(config: RunConfig, model: nn.Module, machine: Machine) -> nn.Module:
@@ -255,8 +308,10 @@ def snapshot(
         "classes": list(catalog.classes),
         "preprocess": preprocess.to_dict(),
         "criterion": config.loss.canonical(),
+        "channels": channel_plan(model),
         "state_dict": model.state_dict(),
         "state_dict_ema": stepper.averages(),
+        "averaging": "EMA" if stepper.averages() is not None else None,
         "stepper": stepper.state_dict(),
         "loss_state": task.criterion.state_dict(),
         "config": config.to_dict(),
@@ -292,14 +347,14 @@ class Trained:
     classes: tuple[str, ...]
     preprocess: Preprocess
     model: nn.Module
-    averaged: bool
+    averaging: str | None
     epoch: int
     split_file: Path | None
     other_data: bool
 
     def describe(self) -> str:
         """Return which weights of which file these are."""
-        which = "averaged weights (EMA)" if self.averaged else "weights"
+        which = f"averaged weights ({self.averaging})" if self.averaging else "weights"
         return f"{self.config.model.arch}, {len(self.classes)} classes, {which} after epoch {self.epoch} of {self.path}"
 
 
@@ -316,6 +371,7 @@ def load_trained(request: Request, device: torch.device) -> Trained:
     config = RunConfig.from_dict(content["config"], source=str(path)).override(request.given)
     classes = tuple(content["classes"])
     model = build_model(content["arch"], num_classes=len(classes), drop_rate=config.model.drop_rate)
+    apply_plan(model, content["channels"])
     averages = content["state_dict_ema"]
     # Updated in place: some networks look for the version that a state dict carries beside its tensors.
     content["state_dict"].update(averages or {})
@@ -329,7 +385,7 @@ def load_trained(request: Request, device: torch.device) -> Trained:
         classes,
         build_preprocess(config, content),
         model,
-        averages is not None,
+        content["averaging"],
         content["epoch"],
         split_file if split_file.is_file() else None,
         "data" in request.given and request.given["data"] != content["config"]["data"],
