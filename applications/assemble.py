@@ -47,7 +47,7 @@ from utils.runtime import Precision, choose_device, choose_precision, default_wo
 from utils.spec import parse_specs
 
 PRETRAINED = Path("pretrained")
-TASK = "classify"
+ONE_LABEL, SEVERAL_LABELS = "classify", "multilabel"
 
 
 @dataclass(frozen=True)
@@ -136,12 +136,18 @@ def build_transforms(config: RunConfig, num_classes: int) -> list:
     return [Mixup(alpha=data.mixup_alpha, ratio=data.mixup_ratio, num_classes=num_classes, seed=config.runtime.seed)]
 
 
+def task_name(catalog: Catalog) -> str:
+    """Return the row of TASKS that the targets ask for."""
+    return SEVERAL_LABELS if catalog.several else ONE_LABEL
+
+
 def build_task(
     config: RunConfig,
     classes: tuple[str, ...],
     preprocess: Preprocess,
     device: torch.device,
     *,
+    name: str = ONE_LABEL,
     class_counts: Sequence[float] | None = None,
 ) -> Task:
     """Return the task: what a batch means, and what a wrong answer costs.
@@ -159,7 +165,14 @@ def build_task(
             label_smoothing=config.loss.label_smoothing,
             logit_adjust=config.loss.logit_adjust,
         )
-    return TASKS.resolve(TASK)(classes, criterion, preprocess, device)
+    return TASKS.resolve(name)(classes, criterion, preprocess, device)
+
+
+def build_trained_task(trained: "Trained", device: torch.device) -> Task:
+    """Return the task of a trained model, with the thresholds that belong to its weights."""
+    task = build_task(trained.config, trained.classes, trained.preprocess, device, name=trained.task)
+    task.thresholds = trained.thresholds
+    return task
 
 
 def count_classes(split: Split, num_classes: int) -> list[float]:
@@ -314,6 +327,7 @@ def snapshot(
         "averaging": "EMA" if stepper.averages() is not None else None,
         "stepper": stepper.state_dict(),
         "loss_state": task.criterion.state_dict(),
+        "thresholds": None if task.thresholds is None else list(task.thresholds),
         "config": config.to_dict(),
         "data_fingerprint": prints,
         "versions": {"torch": str(torch.__version__), "python": platform.python_version()},
@@ -338,17 +352,25 @@ def check_arch(content: Mapping[str, Any], given: Mapping[str, Any], path: Path)
         raise UserError(f"--num_classes {given['num_classes']}: {path} has {content['num_classes']} classes ({known})")
 
 
+def thresholds_of(content: Mapping[str, Any]) -> tuple[float, ...] | None:
+    """Return the thresholds in a checkpoint; None where the most probable class is the answer."""
+    saved = content.get("thresholds")
+    return None if saved is None else tuple(saved)
+
+
 @dataclass(frozen=True)
 class Trained:
     """A model read back from a checkpoint, in evaluation mode, with all that belongs to it."""
 
     path: Path
+    task: str
     config: RunConfig
     classes: tuple[str, ...]
     preprocess: Preprocess
     model: nn.Module
     averaging: str | None
     epoch: int
+    thresholds: tuple[float, ...] | None
     split_file: Path | None
     other_data: bool
 
@@ -381,12 +403,14 @@ def load_trained(request: Request, device: torch.device) -> Trained:
     split_file = path.parent / "split.csv"
     return Trained(
         path,
+        content["task"],
         config,
         classes,
         build_preprocess(config, content),
         model,
         content["averaging"],
         content["epoch"],
+        thresholds_of(content),
         split_file if split_file.is_file() else None,
         "data" in request.given and request.given["data"] != content["config"]["data"],
     )
@@ -410,7 +434,8 @@ def open_held_out(trained: Trained, preferred: tuple[str, ...]) -> Split:
 
 def _open_for_evaluation(trained: Trained, whole: str) -> Catalog:
     """Return the data through the run's own split, or a single folder of other images as the one split `whole`."""
-    open_it = partial(open_catalog, trained.config.data.data, classes=trained.classes, require_train=False)
+    several = trained.task == SEVERAL_LABELS
+    open_it = partial(open_catalog, trained.config.data.data, classes=trained.classes, require_train=False, several=several)
     if trained.split_file is None:
         return open_it(whole=whole)
     if not trained.other_data:

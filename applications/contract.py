@@ -31,7 +31,7 @@ class Prediction:
 
     Attributes:
         indices: (N,) positions in the split.
-        targets: (N,) class indices.
+        targets: (N,) class indices, or (N, C) with a one for every label of the image.
         probabilities: (N, C), softmax or sigmoid as trained.
         losses: (N,) plain loss of each sample, without any weighting.
     """
@@ -54,6 +54,18 @@ class Prediction:
         )
 
 
+def decide(probabilities: Tensor, thresholds: Sequence[float] | None) -> Tensor:
+    """Return what the answers name, bool (N, C): every class that reaches its threshold, or the most probable one.
+
+    Args:
+        probabilities: (N, C).
+        thresholds: one a class; None where exactly one class is right.
+    """
+    if thresholds is None:
+        return torch.nn.functional.one_hot(probabilities.argmax(1), probabilities.shape[1]).bool()
+    return probabilities >= torch.tensor(thresholds, dtype=torch.float64, device=probabilities.device)
+
+
 class Task(Protocol):
     """What a batch means. It never sees optimizers, processes or checkpoints."""
 
@@ -62,6 +74,8 @@ class Task(Protocol):
     headline: str
     # The loss as a module; its buffers are saved and restored.
     criterion: Criterion
+    # The probability at which each class is named, for `decide`; saved in checkpoints and exported files.
+    thresholds: tuple[float, ...] | None
 
     def training_step(self, model: nn.Module, batch: Batch) -> StepResult:
         """Return the loss of a batch, with gradient."""
@@ -69,6 +83,10 @@ class Task(Protocol):
 
     def predict(self, model: nn.Module, batch: Batch) -> Prediction:
         """Return what the model says of a batch, without gradient."""
+        ...
+
+    def calibrate(self, prediction: Prediction) -> None:
+        """Choose the thresholds, where there are some, by the predictions for the validation images."""
         ...
 
     def metrics(self, prediction: Prediction) -> dict[str, float]:

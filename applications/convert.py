@@ -1,11 +1,13 @@
 """Writes a TorchScript file, loads it again, and compares its answers with the trained model's."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from applications import assemble
 from applications.assemble import Machine
+from applications.contract import decide
 from applications.evaluate import predict_split
 from applications.export import EXTRA_FILE, deploy, facts
 from applications.options import Request
@@ -17,6 +19,7 @@ from utils.logs import log
 from utils.runtime import Precision
 
 TOLERANCE = 1e-4
+ROUNDING = 1e-5
 MOST_IMAGES = 512
 
 
@@ -28,7 +31,7 @@ def run(request: Request) -> int:
     split = thin_out(assemble.open_held_out(trained, ("val", "test")), MOST_IMAGES)
     log().info(f"model     {trained.describe()}")
     log().info(f"compare   on {len(split)} {split.name} images of {split.root}")
-    task = assemble.build_task(trained.config, trained.classes, trained.preprocess, device)
+    task = assemble.build_trained_task(trained, device)
     target = trained.path.parent / "model.jit.pt"
     problems: list[str] = []
 
@@ -38,7 +41,7 @@ def run(request: Request) -> int:
         answers = answers_of_file(temporary, split)
         expected = predict_split(trained, split, task, machine).probabilities
         difference = float((answers - expected).abs().max())
-        agreeing = int((answers.argmax(1) == expected.argmax(1)).sum())
+        agreeing = count_agreeing(answers, expected, trained.thresholds)
         log().info(f"parity    {agreeing} of {len(split)} labels agree, largest probability difference {difference:.1e}")
         if agreeing < len(split) or not difference <= TOLERANCE:
             problems.append(f"the file answers otherwise than the model (allowed: {TOLERANCE:.0e}); {target} was not written")
@@ -67,6 +70,17 @@ def answers_of_file(path: Path, split: Split) -> torch.Tensor:
             image = torch.from_numpy(read_image(split.file(index)))
             answers.append(module(image.permute(2, 0, 1)[None]))
     return torch.cat(answers)
+
+
+def count_agreeing(answers: torch.Tensor, expected: torch.Tensor, thresholds: Sequence[float] | None) -> int:
+    """Return how many rows of two (N, C) probabilities name the same labels.
+
+    Where every label has a threshold, one whose probability lies on it up to rounding agrees either way.
+    """
+    same = decide(answers, thresholds) == decide(expected, thresholds)
+    if thresholds is not None:
+        same |= (answers - expected).abs() <= ROUNDING
+    return int(same.all(1).sum())
 
 
 def thin_out(split: Split, most: int) -> Split:

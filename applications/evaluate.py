@@ -28,7 +28,7 @@ def run(request: Request) -> int:
         log().info(f"model     {trained.describe()}")
         log().info(f"data      {split.root}: {len(split)} {split.name} images")
         log().info(f"precision {machine.precision}")
-        task = assemble.build_task(trained.config, trained.classes, trained.preprocess, machine.device)
+        task = assemble.build_trained_task(trained, machine.device)
         prediction = predict_split(trained, split, task, machine)
         if machine.world.is_first:
             _report(trained, split, task, prediction)
@@ -79,7 +79,7 @@ def _report(trained: Trained, split: Split, task: Task, prediction: Prediction) 
 def _parent(trained: Trained) -> Path:
     """Return the run folder of the checkpoint, or the folder of all runs when it lies elsewhere."""
     folder = trained.path.parent
-    return folder if (folder / "config.json").is_file() else run_folder_parent(trained.config, assemble.TASK)
+    return folder if (folder / "config.json").is_file() else run_folder_parent(trained.config, trained.task)
 
 
 def _print_table(rows: list[list[str]]) -> None:

@@ -63,6 +63,7 @@ def facts(trained: Trained, criterion: Criterion) -> str:
             "classes": list(trained.classes),
             **trained.preprocess.to_dict(),
             "activation": criterion.activation,
+            **({} if trained.thresholds is None else {"thresholds": list(trained.thresholds)}),
             "source": f"{trained.path.name}, epoch {trained.epoch}",
         }
     )

@@ -52,7 +52,8 @@ def range_test(config: RunConfig, machine: Machine, rates: list[float]) -> list[
     counts = assemble.count_classes(catalog.splits["train"], len(catalog.classes))
     model = assemble.build_network(config, catalog.classes, max(1, len(loader.plan)), counts)
     model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
-    task = assemble.build_task(config, catalog.classes, preprocess, machine.device, class_counts=counts)
+    name = assemble.task_name(catalog)
+    task = assemble.build_task(config, catalog.classes, preprocess, machine.device, name=name, class_counts=counts)
     transforms = assemble.build_transforms(config, len(catalog.classes))
     peak = config.optim.lr
     stepper = assemble.build_stepper(config, model, model, machine, len(loader.plan), schedule=lambda step: rates[step] / peak)
@@ -80,7 +81,7 @@ def range_test(config: RunConfig, machine: Machine, rates: list[float]) -> list[
 
 def report(config: RunConfig, rates: list[float], losses: list[float]) -> None:
     """Write the curve as PNG and CSV into a folder of its own, and say what to take."""
-    folder = new_folder(run_folder_parent(config, assemble.TASK), config.output.name or "find_lr")
+    folder = new_folder(run_folder_parent(config, "find_lr"), config.output.name or "range")
     averages = smoothed(losses)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

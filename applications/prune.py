@@ -52,7 +52,7 @@ def run(request: Request) -> int:
     content = load_checkpoint(trained.path)
     content |= {"state_dict": model.state_dict(), "state_dict_ema": None, "averaging": None, "stepper": None, "channels": plan}
     name = f"{trained.path.parent.name or trained.config.model.arch}-pruned"
-    folder = new_folder(run_folder_parent(trained.config, assemble.TASK), request.given.get("name") or name)
+    folder = new_folder(run_folder_parent(trained.config, trained.task), request.given.get("name") or name)
     save_checkpoint(folder / BEST, content)
     config = replace(trained.config, train=replace(trained.config.train, resume=None))
     config = replace(config, model=replace(config.model, pretrained=False, init_from=str(folder / BEST)))
@@ -67,7 +67,7 @@ def run(request: Request) -> int:
 
 
 def _figures(trained: Trained, split: Split, machine: Machine) -> dict[str, float]:
-    task = assemble.build_task(trained.config, trained.classes, trained.preprocess, machine.device)
+    task = assemble.build_trained_task(trained, machine.device)
     summary = summarize(trained.model, trained.config.data.image_size, machine.device)
     metrics = task.metrics(predict_split(trained, split, task, machine))
     return {

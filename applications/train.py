@@ -61,9 +61,9 @@ def run(request: Request) -> int:
 
 
 def pin_data(config: RunConfig) -> RunConfig:
-    """Return the settings with the whole path of a data folder, so that the run is understood from any folder."""
+    """Return the settings with the whole path of a data folder or list, so that the run is understood from any folder."""
     folder = Path(config.data.data).expanduser()
-    return config.override({"data": str(folder.resolve())}) if folder.is_dir() else config
+    return config.override({"data": str(folder.resolve())}) if folder.is_dir() or folder.is_file() else config
 
 
 def memory_advice(config: RunConfig) -> str:
@@ -99,8 +99,10 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
     catalog = open_training_data(config, world, split_file if split_file and split_file.is_file() else None)
     classes = catalog.classes
     assemble.check_num_classes(config.model.num_classes, classes)
-    if content is not None and tuple(content["classes"]) != classes:
-        raise UserError(f"{path} was trained on other classes than {catalog.root} has; start a new run with --init_from {path}")
+    kind = assemble.task_name(catalog)
+    if content is not None and (content["task"], tuple(content["classes"])) != (kind, classes):
+        what = "other classes" if content["task"] == kind else "another number of labels an image"
+        raise UserError(f"{path} was trained on {what} than {catalog.root} has; start a new run with --init_from {path}")
     _announce(config, machine, catalog)
     preprocess = assemble.build_preprocess(config, content)
     train_loader = assemble.build_loader(config, catalog.splits["train"], preprocess, machine, training=True)
@@ -114,7 +116,7 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
     if config.runtime.sync_bn:
         model = assemble.prepare_sync_bn(model, machine)
     model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
-    task = assemble.build_task(config, classes, preprocess, machine.device, class_counts=counts)
+    task = assemble.build_task(config, classes, preprocess, machine.device, name=kind, class_counts=counts)
     wrapped = assemble.wrap_network(config, model, machine)
     stepper = assemble.build_stepper(config, model, wrapped, machine, len(train_loader.plan))
     prints = fingerprint(catalog.splits["train"])
@@ -122,7 +124,7 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
     if content is not None:
         _restore(content, model, stepper, task, progress, machine.device, prints)
 
-    folder = _run_folder(config, machine.world, path)
+    folder = _run_folder(config, machine.world, path, kind)
     log().info(f"run       {folder}")
     if progress.step:
         log().info(f"resumed   epoch {progress.epoch + 1}, step {progress.batch} of the epoch")
@@ -198,7 +200,7 @@ def open_training_data(config: RunConfig, world: World, split_file: Path | None)
     for note in catalog.notes:
         log().warning(note)
     if "val" not in catalog.splits:
-        raise UserError(f"{catalog.root} has no val folder; training needs one to choose the best weights")
+        raise UserError(f"{catalog.root} has no val images; training needs some to choose the best weights")
     return catalog
 
 
@@ -222,6 +224,7 @@ def _validator(
     def validate() -> Mapping[str, float]:
         with nullcontext() if stepper is None else stepper.averaged():
             prediction = score(model, task, loader.batches(0), device=machine.device, autocast=machine.autocast(), world=machine.world)
+        task.calibrate(prediction)
         return task.metrics(prediction)
 
     return validate
@@ -233,19 +236,20 @@ def _restore(
     model.load_state_dict(content["state_dict"])
     stepper.load_state_dict(content["stepper"])
     task.criterion.load_state_dict(content["loss_state"])
+    task.thresholds = assemble.thresholds_of(content)
     progress.load_state_dict(content["progress"], device)
     if content["data_fingerprint"] != prints:
         log().warning("the training images changed since the checkpoint; the run goes on with them, and will differ from an unbroken one")
 
 
-def _run_folder(config: RunConfig, world: World, path: Path | None) -> Path:
+def _run_folder(config: RunConfig, world: World, path: Path | None, kind: str) -> Path:
     """Return the folder of the run: that of the checkpoint, or a new one."""
     if path is not None and (path.parent / "config.json").is_file():
         folder = str(path.parent)
     elif world.is_first:
         arch = config.model.arch.replace("/", "_").rpartition(":")[2]
         name = config.output.name or f"{datetime.now():%Y%m%d-%H%M%S}-{arch}"
-        folder = str(new_folder(run_folder_parent(config, assemble.TASK), name))
+        folder = str(new_folder(run_folder_parent(config, kind), name))
     else:
         folder = ""
     folder = Path(world.gather(folder)[0])
@@ -257,7 +261,8 @@ def _run_folder(config: RunConfig, world: World, path: Path | None) -> Path:
 def _announce(config: RunConfig, machine: Machine, catalog: Catalog) -> None:
     sizes = ", ".join(f"{len(split)} {name}" for name, split in catalog.splits.items())
     height, width = config.data.image_size
-    log().info(f"data      {catalog.root}: {len(catalog.classes)} classes; {sizes} images")
+    kind = "labels, any number an image" if catalog.several else "classes, one an image"
+    log().info(f"data      {catalog.root}: {len(catalog.classes)} {kind}; {sizes} images")
     log().info(f"model     {config.model.arch} at {height}x{width}")
     processes = f", {machine.world.size} processes" if machine.world.size > 1 else ""
     log().info(f"machine   {describe_machine(machine.device)}{processes}")

@@ -1,73 +1,22 @@
-"""The catalog of a data set: its classes and the images of every split, found once and never re-indexed silently."""
+"""Open a data set: its classes and the images of every split, found once and never re-indexed silently."""
 
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from dataloader import SOURCES
-from dataloader.holdout import Entry, hold_out, read_split_file, write_split_file
+from dataloader.holdout import Entry, hold_out, hold_out_labels, read_split_file, write_split_file
 from dataloader.sources.folders import has_images, scan_classes, split_folders, subfolders
+from dataloader.sources.lists import SUFFIX, Listing, find_lists, join_labels, read_lists
+from dataloader.split import SPLIT_NAMES, Catalog, Origin, Split, build_catalog, build_several, name_some
 from utils.errors import UserError, nearest
 from utils.registry import is_user_target
 
-LAYOUT = "DIR/{train,val,test}/<class>/*.jpg, or DIR/<class>/*.jpg to be split"
+LAYOUT = "DIR/{train,val,test}/<class>/*.jpg, or DIR/<class>/*.jpg to be split, or a list FILE.csv of image,labels"
 TRY = "try --data digits, which is built in"
-SPLIT_NAMES = ("train", "val", "test")
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """The images of one split.
-
-    Attributes:
-        name: 'train', 'val' or 'test'.
-        root: folder that the paths start from.
-        paths: N POSIX paths relative to root.
-        targets: class indices, int64 (N,), or probabilities, float32 (N, C).
-        weights: factor of every sample's loss, float32 (N,); ones when not given.
-    """
-
-    name: str
-    root: Path
-    paths: tuple[str, ...]
-    targets: np.ndarray
-    weights: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.float32))
-
-    def __post_init__(self) -> None:
-        if len(self.weights) == 0:
-            object.__setattr__(self, "weights", np.ones(len(self.paths), dtype=np.float32))
-        assert len(self.paths) == len(self.targets) == len(self.weights), "one target and one weight a path"
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def file(self, index: int) -> str:
-        """Return the path under which image `index` can be opened."""
-        return os.path.join(self.root, self.paths[index])
-
-
-@dataclass(frozen=True, eq=False)
-class Catalog:
-    """A data set.
-
-    Attributes:
-        root: its folder.
-        classes: names; the index of a name is the target.
-        splits: those of train, val and test that exist.
-        notes: warnings for the user, a line each.
-        split_origin: 'folders' when the user split the images, 'seeded' when they were held out here.
-    """
-
-    root: Path
-    classes: tuple[str, ...]
-    splits: Mapping[str, Split]
-    notes: tuple[str, ...] = ()
-    split_origin: Literal["folders", "seeded"] = "folders"
 
 
 def open_catalog(
@@ -80,36 +29,52 @@ def open_catalog(
     split_file: Path | None = None,
     require_train: bool = True,
     whole: str | None = None,
+    several: bool | None = None,
     home: Path = Path("data"),
 ) -> Catalog:
     """Find the images of `data`.
 
     Args:
-        data: name of a built-in source, 'my_file.py:function' that returns a folder, or a folder.
+        data: a folder, a list (CSV), name of a built-in source, or 'my_file.py:function' that returns a folder or list.
         seed, val_share, test_share: of the split of a single folder of classes.
         classes: names that a model already knows, in its order; otherwise the sorted names of the training folders.
-        split_file: what `save_split` wrote; read in place of a new split where data is a single folder of classes.
+        split_file: what `save_split` wrote; read in place of a new split where data is a single folder of classes or one list.
         require_train: False accepts folders without train/, for evaluation.
-        whole: name of the split ('test') that takes a single folder of classes as a whole.
+        whole: name of the split ('test') that takes a single folder of classes, or one list, as a whole.
+        several: whether a model answers with any number of labels; None takes what the data says.
         home: where built-in sources are written.
 
     Raises:
         UserError: there is no such folder, its layout is none of the known ones, a class is empty or unknown.
     """
     root = _find(data, home)
+    if lists := find_lists(root):
+        return _from_lists(
+            root,
+            read_lists(lists),
+            classes,
+            seed=seed,
+            shares=(val_share, test_share),
+            split_file=split_file,
+            require_train=require_train,
+            whole=whole,
+            several=several,
+        )
+    if several:
+        raise UserError(f"{root} holds class folders, one label an image, but the model gives several: name a list, --data FILE.csv")
     folders = split_folders(root)
     if not folders:
         files = _scan_flat(root, data)
         if whole is not None:
             assert whole in SPLIT_NAMES, whole
-            return _build(root, {whole: files}, classes, notes=[], origin="folders")
+            return build_catalog(root, {whole: files}, classes, notes=[], origin="folders")
         if split_file is not None:
-            entries, notes = _from_file(split_file, files)
+            entries, notes = _from_file(split_file, {path: label for label, paths in files.items() for path in paths}, where="lies in {}/")
         else:
             if classes is None:
                 _refuse_empty(root, files)
             entries, notes = hold_out(files, seed=seed, val_share=val_share, test_share=test_share), []
-        return _build(root, _group(entries), classes, notes=notes, origin="seeded")
+        return build_catalog(root, _group(entries), classes, notes=notes, origin="seeded")
     if require_train and "train" not in folders:
         raise UserError(f"{root} holds {', '.join(folders.values())} but no train folder; expected {LAYOUT}")
     return _from_folders(root, folders, classes)
@@ -119,7 +84,7 @@ def save_split(catalog: Catalog, path: Path) -> None:
     """Write which image belongs to which split, as CSV: path, class, split."""
     write_split_file(
         (
-            Entry(image, catalog.classes[target], name)
+            Entry(image, _cell(catalog, target), name)
             for name, split in catalog.splits.items()
             for image, target in zip(split.paths, split.targets, strict=True)
         ),
@@ -127,21 +92,29 @@ def save_split(catalog: Catalog, path: Path) -> None:
     )
 
 
+def _cell(catalog: Catalog, target: np.ndarray | np.int64) -> str:
+    """Return the name of a class, or those of several labels."""
+    if not catalog.several:
+        return catalog.classes[int(target)]
+    return join_labels(sorted(catalog.classes[index] for index in np.flatnonzero(target)))
+
+
 def fingerprint(split: Split) -> str:
     """Return a short hash of the relative paths and targets, which tells whether a split has changed."""
     digest = hashlib.blake2b(digest_size=16)
     for path, target in zip(split.paths, split.targets, strict=True):
-        digest.update(f"{path}\0{target}\n".encode(errors="surrogateescape"))
+        digest.update(f"{path}\0{target.tolist()}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
 def _find(data: str, home: Path) -> Path:
-    if data in SOURCES or (is_user_target(data) and not os.path.isdir(data)):
+    if data in SOURCES or (is_user_target(data) and not os.path.exists(data)):
         source: Callable[[Path], Path] = SOURCES.resolve(data)
         return Path(source(home))
     root = Path(data).expanduser()
-    if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "is no folder"
+    is_list = root.is_file() and root.suffix.lower() == SUFFIX
+    if not root.is_dir() and not is_list:
+        what = "is a file, but no list (.csv)" if root.exists() else "is no folder or list"
         raise UserError(f"--data {data} {what}.{nearest(data, list(SOURCES))} Expected {LAYOUT}; {TRY}")
     return root
 
@@ -161,15 +134,15 @@ def _scan_flat(root: Path, data: str) -> dict[str, list[str]]:
     return files
 
 
-def _from_file(split_file: Path, files: Mapping[str, list[str]]) -> tuple[list[Entry], list[str]]:
+def _from_file(split_file: Path, labels: Mapping[str, str], *, where: str) -> tuple[list[Entry], list[str]]:
+    """Return the entries of a split file for path -> label, and notes; `where` says what the data has instead."""
     entries = read_split_file(split_file)
-    labels = {path: label for label, paths in files.items() for path in paths}
     missing = [entry.path for entry in entries if entry.path not in labels]
     if missing:
         raise UserError(f"{split_file} names {len(missing)} images that are not there, such as {missing[0]}")
     moved = [entry for entry in entries if labels[entry.path] != entry.label]
     if moved:
-        raise UserError(f"{split_file}: {moved[0].path} is listed as class {moved[0].label} but lies in {labels[moved[0].path]}/")
+        raise UserError(f"{split_file}: {moved[0].path} is listed as class {moved[0].label} but {where.format(labels[moved[0].path])}")
     new = sorted(set(labels) - {entry.path for entry in entries})
     return entries, [f"{len(new)} images are not in {split_file} and are not used, such as {new[0]}"] if new else []
 
@@ -192,46 +165,58 @@ def _from_folders(root: Path, folders: Mapping[str, str], classes: Sequence[str]
         _refuse_empty(root / folders["train"], found["train"])
     others = [name for name in subfolders(root) if name not in folders.values()]
     notes = [f"{root}: ignored {', '.join(others)} beside {', '.join(folders.values())}"] if others else []
-    return _build(root, found, classes, notes=notes, origin="folders")
+    return build_catalog(root, found, classes, notes=notes, origin="folders")
+
+
+def _from_lists(
+    root: Path,
+    listing: Listing,
+    classes: Sequence[str] | None,
+    *,
+    seed: int,
+    shares: tuple[float, float],
+    split_file: Path | None,
+    require_train: bool,
+    whole: str | None,
+    several: bool | None,
+) -> Catalog:
+    if several is False and listing.several:
+        raise UserError(f"{root} gives images any number of labels, but the model gives one; where each has one, call the column 'label'")
+    several = listing.several or bool(several)
+    labels = {image.path: image.labels for image in listing.images}
+    notes: list[str] = []
+    origin: Origin = "lists"
+    if listing.images[0].split is not None:
+        entries = [(image.path, image.labels, str(image.split)) for image in listing.images]
+    elif whole is not None:
+        entries = [(path, names, whole) for path, names in labels.items()]
+    else:
+        origin = "seeded"
+        if split_file is not None:
+            cells = {path: join_labels(names) for path, names in labels.items()}
+            saved, notes = _from_file(split_file, cells, where="has '{}' in the list")
+            entries = [(entry.path, labels[entry.path], entry.split) for entry in saved]
+        elif several:
+            entries = hold_out_labels(labels, seed=seed, val_share=shares[0], test_share=shares[1])
+        else:
+            saved = hold_out(_by_class(labels), seed=seed, val_share=shares[0], test_share=shares[1])
+            entries = [(entry.path, (entry.label,), entry.split) for entry in saved]
+    if require_train and all(split != "train" for _, _, split in entries):
+        raise UserError(f"{root} lists no train images; training needs a train.csv or a column 'split' that says train")
+    if several:
+        return build_several(root, listing.folder, entries, classes, notes=notes, origin=origin)
+    grouped = _group([Entry(path, join_labels(names), split) for path, names, split in entries])
+    return build_catalog(root, grouped, classes, notes=notes, origin=origin, folder=listing.folder)
+
+
+def _by_class(labels: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for path, (name,) in labels.items():
+        found.setdefault(name, []).append(path)
+    return found
 
 
 def _refuse_empty(folder: Path, files: Mapping[str, list[str]]) -> None:
     empty = [name for name, paths in files.items() if not paths]
     if empty:
-        raise UserError(f"{folder}: no images in the class folder {_some(empty)}; add some, or remove the folder")
-
-
-def _build(
-    root: Path,
-    found: Mapping[str, Mapping[str, list[str]]],
-    classes: Sequence[str] | None,
-    *,
-    notes: list[str],
-    origin: Literal["folders", "seeded"],
-) -> Catalog:
-    names = list(classes) if classes is not None else sorted(found.get("train", next(iter(found.values()))))
-    if len(names) < 2:
-        raise UserError(f"{root} holds a single class, {_some(names)}; a classifier needs at least two class folders")
-    notes = list(notes)
-    splits = {}
-    for split in (split for split in SPLIT_NAMES if split in found):
-        members = found[split]
-        unknown = [name for name in members if name not in names]
-        if unknown:
-            raise UserError(_unknown(root, split, unknown, names, given=classes is not None))
-        missing = [name for name in names if not members.get(name)]
-        if missing:
-            notes.append(f"{split}: no images of {_some(missing)}")
-        pairs = [(path, target) for target, name in enumerate(names) for path in members.get(name, [])]
-        targets = np.array([target for _, target in pairs], dtype=np.int64)
-        splits[split] = Split(split, root, tuple(path for path, _ in pairs), targets)
-    return Catalog(root, tuple(names), splits, tuple(notes), origin)
-
-
-def _unknown(root: Path, split: str, unknown: list[str], names: list[str], *, given: bool) -> str:
-    owner = "the model does not know" if given else "train has not"
-    return f"{root}: {split} holds the class {_some(unknown)}, which {owner}.{nearest(unknown[0], names)} Classes: {_some(names)}"
-
-
-def _some(names: Sequence[str], limit: int = 10) -> str:
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+        raise UserError(f"{folder}: no images in the class folder {name_some(empty)}; add some, or remove the folder")

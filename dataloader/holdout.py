@@ -1,9 +1,10 @@
-"""Hold out validation and test images of one folder of classes, and remember which ones in a CSV file."""
+"""Hold out validation and test images of one folder or list, and remember which ones in a CSV file."""
 
 import csv
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ SPLITS = ("train", "val", "test")
 
 
 class Entry(NamedTuple):
-    """One line of a split file: a POSIX path relative to the data folder, its class, its split."""
+    """One line of a split file: a POSIX path relative to the data folder, its class (or labels, joined), its split."""
 
     path: str
     label: str
@@ -30,8 +31,7 @@ def hold_out(files: Mapping[str, list[str]], *, seed: int, val_share: float, tes
     Raises:
         UserError: a share is negative, or nothing would be left to train on.
     """
-    if val_share < 0 or test_share < 0 or val_share + test_share >= 1:
-        raise UserError(f"--val_share {val_share} and --test_share {test_share} must be 0 or more and leave images to train on")
+    _check_shares(val_share, test_share)
     entries = []
     for label, paths in files.items():
         val, test = _counts(len(paths), val_share, test_share)
@@ -39,6 +39,74 @@ def hold_out(files: Mapping[str, list[str]], *, seed: int, val_share: float, tes
         places = ["val"] * val + ["test"] * test + ["train"] * (len(paths) - val - test)
         entries += [Entry(path, label, place) for path, place in zip(ranked, places, strict=True)]
     return sorted(entries)
+
+
+def hold_out_labels(
+    labels: Mapping[str, Sequence[str]], *, seed: int, val_share: float, test_share: float
+) -> list[tuple[str, Sequence[str], str]]:
+    """Split images that have any number of labels so that every label keeps its shares, by iterative stratification.
+
+    Sechidis, Tsoumakas, Vlahavas: On the Stratification of Multi-Label Data (ECML PKDD 2011): the label with the fewest
+    images left goes first, and each of its images to the split that lacks it most. Every label has an image in train; an
+    image of a label that has fewer than three stays there.
+
+    Args:
+        labels: POSIX path -> names.
+        seed: with the path, what decides between images of equal labels.
+        val_share, test_share: of all images.
+
+    Returns:
+        (path, labels, split) of every image, sorted by path.
+
+    Raises:
+        UserError: a share is negative, or nothing would be left to train on.
+    """
+    _check_shares(val_share, test_share)
+    ranked = sorted(labels, key=lambda path: (_rank(path, seed), path))
+    totals = Counter(name for path in ranked for name in labels[path])
+    needs = {name: _needs(total, val_share, test_share) for name, total in totals.items()}
+    overall = _needs(len(ranked), val_share, test_share)
+    # A split of share zero takes nothing, however much train has had.
+    usable = [split for split, share in zip(SPLITS, (1, val_share, test_share), strict=True) if share > 0]
+    left, places = Counter(totals), {}
+
+    def place(path: str, split: str) -> None:
+        places[path] = split
+        overall[split] -= 1
+        for name in labels[path]:
+            needs[name][split] -= 1
+            left[name] -= 1
+            if not left[name]:
+                del left[name]
+
+    members: dict[str, list[str]] = {name: [] for name in totals}
+    for path in ranked:
+        for name in labels[path]:
+            members[name].append(path)
+        if any(totals[name] < 3 for name in labels[path]):
+            place(path, "train")
+    while left:
+        rarest = min(left, key=lambda name: (left[name], name))
+        for path in members[rarest]:
+            if path not in places:
+                place(path, max(usable, key=lambda split: (needs[rarest][split], overall[split])))
+    for path in ranked:
+        if path not in places:
+            place(path, max(usable, key=lambda split: overall[split]))
+    for paths in members.values():
+        if all(places[path] != "train" for path in paths):
+            places[paths[0]] = "train"
+    return [(path, labels[path], places[path]) for path in sorted(places)]
+
+
+def _check_shares(val_share: float, test_share: float) -> None:
+    if val_share < 0 or test_share < 0 or val_share + test_share >= 1:
+        raise UserError(f"--val_share {val_share} and --test_share {test_share} must be 0 or more and leave images to train on")
+
+
+def _needs(total: int, val_share: float, test_share: float) -> dict[str, int]:
+    val, test = _counts(total, val_share, test_share)
+    return {"train": total - val - test, "val": val, "test": test}
 
 
 def _counts(total: int, val_share: float, test_share: float) -> tuple[int, int]:

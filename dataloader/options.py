@@ -11,7 +11,9 @@ class DataOptions:
     """Where the images are, their geometry, and what training does to them."""
 
     data: str = flag(
-        "data", "folder with train/, val/, test/ of class folders, one folder of classes, or a built-in set (digits)", metavar="DIR|NAME"
+        "data",
+        "folder with train/, val/, test/ of class folders, one folder of classes, a list of image,labels, or a built-in set (digits)",
+        metavar="DIR|CSV|NAME",
     )
     image_size: tuple[int, int] = flag((224, 224), "input height and width", metavar="H W")
     resize: Literal["fit", "crop", "stretch"] = flag("fit", "geometry: fit and pad with black, cover and crop the center, or stretch")

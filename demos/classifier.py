@@ -13,12 +13,14 @@ nothing else of the project it comes from.
        python classifier.py model.jit.pt holiday/ --top 3
        python classifier.py model.jit.pt holiday/ --json > answers.jsonl
 
+   A model that was trained on images with several labels names all labels that reach their threshold.
+
 3. Or use it from your own program:
 
        from classifier import Classifier, read_image
 
        classifier = Classifier("model.jit.pt")
-       for label, probability in classifier.top(read_image("photo.jpg"), 3):
+       for label, probability in classifier.labels(read_image("photo.jpg")):
            print(label, probability)
 
 The model file holds the class names and does the resizing, the normalization and the softmax or
@@ -59,6 +61,7 @@ class Classifier:
 
     Attributes:
         classes: the names, in the order of the probabilities.
+        thresholds: probabilities (C,) from which on each label is named; None where the most probable one is the answer.
         card: what the file says about itself: arch, classes, image_size, resize, mean, std, activation, source.
     """
 
@@ -80,6 +83,8 @@ class Classifier:
         self._module.eval()
         self.card = _read_card(path, extra[CARD])
         self.classes: tuple[str, ...] = tuple(self.card["classes"])
+        thresholds = self.card.get("thresholds")
+        self.thresholds = None if thresholds is None else np.array(thresholds, dtype=np.float64)
 
     def predict(self, image: np.ndarray) -> np.ndarray:
         """Return the (C,) float32 probabilities of one image, uint8 (H, W, 3) RGB of any size."""
@@ -98,13 +103,27 @@ class Classifier:
         with torch.inference_mode():
             return self._module(pixels).float().numpy()
 
+    def labels(self, image: np.ndarray) -> Answer:
+        """Return the (label, probability) that the model gives an image, the best first: exactly one, or any number."""
+        return self.decide(self.predict(image))
+
+    def decide(self, probabilities: np.ndarray) -> Answer:
+        """Return what (C,) probabilities name: the best label, or all that reach their threshold, the best first."""
+        if self.thresholds is None:
+            return self.name(probabilities, 1)
+        return self._rank(probabilities, np.flatnonzero(probabilities >= self.thresholds))
+
     def top(self, image: np.ndarray, k: int = 5) -> Answer:
         """Return the `k` most probable (label, probability) of one image, the best first."""
         return self.name(self.predict(image), k)
 
     def name(self, probabilities: np.ndarray, k: int = 5) -> Answer:
         """Return the `k` largest of (C,) probabilities with their labels, the best first."""
-        order = np.argsort(-probabilities, kind="stable")[:k]
+        return self._rank(probabilities, np.arange(len(probabilities)))[:k]
+
+    def _rank(self, probabilities: np.ndarray, among: np.ndarray) -> Answer:
+        """Return the labels at the positions `among`, the most probable first."""
+        order = among[np.argsort(-probabilities[among], kind="stable")]
         return [(self.classes[index], float(probabilities[index])) for index in order]
 
 
@@ -116,9 +135,16 @@ def _read_card(path: str, text: Any) -> dict[str, Any]:
         raise foreign from error
     if not isinstance(card, dict) or not isinstance(card.get("classes"), list):
         raise foreign
+    thresholds = card.get("thresholds")
+    if thresholds is not None and not _are_numbers(thresholds, len(card["classes"])):
+        raise foreign
     if card.get("format") != FORMAT:
         raise ModelError(f"{path} has format {card.get('format')}, this demo reads {FORMAT}; take the demo that came with the exporter")
     return card
+
+
+def _are_numbers(values: Any, count: int) -> bool:
+    return isinstance(values, list) and len(values) == count and all(isinstance(value, int | float) for value in values)
 
 
 def read_image(path: str) -> np.ndarray:
@@ -276,11 +302,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=f"A folder is searched, with all folders in it, for {' '.join(SUFFIXES)}. "
         'Without --json: a line an image: path, then label and probability of the best classes. With --json: a JSON object a line, '
         '{"path": ..., "top": [{"label": ..., "probability": ...}, ...]}, or {"path": ..., "error": ...} for an unreadable image. '
+        'A model with thresholds names all labels that reach theirs, or "-" for none; in JSON they are "labels". '
+        'With --top K it names the K best instead, and in JSON both. '
         "Exit code: 0 all done; 1 an image could not be read, the others are done; 2 no usable model or no image.",
     )
     parser.add_argument("model", metavar="MODEL", help="TorchScript file")
     parser.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER", help="image files, and folders to search through")
-    parser.add_argument("--top", type=_positive, default=3, metavar="K", help="number of classes to name (default: 3)")
+    default = "default: 3, or all that reach their threshold"
+    parser.add_argument("--top", type=_positive, metavar="K", help=f"number of classes to name ({default})")
     parser.add_argument("--json", action="store_true", help="print JSON lines")
     parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of torch (default: torch decides)")
     args = parser.parse_args(argv)
@@ -301,14 +330,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             if args.json:
                 print(json.dumps({"path": path, "error": reason}), flush=True)
             continue
-        answer = classifier.name(probabilities, args.top)
+        answers = _answers(classifier, probabilities, args.top)
         if args.json:
-            top = [{"label": label, "probability": probability} for label, probability in answer]
-            print(json.dumps({"path": path, "top": top}), flush=True)
+            named = {key: [{"label": label, "probability": share} for label, share in answer] for key, answer in answers.items()}
+            print(json.dumps({"path": path, **named}), flush=True)
         else:
+            answer = answers["top"] if "top" in answers else answers["labels"]
             cells = [f"{label:<{label_width}} {100 * probability:5.1f} %" for label, probability in answer]
-            print(f"{_printable(path):<{path_width}}", *cells, sep="  ", flush=True)
+            print(f"{_printable(path):<{path_width}}", *(cells or ["-"]), sep="  ", flush=True)
     return code
+
+
+def _answers(classifier: Classifier, probabilities: np.ndarray, top: int | None) -> dict[str, Answer]:
+    """Return what is said of an image: 'labels' by a model with thresholds, 'top' by the others and where it was asked for."""
+    answers = {} if classifier.thresholds is None else {"labels": classifier.decide(probabilities)}
+    if top is not None or not answers:
+        answers["top"] = classifier.name(probabilities, top or 3)
+    return answers
 
 
 def _positive(text: str) -> int:

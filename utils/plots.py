@@ -8,6 +8,33 @@ import numpy as np
 from utils.files import write_atomically
 
 
+def draw_bars(values: Sequence[float], names: Sequence[str], path: Path, *, axis: str, title: str) -> None:
+    """Draw shares as a PNG of horizontal bars, the largest on top, each with its value.
+
+    Args:
+        values: one share of one a bar; nan leaves its bar out.
+        names: what each bar stands for.
+        path: PNG file to write.
+        axis: what the values are.
+        title: line above the bars.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shares = np.asarray(values, dtype=np.float64)
+    order: list[int] = np.argsort(-shares, kind="stable").tolist()
+    figure = Figure(figsize=(8, min(60.0, 1.4 + 0.26 * len(order))), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    bars = axes.barh(range(len(order)), np.nan_to_num(shares[order]), color="tab:blue")
+    axes.set(xlim=(0, 1.08), ylim=(len(order) - 0.4, -0.6), xlabel=axis, title=title)
+    if len(order) <= 200:
+        shown = [names[index] for index in order]
+        axes.set_yticks(range(len(order)), [name if len(name) <= 40 else name[:39] + "…" for name in shown])
+        axes.bar_label(bars, ["no images" if np.isnan(value) else f"{value:.3f}" for value in shares[order]], padding=3, fontsize=8)
+    write_atomically(path, lambda place: figure.savefig(place, dpi=110, format="png"))
+
+
 def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None:
     """Draw a confusion matrix as a PNG: color is the share of the true class, text the count.
 

@@ -16,10 +16,13 @@ from applications.contract import Progress
 from utils.files import write_text
 from utils.logs import console, log
 
+# Endings of the names of figures that are shares of one.
+SHARES = ("top1", "top5", "mAP", "f1", "exact")
+
 
 def describe(means: Mapping[str, float]) -> str:
     """Return 'loss 0.123  top1 97.1 %' for the figures that people follow."""
-    parts = [f"{name} {value:.1%}" if name.endswith(("top1", "top5")) else f"{name} {value:.4f}" for name, value in means.items()]
+    parts = [f"{name} {value:.1%}" if name.endswith(SHARES) else f"{name} {value:.4f}" for name, value in means.items()]
     return "  ".join(parts)
 
 
@@ -159,6 +162,11 @@ class TensorBoard:
         "train_top1": "Train/Accuracy",
         "val_loss": "Val/Loss",
         "val_top1": "Val/Accuracy",
+        "train_exact": "Train/Exact match",
+        "val_exact": "Val/Exact match",
+        "val_mAP": "Val/mAP",
+        "val_micro_f1": "Val/Micro F1",
+        "val_macro_f1": "Val/Macro F1",
         "lr": "Learning rate",
         "images_per_second": "Images per second",
     }

@@ -2,4 +2,10 @@
 
 from utils.registry import Row, Table
 
-TASKS = Table("task", {"classify": Row("applications.tasks.classify:Classify", "one label an image")})
+TASKS = Table(
+    "task",
+    {
+        "classify": Row("applications.tasks.classify:Classify", "one label an image"),
+        "multilabel": Row("applications.tasks.multilabel:Multilabel", "any number of labels an image"),
+    },
+)

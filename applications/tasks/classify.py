@@ -1,7 +1,5 @@
 """Classification: one label an image."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from criterions.weighted import Criterion
 from dataloader.batch.targets import to_dense
 from dataloader.preprocess import Normalize, Preprocess
 from dataloader.sample import Batch
-from utils.files import write_text
+from utils.files import write_csv
 from utils.plots import draw_confusion
 
 
@@ -29,6 +27,7 @@ class Classify:
 
     name = "classify"
     headline = "top1"
+    thresholds = None
 
     def __init__(self, classes: Sequence[str], criterion: Criterion, preprocess: Preprocess, device: torch.device) -> None:
         self.classes = tuple(classes)
@@ -50,6 +49,9 @@ class Classify:
         probabilities = self.criterion.probabilities(logits)
         return Prediction(batch.indices.cpu(), batch.targets.cpu(), probabilities.cpu(), losses.cpu())
 
+    def calibrate(self, prediction: Prediction) -> None:
+        """Choose nothing: the most probable class is the answer."""
+
     def metrics(self, prediction: Prediction) -> dict[str, float]:
         """Return plain loss, top-1, and top-5 where there are more than five classes, as shares of one."""
         ranks = prediction.probabilities.argsort(1, descending=True)
@@ -63,11 +65,10 @@ class Classify:
         """Write predictions.csv, classes.csv, confusion.csv and confusion.png; return them."""
         matrix = self.confusion(prediction)
         files = [folder / name for name in ("predictions.csv", "classes.csv", "confusion.csv", "confusion.png")]
-        write_text(files[0], self._predictions_csv(prediction, paths))
-        write_text(files[1], _csv(self.table(prediction)))
-        write_text(
-            files[2], _csv([["true \\ predicted", *self.classes], *([name, *row] for name, row in zip(self.classes, matrix, strict=True))])
-        )
+        write_csv(files[0], self._predictions(prediction, paths))
+        write_csv(files[1], self.table(prediction))
+        rows = ([name, *row] for name, row in zip(self.classes, matrix, strict=True))
+        write_csv(files[2], [["true \\ predicted", *self.classes], *rows])
         draw_confusion(matrix, self.classes, files[3])
         return files
 
@@ -94,17 +95,11 @@ class Classify:
         rows = [[name, f"{p:.4f}", f"{r:.4f}", f"{f:.4f}", str(n)] for name, p, r, f, n in columns]
         return [["class", "precision", "recall", "f1", "images"], *rows]
 
-    def _predictions_csv(self, prediction: Prediction, paths: Sequence[str]) -> str:
+    def _predictions(self, prediction: Prediction, paths: Sequence[str]) -> list[list[str]]:
         found = prediction.probabilities.argmax(1).tolist()
         columns = (prediction.indices.tolist(), prediction.targets.tolist(), found, prediction.probabilities.tolist())
         rows = [
             [paths[index], self.classes[true], self.classes[best], *(f"{p:.9g}" for p in row)]
             for index, true, best, row in zip(*columns, strict=True)
         ]
-        return _csv([["path", "true", "predicted", *self.classes], *rows])
-
-
-def _csv(rows: Sequence[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+        return [["path", "true", "predicted", *self.classes], *rows]

@@ -11,7 +11,7 @@ def test_a_range_test_suggests_a_rate_and_writes_no_model(call: Call, colors: Pa
     outcome = call(*tiny(colors, "--find_lr", "--opt", "sgd", "--lr_range", 1e-4, 100, "--aug", "--mixup", "--sam", "--ema"))
     assert outcome.code == 0, outcome.err
     assert "start with --lr" in outcome.out
-    folder = Path("runs/classify/find_lr")
+    folder = Path("runs/find_lr/range")
     assert sorted(file.name for file in folder.iterdir()) == ["find_lr.csv", "find_lr.png"]
     rows = read_rows(folder / "find_lr.csv")
     assert 10 < len(rows) <= 100
@@ -19,7 +19,7 @@ def test_a_range_test_suggests_a_rate_and_writes_no_model(call: Call, colors: Pa
     suggestion = float(outcome.out.rsplit("--lr", 1)[1])
     assert 1e-3 < suggestion < 10
     call(*tiny(colors, "--find_lr", "--opt", "sgd"))
-    assert Path("runs/classify/find_lr-2/find_lr.png").is_file(), "an earlier curve is never overwritten"
+    assert Path("runs/find_lr/range-2/find_lr.png").is_file(), "an earlier curve is never overwritten"
 
 
 def test_a_range_test_names_what_does_not_fit(call: Call, colors: Path) -> None:

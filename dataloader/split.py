@@ -1,0 +1,137 @@
+"""A split and a catalog: the images of a data set with their targets, numbered by one list of classes."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from utils.errors import UserError, nearest
+
+SPLIT_NAMES = ("train", "val", "test")
+Origin = Literal["folders", "lists", "seeded"]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The images of one split.
+
+    Attributes:
+        name: 'train', 'val' or 'test'.
+        root: folder that the paths start from.
+        paths: N POSIX paths relative to root.
+        targets: class indices, int64 (N,), or one probability a class, float32 (N, C): ones for all labels of an image.
+        weights: factor of every sample's loss, float32 (N,); ones when not given.
+    """
+
+    name: str
+    root: Path
+    paths: tuple[str, ...]
+    targets: np.ndarray
+    weights: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.float32))
+
+    def __post_init__(self) -> None:
+        if len(self.weights) == 0:
+            object.__setattr__(self, "weights", np.ones(len(self.paths), dtype=np.float32))
+        assert len(self.paths) == len(self.targets) == len(self.weights), "one target and one weight a path"
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def file(self, index: int) -> str:
+        """Return the path under which image `index` can be opened."""
+        return os.path.join(self.root, self.paths[index])
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """A data set.
+
+    Attributes:
+        root: its folder, or its list.
+        classes: names; the index of a name is the target.
+        splits: those of train, val and test that exist.
+        notes: warnings for the user, a line each.
+        split_origin: 'folders' or 'lists' when the user split the images, 'seeded' when they were held out here.
+        several: whether an image has any number of labels; else exactly one class.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    splits: Mapping[str, Split]
+    notes: tuple[str, ...] = ()
+    split_origin: Origin = "folders"
+    several: bool = False
+
+
+def build_catalog(
+    root: Path,
+    found: Mapping[str, Mapping[str, list[str]]],
+    classes: Sequence[str] | None,
+    *,
+    notes: list[str],
+    origin: Origin,
+    folder: Path | None = None,
+) -> Catalog:
+    """Return the catalog of split -> class -> paths; these start from `folder`, or from root."""
+    names = list(classes) if classes is not None else sorted(found.get("train", next(iter(found.values()))))
+    if len(names) < 2:
+        raise UserError(f"{root} holds a single class, {name_some(names)}; a classifier needs at least two")
+    notes = list(notes)
+    splits = {}
+    for split in (split for split in SPLIT_NAMES if split in found):
+        members = found[split]
+        unknown = [name for name in members if name not in names]
+        if unknown:
+            raise UserError(_unknown(root, split, unknown, names, given=classes is not None))
+        missing = [name for name in names if not members.get(name)]
+        if missing:
+            notes.append(f"{split}: no images of {name_some(missing)}")
+        pairs = [(path, target) for target, name in enumerate(names) for path in members.get(name, [])]
+        targets = np.array([target for _, target in pairs], dtype=np.int64)
+        splits[split] = Split(split, folder or root, tuple(path for path, _ in pairs), targets)
+    return Catalog(root, tuple(names), splits, tuple(notes), origin)
+
+
+def build_several(
+    root: Path,
+    folder: Path,
+    entries: Sequence[tuple[str, Sequence[str], str]],
+    classes: Sequence[str] | None,
+    *,
+    notes: list[str],
+    origin: Origin,
+) -> Catalog:
+    """Return the catalog of images with any number of labels: a one for each of them, sorted by path."""
+    trained = {label for _, labels, split in entries if split == "train" for label in labels}
+    names = list(classes) if classes is not None else sorted(trained)
+    if not names:
+        raise UserError(f"{root}: no train image has a label; there is nothing to learn")
+    numbers = {name: number for number, name in enumerate(names)}
+    notes, splits = list(notes), {}
+    for split in SPLIT_NAMES:
+        members = sorted((path, labels) for path, labels, place in entries if place == split)
+        if not members:
+            continue
+        unknown = sorted({label for _, labels in members for label in labels} - numbers.keys())
+        if unknown:
+            raise UserError(_unknown(root, split, unknown, names, given=classes is not None))
+        targets = np.zeros((len(members), len(names)), dtype=np.float32)
+        for row, (_, labels) in zip(targets, members, strict=True):
+            row[[numbers[label] for label in labels]] = 1
+        if missing := [name for name, column in zip(names, targets.T, strict=True) if not column.any()]:
+            notes.append(f"{split}: no images of {name_some(missing)}")
+        splits[split] = Split(split, folder, tuple(path for path, _ in members), targets)
+    return Catalog(root, tuple(names), splits, tuple(notes), origin, several=True)
+
+
+def _unknown(root: Path, split: str, unknown: list[str], names: list[str], *, given: bool) -> str:
+    owner = "the model does not know" if given else "train has not"
+    return f"{root}: {split} holds the class {name_some(unknown)}, which {owner}.{nearest(unknown[0], names)} Classes: {name_some(names)}"
+
+
+def name_some(names: Sequence[str], limit: int = 10) -> str:
+    """Return the first names, and how many more there are, for a message."""
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
