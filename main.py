@@ -1,4 +1,4 @@
-"""Darkroom: train, evaluate, explain, distill and ship image models.
+"""Darkroom: train, evaluate, slim and ship image classifiers.
 
 python main.py --data DIR              train on a folder of class folders
 python main.py --evaluation --resume RUN

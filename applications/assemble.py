@@ -299,6 +299,16 @@ def wrap_network(config: RunConfig, model: nn.Module, machine: Machine) -> nn.Mo
     return nn.parallel.DistributedDataParallel(model, device_ids=devices)
 
 
+def synchronized(model: nn.Module) -> nn.Module:
+    """Return the model with synchronized batch norms in place of plain ones.
+
+    torch's own converter drops the activation that timm's layers carry beside their norm; timm's keeps it.
+    """
+    from timm.layers import convert_sync_batchnorm
+
+    return convert_sync_batchnorm(model)
+
+
 def prepare_sync_bn(model: nn.Module, machine: Machine) -> nn.Module:
     """Return the model with batch-norm layers that count over all GPUs.
 
@@ -307,7 +317,7 @@ def prepare_sync_bn(model: nn.Module, machine: Machine) -> nn.Module:
     """
     if machine.device.type != "cuda":
         raise UserError("--sync_bn works on GPUs only; leave it out on the CPU")
-    return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    return synchronized(model)
 
 
 def snapshot(
@@ -380,6 +390,11 @@ class Trained:
         return f"{self.config.model.arch}, {len(self.classes)} classes, {which} after epoch {self.epoch} of {self.path}"
 
 
+def same_data(given: str, saved: str) -> bool:
+    """Whether two values of --data mean the same images."""
+    return given == saved or Path(given).expanduser().resolve() == Path(saved).expanduser().resolve()
+
+
 def load_trained(request: Request, device: torch.device) -> Trained:
     """Rebuild the model that --resume names: the best weights of a run, averaged ones first.
 
@@ -412,7 +427,7 @@ def load_trained(request: Request, device: torch.device) -> Trained:
         content["epoch"],
         thresholds_of(content),
         split_file if split_file.is_file() else None,
-        "data" in request.given and request.given["data"] != content["config"]["data"],
+        "data" in request.given and not same_data(request.given["data"], content["config"]["data"]),
     )
 
 

@@ -102,6 +102,10 @@ class Task(Protocol):
         ...
 
 
+# Sums over an epoch by name, and the samples that they are over.
+Sums = tuple[dict[str, float], int]
+
+
 @dataclass
 class Progress:
     """Where a run stands. It is saved in the checkpoint and restored from it.
@@ -142,12 +146,17 @@ class Progress:
         self.batch = self.samples = 0
         self.sums = {}
 
-    def state_dict(self) -> dict[str, Any]:
-        return {**vars(self), "sums": {name: value.cpu() for name, value in self.sums.items()}}
+    def state_dict(self, of_all: Sums | None = None) -> dict[str, Any]:
+        """Return plain values; `of_all` gives the sums over all processes in place of this one's."""
+        sums, samples = of_all or ({name: float(value) for name, value in self.sums.items()}, self.samples)
+        return {**vars(self), "sums": sums, "samples": samples}
 
-    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device, *, is_first: bool = True) -> None:
+        """Continue from what `state_dict` returned; the first process goes on with the sums of all."""
         vars(self).update(state)
-        self.sums = {name: value.to(device) for name, value in state["sums"].items()}
+        sums = state["sums"] if is_first else {}
+        self.sums = {name: torch.tensor(value, dtype=torch.float64, device=device) for name, value in sums.items()}
+        self.samples = state["samples"] if is_first else 0
 
 
 class Observer(Protocol):

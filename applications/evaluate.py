@@ -13,7 +13,7 @@ from applications.engine.score import score
 from applications.options import Request, run_folder_parent
 from dataloader.catalog import Split
 from utils.distributed import close_world
-from utils.files import new_folder, write_text
+from utils.files import new_folder, removed_on_error, write_text
 from utils.logs import console, log
 
 ROWS_ON_SCREEN = 40
@@ -59,7 +59,11 @@ def predict_split(trained: Trained, split: Split, task: Task, machine: Machine) 
 
 
 def _report(trained: Trained, split: Split, task: Task, prediction: Prediction) -> None:
-    folder = new_folder(_parent(trained), f"evaluation-{split.name}")
+    with removed_on_error(new_folder(_parent(trained), f"evaluation-{split.name}")) as folder:
+        _write(trained, split, task, prediction, folder)
+
+
+def _write(trained: Trained, split: Split, task: Task, prediction: Prediction, folder: Path) -> None:
     metrics = task.metrics(prediction)
     files = task.render(prediction, [split.file(index) for index in range(len(split))], folder)
     facts = {

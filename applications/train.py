@@ -1,11 +1,12 @@
 """Trains a model on a folder of images, or goes on with a run: the default action."""
 
 import json
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -28,14 +29,14 @@ from optim.stepper import Stepper
 from utils.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
 from utils.distributed import World, close_world
 from utils.errors import UserError
-from utils.files import new_folder, write_text
+from utils.files import lock_folder, new_folder, write_text
 from utils.logs import console, log, log_to_file
 from utils.runtime import TIME_UP, StopSignal, describe_machine, memory_explained
 
 # Settings that the position inside an epoch is counted in.
 POSITION = ("seed", "batch_size", "accumulate")
 # Settings of this call rather than of the run.
-CALL_ONLY = ("resume",)
+CALL_ONLY = ("resume", "nproc", "gpus", "nodes", "rank", "init_method", "max_minutes")
 
 
 def run(request: Request) -> int:
@@ -54,7 +55,7 @@ def run(request: Request) -> int:
     config = pin_data(config)
     machine = assemble.open_machine(config, training=True)
     try:
-        with memory_explained(memory_advice(config)):
+        with memory_explained(memory_advice(config)), small_batch_explained():
             return _train(config, machine, content, path)
     finally:
         close_world(machine.world)
@@ -72,6 +73,17 @@ def memory_advice(config: RunConfig) -> str:
     return f"lower --batch_size (now {now}; --accumulate N keeps the step the same) or --image_size, or try --precision bf16"
 
 
+@contextmanager
+def small_batch_explained() -> Iterator[None]:
+    """Say what to do when batch norm meets a batch of a single image."""
+    try:
+        yield
+    except ValueError as error:
+        if "Expected more than 1 value per channel" not in str(error):
+            raise
+        raise UserError("batch norm needs two images a process at this --image_size; give a larger --batch_size") from error
+
+
 def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> RunConfig:
     """Return the settings of the run, changed by what the command line says now.
 
@@ -80,8 +92,8 @@ def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: P
     """
     assemble.check_arch(content, given, path)
     saved = RunConfig.from_dict(content["config"], source=str(path))
-    changes = {name: value for name, value in given.items() if name not in CALL_ONLY}
-    config = saved.override(changes)
+    usual = RunConfig().to_dict()
+    config = pin_data(saved.override({**given, "resume": None, **{name: given.get(name, usual[name]) for name in CALL_ONLY[1:]}}))
     before, after = saved.to_dict(), config.to_dict()
     differing = [name for name in after if before[name] != after[name] and name not in CALL_ONLY]
     if content["progress"]["batch"]:
@@ -122,7 +134,7 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
     prints = fingerprint(catalog.splits["train"])
     progress = Progress()
     if content is not None:
-        _restore(content, model, stepper, task, progress, machine.device, prints)
+        _restore(content, model, stepper, task, progress, machine.device, prints, is_first=world.is_first)
 
     folder = _run_folder(config, machine.world, path, kind)
     log().info(f"run       {folder}")
@@ -169,9 +181,9 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
             write_averages(Ending(model, task, stepper, train_loader, transforms, plain, machine, keeper, progress))
         except Interruption as interruption:
             if interruption.signal == TIME_UP:
-                log().info(f"stopped by --max_minutes after a save; go on with: python main.py --resume {folder}")
+                log().info(f"stopped by --max_minutes after a save; go on with: python main.py --resume {quote(str(folder))}")
                 return 0
-            log().info(f"stopped after a save; go on with: python main.py --resume {folder}")
+            log().info(f"stopped after a save; go on with: python main.py --resume {quote(str(folder))}")
             return 128 + interruption.signal
         finally:
             for observer in observers:
@@ -210,7 +222,7 @@ def build_observers(config: RunConfig, world: World, folder: Path, progress: Pro
         return []
     epochs, freq = config.train.epochs, config.output.print_freq
     screen = ProgressBar(epochs, world.size) if console().is_terminal else PlainLines(epochs, world.size, freq)
-    return [screen, CsvLog(folder / "metrics.csv", progress.epoch), TensorBoard(folder, progress.epoch, model)]
+    return [screen, CsvLog(folder / "metrics.csv", progress.epoch), TensorBoard(folder, progress.epoch, model, resumed=progress.step > 0)]
 
 
 def _validator(
@@ -223,6 +235,8 @@ def _validator(
 
     def validate() -> Mapping[str, float]:
         with nullcontext() if stepper is None else stepper.averaged():
+            # Each process has counted its own batch-norm statistics; those of the first are the ones that are saved.
+            machine.world.take_from_first(model.buffers())
             prediction = score(model, task, loader.batches(0), device=machine.device, autocast=machine.autocast(), world=machine.world)
         task.calibrate(prediction)
         return task.metrics(prediction)
@@ -231,13 +245,21 @@ def _validator(
 
 
 def _restore(
-    content: Mapping[str, Any], model: nn.Module, stepper: Stepper, task: Task, progress: Progress, device: torch.device, prints: str
+    content: Mapping[str, Any],
+    model: nn.Module,
+    stepper: Stepper,
+    task: Task,
+    progress: Progress,
+    device: torch.device,
+    prints: str,
+    *,
+    is_first: bool,
 ) -> None:
     model.load_state_dict(content["state_dict"])
     stepper.load_state_dict(content["stepper"])
     task.criterion.load_state_dict(content["loss_state"])
     task.thresholds = assemble.thresholds_of(content)
-    progress.load_state_dict(content["progress"], device)
+    progress.load_state_dict(content["progress"], device, is_first=is_first)
     if content["data_fingerprint"] != prints:
         log().warning("the training images changed since the checkpoint; the run goes on with them, and will differ from an unbroken one")
 
@@ -254,6 +276,7 @@ def _run_folder(config: RunConfig, world: World, path: Path | None, kind: str) -
         folder = ""
     folder = Path(world.gather(folder)[0])
     if world.is_first:
+        lock_folder(folder)
         log_to_file(folder / "log.txt")
     return folder
 
@@ -272,4 +295,4 @@ def _announce(config: RunConfig, machine: Machine, catalog: Catalog) -> None:
 def _conclude(folder: Path, progress: Progress, task: Task) -> None:
     best = f"best val {task.headline} {progress.best[0]:.2%} (epoch {progress.best_epoch})"
     log().info(f"done: {best}; best weights {folder / BEST}, curves {folder / 'metrics.csv'}")
-    log().info(f"next: python main.py --evaluation --resume {folder}")
+    log().info(f"next: python main.py --evaluation --resume {quote(str(folder))}")

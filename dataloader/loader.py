@@ -60,11 +60,15 @@ class BatchReader(Dataset[Batch | UserError]):
             sample = self.augment(sample, numpy_rng(Stream.AUGMENT, self.seed, epoch, index))
             images[len(samples)] = self.preprocess.apply(sample.image)
             samples.append(sample)
-        if len(samples) < min(2, len(indices)):
-            first = unreadable[0]
-            count = f"{len(unreadable)} of the {len(indices)} images of a batch are unreadable"
-            return UserError(f"{count}, such as {first.path}: {first.reason}")
+        while len(samples) < min(2, len(indices)):
+            # Batch norm needs two, and every process a batch: black images that weigh nothing fill the gap.
+            images[len(samples)] = 0
+            samples.append(self._nothing(int(indices[0])))
         return stack(samples, images[: len(samples)], unreadable=tuple(unreadable))
+
+    def _nothing(self, index: int) -> Sample:
+        target = np.zeros_like(self.split.targets[index])
+        return Sample(image=np.zeros((1, 1, 3), np.uint8), target=target if target.ndim else int(target), weight=0.0, index=index)
 
     def _read(self, index: int) -> Sample:
         target = self.split.targets[index]
@@ -145,8 +149,7 @@ class Loader:
         """Yield the batches of an epoch from `start_batch` on.
 
         Raises:
-            UserError: an unreadable image in evaluation or with `strict`, fewer than two readable images in a
-                training batch, or a worker that died.
+            UserError: an unreadable image in evaluation or with `strict`, or a worker that died.
         """
         self._keys.epoch, self._keys.start = epoch, start_batch
         self._crew.start()

@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +68,21 @@ def load_tensors(path: Path) -> Any:
             from safetensors.torch import load_file
 
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # torch warns of old pickles and of TorchScript before it refuses them.
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(f"{path} is refused: it is no checkpoint, or holds more than tensors and plain values") from error
     except Exception as error:
+        if "TorchScript" in str(error):
+            raise UserError(f"{path} is a converted file (TorchScript), which runs but cannot be read back; give the run folder") from error
         # torch, zipfile and safetensors each have their own errors for a broken file.
-        raise UserError(f"{path} cannot be read as a checkpoint ({_first_line(error)})") from error
+        raise UserError(f"{path} is no checkpoint, or damaged or incomplete ({_first_line(error)})") from error
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+    return (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0][:120]
 
 
 def find_checkpoint(run_or_file: str, prefer: str) -> Path:

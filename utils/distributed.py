@@ -6,9 +6,14 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from utils.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch import Tensor
 
 # Set for the processes that `launch` starts.
 LAUNCHER = "DARKROOM_LAUNCHER"
@@ -36,6 +41,14 @@ class World:
         values: list[Any] = [None] * self.size
         dist.all_gather_object(values, value)
         return values
+
+    def take_from_first(self, tensors: "Iterable[Tensor]") -> None:
+        """Overwrite the tensors of every process with those of the first."""
+        if self.size > 1:
+            import torch.distributed as dist
+
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
 
 
 def launched() -> bool:
@@ -73,7 +86,7 @@ def close_world(world: World) -> None:
 
 
 class StopVote:
-    """Lets all processes stop after the same step, when any of them was asked to.
+    """Lets all processes stop or save after the same step, when any of them was asked to.
 
     The vote of a step is collected during the next one, so it costs no waiting.
     """
@@ -82,19 +95,19 @@ class StopVote:
         self.world = world
         self._pending: tuple[Any, Any] | None = None
 
-    def agreed(self, received: int) -> int:
-        """Cast this process's signal number (0: none) and return the one all agreed on a call ago."""
+    def agreed(self, signal: int, save_is_due: bool) -> tuple[int, bool]:
+        """Cast this process's vote (signal number or 0, whether a save is due); return what all agreed on a call ago."""
         if self.world.size == 1:
-            return received
+            return signal, save_is_due
         import torch
         import torch.distributed as dist
 
-        result = 0
+        result = (0, False)
         if self._pending is not None:
             work, vote = self._pending
             work.wait()
-            result = int(vote.item())
-        vote = torch.tensor(received)
+            result = (int(vote[0]), bool(vote[1]))
+        vote = torch.tensor([signal, int(save_is_due)])
         self._pending = (dist.all_reduce(vote, dist.ReduceOp.MAX, async_op=True), vote)
         return result
 

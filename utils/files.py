@@ -36,7 +36,8 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically, in UTF-8."""
-    write_atomically(path, lambda place: place.write_text(text, encoding="utf-8"))
+    # File names need not be UTF-8; their bytes are kept.
+    write_atomically(path, lambda place: place.write_text(text, encoding="utf-8", errors="surrogateescape"))
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
@@ -70,3 +71,35 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     return os.strerror(errno.ENOSPC).lower()
+
+
+@contextmanager
+def removed_on_error(folder: Path) -> Iterator[Path]:
+    """Let a fresh folder be filled; a mistake on the way leaves nothing of it behind."""
+    try:
+        yield folder
+    except UserError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def lock_folder(folder: Path) -> None:
+    """Keep other processes from writing into `folder` for as long as this one lives.
+
+    The lock is the system's: it ends with the process, however that ends.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return  # Windows has no such locks
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(file)
+        raise UserError(f"another process is training in {folder}; wait for it, or start a run of your own") from error
+    except OSError:
+        os.close(file)  # a network file system without locks

@@ -145,7 +145,7 @@ def cast(options: type, name: str, value: Any) -> Any:
             if inner[-1] is not Ellipsis and len(values) != len(inner):
                 raise ValueError
             return values
-        if hint is bool and not isinstance(value, bool):
+        if isinstance(value, bool) != (hint is bool) or (hint is int and value != int(value)):
             raise ValueError
         if hint is str and isinstance(value, dict | list):
             return value

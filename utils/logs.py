@@ -3,6 +3,7 @@
 import logging
 import sys
 import warnings
+from contextlib import suppress
 from functools import cache
 from logging.handlers import MemoryHandler
 from pathlib import Path
@@ -73,4 +74,6 @@ def close_logging() -> None:
     """Close and remove all handlers."""
     for handler in list(log().handlers):
         log().removeHandler(handler)
-        handler.close()
+        # A full disk cannot take the last lines of the log file; the terminal has them.
+        with suppress(OSError):
+            handler.close()

@@ -6,7 +6,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/_environment.sh"
 name=quickstart-$(date +%Y%m%d-%H%M%S)
 run=runs/classify/$name
 
-say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+bold='' plain=''
+[ -t 1 ] && bold=$'\033[1m' plain=$'\033[0m'
+say() { printf '\n%s== %s%s\n' "$bold" "$*" "$plain"; }
 
 say "1/4 train resnet18 on the built-in digits"
 python main.py --data digits --image_size 32 32 --arch resnet18 --epochs 12 --batch_size 32 --aug 'crop(0.15)' --ema --name "$name" "$@"

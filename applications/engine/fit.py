@@ -1,14 +1,16 @@
 """The training loop: reads batches, asks the task for a loss, lets the stepper change the weights."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from shlex import quote
 
 import torch
 from torch import Tensor, nn
 
-from applications.contract import Observer, Progress, Task
+from applications.contract import Observer, Progress, Sums, Task
 from applications.engine.keeper import Keeper
 from dataloader.loader import Loader
 from dataloader.plan import TrainPlan
@@ -65,11 +67,9 @@ def fit(run: Fit) -> None:
     vote = StopVote(run.world)
     while run.progress.epoch < run.epochs:
         row = {"epoch": run.progress.epoch + 1, **train_epoch(run, vote)}
-        if not run.stop.received:
-            row |= _validate(run)
-        # Voted again, since a signal may have come during validation.
-        if signal := max(run.world.gather(run.stop.received)):
-            _save_and_leave(run, signal)
+        _leave_if_stopped(run)
+        row |= _validate(run)
+        _leave_if_stopped(run)
         for observer in run.observers:
             observer.epoch(run.progress, row)
         run.keeper.end_epoch(run.progress, (row[f"val_{run.task.headline}"], -row["val_loss"]))
@@ -81,10 +81,19 @@ def fit(run: Fit) -> None:
 def _validate(run: Fit) -> dict[str, float]:
     try:
         figures = run.validate()
-    except UserError:
+    except UserError as error:
+        if run.world.size > 1:
+            raise
         # An unreadable validation image must not cost the epoch: a resumed run begins with validating.
         run.keeper.save(run.progress)
-        raise
+        raise UserError(
+            f"{error}; the epoch is saved: mend or remove it, then python main.py --resume {quote(str(run.keeper.folder))}"
+        ) from error
+    if not all(map(math.isfinite, figures.values())):
+        raise UserError(
+            f"the validation figures after epoch {run.progress.epoch + 1} are not finite: the last steps broke the weights, "
+            "which are not kept. Lower --lr, set --clip_grad 1, or try --precision fp32"
+        )
     run.stepper.validated(figures)
     return {f"val_{name}": value for name, value in figures.items()}
 
@@ -118,11 +127,11 @@ def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:
         if progress.batch % run.print_freq == 0 or clock.second_passed():
             _report(run)
         if closes_group:
-            if signal := vote.agreed(run.stop.received):
+            signal, save_is_due = vote.agreed(run.stop.received, run.keeper.is_due())
+            if signal:
                 _save_and_leave(run, signal)
-            if run.keeper.is_due():
-                run.watch.check()
-                run.keeper.save(progress)
+            if save_is_due:
+                _save(run)
     run.watch.check()
     means = _means_of_all(progress, run.world)
     seconds = clock.seconds()
@@ -148,17 +157,34 @@ def _report(run: Fit) -> None:
         observer.report(run.progress, means)
 
 
-def _save_and_leave(run: Fit, signal: int) -> None:
+def _save(run: Fit) -> None:
+    """Write a checkpoint; every process comes here, since the sums of the epoch are gathered from all."""
     run.watch.check()
-    run.keeper.save(run.progress)
+    run.keeper.save(run.progress, _sums_of_all(run.progress, run.world))
+
+
+def _save_and_leave(run: Fit, signal: int) -> None:
+    _save(run)
     raise Interruption(signal)
+
+
+def _leave_if_stopped(run: Fit) -> None:
+    """End all processes together when any of them was asked to stop."""
+    if signal := max(run.world.gather(run.stop.received)):
+        _save_and_leave(run, signal)
+
+
+def _sums_of_all(progress: Progress, world: World) -> Sums:
+    """Return the epoch's sums and samples over all processes."""
+    parts = world.gather(({name: float(value) for name, value in progress.sums.items()}, progress.samples))
+    names = {name: None for sums, _ in parts for name in sums}
+    return {name: sum(sums.get(name, 0.0) for sums, _ in parts) for name in names}, sum(samples for _, samples in parts)
 
 
 def _means_of_all(progress: Progress, world: World) -> dict[str, float]:
     """Return the epoch's means over all processes, weighted by their samples."""
-    parts = world.gather(({name: float(value) for name, value in progress.sums.items()}, progress.samples))
-    total = max(1, sum(samples for _, samples in parts))
-    return {name: sum(sums[name] for sums, _ in parts) / total for name in progress.sums}
+    sums, samples = _sums_of_all(progress, world)
+    return {name: value / max(1, samples) for name, value in sums.items()}
 
 
 class Skipped:

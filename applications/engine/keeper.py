@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from applications.contract import Progress
+from applications.contract import Progress, Sums
 from applications.engine.top import TopEpochs
 from utils.checkpoint import BEST, LAST, save_checkpoint
 
@@ -46,10 +46,16 @@ class Keeper:
         """Whether the time between two checkpoints has passed."""
         return self.writes and time.monotonic() - self._saved_at >= self.save_seconds
 
-    def save(self, progress: Progress, *, is_best: bool = False) -> None:
-        """Write the last checkpoint, and the best one with the same content if it is."""
+    def save(self, progress: Progress, of_all: Sums | None = None, *, is_best: bool = False) -> None:
+        """Write the last checkpoint, and the best one with the same content if it is.
+
+        Args:
+            progress: where the run stands.
+            of_all: sums of the epoch under way over all processes, where there are several.
+            is_best: whether the best checkpoint gets this content too.
+        """
         if self.writes:
-            content = {**self.snapshot(), "epoch": progress.epoch, "progress": progress.state_dict()}
+            content = {**self.snapshot(), "epoch": progress.epoch, "progress": progress.state_dict(of_all)}
             save_checkpoint(self.folder / LAST, content, also=self.folder / BEST if is_best else None)
         self._saved_at = time.monotonic()
 

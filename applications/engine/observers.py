@@ -26,10 +26,10 @@ def describe(means: Mapping[str, float]) -> str:
     return "  ".join(parts)
 
 
-def describe_row(row: Mapping[str, float], epochs: int, world_size: int = 1) -> str:
+def describe_row(row: Mapping[str, float], epochs: int) -> str:
     """Return the line that stands for a finished epoch."""
     figures = {name: value for name, value in row.items() if name.startswith(("train_", "val_"))}
-    wait = f"  waiting for data {row['data_wait']:.0%}" if row["data_wait"] > 0.05 and world_size else ""
+    wait = f"  waiting for data {row['data_wait']:.0%}" if row["data_wait"] > 0.05 else ""
     return f"epoch {row['epoch']:.0f}/{epochs}  {describe(figures)}  {row['images_per_second']:.0f} images/s{wait}"
 
 
@@ -90,22 +90,28 @@ class ProgressBar:
 class PlainLines:
     """Lines for a file or a pipe: one a print interval, one an epoch."""
 
+    SILENCE = 8.0
+
     def __init__(self, epochs: int, world_size: int, print_freq: int) -> None:
         self.epochs = epochs
         self.print_freq = print_freq
         self.speed = _Speed(world_size)
         self.batches = 0
+        self._said = 0.0
 
     def begin(self, progress: Progress, batches: int) -> None:
         self.speed.begin(progress)
         self.batches = batches
+        self._said = time.perf_counter()
 
     def step(self, progress: Progress) -> None:
         del progress
 
     def report(self, progress: Progress, means: Mapping[str, float]) -> None:
-        if progress.batch % self.print_freq:
+        # At least a sign of life every few seconds, however large the print interval is.
+        if progress.batch % self.print_freq and time.perf_counter() - self._said < self.SILENCE:
             return
+        self._said = time.perf_counter()
         speed = self.speed.of(progress)
         log().info(
             f"epoch {progress.epoch + 1}/{self.epochs}  step {progress.batch}/{self.batches}  {describe(means)}  {speed:.0f} images/s"
@@ -171,10 +177,10 @@ class TensorBoard:
         "images_per_second": "Images per second",
     }
 
-    def __init__(self, folder: Path, finished_epochs: int, model: nn.Module) -> None:
+    def __init__(self, folder: Path, finished_epochs: int, model: nn.Module, *, resumed: bool) -> None:
         from tensorboardX import SummaryWriter
 
-        self.writer = SummaryWriter(str(folder), purge_step=finished_epochs + 1 if finished_epochs else None)
+        self.writer = SummaryWriter(str(folder), purge_step=finished_epochs + 1 if resumed else None)
         self.model = model
 
     def begin(self, progress: Progress, batches: int) -> None:

@@ -39,7 +39,7 @@ class Classify:
         targets = to_dense(batch.targets, len(self.classes))
         logits = model(self.normalize(batch.images))
         loss = self.criterion(logits, targets, batch.weights)
-        correct = (logits.detach().argmax(1) == targets.argmax(1)).sum()
+        correct = ((logits.detach().argmax(1) == targets.argmax(1)) & (batch.weights > 0)).sum()
         return StepResult(loss, {"loss": loss.detach() * len(batch), "top1": correct})
 
     def predict(self, model: nn.Module, batch: Batch) -> Prediction:
@@ -54,11 +54,11 @@ class Classify:
 
     def metrics(self, prediction: Prediction) -> dict[str, float]:
         """Return plain loss, top-1, and top-5 where there are more than five classes, as shares of one."""
-        ranks = prediction.probabilities.argsort(1, descending=True)
-        hits = ranks == prediction.targets[:, None]
-        figures = {"loss": float(prediction.losses.mean()), "top1": float(hits[:, 0].float().mean())}
+        hits = prediction.probabilities.argmax(1) == prediction.targets
+        figures = {"loss": float(prediction.losses.mean()), "top1": float(hits.float().mean())}
         if len(self.classes) > 5:
-            figures["top5"] = float(hits[:, :5].any(1).float().mean())
+            top = prediction.probabilities.topk(5, 1).indices
+            figures["top5"] = float((top == prediction.targets[:, None]).any(1).float().mean())
         return figures
 
     def render(self, prediction: Prediction, paths: Sequence[str], folder: Path) -> list[Path]:

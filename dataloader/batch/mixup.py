@@ -35,7 +35,7 @@ class Mixup:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.alpha <= 0:
+        if not 0 < self.alpha < float("inf"):
             raise UserError(f"--mixup_alpha {self.alpha}: write a number above 0")
         if not 0 <= self.ratio <= 1:
             raise UserError(f"--mixup_ratio {self.ratio}: write a probability from 0 to 1")
