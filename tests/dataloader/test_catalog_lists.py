@@ -129,5 +129,5 @@ def test_fingerprint_notices_another_label(listed):
     cells = random_cells(40)
     before = fingerprint(open_catalog(listed(cells), whole="test").splits["test"])
     assert before == fingerprint(open_catalog(listed(cells), whole="test").splits["test"])
-    cells[cells.index("blue")] = "green"
+    cells[cells.index("green")] = "red"
     assert before != fingerprint(open_catalog(listed(cells), whole="test").splits["test"])

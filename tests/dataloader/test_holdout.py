@@ -106,6 +106,13 @@ def test_every_image_has_one_split_and_every_label_stays_in_train(count, rates, 
     assert test_share > 0 or all(split != "test" for _, _, split in entries)
 
 
+def test_a_label_whose_images_all_went_elsewhere_comes_back_to_train():
+    rows = ["d", "ad", "bcd", "c", "cde", "b", "ae", "ac", "be", "", "a", "ad"]
+    labels = {f"{number}.png": tuple(row) for number, row in enumerate(rows)}
+    entries = hold_out_labels(labels, seed=0, val_share=0.3, test_share=0.3)
+    assert {name for _, names, split in entries if split == "train" for name in names} == set("abcde")
+
+
 def test_every_label_keeps_its_shares_and_the_rarest_is_in_every_split():
     labels = random_labels(1000, [0.5, 0.2, 0.05, 0.01, 0.005], seed=1)
     entries = hold_out_labels(labels, seed=0, val_share=0.2, test_share=0.1)
