@@ -20,9 +20,15 @@ class ActionOptions:
     evaluation: bool = flag(False, "measure the model of --resume on held-out images", short="-e", also=("--evaluate",))
     jit: bool = flag(False, "convert the model of --resume to TorchScript and compare the answers")
     info: bool = flag(False, "print layers, parameters, multiply-adds, memory and time of --arch")
+    prune: float | None = flag(None, "remove this share of the channels of the model of --resume, the least active ones", metavar="SHARE")
+    find_lr: bool = flag(False, "try rising learning rates on a throw-away model, draw the loss and suggest a rate")
+    print_schedule: bool = flag(False, "draw the learning rate over the run as schedule.png, without training")
+    write_matrix: str | None = flag(
+        None, "write a template of --matrix_kind for the classes of --data, to be filled in for --cost_matrix and its kin", metavar="FILE"
+    )
     list: str | None = flag(
         None,
-        "print a table: models, criterions, optimizers, schedules, sources or augments; or models by pattern, such as 'timm/*vit*'",
+        "print a table: models, criterions, weighters, optimizers, schedules, sources, augments; or models by pattern: 'timm/*vit*'",
         metavar="TABLE|PATTERN",
     )
 
@@ -64,7 +70,7 @@ def parse(argv: list[str]) -> Request:
         raise UserError(_unknown(unknown[0], parser))
     values = vars(namespace)
     actions = {item.name: values.pop(item.name) for item in fields(ActionOptions) if item.name in values}
-    chosen = [name for name, value in actions.items() if value]
+    chosen = [name for name, value in actions.items() if value is not None and value is not False]
     if len(chosen) > 1:
         raise UserError(f"choose one action, not {' and '.join('--' + name for name in chosen)}")
     call = {item.name: values.pop(item.name) for item in fields(CallOptions) if item.name in values}
@@ -72,7 +78,7 @@ def parse(argv: list[str]) -> Request:
     config = RunConfig().override(given, source=call.get("config") or "command line")
     action = chosen[0] if chosen else "train"
     subject = actions.get(action, "")
-    request = Request(action, config, given, subject if isinstance(subject, str) else "")
+    request = Request(action, config, given, "" if isinstance(subject, bool) else str(subject))
     _check(request)
     return request
 
@@ -115,7 +121,7 @@ def _unknown(argument: str, parser: FlagParser) -> str:
 def _check(request: Request) -> None:
     """Raise UserError for values and combinations that cannot work."""
     config = request.config
-    if request.action in ("evaluation", "jit") and not config.train.resume:
+    if request.action in ("evaluation", "jit", "prune") and not config.train.resume:
         raise UserError(f"--{request.action} needs --resume RUN_OR_FILE, the model to look at")
     if config.train.resume and config.model.init_from:
         raise UserError("--resume goes on with a run, --init_from starts one from its weights; give one of them")
@@ -128,11 +134,32 @@ def _check(request: Request) -> None:
     for name in positive:
         if not plain[name] > 0:
             raise UserError(f"--{name} must be above 0, not {plain[name]}")
-    for name in ("patience", "nproc", "gpus", "clip_grad"):
+    for name in ("patience", "max_minutes", "nproc", "gpus", "clip_grad", "soup"):
         if plain[name] is not None and not plain[name] > 0:
             raise UserError(f"--{name} must be above 0, not {plain[name]}")
     for name in ("weight_decay", "warmup", "workers"):
         if plain[name] is not None and plain[name] < 0:
             raise UserError(f"--{name} must not be negative, not {plain[name]}")
+    if not config.train.resume:
+        # A resumed run has its other half in the checkpoint; the loss is read again when it is built.
+        _check_loss(request)
+    if config.optim.sam is not None and config.optim.accumulate > 1:
+        raise UserError("--sam looks at one batch twice and cannot be joined with --accumulate; leave one of them out")
+    if config.optim.swa is not None and config.optim.ema is not None:
+        raise UserError("--swa and --ema are two averages of the same weights; give one of them")
     if min(config.data.image_size) < 1:
         raise UserError("--image_size needs two numbers above 0: height and width")
+
+
+def _check_loss(request: Request) -> None:
+    """Raise UserError for losses that cannot be read, and for files that nothing would use."""
+    loss = request.config.loss
+    loss.spec()
+    for switch, on, matrix, file in (
+        ("weighted_loss", loss.weighted_loss, "cost_matrix", loss.cost_matrix),
+        ("threshold_loss", loss.threshold_loss, "threshold_matrix", loss.threshold_matrix),
+    ):
+        if file is not None and not on:
+            raise UserError(f"--{matrix} {file} is not used; add --{switch}, or leave it out")
+    if loss.hard_ratio != type(loss)().hard_ratio and not loss.ohm_loss:
+        raise UserError(f"--hard_ratio {loss.hard_ratio} is not used; add --ohm_loss, or leave it out")

@@ -9,6 +9,10 @@ APPLICATIONS = Table(
         "evaluation": Row("applications.evaluate:run", "measure a trained model on held-out images"),
         "jit": Row("applications.convert:run", "write a TorchScript file that gives the same answers"),
         "info": Row("applications.info:run", "print layers, parameters, multiply-adds, memory and time of a model"),
+        "write_matrix": Row("applications.matrix:run", "write a template of costs, thresholds or class weights for the data's classes"),
+        "prune": Row("applications.prune:run", "remove the channels with the smallest batch-norm scales"),
+        "find_lr": Row("applications.find_lr:run", "try rising learning rates on a throw-away model and suggest one"),
+        "print_schedule": Row("applications.schedule:run", "draw the learning rate over a run"),
         "list": Row("applications.listing:run", "print a table of names"),
     },
 )

@@ -1,38 +1,50 @@
 """The one wiring diagram: settings in, objects out. Everything is built here, once."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from applications.contract import Task
 from applications.options import Request, RunConfig
 from applications.tasks import TASKS
-from criterions.weighted import build_criterion
+from criterions.priors import first_probabilities, prior_logits
+from criterions.weighted import Criterion, build_criterion, build_elementwise
 from dataloader.augment.chain import build_augment
 from dataloader.batch.mixup import Mixup
 from dataloader.catalog import Catalog, Split, open_catalog
 from dataloader.loader import Loader
 from dataloader.preprocess import Preprocess
 from models import build_model
+from models.backbone import Backbone
 from models.batchnorm import set_bn_momentum
+from models.narrow import apply_plan, channel_plan
 from models.published import published_preprocess
 from models.weights import load_published, load_state
+from optim.clip import build_clip
 from optim.ema import Ema
+from optim.groups import freeze
 from optim.optimizers import build_optimizer
-from optim.schedules import build_schedule
+from optim.penalties import build_sparsity
+from optim.plateau import Plateau
+from optim.sam import checked_radius
+from optim.schedules import Schedule, build_schedule
 from optim.stepper import Stepper
+from optim.swa import Swa, held_from, start_epoch
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint, load_tensors
 from utils.distributed import World, open_world, world_from_environment
 from utils.errors import UserError
 from utils.logs import log
 from utils.registry import is_user_target
 from utils.runtime import Precision, choose_device, choose_precision, default_workers
+from utils.spec import parse_specs
 
 PRETRAINED = Path("pretrained")
 ONE_LABEL, SEVERAL_LABELS = "classify", "multilabel"
@@ -136,9 +148,23 @@ def build_task(
     device: torch.device,
     *,
     name: str = ONE_LABEL,
+    class_counts: Sequence[float] | None = None,
 ) -> Task:
-    """Return the task: what a batch means, and what a wrong answer costs."""
-    criterion = build_criterion(config.loss.criterion, label_smoothing=config.loss.label_smoothing)
+    """Return the task: what a batch means, and what a wrong answer costs.
+
+    Without the training images of every class it measures but does not train: weighters and their files are left out.
+    """
+    spec = config.loss.spec()
+    if class_counts is None:
+        criterion = Criterion(build_elementwise(spec[0]))
+    else:
+        criterion = build_criterion(
+            spec,
+            classes=classes,
+            class_counts=class_counts,
+            label_smoothing=config.loss.label_smoothing,
+            logit_adjust=config.loss.logit_adjust,
+        )
     return TASKS.resolve(name)(classes, criterion, preprocess, device)
 
 
@@ -149,30 +175,57 @@ def build_trained_task(trained: "Trained", device: torch.device) -> Task:
     return task
 
 
-def build_network(config: RunConfig, num_classes: int, steps_per_epoch: int) -> nn.Module:
+def count_classes(split: Split, num_classes: int) -> list[float]:
+    """Return the images of every class; shared targets count by their shares."""
+    if split.targets.ndim == 2:
+        return split.targets.sum(0, dtype=np.float64).tolist()
+    return np.bincount(split.targets, minlength=num_classes).astype(np.float64).tolist()
+
+
+def build_network(config: RunConfig, classes: tuple[str, ...], steps_per_epoch: int, class_counts: Sequence[float]) -> nn.Module:
     """Return the network with its starting weights, on the CPU.
 
     The seed decides the random ones, so equal settings start equal on every process.
     """
     model_options = config.model
     torch.manual_seed(config.runtime.seed)
-    model = build_model(model_options.arch, num_classes=num_classes, drop_rate=model_options.drop_rate)
+    model = build_model(model_options.arch, num_classes=len(classes), drop_rate=model_options.drop_rate)
     model.check_size(config.data.image_size)
+    if config.loss.prior_bias is not None:
+        # Before weights are loaded, so that a classifier that was trained on these classes keeps its bias.
+        _start_at_prior(model, config, classes, class_counts)
     if model_options.pretrained:
         log().info(str(load_published(model, model_options.arch, folder=PRETRAINED, announce=log().info)))
     if model_options.init_from:
         path = Path(model_options.init_from)
-        log().info(str(load_state(model, load_tensors(path), source=str(path))))
+        tensors = load_tensors(path)
+        if isinstance(tensors, dict) and "channels" in tensors:
+            apply_plan(model, tensors["channels"], classifier=model.get_classifier())
+        log().info(str(load_state(model, tensors, source=str(path))))
     changed = set_bn_momentum(model, model_options.bn_momentum, steps_per_epoch=steps_per_epoch)
     if changed:
         log().info(f"          {changed}")
+    if config.optim.freeze:
+        log().info(f"          {freeze(model, config.optim.freeze, head=find_head(model))}")
     return model
 
 
-def build_stepper(config: RunConfig, model: nn.Module, wrapped: nn.Module, machine: Machine, batches_per_epoch: int) -> Stepper:
-    """Return the only writer of weights."""
+def _start_at_prior(model: Backbone, config: RunConfig, classes: tuple[str, ...], class_counts: Sequence[float]) -> None:
+    """Set the classifier's bias to the logits of --prior_bias."""
+    wish = config.loss.prior_bias
+    assert wish is not None
+    bias = model.get_classifier().bias
+    if bias is None:
+        raise UserError(f"--prior_bias: the classifier of {config.model.arch} has no bias; leave the flag out")
+    activation = build_elementwise(config.loss.spec()[0]).activation
+    logits = prior_logits(first_probabilities(wish, classes=classes, counts=class_counts), activation)
+    with torch.no_grad():
+        bias.copy_(torch.from_numpy(logits))
+
+
+def build_run_schedule(config: RunConfig, steps_per_epoch: int) -> Schedule:
+    """Return the learning rate over the run."""
     options = config.optim
-    steps_per_epoch = max(1, -(-batches_per_epoch // options.accumulate))
     schedule = build_schedule(
         options.schedule,
         epochs=config.train.epochs,
@@ -181,17 +234,58 @@ def build_stepper(config: RunConfig, model: nn.Module, wrapped: nn.Module, machi
         lr_ratios=options.lr_ratios,
         lr_steps=options.lr_steps,
     )
-    optimizer = build_optimizer(options.opt, model, lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay)
-    ema = Ema(model, decay=options.ema) if options.ema is not None else None
+    if options.swa is None or isinstance(schedule, Plateau):
+        return schedule
+    return held_from(schedule, start_epoch(options.swa, config.train.epochs) * steps_per_epoch)
+
+
+def build_stepper(
+    config: RunConfig,
+    model: nn.Module,
+    wrapped: nn.Module,
+    machine: Machine,
+    batches_per_epoch: int,
+    *,
+    schedule: Schedule | None = None,
+) -> Stepper:
+    """Return the only writer of weights; `schedule` takes the place of the run's own."""
+    options = config.optim
+    steps_per_epoch = max(1, -(-batches_per_epoch // options.accumulate))
+    swa_from = start_epoch(options.swa, config.train.epochs) * steps_per_epoch if options.swa is not None else None
     return Stepper(
         wrapped,
-        optimizer,
-        schedule,
+        build_network_optimizer(config, model),
+        schedule or build_run_schedule(config, steps_per_epoch),
         device_type=machine.device.type,
         precision=machine.precision.name,
-        clip_grad=options.clip_grad,
-        ema=ema,
+        clip=build_clip(options.clip_mode, options.clip_grad, head=find_head(model)) if options.clip_grad is not None else None,
+        sam=checked_radius(options.sam) if options.sam is not None else None,
+        ema=Ema(model, decay=options.ema) if options.ema is not None else None,
+        swa=Swa(start_step=swa_from, every=steps_per_epoch) if swa_from is not None else None,
+        penalties=[build_sparsity(options.slim)] if options.sparsity else [],
     )
+
+
+def build_network_optimizer(config: RunConfig, model: nn.Module) -> Optimizer:
+    """Return the optimizer over the parameters of the network that learn."""
+    options = config.optim
+    return build_optimizer(
+        options.opt,
+        model,
+        lr=options.lr,
+        momentum=options.momentum,
+        weight_decay=options.weight_decay,
+        opt_args=options.opt_args,
+        head=find_head(model),
+        head_lr=options.head_lr,
+        layer_decay=options.layer_decay,
+    )
+
+
+def find_head(model: nn.Module) -> nn.Module:
+    """Return the classifier of a network of the model shelf."""
+    assert isinstance(model, Backbone)
+    return model.get_classifier()
 
 
 def wrap_network(config: RunConfig, model: nn.Module, machine: Machine) -> nn.Module:
@@ -226,9 +320,11 @@ def snapshot(
         "num_classes": len(catalog.classes),
         "classes": list(catalog.classes),
         "preprocess": preprocess.to_dict(),
-        "criterion": config.loss.criterion,
+        "criterion": config.loss.canonical(),
+        "channels": channel_plan(model),
         "state_dict": model.state_dict(),
         "state_dict_ema": stepper.averages(),
+        "averaging": "EMA" if stepper.averages() is not None else None,
         "stepper": stepper.state_dict(),
         "loss_state": task.criterion.state_dict(),
         "thresholds": None if task.thresholds is None else list(task.thresholds),
@@ -248,6 +344,9 @@ def check_arch(content: Mapping[str, Any], given: Mapping[str, Any], path: Path)
         raise UserError(f"{path} holds {arch}, not {given['arch']}; leave --arch out, or start a new run with --init_from {path}")
     if is_user_target(arch) and given.get("arch") != arch:
         raise UserError(f"{path} holds a model of your own file; name it too: --arch {arch}")
+    own = [spec.name for spec in parse_specs(content["criterion"]) if is_user_target(spec.name)]
+    if own and "criterion" not in given:
+        raise UserError(f"{path} was trained with a loss of your own file; name it too: --criterion '{content['criterion']}'")
     if "num_classes" in given and given["num_classes"] != content["num_classes"]:
         known = _shorten(tuple(content["classes"]))
         raise UserError(f"--num_classes {given['num_classes']}: {path} has {content['num_classes']} classes ({known})")
@@ -269,7 +368,7 @@ class Trained:
     classes: tuple[str, ...]
     preprocess: Preprocess
     model: nn.Module
-    averaged: bool
+    averaging: str | None
     epoch: int
     thresholds: tuple[float, ...] | None
     split_file: Path | None
@@ -277,7 +376,7 @@ class Trained:
 
     def describe(self) -> str:
         """Return which weights of which file these are."""
-        which = "averaged weights (EMA)" if self.averaged else "weights"
+        which = f"averaged weights ({self.averaging})" if self.averaging else "weights"
         return f"{self.config.model.arch}, {len(self.classes)} classes, {which} after epoch {self.epoch} of {self.path}"
 
 
@@ -294,6 +393,7 @@ def load_trained(request: Request, device: torch.device) -> Trained:
     config = RunConfig.from_dict(content["config"], source=str(path)).override(request.given)
     classes = tuple(content["classes"])
     model = build_model(content["arch"], num_classes=len(classes), drop_rate=config.model.drop_rate)
+    apply_plan(model, content["channels"])
     averages = content["state_dict_ema"]
     # Updated in place: some networks look for the version that a state dict carries beside its tensors.
     content["state_dict"].update(averages or {})
@@ -308,7 +408,7 @@ def load_trained(request: Request, device: torch.device) -> Trained:
         classes,
         build_preprocess(config, content),
         model,
-        averages is not None,
+        content["averaging"],
         content["epoch"],
         thresholds_of(content),
         split_file if split_file.is_file() else None,

@@ -65,7 +65,7 @@ def _report(trained: Trained, split: Split, task: Task, prediction: Prediction) 
     facts = {
         "checkpoint": str(trained.path),
         "epoch": trained.epoch,
-        "averaged": trained.averaged,
+        "averaged": trained.averaging,
         "split": split.name,
         "images": len(split),
     }

@@ -1,16 +1,23 @@
-"""Prints a table of names: models, criterions, optimizers, schedules, sources, augments."""
+"""Prints a table of names: models, criterions, weighters, optimizers, schedules, sources, augments."""
 
 from rich.table import Table
 
 from applications.options import Request
-from criterions import CRITERIONS
+from criterions import CRITERIONS, WEIGHTERS
 from dataloader import AUGMENTS, RECIPES, SOURCES
 from models import FAMILIES, list_models
 from optim import OPTIMIZERS, SCHEDULES
 from utils.errors import UserError, nearest
 from utils.logs import console
 
-TABLES = {"criterions": CRITERIONS, "optimizers": OPTIMIZERS, "schedules": SCHEDULES, "sources": SOURCES, "augments": AUGMENTS}
+TABLES = {
+    "criterions": CRITERIONS,
+    "weighters": WEIGHTERS,
+    "optimizers": OPTIMIZERS,
+    "schedules": SCHEDULES,
+    "sources": SOURCES,
+    "augments": AUGMENTS,
+}
 
 
 def run(request: Request) -> int:

@@ -19,6 +19,7 @@ class TrainOptions:
 
     epochs: int = flag(30, "passes over the training images")
     patience: int | None = flag(None, "stop when validation has not improved for this many epochs", metavar="EPOCHS")
+    max_minutes: float | None = flag(None, "stop after this time, with a checkpoint to go on from", metavar="M")
     save_minutes: float = flag(10.0, "minutes between checkpoints inside an epoch", metavar="M")
     resume: str | None = flag(
         None, "run folder or checkpoint: training goes on where it stopped; other actions read the model from it", metavar="RUN|FILE"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -12,21 +13,24 @@ from torch import nn
 
 from applications import assemble
 from applications.assemble import Machine
+from applications.averaging import SOUP, Ending, unfinished, write_averages
 from applications.contract import Observer, Progress, Task
 from applications.engine.fit import Fit, Interruption, fit
 from applications.engine.keeper import Keeper
 from applications.engine.observers import CsvLog, PlainLines, ProgressBar, TensorBoard
 from applications.engine.score import score
+from applications.engine.top import TopEpochs
 from applications.options import Request, RunConfig, run_folder_parent
 from dataloader.catalog import Catalog, fingerprint, open_catalog, save_split
 from dataloader.loader import Loader
+from models.narrow import apply_plan
 from optim.stepper import Stepper
 from utils.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
 from utils.distributed import World, close_world
 from utils.errors import UserError
 from utils.files import new_folder, write_text
 from utils.logs import console, log, log_to_file
-from utils.runtime import StopSignal, describe_machine
+from utils.runtime import TIME_UP, StopSignal, describe_machine, memory_explained
 
 # Settings that the position inside an epoch is counted in.
 POSITION = ("seed", "batch_size", "accumulate")
@@ -41,14 +45,17 @@ def run(request: Request) -> int:
     if config.train.resume:
         path = find_checkpoint(config.train.resume, LAST)
         content = load_checkpoint(path)
+        if content["stepper"] is None:
+            raise UserError(f"{path} was pruned and has no run to go on with; fine-tune it with --init_from {path}")
         config = resumed_config(content, request.given, path)
-        if content["epoch"] >= config.train.epochs:
+        if content["epoch"] >= config.train.epochs and not unfinished(config, path.parent):
             log().info(f"{path} is complete after {content['epoch']} epochs; give a larger --epochs to train on")
             return 0
     config = pin_data(config)
     machine = assemble.open_machine(config, training=True)
     try:
-        return _train(config, machine, content, path)
+        with memory_explained(memory_advice(config)):
+            return _train(config, machine, content, path)
     finally:
         close_world(machine.world)
 
@@ -57,6 +64,12 @@ def pin_data(config: RunConfig) -> RunConfig:
     """Return the settings with the whole path of a data folder or list, so that the run is understood from any folder."""
     folder = Path(config.data.data).expanduser()
     return config.override({"data": str(folder.resolve())}) if folder.is_dir() or folder.is_file() else config
+
+
+def memory_advice(config: RunConfig) -> str:
+    """Return what to lower when training needs too much memory."""
+    now = config.data.batch_size
+    return f"lower --batch_size (now {now}; --accumulate N keeps the step the same) or --image_size, or try --precision bf16"
 
 
 def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> RunConfig:
@@ -96,11 +109,14 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
     val_loader = assemble.build_loader(config, catalog.splits["val"], preprocess, machine, training=False)
 
     starts = config if content is None else replace(config, model=replace(config.model, pretrained=False, init_from=None))
-    model = assemble.build_network(starts, len(classes), max(1, len(train_loader.plan)))
+    counts = assemble.count_classes(catalog.splits["train"], len(classes))
+    model = assemble.build_network(starts, classes, max(1, len(train_loader.plan)), counts)
+    if content is not None:
+        apply_plan(model, content["channels"])
     if config.runtime.sync_bn:
         model = assemble.prepare_sync_bn(model, machine)
     model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
-    task = assemble.build_task(config, classes, preprocess, machine.device, name=kind)
+    task = assemble.build_task(config, classes, preprocess, machine.device, name=kind, class_counts=counts)
     wrapped = assemble.wrap_network(config, model, machine)
     stepper = assemble.build_stepper(config, model, wrapped, machine, len(train_loader.plan))
     prints = fingerprint(catalog.splits["train"])
@@ -123,19 +139,22 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
         save_minutes=config.train.save_minutes,
         patience=config.train.patience,
         writes=world.is_first,
+        top=TopEpochs(folder / SOUP, config.optim.soup) if config.optim.soup is not None else None,
     )
+    transforms = assemble.build_transforms(config, len(classes))
+    validate = _validator(machine, task, model, stepper, val_loader)
     observers = build_observers(config, world, folder, progress, model)
-    with StopSignal() as stop:
+    with StopSignal(config.train.max_minutes) as stop:
         parts = Fit(
             model=wrapped,
             task=task,
             loader=train_loader,
-            transforms=assemble.build_transforms(config, len(classes)),
+            transforms=transforms,
             stepper=stepper,
             progress=progress,
             observers=observers,
             keeper=keeper,
-            validate=_validator(machine, task, model, stepper, val_loader),
+            validate=validate,
             world=world,
             device=machine.device,
             stop=stop,
@@ -146,7 +165,12 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
         )
         try:
             fit(parts)
+            plain = _validator(machine, task, model, None, val_loader)
+            write_averages(Ending(model, task, stepper, train_loader, transforms, plain, machine, keeper, progress))
         except Interruption as interruption:
+            if interruption.signal == TIME_UP:
+                log().info(f"stopped by --max_minutes after a save; go on with: python main.py --resume {folder}")
+                return 0
             log().info(f"stopped after a save; go on with: python main.py --resume {folder}")
             return 128 + interruption.signal
         finally:
@@ -189,11 +213,16 @@ def build_observers(config: RunConfig, world: World, folder: Path, progress: Pro
     return [screen, CsvLog(folder / "metrics.csv", progress.epoch), TensorBoard(folder, progress.epoch, model)]
 
 
-def _validator(machine: Machine, task: Task, model: nn.Module, stepper: Stepper, loader: Loader) -> Callable[[], Mapping[str, float]]:
-    """Return a function that measures the weights to be kept (averaged, if any) on the validation images."""
+def _validator(
+    machine: Machine, task: Task, model: nn.Module, stepper: Stepper | None, loader: Loader
+) -> Callable[[], Mapping[str, float]]:
+    """Return a function that measures the weights to be kept on the validation images.
+
+    These are the averages of the stepper, where it keeps some, or what the model holds.
+    """
 
     def validate() -> Mapping[str, float]:
-        with stepper.averaged():
+        with nullcontext() if stepper is None else stepper.averaged():
             prediction = score(model, task, loader.batches(0), device=machine.device, autocast=machine.autocast(), world=machine.world)
         task.calibrate(prediction)
         return task.metrics(prediction)

@@ -2,10 +2,36 @@
 
 from utils.registry import Row, Table
 
+# Functions that return an Elementwise; their arguments may stand in the spec: focal(gamma=3).
 CRITERIONS = Table(
     "criterion",
     {
-        "softmax": Row("criterions.elementwise:SOFTMAX", "softmax cross entropy: exactly one class is right"),
-        "bce": Row("criterions.elementwise:BCE", "one sigmoid problem a class: each class is right or wrong by itself"),
+        "softmax": Row("criterions.elementwise:softmax", "softmax cross entropy: exactly one class is right"),
+        "bce": Row("criterions.elementwise:bce", "one sigmoid problem a class: each class is right or wrong by itself"),
+        "focal": Row("criterions.focal:focal", "softmax that fades out samples already right: focal(gamma=2)"),
+        "focal_bce": Row("criterions.focal:focal_bce", "the same for sigmoids: focal_bce(gamma=2, alpha=0.25)"),
+        "asymmetric": Row(
+            "criterions.asymmetric:asymmetric",
+            "sigmoids that forget easy negatives, for many labels an image: asymmetric(gamma_neg=4, gamma_pos=1, clip=0.05)",
+        ),
+        "asymmetric_single": Row(
+            "criterions.asymmetric:asymmetric_single",
+            "the same for one label an image, on softmax: asymmetric_single(gamma_neg=4, gamma_pos=0)",
+        ),
+        "poly1": Row("criterions.poly:poly1", "softmax with a stronger pull on samples nearly right: poly1(eps=1)"),
+        "poly1_bce": Row("criterions.poly:poly1_bce", "the same for sigmoids: poly1_bce(eps=1)"),
+    },
+)
+
+# Weighter classes, in the order in which a canonical spec names them.
+WEIGHTERS = Table(
+    "loss weighter",
+    {
+        "class_weights": Row("criterions.weighters.class_weights:ClassWeights", "a factor a class: class_weights(auto|effective|FILE)"),
+        "cost": Row("criterions.weighters.cost:Cost", "the cost of mistaking one class for another: cost(FILE)"),
+        "risk": Row("criterions.weighters.cost:Risk", "the cost that the present answer is expected to have: risk(FILE)"),
+        "threshold": Row("criterions.weighters.threshold:Threshold", "only probabilities between two bounds are trained: threshold(FILE)"),
+        "ohm": Row("criterions.weighters.ohm:HardMining", "only the hardest share of a batch is trained: ohm(hard_ratio=0.7)"),
+        "ghm": Row("criterions.weighters.ghm:GradientHarmony", "common gradient sizes count less: ghm(bins=30, momentum=0.75)"),
     },
 )

@@ -1,10 +1,12 @@
-"""The loss of every (sample, class) pair on its own: softmax and sigmoid cross entropy.
+"""The loss of every (sample, class) pair on its own, and what softmax and sigmoid each mean by it.
 
 Terms are kept apart until the weighters had their say; criterions/weighted.py sums them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -48,6 +50,20 @@ def sigmoid_probabilities(logits: Tensor) -> Tensor:
     return torch.sigmoid(full_precision(logits))
 
 
+def softmax_hardness(probabilities: Tensor, targets: Tensor) -> Tensor:
+    """Return the share of probability that is misplaced, (N, 1) in [0, 1].
+
+    Softmax poses one problem a sample. Half the sum of |p - t| is |p - t| of the true class when
+    the target is one-hot, and stays a distance of distributions when it is mixed or smoothed.
+    """
+    return (probabilities - targets).abs().sum(dim=1, keepdim=True) / 2
+
+
+def sigmoid_hardness(probabilities: Tensor, targets: Tensor) -> Tensor:
+    """Return |p - t|, the size of the gradient at the logit, of every class: (N, C) in [0, 1]."""
+    return (probabilities - targets).abs()
+
+
 def smooth(targets: Tensor, share: float) -> Tensor:
     """Spread `share` of every target evenly over all classes (arXiv 1512.00567, section 7).
 
@@ -66,20 +82,51 @@ def full_precision(values: Tensor) -> Tensor:
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
+Terms = Callable[[Tensor, Tensor], Tensor]
+
+
 @dataclass(frozen=True)
-class Elementwise:
-    """One family of losses: its terms, and the probabilities that belong to it.
+class Activation:
+    """What turns logits into probabilities, and what follows from it.
 
     Attributes:
-        activation: 'softmax' or 'sigmoid', the name under which the choice travels in files.
-        terms: (logits, targets), both (N, C) -> (N, C).
+        plain: (logits, targets) -> (N, C), the cross entropy that evaluation reports.
         probabilities: logits (N, C) -> (N, C).
+        hardness: (probabilities, targets) -> how wrong each problem is answered, in [0, 1]; (N, 1)
+            where a sample is one problem, (N, C) where each class is one.
     """
 
-    activation: str
-    terms: Callable[[Tensor, Tensor], Tensor]
+    plain: Terms
     probabilities: Callable[[Tensor], Tensor]
+    hardness: Callable[[Tensor, Tensor], Tensor]
 
 
-SOFTMAX = Elementwise("softmax", softmax_terms, softmax_probabilities)
-BCE = Elementwise("sigmoid", bce_terms, sigmoid_probabilities)
+ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
+    {
+        "softmax": Activation(softmax_terms, softmax_probabilities, softmax_hardness),
+        "sigmoid": Activation(bce_terms, sigmoid_probabilities, sigmoid_hardness),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Elementwise:
+    """One kind of loss: its activation, by the name under which it travels in files, and its terms.
+
+    Attributes:
+        activation: 'softmax' or 'sigmoid'.
+        terms: (logits, targets), both (N, C) -> (N, C).
+    """
+
+    activation: Literal["softmax", "sigmoid"]
+    terms: Terms
+
+
+def softmax() -> Elementwise:
+    """Softmax cross entropy."""
+    return Elementwise("softmax", softmax_terms)
+
+
+def bce() -> Elementwise:
+    """Binary cross entropy, one sigmoid problem a class."""
+    return Elementwise("sigmoid", bce_terms)

@@ -1,13 +1,98 @@
-"""Options of the loss shelf."""
+"""Options of the loss shelf, and the one spec that its switches are short for."""
 
 from dataclasses import dataclass
+from typing import Literal
 
+from criterions import CRITERIONS, WEIGHTERS
+from utils.errors import UserError
 from utils.flags import flag
+from utils.registry import Table, is_user_target
+from utils.spec import Spec, parse_specs
 
 
 @dataclass(frozen=True)
 class LossOptions:
     """What a wrong answer costs."""
 
-    criterion: str = flag("softmax", "loss: softmax (cross entropy), or bce (one sigmoid problem a class)")
+    criterion: str = flag(
+        "softmax",
+        "loss (--list criterions) and weighters (--list weighters): 'bce|ghm(bins=30,momentum=0.75)|ohm(0.7)|cost(costs.csv)'",
+        metavar="SPEC",
+    )
     label_smoothing: float = flag(0.0, "share of every target that is spread over all classes")
+    weighted_loss: bool = flag(False, "weigh mistakes by the costs in --cost_matrix, as |cost(FILE) does")
+    cost_matrix: str | None = flag(None, "CSV of costs, a row a true class; --write_matrix makes a template", metavar="FILE")
+    threshold_loss: bool = flag(False, "train only probabilities between the bounds in --threshold_matrix, as |threshold(FILE) does")
+    threshold_matrix: str | None = flag(
+        None, "CSV of lower and upper bounds; --write_matrix with --matrix_kind threshold makes a template", metavar="FILE"
+    )
+    ohm_loss: bool = flag(False, "train only the hardest --hard_ratio of a batch, as |ohm(R) does")
+    hard_ratio: float = flag(0.7, "share of a batch that --ohm_loss keeps: the hardest", metavar="R")
+    ghm_loss: bool = flag(False, "let common gradient sizes count less (GHM), as |ghm does")
+    class_weights: str | None = flag(
+        None,
+        "factor of every class: auto (inverse frequency), effective (effective number), or a CSV of class,weight",
+        metavar="auto|effective|FILE",
+    )
+    logit_adjust: float | None = flag(
+        None, "long tails: add TAU x log of the class frequency to the logits while training (bare: 1)", const=1.0, metavar="TAU"
+    )
+    prior_bias: str | None = flag(
+        None,
+        "a fresh classifier starts at these probabilities: those of the data (bare), P for every class, or a CSV of class,weight",
+        const="data",
+        metavar="P|FILE",
+    )
+    matrix_kind: Literal["cost", "threshold", "weights"] = flag("cost", "what --write_matrix writes")
+
+    def spec(self) -> tuple[Spec, ...]:
+        """Return the canonical spec: the loss, then the weighters in the order of their table.
+
+        Raises:
+            UserError: a name is unknown or named twice, a weighter stands where the loss belongs, or a switch lacks its file.
+        """
+        chain = parse_specs(self.criterion)
+        if not chain:
+            raise UserError("--criterion is empty; softmax is the usual loss")
+        loss, *weighters = chain
+        if loss.name in WEIGHTERS:
+            raise UserError(f"--criterion {self.criterion}: {loss.name} weighs a loss; put one before it: 'softmax|{loss}' or 'bce|{loss}'")
+        _check_name(loss, CRITERIONS)
+        weighters += self._switches()
+        for spec in weighters:
+            if spec.name in CRITERIONS:
+                raise UserError(f"--criterion {self.criterion}: {spec.name} is a second loss; after the first come {', '.join(WEIGHTERS)}")
+            _check_name(spec, WEIGHTERS)
+        names = [spec.name for spec in weighters]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise UserError(f"the loss weighter {twice[0]} is asked for twice; name it in --criterion or give its flag")
+        order = [*WEIGHTERS, *sorted(set(names) - set(WEIGHTERS))]
+        return (loss, *sorted(weighters, key=lambda spec: order.index(spec.name)))
+
+    def canonical(self) -> str:
+        """Return the canonical spec as one string, which --criterion reads back."""
+        return "|".join(map(str, self.spec()))
+
+    def _switches(self) -> list[Spec]:
+        """Return what the switches stand for."""
+        found = []
+        if self.class_weights is not None:
+            found.append(Spec("class_weights", (self.class_weights,)))
+        if self.weighted_loss:
+            if self.cost_matrix is None:
+                raise UserError("--weighted_loss needs --cost_matrix FILE; python main.py --data DIR --write_matrix FILE writes a template")
+            found.append(Spec("cost", (self.cost_matrix,)))
+        if self.threshold_loss:
+            if self.threshold_matrix is None:
+                template = "python main.py --data DIR --write_matrix FILE --matrix_kind threshold writes a template"
+                raise UserError(f"--threshold_loss needs --threshold_matrix FILE; {template}")
+            found.append(Spec("threshold", (self.threshold_matrix,)))
+        if self.ohm_loss:
+            found.append(Spec("ohm", (self.hard_ratio,)))
+        return [*found, Spec("ghm")] if self.ghm_loss else found
+
+
+def _check_name(spec: Spec, table: Table) -> None:
+    """Raise UserError for a name that the table does not know. Nothing is imported for the others."""
+    if spec.name not in table and not is_user_target(spec.name):
+        table.resolve(spec.name)

@@ -1,13 +1,21 @@
 """The one loss of training: elementwise terms x weighters x sample weight, averaged over samples."""
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from criterions import CRITERIONS
-from criterions.elementwise import Elementwise, smooth
+from criterions import CRITERIONS, WEIGHTERS
+from criterions.elementwise import ACTIVATIONS, Elementwise, smooth
+from criterions.priors import log_prior
+from criterions.weighters.base import ClassFacts, ClassWeighter, Weighter, as_buffer
+from criterions.weighters.cost import Cost
 from utils.errors import UserError
+from utils.logs import log
+from utils.spec import Spec
 
 
 class Criterion(nn.Module):
@@ -15,20 +23,37 @@ class Criterion(nn.Module):
 
     loss = mean over samples of (sample weight x sum over classes of (term x product of weighters)).
 
-    A weighter is a module (probabilities, targets) -> weights, all of shape (N, C); it sees values
-    without gradient, targets as the loss sees them (smoothed), and keeps its state in buffers that
-    move in training mode only. Without weighters the product is one.
+    A weighter sees values without gradient, targets as the loss sees them (smoothed), and keeps its
+    state in buffers that move in training mode only. Without weighters the product is one.
+
+    Args:
+        elementwise: the loss of every (sample, class) pair.
+        label_smoothing: share of every target that is spread over all classes.
+        logit_shift: (C,), added to the logits by the loss alone; predictions do without it.
+        weighters: name -> module.
 
     Attributes:
         activation: 'softmax' or 'sigmoid', for files that leave the house.
     """
 
-    def __init__(self, elementwise: Elementwise, *, label_smoothing: float = 0.0, weighters: Iterable[nn.Module] = ()) -> None:
+    logit_shift: Tensor | None
+
+    def __init__(
+        self,
+        elementwise: Elementwise,
+        *,
+        label_smoothing: float = 0.0,
+        logit_shift: np.ndarray | None = None,
+        weighters: Mapping[str, Weighter] | None = None,
+    ) -> None:
         super().__init__()
         self.activation = elementwise.activation
-        self._elementwise = elementwise
+        self._kind = ACTIVATIONS[elementwise.activation]
+        self._terms = elementwise.terms
         self._smoothing = label_smoothing
-        self.weighters = nn.ModuleList(weighters)
+        self.register_buffer("logit_shift", None if logit_shift is None else as_buffer(logit_shift))
+        # Module names may hold no dots, which a user's file has.
+        self.weighters = nn.ModuleDict({name.replace(".", "_"): module for name, module in (weighters or {}).items()})
 
     def forward(self, logits: Tensor, targets: Tensor, sample_weights: Tensor) -> Tensor:
         """Return the weighted loss, a scalar in float32 or better.
@@ -41,20 +66,21 @@ class Criterion(nn.Module):
             targets: (N, C), dense.
             sample_weights: (N,).
         """
-        assert logits.shape == targets.shape, f"dense targets are wanted: {tuple(targets.shape)} for logits {tuple(logits.shape)}"
+        _check_dense(logits, targets)
         assert sample_weights.shape == logits.shape[:1], f"one weight a sample is wanted, not {tuple(sample_weights.shape)}"
-        targets = smooth(targets, self._smoothing)
-        terms = self._elementwise.terms(logits, targets)
-        # Weights choose what to learn from; no gradient may flow into the choice.
-        with torch.no_grad():
-            probabilities = self.probabilities(logits)
-            weights = torch.ones_like(terms)
-            for weighter in self.weighters:
-                weights = weights * weighter(probabilities, targets)
-        return ((terms * weights).sum(dim=1) * sample_weights).mean()
+        # Half precision is for the network: costs and bounds would be rounded.
+        with torch.autocast(logits.device.type, enabled=False):
+            targets = smooth(targets, self._smoothing)
+            if self.logit_shift is not None:
+                logits = logits + self.logit_shift
+            terms = self._terms(logits, targets)
+            # Weights choose what to learn from; no gradient may flow into the choice.
+            with torch.no_grad():
+                factors = self._factors(self._kind.probabilities(logits), targets)
+            return ((terms * factors).sum(dim=1) * sample_weights).mean()
 
     def plain(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the (N,) loss of every sample without weighters, sample weights and smoothing.
+        """Return the (N,) cross entropy of every sample, softmax or binary, without all that training adds to it.
 
         This is what evaluation reports: it can be compared between runs that were trained differently.
 
@@ -62,28 +88,117 @@ class Criterion(nn.Module):
             logits: (N, C).
             targets: (N, C), dense.
         """
-        assert logits.shape == targets.shape, f"dense targets are wanted: {tuple(targets.shape)} for logits {tuple(logits.shape)}"
-        return self._elementwise.terms(logits, targets).sum(dim=1)
+        _check_dense(logits, targets)
+        return self._kind.plain(logits, targets).sum(dim=1)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return (N, C) probabilities: softmax or sigmoid, the way the loss trains them."""
-        return self._elementwise.probabilities(logits)
+        return self._kind.probabilities(logits)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Take the state of the parts that are still the same; a part that is new or changed begins afresh.
+
+        A run may go on with another loss than it had, so what does not fit is left alone.
+        """
+        own = self.state_dict()
+        fitting = {name: value for name, value in state_dict.items() if name in own and own[name].shape == value.shape}
+        return super().load_state_dict({**own, **fitting}, strict=strict, assign=assign)
+
+    def _factors(self, probabilities: Tensor, targets: Tensor) -> Tensor:
+        """Return the product of all weighters, broadcasting to (N, C)."""
+        product = torch.ones_like(probabilities)
+        if len(self.weighters):
+            hardness = self._kind.hardness(probabilities, targets)
+            for weighter in self.weighters.values():
+                product = product * weighter(probabilities, targets, hardness=hardness)
+        return product
 
 
-def build_criterion(name: str, *, label_smoothing: float = 0.0, weighters: Iterable[nn.Module] = ()) -> Criterion:
-    """Build the loss that `name` stands for in CRITERIONS.
+def build_criterion(
+    spec: Sequence[Spec],
+    *,
+    classes: Sequence[str] = (),
+    class_counts: Sequence[float] = (),
+    label_smoothing: float = 0.0,
+    logit_adjust: float | None = None,
+) -> Criterion:
+    """Build the loss of training.
 
     Args:
-        name: a row of CRITERIONS, or 'my_file.py:NAME' that names an `Elementwise`.
+        spec: the loss, then weighters, each a row of its table or 'my_file.py:NAME'.
+        classes: names, which matrices are checked against.
+        class_counts: training images of every class, for class weights and logit adjustment.
         label_smoothing: share of every target that is spread over all classes, in [0, 1).
-        weighters: modules (probabilities, targets) -> weights, multiplied with one another.
+        logit_adjust: tau of the logit adjustment (Menon et al., arXiv 2007.07314); None adds nothing.
 
     Raises:
-        UserError: the name or the smoothing cannot be used.
+        UserError: a name, an argument, a file or a value cannot be used.
     """
     if not 0 <= label_smoothing < 1:
         raise UserError(f"--label_smoothing {label_smoothing} is outside [0, 1); 0.1 is a common choice, 0 turns it off")
-    elementwise = CRITERIONS.resolve(name)
-    if not isinstance(elementwise, Elementwise):
-        raise UserError(f"--criterion {name}: an Elementwise (criterions/elementwise.py) is wanted, not {type(elementwise).__name__}")
-    return Criterion(elementwise, label_smoothing=label_smoothing, weighters=weighters)
+    loss, *rest = spec
+    elementwise = build_elementwise(loss)
+    shift = None
+    if logit_adjust is not None:
+        if elementwise.activation != "softmax":
+            raise UserError(f"--logit_adjust is made for softmax losses, not for {loss.name}; --class_weights works for both")
+        if not np.isfinite(logit_adjust):
+            raise UserError(f"--logit_adjust {logit_adjust} is not a number; 1 is the paper's choice")
+        shift = logit_adjust * log_prior(class_counts)
+    facts = ClassFacts(tuple(classes), tuple(class_counts))
+    weighters = {part.name: _build_weighter(part, facts) for part in rest}
+    for weighter in weighters.values():
+        if elementwise.activation == "softmax" and isinstance(weighter, Cost):
+            _warn_of_idle_costs(weighter.costs.numpy(), loss)
+    return Criterion(elementwise, label_smoothing=label_smoothing, logit_shift=shift, weighters=weighters)
+
+
+def build_elementwise(spec: Spec) -> Elementwise:
+    """Return the loss without weighters that `spec` names: a row of CRITERIONS, or the user's Elementwise or a function that returns one.
+
+    Raises:
+        UserError: the name or an argument cannot be used.
+    """
+    found = CRITERIONS.resolve(spec.name)
+    if not isinstance(found, Elementwise):
+        found = _call(found, spec) if callable(found) else found
+    if not isinstance(found, Elementwise):
+        raise UserError(f"--criterion {spec}: an Elementwise (criterions/elementwise.py) is wanted, not {type(found).__name__}")
+    return found
+
+
+def _build_weighter(spec: Spec, facts: ClassFacts) -> Weighter:
+    found = WEIGHTERS.resolve(spec.name)
+    if not (isinstance(found, type) and issubclass(found, Weighter)):
+        raise UserError(f"--criterion {spec}: a subclass of Weighter (criterions/weighters/base.py) is wanted")
+    return _call(found.build, spec, facts) if issubclass(found, ClassWeighter) else _call(found, spec)
+
+
+def _call(target: Callable[..., Any], spec: Spec, *first: Any) -> Any:
+    """Call `target` with the arguments of the spec after `first`.
+
+    Raises:
+        UserError: an argument is unknown, missing, too many, or of another type.
+    """
+    signature = inspect.signature(target)
+    taken = list(signature.parameters.values())[len(first) :]
+    usage = ", ".join(item.name if item.default is item.empty else f"{item.name}={item.default}" for item in taken)
+    try:
+        signature.bind(*first, *spec.args, **spec.kwargs)
+        return target(*first, *spec.args, **spec.kwargs)
+    except TypeError as error:
+        raise UserError(f"--criterion {spec}: {error}; write {spec.name}({usage})") from error
+
+
+def _warn_of_idle_costs(costs: np.ndarray, loss: Spec) -> None:
+    """Say when softmax has no use for what a cost matrix holds."""
+    same = np.diag(costs)
+    if np.ptp(same) == 0 and np.ptp(costs) > 0:
+        log().warning(
+            f"{loss.name} has a term for the true class alone, and the diagonal of the cost matrix is {same[0]:g} throughout, so the costs "
+            "have next to no effect; use --criterion 'softmax|risk(FILE)', or bce"
+        )
+
+
+def _check_dense(logits: Tensor, targets: Tensor) -> None:
+    assert logits.shape == targets.shape, f"dense targets are wanted: {tuple(targets.shape)} for logits {tuple(logits.shape)}"

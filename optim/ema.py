@@ -1,6 +1,6 @@
 """An exponential moving average of the weights, which often evaluates better (Polyak and Juditsky, 1992)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -61,12 +61,8 @@ class Ema:
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
         """Let `model` hold the averages inside the block, and exactly its own weights again after it."""
-        own = {name: value.clone() for name, value in _state(model).items()}
-        _copy(self._average, model)
-        try:
+        with lent(model, self._average):
             yield
-        finally:
-            _copy(own, model)
 
     def average(self) -> dict[str, Tensor]:
         """Return the averages under the names of the model's state dict (the tensors, not copies)."""
@@ -92,11 +88,22 @@ class Ema:
         self._updates = state["updates"]
 
 
+@contextmanager
+def lent(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """Let `model` hold other weights inside the block, and exactly its own again after it."""
+    own = {name: value.clone() for name, value in _state(model).items()}
+    _copy(weights, model)
+    try:
+        yield
+    finally:
+        _copy(own, model)
+
+
 def _state(model: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
 
 
 @torch.no_grad()
-def _copy(values: dict[str, Tensor], model: nn.Module) -> None:
+def _copy(values: Mapping[str, Tensor], model: nn.Module) -> None:
     for name, value in _state(model).items():
         value.copy_(values[name])

@@ -1,6 +1,6 @@
-"""The stepper: the only writer of weights. Backward, penalties, clipping, rate, step, average."""
+"""The stepper: the only writer of weights. Backward, clipping, rate, step, penalties, average."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
@@ -9,11 +9,16 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from optim.clip import Clip
 from optim.ema import Ema
+from optim.groups import frozen_norms
+from optim.plateau import Plateau
+from optim.sam import climb, climb_down, statistics_kept
 from optim.schedules import Schedule
+from optim.swa import Swa
 from utils.errors import UserError
 
-Penalty = Callable[[nn.Module], None]
+Penalty = Callable[[nn.Module, float], None]
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -30,13 +35,12 @@ class Stepper:
         schedule: steps already made -> factor of the peak rate.
         device_type: 'cpu' or 'cuda', where autocast works.
         precision: 'fp32', 'bf16' or 'fp16'; the weights stay in float32.
-        clip_grad: largest norm of the whole gradient; None leaves it alone.
-        ema: the average to keep; None keeps none.
-        penalties: each is called once a step with the bare model and adds its part to the `.grad`
-            of the parameters it concerns, after unscaling and before clipping, the same on every rank.
-
-    Raises:
-        UserError: the clipping norm is not positive.
+        clip: clips the gradients of the parameters in place; None leaves them alone.
+        sam: radius of sharpness-aware minimization; None looks at a batch once.
+        ema: the moving average to keep and to evaluate; None keeps none.
+        swa: the mean over epochs to keep beside, for the end of the run; None keeps none.
+        penalties: each is called after every step with the bare model and the rate of the step, and changes
+            the parameters it concerns itself: like decoupled weight decay, it stays out of the moments.
     """
 
     def __init__(
@@ -47,12 +51,12 @@ class Stepper:
         *,
         device_type: str,
         precision: Precision,
-        clip_grad: float | None = None,
+        clip: Clip | None = None,
+        sam: float | None = None,
         ema: Ema | None = None,
+        swa: Swa | None = None,
         penalties: Sequence[Penalty] = (),
     ) -> None:
-        if clip_grad is not None and not clip_grad > 0:
-            raise UserError(f"--clip_grad {clip_grad} is no positive norm; leave it out to turn clipping off")
         wrapped = isinstance(model, DistributedDataParallel)
         self._model: nn.Module = model.module if wrapped else model
         self._no_sync: Callable[[], Any] = model.no_sync if wrapped else nullcontext
@@ -62,12 +66,19 @@ class Stepper:
         self._half = torch.float16 if precision == "fp16" else torch.bfloat16
         self._autocast = precision != "fp32"
         self._scaler = torch.amp.GradScaler(device_type, enabled=precision == "fp16")
-        self._clip_grad = clip_grad
+        self._clip = clip
+        self._sam = sam
         self._ema = ema
+        self.swa = swa
         self._penalties = tuple(penalties)
         # The current rate is overwritten every step; the peak is kept here.
         self._peaks = [group["lr"] for group in optimizer.param_groups]
         self._params = [param for group in optimizer.param_groups for param in group["params"]]
+        names = {id(param): name for name, param in self._model.named_parameters()}
+        self._names = [names[id(param)] for param in self._params]
+        # What an optimizer adds to its groups on the way is history, not a setting.
+        self._settings = set(optimizer.param_groups[0])
+        self._resting = frozen_norms(self._model)
         self._steps = 0
         self._group_open = False
 
@@ -79,7 +90,7 @@ class Stepper:
     @property
     def lr(self) -> float:
         """The rate of the latest step, or of the first before it is made."""
-        return self._peaks[0] * self._schedule(max(self._steps - 1, 0))
+        return self._optimizer.defaults["lr"] * self._schedule(max(self._steps - 1, 0))
 
     @property
     def group_open(self) -> bool:
@@ -88,42 +99,63 @@ class Stepper:
 
     @contextmanager
     def forward(self, sync: bool) -> Iterator[None]:
-        """Surround the forward pass of one batch: autocast, and no exchange of gradients unless `sync`.
+        """Surround the forward pass of one batch: autocast, frozen norms at rest, no exchange of gradients unless `sync`.
 
         Args:
             sync: whether this batch closes its group.
         """
+        for layer in self._resting:
+            layer.eval()
         with nullcontext() if sync else self._no_sync(), torch.autocast(self._device_type, dtype=self._half, enabled=self._autocast):
             yield
 
-    def step(self, loss: Tensor, share: float, *, closes_group: bool) -> None:
+    def step(self, loss: Tensor, share: float, *, closes_group: bool, again: Callable[[], Tensor] | None = None) -> None:
         """Add the gradient of `share` x `loss`; at the end of a group, change the weights.
 
         Args:
             loss: scalar mean over the batch.
             share: the batch's part of its group; the shares of a group sum to one.
             closes_group: whether the weights change now.
+            again: runs the batch once more and returns its loss; sharpness-aware minimization calls it.
         """
         self._scaler.scale(loss * share).backward()
         self._group_open = not closes_group
         if closes_group:
+            if self._sam is not None:
+                assert again is not None, "sharpness-aware minimization looks at a batch twice"
+                self._look_again(self._sam, again)
             self._change_weights()
+
+    def _look_again(self, rho: float, again: Callable[[], Tensor]) -> None:
+        """Replace the gradient by the one at the worst point nearby."""
+        before = climb(self._params, rho)
+        self._optimizer.zero_grad(set_to_none=True)
+        with statistics_kept(self._model):
+            self._scaler.scale(again()).backward()
+        climb_down(self._params, before)
 
     def _change_weights(self) -> None:
         self._scaler.unscale_(self._optimizer)
-        for penalty in self._penalties:
-            penalty(self._model)
-        if self._clip_grad is not None:
-            nn.utils.clip_grad_norm_(self._params, self._clip_grad)
+        if self._clip is not None:
+            self._clip(self._params)
         factor = self._schedule(self._steps)
         for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * factor
         self._scaler.step(self._optimizer)
         self._scaler.update()
+        for penalty in self._penalties:
+            penalty(self._model, self._optimizer.defaults["lr"] * factor)
         self._optimizer.zero_grad(set_to_none=True)
         self._steps += 1
         if self._ema is not None:
             self._ema.update(self._model)
+        if self.swa is not None:
+            self.swa.update(self._model, self._steps)
+
+    def validated(self, figures: Mapping[str, float]) -> None:
+        """Hear how validation went, name -> value, the same on every rank; a plateau schedule may answer with a lower rate."""
+        if isinstance(self._schedule, Plateau):
+            self._schedule.observe(figures)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -138,11 +170,19 @@ class Stepper:
     def state_dict(self) -> dict[str, Any]:
         """Return plain values and the tensors themselves, between two groups."""
         assert not self._group_open, "the gradients of an unfinished group cannot be saved"
+        moments = self._optimizer.state_dict()["state"]
+        group = self._optimizer.param_groups[0]
         return {
             "steps": self._steps,
-            "optimizer": {"kind": type(self._optimizer).__name__, "state": self._optimizer.state_dict()["state"]},
+            "optimizer": {
+                "kind": type(self._optimizer).__name__,
+                "state": {self._names[index]: values for index, values in moments.items()},
+                "counters": {name: value for name, value in group.items() if name not in self._settings},
+            },
             "scaler": self._scaler.state_dict(),
+            "plateau": self._schedule.state_dict() if isinstance(self._schedule, Plateau) else None,
             "ema": None if self._ema is None else self._ema.state_dict(),
+            "swa": None if self.swa is None else self.swa.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -159,36 +199,62 @@ class Stepper:
         if (self._ema is None) != (state["ema"] is None):
             now, then = ("without", "with") if self._ema is None else ("with", "without")
             raise UserError(f"the checkpoint was written {then} --ema, this run is {now} it; resume with the same --ema")
-        load_optimizer_state(self._optimizer, state["optimizer"]["state"])
+        load_optimizer_state(self._optimizer, state["optimizer"]["state"], self._names)
+        for group in self._optimizer.param_groups:
+            group |= {name: _copied(value) for name, value in state["optimizer"]["counters"].items()}
+        # A run that turns to another schedule on the way has no history of it.
+        if isinstance(self._schedule, Plateau) and state["plateau"] is not None:
+            self._schedule.load_state_dict(state["plateau"])
         # A scaler that was off has no state; one that is new starts at its default.
         if state["scaler"]:
             self._scaler.load_state_dict(state["scaler"])
         if self._ema is not None:
             self._ema.load_state_dict(state["ema"])
+        # Averaging over epochs may begin or end with any resumption.
+        if self.swa is not None and state["swa"] is not None:
+            self.swa.load_state_dict(state["swa"], self._params[0].device)
         self._steps = state["steps"]
 
 
-def load_optimizer_state(optimizer: Optimizer, saved: dict[int, dict[str, Any]]) -> None:
+def load_optimizer_state(optimizer: Optimizer, saved: Mapping[str, dict[str, Any]], names: Sequence[str]) -> None:
     """Give `optimizer` the moments in `saved`, in the memory format that its parameters have now.
+
+    A parameter that did not learn before starts without moments; moments of one that is frozen now are left behind.
+
+    Args:
+        optimizer: it holds the parameters in the order of `names`.
+        saved: name of the parameter -> its moments.
+        names: of the parameters.
 
     Raises:
         UserError: the moments belong to other parameters.
     """
     params = [param for group in optimizer.param_groups for param in group["params"]]
     moments: dict[int, dict[str, Any]] = {}
-    for index, values in saved.items():
-        if index >= len(params) or any(_is_misfit(value, params[index]) for value in values.values()):
+    for index, (name, param) in enumerate(zip(names, params, strict=True)):
+        values = saved.get(name, {})
+        if any(_is_misfit(value, param) for value in values.values()):
             raise UserError("the optimizer state in the checkpoint belongs to another model; resume with the --arch that wrote it")
-        moments[index] = {key: _laid_out_like(value, params[index]) for key, value in values.items()}
+        if values:
+            moments[index] = {key: _laid_out_like(value, param) for key, value in values.items()}
+    if saved and not moments:
+        raise UserError("the optimizer state in the checkpoint belongs to another model; resume with the --arch that wrote it")
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def _is_misfit(value: Any, param: Tensor) -> bool:
-    return isinstance(value, Tensor) and value.ndim > 0 and value.shape != param.shape
+    """A moment has the shape of its parameter, or one that is summed over some dimensions (Adafactor)."""
+    if not isinstance(value, Tensor) or value.ndim == 0:
+        return False
+    return value.ndim != param.ndim or any(size not in (1, whole) for size, whole in zip(value.shape, param.shape, strict=True))
 
 
 def _laid_out_like(value: Any, param: Tensor) -> Any:
     """Fused kernels walk memory and ignore strides: a moment must lie exactly as its parameter does."""
-    if isinstance(value, Tensor) and value.ndim > 0:
+    if isinstance(value, Tensor) and value.ndim > 0 and value.shape == param.shape:
         return torch.empty_like(param, dtype=value.dtype).copy_(value)
+    return _copied(value)
+
+
+def _copied(value: Any) -> Any:
     return value.clone() if isinstance(value, Tensor) else value

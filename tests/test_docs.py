@@ -12,7 +12,7 @@ import torch
 
 import config
 from applications import APPLICATIONS
-from criterions import CRITERIONS
+from criterions import CRITERIONS, WEIGHTERS
 from criterions.weighted import build_criterion
 from dataloader import AUGMENTS, RECIPES, SOURCES
 from dataloader.augment.chain import build_augment
@@ -20,7 +20,9 @@ from dataloader.sample import Sample
 from models import FAMILIES, build_model
 from optim import OPTIMIZERS, SCHEDULES
 from optim.optimizers import build_optimizer
+from optim.schedules import build_schedule
 from utils.randomness import numpy_rng
+from utils.spec import parse_specs
 
 ROOT = Path(__file__).parent.parent
 GUIDES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -131,7 +133,8 @@ def test_readme_names_every_application() -> None:
 
 
 TABLES = {
-    "docs/training.md": [*OPTIMIZERS, *SCHEDULES, *CRITERIONS],
+    "docs/losses.md": [*CRITERIONS, *WEIGHTERS],
+    "docs/optimizers.md": [*OPTIMIZERS, *SCHEDULES],
     "docs/data.md": [*AUGMENTS, *RECIPES, *SOURCES],
     "docs/models.md": [name for family in FAMILIES.values() for name in (family.variants[0], family.variants[-1])],
 }
@@ -206,10 +209,19 @@ def test_the_example_network_of_a_user_works(written) -> None:
 
 
 def test_the_example_loss_is_its_formula(written) -> None:
-    path = written(RECIPES_PAGE["criterions/poly.py"])
+    path = written(RECIPES_PAGE["criterions/generalized.py"])
     logits, targets = torch.tensor([[1.0, -2.0, 0.5]]), torch.tensor([[0.0, 0.0, 1.0]])
     p = float(logits.softmax(1)[0, 2])
-    assert float(build_criterion(f"{path}:POLY")(logits, targets, torch.ones(1))) == pytest.approx(-np.log(p) + 1 - p, rel=1e-5)
+    loss = build_criterion(parse_specs(f"{path}:generalized(q=0.5)"))(logits, targets, torch.ones(1))
+    assert float(loss) == pytest.approx((1 - p**0.5) / 0.5, rel=1e-5)
+
+
+def test_the_example_weighter_doubts_hard_samples(written) -> None:
+    path = written(RECIPES_PAGE["criterions/weighters/doubt.py"])
+    logits, targets = torch.tensor([[1.0, -2.0, 0.5]]), torch.tensor([[0.0, 0.0, 1.0]])
+    p = float(logits.softmax(1)[0, 2])
+    loss = build_criterion(parse_specs(f"softmax|{path}:Doubt(0.8)"))(logits, targets, torch.ones(1))
+    assert float(loss) == pytest.approx(-np.log(p) * (1 - 0.8 * (1 - p)), rel=1e-5)
 
 
 def test_the_example_augmentation_blurs(written) -> None:
@@ -220,15 +232,23 @@ def test_the_example_augmentation_blurs(written) -> None:
     assert result.std() < image.std()
 
 
-def test_the_example_optimizer_steps(written) -> None:
-    path = written(RECIPES_PAGE["optim/adamax.py"])
+def test_the_example_optimizer_remembers_its_largest_gradient(written) -> None:
+    path = written(RECIPES_PAGE["optim/amsgrad.py"])
     model = torch.nn.Linear(2, 1, bias=False)
-    optimizer = build_optimizer(f"{path}:build_adamax", model, lr=0.1, momentum=0.9, weight_decay=0.0)
+    optimizer = build_optimizer(f"{path}:build_amsgrad", model, lr=0.1, momentum=0.0, weight_decay=0.0, opt_args="betas=(0.0,0.0)")
     before = model.weight.detach().clone()
-    model(torch.ones(1, 2)).sum().backward()
-    optimizer.step()
-    # The first step of Adamax is the rate itself, against the sign of the gradient.
-    torch.testing.assert_close(model.weight.detach(), before - 0.1)
+    for gradient in (4.0, 1.0):
+        model.weight.grad = torch.full((1, 2), gradient)
+        optimizer.step()
+    # The first step is the rate itself; the second is still divided by the gradient of the first.
+    torch.testing.assert_close(model.weight.detach(), before - 0.1 - 0.1 / 4)
+
+
+def test_the_example_schedule_falls_with_the_root(written) -> None:
+    path = written(RECIPES_PAGE["optim/root.py"])
+    schedule = build_schedule(f"{path}:build_root(power=0.5)", epochs=10, steps_per_epoch=4, warmup=1)
+    assert schedule(4) == pytest.approx(1.0)
+    assert schedule(19) == pytest.approx(0.5)
 
 
 def test_the_example_application_counts(written, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

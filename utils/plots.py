@@ -1,6 +1,6 @@
 """Pictures of figures, drawn without a screen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,4 +66,45 @@ def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None
         for row, column in zip(*np.nonzero(matrix), strict=True):
             color = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=color, fontsize=9)
+    write_atomically(path, lambda place: figure.savefig(place, dpi=110, format="png"))
+
+
+def draw_curve(
+    x: Sequence[float],
+    curves: Mapping[str, Sequence[float]],
+    path: Path,
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    log_x: bool = False,
+    mark: float | None = None,
+) -> None:
+    """Draw curves over one axis as a PNG.
+
+    Args:
+        x: (N,) places.
+        curves: label -> (N,) values; the last is drawn strongest, an empty label is left out of the legend.
+        path: PNG file to write.
+        title, xlabel, ylabel: what to write beside it.
+        log_x: whether the axis is logarithmic.
+        mark: a place on the axis to point at.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for number, (label, values) in enumerate(curves.items(), start=1):
+        strength = 1.0 if number == len(curves) else 0.35
+        axes.plot(x, values, color="tab:blue", alpha=strength, label=label or None)
+    if log_x:
+        axes.set_xscale("log")
+    if mark is not None:
+        axes.axvline(mark, color="tab:red", linestyle="--", label=f"{mark:.2g}")
+    if any(curves) or mark is not None:
+        axes.legend()
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    axes.grid(alpha=0.3)
     write_atomically(path, lambda place: figure.savefig(place, dpi=110, format="png"))

@@ -4,6 +4,9 @@ import os
 import platform
 import signal
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -89,6 +92,23 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+@contextmanager
+def memory_explained(advice: str) -> Iterator[None]:
+    """Turn running out of memory inside the block into a mistake that the user can mend.
+
+    Raises:
+        UserError: the device or the machine had no memory left.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # The CPU's allocator has no class of its own.
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+            raise
+        where = "the GPU" if isinstance(error, torch.OutOfMemoryError) else "the machine"
+        raise UserError(f"{where} is out of memory; {advice}") from error
+
+
 def default_workers(processes: int = 1) -> int:
     """Return how many loader processes each training process gets: one a core, at most 8."""
     return max(1, min(8, available_cores() // processes))
@@ -102,16 +122,24 @@ def describe_machine(device: torch.device) -> str:
     return f"CPU, {available_cores()} cores, {platform.machine()}"
 
 
+# What StopSignal says when the time is up: below every signal, so that a signal outranks it.
+TIME_UP = 1
+
+
 class StopSignal:
-    """Remembers SIGINT and SIGTERM so that a run can save before it ends.
+    """Remembers SIGINT and SIGTERM, and when the time is up, so that a run can save before it ends.
 
     The first signal asks the loop to stop; a second SIGINT stops at once.
+
+    Args:
+        minutes: time until `received` says TIME_UP; None never.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self) -> None:
-        self.received = 0
+    def __init__(self, minutes: float | None = None) -> None:
+        self._signal = 0
+        self._deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "StopSignal":
@@ -123,7 +151,12 @@ class StopSignal:
         for number, handler in self._previous.items():
             signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
 
+    @property
+    def received(self) -> int:
+        """The number of the signal that came, TIME_UP, or 0 to go on."""
+        return self._signal or (TIME_UP if time.monotonic() >= self._deadline else 0)
+
     def _remember(self, number: int, _frame: FrameType | None) -> None:
-        if self.received and number == signal.SIGINT:
+        if self._signal and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.received = number
+        self._signal = number

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ Transform = Callable[[Batch, int, int], Batch]
 
 
 class Interruption(Exception):  # noqa: N818 - it is no error
-    """A signal ended the run after a checkpoint was written."""
+    """A signal, or the end of the time, ended the run after a checkpoint was written."""
 
     def __init__(self, signal: int) -> None:
         super().__init__(signal)
@@ -79,11 +80,13 @@ def fit(run: Fit) -> None:
 
 def _validate(run: Fit) -> dict[str, float]:
     try:
-        return {f"val_{name}": value for name, value in run.validate().items()}
+        figures = run.validate()
     except UserError:
         # An unreadable validation image must not cost the epoch: a resumed run begins with validating.
         run.keeper.save(run.progress)
         raise
+    run.stepper.validated(figures)
+    return {f"val_{name}": value for name, value in figures.items()}
 
 
 def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:
@@ -100,13 +103,14 @@ def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:
         run.skipped.tell(batch)
         batch = batch.to(run.device)
         # Dropout and its kin draw from the position too, so a resumed run repeats them.
-        torch.manual_seed(derive_seed(Stream.MODEL, run.seed, progress.step, run.world.rank))
+        seed = derive_seed(Stream.MODEL, run.seed, progress.step, run.world.rank)
+        torch.manual_seed(seed)
         for transform in run.transforms:
             batch = transform(batch, progress.step, run.world.rank)
         share, closes_group = shares[progress.batch]
         with run.stepper.forward(sync=closes_group):
             result = run.task.training_step(run.model, batch)
-        run.stepper.step(result.loss, share, closes_group=closes_group)
+        run.stepper.step(result.loss, share, closes_group=closes_group, again=partial(_loss_again, run, batch, seed))
         run.watch.add(progress.step, result.loss)
         progress.advance(batch, result)
         for observer in run.observers:
@@ -125,6 +129,16 @@ def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:
     images = sum(run.world.gather(progress.samples - seen_before))
     figures = {"lr": run.stepper.lr, **{f"train_{name}": value for name, value in means.items()}}
     return {**figures, "images_per_second": images / seconds, "data_wait": clock.waited / seconds}
+
+
+def _loss_again(run: Fit, batch: Batch, seed: int) -> Tensor:
+    """Return the loss of a batch at the weights of now; neither the criterion nor the random stream counts it."""
+    torch.manual_seed(seed)
+    run.task.criterion.eval()
+    with run.stepper.forward(sync=True):
+        loss = run.task.training_step(run.model, batch).loss
+    run.task.criterion.train()
+    return loss
 
 
 def _report(run: Fit) -> None:

@@ -1,11 +1,14 @@
 """Keeps checkpoints: the last, the best, one every few minutes; and knows when patience ends."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from applications.contract import Progress
+from applications.engine.top import TopEpochs
 from utils.checkpoint import BEST, LAST, save_checkpoint
 
 
@@ -18,16 +21,25 @@ class Keeper:
         save_minutes: time between checkpoints inside an epoch.
         patience: epochs without a better validation after which the run ends; None never.
         writes: whether this process writes; the others only keep count.
+        top: keeps the weights of the best epochs too; None keeps none.
     """
 
     def __init__(
-        self, folder: Path, snapshot: Callable[[], dict[str, Any]], *, save_minutes: float, patience: int | None, writes: bool
+        self,
+        folder: Path,
+        snapshot: Callable[[], dict[str, Any]],
+        *,
+        save_minutes: float,
+        patience: int | None,
+        writes: bool,
+        top: TopEpochs | None = None,
     ) -> None:
         self.folder = folder
         self.snapshot = snapshot
         self.save_seconds = save_minutes * 60
         self.patience = patience
         self.writes = writes
+        self.top = top
         self._saved_at = time.monotonic()
 
     def is_due(self) -> bool:
@@ -47,7 +59,22 @@ class Keeper:
         is_best = reached > progress.best
         if is_best:
             progress.best, progress.best_epoch = reached, progress.epoch
+        if self.top is not None and self.writes:
+            content = self.snapshot()
+            self.top.offer(progress.epoch, reached, content["state_dict_ema"] or content["state_dict"])
         self.save(progress, is_best=is_best)
+
+    def save_average(self, name: str, label: str, weights: Mapping[str, Tensor], progress: Progress, reached: tuple[float, float]) -> bool:
+        """Write NAME.pt with averaged weights, and the same as the best if it is; return whether it is."""
+        is_best = reached > progress.best
+        if is_best:
+            progress.best, progress.best_epoch = reached, progress.epoch
+        if self.writes:
+            content = {**self.snapshot(), "epoch": progress.epoch, "progress": progress.state_dict()}
+            content |= {"state_dict_ema": dict(weights), "averaging": label}
+            save_checkpoint(self.folder / f"{name}.pt", content, also=self.folder / BEST if is_best else None)
+        self.save(progress)
+        return is_best
 
     def is_exhausted(self, progress: Progress) -> bool:
         """Whether validation has not improved for `patience` epochs."""

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch import nn
 
 from applications.contract import Prediction, StepResult
@@ -75,11 +74,16 @@ class Classify:
 
     def confusion(self, prediction: Prediction) -> np.ndarray:
         """Return the (C, C) counts, a row a true class."""
+        # Imported on use: it takes as long as everything else of a start but torch.
+        from sklearn.metrics import confusion_matrix
+
         found = prediction.probabilities.argmax(1)
         return confusion_matrix(prediction.targets, found, labels=range(len(self.classes)))
 
     def table(self, prediction: Prediction) -> list[list[str]]:
         """Return precision, recall, F1 and number of images of every class, below a header."""
+        from sklearn.metrics import precision_recall_fscore_support
+
         found = prediction.probabilities.argmax(1)
         scores = precision_recall_fscore_support(
             prediction.targets,

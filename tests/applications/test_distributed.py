@@ -12,7 +12,7 @@ from utils.checkpoint import load_checkpoint
 
 
 def test_two_processes_equal_one_on_the_same_global_batch(colors: Path, tmp_path: Path) -> None:
-    flags = tiny(colors, "--epochs", 2, "--accumulate", 2, "--aug", "flip|color", "--ema", net="NoNormNet")
+    flags = tiny(colors, "--epochs", 2, "--accumulate", 2, "--aug", "flip|color", "--ema", "--criterion", "bce|ghm", net="NoNormNet")
     runs = []
     for name, more in (("one", ()), ("two", ("--nproc", 2))):
         process = start(*flags, "--name", name, *more, folder=tmp_path)

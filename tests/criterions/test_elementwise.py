@@ -1,24 +1,21 @@
 """Claims about the loss terms, against torch's own losses and numpy in float64."""
 
 import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from criterions import CRITERIONS
-from criterions.elementwise import bce_terms, sigmoid_probabilities, smooth, softmax_probabilities, softmax_terms
-
-shapes = st.tuples(st.integers(1, 6), st.integers(2, 7))
-seeds = st.integers(0, 2**31)
-
-
-def draw(shape, seed, scale=3.0):
-    rng = np.random.default_rng(seed)
-    logits = torch.from_numpy(rng.normal(0, scale, shape))
-    targets = torch.from_numpy(rng.dirichlet(np.ones(shape[1]), shape[0]))
-    return logits, targets
+from criterions.elementwise import (
+    bce_terms,
+    sigmoid_hardness,
+    sigmoid_probabilities,
+    smooth,
+    softmax_hardness,
+    softmax_probabilities,
+    softmax_terms,
+)
+from tests.criterions.conftest import draw, seeds, shapes
 
 
 @settings(max_examples=30, deadline=None)
@@ -56,48 +53,24 @@ def test_smoothing_spreads_the_share_over_all_classes():
     assert torch.allclose(smoothed, torch.tensor([[0.05, 0.85, 0.05, 0.05]]))
 
 
-@pytest.mark.parametrize("name", CRITERIONS)
-@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
-def test_half_precision_logits_are_computed_in_float32(name, half):
-    row = CRITERIONS.resolve(name)
-    logits, targets = draw((5, 4), 0)
-    logits, targets = logits.to(half), targets.float()
-    assert torch.equal(row.terms(logits, targets), row.terms(logits.float(), targets))
-    assert row.terms(logits, targets).dtype == torch.float32
-    assert row.probabilities(logits).dtype == torch.float32
-
-
-@pytest.mark.parametrize("name", CRITERIONS)
-def test_terms_keep_their_precision_under_autocast(name):
-    row = CRITERIONS.resolve(name)
-    logits, targets = draw((5, 4), 0)
-    logits, targets = logits.float(), targets.float()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = row.terms(logits, targets)
-    assert inside.dtype == torch.float32
-    assert torch.equal(inside, row.terms(logits, targets))
-
-
-@pytest.mark.parametrize("name", CRITERIONS)
-def test_extreme_logits_give_finite_terms_and_gradients(name):
-    row = CRITERIONS.resolve(name)
-    logits = torch.tensor([[1e4, -1e4, 0.0]], requires_grad=True)
-    row.terms(logits, torch.tensor([[0.0, 1.0, 0.0]])).sum().backward()
-    assert logits.grad is not None
-    assert torch.isfinite(logits.grad).all()
-
-
-@pytest.mark.parametrize("name", CRITERIONS)
-def test_terms_have_the_gradient_p_minus_t(name):
-    row = CRITERIONS.resolve(name)
-    logits, targets = draw((4, 5), 3)
-    logits.requires_grad_()
-    row.terms(logits, targets).sum().backward()
-    assert logits.grad is not None
-    assert torch.allclose(logits.grad, (row.probabilities(logits) - targets).detach(), atol=1e-10)
+def test_terms_of_softmax_and_bce_have_the_gradient_p_minus_t():
+    for terms, probabilities in ((softmax_terms, softmax_probabilities), (bce_terms, sigmoid_probabilities)):
+        logits, targets = draw((4, 5), 3)
+        logits.requires_grad_()
+        terms(logits, targets).sum().backward()
+        assert logits.grad is not None
+        assert torch.allclose(logits.grad, (probabilities(logits) - targets).detach(), atol=1e-10)
 
 
 def test_probabilities_are_softmax_or_sigmoid():
     logits, _ = draw((4, 5), 1)
     assert torch.allclose(softmax_probabilities(logits).sum(1), torch.ones(4, dtype=torch.float64))
     np.testing.assert_allclose(sigmoid_probabilities(logits).numpy(), 1 / (1 + np.exp(-logits.numpy())), atol=1e-12)
+
+
+def test_softmax_is_one_problem_a_sample_and_sigmoids_one_a_class():
+    p = torch.tensor([[0.7, 0.2, 0.1]])
+    t = torch.tensor([[0.0, 1.0, 0.0]])
+    assert torch.allclose(softmax_hardness(p, t), torch.tensor([[0.8]]))
+    assert torch.allclose(sigmoid_hardness(p, t), torch.tensor([[0.7, 0.8, 0.1]]))
+    assert torch.equal(softmax_hardness(t, t), torch.zeros(1, 1))

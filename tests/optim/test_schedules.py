@@ -23,7 +23,7 @@ def test_every_schedule_learns_in_every_step_and_reaches_its_peak(name, epochs, 
     factors = [schedule(step) for step in range(epochs * steps_per_epoch)]
     assert all(0 < factor <= 1 for factor in factors)
     # A run of a handful of steps may have no step between the warm-up and the descent.
-    assert max(factors) == 1 or len(factors) < 8
+    assert max(factors) == pytest.approx(1, abs=1e-3 if name != "onecycle" else 0.05) or len(factors) < 8
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -92,6 +92,132 @@ def test_a_warm_up_takes_at_most_half_the_run():
 def test_stages_that_do_not_fit_name_their_flags(stages, message):
     with pytest.raises(UserError, match=message):
         build("steps", **stages)
+
+
+CURVES = {
+    "cosine": lambda x: (1 + math.cos(math.pi * x)) / 2,
+    "cosine(k=2)": lambda x: (1 + math.cos(math.pi * x**2)) / 2,
+    "cosine(floor=0.2)": lambda x: 0.2 + 0.8 * (1 + math.cos(math.pi * x)) / 2,
+    "linear": lambda x: 1 - x,
+    "linear(floor=0.5)": lambda x: 1 - x / 2,
+    "poly": lambda x: (1 - x) ** 0.9,
+    "poly(power=2)": lambda x: (1 - x) ** 2,
+    "tanh": lambda x: (1 - math.tanh(-7 + 10 * x)) / 2,
+    "constant": lambda _x: 1.0,
+    "plateau": lambda _x: 1.0,
+}
+
+
+@pytest.mark.parametrize("spec", CURVES)
+def test_curves_follow_their_formula_after_the_warm_up(spec):
+    schedule = build(spec, epochs=10, steps_per_epoch=20, warmup=2.0)
+    for step in range(40, 201, 7):
+        assert schedule(step) == pytest.approx(CURVES[spec]((step - 40) / 160))
+
+
+ENDS = {"cosine": 0, "steps": 0.001, "linear": 0, "poly": 0, "tanh": 0.0025, "onecycle": 4e-6, "step": 0.01, "multistep": 0.01}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_ends_where_it_should(name):
+    schedule = build(name, epochs=12, steps_per_epoch=100)
+    assert schedule(1200) == pytest.approx(ENDS.get(name, 1.0), abs=1e-4)
+    assert schedule(1199) == pytest.approx(ENDS.get(name, 1.0), rel=0.2, abs=2e-3)
+
+
+def test_restarts_climb_back_to_a_decaying_peak():
+    schedule = build("cosine(cycles=4,decay=0.5)", epochs=8, steps_per_epoch=10, warmup=0)
+    assert [schedule(step) for step in (0, 20, 40, 60)] == pytest.approx([1, 0.5, 0.25, 0.125])
+    assert [schedule(step) for step in (10, 30, 50, 70)] == pytest.approx([0.5, 0.25, 0.125, 0.0625])
+    assert schedule(80) == 0
+
+
+def test_one_cycle_climbs_and_falls():
+    schedule = build("onecycle(peak=0.25,start=0.1,end=0.01)", epochs=1, steps_per_epoch=101, warmup=5)
+    assert [schedule(step) for step in (0, 25, 100)] == pytest.approx([0.1, 1.0, 0.01])
+    factors = [schedule(step) for step in range(101)]
+    assert factors[:26] == sorted(factors[:26])
+    assert factors[25:] == sorted(factors[25:], reverse=True)
+
+
+def test_falls_come_at_their_epochs():
+    assert [build("step(every=4,gamma=0.5)", warmup=0)(epoch * 7) for epoch in range(10)] == [1] * 4 + [0.5] * 4 + [0.25] * 2
+    assert [build("multistep(3,8,gamma=0.5)", warmup=0)(epoch * 7) for epoch in range(10)] == [1] * 3 + [0.5] * 5 + [0.25] * 2
+
+
+@pytest.mark.parametrize(("mode", "values"), [("min", [3, 2, 2, 2, 2, 1, 1, 1, 1]), ("max", [3, 4, 4, 4, 4, 5, 5, 5, 5])])
+def test_a_plateau_of_validation_lowers_the_rate_in_either_direction(mode, values):
+    schedule = build(f"plateau(metric=score,mode={mode},patience=2,factor=0.5)", warmup=0)
+    factors = []
+    for value in values:
+        schedule.observe({"score": value})
+        factors.append(schedule(30))
+    assert factors == [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25]
+
+
+def test_a_plateau_watches_the_loss_downward_and_anything_else_upward():
+    for metric, better in (("loss", -1), ("top1", 1)):
+        schedule = build(f"plateau(metric={metric},patience=0)", warmup=0)
+        for epoch in range(4):
+            schedule.observe({metric: better * epoch})
+        assert schedule(50) == 1
+        schedule.observe({metric: 0})
+        assert schedule(50) == pytest.approx(0.1)
+
+
+def test_a_plateau_of_an_unknown_figure_names_the_nearest():
+    with pytest.raises(UserError, match="Did you mean top1"):
+        build("plateau(metric=top2)").observe({"loss": 1.0, "top1": 0.5})
+
+
+def test_a_plateau_stops_at_its_floor():
+    schedule = build("plateau(patience=0,floor=0.05)", warmup=0)
+    for _ in range(9):
+        schedule.observe({"loss": 1.0})
+    assert schedule(50) == 0.05
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["cosine(cycles=11)", "step(every=10)", "multistep(5,10)", "multistep(30)", "plateau(patience=10)"],
+)
+def test_a_schedule_longer_than_the_run_is_refused(spec):
+    with pytest.raises(UserError, match=r"schedule longer than the run: .*--epochs"):
+        build(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("cosinus", "Did you mean cosine"),
+        ("cosine(cycle=2)", "Did you mean cycles"),
+        ("cosine(2)", "no schedule"),
+        ("cosine(cycles=0)", "cycles=0"),
+        ("cosine(k=0)", "k=0"),
+        ("cosine(k=x)", "no schedule"),
+        ("linear(floor=1)", "floor=1"),
+        ("poly(power=-1)", "power=-1"),
+        ("tanh(lower=3,upper=1)", "lower=3"),
+        ("onecycle(peak=0)", "peak=0"),
+        ("step(every=0)", "every=0"),
+        ("step(gamma=2)", "gamma=2"),
+        ("multistep(5,3)", "ascend"),
+        ("plateau(mode=down)", "mode=down"),
+        ("plateau(factor=1.5)", "factor=1.5"),
+        ("constant(lr=1)", "nothing"),
+        ("cosine|linear", "one schedule"),
+    ],
+)
+def test_a_wrong_spec_is_answered_in_one_line(spec, said):
+    with pytest.raises(UserError, match=said) as caught:
+        build(spec)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_schedule_of_the_users_own_gets_the_length_of_the_run(tmp_path):
+    file = tmp_path / "my_schedule.py"
+    file.write_text("def build(span, *, low):\n    return lambda step: low + step / span.steps\n")
+    assert build(f"{file}:build(low=0.5)", epochs=2, steps_per_epoch=5)(5) == 1.0
 
 
 def test_stages_belong_to_the_steps_schedule():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from utils.errors import UserError
-from utils.runtime import StopSignal, choose_device, choose_precision, cpu_bf16_instructions, default_workers
+from utils.runtime import TIME_UP, StopSignal, choose_device, choose_precision, cpu_bf16_instructions, default_workers, memory_explained
 
 CPU = torch.device("cpu")
 
@@ -45,3 +45,20 @@ def test_a_signal_is_remembered_and_the_second_interrupt_is_at_once() -> None:
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_time_is_up_after_its_minutes() -> None:
+    assert StopSignal().received == 0
+    assert StopSignal(10).received == 0
+    assert StopSignal(0).received == TIME_UP
+
+
+def test_running_out_of_memory_says_what_to_lower() -> None:
+    for error in (torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("[enforce fail] can't allocate memory: you tried")):
+        with pytest.raises(UserError, match="lower --batch_size"), memory_explained("lower --batch_size"):
+            raise error
+
+
+def test_another_error_passes_as_it_is() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), memory_explained("lower --batch_size"):
+        raise RuntimeError("shapes do not fit")

@@ -1,0 +1,117 @@
+"""The end of a run: the averaged weights (SWA, soup) are measured and written, and become the best if they are."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from applications.assemble import Machine
+from applications.contract import Progress, Task
+from applications.engine.fit import Transform
+from applications.engine.keeper import Keeper
+from applications.engine.top import TopEpochs
+from applications.options import RunConfig
+from dataloader.loader import Loader
+from dataloader.sample import Batch
+from optim.ema import lent
+from optim.stepper import Stepper
+from optim.swa import greedy_soup, mean_of, reestimate_norms
+from utils.logs import log
+
+SWA, SOUP = "swa", "soup"
+# Statistics over this many batches no longer change in the digits that matter.
+ENOUGH = 200
+
+Reached = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What the averages of a finished run are made and measured with."""
+
+    model: nn.Module
+    task: Task
+    stepper: Stepper
+    loader: Loader
+    transforms: Sequence[Transform]
+    validate: Callable[[], Mapping[str, float]]
+    machine: Machine
+    keeper: Keeper
+    progress: Progress
+
+
+def unfinished(config: RunConfig, folder: Path) -> bool:
+    """Whether a run that was trained to its end still lacks an average that it asks for."""
+    asked = [name for name, value in ((SWA, config.optim.swa), (SOUP, config.optim.soup)) if value is not None]
+    return any(not (folder / f"{name}.pt").is_file() for name in asked)
+
+
+def write_averages(ending: Ending) -> None:
+    """Measure and write the averages that the run kept; say which weights are the best."""
+    swa, top = ending.stepper.swa, ending.keeper.top
+    if swa is not None:
+        if swa.count:
+            _write_swa(ending, swa.average(), swa.count)
+        else:
+            log().warning("no epoch was averaged: the run ended before --swa began")
+    if top is not None:
+        _write_soup(ending, top)
+
+
+def _write_swa(ending: Ending, mean: Mapping[str, Tensor], count: int) -> None:
+    task, model = ending.task, ending.model
+
+    def batches():
+        for number, batch in enumerate(islice(ending.loader.batches(ending.progress.epoch), ENOUGH)):
+            batch = batch.to(ending.machine.device)
+            for transform in ending.transforms:
+                batch = transform(batch, number, ending.machine.world.rank)
+            yield batch
+
+    def forward(batch: Batch) -> None:
+        with ending.machine.autocast():
+            task.training_step(model, batch)
+
+    task.criterion.eval()
+    with lent(model, mean):
+        reestimate_norms(model, batches(), forward)
+        # Every process has seen other batches: all take the statistics of the first.
+        weights = {name: value.clone() for name, value in ending.machine.world.gather(_on_cpu(model))[0].items()}
+    task.criterion.train()
+    reached = _measure(ending, weights)
+    _write(ending, SWA, f"SWA of {count} epochs", weights, reached)
+
+
+def _write_soup(ending: Ending, top: TopEpochs) -> None:
+    # The first process has written the last epoch when all are here.
+    ending.machine.world.gather(None)
+    ranked = top.ranked()
+    if not ranked:
+        log().warning("no epoch was kept for a soup: --soup was given after the last one")
+        return
+
+    def judge(epochs: Sequence[int]) -> Reached:
+        return _measure(ending, mean_of(top.load(epoch) for epoch in epochs))
+
+    members, reached = greedy_soup(ranked, judge)
+    log().info(f"soup      of {len(ranked)} epochs, {len(members)} mixed: {', '.join(map(str, sorted(members)))}")
+    _write(ending, SOUP, f"soup of {len(members)} epochs", mean_of(top.load(epoch) for epoch in members), reached)
+
+
+def _measure(ending: Ending, weights: Mapping[str, Tensor]) -> Reached:
+    with lent(ending.model, weights):
+        figures = ending.validate()
+    return figures[ending.task.headline], -figures["loss"]
+
+
+def _write(ending: Ending, name: str, label: str, weights: Mapping[str, Tensor], reached: Reached) -> None:
+    best = ending.progress.best
+    is_best = ending.keeper.save_average(name, label, weights, ending.progress, reached)
+    verdict = "now the best weights" if is_best else f"epoch {ending.progress.best_epoch} stays the best with {best[0]:.2%}"
+    log().info(f"{label}: val {ending.task.headline} {reached[0]:.2%}, loss {-reached[1]:.4f}; {verdict}. Written to {name}.pt")
+
+
+def _on_cpu(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}

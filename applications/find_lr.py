@@ -1,0 +1,108 @@
+"""Finds a learning rate: an exponential range test on a throw-away copy of the model (arXiv 1506.01186)."""
+
+import csv
+import io
+from dataclasses import replace
+from itertools import count
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from applications import assemble
+from applications.assemble import Machine
+from applications.options import Request, RunConfig, run_folder_parent
+from applications.train import memory_advice, open_training_data
+from optim.range_test import exponential_rates, has_diverged, smoothed, suggest_rate
+from utils.distributed import close_world
+from utils.errors import UserError
+from utils.files import new_folder, write_text
+from utils.logs import console, log
+from utils.plots import draw_curve
+from utils.randomness import Stream, derive_seed
+from utils.runtime import memory_explained
+
+STEPS = 100
+
+
+def run(request: Request) -> int:
+    """Train for at most 100 steps at rising rates; write the curve and print a rate. No model is written or changed."""
+    config = request.config
+    if config.train.resume:
+        raise UserError("--find_lr starts from fresh weights, --pretrained or --init_from FILE; leave --resume out")
+    machine = assemble.open_machine(config, training=True)
+    try:
+        if machine.world.size > 1:
+            raise UserError("--find_lr is over in a minute on one process; leave --nproc, --gpus and --nodes out")
+        rates = exponential_rates(*config.optim.lr_range, STEPS)
+        with memory_explained(memory_advice(config)):
+            losses = range_test(config, machine, rates)
+    finally:
+        close_world(machine.world)
+    report(config, rates[: len(losses)], losses)
+    return 0
+
+
+def range_test(config: RunConfig, machine: Machine, rates: list[float]) -> list[float]:
+    """Return the loss of one step at each rate, up to where it diverges."""
+    config = replace(config, optim=replace(config.optim, sam=None, ema=None, swa=None, accumulate=1))
+    catalog = open_training_data(config, machine.world, None)
+    assemble.check_num_classes(config.model.num_classes, catalog.classes)
+    preprocess = assemble.build_preprocess(config)
+    loader = assemble.build_loader(config, catalog.splits["train"], preprocess, machine, training=True)
+    counts = assemble.count_classes(catalog.splits["train"], len(catalog.classes))
+    model = assemble.build_network(config, catalog.classes, max(1, len(loader.plan)), counts)
+    model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
+    name = assemble.task_name(catalog)
+    task = assemble.build_task(config, catalog.classes, preprocess, machine.device, name=name, class_counts=counts)
+    transforms = assemble.build_transforms(config, len(catalog.classes))
+    peak = config.optim.lr
+    stepper = assemble.build_stepper(config, model, model, machine, len(loader.plan), schedule=lambda step: rates[step] / peak)
+    model.train()
+    losses: list[float] = []
+    columns = (TextColumn("range test"), BarColumn(bar_width=24), MofNCompleteColumn())
+    batches = (batch for epoch in count() for batch in loader.batches(epoch))
+    try:
+        with Progress(*columns, console=console(), transient=True, disable=not console().is_terminal) as bar:
+            for step, batch in zip(bar.track(range(len(rates))), batches, strict=False):
+                batch = batch.to(machine.device)
+                torch.manual_seed(derive_seed(Stream.MODEL, config.runtime.seed, step, 0))
+                for transform in transforms:
+                    batch = transform(batch, step, 0)
+                with stepper.forward(sync=True):
+                    loss = task.training_step(model, batch).loss
+                losses.append(float(loss.detach()))
+                if has_diverged(losses):
+                    break
+                stepper.step(loss, 1.0, closes_group=True)
+    finally:
+        loader.close()
+    return losses
+
+
+def report(config: RunConfig, rates: list[float], losses: list[float]) -> None:
+    """Write the curve as PNG and CSV into a folder of its own, and say what to take."""
+    folder = new_folder(run_folder_parent(config, "find_lr"), config.output.name or "range")
+    averages = smoothed(losses)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["lr", "loss", "smoothed_loss"])
+    writer.writerows([f"{value:.8g}" for value in row] for row in zip(rates, losses, averages, strict=True))
+    write_text(folder / "find_lr.csv", text.getvalue())
+    suggestion = suggest_rate(rates, losses)
+    draw_curve(
+        rates,
+        {"loss of a step": losses, "smoothed": averages},
+        folder / "find_lr.png",
+        title=f"{config.model.arch}, {config.optim.opt}",
+        xlabel="learning rate",
+        ylabel="loss",
+        log_x=True,
+        mark=suggestion,
+    )
+    log().info(f"tried     {len(rates)} rates from {rates[0]:.2g} to {rates[-1]:.2g}")
+    log().info(f"loss      {losses[0]:.4f} at first, lowest average {min(averages):.4f}")
+    log().info(f"curve     {folder / 'find_lr.png'}, {folder / 'find_lr.csv'}")
+    if suggestion is None:
+        log().warning("the loss falls nowhere on the way; try a wider --lr_range or look at the curve")
+    else:
+        log().info(f"the loss falls fastest at {suggestion:.2g}: start with --lr {suggestion:.1g}")

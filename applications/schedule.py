@@ -1,0 +1,35 @@
+"""Draws the learning rate over a run, without training."""
+
+from pathlib import Path
+
+from applications import assemble
+from applications.options import Request
+from optim.plateau import Plateau
+from utils.logs import log
+from utils.plots import draw_curve
+
+# The data is not opened, so the steps of an epoch are not known; in epochs the curve is the same for any number.
+STEPS_PER_EPOCH = 200
+
+
+def run(request: Request) -> int:
+    """Write schedule.png into the current folder, or into --logdir where it is given."""
+    config = request.config
+    options = config.optim
+    schedule = assemble.build_run_schedule(config, STEPS_PER_EPOCH)
+    rates = []
+    for epoch in range(config.train.epochs):
+        rates += [options.lr * schedule(epoch * STEPS_PER_EPOCH + step) for step in range(STEPS_PER_EPOCH)]
+        if isinstance(schedule, Plateau):
+            # Drawn as if validation never improved after the first epoch.
+            schedule.observe({schedule.metric: 0.0})
+    folder = Path(config.output.logdir) if "logdir" in request.given else Path()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "schedule.png"
+    note = ", validation never improving" if isinstance(schedule, Plateau) else ""
+    epochs = [step / STEPS_PER_EPOCH for step in range(len(rates))]
+    title = f"--schedule {options.schedule}{note}"
+    draw_curve(epochs, {"": rates}, path, title=title, xlabel="epoch", ylabel="learning rate")
+    log().info(f"learning rate: starts at {rates[0]:.3g}, peaks at {max(rates):.3g}, ends at {rates[-1]:.3g}")
+    log().info(f"wrote {path}")
+    return 0

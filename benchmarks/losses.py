@@ -1,0 +1,332 @@
+"""Which loss helps where: every loss on a long-tailed and on a label-noisy version of a data set, several seeds each.
+
+    python -m benchmarks.losses                        digits; about ten minutes on two cores
+    python -m benchmarks.losses --data DIR --image_size 32
+    python -m benchmarks.losses --seeds 2 --steps 20 --out /tmp/try
+
+Writes losses-benchmark.md and losses-benchmark.png into --out. The validation and test images stay as they
+are; only the training images lose members (long tail) or get wrong labels (noise). Losses of one seed share
+images, labels, first weights and order, so that they are compared in pairs.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.stats import ttest_rel
+from torch import Tensor, nn
+
+from criterions.matrix import write_template
+from criterions.weighted import build_criterion
+from dataloader.augment.chain import build_augment
+from dataloader.catalog import Split, open_catalog
+from dataloader.loader import Loader
+from dataloader.preprocess import Preprocess
+from utils.files import write_text
+from utils.flags import add_flags, flag, make_parser
+from utils.spec import parse_specs
+
+BASE = "softmax"
+SETTINGS = ("long tail", "label noise")
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """What is compared, and how long."""
+
+    data: str = flag("digits", "folder with train/ and test/ (or val/), or a built-in set", metavar="DIR|NAME")
+    image_size: int = flag(16, "height and width")
+    seeds: int = flag(5, "runs of every loss")
+    steps: int = flag(400, "steps of every run")
+    batch_size: int = flag(64, "images a step")
+    lr: float = flag(2e-3, "peak learning rate")
+    imbalance: float = flag(50.0, "long tail: images of the commonest class for one of the rarest")
+    noise: float = flag(0.3, "label noise: share of training labels that are drawn anew among the other classes")
+    only: str | None = flag(None, "run only the losses whose name contains this", metavar="TEXT")
+    out: str = flag("docs", "folder for table and plot", metavar="DIR")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One loss as it is given on the command line."""
+
+    spec: str
+    label_smoothing: float = 0.0
+    logit_adjust: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the flags in short."""
+        smoothing = f" --label_smoothing {self.label_smoothing:g}" if self.label_smoothing else ""
+        shift = f" --logit_adjust {self.logit_adjust:g}" if self.logit_adjust is not None else ""
+        return self.spec + smoothing + shift
+
+
+ENTRIES = (
+    Entry("softmax"),
+    Entry("softmax", label_smoothing=0.1),
+    Entry("focal"),
+    Entry("poly1"),
+    Entry("asymmetric_single", label_smoothing=0.1),
+    Entry("softmax", logit_adjust=1.0),
+    Entry("softmax|class_weights(auto)"),
+    Entry("softmax|class_weights(effective)"),
+    Entry("softmax|risk(costs.csv)"),
+    Entry("softmax|threshold(thresholds.csv)"),
+    Entry("softmax|ohm(0.7)"),
+    Entry("softmax|ghm"),
+    Entry("bce"),
+    Entry("bce", label_smoothing=0.1),
+    Entry("focal_bce"),
+    Entry("poly1_bce"),
+    Entry("asymmetric"),
+    Entry("bce|class_weights(auto)"),
+    Entry("bce|cost(costs.csv)"),
+    Entry("bce|threshold(thresholds.csv)"),
+    Entry("bce|ohm(0.7)"),
+    Entry("bce|ghm"),
+)
+
+
+@dataclass(frozen=True)
+class Images:
+    """A split in memory: images float (N, 3, H, W) in 0..1, labels int64 (N,)."""
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one run reached on the test images, as shares of one."""
+
+    top1: float
+    rarest: float
+
+
+class SmallNet(nn.Module):
+    """Three convolutions with batch norm; (N, 3, H, W) -> (N, num_classes)."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        widths = (3, 16, 32, 64)
+        blocks = []
+        for before, after in pairwise(widths):
+            blocks += [nn.Conv2d(before, after, 3, stride=2 if before > 3 else 1, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+        self.body = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(2), nn.Flatten())
+        self.head = nn.Linear(4 * widths[-1], num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x))
+
+
+def read_split(split: Split, size: int) -> Images:
+    """Read all images of a split, fitted into a square."""
+    loader = Loader(split, Preprocess(image_size=(size, size)), augment=build_augment(""), batch_size=256, workers=0, seed=0, shuffle=False)
+    batches = list(loader.batches(0))
+    loader.close()
+    return Images(torch.cat([batch.images for batch in batches]).float() / 255, torch.cat([batch.targets for batch in batches]))
+
+
+def long_tail(labels: np.ndarray, classes: int, imbalance: float, rng: np.random.Generator) -> np.ndarray:
+    """Return the indices that stay when class sizes fall geometrically, in a random order of classes; each keeps one at least."""
+    order = rng.permutation(classes)
+    largest = np.bincount(labels, minlength=classes).max()
+    kept = []
+    for rank, label in enumerate(order):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        wanted = round(largest * imbalance ** (-rank / max(1, classes - 1)))
+        kept.append(members[: max(1, wanted)])
+    return np.sort(np.concatenate(kept))
+
+
+def wrong_labels(labels: np.ndarray, classes: int, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Return labels of which `share` were replaced by another class, each other one as likely."""
+    changed = labels.copy()
+    chosen = rng.permutation(len(labels))[: round(share * len(labels))]
+    changed[chosen] = (labels[chosen] + rng.integers(1, max(2, classes), len(chosen))) % classes
+    return changed
+
+
+def spoil(train: Images, setting: str, classes: int, options: BenchmarkOptions, seed: int) -> Images:
+    """Return the training images of a setting and seed."""
+    rng = np.random.default_rng(seed)
+    labels = train.labels.numpy()
+    if setting == "long tail":
+        kept = torch.from_numpy(long_tail(labels, classes, options.imbalance, rng))
+        return Images(train.images[kept], train.labels[kept])
+    return Images(train.images, torch.from_numpy(wrong_labels(labels, classes, options.noise, rng)))
+
+
+def write_files(folder: Path, names: Sequence[str], counts: Sequence[int]) -> Mapping[str, str]:
+    """Write thresholds as the template has them, and costs of 5 for taking a rare class (the rarer half) for another one."""
+    write_template(str(folder / "thresholds.csv"), names, kind="threshold")
+    rare = np.argsort(np.argsort(counts, kind="stable"), kind="stable") < len(names) // 2
+    rows = [[5.0 if rare[true] and true != other else 1.0 for other in range(len(names))] for true in range(len(names))]
+    lines = [["class", *names], *([name, *row] for name, row in zip(names, rows, strict=True))]
+    write_text(folder / "costs.csv", "".join(",".join(f'"{cell}"' for cell in line) + "\n" for line in lines))
+    return {name: repr(str(folder / name)) for name in ("thresholds.csv", "costs.csv")}
+
+
+def train_and_test(entry: Entry, train: Images, test: Images, names: Sequence[str], options: BenchmarkOptions, seed: int) -> Score:
+    """Train one network with one loss; return what it reaches on the test images."""
+    classes = len(names)
+    counts = torch.bincount(train.labels, minlength=classes)
+    with tempfile.TemporaryDirectory() as place:
+        spec = entry.spec
+        for file, path in write_files(Path(place), names, counts.tolist()).items():
+            spec = spec.replace(file, path)
+        criterion = build_criterion(
+            parse_specs(spec),
+            classes=names,
+            class_counts=counts.tolist(),
+            label_smoothing=entry.label_smoothing,
+            logit_adjust=entry.logit_adjust,
+        )
+    torch.manual_seed(seed)
+    model = SmallNet(classes)
+    optimizer = torch.optim.AdamW(model.parameters(), options.lr)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.lr, total_steps=options.steps)
+    order = np.random.default_rng(seed)
+    ones = torch.ones(options.batch_size)
+    for _ in range(options.steps):
+        chosen = torch.from_numpy(order.integers(0, len(train.labels), options.batch_size))
+        loss = criterion(model(train.images[chosen]), F.one_hot(train.labels[chosen], classes).float(), ones)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    model.eval()
+    with torch.inference_mode():
+        found = torch.cat([model(part).argmax(1) for part in test.images.split(512)])
+    right = (found == test.labels).float()
+    members = test.labels == rarest_class(counts, test.labels)
+    return Score(float(right.mean()), float(right[members].mean()))
+
+
+def rarest_class(counts: Tensor, test_labels: Tensor) -> int:
+    """Return the class with the fewest training images among those that the test images have."""
+    tested = torch.bincount(test_labels, minlength=len(counts)) > 0
+    return int(counts.masked_fill(~tested, counts.max() + 1).argmin())
+
+
+def verdict(scores: Sequence[float], base: Sequence[float]) -> str:
+    """Return 'better', 'worse' or 'no difference' than the base, by a paired t-test at 5 %."""
+    differences = np.subtract(scores, base)
+    if len(differences) < 2:
+        return "too few seeds"
+    # The test has no answer where all differences are equal.
+    if not differences.any() or (np.ptp(differences) > 0 and ttest_rel(scores, base).pvalue >= 0.05):
+        return "no difference"
+    return "better" if differences.mean() > 0 else "worse"
+
+
+Results = Mapping[str, Mapping[str, Sequence[Score]]]
+
+
+def to_markdown(results: Results, options: BenchmarkOptions, classes: int, images: Mapping[str, int]) -> str:
+    """Return the page: setting -> name -> a score a seed, as tables."""
+    lines = ["# Losses compared", ""]
+    lines += [
+        f"Data `{options.data}` ({classes} classes) at {options.image_size} x {options.image_size}, a network of three convolutions, "
+        f"{options.steps} steps of {options.batch_size} images, {options.seeds} seeds; mean ± standard deviation over the seeds, "
+        "in percent, on untouched test images. "
+        f"The last columns compare with `{BASE}` seed by seed (paired t-test at 5 %, without correction for the number of losses: "
+        "of twenty losses without effect, one is expected to differ). Rarest: recall of the class with the fewest training images.",
+        "",
+        "Made by `python -m benchmarks.losses`.",
+    ]
+    details = {
+        "long tail": f"class sizes fall geometrically, {options.imbalance:g} : 1",
+        "label noise": f"{options.noise:.0%} of the training labels are wrong",
+    }
+    for setting, entries in results.items():
+        lines += ["", f"## {setting.capitalize()}: {details[setting]} (about {images[setting]} training images)", ""]
+        lines += ["| loss | top-1 | rarest | top-1 against softmax | rarest against softmax |", "|---|---|---|---|---|"]
+        for name, scores in entries.items():
+            top1, rarest = [score.top1 for score in scores], [score.rarest for score in scores]
+            bases = [score.top1 for score in entries[BASE]], [score.rarest for score in entries[BASE]]
+            said = ("", "") if name == BASE else (verdict(top1, bases[0]), verdict(rarest, bases[1]))
+            shown = name.replace("|", "\\|")
+            lines.append(f"| `{shown}` | {spread(top1)} | {spread(rarest)} | {said[0]} | {said[1]} |")
+    lines += ["", "![The same as a plot](losses-benchmark.png)", ""]
+    return "\n".join(lines)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return mean ± standard deviation in percent."""
+    return f"{100 * np.mean(values):.1f} ± {100 * deviation(values):.1f}"
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Return the sample standard deviation, 0 for a single value."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def draw(results: Results, path: Path) -> None:
+    """Draw mean and deviation of both figures, a panel a setting, softmax as a line."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = list(next(iter(results.values())))
+    figure = Figure(figsize=(13, 1.5 + 0.3 * len(names)), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(results), sharey=True, squeeze=False)[0]
+    places = np.arange(len(names))
+    for axes, (setting, entries) in zip(panels, results.items(), strict=True):
+        for shift, (label, figure_of) in enumerate({"top-1": lambda s: s.top1, "recall of the rarest class": lambda s: s.rarest}.items()):
+            values = [[100 * figure_of(score) for score in entries[name]] for name in names]
+            means, deviations = [np.mean(row) for row in values], [deviation(row) for row in values]
+            color = f"C{shift}"
+            axes.errorbar(means, places + 0.2 * shift - 0.1, xerr=deviations, fmt="o", color=color, label=label, capsize=2, markersize=4)
+            axes.axvline(means[names.index(BASE)], color=color, linewidth=0.8, linestyle="--")
+        axes.set(title=setting, xlabel="percent on the test images; dashed: softmax")
+        axes.grid(axis="x", alpha=0.3)
+    panels[0].set_yticks(places, names)
+    panels[0].invert_yaxis()
+    panels[0].legend(loc="lower left", fontsize="small")
+    figure.savefig(path, dpi=110)
+
+
+def main(argv: list[str]) -> int:
+    """Run every loss, print progress, write table and plot."""
+    purpose = "Compare all losses on a long-tailed and on a label-noisy version of a data set."
+    parser = make_parser("python -m benchmarks.losses", "python -m benchmarks.losses [FLAGS]", purpose)
+    add_flags(parser, "benchmark", BenchmarkOptions)
+    options = BenchmarkOptions(**vars(parser.parse_args(argv)))
+    catalog = open_catalog(options.data)
+    train = read_split(catalog.splits["train"], options.image_size)
+    test = read_split(catalog.splits.get("test", catalog.splits["val"]), options.image_size)
+    chosen = [entry for entry in ENTRIES if entry.name == BASE or options.only is None or options.only in entry.name]
+    results: dict[str, dict[str, list[Score]]] = {setting: {entry.name: [] for entry in chosen} for setting in SETTINGS}
+    sizes: dict[str, int] = {}
+    start, done = time.perf_counter(), 0
+    for setting in SETTINGS:
+        for seed in range(options.seeds):
+            spoilt = spoil(train, setting, len(catalog.classes), options, seed)
+            sizes[setting] = len(spoilt.labels)
+            for entry in chosen:
+                score = train_and_test(entry, spoilt, test, catalog.classes, options, seed)
+                results[setting][entry.name].append(score)
+                done += 1
+                left = (time.perf_counter() - start) / done * (len(SETTINGS) * options.seeds * len(chosen) - done)
+                figures = f"top-1 {score.top1:.1%}  rarest {score.rarest:.1%}"
+                print(f"{setting:11}  seed {seed}  {entry.name:45}  {figures}  {left / 60:.0f} min left", flush=True)
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    page = to_markdown(results, options, len(catalog.classes), sizes)
+    write_text(out / "losses-benchmark.md", page)
+    draw(results, out / "losses-benchmark.png")
+    print(page)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,55 @@
+"""What every weighter is: a module that turns answers into factors of the loss."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ClassFacts:
+    """What a weighter may ask about the classes.
+
+    Attributes:
+        names: in the order of the model's outputs.
+        counts: training images of every class, fractional where targets are shared.
+    """
+
+    names: Sequence[str]
+    counts: Sequence[float]
+
+
+class Weighter(nn.Module, ABC):
+    """Factors of the loss terms, chosen from the answers of a batch.
+
+    It is built with the arguments of its spec, and called without gradient. State is kept in
+    buffers, which move in training mode only.
+    """
+
+    @abstractmethod
+    def forward(self, probabilities: Tensor, targets: Tensor, *, hardness: Tensor) -> Tensor:
+        """Return factors that broadcast to (N, C).
+
+        Args:
+            probabilities: (N, C), softmax or sigmoid.
+            targets: (N, C), dense, as the loss sees them.
+            hardness: how wrong each problem is answered, in [0, 1]: (N, 1) for softmax, (N, C) for sigmoids.
+        """
+
+
+class ClassWeighter(Weighter):
+    """A weighter that depends on the classes of the data."""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, facts: ClassFacts, *args: Any, **kwargs: Any) -> Self:
+        """Return the weighter that a spec with these arguments stands for; files are read here."""
+
+
+def as_buffer(values: np.ndarray) -> Tensor:
+    """Return numbers as float32, the type in which losses are computed."""
+    return torch.from_numpy(np.asarray(values)).float()

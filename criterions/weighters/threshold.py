@@ -1,0 +1,45 @@
+"""Two bounds on each probability: what is already sure, or beyond hope, is left out of the loss."""
+
+from typing import Self
+
+import numpy as np
+from torch import Tensor
+
+from criterions.matrix import read_thresholds
+from criterions.weighters.base import ClassFacts, ClassWeighter, as_buffer
+
+
+def threshold_weights(probabilities: Tensor, targets: Tensor, *, lower: Tensor, upper: Tensor) -> Tensor:
+    """Return 1 where t L < p < t U, else 0: (N, C).
+
+    Args:
+        probabilities, targets: (N, C).
+        lower, upper: (C, C) bounds; row the true class, column the class of the probability.
+    """
+    return ((targets @ lower < probabilities) & (probabilities < targets @ upper)).to(probabilities.dtype)
+
+
+class Threshold(ClassWeighter):
+    """Leaves out terms whose probability is outside its bounds.
+
+    Args:
+        lower, upper: (C, C).
+    """
+
+    lower: Tensor
+    upper: Tensor
+
+    def __init__(self, lower: np.ndarray, upper: np.ndarray) -> None:
+        super().__init__()
+        self.register_buffer("lower", as_buffer(lower))
+        self.register_buffer("upper", as_buffer(upper))
+
+    @classmethod
+    def build(cls, facts: ClassFacts, file: str) -> Self:
+        """Return the weighter for the bounds in a CSV file."""
+        return cls(*read_thresholds(file, facts.names))
+
+    def forward(self, probabilities: Tensor, targets: Tensor, *, hardness: Tensor) -> Tensor:
+        del hardness
+        dtype = targets.dtype
+        return threshold_weights(probabilities, targets, lower=self.lower.to(dtype), upper=self.upper.to(dtype))

@@ -1,0 +1,80 @@
+"""Training craft through main.py: optimizers, groups, clipping, sharpness, schedules."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.applications.conftest import NETS, Call, read_rows, tiny
+from tests.applications.test_resume import assert_equal_runs
+from utils.checkpoint import load_checkpoint
+
+ARCH = ("--arch", f"{NETS}:TinyNet")
+
+
+def weights(run: Path, name: str = "last.pt") -> dict[str, torch.Tensor]:
+    return load_checkpoint(run / name)["state_dict"]
+
+
+RECIPES = {
+    "sam": ("--sam", "--opt", "sgd", "--mixup"),
+    "groups": ("--opt", "muon", "--head_lr", 0.05, "--layer_decay", 0.8, "--opt_args", "nesterov=True"),
+    "agc": ("--clip_grad", 0.1, "--clip_mode", "agc", "--opt", "lamb", "--accumulate", 2),
+    "plateau": ("--schedule", "plateau(metric=top1,patience=0,factor=0.5)", "--opt", "ranger", "--ema"),
+    "sparsity": ("--sparsity", "--slim", 0.01, "--schedule", "cosine(cycles=2)", "--opt", "adan"),
+    "freeze": ("--freeze", 1, "--opt", "lookahead_sgd"),
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_learns_and_resumes_bit_for_bit(call: Call, colors: Path, recipe: str) -> None:
+    flags = tiny(colors, *RECIPES[recipe], "--epochs", 4)
+    whole = call(*flags)
+    assert whole.code == 0, whole.err
+    losses = [float(row["train_loss"]) for row in read_rows(whole.run / "metrics.csv")]
+    assert losses[-1] < losses[0]
+    part = call(*flags, "--max_minutes", 1e-9, "--name", "part")
+    assert part.code == 0, part.err
+    assert "--max_minutes" in part.out
+    assert load_checkpoint(part.run / "last.pt")["progress"]["step"] < load_checkpoint(whole.run / "last.pt")["progress"]["step"]
+    again = call("--resume", part.run, *ARCH, "--max_minutes", 100)
+    assert again.code == 0, again.err
+    assert_equal_runs(whole.run, part.run)
+
+
+def test_sharpness_aware_steps_differ_from_plain_ones(call: Call, colors: Path) -> None:
+    plain, sharp = (weights(call(*tiny(colors, "--opt", "sgd", "--epochs", 1, *more)).run) for more in ((), ("--sam", 0.5)))
+    assert not torch.allclose(plain["net.head.weight"], sharp["net.head.weight"])
+    # Every batch is counted once.
+    assert torch.equal(plain["net.features.1.num_batches_tracked"], sharp["net.features.1.num_batches_tracked"])
+
+
+def test_a_frozen_backbone_keeps_its_weights_and_statistics(call: Call, colors: Path) -> None:
+    first = call(*tiny(colors)).run
+    outcome = call(*tiny(colors, "--init_from", first / "last.pt", "--freeze", "backbone"))
+    assert "frozen: backbone" in outcome.out
+    before, after = weights(first), weights(outcome.run)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"net.head.weight", "net.head.bias"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--opt", "lyon"), "lion"),
+        (("--opt_args", "beta=(0.9,0.95)"), "betas"),
+        (("--freeze", "head2"), "--freeze head2"),
+        (("--schedule", "multistep(5)"), "schedule longer than the run"),
+        (("--schedule", "plateau(metric=top7)"), "top1"),
+        (("--sam", 0), "--sam"),
+        (("--sam", "--accumulate", 2), "--accumulate"),
+        (("--layer_decay", 2), "--layer_decay"),
+        (("--sparsity", "--slim", 0), "--slim"),
+        (("--clip_grad", 0), "--clip_grad"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(call: Call, colors: Path, flags: tuple, said: str) -> None:
+    outcome = call(*tiny(colors, *flags))
+    assert outcome.code == 2, outcome.out
+    assert said in outcome.err
+    assert outcome.err.count("\n") == 1

@@ -1,0 +1,47 @@
+"""The range test and the drawn schedule."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.applications.conftest import Call, read_rows, tiny
+
+
+def test_a_range_test_suggests_a_rate_and_writes_no_model(call: Call, colors: Path) -> None:
+    outcome = call(*tiny(colors, "--find_lr", "--opt", "sgd", "--lr_range", 1e-4, 100, "--aug", "--mixup", "--sam", "--ema"))
+    assert outcome.code == 0, outcome.err
+    assert "start with --lr" in outcome.out
+    folder = Path("runs/find_lr/range")
+    assert sorted(file.name for file in folder.iterdir()) == ["find_lr.csv", "find_lr.png"]
+    rows = read_rows(folder / "find_lr.csv")
+    assert 10 < len(rows) <= 100
+    assert float(rows[0]["lr"]) == pytest.approx(1e-4)
+    suggestion = float(outcome.out.rsplit("--lr", 1)[1])
+    assert 1e-3 < suggestion < 10
+    call(*tiny(colors, "--find_lr", "--opt", "sgd"))
+    assert Path("runs/find_lr/range-2/find_lr.png").is_file(), "an earlier curve is never overwritten"
+
+
+def test_a_range_test_names_what_does_not_fit(call: Call, colors: Path) -> None:
+    assert "--init_from" in call(*tiny(colors, "--find_lr", "--resume", "x")).err
+    assert "--lr_range" in call(*tiny(colors, "--find_lr", "--lr_range", 1, 0.1)).err
+
+
+@pytest.mark.parametrize("schedule", ["cosine(cycles=3)", "plateau(patience=4)", "onecycle"])
+def test_a_schedule_is_drawn_without_training(call: Call, schedule: str) -> None:
+    outcome = call("--print_schedule", "--schedule", schedule, "--epochs", 12, "--lr", 0.5)
+    assert outcome.code == 0, outcome.err
+    assert "peaks at 0.5" in outcome.out
+    assert Path("schedule.png").read_bytes().startswith(b"\x89PNG")
+    assert not Path("runs").exists()
+
+
+def test_the_picture_goes_where_logdir_says(call: Call) -> None:
+    assert call("--print_schedule", "--logdir", "pictures").code == 0
+    assert Path("pictures/schedule.png").is_file()
+
+
+def test_a_schedule_that_does_not_fit_is_not_drawn(call: Call) -> None:
+    outcome = call("--print_schedule", "--schedule", "multistep(40)", "--epochs", 30)
+    assert outcome.code == 2
+    assert "longer than the run" in outcome.err
