@@ -110,7 +110,7 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
 
     starts = config if content is None else replace(config, model=replace(config.model, pretrained=False, init_from=None))
     counts = assemble.count_classes(catalog.splits["train"], len(classes))
-    model = assemble.build_network(starts, classes, max(1, len(train_loader.plan)), counts)
+    model = assemble.build_network(starts, classes, max(1, len(train_loader.plan)), counts, images=len(catalog.splits["train"]))
     if content is not None:
         apply_plan(model, content["channels"])
     if config.runtime.sync_bn:
