@@ -12,7 +12,7 @@ from PIL import Image
 
 from applications.contract import Prediction
 from applications.tasks.multilabel import Multilabel, average_precisions, best_threshold, best_thresholds
-from criterions.elementwise import BCE, SOFTMAX
+from criterions.elementwise import bce, softmax
 from criterions.weighted import Criterion
 from dataloader.preprocess import Preprocess
 from utils.errors import UserError
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 
 def build(classes: int = 3) -> Multilabel:
-    return Multilabel([f"label{number}" for number in range(classes)], Criterion(BCE), Preprocess(image_size=(4, 4)), CPU)
+    return Multilabel([f"label{number}" for number in range(classes)], Criterion(bce()), Preprocess(image_size=(4, 4)), CPU)
 
 
 def make(truth: np.ndarray, probabilities: np.ndarray) -> Prediction:
@@ -133,7 +133,7 @@ def test_the_written_tables_agree_with_the_figures(tmp_path: Path) -> None:
 
 def test_a_softmax_loss_is_refused_with_the_remedy() -> None:
     with pytest.raises(UserError, match="several labels each: add --criterion bce"):
-        Multilabel(["a"], Criterion(SOFTMAX), Preprocess(image_size=(4, 4)), CPU)
+        Multilabel(["a"], Criterion(softmax()), Preprocess(image_size=(4, 4)), CPU)
 
 
 def test_a_model_that_diverged_is_measured_as_one_that_names_nothing() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from applications.contract import Prediction, Task, decide
 from applications.tasks import TASKS
-from criterions.elementwise import BCE
+from criterions.elementwise import bce
 from criterions.weighted import Criterion
 from dataloader.preprocess import Preprocess
 from dataloader.sample import Batch
@@ -30,7 +30,7 @@ class Mean(nn.Module):
 
 
 def build(name: str) -> Task:
-    return TASKS.resolve(name)(CLASSES, Criterion(BCE), Preprocess(image_size=(4, 4)), torch.device("cpu"))
+    return TASKS.resolve(name)(CLASSES, Criterion(bce()), Preprocess(image_size=(4, 4)), torch.device("cpu"))
 
 
 def batch(dense: bool, count: int = 6) -> Batch:
