@@ -182,7 +182,9 @@ def count_classes(split: Split, num_classes: int) -> list[float]:
     return np.bincount(split.targets, minlength=num_classes).astype(np.float64).tolist()
 
 
-def build_network(config: RunConfig, classes: tuple[str, ...], steps_per_epoch: int, class_counts: Sequence[float]) -> nn.Module:
+def build_network(
+    config: RunConfig, classes: tuple[str, ...], steps_per_epoch: int, class_counts: Sequence[float], *, images: int
+) -> nn.Module:
     """Return the network with its starting weights, on the CPU.
 
     The seed decides the random ones, so equal settings start equal on every process.
@@ -193,7 +195,7 @@ def build_network(config: RunConfig, classes: tuple[str, ...], steps_per_epoch: 
     model.check_size(config.data.image_size)
     if config.loss.prior_bias is not None:
         # Before weights are loaded, so that a classifier that was trained on these classes keeps its bias.
-        _start_at_prior(model, config, classes, class_counts)
+        _start_at_prior(model, config, classes, class_counts, images)
     if model_options.pretrained:
         log().info(str(load_published(model, model_options.arch, folder=PRETRAINED, announce=log().info)))
     if model_options.init_from:
@@ -210,15 +212,15 @@ def build_network(config: RunConfig, classes: tuple[str, ...], steps_per_epoch: 
     return model
 
 
-def _start_at_prior(model: Backbone, config: RunConfig, classes: tuple[str, ...], class_counts: Sequence[float]) -> None:
-    """Set the classifier's bias to the logits of --prior_bias."""
+def _start_at_prior(model: Backbone, config: RunConfig, classes: tuple[str, ...], class_counts: Sequence[float], images: int) -> None:
+    """Set the classifier's bias to the logits of --prior_bias, for the images of every class out of all."""
     wish = config.loss.prior_bias
     assert wish is not None
     bias = model.get_classifier().bias
     if bias is None:
         raise UserError(f"--prior_bias: the classifier of {config.model.arch} has no bias; leave the flag out")
     activation = build_elementwise(config.loss.spec()[0]).activation
-    logits = prior_logits(first_probabilities(wish, classes=classes, counts=class_counts), activation)
+    logits = prior_logits(first_probabilities(wish, classes=classes, counts=class_counts, images=images), activation)
     with torch.no_grad():
         bias.copy_(torch.from_numpy(logits))
 
@@ -304,7 +306,7 @@ def synchronized(model: nn.Module) -> nn.Module:
 
     torch's own converter drops the activation that timm's layers carry beside their norm; timm's keeps it.
     """
-    from timm.layers import convert_sync_batchnorm
+    from timm.layers.norm_act import convert_sync_batchnorm
 
     return convert_sync_batchnorm(model)
 

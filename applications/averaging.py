@@ -25,6 +25,7 @@ SWA, SOUP = "swa", "soup"
 ENOUGH = 200
 
 Reached = tuple[float, float]
+Thresholds = tuple[float, ...] | None
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ def _write_swa(ending: Ending, mean: Mapping[str, Tensor], count: int) -> None:
         # Every process has seen other batches: all take the statistics of the first.
         weights = {name: value.clone() for name, value in ending.machine.world.gather(_on_cpu(model))[0].items()}
     task.criterion.train()
-    reached = _measure(ending, weights)
-    _write(ending, SWA, f"SWA of {count} epochs", weights, reached)
+    reached, thresholds = _measure(ending, weights)
+    _write(ending, SWA, f"SWA of {count} epochs", weights, reached, thresholds)
 
 
 def _write_soup(ending: Ending, top: TopEpochs) -> None:
@@ -92,23 +93,31 @@ def _write_soup(ending: Ending, top: TopEpochs) -> None:
         log().warning("no epoch was kept for a soup: --soup was given after the last one")
         return
 
+    chosen: dict[tuple[int, ...], Thresholds] = {}
+
     def judge(epochs: Sequence[int]) -> Reached:
-        return _measure(ending, mean_of(top.load(epoch) for epoch in epochs))
+        reached, chosen[tuple(epochs)] = _measure(ending, mean_of(top.load(epoch) for epoch in epochs))
+        return reached
 
     members, reached = greedy_soup(ranked, judge)
     log().info(f"soup      of {len(ranked)} epochs, {len(members)} mixed: {', '.join(map(str, sorted(members)))}")
-    _write(ending, SOUP, f"soup of {len(members)} epochs", mean_of(top.load(epoch) for epoch in members), reached)
+    weights = mean_of(top.load(epoch) for epoch in members)
+    _write(ending, SOUP, f"soup of {len(members)} epochs", weights, reached, chosen[tuple(members)])
 
 
-def _measure(ending: Ending, weights: Mapping[str, Tensor]) -> Reached:
+def _measure(ending: Ending, weights: Mapping[str, Tensor]) -> tuple[Reached, Thresholds]:
+    """Return what the weights reach, and the thresholds that suit them; the task keeps those of the last epoch."""
+    task, own = ending.task, ending.task.thresholds
     with lent(ending.model, weights):
         figures = ending.validate()
-    return figures[ending.task.headline], -figures["loss"]
+    found, task.thresholds = task.thresholds, own
+    return (figures[task.headline], -figures["loss"]), found
 
 
-def _write(ending: Ending, name: str, label: str, weights: Mapping[str, Tensor], reached: Reached) -> None:
+def _write(ending: Ending, name: str, label: str, weights: Mapping[str, Tensor], reached: Reached, thresholds: Thresholds) -> None:
     best = ending.progress.best
-    is_best = ending.keeper.save_average(name, label, weights, ending.progress, reached)
+    changes = {"state_dict_ema": dict(weights), "averaging": label, "thresholds": None if thresholds is None else list(thresholds)}
+    is_best = ending.keeper.save_average(name, changes, ending.progress, reached)
     verdict = "now the best weights" if is_best else f"epoch {ending.progress.best_epoch} stays the best with {best[0]:.2%}"
     log().info(f"{label}: val {ending.task.headline} {reached[0]:.2%}, loss {-reached[1]:.4f}; {verdict}. Written to {name}.pt")
 

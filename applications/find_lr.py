@@ -50,7 +50,7 @@ def range_test(config: RunConfig, machine: Machine, rates: list[float]) -> list[
     preprocess = assemble.build_preprocess(config)
     loader = assemble.build_loader(config, catalog.splits["train"], preprocess, machine, training=True)
     counts = assemble.count_classes(catalog.splits["train"], len(catalog.classes))
-    model = assemble.build_network(config, catalog.classes, max(1, len(loader.plan)), counts)
+    model = assemble.build_network(config, catalog.classes, max(1, len(loader.plan)), counts, images=len(loader.split))
     model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
     name = assemble.task_name(catalog)
     task = assemble.build_task(config, catalog.classes, preprocess, machine.device, name=name, class_counts=counts)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ from optim.stepper import Stepper
 from utils.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
 from utils.distributed import World, close_world
 from utils.errors import UserError
-from utils.files import lock_folder, new_folder, write_text
+from utils.files import locked, new_folder, write_text
 from utils.logs import console, log, log_to_file
 from utils.runtime import TIME_UP, StopSignal, describe_machine, memory_explained
 
@@ -55,8 +55,8 @@ def run(request: Request) -> int:
     config = pin_data(config)
     machine = assemble.open_machine(config, training=True)
     try:
-        with memory_explained(memory_advice(config)), small_batch_explained():
-            return _train(config, machine, content, path)
+        with ExitStack() as locks, memory_explained(memory_advice(config)), small_batch_explained():
+            return _train(config, machine, content, path, locks)
     finally:
         close_world(machine.world)
 
@@ -105,7 +105,7 @@ def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: P
     return config
 
 
-def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | None, path: Path | None) -> int:
+def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | None, path: Path | None, locks: ExitStack) -> int:
     world = machine.world
     split_file = path.parent / "split.csv" if path is not None else None
     catalog = open_training_data(config, world, split_file if split_file and split_file.is_file() else None)
@@ -122,7 +122,7 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
 
     starts = config if content is None else replace(config, model=replace(config.model, pretrained=False, init_from=None))
     counts = assemble.count_classes(catalog.splits["train"], len(classes))
-    model = assemble.build_network(starts, classes, max(1, len(train_loader.plan)), counts)
+    model = assemble.build_network(starts, classes, max(1, len(train_loader.plan)), counts, images=len(catalog.splits["train"]))
     if content is not None:
         apply_plan(model, content["channels"])
     if config.runtime.sync_bn:
@@ -136,7 +136,7 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
     if content is not None:
         _restore(content, model, stepper, task, progress, machine.device, prints, is_first=world.is_first)
 
-    folder = _run_folder(config, machine.world, path, kind)
+    folder = _run_folder(config, machine.world, path, kind, locks)
     log().info(f"run       {folder}")
     if progress.step:
         log().info(f"resumed   epoch {progress.epoch + 1}, step {progress.batch} of the epoch")
@@ -264,7 +264,7 @@ def _restore(
         log().warning("the training images changed since the checkpoint; the run goes on with them, and will differ from an unbroken one")
 
 
-def _run_folder(config: RunConfig, world: World, path: Path | None, kind: str) -> Path:
+def _run_folder(config: RunConfig, world: World, path: Path | None, kind: str, locks: ExitStack) -> Path:
     """Return the folder of the run: that of the checkpoint, or a new one."""
     if path is not None and (path.parent / "config.json").is_file():
         folder = str(path.parent)
@@ -276,7 +276,7 @@ def _run_folder(config: RunConfig, world: World, path: Path | None, kind: str) -
         folder = ""
     folder = Path(world.gather(folder)[0])
     if world.is_first:
-        lock_folder(folder)
+        locks.enter_context(locked(folder / "log.txt"))
         log_to_file(folder / "log.txt")
     return folder
 

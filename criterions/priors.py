@@ -81,21 +81,22 @@ def prior_logits(probabilities: Sequence[float] | np.ndarray, activation: str) -
     return np.log(shares) if activation == "softmax" else np.log(shares) - np.log1p(-shares)
 
 
-def first_probabilities(wish: str, *, classes: Sequence[str], counts: Sequence[float]) -> np.ndarray:
+def first_probabilities(wish: str, *, classes: Sequence[str], counts: Sequence[float], images: float | None = None) -> np.ndarray:
     """Return the probabilities (C,) that --prior_bias asks for.
 
     Args:
         wish: 'data' (each class's share of the images), a number (for every class), or a CSV file of class,weight rows.
         classes: names.
         counts: training images of every class.
+        images: training images; the sum of the counts unless an image has several labels.
 
     Raises:
         UserError: the number is outside (0, 1), or the file does not fit the classes.
     """
     if wish == "data":
-        images = _at_least_one(counts)
-        # Without this a single class would have the logit of certainty.
-        return np.minimum(images / images.sum(), 1 - 1e-6)
+        found = _at_least_one(counts)
+        # Without this a class that every image has would have the logit of certainty.
+        return np.minimum(found / (images or found.sum()), 1 - 1e-6)
     try:
         number = float(wish)
     except ValueError:

@@ -201,7 +201,7 @@ def _from_lists(
         else:
             saved = hold_out(_by_class(labels), seed=seed, val_share=shares[0], test_share=shares[1])
             entries = [(entry.path, (entry.label,), entry.split) for entry in saved]
-    if require_train and all(split != "train" for _, _, split in entries):
+    if require_train and whole is None and all(split != "train" for _, _, split in entries):
         raise UserError(f"{root} lists no train images; training needs a train.csv or a column 'split' that says train")
     if several:
         return build_several(root, listing.folder, entries, classes, notes=notes, origin=origin)

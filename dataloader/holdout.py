@@ -66,8 +66,6 @@ def hold_out_labels(
     totals = Counter(name for path in ranked for name in labels[path])
     needs = {name: _needs(total, val_share, test_share) for name, total in totals.items()}
     overall = _needs(len(ranked), val_share, test_share)
-    # A split of share zero takes nothing, however much train has had.
-    usable = [split for split, share in zip(SPLITS, (1, val_share, test_share), strict=True) if share > 0]
     left, places = Counter(totals), {}
 
     def place(path: str, split: str) -> None:
@@ -89,10 +87,11 @@ def hold_out_labels(
         rarest = min(left, key=lambda name: (left[name], name))
         for path in members[rarest]:
             if path not in places:
-                place(path, max(usable, key=lambda split: (needs[rarest][split], overall[split])))
+                # What is left of a label is what its splits still need together, so one of them needs an image.
+                place(path, max(SPLITS, key=lambda split: (needs[rarest][split], overall[split])))
     for path in ranked:
         if path not in places:
-            place(path, max(usable, key=lambda split: overall[split]))
+            place(path, max(SPLITS, key=lambda split: overall[split]))
     for paths in members.values():
         if all(places[path] != "train" for path in paths):
             places[paths[0]] = "train"

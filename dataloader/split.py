@@ -75,7 +75,11 @@ def build_catalog(
     origin: Origin,
     folder: Path | None = None,
 ) -> Catalog:
-    """Return the catalog of split -> class -> paths; these start from `folder`, or from root."""
+    """Return the catalog of split -> class -> paths; these start from `folder`, or from root.
+
+    Raises:
+        UserError: there is a single class, or one that training or the model does not know.
+    """
     names = list(classes) if classes is not None else sorted(found.get("train", next(iter(found.values()))))
     if len(names) < 2:
         raise UserError(f"{root} holds a single class, {name_some(names)}; a classifier needs at least two")
@@ -104,11 +108,15 @@ def build_several(
     notes: list[str],
     origin: Origin,
 ) -> Catalog:
-    """Return the catalog of images with any number of labels: a one for each of them, sorted by path."""
-    trained = {label for _, labels, split in entries if split == "train" for label in labels}
-    names = list(classes) if classes is not None else sorted(trained)
+    """Return the catalog of (path, labels, split): a one for every label of an image, sorted by path.
+
+    Raises:
+        UserError: there is no label, or one that training or the model does not know.
+    """
+    first = min((split for _, _, split in entries), key=SPLIT_NAMES.index)
+    names = list(classes) if classes is not None else sorted({label for _, labels, split in entries if split == first for label in labels})
     if not names:
-        raise UserError(f"{root}: no train image has a label; there is nothing to learn")
+        raise UserError(f"{root}: no {first} image has a label; there is nothing to learn")
     numbers = {name: number for number, name in enumerate(names)}
     notes, splits = list(notes), {}
     for split in SPLIT_NAMES:

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +111,15 @@ class StopVote:
         vote = torch.tensor([signal, int(save_is_due)])
         self._pending = (dist.all_reduce(vote, dist.ReduceOp.MAX, async_op=True), vote)
         return result
+
+    def settle(self) -> None:
+        """Wait for the last vote: a process must not leave while one is on its way."""
+        if self._pending is not None:
+            work, _ = self._pending
+            self._pending = None
+            # The others may be gone already, with an error of their own.
+            with suppress(RuntimeError):
+                work.wait()
 
 
 def launch(script: str, argv: list[str], *, processes: int, nodes: int = 1, node_rank: int = 0, address: str | None = None) -> int:

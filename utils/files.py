@@ -4,7 +4,9 @@ import csv
 import errno
 import io
 import os
-from collections.abc import Callable, Iterable, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +85,9 @@ def removed_on_error(folder: Path) -> Iterator[Path]:
         raise
 
 
-def lock_folder(folder: Path) -> None:
-    """Keep other processes from writing into `folder` for as long as this one lives.
-
-    The lock is the system's: it ends with the process, however that ends.
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the system's lock on a file: it ends with the block, or with the process, however that ends.
 
     Raises:
         UserError: another process holds it.
@@ -94,12 +95,15 @@ def lock_folder(folder: Path) -> None:
     try:
         import fcntl
     except ImportError:
-        return  # Windows has no such locks
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(file)
-        raise UserError(f"another process is training in {folder}; wait for it, or start a run of your own") from error
-    except OSError:
-        os.close(file)  # a network file system without locks
+        yield  # Windows has no such locks
+        return
+    with path.open("a") as file:
+        try:
+            # Of the record kind, which the loader's processes do not inherit.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"another process is training in {path.parent}; wait for it, or start a run of your own") from error
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+                raise
+        yield

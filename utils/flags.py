@@ -145,11 +145,11 @@ def cast(options: type, name: str, value: Any) -> Any:
             if inner[-1] is not Ellipsis and len(values) != len(inner):
                 raise ValueError
             return values
-        if isinstance(value, bool) != (hint is bool) or (hint is int and value != int(value)):
+        if isinstance(value, bool) != (hint is bool) or (hint is int and value != int(value or 0)):
             raise ValueError
         if hint is str and isinstance(value, dict | list):
             return value
-        return hint(value)
+        return hint(value)  # pyright: ignore[reportArgumentType]
     except (TypeError, ValueError) as error:
         if isinstance(error, UserError):
             raise

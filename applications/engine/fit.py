@@ -65,17 +65,24 @@ def fit(run: Fit) -> None:
         UserError: the loss is not finite; the last good checkpoint is kept.
     """
     vote = StopVote(run.world)
-    while run.progress.epoch < run.epochs:
-        row = {"epoch": run.progress.epoch + 1, **train_epoch(run, vote)}
-        _leave_if_stopped(run)
-        row |= _validate(run)
-        _leave_if_stopped(run)
-        for observer in run.observers:
-            observer.epoch(run.progress, row)
-        run.keeper.end_epoch(run.progress, (row[f"val_{run.task.headline}"], -row["val_loss"]))
-        if run.keeper.is_exhausted(run.progress):
-            log().info(f"stopped early: no better validation since epoch {run.progress.best_epoch}")
-            return
+    try:
+        while run.progress.epoch < run.epochs and not run.keeper.is_exhausted(run.progress):
+            _fit_epoch(run, vote)
+    finally:
+        vote.settle()
+    if run.progress.epoch < run.epochs:
+        log().info(f"stopped early: no better validation since epoch {run.progress.best_epoch}")
+
+
+def _fit_epoch(run: Fit, vote: StopVote) -> None:
+    """Train an epoch, or the rest of one; validate; tell the observers; save."""
+    row = {"epoch": run.progress.epoch + 1, **train_epoch(run, vote)}
+    _leave_if_stopped(run)
+    row |= _validate(run)
+    _leave_if_stopped(run)
+    for observer in run.observers:
+        observer.epoch(run.progress, row)
+    run.keeper.end_epoch(run.progress, (row[f"val_{run.task.headline}"], -row["val_loss"]))
 
 
 def _validate(run: Fit) -> dict[str, float]:

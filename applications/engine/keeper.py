@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from applications.contract import Progress, Sums
 from applications.engine.top import TopEpochs
 from utils.checkpoint import BEST, LAST, save_checkpoint
@@ -70,14 +68,14 @@ class Keeper:
             self.top.offer(progress.epoch, reached, content["state_dict_ema"] or content["state_dict"])
         self.save(progress, is_best=is_best)
 
-    def save_average(self, name: str, label: str, weights: Mapping[str, Tensor], progress: Progress, reached: tuple[float, float]) -> bool:
-        """Write NAME.pt with averaged weights, and the same as the best if it is; return whether it is."""
+    def save_average(self, name: str, changes: Mapping[str, Any], progress: Progress, reached: tuple[float, float]) -> bool:
+        """Write NAME.pt, a checkpoint with `changes`: averaged weights and what belongs to them; and the best if it is; return whether."""
         is_best = reached > progress.best
         if is_best:
             progress.best, progress.best_epoch = reached, progress.epoch
         if self.writes:
             content = {**self.snapshot(), "epoch": progress.epoch, "progress": progress.state_dict()}
-            content |= {"state_dict_ema": dict(weights), "averaging": label}
+            content |= changes
             save_checkpoint(self.folder / f"{name}.pt", content, also=self.folder / BEST if is_best else None)
         self.save(progress)
         return is_best

@@ -127,3 +127,12 @@ def test_another_folder_of_classes_is_measured_whole_although_the_run_has_a_spli
     outcome = call("--evaluation", "--resume", run, *ARCH, "--data", colors / "train")
     assert outcome.code == 0, outcome.err
     assert "60 test images" in outcome.out
+
+
+def test_the_same_data_named_again_keeps_its_split_and_new_images_stay_out(call: Call, tmp_path: Path) -> None:
+    data = write_colors(tmp_path / "flat", {"": 20})
+    run = call(*tiny("flat")).run
+    shutil.copy(data / "red" / "0.png", data / "red" / "new.png")
+    outcome = call("--evaluation", "--resume", run, *ARCH, "--data", "flat")
+    assert outcome.code == 0, outcome.err
+    assert "9 test images" in outcome.out

@@ -1,15 +1,19 @@
 """Training: what a run leaves behind, and what it says of mistakes."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.applications.conftest import NETS, ROOT, Call, read_rows, tiny, write_colors
+from applications.assemble import synchronized
+from models import build_model
+from tests.applications.conftest import NETS, ROOT, Call, read_rows, start, tiny, write_colors
 from utils.checkpoint import load_checkpoint
 
 
@@ -173,3 +177,101 @@ sys.exit(main.main(["--resume", "runs/classify/full", "--arch", {f"{NETS}:TinyNe
     run = tmp_path / "runs/classify/full"
     assert load_checkpoint(run / "last.pt")["epoch"] == 1
     assert not list(run.glob(".*")), "no half-written file is left"
+
+
+def test_weights_that_break_in_the_last_step_of_an_epoch_are_not_kept(call: Call, colors: Path) -> None:
+    """Their loss was still finite: validation is the first to see them."""
+    flags = ("--opt", "sgd", "-b", 60, "--schedule", "steps", "--lr_ratios", 1, 1e38, "--lr_steps", 1, 3)
+    outcome = call(*tiny(colors, *flags, "--epochs", 3, "--name", "broken", net="NoNormNet"))
+    assert outcome.code == 2
+    assert "not finite" in outcome.err
+    for name in ("last.pt", "best.pt"):
+        assert load_checkpoint(Path("runs/classify/broken") / name)["epoch"] == 1
+    assert [row["epoch"] for row in rows(Path("runs/classify/broken"))] == ["1"]
+
+
+def test_two_processes_never_train_in_one_folder(call: Call, colors: Path, tmp_path: Path) -> None:
+    process = start(*tiny(colors, "--epochs", 5000, "--name", "twin"), folder=tmp_path)
+    run = tmp_path / "runs/classify/twin"
+    deadline = time.monotonic() + 60
+    while not (run / "last.pt").is_file():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    outcome = call("--resume", run, "--arch", f"{NETS}:TinyNet")
+    process.kill()
+    process.communicate()
+    assert outcome.code == 2
+    assert "another process is training" in outcome.err
+
+
+CHANGES = [
+    ("--clip_grad", 1e-3),
+    ("--weight_decay", 30),
+    ("--momentum", 0.5),
+    ("--label_smoothing", 0.4),
+    ("--precision", "bf16"),
+    ("--accumulate", 2),
+    ("--warmup", 1),
+    ("--bn_momentum", 0.9),
+    ("--criterion", "bce"),
+    ("--opt", "radam"),
+    ("--schedule", "linear"),
+    ("--aug",),
+    ("--mixup",),
+    ("--resize", "stretch"),
+    ("--drop_rate", 0.9),
+]
+
+
+@pytest.fixture(scope="module")
+def plain_weights() -> dict[str, torch.Tensor]:
+    """Hold the weights of the run without further flags, made by the first test that needs them."""
+    return {}
+
+
+@pytest.mark.parametrize("flags", CHANGES, ids=lambda flags: flags[0])
+def test_every_training_flag_reaches_the_weights(call: Call, colors: Path, plain_weights: dict[str, torch.Tensor], flags: tuple) -> None:
+    small = ("--arch", "mobilenetv3_small", "--image_size", 32, 32, "-b", 20, "--seed", 3)
+
+    def weights(*more: object) -> dict[str, torch.Tensor]:
+        outcome = call(*tiny(colors, *small, *more))
+        assert outcome.code == 0, outcome.err
+        return load_checkpoint(outcome.run / "last.pt")["state_dict"]
+
+    if not plain_weights:
+        plain_weights.update(weights())
+    changed = weights(*flags)
+    assert any(not torch.equal(plain_weights[name], changed[name]) for name in changed)
+
+
+def test_accumulation_does_not_shorten_the_schedule(call: Call, colors: Path) -> None:
+    ends = [float(rows(call(*tiny(colors, "--epochs", 4, *more)).run)[-1]["lr"]) for more in ((), ("--accumulate", 3))]
+    assert all(rate < 0.004 for rate in ends), "a cosine ends near zero however many batches a step has"
+
+
+def test_compile_is_asked_for_once(call: Call, colors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: calls.append(self))
+    assert call(*tiny(colors, "--epochs", 1, "--compile")).code == 0
+    assert len(calls) == 1
+
+
+def test_names_that_are_no_utf8_are_read_and_reported(call: Call, tmp_path: Path) -> None:
+    data = write_colors(tmp_path / "data", {"train": 6, "val": 2, "test": 2})
+    for split in ("train", "test"):
+        odd = os.fsdecode(b"caf\xe9.png")
+        (data / split / "red" / "0.png").rename(data / split / "red" / odd)
+    run = call(*tiny(data)).run
+    assert call("--evaluation", "--resume", run, "--arch", f"{NETS}:TinyNet").code == 0
+    assert b"caf\xe9.png" in (run / "evaluation-test" / "predictions.csv").read_bytes()
+
+
+@pytest.mark.parametrize("arch", ["timm/efficientnet_b0", "timm/resnet18", "mobilenetv3_small"])
+def test_synchronized_norms_compute_what_the_plain_ones_do(arch: str) -> None:
+    model = build_model(arch, num_classes=3).eval()
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before = model(images)
+        synced = synchronized(model).eval()
+        torch.testing.assert_close(synced(images), before)
+    assert any(isinstance(layer, torch.nn.SyncBatchNorm) for layer in synced.modules())

@@ -48,6 +48,7 @@ def test_logits_of_a_prior_answer_with_the_prior():
 def test_first_probabilities_are_those_of_the_data_a_number_or_a_file(tmp_path):
     given = {"classes": ("a", "b"), "counts": (3, 1)}
     np.testing.assert_allclose(first_probabilities("data", **given), [0.75, 0.25])
+    np.testing.assert_allclose(first_probabilities("data", images=6, **given), np.array(given["counts"]) / 6)
     np.testing.assert_allclose(first_probabilities("0.01", **given), [0.01, 0.01])
     (tmp_path / "p.csv").write_text("class,weight\na,0.2\nb,0.1\n")
     np.testing.assert_allclose(first_probabilities(str(tmp_path / "p.csv"), **given), [0.2, 0.1])

@@ -1,8 +1,11 @@
 from collections import Counter
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from dataloader.holdout import Entry, hold_out, read_split_file, write_split_file
+from dataloader.holdout import Entry, hold_out, hold_out_labels, read_split_file, write_split_file
 from utils.errors import UserError
 
 
@@ -85,3 +88,48 @@ def test_a_missing_or_unwritable_split_file_is_a_user_error(tmp_path):
         read_split_file(tmp_path / "split.csv")
     with pytest.raises(UserError, match="cannot write"):
         write_split_file([], tmp_path / "no" / "split.csv")
+
+
+def random_labels(count, rates, seed):
+    draws = np.random.default_rng(seed).random((count, len(rates))) < rates
+    return {f"{number:04d}.png": tuple(f"label{index}" for index in np.flatnonzero(row)) for number, row in enumerate(draws)}
+
+
+@given(st.integers(1, 120), st.lists(st.floats(0.01, 0.6), min_size=1, max_size=8), st.integers(0, 99), st.sampled_from([0.0, 0.1, 0.3]))
+@settings(max_examples=60, deadline=None)
+def test_every_image_has_one_split_and_every_label_stays_in_train(count, rates, seed, test_share):
+    labels = random_labels(count, rates, seed)
+    entries = hold_out_labels(labels, seed=seed, val_share=0.2, test_share=test_share)
+    assert [(path, names) for path, names, _ in entries] == sorted(labels.items())
+    trained = {name for _, names, split in entries if split == "train" for name in names}
+    assert trained == {name for names in labels.values() for name in names}
+    assert test_share > 0 or all(split != "test" for _, _, split in entries)
+
+
+def test_a_label_whose_images_all_went_elsewhere_comes_back_to_train():
+    rows = ["d", "ad", "bcd", "c", "cde", "b", "ae", "ac", "be", "", "a", "ad"]
+    labels = {f"{number}.png": tuple(row) for number, row in enumerate(rows)}
+    entries = hold_out_labels(labels, seed=0, val_share=0.3, test_share=0.3)
+    assert {name for _, names, split in entries if split == "train" for name in names} == set("abcde")
+
+
+def test_every_label_keeps_its_shares_and_the_rarest_is_in_every_split():
+    labels = random_labels(1000, [0.5, 0.2, 0.05, 0.01, 0.005], seed=1)
+    entries = hold_out_labels(labels, seed=0, val_share=0.2, test_share=0.1)
+    counts = Counter((name, split) for _, names, split in entries for name in names)
+    for index in range(5):
+        parts = [counts[f"label{index}", split] for split in ("train", "val", "test")]
+        assert min(parts) >= 1
+        assert parts == pytest.approx([sum(parts) * share for share in (0.7, 0.2, 0.1)], abs=1.5)
+
+
+def test_labels_are_split_by_seed_and_paths_not_by_their_order():
+    labels = random_labels(100, [0.5, 0.2], seed=2)
+    split = hold_out_labels(labels, seed=0, val_share=0.2, test_share=0.2)
+    assert split == hold_out_labels(dict(reversed(labels.items())), seed=0, val_share=0.2, test_share=0.2)
+    assert split != hold_out_labels(labels, seed=1, val_share=0.2, test_share=0.2)
+
+
+def test_impossible_shares_of_labels_name_the_flags():
+    with pytest.raises(UserError, match="--val_share"):
+        hold_out_labels({"a.png": ("x",)}, seed=0, val_share=0.6, test_share=0.6)

@@ -43,6 +43,12 @@ def model_file(tmp_path_factory):
     return write_model(tmp_path_factory.mktemp("model") / "model.ts", {"darkroom.json": json.dumps(card)})
 
 
+@pytest.fixture(scope="module")
+def threshold_file(tmp_path_factory):
+    card = {"format": 1, "arch": "reddest", "classes": CLASSES, "activation": "sigmoid", "thresholds": [0.3, 0.4, 0.9]}
+    return write_model(tmp_path_factory.mktemp("model") / "several.ts", {"darkroom.json": json.dumps(card)})
+
+
 def paint(path, color, size=(8, 6)):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, color).save(path)
@@ -237,9 +243,48 @@ def test_json_is_an_object_a_line_and_errors_are_told(model_file, tmp_path, caps
     assert [line.split(":")[0] for line in err.splitlines()] == [str(bad), str(tmp_path / "gone.png")]
 
 
+def test_a_model_with_thresholds_names_all_labels_that_reach_theirs(threshold_file, tmp_path, capsys):
+    for name, color in (("a", (100, 150, 0)), ("b", (0, 100, 100)), ("c", (255, 0, 0))):
+        paint(tmp_path / f"{name}.png", color)
+    assert main([threshold_file, str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("png")[1].split() for line in lines] == [
+        ["green", "60.0", "%", "red", "40.0", "%"],
+        ["green", "50.0", "%"],
+        ["red", "100.0", "%"],
+    ]
+    paint(tmp_path / "b.png", (0, 60, 240))
+    assert main([threshold_file, str(tmp_path / "b.png")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/b.png  -\n"
+    assert main([threshold_file, str(tmp_path / "b.png"), "--top", "1"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/b.png  blue   80.0 %\n"
+
+
+def test_json_of_a_model_with_thresholds_holds_the_labels_and_the_top_where_asked(threshold_file, tmp_path, capsys):
+    path = paint(tmp_path / "a.png", (100, 150, 0))
+    assert main([threshold_file, path, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer.keys() == {"path", "labels"}
+    assert [label["label"] for label in answer["labels"]] == ["green", "red"]
+    assert main([threshold_file, path, "--json", "--top", "1"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [label["label"] for label in answer["labels"]] == ["green", "red"]
+    assert [label["label"] for label in answer["top"]] == ["green"]
+
+
+def test_labels_are_one_or_as_many_as_the_model_gives(model_file, threshold_file):
+    image = np.zeros((5, 7, 3), np.uint8)
+    image[:, :, 0], image[:, :, 1] = 90, 110
+    assert [label for label, _ in Classifier(model_file).labels(image)] == ["green"]
+    assert [label for label, _ in Classifier(threshold_file).labels(image)] == ["green", "red"]
+    assert Classifier(threshold_file).labels(np.zeros_like(image)) == [("red", pytest.approx(1 / 3))]
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
+        ({"darkroom.json": '{"format": 1, "classes": ["a", "b"], "thresholds": [0.5]}'}, "not one that"),
+        ({"darkroom.json": '{"format": 1, "classes": ["a"], "thresholds": ["x"]}'}, "not one that"),
         ({}, "not one that python main.py --jit wrote"),
         ({"darkroom.json": "[1]"}, "not one that python main.py --jit wrote"),
         ({"darkroom.json": '{"format": 1}'}, "not one that python main.py --jit wrote"),

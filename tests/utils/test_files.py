@@ -1,11 +1,12 @@
 """Files are whole or absent; folders are never overwritten."""
 
+import csv
 from pathlib import Path
 
 import pytest
 
 from utils.errors import UserError
-from utils.files import new_folder, write_atomically, write_text
+from utils.files import new_folder, write_atomically, write_csv, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -38,3 +39,10 @@ def test_a_place_that_cannot_hold_folders_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="--logdir"):
         new_folder(tmp_path / "file", "run")
+
+
+def test_a_table_is_read_back_as_it_was(tmp_path: Path) -> None:
+    rows = [["a", "größe, 1"], ['say "x"', ""]]
+    write_csv(tmp_path / "a.csv", rows)
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == rows

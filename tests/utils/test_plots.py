@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils.plots import draw_confusion
+from utils.plots import draw_bars, draw_confusion
 
 
 @pytest.mark.parametrize("count", [1, 2, 35, 120])
@@ -18,6 +18,16 @@ def test_any_number_of_classes_is_drawn(tmp_path: Path, count: int) -> None:
         pixels = np.asarray(picture.convert("RGB"))
     assert pixels.std() > 5, "something is drawn"
     assert [file.name for file in tmp_path.iterdir()] == ["matrix.png"]
+
+
+@pytest.mark.parametrize("count", [1, 30, 300])
+def test_any_number_of_bars_is_drawn_and_a_missing_value_is_no_problem(tmp_path: Path, count: int) -> None:
+    values = [*np.linspace(0, 1, count - 1), float("nan")]
+    draw_bars(values, [f"a label with quite a long name {number}" for number in range(count)], tmp_path / "bars.png", axis="x", title="t")
+    with Image.open(tmp_path / "bars.png") as picture:
+        assert picture.format == "PNG"
+        assert np.asarray(picture.convert("RGB")).std() > 5
+    assert [file.name for file in tmp_path.iterdir()] == ["bars.png"]
 
 
 def test_a_class_without_images_is_no_problem(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_a_resumed_run_drops_the_rows_after_its_position(tmp_path: Path) -> None
 
 def test_tensorboard_gets_the_named_curves_and_the_gammas(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
-    board = TensorBoard(tmp_path, 0, model)
+    board = TensorBoard(tmp_path, 0, model, resumed=False)
     board.epoch(Progress(), row(1))
     board.close()
     tags = {value.tag for event in events(tmp_path) for value in event.summary.value}
@@ -61,11 +61,11 @@ def test_tensorboard_gets_the_named_curves_and_the_gammas(tmp_path: Path) -> Non
 
 
 def test_tensorboard_purges_the_points_after_the_position(tmp_path: Path) -> None:
-    first = TensorBoard(tmp_path, 0, nn.Identity())
+    first = TensorBoard(tmp_path, 0, nn.Identity(), resumed=False)
     for epoch in (1, 2, 3):
         first.epoch(Progress(), row(epoch))
     first.close()
-    again = TensorBoard(tmp_path, 1, nn.Identity())
+    again = TensorBoard(tmp_path, 1, nn.Identity(), resumed=True)
     again.epoch(Progress(), row(2))
     again.close()
     purges = [event.step for event in events(tmp_path) if event.HasField("session_log")]
