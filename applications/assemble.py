@@ -43,7 +43,7 @@ from utils.distributed import World, open_world, world_from_environment
 from utils.errors import UserError
 from utils.logs import log
 from utils.registry import is_user_target
-from utils.runtime import Precision, choose_device, choose_precision, default_workers
+from utils.runtime import Precision, choose_device, choose_precision, default_workers, keep_freed_memory
 from utils.spec import parse_specs
 
 PRETRAINED = Path("pretrained")
@@ -74,6 +74,8 @@ def open_machine(config: RunConfig, *, training: bool) -> Machine:
     if runtime.gpus and device.type != "cuda":
         raise UserError(f"--gpus {runtime.gpus}: PyTorch sees no GPU here; --nproc {runtime.gpus} starts processes on the CPU")
     open_world(world, cuda=device.type == "cuda")
+    if device.type == "cpu" and training:
+        keep_freed_memory()
     if device.type == "cuda" and training:
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")

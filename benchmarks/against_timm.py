@@ -86,7 +86,7 @@ def main() -> int:
     parser.add_argument("--arch", default="resnet18", help="model; its name must mean the same on both sides")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where both sides compute")
     parser.add_argument("--rounds", type=int, default=3, help="turns of both sides")
-    parser.add_argument("--epochs", type=int, default=2, help="epochs of every run; the first is not counted")
+    parser.add_argument("--epochs", type=int, default=3, help="epochs of every run; the first is not counted")
     parser.add_argument("--batch", type=int, default=32, help="images a step")
     parser.add_argument("--size", type=int, default=224, help="height and width of the model's input")
     parser.add_argument("--workers", type=int, default=min(8, cores()), help="loader processes, on both sides")

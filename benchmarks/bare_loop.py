@@ -102,7 +102,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Training throughput of Darkroom beside a bare PyTorch loop.")
     parser.add_argument("--archs", nargs="+", default=ARCHS, help=f"models (default: {' '.join(ARCHS)})")
     parser.add_argument("--rounds", type=int, default=3, help="turns of every loop")
-    parser.add_argument("--epochs", type=int, default=3, help="epochs of every Darkroom run; the first is not counted")
+    parser.add_argument("--epochs", type=int, default=4, help="epochs of every Darkroom run; the first is not counted")
     parser.add_argument("--steps", type=int, default=10, help="timed steps of the bare loops")
     parser.add_argument("--batch", type=int, default=32, help="images a step")
     parser.add_argument("--size", type=int, default=224, help="height and width of the model's input")
