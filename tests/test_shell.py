@@ -45,8 +45,8 @@ def test_the_model_table(house: Path) -> None:
 
 
 def test_the_learning_rate_search(house: Path) -> None:
-    run(house, "0_find_learning_rate.sh", *TOY, "--lr_ratios", "1", "--lr_steps", "1", "--name", "rates")
-    assert (house / "runs/classify/rates/metrics.csv").is_file()
+    run(house, "0_find_learning_rate.sh", *TOY, "--name", "rates")
+    assert (house / "runs/find_lr/rates/find_lr.png").is_file()
 
 
 def test_training_evaluation_conversion_and_demo(house: Path) -> None:

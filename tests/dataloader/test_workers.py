@@ -62,8 +62,11 @@ def test_a_worker_that_dies_is_explained(make_split):
 def test_nothing_hangs_when_the_main_process_ends_in_the_middle_of_an_epoch(make_split, tmp_path, ending):
     make_split(40)
     script = f"""
+        import signal
         from pathlib import Path
         import numpy as np
+        # A shell's background jobs ignore Ctrl-C, and the tests may be one.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         from dataloader.catalog import Split
         from dataloader.loader import Loader
         from dataloader.preprocess import Preprocess
