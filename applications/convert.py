@@ -13,8 +13,8 @@ from applications.contract import decide
 from applications.evaluate import predict_split
 from applications.export import EXTRA_FILE, deploy, facts
 from applications.options import Request
+from applications.trained import build_trained_task, load_trained, open_held_out
 from dataloader.catalog import Split
-from dataloader.read import read_image
 from utils.errors import UserError
 from utils.files import write_atomically
 from utils.logs import log
@@ -29,11 +29,11 @@ def run(request: Request) -> int:
     """Convert the model of --resume; return 1 when the file answers otherwise than the model."""
     device = torch.device("cpu")
     machine = Machine(assemble.alone(), device, Precision("fp32", False, "exported files answer in fp32"))
-    trained = assemble.load_trained(request, device)
-    split = thin_out(assemble.open_held_out(trained, ("val", "test")), MOST_IMAGES)
+    trained = load_trained(request, device)
+    split = thin_out(open_held_out(trained, ("val", "test")), MOST_IMAGES)
     log().info(f"model     {trained.describe()}")
     log().info(f"compare   on {len(split)} {split.name} images of {split.root}")
-    task = assemble.build_trained_task(trained, device)
+    task = build_trained_task(trained, device)
     target = trained.path.parent / "model.jit.pt"
     problems: list[str] = []
 
@@ -72,7 +72,7 @@ def answers_of_file(path: Path, split: Split) -> torch.Tensor:
     answers = []
     with torch.inference_mode():
         for index in range(len(split)):
-            image = torch.from_numpy(read_image(split.file(index)))
+            image = torch.from_numpy(split.read(index))
             answers.append(module(image.permute(2, 0, 1)[None]))
     return torch.cat(answers)
 

@@ -7,10 +7,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from applications import assemble
-from applications.assemble import Machine, Trained
+from applications.assemble import Machine
 from applications.contract import Prediction, Task
 from applications.engine.score import score
 from applications.options import Request, run_folder_parent
+from applications.trained import Trained, build_trained_task, load_trained, open_held_out
 from dataloader.catalog import Split
 from utils.distributed import close_world
 from utils.files import new_folder, removed_on_error, write_text
@@ -23,12 +24,12 @@ def run(request: Request) -> int:
     """Evaluate the model of --resume; return the exit code."""
     machine = assemble.open_machine(request.config, training=False)
     try:
-        trained = assemble.load_trained(request, machine.device)
-        split = assemble.open_held_out(trained, ("test", "val"))
+        trained = load_trained(request, machine.device)
+        split = open_held_out(trained, ("test", "val"))
         log().info(f"model     {trained.describe()}")
         log().info(f"data      {split.root}: {len(split)} {split.name} images")
         log().info(f"precision {machine.precision}")
-        task = assemble.build_trained_task(trained, machine.device)
+        task = build_trained_task(trained, machine.device)
         prediction = predict_split(trained, split, task, machine)
         if machine.world.is_first:
             _report(trained, split, task, prediction)

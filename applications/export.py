@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
 
-from applications.assemble import Trained
+from applications.trained import Trained
 from criterions.weighted import Criterion
 from dataloader.preprocess import Normalize, fit_images
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 import torch
 
 from applications import assemble
-from applications.assemble import Machine, Trained
+from applications.assemble import Machine
 from applications.evaluate import predict_split
 from applications.options import Request, run_folder_parent
+from applications.trained import Trained, build_trained_task, load_trained, open_held_out
 from dataloader.catalog import Split
 from models import build_model
 from models.backbone import Backbone
@@ -30,10 +31,10 @@ def run(request: Request) -> int:
     share = float(request.subject)
     device = torch.device("cpu")
     machine = Machine(assemble.alone(), device, Precision("fp32", False, "exact answers"))
-    trained = assemble.load_trained(request, device)
+    trained = load_trained(request, device)
     model, size = trained.model, trained.config.data.image_size
     assert isinstance(model, Backbone)
-    split = assemble.open_held_out(trained, ("val", "test"))
+    split = open_held_out(trained, ("val", "test"))
     log().info(f"model     {trained.describe()}")
     before = _figures(trained, split, machine)
     prune_channels(model, share, image_size=size)
@@ -67,7 +68,7 @@ def run(request: Request) -> int:
 
 
 def _figures(trained: Trained, split: Split, machine: Machine) -> dict[str, float]:
-    task = assemble.build_trained_task(trained, machine.device)
+    task = build_trained_task(trained, machine.device)
     summary = summarize(trained.model, trained.config.data.image_size, machine.device)
     metrics = task.metrics(predict_split(trained, split, task, machine))
     return {

@@ -22,6 +22,7 @@ from applications.engine.observers import CsvLog, PlainLines, ProgressBar, Tenso
 from applications.engine.score import score
 from applications.engine.top import TopEpochs
 from applications.options import Request, RunConfig, run_folder_parent
+from applications.trained import check_arch, thresholds_of
 from dataloader.catalog import Catalog, fingerprint, open_catalog, save_split
 from dataloader.loader import Loader
 from models.narrow import apply_plan
@@ -90,7 +91,7 @@ def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: P
     Raises:
         UserError: the change would make the position in the run meaningless, or names another model.
     """
-    assemble.check_arch(content, given, path)
+    check_arch(content, given, path)
     saved = RunConfig.from_dict(content["config"], source=str(path))
     usual = RunConfig().to_dict()
     config = pin_data(saved.override({**given, "resume": None, **{name: given.get(name, usual[name]) for name in CALL_ONLY[1:]}}))
@@ -258,7 +259,7 @@ def _restore(
     model.load_state_dict(content["state_dict"])
     stepper.load_state_dict(content["stepper"])
     task.criterion.load_state_dict(content["loss_state"])
-    task.thresholds = assemble.thresholds_of(content)
+    task.thresholds = thresholds_of(content)
     progress.load_state_dict(content["progress"], device, is_first=is_first)
     if content["data_fingerprint"] != prints:
         log().warning("the training images changed since the checkpoint; the run goes on with them, and will differ from an unbroken one")

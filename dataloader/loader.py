@@ -12,7 +12,7 @@ from dataloader.augment.chain import Augment
 from dataloader.catalog import Split
 from dataloader.plan import Plan, ScorePlan, TrainPlan
 from dataloader.preprocess import Preprocess
-from dataloader.read import ImageError, read_image
+from dataloader.read import ImageError
 from dataloader.sample import Batch, Sample, Unreadable, stack
 from dataloader.workers import Crew
 from utils.errors import UserError
@@ -73,7 +73,7 @@ class BatchReader(Dataset[Batch | UserError]):
     def _read(self, index: int) -> Sample:
         target = self.split.targets[index]
         return Sample(
-            image=read_image(self.split.file(index)),
+            image=self.split.read(index),
             target=target if isinstance(target, np.ndarray) else int(target),
             weight=float(self.split.weights[index]),
             index=index,

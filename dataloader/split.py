@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from dataloader.read import read_image
 from utils.errors import UserError, nearest
 
 SPLIT_NAMES = ("train", "val", "test")
@@ -43,6 +44,14 @@ class Split:
     def file(self, index: int) -> str:
         """Return the path under which image `index` can be opened."""
         return os.path.join(self.root, self.paths[index])
+
+    def read(self, index: int) -> np.ndarray:
+        """Return image `index`, uint8 (H, W, 3), RGB.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        return read_image(self.file(index))
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,6 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SHELVES = ("models", "criterions", "optim", "dataloader")
 OURS = {*SHELVES, "utils", "applications", "main", "config", "demos"}
-ENTRY_FILES = ("assemble.py", "options.py")
 
 
 def source_files() -> list[Path]:

@@ -1,0 +1,151 @@
+"""A trained model read back from its checkpoint, with all that belongs to it, and the images to look at it with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from applications import assemble
+from applications.contract import Task
+from applications.options import Request, RunConfig
+from dataloader.catalog import Catalog, Split, open_catalog
+from dataloader.preprocess import Preprocess
+from models import build_model
+from models.narrow import apply_plan
+from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
+from utils.errors import UserError
+from utils.logs import log
+from utils.registry import is_user_target
+from utils.spec import parse_specs
+
+
+def check_arch(content: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
+    """Raise UserError when the command line names another model than the checkpoint holds.
+
+    A model of the user's own file is imported only when the command line names it too.
+    """
+    arch = content["arch"]
+    if "arch" in given and given["arch"] != arch:
+        raise UserError(f"{path} holds {arch}, not {given['arch']}; leave --arch out, or start a new run with --init_from {path}")
+    if is_user_target(arch) and given.get("arch") != arch:
+        raise UserError(f"{path} holds a model of your own file; name it too: --arch {arch}")
+    own = [spec.name for spec in parse_specs(content["criterion"]) if is_user_target(spec.name)]
+    if own and "criterion" not in given:
+        raise UserError(f"{path} was trained with a loss of your own file; name it too: --criterion '{content['criterion']}'")
+    if "num_classes" in given and given["num_classes"] != content["num_classes"]:
+        known = assemble.shorten(tuple(content["classes"]))
+        raise UserError(f"--num_classes {given['num_classes']}: {path} has {content['num_classes']} classes ({known})")
+
+
+def thresholds_of(content: Mapping[str, Any]) -> tuple[float, ...] | None:
+    """Return the thresholds in a checkpoint; None where the most probable class is the answer."""
+    saved = content.get("thresholds")
+    return None if saved is None else tuple(saved)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model read back from a checkpoint, in evaluation mode, with all that belongs to it."""
+
+    path: Path
+    task: str
+    config: RunConfig
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    model: nn.Module
+    averaging: str | None
+    epoch: int
+    thresholds: tuple[float, ...] | None
+    split_file: Path | None
+    other_data: bool
+
+    def describe(self) -> str:
+        """Return which weights of which file these are."""
+        which = f"averaged weights ({self.averaging})" if self.averaging else "weights"
+        return f"{self.config.model.arch}, {len(self.classes)} classes, {which} after epoch {self.epoch} of {self.path}"
+
+
+def same_data(given: str, saved: str) -> bool:
+    """Whether two values of --data mean the same images."""
+    return given == saved or Path(given).expanduser().resolve() == Path(saved).expanduser().resolve()
+
+
+def load_trained(request: Request, device: torch.device) -> Trained:
+    """Rebuild the model that --resume names: the best weights of a run, averaged ones first.
+
+    Everything comes from the checkpoint; the command line may change where and how to look.
+    """
+    resume = request.config.train.resume
+    assert resume, "config.py asks for --resume"
+    path = find_checkpoint(resume, BEST)
+    content = load_checkpoint(path)
+    check_arch(content, request.given, path)
+    config = RunConfig.from_dict(content["config"], source=str(path)).override(request.given)
+    classes = tuple(content["classes"])
+    model = build_model(content["arch"], num_classes=len(classes), drop_rate=config.model.drop_rate)
+    apply_plan(model, content["channels"])
+    averages = content["state_dict_ema"]
+    # Updated in place: some networks look for the version that a state dict carries beside its tensors.
+    content["state_dict"].update(averages or {})
+    model.load_state_dict(content["state_dict"])
+    model.check_size(config.data.image_size)
+    model.eval().to(device)
+    split_file = path.parent / "split.csv"
+    return Trained(
+        path,
+        content["task"],
+        config,
+        classes,
+        assemble.build_preprocess(config, content),
+        model,
+        content["averaging"],
+        content["epoch"],
+        thresholds_of(content),
+        split_file if split_file.is_file() else None,
+        "data" in request.given and not same_data(request.given["data"], content["config"]["data"]),
+    )
+
+
+def open_held_out(trained: Trained, preferred: tuple[str, ...]) -> Split:
+    """Return the split to look at: --split, else the first of `preferred` that the data has.
+
+    A single folder of classes is read through the split that the run saved; without one, all of it is looked at.
+    """
+    asked = trained.config.output.split
+    catalog = _open_for_evaluation(trained, asked or preferred[0])
+    for note in catalog.notes:
+        log().warning(note)
+    wanted = (asked,) if asked else preferred
+    found = next((name for name in wanted if name in catalog.splits), None)
+    if found is None:
+        raise UserError(f"{catalog.root} has no {' or '.join(wanted)} images; it has {', '.join(catalog.splits)}: choose with --split")
+    return catalog.splits[found]
+
+
+def _open_for_evaluation(trained: Trained, whole: str) -> Catalog:
+    """Return the data through the run's own split, or a single folder of other images as the one split `whole`."""
+    several = trained.task == assemble.SEVERAL_LABELS
+    open_it = partial(open_catalog, trained.config.data.data, classes=trained.classes, require_train=False, several=several)
+    if trained.split_file is None:
+        return open_it(whole=whole)
+    if not trained.other_data:
+        return open_it(split_file=trained.split_file)
+    # --data names another folder: the run's images in a new place if the split fits exactly, else other images.
+    everything = open_it(whole=whole)
+    try:
+        parts = open_it(split_file=trained.split_file)
+    except UserError:
+        return everything
+    fits = sum(map(len, parts.splits.values())) == sum(map(len, everything.splits.values()))
+    return parts if fits else everything
+
+
+def build_trained_task(trained: Trained, device: torch.device) -> Task:
+    """Return the task of a trained model, with the thresholds that belong to its weights."""
+    task = assemble.build_task(trained.config, trained.classes, trained.preprocess, device, name=trained.task)
+    task.thresholds = trained.thresholds
+    return task

@@ -1,0 +1,65 @@
+"""Pages are whole, escape what they are given, and need nothing beside them."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+from utils.page import Card, Page, folded, gallery, heading, paragraph, picture, table, tiles
+
+EVIL = "<script>alert('x')</script> & \"quotes\" \udcff"
+PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
+
+
+class Balance(HTMLParser):
+    """Counts open tags, so that a page that forgets to close one is found."""
+
+    VOID = ("meta", "img", "br")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def full_page() -> Page:
+    page = Page(EVIL, EVIL)
+    page.section(EVIL, paragraph(EVIL, tone="bad"), heading(EVIL), tiles({EVIL: EVIL}), table([EVIL, "n"], [[EVIL, "1"]], tones=["warn"]))
+    page.section(
+        "two", picture(PIXEL, alt=EVIL, caption=EVIL), gallery([Card(PIXEL, [EVIL, EVIL], "good")], wide=True), folded(EVIL, paragraph("x"))
+    )
+    return page
+
+
+def test_whatever_is_given_as_text_is_escaped() -> None:
+    html = full_page().html()
+    assert "<script>" not in html
+    assert html.count("&lt;script&gt;") >= 12
+
+
+def test_every_tag_is_closed() -> None:
+    balance = Balance()
+    balance.feed(full_page().html())
+    assert balance.open == []
+
+
+def test_a_page_needs_no_other_file(tmp_path: Path) -> None:
+    full_page().write(tmp_path / "page.html")
+    html = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert all(address.startswith(("data:", "#")) for address in re.findall(r'(?:src|href)="([^"]*)"', html))
+    assert "http" not in html
+
+
+def test_columns_of_numbers_stand_on_the_right() -> None:
+    html = table(["class", "share", "note"], [["a", "98.5%", "1"], ["b", "-1,024", "x"]])
+    assert re.findall(r"<th( class=\"number\")?>(\w+)</th>", html) == [("", "class"), (' class="number"', "share"), ("", "note")]
+
+
+def test_links_lead_to_every_section() -> None:
+    html = full_page().html()
+    assert re.findall(r'href="#(s\d)"', html) == re.findall(r'<h2 id="(s\d)"', html) == ["s0", "s1"]
