@@ -9,6 +9,7 @@ from typing import Any
 from applications.options import SECTIONS, Request, RunConfig
 from utils.errors import UserError, nearest
 from utils.flags import FlagParser, add_flags, flag, make_parser, underscored
+from utils.spec import parse_specs
 
 __all__ = ["Request", "build_parser", "parse"]
 
@@ -140,6 +141,10 @@ def _check(request: Request) -> None:
     for name in ("weight_decay", "warmup", "workers"):
         if plain[name] is not None and plain[name] < 0:
             raise UserError(f"--{name} must not be negative, not {plain[name]}")
+    name = config.output.name
+    if name is not None and (name in ("", ".", "..") or Path(name).name != name):
+        raise UserError(f"--name {name!r} is to be the name of one folder; --logdir says where it lies")
+    _check_names(config)
     if not config.train.resume:
         # A resumed run has its other half in the checkpoint; the loss is read again when it is built.
         _check_loss(request)
@@ -149,6 +154,17 @@ def _check(request: Request) -> None:
         raise UserError("--swa and --ema are two averages of the same weights; give one of them")
     if min(config.data.image_size) < 1:
         raise UserError("--image_size needs two numbers above 0: height and width")
+
+
+def _check_names(config: RunConfig) -> None:
+    """Raise UserError for names that no table has, before anything slow begins."""
+    from models import check_arch
+    from optim import OPTIMIZERS, SCHEDULES
+
+    check_arch(config.model.arch)
+    OPTIMIZERS.check(config.optim.opt)
+    for spec in parse_specs(config.optim.schedule):
+        SCHEDULES.check(spec.name)
 
 
 def _check_loss(request: Request) -> None:
