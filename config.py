@@ -148,6 +148,10 @@ def _check(request: Request) -> None:
     if not config.train.resume:
         # A resumed run has its other half in the checkpoint; the loss is read again when it is built.
         _check_loss(request)
+    if config.data.batch is not None and (config.train.resume or request.action != "train"):
+        raise UserError("--batch auto belongs to the start of a training; give a number, --batch_size N")
+    if config.data.batch is not None and "batch_size" in request.given:
+        raise UserError("--batch auto and --batch_size both give the images a step; give one of them")
     if config.optim.sam is not None and config.optim.accumulate > 1:
         raise UserError("--sam looks at one batch twice and cannot be joined with --accumulate; leave one of them out")
     if config.optim.swa is not None and config.optim.ema is not None:

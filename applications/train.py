@@ -15,6 +15,7 @@ from torch import nn
 from applications import assemble
 from applications.assemble import Machine
 from applications.averaging import SOUP, Ending, unfinished, write_averages
+from applications.batch_size import settled_batch_size
 from applications.contract import Observer, Progress, Task
 from applications.engine.fit import Fit, Interruption, fit
 from applications.engine.keeper import Keeper
@@ -118,6 +119,7 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
         raise UserError(f"{path} was trained on {what} than {catalog.root} has; start a new run with --init_from {path}")
     _announce(config, machine, catalog)
     preprocess = assemble.build_preprocess(config, content)
+    config = settled_batch_size(config, machine, catalog, preprocess)
     train_loader = assemble.build_loader(config, catalog.splits["train"], preprocess, machine, training=True)
     val_loader = assemble.build_loader(config, catalog.splits["val"], preprocess, machine, training=False)
 
