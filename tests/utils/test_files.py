@@ -1,6 +1,7 @@
 """Files are whole or absent; folders are never overwritten."""
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,19 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         write_atomically(file, fail)
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_is_written_reaches_the_disk_before_it_takes_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.txt"
+    flush, seen = os.fsync, []
+
+    def watched(number: int) -> None:
+        seen.append((os.fstat(number).st_size, file.exists()))
+        flush(number)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    write_text(file, "whole")
+    assert seen == [(5, False)]
 
 
 def test_an_error_of_the_program_is_not_dressed_as_the_users(tmp_path: Path) -> None:
