@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from utils.errors import UserError
 from utils.files import new_folder, write_atomically, write_csv, write_text
@@ -43,6 +44,11 @@ def test_an_error_of_the_program_is_not_dressed_as_the_users(tmp_path: Path) -> 
 
     with pytest.raises(RuntimeError, match="shapes"):
         write_atomically(tmp_path / "a", fail)
+
+
+def test_a_folder_that_is_gone_is_named_when_torch_writes_too(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file or directory"):
+        write_atomically(tmp_path / "gone" / "a.pt", lambda place: torch.save({}, place))
 
 
 def test_folders_are_numbered_not_overwritten(tmp_path: Path) -> None:
