@@ -152,6 +152,11 @@ def _check(request: Request) -> None:
         raise UserError("--batch auto belongs to the start of a training; give a number, --batch_size N")
     if config.data.batch is not None and "batch_size" in request.given:
         raise UserError("--batch auto and --batch_size both give the images a step; give one of them")
+    usual = type(config.optim)()
+    if config.optim.slim != usual.slim and not config.optim.sparsity:
+        raise UserError(f"--slim {config.optim.slim:g} is not used; add --sparsity, or leave it out")
+    if config.optim.clip_mode != usual.clip_mode and config.optim.clip_grad is None:
+        raise UserError(f"--clip_mode {config.optim.clip_mode} is not used; add --clip_grad X, or leave it out")
     if config.optim.sam is not None and config.optim.accumulate > 1:
         raise UserError("--sam looks at one batch twice and cannot be joined with --accumulate; leave one of them out")
     if config.optim.swa is not None and config.optim.ema is not None:

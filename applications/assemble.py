@@ -39,7 +39,7 @@ from optim.stepper import Stepper
 from optim.swa import Swa, held_from, start_epoch
 from utils.checkpoint import load_tensors
 from utils.distributed import World, open_world, world_from_environment
-from utils.errors import UserError
+from utils.errors import UserError, shorten
 from utils.logs import log
 from utils.runtime import Precision, choose_device, choose_precision, default_workers, keep_freed_memory
 
@@ -90,10 +90,6 @@ def check_num_classes(given: int | None, classes: tuple[str, ...]) -> None:
     """Raise UserError when --num_classes contradicts the data."""
     if given is not None and given != len(classes):
         raise UserError(f"--num_classes {given}: the data has {len(classes)} classes ({shorten(classes)}); leave the flag out to take them")
-
-
-def shorten(names: tuple[str, ...], most: int = 8) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def build_preprocess(config: RunConfig, content: Mapping[str, Any] | None = None) -> Preprocess:
@@ -231,6 +227,11 @@ def build_run_schedule(config: RunConfig, steps_per_epoch: int) -> Schedule:
     return held_from(schedule, start_epoch(options.swa, config.train.epochs) * steps_per_epoch)
 
 
+def count_steps(config: RunConfig, batches_per_epoch: int) -> int:
+    """Return the optimizer steps of an epoch."""
+    return max(1, -(-batches_per_epoch // config.optim.accumulate))
+
+
 def build_stepper(
     config: RunConfig,
     model: nn.Module,
@@ -242,7 +243,7 @@ def build_stepper(
 ) -> Stepper:
     """Return the only writer of weights; `schedule` takes the place of the run's own."""
     options = config.optim
-    steps_per_epoch = max(1, -(-batches_per_epoch // options.accumulate))
+    steps_per_epoch = count_steps(config, batches_per_epoch)
     swa_from = start_epoch(options.swa, config.train.epochs) * steps_per_epoch if options.swa is not None else None
     return Stepper(
         wrapped,

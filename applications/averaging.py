@@ -17,14 +17,13 @@ from dataloader.loader import Loader
 from dataloader.sample import Batch
 from optim.ema import lent
 from optim.stepper import Stepper
-from optim.swa import greedy_soup, mean_of, reestimate_norms
+from optim.swa import Reached, greedy_soup, mean_of, reestimate_norms
 from utils.logs import log
 
 SWA, SOUP = "swa", "soup"
 # Statistics over this many batches no longer change in the digits that matter.
 ENOUGH = 200
 
-Reached = tuple[float, float]
 Thresholds = tuple[float, ...] | None
 
 

@@ -15,6 +15,7 @@ from models import build_model
 from models.backbone import Backbone
 from models.narrow import apply_plan, channel_plan
 from models.prune import largest_difference, prune_channels
+from optim.options import OptimOptions
 from utils.checkpoint import BEST, load_checkpoint, save_checkpoint
 from utils.errors import UserError
 from utils.files import new_folder, write_text
@@ -57,7 +58,9 @@ def run(request: Request) -> int:
     save_checkpoint(folder / BEST, content)
     config = replace(trained.config, train=replace(trained.config.train, resume=None))
     config = replace(config, model=replace(config.model, pretrained=False, init_from=str(folder / BEST)))
-    config = replace(config, optim=replace(config.optim, sparsity=False), output=replace(config.output, name=None))
+    config = replace(
+        config, optim=replace(config.optim, sparsity=False, slim=OptimOptions().slim), output=replace(config.output, name=None)
+    )
     write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
     if trained.split_file is not None:
         write_text(folder / "split.csv", trained.split_file.read_text(encoding="utf-8"))

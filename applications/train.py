@@ -23,7 +23,7 @@ from applications.engine.observers import ChanceWarning, CsvLog, PlainLines, Pro
 from applications.engine.score import score
 from applications.engine.top import TopEpochs
 from applications.options import Request, RunConfig, run_folder_parent
-from applications.trained import check_arch, thresholds_of
+from applications.trained import check_arch, check_own_code, thresholds_of
 from dataloader.catalog import Catalog, fingerprint, open_catalog, save_split
 from dataloader.loader import Loader
 from models.narrow import apply_plan
@@ -37,6 +37,8 @@ from utils.runtime import TIME_UP, StopSignal, describe_machine, memory_explaine
 
 # Settings that the position inside an epoch is counted in.
 POSITION = ("seed", "batch_size", "accumulate")
+# Settings that may name code of the user's own.
+SPECS = ("opt", "schedule", "aug")
 # Settings of this call rather than of the run.
 CALL_ONLY = ("resume", "nproc", "gpus", "nodes", "rank", "init_method", "max_minutes")
 
@@ -94,6 +96,7 @@ def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: P
     """
     check_arch(content, given, path)
     saved = RunConfig.from_dict(content["config"], source=str(path))
+    check_own_code({name: content["config"].get(name) for name in SPECS}, given, path)
     usual = RunConfig().to_dict()
     config = pin_data(saved.override({**given, "resume": None, **{name: given.get(name, usual[name]) for name in CALL_ONLY[1:]}}))
     before, after = saved.to_dict(), config.to_dict()
@@ -138,6 +141,8 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
     progress = Progress()
     if content is not None:
         _restore(content, model, stepper, task, progress, machine.device, prints, is_first=world.is_first)
+        if not progress.batch:
+            _recount(stepper, progress.epoch * assemble.count_steps(config, len(train_loader.plan)))
 
     folder = _run_folder(config, machine.world, path, kind, locks)
     log().info(f"run       {folder}")
@@ -268,6 +273,13 @@ def _restore(
     progress.load_state_dict(content["progress"], device, is_first=is_first)
     if content["data_fingerprint"] != prints:
         log().warning("the training images changed since the checkpoint; the run goes on with them, and will differ from an unbroken one")
+
+
+def _recount(stepper: Stepper, due: int) -> None:
+    """Begin an epoch at the step where the schedule has it, though epochs have another number of steps now."""
+    if stepper.steps != due:
+        log().info(f"an epoch has another number of steps now; the schedule goes on at step {due}, not {stepper.steps}")
+        stepper.move_to(due)
 
 
 def _run_folder(config: RunConfig, world: World, path: Path | None, kind: str, locks: ExitStack) -> Path:

@@ -17,7 +17,7 @@ from dataloader.preprocess import Preprocess
 from models import build_model
 from models.narrow import apply_plan
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
-from utils.errors import UserError
+from utils.errors import UserError, shorten
 from utils.logs import log
 from utils.registry import is_user_target
 from utils.spec import parse_specs
@@ -33,12 +33,23 @@ def check_arch(content: Mapping[str, Any], given: Mapping[str, Any], path: Path)
         raise UserError(f"{path} holds {arch}, not {given['arch']}; leave --arch out, or start a new run with --init_from {path}")
     if is_user_target(arch) and given.get("arch") != arch:
         raise UserError(f"{path} holds a model of your own file; name it too: --arch {arch}")
-    own = [spec.name for spec in parse_specs(content["criterion"]) if is_user_target(spec.name)]
-    if own and "criterion" not in given:
-        raise UserError(f"{path} was trained with a loss of your own file; name it too: --criterion '{content['criterion']}'")
+    check_own_code({"criterion": content["criterion"]}, given, path)
     if "num_classes" in given and given["num_classes"] != content["num_classes"]:
-        known = assemble.shorten(tuple(content["classes"]))
+        known = shorten(tuple(content["classes"]))
         raise UserError(f"--num_classes {given['num_classes']}: {path} has {content['num_classes']} classes ({known})")
+
+
+def check_own_code(saved: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
+    """Raise UserError when specs of a checkpoint name code of the user's own that the command line does not name too.
+
+    Args:
+        saved: flag -> the spec in the checkpoint, or None.
+        given: what the command line and a config file say.
+        path: the checkpoint.
+    """
+    for name, source in saved.items():
+        if source and name not in given and any(is_user_target(spec.name) for spec in parse_specs(source)):
+            raise UserError(f"{path} was trained with code of your own file; name it too: --{name} '{source}'")
 
 
 def thresholds_of(content: Mapping[str, Any]) -> tuple[float, ...] | None:

@@ -303,7 +303,7 @@ def main(argv: list[str]) -> int:
     options = BenchmarkOptions(**vars(parser.parse_args(argv)))
     catalog = open_catalog(options.data)
     train = read_split(catalog.splits["train"], options.image_size)
-    test = read_split(catalog.splits.get("test", catalog.splits["val"]), options.image_size)
+    test = read_split(catalog.splits.get("test") or catalog.splits["val"], options.image_size)
     chosen = [entry for entry in ENTRIES if entry.name == BASE or options.only is None or options.only in entry.name]
     results: dict[str, dict[str, list[Score]]] = {setting: {entry.name: [] for entry in chosen} for setting in SETTINGS}
     sizes: dict[str, int] = {}

@@ -34,7 +34,8 @@ def asymmetric_terms(logits: Tensor, targets: Tensor, *, gamma_neg: float, gamma
         shifted = (log_p.exp() - clip).clamp(min=0)
         # A power below one has no gradient at zero, where the margin may fall exactly.
         factor = shifted.clamp(min=torch.finfo(shifted.dtype).eps).pow(gamma_neg)
-        negative = factor * torch.log1p(-shifted)
+        # From the other side: 1 - shifted would be rounded to zero for a sure answer.
+        negative = factor * (log_not.exp() + clip).clamp(max=1).log()
     return -targets * positive - (1 - targets) * negative
 
 

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from utils.errors import UserError, nearest
+from utils.errors import UserError, nearest, shorten
 from utils.files import write_text
 
 Kind = Literal["cost", "threshold", "weights"]
@@ -130,7 +130,7 @@ def _check_names(found: Sequence[str], classes: Sequence[str], said: str, where:
         missing = [name for name in classes if name not in found]
         which = f"; '{missing[0]}' is missing" if missing else ""
         raise UserError(f"{said}: {where} name {len(found)} classes, the data has {len(classes)}{which}")
-    raise UserError(f"{said}: {where} name the classes in another order than the data: {_shorten(classes)}")
+    raise UserError(f"{said}: {where} name the classes in another order than the data: {shorten(classes)}")
 
 
 def _matrix(rows: Sequence[Sequence[str]], classes: Sequence[str], said: str, *, least: float = -math.inf) -> np.ndarray:
@@ -153,7 +153,3 @@ def _number(cells: Sequence[str], row: str, columns: Sequence[str], said: str, l
             raise UserError(f"{said}: row {row}, column {column}: '{cell.strip()}' is not {wanted}")
         numbers.append(number)
     return numbers
-
-
-def _shorten(names: Sequence[str], most: int = 8) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

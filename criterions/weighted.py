@@ -51,7 +51,8 @@ class Criterion(nn.Module):
         self._kind = ACTIVATIONS[elementwise.activation]
         self._terms = elementwise.terms
         self._smoothing = label_smoothing
-        self.register_buffer("logit_shift", None if logit_shift is None else as_buffer(logit_shift))
+        # Settings come from the config of a run; only what moves is state.
+        self.register_buffer("logit_shift", None if logit_shift is None else as_buffer(logit_shift), persistent=False)
         # Module names may hold no dots, which a user's file has.
         self.weighters = nn.ModuleDict({name.replace(".", "_"): module for name, module in (weighters or {}).items()})
 
@@ -96,9 +97,10 @@ class Criterion(nn.Module):
         return self._kind.probabilities(logits)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Take the state of the parts that are still the same; a part that is new or changed begins afresh.
+        """Take the counts of the parts that are still the same; a part that is new or changed begins afresh.
 
-        A run may go on with another loss than it had, so what does not fit is left alone.
+        A run may go on with another loss than it had, so what does not fit is left alone. Matrices, weights and shifts
+        are settings, and never come from here.
         """
         own = self.state_dict()
         fitting = {name: value for name, value in state_dict.items() if name in own and own[name].shape == value.shape}

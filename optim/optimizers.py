@@ -61,9 +61,12 @@ def build_optimizer(
     if not is_user_target(name):
         return build(groups, lr=lr, momentum=momentum, **arguments)
     try:
-        return build(groups, lr=lr, momentum=momentum, **arguments)
+        optimizer = build(groups, lr=lr, momentum=momentum, **arguments)
     except TypeError as error:
         raise UserError(f"--opt {name} cannot be called with (groups, *, {', '.join(('lr', 'momentum', *arguments))}): {error}") from error
+    # The groups hold rates of their own; that of the run is looked up here.
+    optimizer.defaults["lr"] = lr
+    return optimizer
 
 
 def parse_opt_args(source: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def cosine_curve(share: float, *, cycles: int = 1, decay: float = 1.0, k: float 
     """
     cycle = min(int(share * cycles), cycles - 1)
     progress = share * cycles - cycle
-    return floor + (decay**cycle - floor) * 0.5 * (1 + math.cos(math.pi * progress**k))
+    return floor + (max(decay**cycle, floor) - floor) * 0.5 * (1 + math.cos(math.pi * progress**k))
 
 
 def poly_curve(share: float, *, power: float, floor: float = 0.0) -> float:

@@ -152,6 +152,10 @@ class Stepper:
         if self.swa is not None:
             self.swa.update(self._model, self._steps)
 
+    def move_to(self, steps: int) -> None:
+        """Go on as if `steps` optimizer steps had been made, where a resumed run counts an epoch in other steps than before."""
+        self._steps = steps
+
     def validated(self, figures: Mapping[str, float]) -> None:
         """Hear how validation went, name -> value, the same on every rank; a plateau schedule may answer with a lower rate."""
         if isinstance(self._schedule, Plateau):

@@ -97,6 +97,8 @@ def test_evaluation_has_three_spellings(flag: str) -> None:
         (["--schedule", "cosin(cycles=2)"], "cosine"),
         (["--name", "../elsewhere"], "--logdir"),
         (["--name", ".."], "--logdir"),
+        (["--slim", "0.1"], "--sparsity"),
+        (["--clip_mode", "agc"], "--clip_grad"),
         (["--batch", "auto", "--batch_size", "8"], "--batch_size"),
         (["--batch", "auto", "--resume", "RUN"], "--batch_size"),
     ],

@@ -1,5 +1,7 @@
 """The one exception for mistakes that the user can mend."""
 
+from collections.abc import Sequence
+
 
 class UserError(ValueError):
     """A mistake in the user's input: what is wrong, where, and what to do, in one line.
@@ -8,10 +10,15 @@ class UserError(ValueError):
     """
 
 
-def nearest(name: str, known: "list[str] | tuple[str, ...]") -> str:
+def nearest(name: str, known: Sequence[str]) -> str:
     """Return ' Did you mean X?' for the known name closest to `name`, or ''."""
     from difflib import get_close_matches
 
     lowered = {candidate.lower(): candidate for candidate in known}
     found = get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.5)
     return f" Did you mean {lowered[found[0]]}?" if found else ""
+
+
+def shorten(names: Sequence[str], most: int = 8) -> str:
+    """Return the first names, for a message."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -78,14 +78,17 @@ def _fit_epoch(run: Fit, vote: StopVote) -> None:
     """Train an epoch, or the rest of one; validate; tell the observers; save."""
     row = {"epoch": run.progress.epoch + 1, **train_epoch(run, vote)}
     _leave_if_stopped(run)
-    row |= _validate(run)
+    figures = _validate(run)
     _leave_if_stopped(run)
+    # After the last way out: a resumed run validates this epoch again.
+    run.stepper.validated(figures)
+    row |= {f"val_{name}": value for name, value in figures.items()}
     for observer in run.observers:
         observer.epoch(run.progress, row)
     run.keeper.end_epoch(run.progress, (row[f"val_{run.task.headline}"], -row["val_loss"]))
 
 
-def _validate(run: Fit) -> dict[str, float]:
+def _validate(run: Fit) -> Mapping[str, float]:
     try:
         figures = run.validate()
     except UserError as error:
@@ -101,8 +104,7 @@ def _validate(run: Fit) -> dict[str, float]:
             f"the validation figures after epoch {run.progress.epoch + 1} are not finite: the last steps broke the weights, "
             "which are not kept. Lower --lr, set --clip_grad 1, or try --precision fp32"
         )
-    run.stepper.validated(figures)
-    return {f"val_{name}": value for name, value in figures.items()}
+    return figures
 
 
 def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:

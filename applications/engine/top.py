@@ -7,10 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from optim.swa import Reached
 from utils.checkpoint import load_tensors
 from utils.files import write_atomically, write_text
-
-Reached = tuple[float, float]
 
 
 class TopEpochs:
@@ -29,14 +28,16 @@ class TopEpochs:
 
     def offer(self, epoch: int, reached: Reached, weights: Mapping[str, Tensor]) -> None:
         """Keep the weights of an epoch if they are among the best, and drop those that no longer are."""
-        index = {**self._index(), epoch: reached}
+        # Later epochs were left behind by a resumption from before them.
+        index = {key: value for key, value in self._index().items() if key < epoch} | {epoch: reached}
         best = sorted(index, key=lambda key: (index[key], key), reverse=True)[: self.count]
         if epoch in best:
             self.folder.mkdir(exist_ok=True)
             write_atomically(self._file(epoch), lambda place: torch.save(dict(weights), place))
         write_text(self.folder / "index.json", json.dumps({key: list(index[key]) for key in sorted(best)}))
-        for dropped in set(index) - set(best):
-            self._file(dropped).unlink(missing_ok=True)
+        kept = {self._file(key) for key in best}
+        for file in set(self.folder.glob("epoch-*.pt")) - kept:
+            file.unlink()
 
     def ranked(self) -> list[int]:
         """Return the epochs kept, the best first."""

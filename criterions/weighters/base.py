@@ -53,3 +53,20 @@ class ClassWeighter(Weighter):
 def as_buffer(values: np.ndarray) -> Tensor:
     """Return numbers as float32, the type in which losses are computed."""
     return torch.from_numpy(np.asarray(values)).float()
+
+
+def rows_of(targets: Tensor, matrix: Tensor, *, neutral: float) -> Tensor:
+    """Return what a matrix, row the true class, says of every class under a target, (N, C).
+
+    For one label that is its row, for shared targets the mean of their rows. Of several labels each is judged by its own
+    diagonal, and another class by the mean of the rows of the labels; where there is no label, `neutral` stands.
+
+    Args:
+        targets: (N, C), dense.
+        matrix: (C, C).
+        neutral: for classes that no label speaks of.
+    """
+    own = targets * matrix.diagonal()
+    others = targets.sum(dim=1, keepdim=True) - targets
+    mean = ((targets @ matrix - own) / others.clamp(min=1e-12)).where(others > 0, neutral)
+    return own + (1 - targets) * mean

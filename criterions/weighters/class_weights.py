@@ -34,7 +34,7 @@ class ClassWeights(ClassWeighter):
 
     def __init__(self, weights: np.ndarray) -> None:
         super().__init__()
-        self.register_buffer("weights", as_buffer(weights))
+        self.register_buffer("weights", as_buffer(weights), persistent=False)
 
     @classmethod
     def build(cls, facts: ClassFacts, rule: str = "auto", beta: float = priors.BETA) -> Self:

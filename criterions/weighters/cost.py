@@ -6,11 +6,11 @@ import numpy as np
 from torch import Tensor
 
 from criterions.matrix import read_cost
-from criterions.weighters.base import ClassFacts, ClassWeighter, as_buffer
+from criterions.weighters.base import ClassFacts, ClassWeighter, as_buffer, rows_of
 
 
 def cost_weights(targets: Tensor, costs: Tensor) -> Tensor:
-    """Return t W, (N, C): for every class, what probability given to it costs under this target.
+    """Return W[t], (N, C): for every class, what probability given to it costs under this target (see `rows_of`).
 
     With softmax only classes with a target above zero have a term, so that of a one-hot target
     only W[true, true] counts; `risk_weights` is the way to let the others count.
@@ -19,18 +19,18 @@ def cost_weights(targets: Tensor, costs: Tensor) -> Tensor:
         targets: (N, C), dense.
         costs: (C, C).
     """
-    return targets @ costs
+    return rows_of(targets, costs, neutral=1.0)
 
 
 def risk_weights(probabilities: Tensor, targets: Tensor, costs: Tensor) -> Tensor:
-    """Return the mean cost of the present answer, (N, 1): the sum over classes of p (t W) / sum of p.
+    """Return the mean cost of the present answer, (N, 1): the sum over classes of p W[t] / sum of p.
 
     Args:
         probabilities, targets: (N, C).
         costs: (C, C).
     """
     total = probabilities.sum(dim=1, keepdim=True).clamp(min=1e-12)
-    return (probabilities * (targets @ costs)).sum(dim=1, keepdim=True) / total
+    return (probabilities * cost_weights(targets, costs)).sum(dim=1, keepdim=True) / total
 
 
 class CostMatrix(ClassWeighter):
@@ -44,7 +44,7 @@ class CostMatrix(ClassWeighter):
 
     def __init__(self, costs: np.ndarray) -> None:
         super().__init__()
-        self.register_buffer("costs", as_buffer(costs))
+        self.register_buffer("costs", as_buffer(costs), persistent=False)
 
     @classmethod
     def build(cls, facts: ClassFacts, file: str) -> Self:

@@ -41,7 +41,8 @@ class GradientHarmony(Weighter):
 
     The counts move in training only: a_i = momentum a_i + (1 - momentum) n_i. They begin at zero,
     as in the paper, so that the first steps and a bin's first appearance weigh up to
-    1 / (1 - momentum) times as much. With several processes n_i counts the batches of all of them.
+    1 / (1 - momentum) times as much. With several processes n_i counts the batches of
+    all of them, so all have to call together.
 
     Args:
         bins: number of bins of the gradient size.
@@ -67,9 +68,9 @@ class GradientHarmony(Weighter):
         del hardness
         numbers = bin_numbers((probabilities - targets).abs(), self.bins)
         counts = count_bins(numbers, self.bins)
+        if dist.is_available() and dist.is_initialized():
+            dist.all_reduce(counts)
         if self.training:
-            if dist.is_available() and dist.is_initialized():
-                dist.all_reduce(counts)
             self.moving.mul_(self.momentum).add_(counts, alpha=1 - self.momentum)
         # A bin that training never met weighs as if it had been met once.
         weights = harmony(self.moving.clamp(min=1 - self.momentum), counts)

@@ -6,17 +6,21 @@ import numpy as np
 from torch import Tensor
 
 from criterions.matrix import read_thresholds
-from criterions.weighters.base import ClassFacts, ClassWeighter, as_buffer
+from criterions.weighters.base import ClassFacts, ClassWeighter, as_buffer, rows_of
+
+# Bounds that every probability keeps.
+BELOW, ABOVE = -1.0, 2.0
 
 
 def threshold_weights(probabilities: Tensor, targets: Tensor, *, lower: Tensor, upper: Tensor) -> Tensor:
-    """Return 1 where t L < p < t U, else 0: (N, C).
+    """Return 1 where L[t] < p < U[t], else 0: (N, C); an image without labels leaves nothing out.
 
     Args:
         probabilities, targets: (N, C).
         lower, upper: (C, C) bounds; row the true class, column the class of the probability.
     """
-    return ((targets @ lower < probabilities) & (probabilities < targets @ upper)).to(probabilities.dtype)
+    low, high = rows_of(targets, lower, neutral=BELOW), rows_of(targets, upper, neutral=ABOVE)
+    return ((low < probabilities) & (probabilities < high)).to(probabilities.dtype)
 
 
 class Threshold(ClassWeighter):
@@ -31,8 +35,8 @@ class Threshold(ClassWeighter):
 
     def __init__(self, lower: np.ndarray, upper: np.ndarray) -> None:
         super().__init__()
-        self.register_buffer("lower", as_buffer(lower))
-        self.register_buffer("upper", as_buffer(upper))
+        self.register_buffer("lower", as_buffer(lower), persistent=False)
+        self.register_buffer("upper", as_buffer(upper), persistent=False)
 
     @classmethod
     def build(cls, facts: ClassFacts, file: str) -> Self:

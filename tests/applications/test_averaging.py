@@ -71,6 +71,16 @@ def test_only_the_best_epochs_stay_on_the_disk(tmp_path: Path) -> None:
     assert float(TopEpochs(tmp_path / "soup", 2).load(3)["w"]) == pytest.approx(0.7)
 
 
+def test_epochs_that_a_resumption_left_behind_do_not_enter_the_soup(tmp_path: Path) -> None:
+    top = TopEpochs(tmp_path / "soup", 3)
+    for epoch, score in enumerate((0.5, 0.6, 0.9), start=1):
+        top.offer(epoch, (score, 0.0), {"w": torch.tensor(score)})
+    again = TopEpochs(tmp_path / "soup", 3)
+    again.offer(2, (0.7, 0.0), {"w": torch.tensor(0.7)})
+    assert again.ranked() == [2, 1]
+    assert sorted(file.name for file in (tmp_path / "soup").glob("*.pt")) == ["epoch-0001.pt", "epoch-0002.pt"]
+
+
 @pytest.mark.parametrize(
     ("flags", "said"), [(("--swa", 9), "schedule longer than the run"), (("--swa", "--ema"), "one of them"), (("--soup", 0), "--soup")]
 )

@@ -17,7 +17,7 @@ def weights(run: Path, name: str = "last.pt") -> dict[str, torch.Tensor]:
 
 
 RECIPES = {
-    "sam": ("--sam", "--opt", "sgd", "--mixup"),
+    "sam": ("--sam", "--opt", "sgd", "--mixup", "--ghm_loss"),
     "groups": ("--opt", "muon", "--head_lr", 0.05, "--layer_decay", 0.8, "--opt_args", "nesterov=True"),
     "agc": ("--clip_grad", 0.1, "--clip_mode", "agc", "--opt", "lamb", "--accumulate", 2),
     "plateau": ("--schedule", "plateau(metric=top1,patience=0,factor=0.5)", "--opt", "ranger", "--ema"),
@@ -47,6 +47,13 @@ def test_sharpness_aware_steps_differ_from_plain_ones(call: Call, colors: Path) 
     assert not torch.allclose(plain["net.head.weight"], sharp["net.head.weight"])
     # Every batch is counted once.
     assert torch.equal(plain["net.features.1.num_batches_tracked"], sharp["net.features.1.num_batches_tracked"])
+
+
+def test_the_second_look_at_a_batch_leaves_the_counts_of_the_loss_alone(call: Call, colors: Path) -> None:
+    flags = ("--criterion", "bce|ghm(bins=1)", "--opt", "sgd", "--epochs", 1)
+    plain, sharp = (load_checkpoint(call(*tiny(colors, *flags, *more)).run / "last.pt")["loss_state"] for more in ((), ("--sam", 0.5)))
+    # With a single bin every batch counts the same, whatever the weights are.
+    assert {name: value.tolist() for name, value in plain.items()} == {name: value.tolist() for name, value in sharp.items()}
 
 
 def test_a_frozen_backbone_keeps_its_weights_and_statistics(call: Call, colors: Path) -> None:

@@ -142,3 +142,32 @@ def test_settings_that_count_the_position_cannot_change_inside_an_epoch(call: Ca
     outcome = call("--resume", run, *ARCH, "-b", 20)
     assert outcome.code == 2
     assert "--batch_size cannot change inside an epoch" in outcome.err
+
+
+def test_a_run_that_goes_on_with_larger_batches_keeps_its_place_in_the_schedule(call: Call, colors: Path) -> None:
+    flags = ("--opt", "sgd", "--lr", 0.1, "--schedule", "linear")
+    run = call(*tiny(colors, *flags)).run
+    outcome = call("--resume", run, *ARCH, "--epochs", 4, "-b", 20)
+    assert outcome.code == 0, outcome.err
+    assert "goes on at step 6, not 12" in outcome.out
+    rates = [float(row["lr"]) for row in read_rows(run / "metrics.csv")]
+    # The rate of an epoch is that of its last step: three steps an epoch of twelve in all.
+    assert rates[2:] == pytest.approx([0.1 * (1 - 8 / 12), 0.1 * (1 - 11 / 12)])
+
+
+def test_code_named_by_the_checkpoint_alone_is_not_imported(call: Call, colors: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine_alone.py").write_text(
+        "import torch\n\n\ndef build(groups, *, lr, momentum):\n    return torch.optim.SGD(groups, lr=lr, momentum=momentum)\n"
+    )
+    own = "mine_alone.py:build"
+    run = call(*tiny(colors, "--opt", own)).run
+    outcome = call("--resume", run, *ARCH, "--epochs", 3)
+    assert outcome.code == 2
+    assert f"--opt '{own}'" in outcome.err
+    assert call("--resume", run, *ARCH, "--epochs", 3, "--opt", own).code == 0
+
+
+def test_settings_of_the_loss_are_no_state_of_it(call: Call, colors: Path) -> None:
+    """They come from the command line, so that a change on resume is one."""
+    run = call(*tiny(colors, "--logit_adjust", 1, "--criterion", "softmax|class_weights(effective)|ghm")).run
+    assert {name.rpartition(".")[2] for name in load_checkpoint(run / "last.pt")["loss_state"]} == {"moving"}

@@ -82,3 +82,8 @@ def test_values_out_of_range_are_named(values):
     if "clip" not in values:
         with pytest.raises(UserError, match=next(iter(values))):
             asymmetric_single(**values)
+
+
+def test_a_small_margin_keeps_a_sure_mistake_finite():
+    terms = asymmetric_terms(torch.tensor([[30.0]]), torch.zeros(1, 1), gamma_neg=4.0, gamma_pos=1.0, clip=1e-8)
+    np.testing.assert_allclose(terms.item(), -np.log(1e-8), rtol=1e-3)

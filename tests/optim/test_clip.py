@@ -68,3 +68,12 @@ def test_a_scalar_is_a_unit():
 def test_a_limit_that_cannot_clip_names_the_flag(limit):
     with pytest.raises(UserError, match="--clip_grad"):
         build_clip("norm", limit)
+
+
+def test_agc_lets_weights_at_zero_move():
+    layer = nn.Linear(2, 1, bias=False)
+    nn.init.zeros_(layer.weight)
+    layer.weight.grad = torch.tensor([[3.0, 4.0]])
+    build_clip("agc", 0.1)([layer.weight])
+    # The paper's epsilon stands for the norm of the weights.
+    torch.testing.assert_close(layer.weight.grad.norm(), torch.tensor(0.1 * 1e-3))

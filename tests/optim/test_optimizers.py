@@ -9,7 +9,7 @@ from torch import nn
 
 from optim import OPTIMIZERS
 from optim.optimizers import accepted_arguments, build_optimizer, parse_opt_args
-from optim.ralamb import rectification
+from optim.ralamb import rectification, trust_ratio
 from utils.errors import UserError
 
 LR, MOMENTUM, DECAY, BETA2, EPS = 0.05, 0.8, 0.1, 0.999, 1e-8
@@ -252,3 +252,24 @@ def test_an_optimizer_of_the_users_own_is_taken(tmp_path):
     assert build(f"{file}:build", nn.Linear(2, 2)).defaults["momentum"] == MOMENTUM
     with pytest.raises(UserError, match="eps"):
         build(f"{file}:build", nn.Linear(2, 2), opt_args="eps=1")
+
+
+def test_muon_leaves_the_classifier_to_adamw():
+    model = nn.Sequential(nn.Linear(4, 6, bias=False), nn.Linear(6, 3, bias=False))
+    optimizer = build("muon", model, head=model[1])
+    fallback = {id(param): group["use_fallback"] for group in optimizer.param_groups for param in group["params"]}
+    assert (fallback[id(model[0].weight)], fallback[id(model[1].weight)]) == (False, True)
+
+
+def test_the_trust_ratio_takes_large_weights_for_ten():
+    large, update = torch.full((100,), 5.0), torch.full((4,), 0.5)
+    torch.testing.assert_close(trust_ratio(large, update), torch.tensor(10.0))
+    torch.testing.assert_close(trust_ratio(large / 10, update), torch.tensor(5.0))
+
+
+def test_an_optimizer_of_the_users_own_knows_the_rate_of_the_run(tmp_path):
+    (tmp_path / "plain_descent.py").write_text(
+        "import torch\n\n\ndef build(groups, *, lr, momentum):\n    return torch.optim.SGD(groups, momentum=momentum)\n"
+    )
+    optimizer = build(f"{tmp_path / 'plain_descent.py'}:build", nn.Linear(2, 2), lr=0.3)
+    assert optimizer.defaults["lr"] == 0.3

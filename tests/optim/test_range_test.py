@@ -40,3 +40,10 @@ def test_the_test_ends_when_the_loss_explodes():
 def test_an_empty_range_names_the_flag(ends):
     with pytest.raises(UserError, match="--lr_range"):
         exponential_rates(*ends, 10)
+
+
+def test_the_first_steps_which_are_still_settling_suggest_nothing():
+    rates = exponential_rates(1e-6, 1.0, 100)
+    # One bad batch at the start looks like a steep fall; the true one comes late.
+    losses = [4.0, *([3.0] * 41), *(3.0 - 0.04 * step for step in range(58))]
+    assert suggest_rate(rates, losses) > rates[50]

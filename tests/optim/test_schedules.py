@@ -135,6 +135,8 @@ def test_restarts_climb_back_to_a_decaying_peak():
 def test_one_cycle_climbs_and_falls():
     schedule = build("onecycle(peak=0.25,start=0.1,end=0.01)", epochs=1, steps_per_epoch=101, warmup=5)
     assert [schedule(step) for step in (0, 25, 100)] == pytest.approx([0.1, 1.0, 0.01])
+    # Half a cosine: a quarter of the way up it has climbed 15 % of the height.
+    assert schedule(6) == pytest.approx(0.1 + 0.9 * 0.5 * (1 - math.cos(math.pi * 6 / 25)))
     factors = [schedule(step) for step in range(101)]
     assert factors[:26] == sorted(factors[:26])
     assert factors[25:] == sorted(factors[25:], reverse=True)
@@ -229,3 +231,11 @@ def test_stages_belong_to_the_steps_schedule():
 def test_impossible_lengths_name_their_flag(flag, wrong):
     with pytest.raises(UserError, match=f"--{flag}"):
         build("cosine", **{flag: wrong})
+
+
+def test_a_restart_never_lies_below_the_floor():
+    schedule = build("cosine(cycles=5,decay=0.1,floor=0.01)", epochs=10, steps_per_epoch=10, warmup=0)
+    factors = [schedule(step) for step in range(100)]
+    assert min(factors) >= 0.01
+    last = factors[-20:]
+    assert last == sorted(last, reverse=True)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from applications.contract import Progress
 from applications.engine import fit
 from applications.engine.fit import LossWatch
 from utils.errors import UserError
@@ -37,3 +38,24 @@ def test_a_bad_loss_is_noticed_before_weights_are_saved() -> None:
     with pytest.raises(UserError, match="step 5"):
         fit._save(run)
     assert saved == []
+
+
+def test_a_stop_during_validation_is_no_second_hearing_for_the_plateau(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Any] = []
+    monkeypatch.setattr(fit, "train_epoch", lambda *_: {})
+    stops = iter([0, 15, 15])
+    run: Any = SimpleNamespace(
+        progress=Progress(),
+        task=SimpleNamespace(headline="top1"),
+        validate=lambda: {"top1": 0.5, "loss": 1.0},
+        stepper=SimpleNamespace(validated=heard.append),
+        world=SimpleNamespace(size=1, gather=lambda _: [next(stops)]),
+        stop=SimpleNamespace(received=0),
+        keeper=SimpleNamespace(save=lambda *_: None, folder="RUN"),
+        watch=LossWatch(),
+        observers=[],
+    )
+    monkeypatch.setattr(fit, "_save", lambda _: None)
+    with pytest.raises(fit.Interruption):
+        fit._fit_epoch(run, Any)
+    assert heard == []

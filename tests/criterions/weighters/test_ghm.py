@@ -117,3 +117,24 @@ def test_two_processes_weigh_as_one_does(tmp_path):
         found = np.load(tmp_path / f"{rank}.npz")
         np.testing.assert_array_equal(found["moving"], alone.moving.numpy())
         np.testing.assert_allclose(found["weights"], expected[rank::2], rtol=1e-6)
+
+
+def test_a_bin_that_training_never_met_weighs_as_if_it_had_been_met_once():
+    weighter = GradientHarmony(4, 0.75)
+    weigh(weighter, np.array([0.1, 0.1]))
+    weighter.eval()
+    # Two bins are valid; the first holds 2 x 0.25, the last counts as 1 x 0.25.
+    np.testing.assert_allclose(weigh(weighter, np.array([0.1, 0.9])), [2 / (0.5 * 2), 2 / (0.25 * 2)])
+
+
+def test_the_second_look_of_several_processes_counts_all_of_them_too(monkeypatch):
+    mine, theirs = np.array([0.1, 0.1, 0.6]), np.array([0.1, 0.9])
+    whole = GradientHarmony(2)
+    weigh(whole, np.concatenate([mine, theirs]))
+    part = GradientHarmony(2).eval()
+    part.load_state_dict(whole.state_dict())
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "all_reduce", lambda counts: counts.add_(torch.tensor([1, 1])))
+    found = weigh(part, mine)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(found, weigh(whole.eval(), np.concatenate([mine, theirs]))[:3])

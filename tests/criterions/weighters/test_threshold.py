@@ -1,6 +1,7 @@
 """Claims about thresholds."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 
@@ -32,3 +33,10 @@ def test_the_bounds_themselves_are_outside():
     one = torch.ones(1, 1)
     assert threshold_weights(half, one, lower=half, upper=one).item() == 0
     assert threshold_weights(half, one, lower=one * 0, upper=half).item() == 0
+
+
+@pytest.mark.parametrize(("labels", "kept"), [([0.0, 0.0], [1, 1]), ([1.0, 0.0], [0, 1]), ([1.0, 1.0], [0, 1])])
+def test_bounds_hold_for_every_number_of_labels(labels, kept):
+    lower, upper = torch.zeros(2, 2), torch.full((2, 2), 0.95)
+    found = threshold_weights(torch.tensor([[0.99, 0.5]]), torch.tensor([labels]), lower=lower, upper=upper)
+    assert found.tolist() == [kept]
