@@ -12,7 +12,7 @@ from torch import nn
 from applications import assemble
 from applications.contract import Task
 from applications.options import Request, RunConfig
-from dataloader.catalog import Catalog, Split, open_catalog
+from dataloader.catalog import Catalog, Split, open_catalog, take_fold
 from dataloader.preprocess import Preprocess
 from models import build_model
 from models.narrow import apply_plan
@@ -132,8 +132,10 @@ def _open_for_evaluation(trained: Trained, whole: str) -> Catalog:
     open_it = partial(open_catalog, trained.config.data.data, classes=trained.classes, require_train=False, several=several)
     if trained.split_file is None:
         return open_it(whole=whole)
+    fold = trained.config.data.fold
     if not trained.other_data:
-        return open_it(split_file=trained.split_file)
+        found = open_it(split_file=trained.split_file)
+        return found if fold is None else take_fold(found, fold, seed=trained.config.runtime.seed, split_file=trained.split_file)
     # --data names another folder: the run's images in a new place if the split fits exactly, else other images.
     everything = open_it(whole=whole)
     try:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -73,6 +73,21 @@ class Catalog:
     notes: tuple[str, ...] = ()
     split_origin: Origin = "folders"
     several: bool = False
+
+
+def rearranged(catalog: Catalog, places: Mapping[str, str]) -> Catalog:
+    """Return the catalog with the images of train and val where `places`, path -> 'train' or 'val', puts them; others are left out."""
+    splits = {name: split for name, split in catalog.splits.items() if name not in ("train", "val")}
+    parts = [catalog.splits[name] for name in ("train", "val") if name in catalog.splits]
+    paths = np.array([path for part in parts for path in part.paths], dtype=object)
+    targets = np.concatenate([part.targets for part in parts])
+    weights = np.concatenate([part.weights for part in parts])
+    for name in ("train", "val"):
+        mine = [index for index, path in enumerate(paths) if places.get(path) == name]
+        # The order in which a catalog is built: by class, then by path.
+        mine.sort(key=lambda index: (0 if targets.ndim == 2 else targets[index], paths[index]))
+        splits[name] = Split(name, parts[0].root, tuple(paths[mine]), targets[mine], weights[mine])
+    return replace(catalog, splits={name: splits[name] for name in SPLIT_NAMES if name in splits}, split_origin="seeded")
 
 
 def build_catalog(
