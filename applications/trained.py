@@ -1,6 +1,6 @@
 """A trained model read back from its checkpoint, with all that belongs to it, and the images to look at it with."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -132,18 +132,24 @@ def _open_for_evaluation(trained: Trained, whole: str) -> Catalog:
     open_it = partial(open_catalog, trained.config.data.data, classes=trained.classes, require_train=False, several=several)
     if trained.split_file is None:
         return open_it(whole=whole)
-    fold = trained.config.data.fold
     if not trained.other_data:
-        found = open_it(split_file=trained.split_file)
-        return found if fold is None else take_fold(found, fold, seed=trained.config.runtime.seed, split_file=trained.split_file)
+        return _through_split(trained, open_it)
     # --data names another folder: the run's images in a new place if the split fits exactly, else other images.
     everything = open_it(whole=whole)
     try:
-        parts = open_it(split_file=trained.split_file)
+        parts = _through_split(trained, open_it)
     except UserError:
         return everything
     fits = sum(map(len, parts.splits.values())) == sum(map(len, everything.splits.values()))
     return parts if fits else everything
+
+
+def _through_split(trained: Trained, open_it: Callable[..., Catalog]) -> Catalog:
+    """Return the data in the parts that the run saved."""
+    found, fold = open_it(split_file=trained.split_file), trained.config.data.fold
+    if fold is None:
+        return found
+    return take_fold(found, fold, seed=trained.config.runtime.seed, split_file=trained.split_file)
 
 
 def build_trained_task(trained: Trained, device: torch.device) -> Task:

@@ -79,6 +79,8 @@ def rearranged(catalog: Catalog, places: Mapping[str, str]) -> Catalog:
     """Return the catalog with the images of train and val where `places`, path -> 'train' or 'val', puts them; others are left out."""
     splits = {name: split for name, split in catalog.splits.items() if name not in ("train", "val")}
     parts = [catalog.splits[name] for name in ("train", "val") if name in catalog.splits]
+    if not parts:
+        return catalog
     paths = np.array([path for part in parts for path in part.paths], dtype=object)
     targets = np.concatenate([part.targets for part in parts])
     weights = np.concatenate([part.weights for part in parts])
