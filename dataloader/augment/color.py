@@ -16,7 +16,7 @@ def adjust_brightness(image: np.ndarray, factor: float) -> np.ndarray:
 
 def adjust_contrast(image: np.ndarray, factor: float) -> np.ndarray:
     """Multiply the distance to the image's mean gray by `factor` and clip: uint8 (H, W, 3); 0 is plain gray, 1 changes nothing."""
-    mean = float(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).mean())
+    mean = cv2.mean(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[0]
     return _map_values(image, factor, (1 - factor) * mean)
 
 
