@@ -27,9 +27,8 @@ def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def _map_values(image: np.ndarray, factor: float, shift: float) -> np.ndarray:
-    # A value has 256 levels: a table costs one pass over the pixels.
-    table = np.clip(np.rint(np.arange(256) * factor + shift), 0, 255).astype(np.uint8)
-    return cv2.LUT(image, table)
+    # The second image weighs nothing; this is OpenCV's fastest way to scale, shift, round and clip.
+    return cv2.addWeighted(image, factor, image, 0.0, shift)
 
 
 @dataclass(frozen=True)
