@@ -80,7 +80,8 @@ def parse(argv: list[str]) -> Request:
     if len(chosen) > 1:
         raise UserError(f"choose one action, not {' and '.join('--' + name for name in chosen)}")
     call = {item.name: values.pop(item.name) for item in fields(CallOptions) if item.name in values}
-    given = _with_aug_config({**(read_config_file(Path(call["config"])) if call.get("config") else {}), **values})
+    filed = read_config_file(Path(call["config"])) if call.get("config") else {}
+    given = {**_with_aug_config(filed), **_with_aug_config(values)}
     config = RunConfig().override(given, source=call.get("config") or "command line")
     action = chosen[0] if chosen else "train"
     subject = actions.get(action, "")
@@ -89,7 +90,7 @@ def parse(argv: list[str]) -> Request:
     return request
 
 
-def _with_aug_config(given: dict[str, Any]) -> dict[str, Any]:
+def _with_aug_config(given: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the settings with the content of --aug_config as `aug`, so that a run does not depend on the file later."""
     if given.get("aug_config") is None:
         return given

@@ -124,7 +124,7 @@ def label_of(catalog: Catalog, target: np.ndarray | np.int64) -> str:
     parts = sorted(((float(shares[index]), index) for index in np.flatnonzero(shares > 0.005).tolist()), reverse=True)
     if all(share > 0.995 for share, _ in parts):
         return ", ".join(catalog.classes[index] for _, index in parts) or "no label"
-    return "\n".join(f"{share:.2f} {catalog.classes[index]}" for share, index in parts[:2])
+    return "\n".join(f"{share:.0%} {catalog.classes[index]}" for share, index in parts[:2])
 
 
 def pixels_of(images: Tensor) -> list[np.ndarray]:

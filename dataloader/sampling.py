@@ -41,10 +41,11 @@ def repeat(split: Split, threshold: float = 0.01) -> np.ndarray:
     """
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold <= 1:
         raise UserError(f"--sampler repeat: threshold is {threshold!r}; write a share of the images above 0, up to 1")
-    shares = _shares(split.targets)
-    present = np.maximum((shares > 0).mean(0), 1 / len(split))
+    # Targets that a teacher shares out count where they are more likely than not.
+    has = _shares(split.targets) >= 0.5
+    present = np.maximum(has.mean(0), 1 / len(split))
     factors = np.maximum(1.0, np.sqrt(threshold / present))
-    return np.where(shares > 0, factors, 1.0).max(1)
+    return np.where(has, factors, 1.0).max(1)
 
 
 def from_file(split: Split, path: str) -> np.ndarray:

@@ -80,7 +80,7 @@ def test_mistakes_are_explained(call: Call, colors: Path, flags: list[str], said
 def test_labels_are_named_with_their_shares(colors: Path) -> None:
     catalog = open_catalog(str(colors))
     assert label_of(catalog, np.int64(1)) == "green"
-    assert label_of(catalog, np.array([0.25, 0.75, 0.0])) == "0.75 green\n0.25 blue"
+    assert label_of(catalog, np.array([0.25, 0.75, 0.0])) == "75% green\n25% blue"
     assert label_of(catalog, np.array([1.0, 0.0, 1.0])) == "red, blue"
     assert label_of(catalog, np.zeros(3)) == "no label"
     assert visual_data.pixels_of(torch.full((1, 3, 2, 2), 254.7))[0].max() == 255

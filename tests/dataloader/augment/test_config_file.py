@@ -99,5 +99,8 @@ def test_the_settings_of_a_run_hold_the_content_of_the_file(tmp_path):
     settings = config.parse(["--aug_config", str(path)]).config.data
     assert settings.aug_config is None
     assert settings.aug == read_aug_config(path)
+    (tmp_path / "run.yaml").write_text(f"aug_config: {path}\n")
+    assert config.parse(["--config", str(tmp_path / "run.yaml")]).config.data.aug == settings.aug
+    assert config.parse(["--config", str(tmp_path / "run.yaml"), "--aug", "light"]).config.data.aug == "light", "flags outrank the file"
     with pytest.raises(UserError, match="--aug and --aug_config"):
         config.parse(["--aug_config", str(path), "--aug"])
