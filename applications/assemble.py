@@ -224,8 +224,7 @@ def build_network(
     model_options = config.model
     torch.manual_seed(config.runtime.seed)
     model = build_model(model_options.arch, num_classes=len(classes), drop_rate=model_options.drop_rate)
-    for size in seen_sizes(config):
-        model.check_size(size)
+    check_sizes(model, config)
     if config.loss.prior_bias is not None:
         # Before weights are loaded, so that a classifier that was trained on these classes keeps its bias.
         _start_at_prior(model, config, classes, class_counts, images)
@@ -243,6 +242,16 @@ def build_network(
     if config.optim.freeze:
         log().info(f"          {freeze(model, config.optim.freeze, head=find_head(model))}")
     return model
+
+
+def check_sizes(model: Backbone, config: RunConfig) -> None:
+    """Raise UserError unless the network takes every size that it will see."""
+    model.check_size(config.data.image_size)
+    for size in dict.fromkeys(seen_sizes(config)):
+        try:
+            model.check_size(size)
+        except UserError as error:
+            raise UserError(f"{error}; leave --multi_scale and --size_schedule out, or choose sizes that it takes") from error
 
 
 def _start_at_prior(model: Backbone, config: RunConfig, classes: tuple[str, ...], class_counts: Sequence[float], images: int) -> None:

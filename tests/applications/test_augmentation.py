@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.applications.conftest import Call, read_rows, tiny
+import config
+from tests.applications.conftest import NETS, Call, read_rows, tiny
+from utils.errors import UserError
 
 
 def test_a_settings_file_and_every_batch_transform_train_together(call: Call, colors: Path, tmp_path: Path) -> None:
@@ -78,3 +80,13 @@ def test_the_position_in_an_epoch_is_counted_in_what_draws_it() -> None:
     from applications.train import POSITION
 
     assert {"sampler", "epoch_size", "aug_splits"} <= set(POSITION)
+
+
+def test_a_network_of_fixed_size_is_refused_before_training() -> None:
+    from applications import assemble
+    from models import build_model
+
+    settings = config.parse(["--image_size", "64", "64", "--multi_scale", "--size_schedule", "32:0.5"]).config
+    assert {(32, 32), (64, 64), (28, 28), (74, 74)} <= set(assemble.seen_sizes(settings))
+    with pytest.raises(UserError, match="leave --multi_scale and --size_schedule out"):
+        assemble.check_sizes(build_model(f"{NETS}:FixedNet", num_classes=3), settings)
