@@ -4,9 +4,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from applications.options import SECTIONS, Request, RunConfig
+from dataloader.holdout import parse_fold
+from dataloader.sizes import parse_sizes
 from utils.errors import UserError, nearest
 from utils.flags import FlagParser, add_flags, flag, make_parser, underscored
 from utils.spec import parse_specs
@@ -27,9 +29,13 @@ class ActionOptions:
     write_matrix: str | None = flag(
         None, "write a template of --matrix_kind for the classes of --data, to be filled in for --cost_matrix and its kin", metavar="FILE"
     )
+    visual_data: Literal["train", "val", "test"] | None = flag(
+        None, "draw images of this split with their labels as the network sees them: train augmented, mixed, resized"
+    )
     list: str | None = flag(
         None,
-        "print a table: models, criterions, weighters, optimizers, schedules, sources, augments; or models by pattern: 'timm/*vit*'",
+        "print a table: models, criterions, weighters, optimizers, schedules, sources, augments, mixes, samplers; or models such as "
+        "'timm/*vit*'",
         metavar="TABLE|PATTERN",
     )
 
@@ -75,13 +81,25 @@ def parse(argv: list[str]) -> Request:
     if len(chosen) > 1:
         raise UserError(f"choose one action, not {' and '.join('--' + name for name in chosen)}")
     call = {item.name: values.pop(item.name) for item in fields(CallOptions) if item.name in values}
-    given = {**(read_config_file(Path(call["config"])) if call.get("config") else {}), **values}
+    filed = read_config_file(Path(call["config"])) if call.get("config") else {}
+    given = {**_with_aug_config(filed), **_with_aug_config(values)}
     config = RunConfig().override(given, source=call.get("config") or "command line")
     action = chosen[0] if chosen else "train"
     subject = actions.get(action, "")
     request = Request(action, config, given, "" if isinstance(subject, bool) else str(subject))
     _check(request)
     return request
+
+
+def _with_aug_config(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings with the content of --aug_config as `aug`, so that a run does not depend on the file later."""
+    if given.get("aug_config") is None:
+        return given
+    if given.get("aug") is not None:
+        raise UserError("--aug and --aug_config both say how to augment; give one of them")
+    from dataloader.augment.config_file import read_aug_config
+
+    return {**given, "aug_config": None, "aug": read_aug_config(Path(given["aug_config"]))}
 
 
 def read_config_file(path: Path) -> Mapping[str, Any]:
@@ -130,15 +148,15 @@ def _check(request: Request) -> None:
         raise UserError("--pretrained and --init_from both name the starting weights; give one of them")
     if config.runtime.nproc and config.runtime.gpus and config.runtime.nproc != config.runtime.gpus:
         raise UserError("--nproc and --gpus both give the number of processes; give one of them")
-    positive = ("epochs", "batch_size", "accumulate", "print_freq", "nodes", "save_minutes", "lr")
+    positive = ("epochs", "batch_size", "aug_splits", "accumulate", "print_freq", "nodes", "save_minutes", "lr")
     plain = config.to_dict()
     for name in positive:
         if not plain[name] > 0:
             raise UserError(f"--{name} must be above 0, not {plain[name]}")
-    for name in ("patience", "max_minutes", "nproc", "gpus", "clip_grad", "soup"):
+    for name in ("patience", "max_minutes", "nproc", "gpus", "clip_grad", "soup", "epoch_size"):
         if plain[name] is not None and not plain[name] > 0:
             raise UserError(f"--{name} must be above 0, not {plain[name]}")
-    for name in ("weight_decay", "warmup", "workers"):
+    for name in ("weight_decay", "warmup", "workers", "mix_off_epochs"):
         if plain[name] is not None and plain[name] < 0:
             raise UserError(f"--{name} must not be negative, not {plain[name]}")
     name = config.output.name
@@ -163,6 +181,25 @@ def _check(request: Request) -> None:
         raise UserError("--swa and --ema are two averages of the same weights; give one of them")
     if min(config.data.image_size) < 1:
         raise UserError("--image_size needs two numbers above 0: height and width")
+    _check_augmentation(request)
+
+
+def _check_augmentation(request: Request) -> None:
+    """Raise UserError for settings that cannot be read, or that nothing would use."""
+    data, loss = request.config.data, request.config.loss
+    if request.config.train.resume:
+        # The other half of a resumed run's settings is in the checkpoint.
+        return
+    if data.fold is not None:
+        parse_fold(data.fold)
+    if data.size_schedule is not None:
+        parse_sizes(data.size_schedule, data.image_size, request.config.train.epochs)
+    if data.aug_splits > 1 and not data.aug:
+        raise UserError(f"--aug_splits {data.aug_splits} needs --aug: without it all copies of an image are the same")
+    if loss.jsd is not None and data.aug_splits < 2:
+        raise UserError("--jsd compares copies of an image; add --aug_splits 3")
+    if data.mix_off_epochs and not (data.mixup or data.cutmix):
+        raise UserError(f"--mix_off_epochs {data.mix_off_epochs} is not used; add --mixup or --cutmix, or leave it out")
 
 
 def _check_names(config: RunConfig) -> None:

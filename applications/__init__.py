@@ -13,6 +13,7 @@ APPLICATIONS = Table(
         "prune": Row("applications.prune:run", "remove the channels with the smallest batch-norm scales"),
         "find_lr": Row("applications.find_lr:run", "try rising learning rates on a throw-away model and suggest one"),
         "print_schedule": Row("applications.schedule:run", "draw the learning rate over a run"),
+        "visual_data": Row("applications.visualize:run", "draw a sheet of images as training sees them, with their labels"),
         "list": Row("applications.listing:run", "print a table of names"),
     },
 )

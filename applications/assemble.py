@@ -16,11 +16,16 @@ from applications.options import RunConfig
 from applications.tasks import TASKS
 from criterions.priors import first_probabilities, prior_logits
 from criterions.weighted import Criterion, build_criterion, build_elementwise
+from dataloader import MIXES
 from dataloader.augment.chain import build_augment
-from dataloader.batch.mixup import Mixup
+from dataloader.batch.choice import Choice
+from dataloader.batch.multi_scale import MultiScale, possible_sizes
 from dataloader.catalog import Catalog, Split
 from dataloader.loader import Loader
+from dataloader.options import DataOptions
 from dataloader.preprocess import Preprocess
+from dataloader.sampling import expected_draws
+from dataloader.sizes import parse_sizes
 from models import build_model
 from models.backbone import Backbone
 from models.batchnorm import set_bn_momentum
@@ -106,10 +111,10 @@ def build_loader(config: RunConfig, split: Split, preprocess: Preprocess, machin
     """Return the loader of a split: augmented and shuffled for training, plain otherwise."""
     data = config.data
     workers = default_workers(machine.world.size) if data.workers is None else data.workers
+    only_training = {} if not training else training_options(config, split, preprocess)
     return Loader(
         split,
         preprocess,
-        augment=build_augment(data.aug if training and data.aug else ""),
         batch_size=data.batch_size,
         workers=workers,
         seed=config.runtime.seed,
@@ -118,15 +123,51 @@ def build_loader(config: RunConfig, split: Split, preprocess: Preprocess, machin
         world=machine.world.size,
         strict=data.strict,
         pin_memory=machine.device.type == "cuda",
+        **only_training,
     )
+
+
+def training_options(config: RunConfig, split: Split, preprocess: Preprocess) -> dict[str, Any]:
+    """Return what the loader of the training images does beside reading them: augment, draw, change the size."""
+    data = config.data
+    sizes = data.size_schedule
+    return {
+        "augment": build_augment(data.aug or ""),
+        "draws": None if data.sampler is None else expected_draws(data.sampler, split),
+        "epoch_size": data.epoch_size,
+        "sizes": None if sizes is None else parse_sizes(sizes, preprocess.image_size, config.train.epochs),
+        "splits": data.aug_splits,
+    }
 
 
 def build_transforms(config: RunConfig, num_classes: int) -> list:
     """Return what is done to training batches on the device, in order."""
+    data, seed = config.data, config.runtime.seed
+    transforms: list = [MultiScale(seed)] if data.multi_scale else []
+    chosen = {name: alpha for name, on, alpha in _mixes(data) if on}
+    if chosen and data.aug_splits > 1:
+        raise UserError("--aug_splits compares copies of one image, which --mixup and --cutmix blend with others; leave one of them out")
+    if chosen:
+        mixes = [
+            MIXES.resolve(name)(alpha=alpha, ratio=data.mixup_ratio, num_classes=num_classes, seed=seed) for name, alpha in chosen.items()
+        ]
+        until = config.train.epochs - data.mix_off_epochs if data.mix_off_epochs else None
+        transforms.append(Choice(mixes, until=until, num_classes=num_classes, seed=seed))
+    return transforms
+
+
+def _mixes(data: DataOptions) -> tuple[tuple[str, bool, float], ...]:
+    """Return name, whether it is asked for, and alpha of every mix."""
+    return ("mixup", data.mixup, data.mixup_alpha), ("cutmix", data.cutmix, data.cutmix_alpha)
+
+
+def seen_sizes(config: RunConfig) -> list[tuple[int, int]]:
+    """Return the image sizes that a network must take: that of validation, and those that training gives it."""
     data = config.data
-    if not data.mixup:
-        return []
-    return [Mixup(alpha=data.mixup_alpha, ratio=data.mixup_ratio, num_classes=num_classes, seed=config.runtime.seed)]
+    sizes = [data.image_size]
+    if data.size_schedule is not None:
+        sizes = parse_sizes(data.size_schedule, data.image_size, config.train.epochs).all()
+    return [*sizes, *(found for size in sizes for found in possible_sizes(size))] if data.multi_scale else sizes
 
 
 def task_name(catalog: Catalog) -> str:
@@ -157,6 +198,7 @@ def build_task(
             class_counts=class_counts,
             label_smoothing=config.loss.label_smoothing,
             logit_adjust=config.loss.logit_adjust,
+            jsd=config.loss.jsd,
         )
     return TASKS.resolve(name)(classes, criterion, preprocess, device)
 
@@ -178,7 +220,7 @@ def build_network(
     model_options = config.model
     torch.manual_seed(config.runtime.seed)
     model = build_model(model_options.arch, num_classes=len(classes), drop_rate=model_options.drop_rate)
-    model.check_size(config.data.image_size)
+    check_sizes(model, config)
     if config.loss.prior_bias is not None:
         # Before weights are loaded, so that a classifier that was trained on these classes keeps its bias.
         _start_at_prior(model, config, classes, class_counts, images)
@@ -196,6 +238,16 @@ def build_network(
     if config.optim.freeze:
         log().info(f"          {freeze(model, config.optim.freeze, head=find_head(model))}")
     return model
+
+
+def check_sizes(model: Backbone, config: RunConfig) -> None:
+    """Raise UserError unless the network takes every size that it will see."""
+    model.check_size(config.data.image_size)
+    for size in dict.fromkeys(seen_sizes(config)):
+        try:
+            model.check_size(size)
+        except UserError as error:
+            raise UserError(f"{error}; leave --multi_scale and --size_schedule out, or choose sizes that it takes") from error
 
 
 def _start_at_prior(model: Backbone, config: RunConfig, classes: tuple[str, ...], class_counts: Sequence[float], images: int) -> None:

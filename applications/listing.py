@@ -1,10 +1,10 @@
-"""Prints a table of names: models, criterions, weighters, optimizers, schedules, sources, augments."""
+"""Prints a table of names: models, criterions, weighters, optimizers, schedules, sources, augments, mixes, samplers."""
 
 from rich.table import Table
 
 from applications.options import Request
 from criterions import CRITERIONS, WEIGHTERS
-from dataloader import AUGMENTS, RECIPES, SOURCES
+from dataloader import AUGMENTS, MIXES, RECIPES, SAMPLERS, SOURCES
 from models import FAMILIES, list_models
 from optim import OPTIMIZERS, SCHEDULES
 from utils.errors import UserError, nearest
@@ -17,6 +17,8 @@ TABLES = {
     "schedules": SCHEDULES,
     "sources": SOURCES,
     "augments": AUGMENTS,
+    "mixes": MIXES,
+    "samplers": SAMPLERS,
 }
 
 

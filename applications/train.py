@@ -24,7 +24,7 @@ from applications.engine.score import score
 from applications.engine.top import TopEpochs
 from applications.options import Request, RunConfig, run_folder_parent
 from applications.trained import check_arch, check_own_code, thresholds_of
-from dataloader.catalog import Catalog, fingerprint, open_catalog, save_split
+from dataloader.catalog import Catalog, fingerprint, open_catalog, save_split, take_fold
 from dataloader.loader import Loader
 from models.narrow import apply_plan
 from optim.stepper import Stepper
@@ -36,9 +36,9 @@ from utils.logs import console, log, log_to_file
 from utils.runtime import TIME_UP, StopSignal, describe_machine, memory_explained
 
 # Settings that the position inside an epoch is counted in.
-POSITION = ("seed", "batch_size", "accumulate")
+POSITION = ("seed", "batch_size", "accumulate", "sampler", "epoch_size", "aug_splits")
 # Settings that may name code of the user's own.
-SPECS = ("opt", "schedule", "aug")
+SPECS = ("opt", "schedule", "aug", "sampler")
 # Settings of this call rather than of the run.
 CALL_ONLY = ("resume", "nproc", "gpus", "nodes", "rank", "init_method", "max_minutes")
 
@@ -105,6 +105,10 @@ def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: P
         for name in POSITION:
             if name in differing:
                 raise UserError(f"--{name} cannot change inside an epoch ({before[name]} -> {after[name]}); resume without it")
+    if "fold" in differing:
+        raise UserError(
+            f"--fold cannot change on resume ({before['fold']} -> {after['fold']}): another part is another run; leave --resume out"
+        )
     for name in differing:
         log().info(f"changed on resume: --{name} {before[name]} -> {after[name]}")
     return config
@@ -206,13 +210,15 @@ def open_training_data(config: RunConfig, world: World, split_file: Path | None)
     """Return the training catalog; the first process writes built-in sets, the others wait."""
 
     def read() -> Catalog:
-        return open_catalog(
+        found = open_catalog(
             config.data.data,
             seed=config.runtime.seed,
             val_share=config.data.val_share,
             test_share=config.data.test_share,
             split_file=split_file,
         )
+        fold = config.data.fold
+        return found if fold is None else take_fold(found, fold, seed=config.runtime.seed, split_file=split_file)
 
     catalog = read() if world.is_first else None
     world.gather(None)

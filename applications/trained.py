@@ -1,6 +1,6 @@
 """A trained model read back from its checkpoint, with all that belongs to it, and the images to look at it with."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +12,7 @@ from torch import nn
 from applications import assemble
 from applications.contract import Task
 from applications.options import Request, RunConfig
-from dataloader.catalog import Catalog, Split, open_catalog
+from dataloader.catalog import Catalog, Split, open_catalog, take_fold
 from dataloader.preprocess import Preprocess
 from models import build_model
 from models.narrow import apply_plan
@@ -144,15 +144,23 @@ def _open_for_evaluation(trained: Trained, whole: str) -> Catalog:
     if trained.split_file is None:
         return open_it(whole=whole)
     if not trained.other_data:
-        return open_it(split_file=trained.split_file)
+        return _through_split(trained, open_it)
     # --data names another folder: the run's images in a new place if the split fits exactly, else other images.
     everything = open_it(whole=whole)
     try:
-        parts = open_it(split_file=trained.split_file)
+        parts = _through_split(trained, open_it)
     except UserError:
         return everything
     fits = sum(map(len, parts.splits.values())) == sum(map(len, everything.splits.values()))
     return parts if fits else everything
+
+
+def _through_split(trained: Trained, open_it: Callable[..., Catalog]) -> Catalog:
+    """Return the data in the parts that the run saved."""
+    found, fold = open_it(split_file=trained.split_file), trained.config.data.fold
+    if fold is None:
+        return found
+    return take_fold(found, fold, seed=trained.config.runtime.seed, split_file=trained.split_file)
 
 
 def build_trained_task(trained: Trained, device: torch.device) -> Task:

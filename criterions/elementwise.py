@@ -50,6 +50,17 @@ def sigmoid_probabilities(logits: Tensor) -> Tensor:
     return torch.sigmoid(full_precision(logits))
 
 
+def softmax_parts(logits: Tensor) -> Tensor:
+    """Return the log probabilities of the one question that softmax asks, (N, 1, C)."""
+    return F.log_softmax(full_precision(logits), dim=1)[:, None]
+
+
+def sigmoid_parts(logits: Tensor) -> Tensor:
+    """Return the log probabilities of yes and no of every class, (N, C, 2)."""
+    logits = full_precision(logits)
+    return torch.stack((F.logsigmoid(logits), F.logsigmoid(-logits)), dim=2)
+
+
 def softmax_hardness(probabilities: Tensor, targets: Tensor) -> Tensor:
     """Return the share of probability that is misplaced, (N, 1) in [0, 1].
 
@@ -94,17 +105,19 @@ class Activation:
         probabilities: logits (N, C) -> (N, C).
         hardness: (probabilities, targets) -> how wrong each problem is answered, in [0, 1]; (N, 1)
             where a sample is one problem, (N, C) where each class is one.
+        parts: logits (N, C) -> (N, Q, A), the log probabilities of the A answers to each of Q questions.
     """
 
     plain: Terms
     probabilities: Callable[[Tensor], Tensor]
     hardness: Callable[[Tensor, Tensor], Tensor]
+    parts: Callable[[Tensor], Tensor]
 
 
 ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
     {
-        "softmax": Activation(softmax_terms, softmax_probabilities, softmax_hardness),
-        "sigmoid": Activation(bce_terms, sigmoid_probabilities, sigmoid_hardness),
+        "softmax": Activation(softmax_terms, softmax_probabilities, softmax_hardness, softmax_parts),
+        "sigmoid": Activation(bce_terms, sigmoid_probabilities, sigmoid_hardness, sigmoid_parts),
     }
 )
 

@@ -37,6 +37,12 @@ class LossOptions:
     logit_adjust: float | None = flag(
         None, "long tails: add TAU x log of the class frequency to the logits while training (bare: 1)", const=1.0, metavar="TAU"
     )
+    jsd: float | None = flag(
+        None,
+        "with --aug_splits: pull the answers to the copies of an image together, ALPHA x their divergence (bare: 12)",
+        const=12.0,
+        metavar="ALPHA",
+    )
     prior_bias: str | None = flag(
         None,
         "a fresh classifier starts at these probabilities: those of the data (bare), P for every class, or a CSV of class,weight",

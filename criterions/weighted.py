@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from criterions import CRITERIONS, WEIGHTERS
+from criterions.consistency import js_divergence
 from criterions.elementwise import ACTIVATIONS, Elementwise, smooth
 from criterions.priors import log_prior
 from criterions.weighters.base import ClassFacts, ClassWeighter, Weighter, as_buffer
@@ -31,6 +32,7 @@ class Criterion(nn.Module):
         label_smoothing: share of every target that is spread over all classes.
         logit_shift: (C,), added to the logits by the loss alone; predictions do without it.
         weighters: name -> module.
+        jsd: factor of the divergence between the copies of a sample; None leaves it out.
 
     Attributes:
         activation: 'softmax' or 'sigmoid', for files that leave the house.
@@ -45,6 +47,7 @@ class Criterion(nn.Module):
         label_smoothing: float = 0.0,
         logit_shift: np.ndarray | None = None,
         weighters: Mapping[str, Weighter] | None = None,
+        jsd: float | None = None,
     ) -> None:
         super().__init__()
         self.activation = elementwise.activation
@@ -53,10 +56,11 @@ class Criterion(nn.Module):
         self._smoothing = label_smoothing
         # Settings come from the config of a run; only what moves is state.
         self.register_buffer("logit_shift", None if logit_shift is None else as_buffer(logit_shift), persistent=False)
+        self._jsd = jsd
         # Module names may hold no dots, which a user's file has.
         self.weighters = nn.ModuleDict({name.replace(".", "_"): module for name, module in (weighters or {}).items()})
 
-    def forward(self, logits: Tensor, targets: Tensor, sample_weights: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, targets: Tensor, sample_weights: Tensor, *, splits: int = 1) -> Tensor:
         """Return the weighted loss, a scalar in float32 or better.
 
         The divisor is the number of samples, not the sum of their weights: a sample of weight
@@ -66,19 +70,31 @@ class Criterion(nn.Module):
             logits: (N, C).
             targets: (N, C), dense.
             sample_weights: (N,).
+            splits: copies of every sample, one split after the other, the clean images first. With `jsd` the loss looks at these
+                alone, and the divergence between the copies is added to it.
         """
         _check_dense(logits, targets)
         assert sample_weights.shape == logits.shape[:1], f"one weight a sample is wanted, not {tuple(sample_weights.shape)}"
         # Half precision is for the network: costs and bounds would be rounded.
         with torch.autocast(logits.device.type, enabled=False):
-            targets = smooth(targets, self._smoothing)
-            if self.logit_shift is not None:
-                logits = logits + self.logit_shift
-            terms = self._terms(logits, targets)
-            # Weights choose what to learn from; no gradient may flow into the choice.
-            with torch.no_grad():
-                factors = self._factors(self._kind.probabilities(logits), targets)
-            return ((terms * factors).sum(dim=1) * sample_weights).mean()
+            if self._jsd is None or splits == 1:
+                return self._weighted(logits, targets, sample_weights)
+            clean = len(logits) // splits
+            parts = self._kind.parts(logits)
+            apart = js_divergence(parts.reshape(splits, clean, *parts.shape[1:]))
+            loss = self._weighted(logits[:clean], targets[:clean], sample_weights[:clean])
+            return loss + self._jsd * (apart * sample_weights[:clean]).mean()
+
+    def _weighted(self, logits: Tensor, targets: Tensor, sample_weights: Tensor) -> Tensor:
+        """Return the mean over samples of weight x terms x weighters."""
+        targets = smooth(targets, self._smoothing)
+        if self.logit_shift is not None:
+            logits = logits + self.logit_shift
+        terms = self._terms(logits, targets)
+        # Weights choose what to learn from; no gradient may flow into the choice.
+        with torch.no_grad():
+            factors = self._factors(self._kind.probabilities(logits), targets)
+        return ((terms * factors).sum(dim=1) * sample_weights).mean()
 
     def plain(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the (N,) cross entropy of every sample, softmax or binary, without all that training adds to it.
@@ -123,6 +139,7 @@ def build_criterion(
     class_counts: Sequence[float] = (),
     label_smoothing: float = 0.0,
     logit_adjust: float | None = None,
+    jsd: float | None = None,
 ) -> Criterion:
     """Build the loss of training.
 
@@ -132,12 +149,15 @@ def build_criterion(
         class_counts: training images of every class, for class weights and logit adjustment.
         label_smoothing: share of every target that is spread over all classes, in [0, 1).
         logit_adjust: tau of the logit adjustment (Menon et al., arXiv 2007.07314); None adds nothing.
+        jsd: factor of the divergence between the copies of a sample (AugMix, arXiv 1912.02781); None leaves it out.
 
     Raises:
         UserError: a name, an argument, a file or a value cannot be used.
     """
     if not 0 <= label_smoothing < 1:
         raise UserError(f"--label_smoothing {label_smoothing} is outside [0, 1); 0.1 is a common choice, 0 turns it off")
+    if jsd is not None and not 0 < jsd < float("inf"):
+        raise UserError(f"--jsd {jsd}: write a number above 0; 12 is the paper's choice")
     loss, *rest = spec
     elementwise = build_elementwise(loss)
     shift = None
@@ -152,7 +172,7 @@ def build_criterion(
     for weighter in weighters.values():
         if elementwise.activation == "softmax" and isinstance(weighter, Cost):
             _warn_of_idle_costs(weighter.costs.numpy(), loss)
-    return Criterion(elementwise, label_smoothing=label_smoothing, logit_shift=shift, weighters=weighters)
+    return Criterion(elementwise, label_smoothing=label_smoothing, logit_shift=shift, weighters=weighters, jsd=jsd)
 
 
 def build_elementwise(spec: Spec) -> Elementwise:

@@ -12,12 +12,60 @@ SOURCES = Table(
     },
 )
 
+# Operations of the library albumentations; `--list augments` shows these lines.
+ALBUMENTATIONS = {
+    "Blur": "box blur: blur_limit=(3, 7)",
+    "GaussianBlur": "Gaussian blur: blur_limit=0, sigma_limit=(0.5, 3)",
+    "MedianBlur": "median of a window: blur_limit=(3, 7)",
+    "MotionBlur": "blur along a line: blur_limit=(3, 7)",
+    "GlassBlur": "as through frosted glass: sigma=0.7, max_delta=4, iterations=2",
+    "GaussNoise": "Gaussian noise: std_range=(0.2, 0.44)",
+    "HueSaturationValue": "shift hue, saturation and value: hue_shift_limit=20, sat_shift_limit=30, val_shift_limit=20",
+    "RGBShift": "shift each channel: r_shift_limit=20, g_shift_limit=20, b_shift_limit=20",
+    "RandomBrightnessContrast": "brightness_limit=0.2, contrast_limit=0.2",
+    "RandomGamma": "gamma_limit=(80, 120), in percent",
+    "ColorJitter": "brightness, contrast, saturation and hue",
+    "CLAHE": "local contrast: clip_limit=4, tile_grid_size=(8, 8)",
+    "Sharpen": "alpha=(0.2, 0.5), lightness=(0.5, 1)",
+    "ToGray": "no colors: p=0.5",
+    "ImageCompression": "JPEG artifacts: quality_range=(99, 100)",
+    "CoarseDropout": "holes: num_holes_range=(1, 2), hole_height_range=(0.1, 0.2)",
+    "HorizontalFlip": "mirror left and right: p=0.5",
+    "VerticalFlip": "mirror top and bottom: p=0.5",
+    "RandomRotate90": "turn by quarters: p=1",
+    "Rotate": "limit=90, in degrees",
+    "ShiftScaleRotate": "shift_limit=0.06, scale_limit=0.1, rotate_limit=45",
+    "Affine": "scale, translate_percent, rotate, shear",
+    "Perspective": "seen from another side: scale=(0.05, 0.1)",
+    "ElasticTransform": "alpha=1, sigma=50",
+    "RandomCrop": "a rectangle of fixed size: height, width",
+    "CenterCrop": "the middle: height, width",
+    "RandomResizedCrop": "a random rectangle at a fixed size: size=(H, W), scale=(0.08, 1)",
+    "Resize": "height, width",
+    "SmallestMaxSize": "the smaller side becomes max_size",
+    "LongestMaxSize": "the longer side becomes max_size",
+}
+
 AUGMENTS = Table(
     "augmentation",
     {
         "flip": Row("dataloader.augment.flip:Flip", "mirror left and right: flip(p=0.5)"),
         "crop": Row("dataloader.augment.crop:Crop", "cut away up to a share of each side: crop(share=0.2, p=0.5)"),
         "color": Row("dataloader.augment.color:Color", "change brightness, contrast and saturation: color(strength=0.3, p=0.8)"),
+        "resized_crop": Row(
+            "dataloader.augment.resized_crop:ResizedCrop",
+            "a random rectangle fills the image: resized_crop(scale=(0.08, 1), ratio=(0.75, 1.33), p=1)",
+        ),
+        "rotate": Row("dataloader.augment.rotate:Rotate", "turn by up to so many degrees: rotate(degrees=20, p=0.5)"),
+        "distort": Row("dataloader.augment.distort:Distort", "0 to 3 of blur, noise, contrast, sharpness, color: distort(most=3)"),
+        "erase": Row(
+            "dataloader.augment.erase:Erase", "noise in place of a rectangle: erase(p=0.25, scale=(0.02, 0.33), ratio=(0.3, 3.3))"
+        ),
+        "autoaugment": Row("dataloader.augment.policies:AutoAugment", "learned pairs of operations: autoaugment(imagenet|cifar10|svhn)"),
+        "randaug": Row("dataloader.augment.policies:RandAugment", "n random operations of magnitude m: randaug(n=2, m=9)"),
+        "trivialaugment": Row("dataloader.augment.policies:TrivialAugment", "one random operation of random strength"),
+        "augmix": Row("dataloader.augment.policies:AugMix", "chains of operations blended with the image: augmix(severity=3, width=3)"),
+        **{name: Row(f"dataloader.augment.named:{name}", f"albumentations: {text}") for name, text in ALBUMENTATIONS.items()},
     },
 )
 
@@ -26,6 +74,8 @@ RECIPES: Mapping[str, str] = MappingProxyType(
         "default": "flip|crop|color",
         "light": "flip|crop(0.1)",
         "upright": "crop(0.1)|color(0.2)",
+        "strong": "resized_crop|flip|randaug(2, m=9)|erase",
+        "reference": "flip|crop(0.1)|rotate(20)|distort(3)",
     }
 )
 
@@ -33,5 +83,15 @@ MIXES = Table(
     "mix",
     {
         "mixup": Row("dataloader.batch.mixup:Mixup", "blend pairs of images and their targets (arXiv 1710.09412)"),
+        "cutmix": Row("dataloader.batch.cutmix:CutMix", "put a rectangle of one image into another (arXiv 1905.04899)"),
+    },
+)
+
+SAMPLERS = Table(
+    "sampler",
+    {
+        "balanced": Row("dataloader.sampling:balanced", "every class as often as the others"),
+        "repeat": Row("dataloader.sampling:repeat", "images of rare classes several times: repeat(threshold=0.01) (arXiv 1908.03195)"),
+        "file": Row("dataloader.sampling:from_file", "as often as a CSV of path,weight says: file(weights.csv)"),
     },
 )

@@ -2,16 +2,16 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from dataloader import SOURCES
-from dataloader.holdout import Entry, hold_out, hold_out_labels, read_split_file, write_split_file
+from dataloader.holdout import Entry, fold_numbers, hold_out, hold_out_labels, parse_fold, read_split_file, write_split_file
 from dataloader.sources.folders import has_images, scan_classes, split_folders, subfolders
 from dataloader.sources.lists import SUFFIX, Listing, find_lists, join_labels, read_lists
-from dataloader.split import SPLIT_NAMES, Catalog, Origin, Split, build_catalog, build_several, name_some
+from dataloader.split import SPLIT_NAMES, Catalog, Origin, Split, build_catalog, build_several, name_some, rearranged
 from utils.errors import UserError, nearest
 from utils.registry import is_user_target
 
@@ -78,6 +78,33 @@ def open_catalog(
     if require_train and "train" not in folders:
         raise UserError(f"{root} holds {', '.join(folders.values())} but no train folder; expected {LAYOUT}")
     return _from_folders(root, folders, classes)
+
+
+def take_fold(catalog: Catalog, fold: str, *, seed: int, split_file: Path | None = None) -> Catalog:
+    """Return the catalog whose val is one part of K of all images but the test's, and whose train is the others.
+
+    Args:
+        catalog: with training images.
+        fold: 'I/K', I from 0.
+        seed: of the parts.
+        split_file: what `save_split` wrote of the same fold; it outranks the seed.
+
+    Raises:
+        UserError: the fold reads otherwise, or a part would be empty.
+    """
+    number, count = parse_fold(fold)
+    if split_file is not None:
+        return rearranged(catalog, {entry.path: entry.split for entry in read_split_file(split_file)})
+    pool = [(path, target) for name in ("train", "val") if name in catalog.splits for path, target in _members(catalog.splits[name])]
+    numbers = fold_numbers({path: _cell(catalog, target) for path, target in pool}, count, seed=seed)
+    sizes = [sum(place == part for place in numbers.values()) for part in range(count)]
+    if not all(sizes):
+        raise UserError(f"--fold {fold}: {len(numbers)} images are too few for {count} parts; write a smaller K")
+    return rearranged(catalog, {path: "val" if place == number else "train" for path, place in numbers.items()})
+
+
+def _members(split: Split) -> Iterator[tuple[str, np.ndarray | np.int64]]:
+    return zip(split.paths, split.targets, strict=True)
 
 
 def save_split(catalog: Catalog, path: Path) -> None:

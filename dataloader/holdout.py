@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -96,6 +97,42 @@ def hold_out_labels(
         if all(places[path] != "train" for path in paths):
             places[paths[0]] = "train"
     return [(path, labels[path], places[path]) for path in sorted(places)]
+
+
+def parse_fold(text: str) -> tuple[int, int]:
+    """Return the number of a fold, from 0, and how many there are: '0/5' is (0, 5).
+
+    Raises:
+        UserError: it reads otherwise.
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
+    if match is None or int(match[2]) < 2 or int(match[1]) >= int(match[2]):
+        raise UserError(f"--fold {text}: write I/K, part I from 0 to K - 1 of K parts: 0/5, 1/5, ... 4/5")
+    return int(match[1]), int(match[2])
+
+
+def fold_numbers(labels: Mapping[str, str], count: int, *, seed: int) -> dict[str, int]:
+    """Return path -> number of the fold that validates on it, from 0; -1 where it is the only one of its label.
+
+    Stratified: the folds of a label differ by one image at most, and so do the folds as a whole. Where an image goes follows from
+    the seed and the paths.
+
+    Args:
+        labels: path -> class, or all labels joined.
+        count: number of folds.
+        seed: of the order within a label.
+    """
+    members: dict[str, list[str]] = {}
+    for path, label in labels.items():
+        members.setdefault(label, []).append(path)
+    found, place = {}, 0
+    for label in sorted(members):
+        paths = sorted(members[label], key=lambda path: (_rank(path, seed), path))
+        for path in paths:
+            found[path] = place % count if len(paths) > 1 else -1
+            # A label begins where the one before ended, so that small labels do not all go to the first folds.
+            place += len(paths) > 1
+    return found
 
 
 def _check_shares(val_share: float, test_share: float) -> None:

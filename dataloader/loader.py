@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,17 +14,18 @@ from dataloader.plan import Plan, ScorePlan, TrainPlan
 from dataloader.preprocess import Preprocess
 from dataloader.read import ImageError
 from dataloader.sample import Batch, Sample, Unreadable, stack
+from dataloader.sizes import SizeSchedule
 from dataloader.workers import Crew
 from utils.errors import UserError
 from utils.randomness import Stream, numpy_rng
 
 # The epoch travels with the indices, so that workers need no state of their own.
-Key = tuple[int, np.ndarray]
+Key = tuple[int, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
 class BatchReader(Dataset[Batch | UserError]):
-    """(epoch, indices) -> Batch: reads, augments and resizes.
+    """(epoch, indices, how often each was drawn before in the epoch) -> Batch: reads, augments and resizes.
 
     A user's mistake comes back as a value: an exception would lose its one clear line on the way out of a worker.
 
@@ -34,6 +35,8 @@ class BatchReader(Dataset[Batch | UserError]):
         augment: operations on single images.
         seed: of the augmentation.
         tolerant: leave unreadable images out of the batch instead of stopping.
+        sizes: of the images of every epoch; None keeps the size of `preprocess`.
+        splits: copies of every sample: the clean image, and augmented ones.
     """
 
     split: Split
@@ -41,15 +44,19 @@ class BatchReader(Dataset[Batch | UserError]):
     augment: Augment
     seed: int
     tolerant: bool
+    sizes: SizeSchedule | None = None
+    splits: int = 1
 
     def __getitem__(self, key: Key) -> Batch | UserError:
-        epoch, indices = key
+        epoch, indices, turns = key
         samples: list[Sample] = []
         unreadable: list[Unreadable] = []
-        height, width = self.preprocess.image_size
+        preprocess = self.preprocess if self.sizes is None else replace(self.preprocess, image_size=self.sizes.at(epoch))
+        augment = self.augment.at(preprocess.image_size)
+        height, width = preprocess.image_size
         # Channels-last memory: every image is one contiguous block of its batch.
-        images = torch.empty((len(indices), height, width, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
-        for index in indices.tolist():
+        images = torch.empty((self.splits, len(indices), height, width, 3), dtype=torch.uint8).permute(0, 1, 4, 2, 3)
+        for index, turn in zip(indices.tolist(), turns.tolist(), strict=True):
             try:
                 sample = self._read(index)
             except ImageError as error:
@@ -57,14 +64,29 @@ class BatchReader(Dataset[Batch | UserError]):
                     return UserError(str(error))
                 unreadable.append(Unreadable(error.path, error.reason))
                 continue
-            sample = self.augment(sample, numpy_rng(Stream.AUGMENT, self.seed, epoch, index))
-            images[len(samples)] = self.preprocess.apply(sample.image)
+            for copy, version in enumerate(self._versions(sample, augment, epoch, turn)):
+                images[copy, len(samples)] = preprocess.apply(version.image)
             samples.append(sample)
         while len(samples) < min(2, len(indices)):
             # Batch norm needs two, and every process a batch: black images that weigh nothing fill the gap.
-            images[len(samples)] = 0
+            images[:, len(samples)] = 0
             samples.append(self._nothing(int(indices[0])))
-        return stack(samples, images[: len(samples)], unreadable=tuple(unreadable))
+        images = images[:, : len(samples)].flatten(0, 1)
+        return stack(samples * self.splits, images, unreadable=tuple(unreadable), epoch=epoch, splits=self.splits)
+
+    def _versions(self, sample: Sample, augment: Augment, epoch: int, turn: int) -> Iterator[Sample]:
+        """Yield the augmented sample; with several splits, the sample itself and then augmented ones."""
+        if self.splits == 1:
+            yield augment(sample, self._rng(epoch, sample.index, 0, turn))
+            return
+        yield sample
+        for copy in range(1, self.splits):
+            yield augment(sample, self._rng(epoch, sample.index, copy, turn))
+
+    def _rng(self, epoch: int, index: int, copy: int, turn: int) -> np.random.Generator:
+        """Return the generator of an image; what a plain run has no need of is no part of the position."""
+        more = (copy, turn) if copy or turn else ()
+        return numpy_rng(Stream.AUGMENT, self.seed, epoch, index, *more)
 
     def _nothing(self, index: int) -> Sample:
         target = np.zeros_like(self.split.targets[index])
@@ -90,7 +112,7 @@ class _Keys(Sampler[Key]):
 
     def __iter__(self) -> Iterator[Key]:
         epoch = self.epoch
-        return ((epoch, indices) for indices in self.plan.batches(epoch, self.start))
+        return ((epoch, indices, turns) for indices, turns in self.plan.keys(epoch, self.start))
 
 
 class Loader:
@@ -110,6 +132,8 @@ class Loader:
         rank, world: number of this process, and how many there are.
         strict: in training too, an unreadable image is an error.
         pin_memory: put batches into page-locked memory for a GPU.
+        draws, epoch_size: of the plan of training (TrainPlan).
+        sizes, splits: of the images of training (BatchReader).
     """
 
     def __init__(
@@ -126,6 +150,10 @@ class Loader:
         world: int = 1,
         strict: bool = False,
         pin_memory: bool = False,
+        draws: np.ndarray | None = None,
+        epoch_size: int | None = None,
+        sizes: SizeSchedule | None = None,
+        splits: int = 1,
     ) -> None:
         assert shuffle or augment is None or not augment.operations, "evaluation data is never augmented"
         if workers < 0:
@@ -133,12 +161,13 @@ class Loader:
         self.split = split
         self.plan: Plan
         if shuffle:
-            self.plan = TrainPlan(len(split), batch_size, seed=seed, rank=rank, world=world)
+            self.plan = TrainPlan(len(split), batch_size, seed=seed, rank=rank, world=world, draws=draws, epoch_size=epoch_size)
         else:
             self.plan = ScorePlan(len(split), batch_size, rank=rank, world=world)
         self._keys = _Keys(self.plan)
         self._walks = 0
-        reader = BatchReader(split, preprocess, augment or Augment(), seed, tolerant=shuffle and not strict)
+        tolerant = shuffle and not strict
+        reader = BatchReader(split, preprocess, augment or Augment(), seed, tolerant, sizes=sizes, splits=splits)
         self._crew = Crew(reader, self._keys, workers=workers, pin_memory=pin_memory)
         weakref.finalize(self, self._crew.dismiss)
 

@@ -31,6 +31,22 @@ class DataOptions:
         const="default",
         metavar="RECIPE|SPEC",
     )
+    aug_config: str | None = flag(
+        None, "augment by a .json, .yaml or .py file of ordered 'name: {arguments}', in place of --aug", metavar="FILE"
+    )
+    aug_splits: int = flag(1, "copies of every image in a batch: the clean one and N-1 augmented ones, for --jsd")
     mixup: bool = flag(False, "mix pairs of training images and their targets")
     mixup_alpha: float = flag(0.2, "mixup: both parameters of the Beta distribution of the mixing share")
-    mixup_ratio: float = flag(1.0, "mixup: probability that a batch is mixed")
+    mixup_ratio: float = flag(1.0, "mixup, cutmix: probability that a batch is mixed")
+    cutmix: bool = flag(False, "put a rectangle of one training image into another; with --mixup, either by chance")
+    cutmix_alpha: float = flag(1.0, "cutmix: both parameters of the Beta distribution of the area that stays")
+    mix_off_epochs: int = flag(0, "last epochs in which nothing is mixed", metavar="EPOCHS")
+    multi_scale: bool = flag(False, "resize every training batch at random, by up to 15 percent")
+    size_schedule: str | None = flag(
+        None, "small images first: '128:0.5,160:0.8,224' is width:share of the epochs; validation keeps --image_size", metavar="W:SHARE,..."
+    )
+    sampler: str | None = flag(
+        None, "how often each image is drawn: balanced, repeat(0.01), file(weights.csv); else once an epoch", metavar="SPEC"
+    )
+    epoch_size: int | None = flag(None, "images an epoch; what is left over comes in the next", metavar="N")
+    fold: str | None = flag(None, "cross-validation: I/K validates on part I, from 0, of K parts of train and val", metavar="I/K")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.errors import UserError
-from utils.randomness import Stream, shuffled
+from utils.randomness import Stream, numpy_rng, shuffled
 
 
 class Share(NamedTuple):
@@ -27,7 +27,43 @@ def epoch_order(count: int, epoch: int, *, seed: int, shuffle: bool) -> np.ndarr
     return shuffled(count, Stream.ORDER, seed, epoch) if shuffle else np.arange(count, dtype=np.int64)
 
 
-@dataclass(frozen=True)
+def endless_order(count: int, epoch: int, *, seed: int, length: int) -> np.ndarray:
+    """Return `length` indices: the part of an endless row of permutations of range(count) that belongs to an epoch, int64 (length,).
+
+    Epochs that are shorter than the data go on where the one before ended, so every image is seen equally often.
+    """
+    first = epoch * length
+    walks = range(first // count, (first + length - 1) // count + 1)
+    row = np.concatenate([epoch_order(count, walk, seed=seed, shuffle=True) for walk in walks])
+    return row[first - walks[0] * count :][:length]
+
+
+def drawn_order(draws: np.ndarray, epoch: int, *, seed: int, length: int) -> np.ndarray:
+    """Return `length` indices, each as often as its share of `draws` says, rounded down or up by chance, in random order.
+
+    Systematic sampling (Madow, 1949): equally spaced points on a line on which every image has a stretch of the length of its
+    expected number of draws. No image is missed or repeated by bad luck, as in independent draws.
+
+    Args:
+        draws: expected draws of every image, float64 (N,), in any unit.
+    """
+    order = shuffled(len(draws), Stream.DRAW, seed, epoch)
+    ends = np.cumsum(draws[order])
+    points = np.arange(length) + numpy_rng(Stream.DRAW, seed, epoch, 0).random()
+    chosen = order[np.searchsorted(ends / ends[-1] * length, points, side="right")]
+    return chosen[shuffled(length, Stream.ORDER, seed, epoch)]
+
+
+def turns(order: np.ndarray) -> np.ndarray:
+    """Return how often each entry has stood in the row before, int64, so that a repeated image can be augmented in another way."""
+    places = np.argsort(order, kind="stable")
+    _, first, counts = np.unique(order[places], return_index=True, return_counts=True)
+    found = np.empty(len(order), dtype=np.int64)
+    found[places] = np.arange(len(order)) - np.repeat(first, counts)
+    return found
+
+
+@dataclass(frozen=True, eq=False)
 class TrainPlan:
     """Shuffled batches of equal size on every process.
 
@@ -40,6 +76,8 @@ class TrainPlan:
         batch_size: samples a step, over all processes.
         seed: of the order.
         rank, world: number of this process, and how many there are.
+        draws: expected draws of every sample, float64 (count,); None sees each equally often.
+        epoch_size: samples an epoch; None takes the sum of the draws, or each sample once.
 
     Raises:
         UserError: the batch cannot be shared equally, or there are fewer samples than processes.
@@ -50,34 +88,57 @@ class TrainPlan:
     seed: int = 0
     rank: int = 0
     world: int = 1
+    draws: np.ndarray | None = None
+    epoch_size: int | None = None
 
     def __post_init__(self) -> None:
         assert 0 <= self.rank < self.world, f"rank {self.rank} of {self.world}"
+        assert self.draws is None or self.draws.shape == (self.count,), "one expected number of draws a sample"
         if self.batch_size < 1 or self.batch_size % self.world:
             raise UserError(f"-b {self.batch_size} cannot be shared by {self.world} processes: write a multiple of {self.world}")
-        if self.count < self.world:
-            raise UserError(f"{self.count} training images are too few for {self.world} processes: use fewer processes")
+        if self.epoch_size is not None and self.epoch_size < 1:
+            raise UserError(f"--epoch_size {self.epoch_size}: write a number of at least 1")
+        if self.length < self.world:
+            raise UserError(f"{self.length} training images are too few for {self.world} processes: use fewer processes")
 
     def __len__(self) -> int:
-        return self.count // self.batch_size + (self._last() > 0)
+        return self.length // self.batch_size + (self._last() > 0)
+
+    @property
+    def length(self) -> int:
+        """Samples that are drawn for an epoch, of which the last few may fill no batch."""
+        if self.epoch_size is not None:
+            return self.epoch_size
+        return self.count if self.draws is None else max(1, round(float(self.draws.sum())))
 
     @property
     def samples(self) -> int:
         """Samples of an epoch, over all processes."""
-        return self.count // self.batch_size * self.batch_size + self._last()
+        return self.length // self.batch_size * self.batch_size + self._last()
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Return the samples of an epoch in their order, over all processes, int64 (length,)."""
+        if self.draws is not None:
+            return drawn_order(self.draws, epoch, seed=self.seed, length=self.length)
+        return endless_order(self.count, epoch, seed=self.seed, length=self.length)
 
     def size(self, batch: int) -> int:
         """Return the number of samples of a batch, over all processes."""
         assert 0 <= batch < len(self), f"batch {batch} of {len(self)}"
-        return self.batch_size if batch < self.count // self.batch_size else self._last()
+        return self.batch_size if batch < self.length // self.batch_size else self._last()
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[np.ndarray]:
         """Yield the indices of this process's part of every batch from `start` on, int64 (n,)."""
-        order = epoch_order(self.count, epoch, seed=self.seed, shuffle=True)
+        return (indices for indices, _ in self.keys(epoch, start))
+
+    def keys(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the indices, and how often each was drawn before in this epoch, both int64 (n,)."""
+        order = self.order(epoch)
+        before = turns(order)
         for batch in range(start, len(self)):
             part = self.size(batch) // self.world
             first = batch * self.batch_size + self.rank * part
-            yield order[first : first + part]
+            yield order[first : first + part], before[first : first + part]
 
     def shares(self, accumulate: int) -> list[Share]:
         """Return the place of every batch of the epoch when the gradients of `accumulate` batches are summed."""
@@ -91,9 +152,9 @@ class TrainPlan:
         return places
 
     def _last(self) -> int:
-        rest = self.count % self.batch_size
+        rest = self.length % self.batch_size
         rest -= rest % self.world
-        alone = self.count < self.batch_size
+        alone = self.length < self.batch_size
         return rest if rest >= 2 * self.world or alone else 0
 
 
@@ -127,10 +188,15 @@ class ScorePlan:
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[np.ndarray]:
         """Yield the indices of every batch of this process from `start` on, int64 (n,); every epoch is the same."""
+        return (indices for indices, _ in self.keys(epoch, start))
+
+    def keys(self, epoch: int, start: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the indices, and zeros: none was drawn before."""
         del epoch
         mine = np.arange(self.rank, self.count, self.world, dtype=np.int64)
         for batch in range(start, len(self)):
-            yield mine[batch * self._part() : (batch + 1) * self._part()]
+            indices = mine[batch * self._part() : (batch + 1) * self._part()]
+            yield indices, np.zeros_like(indices)
 
     def _mine(self) -> range:
         return range(self.rank, self.count, self.world)

@@ -42,6 +42,8 @@ class Batch:
         weights: float32 (N,) factors of the losses.
         indices: int64 (N,) positions in the split.
         unreadable: images that were planned for this batch and left out.
+        epoch: the epoch that it belongs to, from 0.
+        splits: k copies of every sample, one split after the other, so that N = k x samples: the clean images come first.
     """
 
     images: Tensor
@@ -49,6 +51,8 @@ class Batch:
     weights: Tensor
     indices: Tensor
     unreadable: tuple[Unreadable, ...] = ()
+    epoch: int = 0
+    splits: int = 1
 
     def __len__(self) -> int:
         return len(self.images)
@@ -74,13 +78,15 @@ class Batch:
         )
 
 
-def stack(samples: list[Sample], images: Tensor, *, unreadable: tuple[Unreadable, ...] = ()) -> Batch:
+def stack(samples: list[Sample], images: Tensor, *, unreadable: tuple[Unreadable, ...] = (), epoch: int = 0, splits: int = 1) -> Batch:
     """Return the batch of `samples`, whose pixels are already in `images`.
 
     Args:
         samples: N samples with targets of one kind.
         images: uint8 (N, 3, H, W).
         unreadable: what was left out.
+        epoch: the epoch that they belong to.
+        splits: copies of every sample, one split after the other.
     """
     assert len(samples) == len(images), "one image a sample"
     if any(isinstance(sample.target, np.ndarray) for sample in samples):
@@ -93,4 +99,6 @@ def stack(samples: list[Sample], images: Tensor, *, unreadable: tuple[Unreadable
         weights=torch.tensor([sample.weight for sample in samples], dtype=torch.float32),
         indices=torch.tensor([sample.index for sample in samples], dtype=torch.int64),
         unreadable=unreadable,
+        epoch=epoch,
+        splits=splits,
     )

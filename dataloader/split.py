@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -75,6 +75,33 @@ class Catalog:
     several: bool = False
 
 
+def rearranged(catalog: Catalog, places: Mapping[str, str]) -> Catalog:
+    """Return the catalog with the images of train and val where `places`, path -> 'train' or 'val', puts them; others are left out."""
+    splits = {name: split for name, split in catalog.splits.items() if name not in ("train", "val")}
+    parts = [catalog.splits[name] for name in ("train", "val") if name in catalog.splits]
+    if not parts:
+        return catalog
+    paths = np.array([path for part in parts for path in part.paths], dtype=object)
+    targets = np.concatenate([part.targets for part in parts])
+    weights = np.concatenate([part.weights for part in parts])
+    notes = list(catalog.notes)
+    for name in ("train", "val"):
+        mine = [index for index, path in enumerate(paths) if places.get(path) == name]
+        # The order in which a catalog is built: by class, then by path.
+        mine.sort(key=lambda index: (0 if targets.ndim == 2 else targets[index], paths[index]))
+        splits[name] = Split(name, parts[0].root, tuple(paths[mine]), targets[mine], weights[mine])
+        notes = [note for note in notes if not note.startswith(f"{name}:")]
+        held = set(targets[mine].tolist()) if targets.ndim == 1 else set(np.flatnonzero(targets[mine].any(0)).tolist())
+        if missing := [label for number, label in enumerate(catalog.classes) if number not in held]:
+            notes.append(_lacks(name, missing))
+    found = {name: splits[name] for name in SPLIT_NAMES if name in splits}
+    return replace(catalog, splits=found, notes=tuple(notes), split_origin="seeded")
+
+
+def _lacks(split: str, classes: Sequence[str]) -> str:
+    return f"{split}: no images of {name_some(classes)}"
+
+
 def build_catalog(
     root: Path,
     found: Mapping[str, Mapping[str, list[str]]],
@@ -101,7 +128,7 @@ def build_catalog(
             raise UserError(_unknown(root, split, unknown, names, given=classes is not None))
         missing = [name for name in names if not members.get(name)]
         if missing:
-            notes.append(f"{split}: no images of {name_some(missing)}")
+            notes.append(_lacks(split, missing))
         pairs = [(path, target) for target, name in enumerate(names) for path in members.get(name, [])]
         targets = np.array([target for _, target in pairs], dtype=np.int64)
         splits[split] = Split(split, folder or root, tuple(path for path, _ in pairs), targets)
@@ -139,7 +166,7 @@ def build_several(
         for row, (_, labels) in zip(targets, members, strict=True):
             row[[numbers[label] for label in labels]] = 1
         if missing := [name for name, column in zip(names, targets.T, strict=True) if not column.any()]:
-            notes.append(f"{split}: no images of {name_some(missing)}")
+            notes.append(_lacks(split, missing))
         splits[split] = Split(split, folder, tuple(path for path, _ in members), targets)
     return Catalog(root, tuple(names), splits, tuple(notes), origin, several=True)
 

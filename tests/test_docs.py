@@ -14,7 +14,7 @@ import config
 from applications import APPLICATIONS
 from criterions import CRITERIONS, WEIGHTERS
 from criterions.weighted import build_criterion
-from dataloader import AUGMENTS, RECIPES, SOURCES
+from dataloader import AUGMENTS, MIXES, RECIPES, SAMPLERS, SOURCES
 from dataloader.augment.chain import build_augment
 from dataloader.sample import Sample
 from models import FAMILIES, build_model
@@ -72,9 +72,9 @@ def test_every_command_is_understood(command: str) -> None:
     argv = arguments(command)
     if "--help" in argv:
         return
-    # The file of --config need not exist here.
-    if "--config" in argv:
-        where = argv.index("--config")
+    # The files of settings need not exist here.
+    for flag in {"--config", "--aug_config"} & set(argv):
+        where = argv.index(flag)
         del argv[where : where + 2]
     config.parse(argv)
 
@@ -136,7 +136,8 @@ def test_readme_names_every_application() -> None:
 TABLES = {
     "docs/losses.md": [*CRITERIONS, *WEIGHTERS],
     "docs/optimizers.md": [*OPTIMIZERS, *SCHEDULES],
-    "docs/data.md": [*AUGMENTS, *RECIPES, *SOURCES],
+    "docs/data.md": [*SOURCES],
+    "docs/augmentation.md": [*AUGMENTS, *RECIPES, *MIXES, *SAMPLERS],
     "docs/models.md": [name for family in FAMILIES.values() for name in (family.variants[0], family.variants[-1])],
 }
 

@@ -24,6 +24,8 @@ class Stream(IntEnum):
     AUGMENT = 3
     MIX = 4
     MODEL = 5
+    SCALE = 6
+    DRAW = 7
 
 
 def derive_seed(*position: int) -> int:

@@ -1,6 +1,7 @@
 """A chain of augmentations, built from a recipe name or a spec such as 'flip|crop(0.1)'."""
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,17 @@ from utils.spec import Spec, SpecSource, parse_specs
 Operation = Callable[[Sample, np.random.Generator], Sample]
 
 
+class Sized(ABC):
+    """An operation whose result depends on the size that the network sees."""
+
+    @abstractmethod
+    def at(self, image_size: tuple[int, int]) -> "Sized":
+        """Return the same operation for images of this height and width."""
+
+    @abstractmethod
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample: ...
+
+
 @dataclass(frozen=True)
 class Augment:
     """Operations in order; an empty chain changes nothing."""
@@ -24,6 +36,10 @@ class Augment:
         for operation in self.operations:
             sample = operation(sample, rng)
         return sample
+
+    def at(self, image_size: tuple[int, int]) -> "Augment":
+        """Return the chain for a network that sees images of this height and width."""
+        return Augment(tuple(each.at(image_size) if isinstance(each, Sized) else each for each in self.operations))
 
 
 def build_augment(source: SpecSource) -> Augment:

@@ -16,7 +16,7 @@ def adjust_brightness(image: np.ndarray, factor: float) -> np.ndarray:
 
 def adjust_contrast(image: np.ndarray, factor: float) -> np.ndarray:
     """Multiply the distance to the image's mean gray by `factor` and clip: uint8 (H, W, 3); 0 is plain gray, 1 changes nothing."""
-    mean = float(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).mean())
+    mean = cv2.mean(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[0]
     return _map_values(image, factor, (1 - factor) * mean)
 
 
@@ -27,9 +27,8 @@ def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def _map_values(image: np.ndarray, factor: float, shift: float) -> np.ndarray:
-    # A value has 256 levels: a table costs one pass over the pixels.
-    table = np.clip(np.rint(np.arange(256) * factor + shift), 0, 255).astype(np.uint8)
-    return cv2.LUT(image, table)
+    # The second image weighs nothing; this is OpenCV's fastest way to scale, shift, round and clip.
+    return cv2.addWeighted(image, factor, image, 0.0, shift)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,14 @@ def blend(values: Tensor, partners: Tensor, share: float) -> Tensor:
     return torch.lerp(values[partners], values, share)
 
 
+def check_mix(name: str, alpha: float, ratio: float) -> None:
+    """Raise UserError for numbers that no mix can have."""
+    if not 0 < alpha < float("inf"):
+        raise UserError(f"--{name}_alpha {alpha}: write a number above 0")
+    if not 0 <= ratio <= 1:
+        raise UserError(f"--mixup_ratio {ratio}: write a probability from 0 to 1")
+
+
 @dataclass(frozen=True)
 class Mixup:
     """A batch transform: with probability `ratio` every sample is blended with another one of its batch.
@@ -35,10 +43,7 @@ class Mixup:
     seed: int
 
     def __post_init__(self) -> None:
-        if not 0 < self.alpha < float("inf"):
-            raise UserError(f"--mixup_alpha {self.alpha}: write a number above 0")
-        if not 0 <= self.ratio <= 1:
-            raise UserError(f"--mixup_ratio {self.ratio}: write a probability from 0 to 1")
+        check_mix("mixup", self.alpha, self.ratio)
 
     def __call__(self, batch: Batch, step: int, rank: int) -> Batch:
         """Return the blended batch, on the device of the given one.

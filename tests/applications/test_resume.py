@@ -11,7 +11,8 @@ import torch
 from tests.applications.conftest import NETS, Call, read_rows, start, tiny, write_colors
 from utils.checkpoint import load_checkpoint
 
-HARD = ("--epochs", 3, "-b", 8, "--aug", "flip|crop|color", "--mixup", "--ema", "--accumulate", 2, "--clip_grad", 1)
+HARD = ("--epochs", 3, "-b", 8, "--aug", "flip|crop|color|erase", "--mixup", "--ema", "--accumulate", 2, "--clip_grad", 1)
+HARD += ("--cutmix", "--mix_off_epochs", 1, "--multi_scale", "--size_schedule", "12:0.4", "--sampler", "balanced", "--epoch_size", 205)
 ARCH = ("--arch", f"{NETS}:TinyNet")
 
 

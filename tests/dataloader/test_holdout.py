@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataloader.holdout import Entry, hold_out, hold_out_labels, read_split_file, write_split_file
+from dataloader.holdout import Entry, fold_numbers, hold_out, hold_out_labels, parse_fold, read_split_file, write_split_file
 from utils.errors import UserError
 
 
@@ -133,3 +133,37 @@ def test_labels_are_split_by_seed_and_paths_not_by_their_order():
 def test_impossible_shares_of_labels_name_the_flags():
     with pytest.raises(UserError, match="--val_share"):
         hold_out_labels({"a.png": ("x",)}, seed=0, val_share=0.6, test_share=0.6)
+
+
+def labels_of(**counts: int) -> dict[str, str]:
+    return {f"{label}/{number}.png": label for label, count in counts.items() for number in range(count)}
+
+
+def test_folds_are_disjoint_and_stratified():
+    labels = labels_of(cat=53, dog=12, fox=7)
+    numbers = fold_numbers(labels, 5, seed=0)
+    assert set(numbers) == set(labels)
+    for label, total in (("cat", 53), ("dog", 12), ("fox", 7)):
+        sizes = [sum(place == fold and path.startswith(label) for path, place in numbers.items()) for fold in range(5)]
+        assert sum(sizes) == total
+        assert max(sizes) - min(sizes) <= 1
+    sizes = [list(numbers.values()).count(fold) for fold in range(5)]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_folds_follow_from_the_seed_and_the_paths_alone():
+    labels = labels_of(cat=20, dog=20)
+    backwards = dict(reversed(labels.items()))
+    assert fold_numbers(labels, 4, seed=3) == fold_numbers(backwards, 4, seed=3)
+    assert fold_numbers(labels, 4, seed=3) != fold_numbers(labels, 4, seed=4)
+
+
+def test_the_only_image_of_a_class_is_always_trained_on():
+    assert fold_numbers(labels_of(cat=9, yak=1), 3, seed=0)["yak/0.png"] == -1
+
+
+@pytest.mark.parametrize("text", ["5/5", "0/1", "1", "-1/5", "a/b", "0/5/2"])
+def test_a_fold_that_is_none_shows_the_form(text):
+    with pytest.raises(UserError, match="write I/K"):
+        parse_fold(text)
+    assert parse_fold("4/5") == (4, 5)

@@ -9,6 +9,7 @@ from dataloader.augment.chain import build_augment
 from dataloader.loader import Loader
 from dataloader.preprocess import Preprocess
 from dataloader.read import read_image
+from dataloader.sizes import parse_sizes
 from utils.errors import UserError
 
 PREPROCESS = Preprocess(image_size=(8, 8))
@@ -184,3 +185,59 @@ def test_wrong_numbers_are_user_errors(make_split):
         train_loader(make_split(4), workers=-1)
     with pytest.raises(UserError, match="-b 3"):
         train_loader(make_split(4), batch_size=3, world=2)
+
+
+def test_a_batch_of_splits_begins_with_the_clean_images(make_split):
+    split = make_split(9)
+    clean = {int(i): image for batch in score_loader(split).batches(0) for i, image in zip(batch.indices, batch.images, strict=True)}
+    for batch in train_loader(split, splits=3, batch_size=4).batches(1):
+        samples = len(batch) // 3
+        assert batch.splits == 3
+        assert batch.images.is_contiguous(memory_format=torch.channels_last)
+        first, second, third = batch.images.split(samples)
+        assert batch.indices.tolist() == batch.indices[:samples].tolist() * 3
+        assert batch.targets.tolist() == batch.targets[:samples].tolist() * 3
+        assert all(torch.equal(image, clean[int(index)]) for image, index in zip(first, batch.indices, strict=False))
+        assert not torch.equal(first, second)
+        assert not torch.equal(second, third)
+
+
+def test_an_unreadable_image_leaves_all_splits(make_split):
+    split = make_split(4)
+    spoil(split, 1)
+    (batch,) = train_loader(split, splits=2).batches(0)
+    assert sorted(batch.indices.tolist()) == [0, 0, 2, 2, 3, 3]
+
+
+def test_images_follow_the_size_schedule_whatever_reads_them(make_split):
+    split = make_split(8)
+    sizes = parse_sizes("4:0.5,8", (8, 8), 4)
+    augment = build_augment("resized_crop|flip")
+    loaders = [train_loader(split, sizes=sizes, augment=augment, workers=workers) for workers in (0, 1)]
+    for epoch, side in ((0, 4), (1, 4), (2, 8)):
+        first, second = (contents(loader.batches(epoch)) for loader in loaders)
+        assert equal(first, second)
+        assert {images.shape[2:] for images, *_ in first} == {(side, side)}
+    loaders[1].close()
+
+
+@pytest.mark.parametrize("augment", ["randaug", "augmix", "strong", "reference", "GaussNoise(p=1)|Rotate"])
+def test_library_operations_give_equal_pixels_for_any_number_of_workers(make_split, augment):
+    split = make_split(10)
+    loaders = [train_loader(split, augment=build_augment(augment), workers=workers) for workers in (0, 2)]
+    assert equal(*(contents(loader.batches(1)) for loader in loaders))
+    loaders[1].close()
+
+
+def test_an_image_that_is_drawn_twice_is_augmented_in_two_ways(make_split):
+    split = make_split(2, size=(40, 40))
+    draws = np.array([8.0, 0.0])
+    (batch,) = train_loader(split, draws=draws, batch_size=8).batches(0)
+    assert batch.indices.tolist() == [0] * 8
+    assert len({image.numpy().tobytes() for image in batch.images}) > 4
+    (again,) = train_loader(split, draws=draws, batch_size=8).batches(0)
+    assert torch.equal(batch.images, again.images)
+
+
+def test_a_batch_knows_its_epoch(make_split):
+    assert {batch.epoch for batch in train_loader(make_split(8)).batches(6)} == {6}

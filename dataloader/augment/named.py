@@ -1,0 +1,131 @@
+"""Operations of the library albumentations, by its names and with its arguments (Buslaev et al., arXiv 1809.06839).
+
+Each row of AUGMENTS that points here resolves to the maker of its name; the library is imported at that moment.
+"""
+
+import inspect
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from dataloader import AUGMENTS
+from dataloader.sample import Sample
+from utils.errors import UserError
+
+# Arguments of earlier versions of the library, which many settings in the world still have.
+FORMER: Mapping[str, tuple[str, ...]] = {"GaussNoise": ("var_limit", "mean"), "RandomResizedCrop": ("height", "width")}
+EVERYWHERE = "always_apply"
+# A crop larger than its image is filled up with black rather than refused in the middle of a run.
+PADDED = ("RandomCrop", "CenterCrop")
+
+
+@dataclass(frozen=True)
+class Named:
+    """One operation of albumentations, seeded by position."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    transform: Any = field(compare=False, repr=False)
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        if min(sample.image.shape[:2]) < least_side(self.name, self.arguments):
+            return sample
+        self.transform.set_random_seed(int(rng.integers(2**31)))
+        image = self.transform(image=np.ascontiguousarray(sample.image))["image"]
+        return replace(sample, image=np.ascontiguousarray(image))
+
+
+def __getattr__(name: str) -> Callable[..., Named]:
+    """Return the maker of an operation that is a row of AUGMENTS; its signature is the library's, plus former arguments."""
+    if name not in AUGMENTS or AUGMENTS[name].target != f"{__name__}:{name}":
+        raise AttributeError(name)
+    kind = getattr(_library(), name)
+    own = list(inspect.signature(kind).parameters.values())
+    more = [inspect.Parameter(former, inspect.Parameter.KEYWORD_ONLY, default=None) for former in (*FORMER.get(name, ()), EVERYWHERE)]
+    if name == "RandomResizedCrop":
+        # The former height and width take the place of size.
+        own = [parameter.replace(default=None) if parameter.name == "size" else parameter for parameter in own]
+    signature = inspect.Signature([*own, *more])
+
+    def make(*args: Any, **kwargs: Any) -> Named:
+        arguments = present_arguments(name, signature.bind(*args, **kwargs).arguments)
+        try:
+            with warnings.catch_warnings():
+                # It is asked for by this name in settings that exist.
+                warnings.filterwarnings("ignore", message="ShiftScaleRotate is a special case")
+                return Named(name, arguments, kind(**arguments))
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{name}: {_first_line(error)}") from error
+
+    make.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
+    return make
+
+
+def present_arguments(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments, perhaps of an earlier version of the library, as today's one takes them."""
+    arguments = {key: _tuples(value) for key, value in given.items()}
+    if arguments.pop(EVERYWHERE, False):
+        arguments["p"] = 1.0
+    if name in PADDED:
+        arguments.setdefault("pad_if_needed", True)
+    if name == "RandomResizedCrop" and ("height" in arguments or "width" in arguments):
+        if not {"height", "width"} <= set(arguments):
+            raise UserError("RandomResizedCrop: write size=(HEIGHT, WIDTH)")
+        arguments["size"] = (arguments.pop("height"), arguments.pop("width"))
+    if name == "GaussNoise":
+        _translate_noise(arguments)
+    if name == "GaussianBlur" and arguments.get("sigma_limit") == 0:
+        # It stands for the deviations that belong to windows of these sizes.
+        low, high = _pair(arguments.pop("blur_limit", (3, 7)), low=3)
+        arguments["sigma_limit"] = (sigma_of(low), sigma_of(high))
+    return arguments
+
+
+def sigma_of(window: float) -> float:
+    """Return the standard deviation, in pixels, that OpenCV gives a Gaussian window of this side when none is named."""
+    return 0.3 * ((window - 1) / 2 - 1) + 0.8
+
+
+def _pair(limit: Any, *, low: float) -> tuple[float, float]:
+    """Return a range, of which a single number is the upper end."""
+    return limit if isinstance(limit, tuple) else (low, limit)
+
+
+def least_side(name: str, arguments: Mapping[str, Any]) -> int:
+    """Return the side in pixels below which the library cannot work, and an image stays as it is."""
+    if name == "GlassBlur":
+        return 2 * int(arguments.get("max_delta", 4))
+    return 2 if name == "ToGray" else 1
+
+
+def _translate_noise(arguments: dict[str, Any]) -> None:
+    """Turn variance and mean of values in 0..255 into ranges of values in 0..1."""
+    if "var_limit" in arguments:
+        low, high = _pair(arguments.pop("var_limit"), low=0)
+        arguments["std_range"] = (sqrt(low) / 255, sqrt(high) / 255)
+    if "mean" in arguments:
+        arguments["mean_range"] = (arguments.pop("mean") / 255,) * 2
+
+
+def _tuples(value: Any) -> Any:
+    """Return the lists of a JSON file as tuples."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _first_line(error: Exception) -> str:
+    """Return what is wrong, in one line, of an error that may have several."""
+    lines = [line.strip().partition(" [type=")[0] for line in str(error).splitlines() if line.strip()]
+    return ": ".join(lines[1:3]) if len(lines) > 2 else " ".join(lines)
+
+
+def _library() -> Any:
+    # Its import would otherwise ask the network for a newer version.
+    os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
+    import albumentations
+
+    return albumentations
