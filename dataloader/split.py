@@ -4,15 +4,23 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
-from dataloader.read import read_image
+from dataloader.read import ImageError, decode_image, read_image
 from utils.errors import UserError, nearest
 
 SPLIT_NAMES = ("train", "val", "test")
 Origin = Literal["folders", "lists", "seeded"]
+
+
+class Store(Protocol):
+    """Where images lie that are no files of their own: in archives or tables. It is sent to the loader's processes."""
+
+    def read_bytes(self, file: str) -> bytes:
+        """Return what a file of the image would hold; ImageError where that cannot be had."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +33,7 @@ class Split:
         paths: N POSIX paths relative to root.
         targets: class indices, int64 (N,), or one probability a class, float32 (N, C): ones for all labels of an image.
         weights: factor of every sample's loss, float32 (N,); ones when not given.
+        store: what holds the images; None where each is a file.
     """
 
     name: str
@@ -32,6 +41,7 @@ class Split:
     paths: tuple[str, ...]
     targets: np.ndarray
     weights: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.float32))
+    store: Store | None = None
 
     def __post_init__(self) -> None:
         if len(self.weights) == 0:
@@ -42,7 +52,7 @@ class Split:
         return len(self.paths)
 
     def file(self, index: int) -> str:
-        """Return the path under which image `index` can be opened."""
+        """Return the path of image `index`: a file, or where it lies inside one."""
         return os.path.join(self.root, self.paths[index])
 
     def read(self, index: int) -> np.ndarray:
@@ -51,7 +61,22 @@ class Split:
         Raises:
             ImageError: it cannot be read.
         """
-        return read_image(self.file(index))
+        file = self.file(index)
+        return read_image(file) if self.store is None else decode_image(self.store.read_bytes(file), file)
+
+    def read_bytes(self, index: int) -> bytes:
+        """Return image `index` as it is stored, still encoded.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        file = self.file(index)
+        if self.store is not None:
+            return self.store.read_bytes(file)
+        try:
+            return Path(file).read_bytes()
+        except OSError as error:
+            raise ImageError(file, error.strerror or str(error)) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +108,7 @@ def build_catalog(
     notes: list[str],
     origin: Origin,
     folder: Path | None = None,
+    store: Store | None = None,
 ) -> Catalog:
     """Return the catalog of split -> class -> paths; these start from `folder`, or from root.
 
@@ -98,13 +124,13 @@ def build_catalog(
         members = found[split]
         unknown = [name for name in members if name not in names]
         if unknown:
-            raise UserError(_unknown(root, split, unknown, names, given=classes is not None))
+            raise UserError(unknown_class(str(root), split, unknown, names, given=classes is not None))
         missing = [name for name in names if not members.get(name)]
         if missing:
             notes.append(f"{split}: no images of {name_some(missing)}")
         pairs = [(path, target) for target, name in enumerate(names) for path in members.get(name, [])]
         targets = np.array([target for _, target in pairs], dtype=np.int64)
-        splits[split] = Split(split, folder or root, tuple(path for path, _ in pairs), targets)
+        splits[split] = Split(split, folder or root, tuple(path for path, _ in pairs), targets, store=store)
     return Catalog(root, tuple(names), splits, tuple(notes), origin)
 
 
@@ -116,6 +142,7 @@ def build_several(
     *,
     notes: list[str],
     origin: Origin,
+    store: Store | None = None,
 ) -> Catalog:
     """Return the catalog of (path, labels, split): a one for every label of an image, sorted by path.
 
@@ -134,19 +161,20 @@ def build_several(
             continue
         unknown = sorted({label for _, labels in members for label in labels} - numbers.keys())
         if unknown:
-            raise UserError(_unknown(root, split, unknown, names, given=classes is not None))
+            raise UserError(unknown_class(str(root), split, unknown, names, given=classes is not None))
         targets = np.zeros((len(members), len(names)), dtype=np.float32)
         for row, (_, labels) in zip(targets, members, strict=True):
             row[[numbers[label] for label in labels]] = 1
         if missing := [name for name, column in zip(names, targets.T, strict=True) if not column.any()]:
             notes.append(f"{split}: no images of {name_some(missing)}")
-        splits[split] = Split(split, folder, tuple(path for path, _ in members), targets)
+        splits[split] = Split(split, folder, tuple(path for path, _ in members), targets, store=store)
     return Catalog(root, tuple(names), splits, tuple(notes), origin, several=True)
 
 
-def _unknown(root: Path, split: str, unknown: list[str], names: list[str], *, given: bool) -> str:
+def unknown_class(place: str, split: str, unknown: Sequence[str], names: Sequence[str], *, given: bool) -> str:
+    """Return the message about classes of a split that neither training nor, where the classes are given, the model has."""
     owner = "the model does not know" if given else "train has not"
-    return f"{root}: {split} holds the class {name_some(unknown)}, which {owner}.{nearest(unknown[0], names)} Classes: {name_some(names)}"
+    return f"{place}: {split} holds the class {name_some(unknown)}, which {owner}.{nearest(unknown[0], list(names))} Classes: {name_some(names)}"
 
 
 def name_some(names: Sequence[str], limit: int = 10) -> str:
