@@ -26,6 +26,8 @@ class ActionOptions:
     write_matrix: str | None = flag(
         None, "write a template of --matrix_kind for the classes of --data, to be filled in for --cost_matrix and its kin", metavar="FILE"
     )
+    prepare: str | None = flag(None, "write the images of --data resized, split and measured to a new folder", metavar="DIR")
+    shard: str | None = flag(None, "write the images of --data as tar archives of the WebDataset kind to a new folder", metavar="DIR")
     list: str | None = flag(
         None,
         "print a table: models, criterions, weighters, optimizers, schedules, sources, augments; or models by pattern: 'timm/*vit*'",
@@ -129,7 +131,7 @@ def _check(request: Request) -> None:
         raise UserError("--pretrained and --init_from both name the starting weights; give one of them")
     if config.runtime.nproc and config.runtime.gpus and config.runtime.nproc != config.runtime.gpus:
         raise UserError("--nproc and --gpus both give the number of processes; give one of them")
-    positive = ("epochs", "batch_size", "accumulate", "print_freq", "nodes", "save_minutes", "lr")
+    positive = ("epochs", "batch_size", "accumulate", "print_freq", "nodes", "save_minutes", "lr", "smaller_side", "shard_size")
     plain = config.to_dict()
     for name in positive:
         if not plain[name] > 0:

@@ -13,6 +13,8 @@ APPLICATIONS = Table(
         "prune": Row("applications.prune:run", "remove the channels with the smallest batch-norm scales"),
         "find_lr": Row("applications.find_lr:run", "try rising learning rates on a throw-away model and suggest one"),
         "print_schedule": Row("applications.schedule:run", "draw the learning rate over a run"),
+        "prepare": Row("applications.prepare:run", "write images resized, split and measured to a new folder"),
+        "shard": Row("applications.shard:run", "write images as tar archives of the WebDataset kind"),
         "list": Row("applications.listing:run", "print a table of names"),
     },
 )

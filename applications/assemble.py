@@ -20,6 +20,7 @@ from dataloader.augment.chain import build_augment
 from dataloader.batch.mixup import Mixup
 from dataloader.catalog import Catalog, Split
 from dataloader.loader import Loader
+from dataloader.mean_std import read_mean_std
 from dataloader.preprocess import Preprocess
 from models import build_model
 from models.backbone import Backbone
@@ -97,12 +98,15 @@ def shorten(names: tuple[str, ...], most: int = 8) -> str:
 
 
 def build_preprocess(config: RunConfig, content: Mapping[str, Any] | None = None) -> Preprocess:
-    """Return geometry from the flags, and the numbers that belong to the weights: a checkpoint's, the published ones, ImageNet's."""
+    """Return geometry from the flags, and the numbers that belong to the weights: a checkpoint's, --mean_std, the published ones, ImageNet's."""
     if content is not None:
         numbers = Preprocess.from_dict(content["preprocess"])
         return replace(numbers, image_size=config.data.image_size, resize=config.data.resize)
     published = published_preprocess(config.model.arch) if config.model.pretrained else None
     numbers = {key: tuple(published[key]) for key in ("mean", "std")} if published else {}
+    if config.data.mean_std is not None:
+        mean, std = read_mean_std(Path(config.data.mean_std))
+        numbers = {"mean": mean, "std": std}
     return Preprocess(image_size=config.data.image_size, resize=config.data.resize, **numbers)
 
 

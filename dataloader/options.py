@@ -12,11 +12,15 @@ class DataOptions:
 
     data: str = flag(
         "data",
-        "folder with train/, val/, test/ of class folders, one folder of classes, a list of image,labels, or a built-in set (digits)",
-        metavar="DIR|CSV|NAME",
+        "folder with train/, val/, test/ of class folders, one folder of classes, a list of image,labels (.csv, .txt, .json), tar shards, "
+        "or a data set by name (digits, cifar10, ...: --list sources)",
+        metavar="DIR|FILE|NAME",
     )
     image_size: tuple[int, int] = flag((224, 224), "input height and width", metavar="H W")
     resize: Literal["fit", "crop", "stretch"] = flag("fit", "geometry: fit and pad with black, cover and crop the center, or stretch")
+    mean_std: str | None = flag(
+        None, "mean and standard deviation of the channels from this JSON file, such as --prepare writes", metavar="FILE"
+    )
     batch_size: int = flag(32, "images a step, over all processes", short="-b", metavar="N")
     workers: int | None = flag(
         None, "loader processes for each training process; one a core up to 8 when not given", short="-j", metavar="N"
@@ -33,3 +37,17 @@ class DataOptions:
     mixup: bool = flag(False, "mix pairs of training images and their targets")
     mixup_alpha: float = flag(0.2, "mixup: both parameters of the Beta distribution of the mixing share")
     mixup_ratio: float = flag(1.0, "mixup: probability that a batch is mixed")
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """What --prepare and --shard write."""
+
+    smaller_side: int = flag(256, "--prepare: smaller side of the written images, in pixels")
+    center_crop: bool = flag(False, "--prepare: cut each image to its centered square")
+    group_by: str | None = flag(
+        None,
+        "--prepare: never split images of one group: a regular expression for the path, or a list of image,group",
+        metavar="REGEX|CSV",
+    )
+    shard_size: float = flag(1000.0, "--shard: megabytes of images an archive", metavar="MB")

@@ -16,8 +16,10 @@ from utils.errors import UserError
 TORCH_WRITE_FAILURES = ("iostream error", "inline_container", "PytorchStreamWriter")
 
 
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], Any], *, flush: bool = True) -> None:
     """Let `write` fill a temporary file beside `path`, flush it to the disk, then rename it.
+
+    Without `flush` a file may be lost when the power fails, which is cheaper where many can be written again.
 
     Raises:
         UserError: the disk is full or the folder cannot be written; `path` is as it was.
@@ -25,13 +27,14 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        if flush:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not any(words in str(error) for words in TORCH_WRITE_FAILURES):
             raise
-        raise UserError(f"cannot write {path}: {_reason(error)}; free some space or choose another --logdir") from error
+        raise UserError(f"cannot write {path}: {_reason(error)}; free some space or choose another folder") from error
     finally:
         temporary.unlink(missing_ok=True)
 

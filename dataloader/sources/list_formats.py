@@ -80,7 +80,7 @@ def read_text(file: Path) -> str:
 
 def read_csv(file: Path, split: str | None, *, mark: str = ",") -> Iterator[Record]:
     """Yield the records of a table with a header; without one, of path, labels and perhaps split, in this order."""
-    rows = _rows(file, mark)
+    rows = table_rows(file, mark)
     line, header = next(rows, (1, []))
     if _is_first_image(header):
         names = ["image", "label", "split"][: max(2, len(header))]
@@ -205,8 +205,12 @@ def _check_header(file: Path, line: int, header: list[str], split: str | None) -
     return names
 
 
-def _rows(file: Path, mark: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (number of its last line, cells) of every row."""
+def table_rows(file: Path, mark: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """Yield (number of its last line, cells) of every row of a CSV file.
+
+    Raises:
+        UserError: the file cannot be read, or its quotes are wrong.
+    """
     reader = csv.reader(io.StringIO(read_text(file), newline=""), strict=True, delimiter=mark)
     try:
         for cells in reader:
@@ -227,7 +231,7 @@ def _is_first_image(cells: Sequence[str]) -> bool:
 
 def _is_csv_list(file: Path) -> bool:
     try:
-        _, header = next(_rows(file, ","), (1, []))
+        _, header = next(table_rows(file, ","), (1, []))
     except UserError:
         return False
     names = {cell.strip().lower() for cell in header}

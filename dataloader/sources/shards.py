@@ -110,7 +110,12 @@ def _names(root: Path) -> LabelNames | None:
     if not file.is_file():
         return find_label_names(root)
     try:
-        classes = json.loads(file.read_text(encoding="utf-8"))["classes"]
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if content.get("complete") is False:
+            raise UserError(f"{root} is not finished: run the same --shard again")
+        classes = content["classes"]
         return LabelNames(file, dict(enumerate(map(str, classes))))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file} is no manifest of shards with a list of 'classes'; write them again with --shard, or remove it") from error
