@@ -98,7 +98,7 @@ def shorten(names: tuple[str, ...], most: int = 8) -> str:
 
 
 def build_preprocess(config: RunConfig, content: Mapping[str, Any] | None = None) -> Preprocess:
-    """Return geometry from the flags, and the numbers that belong to the weights: a checkpoint's, --mean_std, the published ones, ImageNet's."""
+    """Return geometry from the flags, and the numbers that belong to the weights: of a checkpoint, --mean_std, published, ImageNet's."""
     if content is not None:
         numbers = Preprocess.from_dict(content["preprocess"])
         return replace(numbers, image_size=config.data.image_size, resize=config.data.resize)

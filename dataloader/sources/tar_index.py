@@ -63,7 +63,7 @@ class TarIndex:
             ImageError: the archive has changed or vanished since it was indexed.
         """
         place = int(np.searchsorted(self.names, os.fsencode(name)))
-        assert place < len(self.names) and self.names[place] == os.fsencode(name), f"{name} is not in the index of {archive}"
+        assert self.names[place : place + 1] == [os.fsencode(name)], f"{name} is not in the index of {archive}"
         file = f"{archive}/{name}"
         try:
             descriptor = os.open(archive, os.O_RDONLY)

@@ -56,7 +56,7 @@ class FakePackage:
         pass
 
     def __init__(self, saved):
-        self.load_from_disk = lambda folder: saved
+        self.load_from_disk = lambda _: saved
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def test_new_and_lost_images_are_noticed(folder):
     assert scan_classes(folder) == {"cat": ["cat/a.png", "cat/deep/b.png", "cat/deep/new.png"], "dog": []}
 
 
-def test_a_folder_that_changed_a_moment_ago_is_looked_at_again(folder, monkeypatch):
+def test_a_folder_that_changed_a_moment_ago_is_looked_at_again(folder):
     (folder / "dog" / "d.png").touch()
     scan_classes(folder)
     status = (folder / "dog").stat()

@@ -128,7 +128,7 @@ def test_labels_may_be_names_numbers_with_names_or_several(tmp_path):
 def test_an_archive_is_looked_through_once_until_it_changes(folder, monkeypatch):
     open_catalog(str(folder))
     assert len(list((cache_folder() / "shards").iterdir())) >= 3
-    monkeypatch.setattr(tarfile, "open", lambda *args: pytest.fail("looked through again"))
+    monkeypatch.setattr(tarfile, "open", lambda *_: pytest.fail("looked through again"))
     assert len(open_catalog(str(folder)).splits["train"]) == 7
     monkeypatch.undo()
     write_tar(folder / "train-000001.tar", samples(4, 6))
