@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -67,11 +67,14 @@ def read_mean_std(path: Path) -> tuple[tuple[float, float, float], tuple[float, 
         raise UserError(f"--mean_std {path}: {(error.strerror or 'cannot be read').lower()}; --prepare writes such a file") from error
     except ValueError as error:
         raise UserError(f"--mean_std {path}: no valid JSON ({error}); write {FORM}") from error
-    numbers = [content.get(name) if isinstance(content, dict) else None for name in ("mean", "std")]
-    for values in numbers:
-        if not (isinstance(values, list) and len(values) == 3 and all(isinstance(value, int | float) for value in values)):
-            raise UserError(f"--mean_std {path}: needs three numbers for 'mean' and three for 'std', of values in 0..1: {FORM}")
-    (red, green, blue), (red_std, green_std, blue_std) = numbers
-    if not all(0 <= value <= 1 for value in numbers[0]) or not all(0 < value <= 1 for value in numbers[1]):
+    mean, std = (_three(content, name, path) for name in ("mean", "std"))
+    if not all(0 <= value <= 1 for value in mean) or not all(0 < value <= 1 for value in std):
         raise UserError(f"--mean_std {path}: the numbers are for values in 0..1, each std above 0; divide those for 0..255 by 255")
-    return (red, green, blue), (red_std, green_std, blue_std)
+    return mean, std
+
+
+def _three(content: Any, name: str, path: Path) -> tuple[float, float, float]:
+    values = content.get(name) if isinstance(content, dict) else None
+    if not (isinstance(values, list) and len(values) == 3 and all(isinstance(value, int | float) for value in values)):
+        raise UserError(f"--mean_std {path}: needs three numbers for 'mean' and three for 'std', of values in 0..1: {FORM}")
+    return values[0], values[1], values[2]

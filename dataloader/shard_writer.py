@@ -99,7 +99,7 @@ class ShardWriter:
         return ShardFacts(shard.split, shard.file, len(shard.indices), target.stat().st_size)
 
     def _write(self, shard: Shard, place: Path) -> None:
-        from webdataset import TarWriter
+        from webdataset.writer import TarWriter
 
         split = self.splits[shard.split]
         # A fixed time, so that the same images make the same bytes.

@@ -89,11 +89,11 @@ def removed_on_error(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold the system's lock on a file: it ends with the block, or with the process, however that ends.
 
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds it, and `wait` is not set.
     """
     try:
         import fcntl
@@ -103,7 +103,7 @@ def locked(path: Path) -> Iterator[None]:
     with path.open("a") as file:
         try:
             # Of the record kind, which the loader's processes do not inherit.
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             raise UserError(f"another process is training in {path.parent}; wait for it, or start a run of your own") from error
         except OSError as error:

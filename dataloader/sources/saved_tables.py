@@ -1,5 +1,6 @@
 """Data sets that the Hugging Face package `datasets` saved with save_to_disk: Arrow tables of images and labels."""
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,7 @@ def read_saved_table(root: Path) -> Listing:
         UserError: the package is missing, or there is no column of images or of labels.
     """
     try:
-        import datasets
+        datasets = importlib.import_module("datasets")
     except ImportError as error:
         raise UserError(f"{root} was saved by the package datasets, which is not installed: pip install datasets") from error
     try:

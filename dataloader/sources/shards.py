@@ -47,11 +47,11 @@ def expand(pattern: str) -> list[Path]:
     Raises:
         UserError: one of them does not exist.
     """
-    from braceexpand import UnbalancedBracesError, braceexpand
+    from braceexpand import braceexpand
 
     try:
         files = [Path(name).expanduser() for name in braceexpand(pattern)]
-    except UnbalancedBracesError as error:
+    except ValueError as error:
         raise UserError(f"--data {pattern}: the braces are not balanced; write such as train-{{000000..000012}}.tar") from error
     missing = [file for file in files if not file.is_file()]
     if missing:
