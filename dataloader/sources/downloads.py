@@ -8,8 +8,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from dataloader.sources.folders import is_image_name
 from utils.errors import UserError
 from utils.files import locked
@@ -149,7 +147,7 @@ def _pictures(part: Any, listed: tuple[str, ...]) -> Iterator[Picture]:
 
 
 def _write_split(pictures: Sequence[Picture], names: Sequence[str], folder: Path, *, what: str) -> None:
-    for target in np.unique([picture.target for picture in pictures]):
+    for target in sorted({picture.target for picture in pictures}):
         (folder / names[target]).mkdir(parents=True)
     with progress_bar(what, len(pictures)) as advance:
         for picture in pictures:
