@@ -36,7 +36,7 @@ def run(request: Request) -> int:
     written = _write(catalog, resizer, config.data.workers, strict=config.data.strict)
     bad = [result for result in written if result.moments is None]
     for result in bad[:MOST_NAMED]:
-        log().warning(f"left out: {result.reason}")
+        log().warning(f"left out: {_complaint(catalog, result)}")
     if len(bad) > MOST_NAMED:
         log().warning(f"left out: {len(bad) - MOST_NAMED} more, all of them in {folder / 'skipped.csv'}")
     counts = write_tables(catalog, written, folder)
@@ -75,6 +75,10 @@ def _open(request: Request) -> Catalog:
     return split_by_group(catalog, groups, seed=seed, val_share=data.val_share, test_share=data.test_share)
 
 
+def _complaint(catalog: Catalog, result: Written) -> str:
+    return f"cannot read the image {catalog.splits[result.copy.split].file(result.copy.index)}: {result.reason}"
+
+
 def _write(catalog: Catalog, resizer: Resizer, workers: int | None, *, strict: bool) -> list[Written]:
     from utils.runtime import default_workers
 
@@ -85,7 +89,7 @@ def _write(catalog: Catalog, resizer: Resizer, workers: int | None, *, strict: b
     with progress_bar("images", len(copies)) as advance:
         for result in spread(resizer, copies, workers=default_workers() if workers is None else workers):
             if strict and result.moments is None:
-                raise UserError(result.reason)
+                raise UserError(_complaint(catalog, result))
             results.append(result)
             advance(1)
     return results

@@ -38,7 +38,7 @@ class Written(NamedTuple):
     Attributes:
         copy: which one.
         moments: sums over its pixels as written; None where it could not be read.
-        reason: why it could not be read, with its path.
+        reason: why it could not be read.
     """
 
     copy: Copy
@@ -72,7 +72,7 @@ class Resizer:
             else:
                 data = target.read_bytes()
         except ImageError as error:
-            return Written(copy, None, str(error))
+            return Written(copy, None, error.reason)
         # What was written is what will be trained on, losses of the format included.
         return Written(copy, measure(decode_image(data, str(target))), "")
 

@@ -89,6 +89,7 @@ def read_csv(file: Path, split: str | None, *, mark: str = ",") -> Iterator[Reco
     else:
         names = _check_header(file, line, header, split)
     plural = "labels" in names
+    label = next(name for name in LABEL_COLUMNS if name in names)
     for line, cells in rows:
         if not cells:
             continue
@@ -97,7 +98,7 @@ def read_csv(file: Path, split: str | None, *, mark: str = ",") -> Iterator[Reco
         row = dict(zip(names, (cell.strip() for cell in cells), strict=True))
         if split and "split" in row:
             refuse(file, line, f"the file's name already says that these are {split} images; leave the third column out")
-        cell = next(row[name] for name in LABEL_COLUMNS if name in row)
+        cell = row[label]
         yield Record(line, row["image"], tuple(cell.split(SEPARATOR)), row.get("split"), plural or SEPARATOR in cell)
 
 

@@ -1,5 +1,6 @@
 """Lists of images: files that name every image, its labels, and perhaps its split."""
 
+import os
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -135,11 +136,13 @@ def _read_list(file: Path, split: str | None) -> tuple[list[ListedImage], bool]:
     """Return the lines of a list, and whether it speaks of several labels; `split` is what the file's name says."""
     several = False
     images: list[ListedImage] = []
+    name, folder = str(file), str(file.parent)
     for record in FORMATS[file.suffix.lower()].read(file, split):
         several = several or record.several
         labels = tuple(sorted({label.strip() for label in record.labels} - {""}))
         own_split = split if record.split is None else _read_split(file, record.line, record.split)
-        images.append(ListedImage(_read_path(file, record.line, record.image), labels, own_split, f"{file}, line {record.line}"))
+        path = _read_path(file, folder, record.line, record.image)
+        images.append(ListedImage(path, labels, own_split, f"{name}, line {record.line}"))
     return images, several
 
 
@@ -150,11 +153,12 @@ def _read_split(file: Path, line: int, cell: str) -> str:
     return split
 
 
-def _read_path(file: Path, line: int, cell: str) -> str:
+def _read_path(file: Path, folder: str, line: int, cell: str) -> str:
     if not cell:
         refuse(file, line, "there is no image")
     path = posixpath.normpath(cell)
-    if not (file.parent / path).is_file():
+    # Not by pathlib, which takes longer than the look at the disk.
+    if not os.path.isfile(os.path.join(folder, path)):
         hint = "; write / between folders" if "\\" in path else ""
-        refuse(file, line, f"there is no image {path} in {file.parent}{hint}")
+        refuse(file, line, f"there is no image {path} in {folder}{hint}")
     return path
