@@ -1,7 +1,6 @@
 """Write images smaller, once, so that training need not decode large ones again and again."""
 
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -132,9 +131,9 @@ def smaller_side_size(width: int, height: int, side: int) -> tuple[int, int]:
 
 
 def _is_fresh(target: Path, split: Split, index: int) -> bool:
-    """Whether the file was written after the image it is made of; of stores, whether it was written."""
+    """Whether the file was written after the last change of the image it is made of."""
     try:
         written = target.stat().st_mtime_ns
-        return split.store is not None or os.stat(split.file(index)).st_mtime_ns <= written
     except OSError:
         return False
+    return split.stamp(index).changed_ns <= written

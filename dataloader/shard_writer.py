@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +60,7 @@ def plan_shards(split: Split, *, limit: int, seed: int) -> list[Shard]:
     room = 0
     for index in order.tolist():
         # Whole blocks: the image and its header, the label and its header.
-        size = (-(-_size(split, index) // BLOCK) + 3) * BLOCK
+        size = (-(-split.stamp(index).size // BLOCK) + 3) * BLOCK
         if size > room or not groups:
             groups.append([])
             room = limit
@@ -138,12 +137,3 @@ def manifest(catalog: Catalog, facts: Sequence[ShardFacts]) -> dict:
         shards = [{"file": each.file, "images": each.images, "bytes": each.bytes} for each in facts if each.split == name]
         splits[name] = {"images": sum(each.images for each in facts if each.split == name), "shards": shards}
     return {"classes": list(catalog.classes), "several": catalog.several, "splits": splits}
-
-
-def _size(split: Split, index: int) -> int:
-    if split.store is not None:
-        return len(split.read_bytes(index))
-    try:
-        return os.stat(split.file(index)).st_size
-    except OSError as error:
-        raise UserError(f"cannot read the image {split.file(index)}: {error.strerror}") from error

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -15,11 +15,27 @@ SPLIT_NAMES = ("train", "val", "test")
 Origin = Literal["folders", "lists", "seeded"]
 
 
+class Stamp(NamedTuple):
+    """By what a change of an image is noticed.
+
+    Attributes:
+        size: of its encoded bytes.
+        changed_ns: time of the last change of the file that holds it, in ns.
+    """
+
+    size: int
+    changed_ns: int
+
+
 class Store(Protocol):
     """Where images lie that are no files of their own: in archives or tables. It is sent to the loader's processes."""
 
     def read_bytes(self, file: str) -> bytes:
         """Return what a file of the image would hold; ImageError where that cannot be had."""
+        ...
+
+    def stamp(self, file: str) -> "Stamp":
+        """Return size and time of change, of the image or of what holds it; ImageError where it is gone."""
         ...
 
 
@@ -77,6 +93,21 @@ class Split:
             return Path(file).read_bytes()
         except OSError as error:
             raise ImageError(file, error.strerror or str(error)) from error
+
+    def stamp(self, index: int) -> Stamp:
+        """Return by what a change of image `index` is noticed.
+
+        Raises:
+            ImageError: it is gone.
+        """
+        file = self.file(index)
+        if self.store is not None:
+            return self.store.stamp(file)
+        try:
+            status = os.stat(file)
+        except OSError as error:
+            raise ImageError(file, error.strerror or str(error)) from error
+        return Stamp(status.st_size, status.st_mtime_ns)
 
 
 @dataclass(frozen=True, eq=False)

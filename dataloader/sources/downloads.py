@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from dataloader.sources.folders import is_image_name
 from utils.errors import UserError
 from utils.files import locked
+from utils.logs import log
 from utils.progress import progress_bar
 from utils.randomness import Stream, shuffled
 
@@ -75,7 +76,7 @@ class Download:
         try:
             home.mkdir(parents=True, exist_ok=True)
             # Of several training processes one writes, and the others wait for it.
-            with locked(lock, wait=True):
+            with locked(lock, wait=lambda: log().info(f"data      another process is writing {folder}; waiting for it")):
                 if not folder.is_dir():
                     self._write(folder, home / f".{self.name}-download")
         except OSError as error:

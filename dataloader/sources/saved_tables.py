@@ -1,6 +1,7 @@
 """Data sets that the Hugging Face package `datasets` saved with save_to_disk: Arrow tables of images and labels."""
 
 import importlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from dataloader.read import ImageError
 from dataloader.sources.folders import SPLIT_FOLDERS
 from dataloader.sources.lists import ListedImage, Listing, refuse_empty_labels
+from dataloader.split import Stamp
 from utils.errors import UserError
 
 LABEL_COLUMNS = ("label", "labels", "class", "fine_label")
@@ -22,15 +24,17 @@ class TableStore:
         folder: of the data set.
         tables: part of the path -> its table.
         column: of the images.
+        changed_ns: time of the last change of the newest table, in ns.
     """
 
     folder: Path
     tables: Mapping[str, Any]
     column: str
+    changed_ns: int
 
     def read_bytes(self, file: str) -> bytes:
         """Return the bytes of an image that is named FOLDER/PART/ROW."""
-        part, row = Path(file).relative_to(self.folder).as_posix().rsplit("/", 1)
+        part, row = os.path.relpath(file, self.folder).rsplit("/", 1)
         cell = self.tables[part][int(row)][self.column]
         if cell is None:
             raise ImageError(file, "the cell is empty")
@@ -40,6 +44,10 @@ class TableStore:
             return Path(cell["path"]).read_bytes()
         except OSError as error:
             raise ImageError(file, f"{cell['path']}: {error.strerror}") from error
+
+    def stamp(self, file: str) -> Stamp:
+        """Return the size of an image, and when the tables were changed before they were opened."""
+        return Stamp(len(self.read_bytes(file)), self.changed_ns)
 
 
 def is_saved_table(root: Path) -> bool:
@@ -84,7 +92,8 @@ def read_saved_table(root: Path) -> Listing:
             place = f"{part}/{row:08d}"
             images.append(ListedImage(place, tuple(sorted(found)), split, f"{root}/{place}"))
     refuse_empty_labels(images, several=several)
-    return Listing(root, tuple(images), several, TableStore(root, tables, column))
+    changed = max((file.stat().st_mtime_ns for file in root.rglob("*.arrow")), default=0)
+    return Listing(root, tuple(images), several, TableStore(root, tables, column, changed))
 
 
 def _names(feature: Any) -> list[str] | None:

@@ -10,6 +10,7 @@ from dataloader.sources.folders import SPLIT_FOLDERS, split_folders, subfolders
 from dataloader.sources.label_names import LabelNames, find_label_names
 from dataloader.sources.lists import ListedImage, Listing, name_labels, refuse_empty_labels
 from dataloader.sources.tar_index import TarIndex, index_tar
+from dataloader.split import Stamp
 from utils.errors import UserError
 from utils.logs import log
 
@@ -30,10 +31,20 @@ class ShardStore:
 
     def read_bytes(self, file: str) -> bytes:
         """Return the bytes of an image that is named ARCHIVE.tar/MEMBER."""
+        archive, member = self._parts(file)
+        return self.indexes[archive].read(archive, member)
+
+    def stamp(self, file: str) -> Stamp:
+        """Return the size of an image, and when its archive was changed before it was looked through."""
+        archive, member = self._parts(file)
+        index = self.indexes[archive]
+        return Stamp(int(index.sizes[index.place(member)]), index.stamp[0])
+
+    def _parts(self, file: str) -> tuple[str, str]:
         end = file.index(f"{SUFFIX}/") + len(SUFFIX)
         while file[:end] not in self.indexes:
             end = file.index(f"{SUFFIX}/", end) + len(SUFFIX)
-        return self.indexes[file[:end]].read(file[:end], file[end + 1 :])
+        return file[:end], file[end + 1 :]
 
 
 def is_shard_name(data: str) -> bool:

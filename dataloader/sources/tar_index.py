@@ -56,14 +56,19 @@ class TarIndex:
     offsets: np.ndarray
     sizes: np.ndarray
 
+    def place(self, name: str) -> int:
+        """Return the position of an image in the arrays."""
+        place = int(np.searchsorted(self.names, os.fsencode(name)))
+        assert self.names[place : place + 1] == [os.fsencode(name)], f"{name} is not in the index"
+        return place
+
     def read(self, archive: str, name: str) -> bytes:
         """Return the bytes of an image.
 
         Raises:
             ImageError: the archive has changed or vanished since it was indexed.
         """
-        place = int(np.searchsorted(self.names, os.fsencode(name)))
-        assert self.names[place : place + 1] == [os.fsencode(name)], f"{name} is not in the index of {archive}"
+        place = self.place(name)
         file = f"{archive}/{name}"
         try:
             descriptor = os.open(archive, os.O_RDONLY)

@@ -34,6 +34,8 @@ def test_another_process_is_refused_or_waits(tmp_path):
         other.stdin.write("\n")
         other.stdin.flush()
         start = time.monotonic()
-        with locked(file, wait=True):
+        told = []
+        with locked(file, wait=lambda: told.append("wait")):
             assert (tmp_path / "lock.done").exists(), "not before the other one is done"
+        assert told == ["wait"]
         assert time.monotonic() - start < 30

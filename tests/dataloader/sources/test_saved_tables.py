@@ -82,6 +82,7 @@ def test_splits_classes_and_images_are_those_of_the_tables(saved, tmp_path):
     split = catalog.splits["train"]
     assert split.paths == ("train/00000000", "train/00000001", "train/00000002")
     assert [split.read_bytes(index) for index in (0, 1)] == [png(0), png(1)]
+    assert split.stamp(0) == (len(png(0)), 0)
     assert catalog.splits["val"].read(0).shape == (4, 5, 3)
     with pytest.raises(ImageError, match=r"train/00000002: .*gone\.png: No such file"):
         split.read(2)

@@ -61,6 +61,7 @@ def test_every_image_is_read_from_where_it_lies(folder):
         assert path.startswith("train-00000" + str(int(number >= 4)))
         assert train.targets[index] == number % 2
         assert train.read_bytes(index) == png(number)
+        assert train.stamp(index) == (len(png(number)), (folder / path.split("/")[0]).stat().st_mtime_ns)
         assert np.array_equal(train.read(index), np.asarray(Image.open(io.BytesIO(png(number)))))
 
 
