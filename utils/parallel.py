@@ -1,10 +1,14 @@
 """One piece of work for many items, in several processes, with the results in the order of the items."""
 
 import multiprocessing
+import pickle
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import cache, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from utils.errors import UserError
@@ -30,24 +34,29 @@ def spread(work: Callable[[Item], Result], items: Sequence[Item], *, workers: in
     if workers < 2 or len(items) < 2:
         yield from map(work, items)
         return
-    # Fresh processes: a copy of this one would have its locks but not its threads.
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(work,))
-    try:
-        yield from pool.map(_call, items, chunksize=chunk)
-    except BrokenProcessPool as error:
-        raise UserError("a worker process died: usually the machine is out of memory. Use fewer workers (-j 1)") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with TemporaryDirectory() as scratch:
+        # Through a file: what travels with every item is only its name.
+        file = Path(scratch) / "work"
+        file.write_bytes(pickle.dumps(work))
+        # Fresh processes: a copy of this one would have its locks but not its threads.
+        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_stopping)
+        try:
+            yield from pool.map(partial(_call, str(file)), items, chunksize=chunk)
+        except BrokenProcessPool as error:
+            raise UserError("a worker process died: usually the machine is out of memory. Use fewer workers (-j 1)") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-_work: list[Callable[[Any], Any]] = []
-
-
-def _begin(work: Callable[[Any], Any]) -> None:
-    """Keep the work of this worker process, and leave stopping to the main process."""
+def _leave_stopping() -> None:
+    """Leave Ctrl-C to the main process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _work[:] = [work]
 
 
-def _call(item: Any) -> Any:
-    return _work[0](item)
+@cache
+def _work_in(file: str) -> Callable[[Any], Any]:
+    return pickle.loads(Path(file).read_bytes())
+
+
+def _call(file: str, item: Any) -> Any:
+    return _work_in(file)(item)
