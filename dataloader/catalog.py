@@ -121,7 +121,7 @@ def _open(data: str, home: Path) -> tuple[Path, Listing | None]:
         return root, read_shards(folder, files)
     is_list = root.is_file() and (is_list_name(root.name) or is_shard_name(root.name))
     if not root.is_dir() and not is_list:
-        what = "is a file, but no list (.csv, .txt, .json) or archive (.tar)" if root.exists() else "is no folder, list or archive"
+        what = "is a file, but no list (.csv, .txt, .json) or archive (.tar)" if root.exists() else "is no folder or list"
         raise UserError(f"--data {data} {what}.{nearest(data, list(SOURCES))} Expected {LAYOUT}; {TRY}")
     return _open_path(root)
 
