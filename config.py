@@ -32,6 +32,8 @@ class ActionOptions:
     visual_data: Literal["train", "val", "test"] | None = flag(
         None, "draw images of this split with their labels as the network sees them: train augmented, mixed, resized"
     )
+    prepare: str | None = flag(None, "write the images of --data resized, split and measured to a new folder", metavar="DIR")
+    shard: str | None = flag(None, "write the images of --data as tar archives of the WebDataset kind to a new folder", metavar="DIR")
     list: str | None = flag(
         None,
         "print a table: models, criterions, weighters, optimizers, schedules, sources, augments, mixes, samplers; or models such as "
@@ -148,9 +150,9 @@ def _check(request: Request) -> None:
         raise UserError("--pretrained and --init_from both name the starting weights; give one of them")
     if config.runtime.nproc and config.runtime.gpus and config.runtime.nproc != config.runtime.gpus:
         raise UserError("--nproc and --gpus both give the number of processes; give one of them")
-    positive = ("epochs", "batch_size", "aug_splits", "accumulate", "print_freq", "nodes", "save_minutes", "lr")
+    positive = ("epochs", "batch_size", "aug_splits", "accumulate", "print_freq", "nodes", "save_minutes", "lr", "smaller_side")
     plain = config.to_dict()
-    for name in positive:
+    for name in (*positive, "shard_size"):
         if not plain[name] > 0:
             raise UserError(f"--{name} must be above 0, not {plain[name]}")
     for name in ("patience", "max_minutes", "nproc", "gpus", "clip_grad", "soup", "epoch_size"):

@@ -14,6 +14,8 @@ APPLICATIONS = Table(
         "find_lr": Row("applications.find_lr:run", "try rising learning rates on a throw-away model and suggest one"),
         "print_schedule": Row("applications.schedule:run", "draw the learning rate over a run"),
         "visual_data": Row("applications.visualize:run", "draw a sheet of images as training sees them, with their labels"),
+        "prepare": Row("applications.prepare:run", "write images resized, split and measured to a new folder"),
+        "shard": Row("applications.shard:run", "write images as tar archives of the WebDataset kind"),
         "list": Row("applications.listing:run", "print a table of names"),
     },
 )

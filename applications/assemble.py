@@ -22,6 +22,7 @@ from dataloader.batch.choice import Choice
 from dataloader.batch.multi_scale import MultiScale, possible_sizes
 from dataloader.catalog import Catalog, Split
 from dataloader.loader import Loader
+from dataloader.mean_std import read_mean_std
 from dataloader.options import DataOptions
 from dataloader.preprocess import Preprocess
 from dataloader.sampling import expected_draws
@@ -98,12 +99,15 @@ def check_num_classes(given: int | None, classes: tuple[str, ...]) -> None:
 
 
 def build_preprocess(config: RunConfig, content: Mapping[str, Any] | None = None) -> Preprocess:
-    """Return geometry from the flags, and the numbers that belong to the weights: a checkpoint's, the published ones, ImageNet's."""
+    """Return geometry from the flags, and the numbers that belong to the weights: of a checkpoint, --mean_std, published, ImageNet's."""
     if content is not None:
         numbers = Preprocess.from_dict(content["preprocess"])
         return replace(numbers, image_size=config.data.image_size, resize=config.data.resize)
     published = published_preprocess(config.model.arch) if config.model.pretrained else None
     numbers = {key: tuple(published[key]) for key in ("mean", "std")} if published else {}
+    if config.data.mean_std is not None:
+        mean, std = read_mean_std(Path(config.data.mean_std))
+        numbers = {"mean": mean, "std": std}
     return Preprocess(image_size=config.data.image_size, resize=config.data.resize, **numbers)
 
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
@@ -93,4 +94,4 @@ def thin_out(split: Split, most: int) -> Split:
     if len(split) == 0:
         raise UserError(f"{split.root}: the {split.name} split is empty; there is nothing to compare on")
     step = max(1, -(-len(split) // most))
-    return Split(split.name, split.root, split.paths[::step], split.targets[::step], split.weights[::step])
+    return replace(split, paths=split.paths[::step], targets=split.targets[::step], weights=split.weights[::step])

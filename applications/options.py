@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from criterions.options import LossOptions
-from dataloader.options import DataOptions
+from dataloader.options import DataOptions, PrepareOptions
 from models.options import ModelOptions
 from optim.options import OptimOptions
 from utils.errors import UserError, nearest
@@ -60,6 +60,7 @@ class RunConfig:
 
     model: ModelOptions = field(default_factory=ModelOptions)
     data: DataOptions = field(default_factory=DataOptions)
+    prepare: PrepareOptions = field(default_factory=PrepareOptions)
     loss: LossOptions = field(default_factory=LossOptions)
     optim: OptimOptions = field(default_factory=OptimOptions)
     train: TrainOptions = field(default_factory=TrainOptions)
@@ -100,6 +101,7 @@ class RunConfig:
 SECTIONS = {
     "model": ("model", ModelOptions),
     "data": ("data", DataOptions),
+    "preparing data": ("prepare", PrepareOptions),
     "loss": ("loss", LossOptions),
     "optimizer and schedule": ("optim", OptimOptions),
     "training": ("train", TrainOptions),

@@ -10,12 +10,14 @@ import numpy as np
 from dataloader import SOURCES
 from dataloader.holdout import Entry, fold_numbers, hold_out, hold_out_labels, parse_fold, read_split_file, write_split_file
 from dataloader.sources.folders import has_images, scan_classes, split_folders, subfolders
-from dataloader.sources.lists import SUFFIX, Listing, find_lists, join_labels, read_lists
-from dataloader.split import SPLIT_NAMES, Catalog, Origin, Split, build_catalog, build_several, name_some, rearranged
+from dataloader.sources.lists import Listing, find_lists, is_list_name, join_labels, read_lists
+from dataloader.sources.saved_tables import is_saved_table, read_saved_table
+from dataloader.sources.shards import expand, find_shards, is_shard_name, read_shards
+from dataloader.split import SPLIT_NAMES, Catalog, Origin, Split, build_catalog, build_several, name_some, rearranged, unknown_class
 from utils.errors import UserError, nearest
 from utils.registry import is_user_target
 
-LAYOUT = "DIR/{train,val,test}/<class>/*.jpg, or DIR/<class>/*.jpg to be split, or a list FILE.csv of image,labels"
+LAYOUT = "DIR/{train,val,test}/<class>/*.jpg, or DIR/<class>/*.jpg to be split, a list FILE.csv of image,labels, or shards DIR/*.tar"
 TRY = "try --data digits, which is built in"
 
 
@@ -35,7 +37,7 @@ def open_catalog(
     """Find the images of `data`.
 
     Args:
-        data: a folder, a list (CSV), name of a built-in source, or 'my_file.py:function' that returns a folder or list.
+        data: a folder, a list, an archive or a pattern of them, the name of a source, or 'my_file.py:function' that returns one of these.
         seed, val_share, test_share: of the split of a single folder of classes.
         classes: names that a model already knows, in its order; otherwise the sorted names of the training folders.
         split_file: what `save_split` wrote; read in place of a new split where data is a single folder of classes or one list.
@@ -47,11 +49,11 @@ def open_catalog(
     Raises:
         UserError: there is no such folder, its layout is none of the known ones, a class is empty or unknown.
     """
-    root = _find(data, home)
-    if lists := find_lists(root):
+    root, listing = _open(data, home)
+    if listing is not None:
         return _from_lists(
             root,
-            read_lists(lists),
+            listing,
             classes,
             seed=seed,
             shares=(val_share, test_share),
@@ -134,16 +136,31 @@ def fingerprint(split: Split) -> str:
     return digest.hexdigest()
 
 
-def _find(data: str, home: Path) -> Path:
+def _open(data: str, home: Path) -> tuple[Path, Listing | None]:
+    """Return the place of the images, and what is listed there; None for class folders."""
     if data in SOURCES or (is_user_target(data) and not os.path.exists(data)):
         source: Callable[[Path], Path] = SOURCES.resolve(data)
-        return Path(source(home))
+        return _open_path(Path(source(home)))
     root = Path(data).expanduser()
-    is_list = root.is_file() and root.suffix.lower() == SUFFIX
+    if not root.exists() and is_shard_name(data):
+        files = expand(data)
+        folder = Path(os.path.commonpath([file.parent for file in files]))
+        return root, read_shards(folder, files)
+    is_list = root.is_file() and (is_list_name(root.name) or is_shard_name(root.name))
     if not root.is_dir() and not is_list:
-        what = "is a file, but no list (.csv)" if root.exists() else "is no folder or list"
+        what = "is a file, but no list (.csv, .txt, .json) or archive (.tar)" if root.exists() else "is no folder or list"
         raise UserError(f"--data {data} {what}.{nearest(data, list(SOURCES))} Expected {LAYOUT}; {TRY}")
-    return root
+    return _open_path(root)
+
+
+def _open_path(root: Path) -> tuple[Path, Listing | None]:
+    if root.is_file() and is_shard_name(root.name):
+        return root, read_shards(root.parent, [root])
+    if lists := find_lists(root):
+        return root, read_lists(lists)
+    if shards := find_shards(root):
+        return root, read_shards(root, shards)
+    return root, read_saved_table(root) if is_saved_table(root) else None
 
 
 def _scan_flat(root: Path, data: str) -> dict[str, list[str]]:
@@ -230,10 +247,23 @@ def _from_lists(
             entries = [(entry.path, (entry.label,), entry.split) for entry in saved]
     if require_train and whole is None and all(split != "train" for _, _, split in entries):
         raise UserError(f"{root} lists no train images; training needs a train.csv or a column 'split' that says train")
+    _check_labels(listing, entries, classes)
     if several:
-        return build_several(root, listing.folder, entries, classes, notes=notes, origin=origin)
+        return build_several(root, listing.folder, entries, classes, notes=notes, origin=origin, store=listing.store)
     grouped = _group([Entry(path, join_labels(names), split) for path, names, split in entries])
-    return build_catalog(root, grouped, classes, notes=notes, origin=origin, folder=listing.folder)
+    return build_catalog(root, grouped, classes, notes=notes, origin=origin, folder=listing.folder, store=listing.store)
+
+
+def _check_labels(listing: Listing, entries: Sequence[tuple[str, Sequence[str], str]], classes: Sequence[str] | None) -> None:
+    """Raise UserError that names the line of the first label which neither training nor the model has."""
+    known = set(classes) if classes is not None else {label for _, labels, split in entries if split == "train" for label in labels}
+    if not known:
+        return
+    wrong = {path: (split, set(labels) - known) for path, labels, split in entries if not known.issuperset(labels)}
+    for image in listing.images:
+        if image.path in wrong:
+            split, unknown = wrong[image.path]
+            raise UserError(unknown_class(image.place, split, sorted(unknown), sorted(known), given=classes is not None))
 
 
 def _by_class(labels: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

@@ -32,11 +32,11 @@ def hold_out(files: Mapping[str, list[str]], *, seed: int, val_share: float, tes
     Raises:
         UserError: a share is negative, or nothing would be left to train on.
     """
-    _check_shares(val_share, test_share)
+    check_shares(val_share, test_share)
     entries = []
     for label, paths in files.items():
         val, test = _counts(len(paths), val_share, test_share)
-        ranked = sorted(paths, key=lambda path: (_rank(path, seed), path))
+        ranked = sorted(paths, key=lambda path: (rank_of(path, seed), path))
         places = ["val"] * val + ["test"] * test + ["train"] * (len(paths) - val - test)
         entries += [Entry(path, label, place) for path, place in zip(ranked, places, strict=True)]
     return sorted(entries)
@@ -62,11 +62,11 @@ def hold_out_labels(
     Raises:
         UserError: a share is negative, or nothing would be left to train on.
     """
-    _check_shares(val_share, test_share)
-    ranked = sorted(labels, key=lambda path: (_rank(path, seed), path))
+    check_shares(val_share, test_share)
+    ranked = sorted(labels, key=lambda path: (rank_of(path, seed), path))
     totals = Counter(name for path in ranked for name in labels[path])
-    needs = {name: _needs(total, val_share, test_share) for name, total in totals.items()}
-    overall = _needs(len(ranked), val_share, test_share)
+    needs = {name: needs_of(total, val_share, test_share) for name, total in totals.items()}
+    overall = needs_of(len(ranked), val_share, test_share)
     left, places = Counter(totals), {}
 
     def place(path: str, split: str) -> None:
@@ -127,7 +127,7 @@ def fold_numbers(labels: Mapping[str, str], count: int, *, seed: int) -> dict[st
         members.setdefault(label, []).append(path)
     found, place = {}, 0
     for label in sorted(members):
-        paths = sorted(members[label], key=lambda path: (_rank(path, seed), path))
+        paths = sorted(members[label], key=lambda path: (rank_of(path, seed), path))
         for path in paths:
             found[path] = place % count if len(paths) > 1 else -1
             # A label begins where the one before ended, so that small labels do not all go to the first folds.
@@ -135,12 +135,14 @@ def fold_numbers(labels: Mapping[str, str], count: int, *, seed: int) -> dict[st
     return found
 
 
-def _check_shares(val_share: float, test_share: float) -> None:
+def check_shares(val_share: float, test_share: float) -> None:
+    """Raise UserError when a share is negative, or nothing would be left to train on."""
     if val_share < 0 or test_share < 0 or val_share + test_share >= 1:
         raise UserError(f"--val_share {val_share} and --test_share {test_share} must be 0 or more and leave images to train on")
 
 
-def _needs(total: int, val_share: float, test_share: float) -> dict[str, int]:
+def needs_of(total: int, val_share: float, test_share: float) -> dict[str, int]:
+    """Return how many of `total` images belong into every split."""
     val, test = _counts(total, val_share, test_share)
     return {"train": total - val - test, "val": val, "test": test}
 
@@ -154,7 +156,8 @@ def _counts(total: int, val_share: float, test_share: float) -> tuple[int, int]:
     return counts[0], counts[1]
 
 
-def _rank(path: str, seed: int) -> bytes:
+def rank_of(path: str, seed: int) -> bytes:
+    """Return the place of a path in the order of a seed."""
     return hashlib.blake2b(f"{seed}/{path}".encode(errors="surrogateescape"), digest_size=8).digest()
 
 

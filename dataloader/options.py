@@ -12,11 +12,15 @@ class DataOptions:
 
     data: str = flag(
         "data",
-        "folder with train/, val/, test/ of class folders, one folder of classes, a list of image,labels, or a built-in set (digits)",
-        metavar="DIR|CSV|NAME",
+        "folder with train/, val/, test/ of class folders, one folder of classes, a list of image,labels (.csv, .txt, .json), tar shards, "
+        "or a data set by name (digits, cifar10, ...: --list sources)",
+        metavar="DIR|FILE|NAME",
     )
     image_size: tuple[int, int] = flag((224, 224), "input height and width", metavar="H W")
     resize: Literal["fit", "crop", "stretch"] = flag("fit", "geometry: fit and pad with black, cover and crop the center, or stretch")
+    mean_std: str | None = flag(
+        None, "mean and standard deviation of the channels from this JSON file, such as --prepare writes", metavar="FILE"
+    )
     batch_size: int = flag(32, "images a step, over all processes", short="-b", metavar="N")
     batch: Literal["auto"] | None = flag(None, "in place of --batch_size: the largest batch that fits into the memory of the GPU")
     workers: int | None = flag(
@@ -50,3 +54,17 @@ class DataOptions:
     )
     epoch_size: int | None = flag(None, "images an epoch; what is left over comes in the next", metavar="N")
     fold: str | None = flag(None, "cross-validation: I/K validates on part I, from 0, of K parts of train and val", metavar="I/K")
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """What --prepare and --shard write."""
+
+    smaller_side: int = flag(256, "--prepare: smaller side of the written images, in pixels")
+    center_crop: bool = flag(False, "--prepare: cut each image to its centered square")
+    group_by: str | None = flag(
+        None,
+        "--prepare: never split images of one group: a regular expression for the path, or a list of image,group",
+        metavar="REGEX|CSV",
+    )
+    shard_size: float = flag(1000.0, "--shard: megabytes of images an archive", metavar="MB")

@@ -3,8 +3,10 @@
 Pillow decodes, because it notices truncated files; OpenCV reads the few kinds of TIFF that Pillow does not know.
 """
 
+import io
 import os
 import warnings
+from typing import IO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -51,15 +53,28 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
         ImageError: the file is missing, empty, truncated, damaged, too large to be honest, or no image.
     """
     name = os.fspath(path)
+    return _read(name, name)
+
+
+def decode_image(data: bytes, name: str) -> np.ndarray:
+    """Return the first frame of an image whose file holds `data`, as `read_image` does; `name` is for messages.
+
+    Raises:
+        ImageError: as for `read_image`.
+    """
+    return _read(io.BytesIO(data), name)
+
+
+def _read(source: str | IO[bytes], name: str) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(name) as image:
+            with Image.open(source) as image:
                 image.load()
                 return _to_rgb(image)
     except UnidentifiedImageError:
-        return _read_tiff(name)
+        return _read_tiff(np.fromfile(name, dtype=np.uint8) if isinstance(source, str) else _all_of(source), name)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(name, f"more than {Image.MAX_IMAGE_PIXELS} pixels, taken for a decompression bomb") from error
     except Exception as error:  # Decoders raise errors of many types on damaged files; all mean the same here.
@@ -97,10 +112,14 @@ def _narrow(image: Image.Image) -> Image.Image:
     return Image.fromarray((values // _SIXTEEN_TO_EIGHT).astype(np.uint8))
 
 
-def _read_tiff(name: str) -> np.ndarray:
+def _all_of(source: IO[bytes]) -> np.ndarray:
+    source.seek(0)
+    return np.frombuffer(source.read(), dtype=np.uint8)
+
+
+def _read_tiff(data: np.ndarray, name: str) -> np.ndarray:
     import cv2
 
-    data = np.fromfile(name, dtype=np.uint8)
     if len(data) == 0:
         raise ImageError(name, "the file is empty")
     # In other formats what Pillow refuses is damaged, and OpenCV would make something up.

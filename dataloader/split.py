@@ -4,15 +4,39 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from dataloader.read import read_image
+from dataloader.read import ImageError, decode_image, read_image
 from utils.errors import UserError, nearest
 
 SPLIT_NAMES = ("train", "val", "test")
 Origin = Literal["folders", "lists", "seeded"]
+
+
+class Stamp(NamedTuple):
+    """By what a change of an image is noticed.
+
+    Attributes:
+        size: of its encoded bytes.
+        changed_ns: time of the last change of the file that holds it, in ns.
+    """
+
+    size: int
+    changed_ns: int
+
+
+class Store(Protocol):
+    """Where images lie that are no files of their own: in archives or tables. It is sent to the loader's processes."""
+
+    def read_bytes(self, file: str) -> bytes:
+        """Return what a file of the image would hold; ImageError where that cannot be had."""
+        ...
+
+    def stamp(self, file: str) -> "Stamp":
+        """Return size and time of change, of the image or of what holds it; ImageError where it is gone."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +49,7 @@ class Split:
         paths: N POSIX paths relative to root.
         targets: class indices, int64 (N,), or one probability a class, float32 (N, C): ones for all labels of an image.
         weights: factor of every sample's loss, float32 (N,); ones when not given.
+        store: what holds the images; None where each is a file.
     """
 
     name: str
@@ -32,6 +57,7 @@ class Split:
     paths: tuple[str, ...]
     targets: np.ndarray
     weights: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.float32))
+    store: Store | None = None
 
     def __post_init__(self) -> None:
         if len(self.weights) == 0:
@@ -42,7 +68,7 @@ class Split:
         return len(self.paths)
 
     def file(self, index: int) -> str:
-        """Return the path under which image `index` can be opened."""
+        """Return the path of image `index`: a file, or where it lies inside one."""
         return os.path.join(self.root, self.paths[index])
 
     def read(self, index: int) -> np.ndarray:
@@ -51,7 +77,37 @@ class Split:
         Raises:
             ImageError: it cannot be read.
         """
-        return read_image(self.file(index))
+        file = self.file(index)
+        return read_image(file) if self.store is None else decode_image(self.store.read_bytes(file), file)
+
+    def read_bytes(self, index: int) -> bytes:
+        """Return image `index` as it is stored, still encoded.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        file = self.file(index)
+        if self.store is not None:
+            return self.store.read_bytes(file)
+        try:
+            return Path(file).read_bytes()
+        except OSError as error:
+            raise ImageError(file, error.strerror or str(error)) from error
+
+    def stamp(self, index: int) -> Stamp:
+        """Return by what a change of image `index` is noticed.
+
+        Raises:
+            ImageError: it is gone.
+        """
+        file = self.file(index)
+        if self.store is not None:
+            return self.store.stamp(file)
+        try:
+            status = os.stat(file)
+        except OSError as error:
+            raise ImageError(file, error.strerror or str(error)) from error
+        return Stamp(status.st_size, status.st_mtime_ns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +145,7 @@ def rearranged(catalog: Catalog, places: Mapping[str, str]) -> Catalog:
         mine = [index for index, path in enumerate(paths) if places.get(path) == name]
         # The order in which a catalog is built: by class, then by path.
         mine.sort(key=lambda index: (0 if targets.ndim == 2 else targets[index], paths[index]))
-        splits[name] = Split(name, parts[0].root, tuple(paths[mine]), targets[mine], weights[mine])
+        splits[name] = Split(name, parts[0].root, tuple(paths[mine]), targets[mine], weights[mine], parts[0].store)
         notes = [note for note in notes if not note.startswith(f"{name}:")]
         held = set(targets[mine].tolist()) if targets.ndim == 1 else set(np.flatnonzero(targets[mine].any(0)).tolist())
         if missing := [label for number, label in enumerate(catalog.classes) if number not in held]:
@@ -110,6 +166,7 @@ def build_catalog(
     notes: list[str],
     origin: Origin,
     folder: Path | None = None,
+    store: Store | None = None,
 ) -> Catalog:
     """Return the catalog of split -> class -> paths; these start from `folder`, or from root.
 
@@ -125,13 +182,13 @@ def build_catalog(
         members = found[split]
         unknown = [name for name in members if name not in names]
         if unknown:
-            raise UserError(_unknown(root, split, unknown, names, given=classes is not None))
+            raise UserError(unknown_class(str(root), split, unknown, names, given=classes is not None))
         missing = [name for name in names if not members.get(name)]
         if missing:
             notes.append(_lacks(split, missing))
         pairs = [(path, target) for target, name in enumerate(names) for path in members.get(name, [])]
         targets = np.array([target for _, target in pairs], dtype=np.int64)
-        splits[split] = Split(split, folder or root, tuple(path for path, _ in pairs), targets)
+        splits[split] = Split(split, folder or root, tuple(path for path, _ in pairs), targets, store=store)
     return Catalog(root, tuple(names), splits, tuple(notes), origin)
 
 
@@ -143,6 +200,7 @@ def build_several(
     *,
     notes: list[str],
     origin: Origin,
+    store: Store | None = None,
 ) -> Catalog:
     """Return the catalog of (path, labels, split): a one for every label of an image, sorted by path.
 
@@ -161,19 +219,21 @@ def build_several(
             continue
         unknown = sorted({label for _, labels in members for label in labels} - numbers.keys())
         if unknown:
-            raise UserError(_unknown(root, split, unknown, names, given=classes is not None))
+            raise UserError(unknown_class(str(root), split, unknown, names, given=classes is not None))
         targets = np.zeros((len(members), len(names)), dtype=np.float32)
         for row, (_, labels) in zip(targets, members, strict=True):
             row[[numbers[label] for label in labels]] = 1
         if missing := [name for name, column in zip(names, targets.T, strict=True) if not column.any()]:
             notes.append(_lacks(split, missing))
-        splits[split] = Split(split, folder, tuple(path for path, _ in members), targets)
+        splits[split] = Split(split, folder, tuple(path for path, _ in members), targets, store=store)
     return Catalog(root, tuple(names), splits, tuple(notes), origin, several=True)
 
 
-def _unknown(root: Path, split: str, unknown: list[str], names: list[str], *, given: bool) -> str:
+def unknown_class(place: str, split: str, unknown: Sequence[str], names: Sequence[str], *, given: bool) -> str:
+    """Return the message about classes of a split that neither training nor, where the classes are given, the model has."""
     owner = "the model does not know" if given else "train has not"
-    return f"{root}: {split} holds the class {name_some(unknown)}, which {owner}.{nearest(unknown[0], names)} Classes: {name_some(names)}"
+    known = f"{nearest(unknown[0], list(names))} Classes: {name_some(names)}"
+    return f"{place}: {split} holds the class {name_some(unknown)}, which {owner}.{known}"
 
 
 def name_some(names: Sequence[str], limit: int = 10) -> str:

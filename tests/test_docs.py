@@ -16,6 +16,7 @@ from criterions import CRITERIONS, WEIGHTERS
 from criterions.weighted import build_criterion
 from dataloader import AUGMENTS, MIXES, RECIPES, SAMPLERS, SOURCES
 from dataloader.augment.chain import build_augment
+from dataloader.catalog import open_catalog
 from dataloader.sample import Sample
 from models import FAMILIES, build_model
 from optim import OPTIMIZERS, SCHEDULES
@@ -232,6 +233,13 @@ def test_the_example_augmentation_blurs(written) -> None:
     result = build_augment(f"{path}:Blur(1.5, p=1.0)")(Sample(image, 1), numpy_rng(3)).image
     assert result.shape == image.shape
     assert result.std() < image.std()
+
+
+def test_the_example_source_opens(written, tmp_path: Path) -> None:
+    path = written(RECIPES_PAGE["dataloader/sources/shapes.py"])
+    catalog = open_catalog(f"{path}:open_shapes", home=tmp_path / "home")
+    assert catalog.classes == ("circle", "square")
+    assert sum(map(len, catalog.splits.values())) == 40
 
 
 def test_the_example_optimizer_remembers_its_largest_gradient(written) -> None:

@@ -59,6 +59,12 @@ def test_training_with_several_processes(house: Path) -> None:
     assert "2 processes" in run(house, "3_train_distributed.sh", *TOY, "--name", "two")
 
 
+def test_preparing_and_packing(house: Path) -> None:
+    run(house, "9_prepare_data.sh", "data/small", "--data", "digits", "--smaller_side", "16")
+    assert (house / "data/small/mean_std.json").is_file()
+    assert (house / "data/small-shards/manifest.json").is_file()
+
+
 def test_the_quickstart(house: Path) -> None:
     said = run(house, "quickstart.sh", *TOY)
     assert "labels agree" in said

@@ -21,8 +21,10 @@ TORCH_WRITE_FAILURES = {
 }
 
 
-def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], Any], *, flush: bool = True) -> None:
     """Let `write` fill a temporary file beside `path`, flush it to the disk, then rename it.
+
+    Without `flush` a file may be lost when the power fails, which is cheaper where many can be written again.
 
     Raises:
         UserError: the disk is full or the folder cannot be written; `path` is as it was.
@@ -30,13 +32,14 @@ def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        if flush:
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except (OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not any(words in str(error) for words in TORCH_WRITE_FAILURES):
             raise
-        raise UserError(f"cannot write {path}: {_reason(error)}; free some space or choose another --logdir") from error
+        raise UserError(f"cannot write {path}: {_reason(error)}; free some space or choose another folder") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -91,11 +94,15 @@ def removed_on_error(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, wait: Callable[[], Any] | None = None) -> Iterator[None]:
     """Hold the system's lock on a file: it ends with the block, or with the process, however that ends.
 
+    Args:
+        path: the file; it is made where there is none.
+        wait: called when another process holds it, which is then waited for.
+
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds it, and `wait` is not given.
     """
     try:
         import fcntl
@@ -107,7 +114,10 @@ def locked(path: Path) -> Iterator[None]:
             # Of the record kind, which the loader's processes do not inherit.
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UserError(f"another process is training in {path.parent}; wait for it, or start a run of your own") from error
+            if wait is None:
+                raise UserError(f"another process is training in {path.parent}; wait for it, or start a run of your own") from error
+            wait()
+            fcntl.lockf(file, fcntl.LOCK_EX)
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
                 raise

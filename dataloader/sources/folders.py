@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
+from dataloader.sources.scan_memory import FolderNames, ScanMemory
 from utils.errors import UserError
 
-SUFFIXES = frozenset({"jpg", "jpeg", "png", "bmp", "webp", "tif", "tiff"})
+SUFFIXES = frozenset({"jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff"})
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -17,7 +18,7 @@ def is_image_name(name: str) -> bool:
 
 def subfolders(folder: Path | str) -> list[str]:
     """Return the sorted names of the visible folders in `folder`."""
-    return sorted(entry.name for entry in _entries(folder) if not entry.name.startswith(".") and entry.is_dir())
+    return sorted(entry.name for entry in _entries(folder) if not entry.name.startswith(".") and _is_folder(entry))
 
 
 def split_folders(root: Path) -> dict[str, str]:
@@ -43,12 +44,15 @@ def scan_classes(folder: Path, prefix: str = "") -> dict[str, list[str]]:
     """Return class name -> sorted image paths, for the class folders of `folder`.
 
     Paths are POSIX, relative to `folder`, with `prefix` in front. Empty class folders are kept, so that the
-    caller can name them.
+    caller can name them. Many names are remembered in the user's cache, by the modification times of the folders.
     """
-    return {name: image_files(folder / name, f"{prefix}{name}/") for name in subfolders(folder)}
+    memory = ScanMemory(folder)
+    found = {name: image_files(folder / name, f"{prefix}{name}/", memory=memory) for name in subfolders(folder)}
+    memory.save()
+    return found
 
 
-def image_files(folder: Path | str, prefix: str = "") -> list[str]:
+def image_files(folder: Path | str, prefix: str = "", *, memory: ScanMemory | None = None) -> list[str]:
     """Return the sorted paths of all images under `folder`, at any depth, with `prefix` in front.
 
     Hidden files and folders do not count, and a folder reached twice through links counts once.
@@ -58,21 +62,49 @@ def image_files(folder: Path | str, prefix: str = "") -> list[str]:
     pending = [(os.fspath(folder), prefix)]
     while pending:
         place, front = pending.pop()
-        status = os.stat(place)
+        try:
+            status = os.stat(place)
+        except OSError as error:
+            raise UserError(f"cannot read the folder {place}: {error.strerror}") from error
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
-        deeper = []
-        for entry in _entries(place):
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                deeper.append((entry.path, f"{front}{entry.name}/"))
-            elif is_image_name(entry.name):
-                found.append(front + entry.name)
+        names = _names(place, status.st_mtime_ns, memory)
+        found += [front + name for name in names.images]
         # Names in order, so that which of two links wins does not depend on the file system.
-        pending += sorted(deeper, reverse=True)
+        pending += [(os.path.join(place, name), f"{front}{name}/") for name in reversed(names.folders)]
     return sorted(found)
+
+
+def _names(place: str, changed_ns: int, memory: ScanMemory | None) -> FolderNames:
+    """Return the sorted names of the visible folders, and of the images, in a folder."""
+    known = memory.recall(place, changed_ns) if memory is not None else None
+    if known is not None:
+        return known
+    names = FolderNames([], [])
+    links = False
+    for entry in _entries(place):
+        if entry.name.startswith("."):
+            continue
+        links = links or entry.is_symlink()
+        if _is_folder(entry):
+            names.folders.append(entry.name)
+        elif is_image_name(entry.name):
+            names.images.append(entry.name)
+    names.folders.sort()
+    names.images.sort()
+    # What a link leads to may change without a trace in this folder.
+    if memory is not None and not links:
+        memory.keep(place, changed_ns, names)
+    return names
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link to itself is no folder; as an image it is named when it is read.
+        return False
 
 
 def has_images(folder: Path) -> bool:

@@ -1,21 +1,17 @@
-"""Lists of images: CSV files that name every image, its labels, and perhaps its split."""
+"""Lists of images: files that name every image, its labels, and perhaps its split."""
 
-import csv
-import io
+import os
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from dataloader.sources.folders import SPLIT_FOLDERS, split_folders, subfolders
-from utils.errors import UserError, nearest
-
-SUFFIX = ".csv"
-SEPARATOR = ";"
-LABEL_COLUMNS = ("labels", "label", "class")
-COLUMNS = ("image", *LABEL_COLUMNS, "split")
-FORM = "the first line is image,labels or image,labels,split"
+from dataloader.sources.label_names import LabelNames, find_label_names
+from dataloader.sources.list_formats import FORMATS, SEPARATOR, refuse
+from dataloader.split import Store
+from utils.errors import UserError
 
 
 class ListedImage(NamedTuple):
@@ -42,15 +38,17 @@ class Listing:
         folder: where the paths start.
         images: all lines.
         several: whether an image may have any number of labels; else each has exactly one.
+        store: what holds the images; None where each is a file.
     """
 
     folder: Path
     images: tuple[ListedImage, ...]
     several: bool
+    store: Store | None = None
 
 
 def find_lists(root: Path) -> dict[str, Path]:
-    """Return split name -> list for `root`: a CSV file, which stands for '' (all splits), or a folder of train.csv and its kin.
+    """Return split name -> list for `root`: a file, which stands for '' (all splits), or a folder of train.csv and its kin.
 
     Lists in a folder of class folders count only when their first line is that of a list.
 
@@ -62,13 +60,13 @@ def find_lists(root: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(root.glob("*")):
         split = SPLIT_FOLDERS.get(path.stem.lower())
-        if path.suffix.lower() != SUFFIX or split is None or not path.is_file():
+        if path.suffix.lower() not in FORMATS or split is None or not path.is_file():
             continue
         if split in found:
             raise UserError(f"{root} holds both {found[split].name} and {path.name}: keep one of them")
         found[split] = path
     holds_classes = split_folders(root) or len(subfolders(root)) > 1
-    if holds_classes and not all(map(_is_list, found.values())):
+    if holds_classes and not all(FORMATS[path.suffix.lower()].recognize(path) for path in found.values()):
         return {}
     return {split: found[split] for split in ("train", "val", "test") if split in found}
 
@@ -76,8 +74,8 @@ def find_lists(root: Path) -> dict[str, Path]:
 def read_lists(files: Mapping[str, Path]) -> Listing:
     """Read the lists that `find_lists` found.
 
-    The header says whether an image may have several labels: 'labels' does; 'label' or 'class' means exactly one, unless
-    a semicolon stands in one of the cells.
+    The column says whether an image may have several labels: 'labels' does; 'label' or 'class' means exactly one, unless
+    a semicolon stands in one of the cells. Numbers are replaced by names where a table of names lies beside the list.
 
     Raises:
         UserError: a list cannot be read, or one of its lines cannot be used; file and line are named.
@@ -87,7 +85,7 @@ def read_lists(files: Mapping[str, Path]) -> Listing:
     for split, file in files.items():
         found, plural = _read_list(file, split or None)
         if not found:
-            raise UserError(f"{file} lists no images; {FORM}, then a line an image")
+            raise UserError(f"{file} lists no images; {FORMATS[file.suffix.lower()].form}")
         several = several or plural
         images += found
     places: dict[str, str] = {}
@@ -95,11 +93,33 @@ def read_lists(files: Mapping[str, Path]) -> Listing:
         if image.path in places:
             raise UserError(f"{image.place}: {image.path} is listed twice, first in {places[image.path]}")
         places[image.path] = image.place
-    empty = next((image for image in images if not image.labels), None)
-    if empty and not several:
+    refuse_empty_labels(images, several=several)
+    folder = next(iter(files.values())).parent
+    return Listing(folder, tuple(name_labels(images, find_label_names(folder))), several)
+
+
+def refuse_empty_labels(images: Sequence[ListedImage], *, several: bool) -> None:
+    """Raise UserError when an image without a label is among those that have exactly one each."""
+    empty = None if several else next((image for image in images if not image.labels), None)
+    if empty is not None:
         remedy = "give it one, or call the column 'labels' if an image may have none or several"
         raise UserError(f"{empty.place}: {empty.path} has no label; {remedy}")
-    return Listing(next(iter(files.values())).parent, tuple(images), several)
+
+
+def name_labels(images: Sequence[ListedImage], table: LabelNames | None) -> Sequence[ListedImage]:
+    """Return the images with the names of a table in place of numbers, where every label is a number.
+
+    Raises:
+        UserError: the table lacks a number.
+    """
+    if table is None or not all(label.isdecimal() for image in images for label in image.labels):
+        return images
+    named = []
+    for image in images:
+        if unknown := [label for label in image.labels if int(label) not in table.names]:
+            raise UserError(f"{image.place}: {image.path} has the class {unknown[0]}, which {table.file} does not name")
+        named.append(image._replace(labels=tuple(sorted(table.names[int(label)] for label in image.labels))))
+    return named
 
 
 def join_labels(labels: Sequence[str]) -> str:
@@ -107,87 +127,38 @@ def join_labels(labels: Sequence[str]) -> str:
     return SEPARATOR.join(labels)
 
 
+def is_list_name(name: str) -> bool:
+    """Whether a file of this name can be a list."""
+    return Path(name).suffix.lower() in FORMATS
+
+
 def _read_list(file: Path, split: str | None) -> tuple[list[ListedImage], bool]:
     """Return the lines of a list, and whether it speaks of several labels; `split` is what the file's name says."""
-    records = _records(file)
-    line, header = next(records, (1, []))
-    names = _check_header(file, line, header, split)
-    plural = "labels" in names
+    several = False
     images: list[ListedImage] = []
-    for line, cells in records:
-        if not cells:
-            continue
-        if len(cells) != len(names):
-            _refuse(file, line, f"{len(cells)} cells where the first line has {len(names)}; put quotes around a cell that holds a comma")
-        row = dict(zip(names, (cell.strip() for cell in cells), strict=True))
-        cell = next(row[name] for name in LABEL_COLUMNS if name in row)
-        plural = plural or SEPARATOR in cell
-        labels = tuple(sorted({label.strip() for label in cell.split(SEPARATOR)} - {""}))
-        own_split = _read_split(file, line, row["split"]) if "split" in row else split
-        images.append(ListedImage(_read_path(file, line, row["image"]), labels, own_split, f"{file}, line {line}"))
-    return images, plural
-
-
-def _check_header(file: Path, line: int, header: list[str], split: str | None) -> list[str]:
-    names = [cell.strip().lower() for cell in header]
-    if not any(names):
-        _refuse(file, line, f"there is no header; {FORM}")
-    for name in names:
-        if name not in COLUMNS:
-            _refuse(file, line, f"unknown column '{name}'.{nearest(name, COLUMNS)} {FORM[0].upper()}{FORM[1:]}")
-    if len(set(names)) < len(names):
-        _refuse(file, line, f"a column stands there twice; {FORM}")
-    if "image" not in names or sum(name in LABEL_COLUMNS for name in names) != 1:
-        _refuse(file, line, f"a list has one column 'image' and one 'labels' (or 'label', 'class'), not {','.join(names)}")
-    if split and "split" in names:
-        _refuse(file, line, f"the file's name already says that these are {split} images; leave the column 'split' out")
-    return names
+    name, folder = str(file), str(file.parent)
+    for record in FORMATS[file.suffix.lower()].read(file, split):
+        several = several or record.several
+        labels = tuple(sorted({label.strip() for label in record.labels} - {""}))
+        own_split = split if record.split is None else _read_split(file, record.line, record.split)
+        path = _read_path(file, folder, record.line, record.image)
+        images.append(ListedImage(path, labels, own_split, f"{name}, line {record.line}"))
+    return images, several
 
 
 def _read_split(file: Path, line: int, cell: str) -> str:
     split = SPLIT_FOLDERS.get(cell.lower())
     if split is None:
-        _refuse(file, line, f"the split is '{cell}'; write train, val or test")
+        refuse(file, line, f"the split is '{cell}'; write train, val or test")
     return split
 
 
-def _read_path(file: Path, line: int, cell: str) -> str:
+def _read_path(file: Path, folder: str, line: int, cell: str) -> str:
     if not cell:
-        _refuse(file, line, "there is no image")
+        refuse(file, line, "there is no image")
     path = posixpath.normpath(cell)
-    if not (file.parent / path).is_file():
+    # Not by pathlib, which takes longer than the look at the disk.
+    if not os.path.isfile(os.path.join(folder, path)):
         hint = "; write / between folders" if "\\" in path else ""
-        _refuse(file, line, f"there is no image {path} in {file.parent}{hint}")
+        refuse(file, line, f"there is no image {path} in {folder}{hint}")
     return path
-
-
-def _records(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield (number of its last line, cells) of every record of a CSV file."""
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read the list {file}: {error.strerror or error}") from error
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        _refuse(file, data[: error.start].count(b"\n") + 1, "the text is not UTF-8; save it as 'CSV UTF-8'")
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        for cells in reader:
-            yield reader.line_num, cells
-    except csv.Error as error:
-        _refuse(file, reader.line_num, f"{error}; quotes stand around a whole cell, and are doubled inside")
-
-
-def _is_list(file: Path) -> bool:
-    """Whether the first line is that of a list."""
-    try:
-        _, header = next(_records(file), (1, []))
-    except UserError:
-        return False
-    names = {cell.strip().lower() for cell in header}
-    return "image" in names and bool(names & set(LABEL_COLUMNS))
-
-
-def _refuse(file: Path, line: int, what: str) -> NoReturn:
-    raise UserError(f"{file}, line {line}: {what}")

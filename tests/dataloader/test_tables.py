@@ -102,6 +102,7 @@ def test_mix_follows_from_seed_step_and_rank_alone(name):
 
 
 @pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.usefixtures("fake_downloads")
 def test_source_opens_as_a_catalog_with_all_splits(name, tmp_path):
     catalog = open_catalog(name, home=tmp_path)
     assert set(catalog.splits) == {"train", "val", "test"}

@@ -6,12 +6,12 @@ from dataloader.sources.folders import image_files, is_image_name, scan_classes,
 from utils.errors import UserError
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "a.JPEG", "a.png", "a.b.bmp", "é ñ.webp", "a.tif", "a.TIFF"])
+@pytest.mark.parametrize("name", ["a.jpg", "a.JPEG", "a.png", "a.b.bmp", "é ñ.webp", "a.tif", "a.TIFF", "a.gif"])
 def test_known_suffixes_are_images_in_either_case(name):
     assert is_image_name(name)
 
 
-@pytest.mark.parametrize("name", [".a.jpg", "a.txt", "jpg", "a.jpg.part", "Thumbs.db", "a.gif"])
+@pytest.mark.parametrize("name", [".a.jpg", "a.txt", "jpg", "a.jpg.part", "Thumbs.db", "a.mp4"])
 def test_other_names_are_no_images(name):
     assert not is_image_name(name)
 
@@ -71,3 +71,11 @@ def test_a_folder_without_permission_is_a_user_error(tmp_path):
     (tmp_path / "cat").mkdir(mode=0)
     with pytest.raises(UserError, match="ermission"):
         image_files(tmp_path / "cat")
+
+
+def test_a_link_to_itself_is_no_folder(tmp_path):
+    touch(tmp_path / "cat" / "a.png")
+    (tmp_path / "cat" / "loop").symlink_to(tmp_path / "cat" / "loop")
+    (tmp_path / "cat" / "loop.png").symlink_to(tmp_path / "cat" / "loop.png")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert scan_classes(tmp_path) == {"cat": ["cat/a.png", "cat/loop.png"]}

@@ -1,0 +1,44 @@
+"""Writes the images of --data, as they are, into tar archives of the WebDataset kind."""
+
+from pathlib import Path
+
+from applications.options import Request
+from applications.prepare import describe, refuse_inside
+from dataloader.catalog import open_catalog
+from dataloader.claim import claim, write_note
+from dataloader.prepared import fingerprints
+from dataloader.shard_writer import ShardWriter, manifest, plan_shards
+from dataloader.sources.shards import MANIFEST
+from utils.logs import log
+from utils.parallel import spread
+from utils.progress import progress_bar
+from utils.runtime import default_workers
+
+MEGABYTE = 1_000_000
+
+
+def run(request: Request) -> int:
+    """Write the folder that --shard names."""
+    config = request.config
+    data, seed = config.data, config.runtime.seed
+    folder = Path(request.subject).expanduser()
+    catalog = open_catalog(data.data, seed=seed, val_share=data.val_share, test_share=data.test_share, require_train=False)
+    refuse_inside(folder, catalog.root)
+    for note in catalog.notes:
+        log().warning(note)
+    settings = {**fingerprints(catalog), "seed": seed, "shard_size": config.prepare.shard_size}
+    claim(folder, MANIFEST, settings)
+    log().info(f"data      {catalog.root}: {len(catalog.classes)} classes; {describe(catalog)} images")
+    limit = int(config.prepare.shard_size * MEGABYTE)
+    shards = [shard for split in catalog.splits.values() for shard in plan_shards(split, limit=limit, seed=seed)]
+    writer = ShardWriter(dict(catalog.splits), catalog.classes, folder)
+    workers = default_workers() if data.workers is None else data.workers
+    facts = []
+    with progress_bar("archives", len(shards)) as advance:
+        for each in spread(writer, shards, workers=workers, chunk=1):
+            facts.append(each)
+            advance(1)
+    write_note(folder, MANIFEST, settings, manifest(catalog, facts), complete=True)
+    log().info(f"written   {folder}: {len(facts)} archives, {sum(each.bytes for each in facts) / MEGABYTE:.1f} MB, and {MANIFEST}")
+    log().info(f"next: python main.py --data {folder}")
+    return 0

@@ -1,0 +1,102 @@
+"""Data sets that the Hugging Face package `datasets` saved with save_to_disk: Arrow tables of images and labels."""
+
+import importlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dataloader.read import ImageError
+from dataloader.sources.folders import SPLIT_FOLDERS
+from dataloader.sources.lists import ListedImage, Listing, refuse_empty_labels
+from dataloader.split import Stamp
+from utils.errors import UserError
+
+LABEL_COLUMNS = ("label", "labels", "class", "fine_label")
+
+
+@dataclass(frozen=True, eq=False)
+class TableStore:
+    """Reads images out of tables.
+
+    Attributes:
+        folder: of the data set.
+        tables: part of the path -> its table.
+        column: of the images.
+        changed_ns: time of the last change of the newest table, in ns.
+    """
+
+    folder: Path
+    tables: Mapping[str, Any]
+    column: str
+    changed_ns: int
+
+    def read_bytes(self, file: str) -> bytes:
+        """Return the bytes of an image that is named FOLDER/PART/ROW."""
+        part, row = os.path.relpath(file, self.folder).rsplit("/", 1)
+        cell = self.tables[part][int(row)][self.column]
+        if cell is None:
+            raise ImageError(file, "the cell is empty")
+        if cell["bytes"] is not None:
+            return cell["bytes"]
+        try:
+            return Path(cell["path"]).read_bytes()
+        except OSError as error:
+            raise ImageError(file, f"{cell['path']}: {error.strerror}") from error
+
+    def stamp(self, file: str) -> Stamp:
+        """Return the size of an image, and when the tables were changed before they were opened."""
+        return Stamp(len(self.read_bytes(file)), self.changed_ns)
+
+
+def is_saved_table(root: Path) -> bool:
+    """Whether `root` is such a folder: one table, or one for every split."""
+    return (root / "dataset_dict.json").is_file() or ((root / "state.json").is_file() and (root / "dataset_info.json").is_file())
+
+
+def read_saved_table(root: Path) -> Listing:
+    """Read the labels of all images; the images themselves stay where they are.
+
+    Raises:
+        UserError: the package is missing, or there is no column of images or of labels.
+    """
+    try:
+        datasets = importlib.import_module("datasets")
+    except ImportError as error:
+        raise UserError(f"{root} was saved by the package datasets, which is not installed: pip install datasets") from error
+    try:
+        opened = datasets.load_from_disk(str(root))
+    except Exception as error:  # Damaged tables raise errors of many packages.
+        raise UserError(f"{root}: datasets cannot read it ({' '.join(str(error).split())})") from error
+    parts = dict(opened) if isinstance(opened, datasets.DatasetDict) else {"all": opened}
+    first = next(iter(parts.values()))
+    column = next((name for name, kind in first.features.items() if isinstance(kind, datasets.Image)), None)
+    label = next((name for name in LABEL_COLUMNS if name in first.features), None)
+    if column is None or label is None:
+        raise UserError(
+            f"{root} has the columns {', '.join(first.features)}; needed are one of images, and one of {', '.join(LABEL_COLUMNS)}"
+        )
+    images: list[ListedImage] = []
+    tables, several = {}, False
+    for part, table in parts.items():
+        split = None if len(parts) == 1 and part == "all" else SPLIT_FOLDERS.get(part.lower())
+        if split is None and part != "all":
+            raise UserError(f"{root} has the split '{part}'; known are {', '.join(SPLIT_FOLDERS)}: save it without that one")
+        tables[part] = table.cast_column(column, datasets.Image(decode=False)).select_columns([column])
+        names = _names(table.features[label])
+        for row, value in enumerate(table[label]):
+            values = value if isinstance(value, list) else [value]
+            several = several or isinstance(value, list)
+            found = {names[each] if names and isinstance(each, int) else str(each) for each in values if each is not None}
+            place = f"{part}/{row:08d}"
+            images.append(ListedImage(place, tuple(sorted(found)), split, f"{root}/{place}"))
+    refuse_empty_labels(images, several=several)
+    changed = max((file.stat().st_mtime_ns for file in root.rglob("*.arrow")), default=0)
+    return Listing(root, tuple(images), several, TableStore(root, tables, column, changed))
+
+
+def _names(feature: Any) -> list[str] | None:
+    """Return the names of a column of classes, or of lists of them."""
+    inner = getattr(feature, "feature", feature)
+    return getattr(inner, "names", None)
