@@ -134,7 +134,7 @@ def _check(request: Request) -> None:
     for name in positive:
         if not plain[name] > 0:
             raise UserError(f"--{name} must be above 0, not {plain[name]}")
-    for name in ("patience", "max_minutes", "nproc", "gpus", "clip_grad", "soup"):
+    for name in ("patience", "max_minutes", "nproc", "gpus", "clip_grad", "soup", "cache_size"):
         if plain[name] is not None and not plain[name] > 0:
             raise UserError(f"--{name} must be above 0, not {plain[name]}")
     for name in ("weight_decay", "warmup", "workers"):
@@ -143,12 +143,22 @@ def _check(request: Request) -> None:
     if not config.train.resume:
         # A resumed run has its other half in the checkpoint; the loss is read again when it is built.
         _check_loss(request)
+        _check_cache(config)
     if config.optim.sam is not None and config.optim.accumulate > 1:
         raise UserError("--sam looks at one batch twice and cannot be joined with --accumulate; leave one of them out")
     if config.optim.swa is not None and config.optim.ema is not None:
         raise UserError("--swa and --ema are two averages of the same weights; give one of them")
     if min(config.data.image_size) < 1:
         raise UserError("--image_size needs two numbers above 0: height and width")
+
+
+def _check_cache(config: RunConfig) -> None:
+    """Raise UserError for settings of a cache that nothing would use."""
+    data = config.data
+    if data.cache_dir is not None and data.cache != "disk":
+        raise UserError(f"--cache_dir {data.cache_dir} is not used; add --cache disk, or leave it out")
+    if data.cache_size is not None and (data.cache == "off" or not data.aug):
+        raise UserError(f"--cache_size {data.cache_size} is for --cache with --aug; without --aug the model's own pixels are kept")
 
 
 def _check_loss(request: Request) -> None:

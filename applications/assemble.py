@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from applications.caching import build_keep, open_cache
 from applications.contract import Task
 from applications.options import RunConfig
 from applications.tasks import TASKS
@@ -106,14 +108,24 @@ def build_preprocess(config: RunConfig, content: Mapping[str, Any] | None = None
     return Preprocess(image_size=config.data.image_size, resize=config.data.resize, **numbers)
 
 
-def build_loader(config: RunConfig, split: Split, preprocess: Preprocess, machine: Machine, *, training: bool) -> Loader:
-    """Return the loader of a split: augmented and shuffled for training, plain otherwise."""
+def build_loader(
+    config: RunConfig, split: Split, preprocess: Preprocess, machine: Machine, *, training: bool, cached: bool = False
+) -> Loader:
+    """Return the loader of a split: augmented and shuffled for training, plain otherwise.
+
+    `cached` lets --cache take effect, for a split that is read many times.
+    """
     data = config.data
+    keep = build_keep(data, preprocess, training=training)
+    read = partial(split.read, at_least=keep.at_least)
+    if cached and data.cache != "off":
+        read = open_cache(data, split, keep, machine.world).read
     workers = default_workers(machine.world.size) if data.workers is None else data.workers
     return Loader(
         split,
         preprocess,
         augment=build_augment(data.aug if training and data.aug else ""),
+        read=read,
         batch_size=data.batch_size,
         workers=workers,
         seed=config.runtime.seed,

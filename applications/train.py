@@ -118,8 +118,8 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
         raise UserError(f"{path} was trained on {what} than {catalog.root} has; start a new run with --init_from {path}")
     _announce(config, machine, catalog)
     preprocess = assemble.build_preprocess(config, content)
-    train_loader = assemble.build_loader(config, catalog.splits["train"], preprocess, machine, training=True)
-    val_loader = assemble.build_loader(config, catalog.splits["val"], preprocess, machine, training=False)
+    train_loader = assemble.build_loader(config, catalog.splits["train"], preprocess, machine, training=True, cached=True)
+    val_loader = assemble.build_loader(config, catalog.splits["val"], preprocess, machine, training=False, cached=True)
 
     starts = config if content is None else replace(config, model=replace(config.model, pretrained=False, init_from=None))
     counts = assemble.count_classes(catalog.splits["train"], len(classes))

@@ -1,19 +1,18 @@
 """From files to batches, in worker processes; everything random is a function of (seed, epoch, index)."""
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from dataloader.augment.chain import Augment
 from dataloader.catalog import Split
 from dataloader.plan import Plan, ScorePlan, TrainPlan
 from dataloader.preprocess import Preprocess
 from dataloader.read import ImageError
-from dataloader.sample import Batch, Sample, Unreadable, stack
+from dataloader.sample import Batch, Sample, Unreadable, blank_images, stack
 from dataloader.workers import Crew
 from utils.errors import UserError
 from utils.randomness import Stream, numpy_rng
@@ -29,7 +28,8 @@ class BatchReader(Dataset[Batch | UserError]):
     A user's mistake comes back as a value: an exception would lose its one clear line on the way out of a worker.
 
     Attributes:
-        split: what is read.
+        split: targets and weights.
+        read: index -> image, uint8 (H, W, 3).
         preprocess: geometry of the batch.
         augment: operations on single images.
         seed: of the augmentation.
@@ -37,6 +37,7 @@ class BatchReader(Dataset[Batch | UserError]):
     """
 
     split: Split
+    read: Callable[[int], np.ndarray]
     preprocess: Preprocess
     augment: Augment
     seed: int
@@ -47,8 +48,7 @@ class BatchReader(Dataset[Batch | UserError]):
         samples: list[Sample] = []
         unreadable: list[Unreadable] = []
         height, width = self.preprocess.image_size
-        # Channels-last memory: every image is one contiguous block of its batch.
-        images = torch.empty((len(indices), height, width, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
+        images = blank_images(len(indices), height, width, shared=get_worker_info() is not None)
         for index in indices.tolist():
             try:
                 sample = self._read(index)
@@ -73,7 +73,7 @@ class BatchReader(Dataset[Batch | UserError]):
     def _read(self, index: int) -> Sample:
         target = self.split.targets[index]
         return Sample(
-            image=self.split.read(index),
+            image=self.read(index),
             target=target if isinstance(target, np.ndarray) else int(target),
             weight=float(self.split.weights[index]),
             index=index,
@@ -107,6 +107,7 @@ class Loader:
         seed: of order and augmentation.
         shuffle: True for training (TrainPlan), False for evaluation (ScorePlan).
         augment: operations on single images; only where `shuffle` is set.
+        read: index -> image, uint8 (H, W, 3), such as a cache has it; `split.read` when not given.
         rank, world: number of this process, and how many there are.
         strict: in training too, an unreadable image is an error.
         pin_memory: put batches into page-locked memory for a GPU.
@@ -122,6 +123,7 @@ class Loader:
         seed: int,
         shuffle: bool,
         augment: Augment | None = None,
+        read: Callable[[int], np.ndarray] | None = None,
         rank: int = 0,
         world: int = 1,
         strict: bool = False,
@@ -138,7 +140,7 @@ class Loader:
             self.plan = ScorePlan(len(split), batch_size, rank=rank, world=world)
         self._keys = _Keys(self.plan)
         self._walks = 0
-        reader = BatchReader(split, preprocess, augment or Augment(), seed, tolerant=shuffle and not strict)
+        reader = BatchReader(split, read or split.read, preprocess, augment or Augment(), seed, tolerant=shuffle and not strict)
         self._crew = Crew(reader, self._keys, workers=workers, pin_memory=pin_memory)
         weakref.finalize(self, self._crew.dismiss)
 
@@ -157,7 +159,7 @@ class Loader:
         number = self._walks
         for _ in range(start_batch, len(self.plan)):
             assert number == self._walks, "another epoch was started meanwhile"
-            item = self._next()
+            item = self._crew.take()
             if isinstance(item, UserError):
                 raise item
             yield item
@@ -165,16 +167,3 @@ class Loader:
     def close(self) -> None:
         """End the workers; the loader cannot be used afterwards."""
         self._crew.dismiss()
-
-    def _next(self) -> Batch | UserError:
-        assert self._crew.walk is not None, "the loader was closed during an epoch"
-        try:
-            return next(self._crew.walk)
-        except (RuntimeError, EOFError, OSError) as error:
-            code = self._crew.lost()
-            if code is None:
-                raise
-            raise UserError(
-                f"a loader process died (exit code {code}): usually the machine is out of memory (-9), or /dev/shm is too small (-7). "
-                "Use fewer workers (-j 1), or -j 0 to load in the main process"
-            ) from error

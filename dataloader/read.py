@@ -1,10 +1,12 @@
 """Read an image file of any common kind as 8-bit RGB.
 
-Pillow decodes, because it notices truncated files; OpenCV reads the few kinds of TIFF that Pillow does not know.
+Pillow decodes, because it notices truncated files. simplejpeg (libjpeg-turbo) decodes color JPEG, to the same pixels in less
+time, and smaller where that is wanted; OpenCV reads the few kinds of TIFF that Pillow does not know.
 """
 
 import os
 import warnings
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -22,6 +24,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _SIXTEEN_TO_EIGHT = 257  # 65535 / 255
+_JPEG = ("JPEG", "MPO")  # MPO: several JPEG images in one file, as some cameras write them
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -42,10 +45,15 @@ class ImageError(UserError):
         return f"cannot read the image {self.path}: {self.reason}"
 
 
-def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+def read_image(path: str | os.PathLike[str], *, at_least: int | None = None) -> np.ndarray:
     """Return the first frame of an image file as uint8 (H, W, 3), RGB.
 
     The EXIF orientation is applied, transparent pixels are laid on white, 16-bit values are divided by 257.
+
+    Args:
+        path: the file.
+        at_least: decode a large JPEG file at the smallest scale, of half or below, that leaves both sides this many pixels.
+            It saves time, and the pixels are about those of an exact reduction. None decodes every pixel.
 
     Raises:
         ImageError: the file is missing, empty, truncated, damaged, too large to be honest, or no image.
@@ -55,7 +63,10 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(name) as image:
+            with open(name, "rb") as file, Image.open(file) as image:
+                pixels = _decode_jpeg(file, image, at_least or 0)
+                if pixels is not None:
+                    return pixels
                 image.load()
                 return _to_rgb(image)
     except UnidentifiedImageError:
@@ -65,6 +76,24 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     except Exception as error:  # Decoders raise errors of many types on damaged files; all mean the same here.
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ImageError(name, " ".join(reason.split())) from error
+
+
+def _decode_jpeg(file: BinaryIO, image: Image.Image, at_least: int) -> np.ndarray | None:
+    """Return the pixels of a color JPEG, or None where Pillow is to decide: another kind of file, or a damaged one."""
+    if image.format not in _JPEG or image.mode != "RGB":
+        return None
+    import simplejpeg
+
+    position = file.tell()
+    file.seek(0)
+    try:
+        # Factors between 1 and 2 cost more than they save.
+        pixels = simplejpeg.decode_jpeg(file.read(), "RGB", min_height=at_least, min_width=at_least, min_factor=2 if at_least else 1)
+    except ValueError:
+        file.seek(position)
+        return None
+    turn = _turn(image)
+    return pixels if turn is None else np.array(Image.fromarray(pixels).transpose(turn))
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:

@@ -53,6 +53,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __reduce__(self) -> tuple:
+        # Each tensor that leaves a process is a file handle to send: worth it for the images, not for a few numbers.
+        small = (self.targets.numpy(), self.weights.numpy(), self.indices.numpy())
+        return _unpack, (self.images, *small, self.unreadable)
+
     def to(self, device: torch.device | str, *, non_blocking: bool = True) -> "Batch":
         """Return the batch with its tensors on `device`; copies from pinned memory do not wait."""
         return replace(
@@ -72,6 +77,24 @@ class Batch:
             weights=self.weights.pin_memory(),
             indices=self.indices.pin_memory(),
         )
+
+
+def _unpack(images: Tensor, targets: np.ndarray, weights: np.ndarray, indices: np.ndarray, unreadable: tuple[Unreadable, ...]) -> Batch:
+    return Batch(images, torch.from_numpy(targets), torch.from_numpy(weights), torch.from_numpy(indices), unreadable)
+
+
+def blank_images(count: int, height: int, width: int, *, shared: bool) -> Tensor:
+    """Return uninitialized uint8 (count, 3, height, width), channels-last: every image is one contiguous block.
+
+    Args:
+        count: images.
+        height, width: their size.
+        shared: in memory that another process can take over without a copy.
+    """
+    size = count * height * width * 3
+    storage = torch.UntypedStorage._new_shared(size) if shared else torch.UntypedStorage(size)
+    flat = torch.empty(0, dtype=torch.uint8).set_(storage)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return flat.view(count, height, width, 3).permute(0, 3, 1, 2)
 
 
 def stack(samples: list[Sample], images: Tensor, *, unreadable: tuple[Unreadable, ...] = ()) -> Batch:

@@ -45,13 +45,13 @@ class Split:
         """Return the path under which image `index` can be opened."""
         return os.path.join(self.root, self.paths[index])
 
-    def read(self, index: int) -> np.ndarray:
-        """Return image `index`, uint8 (H, W, 3), RGB.
+    def read(self, index: int, *, at_least: int | None = None) -> np.ndarray:
+        """Return image `index`, uint8 (H, W, 3), RGB; a large JPEG may come smaller, with sides of `at_least` pixels.
 
         Raises:
             ImageError: it cannot be read.
         """
-        return read_image(self.file(index))
+        return read_image(self.file(index), at_least=at_least)
 
 
 @dataclass(frozen=True, eq=False)

@@ -86,11 +86,15 @@ def removed_on_error(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, wait: Callable[[], Any] | None = None) -> Iterator[None]:
     """Hold the system's lock on a file: it ends with the block, or with the process, however that ends.
 
+    Args:
+        path: the file; it is made where there is none.
+        wait: called when another process holds it, which is then waited for.
+
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds it, and `wait` is not given.
     """
     try:
         import fcntl
@@ -102,7 +106,10 @@ def locked(path: Path) -> Iterator[None]:
             # Of the record kind, which the loader's processes do not inherit.
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UserError(f"another process is training in {path.parent}; wait for it, or start a run of your own") from error
+            if wait is None:
+                raise UserError(f"another process is training in {path.parent}; wait for it, or start a run of your own") from error
+            wait()
+            fcntl.lockf(file, fcntl.LOCK_EX)
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
                 raise
