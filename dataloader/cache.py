@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from dataloader.fill import fill
-from dataloader.preprocess import Preprocess, fit_images
+from dataloader.preprocess import Preprocess, fit_pixels
 from dataloader.read import ImageError
 from dataloader.split import Split
 from dataloader.store import PIXELS, Store, open_store, save_store
@@ -41,8 +41,7 @@ def reduce_image(image: np.ndarray, shorter: int) -> np.ndarray:
     if least <= shorter:
         return image
     size = [max(1, (2 * side * shorter + least) // (2 * least)) for side in (height, width)]
-    pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
-    return fit_images(pixels, size[0], size[1], "stretch")[0].permute(1, 2, 0).contiguous().numpy()
+    return fit_pixels(image, size[0], size[1], "stretch")
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Keep:
         """Return what is kept of image `index`, uint8 (h, w, 3)."""
         image = split.read(index, at_least=self.at_least)
         if self.fitted is not None:
-            return self.fitted.apply(image).permute(1, 2, 0).contiguous().numpy()
+            return fit_pixels(image, *self.fitted.image_size, self.fitted.resize)
         assert self.shorter is not None
         return reduce_image(image, self.shorter)
 

@@ -4,9 +4,9 @@ Pillow decodes, because it notices truncated files. simplejpeg (libjpeg-turbo) d
 time, and smaller where that is wanted; OpenCV reads the few kinds of TIFF that Pillow does not know.
 """
 
+import io
 import os
 import warnings
-from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -24,7 +24,10 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _SIXTEEN_TO_EIGHT = 257  # 65535 / 255
-_JPEG = ("JPEG", "MPO")  # MPO: several JPEG images in one file, as some cameras write them
+_JPEG = b"\xff\xd8\xff"
+_COLORS = ("YCbCr", "RGB")
+# Where Pillow looks for the orientation: EXIF and XMP.
+_MAY_BE_TURNED = (b"Exif\0", b"tiff:Orientation")
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -63,12 +66,15 @@ def read_image(path: str | os.PathLike[str], *, at_least: int | None = None) -> 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with open(name, "rb") as file, Image.open(file) as image:
-                pixels = _decode_jpeg(file, image, at_least or 0)
-                if pixels is not None:
-                    return pixels
-                image.load()
-                return _to_rgb(image)
+            with open(name, "rb") as file:
+                if file.read(len(_JPEG)) == _JPEG:
+                    pixels = _decode_jpeg(_JPEG + file.read(), at_least or 0)
+                    if pixels is not None:
+                        return pixels
+                file.seek(0)
+                with Image.open(file) as image:
+                    image.load()
+                    return _to_rgb(image)
     except UnidentifiedImageError:
         return _read_tiff(name)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -78,21 +84,22 @@ def read_image(path: str | os.PathLike[str], *, at_least: int | None = None) -> 
         raise ImageError(name, " ".join(reason.split())) from error
 
 
-def _decode_jpeg(file: BinaryIO, image: Image.Image, at_least: int) -> np.ndarray | None:
-    """Return the pixels of a color JPEG, or None where Pillow is to decide: another kind of file, or a damaged one."""
-    if image.format not in _JPEG or image.mode != "RGB":
-        return None
+def _decode_jpeg(data: bytes, at_least: int) -> np.ndarray | None:
+    """Return the pixels of a color JPEG, or None where Pillow is to decide: of another color model, too large, or damaged."""
     import simplejpeg
 
-    position = file.tell()
-    file.seek(0)
     try:
+        height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
+        if colors not in _COLORS or int(height) * int(width) > (Image.MAX_IMAGE_PIXELS or 0):
+            return None
         # Factors between 1 and 2 cost more than they save.
-        pixels = simplejpeg.decode_jpeg(file.read(), "RGB", min_height=at_least, min_width=at_least, min_factor=2 if at_least else 1)
+        pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=at_least, min_width=at_least, min_factor=2 if at_least else 1)
     except ValueError:
-        file.seek(position)
         return None
-    turn = _turn(image)
+    if not any(mark in data for mark in _MAY_BE_TURNED):
+        return pixels
+    with Image.open(io.BytesIO(data)) as image:
+        turn = _turn(image)
     return pixels if turn is None else np.array(Image.fromarray(pixels).transpose(turn))
 
 

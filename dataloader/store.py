@@ -27,8 +27,9 @@ class Store:
         self.place = place
         self.index = index
         self.unreadable = unreadable
-        # A file without a byte cannot be mapped: every image of it is unreadable.
-        self._pixels = np.memmap(place, dtype=np.uint8, mode="r") if index[:, 1].any() else np.empty(0, dtype=np.uint8)
+        # Copied on write: nothing that is done to an image reaches the file or another process. A file without a byte,
+        # whose images are all unreadable, cannot be mapped.
+        self._pixels = np.memmap(place, dtype=np.uint8, mode="c").view(np.ndarray) if index[:, 1].any() else np.empty(0, dtype=np.uint8)
 
     def __reduce__(self) -> tuple:
         return Store, (self.place, self.index, self.unreadable)
@@ -42,7 +43,7 @@ class Store:
         return int((self.index[:, 1] * self.index[:, 2] * 3).sum())
 
     def read(self, index: int) -> np.ndarray:
-        """Return image `index`, uint8 (H, W, 3), RGB: a copy, so that nobody changes the images of the next epoch.
+        """Return image `index`, uint8 (H, W, 3), RGB: a view, not to be changed in place.
 
         Raises:
             ImageError: it could not be read when the store was filled.
@@ -50,7 +51,7 @@ class Store:
         if index in self.unreadable:
             raise ImageError(*self.unreadable[index])
         start, height, width = self.index[index].tolist()
-        return np.array(self._pixels[start : start + height * width * 3]).reshape(height, width, 3)
+        return self._pixels[start : start + height * width * 3].reshape(height, width, 3)
 
 
 def save_store(folder: Path, index: np.ndarray, unreadable: Mapping[int, tuple[str, str]], facts: Mapping[str, Any]) -> None:
