@@ -189,7 +189,7 @@ def default_folder() -> Path:
 
 def say_bytes(count: float) -> str:
     """Return a number of bytes for people."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
 
 
 def _tell_of_waiting() -> None:
