@@ -31,7 +31,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from measure import ROOT, Quiet, cores, darkroom_speed, run_quietly, write_pictures
+from measure import ROOT, Quiet, cores, darkroom_speed, processor_seconds, run_quietly, write_pictures
 
 sys.path.insert(0, str(ROOT))
 
@@ -115,33 +115,38 @@ class Walks(Iterable[Any], Sized):
         return self.loader.batches(self.epoch)
 
 
-def loading_speed(side: str, folder: Path, options: argparse.Namespace) -> float:
-    """Return images/s of a side in this process, the median of all epochs but the first."""
+def loading_speed(side: str, folder: Path, options: argparse.Namespace) -> tuple[float, float]:
+    """Return images/s of a side and its processor time in ms an image, medians of all epochs but the first."""
     if side in ("torchvision", "float"):
         loader = torchvision_loader(folder, options, to_float=side == "float")
     else:
         loader = Walks(darkroom_loader(folder, options, "off" if side == "darkroom" else side))
-    speeds = []
+    speeds, costs = [], []
     for _ in range(options.epochs):
-        images, start = 0, time.perf_counter()
+        images, start, used = 0, time.perf_counter(), processor_seconds()
         for batch in loader:
             images += len(batch) if isinstance(loader, Walks) else len(batch[0])
         speeds.append(images / (time.perf_counter() - start))
-    return statistics.median(speeds[1:])
+        costs.append(1000 * (processor_seconds() - used) / images)
+    return statistics.median(speeds[1:]), statistics.median(costs[1:])
 
 
 def compare(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     """Let the sides take turns; return side -> median of its ratios to torchvision."""
     speeds: dict[str, list[float]] = {side: [] for side in options.sides}
+    costs: dict[str, list[float]] = {side: [] for side in options.sides}
     settings = [f"--{name}={getattr(options, name)}" for name in ("size", "batch", "workers", "epochs")]
     for number in range(options.rounds):
         for side in speeds:
             text = run_quietly([sys.executable, __file__, "--only", side, "--data", str(folder), *settings])
-            speeds[side].append(float(text.split()[-1]))
+            speed, cost = text.split()[-2:]
+            speeds[side].append(float(speed))
+            costs[side].append(float(cost))
         print(f"  round {number + 1}  " + "  ".join(f"{side} {values[-1]:.0f}" for side, values in speeds.items()), flush=True)
     base = speeds["torchvision"]
     ratios = {side: statistics.median(a / b for a, b in zip(values, base, strict=True)) for side, values in speeds.items()}
     print("  ".join(f"{side} {statistics.median(values):.0f}" for side, values in speeds.items()) + " images/s")
+    print("CPU ms an image: " + "  ".join(f"{side} {statistics.median(values):.2f}" for side, values in costs.items()))
     print("beside torchvision: " + "  ".join(f"{side} {ratio:.2f}" for side, ratio in ratios.items()), flush=True)
     return ratios
 
@@ -178,7 +183,7 @@ def main() -> int:
     # As in training scripts with loader processes: each computes with one thread.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if options.only:
-        print(loading_speed(options.only, options.data, options))
+        print(*loading_speed(options.only, options.data, options))
         return 0
     options.sides = tuple(dict.fromkeys(("torchvision", *options.sides)))
     with tempfile.TemporaryDirectory(prefix="darkroom-loading-") as place:
