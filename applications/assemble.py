@@ -73,7 +73,7 @@ def open_machine(config: RunConfig, *, training: bool) -> Machine:
     if runtime.gpus and device.type != "cuda":
         raise UserError(f"--gpus {runtime.gpus}: PyTorch sees no GPU here; --nproc {runtime.gpus} starts processes on the CPU")
     open_world(world, cuda=device.type == "cuda")
-    if device.type == "cpu" and training:
+    if device.type == "cpu":
         keep_freed_memory()
     if device.type == "cuda" and training:
         torch.backends.cudnn.benchmark = True

@@ -90,7 +90,10 @@ def darkroom_loader(folder: Path, options: argparse.Namespace, cache: str) -> An
     from dataloader.options import DataOptions
     from dataloader.preprocess import Preprocess
     from utils.distributed import World
+    from utils.runtime import keep_freed_memory
 
+    # As every call of main.py on the CPU does.
+    keep_freed_memory()
     split = open_catalog(str(folder)).splits["train"]
     preprocess = Preprocess((options.size, options.size))
     data = DataOptions(cache=cache, cache_dir=str(folder.parent / "cache"), workers=options.workers, aug="default")  # pyright: ignore[reportArgumentType]

@@ -1,8 +1,10 @@
 """From files to batches, in worker processes; everything random is a function of (seed, epoch, index)."""
 
+import math
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from torch.utils.data import Dataset, Sampler, get_worker_info
@@ -12,18 +14,33 @@ from dataloader.catalog import Split
 from dataloader.plan import Plan, ScorePlan, TrainPlan
 from dataloader.preprocess import Preprocess
 from dataloader.read import ImageError
-from dataloader.sample import Batch, Sample, Unreadable, blank_images, stack
-from dataloader.workers import Crew
+from dataloader.sample import About, Batch, Sample, Unreadable, blank_images, rebuilt, stack
+from dataloader.slots import Slots
+from dataloader.workers import AHEAD, Crew
 from utils.errors import UserError
 from utils.randomness import Stream, numpy_rng
 
-# The epoch travels with the indices, so that workers need no state of their own.
-Key = tuple[int, np.ndarray]
+# The epoch travels with the indices, so that workers need no state of their own; and the number of the batch in its walk.
+Key = tuple[int, np.ndarray, int]
+
+
+class InSlot(NamedTuple):
+    """A batch whose images, uint8 (N, 3, H, W), wait in a slot.
+
+    Attributes:
+        slot: its number.
+        shape: N, H and W.
+        about: the rest of the batch.
+    """
+
+    slot: int
+    shape: tuple[int, int, int]
+    about: About
 
 
 @dataclass(frozen=True, eq=False)
-class BatchReader(Dataset[Batch | UserError]):
-    """(epoch, indices) -> Batch: reads, augments and resizes.
+class BatchReader(Dataset[Batch | InSlot | UserError]):
+    """(epoch, indices, number) -> Batch: reads, augments and resizes.
 
     A user's mistake comes back as a value: an exception would lose its one clear line on the way out of a worker.
 
@@ -34,6 +51,7 @@ class BatchReader(Dataset[Batch | UserError]):
         augment: operations on single images.
         seed: of the augmentation.
         tolerant: leave unreadable images out of the batch instead of stopping.
+        slots: where images are left for the main process, in turn; None hands over the batch itself.
     """
 
     split: Split
@@ -42,13 +60,16 @@ class BatchReader(Dataset[Batch | UserError]):
     augment: Augment
     seed: int
     tolerant: bool
+    slots: Slots | None = None
 
-    def __getitem__(self, key: Key) -> Batch | UserError:
-        epoch, indices = key
+    def __getitem__(self, key: Key) -> Batch | InSlot | UserError:
+        epoch, indices, number = key
         samples: list[Sample] = []
         unreadable: list[Unreadable] = []
         height, width = self.preprocess.image_size
-        images = blank_images(len(indices), height, width, shared=get_worker_info() is not None)
+        slot = number % len(self.slots) if self.slots else 0
+        waiting = self.slots.images(slot, len(indices), height, width) if self.slots else None
+        images = blank_images(len(indices), height, width, shared=get_worker_info() is not None) if waiting is None else waiting
         for index in indices.tolist():
             try:
                 sample = self._read(index)
@@ -64,7 +85,8 @@ class BatchReader(Dataset[Batch | UserError]):
             # Batch norm needs two, and every process a batch: black images that weigh nothing fill the gap.
             images[len(samples)] = 0
             samples.append(self._nothing(int(indices[0])))
-        return stack(samples, images[: len(samples)], unreadable=tuple(unreadable))
+        batch = stack(samples, images[: len(samples)], unreadable=tuple(unreadable))
+        return batch if waiting is None else InSlot(slot, (len(samples), height, width), batch.about())
 
     def _nothing(self, index: int) -> Sample:
         target = np.zeros_like(self.split.targets[index])
@@ -90,7 +112,7 @@ class _Keys(Sampler[Key]):
 
     def __iter__(self) -> Iterator[Key]:
         epoch = self.epoch
-        return ((epoch, indices) for indices in self.plan.batches(epoch, self.start))
+        return ((epoch, indices, number) for number, indices in enumerate(self.plan.batches(epoch, self.start)))
 
 
 class Loader:
@@ -140,7 +162,13 @@ class Loader:
             self.plan = ScorePlan(len(split), batch_size, rank=rank, world=world)
         self._keys = _Keys(self.plan)
         self._walks = 0
-        reader = BatchReader(split, read or split.read, preprocess, augment or Augment(), seed, tolerant=shuffle and not strict)
+        self._slots = None
+        if workers and not pin_memory:
+            # One is emptied here while all others are being filled: the next is asked for once this one is empty.
+            size = max(1, batch_size // world) * math.prod(preprocess.image_size) * 3
+            self._slots = Slots.make(workers * AHEAD + 1, size)
+        tolerant = shuffle and not strict
+        reader = BatchReader(split, read or split.read, preprocess, augment or Augment(), seed, tolerant, self._slots)
         self._crew = Crew(reader, self._keys, workers=workers, pin_memory=pin_memory)
         weakref.finalize(self, self._crew.dismiss)
 
@@ -162,7 +190,11 @@ class Loader:
             item = self._crew.take()
             if isinstance(item, UserError):
                 raise item
-            yield item
+            yield self._emptied(item) if isinstance(item, InSlot) else item
+
+    def _emptied(self, item: InSlot) -> Batch:
+        assert self._slots is not None
+        return rebuilt(self._slots.copied(item.slot, *item.shape), *item.about)
 
     def close(self) -> None:
         """End the workers; the loader cannot be used afterwards."""

@@ -1,6 +1,7 @@
 """What travels through the data shelf: one image with its target, and a batch of them."""
 
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -54,9 +55,12 @@ class Batch:
         return len(self.images)
 
     def __reduce__(self) -> tuple:
+        return rebuilt, (self.images, *self.about())
+
+    def about(self) -> "About":
+        """Return everything but the images."""
         # Each tensor that leaves a process is a file handle to send: worth it for the images, not for a few numbers.
-        small = (self.targets.numpy(), self.weights.numpy(), self.indices.numpy())
-        return _unpack, (self.images, *small, self.unreadable)
+        return About(self.targets.numpy(), self.weights.numpy(), self.indices.numpy(), self.unreadable)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = True) -> "Batch":
         """Return the batch with its tensors on `device`; copies from pinned memory do not wait."""
@@ -79,7 +83,18 @@ class Batch:
         )
 
 
-def _unpack(images: Tensor, targets: np.ndarray, weights: np.ndarray, indices: np.ndarray, unreadable: tuple[Unreadable, ...]) -> Batch:
+class About(NamedTuple):
+    """What a batch holds beside its images, cheap to send between processes."""
+
+    targets: np.ndarray
+    weights: np.ndarray
+    indices: np.ndarray
+    unreadable: tuple[Unreadable, ...]
+
+
+def rebuilt(images: Tensor, *about: Any) -> Batch:
+    """Return the batch of images, uint8 (N, 3, H, W), and what stands in its `About`."""
+    targets, weights, indices, unreadable = about
     return Batch(images, torch.from_numpy(targets), torch.from_numpy(weights), torch.from_numpy(indices), unreadable)
 
 

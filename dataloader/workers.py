@@ -15,6 +15,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from utils.errors import UserError
 
+# Batches that each process reads ahead.
+AHEAD = 2
+
 
 class Crew:
     """torch's loader, its iterator and its processes, which end together: on close, with their owner, or at exit."""
@@ -87,6 +90,7 @@ def _open(dataset: Dataset, sampler: Sampler, workers: int, *, pin_memory: bool)
             batch_size=None,
             sampler=sampler,
             num_workers=workers,
+            prefetch_factor=AHEAD if workers else None,
             collate_fn=_as_it_is,
             worker_init_fn=_prepare_worker,
             persistent_workers=workers > 0,
