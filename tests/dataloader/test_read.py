@@ -73,7 +73,7 @@ def test_a_lower_scale_gives_nearly_the_pixels_of_an_exact_reduction(tmp_path, o
     photo(500, 375).save(tmp_path / "a.jpg", **options)
     exact, scaled = (fit_pixels(read_image(tmp_path / "a.jpg", at_least=at_least), 64, 64, mode) for at_least in (None, 128))
     difference = np.abs(exact.astype(int) - scaled)
-    assert difference.mean() < 1.0
+    assert difference.mean() < 1.25
     assert np.quantile(difference, 0.99) <= 4
 
 
