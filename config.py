@@ -155,7 +155,7 @@ def _check(request: Request) -> None:
     for name in (*positive, "shard_size"):
         if not plain[name] > 0:
             raise UserError(f"--{name} must be above 0, not {plain[name]}")
-    for name in ("patience", "max_minutes", "nproc", "gpus", "clip_grad", "soup", "epoch_size"):
+    for name in ("patience", "max_minutes", "nproc", "gpus", "clip_grad", "soup", "epoch_size", "cache_size"):
         if plain[name] is not None and not plain[name] > 0:
             raise UserError(f"--{name} must be above 0, not {plain[name]}")
     for name in ("weight_decay", "warmup", "workers", "mix_off_epochs"):
@@ -168,6 +168,7 @@ def _check(request: Request) -> None:
     if not config.train.resume:
         # A resumed run has its other half in the checkpoint; the loss is read again when it is built.
         _check_loss(request)
+        _check_cache(config)
     if config.data.batch is not None and (config.train.resume or request.action != "train"):
         raise UserError("--batch auto belongs to the start of a training; give a number, --batch_size N")
     if config.data.batch is not None and "batch_size" in request.given:
@@ -213,6 +214,15 @@ def _check_names(config: RunConfig) -> None:
     OPTIMIZERS.check(config.optim.opt)
     for spec in parse_specs(config.optim.schedule):
         SCHEDULES.check(spec.name)
+
+
+def _check_cache(config: RunConfig) -> None:
+    """Raise UserError for settings of a cache that nothing would use."""
+    data = config.data
+    if data.cache_dir is not None and data.cache != "disk":
+        raise UserError(f"--cache_dir {data.cache_dir} is not used; add --cache disk, or leave it out")
+    if data.cache_size is not None and (data.cache == "off" or not data.aug):
+        raise UserError(f"--cache_size {data.cache_size} is for --cache with --aug; without --aug the model's own pixels are kept")
 
 
 def _check_loss(request: Request) -> None:

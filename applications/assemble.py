@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from applications.caching import build_keep, open_cache
 from applications.contract import Task
 from applications.options import RunConfig
 from applications.tasks import TASKS
@@ -77,7 +79,7 @@ def open_machine(config: RunConfig, *, training: bool) -> Machine:
     if runtime.gpus and device.type != "cuda":
         raise UserError(f"--gpus {runtime.gpus}: PyTorch sees no GPU here; --nproc {runtime.gpus} starts processes on the CPU")
     open_world(world, cuda=device.type == "cuda")
-    if device.type == "cpu" and training:
+    if device.type == "cpu":
         keep_freed_memory()
     if device.type == "cuda" and training:
         torch.backends.cudnn.benchmark = True
@@ -111,14 +113,24 @@ def build_preprocess(config: RunConfig, content: Mapping[str, Any] | None = None
     return Preprocess(image_size=config.data.image_size, resize=config.data.resize, **numbers)
 
 
-def build_loader(config: RunConfig, split: Split, preprocess: Preprocess, machine: Machine, *, training: bool) -> Loader:
-    """Return the loader of a split: augmented and shuffled for training, plain otherwise."""
+def build_loader(
+    config: RunConfig, split: Split, preprocess: Preprocess, machine: Machine, *, training: bool, cached: bool = False
+) -> Loader:
+    """Return the loader of a split: augmented and shuffled for training, plain otherwise.
+
+    `cached` lets --cache take effect, for a split that is read many times.
+    """
     data = config.data
+    keep = build_keep(data, preprocess, training=training)
+    read = partial(split.read, at_least=keep.at_least)
+    if cached and data.cache != "off":
+        read = open_cache(data, split, keep, machine.world).read
     workers = default_workers(machine.world.size) if data.workers is None else data.workers
     only_training = {} if not training else training_options(config, split, preprocess)
     return Loader(
         split,
         preprocess,
+        read=read,
         batch_size=data.batch_size,
         workers=workers,
         seed=config.runtime.seed,

@@ -127,8 +127,8 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
     _announce(config, machine, catalog)
     preprocess = assemble.build_preprocess(config, content)
     config = settled_batch_size(config, machine, catalog, preprocess)
-    train_loader = assemble.build_loader(config, catalog.splits["train"], preprocess, machine, training=True)
-    val_loader = assemble.build_loader(config, catalog.splits["val"], preprocess, machine, training=False)
+    train_loader = assemble.build_loader(config, catalog.splits["train"], preprocess, machine, training=True, cached=True)
+    val_loader = assemble.build_loader(config, catalog.splits["val"], preprocess, machine, training=False, cached=True)
 
     starts = config if content is None else replace(config, model=replace(config.model, pretrained=False, init_from=None))
     counts = assemble.count_classes(catalog.splits["train"], len(classes))

@@ -1,12 +1,14 @@
 """Draws sheets of images with their labels, exactly as the network sees them: augmented, fitted, mixed."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
 from applications import assemble
+from applications.caching import build_keep
 from applications.options import Request, RunConfig, run_folder_parent
 from applications.train import open_training_data
 from dataloader.augment.chain import Augment
@@ -82,18 +84,20 @@ def draw_mixed(config: RunConfig, catalog: Catalog, split: Split, transforms: Se
 def open_reader(config: RunConfig, split: Split, *, augmented: bool) -> BatchReader:
     """Return what reads batches of a split as training does, or as validation does."""
     preprocess = assemble.build_preprocess(config)
+    read_pixels = partial(split.read, at_least=build_keep(config.data, preprocess, training=augmented).at_least)
     if not augmented:
-        return BatchReader(split, preprocess, Augment(), config.runtime.seed, tolerant=False)
+        return BatchReader(split, read_pixels, preprocess, Augment(), config.runtime.seed, tolerant=False)
     options = assemble.training_options(config, split, preprocess)
     sizes, splits = options["sizes"], options["splits"]
-    return BatchReader(split, preprocess, options["augment"], config.runtime.seed, tolerant=False, sizes=sizes, splits=splits)
+    return BatchReader(split, read_pixels, preprocess, options["augment"], config.runtime.seed, tolerant=False, sizes=sizes, splits=splits)
 
 
 def read(reader: BatchReader, epoch: int, indices: np.ndarray) -> Batch:
     """Return the batch of these images in an epoch."""
-    batch = reader[epoch, indices, np.zeros_like(indices)]
+    batch = reader[epoch, indices, np.zeros_like(indices), 0]
     if isinstance(batch, UserError):
         raise batch
+    assert isinstance(batch, Batch), "a reader without slots hands over the batch itself"
     return batch
 
 

@@ -1,6 +1,7 @@
 """What the benchmarks share: a folder of real JPEG files, a timed training run, and how quiet the machine was."""
 
 import csv
+import multiprocessing
 import os
 import resource
 import statistics
@@ -77,6 +78,18 @@ def run_quietly(command: Sequence[str]) -> str:
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}\nended with exit code {done.returncode}:\n{done.stdout[-2000:]}")
     return done.stdout
+
+
+def processor_seconds() -> float:
+    """Return the processor time of this process and the loader processes that it has now (Linux; without them elsewhere)."""
+    total = sum(os.times()[:2])
+    for process in multiprocessing.active_children():
+        stat = Path(f"/proc/{process.pid}/stat")
+        if stat.is_file():
+            # Behind the name of the program, which may hold spaces: user and system time.
+            user, system = stat.read_text().rpartition(")")[2].split()[11:13]
+            total += (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    return total
 
 
 @dataclass

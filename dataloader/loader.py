@@ -1,61 +1,84 @@
 """From files to batches, in worker processes; everything random is a function of (seed, epoch, index)."""
 
+import math
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from dataloader.augment.chain import Augment
 from dataloader.catalog import Split
 from dataloader.plan import Plan, ScorePlan, TrainPlan
 from dataloader.preprocess import Preprocess
 from dataloader.read import ImageError
-from dataloader.sample import Batch, Sample, Unreadable, stack
+from dataloader.sample import About, Batch, Sample, Unreadable, blank_images, rebuilt, stack
 from dataloader.sizes import SizeSchedule
-from dataloader.workers import Crew
+from dataloader.slots import Slots
+from dataloader.workers import AHEAD, Crew
 from utils.errors import UserError
 from utils.randomness import Stream, numpy_rng
 
-# The epoch travels with the indices, so that workers need no state of their own.
-Key = tuple[int, np.ndarray, np.ndarray]
+# The epoch travels with the indices, so that workers need no state of their own; and the number of the batch in its walk.
+Key = tuple[int, np.ndarray, np.ndarray, int]
+
+
+class InSlot(NamedTuple):
+    """A batch whose images, uint8 (N, 3, H, W), wait in a slot.
+
+    Attributes:
+        slot: its number.
+        shape: N, H and W.
+        about: the rest of the batch.
+    """
+
+    slot: int
+    shape: tuple[int, int, int]
+    about: About
 
 
 @dataclass(frozen=True, eq=False)
-class BatchReader(Dataset[Batch | UserError]):
-    """(epoch, indices, how often each was drawn before in the epoch) -> Batch: reads, augments and resizes.
+class BatchReader(Dataset[Batch | InSlot | UserError]):
+    """(epoch, indices, how often each was drawn before in the epoch, number) -> Batch: reads, augments and resizes.
 
     A user's mistake comes back as a value: an exception would lose its one clear line on the way out of a worker.
 
     Attributes:
-        split: what is read.
+        split: targets and weights.
+        read: index -> image, uint8 (H, W, 3).
         preprocess: geometry of the batch.
         augment: operations on single images.
         seed: of the augmentation.
         tolerant: leave unreadable images out of the batch instead of stopping.
         sizes: of the images of every epoch; None keeps the size of `preprocess`.
         splits: copies of every sample: the clean image, and augmented ones.
+        slots: where images are left for the main process, in turn; None hands over the batch itself.
     """
 
     split: Split
+    read: Callable[[int], np.ndarray]
     preprocess: Preprocess
     augment: Augment
     seed: int
     tolerant: bool
     sizes: SizeSchedule | None = None
     splits: int = 1
+    slots: Slots | None = None
 
-    def __getitem__(self, key: Key) -> Batch | UserError:
-        epoch, indices, turns = key
+    def __getitem__(self, key: Key) -> Batch | InSlot | UserError:
+        epoch, indices, turns, number = key
         samples: list[Sample] = []
         unreadable: list[Unreadable] = []
         preprocess = self.preprocess if self.sizes is None else replace(self.preprocess, image_size=self.sizes.at(epoch))
         augment = self.augment.at(preprocess.image_size)
         height, width = preprocess.image_size
-        # Channels-last memory: every image is one contiguous block of its batch.
-        images = torch.empty((self.splits, len(indices), height, width, 3), dtype=torch.uint8).permute(0, 1, 4, 2, 3)
+        slot = number % len(self.slots) if self.slots else 0
+        room = (self.splits * len(indices), height, width)
+        waiting = self.slots.images(slot, *room) if self.slots else None
+        images = blank_images(*room, shared=get_worker_info() is not None) if waiting is None else waiting
+        images = images.unflatten(0, (self.splits, len(indices)))
         for index, turn in zip(indices.tolist(), turns.tolist(), strict=True):
             try:
                 sample = self._read(index)
@@ -71,8 +94,11 @@ class BatchReader(Dataset[Batch | UserError]):
             # Batch norm needs two, and every process a batch: black images that weigh nothing fill the gap.
             images[:, len(samples)] = 0
             samples.append(self._nothing(int(indices[0])))
+        whole = self.splits == 1 or len(samples) == len(indices)
         images = images[:, : len(samples)].flatten(0, 1)
-        return stack(samples * self.splits, images, unreadable=tuple(unreadable), epoch=epoch, splits=self.splits)
+        batch = stack(samples * self.splits, images, unreadable=tuple(unreadable), epoch=epoch, splits=self.splits)
+        # Copies of fewer samples no longer lie behind one another in the slot.
+        return batch if waiting is None or not whole else InSlot(slot, (len(batch), height, width), batch.about())
 
     def _versions(self, sample: Sample, augment: Augment, epoch: int, turn: int) -> Iterator[Sample]:
         """Yield the augmented sample; with several splits, the sample itself and then augmented ones."""
@@ -95,7 +121,7 @@ class BatchReader(Dataset[Batch | UserError]):
     def _read(self, index: int) -> Sample:
         target = self.split.targets[index]
         return Sample(
-            image=self.split.read(index),
+            image=self.read(index),
             target=target if isinstance(target, np.ndarray) else int(target),
             weight=float(self.split.weights[index]),
             index=index,
@@ -112,7 +138,7 @@ class _Keys(Sampler[Key]):
 
     def __iter__(self) -> Iterator[Key]:
         epoch = self.epoch
-        return ((epoch, indices, turns) for indices, turns in self.plan.keys(epoch, self.start))
+        return ((epoch, *drawn, number) for number, drawn in enumerate(self.plan.keys(epoch, self.start)))
 
 
 class Loader:
@@ -129,6 +155,7 @@ class Loader:
         seed: of order and augmentation.
         shuffle: True for training (TrainPlan), False for evaluation (ScorePlan).
         augment: operations on single images; only where `shuffle` is set.
+        read: index -> image, uint8 (H, W, 3), such as a cache has it; `split.read` when not given.
         rank, world: number of this process, and how many there are.
         strict: in training too, an unreadable image is an error.
         pin_memory: put batches into page-locked memory for a GPU.
@@ -146,6 +173,7 @@ class Loader:
         seed: int,
         shuffle: bool,
         augment: Augment | None = None,
+        read: Callable[[int], np.ndarray] | None = None,
         rank: int = 0,
         world: int = 1,
         strict: bool = False,
@@ -166,8 +194,15 @@ class Loader:
             self.plan = ScorePlan(len(split), batch_size, rank=rank, world=world)
         self._keys = _Keys(self.plan)
         self._walks = 0
+        self._slots = None
+        if workers and not pin_memory:
+            # One is emptied here while all others are being filled: the next is asked for once this one is empty.
+            size = splits * max(1, batch_size // world) * math.prod(preprocess.image_size) * 3
+            self._slots = Slots.make(workers * AHEAD + 1, size)
         tolerant = shuffle and not strict
-        reader = BatchReader(split, preprocess, augment or Augment(), seed, tolerant, sizes=sizes, splits=splits)
+        reader = BatchReader(
+            split, read or split.read, preprocess, augment or Augment(), seed, tolerant, sizes=sizes, splits=splits, slots=self._slots
+        )
         self._crew = Crew(reader, self._keys, workers=workers, pin_memory=pin_memory)
         weakref.finalize(self, self._crew.dismiss)
 
@@ -186,24 +221,15 @@ class Loader:
         number = self._walks
         for _ in range(start_batch, len(self.plan)):
             assert number == self._walks, "another epoch was started meanwhile"
-            item = self._next()
+            item = self._crew.take()
             if isinstance(item, UserError):
                 raise item
-            yield item
+            yield self._emptied(item) if isinstance(item, InSlot) else item
+
+    def _emptied(self, item: InSlot) -> Batch:
+        assert self._slots is not None
+        return rebuilt(self._slots.copied(item.slot, *item.shape), *item.about)
 
     def close(self) -> None:
         """End the workers; the loader cannot be used afterwards."""
         self._crew.dismiss()
-
-    def _next(self) -> Batch | UserError:
-        assert self._crew.walk is not None, "the loader was closed during an epoch"
-        try:
-            return next(self._crew.walk)
-        except (RuntimeError, EOFError, OSError) as error:
-            code = self._crew.lost()
-            if code is None:
-                raise
-            raise UserError(
-                f"a loader process died (exit code {code}): usually the machine is out of memory (-9), or /dev/shm is too small (-7). "
-                "Use fewer workers (-j 1), or -j 0 to load in the main process"
-            ) from error

@@ -28,6 +28,16 @@ class DataOptions:
     )
     val_share: float = flag(0.15, "share held out for validation when one folder of classes is split")
     test_share: float = flag(0.15, "share held out for the test when one folder of classes is split")
+    cache: Literal["off", "ram", "disk"] = flag(
+        "off", "keep decoded images: ram for this run, disk for later runs too, in --cache_dir; made once, before training"
+    )
+    cache_dir: str | None = flag(None, "folder of --cache disk (default: ~/.cache/darkroom/images)", metavar="DIR")
+    cache_size: int | None = flag(
+        None, "with --aug, shorter side of the images in the cache (default: twice the model's size)", metavar="PIXELS"
+    )
+    exact_decode: bool = flag(
+        False, "decode every pixel of training images; without it large JPEG files come at a lower scale, twice the model's size or more"
+    )
     strict: bool = flag(False, "stop at the first unreadable training image instead of skipping it with a warning")
     aug: str | None = flag(
         None,

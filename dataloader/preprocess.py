@@ -59,6 +59,13 @@ def fit_images(images: Tensor, height: int, width: int, mode: str) -> Tensor:
     return F.pad(images, [left, width - new_w - left, top, height - new_h - top])
 
 
+def fit_pixels(image: np.ndarray, height: int, width: int, mode: str) -> np.ndarray:
+    """Return `fit_images` of one image: uint8 (h, w, 3) -> uint8 (height, width, 3)."""
+    # Added in front, the axis of one image has the stride by which torch knows channels-last memory, and answers in it.
+    pixels = torch.from_numpy(np.ascontiguousarray(image))[None].permute(0, 3, 1, 2)
+    return fit_images(pixels, height, width, mode)[0].permute(1, 2, 0).numpy()
+
+
 @dataclass(frozen=True)
 class Preprocess:
     """From the pixels of a file to the pixels that a model sees; it travels with the weights.
@@ -84,8 +91,7 @@ class Preprocess:
 
     def apply(self, image: np.ndarray) -> Tensor:
         """Return the image, uint8 (h, w, 3), at the model's size: uint8 (3, H, W)."""
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
-        return fit_images(pixels[None], self.image_size[0], self.image_size[1], self.resize)[0]
+        return torch.from_numpy(fit_pixels(image, *self.image_size, self.resize)).permute(2, 0, 1)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON or a checkpoint."""

@@ -1,6 +1,7 @@
 """Read an image file of any common kind as 8-bit RGB.
 
-Pillow decodes, because it notices truncated files; OpenCV reads the few kinds of TIFF that Pillow does not know.
+Pillow decodes, because it notices truncated files. simplejpeg (libjpeg-turbo) decodes color JPEG, to the same pixels in less
+time, and smaller where that is wanted; OpenCV reads the few kinds of TIFF that Pillow does not know.
 """
 
 import io
@@ -24,6 +25,10 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _SIXTEEN_TO_EIGHT = 257  # 65535 / 255
+_JPEG = b"\xff\xd8\xff"
+_COLORS = ("YCbCr", "RGB")
+# Where Pillow looks for the orientation: EXIF and XMP.
+_MAY_BE_TURNED = (b"Exif\0", b"tiff:Orientation")
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -44,42 +49,76 @@ class ImageError(UserError):
         return f"cannot read the image {self.path}: {self.reason}"
 
 
-def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+def read_image(path: str | os.PathLike[str], *, at_least: int | None = None) -> np.ndarray:
     """Return the first frame of an image file as uint8 (H, W, 3), RGB.
 
     The EXIF orientation is applied, transparent pixels are laid on white, 16-bit values are divided by 257.
+
+    Args:
+        path: the file.
+        at_least: decode a large JPEG file at the smallest scale, of half or below, that leaves both sides this many pixels.
+            It saves time, and the pixels are about those of an exact reduction. None decodes every pixel.
 
     Raises:
         ImageError: the file is missing, empty, truncated, damaged, too large to be honest, or no image.
     """
     name = os.fspath(path)
-    return _read(name, name)
+    try:
+        with open(name, "rb") as file:
+            return _read(file, name, at_least or 0)
+    except OSError as error:
+        raise ImageError(name, error.strerror or str(error)) from error
 
 
-def decode_image(data: bytes, name: str) -> np.ndarray:
+def decode_image(data: bytes, name: str, *, at_least: int | None = None) -> np.ndarray:
     """Return the first frame of an image whose file holds `data`, as `read_image` does; `name` is for messages.
 
     Raises:
         ImageError: as for `read_image`.
     """
-    return _read(io.BytesIO(data), name)
+    return _read(io.BytesIO(data), name, at_least or 0)
 
 
-def _read(source: str | IO[bytes], name: str) -> np.ndarray:
+def _read(source: IO[bytes], name: str, at_least: int) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
+            if source.read(len(_JPEG)) == _JPEG:
+                pixels = _decode_jpeg(_JPEG + source.read(), at_least)
+                if pixels is not None:
+                    return pixels
+            source.seek(0)
             with Image.open(source) as image:
                 image.load()
                 return _to_rgb(image)
     except UnidentifiedImageError:
-        return _read_tiff(np.fromfile(name, dtype=np.uint8) if isinstance(source, str) else _all_of(source), name)
+        source.seek(0)
+        return _read_tiff(np.frombuffer(source.read(), dtype=np.uint8), name)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(name, f"more than {Image.MAX_IMAGE_PIXELS} pixels, taken for a decompression bomb") from error
     except Exception as error:  # Decoders raise errors of many types on damaged files; all mean the same here.
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ImageError(name, " ".join(reason.split())) from error
+
+
+def _decode_jpeg(data: bytes, at_least: int) -> np.ndarray | None:
+    """Return the pixels of a color JPEG, or None where Pillow is to decide: of another color model, too large, or damaged."""
+    import simplejpeg
+
+    try:
+        height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
+        if colors not in _COLORS or int(height) * int(width) > (Image.MAX_IMAGE_PIXELS or 0):
+            return None
+        # Factors between 1 and 2 cost more than they save.
+        pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=at_least, min_width=at_least, min_factor=2 if at_least else 1)
+    except ValueError:
+        return None
+    if not any(mark in data for mark in _MAY_BE_TURNED):
+        return pixels
+    with Image.open(io.BytesIO(data)) as image:
+        turn = _turn(image)
+    return pixels if turn is None else np.array(Image.fromarray(pixels).transpose(turn))
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
@@ -110,11 +149,6 @@ def _narrow(image: Image.Image) -> Image.Image:
     if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
         raise ValueError("32-bit pixels, whose range is unknown")
     return Image.fromarray((values // _SIXTEEN_TO_EIGHT).astype(np.uint8))
-
-
-def _all_of(source: IO[bytes]) -> np.ndarray:
-    source.seek(0)
-    return np.frombuffer(source.read(), dtype=np.uint8)
 
 
 def _read_tiff(data: np.ndarray, name: str) -> np.ndarray:

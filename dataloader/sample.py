@@ -1,6 +1,7 @@
 """What travels through the data shelf: one image with its target, and a batch of them."""
 
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -57,6 +58,15 @@ class Batch:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __reduce__(self) -> tuple:
+        return rebuilt, (self.images, *self.about())
+
+    def about(self) -> "About":
+        """Return everything but the images."""
+        # Each tensor that leaves a process is a file handle to send: worth it for the images, not for a few numbers.
+        numbers = (self.targets.numpy(), self.weights.numpy(), self.indices.numpy())
+        return About(*numbers, self.unreadable, self.epoch, self.splits)
+
     def to(self, device: torch.device | str, *, non_blocking: bool = True) -> "Batch":
         """Return the batch with its tensors on `device`; copies from pinned memory do not wait."""
         return replace(
@@ -76,6 +86,37 @@ class Batch:
             weights=self.weights.pin_memory(),
             indices=self.indices.pin_memory(),
         )
+
+
+class About(NamedTuple):
+    """What a batch holds beside its images, cheap to send between processes."""
+
+    targets: np.ndarray
+    weights: np.ndarray
+    indices: np.ndarray
+    unreadable: tuple[Unreadable, ...]
+    epoch: int
+    splits: int
+
+
+def rebuilt(images: Tensor, *about: Any) -> Batch:
+    """Return the batch of images, uint8 (N, 3, H, W), and what stands in its `About`."""
+    targets, weights, indices, *others = about
+    return Batch(images, torch.from_numpy(targets), torch.from_numpy(weights), torch.from_numpy(indices), *others)
+
+
+def blank_images(count: int, height: int, width: int, *, shared: bool) -> Tensor:
+    """Return uninitialized uint8 (count, 3, height, width), channels-last: every image is one contiguous block.
+
+    Args:
+        count: images.
+        height, width: their size.
+        shared: in memory that another process can take over without a copy.
+    """
+    size = count * height * width * 3
+    storage = torch.UntypedStorage._new_shared(size) if shared else torch.UntypedStorage(size)
+    flat = torch.empty(0, dtype=torch.uint8).set_(storage)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return flat.view(count, height, width, 3).permute(0, 3, 1, 2)
 
 
 def stack(samples: list[Sample], images: Tensor, *, unreadable: tuple[Unreadable, ...] = (), epoch: int = 0, splits: int = 1) -> Batch:

@@ -71,14 +71,16 @@ class Split:
         """Return the path of image `index`: a file, or where it lies inside one."""
         return os.path.join(self.root, self.paths[index])
 
-    def read(self, index: int) -> np.ndarray:
-        """Return image `index`, uint8 (H, W, 3), RGB.
+    def read(self, index: int, *, at_least: int | None = None) -> np.ndarray:
+        """Return image `index`, uint8 (H, W, 3), RGB; a large JPEG may come smaller, with sides of `at_least` pixels.
 
         Raises:
             ImageError: it cannot be read.
         """
         file = self.file(index)
-        return read_image(file) if self.store is None else decode_image(self.store.read_bytes(file), file)
+        if self.store is None:
+            return read_image(file, at_least=at_least)
+        return decode_image(self.store.read_bytes(file), file, at_least=at_least)
 
     def read_bytes(self, index: int) -> bytes:
         """Return image `index` as it is stored, still encoded.

@@ -13,6 +13,11 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from utils.errors import UserError
+
+# Batches that each process reads ahead.
+AHEAD = 2
+
 
 class Crew:
     """torch's loader, its iterator and its processes, which end together: on close, with their owner, or at exit."""
@@ -39,7 +44,25 @@ class Crew:
             signal.signal(signal.SIGCHLD, previous)
         self.processes = [process for process in multiprocessing.active_children() if process not in others]
 
-    def lost(self) -> int | None:
+    def take(self) -> Any:
+        """Return what the processes made next.
+
+        Raises:
+            UserError: one of them died.
+        """
+        assert self.walk is not None, "the loader was closed during an epoch"
+        try:
+            return next(self.walk)
+        except (RuntimeError, EOFError, OSError) as error:
+            code = self._lost()
+            if code is None:
+                raise
+            raise UserError(
+                f"a loader process died (exit code {code}): usually the machine is out of memory (-9), or /dev/shm is too small (-7). "
+                "Use fewer workers (-j 1), or -j 0 to load in the main process"
+            ) from error
+
+    def _lost(self) -> int | None:
         """Return the exit code of a process that has ended by itself, or None."""
         for process in self.processes:
             # The broken connection may be noticed before the process is gone.
@@ -67,6 +90,7 @@ def _open(dataset: Dataset, sampler: Sampler, workers: int, *, pin_memory: bool)
             batch_size=None,
             sampler=sampler,
             num_workers=workers,
+            prefetch_factor=AHEAD if workers else None,
             collate_fn=_as_it_is,
             worker_init_fn=_prepare_worker,
             persistent_workers=workers > 0,

@@ -95,6 +95,22 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def available_memory() -> int:
+    """Return how many bytes of memory programs could still have, by the system and by the limit of a container."""
+    found = [float("inf")]
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        found += [int(line.split()[1]) * 1024 for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable")]
+    group = Path("/sys/fs/cgroup")
+    limit = group / "memory.max"
+    if limit.is_file() and limit.read_text().strip().isdigit():
+        # Pages of files count as used there, but make room when memory is wanted.
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        used = int((group / "memory.current").read_text()) - int(stat["inactive_file"]) - int(stat["active_file"])
+        found.append(int(limit.read_text()) - used)
+    return int(min(min(found), sys.maxsize))
+
+
 @contextmanager
 def memory_explained(advice: str) -> Iterator[None]:
     """Turn running out of memory inside the block into a mistake that the user can mend.

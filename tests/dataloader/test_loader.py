@@ -47,6 +47,17 @@ def test_batches_are_equal_for_any_number_of_workers(make_split):
     several.close()
 
 
+def test_a_batch_stays_as_it_is_while_others_are_read(make_split):
+    split = make_split(60)
+    several = train_loader(split, workers=2, batch_size=2)
+    kept = list(several.batches(0))
+    next(several.batches(1))
+    kept += list(several.batches(2))
+    several.close()
+    alone = train_loader(split, batch_size=2)
+    assert equal(contents(kept), contents([*alone.batches(0), *alone.batches(2)]))
+
+
 def test_an_epoch_can_start_at_any_batch(make_split):
     split = make_split(14)
     whole = contents(train_loader(split).batches(3))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dataloader.preprocess import RESIZES, Normalize, Preprocess, fit_images
+from dataloader.preprocess import RESIZES, Normalize, Preprocess, fit_images, fit_pixels
 from utils.errors import UserError
 
 SIZES = [(1, 5000), (5000, 1), (1, 1), (3, 4), (37, 91), (91, 37), (64, 48), (480, 640)]
@@ -94,6 +94,15 @@ def test_apply_takes_views_of_any_stride():
     image = picture(20, 30)[::-1, 2:22:2]
     preprocess = Preprocess(image_size=(16, 16))
     assert torch.equal(preprocess.apply(image), preprocess.apply(image.copy()))
+
+
+@pytest.mark.parametrize("mode", RESIZES)
+def test_one_image_is_fitted_to_the_same_pixels_row_by_row(mode):
+    image = np.random.default_rng(0).integers(0, 256, (37, 23, 3), dtype=np.uint8)
+    expected = fit_images(torch.from_numpy(image).permute(2, 0, 1)[None].contiguous(), 16, 20, mode)[0].permute(1, 2, 0)
+    fitted = fit_pixels(image, 16, 20, mode)
+    assert np.array_equal(fitted, expected.numpy())
+    assert fitted.flags.c_contiguous, "pixels lie beside one another, as the batch has them"
 
 
 def test_preprocess_survives_json():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dataloader.preprocess import fit_pixels
 from dataloader.read import ImageError, read_image
 from utils.errors import UserError
 
@@ -34,6 +35,59 @@ def test_jpeg_is_decoded_as_opencv_decodes_it(tmp_path):
     smooth = cv2.resize(PICTURE, (64, 48))
     Image.fromarray(smooth).save(tmp_path / "a.jpg", quality=95)
     expected = cv2.cvtColor(cv2.imread(str(tmp_path / "a.jpg")), cv2.COLOR_BGR2RGB)
+    assert np.array_equal(read_image(tmp_path / "a.jpg"), expected)
+
+
+def photo(width: int, height: int) -> Image.Image:
+    """Return smooth colors under fine grain."""
+    rng = np.random.default_rng(3)
+    smooth = Image.fromarray(rng.integers(0, 256, (8, 6, 3), dtype=np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+    grain = rng.normal(0, 8, (height, width, 1))
+    return Image.fromarray(np.clip(np.asarray(smooth) + grain, 0, 255).astype(np.uint8))
+
+
+JPEG_KINDS = [{"subsampling": 0}, {"subsampling": 1}, {"subsampling": 2}, {"progressive": True}, {"keep_rgb": True}, {"quality": 5}]
+
+
+@pytest.mark.parametrize("options", JPEG_KINDS, ids=str)
+def test_every_kind_of_jpeg_is_decoded_as_pillow_decodes_it(tmp_path, options):
+    photo(77, 51).save(tmp_path / "a.jpg", **options)
+    with Image.open(tmp_path / "a.jpg") as image:
+        expected = np.array(image.convert("RGB"))
+    assert np.array_equal(read_image(tmp_path / "a.jpg"), expected)
+
+
+@pytest.mark.parametrize(("size", "at_least", "scaled"), [((800, 600), 150, (200, 150)), ((601, 800), 150, (151, 200))])
+def test_a_large_jpeg_is_decoded_at_the_scale_that_leaves_enough(tmp_path, size, at_least, scaled):
+    photo(*size).save(tmp_path / "a.jpg")
+    assert read_image(tmp_path / "a.jpg", at_least=at_least).shape == (scaled[1], scaled[0], 3)
+    assert read_image(tmp_path / "a.jpg", at_least=302).shape == (size[1], size[0], 3)
+    assert read_image(tmp_path / "a.jpg").shape == (size[1], size[0], 3)
+    photo(*size).save(tmp_path / "a.png")
+    assert read_image(tmp_path / "a.png", at_least=at_least).shape == (size[1], size[0], 3)
+
+
+@pytest.mark.parametrize("options", JPEG_KINDS[:4], ids=str)
+@pytest.mark.parametrize("mode", ["fit", "crop", "stretch"])
+def test_a_lower_scale_gives_nearly_the_pixels_of_an_exact_reduction(tmp_path, options, mode):
+    photo(500, 375).save(tmp_path / "a.jpg", **options)
+    exact, scaled = (fit_pixels(read_image(tmp_path / "a.jpg", at_least=at_least), 64, 64, mode) for at_least in (None, 128))
+    difference = np.abs(exact.astype(int) - scaled)
+    assert difference.mean() < 1.25
+    assert np.quantile(difference, 0.99) <= 4
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("xmp", [False, True])
+def test_a_turned_jpeg_is_put_upright_as_pillow_does(tmp_path, orientation, xmp):
+    from PIL import ImageOps
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    packet = f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="{orientation}"/></x:xmpmeta>'.encode()
+    photo(40, 24).save(tmp_path / "a.jpg", **({"xmp": packet} if xmp else {"exif": exif}))
+    with Image.open(tmp_path / "a.jpg") as image:
+        expected = np.array(ImageOps.exif_transpose(image))
     assert np.array_equal(read_image(tmp_path / "a.jpg"), expected)
 
 
@@ -141,6 +195,16 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b""))
     with pytest.raises(ImageError, match="taken for a decompression bomb"):
         read_image(tmp_path / "a.png")
+
+
+def test_a_jpeg_that_claims_too_many_pixels_is_refused(tmp_path):
+    photo(16, 16).save(tmp_path / "a.jpg")
+    data = bytearray((tmp_path / "a.jpg").read_bytes())
+    size = data.index(b"\xff\xc0") + 5
+    data[size : size + 4] = struct.pack(">HH", 30000, 30000)
+    (tmp_path / "a.jpg").write_bytes(data)
+    with pytest.raises(ImageError, match="taken for a decompression bomb"):
+        read_image(tmp_path / "a.jpg", at_least=100)
 
 
 def test_what_is_no_image_is_refused_with_its_reason(tmp_path):

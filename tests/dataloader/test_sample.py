@@ -1,8 +1,10 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
 
-from dataloader.sample import Sample, Unreadable, stack
+from dataloader.sample import Sample, Unreadable, blank_images, stack
 
 IMAGE = np.zeros((2, 2, 3), dtype=np.uint8)
 
@@ -26,6 +28,22 @@ def test_probability_targets_stay_probabilities():
 def test_every_tensor_of_a_batch_moves_with_it():
     batch = stack([Sample(IMAGE, target=1)], torch.zeros(1, 3, 4, 4, dtype=torch.uint8)).to("meta")
     assert {tensor.device.type for tensor in (batch.images, batch.targets, batch.weights, batch.indices)} == {"meta"}
+
+
+def test_a_batch_survives_the_way_out_of_a_process():
+    sample = Sample(IMAGE, target=1, weight=0.5, index=9)
+    batch = stack([sample], torch.ones(1, 3, 4, 4, dtype=torch.uint8), unreadable=(Unreadable("a", "b"),))
+    again = pickle.loads(pickle.dumps(batch))
+    assert torch.equal(again.images, batch.images)
+    assert (again.targets.tolist(), again.weights.tolist(), again.indices.tolist()) == ([1], [0.5], [9])
+    assert again.unreadable == batch.unreadable
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_blank_images_lie_row_by_row(shared):
+    images = blank_images(3, 4, 5, shared=shared)
+    assert (images.shape, images.dtype, images.is_shared()) == ((3, 3, 4, 5), torch.uint8, shared)
+    assert images.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_sample_and_batch_are_read_only():

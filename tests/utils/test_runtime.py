@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from utils.errors import UserError
-from utils.runtime import TIME_UP, StopSignal, choose_device, choose_precision, cpu_bf16_instructions, default_workers, memory_explained
+from utils.runtime import (
+    TIME_UP,
+    StopSignal,
+    available_memory,
+    choose_device,
+    choose_precision,
+    cpu_bf16_instructions,
+    default_workers,
+    memory_explained,
+)
 
 CPU = torch.device("cpu")
 
@@ -34,6 +43,10 @@ def test_a_missing_gpu_is_named() -> None:
 def test_workers_share_the_cores() -> None:
     assert 1 <= default_workers() <= 8
     assert default_workers(10_000) == 1
+
+
+def test_available_memory_is_a_number_of_bytes_of_this_machine() -> None:
+    assert 2**20 < available_memory() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def test_a_signal_is_remembered_and_the_second_interrupt_is_at_once() -> None:

@@ -1,0 +1,66 @@
+"""--cache changes how long a run takes, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from applications.caching import build_keep
+from dataloader.options import DataOptions
+from dataloader.preprocess import Preprocess
+from tests.applications.conftest import Call, start, tiny
+from tests.applications.test_resume import assert_equal_runs
+from utils.checkpoint import load_checkpoint
+
+AUGMENTED = ("--aug", "flip|crop|color")
+
+
+def test_a_run_with_a_cache_equals_the_run_without(call: Call, colors: Path) -> None:
+    plain = call(*tiny(colors, *AUGMENTED)).run
+    for kind in (("--cache", "ram"), ("--cache", "disk", "--cache_dir", "kept", "-j", 1)):
+        outcome = call(*tiny(colors, *AUGMENTED, *kind))
+        assert outcome.code == 0
+        assert "cache     60 train images: 86 kB in" in outcome.out
+        assert "cache     15 val images: 12 kB in" in outcome.out
+        assert_equal_runs(plain, outcome.run)
+
+
+def test_a_cache_on_disk_serves_later_runs_and_can_be_left_out_on_resume(call: Call, colors: Path, tmp_path: Path) -> None:
+    kind = ("--cache", "disk", "--cache_dir", tmp_path / "kept")
+    first = call(*tiny(colors, *kind, "--epochs", 1))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").rglob("*.*") if path.is_file()}
+    assert call(*tiny(colors, *kind, "--epochs", 1)).code == 0
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    again = call("--resume", first.run, "--epochs", 2, "--cache", "off", "--arch", tiny(colors)[3])
+    assert (again.code, "cache   " in again.out) == (0, False)
+
+
+def test_evaluation_fills_no_cache(call: Call, colors: Path, tmp_path: Path) -> None:
+    run = call(*tiny(colors, "--cache", "disk", "--cache_dir", tmp_path / "kept", "--epochs", 1)).run
+    count = len(list((tmp_path / "kept").iterdir()))
+    assert call("--evaluation", "--resume", run, "--arch", tiny(colors)[3]).code == 0
+    assert len(list((tmp_path / "kept").iterdir())) == count
+
+
+def test_evaluation_decodes_every_pixel_and_augmentation_keeps_a_reserve() -> None:
+    preprocess = Preprocess((64, 96))
+    for data in (DataOptions(), DataOptions(aug="flip")):
+        keep = build_keep(data, preprocess, training=False)
+        assert (keep.fitted, keep.at_least) == (preprocess, None)
+    keep = build_keep(DataOptions(aug="flip"), preprocess, training=True)
+    assert (keep.shorter, keep.at_least) == (192, 192)
+    keep = build_keep(DataOptions(aug="flip", cache_size=300, exact_decode=True), preprocess, training=True)
+    assert (keep.shorter, keep.at_least) == (300, None)
+    keep = build_keep(DataOptions(), preprocess, training=True)
+    assert (keep.fitted, keep.at_least) == (preprocess, 192)
+
+
+@pytest.mark.slow
+def test_processes_of_a_machine_share_one_cache(colors: Path, tmp_path: Path) -> None:
+    weights = []
+    for name, kind in (("ram", ("--cache", "ram")), ("disk", ("--cache", "disk", "--cache_dir", "kept"))):
+        process = start(*tiny(colors, "--nproc", 2, "--epochs", 1, "--name", name, *kind), folder=tmp_path)
+        out, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+        assert out.count("train images:") == 1
+        weights.append(load_checkpoint(tmp_path / "runs/classify" / name / "last.pt")["state_dict"])
+    assert all((weights[0][key] == weights[1][key]).all() for key in weights[0])

@@ -1,0 +1,218 @@
+import multiprocessing
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dataloader import cache
+from dataloader.augment.chain import build_augment
+from dataloader.cache import Job, Keep, cache_name, keep_in_memory, keep_on_disk, reduce_image, say_bytes
+from dataloader.loader import Loader
+from dataloader.preprocess import Preprocess
+from dataloader.read import ImageError
+from dataloader.split import Split
+from utils.errors import UserError
+
+PREPROCESS = Preprocess(image_size=(6, 8))
+FITTED = Keep(fitted=PREPROCESS)
+
+
+def job(split: Split, keep: Keep = FITTED, *, workers: int = 0) -> Job:
+    return Job(split, keep, workers, advance=lambda _: None)
+
+
+def on_disk(split: Split, folder: Path, keep: Keep = FITTED, *, workers: int = 0):
+    return keep_on_disk(job(split, keep, workers=workers), folder, cache_name(split, keep))
+
+
+def batches(split: Split, read: Callable | None, *, workers: int = 0, **options) -> list[torch.Tensor]:
+    settings = {"batch_size": 4, "seed": 3, "shuffle": False} | options
+    loader = Loader(split, PREPROCESS, workers=workers, read=read, **settings)
+    images = [batch.images.clone() for epoch in (0, 1) for batch in loader.batches(epoch)]
+    loader.close()
+    return images
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Split:
+    """Return a split of images of three sizes and kinds."""
+    rng = np.random.default_rng(0)
+    paths = []
+    for number, (size, suffix) in enumerate([((9, 14), "jpg"), ((30, 12), "png"), ((6, 8), "png"), ((25, 40), "jpg"), ((4, 3), "bmp")]):
+        paths.append(f"ü {number}.{suffix}")
+        Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(tmp_path / paths[-1])
+    return Split("train", tmp_path, tuple(paths), np.arange(len(paths), dtype=np.int64) % 2)
+
+
+@pytest.mark.parametrize("kind", ["ram", "disk"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_evaluation_sees_the_same_pixels_with_and_without_a_cache(mixed, tmp_path, kind, workers):
+    store = keep_in_memory(job(mixed, workers=workers)) if kind == "ram" else on_disk(mixed, tmp_path / "cache", workers=workers)
+    plain = batches(mixed, None)
+    assert all(map(torch.equal, plain, batches(mixed, store.read)))
+    assert all(map(torch.equal, plain, batches(mixed, store.read, workers=1)))
+    assert store.nbytes == len(mixed) * 6 * 8 * 3
+
+
+def test_augmented_training_sees_the_same_pixels_where_nothing_had_to_be_reduced(mixed, tmp_path):
+    store = on_disk(mixed, tmp_path / "cache", Keep(shorter=25))
+    options = {"shuffle": True, "augment": build_augment("flip|crop|color")}
+    assert all(map(torch.equal, batches(mixed, None, **options), batches(mixed, store.read, **options)))
+
+
+def test_an_image_is_reduced_by_its_shorter_side_and_never_enlarged():
+    image = np.random.default_rng(0).integers(0, 256, (90, 41, 3), dtype=np.uint8)
+    assert reduce_image(image, 20).shape == (44, 20, 3)
+    assert reduce_image(image.transpose(1, 0, 2), 20).shape == (20, 44, 3)
+    assert reduce_image(image, 41) is image
+    assert abs(float(reduce_image(image, 20).mean()) - image.mean()) < 1
+
+
+def test_a_cache_is_found_again_without_decoding(mixed, tmp_path, monkeypatch):
+    first = on_disk(mixed, tmp_path / "cache")
+    monkeypatch.setattr(cache, "fill", None)
+    again = on_disk(mixed, tmp_path / "cache")
+    assert all(np.array_equal(first.read(index), again.read(index)) for index in range(len(mixed)))
+
+
+def test_a_changed_file_makes_a_new_cache_in_place_of_the_old_one(mixed, tmp_path):
+    folder = tmp_path / "cache"
+    on_disk(mixed, folder)
+    other = on_disk(mixed, folder, Keep(shorter=25))
+    Image.new("RGB", (6, 8), "red").save(mixed.file(2))
+    store = on_disk(mixed, folder)
+    assert np.array_equal(store.read(2), FITTED.read(mixed, 2))
+    # The cache in another geometry is not this one's to judge.
+    assert sorted(str(path) for path in folder.glob("[!.]*")) == sorted([str(Path(store.place).parent), str(Path(other.place).parent)])
+
+
+def test_geometry_reading_and_images_have_caches_of_their_own(mixed):
+    keeps = [
+        FITTED,
+        Keep(fitted=Preprocess((8, 6))),
+        Keep(fitted=Preprocess((6, 8), "crop")),
+        Keep(shorter=8),
+        Keep(shorter=8, at_least=16),
+    ]
+    fewer = Split("train", mixed.root, mixed.paths[1:], mixed.targets[1:])
+    names = [cache_name(mixed, keep) for keep in keeps] + [cache_name(fewer, FITTED)]
+    assert len({name.rpartition("-")[0] for name in names}) == len(names)
+    assert cache_name(mixed, Keep(fitted=Preprocess((6, 8), mean=(0.0, 0.0, 0.0)))) == names[0], "normalization moves no pixel"
+
+
+def test_a_damaged_cache_and_a_killed_attempt_are_made_anew(mixed, tmp_path):
+    folder = tmp_path / "cache"
+    place = Path(on_disk(mixed, folder).place)
+    os.truncate(place, 10)
+    attempt = folder / f".{cache_name(mixed, FITTED)}.building"
+    attempt.mkdir()
+    assert np.array_equal(on_disk(mixed, folder).read(3), FITTED.read(mixed, 3))
+    assert not attempt.exists()
+
+
+def _fill_slowly(split: Split, folder: Path, log: Path) -> None:
+    original = Keep.read
+
+    def read(self: Keep, split: Split, index: int) -> np.ndarray:
+        with log.open("a") as file:
+            file.write(f"{index}\n")
+        return original(self, split, index)
+
+    Keep.read = read  # pyright: ignore[reportAttributeAccessIssue]
+    on_disk(split, folder)
+
+
+def test_two_processes_that_want_the_same_cache_make_it_once(mixed, tmp_path):
+    fork = multiprocessing.get_context("fork")
+    log = tmp_path / "log"
+    crew = [fork.Process(target=_fill_slowly, args=(mixed, tmp_path / "cache", log)) for _ in range(2)]
+    for process in crew:
+        process.start()
+    for process in crew:
+        process.join(timeout=30)
+    assert [process.exitcode for process in crew] == [0, 0]
+    # Once to foretell the size, once to fill.
+    assert sorted(log.read_text().split()) == sorted(2 * [str(index) for index in range(len(mixed))])
+
+
+def test_unreadable_images_are_remembered_by_name(mixed, tmp_path):
+    Path(mixed.file(1)).write_bytes(b"spoilt")
+    for store in (keep_in_memory(job(mixed)), on_disk(mixed, tmp_path / "cache"), on_disk(mixed, tmp_path / "cache")):
+        with pytest.raises(ImageError, match=r"ü 1\.png: not an image, or damaged"):
+            store.read(1)
+        assert np.array_equal(store.read(2), FITTED.read(mixed, 2))
+    loader = Loader(mixed, PREPROCESS, workers=0, read=store.read, batch_size=5, seed=0, shuffle=True)
+    (batch,) = loader.batches(0)
+    assert (len(batch), batch.unreadable[0].path) == (4, mixed.file(1))
+
+
+def test_a_cache_of_nothing_but_unreadable_images_can_be_opened(mixed, tmp_path):
+    for index in range(len(mixed)):
+        Path(mixed.file(index)).write_bytes(b"")
+    store = on_disk(mixed, tmp_path / "cache")
+    with pytest.raises(ImageError):
+        store.read(0)
+
+
+def test_what_is_done_to_an_image_stays_in_its_process(mixed, tmp_path):
+    on_disk(mixed, tmp_path / "cache").read(2)[:] = 0
+    assert np.array_equal(on_disk(mixed, tmp_path / "cache").read(2), FITTED.read(mixed, 2))
+
+
+@pytest.mark.parametrize("keep", [FITTED, Keep(shorter=8)])
+def test_too_little_room_is_told_before_anything_is_decoded(mixed, tmp_path, monkeypatch, keep):
+    monkeypatch.setattr(cache, "fill", None)
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    monkeypatch.setattr(cache, "available_memory", lambda: 0)
+    lower = "lower --cache_size, or " if keep.shorter else ""
+    need = r"5 train images with .* need about 1 kB"
+    with pytest.raises(UserError, match=rf"--cache disk: {need}, but .*cache has 0 kB free; {lower}choose another --cache_dir"):
+        on_disk(mixed, tmp_path / "cache", keep)
+    with pytest.raises(UserError, match=rf"--cache ram: {need}, but 80% of the free memory, 0 kB, may be used; {lower}use --cache disk"):
+        keep_in_memory(job(mixed, keep))
+
+
+def test_the_need_is_foretold_from_a_few_images(make_split):
+    split = make_split(70, size=(12, 10))
+    assert job(split, Keep(shorter=20)).foretell() == 70 * 12 * 10 * 3
+
+
+def test_a_place_that_cannot_be_written_is_named(mixed, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"--cache disk: cannot write .*file/cache: not a directory; choose another --cache_dir"):
+        on_disk(mixed, tmp_path / "file" / "cache")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_disk_that_fills_up_meanwhile_is_explained_and_leaves_nothing(mixed, tmp_path, monkeypatch, workers):
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(UserError, match=r"cannot write .*: no space left on device; free some space"):
+        on_disk(mixed, tmp_path / "cache", workers=workers)
+    assert not list((tmp_path / "cache").glob("*train*/*"))
+
+
+def test_memory_is_given_back_with_the_store(mixed):
+    store = keep_in_memory(job(mixed))
+    place = store.place
+    assert os.path.exists(place)
+    del store
+    assert not os.path.exists(place)
+
+
+def test_bytes_are_told_in_round_numbers():
+    assert [say_bytes(count) for count in (720, 2.4e6, 3.14e9)] == ["1 kB", "2 MB", "3.1 GB"]
+
+
+def test_a_reader_of_a_split_and_one_of_a_store_are_exchanged_freely(mixed):
+    store = keep_in_memory(job(mixed, Keep(shorter=50)))
+    read = partial(mixed.read, at_least=None)
+    assert all(np.array_equal(read(index), store.read(index)) for index in range(len(mixed)))
