@@ -41,9 +41,20 @@ def check_arch(content: Mapping[str, Any], given: Mapping[str, Any], path: Path)
         raise UserError(f"--num_classes {given['num_classes']}: {path} has {content['num_classes']} classes ({known})")
 
 
+def temperature_of(content: Mapping[str, Any]) -> float:
+    """Return the temperature in a checkpoint; 1 where none was chosen."""
+    return content.get("temperature", 1.0)
+
+
 def thresholds_of(content: Mapping[str, Any]) -> tuple[float, ...] | None:
     """Return the thresholds in a checkpoint; None where the most probable class is the answer."""
     saved = content.get("thresholds")
+    return None if saved is None else tuple(saved)
+
+
+def reject_of(content: Mapping[str, Any]) -> tuple[float, ...] | None:
+    """Return the probability below which an answer of each class is rejected; None where every answer counts."""
+    saved = content.get("reject")
     return None if saved is None else tuple(saved)
 
 
@@ -62,6 +73,10 @@ class Trained:
     thresholds: tuple[float, ...] | None
     split_file: Path | None
     other_data: bool
+    # Divides the logits before they become probabilities.
+    temperature: float = 1.0
+    # The probability below which an answer of each class is no answer; None where every answer counts.
+    reject: tuple[float, ...] | None = None
 
     def describe(self) -> str:
         """Return which weights of which file these are."""
@@ -107,6 +122,8 @@ def load_trained(request: Request, device: torch.device) -> Trained:
         thresholds_of(content),
         split_file if split_file.is_file() else None,
         "data" in request.given and not same_data(request.given["data"], content["config"]["data"]),
+        temperature_of(content),
+        reject_of(content),
     )
 
 
@@ -145,7 +162,7 @@ def _open_for_evaluation(trained: Trained, whole: str) -> Catalog:
 
 
 def build_trained_task(trained: Trained, device: torch.device) -> Task:
-    """Return the task of a trained model, with the thresholds that belong to its weights."""
+    """Return the task of a trained model, with the temperature and the thresholds that belong to its weights."""
     task = assemble.build_task(trained.config, trained.classes, trained.preprocess, device, name=trained.task)
-    task.thresholds = trained.thresholds
+    task.thresholds, task.temperature = trained.thresholds, trained.temperature
     return task

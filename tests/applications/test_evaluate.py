@@ -33,7 +33,11 @@ def test_the_figures_follow_from_the_predictions(call: Call, run: Path) -> None:
         assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
         assert max(shares, key=lambda name: shares[name]) == row["predicted"]
         assert Path(row["path"]).parent.name == row["true"]
-    losses = [-np.log(float(row[row["true"]])) for row in rows]
+    # The loss is that of the bare logits; the probabilities are those of logits / temperature.
+    temperature = load_checkpoint(run / "best.pt")["temperature"]
+    logs = np.log([[float(row[name]) for name in ("blue", "green", "red")] for row in rows]) * temperature
+    logs -= np.log(np.exp(logs).sum(1, keepdims=True))
+    losses = [-line[("blue", "green", "red").index(row["true"])] for line, row in zip(logs, rows, strict=True)]
     assert metrics["loss"] == pytest.approx(np.mean(losses), rel=1e-4)
     with (folder / "confusion.csv").open() as file:
         matrix = np.array([row[1:] for row in list(csv.reader(file))[1:]], dtype=int)
