@@ -28,9 +28,11 @@ def test_the_temperature_that_spoiled_the_logits_is_found(temperature: float) ->
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 def test_no_other_temperature_on_a_grid_has_a_smaller_loss(activation: str) -> None:
     logits, targets = draw(2.0, count=400)
+    if activation == "sigmoid":
+        targets = (np.random.default_rng(2).random(logits.shape) < 1 / (1 + np.exp(-logits / 2))).astype(float)
     even = 1 / 5 if activation == "softmax" else 0.5
     softened = (400 * targets + even) / 401
-    grid = np.exp(np.linspace(np.log(0.1), np.log(10), 4000))
+    grid = np.exp(np.linspace(np.log(0.5), np.log(10), 4000))
 
     def loss(temperature: float) -> float:
         z = logits.astype(np.float64) / temperature
