@@ -127,6 +127,18 @@ def load_trained(request: Request, device: torch.device) -> Trained:
     )
 
 
+def open_validation(trained: Trained, purpose: str) -> Split:
+    """Return the val images, whatever --split says.
+
+    Raises:
+        UserError: there are none for the `purpose`.
+    """
+    catalog = _open_for_evaluation(trained, "test")
+    if "val" not in catalog.splits:
+        raise UserError(f"{purpose} chooses on val images, and {catalog.root} has only {', '.join(catalog.splits)}; name data with val")
+    return catalog.splits["val"]
+
+
 def open_held_out(trained: Trained, preferred: tuple[str, ...]) -> Split:
     """Return the split to look at: --split, else the first of `preferred` that the data has.
 
