@@ -16,7 +16,7 @@ class Panel:
     Attributes:
         title, xlabel, ylabel: what to write beside it.
         curves: label -> places and values.
-        bars: left edges, heights and the width of bars; None draws none.
+        bars: left edges, heights, strengths of color in [0, 1] and the width of bars; None draws none.
         shares: whether both axes are shares from 0 to 1, with their diagonal.
         percent: whether the values are written as percentages.
     """
@@ -25,7 +25,7 @@ class Panel:
     xlabel: str
     ylabel: str
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]] = field(default_factory=dict)
-    bars: tuple[Sequence[float], Sequence[float], float] | None = None
+    bars: tuple[Sequence[float], Sequence[float], Sequence[float], float] | None = None
     shares: bool = False
     percent: bool = False
 
@@ -43,8 +43,9 @@ def draw_panels(panels: Sequence[Panel], path: Path) -> None:
             axes.plot([0, 1], [0, 1], color="gray", linestyle=":", linewidth=1)
             axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
         if panel.bars is not None:
-            left, heights, width = panel.bars
-            axes.bar(left, heights, width=width, align="edge", color="tab:blue", alpha=0.75, edgecolor="white")
+            left, heights, strengths, width = panel.bars
+            colors = [("tab:blue", strength) for strength in strengths]
+            axes.bar(left, heights, width=width, align="edge", color=colors, edgecolor=("tab:blue", 0.6), linewidth=0.6)
         for (label, (x, y)), color in zip(panel.curves.items(), COLORS * len(panel.curves), strict=False):
             axes.plot(x, y, color=color, label=label or None, marker="o" if len(x) < 3 else "", markersize=4)
         if any(panel.curves):

@@ -106,7 +106,7 @@ def _per_class(material: Material, matrix: np.ndarray) -> Findings:
         f1 = 2 * hits[number] / max(1, true[number] + answered[number])
         worst = matrix[number].copy()
         worst[number] = 0
-        mistaken = f"{material.classes[worst.argmax()]} ({worst.max()})" if worst.max() else ""
+        mistaken = f"{material.classes[worst.argmax()]}, {worst.max()}x" if worst.max() else ""
         shown = [
             f"{as_percent(each.value)} ({each.low:.0%} to {each.high:.0%})" if of[number] else "-"
             for each, of in ((recall, true), (precision, answered))

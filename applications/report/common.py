@@ -94,7 +94,10 @@ def calibration(material: Material, scaled: Scaled, before: Reliability, after: 
         ["loss", f"{figures['loss_before']:.4f}", f"{figures['loss_after']:.4f}"],
     ]
     blocks = [
-        paragraph(f"Of {what} given with 80 %, 80 % should be right. The bars show how many were, in {len(before.counts)} steps."),
+        paragraph(
+            f"Of {what} given with 80 %, 80 % should be right. The bars show how many were, in {len(before.counts)} steps; "
+            "pale ones are of fewer than 20."
+        ),
         table(["", "before", "after"], lines),
         picture(file_uri(place), alt="reliability diagrams"),
         paragraph(scaled.note, tone="soft"),
@@ -107,8 +110,14 @@ def calibration(material: Material, scaled: Scaled, before: Reliability, after: 
 def _reliability(title: str, bins: Reliability) -> Panel:
     width = 1 / len(bins.counts)
     left = [number * width for number in range(len(bins.counts))]
+    # A bar of three answers says little.
+    strengths = (0.1 + 0.8 * np.minimum(1.0, bins.counts / 20)).tolist()
     return Panel(
-        f"{title}: error {bins.error:.2%}", "probability", "share that is right", bars=(left, bins.accuracy.tolist(), width), shares=True
+        f"{title}: error {bins.error:.2%}",
+        "probability",
+        "share that is right",
+        bars=(left, bins.accuracy.tolist(), strengths, width),
+        shares=True,
     )
 
 

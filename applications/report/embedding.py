@@ -6,11 +6,13 @@ from html import escape
 
 import numpy as np
 import torch
+from torch import nn
 
 from applications import assemble
 from applications.report.material import Findings, Material
 from dataloader.catalog import Split
 from models.backbone import Backbone
+from utils.errors import UserError
 from utils.files import write_csv
 from utils.page import paragraph
 
@@ -34,7 +36,10 @@ def embedding_map(material: Material, groups: np.ndarray, right: np.ndarray) -> 
     rows = np.unique(np.linspace(0, len(groups) - 1, min(len(groups), MOST_IMAGES)).round().astype(int))
     if len(rows) < FEWEST_IMAGES:
         return Findings()
-    places = _unfold(_embed(material, rows), material.seed)
+    vectors = _embed(material, rows)
+    if len(vectors) != len(rows):
+        return Findings()
+    places = _unfold(vectors, material.seed)
     names = [material.classes[group] if group >= 0 else "" for group in groups[rows]]
     cells = ([material.file(row), name, f"{x:.4f}", f"{y:.4f}"] for row, name, (x, y) in zip(rows, names, places.tolist(), strict=True))
     write_csv(material.figures / "embedding.csv", [["image", "class", "x", "y"], *cells])
@@ -45,9 +50,13 @@ def embedding_map(material: Material, groups: np.ndarray, right: np.ndarray) -> 
 
 
 def _embed(material: Material, rows: np.ndarray) -> np.ndarray:
-    """Return the vectors before the classifier, (len(rows), D)."""
+    """Return what the classifier is given of each image, (len(rows), D), or (0, 0) where the network has no classifier to listen at."""
     model, split, device = material.trained.model, material.split, material.machine.device
     assert isinstance(model, Backbone)
+    try:
+        classifier = model.get_classifier()
+    except UserError:
+        return np.empty((0, 0), dtype=np.float32)
     indices = material.prediction.indices.numpy()[rows]
     part = Split(split.name, split.root, tuple(split.paths[index] for index in indices), split.targets[indices])
     machine = replace(material.machine, world=assemble.alone())
@@ -55,13 +64,19 @@ def _embed(material: Material, rows: np.ndarray) -> np.ndarray:
     # In this process: starting others takes longer than so few images.
     config = replace(config, data=replace(config.data, workers=0))
     loader = assemble.build_loader(config, part, material.trained.preprocess, machine, training=False)
-    vectors = []
+    vectors: list[torch.Tensor] = []
+
+    def listen(_layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        given = inputs[0].float().flatten(2) if inputs[0].ndim > 2 else inputs[0].float()[:, :, None]
+        vectors.append(given.mean(2).cpu())
+
+    handle = classifier.register_forward_pre_hook(listen)
     with torch.inference_mode(), machine.autocast():
         for batch in loader.batches(0):
-            images = material.task.normalize(batch.images.to(device))
-            vectors.append(model.forward_head(model.forward_features(images), pre_logits=True).flatten(1).float().cpu())
+            material.task.predict(model, batch.to(device))
+    handle.remove()
     loader.close()
-    return torch.cat(vectors).numpy()
+    return torch.cat(vectors).numpy() if vectors else np.empty((0, 0), dtype=np.float32)
 
 
 def _unfold(vectors: np.ndarray, seed: int) -> np.ndarray:
