@@ -94,10 +94,12 @@ def _write(material: Material) -> None:
     metrics = task.metrics(prediction)
     files = task.render(prediction, [split.file(index) for index in range(len(split))], folder)
     facts = {
+        "task": trained.task,
         "checkpoint": str(trained.path),
         "epoch": trained.epoch,
         "averaged": trained.averaging,
         "temperature": trained.temperature,
+        "data": str(split.root),
         "split": split.name,
         "images": len(split),
     }

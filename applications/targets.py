@@ -106,7 +106,7 @@ def _limit_error(limit: float, right: np.ndarray, confidence: np.ndarray) -> flo
     ranked, ends = _ranked(confidence)
     wrong = np.cumsum(~right[np.argsort(-confidence, kind="stable")])[ends]
     kept = np.flatnonzero(wrong <= limit * (ends + 1) + 1e-9)
-    return _below(ranked, ends[kept[-1]]) if len(kept) else NEVER
+    return _below(ranked, int(ends[kept[-1]])) if len(kept) else NEVER
 
 
 def _keep_coverage(limit: float, right: np.ndarray, confidence: np.ndarray) -> float:
@@ -114,7 +114,7 @@ def _keep_coverage(limit: float, right: np.ndarray, confidence: np.ndarray) -> f
     del right
     ranked, ends = _ranked(confidence)
     kept = np.flatnonzero(ends + 1 >= limit * len(ranked) - 1e-9)
-    return _below(ranked, ends[kept[0]])
+    return _below(ranked, int(ends[kept[0]]))
 
 
 def _find_most(limit: float, truth: np.ndarray, shares: np.ndarray) -> float:
@@ -122,7 +122,7 @@ def _find_most(limit: float, truth: np.ndarray, shares: np.ndarray) -> float:
     ranked, ends = _ranked(shares)
     hits = np.cumsum(truth[np.argsort(-shares, kind="stable")])[ends]
     kept = np.flatnonzero(truth.sum() - hits <= limit * truth.sum() + 1e-9)
-    return _below(ranked, ends[kept[0]])
+    return _below(ranked, int(ends[kept[0]]))
 
 
 def _limit_misses(limit: float, targets: np.ndarray, found: np.ndarray, confidence: np.ndarray, count: int) -> tuple[float, ...]:
@@ -145,7 +145,9 @@ def _limit_misses(limit: float, targets: np.ndarray, found: np.ndarray, confiden
         # In every class the least sure of them, which takes the fewest along.
         candidates = candidates[np.argsort(confidence[candidates], kind="stable")]
         candidates = candidates[np.unique(found[candidates], return_index=True)[1]]
-        costs = [_between_count(right[found[each]], thresholds[found[each]], confidence[each]) for each in candidates]
+        costs = [
+            _between_count(right[found[each]], float(thresholds[found[each]]), float(confidence[each])) for each in candidates.tolist()
+        ]
         worst = candidates[int(np.argmin(costs))]
         above = confidence[(found == found[worst]) & (confidence > confidence[worst])]
         thresholds[found[worst]] = _between(float(confidence[worst]), float(above.min())) if len(above) else NEVER

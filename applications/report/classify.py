@@ -31,7 +31,7 @@ def findings(material: Material) -> list[Findings]:
     found, right = probabilities.argmax(1), probabilities.argmax(1) == targets
     matrix = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(matrix, (targets, found), 1)
-    pictures = Pictures(material.split)
+    pictures = Pictures(material.split.read)
     scaled = scale(material, to_dense(prediction.targets, len(classes)))
     before, after = (measure_reliability(each.max(1), right) for each in (scaled.before, scaled.after))
     labels = [classes[target] for target in targets], [classes[best] for best in found]
@@ -49,7 +49,7 @@ def findings(material: Material) -> list[Findings]:
 
 def figures_of(
     targets: np.ndarray, probabilities: np.ndarray, losses: np.ndarray, scaled: np.ndarray, counts: np.ndarray
-) -> Mapping[str, float]:
+) -> dict[str, float]:
     """Return the headline figures of images that are counted `counts` times each, (N,).
 
     Args:
@@ -71,12 +71,12 @@ def figures_of(
     if classes > 5:
         among = (np.argpartition(-probabilities, 5, axis=1)[:, :5] == targets[:, None]).any(1)
         shown["top5"] = counts @ among / total
-    return {
-        **shown,
+    shown |= {
         "macro F1": f1[true > 0].mean() if (true > 0).any() else 0.0,
         "loss": counts @ losses / total,
         "calibration error": np.abs(gaps).sum() / total,
     }
+    return {name: float(value) for name, value in shown.items()}
 
 
 def _headline(material: Material, scaled: np.ndarray) -> Findings:
@@ -163,7 +163,7 @@ def _coverage(material: Material, targets: np.ndarray, probabilities: np.ndarray
 
 def _accepting(wish: float, coverage: np.ndarray, accuracy: np.ndarray, confidence: np.ndarray) -> list[str]:
     reached = np.flatnonzero(accuracy >= wish)
-    return [as_percent(coverage[reached[-1]]), f"{confidence[reached[-1]]:.4f}"] if len(reached) else ["none", "-"]
+    return [as_percent(float(coverage[reached[-1]])), f"{confidence[reached[-1]]:.4f}"] if len(reached) else ["none", "-"]
 
 
 def _thresholds(material: Material, targets: np.ndarray, probabilities: np.ndarray) -> tuple[list[str], dict]:

@@ -125,7 +125,7 @@ def hard_images(
     material: Material,
     pictures: Pictures,
     groups: Sequence[tuple[str, str, np.ndarray]],
-    lines: Sequence[Sequence[str]],
+    lines: Sequence[list[str]],
     tones: Sequence[Tone],
 ) -> Findings:
     """Return galleries of images that a person should look at.
@@ -147,7 +147,7 @@ def hard_images(
     return Findings(sections=[("Images to look at", blocks or [paragraph("There is nothing to see.")])])
 
 
-def _gallery(material: Material, pictures: Pictures, rows: np.ndarray, lines: Sequence[Sequence[str]], tones: Sequence[Tone]) -> str:
+def _gallery(material: Material, pictures: Pictures, rows: np.ndarray, lines: Sequence[list[str]], tones: Sequence[Tone]) -> str:
     indices = [int(material.prediction.indices[row]) for row in rows]
     beside: Sequence[np.ndarray | None] = [None] * len(indices)
     if material.overlay is not None:

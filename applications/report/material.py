@@ -101,10 +101,15 @@ class Findings:
 
 
 class Pictures:
-    """Thumbnails of a split for one page, up to a limit."""
+    """Thumbnails for one page, up to a limit.
 
-    def __init__(self, split: Split, *, most: int = MOST_PICTURES) -> None:
-        self.split = split
+    Args:
+        read: position of an image -> its pixels, uint8 (H, W, 3).
+        most: how many the page may hold.
+    """
+
+    def __init__(self, read: Callable[[int], np.ndarray], *, most: int = MOST_PICTURES) -> None:
+        self.read = read
         self.left = most
 
     def card(self, index: int, lines: Sequence[str], tone: Tone = "", *, beside: np.ndarray | None = None) -> Card | None:
@@ -112,7 +117,7 @@ class Pictures:
         if self.left <= 0:
             return None
         self.left -= 1
-        picture = thumbnail(self.split.read(index), SIDE)
+        picture = thumbnail(self.read(index), SIDE)
         if beside is not None:
             picture = _side_by_side(picture, thumbnail(beside, SIDE))
         return Card(data_uri(picture), lines, tone)

@@ -1,7 +1,5 @@
 """What a report says of images with any number of labels each."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from applications.contract import decide
@@ -15,7 +13,7 @@ from utils.files import write_csv
 from utils.images import file_uri
 from utils.page import Tone, folded, paragraph, picture, table
 from utils.panels import Panel, draw_panels
-from utils.statistics import bootstrap, weighted_average_precision, wilson
+from utils.statistics import Interval, bootstrap, weighted_average_precision, wilson
 
 # Resamples of mAP sort nothing again, but weigh every label.
 RESAMPLES = 400
@@ -28,7 +26,7 @@ def findings(material: Material) -> list[Findings]:
     prediction = material.prediction
     truth = prediction.targets.numpy() >= 0.5
     named = decide(prediction.probabilities, material.trained.thresholds).numpy()
-    pictures = Pictures(material.split)
+    pictures = Pictures(material.split.read)
     scaled = scale(material, prediction.targets)
     before, after = (measure_reliability(each.ravel(), truth.ravel()) for each in (scaled.before, scaled.after))
     joined = [[_join(material.classes, row) for row in flags] for flags in (truth, named)]
@@ -43,7 +41,7 @@ def findings(material: Material) -> list[Findings]:
     ]
 
 
-def figures_of(order: np.ndarray, truth: np.ndarray, named: np.ndarray, losses: np.ndarray, counts: np.ndarray) -> Mapping[str, float]:
+def figures_of(order: np.ndarray, truth: np.ndarray, named: np.ndarray, losses: np.ndarray, counts: np.ndarray) -> dict[str, float]:
     """Return the headline figures of images that are counted `counts` times each, (N,).
 
     Args:
@@ -57,13 +55,14 @@ def figures_of(order: np.ndarray, truth: np.ndarray, named: np.ndarray, losses: 
     hits, said, real = (counts @ each for each in (truth & named, named, truth))
     f1 = 2 * hits / np.maximum(said + real, 1)
     total = max(1, counts.sum())
-    return {
+    shown = {
         "mAP": averages[occurs].mean() if occurs.any() else 0.0,
         "micro F1": 2 * hits.sum() / max(1, (said + real).sum()),
         "macro F1": f1[occurs].mean() if occurs.any() else 0.0,
         "all labels right": counts @ (truth == named).all(1) / total,
         "loss": counts @ losses / total,
     }
+    return {name: float(value) for name, value in shown.items()}
 
 
 def _headline(material: Material, truth: np.ndarray, named: np.ndarray) -> Findings:
@@ -109,7 +108,7 @@ def _per_label(material: Material, truth: np.ndarray, named: np.ndarray) -> Find
     return Findings(sections=[("Labels", [table(header, rows), paragraph(note, tone="soft")])], figures={"labels": plain})
 
 
-def _with_limits(interval) -> str:
+def _with_limits(interval: Interval) -> str:
     return "-" if np.isnan(interval.value) else f"{as_percent(interval.value)} ({interval.low:.0%} to {interval.high:.0%})"
 
 
@@ -117,7 +116,7 @@ def _curves(material: Material, truth: np.ndarray) -> Findings:
     """Return precision against recall of the labels, and what each threshold gives."""
     from sklearn.metrics import precision_recall_curve
 
-    rows: list[list[object]] = [["label", "threshold", "precision", "recall"]]
+    rows = [["label", "threshold", "precision", "recall"]]
     probabilities = material.prediction.probabilities.numpy()
     panels = []
     for number, name in enumerate(material.classes):
