@@ -223,7 +223,8 @@ def _page(
         paragraph(
             f"Differences are in points of one hundred, with 95 % intervals of a paired bootstrap over images ({RESAMPLES} resamples, seed "
             f"{seed}). p is that of McNemar's exact test on the images that one of two models alone answers rightly, adjusted by Holm when "
-            f"there are several comparisons; below {SIGNIFICANT} a difference is called significant.",
+            f"there are several comparisons; below {SIGNIFICANT} a difference is called significant. "
+            "The loss is that of the probabilities as they are answered.",
             tone="soft",
         ),
     )

@@ -177,11 +177,10 @@ def _thresholds(material: Material, targets: np.ndarray, probabilities: np.ndarr
         for name, value, k in zip(names, shown, kept, strict=True)
     ]
     plain = {name: {"accepted": k.coverage, "error": k.error, "miss": k.miss} for name, k in zip(names, kept, strict=True)}
-    promise = f" so that {material.target}" if material.target else ""
     blocks = [
         heading("Thresholds of every class"),
         paragraph(
-            f"Chosen on {material.where()}{promise}. Error: of the accepted answers of a class, the wrong ones. "
+            f"They were {material.choice()}. Error: of the accepted answers of a class, the wrong ones. "
             "Miss: of its images, those accepted as another class. A promise kept there can be missed here by chance."
         ),
         table(["class", "threshold", "accepted", "error", "miss"], rows),

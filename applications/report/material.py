@@ -68,12 +68,14 @@ class Material:
 
     @property
     def is_fitted_here(self) -> bool:
-        """Whether temperature and thresholds were chosen on these very images."""
-        return self.split.name == "val" and not self.trained.other_data
+        """Whether the temperature was fitted on these very images."""
+        return self.split.name == "val" and (self.trained.config.evaluation.calibrate or not self.trained.other_data)
 
-    def where(self) -> str:
-        """Return what temperature and thresholds were chosen on, in words."""
-        return "these same validation images" if self.is_fitted_here else "the validation images, not on these"
+    def choice(self) -> str:
+        """Return what the thresholds were chosen on and for, in words."""
+        here = self.is_fitted_here or (self.split.name == "val" and bool(self.target))
+        promise = f"so that {self.target} on " if self.target else "on "
+        return f"chosen {promise}{'these same validation images' if here else 'the validation images, not on these'}"
 
     def file(self, row: int) -> str:
         """Return the path of an image below the root of its split."""

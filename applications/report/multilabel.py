@@ -72,7 +72,7 @@ def _headline(material: Material, truth: np.ndarray, named: np.ndarray) -> Findi
     rows = ([name, each.value, each.low, each.high] for name, each in found.items())
     write_csv(material.figures / "intervals.csv", [["figure", "value", "low", "high"], *rows])
     tiles = {name: as_percent(found[name].value) for name in ("mAP", "micro F1", "all labels right")}
-    note = f"Intervals of 95 %. The thresholds were chosen on {material.where()}."
+    note = f"Intervals of 95 %. The thresholds were {material.choice()}."
     plain = {name: each.to_dict() for name, each in found.items()}
     return Findings(tiles, [("Figures", [intervals_table(found), paragraph(note, tone="soft")])], {"intervals": plain})
 
@@ -102,8 +102,7 @@ def _per_label(material: Material, truth: np.ndarray, named: np.ndarray) -> Find
             "recall": recall.to_dict(),
             "precision": precision.to_dict(),
         }
-    promise = f" so that {material.target}" if material.target else ""
-    note = f"Thresholds were chosen on {material.where()}{promise}. In brackets Wilson intervals of 95 %."
+    note = f"Thresholds were {material.choice()}. In brackets Wilson intervals of 95 %."
     header = ["label", "threshold", "images", "average precision", "recall", "precision", "named wrongly", "missed"]
     return Findings(sections=[("Labels", [table(header, rows), paragraph(note, tone="soft")])], figures={"labels": plain})
 
