@@ -1,9 +1,8 @@
 """--compare: whether trained models differ on the same images, by how much, where, and how sure that is."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ from applications import assemble
 from applications.answers import Answers, aligned, read_answers
 from applications.options import Request
 from applications.report import classify, multilabel
-from applications.report.material import Pictures, as_percent, plain_floats
+from applications.report.material import Figures, Pictures, as_percent, plain_floats
 from dataloader.read import ImageError, read_image
 from utils.distributed import close_world
 from utils.files import new_folder, removed_on_error, write_csv, write_text
@@ -78,13 +77,12 @@ def named_apart(models: Sequence[Answers]) -> list[Answers]:
     ]
 
 
-def figures(model: Answers) -> Callable[[np.ndarray], dict[str, float]]:
+def figures(model: Answers) -> Figures:
     """Return a function from how often each image is counted, int (N,), to the model's headline figures."""
-    losses, shares = model.losses(), model.probabilities
-    if not model.several:
-        return partial(classify.figures_of, model.truth.argmax(1), shares, losses, shares)
-    order = np.argsort(-shares, axis=0, kind="stable")
-    return partial(multilabel.figures_of, order, model.truth, model.named, losses)
+    shares = model.probabilities
+    if model.several:
+        return multilabel.figures(shares, model.truth, model.named, model.losses())
+    return classify.figures(model.truth.argmax(1), shares, model.losses(), shares)
 
 
 def compare(models: Sequence[Answers], *, seed: int) -> list[Pair]:
@@ -95,7 +93,7 @@ def compare(models: Sequence[Answers], *, seed: int) -> list[Pair]:
 
     of_first = figures(first)
 
-    def differences(other: Answers) -> Callable[[np.ndarray], dict[str, float]]:
+    def differences(other: Answers) -> Figures:
         of_other = figures(other)
 
         def change(counts: np.ndarray) -> dict[str, float]:

@@ -9,7 +9,7 @@ from applications.report.common import HARDEST, calibration, hard_images, interv
 from applications.report.confusion import STYLE, confusion_blocks
 from applications.report.embedding import embedding_map
 from applications.report.labels import label_section, suspects
-from applications.report.material import Findings, Material, Pictures, as_percent, scale
+from applications.report.material import Figures, Findings, Material, Pictures, as_percent, scale
 from applications.targets import NEVER, measure_rejection
 from dataloader.batch.targets import to_dense
 from utils.calibration import bin_of, measure_reliability
@@ -47,42 +47,42 @@ def findings(material: Material) -> list[Findings]:
     ]
 
 
-def figures_of(
-    targets: np.ndarray, probabilities: np.ndarray, losses: np.ndarray, scaled: np.ndarray, counts: np.ndarray
-) -> dict[str, float]:
-    """Return the headline figures of images that are counted `counts` times each, (N,).
+def figures(targets: np.ndarray, probabilities: np.ndarray, losses: np.ndarray, scaled: np.ndarray) -> Figures:
+    """Return a function from how often each image is counted, int (N,), to the headline figures.
 
     Args:
         targets: class indices (N,).
         probabilities: (N, C).
         losses: (N,).
         scaled: probabilities (N, C) by which the calibration error is measured.
-        counts: int (N,).
     """
+    # What no resample changes is computed here, once.
     classes = probabilities.shape[1]
-    found = probabilities.argmax(1)
-    total = max(1, counts.sum())
-    hits = np.bincount(targets, weights=counts * (found == targets), minlength=classes)
-    true, answered = (np.bincount(each, weights=counts, minlength=classes) for each in (targets, found))
-    f1 = 2 * hits / np.maximum(true + answered, 1)
-    confidence = scaled.max(1)
-    gaps = np.bincount(bin_of(confidence), weights=counts * (confidence - (scaled.argmax(1) == targets)))
-    shown = {"top1": hits.sum() / total}
-    if classes > 5:
-        among = (np.argpartition(-probabilities, 5, axis=1)[:, :5] == targets[:, None]).any(1)
-        shown["top5"] = counts @ among / total
-    shown |= {
-        "macro F1": f1[true > 0].mean() if (true > 0).any() else 0.0,
-        "loss": counts @ losses / total,
-        "calibration error": np.abs(gaps).sum() / total,
-    }
-    return {name: float(value) for name, value in shown.items()}
+    found, confidence = probabilities.argmax(1), scaled.max(1)
+    right, gaps = found == targets, confidence - (scaled.argmax(1) == targets)
+    bins = bin_of(confidence)
+    among = (np.argpartition(-probabilities, 5, axis=1)[:, :5] == targets[:, None]).any(1) if classes > 5 else None
+
+    def of(counts: np.ndarray) -> dict[str, float]:
+        total = max(1, counts.sum())
+        hits = np.bincount(targets, weights=counts * right, minlength=classes)
+        true, answered = (np.bincount(each, weights=counts, minlength=classes) for each in (targets, found))
+        f1 = 2 * hits / np.maximum(true + answered, 1)
+        shown = {"top1": hits.sum() / total} | ({} if among is None else {"top5": counts @ among / total})
+        shown |= {
+            "macro F1": f1[true > 0].mean() if (true > 0).any() else 0.0,
+            "loss": counts @ losses / total,
+            "calibration error": np.abs(np.bincount(bins, weights=counts * gaps)).sum() / total,
+        }
+        return {name: float(value) for name, value in shown.items()}
+
+    return of
 
 
 def _headline(material: Material, scaled: np.ndarray) -> Findings:
     prediction = material.prediction
     targets, probabilities, losses = prediction.targets.numpy(), prediction.probabilities.numpy(), prediction.losses.numpy()
-    found = bootstrap(lambda counts: figures_of(targets, probabilities, losses, scaled, counts), len(targets), seed=material.seed)
+    found = bootstrap(figures(targets, probabilities, losses, scaled), len(targets), seed=material.seed)
     write_csv(
         material.figures / "intervals.csv",
         [["figure", "value", "low", "high"], *([name, each.value, each.low, each.high] for name, each in found.items())],
@@ -149,7 +149,7 @@ def _coverage(material: Material, targets: np.ndarray, probabilities: np.ndarray
         picture(file_uri(place), alt="coverage and accuracy"),
         table(["accuracy wished for", "answers accepted", "from probability"], rows),
     ]
-    figures = {"coverage": {"coverage": coverage[points].tolist(), "accuracy": accuracy[points].tolist()}}
+    plain = {"coverage": {"coverage": coverage[points].tolist(), "accuracy": accuracy[points].tolist()}}
     if material.trained.reject is None:
         blocks.append(
             paragraph("--target 'error<=0.01' chooses a threshold for every class on val; with --calibrate it is stored.", tone="soft")
@@ -157,8 +157,8 @@ def _coverage(material: Material, targets: np.ndarray, probabilities: np.ndarray
     else:
         more, kept = _thresholds(material, targets, probabilities)
         blocks += more
-        figures["rejection"] = kept
-    return Findings(sections=[("Which answers to accept", blocks)], figures=figures)
+        plain["rejection"] = kept
+    return Findings(sections=[("Which answers to accept", blocks)], figures=plain)
 
 
 def _accepting(wish: float, coverage: np.ndarray, accuracy: np.ndarray, confidence: np.ndarray) -> list[str]:

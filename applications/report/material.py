@@ -20,6 +20,9 @@ from utils.page import Card, Tone
 # Images, uint8 (H, W, 3), and the class to explain of each -> pictures with a heat map laid on, uint8 (h, w, 3).
 Overlay = Callable[[Sequence[np.ndarray], Sequence[int]], Sequence[np.ndarray]]
 
+# How often each image is counted, int (N,) -> name -> value.
+Figures = Callable[[np.ndarray], dict[str, float]]
+
 SIDE = 112
 # About 3 kB each; a page of more opens slowly.
 MOST_PICTURES = 500

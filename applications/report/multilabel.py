@@ -6,7 +6,7 @@ from applications.contract import decide
 from applications.report.common import HARDEST, calibration, hard_images, intervals_table
 from applications.report.embedding import embedding_map
 from applications.report.labels import label_section, several_suspects
-from applications.report.material import Findings, Material, Pictures, as_percent, scale
+from applications.report.material import Figures, Findings, Material, Pictures, as_percent, scale
 from applications.targets import NEVER
 from utils.calibration import measure_reliability
 from utils.files import write_csv
@@ -15,8 +15,8 @@ from utils.page import Tone, folded, paragraph, picture, table
 from utils.panels import Panel, draw_panels
 from utils.statistics import Interval, bootstrap, weighted_average_precision, wilson
 
-# Resamples of mAP sort nothing again, but weigh every label.
-RESAMPLES = 400
+# mAP weighs every label of every image in each resample; of large sets fewer say as much.
+RESAMPLES, MOST_CELLS = 400, 200_000_000
 CURVE_POINTS = 200
 CURVES_SHOWN = 12
 
@@ -41,34 +41,40 @@ def findings(material: Material) -> list[Findings]:
     ]
 
 
-def figures_of(order: np.ndarray, truth: np.ndarray, named: np.ndarray, losses: np.ndarray, counts: np.ndarray) -> dict[str, float]:
-    """Return the headline figures of images that are counted `counts` times each, (N,).
+def figures(probabilities: np.ndarray, truth: np.ndarray, named: np.ndarray, losses: np.ndarray) -> Figures:
+    """Return a function from how often each image is counted, int (N,), to the headline figures.
 
     Args:
-        order: (N, C) positions of the images by falling probability.
+        probabilities: (N, C).
         truth, named: bool (N, C).
         losses: (N,).
-        counts: int (N,).
     """
-    averages = weighted_average_precision(order, truth, counts)
-    occurs = ~np.isnan(averages)
-    hits, said, real = (counts @ each for each in (truth & named, named, truth))
-    f1 = 2 * hits / np.maximum(said + real, 1)
-    total = max(1, counts.sum())
-    shown = {
-        "mAP": averages[occurs].mean() if occurs.any() else 0.0,
-        "micro F1": 2 * hits.sum() / max(1, (said + real).sum()),
-        "macro F1": f1[occurs].mean() if occurs.any() else 0.0,
-        "all labels right": counts @ (truth == named).all(1) / total,
-        "loss": counts @ losses / total,
-    }
-    return {name: float(value) for name, value in shown.items()}
+    # What no resample changes is computed here, once.
+    order = np.argsort(-probabilities, axis=0, kind="stable")
+    both, exact = truth & named, (truth == named).all(1)
+
+    def of(counts: np.ndarray) -> dict[str, float]:
+        averages = weighted_average_precision(order, truth, counts)
+        occurs = ~np.isnan(averages)
+        hits, said, real = (counts @ each for each in (both, named, truth))
+        f1 = 2 * hits / np.maximum(said + real, 1)
+        total = max(1, counts.sum())
+        shown = {
+            "mAP": averages[occurs].mean() if occurs.any() else 0.0,
+            "micro F1": 2 * hits.sum() / max(1, (said + real).sum()),
+            "macro F1": f1[occurs].mean() if occurs.any() else 0.0,
+            "all labels right": counts @ exact / total,
+            "loss": counts @ losses / total,
+        }
+        return {name: float(value) for name, value in shown.items()}
+
+    return of
 
 
 def _headline(material: Material, truth: np.ndarray, named: np.ndarray) -> Findings:
-    losses = material.prediction.losses.numpy()
-    order = np.argsort(-material.prediction.probabilities.numpy(), axis=0, kind="stable")
-    found = bootstrap(lambda counts: figures_of(order, truth, named, losses, counts), len(truth), seed=material.seed, resamples=RESAMPLES)
+    prediction = material.prediction
+    of = figures(prediction.probabilities.numpy(), truth, named, prediction.losses.numpy())
+    found = bootstrap(of, len(truth), seed=material.seed, resamples=max(100, min(RESAMPLES, MOST_CELLS // max(1, truth.size))))
     rows = ([name, each.value, each.low, each.high] for name, each in found.items())
     write_csv(material.figures / "intervals.csv", [["figure", "value", "low", "high"], *rows])
     tiles = {name: as_percent(found[name].value) for name in ("mAP", "micro F1", "all labels right")}

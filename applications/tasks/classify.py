@@ -49,7 +49,8 @@ class Classify:
         """Return probabilities and plain losses of a batch."""
         logits = model(self.normalize(batch.images)).float()
         losses = self.criterion.plain(logits, to_dense(batch.targets, len(self.classes)))
-        probabilities = self.criterion.probabilities(logits / self.temperature)
+        # A model that diverged answers nan; it is measured as one that is sure of nothing.
+        probabilities = self.criterion.probabilities(logits / self.temperature).nan_to_num(0.0)
         return Prediction(batch.indices.cpu(), batch.targets.cpu(), probabilities.cpu(), losses.cpu(), logits.cpu())
 
     def calibrate(self, prediction: Prediction) -> Prediction:
