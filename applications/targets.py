@@ -131,26 +131,26 @@ def _limit_misses(limit: float, targets: np.ndarray, found: np.ndarray, confiden
     Wrong answers are rejected one after another, each time the one that takes the fewest right ones with it.
     """
     thresholds = np.zeros(count)
-    sizes = np.bincount(targets, minlength=count)
-    is_right = found == targets
-    right = [np.sort(confidence[is_right & (found == number)]) for number in range(count)]
+    allowed = limit * np.bincount(targets, minlength=count) + 1e-9
+    answers = [np.sort(confidence[found == number]) for number in range(count)]
+    right = [np.sort(confidence[(found == number) & (targets == number)]) for number in range(count)]
+    wrong = np.flatnonzero(found != targets)
+    wrong = wrong[np.argsort(confidence[wrong], kind="stable")]
     while True:
-        accepted = confidence >= thresholds[found]
-        wrong = accepted & (found != targets)
-        missed = np.bincount(targets[wrong], minlength=count)
-        over = missed > limit * sizes + 1e-9
-        candidates = np.flatnonzero(wrong & over[targets])
+        wrong = wrong[confidence[wrong] >= thresholds[found[wrong]]]
+        over = np.bincount(targets[wrong], minlength=count) > allowed
+        candidates = wrong[over[targets[wrong]]]
         if not len(candidates):
             return tuple(thresholds.tolist())
         # In every class the least sure of them, which takes the fewest along.
-        candidates = candidates[np.argsort(confidence[candidates], kind="stable")]
         candidates = candidates[np.unique(found[candidates], return_index=True)[1]]
         costs = [
             _between_count(right[found[each]], float(thresholds[found[each]]), float(confidence[each])) for each in candidates.tolist()
         ]
-        worst = candidates[int(np.argmin(costs))]
-        above = confidence[(found == found[worst]) & (confidence > confidence[worst])]
-        thresholds[found[worst]] = _between(float(confidence[worst]), float(above.min())) if len(above) else NEVER
+        worst = int(candidates[int(np.argmin(costs))])
+        above = answers[found[worst]]
+        above = above[np.searchsorted(above, confidence[worst], "right") :]
+        thresholds[found[worst]] = _between(float(confidence[worst]), float(above[0])) if len(above) else NEVER
 
 
 def _between_count(ranked: np.ndarray, low: float, high: float) -> int:
