@@ -1,4 +1,4 @@
-"""Labels that are probably wrong: confident learning (Northcutt, Jiang, Chuang, arXiv 1911.00068), by cleanlab."""
+"""Labels that may be wrong: confident learning (Northcutt, Jiang, Chuang, arXiv 1911.00068), by cleanlab."""
 
 import warnings
 from collections.abc import Sequence
@@ -10,6 +10,8 @@ from utils.files import write_csv
 from utils.page import gallery, paragraph
 
 SHOWN = 24
+# A model below this share of right answers doubts too much.
+GOOD = 0.8
 
 
 def suspects(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -66,9 +68,10 @@ def label_section(material: Material, pictures: Pictures, rows: np.ndarray, give
     note = "The model is sure of another label than the given one, measured against how sure it usually is of each class."
     if seen:
         note += " It was trained on these very images, so it agrees with wrong labels more than it should."
-    blocks = [
-        paragraph(f"{len(rows)} of {len(given)} images have a label that is probably wrong. {note}" if len(rows) else "None was found.")
-    ]
+    agreeing = sum(label == other for label, other in zip(given, suggested, strict=True)) / max(1, len(given))
+    if agreeing < GOOD:
+        note += f" It is right for only {agreeing:.0%} of the images, so most of these doubts are mistakes of its own."
+    blocks = [paragraph(f"The labels of {len(rows)} of {len(given)} images are in doubt. {note}" if len(rows) else "No label is in doubt.")]
     cards = []
     for row in rows[:SHOWN].tolist():
         lines = [f"{given[row] or 'nothing'}, or {suggested[row] or 'nothing'}?", material.file(row)]
@@ -77,4 +80,4 @@ def label_section(material: Material, pictures: Pictures, rows: np.ndarray, give
     if len(rows) > len(cards):
         blocks.append(paragraph(f"The first {len(cards)}; figures/label_issues.csv has all.", tone="soft"))
     blocks.append(gallery(cards))
-    return Findings(sections=[("Labels that are probably wrong", blocks)], figures={"label_issues": len(rows)})
+    return Findings(sections=[("Labels that may be wrong", blocks)], figures={"label_issues": len(rows)})
