@@ -1,15 +1,21 @@
 """The page of an evaluation, thresholds for a target, calibration that is stored, and views."""
 
+import base64
+import io
 import json
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from applications import evaluate
 from applications.report.labels import several_suspects, suspects
+from applications.report.material import Material
 from applications.views import Viewed, parse_views
 from models import build_model
 from tests.applications.conftest import NETS, Call, read_rows, tiny, write_colors
@@ -218,3 +224,21 @@ def test_a_scale_is_refused_where_the_network_takes_one_size_alone() -> None:
     network.__class__ = Strict
     with pytest.raises(UserError, match="20x24"):
         Viewed(network, parse_views("scale(2)", (20, 24)), "softmax")
+
+
+def test_heat_maps_stand_beside_the_hardest_images(call: Call, runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def overlay(images, classes):
+        asked.extend(classes)
+        return [255 - image for image in images]
+
+    monkeypatch.setattr(evaluate, "Material", partial(Material, overlay=overlay))
+    outcome = call("--evaluation", "--resume", runs["one"], *ARCH)
+    assert outcome.code == 0, outcome.err
+    page = (runs["one"] / "evaluation-test" / "report.html").read_text()
+    first = page.partition('class="gallery wide"')[2].partition("data:image/jpeg;base64,")[2].partition('"')[0]
+    with Image.open(io.BytesIO(base64.b64decode(first))) as picture:
+        assert picture.size == (24 + 4 + 24, 20)
+    assert len(asked) >= 24
+    assert set(asked) <= {0, 1, 2}
