@@ -17,7 +17,7 @@ def test_a_sparse_run_is_pruned_evaluated_converted_and_fine_tuned(call: Call, c
     pruned = run.parent / "sparse-pruned"
     whole, small = (load_checkpoint(folder / "best.pt")["state_dict"] for folder in (run, pruned))
     assert sum(value.numel() for value in small.values()) < 0.7 * sum(value.numel() for value in whole.values())
-    for action in ("--evaluation", "--no_report", "--jit"):
+    for action in ("--evaluation", "--jit"):
         answer = call(action, "--resume", pruned, *ARCH)
         assert answer.code == 0, answer.err
     tuned = call("--config", pruned / "config.json", "--name", "tuned", "--epochs", 3)
