@@ -24,6 +24,9 @@ class ActionOptions:
     jit: bool = flag(False, "convert the model of --resume to TorchScript and compare the answers")
     info: bool = flag(False, "print layers, parameters, multiply-adds, memory and time of --arch")
     prune: float | None = flag(None, "remove this share of the channels of the model of --resume, the least active ones", metavar="SHARE")
+    compare: tuple[str, ...] | None = flag(
+        None, "say whether models differ on the same test images: run folders, checkpoints or evaluation folders", metavar="RUN"
+    )
     find_lr: bool = flag(False, "try rising learning rates on a throw-away model, draw the loss and suggest a rate")
     print_schedule: bool = flag(False, "draw the learning rate over the run as schedule.png, without training")
     write_matrix: str | None = flag(
@@ -88,7 +91,8 @@ def parse(argv: list[str]) -> Request:
     config = RunConfig().override(given, source=call.get("config") or "command line")
     action = chosen[0] if chosen else "train"
     subject = actions.get(action, "")
-    request = Request(action, config, given, "" if isinstance(subject, bool) else str(subject))
+    several = tuple(subject) if isinstance(subject, list) else ()
+    request = Request(action, config, given, "" if several or isinstance(subject, bool) else str(subject), several)
     _check(request)
     return request
 
@@ -144,6 +148,7 @@ def _check(request: Request) -> None:
     config = request.config
     if request.action in ("evaluation", "jit", "prune") and not config.train.resume:
         raise UserError(f"--{request.action} needs --resume RUN_OR_FILE, the model to look at")
+    _check_evaluation(request)
     if config.train.resume and config.model.init_from:
         raise UserError("--resume goes on with a run, --init_from starts one from its weights; give one of them")
     if config.model.pretrained and config.model.init_from:
@@ -223,6 +228,18 @@ def _check_cache(config: RunConfig) -> None:
         raise UserError(f"--cache_dir {data.cache_dir} is not used; add --cache disk, or leave it out")
     if data.cache_size is not None and (data.cache == "off" or not data.aug):
         raise UserError(f"--cache_size {data.cache_size} is for --cache with --aug; without --aug the model's own pixels are kept")
+
+
+def _check_evaluation(request: Request) -> None:
+    """Raise UserError for flags of --evaluation that nothing would use."""
+    options = request.config.evaluation
+    for name in ("tta", "target", "calibrate"):
+        if request.given.get(name) and request.action != "evaluation":
+            raise UserError(f"--{name} belongs to --evaluation; add it, or leave --{name} out")
+    if options.calibrate and options.tta:
+        raise UserError("--calibrate stores what single views need; leave --tta out of that call")
+    if request.action == "compare" and len(request.subjects) < 2:
+        raise UserError("--compare needs at least two models: --compare RUN RUN ...")
 
 
 def _check_loss(request: Request) -> None:

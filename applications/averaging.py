@@ -24,7 +24,8 @@ SWA, SOUP = "swa", "soup"
 # Statistics over this many batches no longer change in the digits that matter.
 ENOUGH = 200
 
-Thresholds = tuple[float, ...] | None
+# Temperature and thresholds.
+Calibrated = tuple[float, tuple[float, ...] | None]
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ def _write_swa(ending: Ending, mean: Mapping[str, Tensor], count: int) -> None:
         # Every process has seen other batches: all take the statistics of the first.
         weights = {name: value.clone() for name, value in ending.machine.world.gather(_on_cpu(model))[0].items()}
     task.criterion.train()
-    reached, thresholds = _measure(ending, weights)
-    _write(ending, SWA, f"SWA of {count} epochs", weights, reached, thresholds)
+    reached, calibrated = _measure(ending, weights)
+    _write(ending, SWA, f"SWA of {count} epochs", weights, reached, calibrated)
 
 
 def _write_soup(ending: Ending, top: TopEpochs) -> None:
@@ -92,7 +93,7 @@ def _write_soup(ending: Ending, top: TopEpochs) -> None:
         log().warning("no epoch was kept for a soup: --soup was given after the last one")
         return
 
-    chosen: dict[tuple[int, ...], Thresholds] = {}
+    chosen: dict[tuple[int, ...], Calibrated] = {}
 
     def judge(epochs: Sequence[int]) -> Reached:
         reached, chosen[tuple(epochs)] = _measure(ending, mean_of(top.load(epoch) for epoch in epochs))
@@ -104,18 +105,21 @@ def _write_soup(ending: Ending, top: TopEpochs) -> None:
     _write(ending, SOUP, f"soup of {len(members)} epochs", weights, reached, chosen[tuple(members)])
 
 
-def _measure(ending: Ending, weights: Mapping[str, Tensor]) -> tuple[Reached, Thresholds]:
-    """Return what the weights reach, and the thresholds that suit them; the task keeps those of the last epoch."""
-    task, own = ending.task, ending.task.thresholds
+def _measure(ending: Ending, weights: Mapping[str, Tensor]) -> tuple[Reached, Calibrated]:
+    """Return what the weights reach, and the temperature and thresholds that suit them; the task keeps those of the last epoch."""
+    task = ending.task
+    own = task.temperature, task.thresholds
     with lent(ending.model, weights):
         figures = ending.validate()
-    found, task.thresholds = task.thresholds, own
+    found = task.temperature, task.thresholds
+    task.temperature, task.thresholds = own
     return (figures[task.headline], -figures["loss"]), found
 
 
-def _write(ending: Ending, name: str, label: str, weights: Mapping[str, Tensor], reached: Reached, thresholds: Thresholds) -> None:
-    best = ending.progress.best
-    changes = {"state_dict_ema": dict(weights), "averaging": label, "thresholds": None if thresholds is None else list(thresholds)}
+def _write(ending: Ending, name: str, label: str, weights: Mapping[str, Tensor], reached: Reached, calibrated: Calibrated) -> None:
+    best, (temperature, thresholds) = ending.progress.best, calibrated
+    changes = {"state_dict_ema": dict(weights), "averaging": label, "temperature": temperature}
+    changes["thresholds"] = None if thresholds is None else list(thresholds)
     is_best = ending.keeper.save_average(name, changes, ending.progress, reached)
     verdict = "now the best weights" if is_best else f"epoch {ending.progress.best_epoch} stays the best with {best[0]:.2%}"
     log().info(f"{label}: val {ending.task.headline} {reached[0]:.2%}, loss {-reached[1]:.4f}; {verdict}. Written to {name}.pt")

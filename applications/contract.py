@@ -1,7 +1,7 @@
 """The contracts between tasks and engines: what a batch means, how it is walked, who watches."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,14 +32,16 @@ class Prediction:
     Attributes:
         indices: (N,) positions in the split.
         targets: (N,) class indices, or (N, C) with a one for every label of the image.
-        probabilities: (N, C), softmax or sigmoid as trained.
-        losses: (N,) plain loss of each sample, without any weighting.
+        probabilities: (N, C), softmax or sigmoid as trained, of logits / temperature.
+        losses: (N,) plain loss of each sample at temperature 1, without any weighting.
+        logits: (N, C) float32, as the network gave them.
     """
 
     indices: Tensor
     targets: Tensor
     probabilities: Tensor
     losses: Tensor
+    logits: Tensor
 
     @staticmethod
     def concatenate(parts: Sequence["Prediction"]) -> "Prediction":
@@ -51,6 +53,7 @@ class Prediction:
             torch.cat([part.targets for part in parts])[order],
             torch.cat([part.probabilities for part in parts])[order],
             torch.cat([part.losses for part in parts])[order],
+            torch.cat([part.logits for part in parts])[order],
         )
 
 
@@ -66,6 +69,11 @@ def decide(probabilities: Tensor, thresholds: Sequence[float] | None) -> Tensor:
     return probabilities >= torch.tensor(thresholds, dtype=torch.float64, device=probabilities.device)
 
 
+def at_temperature(prediction: Prediction, temperature: float, criterion: Criterion) -> Prediction:
+    """Return the prediction with the probabilities of logits / temperature; what is not a number counts as 0."""
+    return replace(prediction, probabilities=criterion.probabilities(prediction.logits / temperature).nan_to_num(0.0))
+
+
 class Task(Protocol):
     """What a batch means. It never sees optimizers, processes or checkpoints."""
 
@@ -76,6 +84,8 @@ class Task(Protocol):
     criterion: Criterion
     # The probability at which each class is named, for `decide`; saved in checkpoints and exported files.
     thresholds: tuple[float, ...] | None
+    # Logits are divided by it before they become probabilities; saved in checkpoints, baked into exported files.
+    temperature: float
 
     def training_step(self, model: nn.Module, batch: Batch) -> StepResult:
         """Return the loss of a batch, with gradient."""
@@ -85,8 +95,11 @@ class Task(Protocol):
         """Return what the model says of a batch, without gradient."""
         ...
 
-    def calibrate(self, prediction: Prediction) -> None:
-        """Choose the thresholds, where there are some, by the predictions for the validation images."""
+    def calibrate(self, prediction: Prediction) -> Prediction:
+        """Choose the temperature, and the thresholds where there are some, by the predictions for the validation images.
+
+        Returns the prediction as it reads with them.
+        """
         ...
 
     def metrics(self, prediction: Prediction) -> dict[str, float]:

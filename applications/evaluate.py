@@ -1,6 +1,9 @@
 """Measures a trained model on held-out images: figures, tables, pictures."""
 
 import json
+import time
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -8,10 +11,14 @@ from rich.table import Table
 
 from applications import assemble
 from applications.assemble import Machine
+from applications.calibration import calibrated, store_calibration
 from applications.contract import Prediction, Task
 from applications.engine.score import score
 from applications.options import Request, run_folder_parent
-from applications.trained import Trained, build_trained_task, load_trained, open_held_out
+from applications.report.material import Material, as_percent, plain_floats
+from applications.targets import measure_rejection, parse_target
+from applications.trained import Trained, build_trained_task, load_trained, open_held_out, open_validation
+from applications.views import Viewed, parse_views
 from dataloader.catalog import Split
 from utils.distributed import close_world
 from utils.files import new_folder, removed_on_error, write_text
@@ -25,17 +32,40 @@ def run(request: Request) -> int:
     machine = assemble.open_machine(request.config, training=False)
     try:
         trained = load_trained(request, machine.device)
+        options = trained.config.evaluation
+        target = parse_target(options.target, several=trained.task == assemble.SEVERAL_LABELS) if options.target else None
         split = open_held_out(trained, ("test", "val"))
         log().info(f"model     {trained.describe()}")
         log().info(f"data      {split.root}: {len(split)} {split.name} images")
         log().info(f"precision {machine.precision}")
         task = build_trained_task(trained, machine.device)
-        prediction = predict_split(trained, split, task, machine)
+        viewed = _with_views(trained, task)
+        if target is not None or options.calibrate:
+            purpose = "--calibrate" if options.calibrate else "--target"
+            prediction = predict_split(viewed, open_validation(trained, purpose), task, machine)
+            trained = calibrated(trained, task, prediction, target, refit=options.calibrate)
+            if options.calibrate and machine.world.is_first:
+                store_calibration(trained)
+        start = time.perf_counter()
+        prediction = predict_split(viewed, split, task, machine)
+        seconds = time.perf_counter() - start
         if machine.world.is_first:
-            _report(trained, split, task, prediction)
+            with removed_on_error(new_folder(_parent(trained), f"evaluation-{split.name}")) as folder:
+                promise = str(target) if target is not None else ""
+                _write(Material(trained, split, task, prediction, machine, folder, seconds, promise, options.tta or ""))
         return 0
     finally:
         close_world(machine.world)
+
+
+def _with_views(trained: Trained, task: Task) -> Trained:
+    """Return the model as it looks at images: once, or at the views of --tta."""
+    views = trained.config.evaluation.tta
+    if not views:
+        return trained
+    network = Viewed(trained.model, parse_views(views, trained.config.data.image_size), task.criterion.activation)
+    log().info(f"views     {len(network.views)} an image: {views}")
+    return replace(trained, model=network.eval())
 
 
 def predict_split(trained: Trained, split: Split, task: Task, machine: Machine) -> Prediction:
@@ -59,26 +89,38 @@ def predict_split(trained: Trained, split: Split, task: Task, machine: Machine) 
             loader.close()
 
 
-def _report(trained: Trained, split: Split, task: Task, prediction: Prediction) -> None:
-    with removed_on_error(new_folder(_parent(trained), f"evaluation-{split.name}")) as folder:
-        _write(trained, split, task, prediction, folder)
-
-
-def _write(trained: Trained, split: Split, task: Task, prediction: Prediction, folder: Path) -> None:
+def _write(material: Material) -> None:
+    trained, split, task, prediction, folder = material.trained, material.split, material.task, material.prediction, material.folder
     metrics = task.metrics(prediction)
     files = task.render(prediction, [split.file(index) for index in range(len(split))], folder)
     facts = {
+        "task": trained.task,
         "checkpoint": str(trained.path),
         "epoch": trained.epoch,
         "averaged": trained.averaging,
+        "temperature": trained.temperature,
+        "data": str(split.root),
         "split": split.name,
         "images": len(split),
     }
-    write_text(folder / "metrics.json", json.dumps({**facts, **metrics}, indent=2) + "\n")
     _print_table(task.table(prediction))
+    if trained.reject is not None:
+        kept = measure_rejection(trained.reject, prediction.targets.numpy(), prediction.probabilities.numpy())[-1]
+        facts |= plain_floats({"accepted": kept.coverage, "accepted_wrong": kept.error})
+        log().info(
+            f"accepted: {as_percent(kept.coverage)} of the answers reach their threshold, {as_percent(kept.error)} of those are wrong"
+        )
+    write_text(folder / "metrics.json", json.dumps({**facts, **metrics}, indent=2) + "\n")
     shares = "  ".join(f"{name} {value:.2%}" for name, value in metrics.items() if name != "loss")
     log().info(f"{split.name}: {shares}  loss {metrics['loss']:.4f}  ({len(split)} images)")
-    log().info(f"written: {folder} ({', '.join(file.name for file in [*files, folder / 'metrics.json'])})")
+    files.append(folder / "metrics.json")
+    if trained.config.evaluation.report:
+        # Its libraries take a second to load; an evaluation without a report does not wait for them.
+        from applications.report.write import write_report
+
+        with console().status("writing the report") if console().is_terminal else nullcontext():
+            files += write_report(material)
+    log().info(f"written: {folder} ({', '.join(file.name for file in files)})")
 
 
 def _parent(trained: Trained) -> Path:

@@ -23,19 +23,30 @@ class Deployed(nn.Module):
         image_size: (H, W) that the network was trained on.
         resize: 'fit', 'crop' or 'stretch'.
         activation: 'softmax' or 'sigmoid'.
+        temperature: divides the logits.
     """
 
-    def __init__(self, core: nn.Module, normalize: nn.Module, image_size: tuple[int, int], resize: str, activation: str) -> None:
+    def __init__(
+        self,
+        core: nn.Module,
+        normalize: nn.Module,
+        image_size: tuple[int, int],
+        resize: str,
+        activation: str,
+        *,
+        temperature: float = 1.0,
+    ) -> None:
         super().__init__()
         self.core = core
         self.normalize = normalize
         self.height, self.width = image_size
         self.resize = resize
         self.softmax = activation == "softmax"
+        self.temperature = temperature
 
     def forward(self, images: Tensor) -> Tensor:
         images = fit_images(images, self.height, self.width, self.resize)
-        logits = self.core(self.normalize(images)).float()
+        logits = self.core(self.normalize(images)).float() / self.temperature
         return logits.softmax(1) if self.softmax else logits.sigmoid()
 
 
@@ -49,7 +60,7 @@ def deploy(trained: Trained, criterion: Criterion) -> torch.jit.ScriptModule:
         core = torch.jit.trace(trained.model, example, check_trace=False)
         assert isinstance(core, nn.Module)
         normalize = Normalize(preprocess.mean, preprocess.std)
-        module = Deployed(core, normalize, preprocess.image_size, preprocess.resize, criterion.activation)
+        module = Deployed(core, normalize, preprocess.image_size, preprocess.resize, criterion.activation, temperature=trained.temperature)
         # Freezing folds batch norms into convolutions.
         return torch.jit.freeze(torch.jit.script(module.eval()))
 
@@ -63,7 +74,9 @@ def facts(trained: Trained, criterion: Criterion) -> str:
             "classes": list(trained.classes),
             **trained.preprocess.to_dict(),
             "activation": criterion.activation,
+            "temperature": trained.temperature,
             **({} if trained.thresholds is None else {"thresholds": list(trained.thresholds)}),
+            **({} if trained.reject is None else {"reject": list(trained.reject)}),
             "source": f"{trained.path.name}, epoch {trained.epoch}",
         }
     )

@@ -55,6 +55,23 @@ class OutputOptions:
 
 
 @dataclass(frozen=True)
+class EvaluationOptions:
+    """How --evaluation looks at a model."""
+
+    report: bool = flag(True, "let --evaluation write report.html too; --no_report leaves it out")
+    tta: str | None = flag(
+        None,
+        "average the answers over views of each image: hflip, vflip, scale(FACTORS); bare: hflip",
+        const="hflip",
+        metavar="VIEWS",
+    )
+    target: str | None = flag(
+        None, "choose thresholds of every class on val, such as 'miss<=0.01', 'error<=0.02', 'coverage>=0.9'", metavar="PROMISE"
+    )
+    calibrate: bool = flag(False, "fit temperature and thresholds on val again and store them in the checkpoint of --resume")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Every setting of a run. Names are unique over the sections, so a config file is flat."""
 
@@ -66,6 +83,7 @@ class RunConfig:
     train: TrainOptions = field(default_factory=TrainOptions)
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
+    evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
 
     def override(self, values: Mapping[str, Any], *, source: str = "config") -> "RunConfig":
         """Return a config in which the named values are replaced.
@@ -107,6 +125,7 @@ SECTIONS = {
     "training": ("train", TrainOptions),
     "machine": ("runtime", RuntimeOptions),
     "output": ("output", OutputOptions),
+    "evaluation": ("evaluation", EvaluationOptions),
 }
 
 
@@ -124,9 +143,11 @@ class Request:
         config: defaults, config file and flags put together.
         given: only what the config file and the flags said; it outranks what a checkpoint says.
         subject: the value of the action's flag, where it takes one (--list models).
+        subjects: its values, where it takes any number (--compare RUN RUN).
     """
 
     action: str
     config: RunConfig
     given: Mapping[str, Any] = field(default_factory=dict)
     subject: str = ""
+    subjects: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ from applications.engine.observers import ChanceWarning, CsvLog, PlainLines, Pro
 from applications.engine.score import score
 from applications.engine.top import TopEpochs
 from applications.options import Request, RunConfig, run_folder_parent
-from applications.trained import check_arch, check_own_code, thresholds_of
+from applications.trained import check_arch, check_own_code, temperature_of, thresholds_of
 from dataloader.catalog import Catalog, fingerprint, open_catalog, save_split, take_fold
 from dataloader.loader import Loader
 from models.narrow import apply_plan
@@ -255,8 +255,7 @@ def _validator(
             # Each process has counted its own batch-norm statistics; those of the first are the ones that are saved.
             machine.world.take_from_first(model.buffers())
             prediction = score(model, task, loader.batches(0), device=machine.device, autocast=machine.autocast(), world=machine.world)
-        task.calibrate(prediction)
-        return task.metrics(prediction)
+        return task.metrics(task.calibrate(prediction))
 
     return validate
 
@@ -275,7 +274,7 @@ def _restore(
     model.load_state_dict(content["state_dict"])
     stepper.load_state_dict(content["stepper"])
     task.criterion.load_state_dict(content["loss_state"])
-    task.thresholds = thresholds_of(content)
+    task.thresholds, task.temperature = thresholds_of(content), temperature_of(content)
     progress.load_state_dict(content["progress"], device, is_first=is_first)
     if content["data_fingerprint"] != prints:
         log().warning("the training images changed since the checkpoint; the run goes on with them, and will differ from an unbroken one")

@@ -52,9 +52,20 @@ def check_own_code(saved: Mapping[str, Any], given: Mapping[str, Any], path: Pat
             raise UserError(f"{path} was trained with code of your own file; name it too: --{name} '{source}'")
 
 
+def temperature_of(content: Mapping[str, Any]) -> float:
+    """Return the temperature in a checkpoint; 1 where none was chosen."""
+    return content.get("temperature", 1.0)
+
+
 def thresholds_of(content: Mapping[str, Any]) -> tuple[float, ...] | None:
     """Return the thresholds in a checkpoint; None where the most probable class is the answer."""
     saved = content.get("thresholds")
+    return None if saved is None else tuple(saved)
+
+
+def reject_of(content: Mapping[str, Any]) -> tuple[float, ...] | None:
+    """Return the probability below which an answer of each class is rejected; None where every answer counts."""
+    saved = content.get("reject")
     return None if saved is None else tuple(saved)
 
 
@@ -73,6 +84,10 @@ class Trained:
     thresholds: tuple[float, ...] | None
     split_file: Path | None
     other_data: bool
+    # Divides the logits before they become probabilities.
+    temperature: float = 1.0
+    # The probability below which an answer of each class is no answer; None where every answer counts.
+    reject: tuple[float, ...] | None = None
 
     def describe(self) -> str:
         """Return which weights of which file these are."""
@@ -118,7 +133,21 @@ def load_trained(request: Request, device: torch.device) -> Trained:
         thresholds_of(content),
         split_file if split_file.is_file() else None,
         "data" in request.given and not same_data(request.given["data"], content["config"]["data"]),
+        temperature_of(content),
+        reject_of(content),
     )
+
+
+def open_validation(trained: Trained, purpose: str) -> Split:
+    """Return the val images, whatever --split says.
+
+    Raises:
+        UserError: there are none for the `purpose`.
+    """
+    catalog = _open_for_evaluation(trained, "test")
+    if "val" not in catalog.splits:
+        raise UserError(f"{purpose} chooses on val images, and {catalog.root} has only {', '.join(catalog.splits)}; name data with val")
+    return catalog.splits["val"]
 
 
 def open_held_out(trained: Trained, preferred: tuple[str, ...]) -> Split:
@@ -164,7 +193,7 @@ def _through_split(trained: Trained, open_it: Callable[..., Catalog]) -> Catalog
 
 
 def build_trained_task(trained: Trained, device: torch.device) -> Task:
-    """Return the task of a trained model, with the thresholds that belong to its weights."""
+    """Return the task of a trained model, with the temperature and the thresholds that belong to its weights."""
     task = assemble.build_task(trained.config, trained.classes, trained.preprocess, device, name=trained.task)
-    task.thresholds = trained.thresholds
+    task.thresholds, task.temperature = trained.thresholds, trained.temperature
     return task

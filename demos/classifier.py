@@ -13,7 +13,8 @@ nothing else of the project it comes from.
        python classifier.py model.jit.pt holiday/ --top 3
        python classifier.py model.jit.pt holiday/ --json > answers.jsonl
 
-   A model that was trained on images with several labels names all labels that reach their threshold.
+   A model that was trained on images with several labels names all labels that reach their threshold. One that was given
+   a target (`--evaluation --calibrate --target ...`) says "unsure" where its answer may be wrong too often.
 
 3. Or use it from your own program:
 
@@ -62,6 +63,7 @@ class Classifier:
     Attributes:
         classes: the names, in the order of the probabilities.
         thresholds: probabilities (C,) from which on each label is named; None where the most probable one is the answer.
+        reject: probabilities (C,) below which that answer is no answer; None where it always is one.
         card: what the file says about itself: arch, classes, image_size, resize, mean, std, activation, source.
     """
 
@@ -85,6 +87,8 @@ class Classifier:
         self.classes: tuple[str, ...] = tuple(self.card["classes"])
         thresholds = self.card.get("thresholds")
         self.thresholds = None if thresholds is None else np.array(thresholds, dtype=np.float64)
+        reject = self.card.get("reject")
+        self.reject = None if reject is None else np.array(reject, dtype=np.float64)
 
     def predict(self, image: np.ndarray) -> np.ndarray:
         """Return the (C,) float32 probabilities of one image, uint8 (H, W, 3) RGB of any size."""
@@ -104,14 +108,19 @@ class Classifier:
             return self._module(pixels).float().numpy()
 
     def labels(self, image: np.ndarray) -> Answer:
-        """Return the (label, probability) that the model gives an image, the best first: exactly one, or any number."""
+        """Return the (label, probability) that the model gives an image, the best first: one, or any number, or none when unsure."""
         return self.decide(self.predict(image))
 
     def decide(self, probabilities: np.ndarray) -> Answer:
-        """Return what (C,) probabilities name: the best label, or all that reach their threshold, the best first."""
+        """Return what (C,) probabilities name: the best label unless it is rejected, or all that reach their threshold, the best first."""
         if self.thresholds is None:
-            return self.name(probabilities, 1)
+            return [] if self.rejects(probabilities) else self.name(probabilities, 1)
         return self._rank(probabilities, np.flatnonzero(probabilities >= self.thresholds))
+
+    def rejects(self, probabilities: np.ndarray) -> bool:
+        """Whether the best of (C,) probabilities is too low for an answer that counts."""
+        best = int(np.argmax(probabilities))
+        return self.reject is not None and bool(probabilities[best] < self.reject[best])
 
     def top(self, image: np.ndarray, k: int = 5) -> Answer:
         """Return the `k` most probable (label, probability) of one image, the best first."""
@@ -136,7 +145,7 @@ def _read_card(path: str, text: Any) -> dict[str, Any]:
     if not isinstance(card, dict) or not isinstance(card.get("classes"), list):
         raise foreign
     thresholds = card.get("thresholds")
-    if thresholds is not None and not _are_numbers(thresholds, len(card["classes"])):
+    if any(values is not None and not _are_numbers(values, len(card["classes"])) for values in (thresholds, card.get("reject"))):
         raise foreign
     if card.get("format") != FORMAT:
         raise ModelError(f"{path} has format {card.get('format')}, this demo reads {FORMAT}; take the demo that came with the exporter")
@@ -304,6 +313,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         '{"path": ..., "top": [{"label": ..., "probability": ...}, ...]}, or {"path": ..., "error": ...} for an unreadable image. '
         'A model with thresholds names all labels that reach theirs, or "-" for none; in JSON they are "labels". '
         "With --top K it names the K best instead, and in JSON both. "
+        'A model that may reject says "unsure" behind the classes of an image that it rejects, and "rejected" in JSON. '
         "Exit code: 0 all done; 1 an image could not be read, the others are done; 2 no usable model or no image.",
     )
     parser.add_argument("model", metavar="MODEL", help="TorchScript file")
@@ -331,12 +341,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(json.dumps({"path": path, "error": reason}), flush=True)
             continue
         answers = _answers(classifier, probabilities, args.top)
+        rejected = {} if classifier.reject is None else {"rejected": classifier.rejects(probabilities)}
         if args.json:
             named = {key: [{"label": label, "probability": share} for label, share in answer] for key, answer in answers.items()}
-            print(json.dumps({"path": path, **named}), flush=True)
+            print(json.dumps({"path": path, **named, **rejected}), flush=True)
         else:
             answer = answers["top"] if "top" in answers else answers["labels"]
             cells = [f"{label:<{label_width}} {100 * probability:5.1f} %" for label, probability in answer]
+            cells += ["unsure"] if rejected.get("rejected") else []
             print(f"{_printable(path):<{path_width}}", *(cells or ["-"]), sep="  ", flush=True)
     return code
 

@@ -26,6 +26,7 @@ class Stream(IntEnum):
     MODEL = 5
     SCALE = 6
     DRAW = 7
+    RESAMPLE = 8
 
 
 def derive_seed(*position: int) -> int:

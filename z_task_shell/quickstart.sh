@@ -29,7 +29,7 @@ python demos/classifier.py "$run/model.jit.pt" "${images[@]}" --top 2
 say "done"
 cat <<END
 The run is in $run. Open
-  $run/evaluation-test/confusion.png   what was mistaken for what
+  $run/evaluation-test/report.html     where it is wrong, and whether to trust it
   $run/metrics.csv                     the curves, a row an epoch
   $run/model.jit.pt                    the file to deploy, with demos/classifier.py
 Your own photographs:  python main.py --data FOLDER   (after: source .venv/bin/activate)

@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from applications.contract import Prediction, StepResult
+from applications.contract import Prediction, StepResult, at_temperature
 from criterions.weighted import Criterion
 from dataloader.batch.targets import to_dense
 from dataloader.preprocess import Normalize, Preprocess
 from dataloader.sample import Batch
+from utils.calibration import fit_temperature
 from utils.files import write_csv
 from utils.plots import draw_confusion
 
@@ -28,6 +29,8 @@ class Classify:
     name = "classify"
     headline = "top1"
     thresholds = None
+    # Divides the logits; chosen by `calibrate`.
+    temperature = 1.0
 
     def __init__(self, classes: Sequence[str], criterion: Criterion, preprocess: Preprocess, device: torch.device) -> None:
         self.classes = tuple(classes)
@@ -46,11 +49,15 @@ class Classify:
         """Return probabilities and plain losses of a batch."""
         logits = model(self.normalize(batch.images)).float()
         losses = self.criterion.plain(logits, to_dense(batch.targets, len(self.classes)))
-        probabilities = self.criterion.probabilities(logits)
-        return Prediction(batch.indices.cpu(), batch.targets.cpu(), probabilities.cpu(), losses.cpu())
+        # A model that diverged answers nan; it is measured as one that is sure of nothing.
+        probabilities = self.criterion.probabilities(logits / self.temperature).nan_to_num(0.0)
+        return Prediction(batch.indices.cpu(), batch.targets.cpu(), probabilities.cpu(), losses.cpu(), logits.cpu())
 
-    def calibrate(self, prediction: Prediction) -> None:
-        """Choose nothing: the most probable class is the answer."""
+    def calibrate(self, prediction: Prediction) -> Prediction:
+        """Choose the temperature; the most probable class stays the answer."""
+        targets = to_dense(prediction.targets, len(self.classes)).numpy()
+        self.temperature = fit_temperature(prediction.logits.numpy(), targets, self.criterion.activation)
+        return at_temperature(prediction, self.temperature, self.criterion)
 
     def metrics(self, prediction: Prediction) -> dict[str, float]:
         """Return plain loss, top-1, and top-5 where there are more than five classes, as shares of one."""

@@ -12,12 +12,13 @@ import torch
 from sklearn.metrics import average_precision_score
 from torch import nn
 
-from applications.contract import Prediction, StepResult, decide
+from applications.contract import Prediction, StepResult, at_temperature, decide
 from criterions.weighted import Criterion
 from dataloader.batch.targets import to_dense
 from dataloader.preprocess import Normalize, Preprocess
 from dataloader.sample import Batch
 from dataloader.sources.lists import join_labels
+from utils.calibration import fit_temperature
 from utils.errors import UserError
 from utils.files import write_csv
 from utils.plots import draw_bars
@@ -94,6 +95,7 @@ class Multilabel:
         self.criterion = criterion.to(device)
         self.normalize = Normalize(preprocess.mean, preprocess.std).to(device)
         self.thresholds: tuple[float, ...] | None = (EVEN,) * len(self.classes)
+        self.temperature = 1.0
 
     def training_step(self, model: nn.Module, batch: Batch) -> StepResult:
         """Return the mean weighted loss, and the images of which every label is right at 0.5; mixed targets are rounded."""
@@ -108,12 +110,17 @@ class Multilabel:
         targets = to_dense(batch.targets, len(self.classes))
         logits = model(self.normalize(batch.images)).float()
         # A model that diverged answers nan; it is measured as one that names nothing.
-        probabilities = self.criterion.probabilities(logits).nan_to_num(0.0)
-        return Prediction(batch.indices.cpu(), targets.cpu(), probabilities.cpu(), self.criterion.plain(logits, targets).cpu())
+        probabilities = self.criterion.probabilities(logits / self.temperature).nan_to_num(0.0)
+        losses = self.criterion.plain(logits, targets)
+        return Prediction(batch.indices.cpu(), targets.cpu(), probabilities.cpu(), losses.cpu(), logits.cpu())
 
-    def calibrate(self, prediction: Prediction) -> None:
-        """Choose the threshold of every label that makes its F1 largest."""
-        self.thresholds = best_thresholds(_truth(prediction), prediction.probabilities.numpy())
+    def calibrate(self, prediction: Prediction) -> Prediction:
+        """Choose the temperature, and the threshold of every label that makes its F1 largest."""
+        truth = _truth(prediction)
+        self.temperature = fit_temperature(prediction.logits.numpy(), truth, self.criterion.activation)
+        prediction = at_temperature(prediction, self.temperature, self.criterion)
+        self.thresholds = best_thresholds(truth, prediction.probabilities.numpy())
+        return prediction
 
     def metrics(self, prediction: Prediction) -> dict[str, float]:
         """Return plain loss, mAP, micro and macro F1, and the share of images whose labels are all right.

@@ -23,7 +23,7 @@ def test_an_average_is_measured_written_and_evaluated(call: Call, colors: Path, 
     assert f"{name}.pt" in outcome.out
     content = load_checkpoint(outcome.run / f"{name}.pt")
     assert content["averaging"].startswith({"swa": "SWA of 2 epochs", "soup": "soup of "}[name])
-    evaluated = call("--evaluation", "--resume", outcome.run / f"{name}.pt", *ARCH)
+    evaluated = call("--evaluation", "--no_report", "--resume", outcome.run / f"{name}.pt", *ARCH)
     assert f"averaged weights ({content['averaging']})" in evaluated.out
     best = load_checkpoint(outcome.run / "best.pt")
     became_best = "now the best weights" in outcome.out

@@ -13,6 +13,8 @@ from tests.applications.conftest import NETS, Call, read_rows, start, tiny, writ
 from utils.checkpoint import load_checkpoint
 
 ARCH = ("--arch", f"{NETS}:TinyNet")
+# The report has tests of its own.
+EVALUATE = ("--evaluation", "--no_report")
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def run(call: Call, colors: Path) -> Path:
 
 
 def test_the_figures_follow_from_the_predictions(call: Call, run: Path) -> None:
-    outcome = call("--evaluation", "--resume", run, *ARCH)
+    outcome = call(*EVALUATE, "--resume", run, *ARCH)
     assert outcome.code == 0, outcome.err
     folder = run / "evaluation-test"
     rows = read_rows(folder / "predictions.csv")
@@ -33,7 +35,11 @@ def test_the_figures_follow_from_the_predictions(call: Call, run: Path) -> None:
         assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
         assert max(shares, key=lambda name: shares[name]) == row["predicted"]
         assert Path(row["path"]).parent.name == row["true"]
-    losses = [-np.log(float(row[row["true"]])) for row in rows]
+    # The loss is that of the bare logits; the probabilities are those of logits / temperature.
+    temperature = load_checkpoint(run / "best.pt")["temperature"]
+    logs = np.log([[float(row[name]) for name in ("blue", "green", "red")] for row in rows]) * temperature
+    logs -= np.log(np.exp(logs).sum(1, keepdims=True))
+    losses = [-line[("blue", "green", "red").index(row["true"])] for line, row in zip(logs, rows, strict=True)]
     assert metrics["loss"] == pytest.approx(np.mean(losses), rel=1e-4)
     with (folder / "confusion.csv").open() as file:
         matrix = np.array([row[1:] for row in list(csv.reader(file))[1:]], dtype=int)
@@ -44,7 +50,7 @@ def test_the_figures_follow_from_the_predictions(call: Call, run: Path) -> None:
 
 
 def test_the_per_class_table_is_that_of_a_few_lines(call: Call, run: Path) -> None:
-    call("--evaluation", "--resume", run, *ARCH, "--split", "train")
+    call(*EVALUATE, "--resume", run, *ARCH, "--split", "train")
     folder = run / "evaluation-train"
     pairs = [(row["true"], row["predicted"]) for row in read_rows(folder / "predictions.csv")]
     for row in read_rows(folder / "classes.csv"):
@@ -57,7 +63,7 @@ def test_the_per_class_table_is_that_of_a_few_lines(call: Call, run: Path) -> No
 
 def test_bce_answers_with_sigmoid_probabilities(call: Call, colors: Path) -> None:
     run = call(*tiny(colors, "--criterion", "bce")).run
-    call("--evaluation", "--resume", run, *ARCH)
+    call(*EVALUATE, "--resume", run, *ARCH)
     rows = read_rows(run / "evaluation-test" / "predictions.csv")
     sums = [sum(float(row[name]) for name in ("blue", "green", "red")) for row in rows]
     assert any(abs(total - 1) > 0.01 for total in sums)
@@ -65,7 +71,7 @@ def test_bce_answers_with_sigmoid_probabilities(call: Call, colors: Path) -> Non
 
 def test_averaged_weights_are_the_ones_evaluated_and_it_is_said(call: Call, colors: Path) -> None:
     run = call(*tiny(colors, "--ema", 0.9)).run
-    outcome = call("--evaluation", "--resume", run / "last.pt", *ARCH, "--split", "val")
+    outcome = call(*EVALUATE, "--resume", run / "last.pt", *ARCH, "--split", "val")
     assert "averaged weights (EMA)" in outcome.out
     last = read_rows(run / "metrics.csv")[-1]
     found = json.loads((run / "evaluation-val" / "metrics.json").read_text())
@@ -76,20 +82,20 @@ def test_averaged_weights_are_the_ones_evaluated_and_it_is_said(call: Call, colo
 
 def test_two_evaluations_do_not_overwrite_each_other(call: Call, run: Path) -> None:
     for _ in range(2):
-        call("--evaluation", "--resume", run, *ARCH)
+        call(*EVALUATE, "--resume", run, *ARCH)
     assert (run / "evaluation-test-2" / "predictions.csv").read_text() == (run / "evaluation-test" / "predictions.csv").read_text()
 
 
 def test_no_augmentation_reaches_evaluation(call: Call, colors: Path) -> None:
     run = call(*tiny(colors, "--aug", "flip|crop(0.4)|color(0.9)", "--mixup")).run
     for _ in range(2):
-        call("--evaluation", "--resume", run, *ARCH)
+        call(*EVALUATE, "--resume", run, *ARCH)
     assert (run / "evaluation-test-2" / "predictions.csv").read_text() == (run / "evaluation-test" / "predictions.csv").read_text()
 
 
 def test_several_processes_count_every_sample_once(call: Call, run: Path, tmp_path: Path) -> None:
-    call("--evaluation", "--resume", run, *ARCH)
-    process = start("--evaluation", "--resume", run.resolve(), *ARCH, "--nproc", 2, "-b", 4, folder=tmp_path)
+    call(*EVALUATE, "--resume", run, *ARCH)
+    process = start(*EVALUATE, "--resume", run.resolve(), *ARCH, "--nproc", 2, "-b", 4, folder=tmp_path)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     one, two = (read_rows(run / f"evaluation-test{end}" / "predictions.csv") for end in ("", "-2"))
@@ -99,7 +105,7 @@ def test_several_processes_count_every_sample_once(call: Call, run: Path, tmp_pa
 
 def test_a_folder_of_classes_alone_is_evaluated_whole(call: Call, run: Path, colors: Path, tmp_path: Path) -> None:
     shutil.copytree(colors / "test", tmp_path / "new")
-    outcome = call("--evaluation", "--resume", run, *ARCH, "--data", tmp_path / "new")
+    outcome = call(*EVALUATE, "--resume", run, *ARCH, "--data", tmp_path / "new")
     assert outcome.code == 0, outcome.err
     assert "15 test images" in outcome.out
 
@@ -107,24 +113,24 @@ def test_a_folder_of_classes_alone_is_evaluated_whole(call: Call, run: Path, col
 def test_mistakes_are_answered_in_one_line(call: Call, run: Path, tmp_path: Path) -> None:
     data = write_colors(tmp_path / "data", {"train": 3, "val": 3, "test": 3})
     (data / "test" / "red" / "1.png").write_bytes(b"text")
-    outcome = call("--evaluation", "--resume", run, *ARCH, "--data", data)
+    outcome = call(*EVALUATE, "--resume", run, *ARCH, "--data", data)
     assert (outcome.code, outcome.err.count("\n")) == (2, 1)
     assert "test/red/1.png" in outcome.err
     (data / "test" / "red").rename(data / "test" / "rose")
-    outcome = call("--evaluation", "--resume", run, *ARCH, "--data", data)
+    outcome = call(*EVALUATE, "--resume", run, *ARCH, "--data", data)
     assert (outcome.code, "rose" in outcome.err) == (2, True)
-    assert call("--evaluation", "--resume", "nowhere").code == 2
+    assert call(*EVALUATE, "--resume", "nowhere").code == 2
     text = tmp_path / "notes.txt"
     text.write_text("hello")
-    outcome = call("--evaluation", "--resume", text)
+    outcome = call(*EVALUATE, "--resume", text)
     assert (outcome.code, "notes.txt" in outcome.err) == (2, True)
-    assert call("--evaluation", "--resume", run, "--arch", "resnet18").code == 2
+    assert call(*EVALUATE, "--resume", run, "--arch", "resnet18").code == 2
     assert not list(run.glob("evaluation*")), "a mistake leaves nothing behind"
 
 
 def test_another_folder_of_classes_is_measured_whole_although_the_run_has_a_split(call: Call, colors: Path, tmp_path: Path) -> None:
     run = call(*tiny(write_colors(tmp_path / "flat", {"": 10}))).run
-    outcome = call("--evaluation", "--resume", run, *ARCH, "--data", colors / "train")
+    outcome = call(*EVALUATE, "--resume", run, *ARCH, "--data", colors / "train")
     assert outcome.code == 0, outcome.err
     assert "60 test images" in outcome.out
 
@@ -133,6 +139,6 @@ def test_the_same_data_named_again_keeps_its_split_and_new_images_stay_out(call:
     data = write_colors(tmp_path / "flat", {"": 20})
     run = call(*tiny("flat")).run
     shutil.copy(data / "red" / "0.png", data / "red" / "new.png")
-    outcome = call("--evaluation", "--resume", run, *ARCH, "--data", "flat")
+    outcome = call(*EVALUATE, "--resume", run, *ARCH, "--data", "flat")
     assert outcome.code == 0, outcome.err
     assert "9 test images" in outcome.out

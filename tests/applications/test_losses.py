@@ -41,7 +41,7 @@ def test_all_switches_together_train_evaluate_and_convert_without_their_files(ca
     assert content["loss_state"]["weighters.ghm.moving"].sum() > 0
     for kind in ("cost", "threshold", "weights"):
         Path(f"{kind}.csv").unlink()
-    assert call("--evaluation", "--resume", outcome.run, "--arch", f"{NETS}:TinyNet").code == 0
+    assert call("--evaluation", "--no_report", "--resume", outcome.run, "--arch", f"{NETS}:TinyNet").code == 0
     assert call("--jit", "--resume", outcome.run, "--arch", f"{NETS}:TinyNet").code == 0
 
 
@@ -111,7 +111,7 @@ def test_a_loss_of_the_user_is_imported_only_when_it_is_named(call: Call, colors
         "from criterions.elementwise import Elementwise, softmax_terms\nLOSS = Elementwise('softmax', softmax_terms)\n"
     )
     run = call(*tiny(colors, "--criterion", "my_own_loss.py:LOSS|ghm", "--epochs", 1)).run
-    look = ["--evaluation", "--resume", run, "--arch", f"{NETS}:TinyNet"]
+    look = ["--evaluation", "--no_report", "--resume", run, "--arch", f"{NETS}:TinyNet"]
     outcome = call(*look)
     assert outcome.code == 2
     assert "--criterion 'my_own_loss.py:LOSS|ghm'" in outcome.err

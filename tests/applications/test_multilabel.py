@@ -100,13 +100,13 @@ def test_a_list_of_one_class_an_image_is_ordinary_classification(call: Call, col
     assert outcome.code == 0, outcome.err
     assert "3 classes, one an image; 15 train, 15 val images" in outcome.out
     assert outcome.run.parent == Path("runs/classify")
-    outcome = call("--evaluation", "--resume", outcome.run, *ARCH)
+    outcome = call("--evaluation", "--no_report", "--resume", outcome.run, *ARCH)
     assert outcome.code == 0, outcome.err
     assert "15 val images" in outcome.out
 
 
 def test_the_thresholds_are_those_of_the_validation_predictions(call: Call, unbroken: Path) -> None:
-    outcome = call("--evaluation", "--resume", unbroken, *ARCH, "--split", "val")
+    outcome = call("--evaluation", "--no_report", "--resume", unbroken, *ARCH, "--split", "val")
     assert outcome.code == 0, outcome.err
     folder = unbroken / "evaluation-val"
     rows = read_rows(folder / "predictions.csv")
@@ -128,7 +128,7 @@ def test_an_average_of_epochs_has_thresholds_of_its_own(call: Call, squares: Pat
     run = call(*tiny(squares, *BCE, "--epochs", 5, "--soup", 4, "--prior_bias")).run
     contents = {name: load_checkpoint(run / f"{name}.pt") for name in ("soup", "last")}
     for name, content in contents.items():
-        call("--evaluation", "--resume", run / f"{name}.pt", *ARCH, "--split", "val")
+        call("--evaluation", "--no_report", "--resume", run / f"{name}.pt", *ARCH, "--split", "val")
         rows = read_rows(sorted(run.glob("evaluation-val*"))[-1] / "predictions.csv")
         truth = np.array([[label in names_of(row, "true") for label in LABELS] for row in rows])
         shares = np.array([[row[label] for label in LABELS] for row in rows], dtype=np.float32)
@@ -139,7 +139,7 @@ def test_an_average_of_epochs_has_thresholds_of_its_own(call: Call, squares: Pat
 def test_the_demo_names_the_labels_of_evaluation(call: Call, unbroken: Path, squares: Path, tmp_path: Path) -> None:
     outcome = call("--jit", "--resume", unbroken, *ARCH)
     assert outcome.code == 0, outcome.err
-    call("--evaluation", "--resume", unbroken, *ARCH, "--data", squares, "--split", "test")
+    call("--evaluation", "--no_report", "--resume", unbroken, *ARCH, "--data", squares, "--split", "test")
     rows = {row["path"]: row for row in read_rows(sorted(unbroken.glob("evaluation-test*"))[-1] / "predictions.csv")}
     command = [sys.executable, str(ROOT / "demos" / "classifier.py"), str(unbroken / "model.jit.pt"), *rows, "--json"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -185,8 +185,8 @@ def test_a_stopped_run_resumes_to_equal_weights_and_thresholds(squares: Path, un
 
 
 def test_several_processes_count_every_image_once(call: Call, unbroken: Path, tmp_path: Path) -> None:
-    call("--evaluation", "--resume", unbroken, *ARCH, "--split", "train")
-    process = start("--evaluation", "--resume", unbroken, *ARCH, "--split", "train", "--nproc", 2, "-b", 6, folder=tmp_path)
+    call("--evaluation", "--no_report", "--resume", unbroken, *ARCH, "--split", "train")
+    process = start("--evaluation", "--no_report", "--resume", unbroken, *ARCH, "--split", "train", "--nproc", 2, "-b", 6, folder=tmp_path)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     one, two = (read_rows(unbroken / f"evaluation-train{end}" / "predictions.csv") for end in ("", "-2"))
@@ -194,9 +194,9 @@ def test_several_processes_count_every_image_once(call: Call, unbroken: Path, tm
 
 
 def test_data_of_another_kind_is_refused_in_one_line(call: Call, unbroken: Path, colors: Path, squares: Path, tmp_path: Path) -> None:
-    outcome = call("--evaluation", "--resume", unbroken, *ARCH, "--data", colors)
+    outcome = call("--evaluation", "--no_report", "--resume", unbroken, *ARCH, "--data", colors)
     assert (outcome.code, "class folders" in outcome.err) == (2, True)
-    outcome = call("--evaluation", "--resume", unbroken, *ARCH, "--criterion", "softmax")
+    outcome = call("--evaluation", "--no_report", "--resume", unbroken, *ARCH, "--criterion", "softmax")
     assert (outcome.code, "--criterion bce" in outcome.err) == (2, True)
     lines = [f"{squares.parent}/my images/{number:03d}.png,{LABELS[number % 3]}" for number in range(30)]
     (tmp_path / "single.csv").write_text("\n".join(["image,label", *lines]))

@@ -29,7 +29,7 @@ def same(one: Any, two: Any) -> bool:
 
 def assert_equal_runs(one: Path, two: Path) -> None:
     first, second = load_checkpoint(one / "last.pt"), load_checkpoint(two / "last.pt")
-    for key in ("state_dict", "state_dict_ema", "stepper", "progress", "loss_state"):
+    for key in ("state_dict", "state_dict_ema", "stepper", "progress", "loss_state", "temperature"):
         assert same(first[key], second[key]), key
     curves = [
         [{key: row[key] for key in row if key.startswith(("epoch", "lr", "train", "val"))} for row in read_rows(run / "metrics.csv")]

@@ -322,3 +322,21 @@ def test_the_copied_file_runs_alone_without_a_word_on_stderr(model_file, tmp_pat
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (0, "")
     assert run.stdout == f"{image}  red   100.0 %\n"
+
+
+def test_a_model_that_may_reject_says_where_it_is_unsure(tmp_path, capsys):
+    card = {"format": 1, "arch": "reddest", "classes": CLASSES, "activation": "softmax", "reject": [0.9, 0.2, 2.0]}
+    model = write_model(tmp_path / "model.ts", {"darkroom.json": json.dumps(card)})
+    sure = paint(tmp_path / "sure.png", (250, 5, 5))
+    unsure = paint(tmp_path / "unsure.png", (200, 60, 60))
+    classifier = Classifier(model)
+    assert [label for label, _ in classifier.labels(read_image(sure))] == ["red"]
+    assert classifier.labels(read_image(unsure)) == []
+    assert main([model, sure, unsure]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert ("unsure" in first.split(), "unsure" in second.split()[1:]) == (False, True)
+    main([model, sure, unsure, "--json"])
+    assert [json.loads(line)["rejected"] for line in capsys.readouterr().out.splitlines()] == [False, True]
+    card["reject"] = [0.5]
+    with pytest.raises(ModelError, match="not one that"):
+        Classifier(write_model(tmp_path / "other.ts", {"darkroom.json": json.dumps(card)}))

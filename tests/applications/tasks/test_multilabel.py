@@ -27,7 +27,7 @@ def build(classes: int = 3) -> Multilabel:
 def make(truth: np.ndarray, probabilities: np.ndarray) -> Prediction:
     count = len(truth)
     targets, answers = torch.from_numpy(truth.astype(np.float32)), torch.from_numpy(probabilities.astype(np.float32))
-    return Prediction(torch.arange(count), targets, answers, torch.ones(count))
+    return Prediction(torch.arange(count), targets, answers, torch.ones(count), torch.logit(answers))
 
 
 @st.composite

@@ -1,0 +1,169 @@
+"""The answers of a model to a set of images, from the model itself or from the predictions.csv of an evaluation."""
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from applications import assemble
+from applications.assemble import Machine
+from applications.contract import decide
+from applications.evaluate import predict_split
+from applications.options import Request
+from applications.trained import build_trained_task, load_trained, open_held_out
+from dataloader.sources.lists import SEPARATOR
+from utils.errors import UserError
+from utils.logs import log
+
+PREDICTIONS, METRICS = "predictions.csv", "metrics.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What one model says of N images.
+
+    Attributes:
+        name: how people call the model.
+        source: the file that it was read from.
+        several: whether an image has any number of labels.
+        classes: names, in the order of the columns.
+        root: folder of the data.
+        files: paths that can be opened, sorted.
+        truth: bool (N, C).
+        named: what the model answers, bool (N, C).
+        probabilities: (N, C).
+    """
+
+    name: str
+    source: str
+    several: bool
+    classes: tuple[str, ...]
+    root: str
+    files: tuple[str, ...]
+    truth: np.ndarray
+    named: np.ndarray
+    probabilities: np.ndarray
+
+    @property
+    def images(self) -> list[str]:
+        """The paths from the root of the data, so that a data set that was moved is still the same."""
+        root = os.path.abspath(self.root)
+        return [os.path.relpath(os.path.abspath(file), root) for file in self.files]
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether the answer to each image is right in all its labels, (N,)."""
+        return (self.truth == self.named).all(1)
+
+    def losses(self) -> np.ndarray:
+        """Return the cross entropy of each image, (N,): of its class, or summed over labels."""
+        sure = np.clip(self.probabilities, 1e-7, 1 - 1e-7)
+        if self.several:
+            return -np.where(self.truth, np.log(sure), np.log(1 - sure)).sum(1)
+        return -np.log(sure[self.truth])
+
+
+def read_answers(request: Request, place: str, machine: Machine) -> Answers:
+    """Return the answers of a model: those that an evaluation folder holds, or fresh ones of a run or a checkpoint.
+
+    Raises:
+        UserError: the place holds neither, or another kind of table.
+    """
+    folder = Path(place)
+    if (folder / PREDICTIONS).is_file():
+        return _from_folder(folder)
+    given = {**request.given, "resume": place}
+    one = replace(request, given=given, config=request.config.override({"resume": place}))
+    trained = load_trained(one, machine.device)
+    split = open_held_out(trained, ("test", "val"))
+    log().info(f"predict   {len(split)} {split.name} images with {trained.describe()}")
+    prediction = predict_split(trained, split, build_trained_task(trained, machine.device), machine)
+    several = trained.task == assemble.SEVERAL_LABELS
+    truth = prediction.targets >= 0.5 if several else decide_targets(prediction.targets.numpy(), len(trained.classes))
+    named = decide(prediction.probabilities, trained.thresholds).numpy()
+    files = [split.file(index) for index in prediction.indices.tolist()]
+    name = folder.name if folder.is_dir() else f"{folder.parent.name}/{folder.name}"
+    return _ordered(
+        Answers(
+            name,
+            str(trained.path),
+            several,
+            trained.classes,
+            str(split.root),
+            tuple(files),
+            np.asarray(truth),
+            named,
+            prediction.probabilities.numpy(),
+        )
+    )
+
+
+def decide_targets(targets: np.ndarray, count: int) -> np.ndarray:
+    """Return class indices (N,) as bool (N, count)."""
+    return targets[:, None] == np.arange(count)
+
+
+def _from_folder(folder: Path) -> Answers:
+    file = folder / PREDICTIONS
+    try:
+        facts = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+        with file.open(newline="", encoding="utf-8", errors="surrogateescape") as lines:
+            header, *rows = list(csv.reader(lines))
+        several, root = facts["task"] == assemble.SEVERAL_LABELS, facts["data"]
+        classes = tuple(header[3:])
+        shares = np.array([row[3:] for row in rows], dtype=np.float32).reshape(len(rows), len(classes))
+        columns = {name: number for number, name in enumerate(classes)}
+        truth, named = (_flags([row[column] for row in rows], columns, several) for column in (1, 2))
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise UserError(f"{file} cannot be read with the metrics.json beside it ({_reason(error)}); evaluate that run again") from error
+    files = tuple(row[0] for row in rows)
+    return _ordered(Answers(f"{folder.parent.name}/{folder.name}", str(file), several, classes, root, files, truth, named, shares))
+
+
+def _reason(error: Exception) -> str:
+    return f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:100]
+
+
+def _flags(cells: Sequence[str], columns: dict[str, int], several: bool) -> np.ndarray:
+    flags = np.zeros((len(cells), len(columns)), dtype=bool)
+    for row, cell in zip(flags, cells, strict=True):
+        names = cell.split(SEPARATOR) if several else [cell]
+        row[[columns[name] for name in names if name]] = True
+    return flags
+
+
+def _ordered(answers: Answers) -> Answers:
+    order = np.argsort(np.array(answers.files, dtype=object), kind="stable")
+    files = tuple(answers.files[index] for index in order.tolist())
+    return replace(answers, files=files, truth=answers.truth[order], named=answers.named[order], probabilities=answers.probabilities[order])
+
+
+def aligned(first: Answers, other: Answers) -> Answers:
+    """Return `other` with its classes in the order of `first`.
+
+    Raises:
+        UserError: the two answer different questions: other classes, images or labels.
+    """
+    pair = f"{first.name} and {other.name}"
+    if first.several != other.several:
+        raise UserError(f"{pair} cannot be compared: one answers with a class, the other with any number of labels")
+    if set(first.classes) != set(other.classes):
+        odd = sorted(set(first.classes) ^ set(other.classes))
+        raise UserError(f"{pair} have different classes ({assemble.shorten(tuple(odd), 4)} in one alone); compare models of equal classes")
+    mine, theirs = first.images, other.images
+    if mine != theirs:
+        odd = sorted(set(mine) ^ set(theirs))
+        example = f"{len(odd)} are in one alone, such as {odd[0]}" if odd else "their paths differ"
+        raise UserError(f"{pair} were measured on different images ({example}); give both the same --data and --split")
+    columns = [other.classes.index(name) for name in first.classes]
+    truth = other.truth[:, columns]
+    differing = np.flatnonzero((truth != first.truth).any(1))
+    if len(differing):
+        raise UserError(
+            f"{pair} were measured with different labels for {len(differing)} images, such as {mine[differing[0]]}; evaluate again"
+        )
+    return replace(other, classes=first.classes, truth=truth, named=other.named[:, columns], probabilities=other.probabilities[:, columns])

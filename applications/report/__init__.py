@@ -1,0 +1,11 @@
+"""The page that --evaluation writes. REPORTS: what it says of each kind of task."""
+
+from utils.registry import Row, Table
+
+REPORTS = Table(
+    "report",
+    {
+        "classify": Row("applications.report.classify:findings", "one label an image"),
+        "multilabel": Row("applications.report.multilabel:findings", "any number of labels an image"),
+    },
+)

@@ -1,0 +1,207 @@
+"""What a report says of images with one label each."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from applications.report.common import HARDEST, calibration, hard_images, intervals_table
+from applications.report.confusion import STYLE, confusion_blocks
+from applications.report.embedding import embedding_map
+from applications.report.labels import label_section, suspects
+from applications.report.material import Figures, Findings, Material, Pictures, as_percent, scale
+from applications.targets import NEVER, measure_rejection
+from dataloader.batch.targets import to_dense
+from utils.calibration import bin_of, measure_reliability
+from utils.files import write_csv
+from utils.images import file_uri
+from utils.page import Tone, heading, paragraph, picture, table
+from utils.panels import Panel, draw_panels
+from utils.statistics import Interval, bootstrap, wilson
+
+CURVE_POINTS = 400
+# Shares of right answers that a person may wish for.
+WISHES = (0.99, 0.995, 0.999, 1.0)
+
+
+def findings(material: Material) -> list[Findings]:
+    """Return the parts of the report, in the order of the page."""
+    prediction, classes = material.prediction, material.classes
+    targets, probabilities = prediction.targets.numpy(), prediction.probabilities.numpy()
+    found, right = probabilities.argmax(1), probabilities.argmax(1) == targets
+    matrix = np.zeros((len(classes), len(classes)), dtype=int)
+    np.add.at(matrix, (targets, found), 1)
+    pictures = Pictures(material.split.read)
+    scaled = scale(material, to_dense(prediction.targets, len(classes)))
+    before, after = (measure_reliability(each.max(1), right) for each in (scaled.before, scaled.after))
+    labels = [classes[target] for target in targets], [classes[best] for best in found]
+    return [
+        _headline(material, scaled.after),
+        Findings(sections=[("What is mistaken for what", confusion_blocks(material, matrix, pictures))], style=STYLE),
+        _per_class(material, matrix),
+        _hard(material, pictures, targets, probabilities),
+        label_section(material, pictures, suspects(targets, probabilities), *labels),
+        calibration(material, scaled, before, after, what="answers"),
+        _coverage(material, targets, probabilities),
+        embedding_map(material, targets, right),
+    ]
+
+
+def figures(targets: np.ndarray, probabilities: np.ndarray, losses: np.ndarray, scaled: np.ndarray) -> Figures:
+    """Return a function from how often each image is counted, int (N,), to the headline figures.
+
+    Args:
+        targets: class indices (N,).
+        probabilities: (N, C).
+        losses: (N,).
+        scaled: probabilities (N, C) by which the calibration error is measured.
+    """
+    # What no resample changes is computed here, once.
+    classes = probabilities.shape[1]
+    found, confidence = probabilities.argmax(1), scaled.max(1)
+    right, gaps = found == targets, confidence - (scaled.argmax(1) == targets)
+    bins = bin_of(confidence)
+    among = (np.argpartition(-probabilities, 5, axis=1)[:, :5] == targets[:, None]).any(1) if classes > 5 else None
+
+    def of(counts: np.ndarray) -> dict[str, float]:
+        total = max(1, counts.sum())
+        hits = np.bincount(targets, weights=counts * right, minlength=classes)
+        true, answered = (np.bincount(each, weights=counts, minlength=classes) for each in (targets, found))
+        f1 = 2 * hits / np.maximum(true + answered, 1)
+        shown = {"top1": hits.sum() / total} | ({} if among is None else {"top5": counts @ among / total})
+        shown |= {
+            "macro F1": f1[true > 0].mean() if (true > 0).any() else 0.0,
+            "loss": counts @ losses / total,
+            "calibration error": np.abs(np.bincount(bins, weights=counts * gaps)).sum() / total,
+        }
+        return {name: float(value) for name, value in shown.items()}
+
+    return of
+
+
+def _headline(material: Material, scaled: np.ndarray) -> Findings:
+    prediction = material.prediction
+    targets, probabilities, losses = prediction.targets.numpy(), prediction.probabilities.numpy(), prediction.losses.numpy()
+    found = bootstrap(figures(targets, probabilities, losses, scaled), len(targets), seed=material.seed)
+    write_csv(
+        material.figures / "intervals.csv",
+        [["figure", "value", "low", "high"], *([name, each.value, each.low, each.high] for name, each in found.items())],
+    )
+    wrong = int((probabilities.argmax(1) != targets).sum())
+    notes = [paragraph("Intervals of 95 %: what other images of the same kind may give. The loss is that of the bare logits.", tone="soft")]
+    tiles = {"top-1": as_percent(found["top1"].value), "of images wrong": f"{wrong} of {len(targets)}"}
+    tiles |= {"macro F1": as_percent(found["macro F1"].value)}
+    return Findings(tiles, [("Figures", [intervals_table(found), *notes])], {"intervals": _plain(found)})
+
+
+def _plain(found: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
+    return {name: each.to_dict() for name, each in found.items()}
+
+
+def _per_class(material: Material, matrix: np.ndarray) -> Findings:
+    hits, true, answered = np.diag(matrix), matrix.sum(1), matrix.sum(0)
+    rows, tones, plain = [], [], {}
+    for number, name in enumerate(material.classes):
+        recall, precision = (wilson(int(hits[number]), int(each[number])) for each in (true, answered))
+        f1 = 2 * hits[number] / max(1, true[number] + answered[number])
+        worst = matrix[number].copy()
+        worst[number] = 0
+        mistaken = f"{material.classes[worst.argmax()]}, {worst.max()}x" if worst.max() else ""
+        shown = [
+            f"{as_percent(each.value)} ({each.low:.0%} to {each.high:.0%})" if of[number] else "-"
+            for each, of in ((recall, true), (precision, answered))
+        ]
+        rows.append([name, str(true[number]), *shown, as_percent(float(f1)), mistaken])
+        tones.append(_tone(recall))
+        plain[name] = {"images": int(true[number]), "recall": recall.to_dict(), "precision": precision.to_dict(), "f1": float(f1)}
+    blocks = [
+        table(["class", "images", "recall", "precision", "F1", "most often mistaken for"], rows, tones=tones),
+        paragraph(
+            "Recall: of the images of a class, how many were answered so. Precision: of the answers, how many were right. "
+            "In brackets Wilson intervals of 95 %.",
+            tone="soft",
+        ),
+    ]
+    return Findings(sections=[("Classes", blocks)], figures={"classes": plain})
+
+
+def _tone(recall: Interval) -> Tone:
+    return "bad" if recall.value < 0.5 else "warn" if recall.value < 0.8 else ""
+
+
+def _coverage(material: Material, targets: np.ndarray, probabilities: np.ndarray) -> Findings:
+    """Return how right the answers are when the least sure ones are rejected, and what the thresholds of a target do."""
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == targets
+    order = np.argsort(-confidence, kind="stable")
+    coverage = np.arange(1, len(order) + 1) / len(order)
+    accuracy = right[order].cumsum() / np.arange(1, len(order) + 1)
+    points = np.unique(np.linspace(0, len(order) - 1, min(len(order), CURVE_POINTS)).round().astype(int))
+    cells = ([f"{confidence[order[k]]:.6f}", f"{coverage[k]:.6f}", f"{accuracy[k]:.6f}"] for k in points)
+    write_csv(material.figures / "coverage.csv", [["threshold", "coverage", "accuracy"], *cells])
+    place = material.figures / "coverage.png"
+    curve = {"": (coverage[points].tolist(), accuracy[points].tolist())}
+    draw_panels(
+        [Panel("accepting the surest answers", "coverage: share of answers accepted", "accuracy of those", curve, percent=True)], place
+    )
+    rows = [[f"{wish:.1%}", *_accepting(wish, coverage, accuracy, confidence[order])] for wish in WISHES]
+    blocks = [
+        paragraph("Answers below a probability can be left to a person. How right are the others then?"),
+        picture(file_uri(place), alt="coverage and accuracy"),
+        table(["accuracy wished for", "answers accepted", "from probability"], rows),
+    ]
+    plain = {"coverage": {"coverage": coverage[points].tolist(), "accuracy": accuracy[points].tolist()}}
+    if material.trained.reject is None:
+        blocks.append(
+            paragraph("--target 'error<=0.01' chooses a threshold for every class on val; with --calibrate it is stored.", tone="soft")
+        )
+    else:
+        more, kept = _thresholds(material, targets, probabilities)
+        blocks += more
+        plain["rejection"] = kept
+    return Findings(sections=[("Which answers to accept", blocks)], figures=plain)
+
+
+def _accepting(wish: float, coverage: np.ndarray, accuracy: np.ndarray, confidence: np.ndarray) -> list[str]:
+    reached = np.flatnonzero(accuracy >= wish)
+    return [as_percent(float(coverage[reached[-1]])), f"{confidence[reached[-1]]:.4f}"] if len(reached) else ["none", "-"]
+
+
+def _thresholds(material: Material, targets: np.ndarray, probabilities: np.ndarray) -> tuple[list[str], dict]:
+    reject = material.trained.reject
+    assert reject is not None
+    kept = measure_rejection(reject, targets, probabilities)
+    names = [*material.classes, "all"]
+    shown = [*("never" if value >= NEVER else f"{value:.4f}" for value in reject), ""]
+    rows = [
+        [name, value, as_percent(k.coverage), as_percent(k.error), as_percent(k.miss)]
+        for name, value, k in zip(names, shown, kept, strict=True)
+    ]
+    plain = {name: {"accepted": k.coverage, "error": k.error, "miss": k.miss} for name, k in zip(names, kept, strict=True)}
+    blocks = [
+        heading("Thresholds of every class"),
+        paragraph(
+            f"They were {material.choice()}. Error: of the accepted answers of a class, the wrong ones. "
+            "Miss: of its images, those accepted as another class. A promise kept there can be missed here by chance."
+        ),
+        table(["class", "threshold", "accepted", "error", "miss"], rows),
+    ]
+    return blocks, {"thresholds": dict(zip(material.classes, reject, strict=True)), "kept": plain}
+
+
+def _hard(material: Material, pictures: Pictures, targets: np.ndarray, probabilities: np.ndarray) -> Findings:
+    found, losses = probabilities.argmax(1), material.prediction.losses.numpy()
+    names, best = material.classes, probabilities.max(1)
+    wrong = np.flatnonzero(found != targets)
+    second, first = torch.from_numpy(probabilities).topk(2, 1).values.flip(1).T.numpy()
+    own = probabilities[np.arange(len(targets)), targets]
+    lines = [
+        [f"{names[f]} {b:.1%}", f"is {names[t]} ({o:.1%})" if f != t else "right"]
+        for f, t, b, o in zip(found, targets, best, own, strict=True)
+    ]
+    tones: list[Tone] = ["good" if f == t else "bad" for f, t in zip(found, targets, strict=True)]
+    groups = [
+        ("Most wrong", "Wrong answers, the surest first.", wrong[np.argsort(-best[wrong], kind="stable")][:HARDEST]),
+        ("Least sure", "The two most probable classes are nearly even.", np.argsort(first - second, kind="stable")[:HARDEST]),
+        ("Highest loss", "The true class was given the least probability.", np.argsort(-losses, kind="stable")[:HARDEST]),
+    ]
+    return hard_images(material, pictures, groups, lines, tones)

@@ -1,0 +1,206 @@
+"""Parts of a report that every task shares: curves of the run, reliability, hard images, speed and size, how it was made."""
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from applications.report.material import Findings, Material, Pictures, Scaled, as_percent
+from utils.calibration import Reliability
+from utils.files import write_csv
+from utils.images import file_uri
+from utils.page import Card, Tone, gallery, heading, paragraph, picture, table
+from utils.panels import Panel, draw_panels
+from utils.runtime import describe_machine
+from utils.statistics import Interval
+
+HARDEST = 12
+
+
+def run_curves(material: Material) -> Findings:
+    """Return the curves of the run that the model comes from, where its metrics.csv lies beside the checkpoint."""
+    file = material.trained.path.parent / "metrics.csv"
+    rows = _read_rows(file) if file.is_file() else []
+    if not rows:
+        return Findings()
+    headline = material.task.headline
+    panels = [
+        Panel("loss", "epoch", "loss", _curves(rows, {"training": "train_loss", "validation": "val_loss"})),
+        Panel(headline, "epoch", headline, _curves(rows, {"training": f"train_{headline}", "validation": f"val_{headline}"}), percent=True),
+        Panel("learning rate", "epoch", "learning rate", _curves(rows, {"": "lr"})),
+    ]
+    place = material.figures / "run.png"
+    draw_panels([panel for panel in panels if panel.curves], place)
+    note = f"These weights are those after epoch {material.trained.epoch} of {len(rows)}."
+    return Findings(sections=[("The run", [paragraph(note), picture(file_uri(place), alt="curves of the run")])])
+
+
+def _read_rows(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="", encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+def _curves(rows: Sequence[dict[str, str]], columns: dict[str, str]) -> dict[str, tuple[list[float], list[float]]]:
+    curves = {}
+    for label, column in columns.items():
+        points = [(float(row["epoch"]), float(row[column])) for row in rows if row.get(column)]
+        if points:
+            curves[label] = ([x for x, _ in points], [y for _, y in points])
+    return curves
+
+
+def intervals_table(intervals: dict[str, Interval]) -> str:
+    """Return the figures with their 95 % intervals."""
+    rows = []
+    for name, each in intervals.items():
+        style = ".4f" if "loss" in name else ".2%"
+        rows.append([name, f"{each.value:{style}}", f"{each.low:{style}}", f"{each.high:{style}}"])
+    return table(["figure", "value", "from", "to"], rows)
+
+
+def calibration(material: Material, scaled: Scaled, before: Reliability, after: Reliability, *, what: str) -> Findings:
+    """Return the reliability diagrams before and after temperature scaling.
+
+    Args:
+        material: the measured model.
+        scaled: its losses before and after.
+        before, after: the bins.
+        what: the answers that were counted, in words.
+    """
+    rows = [
+        ["bin from", "to", "answers before", "confidence before", "accuracy before", "answers after", "confidence after", "accuracy after"]
+    ]
+    width = 1 / len(before.counts)
+    for number in range(len(before.counts)):
+        cells = [f"{number * width:.4f}", f"{(number + 1) * width:.4f}"]
+        for each in (before, after):
+            cells += [str(each.counts[number]), f"{each.confidence[number]:.4f}", f"{each.accuracy[number]:.4f}"]
+        rows.append(cells)
+    write_csv(material.figures / "calibration.csv", rows)
+    place = material.figures / "calibration.png"
+    draw_panels([_reliability("before scaling", before), _reliability("after scaling", after)], place)
+    figures = {
+        "temperature": material.trained.temperature,
+        "fitted_on_these_images": material.is_fitted_here,
+        "ece_before": before.error,
+        "ece_after": after.error,
+        "loss_before": float(scaled.loss_before.mean()),
+        "loss_after": float(scaled.loss_after.mean()),
+    }
+    lines = [
+        ["expected calibration error", f"{before.error:.2%}", f"{after.error:.2%}"],
+        ["loss", f"{figures['loss_before']:.4f}", f"{figures['loss_after']:.4f}"],
+    ]
+    blocks = [
+        paragraph(
+            f"Of {what} given with 80 %, 80 % should be right. The bars show how many were, in {len(before.counts)} steps; "
+            "pale ones are of fewer than 20."
+        ),
+        table(["", "before", "after"], lines),
+        picture(file_uri(place), alt="reliability diagrams"),
+        paragraph(scaled.note, tone="soft"),
+    ]
+    return Findings(
+        {"calibration error": as_percent(after.error)}, [("Can the probabilities be trusted?", blocks)], {"calibration": figures}
+    )
+
+
+def _reliability(title: str, bins: Reliability) -> Panel:
+    width = 1 / len(bins.counts)
+    left = [number * width for number in range(len(bins.counts))]
+    # A bar of three answers says little.
+    strengths = (0.1 + 0.8 * np.minimum(1.0, bins.counts / 20)).tolist()
+    return Panel(
+        f"{title}: error {bins.error:.2%}",
+        "probability",
+        "share that is right",
+        bars=(left, bins.accuracy.tolist(), strengths, width),
+        shares=True,
+    )
+
+
+def hard_images(
+    material: Material,
+    pictures: Pictures,
+    groups: Sequence[tuple[str, str, np.ndarray]],
+    lines: Sequence[list[str]],
+    tones: Sequence[Tone],
+) -> Findings:
+    """Return galleries of images that a person should look at.
+
+    Args:
+        material: the measured model.
+        pictures: gives the thumbnails.
+        groups: title, explanation and rows (K,) of each gallery.
+        lines: text of every image of the split.
+        tones: its color.
+    """
+    blocks = []
+    rows: list[list[object]] = [["group", "rank", "image"]]
+    for title, explanation, members in groups:
+        rows += [[title, rank + 1, material.file(row)] for rank, row in enumerate(members.tolist())]
+        if len(members):
+            blocks += [heading(title), paragraph(explanation, tone="soft"), _gallery(material, pictures, members, lines, tones)]
+    write_csv(material.figures / "hard_images.csv", rows)
+    return Findings(sections=[("Images to look at", blocks or [paragraph("There is nothing to see.")])])
+
+
+def _gallery(material: Material, pictures: Pictures, rows: np.ndarray, lines: Sequence[list[str]], tones: Sequence[Tone]) -> str:
+    indices = [int(material.prediction.indices[row]) for row in rows]
+    beside: Sequence[np.ndarray | None] = [None] * len(indices)
+    if material.overlay is not None:
+        answers = material.prediction.probabilities[rows].argmax(1).tolist()
+        beside = material.overlay([material.split.read(index) for index in indices], answers)
+    found = [
+        pictures.card(index, [*lines[row], material.file(row)], tones[row], beside=heat)
+        for index, row, heat in zip(indices, rows.tolist(), beside, strict=True)
+    ]
+    cards: list[Card] = [card for card in found if card is not None]
+    return gallery(cards, wide=material.overlay is not None)
+
+
+def cost(material: Material) -> Findings:
+    """Return how large and how fast the model is."""
+    from utils.summary import summarize
+
+    size = material.trained.config.data.image_size
+    summary = summarize(material.trained.model, size, material.machine.device)
+    rate = len(material.split) / max(1e-9, material.seconds)
+    figures = {
+        "parameters": summary.parameters,
+        "multiply_adds": summary.multiply_adds,
+        "weight_bytes": summary.weight_bytes,
+        "checkpoint_bytes": os.path.getsize(material.trained.path),
+        "forward_seconds": summary.forward_seconds,
+        "images_per_second": rate,
+    }
+    rows = [
+        ["parameters", f"{summary.parameters / 1e6:.2f} M"],
+        ["multiply-adds an image", f"{summary.multiply_adds / 1e6:.1f} M at {size[0]}x{size[1]}"],
+        ["weights in memory", f"{summary.weight_bytes / 2**20:.1f} MiB"],
+        ["checkpoint on disk", f"{figures['checkpoint_bytes'] / 2**20:.1f} MiB"],
+        ["one image alone", f"{summary.forward_seconds * 1e3:.1f} ms"],
+        ["this evaluation, reading included", f"{rate:.0f} images/s"],
+        ["machine", f"{describe_machine(material.machine.device)}; {material.machine.precision}"],
+    ]
+    return Findings(
+        {"one image": f"{summary.forward_seconds * 1e3:.1f} ms"}, [("Speed and size", [table(["", ""], rows)])], {"cost": figures}
+    )
+
+
+def origin(material: Material) -> Findings:
+    """Return what was measured, on what, and how."""
+    trained = material.trained
+    rows = [
+        ["model", trained.describe()],
+        ["images", f"{len(material.split)} {material.split.name} images of {material.split.root}"],
+        ["loss of training", trained.config.loss.canonical()],
+        ["temperature", f"{trained.temperature:.4f}"],
+        ["target", material.target or "none"],
+        ["views", material.views or "one an image"],
+        ["intervals", f"95 %, bootstrap over images, 1000 resamples, seed {material.seed}"],
+        ["files", "report.json holds all figures; the folder figures the tables as CSV and the pictures"],
+    ]
+    return Findings(sections=[("How this was measured", [table(["", ""], rows)])])

@@ -1,0 +1,127 @@
+"""A map of the images as the model sees them: t-SNE (van der Maaten and Hinton 2008) of the vectors before the classifier."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from html import escape
+
+import numpy as np
+import torch
+from torch import nn
+
+from applications import assemble
+from applications.report.material import Findings, Material
+from dataloader.catalog import Split
+from models.backbone import Backbone
+from utils.errors import UserError
+from utils.files import write_csv
+from utils.page import paragraph
+
+MOST_IMAGES = 500
+FEWEST_IMAGES = 10
+PALETTE = (
+    *("#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f", "#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#8a8580"),
+    *("#1b6ca8", "#b35900", "#8c1d24", "#2f7f79", "#2f6b27", "#a58a00", "#6d3f69", "#c2506a", "#5e4433", "#4d4a47"),
+)
+SIZE, MARGIN = 560, 14
+
+
+def embedding_map(material: Material, groups: np.ndarray, right: np.ndarray) -> Findings:
+    """Return the map, a dot an image.
+
+    Args:
+        material: the measured model.
+        groups: class of every image, int (N,), -1 for none; it gives the color.
+        right: whether the answer is right, bool (N,); wrong ones get a ring.
+    """
+    rows = np.unique(np.linspace(0, len(groups) - 1, min(len(groups), MOST_IMAGES)).round().astype(int))
+    if len(rows) < FEWEST_IMAGES:
+        return Findings()
+    vectors = _embed(material, rows)
+    if len(vectors) != len(rows):
+        return Findings()
+    places = _unfold(vectors, material.seed)
+    names = [material.classes[group] if group >= 0 else "" for group in groups[rows]]
+    cells = ([material.file(row), name, f"{x:.4f}", f"{y:.4f}"] for row, name, (x, y) in zip(rows, names, places.tolist(), strict=True))
+    write_csv(material.figures / "embedding.csv", [["image", "class", "x", "y"], *cells])
+    part = "" if len(rows) == len(groups) else f" {len(rows)} of {len(groups)} images, evenly chosen."
+    note = "Images that the network finds alike lie close together; rings are wrong answers. Distances between far clusters mean nothing."
+    blocks = [paragraph(note + part, tone="soft"), _scatter(material, rows, places, groups, right)]
+    return Findings(sections=[("A map of the images", blocks)])
+
+
+def _embed(material: Material, rows: np.ndarray) -> np.ndarray:
+    """Return what the classifier is given of each image, (len(rows), D), or (0, 0) where the network has no classifier to listen at."""
+    model, split, device = material.trained.model, material.split, material.machine.device
+    assert isinstance(model, Backbone)
+    try:
+        classifier = model.get_classifier()
+    except UserError:
+        return np.empty((0, 0), dtype=np.float32)
+    indices = material.prediction.indices.numpy()[rows]
+    part = Split(split.name, split.root, tuple(split.paths[index] for index in indices), split.targets[indices])
+    machine = replace(material.machine, world=assemble.alone())
+    config = material.trained.config
+    # In this process: starting others takes longer than so few images.
+    config = replace(config, data=replace(config.data, workers=0))
+    loader = assemble.build_loader(config, part, material.trained.preprocess, machine, training=False)
+    vectors: list[torch.Tensor] = []
+
+    def listen(_layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        given = inputs[0].float().flatten(2) if inputs[0].ndim > 2 else inputs[0].float()[:, :, None]
+        vectors.append(given.mean(2).cpu())
+
+    handle = classifier.register_forward_pre_hook(listen)
+    with torch.inference_mode(), machine.autocast():
+        for batch in loader.batches(0):
+            material.task.predict(model, batch.to(device))
+    handle.remove()
+    loader.close()
+    return torch.cat(vectors).numpy() if vectors else np.empty((0, 0), dtype=np.float32)
+
+
+def _unfold(vectors: np.ndarray, seed: int) -> np.ndarray:
+    """Return places (N, 2) in [0, 1]."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    vectors = np.nan_to_num(vectors)
+    if vectors.shape[1] > 30:
+        # Fifty dimensions or fewer, as the paper does: it is faster and drops noise.
+        vectors = PCA(min(30, len(vectors)), svd_solver="randomized", random_state=seed).fit_transform(vectors)
+    perplexity = min(30.0, (len(vectors) - 1) / 3)
+    # A dead network gives equal vectors everywhere, which have no first component.
+    init = "pca" if vectors.std() > 0 and vectors.shape[1] > 1 else "random"
+    places = TSNE(perplexity=perplexity, max_iter=500, init=init, random_state=seed).fit_transform(vectors)
+    low, high = places.min(0), places.max(0)
+    return (places - low) / np.maximum(high - low, 1e-9)
+
+
+def _scatter(material: Material, rows: np.ndarray, places: np.ndarray, groups: np.ndarray, right: np.ndarray) -> str:
+    dots = []
+    # Wrong answers are drawn last, on top.
+    for number in np.argsort(~right[rows], kind="stable").tolist():
+        row = int(rows[number])
+        x, y = (MARGIN + (SIZE - 2 * MARGIN) * place for place in places[number].tolist())
+        group = int(groups[row])
+        ring = "" if right[row] else ' stroke="var(--ink)" stroke-width="2"'
+        label = f"{material.classes[group] if group >= 0 else '-'}: {material.file(row)}"
+        dots.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{_color(group)}"{ring}><title>{_text(label)}</title></circle>')
+    used = [group for group in sorted(set(groups[rows].tolist())) if group >= 0]
+    return (
+        f'<figure><svg viewBox="0 0 {SIZE} {SIZE}" width="{SIZE}" style="max-width:100%;background:var(--card);border-radius:.5rem">'
+        f"{''.join(dots)}</svg><figcaption>{_legend(material.classes, used)}</figcaption></figure>"
+    )
+
+
+def _legend(classes: tuple[str, ...], used: Sequence[int]) -> str:
+    if len(used) > len(PALETTE):
+        return "Colors repeat; point at a dot for its class."
+    return " &nbsp; ".join(f'<span style="color:{_color(group)}">●</span> {_text(classes[group])}' for group in used)
+
+
+def _color(group: int) -> str:
+    return PALETTE[group % len(PALETTE)] if group >= 0 else "#999999"
+
+
+def _text(text: str) -> str:
+    return escape(text.encode(errors="replace").decode())

@@ -1,0 +1,195 @@
+"""What a report is made of, and what its parts give back."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from applications.assemble import Machine
+from applications.contract import Prediction, Task
+from applications.trained import Trained
+from criterions.weighted import Criterion
+from dataloader.catalog import Split
+from utils.calibration import cross_fitted
+from utils.images import data_uri, thumbnail
+from utils.page import Card, Tone
+
+# Images, uint8 (H, W, 3), and the class to explain of each -> pictures with a heat map laid on, uint8 (h, w, 3).
+Overlay = Callable[[Sequence[np.ndarray], Sequence[int]], Sequence[np.ndarray]]
+
+# How often each image is counted, int (N,) -> name -> value.
+Figures = Callable[[np.ndarray], dict[str, float]]
+
+SIDE = 112
+# About 3 kB each; a page of more opens slowly.
+MOST_PICTURES = 500
+
+
+@dataclass(frozen=True)
+class Material:
+    """A measured model.
+
+    Attributes:
+        trained: the model, with the temperature and thresholds that were used.
+        split: the images.
+        task: what they mean.
+        prediction: what the model says of all of them, a row an image in the order of the split.
+        machine: where it was measured.
+        folder: where files go; a folder 'figures' in it takes tables and pictures.
+        seconds: time of reading and predicting.
+        target: the promise of the thresholds, in the user's words; '' for none.
+        views: the views of --tta; '' for none.
+        overlay: draws heat maps beside the hardest images; None shows the images alone.
+    """
+
+    trained: Trained
+    split: Split
+    task: Task
+    prediction: Prediction
+    machine: Machine
+    folder: Path
+    seconds: float
+    target: str = ""
+    views: str = ""
+    overlay: Overlay | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.trained.classes
+
+    @property
+    def figures(self) -> Path:
+        """Return the folder of tables and pictures."""
+        return self.folder / "figures"
+
+    @property
+    def seed(self) -> int:
+        return self.trained.config.runtime.seed
+
+    @property
+    def is_fitted_here(self) -> bool:
+        """Whether the temperature was fitted on these very images."""
+        return self.split.name == "val" and (self.trained.config.evaluation.calibrate or not self.trained.other_data)
+
+    def choice(self) -> str:
+        """Return what the thresholds were chosen on and for, in words."""
+        here = self.is_fitted_here or (self.split.name == "val" and bool(self.target))
+        promise = f"so that {self.target} on " if self.target else "on "
+        return f"chosen {promise}{'these same validation images' if here else 'the validation images, not on these'}"
+
+    def file(self, row: int) -> str:
+        """Return the path of an image below the root of its split."""
+        return self.split.paths[int(self.prediction.indices[row])]
+
+
+Section = tuple[str, list[str]]
+
+
+@dataclass
+class Findings:
+    """What a part of the report gives back.
+
+    Attributes:
+        tiles: large figures, name -> value.
+        sections: titles and blocks of the page.
+        figures: plain values for report.json.
+        style: what the sections need beyond the shared style.
+    """
+
+    tiles: dict[str, str] = field(default_factory=dict)
+    sections: list[Section] = field(default_factory=list)
+    figures: dict[str, Any] = field(default_factory=dict)
+    style: str = ""
+
+
+class Pictures:
+    """Thumbnails for one page, up to a limit.
+
+    Args:
+        read: position of an image -> its pixels, uint8 (H, W, 3).
+        most: how many the page may hold.
+    """
+
+    def __init__(self, read: Callable[[int], np.ndarray], *, most: int = MOST_PICTURES) -> None:
+        self.read = read
+        self.left = most
+
+    def card(self, index: int, lines: Sequence[str], tone: Tone = "", *, beside: np.ndarray | None = None) -> Card | None:
+        """Return image `index` with lines of text, and a picture beside it; None when the page is full."""
+        if self.left <= 0:
+            return None
+        self.left -= 1
+        picture = thumbnail(self.read(index), SIDE)
+        if beside is not None:
+            picture = _side_by_side(picture, thumbnail(beside, SIDE))
+        return Card(data_uri(picture), lines, tone)
+
+
+def _side_by_side(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    height = max(len(first), len(second))
+    parts = [np.pad(part, ((0, height - len(part)), (0, 4), (0, 0)), constant_values=255) for part in (first, second)]
+    return np.concatenate(parts, axis=1)[:, :-4]
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Probabilities (N, C) and losses (N,) before and after temperature scaling, for a fair look at it.
+
+    Attributes:
+        note: what the temperature was fitted on.
+    """
+
+    before: np.ndarray
+    after: np.ndarray
+    loss_before: np.ndarray
+    loss_after: np.ndarray
+    note: str
+
+
+def scale(material: Material, dense: torch.Tensor) -> Scaled:
+    """Return what temperature scaling does to images that it was not fitted on.
+
+    On the validation images themselves, each image gets a temperature that was fitted on four fifths of the others.
+
+    Args:
+        material: the measured model.
+        dense: targets (N, C).
+    """
+    criterion: Criterion = material.task.criterion
+    logits = material.prediction.logits
+    if material.is_fitted_here:
+        fitted = cross_fitted(logits.numpy(), dense.numpy(), criterion.activation)
+        temperatures = torch.from_numpy(fitted).float()[:, None]
+        note = (
+            f"The stored temperature, {material.trained.temperature:.3f}, was fitted on these same validation images. So that the figures "
+            "do not flatter it, each image is scaled here with a temperature that was fitted on the other four fifths of them."
+        )
+    else:
+        temperatures = torch.tensor(material.trained.temperature)
+        note = f"The temperature, {material.trained.temperature:.3f}, was fitted on the validation images of the run, not on these."
+    if material.views:
+        note += " It was fitted on single views, and here divides the mean of several."
+    after = logits / temperatures
+    return Scaled(
+        criterion.probabilities(logits).nan_to_num(0.0).numpy(),
+        criterion.probabilities(after).nan_to_num(0.0).numpy(),
+        material.prediction.losses.numpy(),
+        criterion.plain(after, dense).numpy(),
+        note,
+    )
+
+
+def as_percent(value: float) -> str:
+    """Return '97.2 %', or a dash where there is nothing to say."""
+    return "-" if np.isnan(value) else f"{value:.1%}".replace("%", " %")
+
+
+def plain_floats(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values with what JSON cannot hold, nan and infinity, as None."""
+    return {
+        name: plain_floats(value) if isinstance(value, Mapping) else None if isinstance(value, float) and not np.isfinite(value) else value
+        for name, value in values.items()
+    }

@@ -1,0 +1,166 @@
+"""What a report says of images with any number of labels each."""
+
+import numpy as np
+
+from applications.contract import decide
+from applications.report.common import HARDEST, calibration, hard_images, intervals_table
+from applications.report.embedding import embedding_map
+from applications.report.labels import label_section, several_suspects
+from applications.report.material import Figures, Findings, Material, Pictures, as_percent, scale
+from applications.targets import NEVER
+from utils.calibration import measure_reliability
+from utils.files import write_csv
+from utils.images import file_uri
+from utils.page import Tone, folded, paragraph, picture, table
+from utils.panels import Panel, draw_panels
+from utils.statistics import Interval, bootstrap, weighted_average_precision, wilson
+
+# mAP weighs every label of every image in each resample; of large sets fewer say as much.
+RESAMPLES, MOST_CELLS = 400, 200_000_000
+CURVE_POINTS = 200
+CURVES_SHOWN = 12
+
+
+def findings(material: Material) -> list[Findings]:
+    """Return the parts of the report, in the order of the page."""
+    prediction = material.prediction
+    truth = prediction.targets.numpy() >= 0.5
+    named = decide(prediction.probabilities, material.trained.thresholds).numpy()
+    pictures = Pictures(material.split.read)
+    scaled = scale(material, prediction.targets)
+    before, after = (measure_reliability(each.ravel(), truth.ravel()) for each in (scaled.before, scaled.after))
+    joined = [[_join(material.classes, row) for row in flags] for flags in (truth, named)]
+    return [
+        _headline(material, truth, named),
+        _per_label(material, truth, named),
+        _curves(material, truth),
+        _hard(material, pictures, truth, named, joined),
+        label_section(material, pictures, several_suspects(truth, prediction.probabilities.numpy()), *joined),
+        calibration(material, scaled, before, after, what="labels"),
+        embedding_map(material, np.where(truth.any(1), truth.argmax(1), -1), (truth == named).all(1)),
+    ]
+
+
+def figures(probabilities: np.ndarray, truth: np.ndarray, named: np.ndarray, losses: np.ndarray) -> Figures:
+    """Return a function from how often each image is counted, int (N,), to the headline figures.
+
+    Args:
+        probabilities: (N, C).
+        truth, named: bool (N, C).
+        losses: (N,).
+    """
+    # What no resample changes is computed here, once.
+    order = np.argsort(-probabilities, axis=0, kind="stable")
+    both, exact = truth & named, (truth == named).all(1)
+
+    def of(counts: np.ndarray) -> dict[str, float]:
+        averages = weighted_average_precision(order, truth, counts)
+        occurs = ~np.isnan(averages)
+        hits, said, real = (counts @ each for each in (both, named, truth))
+        f1 = 2 * hits / np.maximum(said + real, 1)
+        total = max(1, counts.sum())
+        shown = {
+            "mAP": averages[occurs].mean() if occurs.any() else 0.0,
+            "micro F1": 2 * hits.sum() / max(1, (said + real).sum()),
+            "macro F1": f1[occurs].mean() if occurs.any() else 0.0,
+            "all labels right": counts @ exact / total,
+            "loss": counts @ losses / total,
+        }
+        return {name: float(value) for name, value in shown.items()}
+
+    return of
+
+
+def _headline(material: Material, truth: np.ndarray, named: np.ndarray) -> Findings:
+    prediction = material.prediction
+    of = figures(prediction.probabilities.numpy(), truth, named, prediction.losses.numpy())
+    found = bootstrap(of, len(truth), seed=material.seed, resamples=max(100, min(RESAMPLES, MOST_CELLS // max(1, truth.size))))
+    rows = ([name, each.value, each.low, each.high] for name, each in found.items())
+    write_csv(material.figures / "intervals.csv", [["figure", "value", "low", "high"], *rows])
+    tiles = {name: as_percent(found[name].value) for name in ("mAP", "micro F1", "all labels right")}
+    note = f"Intervals of 95 %. The thresholds were {material.choice()}."
+    plain = {name: each.to_dict() for name, each in found.items()}
+    return Findings(tiles, [("Figures", [intervals_table(found), paragraph(note, tone="soft")])], {"intervals": plain})
+
+
+def _per_label(material: Material, truth: np.ndarray, named: np.ndarray) -> Findings:
+    thresholds = material.trained.thresholds
+    assert thresholds is not None
+    order = np.argsort(-material.prediction.probabilities.numpy(), axis=0, kind="stable")
+    averages = weighted_average_precision(order, truth, np.ones(len(truth), dtype=int))
+    rows, plain = [], {}
+    for number, name in enumerate(material.classes):
+        real, said = truth[:, number], named[:, number]
+        hits = int((real & said).sum())
+        recall, precision = wilson(hits, int(real.sum())), wilson(hits, int(said.sum()))
+        shown = [
+            "never" if thresholds[number] >= NEVER else f"{thresholds[number]:.4f}",
+            str(real.sum()),
+            as_percent(float(averages[number])),
+        ]
+        rows.append(
+            [name, *shown, *(_with_limits(each) for each in (recall, precision)), str((~real & said).sum()), str((real & ~said).sum())]
+        )
+        plain[name] = {
+            "threshold": thresholds[number],
+            "images": int(real.sum()),
+            "average_precision": float(averages[number]),
+            "recall": recall.to_dict(),
+            "precision": precision.to_dict(),
+        }
+    note = f"Thresholds were {material.choice()}. In brackets Wilson intervals of 95 %."
+    header = ["label", "threshold", "images", "average precision", "recall", "precision", "named wrongly", "missed"]
+    return Findings(sections=[("Labels", [table(header, rows), paragraph(note, tone="soft")])], figures={"labels": plain})
+
+
+def _with_limits(interval: Interval) -> str:
+    return "-" if np.isnan(interval.value) else f"{as_percent(interval.value)} ({interval.low:.0%} to {interval.high:.0%})"
+
+
+def _curves(material: Material, truth: np.ndarray) -> Findings:
+    """Return precision against recall of the labels, and what each threshold gives."""
+    from sklearn.metrics import precision_recall_curve
+
+    rows = [["label", "threshold", "precision", "recall"]]
+    probabilities = material.prediction.probabilities.numpy()
+    panels = []
+    for number, name in enumerate(material.classes):
+        if not truth[:, number].any():
+            continue
+        precision, recall, cuts = precision_recall_curve(truth[:, number], probabilities[:, number])
+        kept = np.unique(np.linspace(0, len(cuts) - 1, min(len(cuts), CURVE_POINTS)).round().astype(int))
+        rows += [[name, f"{cuts[k]:.6f}", f"{precision[k]:.6f}", f"{recall[k]:.6f}"] for k in kept]
+        by_recall = {"": (recall.tolist(), precision.tolist())}
+        against = {"precision": (cuts[kept].tolist(), precision[kept].tolist()), "recall": (cuts[kept].tolist(), recall[kept].tolist())}
+        panels.append([Panel(name, "recall", "precision", by_recall), Panel(name, "threshold", "share", against)])
+    write_csv(material.figures / "precision_recall.csv", rows)
+    blocks = [paragraph("What another threshold would give. A label that must not be missed wants a lower one.")]
+    for number, pair in enumerate(panels[:CURVES_SHOWN]):
+        place = material.figures / f"precision_recall_{number}.png"
+        draw_panels(pair, place)
+        view = picture(file_uri(place), alt=f"precision and recall of {pair[0].title}")
+        blocks.append(view if number == 0 else folded(pair[0].title, view))
+    if len(panels) > CURVES_SHOWN:
+        blocks.append(paragraph(f"The first {CURVES_SHOWN} labels; figures/precision_recall.csv has all.", tone="soft"))
+    return Findings(sections=[("Precision, recall and thresholds", blocks)])
+
+
+def _hard(material: Material, pictures: Pictures, truth: np.ndarray, named: np.ndarray, joined: list[list[str]]) -> Findings:
+    probabilities, losses = material.prediction.probabilities.numpy(), material.prediction.losses.numpy()
+    thresholds = np.asarray(material.trained.thresholds)
+    wrong = (truth != named).sum(1)
+    # The distance of the label that is nearest to its threshold.
+    margin = np.abs(probabilities - thresholds).min(1)
+    lines = [[f"named: {said or 'nothing'}", f"is: {real or 'nothing'}"] for real, said in zip(*joined, strict=True)]
+    tones: list[Tone] = ["bad" if count else "good" for count in wrong]
+    most = np.lexsort((-losses, -wrong))
+    groups = [
+        ("Most wrong", "The largest number of wrong labels, then the highest loss.", most[wrong[most] > 0][:HARDEST]),
+        ("Least sure", "A label is nearly at its threshold.", np.argsort(margin, kind="stable")[:HARDEST]),
+        ("Highest loss", "The labels as they are were given the least probability.", np.argsort(-losses, kind="stable")[:HARDEST]),
+    ]
+    return hard_images(material, pictures, groups, lines, tones)
+
+
+def _join(classes: tuple[str, ...], flags: np.ndarray) -> str:
+    return ", ".join(classes[number] for number in np.flatnonzero(flags))

@@ -1,0 +1,43 @@
+"""Puts the parts of a report together: report.html for people, report.json for programs."""
+
+import json
+from pathlib import Path
+
+from applications.report import REPORTS
+from applications.report.common import cost, origin, run_curves
+from applications.report.material import Material, plain_floats
+from utils.files import write_text
+from utils.page import Page, tiles
+
+
+def write_report(material: Material) -> list[Path]:
+    """Write report.html, report.json and the folder figures into the material's folder; return what a person opens first.
+
+    The page needs no other file and no network.
+    """
+    material.figures.mkdir(exist_ok=True)
+    headline, *others = REPORTS.resolve(material.task.name)(material)
+    parts = [headline, run_curves(material), *others, cost(material), origin(material)]
+    trained = material.trained
+    page = Page(
+        f"{trained.config.model.arch} on {len(material.split)} {material.split.name} images",
+        f"{trained.path}, after epoch {trained.epoch}; {material.split.root}",
+        style="".join(part.style for part in parts),
+    )
+    facts = {name: value for part in parts for name, value in part.tiles.items()}
+    for number, (title, blocks) in enumerate(section for part in parts for section in part.sections):
+        page.section(title, *([tiles(facts)] if number == 0 else []), *blocks)
+    files = [material.folder / "report.html", material.folder / "report.json"]
+    page.write(files[0])
+    figures = {
+        "checkpoint": str(trained.path),
+        "epoch": trained.epoch,
+        "split": material.split.name,
+        "images": len(material.split),
+        "target": material.target or None,
+        "views": material.views or None,
+    }
+    for part in parts:
+        figures |= part.figures
+    write_text(files[1], json.dumps(plain_floats(figures), indent=2) + "\n")
+    return files

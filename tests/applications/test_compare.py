@@ -1,0 +1,162 @@
+"""Comparisons say what differs, how sure that is, and nothing where nothing is sure."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from applications.answers import Answers, aligned
+from applications.compare import compare, figures, named_apart
+from tests.applications.conftest import NETS, Call, read_rows, tiny, write_colors
+from tests.applications.test_multilabel import BCE, write_squares
+from utils.errors import UserError
+
+ARCH = ("--arch", f"{NETS}:TinyNet")
+CLASSES = ("a", "b", "c")
+
+
+def answers(name: str, right: np.ndarray, *, several: bool = False, seed: int = 0) -> Answers:
+    """Return answers that are right where `right` (N,) says so."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(len(right)) % 3
+    found = np.where(right, labels, (labels + 1) % 3)
+    truth, named = (each[:, None] == np.arange(3) for each in (labels, found))
+    shares = 0.1 + 0.5 * named + 0.1 * rng.random((len(right), 3))
+    files = tuple(f"/data/test/{number:04d}.png" for number in range(len(right)))
+    return Answers(name, f"/runs/{name}", several, CLASSES, "/data", files, truth, named, shares / shares.sum(1, keepdims=True))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_clear_gain_is_called_better_and_a_small_one_is_not(several: bool) -> None:
+    rng = np.random.default_rng(1)
+    base = rng.random(400) < 0.8
+    much, little = base.copy(), base.copy()
+    much[np.flatnonzero(~base)[:40]] = True
+    little[np.flatnonzero(~base)[:3]] = True
+    models = [answers(name, right, several=several) for name, right in (("base", base), ("much", much), ("little", little))]
+    better, same = compare(models, seed=0)
+    assert (better.verdict(), same.verdict()) == ("better", "no significant difference")
+    assert (len(better.gained), len(better.lost)) == (40, 0)
+    headline = "all labels right" if several else "top1"
+    change = better.differences[headline]
+    assert change.value == pytest.approx(0.1)
+    assert 0 < change.low < 0.1 < change.high
+    (worse,) = compare([models[1], models[0]], seed=0)
+    assert worse.verdict() == "worse"
+    # Holm: the smallest of two p-values counts twice.
+    (alone,) = compare(models[:2], seed=0)
+    assert better.p == pytest.approx(2 * alone.p)
+
+
+def test_a_paired_interval_is_narrower_than_two_that_know_nothing_of_each_other() -> None:
+    right = np.random.default_rng(2).random(300) < 0.7
+    other = right.copy()
+    other[:6] = ~other[:6]
+    (pair,) = compare([answers("one", right), answers("two", other)], seed=0)
+    change = pair.differences["top1"]
+    alone = 2 * 1.96 * np.sqrt(2 * 0.7 * 0.3 / 300)
+    assert change.high - change.low < alone / 3
+
+
+def test_figures_do_not_depend_on_the_order_of_images_and_classes() -> None:
+    model = answers("one", np.random.default_rng(3).random(60) < 0.7)
+    turned = replace(
+        model, classes=("c", "a", "b"), **{key: getattr(model, key)[:, [2, 0, 1]] for key in ("truth", "named", "probabilities")}
+    )
+    assert figures(aligned(model, turned))(np.ones(60, int)) == figures(model)(np.ones(60, int))
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    model = answers("one", np.ones(9, dtype=bool))
+    for other, said in (
+        (replace(model, several=True), "any number of labels"),
+        (replace(model, classes=("a", "b", "d")), "c, d in one alone"),
+        (replace(model, files=(*model.files[:-1], "/data/test/new.png")), "2 are in one alone, such as test/0008.png"),
+        (replace(model, truth=np.roll(model.truth, 1, axis=1)), "different labels for 9 images"),
+    ):
+        with pytest.raises(UserError, match=said) as caught:
+            aligned(model, other)
+        assert "\n" not in str(caught.value)
+
+
+def test_data_that_was_moved_is_the_same_data() -> None:
+    model = answers("one", np.ones(9, dtype=bool))
+    moved = replace(model, root="/new", files=tuple(file.replace("/data", "/new") for file in model.files))
+    assert aligned(model, moved).files == moved.files
+    with pytest.raises(UserError, match="different images"):
+        aligned(model, replace(model, files=tuple(file.replace("test", "val") for file in model.files)))
+    assert [model.name for model in named_apart([answers("one", np.ones(3, bool))] * 2)] == ["/runs/one (1)", "/runs/one (2)"]
+
+
+def test_runs_and_evaluations_are_compared_on_a_page(call: Call, colors: Path) -> None:
+    data = colors
+    first = call(*tiny(data, "--name", "first", "--epochs", 1, "--lr", 1e-5)).run
+    second = call(*tiny(data, "--name", "second", "--epochs", 6)).run
+    call("--evaluation", "--resume", second, *ARCH, "--no_report")
+    outcome = call("--compare", first, second / "evaluation-test", *ARCH)
+    assert outcome.code == 0, outcome.err
+    folder = Path("runs/compare/comparison")
+    content = json.loads((folder / "compare.json").read_text())
+    pair = content["comparisons"]["second/evaluation-test"]
+    assert pair["verdict"] == "better"
+    assert "is better than first" in outcome.out
+    page = (folder / "compare.html").read_text()
+    assert page.count("data:image/jpeg") == pair["right_alone"] + pair["first_right_alone"] > 0
+    flips = read_rows(folder / "flips.csv")
+    assert len(flips) == pair["right_alone"] + pair["first_right_alone"]
+    assert all(row["true"] == row["model says"] for row in flips if row["right"] == "second/evaluation-test")
+    gained = sum(int(row["gained"]) for row in read_rows(folder / "classes.csv"))
+    assert gained == pair["right_alone"]
+    fresh = content["models"]["first"]["figures"]
+    call("--evaluation", "--resume", first, *ARCH, "--no_report")
+    assert fresh["top1"] == pytest.approx(json.loads((first / "evaluation-test" / "metrics.json").read_text())["top1"])
+    outcome = call("--compare", first / "evaluation-test", second / "evaluation-test")
+    assert (outcome.code, (folder.parent / "comparison-2").is_dir()) == (0, True)
+
+
+def test_models_of_several_labels_are_compared(call: Call, tmp_path: Path) -> None:
+    squares = write_squares(tmp_path / "squares", 60)
+    run = call(*tiny(squares, *BCE)).run
+    call("--evaluation", "--resume", run, *ARCH, "--no_report")
+    outcome = call("--compare", run, run / "evaluation-test", *ARCH)
+    assert outcome.code == 0, outcome.err
+    assert "no significant difference" in outcome.out
+    assert "mAP +0.00 points" in outcome.out
+
+
+def test_mistakes_leave_nothing_behind(call: Call, colors: Path) -> None:
+    run = call(*tiny(colors, "--epochs", 1)).run
+    call("--evaluation", "--resume", run, *ARCH, "--no_report")
+    call("--evaluation", "--resume", run, *ARCH, "--no_report", "--split", "val")
+    folder = run / "evaluation-test"
+    for subjects, said in (
+        ((run,), "at least two"),
+        ((run, "nowhere", *ARCH), "no run folder or checkpoint nowhere"),
+        ((folder, run / "evaluation-val"), "different images"),
+    ):
+        outcome = call("--compare", *subjects)
+        assert (outcome.code, outcome.err.count("\n")) == (2, 1), outcome.err
+        assert said in outcome.err
+    (folder / "metrics.json").write_text("{}")
+    assert "evaluate that run again" in call("--compare", folder, folder).err
+    with (folder / "predictions.csv").open("w", newline="") as file:
+        csv.writer(file).writerow(["path"])
+    assert call("--compare", folder, folder).code == 2
+    assert not Path("runs/compare").exists()
+
+
+def test_images_that_are_gone_are_told(call: Call, tmp_path: Path) -> None:
+    data = write_colors(tmp_path / "data", {"train": 6, "val": 3, "test": 4})
+    places = []
+    for name, rate in (("one", 1e-6), ("two", 0.03)):
+        run = call(*tiny(data, "--name", name, "--lr", rate, "--epochs", 4)).run
+        call("--evaluation", "--resume", run, *ARCH, "--no_report")
+        places.append(run / "evaluation-test")
+    for file in data.rglob("test/*/*.png"):
+        file.unlink()
+    outcome = call("--compare", *places)
+    assert outcome.code == 0, outcome.err
+    assert "no longer there" in Path("runs/compare/comparison/compare.html").read_text()

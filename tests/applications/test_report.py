@@ -1,0 +1,244 @@
+"""The page of an evaluation, thresholds for a target, calibration that is stored, and views."""
+
+import base64
+import io
+import json
+import re
+import shutil
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from applications import evaluate
+from applications.report.labels import several_suspects, suspects
+from applications.report.material import Material
+from applications.views import Viewed, parse_views
+from models import build_model
+from tests.applications.conftest import NETS, Call, read_rows, tiny, write_colors
+from tests.applications.test_multilabel import BCE, write_squares
+from utils.checkpoint import load_checkpoint
+from utils.errors import UserError
+
+ARCH = ("--arch", f"{NETS}:TinyNet")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return data and two finished runs: one label an image, several labels an image."""
+    import main
+    from utils.logs import console
+
+    # The console of another test may write to a file that is closed by now.
+    console.cache_clear()
+    folder = tmp_path_factory.mktemp("runs")
+    data = write_colors(folder / "data", {"train": 20, "val": 10, "test": 8})
+    for split in ("val", "test"):
+        # Two images of every class get the label of the next one: mistakes to find.
+        for name, other in zip(("blue", "green", "red"), ("green", "red", "blue"), strict=True):
+            for number in range(2):
+                shutil.copy(data / split / name / f"{number}.png", data / split / other / f"wrong{number}.png")
+    squares = write_squares(folder / "squares", 80)
+    logs = ("--logdir", folder / "logs")
+    assert main.main([str(part) for part in tiny(data, "--name", "one", *logs, "--epochs", 1)]) == 0
+    assert main.main([str(part) for part in tiny(squares, *BCE, "--name", "several", *logs)]) == 0
+    return {"one": folder / "logs/classify/one", "several": folder / "logs/multilabel/several", "data": data}
+
+
+@pytest.fixture
+def runs(made: dict[str, Path], tmp_path: Path) -> dict[str, Path]:
+    """Return copies that a test may change."""
+    copies = {name: Path(shutil.copytree(made[name], tmp_path / "runs" / name)) for name in ("one", "several")}
+    return {**copies, "data": made["data"]}
+
+
+def report(folder: Path) -> dict:
+    return json.loads((folder / "report.json").read_text())
+
+
+@pytest.mark.parametrize("kind", ["one", "several"])
+def test_the_page_stands_alone_and_its_figures_are_those_of_the_tables(call: Call, runs: dict[str, Path], kind: str) -> None:
+    outcome = call("--evaluation", "--resume", runs[kind], *ARCH)
+    assert outcome.code == 0, outcome.err
+    folder = runs[kind] / "evaluation-test"
+    page = (folder / "report.html").read_text()
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', page), "nothing is fetched"
+    assert "nan" not in re.sub(r'"data:[^"]*"', "", page)
+    figures, metrics = report(folder), json.loads((folder / "metrics.json").read_text())
+    headline = "top1" if kind == "one" else "mAP"
+    interval = figures["intervals"][headline]
+    assert interval["value"] == pytest.approx(metrics[headline])
+    assert interval["low"] <= interval["value"] <= interval["high"]
+    assert figures["intervals"]["loss"]["value"] == pytest.approx(metrics["loss"], rel=1e-5)
+    assert figures["calibration"]["temperature"] == load_checkpoint(runs[kind] / "best.pt")["temperature"] != 1.0
+    expected = {"intervals.csv", "calibration.csv", "calibration.png", "hard_images.csv", "label_issues.csv", "embedding.csv", "run.png"}
+    assert expected <= {file.name for file in (folder / "figures").iterdir()}
+    if kind == "one":
+        assert figures["label_issues"] >= 5
+        assert "wrong0.png" in page
+
+
+def test_every_cell_of_the_matrix_leads_to_its_images(call: Call, runs: dict[str, Path]) -> None:
+    call("--evaluation", "--resume", runs["one"], *ARCH)
+    page = (runs["one"] / "evaluation-test" / "report.html").read_text()
+    links = re.findall(r'href="#(c\d+-\d+)">(\d+)</a>', page)
+    assert sum(int(count) for _, count in links) == 30
+    for anchor, count in links:
+        view = page.partition(f'id="{anchor}"')[2].partition('class="cellview"')[0].partition("<h2")[0]
+        most = 4 if anchor[1:].split("-")[0] == anchor.split("-")[1] else 12
+        assert view.count("<img") == min(int(count), most)
+
+
+def test_without_a_report_none_is_written(call: Call, runs: dict[str, Path]) -> None:
+    call("--evaluation", "--resume", runs["one"], *ARCH, "--no_report")
+    assert not (runs["one"] / "evaluation-test" / "report.html").exists()
+
+
+def test_on_val_no_image_is_scaled_by_a_temperature_that_knows_it(call: Call, runs: dict[str, Path]) -> None:
+    call("--evaluation", "--resume", runs["one"], *ARCH, "--split", "val")
+    folder = runs["one"] / "evaluation-val"
+    figures = report(folder)["calibration"]
+    assert figures["fitted_on_these_images"]
+    rows = read_rows(folder / "predictions.csv")
+    flattering = -np.mean([np.log(float(row[row["true"]])) for row in rows])
+    assert figures["loss_after"] > flattering
+    assert "fitted on these same validation images" in (folder / "report.html").read_text()
+
+
+def test_a_target_is_kept_on_val_stored_and_used_by_evaluation_and_the_converted_file(call: Call, runs: dict[str, Path]) -> None:
+    run = runs["one"]
+    weights = load_checkpoint(run / "best.pt")["state_dict"]
+    outcome = call("--evaluation", "--resume", run, *ARCH, "--target", "error<=0.1", "--split", "val", "--no_report")
+    assert outcome.code == 0, outcome.err
+    assert load_checkpoint(run / "best.pt")["reject"] is None, "without --calibrate nothing is stored"
+    outcome = call("--evaluation", "--resume", run, *ARCH, "--target", "error<=0.1", "--calibrate", "--split", "val")
+    assert outcome.code == 0, outcome.err
+    assert "stored" in outcome.out
+    content = load_checkpoint(run / "best.pt")
+    assert all((content["state_dict"][name] == weights[name]).all() for name in weights)
+    rows = read_rows(run / "evaluation-val-2" / "predictions.csv")
+    for name, threshold in zip(("blue", "green", "red"), content["reject"], strict=True):
+        accepted = [row["true"] == name for row in rows if row["predicted"] == name and float(row[name]) >= threshold]
+        assert not accepted or np.mean(accepted) >= 0.9
+    outcome = call("--evaluation", "--resume", run, *ARCH)
+    kept = json.loads((run / "evaluation-test" / "metrics.json").read_text())
+    assert "accepted:" in outcome.out
+    assert kept["accepted"] == pytest.approx(report(run / "evaluation-test")["rejection"]["kept"]["all"]["accepted"])
+    assert call("--jit", "--resume", run, *ARCH).code == 0
+    extra = {"darkroom.json": ""}
+    torch.jit.load(str(run / "model.jit.pt"), _extra_files=extra)
+    card = json.loads(extra["darkroom.json"])
+    assert (card["reject"], card["temperature"]) == (content["reject"], content["temperature"])
+    assert "write it again with --jit" in call("--evaluation", "--resume", run, *ARCH, "--calibrate", "--no_report").out
+    assert load_checkpoint(run / "best.pt")["reject"] is None, "without a target no answer is rejected"
+
+
+def test_labels_take_the_thresholds_of_a_target(call: Call, runs: dict[str, Path]) -> None:
+    run = runs["several"]
+    before = load_checkpoint(run / "best.pt")["thresholds"]
+    outcome = call("--evaluation", "--resume", run, *ARCH, "--target", "miss<=0.3", "--calibrate", "--split", "val", "--no_report")
+    assert outcome.code == 0, outcome.err
+    after = load_checkpoint(run / "best.pt")["thresholds"]
+    assert all(late > early for late, early in zip(after, before, strict=True)), "a third of the images may be missed"
+    rows = read_rows(run / "evaluation-val" / "predictions.csv")
+    for name in ("blue", "green", "red"):
+        missed = [name not in row["predicted"].split(";") for row in rows if name in row["true"].split(";")]
+        assert 0 < np.mean(missed) <= 0.3
+
+
+def test_refitting_the_temperature_on_the_same_images_changes_nothing(call: Call, runs: dict[str, Path]) -> None:
+    for run in (runs["one"], runs["several"]):
+        before = load_checkpoint(run / "best.pt")
+        call("--evaluation", "--resume", run, *ARCH, "--calibrate", "--no_report")
+        after = load_checkpoint(run / "best.pt")
+        assert after["temperature"] == pytest.approx(before["temperature"], rel=1e-3)
+        assert after["thresholds"] == (None if before["thresholds"] is None else pytest.approx(before["thresholds"], abs=1e-3))
+
+
+def test_mistakes_are_told_in_one_line_and_leave_the_checkpoint_alone(call: Call, runs: dict[str, Path], tmp_path: Path) -> None:
+    run = runs["one"]
+    before = (run / "best.pt").read_bytes()
+    only_test = tmp_path / "only"
+    shutil.copytree(runs["data"] / "test", only_test / "test")
+    for flags, said in (
+        (("--target", "mis<=1"), "Did you mean miss?"),
+        (("--calibrate", "--data", only_test), "chooses on val images"),
+        (("--calibrate", "--tta"), "--tta"),
+        (("--tta", "hflip|spin"), "hflip, vflip, scale"),
+        (("--tta", "scale(0)"), "factors from"),
+    ):
+        outcome = call("--evaluation", "--resume", run, *ARCH, *flags)
+        assert (outcome.code, outcome.err.count("\n")) == (2, 1), outcome.err
+        assert said in outcome.err
+    outcome = call("--data", runs["data"], *ARCH, "--target", "miss<=0.1")
+    assert (outcome.code, "belongs to --evaluation" in outcome.err) == (2, True)
+    assert (run / "best.pt").read_bytes() == before
+    assert not list(run.glob("evaluation*"))
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_views_give_the_mean_of_their_probabilities(activation: str) -> None:
+    network = build_model(f"{NETS}:TinyNet", num_classes=4).eval()
+    images = torch.rand(3, 3, 20, 24)
+    views = parse_views("hflip|vflip|scale(0.75,1.5)", (20, 24))
+    assert len(views) == 12
+    assert {view.size for view in views} == {(20, 24), (15, 18), (30, 36)}
+    squash = torch.sigmoid if activation == "sigmoid" else lambda logits: logits.softmax(1)
+    with torch.no_grad():
+        expected = torch.stack([squash(network(view.of(images))) for view in views]).mean(0)
+        torch.testing.assert_close(squash(Viewed(network, views, activation)(images)), expected)
+        torch.testing.assert_close(squash(Viewed(network, views[:1], activation)(images)), squash(network(images)))
+
+
+def test_evaluation_looks_at_every_view(call: Call, runs: dict[str, Path]) -> None:
+    outcome = call("--evaluation", "--resume", runs["one"], *ARCH, "--tta", "hflip|scale(1.25)", "--no_report")
+    assert outcome.code == 0, outcome.err
+    assert "4 an image" in outcome.out
+
+
+def test_wrong_labels_are_suspected() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, 200)
+    shares = np.full((200, 4), 0.04)
+    shares[np.arange(200), truth] = 0.88
+    given = truth.copy()
+    given[[5, 50, 120]] = (given[[5, 50, 120]] + 1) % 3
+    assert set(suspects(given, shares)) == {5, 50, 120}
+    labels = rng.random((200, 3)) < 0.4
+    answers = np.where(labels, 0.9, 0.1)
+    wrong = labels.copy()
+    wrong[7, 1] ^= True
+    assert several_suspects(wrong, answers).tolist() == [7]
+
+
+def test_a_scale_is_refused_where_the_network_takes_one_size_alone() -> None:
+    class Strict(type(build_model(f"{NETS}:TinyNet", num_classes=2))):
+        def check_size(self, image_size: tuple[int, int]) -> None:
+            if image_size != (20, 24):
+                raise UserError("20x24 only")
+
+    network = build_model(f"{NETS}:TinyNet", num_classes=2)
+    network.__class__ = Strict
+    with pytest.raises(UserError, match="20x24"):
+        Viewed(network, parse_views("scale(2)", (20, 24)), "softmax")
+
+
+def test_heat_maps_stand_beside_the_hardest_images(call: Call, runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def overlay(images, classes):
+        asked.extend(classes)
+        return [255 - image for image in images]
+
+    monkeypatch.setattr(evaluate, "Material", partial(Material, overlay=overlay))
+    outcome = call("--evaluation", "--resume", runs["one"], *ARCH)
+    assert outcome.code == 0, outcome.err
+    page = (runs["one"] / "evaluation-test" / "report.html").read_text()
+    first = page.partition('class="gallery wide"')[2].partition("data:image/jpeg;base64,")[2].partition('"')[0]
+    with Image.open(io.BytesIO(base64.b64decode(first))) as picture:
+        assert picture.size == (24 + 4 + 24, 20)
+    assert len(asked) >= 24
+    assert set(asked) <= {0, 1, 2}

@@ -1,0 +1,60 @@
+"""Curves and bars side by side in one PNG, drawn without a screen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from utils.files import write_atomically
+
+COLORS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One diagram.
+
+    Attributes:
+        title, xlabel, ylabel: what to write beside it.
+        curves: label -> places and values.
+        bars: left edges, heights, strengths of color in [0, 1] and the width of bars; None draws none.
+        shares: whether both axes are shares from 0 to 1, with their diagonal.
+        percent: whether the values are written as percentages.
+    """
+
+    title: str
+    xlabel: str
+    ylabel: str
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]] = field(default_factory=dict)
+    bars: tuple[Sequence[float], Sequence[float], Sequence[float], float] | None = None
+    shares: bool = False
+    percent: bool = False
+
+
+def draw_panels(panels: Sequence[Panel], path: Path) -> None:
+    """Draw diagrams side by side as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    figure = Figure(figsize=(4.6 * len(panels) + 0.4, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        if panel.shares:
+            axes.plot([0, 1], [0, 1], color="gray", linestyle=":", linewidth=1)
+            axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        if panel.bars is not None:
+            left, heights, strengths, width = panel.bars
+            colors = [("tab:blue", strength) for strength in strengths]
+            axes.bar(left, heights, width=width, align="edge", color=colors, edgecolor=("tab:blue", 0.6), linewidth=0.6)
+        for (label, (x, y)), color in zip(panel.curves.items(), COLORS * len(panel.curves), strict=False):
+            axes.plot(x, y, color=color, label=label or None, marker="o" if len(x) < 3 else "", markersize=4)
+        if any(panel.curves):
+            axes.legend(fontsize=8)
+        if panel.percent:
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.set_title(panel.title, fontsize=10)
+        axes.set_xlabel(panel.xlabel, fontsize=9)
+        axes.set_ylabel(panel.ylabel, fontsize=9)
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.3)
+    write_atomically(path, lambda place: figure.savefig(place, dpi=110, format="png"))
