@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from applications.options import SECTIONS, Request, RunConfig
 from utils.errors import UserError, nearest
@@ -20,6 +20,12 @@ class ActionOptions:
     evaluation: bool = flag(False, "measure the model of --resume on held-out images", short="-e", also=("--evaluate",))
     jit: bool = flag(False, "convert the model of --resume to TorchScript and compare the answers")
     info: bool = flag(False, "print layers, parameters, multiply-adds, memory and time of --arch")
+    visual_data: Literal["train", "val", "test"] | None = flag(None, "show what the model of --resume looked at in images of this split")
+    predict: tuple[str, ...] | None = flag(
+        None,
+        "answers of the model of --resume for files, folders, patterns, lists (.txt, .csv), videos, camera 0",
+        metavar="PATH",
+    )
     prune: float | None = flag(None, "remove this share of the channels of the model of --resume, the least active ones", metavar="SHARE")
     find_lr: bool = flag(False, "try rising learning rates on a throw-away model, draw the loss and suggest a rate")
     print_schedule: bool = flag(False, "draw the learning rate over the run as schedule.png, without training")
@@ -76,9 +82,11 @@ def parse(argv: list[str]) -> Request:
     call = {item.name: values.pop(item.name) for item in fields(CallOptions) if item.name in values}
     given = {**(read_config_file(Path(call["config"])) if call.get("config") else {}), **values}
     config = RunConfig().override(given, source=call.get("config") or "command line")
-    action = chosen[0] if chosen else "train"
+    looks = config.look.visual_method is not None
+    action = chosen[0] if chosen else "visual_data" if looks else "train"
     subject = actions.get(action, "")
-    request = Request(action, config, given, "" if isinstance(subject, bool) else str(subject))
+    several = tuple(subject) if isinstance(subject, list) else ()
+    request = Request(action, config, given, "" if isinstance(subject, bool) or several else str(subject), several)
     _check(request)
     return request
 
@@ -121,20 +129,25 @@ def _unknown(argument: str, parser: FlagParser) -> str:
 def _check(request: Request) -> None:
     """Raise UserError for values and combinations that cannot work."""
     config = request.config
-    if request.action in ("evaluation", "jit", "prune") and not config.train.resume:
+    if request.action in ("evaluation", "jit", "prune", "visual_data", "predict") and not config.train.resume:
         raise UserError(f"--{request.action} needs --resume RUN_OR_FILE, the model to look at")
+    runtime = config.runtime
+    if request.action in ("visual_data", "predict") and max(runtime.nproc or 1, runtime.gpus or 1, runtime.nodes) > 1:
+        raise UserError(f"--{request.action} runs in one process; leave --nproc, --gpus and --nodes out")
+    if config.look.visual_method is not None and request.action != "visual_data":
+        raise UserError(f"--visual_method goes with --visual_data, not with --{request.action}")
     if config.train.resume and config.model.init_from:
         raise UserError("--resume goes on with a run, --init_from starts one from its weights; give one of them")
     if config.model.pretrained and config.model.init_from:
         raise UserError("--pretrained and --init_from both name the starting weights; give one of them")
     if config.runtime.nproc and config.runtime.gpus and config.runtime.nproc != config.runtime.gpus:
         raise UserError("--nproc and --gpus both give the number of processes; give one of them")
-    positive = ("epochs", "batch_size", "accumulate", "print_freq", "nodes", "save_minutes", "lr")
+    positive = ("epochs", "batch_size", "accumulate", "print_freq", "nodes", "save_minutes", "lr", "top_k", "frames")
     plain = config.to_dict()
     for name in positive:
         if not plain[name] > 0:
             raise UserError(f"--{name} must be above 0, not {plain[name]}")
-    for name in ("patience", "max_minutes", "nproc", "gpus", "clip_grad", "soup"):
+    for name in ("patience", "max_minutes", "nproc", "gpus", "clip_grad", "soup", "limit"):
         if plain[name] is not None and not plain[name] > 0:
             raise UserError(f"--{name} must be above 0, not {plain[name]}")
     for name in ("weight_decay", "warmup", "workers"):

@@ -7,6 +7,8 @@ APPLICATIONS = Table(
     {
         "train": Row("applications.train:run", "train a model, or go on with a run (the default)"),
         "evaluation": Row("applications.evaluate:run", "measure a trained model on held-out images"),
+        "visual_data": Row("applications.visualize:run", "draw what a trained model looked at, with --visual_method"),
+        "predict": Row("applications.predict:run", "answer for images, videos and cameras"),
         "jit": Row("applications.convert:run", "write a TorchScript file that gives the same answers"),
         "info": Row("applications.info:run", "print layers, parameters, multiply-adds, memory and time of a model"),
         "write_matrix": Row("applications.matrix:run", "write a template of costs, thresholds or class weights for the data's classes"),

@@ -10,7 +10,7 @@ from applications import assemble
 from applications.assemble import Machine
 from applications.contract import Prediction, Task
 from applications.engine.score import score
-from applications.options import Request, run_folder_parent
+from applications.options import Request
 from applications.trained import Trained, build_trained_task, load_trained, open_held_out
 from dataloader.catalog import Split
 from utils.distributed import close_world
@@ -60,7 +60,7 @@ def predict_split(trained: Trained, split: Split, task: Task, machine: Machine) 
 
 
 def _report(trained: Trained, split: Split, task: Task, prediction: Prediction) -> None:
-    with removed_on_error(new_folder(_parent(trained), f"evaluation-{split.name}")) as folder:
+    with removed_on_error(new_folder(trained.results_folder(), f"evaluation-{split.name}")) as folder:
         _write(trained, split, task, prediction, folder)
 
 
@@ -79,12 +79,6 @@ def _write(trained: Trained, split: Split, task: Task, prediction: Prediction, f
     shares = "  ".join(f"{name} {value:.2%}" for name, value in metrics.items() if name != "loss")
     log().info(f"{split.name}: {shares}  loss {metrics['loss']:.4f}  ({len(split)} images)")
     log().info(f"written: {folder} ({', '.join(file.name for file in [*files, folder / 'metrics.json'])})")
-
-
-def _parent(trained: Trained) -> Path:
-    """Return the run folder of the checkpoint, or the folder of all runs when it lies elsewhere."""
-    folder = trained.path.parent
-    return folder if (folder / "config.json").is_file() else run_folder_parent(trained.config, trained.task)
 
 
 def _print_table(rows: list[list[str]]) -> None:

@@ -55,6 +55,26 @@ class OutputOptions:
 
 
 @dataclass(frozen=True)
+class LookOptions:
+    """What looking at single images writes: --visual_data and --predict."""
+
+    visual_method: str | None = flag(
+        None,
+        "heat maps of what the model of --resume looked at: grad-cam, layer-cam, cam and others (docs/explain.md), several with commas, "
+        "or all, which also measures how far each can be believed",
+        metavar="NAME|all",
+    )
+    limit: int | None = flag(
+        None, "most images that --visual_method (default 48) and --predict (default all, of a camera 10) look at", metavar="N"
+    )
+    top_k: int = flag(5, "classes that --predict writes for each image", metavar="K")
+    reject: float | None = flag(None, "--predict gives no answer below this probability", metavar="P")
+    annotate: bool = flag(False, "--predict also writes copies of the images with the answers on them")
+    embed: bool = flag(False, "--predict also writes features.npz: the vector that the classifier reads, for every image")
+    frames: float = flag(1.0, "frames a second that --predict takes from a video or a camera", metavar="F")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Every setting of a run. Names are unique over the sections, so a config file is flat."""
 
@@ -65,6 +85,7 @@ class RunConfig:
     train: TrainOptions = field(default_factory=TrainOptions)
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
+    look: LookOptions = field(default_factory=LookOptions)
 
     def override(self, values: Mapping[str, Any], *, source: str = "config") -> "RunConfig":
         """Return a config in which the named values are replaced.
@@ -105,6 +126,7 @@ SECTIONS = {
     "training": ("train", TrainOptions),
     "machine": ("runtime", RuntimeOptions),
     "output": ("output", OutputOptions),
+    "single images": ("look", LookOptions),
 }
 
 
@@ -122,9 +144,11 @@ class Request:
         config: defaults, config file and flags put together.
         given: only what the config file and the flags said; it outranks what a checkpoint says.
         subject: the value of the action's flag, where it takes one (--list models).
+        subjects: its values, where it takes several (--predict a.jpg b.jpg).
     """
 
     action: str
     config: RunConfig
     given: Mapping[str, Any] = field(default_factory=dict)
     subject: str = ""
+    subjects: tuple[str, ...] = ()

@@ -109,6 +109,7 @@ class Loader:
         augment: operations on single images; only where `shuffle` is set.
         rank, world: number of this process, and how many there are.
         strict: in training too, an unreadable image is an error.
+        tolerant: in evaluation too, an unreadable image is left out of its batch.
         pin_memory: put batches into page-locked memory for a GPU.
     """
 
@@ -125,6 +126,7 @@ class Loader:
         rank: int = 0,
         world: int = 1,
         strict: bool = False,
+        tolerant: bool = False,
         pin_memory: bool = False,
     ) -> None:
         assert shuffle or augment is None or not augment.operations, "evaluation data is never augmented"
@@ -138,7 +140,7 @@ class Loader:
             self.plan = ScorePlan(len(split), batch_size, rank=rank, world=world)
         self._keys = _Keys(self.plan)
         self._walks = 0
-        reader = BatchReader(split, preprocess, augment or Augment(), seed, tolerant=shuffle and not strict)
+        reader = BatchReader(split, preprocess, augment or Augment(), seed, tolerant=tolerant or (shuffle and not strict))
         self._crew = Crew(reader, self._keys, workers=workers, pin_memory=pin_memory)
         weakref.finalize(self, self._crew.dismiss)
 

@@ -24,6 +24,7 @@ class Stream(IntEnum):
     AUGMENT = 3
     MIX = 4
     MODEL = 5
+    EXPLAIN = 6
 
 
 def derive_seed(*position: int) -> int:
