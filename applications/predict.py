@@ -50,9 +50,9 @@ def run(request: Request) -> int:
         return writer.close()
 
 
-def _count(inputs: Inputs, options: LookOptions) -> int:
-    """Return how many images there are, as far as that is known: videos show their length only when they end."""
-    return min(len(inputs.images), options.limit or len(inputs.images))
+def _count(inputs: Inputs, options: LookOptions) -> int | None:
+    """Return how many images there are; None with videos, which show their length only at their end."""
+    return None if inputs.videos else min(len(inputs.images), options.limit or len(inputs.images))
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,7 +54,7 @@ def find_inputs(names: Sequence[str]) -> Inputs:
             elif os.path.isdir(path):
                 images |= dict.fromkeys(image_files(path, os.path.join(path, "")))
             elif suffix in LIST_SUFFIXES:
-                images |= dict.fromkeys(_read_list(Path(path)))
+                images |= dict.fromkeys(_read_list(path))
             elif suffix in VIDEO_SUFFIXES:
                 videos[path] = None
             else:
@@ -75,13 +75,13 @@ def _matches(name: str) -> list[str]:
     raise UserError(f"--predict {name}: {what}")
 
 
-def _read_list(path: Path) -> list[str]:
+def _read_list(path: str) -> list[str]:
     """Return the paths in a list: a line each, or the column 'image' or 'path' of a CSV file."""
     try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        text = Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise UserError(f"--predict {path}: {error.strerror}") from error
-    if path.suffix.lower() == ".csv":
+    if path.lower().endswith(".csv"):
         rows = [row for row in csv.reader(text.splitlines()) if row]
         column = next((rows[0].index(name) for name in PATH_COLUMNS if rows and name in rows[0]), None)
         if column is None:
@@ -89,7 +89,7 @@ def _read_list(path: Path) -> list[str]:
         found = [row[column] for row in rows[1:] if len(row) > column]
     else:
         found = [line.strip() for line in text.splitlines()]
-    return [os.path.join(path.parent, name) for name in found if name]
+    return [os.path.join(os.path.dirname(path), name) for name in found if name]
 
 
 def read_frames(source: str, *, rate: float, limit: int | None) -> Iterator[tuple[str, np.ndarray]]:
@@ -108,6 +108,8 @@ def read_frames(source: str, *, rate: float, limit: int | None) -> Iterator[tupl
     is_camera = source.isdecimal() and not os.path.exists(source)
     name = f"camera {source}" if is_camera else source
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # FFmpeg writes to the terminal past everyone; what is wrong is told in one line of ours.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     capture = cv2.VideoCapture(int(source) if is_camera else source)
     try:
         if not capture.isOpened():

@@ -90,3 +90,11 @@ def start(*argv: object, folder: Path) -> subprocess.Popen[str]:
     command = [sys.executable, str(ROOT / "main.py"), *map(str, argv)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run_once(*argv: object) -> None:
+    """Run main.py in this process for a fixture that several tests share; it must succeed."""
+    from utils.logs import console
+
+    console.cache_clear()
+    assert main.main([str(part) for part in argv]) == 0
