@@ -23,6 +23,7 @@ from utils.errors import UserError
 from utils.files import new_folder, removed_on_error
 from utils.images import enlarged, overlay
 from utils.logs import log, progress
+from utils.runtime import choose_precision
 
 DEFAULT_METHOD = "grad-cam"
 DEFAULT_LIMIT = 48
@@ -55,7 +56,7 @@ def run(request: Request) -> int:
     with removed_on_error(new_folder(trained.results_folder(), f"visual-{split.name}")) as folder:
         gallery = Gallery(folder, methods, trained.describe(), f"{split.name} images of {split.root}")
         figures = Figures(methods)
-        with machine.autocast(), progress(f"{split.name} images", len(chosen)) as advance:
+        with progress(f"{split.name} images", len(chosen)) as advance:
             for case in _explain_split(trained, eye, split, task, [verdicts[index] for index in chosen], methods, figures, machine):
                 gallery.add(case)
                 advance(1)
@@ -64,9 +65,11 @@ def run(request: Request) -> int:
 
 
 def open_eye(trained: Trained) -> Eye:
-    """Return the network of a trained model, prepared for looking."""
+    """Return the network of a trained model, prepared for looking: in half precision where the hardware has it, but for fp32 runs."""
     assert isinstance(trained.model, Backbone)
-    return Eye(trained.model, trained.config.model.arch, trained.preprocess.image_size)
+    wanted = "fp32" if trained.config.runtime.precision == "fp32" else "auto"
+    precision = choose_precision(wanted, next(trained.model.parameters()).device)
+    return Eye(trained.model, trained.config.model.arch, trained.preprocess.image_size, precision.dtype)
 
 
 def explain(trained: Trained, images: Sequence[np.ndarray], classes: Sequence[int], method: str = DEFAULT_METHOD) -> list[np.ndarray]:

@@ -66,16 +66,18 @@ class Eye:
         model: the network, in evaluation mode.
         arch: its name, for messages.
         image_size: (height, width) of the images.
+        dtype: in which the map is computed; gradients and answers are float32.
     """
 
-    def __init__(self, model: Backbone, arch: str, image_size: tuple[int, int]) -> None:
+    def __init__(self, model: Backbone, arch: str, image_size: tuple[int, int], dtype: torch.dtype = torch.float32) -> None:
         self.model = model
         self.arch = arch
         self.image_size = image_size
+        self.dtype = dtype
 
     @cached_property
     def view(self) -> MapView:
-        return find_view(self.model, self.image_size)
+        return find_view(self.model, self.image_size, dtype=self.dtype)
 
     @cached_property
     def averaged(self) -> Callable[[Tensor], Tensor] | None:

@@ -44,11 +44,27 @@ class MapView(ABC):
 
 
 class ContractView(MapView):
-    """The last map of `forward_features`; answers need the head alone."""
+    """The last map of `forward_features`; answers need the head alone.
+
+    Args:
+        model: the network.
+        dtype: in which the map is computed; what follows from it is float32 always, so that small differences count.
+    """
+
+    def __init__(self, model: Backbone, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__(model)
+        self.dtype = dtype
+
+    def _features(self, x: Tensor) -> list[Tensor]:
+        with torch.no_grad(), torch.autocast(x.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32):
+            maps = self.model.forward_features(x)
+        maps[-1] = maps[-1].float()
+        if isinstance(maps, FeatureMaps) and maps.prefix is not None:
+            maps.prefix = maps.prefix.float()
+        return maps
 
     def look(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
-            maps = self.model.forward_features(x)
+        maps = self._features(x)
         leaf = maps[-1].detach().requires_grad_()
         with torch.enable_grad():
             # The head may work in place.
@@ -56,8 +72,8 @@ class ContractView(MapView):
             return leaf, self.model.forward_head(maps)
 
     def answers(self, x: Tensor, maps: Tensor) -> Tensor:
+        own = self._features(x)
         with torch.no_grad():
-            own = self.model.forward_features(x)
             if isinstance(own, FeatureMaps) and own.prefix is not None:
                 own.prefix = own.prefix.expand(len(maps), -1, -1)
             own[-1] = maps
@@ -109,8 +125,13 @@ class LayerView(MapView):
         return torch.cat([output[:, : layout.prefix], maps.flatten(2).transpose(1, 2)], dim=1)
 
 
-def find_view(model: Backbone, image_size: tuple[int, int]) -> MapView:
+def find_view(model: Backbone, image_size: tuple[int, int], *, dtype: torch.dtype = torch.float32) -> MapView:
     """Return the map that explanations of images of this (height, width) look at.
+
+    Args:
+        model: the network, in evaluation mode.
+        image_size: height and width of the images.
+        dtype: in which layers before the last map of the contract compute.
 
     Raises:
         UserError: no layer has a map of at least 4 x 4 pixels on which the answer depends.
@@ -118,7 +139,7 @@ def find_view(model: Backbone, image_size: tuple[int, int]) -> MapView:
     x = probe_image(model, image_size)
     tokens = False
     if (maps := contract_maps(model, x)) is not None:
-        view = ContractView(model)
+        view = ContractView(model, dtype)
         leaf, logits = view.look(x)
         if min(leaf.shape[-2:]) >= SMALLEST_SIDE and _decides(leaf, logits):
             return view
