@@ -34,7 +34,8 @@ class ActionOptions:
     )
     list: str | None = flag(
         None,
-        "print a table: models, criterions, weighters, optimizers, schedules, sources, augments; or models by pattern: 'timm/*vit*'",
+        "print a table: models, criterions, weighters, optimizers, schedules, sources, augments, visual_methods; "
+        "or models by pattern: 'timm/*vit*'",
         metavar="TABLE|PATTERN",
     )
 

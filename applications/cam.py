@@ -10,12 +10,13 @@ from torch import Tensor
 from applications import assemble
 from applications.assemble import Machine
 from applications.cam_gallery import Case, Figures, Gallery
-from applications.cam_methods import Eye, Look, available, heat_maps, load_package, named_methods
+from applications.cam_methods import Eye, Look, available, heat_maps, load_package
 from applications.contract import Prediction, Task, decide
 from applications.evaluate import predict_split
 from applications.faithfulness import measure
 from applications.options import Request
 from applications.trained import Trained, build_trained_task, load_trained, open_held_out
+from applications.visual_methods import named_methods
 from dataloader.catalog import Split
 from dataloader.preprocess import Normalize
 from models.backbone import Backbone

@@ -1,8 +1,9 @@
-"""Prints a table of names: models, criterions, weighters, optimizers, schedules, sources, augments."""
+"""Prints a table of names: models, criterions, weighters, optimizers, schedules, sources, augments, visual_methods."""
 
 from rich.table import Table
 
 from applications.options import Request
+from applications.visual_methods import METHODS
 from criterions import CRITERIONS, WEIGHTERS
 from dataloader import AUGMENTS, RECIPES, SOURCES
 from models import FAMILIES, list_models
@@ -17,6 +18,7 @@ TABLES = {
     "schedules": SCHEDULES,
     "sources": SOURCES,
     "augments": AUGMENTS,
+    "visual_methods": METHODS,
 }
 
 

@@ -12,6 +12,7 @@ import torch
 
 import config
 from applications import APPLICATIONS
+from applications.visual_methods import METHODS
 from criterions import CRITERIONS, WEIGHTERS
 from criterions.weighted import build_criterion
 from dataloader import AUGMENTS, RECIPES, SOURCES
@@ -135,6 +136,7 @@ def test_readme_names_every_application() -> None:
 TABLES = {
     "docs/losses.md": [*CRITERIONS, *WEIGHTERS],
     "docs/optimizers.md": [*OPTIMIZERS, *SCHEDULES],
+    "docs/explain.md": [*METHODS],
     "docs/data.md": [*AUGMENTS, *RECIPES, *SOURCES],
     "docs/models.md": [name for family in FAMILIES.values() for name in (family.variants[0], family.variants[-1])],
 }

@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 
 from applications.cam import choose, explain, judge
-from applications.cam_methods import METHODS, Eye, Look, available, heat_maps, named_methods
+from applications.cam_methods import Eye, Look, available, heat_maps
 from applications.contract import Prediction
 from applications.options import Request, RunConfig
 from applications.trained import load_trained
+from applications.visual_methods import METHODS, named_methods
 from models import build_model
 from tests.applications.conftest import NETS, Call, read_rows, run_once, tiny
 from utils.errors import UserError
