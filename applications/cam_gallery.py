@@ -46,7 +46,7 @@ class Case:
 
     def title(self) -> str:
         """Return the answer in a line."""
-        shares = ", ".join(f"{name} {share:.1%}" for name, share in self.labels)
+        shares = ", ".join(f"{name}: {share:.1%}" for name, share in self.labels)
         return shares if self.right else f"{shares} (said {self.found}, is {self.truth})"
 
 
@@ -155,7 +155,7 @@ EXPLANATION = (
 MEASURE = (
     "Deletion blurs the hottest pixels first, insertion brings them back first, out of a blurred image; each figure is the area under "
     "the probability of the answer meanwhile, over the images shown here. A good map has a low deletion and a high insertion. "
-    "Random maps are the control: what does not beat them says nothing."
+    "Random maps are the control: what does not beat them says nothing. Times leave out the one pass that all methods share."
 )
 
 
@@ -175,7 +175,7 @@ def draw(case: Case, methods: Sequence[str]) -> np.ndarray:
     """Return the picture of a case: the image and its heat maps in a row; of many methods, rows of their own for each label."""
     whole = (case.image, f"is {case.truth}\nsaid {case.found}")
     maps = [
-        [(overlays[method], f"{label} {share:.1%}\n{method}") for method in methods]
+        [(overlays[method], f"{label}: {share:.1%}\n{method}") for method in methods]
         for (label, share), overlays in zip(case.labels, case.overlays, strict=True)
     ]
     cells = [whole, *maps[0]]

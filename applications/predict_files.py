@@ -116,7 +116,7 @@ class Writer:
         folder = self.folder / "annotated"
         folder.mkdir(exist_ok=True)
         names = {self.classes[label] for label in answer.labels(self.options.reject)}
-        lines = [f"{name} {share:.1%}" for name, share in self._top(answer) if name in names] or ["no answer"]
+        lines = [f"{name}: {share:.1%}" for name, share in self._top(answer) if name in names] or ["no answer"]
         stem = Path(answer.path.partition("#")[0]).stem.encode(errors="replace").decode()
         path = folder / f"{number:05}-{stem}.jpg"
         write_atomically(path, lambda place: annotated(enlarged(picture, LEAST_SIDE), lines).save(place, "JPEG", quality=90))
@@ -125,7 +125,7 @@ class Writer:
         screen = Table("image", "answer", box=None, pad_edge=False)
         screen.add_column(f"the {min(self.options.top_k, len(self.classes))} most probable")
         for answer, names in list(zip(self.answers, answered, strict=True))[:ROWS_ON_SCREEN]:
-            shares = "  ".join(f"{name} {share:.1%}" for name, share in self._top(answer))
+            shares = "  ".join(f"{name}: {share:.1%}" for name, share in self._top(answer))
             screen.add_row(_printable(answer.path), ", ".join(names) or "-", shares)
         if self.answers:
             console().print(screen, markup=False)
