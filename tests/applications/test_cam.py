@@ -166,6 +166,18 @@ def test_the_folder_holds_right_and_wrong_apart(run, call: Call):
     assert not (folder / "faithfulness.csv").exists()
 
 
+def test_a_model_of_several_labels_is_explained_by_its_most_probable_one(labels, call: Call):
+    done = call("--visual_data", "test", *of_run(labels, "--limit", 6))
+    assert done.code == 0, done.err
+    rows = read_rows(labels / "visual-test" / "images.csv")
+    assert len(rows) == 6
+    for row in rows:
+        assert row["explained"] in ("blue", "cold", "green", "red", "warm")
+        assert row["true"].count(", ") == 1
+        missed = set(row["true"].split(", ")) - set(row["predicted"].split(", "))
+        assert (row["explained too"] in missed) == (len(missed) > 0) or row["explained"] in missed
+
+
 def test_all_methods_are_compared_by_how_far_they_can_be_believed(run, call: Call):
     done = call("--visual_method", "all", *of_run(run, "--limit", 4, "--split", "test"))
     assert done.code == 0, done.err
