@@ -29,6 +29,8 @@ from utils.runtime import choose_precision
 DEFAULT_METHOD = "grad-cam"
 DEFAULT_LIMIT = 48
 BATCH = 32
+# These ask the network about every channel; one image at a time keeps the bar moving.
+SLOW = {"score-cam", "ablation-cam"}
 # Pixels of the longer side that a tiny image is enlarged to.
 SIDE = 224
 
@@ -173,8 +175,9 @@ def _explain_split(
     """Yield the images with their heat maps, and add up how far these can be believed."""
     # So that its import is not counted as time of the first method.
     load_package()
-    for start in range(0, len(verdicts), BATCH):
-        part = verdicts[start : start + BATCH]
+    size = 1 if SLOW & set(methods) else BATCH
+    for start in range(0, len(verdicts), size):
+        part = verdicts[start : start + size]
         pictures = [trained.preprocess.apply(split.read(verdict.index)) for verdict in part]
         look = Look(eye, normalized(trained, pictures), start)
         # One pass for all methods, whose times leave it out.
