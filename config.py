@@ -23,6 +23,11 @@ class ActionOptions:
     evaluation: bool = flag(False, "measure the model of --resume on held-out images", short="-e", also=("--evaluate",))
     jit: bool = flag(False, "convert the model of --resume to TorchScript and compare the answers")
     info: bool = flag(False, "print layers, parameters, multiply-adds, memory and time of --arch")
+    predict: tuple[str, ...] | None = flag(
+        None,
+        "answers of the model of --resume for files, folders, patterns, lists (.txt, .csv), videos, camera 0",
+        metavar="PATH",
+    )
     prune: float | None = flag(None, "remove this share of the channels of the model of --resume, the least active ones", metavar="SHARE")
     compare: tuple[str, ...] | None = flag(
         None, "say whether models differ on the same test images: run folders, checkpoints or evaluation folders", metavar="RUN"
@@ -33,14 +38,15 @@ class ActionOptions:
         None, "write a template of --matrix_kind for the classes of --data, to be filled in for --cost_matrix and its kin", metavar="FILE"
     )
     visual_data: Literal["train", "val", "test"] | None = flag(
-        None, "draw images of this split with their labels as the network sees them: train augmented, mixed, resized"
+        None,
+        "draw images of this split as the network sees them, train ones augmented; with --resume, what the model looked at in them",
     )
     prepare: str | None = flag(None, "write the images of --data resized, split and measured to a new folder", metavar="DIR")
     shard: str | None = flag(None, "write the images of --data as tar archives of the WebDataset kind to a new folder", metavar="DIR")
     list: str | None = flag(
         None,
-        "print a table: models, criterions, weighters, optimizers, schedules, sources, augments, mixes, samplers; or models such as "
-        "'timm/*vit*'",
+        "print a table: models, criterions, weighters, optimizers, schedules, sources, augments, mixes, samplers, "
+        "visual_methods; or models such as 'timm/*vit*'",
         metavar="TABLE|PATTERN",
     )
 
@@ -89,7 +95,8 @@ def parse(argv: list[str]) -> Request:
     filed = read_config_file(Path(call["config"])) if call.get("config") else {}
     given = {**_with_aug_config(filed), **_with_aug_config(values)}
     config = RunConfig().override(given, source=call.get("config") or "command line")
-    action = chosen[0] if chosen else "train"
+    looks = config.look.visual_method is not None
+    action = chosen[0] if chosen else "visual_data" if looks else "train"
     subject = actions.get(action, "")
     several = tuple(subject) if isinstance(subject, list) else ()
     request = Request(action, config, given, "" if several or isinstance(subject, bool) else str(subject), several)
@@ -146,21 +153,27 @@ def _unknown(argument: str, parser: FlagParser) -> str:
 def _check(request: Request) -> None:
     """Raise UserError for values and combinations that cannot work."""
     config = request.config
-    if request.action in ("evaluation", "jit", "prune") and not config.train.resume:
+    looks = request.action == "visual_data" and config.look.visual_method is not None
+    if (looks or request.action in ("evaluation", "jit", "prune", "predict")) and not config.train.resume:
         raise UserError(f"--{request.action} needs --resume RUN_OR_FILE, the model to look at")
     _check_evaluation(request)
+    runtime = config.runtime
+    if request.action in ("visual_data", "predict") and max(runtime.nproc or 1, runtime.gpus or 1, runtime.nodes) > 1:
+        raise UserError(f"--{request.action} runs in one process; leave --nproc, --gpus and --nodes out")
+    if config.look.visual_method is not None and request.action != "visual_data":
+        raise UserError(f"--visual_method goes with --visual_data, not with --{request.action}")
     if config.train.resume and config.model.init_from:
         raise UserError("--resume goes on with a run, --init_from starts one from its weights; give one of them")
     if config.model.pretrained and config.model.init_from:
         raise UserError("--pretrained and --init_from both name the starting weights; give one of them")
     if config.runtime.nproc and config.runtime.gpus and config.runtime.nproc != config.runtime.gpus:
         raise UserError("--nproc and --gpus both give the number of processes; give one of them")
-    positive = ("epochs", "batch_size", "aug_splits", "accumulate", "print_freq", "nodes", "save_minutes", "lr", "smaller_side")
+    positive = ("epochs", "batch_size", "aug_splits", "accumulate", "print_freq", "nodes", "save_minutes", "lr")
     plain = config.to_dict()
-    for name in (*positive, "shard_size"):
+    for name in (*positive, "smaller_side", "shard_size", "top_k", "frames"):
         if not plain[name] > 0:
             raise UserError(f"--{name} must be above 0, not {plain[name]}")
-    for name in ("patience", "max_minutes", "nproc", "gpus", "clip_grad", "soup", "epoch_size", "cache_size"):
+    for name in ("patience", "max_minutes", "nproc", "gpus", "clip_grad", "soup", "epoch_size", "cache_size", "limit"):
         if plain[name] is not None and not plain[name] > 0:
             raise UserError(f"--{name} must be above 0, not {plain[name]}")
     for name in ("weight_decay", "warmup", "workers", "mix_off_epochs"):

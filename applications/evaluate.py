@@ -4,7 +4,7 @@ import json
 import time
 from contextlib import nullcontext
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -14,13 +14,14 @@ from applications.assemble import Machine
 from applications.calibration import calibrated, store_calibration
 from applications.contract import Prediction, Task
 from applications.engine.score import score
-from applications.options import Request, run_folder_parent
-from applications.report.material import Material, as_percent, plain_floats
+from applications.options import Request
+from applications.report.material import Material, Overlay, as_percent, plain_floats
 from applications.targets import measure_rejection, parse_target
 from applications.trained import Trained, build_trained_task, load_trained, open_held_out, open_validation
 from applications.views import Viewed, parse_views
 from dataloader.catalog import Split
 from utils.distributed import close_world
+from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_text
 from utils.logs import console, log
 
@@ -50,12 +51,25 @@ def run(request: Request) -> int:
         prediction = predict_split(viewed, split, task, machine)
         seconds = time.perf_counter() - start
         if machine.world.is_first:
-            with removed_on_error(new_folder(_parent(trained), f"evaluation-{split.name}")) as folder:
+            with removed_on_error(new_folder(trained.results_folder(), f"evaluation-{split.name}")) as folder:
                 promise = str(target) if target is not None else ""
-                _write(Material(trained, split, task, prediction, machine, folder, seconds, promise, options.tta or ""))
+                heat = _heat_maps(trained) if options.report else None
+                _write(Material(trained, split, task, prediction, machine, folder, seconds, promise, options.tta or "", heat))
         return 0
     finally:
         close_world(machine.world)
+
+
+def _heat_maps(trained: Trained) -> Overlay | None:
+    """Return what draws heat maps for the report, or None for a network that gives none."""
+    from applications.cam import explain, open_eye
+
+    try:
+        open_eye(trained)
+    except UserError as error:
+        log().warning(f"the report comes without heat maps: {error}")
+        return None
+    return partial(explain, trained)
 
 
 def _with_views(trained: Trained, task: Task) -> Trained:
@@ -121,12 +135,6 @@ def _write(material: Material) -> None:
         with console().status("writing the report") if console().is_terminal else nullcontext():
             files += write_report(material)
     log().info(f"written: {folder} ({', '.join(file.name for file in files)})")
-
-
-def _parent(trained: Trained) -> Path:
-    """Return the run folder of the checkpoint, or the folder of all runs when it lies elsewhere."""
-    folder = trained.path.parent
-    return folder if (folder / "config.json").is_file() else run_folder_parent(trained.config, trained.task)
 
 
 def _print_table(rows: list[list[str]]) -> None:

@@ -1,8 +1,9 @@
-"""Prints a table of names: models, criterions, weighters, optimizers, schedules, sources, augments, mixes, samplers."""
+"""Prints a table of names: models, criterions, weighters, optimizers, schedules, sources, augments, mixes, samplers, visual_methods."""
 
 from rich.table import Table
 
 from applications.options import Request
+from applications.visual_methods import METHODS
 from criterions import CRITERIONS, WEIGHTERS
 from dataloader import AUGMENTS, MIXES, RECIPES, SAMPLERS, SOURCES
 from models import FAMILIES, list_models
@@ -19,6 +20,7 @@ TABLES = {
     "augments": AUGMENTS,
     "mixes": MIXES,
     "samplers": SAMPLERS,
+    "visual_methods": METHODS,
 }
 
 

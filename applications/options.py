@@ -72,6 +72,26 @@ class EvaluationOptions:
 
 
 @dataclass(frozen=True)
+class LookOptions:
+    """What looking at single images writes: --visual_data and --predict."""
+
+    visual_method: str | None = flag(
+        None,
+        "heat maps of what the model of --resume looked at: grad-cam, layer-cam, cam and others (docs/explain.md), several with commas, "
+        "or all, which also measures how far each can be believed",
+        metavar="NAME|all",
+    )
+    limit: int | None = flag(
+        None, "most images that --visual_method (default 48) and --predict (default all, of a camera 10) look at", metavar="N"
+    )
+    top_k: int = flag(5, "classes that --predict writes for each image", metavar="K")
+    reject: float | None = flag(None, "--predict gives no answer below this probability", metavar="P")
+    annotate: bool = flag(False, "--predict also writes copies of the images with the answers on them")
+    embed: bool = flag(False, "--predict also writes features.npz: the vector that the classifier reads, for every image")
+    frames: float = flag(1.0, "frames a second that --predict takes from a video or a camera", metavar="F")
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Every setting of a run. Names are unique over the sections, so a config file is flat."""
 
@@ -84,6 +104,7 @@ class RunConfig:
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
+    look: LookOptions = field(default_factory=LookOptions)
 
     def override(self, values: Mapping[str, Any], *, source: str = "config") -> "RunConfig":
         """Return a config in which the named values are replaced.
@@ -126,6 +147,7 @@ SECTIONS = {
     "machine": ("runtime", RuntimeOptions),
     "output": ("output", OutputOptions),
     "evaluation": ("evaluation", EvaluationOptions),
+    "single images": ("look", LookOptions),
 }
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from applications import assemble
 from applications.contract import Task
-from applications.options import Request, RunConfig
+from applications.options import Request, RunConfig, run_folder_parent
 from dataloader.catalog import Catalog, Split, open_catalog, take_fold
 from dataloader.preprocess import Preprocess
 from models import build_model
@@ -93,6 +93,11 @@ class Trained:
         """Return which weights of which file these are."""
         which = f"averaged weights ({self.averaging})" if self.averaging else "weights"
         return f"{self.config.model.arch}, {len(self.classes)} classes, {which} after epoch {self.epoch} of {self.path}"
+
+    def results_folder(self) -> Path:
+        """Return where results go: the run folder of the checkpoint, or the folder of all runs when it lies elsewhere."""
+        folder = self.path.parent
+        return folder if (folder / "config.json").is_file() else run_folder_parent(self.config, self.task)
 
 
 def same_data(given: str, saved: str) -> bool:

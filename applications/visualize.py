@@ -1,12 +1,15 @@
-"""Shows what a network sees: augmented images, without a trained model."""
+"""Shows images of a split: as training sees them, or what a trained model looked at in them."""
 
-from applications import visual_data
 from applications.options import Request
-from utils.errors import UserError
 
 
 def run(request: Request) -> int:
-    """Draw the images of --visual_data; return the exit code."""
+    """Write the pictures; return the exit code."""
+    # Each imported where it is wanted: the heat maps need nothing of training, and the sheets no model.
     if request.config.train.resume:
-        raise UserError("--visual_data draws images of --data as training reads them; leave --resume out")
+        from applications import cam
+
+        return cam.run(request)
+    from applications import visual_data
+
     return visual_data.run(request)

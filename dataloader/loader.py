@@ -158,6 +158,7 @@ class Loader:
         read: index -> image, uint8 (H, W, 3), such as a cache has it; `split.read` when not given.
         rank, world: number of this process, and how many there are.
         strict: in training too, an unreadable image is an error.
+        tolerant: in evaluation too, an unreadable image is left out of its batch.
         pin_memory: put batches into page-locked memory for a GPU.
         draws, epoch_size: of the plan of training (TrainPlan).
         sizes, splits: of the images of training (BatchReader).
@@ -177,6 +178,7 @@ class Loader:
         rank: int = 0,
         world: int = 1,
         strict: bool = False,
+        tolerant: bool = False,
         pin_memory: bool = False,
         draws: np.ndarray | None = None,
         epoch_size: int | None = None,
@@ -199,7 +201,7 @@ class Loader:
             # One is emptied here while all others are being filled: the next is asked for once this one is empty.
             size = splits * max(1, batch_size // world) * math.prod(preprocess.image_size) * 3
             self._slots = Slots.make(workers * AHEAD + 1, size)
-        tolerant = shuffle and not strict
+        tolerant = tolerant or (shuffle and not strict)
         reader = BatchReader(
             split, read or split.read, preprocess, augment or Augment(), seed, tolerant, sizes=sizes, splits=splits, slots=self._slots
         )

@@ -12,6 +12,7 @@ import torch
 
 import config
 from applications import APPLICATIONS
+from applications.visual_methods import METHODS
 from criterions import CRITERIONS, WEIGHTERS
 from criterions.weighted import build_criterion
 from dataloader import AUGMENTS, MIXES, RECIPES, SAMPLERS, SOURCES
@@ -138,6 +139,7 @@ TABLES = {
     "docs/losses.md": [*CRITERIONS, *WEIGHTERS],
     "docs/optimizers.md": [*OPTIMIZERS, *SCHEDULES],
     "docs/data.md": [*SOURCES],
+    "docs/explain.md": [*METHODS],
     "docs/augmentation.md": [*AUGMENTS, *RECIPES, *MIXES, *SAMPLERS],
     "docs/models.md": [name for family in FAMILIES.values() for name in (family.variants[0], family.variants[-1])],
 }

@@ -52,6 +52,7 @@ def test_the_learning_rate_search(house: Path) -> None:
 def test_training_evaluation_conversion_and_demo(house: Path) -> None:
     run(house, "2_train.sh", *TOY, "--name", "one")
     assert "top1" in run(house, "4_evaluate.sh", "runs/classify/one")
+    assert "index.html" in run(house, "5_visualize.sh", "runs/classify/one", "--limit", "4")
     assert "0.png" in run(house, "8_convert_to_jit.sh", "runs/classify/one", "data/digits/test/3")
 
 

@@ -13,6 +13,10 @@ from utils.files import write_atomically
 FONT_SIZE = 13
 LINE_HEIGHT = 17
 GAP = 10
+# Of the hottest place.
+HEAT_OPACITY = 0.65
+# The last colors of the map are nearly black.
+HOTTEST = 225
 PAPER, INK = (255, 255, 255), (40, 40, 40)
 
 
@@ -27,6 +31,22 @@ def enlarged(image: np.ndarray, side: int) -> np.ndarray:
     """Return a tiny image, uint8 (H, W, 3), with every pixel repeated until its longer side nears `side`, so that a person can see it."""
     times = max(1, side // max(image.shape[:2]))
     return np.repeat(np.repeat(image, times, axis=0), times, axis=1)
+
+
+def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """Lay heat over an image: the warmer a place, the redder and the more opaque; where there is none, the image is as it was.
+
+    Args:
+        image: uint8 (H, W, 3).
+        heat: (h, w) in 0..1, of any size; it is stretched over the image.
+    """
+    import cv2
+
+    height, width = image.shape[:2]
+    large = cv2.resize(heat.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    colors = cv2.applyColorMap((HOTTEST * large).round().astype(np.uint8), cv2.COLORMAP_TURBO)[:, :, ::-1]
+    opacity = HEAT_OPACITY * np.sqrt(large)[:, :, None]
+    return (image * (1 - opacity) + colors * opacity).round().astype(np.uint8)
 
 
 def data_uri(image: np.ndarray, *, quality: int = 82) -> str:

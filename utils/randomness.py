@@ -27,6 +27,7 @@ class Stream(IntEnum):
     SCALE = 6
     DRAW = 7
     RESAMPLE = 8
+    EXPLAIN = 9
 
 
 def derive_seed(*position: int) -> int:

@@ -90,3 +90,24 @@ def start(*argv: object, folder: Path) -> subprocess.Popen[str]:
     command = [sys.executable, str(ROOT / "main.py"), *map(str, argv)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def run_once(*argv: object) -> None:
+    """Run main.py in this process for a fixture that several tests share; it must succeed."""
+    from utils.logs import console
+
+    console.cache_clear()
+    assert main.main([str(part) for part in argv]) == 0
+
+
+@pytest.fixture(scope="session")
+def labels(colors: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run that names any number of labels."""
+    folder = tmp_path_factory.mktemp("labels")
+    rows = [
+        f"{path},{path.parent.name};{'cold' if path.parent.name != 'red' else 'warm'},{path.parent.parent.name}\n"
+        for path in sorted(colors.rglob("*.png"))
+    ]
+    (folder / "list.csv").write_text("image,labels,split\n" + "".join(rows))
+    run_once(*tiny(folder / "list.csv", "--logdir", folder, "--name", "one", "--criterion", "bce", "--epochs", 4))
+    return folder / "multilabel" / "one"

@@ -70,7 +70,7 @@ def test_without_augmentation_it_says_what_to_add(call: Call, colors: Path) -> N
     assert "add --aug" in call("--visual_data", "train", *tiny(colors)).out
 
 
-@pytest.mark.parametrize(("flags", "said"), [(["--resume", "x"], "leave --resume out"), (["--visual_data", "all"], "train")])
+@pytest.mark.parametrize(("flags", "said"), [(["--visual_method", "grad-cam"], "--resume"), (["--visual_data", "all"], "train")])
 def test_mistakes_are_explained(call: Call, colors: Path, flags: list[str], said: str) -> None:
     outcome = call("--visual_data", "train", *tiny(colors, *flags))
     assert outcome.code == 2

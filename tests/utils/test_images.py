@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils.images import data_uri, enlarged, sheet, thumbnail, write_png
+from utils.images import data_uri, enlarged, overlay, sheet, thumbnail, write_png
 
 
 def blue(height: int, width: int) -> np.ndarray:
@@ -55,3 +55,15 @@ def test_a_picture_is_written_whole(tmp_path: Path) -> None:
     write_png(blue(3, 4), tmp_path / "a.png")
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), blue(3, 4))
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_heat_colors_warm_places_and_leaves_cold_ones():
+    image = np.full((40, 60, 3), 100, np.uint8)
+    heat = np.zeros((4, 6), np.float32)
+    heat[1, 4] = 1
+    found = overlay(image, heat)
+    assert found.shape == image.shape
+    assert found.dtype == np.uint8
+    red, green, blue = found[15, 45].astype(int)
+    assert red > green + 50 > blue
+    np.testing.assert_array_equal(found[:, :15], image[:, :15])
