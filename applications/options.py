@@ -85,7 +85,7 @@ class LookOptions:
         None, "most images that --visual_method (default 48) and --predict (default all, of a camera 10) look at", metavar="N"
     )
     top_k: int = flag(5, "classes that --predict writes for each image", metavar="K")
-    reject: float | None = flag(None, "--predict gives no answer below this probability", metavar="P")
+    reject: float | None = flag(None, "--predict gives no answer below this probability (default: what --calibrate stored)", metavar="P")
     annotate: bool = flag(False, "--predict also writes copies of the images with the answers on them")
     embed: bool = flag(False, "--predict also writes features.npz: the vector that the classifier reads, for every image")
     frames: float = flag(1.0, "frames a second that --predict takes from a video or a camera", metavar="F")

@@ -38,7 +38,8 @@ def run(request: Request) -> int:
     log().info(f"images    {len(inputs.images)} files, {len(inputs.videos)} videos and cameras")
     task = build_trained_task(trained, machine.device)
     with removed_on_error(new_folder(trained.results_folder(), "predict")) as folder:
-        writer = Writer(folder, trained.classes, options, source=str(trained.path))
+        reject = trained.reject if options.reject is None else [options.reject] * len(trained.classes)
+        writer = Writer(folder, trained.classes, options, reject=reject, source=str(trained.path))
         with Ear(trained.model, wanted=options.embed) as ear, progress("images", _count(inputs, options)) as advance:
             for page in _pages(trained, inputs, options, machine):
                 for unreadable in page.unreadable:

@@ -34,10 +34,10 @@ class Answer:
     probabilities: np.ndarray
     named: np.ndarray
 
-    def labels(self, reject: float | None) -> list[int]:
-        """Return the classes that it names with at least the probability `reject`, the most probable first."""
+    def labels(self, reject: Sequence[float] | None) -> list[int]:
+        """Return the classes that it names with at least their probability in `reject`, (C,), the most probable first."""
         order = np.argsort(-self.probabilities, kind="stable").tolist()
-        return [label for label in order if self.named[label] and (reject is None or self.probabilities[label] >= reject)]
+        return [label for label in order if self.named[label] and (reject is None or self.probabilities[label] >= reject[label])]
 
 
 class Writer:
@@ -47,13 +47,15 @@ class Writer:
         folder: where to.
         classes: names, in the order of the probabilities.
         options: what is wanted.
+        reject: probabilities (C,) below which a class is not named; None names it at any.
         source: which model answers.
     """
 
-    def __init__(self, folder: Path, classes: Sequence[str], options: LookOptions, *, source: str) -> None:
+    def __init__(self, folder: Path, classes: Sequence[str], options: LookOptions, *, reject: Sequence[float] | None, source: str) -> None:
         self.folder = folder
         self.classes = tuple(classes)
         self.options = options
+        self.reject = reject
         self.source = source
         self.answers: list[Answer] = []
         self.features: list[np.ndarray] = []
@@ -74,13 +76,13 @@ class Writer:
 
     def close(self) -> int:
         """Write everything, say what there is; return the exit code."""
-        answered = [[self.classes[label] for label in answer.labels(self.options.reject)] for answer in self.answers]
+        answered = [[self.classes[label] for label in answer.labels(self.reject)] for answer in self.answers]
         rows = [
             [answer.path, ";".join(names), *(f"{p:.9g}" for p in answer.probabilities.tolist())]
             for answer, names in zip(self.answers, answered, strict=True)
         ]
         write_csv(self.folder / "predictions.csv", [["path", "predicted", *self.classes], *rows])
-        content = {"checkpoint": self.source, "reject": self.options.reject, "images": [self._plain(answer) for answer in self.answers]}
+        content = {"checkpoint": self.source, "reject": self.reject, "images": [self._plain(answer) for answer in self.answers]}
         content["unreadable"] = [{"path": path, "reason": reason} for path, reason in self.missed]
         write_text(self.folder / "predictions.json", json.dumps(content, indent=1) + "\n")
         files = ["predictions.csv", "predictions.json"]
@@ -97,7 +99,7 @@ class Writer:
         return [(self.classes[label], float(answer.probabilities[label])) for label in best]
 
     def _plain(self, answer: Answer) -> dict[str, object]:
-        labels = [(self.classes[label], float(answer.probabilities[label])) for label in answer.labels(self.options.reject)]
+        labels = [(self.classes[label], float(answer.probabilities[label])) for label in answer.labels(self.reject)]
         lists = {"labels": labels, "top": self._top(answer)}
         named = {key: [{"label": name, "probability": share} for name, share in pairs] for key, pairs in lists.items()}
         return {"path": answer.path, **named}
@@ -115,7 +117,7 @@ class Writer:
     def _annotate(self, answer: Answer, picture: np.ndarray, number: int) -> None:
         folder = self.folder / "annotated"
         folder.mkdir(exist_ok=True)
-        names = {self.classes[label] for label in answer.labels(self.options.reject)}
+        names = {self.classes[label] for label in answer.labels(self.reject)}
         lines = [f"{name}: {share:.1%}" for name, share in self._top(answer) if name in names] or ["no answer"]
         stem = Path(answer.path.partition("#")[0]).stem.encode(errors="replace").decode()
         path = folder / f"{number:05}-{stem}.jpg"

@@ -129,9 +129,9 @@ def test_half_of_the_shown_images_are_wrong_answers_the_worst_first():
 
 
 def test_of_several_labels_the_missed_one_is_explained_too():
-    prediction = Prediction(
-        torch.arange(2), torch.tensor([[1.0, 1, 0], [0, 0, 0]]), torch.tensor([[0.9, 0.2, 0.1], [0.1, 0.2, 0.3]]), torch.zeros(2)
-    )
+    targets = torch.tensor([[1.0, 1, 0], [0, 0, 0]])
+    probabilities = torch.tensor([[0.9, 0.2, 0.1], [0.1, 0.2, 0.3]])
+    prediction = Prediction(torch.arange(2), targets, probabilities, torch.zeros(2), probabilities.logit())
     first, second = judge(prediction, ("a", "b", "c"), (0.5, 0.5, 0.5))
     assert (first.right, first.truth, first.found, first.first, first.second) == (False, "a, b", "a", 0, 1)
     assert (second.right, second.truth, second.found, second.first, second.second) == (True, "nothing", "nothing", 2, None)
@@ -194,7 +194,6 @@ def test_all_methods_are_compared_by_how_far_they_can_be_believed(run, call: Cal
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--visual_data", "test"], "--visual_data needs --resume"),
         (["--visual_method", "cam"], "--visual_data needs --resume"),
         (["--visual_method", "gradcam", "--resume", "@"], "no such method"),
         (["--evaluation", "--visual_method", "cam", "--resume", "@"], "goes with --visual_data, not with --evaluation"),

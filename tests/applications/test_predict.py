@@ -79,11 +79,24 @@ def test_copies_carry_the_answer_and_features_make_the_logits(run, colors, call:
     with np.load(newest(run) / "features.npz") as file:
         features, paths = file["features"], file["paths"]
     assert paths.tolist() == [f"{colors}/test/red/{number}.png" for number in range(5)]
-    state = torch.load(run / "best.pt", weights_only=True)["state_dict"]
+    content = torch.load(run / "best.pt", weights_only=True)
+    state = content["state_dict"]
     logits = features @ state["net.head.weight"].numpy().T + state["net.head.bias"].numpy()
-    probabilities = torch.from_numpy(logits).softmax(1).numpy()
+    probabilities = torch.from_numpy(logits / content["temperature"]).softmax(1).numpy()
     told = [[float(row[name]) for name in ("blue", "green", "red")] for row in read_rows(newest(run) / "predictions.csv")]
     np.testing.assert_allclose(probabilities, told, atol=1e-5)
+
+
+def test_what_calibration_stored_rejects_unless_another_bound_is_given(run, colors, call: Call, tmp_path):
+    content = torch.load(run / "best.pt", weights_only=True) | {"reject": [2.0, 0.0, 0.0]}
+    torch.save(content, tmp_path / "careful.pt")
+    named = []
+    for more in ((), ("--reject", 0)):
+        done = call("--predict", colors / "test", "--resume", tmp_path / "careful.pt", "--logdir", tmp_path / "mine", *more, *NET)
+        assert done.code == 0, done.err
+        folder = sorted((tmp_path / "mine").rglob("predictions.json"), key=lambda file: file.stat().st_mtime_ns)[-1]
+        named.append({label["label"] for image in json.loads(folder.read_text())["images"] for label in image["labels"]})
+    assert named == [{"green", "red"}, {"blue", "green", "red"}]
 
 
 def test_a_model_of_several_labels_names_all_that_reach_their_threshold(labels, colors, call: Call):

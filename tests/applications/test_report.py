@@ -5,7 +5,6 @@ import io
 import json
 import re
 import shutil
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from PIL import Image
 
 from applications import evaluate
 from applications.report.labels import several_suspects, suspects
-from applications.report.material import Material
 from applications.views import Viewed, parse_views
 from models import build_model
 from tests.applications.conftest import NETS, Call, read_rows, tiny, write_colors
@@ -233,7 +231,7 @@ def test_heat_maps_stand_beside_the_hardest_images(call: Call, runs: dict[str, P
         asked.extend(classes)
         return [255 - image for image in images]
 
-    monkeypatch.setattr(evaluate, "Material", partial(Material, overlay=overlay))
+    monkeypatch.setattr(evaluate, "_heat_maps", lambda _: overlay)
     outcome = call("--evaluation", "--resume", runs["one"], *ARCH)
     assert outcome.code == 0, outcome.err
     page = (runs["one"] / "evaluation-test" / "report.html").read_text()
