@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from applications.options import SECTIONS, Request, RunConfig
 from utils.errors import UserError, nearest
@@ -26,9 +26,16 @@ class ActionOptions:
     write_matrix: str | None = flag(
         None, "write a template of --matrix_kind for the classes of --data, to be filled in for --cost_matrix and its kin", metavar="FILE"
     )
+    knowledge: Literal["train", "val", "test"] | None = flag(
+        None, "write what the model of --resume says of these images as distill.txt, from which --distill learns"
+    )
+    make_curriculum: Literal["train", "val", "test"] | None = flag(
+        None, "write a weight for each of these images, by how sure the model of --resume is of its label, as curriculum.txt"
+    )
     list: str | None = flag(
         None,
-        "print a table: models, criterions, weighters, optimizers, schedules, sources, augments; or models by pattern: 'timm/*vit*'",
+        "print a table: models, criterions, weighters, distillations, optimizers, schedules, sources, augments, curricula; "
+        "or models by pattern: 'timm/*vit*'",
         metavar="TABLE|PATTERN",
     )
 
@@ -121,7 +128,7 @@ def _unknown(argument: str, parser: FlagParser) -> str:
 def _check(request: Request) -> None:
     """Raise UserError for values and combinations that cannot work."""
     config = request.config
-    if request.action in ("evaluation", "jit", "prune") and not config.train.resume:
+    if request.action in ("evaluation", "jit", "prune", "knowledge", "make_curriculum") and not config.train.resume:
         raise UserError(f"--{request.action} needs --resume RUN_OR_FILE, the model to look at")
     if config.train.resume and config.model.init_from:
         raise UserError("--resume goes on with a run, --init_from starts one from its weights; give one of them")
@@ -143,12 +150,48 @@ def _check(request: Request) -> None:
     if not config.train.resume:
         # A resumed run has its other half in the checkpoint; the loss is read again when it is built.
         _check_loss(request)
+        _check_unused(request)
+    _check_teaching(request)
     if config.optim.sam is not None and config.optim.accumulate > 1:
         raise UserError("--sam looks at one batch twice and cannot be joined with --accumulate; leave one of them out")
     if config.optim.swa is not None and config.optim.ema is not None:
         raise UserError("--swa and --ema are two averages of the same weights; give one of them")
     if min(config.data.image_size) < 1:
         raise UserError("--image_size needs two numbers above 0: height and width")
+
+
+def _check_teaching(request: Request) -> None:
+    """Raise UserError for teachers and curricula that cannot work."""
+    config, teach = request.config, request.config.teach
+    if request.action in ("knowledge", "make_curriculum") and config.output.split is not None:
+        raise UserError(f"--{request.action} {request.subject} names the images; leave --split out")
+    if request.action == "make_curriculum":
+        teach.courses()
+    if not 0 < teach.distill_temperature < float("inf"):
+        raise UserError(f"--distill_temperature {teach.distill_temperature:g} must be above 0; 1 leaves the logits as they are")
+    if not 0 <= teach.distill_weight <= 1:
+        raise UserError(f"--distill_weight {teach.distill_weight:g} is a share from 0 (labels alone) to 1 (teachers alone)")
+    if not 0 <= teach.distill_feature_weight < float("inf"):
+        raise UserError(f"--distill_feature_weight {teach.distill_feature_weight:g} must be 0 or more")
+    if teach.distill_features is not None and config.runtime.compile:
+        raise UserError("--distill_features looks inside the network, which --compile closes; leave one of them out")
+    if teach.curriculum is not None and config.data.mixup:
+        raise UserError("--curriculum follows the loss of single images, which --mixup blends; leave one of them out")
+
+
+def _check_unused(request: Request) -> None:
+    """Raise UserError for settings of teachers that nothing would use."""
+    teach, given = request.config.teach, request.given
+    if not teach.teacher:
+        for name in ("distill_loss", "distill_temperature", "distill_weight", "distill_features"):
+            if name in given and given[name] != getattr(type(teach)(), name):
+                raise UserError(f"--{name} is not used; it belongs to --teacher RUN")
+    if "distill_feature_weight" in given and teach.distill_features is None and given["distill_feature_weight"] != 1:
+        raise UserError("--distill_feature_weight is not used; it belongs to --distill_features")
+    if request.action != "make_curriculum":
+        for name in ("curriculum_thresholds", "curriculum_weights"):
+            if name in given and tuple(given[name]) != getattr(type(teach)(), name):
+                raise UserError(f"--{name} is not used; it belongs to --make_curriculum")
 
 
 def _check_loss(request: Request) -> None:

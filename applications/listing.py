@@ -1,10 +1,10 @@
-"""Prints a table of names: models, criterions, weighters, optimizers, schedules, sources, augments."""
+"""Prints a table of names: models, criterions, optimizers, augments and their kin."""
 
 from rich.table import Table
 
 from applications.options import Request
-from criterions import CRITERIONS, WEIGHTERS
-from dataloader import AUGMENTS, RECIPES, SOURCES
+from criterions import CRITERIONS, DISTILLATIONS, WEIGHTERS
+from dataloader import AUGMENTS, CURRICULA, RECIPES, SOURCES
 from models import FAMILIES, list_models
 from optim import OPTIMIZERS, SCHEDULES
 from utils.errors import UserError, nearest
@@ -13,10 +13,12 @@ from utils.logs import console
 TABLES = {
     "criterions": CRITERIONS,
     "weighters": WEIGHTERS,
+    "distillations": DISTILLATIONS,
     "optimizers": OPTIMIZERS,
     "schedules": SCHEDULES,
     "sources": SOURCES,
     "augments": AUGMENTS,
+    "curricula": CURRICULA,
 }
 
 

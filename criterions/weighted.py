@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from criterions import CRITERIONS, WEIGHTERS
-from criterions.elementwise import ACTIVATIONS, Elementwise, smooth
+from criterions.elementwise import ACTIVATIONS, ActivationName, Elementwise, smooth
 from criterions.priors import log_prior
 from criterions.weighters.base import ClassFacts, ClassWeighter, Weighter, as_buffer
 from criterions.weighters.cost import Cost
@@ -47,7 +47,7 @@ class Criterion(nn.Module):
         weighters: Mapping[str, Weighter] | None = None,
     ) -> None:
         super().__init__()
-        self.activation = elementwise.activation
+        self.activation: ActivationName = elementwise.activation
         self._kind = ACTIVATIONS[elementwise.activation]
         self._terms = elementwise.terms
         self._smoothing = label_smoothing

@@ -35,3 +35,13 @@ MIXES = Table(
         "mixup": Row("dataloader.batch.mixup:Mixup", "blend pairs of images and their targets (arXiv 1710.09412)"),
     },
 )
+
+# Rules that weigh training images anew every epoch; their arguments may stand in the spec: selfpaced(start=0.3).
+CURRICULA = Table(
+    "curriculum",
+    {
+        "selfpaced": Row(
+            "dataloader.selfpaced:SelfPaced", "easy images first, by their running loss: selfpaced(start=0.5, until=0.7, momentum=0.5)"
+        ),
+    },
+)
