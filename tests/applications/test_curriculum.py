@@ -3,7 +3,6 @@
 import csv
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -13,7 +12,7 @@ from applications.tasks.paced import Pace
 from dataloader.sample import Batch
 from dataloader.selfpaced import SelfPaced
 from dataloader.sidecar import read_sidecar
-from tests.applications.conftest import NETS, Call, read_rows, start, tiny, write_colors
+from tests.applications.conftest import NETS, Call, read_rows, tiny, write_colors
 from tests.applications.test_resume import assert_equal_runs, same
 from utils.checkpoint import load_checkpoint
 from utils.distributed import World
@@ -197,16 +196,3 @@ def test_a_rule_that_cannot_be_used_is_refused(call: Call, data: Path, flags: tu
     assert outcome.code == 2
     assert said in outcome.err
     assert outcome.err.count("\n") == 1
-
-
-@pytest.mark.slow
-def test_two_processes_keep_the_pace_of_one(data: Path, tmp_path: Path) -> None:
-    flags = tiny(data, "--curriculum", "selfpaced(0.4)", "--epochs", 3, "-b", 8, "--opt", "sgd", net="NoNormNet")
-    runs = []
-    for name, more in (("one", ()), ("two", ("--nproc", 2))):
-        process = start(*flags, "--name", name, *more, folder=tmp_path)
-        _, errors = process.communicate(timeout=180)
-        assert process.returncode == 0, errors
-        runs.append(load_checkpoint(tmp_path / "runs/classify" / name / "last.pt")["teaching"]["pace"])
-    assert same(runs[0]["weights"], runs[1]["weights"])
-    assert np.allclose(runs[0]["losses"][:-1], runs[1]["losses"][:-1], rtol=1e-4)
