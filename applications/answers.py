@@ -1,7 +1,7 @@
 """What a model says of a whole split, be it a checkpoint or an exported file: the ground of knowledge and curriculum files."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +61,8 @@ def answer_split(request: Request, name: str, machine: Machine) -> Answers:
     if is_exported(resume):
         return _answers_of_file(request.config, load_exported(Path(resume), machine.device), name, given="data" in request.given)
     trained = load_trained(request, machine.device)
+    # Whatever --split the run was once called with.
+    trained = replace(trained, config=trained.config.override({"split": name}))
     split = open_held_out(trained, (name,))
     _announce(trained.describe(), split, machine)
     task = build_trained_task(trained, machine.device)

@@ -75,12 +75,13 @@ class FileTeacher:
         return Answer(probabilities.clamp(min=tiny).log() - (1 - probabilities).clamp(min=torch.finfo(torch.float32).eps).log(), None)
 
 
-def load_teacher(place: str, config: RunConfig, catalog: Catalog, device: torch.device) -> NetworkTeacher | FileTeacher:
+def load_teacher(place: str, config: RunConfig, catalog: Catalog, machine: Machine) -> NetworkTeacher | FileTeacher:
     """Return the teacher in a run folder, a checkpoint or an exported file.
 
     Raises:
         UserError: there is none, it knows other classes or has them in another order, or it cannot give what is asked.
     """
+    device = machine.device
     if is_exported(place):
         if config.teach.distill_features is not None:
             raise UserError(
@@ -103,6 +104,7 @@ def load_teacher(place: str, config: RunConfig, catalog: Catalog, device: torch.
     if wants_map:
         last_channels(trained.model, f"--teacher {place}: {trained.config.model.arch}")
     log().info(f"teacher   {trained.describe()}")
+    trained.model.to(memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
     normalize = Normalize(trained.preprocess.mean, trained.preprocess.std).to(device)
     return NetworkTeacher(trained.model, normalize, trained.preprocess.image_size, task.criterion.activation, with_map=wants_map)
 
@@ -203,7 +205,7 @@ def build_teaching(
     network: nn.Module = model
     beside, pace = None, None
     if options.teacher:
-        teachers = [load_teacher(place, config, catalog, machine.device) for place in options.teacher]
+        teachers = [load_teacher(place, config, catalog, machine) for place in options.teacher]
         match = _build_match(config, model, teachers, machine.device)
         if match is not None:
             network, beside = match.student, match.student.projections

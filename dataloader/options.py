@@ -23,7 +23,7 @@ class DataOptions:
     )
     val_share: float = flag(0.15, "share held out for validation when one folder of classes is split")
     test_share: float = flag(0.15, "share held out for the test when one folder of classes is split")
-    strict: bool = flag(False, "stop at the first unreadable training image instead of skipping it with a warning")
+    strict: bool = flag(False, "stop at a training image that is unreadable, or that no --distill file knows, instead of a warning")
     aug: str | None = flag(
         None,
         "augment training images: a recipe name, or a spec such as 'flip|crop(0.2)|color(0.3)'",

@@ -12,9 +12,9 @@ import torch
 
 import config
 from applications import APPLICATIONS
-from criterions import CRITERIONS, WEIGHTERS
+from criterions import CRITERIONS, DISTILLATIONS, WEIGHTERS
 from criterions.weighted import build_criterion
-from dataloader import AUGMENTS, RECIPES, SOURCES
+from dataloader import AUGMENTS, CURRICULA, RECIPES, SOURCES
 from dataloader.augment.chain import build_augment
 from dataloader.sample import Sample
 from models import FAMILIES, build_model
@@ -133,6 +133,8 @@ def test_readme_names_every_application() -> None:
 
 
 TABLES = {
+    "docs/distill.md": [*DISTILLATIONS],
+    "docs/curriculum.md": [*CURRICULA],
     "docs/losses.md": [*CRITERIONS, *WEIGHTERS],
     "docs/optimizers.md": [*OPTIMIZERS, *SCHEDULES],
     "docs/data.md": [*AUGMENTS, *RECIPES, *SOURCES],
