@@ -59,7 +59,9 @@ def answer_split(request: Request, name: str, machine: Machine) -> Answers:
     resume = request.config.train.resume
     assert resume, "config.py asks for --resume"
     if is_exported(resume):
-        return _answers_of_file(request.config, load_exported(Path(resume), machine.device), name, given="data" in request.given)
+        return _answers_of_file(
+            request.config, load_exported(Path(resume), machine.device), name, machine.device, given="data" in request.given
+        )
     trained = load_trained(request, machine.device)
     # Whatever --split the run was once called with.
     trained = replace(trained, config=trained.config.override({"split": name}))
@@ -74,7 +76,7 @@ def answer_split(request: Request, name: str, machine: Machine) -> Answers:
     return Answers(trained.path, results, data, split, trained.classes, probabilities, activation, trained.preprocess)
 
 
-def _answers_of_file(config: RunConfig, exported: Exported, name: str, *, given: bool) -> Answers:
+def _answers_of_file(config: RunConfig, exported: Exported, name: str, device: torch.device, *, given: bool) -> Answers:
     if not given:
         raise UserError(f"{exported.path} does not know its images; name them: --data DIR")
     data = config.data.data
@@ -84,7 +86,7 @@ def _answers_of_file(config: RunConfig, exported: Exported, name: str, *, given:
     if name not in catalog.splits:
         raise UserError(f"{catalog.root} has no {name} images; it has {', '.join(catalog.splits)}")
     split = catalog.splits[name]
-    alone = Machine(assemble.alone(), torch.device("cpu"), assemble.exact())
+    alone = Machine(assemble.alone(), device, assemble.exact())
     _announce(exported.describe(), split, alone)
     loader = assemble.build_loader(config, split, exported.preprocess, alone, training=False)
     parts = []
@@ -93,7 +95,7 @@ def _answers_of_file(config: RunConfig, exported: Exported, name: str, *, given:
             batches = track(
                 loader.batches(0), f"{name} images", len(loader), console=console(), transient=True, disable=not console().is_terminal
             )
-            parts += [exported.module(batch.images).cpu() for batch in batches]
+            parts += [exported.module(batch.images.to(device)).cpu() for batch in batches]
     finally:
         loader.close()
     parent = exported.path.parent

@@ -8,6 +8,7 @@ from applications.options import RunConfig
 from dataloader.catalog import Catalog, Split
 from dataloader.sidecar import (
     CURRICULUM,
+    KNOWLEDGE_PATTERN,
     find_knowledge,
     read_curriculum,
     read_knowledge,
@@ -47,16 +48,14 @@ def apply_sidecars(config: RunConfig, catalog: Catalog, activation: str) -> Spli
     if config.teach.distill:
         competing = activation == "softmax"
         teachers = [read_knowledge(file, catalog.classes, competing=competing, several=catalog.several) for file in find_knowledge(folder)]
-        before = split
         split, missing = with_knowledge(split, teachers, len(catalog.classes))
-        if missing == len(split):
+        if len(missing) == len(split):
             remedy = f"they speak of {teachers[0].paths[0]} and others, the data of {split.paths[0]}"
             raise UserError(f"--distill: the files in {folder} know none of the {len(split)} train images; {remedy}")
         names = ", ".join(f"{teacher.file.name} ({teacher.teacher})" for teacher in teachers)
         log().info(f"distill   the mean of {names}" if len(teachers) > 1 else f"distill   {names}")
         if missing:
-            example = next(path for path in before.paths if all(path not in teacher.paths for teacher in teachers))
-            said = f"{missing} of {len(split)} train images are in no {folder}/distill*.txt, such as {example}"
+            said = f"{len(missing)} of {len(split)} train images are in no {folder / KNOWLEDGE_PATTERN}, such as {missing[0]}"
             if config.data.strict:
                 raise UserError(f"{said}; write the knowledge again with --knowledge train, or leave --strict out to keep their labels")
             log().warning(f"{said}; they keep their labels")
@@ -68,9 +67,8 @@ def apply_sidecars(config: RunConfig, catalog: Catalog, activation: str) -> Spli
         share = float((split.weights > 0).mean())
         log().info(f"courses   {curriculum.file}: mean weight {split.weights.mean():.3f}, {share:.1%} of the train images count")
         if missing:
-            log().warning(
-                f"{missing} of {len(split)} train images are not in {curriculum.file}; they weigh 0, so nothing is learned from them"
-            )
+            said = f"{len(missing)} of {len(split)} train images are not in {curriculum.file}, such as {missing[0]}"
+            log().warning(f"{said}; they weigh 0, so nothing is learned from them")
         _tell_strangers(curriculum.file, curriculum.paths, catalog)
     return split
 

@@ -14,7 +14,7 @@ from applications.exported import Exported, is_exported, load_exported
 from applications.options import Request, RunConfig, TeachOptions
 from applications.tasks.paced import Pace, Paced, Rule
 from applications.tasks.taught import Answer, Match, ShownMaps, Taught, scaled
-from applications.trained import build_trained_task, load_trained
+from applications.trained import Trained, build_trained_task, load_trained
 from criterions.distillation import build_distillation
 from criterions.elementwise import ActivationName
 from dataloader import CURRICULA
@@ -23,6 +23,7 @@ from dataloader.loader import Loader
 from dataloader.preprocess import Normalize
 from dataloader.sidecar import check_classes
 from models.backbone import Backbone
+from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
 from utils.errors import UserError
 from utils.logs import log
 from utils.randomness import Stream, torch_generator
@@ -92,10 +93,7 @@ def load_teacher(place: str, config: RunConfig, catalog: Catalog, machine: Machi
         _check_kind(place, several=exported.several, catalog=catalog)
         log().info(f"teacher   {exported.describe()}")
         return FileTeacher(exported)
-    # Code of the user's own is imported only where the command line has named it, for the student.
-    given = {"resume": place, **({"arch": config.model.arch} if is_user_target(config.model.arch) else {})}
-    given |= {"criterion": config.loss.criterion} if any(is_user_target(spec.name) for spec in parse_specs(config.loss.criterion)) else {}
-    trained = _load(place, given, device)
+    trained = _load(place, config, device)
     check_classes(trained.classes, catalog.classes, source=f"--teacher {place}")
     task = build_trained_task(trained, device)
     _check_kind(place, several=task.thresholds is not None, catalog=catalog)
@@ -109,21 +107,24 @@ def load_teacher(place: str, config: RunConfig, catalog: Catalog, machine: Machi
     return NetworkTeacher(trained.model, normalize, trained.preprocess.image_size, task.criterion.activation, with_map=wants_map)
 
 
-def _load(place: str, given: Mapping[str, Any], device: torch.device):
-    """Return the trained model at `place`; mistakes speak of --teacher."""
-    plain = {"resume": place}
+def _load(place: str, config: RunConfig, device: torch.device) -> Trained:
+    """Return the trained model at `place`. Code of the user's own is imported only where the student's flags have named it."""
     try:
-        try:
-            return load_trained(Request("teacher", RunConfig().override(plain), plain), device)
-        except UserError as error:
-            if "of your own file" not in str(error) or given == plain:
-                raise
-            return load_trained(Request("teacher", RunConfig().override(plain), given), device)
+        path = find_checkpoint(place, BEST)
+        content = load_checkpoint(path)
+        given: dict[str, Any] = {"resume": str(path)}
+        if is_user_target(content["arch"]):
+            given["arch"] = config.model.arch
+        if any(is_user_target(spec.name) for spec in parse_specs(content["criterion"])):
+            given["criterion"] = config.loss.criterion
+        named = {"arch": config.model.arch, "criterion": config.loss.canonical()}
+        if any(content[name] != named[name] for name in given if name in named):
+            raise UserError(
+                f"{path} needs code of your own that is not the student's; convert it with --jit and give the file as the teacher"
+            )
+        return load_trained(Request("teacher", RunConfig().override({"resume": str(path)}), given), device)
     except UserError as error:
-        said = str(error).removeprefix("--resume: ")
-        if "of your own file" in said or "leave --arch out" in said:
-            said = f"{place} needs code of your own that is not the student's; convert it with --jit and give the file as the teacher"
-        raise UserError(f"--teacher: {said}") from error
+        raise UserError(f"--teacher: {str(error).removeprefix('--resume: ')}") from error
 
 
 def _check_kind(place: str, *, several: bool, catalog: Catalog) -> None:

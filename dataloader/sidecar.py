@@ -183,8 +183,8 @@ def read_knowledge(file: Path, classes: Sequence[str], *, competing: bool, sever
     return Knowledge(file, str(sidecar.facts.get("teacher", file.name)), sidecar.paths, values)
 
 
-def with_knowledge(split: Split, teachers: Sequence[Knowledge], num_classes: int) -> tuple[Split, int]:
-    """Return the split with the mean of its teachers as soft targets, and how many images no teacher knows; these keep their label.
+def with_knowledge(split: Split, teachers: Sequence[Knowledge], num_classes: int) -> tuple[Split, list[str]]:
+    """Return the split with the mean of its teachers as soft targets, and the images that no teacher knows; these keep their label.
 
     Targets become float32 (N, num_classes).
     """
@@ -199,7 +199,7 @@ def with_knowledge(split: Split, teachers: Sequence[Knowledge], num_classes: int
             counts[where] += 1
     known = counts > 0
     targets = np.where(known[:, None], sums / np.maximum(counts, 1)[:, None], dense).astype(np.float32)
-    return replace(split, targets=targets), int((~known).sum())
+    return replace(split, targets=targets), [split.paths[index] for index in np.flatnonzero(~known).tolist()]
 
 
 def read_curriculum(file: Path) -> Sidecar:
@@ -221,8 +221,8 @@ def read_curriculum(file: Path) -> Sidecar:
     return sidecar
 
 
-def with_curriculum(split: Split, curriculum: Sidecar) -> tuple[Split, int]:
-    """Return the split with the weights of a curriculum multiplied in, and how many images it does not list; these weigh 0.
+def with_curriculum(split: Split, curriculum: Sidecar) -> tuple[Split, list[str]]:
+    """Return the split with the weights of a curriculum multiplied in, and the images that it does not list; these weigh 0.
 
     Raises:
         UserError: no image is left to learn from.
@@ -232,7 +232,7 @@ def with_curriculum(split: Split, curriculum: Sidecar) -> tuple[Split, int]:
     if not (split.weights * factors > 0).any():
         remedy = f"its paths look like {curriculum.paths[0]}, those of the data like {split.paths[0]}"
         raise UserError(f"{curriculum.file} gives no {split.name} image a positive weight; {remedy}")
-    return replace(split, weights=split.weights * factors), sum(path not in weights for path in split.paths)
+    return replace(split, weights=split.weights * factors), [path for path in split.paths if path not in weights]
 
 
 def strangers(paths: Sequence[str], splits: Mapping[str, Split]) -> list[str]:
