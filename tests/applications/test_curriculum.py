@@ -132,6 +132,7 @@ def test_a_mistake_in_the_file_is_named_by_line(call: Call, data: Path) -> None:
     outcome = call(*tiny(data, "--curriculum_learning"))
     assert outcome.code == 2
     assert "--make_curriculum train" in outcome.err
+    assert "--make_curriculum train" in call(*tiny(data, "--find_lr", "--curriculum_learning")).err, "rates are tried on what is trained"
     weigh(data, lambda image: "much" if image.name == "0.png" else 1)
     outcome = call(*tiny(data, "--curriculum_learning"))
     assert outcome.code == 2
