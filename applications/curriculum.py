@@ -9,7 +9,7 @@ import numpy as np
 from rich.table import Table
 
 from applications import assemble
-from applications.answers import Answers, answer_split
+from applications.opinions import Opinions, ask
 from applications.options import Request
 from applications.sidecars import checked_writable, sidecar_folder
 from dataloader.courses import assign_courses, label_probabilities
@@ -46,33 +46,33 @@ def run(request: Request) -> int:
     thresholds, weights = request.config.teach.courses()
     machine = assemble.open_machine(request.config, training=False)
     try:
-        answers = answer_split(request, request.subject, machine)
+        opinions = ask(request, request.subject, machine)
         if machine.world.is_first:
-            _write(request, answers, thresholds, weights)
+            _write(request, opinions, thresholds, weights)
         return 0
     finally:
         close_world(machine.world)
 
 
-def _write(request: Request, answers: Answers, thresholds: Sequence[float], weights: Sequence[float]) -> None:
-    split = answers.split
+def _write(request: Request, opinions: Opinions, thresholds: Sequence[float], weights: Sequence[float]) -> None:
+    split = opinions.split
     folder = checked_writable(sidecar_folder(request.config, split))
-    probabilities = label_probabilities(answers.probabilities, split.targets)
+    probabilities = label_probabilities(opinions.probabilities, split.targets)
     places = assign_courses(probabilities, thresholds)
     # What exceeds no threshold is listed with weight 0, so that a person finds it in the file.
     by_place = np.array([*weights, 0.0])
     if not (by_place[places] > 0).any():
         remedy = f"the model is surer of none than {min(thresholds):g}; lower --curriculum_thresholds"
         raise UserError(f"no {split.name} image would have a positive weight: {remedy}")
-    facts = {"model": str(answers.source.resolve()), "split": split.name, "thresholds": list(thresholds), "weights": list(weights)}
+    facts = {"model": str(opinions.source.resolve()), "split": split.name, "thresholds": list(thresholds), "weights": list(weights)}
     write_sidecar(folder / CURRICULUM, [WEIGHT], split.paths, by_place[places][:, None], facts=facts)
     courses = group(places, thresholds, weights)
     print_summary(courses, len(split))
-    with removed_on_error(new_folder(answers.results, f"curriculum-{split.name}")) as pictures:
-        page = write_summary(courses, answers, probabilities, pictures)
+    with removed_on_error(new_folder(opinions.results, f"curriculum-{split.name}")) as pictures:
+        page = write_summary(courses, opinions, probabilities, pictures)
     log().info(f"written   {folder / CURRICULUM}, {len(split)} images; pictures of every course in {page}")
     more = "" if request.config.teach.sidecar_dir is None else f" --sidecar_dir {quote(str(folder))}"
-    log().info(f"next: look at it, edit it, then python main.py --data {quote(answers.data)} --curriculum_learning{more}")
+    log().info(f"next: look at it, edit it, then python main.py --data {quote(opinions.data)} --curriculum_learning{more}")
 
 
 def group(places: np.ndarray, thresholds: Sequence[float], weights: Sequence[float]) -> list[Course]:
@@ -110,12 +110,12 @@ def print_summary(courses: Sequence[Course], images: int) -> None:
     console().print(shown)
 
 
-def write_summary(courses: Sequence[Course], answers: Answers, probabilities: np.ndarray, folder: Path) -> Path:
+def write_summary(courses: Sequence[Course], opinions: Opinions, probabilities: np.ndarray, folder: Path) -> Path:
     """Write courses.csv, a sheet of pictures a course and the page that shows them; return the page."""
-    split = answers.split
+    split = opinions.split
     lines = rows(courses, len(split))
     write_csv(folder / "courses.csv", lines)
-    page = Page(f"Curriculum of {len(split)} {split.name} images", f"{split.root}, judged by {answers.source}")
+    page = Page(f"Curriculum of {len(split)} {split.name} images", f"{split.root}, judged by {opinions.source}")
     page.section(
         "Courses",
         table(lines[0], lines[1:]),
@@ -127,7 +127,7 @@ def write_summary(courses: Sequence[Course], answers: Answers, probabilities: np
         # Spread over the course from the surest image to the least sure.
         ordered = course.members[np.argsort(-probabilities[course.members], kind="stable")]
         chosen = ordered[np.linspace(0, len(ordered) - 1, min(PICTURES, len(ordered))).round().astype(int)]
-        captions = [f"{name_labels(split, index, answers.classes)}\n{probabilities[index]:.3f}" for index in chosen.tolist()]
+        captions = [f"{name_labels(split, index, opinions.classes)}\n{probabilities[index]:.3f}" for index in chosen.tolist()]
         file = folder / f"course-{number}.png"
         write_png(sheet([split.read(index) for index in chosen.tolist()], captions, columns=COLUMNS, side=SIDE), file)
         text = f"{len(chosen)} of {len(ordered)} images, the surest first, with the probability of their label"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from applications import assemble
-from applications.answers import Answers, answer_split
+from applications.opinions import Opinions, ask
 from applications.options import Request
 from applications.sidecars import checked_writable, sidecar_folder
 from dataloader.sidecar import KNOWLEDGE, KNOWLEDGE_PATTERN, LABELS, read_facts, write_sidecar
@@ -21,33 +21,33 @@ def run(request: Request) -> int:
     """Write the knowledge of the model of --resume about the split that --knowledge names."""
     machine = assemble.open_machine(request.config, training=False)
     try:
-        answers = answer_split(request, request.subject, machine)
+        opinions = ask(request, request.subject, machine)
         if machine.world.is_first:
-            _write(request, answers)
+            _write(request, opinions)
         return 0
     finally:
         close_world(machine.world)
 
 
-def _write(request: Request, answers: Answers) -> None:
-    folder = checked_writable(sidecar_folder(request.config, answers.split))
-    split = answers.split
-    facts = {"teacher": str(answers.source.resolve()), "split": split.name, "activation": answers.activation}
+def _write(request: Request, opinions: Opinions) -> None:
+    folder = checked_writable(sidecar_folder(request.config, opinions.split))
+    split = opinions.split
+    facts = {"teacher": str(opinions.source.resolve()), "split": split.name, "activation": opinions.activation}
     file = choose_file(folder, facts)
-    seen = {**facts, "preprocess": answers.preprocess.to_dict()}
-    write_sidecar(file, answers.classes, split.paths, answers.probabilities, facts=seen)
+    seen = {**facts, "preprocess": opinions.preprocess.to_dict()}
+    write_sidecar(file, opinions.classes, split.paths, opinions.probabilities, facts=seen)
     competing = split.targets.ndim == 1
     labels = {"teacher": "labels", "split": split.name, "activation": "softmax" if competing else "sigmoid"}
-    write_sidecar(folder / LABELS, answers.classes, split.paths, answers.targets(), facts=labels)
+    write_sidecar(folder / LABELS, opinions.classes, split.paths, opinions.targets(), facts=labels)
     if competing:
-        right = float((answers.probabilities.argmax(1) == split.targets).mean())
-        log().info(f"teacher   names {right:.2%} of these images rightly, mean probability {mean_confidence(answers.probabilities):.3f}")
+        right = float((opinions.probabilities.argmax(1) == split.targets).mean())
+        log().info(f"teacher   names {right:.2%} of these images rightly, mean probability {mean_confidence(opinions.probabilities):.3f}")
     log().info(f"written   {file} and {folder / LABELS}, {len(split)} images")
     others = sorted(path.name for path in folder.glob(KNOWLEDGE_PATTERN) if path != file)
     if others:
         log().info(f"beside    {', '.join(others)}: --distill takes the mean of all; remove what should not teach")
     more = "" if request.config.teach.sidecar_dir is None else f" --sidecar_dir {quote(str(folder))}"
-    log().info(f"next: python main.py --data {quote(answers.data)} --distill{more} --arch STUDENT")
+    log().info(f"next: python main.py --data {quote(opinions.data)} --distill{more} --arch STUDENT")
 
 
 def mean_confidence(probabilities: np.ndarray) -> float:

@@ -21,7 +21,7 @@ from utils.logs import console, log
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class Opinions:
     """The answers of a model to the images of a split.
 
     Attributes:
@@ -50,7 +50,7 @@ class Answers:
         return targets if targets.ndim == 2 else np.eye(len(self.classes), dtype=np.float32)[targets]
 
 
-def answer_split(request: Request, name: str, machine: Machine) -> Answers:
+def ask(request: Request, name: str, machine: Machine) -> Opinions:
     """Let the model of --resume answer all images of the split `name`.
 
     Raises:
@@ -59,7 +59,7 @@ def answer_split(request: Request, name: str, machine: Machine) -> Answers:
     resume = request.config.train.resume
     assert resume, "config.py asks for --resume"
     if is_exported(resume):
-        return _answers_of_file(
+        return _opinions_of_file(
             request.config, load_exported(Path(resume), machine.device), name, machine.device, given="data" in request.given
         )
     trained = load_trained(request, machine.device)
@@ -73,10 +73,10 @@ def answer_split(request: Request, name: str, machine: Machine) -> Answers:
     results = folder if (folder / "config.json").is_file() else run_folder_parent(trained.config, trained.task)
     activation = task.criterion.activation
     data = trained.config.data.data
-    return Answers(trained.path, results, data, split, trained.classes, probabilities, activation, trained.preprocess)
+    return Opinions(trained.path, results, data, split, trained.classes, probabilities, activation, trained.preprocess)
 
 
-def _answers_of_file(config: RunConfig, exported: Exported, name: str, device: torch.device, *, given: bool) -> Answers:
+def _opinions_of_file(config: RunConfig, exported: Exported, name: str, device: torch.device, *, given: bool) -> Opinions:
     if not given:
         raise UserError(f"{exported.path} does not know its images; name them: --data DIR")
     data = config.data.data
@@ -99,7 +99,7 @@ def _answers_of_file(config: RunConfig, exported: Exported, name: str, device: t
     finally:
         loader.close()
     parent = exported.path.parent
-    return Answers(exported.path, parent, data, split, exported.classes, torch.cat(parts).numpy(), exported.activation, exported.preprocess)
+    return Opinions(exported.path, parent, data, split, exported.classes, torch.cat(parts).numpy(), exported.activation, exported.preprocess)
 
 
 def _announce(model: str, split: Split, machine: Machine) -> None:
