@@ -9,6 +9,7 @@ from typing import Any, Literal
 from applications.options import SECTIONS, Request, RunConfig
 from utils.errors import UserError, nearest
 from utils.flags import FlagParser, add_flags, flag, make_parser, underscored
+from utils.spec import parse_specs
 
 __all__ = ["Request", "build_parser", "parse"]
 
@@ -147,11 +148,19 @@ def _check(request: Request) -> None:
     for name in ("weight_decay", "warmup", "workers"):
         if plain[name] is not None and plain[name] < 0:
             raise UserError(f"--{name} must not be negative, not {plain[name]}")
+    name = config.output.name
+    if name is not None and (name in ("", ".", "..") or Path(name).name != name):
+        raise UserError(f"--name {name!r} is to be the name of one folder; --logdir says where it lies")
+    _check_names(config)
     if not config.train.resume:
         # A resumed run has its other half in the checkpoint; the loss is read again when it is built.
         _check_loss(request)
         _check_unused(request)
     _check_teaching(request)
+    if config.data.batch is not None and (config.train.resume or request.action != "train"):
+        raise UserError("--batch auto belongs to the start of a training; give a number, --batch_size N")
+    if config.data.batch is not None and "batch_size" in request.given:
+        raise UserError("--batch auto and --batch_size both give the images a step; give one of them")
     if config.optim.sam is not None and config.optim.accumulate > 1:
         raise UserError("--sam looks at one batch twice and cannot be joined with --accumulate; leave one of them out")
     if config.optim.swa is not None and config.optim.ema is not None:
@@ -175,6 +184,8 @@ def _check_teaching(request: Request) -> None:
         raise UserError(f"--distill_feature_weight {teach.distill_feature_weight:g} must be 0 or more")
     if teach.distill_features is not None and config.runtime.compile:
         raise UserError("--distill_features looks inside the network, which --compile closes; leave one of them out")
+    if teach.teacher and config.data.batch is not None:
+        raise UserError("--batch auto measures the student's memory, not the teacher's; give a number, --batch_size N")
     if teach.curriculum is not None and config.data.mixup:
         raise UserError("--curriculum follows the loss of single images, which --mixup blends; leave one of them out")
 
@@ -192,6 +203,23 @@ def _check_unused(request: Request) -> None:
         for name in ("curriculum_thresholds", "curriculum_weights"):
             if name in given and tuple(given[name]) != getattr(type(teach)(), name):
                 raise UserError(f"--{name} is not used; it belongs to --make_curriculum")
+
+
+def _check_names(config: RunConfig) -> None:
+    """Raise UserError for names that no table has, before anything slow begins."""
+    from criterions import DISTILLATIONS
+    from dataloader import CURRICULA
+    from models import check_arch
+    from optim import OPTIMIZERS, SCHEDULES
+
+    check_arch(config.model.arch)
+    OPTIMIZERS.check(config.optim.opt)
+    for spec in parse_specs(config.optim.schedule):
+        SCHEDULES.check(spec.name)
+    for spec in parse_specs(config.teach.distill_loss):
+        DISTILLATIONS.check(spec.name)
+    for spec in parse_specs(config.teach.curriculum or []):
+        CURRICULA.check(spec.name)
 
 
 def _check_loss(request: Request) -> None:

@@ -98,8 +98,8 @@ def _opinions_of_file(config: RunConfig, exported: Exported, name: str, device: 
             parts += [exported.module(batch.images.to(device)).cpu() for batch in batches]
     finally:
         loader.close()
-    parent = exported.path.parent
-    return Opinions(exported.path, parent, data, split, exported.classes, torch.cat(parts).numpy(), exported.activation, exported.preprocess)
+    path, probabilities = exported.path, torch.cat(parts).numpy()
+    return Opinions(path, path.parent, data, split, exported.classes, probabilities, exported.activation, exported.preprocess)
 
 
 def _announce(model: str, split: Split, machine: Machine) -> None:

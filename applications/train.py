@@ -15,10 +15,11 @@ from torch import nn
 from applications import assemble
 from applications.assemble import Machine
 from applications.averaging import SOUP, Ending, unfinished, write_averages
+from applications.batch_size import settled_batch_size
 from applications.contract import Observer, Progress, Task
 from applications.engine.fit import Fit, Interruption, fit
 from applications.engine.keeper import Keeper
-from applications.engine.observers import CsvLog, PlainLines, ProgressBar, TensorBoard
+from applications.engine.observers import ChanceWarning, CsvLog, PlainLines, ProgressBar, TensorBoard
 from applications.engine.score import score
 from applications.engine.top import TopEpochs
 from applications.options import Request, RunConfig, run_folder_parent
@@ -122,6 +123,7 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
         raise UserError(f"{path} was trained on {what} than {catalog.root} has; start a new run with --init_from {path}")
     _announce(config, machine, catalog)
     preprocess = assemble.build_preprocess(config, content)
+    config = settled_batch_size(config, machine, catalog, preprocess)
     counts = assemble.count_classes(catalog.splits["train"], len(classes))
     task = assemble.build_task(config, classes, preprocess, machine.device, name=kind, class_counts=counts)
     train_split = apply_sidecars(config, catalog, task.criterion.activation)
@@ -162,7 +164,7 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
     )
     transforms = assemble.build_transforms(config, len(classes))
     validate = _validator(machine, task, model, stepper, val_loader)
-    observers = build_observers(config, world, folder, progress, model)
+    observers = build_observers(config, world, folder, progress, model, num_classes=len(classes))
     with StopSignal(config.train.max_minutes) as stop:
         parts = Fit(
             model=wrapped,
@@ -224,13 +226,16 @@ def open_training_data(config: RunConfig, world: World, split_file: Path | None)
     return catalog
 
 
-def build_observers(config: RunConfig, world: World, folder: Path, progress: Progress, model: nn.Module) -> list[Observer]:
+def build_observers(
+    config: RunConfig, world: World, folder: Path, progress: Progress, model: nn.Module, *, num_classes: int
+) -> list[Observer]:
     """Return who watches: nobody but on the first process."""
     if not world.is_first:
         return []
     epochs, freq = config.train.epochs, config.output.print_freq
     screen = ProgressBar(epochs, world.size) if console().is_terminal else PlainLines(epochs, world.size, freq)
-    return [screen, CsvLog(folder / "metrics.csv", progress.epoch), TensorBoard(folder, progress.epoch, model, resumed=progress.step > 0)]
+    board = TensorBoard(folder, progress.epoch, model, resumed=progress.step > 0)
+    return [screen, ChanceWarning(num_classes), CsvLog(folder / "metrics.csv", progress.epoch), board]
 
 
 def _validator(

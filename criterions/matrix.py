@@ -1,10 +1,10 @@
 """Cost matrices, threshold matrices and class weights as CSV files whose header names the classes.
 
-    class,cat,dog        bound,class,cat,dog        class,weight
-    cat,1,5              lower,cat,-0.1,0.05        cat,1
-    dog,1,1              lower,dog,0.05,-0.1        dog,2
-                         upper,cat,0.95,1.1
-                         upper,dog,1.1,0.95
+class,cat,dog        bound,class,cat,dog        class,weight
+cat,1,5              lower,cat,-0.1,0.05        cat,1
+dog,1,1              lower,dog,0.05,-0.1        dog,2
+                     upper,cat,0.95,1.1
+                     upper,dog,1.1,0.95
 """
 
 import csv

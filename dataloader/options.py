@@ -18,6 +18,7 @@ class DataOptions:
     image_size: tuple[int, int] = flag((224, 224), "input height and width", metavar="H W")
     resize: Literal["fit", "crop", "stretch"] = flag("fit", "geometry: fit and pad with black, cover and crop the center, or stretch")
     batch_size: int = flag(32, "images a step, over all processes", short="-b", metavar="N")
+    batch: Literal["auto"] | None = flag(None, "in place of --batch_size: the largest batch that fits into the memory of the GPU")
     workers: int | None = flag(
         None, "loader processes for each training process; one a core up to 8 when not given", short="-j", metavar="N"
     )

@@ -300,10 +300,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="Classify images with a TorchScript file that python main.py --jit wrote.",
         epilog=f"A folder is searched, with all folders in it, for {' '.join(SUFFIXES)}. "
-        'Without --json: a line an image: path, then label and probability of the best classes. With --json: a JSON object a line, '
+        "Without --json: a line an image: path, then label and probability of the best classes. With --json: a JSON object a line, "
         '{"path": ..., "top": [{"label": ..., "probability": ...}, ...]}, or {"path": ..., "error": ...} for an unreadable image. '
         'A model with thresholds names all labels that reach theirs, or "-" for none; in JSON they are "labels". '
-        'With --top K it names the K best instead, and in JSON both. '
+        "With --top K it names the K best instead, and in JSON both. "
         "Exit code: 0 all done; 1 an image could not be read, the others are done; 2 no usable model or no image.",
     )
     parser.add_argument("model", metavar="MODEL", help="TorchScript file")

@@ -90,15 +90,26 @@ def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None) 
         raise UserError(f"num_classes is {num_classes}; a classifier needs at least 1 class")
     if drop_rate is not None and not 0 <= drop_rate < 1:
         raise UserError(f"drop_rate is {drop_rate}; it is a probability from 0 up to, not including, 1")
+    check_arch(arch)
     if (family := find_family(arch)) is not None:
         return import_target(family.target)(arch, num_classes=num_classes, drop_rate=drop_rate)
     if (adapter := find_adapter(arch)) is not None:
         return adapter.build(arch.partition("/")[2], num_classes=num_classes, drop_rate=drop_rate)
-    if is_user_target(arch):
-        from models.adapter import build_user_model
+    from models.adapter import build_user_model
 
-        return build_user_model(import_user_target(arch, "model"), arch=arch, num_classes=num_classes, drop_rate=drop_rate)
-    raise UserError(f"unknown model '{arch}'.{_hint(arch)} See --list models; torchvision/NAME, timm/NAME and my_file.py:Class work too")
+    return build_user_model(import_user_target(arch, "model"), arch=arch, num_classes=num_classes, drop_rate=drop_rate)
+
+
+def check_arch(arch: str) -> None:
+    """Look whether `arch` may name a model, without building it; names of packages are left to the packages.
+
+    Raises:
+        UserError: it is no name of the table, and has none of the forms of other names.
+    """
+    package, slash, _ = arch.partition("/")
+    if find_family(arch) is None and not (slash and package in ADAPTERS) and not is_user_target(arch):
+        others = "torchvision/NAME, timm/NAME and my_file.py:Class work too"
+        raise UserError(f"unknown model '{arch}'.{_hint(arch)} See --list models; {others}")
 
 
 def _adapter(package: str) -> ModuleType:

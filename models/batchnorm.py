@@ -5,24 +5,26 @@ many thousand steps publish 0.01: after a few hundred steps such averages still 
 as it was at its start, and evaluation stays at chance while training goes well.
 """
 
+import math
+
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from utils.errors import UserError
 
-LARGEST = 0.1
+# Above this the averages are little more than the last batch, whose noise they inherit.
+LARGEST = 0.5
 RULES = ("auto", "published")
 
 
 def bn_momentum_for(published: float, steps_per_epoch: int) -> float:
-    """The momentum for a run whose epochs have this many forward passes.
+    """Return the momentum for a run whose epochs have this many forward passes.
 
-    max(published, min(0.1, 3 / steps)): at the end of an epoch at most e^-3, 5 %, of the running
-    statistics is older than the epoch, unless that asks for more than the usual 0.1. Long epochs keep
-    the published value.
+    max(published, min(0.5, 1 - e^(-3 / steps))): at the end of an epoch at most e^-3, 5 %, of the running
+    statistics is older than the epoch, but for the shortest of epochs. Long epochs keep the published value.
     """
     assert steps_per_epoch >= 1
-    return max(published, min(LARGEST, 3 / steps_per_epoch))
+    return max(published, min(LARGEST, 1 - math.exp(-3 / steps_per_epoch)))
 
 
 def set_bn_momentum(model: nn.Module, rule: str, *, steps_per_epoch: int) -> str:

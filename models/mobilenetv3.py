@@ -110,9 +110,7 @@ class InvertedResidual(nn.Module):
         super().__init__()
         act = nn.Hardswish if arch.hardswish else relu
         expand = [conv_norm_act(channels, arch.expanded, act=act)] if arch.expanded != channels else []
-        depthwise = conv_norm_act(
-            arch.expanded, arch.expanded, kernel=arch.kernel, stride=arch.stride, groups=arch.expanded, act=act
-        )
+        depthwise = conv_norm_act(arch.expanded, arch.expanded, kernel=arch.kernel, stride=arch.stride, groups=arch.expanded, act=act)
         gate = [SqueezeExcite(arch.expanded)] if arch.se else []
         self.block = nn.Sequential(*expand, depthwise, *gate, conv_norm_act(arch.expanded, arch.out))
         self.residual = arch.stride == 1 and channels == arch.out

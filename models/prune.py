@@ -1,9 +1,12 @@
 """Physical removal of the channels with the smallest batch-norm scales (network slimming, arXiv 1708.06519)."""
 
 import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.backbone import Backbone
@@ -11,6 +14,8 @@ from utils.errors import UserError
 
 # No layer loses more than this share of its channels, whatever its scales say.
 MOST = 0.9
+# Far below any scale that training leaves above zero.
+TIE = 1e-9
 
 
 def prune_channels(model: Backbone, share: float, *, image_size: tuple[int, int]) -> None:
@@ -43,10 +48,9 @@ def prune_channels(model: Backbone, share: float, *, image_size: tuple[int, int]
             pruner = tp.pruner.BasePruner(
                 model,
                 torch.zeros(1, 3, *image_size),
-                importance=tp.importance.BNScaleImportance(),  # pyright: ignore[reportArgumentType]
+                importance=partial(_importance, tp.importance.BNScaleImportance(normalizer=None)),  # pyright: ignore[reportArgumentType]
                 pruning_ratio=share,
                 global_pruning=True,
-                max_pruning_ratio=MOST,
                 ignored_layers=[model.get_classifier()],
             )
             pruner.step()
@@ -55,6 +59,22 @@ def prune_channels(model: Backbone, share: float, *, image_size: tuple[int, int]
         raise UserError(f"--prune cannot follow the channels of this model ({reason})") from error
     for name, param in model.named_parameters():
         param.requires_grad_(name in learning)
+
+
+def _importance(scales: Callable[[Any], Tensor | None], group: Any) -> Tensor | None:
+    """Return how much each channel of a group matters, (channels,): its scale, distinct for all, infinite for those that stay.
+
+    A strong penalty leaves many scales at exactly zero: as equals they could only go all together, and no layer can.
+    """
+    found = scales(group)
+    if found is None:
+        return None
+    found = found.double()
+    order = found.argsort(stable=True)
+    distinct = torch.empty_like(found)
+    distinct[order] = found[order] + TIE * torch.arange(1, len(found) + 1) / len(found)
+    distinct[order[int(MOST * len(found)) :]] = torch.inf
+    return distinct
 
 
 def largest_difference(one: nn.Module, two: nn.Module, image_size: tuple[int, int]) -> float:

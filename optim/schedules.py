@@ -297,9 +297,7 @@ def build_plateau(
     _floor("plateau", floor)
     patience = min(3, span.epochs - 1) if patience is None else patience
     if not (isinstance(patience, int) and 0 <= patience < span.epochs):
-        raise UserError(
-            f"schedule longer than the run: --schedule plateau waits for patience={patience} epochs, --epochs is {span.epochs}"
-        )
+        raise UserError(f"schedule longer than the run: --schedule plateau waits for patience={patience} epochs, --epochs is {span.epochs}")
     lower = mode == "min" or (mode == "auto" and metric.endswith("loss"))
     base = build_constant(span)
     return Plateau(base, metric=metric, lower_is_better=lower, factor=factor, patience=patience, threshold=threshold, floor=floor)

@@ -91,6 +91,14 @@ def test_evaluation_has_three_spellings(flag: str) -> None:
         (["--pretrained", "--init_from", "x"], "--init_from"),
         (["photos"], "photos"),
         (["--config", "missing.json"], "missing.json"),
+        (["--arch", "resnet19"], "resnet18"),
+        (["--arch", "timm"], "timm/NAME"),
+        (["--opt", "adamv"], "adamw"),
+        (["--schedule", "cosin(cycles=2)"], "cosine"),
+        (["--name", "../elsewhere"], "--logdir"),
+        (["--name", ".."], "--logdir"),
+        (["--batch", "auto", "--batch_size", "8"], "--batch_size"),
+        (["--batch", "auto", "--resume", "RUN"], "--batch_size"),
     ],
 )
 def test_mistakes_are_answered_with_what_to_write(argv: list[str], said: str) -> None:

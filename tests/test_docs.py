@@ -60,6 +60,7 @@ def arguments(command: str) -> list[str]:
     """Return the argv of a command, with stand-ins for what the shell would fill in."""
     command = command.replace('--resume "$@"', "--resume RUN").replace('"$@"', "")
     command = re.sub(r'"\$\{\w+\[@\]\}"', "", command)
+    command = command.replace("--arch NAME", "--arch resnet18").replace("--opt NAME", "--opt sgd")
     return shlex.split(command.partition(" > ")[0], comments=True)
 
 

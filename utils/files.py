@@ -12,8 +12,13 @@ from typing import Any
 
 from utils.errors import UserError
 
-# torch's zip writer reports a full disk as a RuntimeError in words of its own.
-TORCH_WRITE_FAILURES = ("iostream error", "inline_container", "PytorchStreamWriter")
+# torch's zip writer reports what the system says as a RuntimeError in words of its own.
+TORCH_WRITE_FAILURES = {
+    "Parent directory": errno.ENOENT,
+    "iostream error": errno.ENOSPC,
+    "inline_container": errno.ENOSPC,
+    "PytorchStreamWriter": errno.ENOSPC,
+}
 
 
 def write_atomically(path: Path, write: Callable[[Path], Any]) -> None:
@@ -72,7 +77,7 @@ def new_folder(parent: Path, name: str) -> Path:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    return os.strerror(errno.ENOSPC).lower()
+    return os.strerror(next(number for words, number in TORCH_WRITE_FAILURES.items() if words in str(error))).lower()
 
 
 @contextmanager

@@ -45,12 +45,18 @@ class Table(Mapping[str, Row]):
         Raises:
             UserError: the name is neither in the table nor an importable 'file.py:Attr'.
         """
-        if name in self._rows:
-            return import_target(self._rows[name].target)
-        if ":" in name:
-            return import_user_target(name, self.kind)
-        known = ", ".join(self._rows)
-        raise UserError(f"unknown {self.kind} '{name}'.{nearest(name, list(self._rows))} Known: {known}")
+        self.check(name)
+        return import_target(self._rows[name].target) if name in self._rows else import_user_target(name, self.kind)
+
+    def check(self, name: str) -> None:
+        """Look whether `name` may stand for something, without importing it.
+
+        Raises:
+            UserError: the name is neither in the table nor of the form 'file.py:Attr'.
+        """
+        if name not in self._rows and not is_user_target(name):
+            known = ", ".join(self._rows)
+            raise UserError(f"unknown {self.kind} '{name}'.{nearest(name, list(self._rows))} Known: {known}")
 
 
 def import_target(target: str) -> Any:

@@ -1,4 +1,4 @@
-"""Observers: the progress bar, plain lines, metrics.csv and TensorBoard."""
+"""Observers: the progress bar, plain lines, warnings, metrics.csv and TensorBoard."""
 
 import csv
 import io
@@ -152,6 +152,42 @@ class CsvLog:
         writer.writeheader()
         writer.writerows(self.rows)
         write_text(self.path, text.getvalue())
+
+    def close(self) -> None:
+        pass
+
+
+class ChanceWarning:
+    """Says once when validation stays at chance while training goes well, and what is behind it."""
+
+    EPOCHS = 2
+
+    def __init__(self, num_classes: int) -> None:
+        self.chance = 1 / num_classes
+        self._row = 0
+
+    def begin(self, progress: Progress, batches: int) -> None:
+        pass
+
+    def step(self, progress: Progress) -> None:
+        pass
+
+    def report(self, progress: Progress, means: Mapping[str, float]) -> None:
+        pass
+
+    def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
+        del progress
+        if "train_top1" not in row:
+            return
+        learns = row["train_top1"] > (1 + self.chance) / 3
+        lost = learns and row["val_top1"] <= 1.2 * self.chance
+        self._row = self._row + 1 if lost else 0
+        if self._row == self.EPOCHS:
+            figures = f"{row['val_top1']:.0%}) for {self.EPOCHS} epochs while training is at {row['train_top1']:.0%}"
+            log().warning(
+                f"validation has stayed at chance ({figures}. Early in a short run the batch-norm averages lag behind fast weights: "
+                "lower --lr, or train for more epochs. If it lasts, compare the images of the two splits"
+            )
 
     def close(self) -> None:
         pass

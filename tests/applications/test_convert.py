@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -55,4 +56,17 @@ def test_a_file_that_answers_otherwise_is_not_written(call: Call, run: Path, mon
     outcome = call("--jit", "--resume", run, *ARCH)
     assert outcome.code == 1
     assert "answers otherwise" in outcome.out
+    assert not [file for file in run.iterdir() if "jit" in file.name]
+
+
+def test_a_label_that_turns_is_refused_however_close_the_probabilities_are(call: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Both sides say nearly 1/3 for every class, so that a difference far below the tolerance turns a label.
+    even = torch.full((15, 3), 1 / 3) + torch.tensor([1e-6, 0.0, 0.0])
+    turned = even.clone()
+    turned[4] = even[4].flip(0)
+    monkeypatch.setattr(convert, "answers_of_file", lambda *_: turned)
+    monkeypatch.setattr(convert, "predict_split", lambda *_: SimpleNamespace(probabilities=even))
+    outcome = call("--jit", "--resume", run, *ARCH)
+    assert outcome.code == 1
+    assert "14 of 15 labels agree" in outcome.out
     assert not [file for file in run.iterdir() if "jit" in file.name]

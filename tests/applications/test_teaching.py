@@ -190,6 +190,7 @@ def test_a_teacher_with_its_classes_in_another_order_is_refused(call: Call, home
         (("--teacher", "{tiny}", "--distill_weight", 2), "--distill_weight"),
         (("--teacher", "{maps}", "--distill_features", "--compile"), "--compile"),
         (("--distill_weight", 0.7), "not used"),
+        (("--teacher", "{tiny}", "--distill_loss", "nothing_like_it"), "unknown distillation"),
         (("--distill_feature_weight", 2, "--teacher", "{tiny}"), "not used"),
     ],
 )

@@ -13,18 +13,20 @@ from models.batchnorm import bn_momentum_for, set_bn_momentum
 from utils.errors import UserError
 
 
-@given(published=st.floats(0.001, 0.5), steps=st.integers(30, 100_000))
+@given(published=st.floats(0.001, 0.5), steps=st.integers(5, 100_000))
 def test_after_an_epoch_at_most_5_percent_of_the_statistics_is_older(published, steps):
     momentum = bn_momentum_for(published, steps)
     assert momentum >= published
     assert (1 - momentum) ** steps <= 0.0498
 
 
-def test_short_epochs_stop_at_the_usual_value_and_long_ones_keep_the_published():
-    assert bn_momentum_for(0.01, 1) == 0.1
-    assert bn_momentum_for(0.01, 100) == pytest.approx(0.03)
+def test_the_shortest_epochs_keep_an_average_of_batches_and_long_ones_the_published_value():
+    assert bn_momentum_for(0.01, 1) == bn_momentum_for(0.1, 3) == 0.5
+    assert bn_momentum_for(0.01, 5) == pytest.approx(0.4512, abs=1e-4)
+    assert bn_momentum_for(0.01, 100) == pytest.approx(0.02955, abs=1e-5)
     assert bn_momentum_for(0.01, 40_000) == 0.01
-    assert bn_momentum_for(0.2, 10) == 0.2
+    assert bn_momentum_for(0.1, 30) == 0.1
+    assert bn_momentum_for(0.6, 10) == 0.6
 
 
 def layers() -> nn.Sequential:
@@ -36,8 +38,9 @@ def layers() -> nn.Sequential:
 def test_auto_raises_what_is_too_low_and_says_so():
     net = layers()
     line = set_bn_momentum(net, "auto", steps_per_epoch=50)
-    assert [layer.momentum for layer in net] == [0.06, 0.1, None, 0.06]
-    assert line == "batch-norm momentum 0.01 -> 0.06 in 2 layers, for epochs of 50 steps"
+    raised = pytest.approx(0.0582, abs=1e-4)
+    assert [layer.momentum for layer in net] == [raised, 0.1, None, raised]
+    assert line == "batch-norm momentum 0.01 -> 0.0582 in 2 layers, for epochs of 50 steps"
 
 
 def test_published_changes_nothing_and_says_nothing():

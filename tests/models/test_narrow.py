@@ -39,13 +39,27 @@ def test_the_smallest_scales_go():
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.weight.fill_(1.0)
+                nn.init.uniform_(module.weight, 0.5, 1.0)
         block.bn1.weight[:20] = 0.0
+        block.bn1.weight[20:] = 1.5
     kept = block.conv1.weight[20:].clone()
     prune_channels(model, 0.01, image_size=SIZE)
-    removed = 64 - block.conv1.out_channels
-    assert 10 <= removed <= 20
-    assert torch.equal(block.conv1.weight[-44:], kept)
+    assert torch.equal(block.conv1.weight, kept)
+
+
+def test_scales_that_a_penalty_left_at_zero_go_by_number_and_no_layer_goes_whole():
+    model = scaled("resnet18")
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    with torch.no_grad():
+        for norm in norms:
+            norm.weight[: int(0.95 * norm.num_features)] = 0.0
+        model.layer3[0].bn1.weight.zero_()
+    widths = [norm.num_features for norm in norms]
+    prune_channels(model, 0.5, image_size=SIZE)
+    left = [norm.num_features for norm in norms]
+    assert 0.4 * sum(widths) < sum(left) < 0.6 * sum(widths)
+    assert all(now >= 0.1 * before for now, before in zip(left, widths, strict=True))
+    assert model.layer3[0].bn1.num_features < 256
 
 
 def test_channels_without_scale_change_nothing():

@@ -1,9 +1,11 @@
 """Files are whole or absent; folders are never overwritten."""
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from utils.errors import UserError
 from utils.files import new_folder, write_atomically, write_csv, write_text
@@ -23,12 +25,30 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [file]
 
 
+def test_what_is_written_reaches_the_disk_before_it_takes_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a.txt"
+    flush, seen = os.fsync, []
+
+    def watched(number: int) -> None:
+        seen.append((os.fstat(number).st_size, file.exists()))
+        flush(number)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    write_text(file, "whole")
+    assert seen == [(5, False)]
+
+
 def test_an_error_of_the_program_is_not_dressed_as_the_users(tmp_path: Path) -> None:
     def fail(_place: Path) -> None:
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes"):
         write_atomically(tmp_path / "a", fail)
+
+
+def test_a_folder_that_is_gone_is_named_when_torch_writes_too(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file or directory"):
+        write_atomically(tmp_path / "gone" / "a.pt", lambda place: torch.save({}, place))
 
 
 def test_folders_are_numbered_not_overwritten(tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 """Parts of the loop that can be looked at alone."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 
+from applications.engine import fit
 from applications.engine.fit import LossWatch
 from utils.errors import UserError
 
@@ -23,3 +27,13 @@ def test_good_losses_are_forgotten_once_looked_at() -> None:
     watch.add(1, torch.tensor(float("nan")))
     with pytest.raises(UserError, match="step 2"):
         watch.check()
+
+
+def test_a_bad_loss_is_noticed_before_weights_are_saved() -> None:
+    watch = LossWatch()
+    watch.add(4, torch.tensor(float("nan")))
+    saved: list[Any] = []
+    run: Any = SimpleNamespace(watch=watch, keeper=SimpleNamespace(save=lambda *what: saved.append(what)))
+    with pytest.raises(UserError, match="step 5"):
+        fit._save(run)
+    assert saved == []

@@ -9,8 +9,9 @@ from tensorboardX.proto.event_pb2 import Event
 from torch import nn
 
 from applications.contract import Progress
-from applications.engine.observers import CsvLog, TensorBoard, batchnorm_gammas
+from applications.engine.observers import ChanceWarning, CsvLog, TensorBoard, batchnorm_gammas
 from tests.applications.conftest import read_rows
+from utils.logs import log
 
 
 def row(epoch: int, loss: float = 1.0) -> dict[str, float]:
@@ -85,3 +86,22 @@ def test_an_empty_table_is_begun_anew(tmp_path: Path, text: str) -> None:
     file.write_text(text)
     CsvLog(file, 5).epoch(Progress(), row(6))
     assert [line["epoch"] for line in read_rows(file)] == ["6"]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "warnings"),
+    [
+        ([(0.3, 0.1), (0.7, 0.1), (0.8, 0.11), (0.9, 0.1)], 1),
+        ([(0.7, 0.1), (0.8, 0.5), (0.9, 0.1)], 0),
+        ([(0.12, 0.1), (0.15, 0.1), (0.2, 0.1)], 0),
+    ],
+    ids=["stays at chance", "recovers", "learns nothing"],
+)
+def test_validation_that_stays_at_chance_while_training_learns_is_warned_about_once(
+    epochs: list[tuple[float, float]], warnings: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log(), "propagate", True)
+    watcher = ChanceWarning(num_classes=10)
+    for number, (train, val) in enumerate(epochs, start=1):
+        watcher.epoch(Progress(), row(number) | {"train_top1": train, "val_top1": val})
+    assert sum("at chance" in record.message for record in caplog.records) == warnings
