@@ -164,7 +164,8 @@ def test_several_labels_are_taught_with_sigmoids(call: Call, data: Path) -> None
     know(call, run)
     sidecar = read_sidecar(data / "distill.txt")
     assert (sidecar.columns, sidecar.facts["activation"]) == (("all", "blue", "green"), "sigmoid")
-    outcome = call(*flags, "--distill", "--teacher", run)
+    assert call("--jit", "--resume", run, *ARCH).code == 0
+    outcome = call(*flags, "--distill", "--teacher", run, run / "model.jit.pt")
     assert outcome.code == 0, outcome.err
     assert call("--make_curriculum", "train", "--resume", run, *ARCH).code == 0
 
