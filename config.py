@@ -43,10 +43,16 @@ class ActionOptions:
     )
     prepare: str | None = flag(None, "write the images of --data resized, split and measured to a new folder", metavar="DIR")
     shard: str | None = flag(None, "write the images of --data as tar archives of the WebDataset kind to a new folder", metavar="DIR")
+    knowledge: Literal["train", "val", "test"] | None = flag(
+        None, "write what the model of --resume says of these images as distill.txt, from which --distill learns"
+    )
+    make_curriculum: Literal["train", "val", "test"] | None = flag(
+        None, "write a weight for each of these images, by how sure the model of --resume is of its label, as curriculum.txt"
+    )
     list: str | None = flag(
         None,
-        "print a table: models, criterions, weighters, optimizers, schedules, sources, augments, mixes, samplers, "
-        "visual_methods; or models such as 'timm/*vit*'",
+        "print a table: models, criterions, weighters, distillations, optimizers, schedules, sources, augments, mixes, samplers, "
+        "curricula, visual_methods; or models such as 'timm/*vit*'",
         metavar="TABLE|PATTERN",
     )
 
@@ -154,7 +160,7 @@ def _check(request: Request) -> None:
     """Raise UserError for values and combinations that cannot work."""
     config = request.config
     looks = request.action == "visual_data" and config.look.visual_method is not None
-    if (looks or request.action in ("evaluation", "jit", "prune", "predict")) and not config.train.resume:
+    if (looks or request.action in ("evaluation", "jit", "prune", "predict", "knowledge", "make_curriculum")) and not config.train.resume:
         raise UserError(f"--{request.action} needs --resume RUN_OR_FILE, the model to look at")
     _check_evaluation(request)
     runtime = config.runtime
@@ -187,6 +193,8 @@ def _check(request: Request) -> None:
         # A resumed run has its other half in the checkpoint; the loss is read again when it is built.
         _check_loss(request)
         _check_cache(config)
+        _check_unused(request)
+    _check_teaching(request)
     if config.data.batch is not None and (config.train.resume or request.action != "train"):
         raise UserError("--batch auto belongs to the start of a training; give a number, --batch_size N")
     if config.data.batch is not None and "batch_size" in request.given:
@@ -223,8 +231,47 @@ def _check_augmentation(request: Request) -> None:
         raise UserError(f"--mix_off_epochs {data.mix_off_epochs} is not used; add --mixup or --cutmix, or leave it out")
 
 
+def _check_teaching(request: Request) -> None:
+    """Raise UserError for teachers and curricula that cannot work."""
+    config, teach = request.config, request.config.teach
+    if request.action in ("knowledge", "make_curriculum") and config.output.split is not None:
+        raise UserError(f"--{request.action} {request.subject} names the images; leave --split out")
+    if request.action == "make_curriculum":
+        teach.courses()
+    if not 0 < teach.distill_temperature < float("inf"):
+        raise UserError(f"--distill_temperature {teach.distill_temperature:g} must be above 0; 1 leaves the logits as they are")
+    if not 0 <= teach.distill_weight <= 1:
+        raise UserError(f"--distill_weight {teach.distill_weight:g} is a share from 0 (labels alone) to 1 (teachers alone)")
+    if not 0 <= teach.distill_feature_weight < float("inf"):
+        raise UserError(f"--distill_feature_weight {teach.distill_feature_weight:g} must be 0 or more")
+    if teach.distill_features is not None and config.runtime.compile:
+        raise UserError("--distill_features looks inside the network, which --compile closes; leave one of them out")
+    if teach.teacher and config.data.batch is not None:
+        raise UserError("--batch auto measures the student's memory, not the teacher's; give a number, --batch_size N")
+    mixed = config.data.mixup or config.data.cutmix or config.data.aug_splits > 1
+    if teach.curriculum is not None and mixed:
+        raise UserError("--curriculum follows the loss of single images; leave it out, or --mixup, --cutmix and --aug_splits")
+
+
+def _check_unused(request: Request) -> None:
+    """Raise UserError for settings of teachers that nothing would use."""
+    teach, given = request.config.teach, request.given
+    if not teach.teacher:
+        for name in ("distill_loss", "distill_temperature", "distill_weight", "distill_features"):
+            if name in given and given[name] != getattr(type(teach)(), name):
+                raise UserError(f"--{name} is not used; it belongs to --teacher RUN")
+    if "distill_feature_weight" in given and teach.distill_features is None and given["distill_feature_weight"] != 1:
+        raise UserError("--distill_feature_weight is not used; it belongs to --distill_features")
+    if request.action != "make_curriculum":
+        for name in ("curriculum_thresholds", "curriculum_weights"):
+            if name in given and tuple(given[name]) != getattr(type(teach)(), name):
+                raise UserError(f"--{name} is not used; it belongs to --make_curriculum")
+
+
 def _check_names(config: RunConfig) -> None:
     """Raise UserError for names that no table has, before anything slow begins."""
+    from criterions import DISTILLATIONS
+    from dataloader import CURRICULA
     from models import check_arch
     from optim import OPTIMIZERS, SCHEDULES
 
@@ -232,6 +279,10 @@ def _check_names(config: RunConfig) -> None:
     OPTIMIZERS.check(config.optim.opt)
     for spec in parse_specs(config.optim.schedule):
         SCHEDULES.check(spec.name)
+    for spec in parse_specs(config.teach.distill_loss):
+        DISTILLATIONS.check(spec.name)
+    for spec in parse_specs(config.teach.curriculum or []):
+        CURRICULA.check(spec.name)
 
 
 def _check_cache(config: RunConfig) -> None:

@@ -14,6 +14,8 @@ APPLICATIONS = Table(
         "info": Row("applications.info:run", "print layers, parameters, multiply-adds, memory and time of a model"),
         "write_matrix": Row("applications.matrix:run", "write a template of costs, thresholds or class weights for the data's classes"),
         "prune": Row("applications.prune:run", "remove the channels with the smallest batch-norm scales"),
+        "knowledge": Row("applications.distill:run", "write the probabilities of a teacher for every image, to distill from"),
+        "make_curriculum": Row("applications.curriculum:run", "weigh every image by how sure a model is of its label"),
         "find_lr": Row("applications.find_lr:run", "try rising learning rates on a throw-away model and suggest one"),
         "print_schedule": Row("applications.schedule:run", "draw the learning rate over a run"),
         "prepare": Row("applications.prepare:run", "write images resized, split and measured to a new folder"),

@@ -68,6 +68,11 @@ class Machine:
         return torch.autocast(self.device.type, dtype=self.precision.dtype, enabled=self.precision.name != "fp32")
 
 
+def exact() -> Precision:
+    """Return the precision of answers that are to be exact rather than fast."""
+    return Precision("fp32", True, "exact answers; --precision changes it")
+
+
 def open_machine(config: RunConfig, *, training: bool) -> Machine:
     """Join the other processes and choose device and precision.
 
@@ -85,7 +90,7 @@ def open_machine(config: RunConfig, *, training: bool) -> Machine:
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
     if not training and runtime.precision == "auto":
-        return Machine(world, device, Precision("fp32", True, "exact answers; --precision changes it"))
+        return Machine(world, device, exact())
     return Machine(world, device, choose_precision(runtime.precision, device))
 
 
@@ -308,14 +313,15 @@ def build_stepper(
     batches_per_epoch: int,
     *,
     schedule: Schedule | None = None,
+    beside: nn.Module | None = None,
 ) -> Stepper:
-    """Return the only writer of weights; `schedule` takes the place of the run's own."""
+    """Return the only writer of weights; `schedule` takes the place of the run's own, `beside` learns with the model."""
     options = config.optim
     steps_per_epoch = count_steps(config, batches_per_epoch)
     swa_from = start_epoch(options.swa, config.train.epochs) * steps_per_epoch if options.swa is not None else None
     return Stepper(
         wrapped,
-        build_network_optimizer(config, model),
+        build_network_optimizer(config, model, beside),
         schedule or build_run_schedule(config, steps_per_epoch),
         device_type=machine.device.type,
         precision=machine.precision.name,
@@ -323,12 +329,14 @@ def build_stepper(
         sam=checked_radius(options.sam) if options.sam is not None else None,
         ema=Ema(model, decay=options.ema) if options.ema is not None else None,
         swa=Swa(start_step=swa_from, every=steps_per_epoch) if swa_from is not None else None,
+        bare=model,
+        beside=beside,
         penalties=[build_sparsity(options.slim)] if options.sparsity else [],
     )
 
 
-def build_network_optimizer(config: RunConfig, model: nn.Module) -> Optimizer:
-    """Return the optimizer over the parameters of the network that learn."""
+def build_network_optimizer(config: RunConfig, model: nn.Module, beside: nn.Module | None = None) -> Optimizer:
+    """Return the optimizer over the parameters of the network, and of what stands beside it, that learn."""
     options = config.optim
     return build_optimizer(
         options.opt,
@@ -340,6 +348,7 @@ def build_network_optimizer(config: RunConfig, model: nn.Module) -> Optimizer:
         head=find_head(model),
         head_lr=options.head_lr,
         layer_decay=options.layer_decay,
+        beside=beside,
     )
 
 
@@ -382,7 +391,14 @@ def prepare_sync_bn(model: nn.Module, machine: Machine) -> nn.Module:
 
 
 def snapshot(
-    config: RunConfig, task: Task, model: nn.Module, stepper: Stepper, catalog: Catalog, preprocess: Preprocess, prints: str
+    config: RunConfig,
+    task: Task,
+    model: nn.Module,
+    stepper: Stepper,
+    teaching: Mapping[str, Any],
+    catalog: Catalog,
+    preprocess: Preprocess,
+    prints: str,
 ) -> dict:
     """Return everything a checkpoint holds besides the progress: plain types and tensors."""
     return {
@@ -399,6 +415,7 @@ def snapshot(
         "stepper": stepper.state_dict(),
         "loss_state": task.criterion.state_dict(),
         "temperature": task.temperature,
+        "teaching": teaching,
         "thresholds": None if task.thresholds is None else list(task.thresholds),
         "reject": None,
         "config": config.to_dict(),

@@ -1,6 +1,6 @@
 """The contracts between tasks and engines: what a batch means, how it is walked, who watches."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -114,6 +114,9 @@ class Task(Protocol):
         """Write tables and pictures of a whole split; return the files."""
         ...
 
+
+# What training asks for a batch: a task's `training_step`, or that with more to learn from around it.
+Lesson = Callable[[nn.Module, Batch], StepResult]
 
 # Sums over an epoch by name, and the samples that they are over.
 Sums = tuple[dict[str, float], int]

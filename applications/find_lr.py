@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from applications import assemble
 from applications.assemble import Machine
 from applications.options import Request, RunConfig, run_folder_parent
+from applications.sidecars import apply_sidecars
 from applications.train import memory_advice, open_training_data
 from optim.range_test import exponential_rates, has_diverged, smoothed, suggest_rate
 from utils.distributed import close_world
@@ -48,12 +49,13 @@ def range_test(config: RunConfig, machine: Machine, rates: list[float]) -> list[
     catalog = open_training_data(config, machine.world, None)
     assemble.check_num_classes(config.model.num_classes, catalog.classes)
     preprocess = assemble.build_preprocess(config)
-    loader = assemble.build_loader(config, catalog.splits["train"], preprocess, machine, training=True)
     counts = assemble.count_classes(catalog.splits["train"], len(catalog.classes))
-    model = assemble.build_network(config, catalog.classes, max(1, len(loader.plan)), counts, images=len(loader.split))
-    model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
     name = assemble.task_name(catalog)
     task = assemble.build_task(config, catalog.classes, preprocess, machine.device, name=name, class_counts=counts)
+    split = apply_sidecars(config, catalog, task.criterion.activation)
+    loader = assemble.build_loader(config, split, preprocess, machine, training=True)
+    model = assemble.build_network(config, catalog.classes, max(1, len(loader.plan)), counts, images=len(loader.split))
+    model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
     transforms = assemble.build_transforms(config, len(catalog.classes))
     peak = config.optim.lr
     stepper = assemble.build_stepper(config, model, model, machine, len(loader.plan), schedule=lambda step: rates[step] / peak)

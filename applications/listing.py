@@ -1,11 +1,11 @@
-"""Prints a table of names: models, criterions, weighters, optimizers, schedules, sources, augments, mixes, samplers, visual_methods."""
+"""Prints a table of names: models, criterions, optimizers, augments and their kin."""
 
 from rich.table import Table
 
 from applications.options import Request
 from applications.visual_methods import METHODS
-from criterions import CRITERIONS, WEIGHTERS
-from dataloader import AUGMENTS, MIXES, RECIPES, SAMPLERS, SOURCES
+from criterions import CRITERIONS, DISTILLATIONS, WEIGHTERS
+from dataloader import AUGMENTS, CURRICULA, MIXES, RECIPES, SAMPLERS, SOURCES
 from models import FAMILIES, list_models
 from optim import OPTIMIZERS, SCHEDULES
 from utils.errors import UserError, nearest
@@ -14,6 +14,7 @@ from utils.logs import console
 TABLES = {
     "criterions": CRITERIONS,
     "weighters": WEIGHTERS,
+    "distillations": DISTILLATIONS,
     "optimizers": OPTIMIZERS,
     "schedules": SCHEDULES,
     "sources": SOURCES,
@@ -21,6 +22,7 @@ TABLES = {
     "mixes": MIXES,
     "samplers": SAMPLERS,
     "visual_methods": METHODS,
+    "curricula": CURRICULA,
 }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,51 @@ class TrainOptions:
     resume: str | None = flag(
         None, "run folder or checkpoint: training goes on where it stopped; other actions read the model from it", metavar="RUN|FILE"
     )
+
+
+@dataclass(frozen=True)
+class TeachOptions:
+    """Teachers and curricula: what to learn from besides the labels, and in which order."""
+
+    distill: bool = flag(
+        False, "learn from the mean of all distill*.txt of the data folder, which --knowledge writes, instead of the labels"
+    )
+    sidecar_dir: str | None = flag(
+        None, "where distill*.txt, label.txt and curriculum.txt are written and read (default: the data folder)", metavar="DIR"
+    )
+    teacher: tuple[str, ...] = flag((), "learn from the answers of these models: runs, checkpoints, exported files", metavar="RUN|FILE")
+    distill_loss: str = flag("kd", "distance to the teacher (--list distillations): kd, hard, 'dkd(alpha=1,beta=8)'", metavar="SPEC")
+    distill_temperature: float = flag(4.0, "what logits are divided by before teacher and student are compared", metavar="T")
+    distill_weight: float = flag(0.5, "share of --teacher in the loss; the rest is left to the labels", metavar="SHARE")
+    distill_features: Literal["mse", "cosine"] | None = flag(None, "compare the last feature maps too (bare: cosine)", const="cosine")
+    distill_feature_weight: float = flag(1.0, "factor of the distance between feature maps")
+    curriculum_learning: bool = flag(False, "weigh training images by curriculum.txt, which --make_curriculum writes; unlisted ones by 0")
+    curriculum: str | None = flag(
+        None, "weigh training images anew every epoch (--list curricula): 'selfpaced(start=0.5,until=0.7)'", metavar="SPEC"
+    )
+    curriculum_thresholds: tuple[float, ...] = flag(
+        (0.7, 0.5, 0.3, 0.0), "--make_curriculum: probabilities of the label above which an image belongs to a course", metavar="P"
+    )
+    curriculum_weights: tuple[float, ...] = flag((1.0, 0.7, 0.4, 0.1), "--make_curriculum: weight of each course", metavar="W")
+
+    def courses(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return thresholds and weights of the courses.
+
+        Raises:
+            UserError: there is not one weight a threshold, they do not fall, or a value is out of range.
+        """
+        thresholds, weights = self.curriculum_thresholds, self.curriculum_weights
+        shown = f"--curriculum_thresholds {' '.join(f'{value:g}' for value in thresholds)}"
+        also = f"--curriculum_weights {' '.join(f'{value:g}' for value in weights)}"
+        if len(thresholds) != len(weights):
+            raise UserError(f"{shown} and {also}: write one weight for each threshold, not {len(weights)} for {len(thresholds)}")
+        if not all(0 <= value < 1 for value in thresholds) or any(a <= b for a, b in pairwise(thresholds)):
+            raise UserError(f"{shown}: write probabilities from 0 up to, not including, 1, the largest first")
+        if not all(0 <= value < float("inf") for value in weights) or any(a < b for a, b in pairwise(weights)):
+            raise UserError(f"{also}: write numbers of 0 or more, the largest first; to turn the order round, edit the file")
+        if not any(value > 0 for value in weights):
+            raise UserError(f"{also}: no weight is positive, so there would be nothing to learn from")
+        return thresholds, weights
 
 
 @dataclass(frozen=True)
@@ -101,6 +147,7 @@ class RunConfig:
     loss: LossOptions = field(default_factory=LossOptions)
     optim: OptimOptions = field(default_factory=OptimOptions)
     train: TrainOptions = field(default_factory=TrainOptions)
+    teach: TeachOptions = field(default_factory=TeachOptions)
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
@@ -144,6 +191,7 @@ SECTIONS = {
     "loss": ("loss", LossOptions),
     "optimizer and schedule": ("optim", OptimOptions),
     "training": ("train", TrainOptions),
+    "teachers and curricula": ("teach", TeachOptions),
     "machine": ("runtime", RuntimeOptions),
     "output": ("output", OutputOptions),
     "evaluation": ("evaluation", EvaluationOptions),

@@ -23,6 +23,8 @@ from applications.engine.observers import ChanceWarning, CsvLog, PlainLines, Pro
 from applications.engine.score import score
 from applications.engine.top import TopEpochs
 from applications.options import Request, RunConfig, run_folder_parent
+from applications.sidecars import apply_sidecars
+from applications.teaching import Teaching, build_teaching, pin_teaching
 from applications.trained import check_arch, check_own_code, temperature_of, thresholds_of
 from dataloader.catalog import Catalog, fingerprint, open_catalog, save_split, take_fold
 from dataloader.loader import Loader
@@ -56,7 +58,7 @@ def run(request: Request) -> int:
         if content["epoch"] >= config.train.epochs and not unfinished(config, path.parent):
             log().info(f"{path} is complete after {content['epoch']} epochs; give a larger --epochs to train on")
             return 0
-    config = pin_data(config)
+    config = pin_teaching(pin_data(config))
     machine = assemble.open_machine(config, training=True)
     try:
         with ExitStack() as locks, memory_explained(memory_advice(config)), small_batch_explained():
@@ -98,7 +100,9 @@ def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: P
     saved = RunConfig.from_dict(content["config"], source=str(path))
     check_own_code({name: content["config"].get(name) for name in SPECS}, given, path)
     usual = RunConfig().to_dict()
-    config = pin_data(saved.override({**given, "resume": None, **{name: given.get(name, usual[name]) for name in CALL_ONLY[1:]}}))
+    config = pin_teaching(
+        pin_data(saved.override({**given, "resume": None, **{name: given.get(name, usual[name]) for name in CALL_ONLY[1:]}}))
+    )
     before, after = saved.to_dict(), config.to_dict()
     differing = [name for name in after if before[name] != after[name] and name not in CALL_ONLY]
     if content["progress"]["batch"]:
@@ -127,24 +131,26 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
     _announce(config, machine, catalog)
     preprocess = assemble.build_preprocess(config, content)
     config = settled_batch_size(config, machine, catalog, preprocess)
-    train_loader = assemble.build_loader(config, catalog.splits["train"], preprocess, machine, training=True, cached=True)
+    counts = assemble.count_classes(catalog.splits["train"], len(classes))
+    task = assemble.build_task(config, classes, preprocess, machine.device, name=kind, class_counts=counts)
+    train_split = apply_sidecars(config, catalog, task.criterion.activation)
+    train_loader = assemble.build_loader(config, train_split, preprocess, machine, training=True, cached=True)
     val_loader = assemble.build_loader(config, catalog.splits["val"], preprocess, machine, training=False, cached=True)
 
     starts = config if content is None else replace(config, model=replace(config.model, pretrained=False, init_from=None))
-    counts = assemble.count_classes(catalog.splits["train"], len(classes))
-    model = assemble.build_network(starts, classes, max(1, len(train_loader.plan)), counts, images=len(catalog.splits["train"]))
+    model = assemble.build_network(starts, classes, max(1, len(train_loader.plan)), counts, images=len(train_split))
     if content is not None:
         apply_plan(model, content["channels"])
     if config.runtime.sync_bn:
         model = assemble.prepare_sync_bn(model, machine)
     model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
-    task = assemble.build_task(config, classes, preprocess, machine.device, name=kind, class_counts=counts)
-    wrapped = assemble.wrap_network(config, model, machine)
-    stepper = assemble.build_stepper(config, model, wrapped, machine, len(train_loader.plan))
-    prints = fingerprint(catalog.splits["train"])
     progress = Progress()
+    teaching = build_teaching(config, model, task, catalog, train_loader, progress, machine)
+    wrapped = assemble.wrap_network(config, teaching.network, machine)
+    stepper = assemble.build_stepper(config, model, wrapped, machine, len(train_loader.plan), beside=teaching.beside)
+    prints = fingerprint(train_split)
     if content is not None:
-        _restore(content, model, stepper, task, progress, machine.device, prints, is_first=world.is_first)
+        _restore(content, model, stepper, task, teaching, progress, machine.device, prints, is_first=world.is_first)
         if not progress.batch:
             _recount(stepper, progress.epoch * assemble.count_steps(config, len(train_loader.plan)))
 
@@ -159,7 +165,7 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
 
     keeper = Keeper(
         folder,
-        lambda: assemble.snapshot(config, task, model, stepper, catalog, preprocess, prints),
+        lambda: assemble.snapshot(config, task, model, stepper, teaching.state_dict(), catalog, preprocess, prints),
         save_minutes=config.train.save_minutes,
         patience=config.train.patience,
         writes=world.is_first,
@@ -172,8 +178,9 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
         parts = Fit(
             model=wrapped,
             task=task,
+            lesson=teaching.lesson,
             loader=train_loader,
-            transforms=transforms,
+            transforms=[*teaching.transforms(), *transforms],
             stepper=stepper,
             progress=progress,
             observers=observers,
@@ -265,6 +272,7 @@ def _restore(
     model: nn.Module,
     stepper: Stepper,
     task: Task,
+    teaching: Teaching,
     progress: Progress,
     device: torch.device,
     prints: str,
@@ -275,6 +283,9 @@ def _restore(
     stepper.load_state_dict(content["stepper"])
     task.criterion.load_state_dict(content["loss_state"])
     task.thresholds, task.temperature = thresholds_of(content), temperature_of(content)
+    # Absent in checkpoints that were written before there were teachers.
+    if "teaching" in content:
+        teaching.load_state_dict(content["teaching"])
     progress.load_state_dict(content["progress"], device, is_first=is_first)
     if content["data_fingerprint"] != prints:
         log().warning("the training images changed since the checkpoint; the run goes on with them, and will differ from an unbroken one")

@@ -35,3 +35,15 @@ WEIGHTERS = Table(
         "ghm": Row("criterions.weighters.ghm:GradientHarmony", "common gradient sizes count less: ghm(bins=30, momentum=0.75)"),
     },
 )
+
+# Functions (activation, **arguments) -> Terms: how far a student is from its teacher; dkd(beta=8) takes arguments.
+DISTILLATIONS = Table(
+    "distillation",
+    {
+        "kd": Row("criterions.distillation:kd", "the teacher's softened probabilities, by KL divergence (arXiv 1503.02531)"),
+        "hard": Row("criterions.distillation:hard", "the teacher's answer as if it were the label (arXiv 2012.12877)"),
+        "dkd": Row(
+            "criterions.distillation:dkd", "true class and the others decoupled, softmax only: dkd(alpha=1, beta=2) (arXiv 2203.08679)"
+        ),
+    },
+)

@@ -122,6 +122,9 @@ ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
 )
 
 
+ActivationName = Literal["softmax", "sigmoid"]
+
+
 @dataclass(frozen=True)
 class Elementwise:
     """One kind of loss: its activation, by the name under which it travels in files, and its terms.
@@ -131,7 +134,7 @@ class Elementwise:
         terms: (logits, targets), both (N, C) -> (N, C).
     """
 
-    activation: Literal["softmax", "sigmoid"]
+    activation: ActivationName
     terms: Terms
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from criterions import CRITERIONS, WEIGHTERS
 from criterions.consistency import js_divergence
-from criterions.elementwise import ACTIVATIONS, Elementwise, smooth
+from criterions.elementwise import ACTIVATIONS, ActivationName, Elementwise, smooth
 from criterions.priors import log_prior
 from criterions.weighters.base import ClassFacts, ClassWeighter, Weighter, as_buffer
 from criterions.weighters.cost import Cost
@@ -50,7 +50,7 @@ class Criterion(nn.Module):
         jsd: float | None = None,
     ) -> None:
         super().__init__()
-        self.activation = elementwise.activation
+        self.activation: ActivationName = elementwise.activation
         self._kind = ACTIVATIONS[elementwise.activation]
         self._terms = elementwise.terms
         self._smoothing = label_smoothing

@@ -116,3 +116,13 @@ SAMPLERS = Table(
         "file": Row("dataloader.sampling:from_file", "as often as a CSV of path,weight says: file(weights.csv)"),
     },
 )
+
+# Rules that weigh training images anew every epoch; their arguments may stand in the spec: selfpaced(start=0.3).
+CURRICULA = Table(
+    "curriculum",
+    {
+        "selfpaced": Row(
+            "dataloader.selfpaced:SelfPaced", "easy images first, by their running loss: selfpaced(start=0.5, until=0.7, momentum=0.5)"
+        ),
+    },
+)

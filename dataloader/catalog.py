@@ -129,10 +129,12 @@ def _cell(catalog: Catalog, target: np.ndarray | np.int64) -> str:
 
 
 def fingerprint(split: Split) -> str:
-    """Return a short hash of the relative paths and targets, which tells whether a split has changed."""
+    """Return a short hash of the relative paths, targets and weights, which tells whether a split has changed."""
     digest = hashlib.blake2b(digest_size=16)
     for path, target in zip(split.paths, split.targets, strict=True):
         digest.update(f"{path}\0{target.tolist()}\n".encode(errors="surrogateescape"))
+    if (split.weights != 1).any():
+        digest.update(split.weights.tobytes())
     return digest.hexdigest()
 
 

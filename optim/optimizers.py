@@ -30,6 +30,7 @@ def build_optimizer(
     head: nn.Module | None = None,
     head_lr: float | None = None,
     layer_decay: float | None = None,
+    beside: nn.Module | None = None,
 ) -> Optimizer:
     """Build the optimizer `name` over the trainable parameters of `model`.
 
@@ -45,6 +46,7 @@ def build_optimizer(
         head: the classifier, for `head_lr`.
         head_lr: the rate of the classifier; None for that of the rest.
         layer_decay: every block learns this factor slower than the one above it; None for one rate.
+        beside: what learns with the model, at `lr`, and is no part of it.
 
     Raises:
         UserError: a value that no optimizer can use, or a model without trainable parameters.
@@ -58,6 +60,8 @@ def build_optimizer(
     build: Callable[..., Optimizer] = OPTIMIZERS.resolve(name)
     arguments = parse_opt_args(opt_args)
     groups = param_groups(model, weight_decay, lr=lr, head=head, head_lr=head_lr, layer_decay=layer_decay)
+    if beside is not None:
+        groups += param_groups(beside, weight_decay, lr=lr)
     if not is_user_target(name):
         return build(groups, lr=lr, momentum=momentum, **arguments)
     try:

@@ -39,6 +39,8 @@ class Stepper:
         sam: radius of sharpness-aware minimization; None looks at a batch once.
         ema: the moving average to keep and to evaluate; None keeps none.
         swa: the mean over epochs to keep beside, for the end of the run; None keeps none.
+        bare: the model itself, where `model` is more around it than DistributedDataParallel.
+        beside: what learns with the model but is no part of it: it is neither averaged nor saved with its weights.
         penalties: each is called after every step with the bare model and the rate of the step, and changes
             the parameters it concerns itself: like decoupled weight decay, it stays out of the moments.
     """
@@ -55,10 +57,12 @@ class Stepper:
         sam: float | None = None,
         ema: Ema | None = None,
         swa: Swa | None = None,
+        bare: nn.Module | None = None,
+        beside: nn.Module | None = None,
         penalties: Sequence[Penalty] = (),
     ) -> None:
         wrapped = isinstance(model, DistributedDataParallel)
-        self._model: nn.Module = model.module if wrapped else model
+        self._model: nn.Module = bare if bare is not None else model.module if wrapped else model
         self._no_sync: Callable[[], Any] = model.no_sync if wrapped else nullcontext
         self._optimizer = optimizer
         self._schedule = schedule
@@ -75,6 +79,7 @@ class Stepper:
         self._peaks = [group["lr"] for group in optimizer.param_groups]
         self._params = [param for group in optimizer.param_groups for param in group["params"]]
         names = {id(param): name for name, param in self._model.named_parameters()}
+        names |= {id(param): f"beside.{name}" for name, param in beside.named_parameters()} if beside is not None else {}
         self._names = [names[id(param)] for param in self._params]
         # What an optimizer adds to its groups on the way is history, not a setting.
         self._settings = set(optimizer.param_groups[0])

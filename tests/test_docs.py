@@ -13,9 +13,9 @@ import torch
 import config
 from applications import APPLICATIONS
 from applications.visual_methods import METHODS
-from criterions import CRITERIONS, WEIGHTERS
+from criterions import CRITERIONS, DISTILLATIONS, WEIGHTERS
 from criterions.weighted import build_criterion
-from dataloader import AUGMENTS, MIXES, RECIPES, SAMPLERS, SOURCES
+from dataloader import AUGMENTS, CURRICULA, MIXES, RECIPES, SAMPLERS, SOURCES
 from dataloader.augment.chain import build_augment
 from dataloader.catalog import open_catalog
 from dataloader.sample import Sample
@@ -136,6 +136,8 @@ def test_readme_names_every_application() -> None:
 
 
 TABLES = {
+    "docs/distill.md": [*DISTILLATIONS],
+    "docs/curriculum.md": [*CURRICULA],
     "docs/losses.md": [*CRITERIONS, *WEIGHTERS],
     "docs/optimizers.md": [*OPTIMIZERS, *SCHEDULES],
     "docs/data.md": [*SOURCES],

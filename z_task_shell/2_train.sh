@@ -13,6 +13,7 @@
 #   --opt sgd --lr 0.05 --schedule 'multistep(15,25)' other optimizers and schedules; --opt_args for their arguments
 #   --clip_grad 1   --sam   --swa   --soup            steady, careful, averaged
 #   --head_lr 1e-2 --layer_decay 0.75 --freeze 2      who learns how fast
+#   --teacher RUN   --distill   --curriculum_learning learn from a larger model, in courses (7_knowledge.sh, 6_make_curriculum.sh)
 #   --sparsity --slim 5e-2 --opt sgd --lr 0.1         a network to prune
 # The run folder is named at the end; go on after an interruption with  python main.py --resume RUN
 source "$(dirname "${BASH_SOURCE[0]}")/_environment.sh"

@@ -10,7 +10,7 @@ from shlex import quote
 import torch
 from torch import Tensor, nn
 
-from applications.contract import Observer, Progress, Sums, Task
+from applications.contract import Lesson, Observer, Progress, Sums, Task
 from applications.engine.keeper import Keeper
 from dataloader.loader import Loader
 from dataloader.plan import TrainPlan
@@ -39,6 +39,7 @@ class Fit:
 
     model: nn.Module
     task: Task
+    lesson: Lesson
     loader: Loader
     transforms: Sequence[Transform]
     stepper: Stepper
@@ -127,7 +128,7 @@ def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:
             batch = transform(batch, progress.step, run.world.rank)
         share, closes_group = shares[progress.batch]
         with run.stepper.forward(sync=closes_group):
-            result = run.task.training_step(run.model, batch)
+            result = run.lesson(run.model, batch)
         run.stepper.step(result.loss, share, closes_group=closes_group, again=partial(_loss_again, run, batch, seed))
         run.watch.add(progress.step, result.loss)
         progress.advance(batch, result)
@@ -154,7 +155,7 @@ def _loss_again(run: Fit, batch: Batch, seed: int) -> Tensor:
     torch.manual_seed(seed)
     run.task.criterion.eval()
     with run.stepper.forward(sync=True):
-        loss = run.task.training_step(run.model, batch).loss
+        loss = run.lesson(run.model, batch).loss
     run.task.criterion.train()
     return loss
 

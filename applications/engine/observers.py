@@ -17,7 +17,7 @@ from utils.files import write_text
 from utils.logs import console, log
 
 # Endings of the names of figures that are shares of one.
-SHARES = ("top1", "top5", "mAP", "f1", "exact")
+SHARES = ("top1", "top5", "mAP", "f1", "exact", "counted")
 
 
 def describe(means: Mapping[str, float]) -> str:
@@ -209,6 +209,9 @@ class TensorBoard:
         "val_mAP": "Val/mAP",
         "val_micro_f1": "Val/Micro F1",
         "val_macro_f1": "Val/Macro F1",
+        "train_distill": "Train/Distance to the teacher",
+        "train_maps": "Train/Distance of the maps",
+        "train_counted": "Train/Images that count",
         "lr": "Learning rate",
         "images_per_second": "Images per second",
     }

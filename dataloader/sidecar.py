@@ -1,0 +1,289 @@
+"""Files beside the images that say something of each of them: probabilities of a teacher, weights of a curriculum.
+
+A sidecar is text: facts on lines that begin with '#', then CSV of a path and numbers. Paths are relative to the data folder.
+
+    # teacher: "runs/classify/NAME/best.pt"
+    path,cat,dog
+    train/cat/1.jpg,0.93,0.07
+"""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from dataloader.split import Split, name_some
+from utils.errors import UserError
+from utils.files import write_text
+
+KNOWLEDGE, LABELS, CURRICULUM = "distill.txt", "label.txt", "curriculum.txt"
+KNOWLEDGE_PATTERN = "distill*.txt"
+PATH, WEIGHT = "path", "weight"
+# How far from one the probabilities of a softmax may add up, for files that were rounded.
+ROUNDING = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Sidecar:
+    """What a sidecar file holds.
+
+    Attributes:
+        file: where it was read.
+        facts: what it says of itself.
+        columns: names of the numbers.
+        paths: N images, each once.
+        values: float64 (N, columns).
+        lines: the line of every image, for messages.
+    """
+
+    file: Path
+    facts: Mapping[str, Any]
+    columns: tuple[str, ...]
+    paths: tuple[str, ...]
+    values: np.ndarray
+    lines: tuple[int, ...]
+
+    def refuse(self, row: int, what: str) -> NoReturn:
+        """Raise UserError about a row."""
+        _refuse(self.file, self.lines[row], f"{self.paths[row]}: {what}")
+
+
+def write_sidecar(file: Path, columns: Sequence[str], paths: Sequence[str], values: np.ndarray, *, facts: Mapping[str, Any]) -> None:
+    """Write numbers (N, columns) for N paths, in the digits that bring float32 back exactly; the file appears whole or not at all.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    assert values.shape == (len(paths), len(columns)), "a row a path, a number a column"
+    text = io.StringIO()
+    for name, value in facts.items():
+        # A value stands on one line, whatever is in it.
+        text.write(f"# {name}: {json.dumps(value)}\n")
+    # Before Python 3.13 a carriage return alone was written without quotes.
+    quoting = csv.QUOTE_NONNUMERIC if any("\r" in name for name in (*columns, *paths)) else csv.QUOTE_MINIMAL
+    writer = csv.writer(text, lineterminator="\n", quoting=quoting)
+    writer.writerow([PATH, *columns])
+    writer.writerows([path, *(float(f"{value:.9g}") for value in row)] for path, row in zip(paths, values.tolist(), strict=True))
+    write_text(file, text.getvalue())
+
+
+def read_sidecar(file: Path) -> Sidecar:
+    """Return what `write_sidecar` wrote, or a person.
+
+    Raises:
+        UserError: the file is missing, or a line of it cannot be used; file and line are named.
+    """
+    facts, skipped, body = _open(file)
+    records = _records(file, skipped, body)
+    line, header = next(records, (skipped + 1, []))
+    if len(header) < 2 or header[0] != PATH:
+        _refuse(file, line, f"the first line that is no comment must be {PATH},{WEIGHT} or {PATH},CLASS,CLASS,...")
+    paths: dict[str, int] = {}
+    values = []
+    for line, cells in records:
+        if not cells:
+            continue
+        if len(cells) != len(header):
+            _refuse(file, line, f"{len(cells)} cells where the header has {len(header)}; put quotes around a path that holds a comma")
+        if cells[0] in paths:
+            _refuse(file, line, f"{cells[0]} is listed twice, first in line {paths[cells[0]]}")
+        paths[cells[0]] = line
+        values.append(_numbers(file, line, header, cells))
+    if not paths:
+        raise UserError(f"{file} lists no images")
+    return Sidecar(file, facts, tuple(header[1:]), tuple(paths), np.array(values), tuple(paths.values()))
+
+
+def read_facts(file: Path) -> dict[str, Any]:
+    """Return what a sidecar says of itself in its comments."""
+    return _open(file)[0]
+
+
+def check_classes(given: Sequence[str], classes: Sequence[str], *, source: str) -> None:
+    """Raise UserError when `source` has other classes than the data, or the same in another order."""
+    if tuple(given) == tuple(classes):
+        return
+    if sorted(given) == sorted(classes):
+        remedy = f"this data: {name_some(classes)}; bring them into one order"
+        raise UserError(f"{source} has the classes in another order ({name_some(given)}) than {remedy}")
+    odd = [f"without {name_some(missing)}" for missing in [[name for name in classes if name not in given]] if missing]
+    odd += [f"with {name_some(unknown)}" for unknown in [[name for name in given if name not in classes]] if unknown]
+    raise UserError(f"{source} was made for other classes than this data has: {', '.join(odd) or 'one is named twice'}")
+
+
+@dataclass(frozen=True, eq=False)
+class Knowledge:
+    """What one teacher says of some images.
+
+    Attributes:
+        file: where it was read.
+        teacher: whose answers these are.
+        paths: N images.
+        probabilities: float64 (N, C).
+    """
+
+    file: Path
+    teacher: str
+    paths: tuple[str, ...]
+    probabilities: np.ndarray
+
+
+def find_knowledge(folder: Path) -> list[Path]:
+    """Return the files of teachers in a folder, by name.
+
+    Raises:
+        UserError: there are none.
+    """
+    files = sorted(folder.glob(KNOWLEDGE_PATTERN))
+    if not files:
+        raise UserError(
+            f"there is no {KNOWLEDGE_PATTERN} in {folder}; python main.py --knowledge train --resume TEACHER writes {KNOWLEDGE}"
+        )
+    return files
+
+
+def read_knowledge(file: Path, classes: Sequence[str], *, competing: bool, several: bool = False) -> Knowledge:
+    """Read the probabilities of a teacher.
+
+    Args:
+        file: a sidecar with a column a class.
+        classes: what the columns must be, in this order.
+        competing: whether the loss makes classes compete (softmax): rows of a sigmoid teacher are then scaled to sum to one.
+        several: whether images have any number of labels.
+
+    Raises:
+        UserError: the classes differ, or a row holds no probabilities; file and line are named.
+    """
+    sidecar = read_sidecar(file)
+    check_classes(sidecar.columns, classes, source=str(file))
+    activation = sidecar.facts.get("activation", "sigmoid" if several else "softmax")
+    if activation not in ("softmax", "sigmoid"):
+        raise UserError(f"{file}: the activation is '{activation}'; write softmax or sigmoid")
+    if several and activation == "softmax":
+        raise UserError(f"{file} is of a teacher that gives one label an image, but this data has several; take a teacher of such data")
+    values = sidecar.values
+    sums = values.sum(1)
+    for row in np.flatnonzero(((values < 0) | (values > 1 + ROUNDING)).any(1)).tolist():
+        sidecar.refuse(row, "a probability lies outside 0 to 1")
+    if activation == "softmax":
+        for row in np.flatnonzero(np.abs(sums - 1) > ROUNDING).tolist():
+            sidecar.refuse(
+                row, f"the probabilities sum to {sums[row]:.6g}, not to 1; write '# activation: \"sigmoid\"' above if they need not"
+            )
+    elif competing:
+        for row in np.flatnonzero(sums <= 0).tolist():
+            sidecar.refuse(row, "the probabilities sum to 0; leave the line out")
+        values = values / sums[:, None]
+    return Knowledge(file, str(sidecar.facts.get("teacher", file.name)), sidecar.paths, values)
+
+
+def with_knowledge(split: Split, teachers: Sequence[Knowledge], num_classes: int) -> tuple[Split, list[str]]:
+    """Return the split with the mean of its teachers as soft targets, and the images that no teacher knows; these keep their label.
+
+    Targets become float32 (N, num_classes).
+    """
+    dense = split.targets if split.targets.ndim == 2 else np.eye(num_classes, dtype=np.float32)[split.targets]
+    places = {path: place for place, path in enumerate(split.paths)}
+    sums, counts = np.zeros((len(split), num_classes)), np.zeros(len(split), dtype=np.int64)
+    for teacher in teachers:
+        rows = [(places[path], row) for row, path in enumerate(teacher.paths) if path in places]
+        if rows:
+            where, which = map(list, zip(*rows, strict=True))
+            sums[where] += teacher.probabilities[which]
+            counts[where] += 1
+    known = counts > 0
+    targets = np.where(known[:, None], sums / np.maximum(counts, 1)[:, None], dense).astype(np.float32)
+    return replace(split, targets=targets), [split.paths[index] for index in np.flatnonzero(~known).tolist()]
+
+
+def read_curriculum(file: Path) -> Sidecar:
+    """Read the weights of a curriculum, (N, 1).
+
+    Raises:
+        UserError: a weight is negative, or none is positive.
+    """
+    if not file.is_file():
+        remedy = f"python main.py --make_curriculum train --resume RUN writes {CURRICULUM}"
+        raise UserError(f"there is no {file}; {remedy}")
+    sidecar = read_sidecar(file)
+    if sidecar.columns != (WEIGHT,):
+        raise UserError(f"{file} is no curriculum: its columns must be {PATH},{WEIGHT}, not {','.join((PATH, *sidecar.columns))}")
+    for row in np.flatnonzero(sidecar.values[:, 0] < 0).tolist():
+        sidecar.refuse(row, f"the weight is {sidecar.values[row, 0]:g}; write 0 or more")
+    if not (sidecar.values > 0).any():
+        raise UserError(f"{file}: no weight is positive, so there is nothing to learn from; raise some")
+    return sidecar
+
+
+def with_curriculum(split: Split, curriculum: Sidecar) -> tuple[Split, list[str]]:
+    """Return the split with the weights of a curriculum multiplied in, and the images that it does not list; these weigh 0.
+
+    Raises:
+        UserError: no image is left to learn from.
+    """
+    weights = dict(zip(curriculum.paths, curriculum.values[:, 0].tolist(), strict=True))
+    factors = np.array([weights.get(path, 0.0) for path in split.paths], dtype=np.float32)
+    if not (split.weights * factors > 0).any():
+        remedy = f"its paths look like {curriculum.paths[0]}, those of the data like {split.paths[0]}"
+        raise UserError(f"{curriculum.file} gives no {split.name} image a positive weight; {remedy}")
+    return replace(split, weights=split.weights * factors), [path for path in split.paths if path not in weights]
+
+
+def strangers(paths: Sequence[str], splits: Mapping[str, Split]) -> list[str]:
+    """Return the paths that no split holds."""
+    known = {path for split in splits.values() for path in split.paths}
+    return [path for path in paths if path not in known]
+
+
+def _open(file: Path) -> tuple[dict[str, Any], int, str]:
+    """Return the facts, the number of lines that they stand on, and the text below."""
+    try:
+        # File names need not be UTF-8; their bytes are kept.
+        text = file.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {(error.strerror or str(error)).lower()}") from error
+    facts: dict[str, Any] = {}
+    skipped = 0
+    while text.startswith("#"):
+        line, _, text = text.partition("\n")
+        skipped += 1
+        name, colon, value = line[1:].partition(":")
+        if colon:
+            try:
+                facts[name.strip()] = json.loads(value)
+            except ValueError:
+                facts[name.strip()] = value.strip()
+    return facts, skipped, text
+
+
+def _records(file: Path, skipped: int, body: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield (number of its last line, cells) of every record below the facts."""
+    reader = csv.reader(io.StringIO(body, newline=""), strict=True)
+    try:
+        for cells in reader:
+            yield skipped + reader.line_num, cells
+    except csv.Error as error:
+        _refuse(file, skipped + reader.line_num, f"{error}; quotes stand around a whole cell, and are doubled inside")
+
+
+def _numbers(file: Path, line: int, header: Sequence[str], cells: Sequence[str]) -> list[float]:
+    numbers = []
+    for name, cell in zip(header[1:], cells[1:], strict=True):
+        try:
+            number = float(cell)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            _refuse(file, line, f"'{cell}' is no number for {name}")
+        numbers.append(number)
+    return numbers
+
+
+def _refuse(file: Path, line: int, what: str) -> NoReturn:
+    raise UserError(f"{file}, line {line}: {what}")
