@@ -20,6 +20,8 @@ class ActionOptions:
     evaluation: bool = flag(False, "measure the model of --resume on held-out images", short="-e", also=("--evaluate",))
     jit: bool = flag(False, "convert the model of --resume to TorchScript and compare the answers")
     info: bool = flag(False, "print layers, parameters, multiply-adds, memory and time of --arch")
+    check: bool = flag(False, "look for what is wrong with --data: broken files, leaks, copies, labels, balance; write a page of it")
+    undo: str | None = flag(None, "bring back the files that --check --fix moved away", metavar="LOG")
     prune: float | None = flag(None, "remove this share of the channels of the model of --resume, the least active ones", metavar="SHARE")
     find_lr: bool = flag(False, "try rising learning rates on a throw-away model, draw the loss and suggest a rate")
     print_schedule: bool = flag(False, "draw the learning rate over the run as schedule.png, without training")
@@ -28,7 +30,7 @@ class ActionOptions:
     )
     list: str | None = flag(
         None,
-        "print a table: models, criterions, weighters, optimizers, schedules, sources, augments; or models by pattern: 'timm/*vit*'",
+        "print a table: models, criterions, weighters, optimizers, schedules, sources, augments, checks; or models: 'timm/*vit*'",
         metavar="TABLE|PATTERN",
     )
 
@@ -123,6 +125,8 @@ def _check(request: Request) -> None:
     config = request.config
     if request.action in ("evaluation", "jit", "prune") and not config.train.resume:
         raise UserError(f"--{request.action} needs --resume RUN_OR_FILE, the model to look at")
+    if config.check.fix and request.action != "check":
+        raise UserError("--fix is not used; add --check, or leave it out")
     if config.train.resume and config.model.init_from:
         raise UserError("--resume goes on with a run, --init_from starts one from its weights; give one of them")
     if config.model.pretrained and config.model.init_from:

@@ -13,6 +13,8 @@ APPLICATIONS = Table(
         "prune": Row("applications.prune:run", "remove the channels with the smallest batch-norm scales"),
         "find_lr": Row("applications.find_lr:run", "try rising learning rates on a throw-away model and suggest one"),
         "print_schedule": Row("applications.schedule:run", "draw the learning rate over a run"),
+        "check": Row("applications.check:run", "look for what is wrong with the data, and write a page of it"),
+        "undo": Row("applications.check:undo", "bring back the files that --check --fix moved away"),
         "list": Row("applications.listing:run", "print a table of names"),
     },
 )

@@ -1,10 +1,11 @@
-"""Prints a table of names: models, criterions, weighters, optimizers, schedules, sources, augments."""
+"""Prints a table of names: models, criterions, weighters, optimizers, schedules, sources, augments, checks."""
 
 from rich.table import Table
 
 from applications.options import Request
 from criterions import CRITERIONS, WEIGHTERS
 from dataloader import AUGMENTS, RECIPES, SOURCES
+from dataloader.doctor import CHECKS
 from models import FAMILIES, list_models
 from optim import OPTIMIZERS, SCHEDULES
 from utils.errors import UserError, nearest
@@ -17,6 +18,7 @@ TABLES = {
     "schedules": SCHEDULES,
     "sources": SOURCES,
     "augments": AUGMENTS,
+    "checks": CHECKS,
 }
 
 

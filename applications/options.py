@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from criterions.options import LossOptions
+from dataloader.doctor.options import CheckOptions
 from dataloader.options import DataOptions
 from models.options import ModelOptions
 from optim.options import OptimOptions
@@ -65,6 +66,7 @@ class RunConfig:
     train: TrainOptions = field(default_factory=TrainOptions)
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
+    check: CheckOptions = field(default_factory=CheckOptions)
 
     def override(self, values: Mapping[str, Any], *, source: str = "config") -> "RunConfig":
         """Return a config in which the named values are replaced.
@@ -105,6 +107,7 @@ SECTIONS = {
     "training": ("train", TrainOptions),
     "machine": ("runtime", RuntimeOptions),
     "output": ("output", OutputOptions),
+    "data check": ("check", CheckOptions),
 }
 
 

@@ -10,12 +10,14 @@ from torch.utils.data import Dataset, Sampler
 
 from dataloader.augment.chain import Augment
 from dataloader.catalog import Split
+from dataloader.integrity import has_changed
 from dataloader.plan import Plan, ScorePlan, TrainPlan
 from dataloader.preprocess import Preprocess
 from dataloader.read import ImageError
 from dataloader.sample import Batch, Sample, Unreadable, stack
 from dataloader.workers import Crew
 from utils.errors import UserError
+from utils.logs import log
 from utils.randomness import Stream, numpy_rng
 
 # The epoch travels with the indices, so that workers need no state of their own.
@@ -64,7 +66,9 @@ class BatchReader(Dataset[Batch | UserError]):
             # Batch norm needs two, and every process a batch: black images that weigh nothing fill the gap.
             images[len(samples)] = 0
             samples.append(self._nothing(int(indices[0])))
-        return stack(samples, images[: len(samples)], unreadable=tuple(unreadable))
+        # Looked at after reading, so that nothing changes unseen in between.
+        changed = tuple(self.split.file(index) for index in indices.tolist() if has_changed(self.split, index))
+        return stack(samples, images[: len(samples)], unreadable=tuple(unreadable), changed=changed)
 
     def _nothing(self, index: int) -> Sample:
         target = np.zeros_like(self.split.targets[index])
@@ -138,6 +142,7 @@ class Loader:
             self.plan = ScorePlan(len(split), batch_size, rank=rank, world=world)
         self._keys = _Keys(self.plan)
         self._walks = 0
+        self._changed: set[str] = set()
         reader = BatchReader(split, preprocess, augment or Augment(), seed, tolerant=shuffle and not strict)
         self._crew = Crew(reader, self._keys, workers=workers, pin_memory=pin_memory)
         weakref.finalize(self, self._crew.dismiss)
@@ -160,7 +165,15 @@ class Loader:
             item = self._next()
             if isinstance(item, UserError):
                 raise item
+            self._tell_changed(item)
             yield item
+
+    def _tell_changed(self, batch: Batch) -> None:
+        """Name every file that changed, once."""
+        for file in batch.changed:
+            if file not in self._changed:
+                self._changed.add(file)
+                log().warning(f"{file} has changed since it was found; it is read as it is now ({len(self._changed)} changed so far)")
 
     def close(self) -> None:
         """End the workers; the loader cannot be used afterwards."""

@@ -42,6 +42,7 @@ class Batch:
         weights: float32 (N,) factors of the losses.
         indices: int64 (N,) positions in the split.
         unreadable: images that were planned for this batch and left out.
+        changed: files that are not what they were when they were found.
     """
 
     images: Tensor
@@ -49,6 +50,7 @@ class Batch:
     weights: Tensor
     indices: Tensor
     unreadable: tuple[Unreadable, ...] = ()
+    changed: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -74,13 +76,16 @@ class Batch:
         )
 
 
-def stack(samples: list[Sample], images: Tensor, *, unreadable: tuple[Unreadable, ...] = ()) -> Batch:
+def stack(
+    samples: list[Sample], images: Tensor, *, unreadable: tuple[Unreadable, ...] = (), changed: tuple[str, ...] = ()
+) -> Batch:
     """Return the batch of `samples`, whose pixels are already in `images`.
 
     Args:
         samples: N samples with targets of one kind.
         images: uint8 (N, 3, H, W).
         unreadable: what was left out.
+        changed: files that are not what they were.
     """
     assert len(samples) == len(images), "one image a sample"
     if any(isinstance(sample.target, np.ndarray) for sample in samples):
@@ -93,4 +98,5 @@ def stack(samples: list[Sample], images: Tensor, *, unreadable: tuple[Unreadable
         weights=torch.tensor([sample.weight for sample in samples], dtype=torch.float32),
         indices=torch.tensor([sample.index for sample in samples], dtype=torch.int64),
         unreadable=unreadable,
+        changed=changed,
     )

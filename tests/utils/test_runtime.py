@@ -6,8 +6,9 @@ import signal
 import pytest
 import torch
 
+from utils.cores import default_workers
 from utils.errors import UserError
-from utils.runtime import TIME_UP, StopSignal, choose_device, choose_precision, cpu_bf16_instructions, default_workers, memory_explained
+from utils.runtime import TIME_UP, StopSignal, choose_device, choose_precision, cpu_bf16_instructions, memory_explained
 
 CPU = torch.device("cpu")
 
