@@ -9,7 +9,6 @@ from shlex import quote
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
 from applications.check_page import write_page
@@ -113,21 +112,22 @@ def _plain_image(survey: Survey, number: int) -> dict[str, str]:
 
 
 def print_findings(survey: Survey, findings: Sequence[tuple[str, Finding]]) -> None:
-    """Print a line a finding, with an example and the advice below it."""
-    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    """Print a line a finding with an example, and what to do about errors."""
     for _, finding in findings:
-        text = Text(finding.title)
+        line = Text()
+        line.append(f"{finding.level:<9}", style=STYLES[finding.level])
+        line.append(finding.title, style="" if finding.level == "info" else "bold")
         if finding.groups:
-            example = finding.groups[0]
-            names = " = ".join(_printable(survey.picture(number).path) for number in example.images[:2])
-            text.append(f"\nsuch as {names}" + (f" ({example.note})" if example.note else ""), style="dim")
-        if finding.level != "info":
-            text.append(f"\n{finding.advice}", style="dim")
-        table.add_row(Text(finding.level, style=STYLES[finding.level]), text)
-    console().print(table)
+            first = finding.groups[0]
+            names = " = ".join(_printable(survey.picture(number).path) for number in first.images[:2])
+            line.append(
+                f"; {'' if len(finding.groups) == 1 else 'such as '}{names}" + (f" ({first.note})" if first.note else ""), style="dim"
+            )
+        console().print(line)
+        if finding.level == "error":
+            console().print(Text(" " * 9 + finding.advice, style="dim"))
     counts = {level: sum(finding.level == level for _, finding in findings) for level in LEVELS}
+    log().info("")
     log().info(", ".join(f"{count} {level}{'s' if count != 1 and level != 'info' else ''}" for level, count in counts.items()))
 
 
@@ -149,7 +149,8 @@ def _fix(survey: Survey, findings: Sequence[tuple[str, Finding]], name: str) -> 
     for check, finding in findings:
         for number in finding.fixable:
             picture = survey.picture(number)
-            moves.setdefault(number, Move(picture.path, Path(picture.file), f"{check}: {survey.facts[number].reason or finding.title}"))
+            reason = survey.facts[number].reason or f"the same as {_kept(survey, finding, number)}"
+            moves.setdefault(number, Move(picture.path, Path(picture.file), f"{check}: {reason}"))
     if moves:
         file = quarantine(list(moves.values()), survey.catalog.root, name)
         log().info(f"moved {len(moves):,} files to {file.parent}")
@@ -160,6 +161,12 @@ def _fix(survey: Survey, findings: Sequence[tuple[str, Finding]], name: str) -> 
     if left:
         log().warning(f"{len(left)} errors need a person: see the page")
     return left
+
+
+def _kept(survey: Survey, finding: Finding, number: int) -> str:
+    """Return the path of the copy that stays."""
+    group = next(group for group in finding.groups if number in group.images)
+    return survey.picture(next(other for other in group.images if other not in finding.fixable)).path
 
 
 def _stays(finding: Finding) -> bool:

@@ -21,6 +21,8 @@ STYLE = """
 .finding.bad { border-color: var(--bad); } .finding.warn { border-color: var(--warn); }
 .finding.bad, .finding.warn { color: inherit; }
 .finding h3 { margin-top: .2rem; }
+.groups { display: flex; flex-wrap: wrap; gap: .6rem 1.8rem; }
+.groups .gallery { display: flex; flex-wrap: wrap; margin: .2rem 0 .6rem; } .groups .card { width: 9.5rem; }
 """
 
 
@@ -72,12 +74,13 @@ def _pictures(survey: Survey, finding: Finding) -> str:
     if max(len(group.images) for group in shown) == 1:
         cards = (_card(survey, group.images[0], group, finding.level) for group in shown)
         return gallery(cards)
-    # A row of pictures for every group, so that copies stand side by side.
-    return "".join(
-        paragraph(group.note, tone="soft")
+    rows = (
+        f"<div>{paragraph(group.note, tone='soft')}"
         + gallery(_card(survey, number, group, finding.level) for number in group.images[:IMAGES_OF_GROUP])
+        + "</div>"
         for group in shown
     )
+    return f'<div class="groups">{"".join(rows)}</div>'
 
 
 def _card(survey: Survey, number: int, group: Group, level: Level) -> Card:

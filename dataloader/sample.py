@@ -76,9 +76,7 @@ class Batch:
         )
 
 
-def stack(
-    samples: list[Sample], images: Tensor, *, unreadable: tuple[Unreadable, ...] = (), changed: tuple[str, ...] = ()
-) -> Batch:
+def stack(samples: list[Sample], images: Tensor, *, unreadable: tuple[Unreadable, ...] = (), changed: tuple[str, ...] = ()) -> Batch:
     """Return the batch of `samples`, whose pixels are already in `images`.
 
     Args:

@@ -1,6 +1,7 @@
 """Move bad files out of a data set, with a log that brings them back."""
 
 import csv
+import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -29,6 +30,8 @@ def quarantine(moves: Sequence[Move], root: Path, name: str) -> Path:
         UserError: the folder cannot be written, or a file cannot be moved; those before it are moved.
     """
     root = root.resolve()
+    if not os.access(root.parent, os.W_OK):
+        raise UserError(f"--fix puts files beside {root}, but {root.parent} cannot be written")
     folder = new_folder(root.with_name(f"{root.name}.quarantine"), name)
     # The folder of a link, but not its target: what is moved is the link.
     planned = [(move.file.parent.resolve() / move.file.name, folder / _inside(move.path), move.reason) for move in moves]

@@ -16,7 +16,12 @@ KINDS: dict[Problem, tuple[str, str, str, bool]] = {
         True,
     ),
     "crash": ("file that crashes the decoder", "files that crash the decoder", "Remove them; --fix moves them away.", True),
-    "special": ("name of an image that is no file", "names of images that are no files", "Remove them.", False),
+    "special": (
+        "pipe, socket or folder with the name of an image",
+        "pipes, sockets or folders with names of images",
+        "Remove them.",
+        False,
+    ),
     "denied": ("file without the right to read it", "files without the right to read them", "Give the right: chmod u+r FILE.", False),
     "missing": ("file that cannot be opened", "files that cannot be opened", "Mend the link, or take it out.", False),
 }

@@ -17,7 +17,7 @@ def is_image_name(name: str) -> bool:
 
 def subfolders(folder: Path | str) -> list[str]:
     """Return the sorted names of the visible folders in `folder`."""
-    return sorted(entry.name for entry in _entries(folder) if not entry.name.startswith(".") and entry.is_dir())
+    return sorted(entry.name for entry in _entries(folder) if not entry.name.startswith(".") and _is_folder(entry))
 
 
 def split_folders(root: Path) -> dict[str, str]:
@@ -66,7 +66,7 @@ def image_files(folder: Path | str, prefix: str = "") -> list[str]:
         for entry in _entries(place):
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            if _is_folder(entry):
                 deeper.append((entry.path, f"{front}{entry.name}/"))
             elif is_image_name(entry.name):
                 found.append(front + entry.name)
@@ -78,6 +78,13 @@ def image_files(folder: Path | str, prefix: str = "") -> list[str]:
 def has_images(folder: Path) -> bool:
     """Whether images lie directly in `folder`."""
     return any(is_image_name(entry.name) for entry in _entries(folder))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # A link that leads to itself is named when it is read.
+        return False
 
 
 def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
