@@ -29,7 +29,7 @@ STYLE = """
 def write_page(survey: Survey, findings: Sequence[tuple[str, Finding]], path: Path, *, command: str) -> None:
     """Write check.html: one file with everything inside."""
     catalog = survey.catalog
-    counts = {level: sum(finding.level == level for _, finding in findings) for level in LEVELS}
+    counts: dict[Level, int] = {level: sum(finding.level == level for _, finding in findings) for level in LEVELS}
     page = Page(f"Data check: {catalog.root.resolve().name}", command, style=STYLE)
     facts = {"images": f"{len(survey.facts):,}", "classes": f"{len(catalog.classes):,}"}
     facts |= {name: f"{len(split):,}" for name, split in catalog.splits.items()}

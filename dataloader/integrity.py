@@ -90,5 +90,5 @@ def _digest(file: str, size: int, *, whole: bool) -> bytes:
         return os.fsencode(file)
 
 
-def _hash(data: bytes = b"") -> "hashlib._Hash":
+def _hash(data: bytes = b"") -> hashlib.blake2b:
     return hashlib.blake2b(data, digest_size=16)

@@ -1,13 +1,19 @@
 """Pictures that stand under two labels: one of them is wrong."""
 
-from dataloader.doctor.findings import Finding, Group, counted
+from collections.abc import Sequence
+
+from dataloader.doctor.findings import Finding, Group, Level, counted
 from dataloader.doctor.survey import Survey
 
 
 def find(survey: Survey) -> list[Finding]:
     """Return an error for equal files, and a warning for pictures that look the same."""
     findings = []
-    for level, groups, what in (("error", survey.copies, "byte for byte"), ("warning", survey.lookalikes, "in two versions")):
+    kinds: tuple[tuple[Level, Sequence[tuple[int, ...]], str], ...] = (
+        ("error", survey.copies, "byte for byte"),
+        ("warning", survey.lookalikes, "in two versions"),
+    )
+    for level, groups, what in kinds:
         found = [Group(group, " or ".join(labels)) for group in groups if len(labels := _labels(survey, group)) > 1]
         if found:
             title = f"label conflict: {counted(len(found), 'picture stands', 'pictures stand')} under two labels, {what}"
