@@ -4,6 +4,7 @@ Pillow decodes, because it notices truncated files; OpenCV reads the few kinds o
 """
 
 import os
+import stat
 import warnings
 
 import numpy as np
@@ -52,12 +53,17 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     """
     name = os.fspath(path)
     try:
+        # A pipe would be waited for, without end.
+        if not stat.S_ISREG(os.stat(name).st_mode):
+            raise ImageError(name, "it is no file but a directory, a pipe or the like")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(name) as image:
                 image.load()
                 return _to_rgb(image)
+    except ImageError:
+        raise
     except UnidentifiedImageError:
         return _read_tiff(name)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -104,7 +104,9 @@ class Survey:
         return ";".join(self.catalog.classes[index] for index in np.flatnonzero(target))
 
 
-def look_at_all(files: Sequence[str], *, workers: int, advance: Callable[[int], object] = int) -> list[Facts]:
+def look_at_all(
+    files: Sequence[str], *, workers: int, advance: Callable[[int], object] = int, look: Callable[[str], Facts] = examine
+) -> list[Facts]:
     """Return the facts of the files, in their order.
 
     A file that ends the process which decodes it is a fact too; the others are not lost with it.
@@ -113,13 +115,14 @@ def look_at_all(files: Sequence[str], *, workers: int, advance: Callable[[int], 
         files: what to open.
         workers: processes; 0 looks in this one.
         advance: called with the number of files that are done since the last call.
+        look: what tells the facts of a file; a function of a module.
     """
     if workers == 0 or len(files) < FEW:
-        return [_told(examine(file), advance) for file in files]
+        return [_told(look(file), advance) for file in files]
     facts: list[Facts] = [Facts()] * len(files)
     chunks = (range(start, min(start + CHUNK, len(files))) for start in range(0, len(files), CHUNK))
     lost: list[int] = []
-    for chunk, answer in _in_processes(files, chunks, workers, ahead=4 * workers):
+    for chunk, answer in _in_processes(look, files, chunks, workers, ahead=4 * workers):
         if answer is None:
             lost += chunk
             continue
@@ -127,7 +130,7 @@ def look_at_all(files: Sequence[str], *, workers: int, advance: Callable[[int], 
             facts[number] = _told(each, advance)
     # A process died, and took the chunks under way with it: one by one they tell which file it was.
     singles = (range(number, number + 1) for number in lost)
-    for chunk, answer in _in_processes(files, singles, 1, ahead=1):
+    for chunk, answer in _in_processes(look, files, singles, 1, ahead=1):
         facts[chunk[0]] = _told(answer[0] if answer else Facts("crash", "the decoder crashed on it"), advance)
     return facts
 
@@ -137,7 +140,9 @@ def _told(facts: Facts, advance: Callable[[int], object]) -> Facts:
     return facts
 
 
-def _in_processes(files: Sequence[str], chunks: Iterator[range], workers: int, *, ahead: int) -> Iterator[tuple[range, list[Facts] | None]]:
+def _in_processes(
+    look: Callable[[str], Facts], files: Sequence[str], chunks: Iterator[range], workers: int, *, ahead: int
+) -> Iterator[tuple[range, list[Facts] | None]]:
     """Yield every chunk with its facts, or with None where a process died meanwhile; at most `ahead` are under way."""
     todo = next(chunks, None)
     while todo is not None:
@@ -147,7 +152,7 @@ def _in_processes(files: Sequence[str], chunks: Iterator[range], workers: int, *
         try:
             while todo is not None or waiting:
                 while todo is not None and len(waiting) < ahead:
-                    waiting[executor.submit(_look_at, [files[number] for number in todo])] = todo
+                    waiting[executor.submit(_look_at, look, [files[number] for number in todo])] = todo
                     todo = next(chunks, None)
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                     answer = future.result()
@@ -159,8 +164,8 @@ def _in_processes(files: Sequence[str], chunks: Iterator[range], workers: int, *
             executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _look_at(files: list[str]) -> list[Facts]:
-    return [examine(file) for file in files]
+def _look_at(look: Callable[[str], Facts], files: list[str]) -> list[Facts]:
+    return [look(file) for file in files]
 
 
 def _prepare() -> None:

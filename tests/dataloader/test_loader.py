@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from dataloader.augment.chain import build_augment
+from dataloader.integrity import stamp
 from dataloader.loader import Loader
 from dataloader.preprocess import Preprocess
 from dataloader.read import read_image
 from utils.errors import UserError
+from utils.logs import log
 
 PREPROCESS = Preprocess(image_size=(8, 8))
 AUGMENT = build_augment("flip|crop|color")
@@ -184,3 +186,25 @@ def test_wrong_numbers_are_user_errors(make_split):
         train_loader(make_split(4), workers=-1)
     with pytest.raises(UserError, match="-b 3"):
         train_loader(make_split(4), batch_size=3, world=2)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_that_changes_is_read_as_it_is_and_named_once(make_split, workers, monkeypatch, caplog):
+    split = stamp(make_split(8))
+    Path(split.file(3)).write_bytes(Path(split.file(4)).read_bytes())
+    monkeypatch.setattr(log(), "propagate", True)
+    loader = train_loader(split, workers=workers)
+    indices = [batch.indices for epoch in range(2) for batch in loader.batches(epoch)]
+    loader.close()
+    assert sorted(torch.cat(indices).tolist()) == sorted([*range(8), *range(8)])
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith(f"{split.file(3)} has changed")
+
+
+def test_a_file_that_vanishes_is_skipped_in_training_and_an_error_in_evaluation(make_split):
+    split = stamp(make_split(8))
+    Path(split.file(3)).unlink()
+    (image,) = [image for batch in train_loader(split).batches(0) for image in batch.unreadable]
+    assert image.path == split.file(3)
+    with pytest.raises(UserError, match=r"003\.png: No such file"):
+        list(score_loader(split).batches(0))

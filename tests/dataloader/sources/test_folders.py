@@ -71,3 +71,10 @@ def test_a_folder_without_permission_is_a_user_error(tmp_path):
     (tmp_path / "cat").mkdir(mode=0)
     with pytest.raises(UserError, match="ermission"):
         image_files(tmp_path / "cat")
+
+
+def test_a_link_to_itself_is_listed_and_does_not_stop_the_scan(tmp_path):
+    (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "a.png").touch()
+    assert image_files(tmp_path) == ["a.png", "loop.jpg"]
