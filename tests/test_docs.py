@@ -16,6 +16,7 @@ from criterions import CRITERIONS, WEIGHTERS
 from criterions.weighted import build_criterion
 from dataloader import AUGMENTS, RECIPES, SOURCES
 from dataloader.augment.chain import build_augment
+from dataloader.doctor import CHECKS
 from dataloader.sample import Sample
 from models import FAMILIES, build_model
 from optim import OPTIMIZERS, SCHEDULES
@@ -135,6 +136,7 @@ def test_readme_names_every_application() -> None:
 TABLES = {
     "docs/losses.md": [*CRITERIONS, *WEIGHTERS],
     "docs/optimizers.md": [*OPTIMIZERS, *SCHEDULES],
+    "docs/check.md": [*CHECKS],
     "docs/data.md": [*AUGMENTS, *RECIPES, *SOURCES],
     "docs/models.md": [name for family in FAMILIES.values() for name in (family.variants[0], family.variants[-1])],
 }

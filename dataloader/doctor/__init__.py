@@ -5,9 +5,9 @@ from utils.registry import Row, Table
 CHECKS = Table(
     "check",
     {
-        "unreadable": Row("dataloader.doctor.unreadable:find", "files that cannot be read: empty, damaged, no images, far too large"),
         "leakage": Row("dataloader.doctor.leakage:find", "pictures that stand in two splits"),
         "conflicts": Row("dataloader.doctor.conflicts:find", "pictures that stand under two labels"),
+        "unreadable": Row("dataloader.doctor.unreadable:find", "files that cannot be read: empty, damaged, no images, far too large"),
         "copies": Row("dataloader.doctor.copies:find", "pictures that stand twice in one split"),
         "layout": Row("dataloader.doctor.layout:find", "classes that a split lacks, files and folders that are not used"),
         "balance": Row("dataloader.doctor.balance:find", "classes with few images, or many times fewer than others"),

@@ -116,7 +116,8 @@ def glimpse(file: str, side: int) -> Image.Image:
     with suppress(Exception), _bombs_are_errors(), Image.open(file) as image:
         if image.format == "JPEG" and image.mode in ("L", "RGB"):
             image.draft(image.mode, (side, side))
-            return ImageOps.exif_transpose(image).convert("RGB")
+            ImageOps.exif_transpose(image, in_place=True)
+            return image if image.mode == "RGB" else image.convert("RGB")
     return Image.fromarray(read_image(file))
 
 
