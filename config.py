@@ -127,6 +127,8 @@ def _check(request: Request) -> None:
         raise UserError(f"--{request.action} needs --resume RUN_OR_FILE, the model to look at")
     if config.check.fix and request.action != "check":
         raise UserError("--fix is not used; add --check, or leave it out")
+    if request.action in ("check", "undo") and (config.runtime.nproc or config.runtime.gpus or config.runtime.nodes > 1):
+        raise UserError(f"--{request.action} starts processes of its own (-j N); leave --nproc, --gpus and --nodes out")
     if config.train.resume and config.model.init_from:
         raise UserError("--resume goes on with a run, --init_from starts one from its weights; give one of them")
     if config.model.pretrained and config.model.init_from:

@@ -1,13 +1,14 @@
 """Files that stand in two splits, and files that change after they were found, are named."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dataloader import integrity
-from dataloader.catalog import open_catalog
+from dataloader.catalog import fingerprint, open_catalog
 from dataloader.integrity import find_leaks, has_changed, stamp
 
 
@@ -45,6 +46,17 @@ def test_only_files_of_one_size_are_opened(data: Path, monkeypatch: pytest.Monke
         path.write_bytes(bytes(1000 + number))
     assert find_leaks(open_catalog(str(data))) == []
     assert opened == []
+
+
+def test_a_replaced_file_changes_the_fingerprint_and_a_copy_of_the_data_does_not(data: Path, tmp_path: Path) -> None:
+    def print_of(root: Path) -> str:
+        return fingerprint(stamp(open_catalog(str(root)).splits["train"]))
+
+    before = print_of(data)
+    shutil.copytree(data, tmp_path / "copy", copy_function=shutil.copyfile)
+    assert print_of(tmp_path / "copy") == before
+    (data / "train/a/001.png").write_bytes(b"another picture")
+    assert print_of(data) != before
 
 
 def test_a_changed_file_is_noticed_and_a_vanished_one_is_left_to_the_reader(make_split) -> None:

@@ -46,6 +46,20 @@ def test_other_pictures_are_not() -> None:
     assert len(near_pairs(hashes, grids)) == 0
 
 
+def test_two_shots_of_one_layout_are_not_the_same_picture() -> None:
+    """The hash sees the same large things; the slopes see that the small ones differ."""
+    grids = []
+    for seed in range(20):
+        grain = np.random.default_rng(seed).normal(0, 15, (GRID, GRID))
+        layout = grid(scene(1)).astype(np.float64)
+        grids.append(np.clip(layout + grain, 0, 255).astype(np.uint8))
+    hashes = [perceptual_hash(each) for each in grids]
+    left, right = np.triu_indices(20, 1)
+    close = [(one, other) for one, other in zip(left, right, strict=True) if (hashes[one] ^ hashes[other]).bit_count() <= RADIUS]
+    assert close, "some pairs are candidates"
+    assert max(similarity(grids[one][None], grids[other][None])[0] for one, other in close) < SAME
+
+
 def near_hashes(count: int, seed: int = 0) -> np.ndarray:
     """Return different hashes, many of which have a neighbor a few bits away."""
     rng = np.random.default_rng(seed)
