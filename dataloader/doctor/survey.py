@@ -147,6 +147,7 @@ def _in_processes(
     todo = next(chunks, None)
     while todo is not None:
         # Started anew rather than forked: a process with threads must not be forked, and this one draws a progress bar.
+        others = multiprocessing.active_children()
         executor = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare)
         waiting: dict[Future[list[Facts]], range] = {}
         try:
@@ -160,6 +161,12 @@ def _in_processes(
         except BrokenProcessPool:
             for chunk in waiting.values():
                 yield chunk, None
+        except BaseException:
+            # Stopped by Ctrl-C, perhaps in the middle of a start: the executor could wait for its processes without end.
+            for process in multiprocessing.active_children():
+                if process not in others:
+                    process.kill()
+            raise
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
 
