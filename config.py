@@ -28,6 +28,8 @@ class ActionOptions:
         "answers of the model of --resume for files, folders, patterns, lists (.txt, .csv), videos, camera 0",
         metavar="PATH",
     )
+    check: bool = flag(False, "look for what is wrong with --data: broken files, leaks, copies, labels, balance; write a page of it")
+    undo: str | None = flag(None, "bring back the files that --check --fix moved away", metavar="LOG")
     prune: float | None = flag(None, "remove this share of the channels of the model of --resume, the least active ones", metavar="SHARE")
     compare: tuple[str, ...] | None = flag(
         None, "say whether models differ on the same test images: run folders, checkpoints or evaluation folders", metavar="RUN"
@@ -52,7 +54,7 @@ class ActionOptions:
     list: str | None = flag(
         None,
         "print a table: models, criterions, weighters, distillations, optimizers, schedules, sources, augments, mixes, samplers, "
-        "curricula, visual_methods; or models such as 'timm/*vit*'",
+        "checks, curricula, visual_methods; or models such as 'timm/*vit*'",
         metavar="TABLE|PATTERN",
     )
 
@@ -168,6 +170,10 @@ def _check(request: Request) -> None:
         raise UserError(f"--{request.action} runs in one process; leave --nproc, --gpus and --nodes out")
     if config.look.visual_method is not None and request.action != "visual_data":
         raise UserError(f"--visual_method goes with --visual_data, not with --{request.action}")
+    if config.check.fix and request.action != "check":
+        raise UserError("--fix is not used; add --check, or leave it out")
+    if request.action in ("check", "undo") and (config.runtime.nproc or config.runtime.gpus or config.runtime.nodes > 1):
+        raise UserError(f"--{request.action} starts processes of its own (-j N); leave --nproc, --gpus and --nodes out")
     if config.train.resume and config.model.init_from:
         raise UserError("--resume goes on with a run, --init_from starts one from its weights; give one of them")
     if config.model.pretrained and config.model.init_from:

@@ -20,6 +20,8 @@ APPLICATIONS = Table(
         "print_schedule": Row("applications.schedule:run", "draw the learning rate over a run"),
         "prepare": Row("applications.prepare:run", "write images resized, split and measured to a new folder"),
         "shard": Row("applications.shard:run", "write images as tar archives of the WebDataset kind"),
+        "check": Row("applications.check:run", "look for what is wrong with the data, and write a page of it"),
+        "undo": Row("applications.check:undo", "bring back the files that --check --fix moved away"),
         "list": Row("applications.listing:run", "print a table of names"),
     },
 )

@@ -46,10 +46,11 @@ from optim.schedules import Schedule, build_schedule
 from optim.stepper import Stepper
 from optim.swa import Swa, held_from, start_epoch
 from utils.checkpoint import load_tensors
+from utils.cores import default_workers
 from utils.distributed import World, open_world, world_from_environment
 from utils.errors import UserError, shorten
 from utils.logs import log
-from utils.runtime import Precision, choose_device, choose_precision, default_workers, keep_freed_memory
+from utils.runtime import Precision, choose_device, choose_precision, keep_freed_memory
 
 PRETRAINED = Path("pretrained")
 ONE_LABEL, SEVERAL_LABELS = "classify", "multilabel"

@@ -13,9 +13,9 @@ from dataloader.options import DataOptions
 from dataloader.pixel_store import PixelStore, open_store
 from dataloader.preprocess import Preprocess
 from dataloader.split import Split
+from utils.cores import default_workers
 from utils.distributed import World
 from utils.logs import console, log
-from utils.runtime import default_workers
 
 # Seconds between two lines about the progress, where there is no terminal.
 SILENCE = 10

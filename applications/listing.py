@@ -6,6 +6,7 @@ from applications.options import Request
 from applications.visual_methods import METHODS
 from criterions import CRITERIONS, DISTILLATIONS, WEIGHTERS
 from dataloader import AUGMENTS, CURRICULA, MIXES, RECIPES, SAMPLERS, SOURCES
+from dataloader.doctor import CHECKS
 from models import FAMILIES, list_models
 from optim import OPTIMIZERS, SCHEDULES
 from utils.errors import UserError, nearest
@@ -23,6 +24,7 @@ TABLES = {
     "samplers": SAMPLERS,
     "visual_methods": METHODS,
     "curricula": CURRICULA,
+    "checks": CHECKS,
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from criterions.options import LossOptions
+from dataloader.doctor.options import CheckOptions
 from dataloader.options import DataOptions, PrepareOptions
 from models.options import ModelOptions
 from optim.options import OptimOptions
@@ -152,6 +153,7 @@ class RunConfig:
     output: OutputOptions = field(default_factory=OutputOptions)
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
     look: LookOptions = field(default_factory=LookOptions)
+    check: CheckOptions = field(default_factory=CheckOptions)
 
     def override(self, values: Mapping[str, Any], *, source: str = "config") -> "RunConfig":
         """Return a config in which the named values are replaced.
@@ -196,6 +198,7 @@ SECTIONS = {
     "output": ("output", OutputOptions),
     "evaluation": ("evaluation", EvaluationOptions),
     "single images": ("look", LookOptions),
+    "data check": ("check", CheckOptions),
 }
 
 

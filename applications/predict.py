@@ -20,10 +20,10 @@ from dataloader.read import ImageError, read_image
 from dataloader.sample import Batch, Unreadable
 from dataloader.split import Split
 from models.backbone import Backbone
+from utils.cores import default_workers
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error
 from utils.logs import log, progress
-from utils.runtime import default_workers
 
 
 def run(request: Request) -> int:

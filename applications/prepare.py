@@ -80,7 +80,7 @@ def _complaint(catalog: Catalog, result: Written) -> str:
 
 
 def _write(catalog: Catalog, resizer: Resizer, workers: int | None, *, strict: bool) -> list[Written]:
-    from utils.runtime import default_workers
+    from utils.cores import default_workers
 
     copies = plan_copies(catalog)
     for place in sorted({(resizer.folder / copy.target).parent for copy in copies}):

@@ -9,10 +9,10 @@ from dataloader.claim import claim, write_note
 from dataloader.prepared import fingerprints
 from dataloader.shard_writer import ShardWriter, manifest, plan_shards
 from dataloader.sources.shards import MANIFEST
+from utils.cores import default_workers
 from utils.logs import log
 from utils.parallel import spread
 from utils.progress import progress_bar
-from utils.runtime import default_workers
 
 MEGABYTE = 1_000_000
 

@@ -1,6 +1,7 @@
 """Trains a model on a folder of images, or goes on with a run: the default action."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
@@ -27,6 +28,7 @@ from applications.sidecars import apply_sidecars
 from applications.teaching import Teaching, build_teaching, pin_teaching
 from applications.trained import check_arch, check_own_code, temperature_of, thresholds_of
 from dataloader.catalog import Catalog, fingerprint, open_catalog, save_split, take_fold
+from dataloader.integrity import find_leaks, stamp
 from dataloader.loader import Loader
 from models.narrow import apply_plan
 from optim.stepper import Stepper
@@ -234,7 +236,23 @@ def open_training_data(config: RunConfig, world: World, split_file: Path | None)
         log().warning(note)
     if "val" not in catalog.splits:
         raise UserError(f"{catalog.root} has no val images; training needs some to choose the best weights")
+    catalog = replace(catalog, splits={name: stamp(split) for name, split in catalog.splits.items()})
+    if world.is_first:
+        warn_of_leaks(config, catalog)
     return catalog
+
+
+def warn_of_leaks(config: RunConfig, catalog: Catalog) -> None:
+    """Say in one line how many images stand in two splits, byte for byte."""
+    leaks = find_leaks(catalog)
+    if not leaks:
+        return
+    earlier, later = (os.path.relpath(file, catalog.splits["train"].root) for file in leaks[0])
+    what = "image of a later split stands" if len(leaks) == 1 else "images of later splits stand"
+    log().warning(
+        f"leakage: {len(leaks)} {what} in an earlier one too, byte for byte, such as {later} = {earlier}; "
+        f"the figures are too good. See python main.py --check --data {quote(config.data.data)}"
+    )
 
 
 def build_observers(

@@ -129,10 +129,12 @@ def _cell(catalog: Catalog, target: np.ndarray | np.int64) -> str:
 
 
 def fingerprint(split: Split) -> str:
-    """Return a short hash of the relative paths, targets and weights, which tells whether a split has changed."""
+    """Return a short hash of the relative paths, targets, weights and, where known, sizes: it tells whether a split has changed."""
     digest = hashlib.blake2b(digest_size=16)
-    for path, target in zip(split.paths, split.targets, strict=True):
-        digest.update(f"{path}\0{target.tolist()}\n".encode(errors="surrogateescape"))
+    # Times of files are left out: a copy of the data is the same data.
+    sizes = split.stamps[:, 0].tolist() or [""] * len(split)
+    for path, target, size in zip(split.paths, split.targets, sizes, strict=True):
+        digest.update(f"{path}\0{target.tolist()}\0{size}\n".encode(errors="surrogateescape"))
     if (split.weights != 1).any():
         digest.update(split.weights.tobytes())
     return digest.hexdigest()

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from dataloader.augment.chain import Augment
 from dataloader.catalog import Split
+from dataloader.integrity import has_changed
 from dataloader.plan import Plan, ScorePlan, TrainPlan
 from dataloader.preprocess import Preprocess
 from dataloader.read import ImageError
@@ -19,6 +20,7 @@ from dataloader.sizes import SizeSchedule
 from dataloader.slots import Slots
 from dataloader.workers import AHEAD, Crew
 from utils.errors import UserError
+from utils.logs import log
 from utils.randomness import Stream, numpy_rng
 
 # The epoch travels with the indices, so that workers need no state of their own; and the number of the batch in its walk.
@@ -96,7 +98,10 @@ class BatchReader(Dataset[Batch | InSlot | UserError]):
             samples.append(self._nothing(int(indices[0])))
         whole = self.splits == 1 or len(samples) == len(indices)
         images = images[:, : len(samples)].flatten(0, 1)
-        batch = stack(samples * self.splits, images, unreadable=tuple(unreadable), epoch=epoch, splits=self.splits)
+        # Looked at after reading, so that nothing changes unseen in between.
+        changed = tuple(self.split.file(index) for index in indices.tolist() if has_changed(self.split, index))
+        told = {"unreadable": tuple(unreadable), "changed": changed, "epoch": epoch, "splits": self.splits}
+        batch = stack(samples * self.splits, images, **told)
         # Copies of fewer samples no longer lie behind one another in the slot.
         return batch if waiting is None or not whole else InSlot(slot, (len(batch), height, width), batch.about())
 
@@ -196,6 +201,7 @@ class Loader:
             self.plan = ScorePlan(len(split), batch_size, rank=rank, world=world)
         self._keys = _Keys(self.plan)
         self._walks = 0
+        self._changed: set[str] = set()
         self._slots = None
         if workers and not pin_memory:
             # One is emptied here while all others are being filled: the next is asked for once this one is empty.
@@ -226,11 +232,20 @@ class Loader:
             item = self._crew.take()
             if isinstance(item, UserError):
                 raise item
-            yield self._emptied(item) if isinstance(item, InSlot) else item
+            batch = self._emptied(item) if isinstance(item, InSlot) else item
+            self._tell_changed(batch)
+            yield batch
 
     def _emptied(self, item: InSlot) -> Batch:
         assert self._slots is not None
         return rebuilt(self._slots.copied(item.slot, *item.shape), *item.about)
+
+    def _tell_changed(self, batch: Batch) -> None:
+        """Name every file that changed, once."""
+        for file in batch.changed:
+            if file not in self._changed:
+                self._changed.add(file)
+                log().warning(f"{file} has changed since it was found; it is read as it is now ({len(self._changed)} changed so far)")
 
     def close(self) -> None:
         """End the workers; the loader cannot be used afterwards."""

@@ -6,6 +6,7 @@ time, and smaller where that is wanted; OpenCV reads the few kinds of TIFF that 
 
 import io
 import os
+import stat
 import warnings
 from typing import IO
 
@@ -64,6 +65,9 @@ def read_image(path: str | os.PathLike[str], *, at_least: int | None = None) -> 
     """
     name = os.fspath(path)
     try:
+        # A pipe would be waited for, without end.
+        if not stat.S_ISREG(os.stat(name).st_mode):
+            raise ImageError(name, "it is no file but a directory, a pipe or the like")
         with open(name, "rb") as file:
             return _read(file, name, at_least or 0)
     except OSError as error:

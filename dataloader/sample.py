@@ -45,6 +45,7 @@ class Batch:
         unreadable: images that were planned for this batch and left out.
         epoch: the epoch that it belongs to, from 0.
         splits: k copies of every sample, one split after the other, so that N = k x samples: the clean images come first.
+        changed: files that are not what they were when they were found.
     """
 
     images: Tensor
@@ -52,6 +53,7 @@ class Batch:
     weights: Tensor
     indices: Tensor
     unreadable: tuple[Unreadable, ...] = ()
+    changed: tuple[str, ...] = ()
     epoch: int = 0
     splits: int = 1
 
@@ -65,7 +67,7 @@ class Batch:
         """Return everything but the images."""
         # Each tensor that leaves a process is a file handle to send: worth it for the images, not for a few numbers.
         numbers = (self.targets.numpy(), self.weights.numpy(), self.indices.numpy())
-        return About(*numbers, self.unreadable, self.epoch, self.splits)
+        return About(*numbers, self.unreadable, self.changed, self.epoch, self.splits)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = True) -> "Batch":
         """Return the batch with its tensors on `device`; copies from pinned memory do not wait."""
@@ -95,6 +97,7 @@ class About(NamedTuple):
     weights: np.ndarray
     indices: np.ndarray
     unreadable: tuple[Unreadable, ...]
+    changed: tuple[str, ...]
     epoch: int
     splits: int
 
@@ -119,7 +122,15 @@ def blank_images(count: int, height: int, width: int, *, shared: bool) -> Tensor
     return flat.view(count, height, width, 3).permute(0, 3, 1, 2)
 
 
-def stack(samples: list[Sample], images: Tensor, *, unreadable: tuple[Unreadable, ...] = (), epoch: int = 0, splits: int = 1) -> Batch:
+def stack(
+    samples: list[Sample],
+    images: Tensor,
+    *,
+    unreadable: tuple[Unreadable, ...] = (),
+    changed: tuple[str, ...] = (),
+    epoch: int = 0,
+    splits: int = 1,
+) -> Batch:
     """Return the batch of `samples`, whose pixels are already in `images`.
 
     Args:
@@ -128,6 +139,7 @@ def stack(samples: list[Sample], images: Tensor, *, unreadable: tuple[Unreadable
         unreadable: what was left out.
         epoch: the epoch that they belong to.
         splits: copies of every sample, one split after the other.
+        changed: files that are not what they were.
     """
     assert len(samples) == len(images), "one image a sample"
     if any(isinstance(sample.target, np.ndarray) for sample in samples):
@@ -142,4 +154,5 @@ def stack(samples: list[Sample], images: Tensor, *, unreadable: tuple[Unreadable
         unreadable=unreadable,
         epoch=epoch,
         splits=splits,
+        changed=changed,
     )

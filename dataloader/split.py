@@ -50,6 +50,8 @@ class Split:
         targets: class indices, int64 (N,), or one probability a class, float32 (N, C): ones for all labels of an image.
         weights: factor of every sample's loss, float32 (N,); ones when not given.
         store: what holds the images; None where each is a file.
+        stamps: size in bytes and time of the last change in ns of every file, int64 (N, 2), by which a change is noticed;
+            empty when nobody asks (`dataloader/integrity.py`).
     """
 
     name: str
@@ -58,6 +60,7 @@ class Split:
     targets: np.ndarray
     weights: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.float32))
     store: Store | None = None
+    stamps: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
 
     def __post_init__(self) -> None:
         if len(self.weights) == 0:
@@ -131,6 +134,11 @@ class Catalog:
     notes: tuple[str, ...] = ()
     split_origin: Origin = "folders"
     several: bool = False
+
+    @property
+    def listed(self) -> bool:
+        """Whether lists name the images."""
+        return self.split_origin == "lists" or self.root.is_file()
 
 
 def rearranged(catalog: Catalog, places: Mapping[str, str]) -> Catalog:

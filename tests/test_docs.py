@@ -18,6 +18,7 @@ from criterions.weighted import build_criterion
 from dataloader import AUGMENTS, CURRICULA, MIXES, RECIPES, SAMPLERS, SOURCES
 from dataloader.augment.chain import build_augment
 from dataloader.catalog import open_catalog
+from dataloader.doctor import CHECKS
 from dataloader.sample import Sample
 from models import FAMILIES, build_model
 from optim import OPTIMIZERS, SCHEDULES
@@ -143,6 +144,7 @@ TABLES = {
     "docs/data.md": [*SOURCES],
     "docs/explain.md": [*METHODS],
     "docs/augmentation.md": [*AUGMENTS, *RECIPES, *MIXES, *SAMPLERS],
+    "docs/check.md": [*CHECKS],
     "docs/models.md": [name for family in FAMILIES.values() for name in (family.variants[0], family.variants[-1])],
 }
 

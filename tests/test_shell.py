@@ -44,6 +44,11 @@ def test_the_model_table(house: Path) -> None:
     assert "1820.16 M" in run(house, "1_model_info.sh")
 
 
+def test_the_data_check(house: Path) -> None:
+    assert "0 errors" in run(house, "0_check_data.sh", "--name", "digits")
+    assert (house / "runs/check/digits/check.html").is_file()
+
+
 def test_the_learning_rate_search(house: Path) -> None:
     run(house, "0_find_learning_rate.sh", *TOY, "--name", "rates")
     assert (house / "runs/find_lr/rates/find_lr.png").is_file()

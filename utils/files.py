@@ -57,6 +57,45 @@ def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
     write_text(path, text.getvalue())
 
 
+def move_file(source: Path, target: Path) -> None:
+    """Move a file, or a link as such; it is whole in one of the two places at any time, and nothing is overwritten.
+
+    Raises:
+        FileExistsError: there is something at `target`.
+        OSError: the file cannot be moved; it lies where it was.
+    """
+    if target.is_symlink() or target.exists():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+    try:
+        # A second name that refuses to replace a file; a rename would not.
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if isinstance(error, FileExistsError | FileNotFoundError):
+            raise
+        _move_without_links(source, target)
+    else:
+        source.unlink()
+
+
+def _move_without_links(source: Path, target: Path) -> None:
+    """Move a file where the file system has no hard links, or to another one."""
+    try:
+        os.rename(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        try:
+            shutil.copy2(source, temporary, follow_symlinks=False)
+            if not temporary.is_symlink():
+                with temporary.open("rb") as file:
+                    os.fsync(file.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+        source.unlink()
+
+
 def new_folder(parent: Path, name: str) -> Path:
     """Create and return parent/name, or parent/name-2, -3, ... when it exists.
 

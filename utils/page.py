@@ -41,6 +41,10 @@ figure { margin: .8rem 0; } figure img { max-width: 100%; background: #fff; bord
 .good { color: var(--good); } .bad { color: var(--bad); } .warn { color: var(--warn); }
 .card.good { box-shadow: inset 0 3px var(--good); color: inherit; } .card.bad { box-shadow: inset 0 3px var(--bad); color: inherit; }
 .card.warn { box-shadow: inset 0 3px var(--warn); color: inherit; }
+.bars { display: grid; grid-template-columns: max-content minmax(6rem, 24rem) max-content; gap: .25rem .8rem;
+  margin: .8rem 0; align-items: center; }
+.bars i { display: block; height: .8rem; border-radius: .2rem; background: var(--accent); min-width: 1px; }
+.bars span { max-width: 20rem; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
 details { margin: .6rem 0; } summary { cursor: pointer; color: var(--accent); }
 """
 
@@ -130,6 +134,16 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, tones: Sequen
         tone = f' class="{tones[number]}"' if tones and tones[number] else ""
         lines.append(f"<tr{tone}>" + "".join(f"<td{kind}>{_text(cell)}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>")
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def bars(shares: Mapping[str, float]) -> str:
+    """Return horizontal bars, name -> share of one, the largest of which fills the width."""
+    most = max(shares.values(), default=0.0) or 1.0
+    lines = (
+        f'<span>{_text(name)}</span><i style="width:{100 * share / most:.1f}%"></i><span>{share:.1%}</span>'
+        for name, share in shares.items()
+    )
+    return f'<div class="bars">{"".join(lines)}</div>'
 
 
 def picture(address: str, *, alt: str, caption: str = "") -> str:

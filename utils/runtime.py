@@ -1,6 +1,5 @@
 """The machine: device, precision, threads, signals."""
 
-import os
 import platform
 import signal
 import sys
@@ -14,6 +13,7 @@ from typing import Literal
 
 import torch
 
+from utils.cores import available_cores
 from utils.errors import UserError
 
 # Of glibc's malloc.h.
@@ -88,13 +88,6 @@ def cpu_bf16_instructions() -> str:
     return next((shown for flag, shown in (("amx_bf16", "AMX bf16"), ("avx512_bf16", "AVX-512 bf16")) if flag in flags), "")
 
 
-def available_cores() -> int:
-    """Return how many CPU cores this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def available_memory() -> int:
     """Return how many bytes of memory programs could still have, by the system and by the limit of a container."""
     found = [float("inf")]
@@ -126,11 +119,6 @@ def memory_explained(advice: str) -> Iterator[None]:
             raise
         where = "the GPU" if isinstance(error, torch.OutOfMemoryError) else "the machine"
         raise UserError(f"{where} is out of memory; {advice}") from error
-
-
-def default_workers(processes: int = 1) -> int:
-    """Return how many loader processes each training process gets: one a core, at most 8."""
-    return max(1, min(8, available_cores() // processes))
 
 
 def describe_machine(device: torch.device) -> str:

@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from dataloader.augment.chain import build_augment
+from dataloader.integrity import stamp
 from dataloader.loader import Loader
 from dataloader.preprocess import Preprocess
 from dataloader.read import read_image
 from dataloader.sizes import parse_sizes
 from utils.errors import UserError
+from utils.logs import log
 
 PREPROCESS = Preprocess(image_size=(8, 8))
 AUGMENT = build_augment("flip|crop|color")
@@ -252,3 +254,26 @@ def test_an_image_that_is_drawn_twice_is_augmented_in_two_ways(make_split):
 
 def test_a_batch_knows_its_epoch(make_split):
     assert {batch.epoch for batch in train_loader(make_split(8)).batches(6)} == {6}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_that_changes_is_read_as_it_is_and_named_once(make_split, workers, monkeypatch, caplog):
+    split = stamp(make_split(8))
+    Path(split.file(3)).write_bytes(Path(split.file(4)).read_bytes())
+    monkeypatch.setattr(log(), "propagate", True)
+    loader = train_loader(split, workers=workers)
+    indices = [batch.indices for epoch in range(2) for batch in loader.batches(epoch)]
+    loader.close()
+    assert sorted(torch.cat(indices).tolist()) == sorted([*range(8), *range(8)])
+    # pytest listens at two loggers when an earlier test has cut them apart; a record is one all the same.
+    (line,) = {id(record): record.getMessage() for record in caplog.records}.values()
+    assert line.startswith(f"{split.file(3)} has changed")
+
+
+def test_a_file_that_vanishes_is_skipped_in_training_and_an_error_in_evaluation(make_split):
+    split = stamp(make_split(8))
+    Path(split.file(3)).unlink()
+    (image,) = [image for batch in train_loader(split).batches(0) for image in batch.unreadable]
+    assert image.path == split.file(3)
+    with pytest.raises(UserError, match=r"003\.png: No such file"):
+        list(score_loader(split).batches(0))

@@ -247,3 +247,11 @@ def test_an_image_error_is_a_user_error_that_survives_a_process_border():
     error = pickle.loads(pickle.dumps(ImageError("a.png", "empty")))
     assert isinstance(error, UserError)
     assert (error.path, error.reason, str(error)) == ("a.png", "empty", "cannot read the image a.png: empty")
+
+
+def test_a_pipe_and_a_folder_are_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    for name in ("pipe.jpg", "folder.jpg"):
+        with pytest.raises(ImageError, match="no file but"):
+            read_image(tmp_path / name)

@@ -1,14 +1,16 @@
 """Files are whole or absent; folders are never overwritten."""
 
 import csv
+import errno
 import os
 from pathlib import Path
 
 import pytest
 import torch
 
+from utils import files
 from utils.errors import UserError
-from utils.files import new_folder, write_atomically, write_csv, write_text
+from utils.files import move_file, new_folder, write_atomically, write_csv, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -66,3 +68,33 @@ def test_a_table_is_read_back_as_it_was(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", rows)
     with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
         assert list(csv.reader(file)) == rows
+
+
+@pytest.mark.parametrize("links", [errno.EPERM, errno.EXDEV, None], ids=["no hard links", "another disk", "hard links"])
+def test_a_file_is_moved_whole_and_nothing_is_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: int | None) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        assert links is not None
+        raise OSError(links, os.strerror(links))
+
+    if links is not None:
+        monkeypatch.setattr(files.os, "link", refuse)
+    if links == errno.EXDEV:
+        monkeypatch.setattr(files.os, "rename", refuse)
+    source, target = tmp_path / "a", tmp_path / "b"
+    source.write_text("a")
+    os.utime(source, ns=(1_000_000_000, 1_000_000_000))
+    move_file(source, target)
+    assert not source.exists()
+    assert (target.read_text(), target.stat().st_mtime_ns) == ("a", 1_000_000_000)
+    source.write_text("new")
+    with pytest.raises(FileExistsError):
+        move_file(target, source)
+    assert (source.read_text(), target.read_text()) == ("new", "a")
+    assert sorted(tmp_path.iterdir()) == [source, target]
+
+
+def test_a_link_is_moved_as_a_link(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("nowhere")
+    move_file(tmp_path / "a", tmp_path / "b")
+    assert os.readlink(tmp_path / "b") == "nowhere"
+    assert not (tmp_path / "a").is_symlink()

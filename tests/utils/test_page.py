@@ -4,7 +4,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-from utils.page import Card, Page, folded, gallery, heading, paragraph, picture, table, tiles
+from utils.page import Card, Page, bars, folded, gallery, heading, paragraph, picture, table, tiles
 
 EVIL = "<script>alert('x')</script> & \"quotes\" \udcff"
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
@@ -63,3 +63,11 @@ def test_columns_of_numbers_stand_on_the_right() -> None:
 def test_links_lead_to_every_section() -> None:
     html = full_page().html()
     assert re.findall(r'href="#(s\d)"', html) == re.findall(r'<h2 id="(s\d)"', html) == ["s0", "s1"]
+
+
+def test_the_longest_bar_fills_the_width_and_each_says_its_share() -> None:
+    block = bars({"<a>": 0.5, "b": 0.25, "none": 0.0})
+    assert "&lt;a&gt;" in block
+    assert block.index("width:100.0%") < block.index("width:50.0%") < block.index("width:0.0%")
+    assert "25.0%" in block
+    assert bars({"only": 0.0}).count("<i") == 1

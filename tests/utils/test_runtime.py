@@ -6,6 +6,7 @@ import signal
 import pytest
 import torch
 
+from utils.cores import default_workers
 from utils.errors import UserError
 from utils.runtime import (
     TIME_UP,
@@ -14,7 +15,6 @@ from utils.runtime import (
     choose_device,
     choose_precision,
     cpu_bf16_instructions,
-    default_workers,
     memory_explained,
 )
 

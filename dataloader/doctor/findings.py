@@ -1,0 +1,52 @@
+"""What a check says: how bad it is, what it is, what to do, and which images show it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Level = Literal["error", "warning", "info"]
+LEVELS: tuple[Level, ...] = ("error", "warning", "info")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images that belong together, by their numbers, and a few words about them."""
+
+    images: tuple[int, ...]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a check found.
+
+    Attributes:
+        level: an error makes figures wrong or stops a run, a warning deserves a look, an info is good to know.
+        title: what it is, in a line.
+        advice: what to do, in a line or two.
+        groups: the images that show it.
+        header, rows: a table of figures.
+        bars: shares of one, name -> value, to be drawn.
+        fixable: images that may be moved away without a person's judgment.
+        figures: plain values for programs.
+    """
+
+    level: Level
+    title: str
+    advice: str
+    groups: Sequence[Group] = ()
+    header: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    bars: Mapping[str, float] = field(default_factory=dict)
+    fixable: tuple[int, ...] = ()
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return '1 image', '2 images', '1,234 images'."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def singles(numbers: Sequence[int], notes: Mapping[int, str] | None = None) -> list[Group]:
+    """Return a group an image."""
+    return [Group((number,), (notes or {}).get(number, "")) for number in numbers]

@@ -1,0 +1,14 @@
+"""Options of the data doctor."""
+
+from dataclasses import dataclass
+
+from utils.flags import flag
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """What --check does beside looking."""
+
+    fix: bool = flag(
+        False, "with --check: move files that cannot be used, and train copies of test images, out of --data; --undo brings them back"
+    )
