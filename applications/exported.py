@@ -25,6 +25,7 @@ class Exported:
         preprocess: what the module does to images first.
         activation: 'softmax' or 'sigmoid'.
         several: whether it gives an image any number of labels.
+        temperature: by which its logits were divided.
     """
 
     path: Path
@@ -33,6 +34,7 @@ class Exported:
     preprocess: Preprocess
     activation: str
     several: bool
+    temperature: float
 
     def describe(self) -> str:
         """Return which file this is."""
@@ -62,4 +64,5 @@ def load_exported(path: Path, device: torch.device) -> Exported:
         raise UserError(f"{path} is damaged or incomplete; convert the model again with --jit") from error
     numbers = {name: facts[name] for name in ("image_size", "resize", "mean", "std")}
     several = "thresholds" in facts
-    return Exported(path, module.eval(), tuple(facts["classes"]), Preprocess.from_dict(numbers), facts["activation"], several)
+    preprocess = Preprocess.from_dict(numbers)
+    return Exported(path, module.eval(), tuple(facts["classes"]), preprocess, facts["activation"], several, facts["temperature"])

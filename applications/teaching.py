@@ -71,9 +71,11 @@ class FileTeacher:
             probabilities = self.exported.module(scaled(images, self.exported.preprocess.image_size)).float()
         # The smallest float above zero: a probability that underflowed has no logarithm.
         tiny = torch.finfo(torch.float32).tiny
-        if self.activation == "softmax":
-            return Answer(probabilities.clamp(min=tiny).log(), None)
-        return Answer(probabilities.clamp(min=tiny).log() - (1 - probabilities).clamp(min=torch.finfo(torch.float32).eps).log(), None)
+        logits = probabilities.clamp(min=tiny).log()
+        if self.activation == "sigmoid":
+            logits = logits - (1 - probabilities).clamp(min=torch.finfo(torch.float32).eps).log()
+        # As they were before calibration, which a teacher's checkpoint is read without, too.
+        return Answer(logits * self.exported.temperature, None)
 
 
 def load_teacher(place: str, config: RunConfig, catalog: Catalog, machine: Machine) -> NetworkTeacher | FileTeacher:

@@ -10,7 +10,7 @@ from dataloader.sources.folders import is_image_name
 from dataloader.split import name_some
 
 # Suffixes of pictures that the loader does not take.
-PICTURES = frozenset({"gif", "heic", "heif", "avif", "jfif", "jp2", "svg", "raw", "cr2", "nef", "arw", "dng", "psd", "ico", "ppm", "pgm"})
+PICTURES = frozenset({"heic", "heif", "avif", "jfif", "jp2", "svg", "raw", "cr2", "nef", "arw", "dng", "psd", "ico", "ppm", "pgm"})
 
 
 def find(survey: Survey) -> list[Finding]:

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 from dataloader.doctor.findings import Finding, counted, singles
 from dataloader.doctor.survey import Survey
 
-FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "bmp": "BMP", "webp": "WEBP", "tif": "TIFF", "tiff": "TIFF"}
+FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "bmp": "BMP", "webp": "WEBP", "gif": "GIF", "tif": "TIFF", "tiff": "TIFF"}
 
 
 def find(survey: Survey) -> list[Finding]:

@@ -86,5 +86,5 @@ def write_faulty(root: Path, *, size: tuple[int, int] = (96, 72), each: int = 12
     save(Image.new("RGB", size, (10, 90, 200)), train / "house" / "blue.png")
     save(scene(909, (10, 8)), train / "house" / "icon.png")
     save(scene(910, (size[0] * 5, size[1] // 2)), train / "house" / "strip.jpg")
-    save(scene(911, size), train / "house" / "film.gif")
+    (train / "house" / "phone.heic").write_bytes(b"no image that is read here")
     return root

@@ -53,7 +53,7 @@ EXPECTED = {
     "palette": ("info", {"palette.png"}),
     "turned by EXIF": ("info", {"lying.jpg"}),
     "as long as wide": ("warning", {"strip.jpg"}),
-    "kind that is not read: .gif": ("warning", set()),
+    "kind that is not read: .heic": ("warning", set()),
     "fewer than 10 train images: tree": ("warning", set()),
 }
 
