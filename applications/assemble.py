@@ -92,7 +92,8 @@ def open_machine(config: RunConfig, *, training: bool) -> Machine:
         torch.set_float32_matmul_precision("high")
     if not training and runtime.precision == "auto":
         return Machine(world, device, exact())
-    return Machine(world, device, choose_precision(runtime.precision, device))
+    smallest = min(min(size) for size in seen_sizes(config))
+    return Machine(world, device, choose_precision(runtime.precision, device, smallest=smallest))
 
 
 def alone() -> World:

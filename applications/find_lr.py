@@ -12,7 +12,8 @@ from applications import assemble
 from applications.assemble import Machine
 from applications.options import Request, RunConfig, run_folder_parent
 from applications.sidecars import apply_sidecars
-from applications.train import memory_advice, open_training_data
+from applications.train import memory_advice
+from applications.training_data import open_training_data
 from optim.range_test import exponential_rates, has_diverged, smoothed, suggest_rate
 from utils.distributed import close_world
 from utils.errors import UserError

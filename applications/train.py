@@ -1,10 +1,9 @@
 """Trains a model on a folder of images, or goes on with a run: the default action."""
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from shlex import quote
@@ -27,9 +26,10 @@ from applications.options import Request, RunConfig, run_folder_parent
 from applications.sidecars import apply_sidecars
 from applications.teaching import Teaching, build_teaching, pin_teaching
 from applications.trained import check_arch, check_own_code, temperature_of, thresholds_of
-from dataloader.catalog import Catalog, fingerprint, open_catalog, save_split, take_fold
-from dataloader.integrity import find_leaks, stamp
+from applications.training_data import open_training_data
+from dataloader.catalog import Catalog, fingerprint, save_split
 from dataloader.loader import Loader
+from dataloader.preprocess import Preprocess
 from models.narrow import apply_plan
 from optim.stepper import Stepper
 from utils.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
@@ -120,21 +120,57 @@ def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: P
     return config
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What a run is made of, fresh or restored."""
+
+    preprocess: Preprocess
+    task: Task
+    teaching: Teaching
+    model: nn.Module
+    wrapped: nn.Module
+    stepper: Stepper
+    progress: Progress
+    train_loader: Loader
+    val_loader: Loader
+    transforms: list
+    prints: str
+
+
 def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | None, path: Path | None, locks: ExitStack) -> int:
-    world = machine.world
+    catalog = _open_data(config, machine, content, path)
+    preprocess = assemble.build_preprocess(config, content)
+    config = settled_batch_size(config, machine, catalog, preprocess)
+    parts = _build(config, machine, catalog, preprocess, content)
+    folder = _run_folder(config, machine.world, path, assemble.task_name(catalog), locks)
+    log().info(f"run       {folder}")
+    if parts.progress.step:
+        log().info(f"resumed   epoch {parts.progress.epoch + 1}, step {parts.progress.batch} of the epoch")
+    if machine.world.is_first:
+        write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+        if catalog.split_origin == "seeded":
+            save_split(catalog, folder / "split.csv")
+    return _walk(config, machine, catalog, parts, folder)
+
+
+def _open_data(config: RunConfig, machine: Machine, content: Mapping[str, Any] | None, path: Path | None) -> Catalog:
+    """Return the data of the run, which a checkpoint must have been trained on."""
     split_file = path.parent / "split.csv" if path is not None else None
-    catalog = open_training_data(config, world, split_file if split_file and split_file.is_file() else None)
-    classes = catalog.classes
-    assemble.check_num_classes(config.model.num_classes, classes)
+    catalog = open_training_data(config, machine.world, split_file if split_file and split_file.is_file() else None)
+    assemble.check_num_classes(config.model.num_classes, catalog.classes)
     kind = assemble.task_name(catalog)
-    if content is not None and (content["task"], tuple(content["classes"])) != (kind, classes):
+    if content is not None and (content["task"], tuple(content["classes"])) != (kind, catalog.classes):
         what = "other classes" if content["task"] == kind else "another number of labels an image"
         raise UserError(f"{path} was trained on {what} than {catalog.root} has; start a new run with --init_from {path}")
     _announce(config, machine, catalog)
-    preprocess = assemble.build_preprocess(config, content)
-    config = settled_batch_size(config, machine, catalog, preprocess)
+    return catalog
+
+
+def _build(config: RunConfig, machine: Machine, catalog: Catalog, preprocess: Preprocess, content: Mapping[str, Any] | None) -> _Parts:
+    """Return everything that trains, as the checkpoint left it where there is one."""
+    classes, device = catalog.classes, machine.device
     counts = assemble.count_classes(catalog.splits["train"], len(classes))
-    task = assemble.build_task(config, classes, preprocess, machine.device, name=kind, class_counts=counts)
+    task = assemble.build_task(config, classes, preprocess, device, name=assemble.task_name(catalog), class_counts=counts)
     train_split = apply_sidecars(config, catalog, task.criterion.activation)
     train_loader = assemble.build_loader(config, train_split, preprocess, machine, training=True, cached=True)
     val_loader = assemble.build_loader(config, catalog.splits["val"], preprocess, machine, training=False, cached=True)
@@ -145,49 +181,44 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
         apply_plan(model, content["channels"])
     if config.runtime.sync_bn:
         model = assemble.prepare_sync_bn(model, machine)
-    model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
+    model.to(device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
     progress = Progress()
     teaching = build_teaching(config, model, task, catalog, train_loader, progress, machine)
     wrapped = assemble.wrap_network(config, teaching.network, machine)
     stepper = assemble.build_stepper(config, model, wrapped, machine, len(train_loader.plan), beside=teaching.beside)
     prints = fingerprint(train_split)
     if content is not None:
-        _restore(content, model, stepper, task, teaching, progress, machine.device, prints, is_first=world.is_first)
+        _restore(content, model, stepper, task, teaching, progress, device, prints, is_first=machine.world.is_first)
         if not progress.batch:
             _recount(stepper, progress.epoch * assemble.count_steps(config, len(train_loader.plan)))
+    transforms = assemble.build_transforms(config, len(classes))
+    return _Parts(preprocess, task, teaching, model, wrapped, stepper, progress, train_loader, val_loader, transforms, prints)
 
-    folder = _run_folder(config, machine.world, path, kind, locks)
-    log().info(f"run       {folder}")
-    if progress.step:
-        log().info(f"resumed   epoch {progress.epoch + 1}, step {progress.batch} of the epoch")
-    if world.is_first:
-        write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-        if catalog.split_origin == "seeded":
-            save_split(catalog, folder / "split.csv")
 
+def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: _Parts, folder: Path) -> int:
+    """Train to the end, or to the first signal; return the exit code."""
+    task, model, stepper, progress, world = parts.task, parts.model, parts.stepper, parts.progress, machine.world
     keeper = Keeper(
         folder,
-        lambda: assemble.snapshot(config, task, model, stepper, teaching.state_dict(), catalog, preprocess, prints),
+        lambda: assemble.snapshot(config, task, model, stepper, parts.teaching.state_dict(), catalog, parts.preprocess, parts.prints),
         save_minutes=config.train.save_minutes,
         patience=config.train.patience,
         writes=world.is_first,
         top=TopEpochs(folder / SOUP, config.optim.soup) if config.optim.soup is not None else None,
     )
-    transforms = assemble.build_transforms(config, len(classes))
-    validate = _validator(machine, task, model, stepper, val_loader)
-    observers = build_observers(config, world, folder, progress, model, num_classes=len(classes))
+    observers = build_observers(config, world, folder, progress, model, num_classes=len(catalog.classes))
     with StopSignal(config.train.max_minutes) as stop:
-        parts = Fit(
-            model=wrapped,
+        run = Fit(
+            model=parts.wrapped,
             task=task,
-            lesson=teaching.lesson,
-            loader=train_loader,
-            transforms=[*teaching.transforms(), *transforms],
+            lesson=parts.teaching.lesson,
+            loader=parts.train_loader,
+            transforms=[*parts.teaching.transforms(), *parts.transforms],
             stepper=stepper,
             progress=progress,
             observers=observers,
             keeper=keeper,
-            validate=validate,
+            validate=_validator(machine, task, model, stepper, parts.val_loader),
             world=world,
             device=machine.device,
             stop=stop,
@@ -197,62 +228,20 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
             print_freq=config.output.print_freq,
         )
         try:
-            fit(parts)
-            plain = _validator(machine, task, model, None, val_loader)
-            write_averages(Ending(model, task, stepper, train_loader, transforms, plain, machine, keeper, progress))
+            fit(run)
+            plain = _validator(machine, task, model, None, parts.val_loader)
+            write_averages(Ending(model, task, stepper, parts.train_loader, parts.transforms, plain, machine, keeper, progress))
         except Interruption as interruption:
-            if interruption.signal == TIME_UP:
-                log().info(f"stopped by --max_minutes after a save; go on with: python main.py --resume {quote(str(folder))}")
-                return 0
-            log().info(f"stopped after a save; go on with: python main.py --resume {quote(str(folder))}")
-            return 128 + interruption.signal
+            why = "by --max_minutes " if interruption.signal == TIME_UP else ""
+            log().info(f"stopped {why}after a save; go on with: python main.py --resume {quote(str(folder))}")
+            return 0 if interruption.signal == TIME_UP else 128 + interruption.signal
         finally:
             for observer in observers:
                 observer.close()
-            train_loader.close()
-            val_loader.close()
+            parts.train_loader.close()
+            parts.val_loader.close()
     _conclude(folder, progress, task)
     return 0
-
-
-def open_training_data(config: RunConfig, world: World, split_file: Path | None) -> Catalog:
-    """Return the training catalog; the first process writes built-in sets, the others wait."""
-
-    def read() -> Catalog:
-        found = open_catalog(
-            config.data.data,
-            seed=config.runtime.seed,
-            val_share=config.data.val_share,
-            test_share=config.data.test_share,
-            split_file=split_file,
-        )
-        fold = config.data.fold
-        return found if fold is None else take_fold(found, fold, seed=config.runtime.seed, split_file=split_file)
-
-    catalog = read() if world.is_first else None
-    world.gather(None)
-    catalog = catalog or read()
-    for note in catalog.notes:
-        log().warning(note)
-    if "val" not in catalog.splits:
-        raise UserError(f"{catalog.root} has no val images; training needs some to choose the best weights")
-    catalog = replace(catalog, splits={name: stamp(split) for name, split in catalog.splits.items()})
-    if world.is_first:
-        warn_of_leaks(config, catalog)
-    return catalog
-
-
-def warn_of_leaks(config: RunConfig, catalog: Catalog) -> None:
-    """Say in one line how many images stand in two splits, byte for byte."""
-    leaks = find_leaks(catalog)
-    if not leaks:
-        return
-    earlier, later = (os.path.relpath(file, catalog.splits["train"].root) for file in leaks[0])
-    what = "image of a later split stands" if len(leaks) == 1 else "images of later splits stand"
-    log().warning(
-        f"leakage: {len(leaks)} {what} in an earlier one too, byte for byte, such as {later} = {earlier}; "
-        f"the figures are too good. See python main.py --check --data {quote(config.data.data)}"
-    )
 
 
 def build_observers(

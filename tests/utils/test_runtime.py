@@ -6,6 +6,7 @@ import signal
 import pytest
 import torch
 
+from utils import runtime
 from utils.cores import default_workers
 from utils.errors import UserError
 from utils.runtime import (
@@ -75,3 +76,10 @@ def test_running_out_of_memory_says_what_to_lower() -> None:
 def test_another_error_passes_as_it_is() -> None:
     with pytest.raises(RuntimeError, match="shapes"), memory_explained("lower --batch_size"):
         raise RuntimeError("shapes do not fit")
+
+
+def test_tiny_images_train_in_fp32_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "cpu_bf16_instructions", lambda: "AVX-512 bf16")
+    assert [choose_precision("auto", CPU, smallest=side).name for side in (16, 17)] == ["fp32", "bf16"]
+    assert "not safe" in choose_precision("bf16", CPU, smallest=16).reason
+    assert "not safe" not in choose_precision("bf16", CPU, smallest=17).reason
