@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from applications.options import SECTIONS, Request, RunConfig
+from applications.options import SECTIONS, Request, RunConfig, check_together
 from dataloader.holdout import parse_fold
 from dataloader.sizes import parse_sizes
 from utils.errors import UserError, nearest
@@ -210,10 +210,12 @@ def _check(request: Request) -> None:
         raise UserError(f"--slim {config.optim.slim:g} is not used; add --sparsity, or leave it out")
     if config.optim.clip_mode != usual.clip_mode and config.optim.clip_grad is None:
         raise UserError(f"--clip_mode {config.optim.clip_mode} is not used; add --clip_grad X, or leave it out")
-    if config.optim.sam is not None and config.optim.accumulate > 1:
-        raise UserError("--sam looks at one batch twice and cannot be joined with --accumulate; leave one of them out")
-    if config.optim.swa is not None and config.optim.ema is not None:
-        raise UserError("--swa and --ema are two averages of the same weights; give one of them")
+    if config.train.resume and config.data.mean_std is not None:
+        raise UserError(
+            "--mean_std belongs to the start of a training: the numbers travel with the weights; start anew with --init_from FILE"
+        )
+    if not config.train.resume:
+        check_together(config)
     if min(config.data.image_size) < 1:
         raise UserError("--image_size needs two numbers above 0: height and width")
     _check_augmentation(request)
@@ -221,7 +223,7 @@ def _check(request: Request) -> None:
 
 def _check_augmentation(request: Request) -> None:
     """Raise UserError for settings that cannot be read, or that nothing would use."""
-    data, loss = request.config.data, request.config.loss
+    data = request.config.data
     if request.config.train.resume:
         # The other half of a resumed run's settings is in the checkpoint.
         return
@@ -229,10 +231,6 @@ def _check_augmentation(request: Request) -> None:
         parse_fold(data.fold)
     if data.size_schedule is not None:
         parse_sizes(data.size_schedule, data.image_size, request.config.train.epochs)
-    if data.aug_splits > 1 and not data.aug:
-        raise UserError(f"--aug_splits {data.aug_splits} needs --aug: without it all copies of an image are the same")
-    if loss.jsd is not None and data.aug_splits < 2:
-        raise UserError("--jsd compares copies of an image; add --aug_splits 3")
     if data.mix_off_epochs and not (data.mixup or data.cutmix):
         raise UserError(f"--mix_off_epochs {data.mix_off_epochs} is not used; add --mixup or --cutmix, or leave it out")
 
@@ -254,9 +252,6 @@ def _check_teaching(request: Request) -> None:
         raise UserError("--distill_features looks inside the network, which --compile closes; leave one of them out")
     if teach.teacher and config.data.batch is not None:
         raise UserError("--batch auto measures the student's memory, not the teacher's; give a number, --batch_size N")
-    mixed = config.data.mixup or config.data.cutmix or config.data.aug_splits > 1
-    if teach.curriculum is not None and mixed:
-        raise UserError("--curriculum follows the loss of single images; leave it out, or --mixup, --cutmix and --aug_splits")
 
 
 def _check_unused(request: Request) -> None:

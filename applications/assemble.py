@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from applications.caching import build_keep, open_cache
@@ -128,10 +128,12 @@ def build_loader(
     `cached` lets --cache take effect, for a split that is read many times.
     """
     data = config.data
-    keep = build_keep(data, preprocess, training=training)
+    keep = build_keep(data, preprocess, training=training, largest=max(max(size) for size in seen_sizes(config)))
     read = partial(split.read, at_least=keep.at_least)
     if cached and data.cache != "off":
         read = open_cache(data, split, keep, machine.world).read
+        # The cache has the pixels of its making, whatever happens to the files.
+        split = replace(split, stamps=split.stamps[:0])
     workers = default_workers(machine.world.size) if data.workers is None else data.workers
     only_training = {} if not training else training_options(config, split, preprocess)
     return Loader(
@@ -254,7 +256,12 @@ def build_network(
         tensors = load_tensors(path)
         if isinstance(tensors, dict) and "channels" in tensors:
             apply_plan(model, tensors["channels"], classifier=model.get_classifier())
+        head = model.get_classifier()
+        fresh = {name: value.clone() for name, value in head.state_dict().items()}
         log().info(str(load_state(model, tensors, source=str(path))))
+        known = tuple(tensors.get("classes", ())) if isinstance(tensors, dict) else ()
+        if len(known) == len(classes) and known != classes:
+            log().info(f"          {sort_rows(head, fresh, known=known, wanted=classes)}")
     changed = set_bn_momentum(model, model_options.bn_momentum, steps_per_epoch=steps_per_epoch)
     if changed:
         log().info(f"          {changed}")
@@ -271,6 +278,24 @@ def check_sizes(model: Backbone, config: RunConfig) -> None:
             model.check_size(size)
         except UserError as error:
             raise UserError(f"{error}; leave --multi_scale and --size_schedule out, or choose sizes that it takes") from error
+
+
+def sort_rows(head: nn.Module, fresh: Mapping[str, Tensor], *, known: Sequence[str], wanted: Sequence[str]) -> str:
+    """Give every class the row that a loaded classifier has for its name, or a fresh one; return one line that says so.
+
+    Args:
+        head: the classifier, with the rows of `known`.
+        fresh: its tensors as they were before.
+        known, wanted: names of the classes, equally many.
+    """
+    rows = {name: row for row, name in enumerate(known)}
+    new = [name for name in wanted if name not in rows]
+    with torch.no_grad():
+        for name, value in head.state_dict().items():
+            loaded = value.clone()
+            for row, label in enumerate(wanted):
+                value[row] = loaded[rows[label]] if label in rows else fresh[name][row]
+    return f"the classifier's rows follow the names of the classes; {shorten(new) or 'none'} begin{'s' if len(new) == 1 else ''} anew"
 
 
 def _start_at_prior(model: Backbone, config: RunConfig, classes: tuple[str, ...], class_counts: Sequence[float], images: int) -> None:

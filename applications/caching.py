@@ -21,9 +21,16 @@ from utils.logs import console, log
 SILENCE = 10
 
 
-def build_keep(data: DataOptions, preprocess: Preprocess, *, training: bool) -> Keep:
-    """Return which pixels of an image are needed: those that the model sees, or more where augmentation chooses among them."""
-    enough = SPARE * max(preprocess.image_size)
+def build_keep(data: DataOptions, preprocess: Preprocess, *, training: bool, largest: int = 0) -> Keep:
+    """Return which pixels of an image are needed: those that the model sees, or more where augmentation chooses among them.
+
+    Args:
+        data: what is done to images.
+        preprocess: the geometry of the model.
+        training: whether the images are those of training.
+        largest: longer side of the largest images that training sees, where they grow and shrink on the way.
+    """
+    enough = SPARE * max(largest, *preprocess.image_size)
     if not training:
         return Keep(fitted=preprocess)
     if not data.aug and data.size_schedule is None:

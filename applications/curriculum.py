@@ -65,6 +65,7 @@ def _write(request: Request, opinions: Opinions, thresholds: Sequence[float], we
         remedy = f"the model is surer of none than {min(thresholds):g}; lower --curriculum_thresholds"
         raise UserError(f"no {split.name} image would have a positive weight: {remedy}")
     facts = {"model": str(opinions.source.resolve()), "split": split.name, "thresholds": list(thresholds), "weights": list(weights)}
+    _keep_old(folder / CURRICULUM)
     write_sidecar(folder / CURRICULUM, [WEIGHT], split.paths, by_place[places][:, None], facts=facts)
     courses = group(places, thresholds, weights)
     print_summary(courses, len(split))
@@ -73,6 +74,14 @@ def _write(request: Request, opinions: Opinions, thresholds: Sequence[float], we
     log().info(f"written   {folder / CURRICULUM}, {len(split)} images; pictures of every course in {page}")
     more = "" if request.config.teach.sidecar_dir is None else f" --sidecar_dir {quote(str(folder))}"
     log().info(f"next: look at it, edit it, then python main.py --data {quote(opinions.data)} --curriculum_learning{more}")
+
+
+def _keep_old(file: Path) -> None:
+    """Give a curriculum that is there another name: a person may have edited it."""
+    if file.is_file():
+        old = file.with_name(f"{file.stem}-old{file.suffix}")
+        file.replace(old)
+        log().info(f"kept      the earlier curriculum as {old}")
 
 
 def group(places: np.ndarray, thresholds: Sequence[float], weights: Sequence[float]) -> list[Course]:

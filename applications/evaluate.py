@@ -65,7 +65,8 @@ def _heat_maps(trained: Trained) -> Overlay | None:
     from applications.cam import explain, open_eye
 
     try:
-        open_eye(trained)
+        # Found on use; asked for here, so that a network without maps costs the heat maps alone.
+        _ = open_eye(trained).view
     except UserError as error:
         log().warning(f"the report comes without heat maps: {error}")
         return None

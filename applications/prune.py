@@ -53,6 +53,8 @@ def run(request: Request) -> int:
 
     content = load_checkpoint(trained.path)
     content |= {"state_dict": model.state_dict(), "state_dict_ema": None, "averaging": None, "stepper": None, "channels": plan}
+    # Fitted to the answers of the whole network; --calibrate does it again.
+    content |= {"temperature": 1.0, "reject": None}
     name = f"{trained.path.parent.name or trained.config.model.arch}-pruned"
     folder = new_folder(run_folder_parent(trained.config, trained.task), request.given.get("name") or name)
     save_checkpoint(folder / BEST, content)

@@ -1,11 +1,13 @@
 """Writes the images of --data, as they are, into tar archives of the WebDataset kind."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from applications.options import Request
 from applications.prepare import describe, refuse_inside
 from dataloader.catalog import open_catalog
 from dataloader.claim import claim, write_note
+from dataloader.integrity import stamp
 from dataloader.prepared import fingerprints
 from dataloader.shard_writer import ShardWriter, manifest, plan_shards
 from dataloader.sources.shards import MANIFEST
@@ -23,6 +25,8 @@ def run(request: Request) -> int:
     data, seed = config.data, config.runtime.seed
     folder = Path(request.subject).expanduser()
     catalog = open_catalog(data.data, seed=seed, val_share=data.val_share, test_share=data.test_share, require_train=False)
+    # With sizes, so that archives of other images than these are not taken for finished ones.
+    catalog = replace(catalog, splits={name: stamp(split) for name, split in catalog.splits.items()})
     refuse_inside(folder, catalog.root)
     for note in catalog.notes:
         log().warning(note)

@@ -22,7 +22,7 @@ from applications.engine.keeper import Keeper
 from applications.engine.observers import ChanceWarning, CsvLog, PlainLines, ProgressBar, TensorBoard
 from applications.engine.score import score
 from applications.engine.top import TopEpochs
-from applications.options import Request, RunConfig, run_folder_parent
+from applications.options import Request, RunConfig, check_together, run_folder_parent
 from applications.sidecars import apply_sidecars
 from applications.teaching import Teaching, build_teaching, pin_teaching
 from applications.trained import check_arch, check_own_code, temperature_of, thresholds_of
@@ -105,6 +105,7 @@ def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: P
     config = pin_teaching(
         pin_data(saved.override({**given, "resume": None, **{name: given.get(name, usual[name]) for name in CALL_ONLY[1:]}}))
     )
+    check_together(config)
     before, after = saved.to_dict(), config.to_dict()
     differing = [name for name in after if before[name] != after[name] and name not in CALL_ONLY]
     if content["progress"]["batch"]:

@@ -141,9 +141,10 @@ def keep_on_disk(job: Job, folder: Path, name: str) -> PixelStore:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / f".{name.rpartition('-')[0]}.lock", wait=_tell_of_waiting):
             store = open_store(place)
-            if store is not None:
+            if store is not None and not _heals(job.split, store):
                 job.advance(len(store))
                 return store
+            shutil.rmtree(place, ignore_errors=True)
             _remove_others(folder, name)
             _check_disk(job, folder)
             building = new_folder(folder, f".{name}.building")
@@ -158,6 +159,17 @@ def keep_on_disk(job: Job, folder: Path, name: str) -> PixelStore:
     store = open_store(place)
     assert store is not None, place
     return store
+
+
+def _heals(split: Split, store: PixelStore) -> bool:
+    """Whether an image that could not be read when the cache was filled can be read now: denied then, or out of reach."""
+    for index in store.unreadable:
+        try:
+            split.read(index)
+        except ImageError:
+            continue
+        return True
+    return False
 
 
 def keep_in_memory(job: Job) -> PixelStore:

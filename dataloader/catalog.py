@@ -96,7 +96,11 @@ def take_fold(catalog: Catalog, fold: str, *, seed: int, split_file: Path | None
     """
     number, count = parse_fold(fold)
     if split_file is not None:
-        return rearranged(catalog, {entry.path: entry.split for entry in read_split_file(split_file)})
+        places = {entry.path: entry.split for entry in read_split_file(split_file)}
+        there = {path for split in catalog.splits.values() for path in split.paths}
+        if missing := [path for path in places if path not in there]:
+            raise UserError(f"{split_file} names {len(missing)} images that are not there, such as {missing[0]}")
+        return rearranged(catalog, places)
     pool = [(path, target) for name in ("train", "val") if name in catalog.splits for path, target in _members(catalog.splits[name])]
     numbers = fold_numbers({path: _cell(catalog, target) for path, target in pool}, count, seed=seed)
     sizes = [sum(place == part for place in numbers.values()) for part in range(count)]

@@ -89,6 +89,8 @@ class BatchReader(Dataset[Batch | InSlot | UserError]):
                     return UserError(str(error))
                 unreadable.append(Unreadable(error.path, error.reason))
                 continue
+            except UserError as error:
+                return error
             for copy, version in enumerate(self._versions(sample, augment, epoch, turn)):
                 images[copy, len(samples)] = preprocess.apply(version.image)
             samples.append(sample)
@@ -121,7 +123,8 @@ class BatchReader(Dataset[Batch | InSlot | UserError]):
 
     def _nothing(self, index: int) -> Sample:
         target = np.zeros_like(self.split.targets[index])
-        return Sample(image=np.zeros((1, 1, 3), np.uint8), target=target if target.ndim else int(target), weight=0.0, index=index)
+        # It stands for no image, so that nothing is noted down under the number of one.
+        return Sample(image=np.zeros((1, 1, 3), np.uint8), target=target if target.ndim else int(target), weight=0.0, index=-1)
 
     def _read(self, index: int) -> Sample:
         target = self.split.targets[index]

@@ -82,6 +82,8 @@ def load_tensors(path: Path) -> Any:
 
 
 def _first_line(error: Exception) -> str:
+    if isinstance(error, IndexError | KeyError | EOFError):
+        return "its content makes no sense"
     return (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0][:120]
 
 

@@ -52,8 +52,10 @@ def write_text(path: Path, text: str) -> None:
 
 def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
     """Write rows of cells as a CSV file, atomically, in UTF-8."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    text, cells = io.StringIO(), [list(row) for row in rows]
+    # A carriage return ends a row unless quotes stand around it, which the writer does not see to.
+    returns = any("\r" in str(cell) for row in cells for cell in row)
+    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL).writerows(cells)
     write_text(path, text.getvalue())
 
 

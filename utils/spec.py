@@ -11,6 +11,8 @@ from typing import Any
 from utils.errors import UserError
 
 # A table name, or my_file.py:Attr with its path.
+# A file as the only argument needs no quotes either.
+PATH = r"[\w./~:\\ -]+\.\w+"
 NAME = r"[\w./~:\\ -]+"
 
 SpecSource = str | dict | list
@@ -82,6 +84,8 @@ def _parse_one(part: str, whole: str) -> Spec:
         if len(kwargs) != len(call.keywords):
             raise ValueError
     except (SyntaxError, ValueError, AssertionError) as error:
+        if re.fullmatch(PATH, arguments.strip()):
+            return Spec(name.strip(), (arguments.strip(),))
         raise UserError(problem) from error
     return Spec(name.strip(), args, kwargs)
 

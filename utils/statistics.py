@@ -93,17 +93,30 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def weighted_average_precision(order: np.ndarray, truth: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def falling(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return for every label the images by falling probability, and for every place the last one with the same probability, (N, C) each."""
+    order = np.argsort(-probabilities, axis=0, kind="stable")
+    ranked = np.take_along_axis(probabilities, order, axis=0)
+    count = len(ranked)
+    ends = np.ones_like(ranked, dtype=bool)
+    ends[:-1] = ranked[1:] != ranked[:-1]
+    places = np.where(ends, np.arange(count)[:, None], count)
+    return order, np.minimum.accumulate(places[::-1], axis=0)[::-1]
+
+
+def weighted_average_precision(order: np.ndarray, last: np.ndarray, truth: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Return the average precision of every label, (C,), with image i counted counts[i] times; nan where a label does not occur.
 
+    Images of equal probability count together, whatever their order.
+
     Args:
-        order: (N, C) positions of the images by falling probability of the label.
+        order, last: (N, C), what `falling` returned.
         truth: bool (N, C).
         counts: int (N,).
     """
     drawn = counts[order]
     right = drawn * np.take_along_axis(truth, order, axis=0)
     hits = right.cumsum(0)
-    precision = hits / np.maximum(drawn.cumsum(0), 1)
+    precision = np.take_along_axis(hits / np.maximum(drawn.cumsum(0), 1), last, axis=0)
     total = hits[-1]
     return np.where(total > 0, (right * precision).sum(0) / np.maximum(total, 1), np.nan)

@@ -116,6 +116,7 @@ def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:
     for observer in run.observers:
         observer.begin(progress, len(loader.plan))
     run.model.train()
+    run.skipped.begin()
     clock = Clock()
     seen_before = progress.samples
     for batch in clock.waiting(loader.batches(progress.epoch, start_batch=progress.batch)):
@@ -143,6 +144,7 @@ def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:
             if save_is_due:
                 _save(run)
     run.watch.check()
+    run.skipped.check(progress.samples - seen_before)
     means = _means_of_all(progress, run.world)
     seconds = clock.seconds()
     images = sum(run.world.gather(progress.samples - seen_before))
@@ -198,12 +200,30 @@ def _means_of_all(progress: Progress, world: World) -> dict[str, float]:
 
 
 class Skipped:
-    """Names every unreadable training image once."""
+    """Names every unreadable training image once, and stops a run that is left without images."""
 
     def __init__(self) -> None:
         self.paths: set[str] = set()
+        self.left_out = 0
+
+    def begin(self) -> None:
+        """Begin to count an epoch, or the rest of one."""
+        self.left_out = 0
+
+    def check(self, samples: int) -> None:
+        """Look at what the epoch was trained on: `samples` images, black ones in place of missing ones among them.
+
+        Raises:
+            UserError: more images were left out than read.
+        """
+        if self.left_out > samples - min(self.left_out, samples):
+            raise UserError(
+                f"{self.left_out} training images could not be read in this epoch, most of them: is the folder still there? "
+                "The checkpoints written before are kept; go on with --resume"
+            )
 
     def tell(self, batch: Batch) -> None:
+        self.left_out += len(batch.unreadable)
         for image in batch.unreadable:
             if image.path not in self.paths:
                 self.paths.add(image.path)

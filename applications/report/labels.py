@@ -45,6 +45,12 @@ def several_suspects(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray
     """
     from cleanlab.multilabel_classification.filter import find_label_issues
 
+    counts = truth.sum(0)
+    # Confident learning compares images with a label to those without; of other labels there is nothing to learn.
+    judged = np.flatnonzero((counts > 1) & (counts < len(truth) - 1))
+    if len(judged) < 2:
+        return np.empty(0, dtype=int)
+    truth, probabilities = truth[:, judged], probabilities[:, judged]
     labels = [np.flatnonzero(row).tolist() for row in truth]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

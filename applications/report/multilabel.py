@@ -13,7 +13,7 @@ from utils.files import write_csv
 from utils.images import file_uri
 from utils.page import Tone, folded, paragraph, picture, table
 from utils.panels import Panel, draw_panels
-from utils.statistics import Interval, bootstrap, weighted_average_precision, wilson
+from utils.statistics import Interval, bootstrap, falling, weighted_average_precision, wilson
 
 # mAP weighs every label of every image in each resample; of large sets fewer say as much.
 RESAMPLES, MOST_CELLS = 400, 200_000_000
@@ -50,11 +50,11 @@ def figures(probabilities: np.ndarray, truth: np.ndarray, named: np.ndarray, los
         losses: (N,).
     """
     # What no resample changes is computed here, once.
-    order = np.argsort(-probabilities, axis=0, kind="stable")
+    order, last = falling(probabilities)
     both, exact = truth & named, (truth == named).all(1)
 
     def of(counts: np.ndarray) -> dict[str, float]:
-        averages = weighted_average_precision(order, truth, counts)
+        averages = weighted_average_precision(order, last, truth, counts)
         occurs = ~np.isnan(averages)
         hits, said, real = (counts @ each for each in (both, named, truth))
         f1 = 2 * hits / np.maximum(said + real, 1)
@@ -86,8 +86,8 @@ def _headline(material: Material, truth: np.ndarray, named: np.ndarray) -> Findi
 def _per_label(material: Material, truth: np.ndarray, named: np.ndarray) -> Findings:
     thresholds = material.trained.thresholds
     assert thresholds is not None
-    order = np.argsort(-material.prediction.probabilities.numpy(), axis=0, kind="stable")
-    averages = weighted_average_precision(order, truth, np.ones(len(truth), dtype=int))
+    order, last = falling(material.prediction.probabilities.numpy())
+    averages = weighted_average_precision(order, last, truth, np.ones(len(truth), dtype=int))
     rows, plain = [], {}
     for number, name in enumerate(material.classes):
         real, said = truth[:, number], named[:, number]

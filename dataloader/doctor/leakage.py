@@ -1,5 +1,7 @@
 """Pictures that stand in two splits: figures on images that training has seen say nothing about new ones."""
 
+import os
+
 from dataloader.doctor.findings import Finding, Group, counted
 from dataloader.doctor.survey import Survey
 from dataloader.split import SPLIT_NAMES
@@ -34,9 +36,12 @@ def _note(survey: Survey, group: tuple[int, ...]) -> str:
 
 
 def _spare(survey: Survey, group: tuple[int, ...]) -> list[int]:
-    """Return the images to move away; none where the labels differ, since a person has to say which is right."""
+    """Return the images to move away; none where the labels differ, since a person has to say which is right.
+
+    None either where links lead to one file: moving that would leave nothing behind.
+    """
     pictures = [survey.picture(number) for number in group]
-    if len({picture.label for picture in pictures}) > 1:
+    if len({picture.label for picture in pictures}) > 1 or len({os.path.realpath(picture.file) for picture in pictures}) < len(pictures):
         return []
     kept = _splits(survey, group)[-1]
     return [number for number, picture in zip(group, pictures, strict=True) if picture.split != kept]

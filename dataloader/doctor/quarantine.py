@@ -65,6 +65,11 @@ def restore(log: Path) -> tuple[int, list[str]]:
             move_file(target, source)
             back += 1
         except FileExistsError:
+            if not target.is_symlink() and source.exists() and source.samefile(target):
+                # The move was killed between the second name and the loss of the first.
+                target.unlink()
+                back += 1
+                continue
             kept.append(f"{target} stays: there is a new {source}")
         except OSError as error:
             kept.append(f"{target} stays: {error.strerror or error}")

@@ -15,7 +15,12 @@ KINDS: dict[Problem, tuple[str, str, str, bool]] = {
         "Training refuses them: scale them down, or remove them; --fix moves them away.",
         True,
     ),
-    "crash": ("file that crashes the decoder", "files that crash the decoder", "Remove them; --fix moves them away.", True),
+    "crash": (
+        "file that crashes the decoder",
+        "files that crash the decoder",
+        "Look at them one by one.",
+        False,
+    ),
     "special": (
         "pipe, socket or folder with the name of an image",
         "pipes, sockets or folders with names of images",

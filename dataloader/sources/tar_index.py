@@ -66,7 +66,8 @@ class TarIndex:
         """Return the bytes of an image.
 
         Raises:
-            ImageError: the archive has changed or vanished since it was indexed.
+            ImageError: the archive is gone or cannot be read.
+            UserError: the archive has changed since it was indexed.
         """
         place = self.place(name)
         file = f"{archive}/{name}"
@@ -76,7 +77,8 @@ class TarIndex:
             raise ImageError(file, error.strerror or str(error)) from error
         try:
             if _stamp(os.fstat(descriptor)) != self.stamp:
-                raise ImageError(file, "the archive has changed since it was opened; start again")
+                # No fault of one image: a run that skipped them all would go on without any.
+                raise UserError(f"the archive {archive} has changed since it was opened; start again, or --resume the run")
             return os.pread(descriptor, int(self.sizes[place]), int(self.offsets[place]))
         finally:
             os.close(descriptor)

@@ -109,3 +109,11 @@ def test_the_leak_check_of_training_is_quick(tmp_path: Path) -> None:
     assert find_leaks(catalog) == []
     assert stamp(catalog.splits["train"]).stamps.shape == (1600, 2)
     assert time.process_time() - start < 1.0
+
+
+def test_links_to_one_picture_are_no_copies_to_move_away(call: Call, tmp_path: Path) -> None:
+    data = write_colors(tmp_path / "data", {"train": 4, "val": 2})
+    (data / "val" / "red" / "again.png").symlink_to(data / "train" / "red" / "0.png")
+    call("--check", "--fix", "--data", data)
+    assert (data / "train" / "red" / "0.png").is_file()
+    assert (data / "val" / "red" / "again.png").is_file()

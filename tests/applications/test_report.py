@@ -240,3 +240,20 @@ def test_heat_maps_stand_beside_the_hardest_images(call: Call, runs: dict[str, P
         assert picture.size == (24 + 4 + 24, 20)
     assert len(asked) >= 24
     assert set(asked) <= {0, 1, 2}
+
+
+@pytest.mark.parametrize("truth", [[[1, 0], [1, 1], [1, 0]], [[0, 0]] * 3, [[1, 0], [0, 0], [0, 0]]], ids=["always", "never", "once"])
+def test_labels_that_nothing_can_be_said_of_are_not_doubted(truth: list[list[int]]) -> None:
+    assert several_suspects(np.array(truth, dtype=bool), np.full((3, 2), 0.5)).tolist() == []
+
+
+def test_a_network_without_maps_is_reported_without_heat_maps(call: Call, colors: Path, tmp_path: Path) -> None:
+    layers = "nn.Flatten(), nn.Linear(768, 8), nn.ReLU(), nn.Linear(8, num_classes)"
+    text = f"from torch import nn\n\n\ndef build(num_classes):\n    return nn.Sequential({layers})\n"
+    (tmp_path / "flat_net.py").write_text(text)
+    arch = ("--arch", "flat_net.py:build")
+    run = call(*tiny(colors, "--epochs", 1, *arch)).run
+    outcome = call("--evaluation", "--resume", run, *arch)
+    assert outcome.code == 0, outcome.err
+    assert "without heat maps" in outcome.out
+    assert (run / "evaluation-test" / "report.html").is_file()

@@ -172,3 +172,20 @@ def test_settings_of_the_loss_are_no_state_of_it(call: Call, colors: Path) -> No
     """They come from the command line, so that a change on resume is one."""
     run = call(*tiny(colors, "--logit_adjust", 1, "--criterion", "softmax|class_weights(effective)|ghm")).run
     assert {name.rpartition(".")[2] for name in load_checkpoint(run / "last.pt")["loss_state"]} == {"moving"}
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "said"), [(("--curriculum", "selfpaced"), ("--mixup",), "--curriculum"), ((), ("--jsd", 12), "--aug_splits")]
+)
+def test_settings_that_cannot_work_together_are_refused_on_resume_too(call: Call, colors: Path, first, later, said: str) -> None:
+    run = call(*tiny(colors, *first, "--epochs", 1)).run
+    outcome = call("--resume", run, *ARCH, "--epochs", 2, *later)
+    assert outcome.code == 2
+    assert said in outcome.err
+
+
+def test_numbers_of_the_weights_cannot_change_on_resume(call: Call, colors: Path) -> None:
+    run = call(*tiny(colors, "--epochs", 1)).run
+    outcome = call("--resume", run, *ARCH, "--mean_std", "numbers.json", "--epochs", 2)
+    assert outcome.code == 2
+    assert "--mean_std" in outcome.err

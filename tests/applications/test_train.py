@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+from applications import assemble
 from applications.assemble import synchronized
 from models import build_model
 from tests.applications.conftest import NETS, ROOT, Call, read_rows, start, tiny, write_colors
@@ -275,3 +277,14 @@ def test_synchronized_norms_compute_what_the_plain_ones_do(arch: str) -> None:
         synced = synchronized(model).eval()
         torch.testing.assert_close(synced(images), before)
     assert any(isinstance(layer, torch.nn.SyncBatchNorm) for layer in synced.modules())
+
+
+def test_a_loaded_classifier_follows_the_names_of_the_classes() -> None:
+    head = nn.Linear(2, 3)
+    fresh = {name: value.clone() for name, value in head.state_dict().items()}
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]))
+    line = assemble.sort_rows(head, fresh, known=("cat", "dog", "owl"), wanted=("ant", "cat", "owl"))
+    assert head.weight[1:].tolist() == [[1.0, 1.0], [3.0, 3.0]]
+    assert torch.equal(head.weight[0], fresh["weight"][0])
+    assert "ant begins anew" in line

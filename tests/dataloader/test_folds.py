@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from dataloader.catalog import open_catalog, save_split, take_fold
 from utils.errors import UserError
@@ -72,3 +73,16 @@ def test_what_a_part_lacks_is_noted_anew(photos):
 def test_too_many_parts_are_refused(photos):
     with pytest.raises(UserError, match="12 images are too few for 13 parts"):
         take_fold(open_catalog(str(photos(train={"cat": 6, "dog": 6}))), "0/13", seed=0)
+
+
+def test_a_remembered_fold_names_images_that_are_gone(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(6):
+            Image.new("RGB", (4, 4), (number, 0, 0)).save(tmp_path / "data" / name / f"{number}.png")
+    folded = take_fold(open_catalog(str(tmp_path / "data"), test_share=0), "0/2", seed=0)
+    save_split(folded, tmp_path / "split.csv")
+    (tmp_path / "data" / "a" / "0.png").unlink()
+    smaller = open_catalog(str(tmp_path / "data"), test_share=0)
+    with pytest.raises(UserError, match=r"a/0\.png"):
+        take_fold(smaller, "0/2", seed=0, split_file=tmp_path / "split.csv")

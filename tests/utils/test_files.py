@@ -98,3 +98,10 @@ def test_a_link_is_moved_as_a_link(tmp_path: Path) -> None:
     move_file(tmp_path / "a", tmp_path / "b")
     assert os.readlink(tmp_path / "b") == "nowhere"
     assert not (tmp_path / "a").is_symlink()
+
+
+def test_a_carriage_return_in_a_cell_survives(tmp_path: Path) -> None:
+    rows = [["file", "why"], ["odd\rname.png", "x"]]
+    write_csv(tmp_path / "a.csv", rows)
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == rows

@@ -42,3 +42,8 @@ literals = st.one_of(st.integers(-9, 9), st.floats(-9, 9, allow_nan=False), st.b
 @given(st.lists(st.builds(Spec, names, st.lists(literals, max_size=3).map(tuple)), min_size=1, max_size=3))
 def test_what_is_printed_can_be_read_again(specs: list[Spec]) -> None:
     assert parse_specs("|".join(map(str, specs))) == tuple(specs)
+
+
+@pytest.mark.parametrize("path", ["/data/costs.csv", "../costs.csv", "sub-dir/my costs.csv", "~/costs.csv"])
+def test_a_file_as_the_only_argument_needs_no_quotes(path):
+    assert parse_specs(f"bce|cost({path})")[1].args == (path,)

@@ -59,3 +59,15 @@ def test_a_stop_during_validation_is_no_second_hearing_for_the_plateau(monkeypat
     with pytest.raises(fit.Interruption):
         fit._fit_epoch(run, Any)
     assert heard == []
+
+
+@pytest.mark.parametrize(("left_out", "samples", "stops"), [(0, 8, False), (3, 8, False), (8, 2, True), (6, 10, True)])
+def test_a_run_that_is_left_without_images_stops(left_out: int, samples: int, stops: bool) -> None:
+    skipped = fit.Skipped()
+    skipped.begin()
+    skipped.left_out = left_out
+    if stops:
+        with pytest.raises(UserError, match="still there"):
+            skipped.check(samples)
+    else:
+        skipped.check(samples)

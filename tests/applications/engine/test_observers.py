@@ -104,4 +104,5 @@ def test_validation_that_stays_at_chance_while_training_learns_is_warned_about_o
     watcher = ChanceWarning(num_classes=10)
     for number, (train, val) in enumerate(epochs, start=1):
         watcher.epoch(Progress(), row(number) | {"train_top1": train, "val_top1": val})
-    assert sum("at chance" in record.message for record in caplog.records) == warnings
+    # pytest listens at two loggers when an earlier test has cut them apart; a record is one all the same.
+    assert sum("at chance" in text for text in {id(record): record.getMessage() for record in caplog.records}.values()) == warnings

@@ -1,5 +1,6 @@
 """Moving files away and back loses none and overwrites none."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,14 @@ def test_a_file_that_is_no_log_is_refused(tmp_path: Path) -> None:
             restore(tmp_path / "log.csv")
     with pytest.raises(UserError, match="No such file"):
         restore(tmp_path / "none.csv")
+
+
+def test_a_move_that_was_killed_half_way_comes_back(tmp_path):
+    source = tmp_path / "data" / "a.png"
+    source.parent.mkdir()
+    source.write_bytes(b"picture")
+    log = quarantine([Move("a.png", source, "why")], tmp_path / "data", "one")
+    # As if the process had died before it took the first name away.
+    os.link(log.parent / "a.png", source)
+    assert restore(log) == (1, [])
+    assert source.read_bytes() == b"picture"
