@@ -10,7 +10,7 @@ import os
 import sys
 
 import config
-from utils.distributed import USER_MISTAKE, launch, launched, tell_launcher
+from utils.distributed import USER_MISTAKE, launch, launched, leave, tell_launcher
 from utils.errors import UserError
 
 
@@ -55,4 +55,4 @@ def run(request: config.Request) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

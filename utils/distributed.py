@@ -7,7 +7,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from utils.errors import UserError
 
@@ -131,6 +131,16 @@ class StopVote:
             # The others may be gone already, with an error of their own.
             with suppress(RuntimeError):
                 work.wait()
+
+
+def leave(code: int) -> NoReturn:
+    """End the program with an exit code."""
+    if "torch.distributed.launcher" in sys.modules and not launched():
+        # The launcher's store has threads of its own, which now and then abort an interpreter that is shutting down.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def launch(script: str, argv: list[str], *, processes: int, nodes: int = 1, node_rank: int = 0, address: str | None = None) -> int:
