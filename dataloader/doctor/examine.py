@@ -80,10 +80,17 @@ def examine(file: str) -> Facts:
     try:
         image = glimpse(file, SIDE)
     except ImageError as error:
+        if _is_of_the_machine(error.__cause__):
+            return known._replace(problem="missing", reason=error.reason)
         return known._replace(problem=known.problem or "damaged", reason=error.reason)
     # Headers that Pillow does not know may still be read, as some TIFF files are.
     known = known._replace(problem="", reason="", width=known.width or image.width, height=known.height or image.height)
     return known._replace(**_measure(image))
+
+
+def _is_of_the_machine(error: BaseException | None) -> bool:
+    """Whether the system failed (a bad disk, too many open files, no memory) rather than the file: it must not be moved away for that."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
 
 
 def read_header(file: str) -> Facts:
