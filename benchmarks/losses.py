@@ -1,6 +1,6 @@
 """Which loss helps where: every loss on a long-tailed and on a label-noisy version of a data set, several seeds each.
 
-    python -m benchmarks.losses                        digits; about ten minutes on two cores
+    python -m benchmarks.losses                        digits; about twelve minutes on two cores
     python -m benchmarks.losses --data DIR --image_size 32
     python -m benchmarks.losses --seeds 2 --steps 20 --out /tmp/try
 
@@ -60,13 +60,17 @@ class Entry:
     spec: str
     label_smoothing: float = 0.0
     logit_adjust: float | None = None
+    aug_splits: int = 1
+    jsd: float | None = None
 
     @property
     def name(self) -> str:
         """Return the flags in short."""
         smoothing = f" --label_smoothing {self.label_smoothing:g}" if self.label_smoothing else ""
         shift = f" --logit_adjust {self.logit_adjust:g}" if self.logit_adjust is not None else ""
-        return self.spec + smoothing + shift
+        copies = f" --aug_splits {self.aug_splits}" if self.aug_splits > 1 else ""
+        divergence = f" --jsd {self.jsd:g}" if self.jsd is not None else ""
+        return self.spec + smoothing + shift + copies + divergence
 
 
 ENTRIES = (
@@ -82,6 +86,8 @@ ENTRIES = (
     Entry("softmax|threshold(thresholds.csv)"),
     Entry("softmax|ohm(0.7)"),
     Entry("softmax|ghm"),
+    Entry("softmax", aug_splits=3),
+    Entry("softmax", aug_splits=3, jsd=12.0),
     Entry("bce"),
     Entry("bce", label_smoothing=0.1),
     Entry("focal_bce"),
@@ -189,16 +195,20 @@ def train_and_test(entry: Entry, train: Images, test: Images, names: Sequence[st
             class_counts=counts.tolist(),
             label_smoothing=entry.label_smoothing,
             logit_adjust=entry.logit_adjust,
+            jsd=entry.jsd,
         )
     torch.manual_seed(seed)
     model = SmallNet(classes)
     optimizer = torch.optim.AdamW(model.parameters(), options.lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.lr, total_steps=options.steps)
     order = np.random.default_rng(seed)
-    ones = torch.ones(options.batch_size)
+    ones = torch.ones(options.batch_size * entry.aug_splits)
     for _ in range(options.steps):
         chosen = torch.from_numpy(order.integers(0, len(train.labels), options.batch_size))
-        loss = criterion(model(train.images[chosen]), F.one_hot(train.labels[chosen], classes).float(), ones)
+        clean = train.images[chosen]
+        images = torch.cat([clean, *(moved(clean) for _ in range(entry.aug_splits - 1))])
+        targets = F.one_hot(train.labels[chosen], classes).float().repeat(entry.aug_splits, 1)
+        loss = criterion(model(images), targets, ones, splits=entry.aug_splits)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -209,6 +219,15 @@ def train_and_test(entry: Entry, train: Images, test: Images, names: Sequence[st
     right = (found == test.labels).float()
     members = test.labels == rarest_class(counts, test.labels)
     return Score(float(right.mean()), float(right[members].mean()))
+
+
+def moved(images: Tensor) -> Tensor:
+    """Return copies of (N, C, H, W), each turned by up to 10 degrees and shifted by up to a tenth of its size."""
+    angles = (torch.rand(len(images)) * 2 - 1) * torch.pi / 18
+    shifts = (torch.rand(len(images), 2, 1) * 2 - 1) / 5
+    turns = torch.stack([angles.cos(), -angles.sin(), angles.sin(), angles.cos()], dim=1).reshape(-1, 2, 2)
+    grid = F.affine_grid(torch.cat([turns, shifts], dim=2), list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def rarest_class(counts: Tensor, test_labels: Tensor) -> int:
@@ -239,7 +258,9 @@ def to_markdown(results: Results, options: BenchmarkOptions, classes: int, image
         f"{options.steps} steps of {options.batch_size} images, {options.seeds} seeds; mean ± standard deviation over the seeds, "
         "in percent, on untouched test images. "
         f"The last columns compare with `{BASE}` seed by seed (paired t-test at 5 %, without correction for the number of losses: "
-        "of twenty losses without effect, one is expected to differ). Rarest: recall of the class with the fewest training images.",
+        "of twenty losses without effect, one is expected to differ). Rarest: recall of the class with the fewest training images. "
+        "Rows with `--aug_splits 3` see two more copies of every image, turned and shifted at random, which the others do not: "
+        "compare these two with each other to see what the divergence brings.",
         "",
         "Made by `python -m benchmarks.losses`.",
     ]
