@@ -16,7 +16,7 @@ from applications.evaluate import predict_split
 from applications.options import Request
 from applications.trained import build_trained_task, load_trained, open_held_out
 from dataloader.sources.lists import SEPARATOR
-from utils.errors import UserError
+from utils.errors import UserError, shorten
 from utils.logs import log
 
 PREDICTIONS, METRICS = "predictions.csv", "metrics.json"
@@ -153,7 +153,7 @@ def aligned(first: Answers, other: Answers) -> Answers:
         raise UserError(f"{pair} cannot be compared: one answers with a class, the other with any number of labels")
     if set(first.classes) != set(other.classes):
         odd = sorted(set(first.classes) ^ set(other.classes))
-        raise UserError(f"{pair} have different classes ({assemble.shorten(tuple(odd), 4)} in one alone); compare models of equal classes")
+        raise UserError(f"{pair} have different classes ({shorten(tuple(odd), 4)} in one alone); compare models of equal classes")
     mine, theirs = first.images, other.images
     if mine != theirs:
         odd = sorted(set(mine) ^ set(theirs))

@@ -156,7 +156,7 @@ def test_the_guides_name_every_row_of_the_tables(file: str, name: str) -> None:
 
 def test_architecture_lists_what_a_checkpoint_holds() -> None:
     """Read from the source: the dict of `snapshot`, and what the keeper and the writer add."""
-    tree = ast.parse((ROOT / "applications/assemble.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "applications/assemble/content.py").read_text(encoding="utf-8"))
     function = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "snapshot")
     content = next(node.value for node in ast.walk(function) if isinstance(node, ast.Return))
     assert isinstance(content, ast.Dict)

@@ -83,10 +83,10 @@ def test_the_position_in_an_epoch_is_counted_in_what_draws_it() -> None:
 
 
 def test_a_network_of_fixed_size_is_refused_before_training() -> None:
-    from applications import assemble
+    from applications.assemble.sizes import check_sizes, seen_sizes
     from models import build_model
 
     settings = config.parse(["--image_size", "64", "64", "--multi_scale", "--size_schedule", "32:0.5"]).config
-    assert {(32, 32), (64, 64), (28, 28), (74, 74)} <= set(assemble.seen_sizes(settings))
+    assert {(32, 32), (64, 64), (28, 28), (74, 74)} <= set(seen_sizes(settings))
     with pytest.raises(UserError, match="leave --multi_scale and --size_schedule out"):
-        assemble.check_sizes(build_model(f"{NETS}:FixedNet", num_classes=3), settings)
+        check_sizes(build_model(f"{NETS}:FixedNet", num_classes=3), settings)

@@ -12,8 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from applications import assemble
-from applications.assemble import synchronized
+from applications.assemble.network import sort_rows, synchronized
 from models import build_model
 from tests.applications.conftest import NETS, ROOT, Call, read_rows, start, tiny, write_colors
 from utils.checkpoint import load_checkpoint
@@ -284,7 +283,7 @@ def test_a_loaded_classifier_follows_the_names_of_the_classes() -> None:
     fresh = {name: value.clone() for name, value in head.state_dict().items()}
     with torch.no_grad():
         head.weight.copy_(torch.tensor([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]))
-    line = assemble.sort_rows(head, fresh, known=("cat", "dog", "owl"), wanted=("ant", "cat", "owl"))
+    line = sort_rows(head, fresh, known=("cat", "dog", "owl"), wanted=("ant", "cat", "owl"))
     assert head.weight[1:].tolist() == [[1.0, 1.0], [3.0, 3.0]]
     assert torch.equal(head.weight[0], fresh["weight"][0])
     assert "ant begins anew" in line

@@ -63,7 +63,8 @@ def test_a_negative_on_the_margin_has_a_finite_gradient_at_a_gamma_below_one():
     margin = float(F.logsigmoid(logits.detach()).exp())
     asymmetric(gamma_neg=0.5, clip=margin).terms(logits, torch.zeros(1, 1)).sum().backward()
     assert logits.grad is not None
-    assert logits.grad.item() == 0
+    # What the floor under the power leaves, where rounding puts the answer on the margin or beside it.
+    assert abs(logits.grad.item()) < 1e-5
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.05])

@@ -1,0 +1,105 @@
+"""The way of an image: Preprocess, the loaders of the splits, and what is done to training batches on the device."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from applications.assemble.machine import Machine
+from applications.assemble.sizes import seen_sizes
+from applications.caching import build_keep, open_cache
+from applications.options import RunConfig
+from dataloader import MIXES
+from dataloader.augment.chain import build_augment
+from dataloader.batch.choice import Choice
+from dataloader.batch.multi_scale import MultiScale
+from dataloader.catalog import Split
+from dataloader.loader import Loader
+from dataloader.mean_std import read_mean_std
+from dataloader.options import DataOptions
+from dataloader.preprocess import Preprocess
+from dataloader.sampling import expected_draws
+from dataloader.sizes import parse_sizes
+from models.published import published_preprocess
+from utils.cores import default_workers
+from utils.errors import UserError
+
+
+def build_preprocess(config: RunConfig, content: Mapping[str, Any] | None = None) -> Preprocess:
+    """Return geometry from the flags, and the numbers that belong to the weights: of a checkpoint, --mean_std, published, ImageNet's."""
+    if content is not None:
+        numbers = Preprocess.from_dict(content["preprocess"])
+        return replace(numbers, image_size=config.data.image_size, resize=config.data.resize)
+    published = published_preprocess(config.model.arch) if config.model.pretrained else None
+    numbers = {key: tuple(published[key]) for key in ("mean", "std")} if published else {}
+    if config.data.mean_std is not None:
+        mean, std = read_mean_std(Path(config.data.mean_std))
+        numbers = {"mean": mean, "std": std}
+    return Preprocess(image_size=config.data.image_size, resize=config.data.resize, **numbers)
+
+
+def build_loader(
+    config: RunConfig, split: Split, preprocess: Preprocess, machine: Machine, *, training: bool, cached: bool = False
+) -> Loader:
+    """Return the loader of a split: augmented and shuffled for training, plain otherwise.
+
+    `cached` lets --cache take effect, for a split that is read many times.
+    """
+    data = config.data
+    keep = build_keep(data, preprocess, training=training, largest=max(max(size) for size in seen_sizes(config)))
+    read = partial(split.read, at_least=keep.at_least)
+    if cached and data.cache != "off":
+        read = open_cache(data, split, keep, machine.world).read
+        # The cache has the pixels of its making, whatever happens to the files.
+        split = replace(split, stamps=split.stamps[:0])
+    workers = default_workers(machine.world.size) if data.workers is None else data.workers
+    only_training = {} if not training else training_options(config, split, preprocess)
+    return Loader(
+        split,
+        preprocess,
+        read=read,
+        batch_size=data.batch_size,
+        workers=workers,
+        seed=config.runtime.seed,
+        shuffle=training,
+        rank=machine.world.rank,
+        world=machine.world.size,
+        strict=data.strict,
+        pin_memory=machine.device.type == "cuda",
+        **only_training,
+    )
+
+
+def training_options(config: RunConfig, split: Split, preprocess: Preprocess) -> dict[str, Any]:
+    """Return what the loader of the training images does beside reading them: augment, draw, change the size."""
+    data = config.data
+    sizes = data.size_schedule
+    return {
+        "augment": build_augment(data.aug or ""),
+        "draws": None if data.sampler is None else expected_draws(data.sampler, split),
+        "epoch_size": data.epoch_size,
+        "sizes": None if sizes is None else parse_sizes(sizes, preprocess.image_size, config.train.epochs),
+        "splits": data.aug_splits,
+    }
+
+
+def build_transforms(config: RunConfig, num_classes: int) -> list:
+    """Return what is done to training batches on the device, in order."""
+    data, seed = config.data, config.runtime.seed
+    transforms: list = [MultiScale(seed)] if data.multi_scale else []
+    chosen = {name: alpha for name, on, alpha in _mixes(data) if on}
+    if chosen and data.aug_splits > 1:
+        raise UserError("--aug_splits compares copies of one image, which --mixup and --cutmix blend with others; leave one of them out")
+    if chosen:
+        mixes = [
+            MIXES.resolve(name)(alpha=alpha, ratio=data.mixup_ratio, num_classes=num_classes, seed=seed) for name, alpha in chosen.items()
+        ]
+        until = config.train.epochs - data.mix_off_epochs if data.mix_off_epochs else None
+        transforms.append(Choice(mixes, until=until, num_classes=num_classes, seed=seed))
+    return transforms
+
+
+def _mixes(data: DataOptions) -> tuple[tuple[str, bool, float], ...]:
+    """Return name, whether it is asked for, and alpha of every mix."""
+    return ("mixup", data.mixup, data.mixup_alpha), ("cutmix", data.cutmix, data.cutmix_alpha)

@@ -1,0 +1,56 @@
+"""The machine: where this process computes, beside which others, in which precision."""
+
+from dataclasses import dataclass
+
+import torch
+
+from applications.assemble.sizes import seen_sizes
+from applications.options import RunConfig
+from utils.distributed import World, open_world, world_from_environment
+from utils.errors import UserError
+from utils.runtime import Precision, choose_device, choose_precision, keep_freed_memory
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where this process computes, beside which others, in which precision."""
+
+    world: World
+    device: torch.device
+    precision: Precision
+
+    def autocast(self) -> torch.autocast:
+        """Return the context of forward passes."""
+        return torch.autocast(self.device.type, dtype=self.precision.dtype, enabled=self.precision.name != "fp32")
+
+
+def exact() -> Precision:
+    """Return the precision of answers that are to be exact rather than fast."""
+    return Precision("fp32", True, "exact answers; --precision changes it")
+
+
+def open_machine(config: RunConfig, *, training: bool) -> Machine:
+    """Join the other processes and choose device and precision.
+
+    Outside training, auto means fp32: answers are to be exact rather than fast.
+    """
+    world = world_from_environment()
+    runtime = config.runtime
+    device = choose_device(runtime.device, world.local_rank)
+    if runtime.gpus and device.type != "cuda":
+        raise UserError(f"--gpus {runtime.gpus}: PyTorch sees no GPU here; --nproc {runtime.gpus} starts processes on the CPU")
+    open_world(world, cuda=device.type == "cuda")
+    if device.type == "cpu":
+        keep_freed_memory()
+    if device.type == "cuda" and training:
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
+    if not training and runtime.precision == "auto":
+        return Machine(world, device, exact())
+    smallest = min(min(size) for size in seen_sizes(config))
+    return Machine(world, device, choose_precision(runtime.precision, device, smallest=smallest))
+
+
+def alone() -> World:
+    """Return the world of a single process."""
+    return World()

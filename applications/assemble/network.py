@@ -1,0 +1,132 @@
+"""The network: built, with its starting weights, and as training calls it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from applications.assemble.machine import Machine
+from applications.assemble.sizes import check_sizes
+from applications.options import RunConfig
+from criterions.priors import first_probabilities, prior_logits
+from criterions.weighted import build_elementwise
+from models import build_model
+from models.backbone import Backbone
+from models.batchnorm import set_bn_momentum
+from models.narrow import apply_plan
+from models.weights import load_published, load_state
+from optim.groups import freeze
+from utils.checkpoint import load_tensors
+from utils.errors import UserError, shorten
+from utils.logs import log
+
+PRETRAINED = Path("pretrained")
+
+
+def build_network(
+    config: RunConfig, classes: tuple[str, ...], steps_per_epoch: int, class_counts: Sequence[float], *, images: int
+) -> nn.Module:
+    """Return the network with its starting weights, on the CPU.
+
+    The seed decides the random ones, so equal settings start equal on every process.
+    """
+    model_options = config.model
+    torch.manual_seed(config.runtime.seed)
+    model = build_model(model_options.arch, num_classes=len(classes), drop_rate=model_options.drop_rate)
+    check_sizes(model, config)
+    if config.loss.prior_bias is not None:
+        # Before weights are loaded, so that a classifier that was trained on these classes keeps its bias.
+        _start_at_prior(model, config, classes, class_counts, images)
+    if model_options.pretrained:
+        log().info(str(load_published(model, model_options.arch, folder=PRETRAINED, announce=log().info)))
+    if model_options.init_from:
+        _load_from(model, Path(model_options.init_from), classes)
+    changed = set_bn_momentum(model, model_options.bn_momentum, steps_per_epoch=steps_per_epoch)
+    if changed:
+        log().info(f"          {changed}")
+    if config.optim.freeze:
+        log().info(f"          {freeze(model, config.optim.freeze, head=find_head(model))}")
+    return model
+
+
+def _start_at_prior(model: Backbone, config: RunConfig, classes: tuple[str, ...], class_counts: Sequence[float], images: int) -> None:
+    """Set the classifier's bias to the logits of --prior_bias, for the images of every class out of all."""
+    wish = config.loss.prior_bias
+    assert wish is not None
+    bias = model.get_classifier().bias
+    if bias is None:
+        raise UserError(f"--prior_bias: the classifier of {config.model.arch} has no bias; leave the flag out")
+    activation = build_elementwise(config.loss.spec()[0]).activation
+    logits = prior_logits(first_probabilities(wish, classes=classes, counts=class_counts, images=images), activation)
+    with torch.no_grad():
+        bias.copy_(torch.from_numpy(logits))
+
+
+def _load_from(model: Backbone, path: Path, classes: tuple[str, ...]) -> None:
+    """Load the weights of a file, with the widths that it says; the classifier's rows follow the names of the classes."""
+    tensors = load_tensors(path)
+    if isinstance(tensors, dict) and "channels" in tensors:
+        apply_plan(model, tensors["channels"], classifier=model.get_classifier())
+    head = model.get_classifier()
+    fresh = {name: value.clone() for name, value in head.state_dict().items()}
+    log().info(str(load_state(model, tensors, source=str(path))))
+    known = tuple(tensors.get("classes", ())) if isinstance(tensors, dict) else ()
+    if len(known) == len(classes) and known != classes:
+        log().info(f"          {sort_rows(head, fresh, known=known, wanted=classes)}")
+
+
+def sort_rows(head: nn.Module, fresh: Mapping[str, Tensor], *, known: Sequence[str], wanted: Sequence[str]) -> str:
+    """Give every class the row that a loaded classifier has for its name, or a fresh one; return one line that says so.
+
+    Args:
+        head: the classifier, with the rows of `known`.
+        fresh: its tensors as they were before.
+        known, wanted: names of the classes, equally many.
+    """
+    rows = {name: row for row, name in enumerate(known)}
+    new = [name for name in wanted if name not in rows]
+    with torch.no_grad():
+        for name, value in head.state_dict().items():
+            loaded = value.clone()
+            for row, label in enumerate(wanted):
+                value[row] = loaded[rows[label]] if label in rows else fresh[name][row]
+    return f"the classifier's rows follow the names of the classes; {shorten(new) or 'none'} begin{'s' if len(new) == 1 else ''} anew"
+
+
+def find_head(model: nn.Module) -> nn.Module:
+    """Return the classifier of a network of the model shelf."""
+    assert isinstance(model, Backbone)
+    return model.get_classifier()
+
+
+def wrap_network(config: RunConfig, model: nn.Module, machine: Machine) -> nn.Module:
+    """Return the network as training calls it: compiled and distributed when asked for."""
+    if config.runtime.compile:
+        # In place, so that the names in the checkpoint stay bare.
+        model.compile()
+    if machine.world.size == 1:
+        return model
+    devices = [machine.device] if machine.device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(model, device_ids=devices)
+
+
+def synchronized(model: nn.Module) -> nn.Module:
+    """Return the model with synchronized batch norms in place of plain ones.
+
+    torch's own converter drops the activation that timm's layers carry beside their norm; timm's keeps it.
+    """
+    from timm.layers.norm_act import convert_sync_batchnorm
+
+    return convert_sync_batchnorm(model)
+
+
+def prepare_sync_bn(model: nn.Module, machine: Machine) -> nn.Module:
+    """Return the model with batch-norm layers that count over all GPUs.
+
+    Raises:
+        UserError: the run is not on GPUs; torch has the layer for them alone.
+    """
+    if machine.device.type != "cuda":
+        raise UserError("--sync_bn works on GPUs only; leave it out on the CPU")
+    return synchronized(model)

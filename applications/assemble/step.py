@@ -1,0 +1,85 @@
+"""The training step: the learning rate over the run, the optimizer, and the stepper that applies both."""
+
+from torch import nn
+from torch.optim import Optimizer
+
+from applications.assemble.machine import Machine
+from applications.assemble.network import find_head
+from applications.options import RunConfig
+from optim.clip import build_clip
+from optim.ema import Ema
+from optim.optimizers import build_optimizer
+from optim.penalties import build_sparsity
+from optim.plateau import Plateau
+from optim.sam import checked_radius
+from optim.schedules import Schedule, build_schedule
+from optim.stepper import Stepper
+from optim.swa import Swa, held_from, start_epoch
+
+
+def count_steps(config: RunConfig, batches_per_epoch: int) -> int:
+    """Return the optimizer steps of an epoch."""
+    return max(1, -(-batches_per_epoch // config.optim.accumulate))
+
+
+def build_run_schedule(config: RunConfig, steps_per_epoch: int) -> Schedule:
+    """Return the learning rate over the run."""
+    options = config.optim
+    schedule = build_schedule(
+        options.schedule,
+        epochs=config.train.epochs,
+        steps_per_epoch=steps_per_epoch,
+        warmup=options.warmup,
+        lr_ratios=options.lr_ratios,
+        lr_steps=options.lr_steps,
+    )
+    if options.swa is None or isinstance(schedule, Plateau):
+        return schedule
+    return held_from(schedule, start_epoch(options.swa, config.train.epochs) * steps_per_epoch)
+
+
+def build_network_optimizer(config: RunConfig, model: nn.Module, beside: nn.Module | None = None) -> Optimizer:
+    """Return the optimizer over the parameters of the network, and of what stands beside it, that learn."""
+    options = config.optim
+    return build_optimizer(
+        options.opt,
+        model,
+        lr=options.lr,
+        momentum=options.momentum,
+        weight_decay=options.weight_decay,
+        opt_args=options.opt_args,
+        head=find_head(model),
+        head_lr=options.head_lr,
+        layer_decay=options.layer_decay,
+        beside=beside,
+    )
+
+
+def build_stepper(
+    config: RunConfig,
+    model: nn.Module,
+    wrapped: nn.Module,
+    machine: Machine,
+    batches_per_epoch: int,
+    *,
+    schedule: Schedule | None = None,
+    beside: nn.Module | None = None,
+) -> Stepper:
+    """Return the only writer of weights; `schedule` takes the place of the run's own, `beside` learns with the model."""
+    options = config.optim
+    steps_per_epoch = count_steps(config, batches_per_epoch)
+    swa_from = start_epoch(options.swa, config.train.epochs) * steps_per_epoch if options.swa is not None else None
+    return Stepper(
+        wrapped,
+        build_network_optimizer(config, model, beside),
+        schedule or build_run_schedule(config, steps_per_epoch),
+        device_type=machine.device.type,
+        precision=machine.precision.name,
+        clip=build_clip(options.clip_mode, options.clip_grad, head=find_head(model)) if options.clip_grad is not None else None,
+        sam=checked_radius(options.sam) if options.sam is not None else None,
+        ema=Ema(model, decay=options.ema) if options.ema is not None else None,
+        swa=Swa(start_step=swa_from, every=steps_per_epoch) if swa_from is not None else None,
+        bare=model,
+        beside=beside,
+        penalties=[build_sparsity(options.slim)] if options.sparsity else [],
+    )

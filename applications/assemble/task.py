@@ -1,0 +1,62 @@
+"""The task of a run: what a batch means, what a wrong answer costs, and the classes that both are about."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from applications.contract import Task
+from applications.options import RunConfig
+from applications.tasks import TASKS
+from criterions.weighted import Criterion, build_criterion, build_elementwise
+from dataloader.catalog import Catalog, Split
+from dataloader.preprocess import Preprocess
+from utils.errors import UserError, shorten
+
+ONE_LABEL, SEVERAL_LABELS = "classify", "multilabel"
+
+
+def task_name(catalog: Catalog) -> str:
+    """Return the row of TASKS that the targets ask for."""
+    return SEVERAL_LABELS if catalog.several else ONE_LABEL
+
+
+def check_num_classes(given: int | None, classes: tuple[str, ...]) -> None:
+    """Raise UserError when --num_classes contradicts the data."""
+    if given is not None and given != len(classes):
+        raise UserError(f"--num_classes {given}: the data has {len(classes)} classes ({shorten(classes)}); leave the flag out to take them")
+
+
+def count_classes(split: Split, num_classes: int) -> list[float]:
+    """Return the images of every class; shared targets count by their shares."""
+    if split.targets.ndim == 2:
+        return split.targets.sum(0, dtype=np.float64).tolist()
+    return np.bincount(split.targets, minlength=num_classes).astype(np.float64).tolist()
+
+
+def build_task(
+    config: RunConfig,
+    classes: tuple[str, ...],
+    preprocess: Preprocess,
+    device: torch.device,
+    *,
+    name: str = ONE_LABEL,
+    class_counts: Sequence[float] | None = None,
+) -> Task:
+    """Return the task: what a batch means, and what a wrong answer costs.
+
+    Without the training images of every class it measures but does not train: weighters and their files are left out.
+    """
+    spec = config.loss.spec()
+    if class_counts is None:
+        criterion = Criterion(build_elementwise(spec[0]))
+    else:
+        criterion = build_criterion(
+            spec,
+            classes=classes,
+            class_counts=class_counts,
+            label_smoothing=config.loss.label_smoothing,
+            logit_adjust=config.loss.logit_adjust,
+            jsd=config.loss.jsd,
+        )
+    return TASKS.resolve(name)(classes, criterion, preprocess, device)
