@@ -175,25 +175,20 @@ class Progress:
         self.samples = state["samples"] if is_first else 0
 
 
-class Observer(Protocol):
-    """Watches a run. It reads, and changes nothing."""
+class Observer:
+    """Watches a run. It reads, and changes nothing; a subclass overrides what it wants to hear."""
 
     def begin(self, progress: Progress, batches: int) -> None:
         """An epoch of `batches` batches begins, or goes on after a resume."""
-        ...
 
     def step(self, progress: Progress) -> None:
         """A batch was done. Cheap: nothing is read from the device."""
-        ...
 
     def report(self, progress: Progress, means: Mapping[str, float]) -> None:
         """The running means were read, every print interval."""
-        ...
 
     def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
-        """An epoch ended with these figures."""
-        ...
+        """An epoch ended with these figures; what was not measured is not a number."""
 
     def close(self) -> None:
         """The run ended or stops."""
-        ...

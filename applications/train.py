@@ -3,13 +3,11 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
-import torch
 from torch import nn
 
 from applications import assemble
@@ -22,15 +20,13 @@ from applications.engine.keeper import Keeper
 from applications.engine.observers import ChanceWarning, CsvLog, PlainLines, ProgressBar, TensorBoard
 from applications.engine.score import score
 from applications.engine.top import TopEpochs
-from applications.options import Request, RunConfig, check_together, run_folder_parent
-from applications.sidecars import apply_sidecars
-from applications.teaching import Teaching, build_teaching, pin_teaching
-from applications.trained import check_arch, check_own_code, temperature_of, thresholds_of
+from applications.options import Request, RunConfig, run_folder_parent
+from applications.parts import Parts, build_parts
+from applications.resumed import is_run_folder, pin_data, resumed_config
+from applications.teaching import pin_teaching
 from applications.training_data import open_training_data
-from dataloader.catalog import Catalog, fingerprint, save_split
+from dataloader.catalog import Catalog, save_split
 from dataloader.loader import Loader
-from dataloader.preprocess import Preprocess
-from models.narrow import apply_plan
 from optim.stepper import Stepper
 from utils.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
 from utils.distributed import World, close_world
@@ -38,13 +34,6 @@ from utils.errors import UserError
 from utils.files import locked, new_folder, write_text
 from utils.logs import console, log, log_to_file
 from utils.runtime import TIME_UP, StopSignal, describe_machine, memory_explained
-
-# Settings that the position inside an epoch is counted in.
-POSITION = ("seed", "batch_size", "accumulate", "sampler", "epoch_size", "aug_splits")
-# Settings that may name code of the user's own.
-SPECS = ("opt", "schedule", "aug", "sampler")
-# Settings of this call rather than of the run.
-CALL_ONLY = ("resume", "nproc", "gpus", "nodes", "rank", "init_method", "max_minutes")
 
 
 def run(request: Request) -> int:
@@ -69,12 +58,6 @@ def run(request: Request) -> int:
         close_world(machine.world)
 
 
-def pin_data(config: RunConfig) -> RunConfig:
-    """Return the settings with the whole path of a data folder or list, so that the run is understood from any folder."""
-    folder = Path(config.data.data).expanduser()
-    return config.override({"data": str(folder.resolve())}) if folder.is_dir() or folder.is_file() else config
-
-
 def memory_advice(config: RunConfig) -> str:
     """Return what to lower when training needs too much memory."""
     now = config.data.batch_size
@@ -92,57 +75,11 @@ def small_batch_explained() -> Iterator[None]:
         raise UserError("batch norm needs two images a process at this --image_size; give a larger --batch_size") from error
 
 
-def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> RunConfig:
-    """Return the settings of the run, changed by what the command line says now.
-
-    Raises:
-        UserError: the change would make the position in the run meaningless, or names another model.
-    """
-    check_arch(content, given, path)
-    saved = RunConfig.from_dict(content["config"], source=str(path))
-    check_own_code({name: content["config"].get(name) for name in SPECS}, given, path)
-    usual = RunConfig().to_dict()
-    config = pin_teaching(
-        pin_data(saved.override({**given, "resume": None, **{name: given.get(name, usual[name]) for name in CALL_ONLY[1:]}}))
-    )
-    check_together(config)
-    before, after = saved.to_dict(), config.to_dict()
-    differing = [name for name in after if before[name] != after[name] and name not in CALL_ONLY]
-    if content["progress"]["batch"]:
-        for name in POSITION:
-            if name in differing:
-                raise UserError(f"--{name} cannot change inside an epoch ({before[name]} -> {after[name]}); resume without it")
-    if "fold" in differing:
-        raise UserError(
-            f"--fold cannot change on resume ({before['fold']} -> {after['fold']}): another part is another run; leave --resume out"
-        )
-    for name in differing:
-        log().info(f"changed on resume: --{name} {before[name]} -> {after[name]}")
-    return config
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """What a run is made of, fresh or restored."""
-
-    preprocess: Preprocess
-    task: Task
-    teaching: Teaching
-    model: nn.Module
-    wrapped: nn.Module
-    stepper: Stepper
-    progress: Progress
-    train_loader: Loader
-    val_loader: Loader
-    transforms: list
-    prints: str
-
-
 def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | None, path: Path | None, locks: ExitStack) -> int:
     catalog = _open_data(config, machine, content, path)
     preprocess = assemble.build_preprocess(config, content)
     config = settled_batch_size(config, machine, catalog, preprocess)
-    parts = _build(config, machine, catalog, preprocess, content)
+    parts = build_parts(config, machine, catalog, preprocess, content)
     folder = _run_folder(config, machine.world, path, assemble.task_name(catalog), locks)
     log().info(f"run       {folder}")
     if parts.progress.step:
@@ -167,36 +104,7 @@ def _open_data(config: RunConfig, machine: Machine, content: Mapping[str, Any] |
     return catalog
 
 
-def _build(config: RunConfig, machine: Machine, catalog: Catalog, preprocess: Preprocess, content: Mapping[str, Any] | None) -> _Parts:
-    """Return everything that trains, as the checkpoint left it where there is one."""
-    classes, device = catalog.classes, machine.device
-    counts = assemble.count_classes(catalog.splits["train"], len(classes))
-    task = assemble.build_task(config, classes, preprocess, device, name=assemble.task_name(catalog), class_counts=counts)
-    train_split = apply_sidecars(config, catalog, task.criterion.activation)
-    train_loader = assemble.build_loader(config, train_split, preprocess, machine, training=True, cached=True)
-    val_loader = assemble.build_loader(config, catalog.splits["val"], preprocess, machine, training=False, cached=True)
-
-    starts = config if content is None else replace(config, model=replace(config.model, pretrained=False, init_from=None))
-    model = assemble.build_network(starts, classes, max(1, len(train_loader.plan)), counts, images=len(train_split))
-    if content is not None:
-        apply_plan(model, content["channels"])
-    if config.runtime.sync_bn:
-        model = assemble.prepare_sync_bn(model, machine)
-    model.to(device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
-    progress = Progress()
-    teaching = build_teaching(config, model, task, catalog, train_loader, progress, machine)
-    wrapped = assemble.wrap_network(config, teaching.network, machine)
-    stepper = assemble.build_stepper(config, model, wrapped, machine, len(train_loader.plan), beside=teaching.beside)
-    prints = fingerprint(train_split)
-    if content is not None:
-        _restore(content, model, stepper, task, teaching, progress, device, prints, is_first=machine.world.is_first)
-        if not progress.batch:
-            _recount(stepper, progress.epoch * assemble.count_steps(config, len(train_loader.plan)))
-    transforms = assemble.build_transforms(config, len(classes))
-    return _Parts(preprocess, task, teaching, model, wrapped, stepper, progress, train_loader, val_loader, transforms, prints)
-
-
-def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: _Parts, folder: Path) -> int:
+def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: Parts, folder: Path) -> int:
     """Train to the end, or to the first signal; return the exit code."""
     task, model, stepper, progress, world = parts.task, parts.model, parts.stepper, parts.progress, machine.world
     keeper = Keeper(
@@ -275,40 +183,9 @@ def _validator(
     return validate
 
 
-def _restore(
-    content: Mapping[str, Any],
-    model: nn.Module,
-    stepper: Stepper,
-    task: Task,
-    teaching: Teaching,
-    progress: Progress,
-    device: torch.device,
-    prints: str,
-    *,
-    is_first: bool,
-) -> None:
-    model.load_state_dict(content["state_dict"])
-    stepper.load_state_dict(content["stepper"])
-    task.criterion.load_state_dict(content["loss_state"])
-    task.thresholds, task.temperature = thresholds_of(content), temperature_of(content)
-    # Absent in checkpoints that were written before there were teachers.
-    if "teaching" in content:
-        teaching.load_state_dict(content["teaching"])
-    progress.load_state_dict(content["progress"], device, is_first=is_first)
-    if content["data_fingerprint"] != prints:
-        log().warning("the training images changed since the checkpoint; the run goes on with them, and will differ from an unbroken one")
-
-
-def _recount(stepper: Stepper, due: int) -> None:
-    """Begin an epoch at the step where the schedule has it, though epochs have another number of steps now."""
-    if stepper.steps != due:
-        log().info(f"an epoch has another number of steps now; the schedule goes on at step {due}, not {stepper.steps}")
-        stepper.move_to(due)
-
-
 def _run_folder(config: RunConfig, world: World, path: Path | None, kind: str, locks: ExitStack) -> Path:
     """Return the folder of the run: that of the checkpoint, or a new one."""
-    if path is not None and (path.parent / "config.json").is_file():
+    if path is not None and is_run_folder(path.parent):
         folder = str(path.parent)
     elif world.is_first:
         arch = config.model.arch.replace("/", "_").rpartition(":")[2]

@@ -35,7 +35,7 @@ class Interruption(Exception):  # noqa: N818 - it is no error
 
 @dataclass
 class Fit:
-    """Everything a training run is made of; `applications/assemble.py` fills it."""
+    """Everything a training run is made of; `applications/train.py` fills it."""
 
     model: nn.Module
     task: Task
@@ -146,8 +146,9 @@ def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:
     run.watch.check()
     run.skipped.check(progress.samples - seen_before)
     means = _means_of_all(progress, run.world)
-    seconds = clock.seconds()
     images = sum(run.world.gather(progress.samples - seen_before))
+    # A run that was stopped behind its last batch has nothing left of the epoch to measure.
+    seconds = clock.seconds() if images else math.nan
     figures = {"lr": run.stepper.lr, **{f"train_{name}": value for name, value in means.items()}}
     return {**figures, "images_per_second": images / seconds, "data_wait": clock.waited / seconds}
 

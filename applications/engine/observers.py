@@ -4,6 +4,7 @@ import csv
 import io
 import time
 from collections.abc import Mapping
+from math import isnan, nan
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from torch import nn
 
-from applications.contract import Progress
+from applications.contract import Observer, Progress
 from utils.files import write_text
 from utils.logs import console, log
 
@@ -30,7 +31,8 @@ def describe_row(row: Mapping[str, float], epochs: int) -> str:
     """Return the line that stands for a finished epoch."""
     figures = {name: value for name, value in row.items() if name.startswith(("train_", "val_"))}
     wait = f"  waiting for data {row['data_wait']:.0%}" if row["data_wait"] > 0.05 else ""
-    return f"epoch {row['epoch']:.0f}/{epochs}  {describe(figures)}  {row['images_per_second']:.0f} images/s{wait}"
+    speed = "" if isnan(row["images_per_second"]) else f"  {row['images_per_second']:.0f} images/s"
+    return f"epoch {row['epoch']:.0f}/{epochs}  {describe(figures)}{speed}{wait}"
 
 
 class _Speed:
@@ -47,7 +49,7 @@ class _Speed:
         return (progress.samples - self._samples) * self.world_size / max(1e-9, time.perf_counter() - self._start)
 
 
-class ProgressBar:
+class ProgressBar(Observer):
     """A bar an epoch on a terminal, and one line that stays for each finished epoch."""
 
     def __init__(self, epochs: int, world_size: int) -> None:
@@ -87,7 +89,7 @@ class ProgressBar:
         self.bar.stop()
 
 
-class PlainLines:
+class PlainLines(Observer):
     """Lines for a file or a pipe: one a print interval, one an epoch."""
 
     SILENCE = 8.0
@@ -104,9 +106,6 @@ class PlainLines:
         self.batches = batches
         self._said = time.perf_counter()
 
-    def step(self, progress: Progress) -> None:
-        del progress
-
     def report(self, progress: Progress, means: Mapping[str, float]) -> None:
         # At least a sign of life every few seconds, however large the print interval is.
         if progress.batch % self.print_freq and time.perf_counter() - self._said < self.SILENCE:
@@ -121,11 +120,8 @@ class PlainLines:
         del progress
         log().info(describe_row(row, self.epochs))
 
-    def close(self) -> None:
-        pass
 
-
-class CsvLog:
+class CsvLog(Observer):
     """metrics.csv, a row an epoch. Rows after the position of a resumed run are dropped."""
 
     def __init__(self, path: Path, finished_epochs: int) -> None:
@@ -135,29 +131,17 @@ class CsvLog:
             with path.open(newline="", encoding="utf-8") as file:
                 self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) <= finished_epochs]
 
-    def begin(self, progress: Progress, batches: int) -> None:
-        pass
-
-    def step(self, progress: Progress) -> None:
-        pass
-
-    def report(self, progress: Progress, means: Mapping[str, float]) -> None:
-        pass
-
     def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
         del progress
-        self.rows.append({name: f"{value:.8g}" for name, value in row.items()})
+        self.rows.append({name: "" if isnan(value) else f"{value:.8g}" for name, value in row.items()})
         text = io.StringIO()
         writer = csv.DictWriter(text, list(self.rows[-1]), restval="", extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
         write_text(self.path, text.getvalue())
 
-    def close(self) -> None:
-        pass
 
-
-class ChanceWarning:
+class ChanceWarning(Observer):
     """Says once when validation stays at chance while training goes well, and what is behind it."""
 
     EPOCHS = 2
@@ -165,15 +149,6 @@ class ChanceWarning:
     def __init__(self, num_classes: int) -> None:
         self.chance = 1 / num_classes
         self._row = 0
-
-    def begin(self, progress: Progress, batches: int) -> None:
-        pass
-
-    def step(self, progress: Progress) -> None:
-        pass
-
-    def report(self, progress: Progress, means: Mapping[str, float]) -> None:
-        pass
 
     def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
         del progress
@@ -189,11 +164,8 @@ class ChanceWarning:
                 "lower --lr, or train for more epochs. If it lasts, compare the images of the two splits"
             )
 
-    def close(self) -> None:
-        pass
 
-
-class TensorBoard:
+class TensorBoard(Observer):
     """TensorBoard scalars and the histogram of batch-norm gammas, a point an epoch.
 
     Points after the position of a resumed run are purged.
@@ -222,20 +194,11 @@ class TensorBoard:
         self.writer = SummaryWriter(str(folder), purge_step=finished_epochs + 1 if resumed else None)
         self.model = model
 
-    def begin(self, progress: Progress, batches: int) -> None:
-        pass
-
-    def step(self, progress: Progress) -> None:
-        pass
-
-    def report(self, progress: Progress, means: Mapping[str, float]) -> None:
-        pass
-
     def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
         del progress
         number = int(row["epoch"])
         for key, name in self.NAMES.items():
-            if key in row:
+            if not isnan(row.get(key, nan)):
                 self.writer.add_scalar(name, row[key], number)
         gammas = batchnorm_gammas(self.model)
         if len(gammas):

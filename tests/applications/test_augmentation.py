@@ -77,7 +77,7 @@ def test_what_cannot_work_is_said_in_one_line(call: Call, colors: Path, flags: l
 
 
 def test_the_position_in_an_epoch_is_counted_in_what_draws_it() -> None:
-    from applications.train import POSITION
+    from applications.resumed import POSITION
 
     assert {"sampler", "epoch_size", "aug_splits"} <= set(POSITION)
 

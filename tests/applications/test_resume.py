@@ -189,3 +189,28 @@ def test_numbers_of_the_weights_cannot_change_on_resume(call: Call, colors: Path
     outcome = call("--resume", run, *ARCH, "--mean_std", "numbers.json", "--epochs", 2)
     assert outcome.code == 2
     assert "--mean_std" in outcome.err
+
+
+def test_an_epoch_that_only_lacked_its_validation_has_no_speed(call: Call, colors: Path) -> None:
+    run = call(*tiny(colors)).run
+    content = load_checkpoint(run / "last.pt")
+    content["epoch"] = content["progress"]["epoch"] = 1
+    content["progress"]["batch"], content["progress"]["samples"] = 6, 60
+    torch.save(content, run / "last.pt")
+    outcome = call("--resume", run, *ARCH)
+    assert outcome.code == 0, outcome.err
+    assert [bool(row["images_per_second"]) for row in read_rows(run / "metrics.csv")] == [True, False]
+
+
+@pytest.mark.parametrize(("name", "value"), [("logdir", "elsewhere"), ("name", "other")])
+def test_a_run_goes_on_where_it_lies(call: Call, colors: Path, tmp_path: Path, name: str, value: str) -> None:
+    run = call(*tiny(colors, "--name", "own")).run
+    flags = (*ARCH, "--epochs", 3)
+    outcome = call("--resume", run, *flags, f"--{name}", value)
+    assert outcome.code == 2
+    assert f"--{name} {value} has no effect: the run goes on in {run}" in outcome.err
+    assert call("--resume", run, *flags, "--logdir", "runs", "--name", "own").code == 0, "its own place may be said again"
+    lone = tmp_path / "lone.pt"
+    lone.write_bytes((run / "last.pt").read_bytes())
+    moved = call("--resume", lone, *flags, "--epochs", 4, f"--{name}", value)
+    assert value in moved.run.parts, "a checkpoint outside of a run begins a folder"

@@ -9,7 +9,7 @@ from tensorboardX.proto.event_pb2 import Event
 from torch import nn
 
 from applications.contract import Progress
-from applications.engine.observers import ChanceWarning, CsvLog, TensorBoard, batchnorm_gammas
+from applications.engine.observers import ChanceWarning, CsvLog, TensorBoard, batchnorm_gammas, describe_row
 from tests.applications.conftest import read_rows
 from utils.logs import log
 
@@ -106,3 +106,18 @@ def test_validation_that_stays_at_chance_while_training_learns_is_warned_about_o
         watcher.epoch(Progress(), row(number) | {"train_top1": train, "val_top1": val})
     # pytest listens at two loggers when an earlier test has cut them apart; a record is one all the same.
     assert sum("at chance" in text for text in {id(record): record.getMessage() for record in caplog.records}.values()) == warnings
+
+
+def test_what_was_not_measured_is_an_empty_cell_and_no_point(tmp_path: Path) -> None:
+    """An epoch that a resumed run only had to validate has no speed."""
+    unmeasured = row(1) | {"images_per_second": float("nan"), "data_wait": float("nan")}
+    CsvLog(tmp_path / "metrics.csv", 0).epoch(Progress(), unmeasured)
+    (line,) = read_rows(tmp_path / "metrics.csv")
+    assert (line["images_per_second"], line["data_wait"], line["train_loss"]) == ("", "", "1")
+    assert "images/s" not in describe_row(unmeasured, 3)
+    board = TensorBoard(tmp_path, 0, nn.Identity(), resumed=False)
+    board.epoch(Progress(), unmeasured)
+    board.close()
+    tags = {value.tag for event in events(tmp_path) for value in event.summary.value}
+    assert "Train/Loss" in tags
+    assert "Images per second" not in tags
