@@ -35,7 +35,7 @@ class ActionOptions:
         None, "say whether models differ on the same test images: run folders, checkpoints or evaluation folders", metavar="RUN"
     )
     find_lr: bool = flag(False, "try rising learning rates on a throw-away model, draw the loss and suggest a rate")
-    print_schedule: bool = flag(False, "draw the learning rate over the run as schedule.png, without training")
+    print_schedule: bool = flag(False, "draw the learning rate over the run as a picture under --logdir, without training")
     write_matrix: str | None = flag(
         None, "write a template of --matrix_kind for the classes of --data, to be filled in for --cost_matrix and its kin", metavar="FILE"
     )

@@ -23,7 +23,8 @@ from models.backbone import Backbone
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error
 from utils.images import enlarged, overlay
-from utils.logs import log, progress
+from utils.logs import log
+from utils.progress import progress_bar
 from utils.runtime import choose_precision
 
 DEFAULT_METHOD = "grad-cam"
@@ -59,7 +60,7 @@ def run(request: Request) -> int:
     with removed_on_error(new_folder(trained.results_folder(), f"visual-{split.name}")) as folder:
         gallery = Gallery(folder, methods, trained.describe(), f"{split.name} images of {split.root}")
         figures = Figures(methods)
-        with progress(f"{split.name} images", len(chosen)) as advance:
+        with progress_bar(f"{split.name} images", len(chosen)) as advance:
             for case in _explain_split(trained, eye, split, task, [verdicts[index] for index in chosen], methods, figures, machine):
                 gallery.add(case)
                 advance(1)

@@ -1,12 +1,9 @@
 """Finds a learning rate: an exponential range test on a throw-away copy of the model (arXiv 1506.01186)."""
 
-import csv
-import io
 from dataclasses import replace
 from itertools import count
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from applications import assemble
 from applications.assemble import Machine
@@ -17,9 +14,10 @@ from applications.training_data import open_training_data
 from optim.range_test import exponential_rates, has_diverged, smoothed, suggest_rate
 from utils.distributed import close_world
 from utils.errors import UserError
-from utils.files import new_folder, write_text
-from utils.logs import console, log
+from utils.files import new_folder, write_csv
+from utils.logs import log
 from utils.plots import draw_curve
+from utils.progress import progress_bar
 from utils.randomness import Stream, derive_seed
 from utils.runtime import memory_explained
 
@@ -62,11 +60,10 @@ def range_test(config: RunConfig, machine: Machine, rates: list[float]) -> list[
     stepper = assemble.build_stepper(config, model, model, machine, len(loader.plan), schedule=lambda step: rates[step] / peak)
     model.train()
     losses: list[float] = []
-    columns = (TextColumn("range test"), BarColumn(bar_width=24), MofNCompleteColumn())
     batches = (batch for epoch in count() for batch in loader.batches(epoch))
     try:
-        with Progress(*columns, console=console(), transient=True, disable=not console().is_terminal) as bar:
-            for step, batch in zip(bar.track(range(len(rates))), batches, strict=False):
+        with progress_bar("range test", len(rates)) as advance:
+            for step, batch in zip(range(len(rates)), batches, strict=False):
                 batch = batch.to(machine.device)
                 torch.manual_seed(derive_seed(Stream.MODEL, config.runtime.seed, step, 0))
                 for transform in transforms:
@@ -77,6 +74,7 @@ def range_test(config: RunConfig, machine: Machine, rates: list[float]) -> list[
                 if has_diverged(losses):
                     break
                 stepper.step(loss, 1.0, closes_group=True)
+                advance(1)
     finally:
         loader.close()
     return losses
@@ -86,11 +84,8 @@ def report(config: RunConfig, rates: list[float], losses: list[float]) -> None:
     """Write the curve as PNG and CSV into a folder of its own, and say what to take."""
     folder = new_folder(run_folder_parent(config, "find_lr"), config.output.name or "range")
     averages = smoothed(losses)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["lr", "loss", "smoothed_loss"])
-    writer.writerows([f"{value:.8g}" for value in row] for row in zip(rates, losses, averages, strict=True))
-    write_text(folder / "find_lr.csv", text.getvalue())
+    rows = [[f"{value:.8g}" for value in row] for row in zip(rates, losses, averages, strict=True)]
+    write_csv(folder / "find_lr.csv", [["lr", "loss", "smoothed_loss"], *rows])
     suggestion = suggest_rate(rates, losses)
     draw_curve(
         rates,

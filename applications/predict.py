@@ -23,7 +23,8 @@ from models.backbone import Backbone
 from utils.cores import default_workers
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error
-from utils.logs import log, progress
+from utils.logs import log
+from utils.progress import progress_bar
 
 
 def run(request: Request) -> int:
@@ -40,7 +41,7 @@ def run(request: Request) -> int:
     with removed_on_error(new_folder(trained.results_folder(), "predict")) as folder:
         reject = trained.reject if options.reject is None else [options.reject] * len(trained.classes)
         writer = Writer(folder, trained.classes, options, reject=reject, source=str(trained.path))
-        with Ear(trained.model, wanted=options.embed) as ear, progress("images", _count(inputs, options)) as advance:
+        with Ear(trained.model, wanted=options.embed) as ear, progress_bar("images", _count(inputs, options)) as advance:
             for page in _pages(trained, inputs, options, machine):
                 for unreadable in page.unreadable:
                     writer.miss(unreadable.path, unreadable.reason)

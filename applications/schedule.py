@@ -1,19 +1,19 @@
 """Draws the learning rate over a run, without training."""
 
-from pathlib import Path
-
 from applications import assemble
-from applications.options import Request
+from applications.options import Request, run_folder_parent
 from optim.plateau import Plateau
+from utils.files import new_folder
 from utils.logs import log
 from utils.plots import draw_curve
+from utils.spec import parse_specs
 
 # The data is not opened, so the steps of an epoch are not known; in epochs the curve is the same for any number.
 STEPS_PER_EPOCH = 200
 
 
 def run(request: Request) -> int:
-    """Write schedule.png into the current folder, or into --logdir where it is given."""
+    """Write schedule.png into a folder of its own under --logdir."""
     config = request.config
     options = config.optim
     schedule = assemble.build_run_schedule(config, STEPS_PER_EPOCH)
@@ -23,13 +23,13 @@ def run(request: Request) -> int:
         if isinstance(schedule, Plateau):
             # Drawn as if validation never improved after the first epoch.
             schedule.observe({schedule.metric: 0.0})
-    folder = Path(config.output.logdir) if "logdir" in request.given else Path()
-    folder.mkdir(parents=True, exist_ok=True)
+    (spec,) = parse_specs(options.schedule)
+    folder = new_folder(run_folder_parent(config, "schedule"), config.output.name or spec.name.rpartition(":")[2])
     path = folder / "schedule.png"
     note = ", validation never improving" if isinstance(schedule, Plateau) else ""
     epochs = [step / STEPS_PER_EPOCH for step in range(len(rates))]
     title = f"--schedule {options.schedule}{note}"
     draw_curve(epochs, {"": rates}, path, title=title, xlabel="epoch", ylabel="learning rate")
     log().info(f"learning rate: starts at {rates[0]:.3g}, peaks at {max(rates):.3g}, ends at {rates[-1]:.3g}")
-    log().info(f"wrote {path}")
+    log().info(f"written: {path}")
     return 0

@@ -3,8 +3,7 @@
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
 from logging.handlers import MemoryHandler
 from pathlib import Path
@@ -18,17 +17,6 @@ NAME = "darkroom"
 def console() -> Console:
     """Return the terminal that progress bars and log lines share; tables in a pipe are not squeezed into 80 columns."""
     return Console(file=sys.stdout, highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
-
-
-@contextmanager
-def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal meanwhile, of unknown length for None; the function that is given moves it on."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, console=console(), transient=True, disable=not console().is_terminal) as bar:
-        line = bar.add_task(what, total=total)
-        yield lambda count: bar.advance(line, count)
 
 
 def log() -> logging.Logger:

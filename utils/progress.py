@@ -1,17 +1,32 @@
-"""A progress bar on a terminal, and nothing elsewhere."""
+"""How far something slow has come: a bar on a terminal, a line now and then elsewhere."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from utils.logs import console
+from utils.logs import console, log
+
+# Seconds without a word after which people wonder whether a program still runs.
+SILENCE = 8.0
 
 
 @contextmanager
-def progress_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar while the block runs; it gets a function that says how many more of `total` are done."""
+def progress_bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Follow the block, of unknown length for None; it gets a function that says how many more of `total` are done."""
+    shown = console().is_terminal
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, console=console(), transient=True, disable=not console().is_terminal) as bar:
+    with Progress(*columns, console=console(), transient=True, disable=not shown) as bar:
         line = bar.add_task(what, total=total)
-        yield lambda count: bar.advance(line, count)
+        done, said = 0, time.monotonic()
+
+        def advance(count: int) -> None:
+            nonlocal done, said
+            done += count
+            bar.advance(line, count)
+            if not shown and time.monotonic() - said >= SILENCE:
+                said = time.monotonic()
+                log().info(f"{what} {done}" if total is None else f"{what} {done}/{total}")
+
+        yield advance

@@ -58,7 +58,7 @@ def test_two_processes_agree_on_the_averages(colors: Path, tmp_path: Path) -> No
     process = start(*tiny(colors, "--swa", 0.5, "--soup", 2, "--nproc", 2, "--name", "two"), folder=tmp_path)
     out, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    assert out.count("SWA of 1 epochs") == 1
+    assert out.count("SWA of 1 epoch:") == 1
     assert {"swa.pt", "soup.pt"} <= {file.name for file in (tmp_path / "runs/classify/two").iterdir()}
 
 

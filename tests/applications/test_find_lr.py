@@ -32,13 +32,16 @@ def test_a_schedule_is_drawn_without_training(call: Call, schedule: str) -> None
     outcome = call("--print_schedule", "--schedule", schedule, "--epochs", 12, "--lr", 0.5)
     assert outcome.code == 0, outcome.err
     assert "peaks at 0.5" in outcome.out
-    assert Path("schedule.png").read_bytes().startswith(b"\x89PNG")
-    assert not Path("runs").exists()
+    folder = Path("runs/schedule") / schedule.partition("(")[0]
+    assert (folder / "schedule.png").read_bytes().startswith(b"\x89PNG")
+    assert [file.name for file in Path().iterdir()] == ["runs"], "nothing lands where the user works"
 
 
 def test_the_picture_goes_where_logdir_says(call: Call) -> None:
-    assert call("--print_schedule", "--logdir", "pictures").code == 0
-    assert Path("pictures/schedule.png").is_file()
+    flags = ("--print_schedule", "--logdir", "pictures", "--name", "usual")
+    assert "pictures/schedule/usual/schedule.png" in call(*flags).out
+    assert call(*flags).code == 0
+    assert Path("pictures/schedule/usual-2/schedule.png").is_file(), "an earlier picture is never overwritten"
 
 
 def test_a_schedule_that_does_not_fit_is_not_drawn(call: Call) -> None:
