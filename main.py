@@ -55,4 +55,4 @@ def run(request: config.Request) -> int:
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv[1:]))
+    leave(main, sys.argv[1:])

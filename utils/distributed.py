@@ -5,14 +5,16 @@ import logging
 import os
 import sys
 import time
+import traceback
 from contextlib import suppress
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from utils.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from torch import Tensor
 
@@ -133,14 +135,31 @@ class StopVote:
                 work.wait()
 
 
-def leave(code: int) -> NoReturn:
-    """End the program with an exit code."""
-    if "torch.distributed.launcher" in sys.modules and not launched():
-        # The launcher's store has threads of its own, which now and then abort an interpreter that is shutting down.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
+def leave(program: "Callable[[list[str]], int]", argv: list[str]) -> NoReturn:
+    """Run the program and end with its exit code.
+
+    A process that has launched others ends at once, after a mistake of ours too: its store has threads of its own, which now and
+    then abort an interpreter that is shutting down, and take the exit code with them. By then `launch` has waited for all children.
+    """
+    try:
+        code = program(argv)
+    except Exception:
+        if not _has_launched():
+            raise
+        traceback.print_exc()
+        code = 1
+    if not _has_launched():
+        sys.exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        # Nobody may read it any more.
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code)
+
+
+def _has_launched() -> bool:
+    """Whether `launch` was called in this process, rather than above it."""
+    return LAUNCHER in os.environ and not launched()
 
 
 def launch(script: str, argv: list[str], *, processes: int, nodes: int = 1, node_rank: int = 0, address: str | None = None) -> int:
@@ -164,32 +183,33 @@ def launch(script: str, argv: list[str], *, processes: int, nodes: int = 1, node
     if nodes > 1 and not address:
         raise UserError("--nodes needs --init_method tcp://HOST:PORT, the address of machine 0")
     endpoint = (address or "").removeprefix("tcp://")
-    config = LaunchConfig(
-        min_nodes=nodes,
-        max_nodes=nodes,
-        nproc_per_node=processes,
-        run_id="darkroom",
-        rdzv_backend="static" if nodes > 1 else "c10d",
-        rdzv_endpoint=endpoint or "localhost:0",
-        rdzv_configs={"rank": node_rank} if nodes > 1 else {},
-        max_restarts=0,
-        logs_specs=DefaultLogsSpecs(),
-    )
     # One thread a core in all, not one a core in each process.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     os.environ[LAUNCHER] = "darkroom"
     # What the launcher warns of is told by the processes themselves, in one line.
     logging.disable(logging.ERROR)
-    try:
-        elastic_launch(config, sys.executable)("-u", script, *argv)
-    except SignalException as ended:
-        return 128 + int(ended.sigval)
-    except ChildFailedError as error:
-        _, failure = error.get_first_failure()
-        if failure.exitcode == USER_MISTAKE:
-            raise UserError(failure.message) from error
-        return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode
-    return 0
+    with TemporaryDirectory(prefix="darkroom-") as notes:
+        config = LaunchConfig(
+            min_nodes=nodes,
+            max_nodes=nodes,
+            nproc_per_node=processes,
+            run_id="darkroom",
+            rdzv_backend="static" if nodes > 1 else "c10d",
+            rdzv_endpoint=endpoint or "localhost:0",
+            rdzv_configs={"rank": node_rank} if nodes > 1 else {},
+            max_restarts=0,
+            logs_specs=DefaultLogsSpecs(log_dir=notes),
+        )
+        try:
+            elastic_launch(config, sys.executable)("-u", script, *argv)
+        except SignalException as ended:
+            return 128 + int(ended.sigval)
+        except ChildFailedError as error:
+            _, failure = error.get_first_failure()
+            if failure.exitcode == USER_MISTAKE:
+                raise UserError(failure.message) from error
+            return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode
+        return 0
 
 
 def tell_launcher(message: str) -> bool:

@@ -31,12 +31,16 @@ def test_two_processes_equal_one_on_the_same_global_batch(colors: Path, tmp_path
             assert float(one[key]) == pytest.approx(float(two[key]), abs=1e-4)
 
 
-def test_a_mistake_is_said_once_and_ends_with_2(colors: Path, tmp_path: Path) -> None:
+def test_a_mistake_is_said_once_and_ends_with_2(colors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    monkeypatch.setenv("TMPDIR", str(notes))
     process = start(*tiny(colors, "--nproc", 2, "-b", 7), folder=tmp_path)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 2, errors
     assert [line for line in errors.splitlines() if line] == [line for line in errors.splitlines() if line.startswith("error: ")]
     assert errors.count("error: ") == 1
+    assert not [place for place in notes.iterdir() if place.name.startswith(("torchelastic", "darkroom"))], "nothing is left behind"
 
 
 def test_a_signal_to_the_launcher_saves_and_ends_with_its_code(colors: Path, tmp_path: Path) -> None:

@@ -1,0 +1,44 @@
+"""How a program ends: its exit code, what it said, and a launcher that leaves at once."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from utils.distributed import LAUNCHER
+
+ROOT = Path(__file__).parent.parent.parent
+PROGRAM = """
+import atexit, os, sys
+from utils.distributed import leave
+
+def program(argv):
+    atexit.register(print, "torn down")
+    os.environ.update(pair.split("=") for pair in argv)
+    print("said")
+    if "MISTAKE" in os.environ:
+        raise ArithmeticError("ours")
+    return 7
+
+leave(program, sys.argv[1:])
+"""
+LAUNCHES, LAUNCHED = f"{LAUNCHER}=darkroom", ("LOCAL_RANK=0", "WORLD_SIZE=1")
+
+
+@pytest.mark.parametrize(
+    ("environment", "code", "said"),
+    [
+        ((), 7, ["said", "torn down"]),
+        ((LAUNCHES,), 7, ["said"]),
+        ((LAUNCHES, *LAUNCHED), 7, ["said", "torn down"]),
+        (("MISTAKE=1",), 1, ["said", "torn down"]),
+        ((LAUNCHES, "MISTAKE=1"), 1, ["said"]),
+    ],
+    ids=["alone", "launcher", "launched", "mistake alone", "mistake of a launcher"],
+)
+def test_a_launcher_leaves_at_once_with_its_code_and_all_it_said(environment: tuple[str, ...], code: int, said: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM, *environment], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == code
+    assert done.stdout.splitlines() == said
+    assert ("ArithmeticError: ours" in done.stderr) is (code == 1)
