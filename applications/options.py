@@ -202,21 +202,6 @@ SECTIONS = {
 }
 
 
-def check_together(config: RunConfig) -> None:
-    """Raise UserError for settings that cannot work together, in a fresh run or in one that goes on with other settings."""
-    data, optim = config.data, config.optim
-    if optim.sam is not None and optim.accumulate > 1:
-        raise UserError("--sam looks at one batch twice and cannot be joined with --accumulate; leave one of them out")
-    if optim.swa is not None and optim.ema is not None:
-        raise UserError("--swa and --ema are two averages of the same weights; give one of them")
-    if data.aug_splits > 1 and not data.aug:
-        raise UserError(f"--aug_splits {data.aug_splits} needs --aug: without it all copies of an image are the same")
-    if config.loss.jsd is not None and data.aug_splits < 2:
-        raise UserError("--jsd compares copies of an image; add --aug_splits 3")
-    if config.teach.curriculum is not None and (data.mixup or data.cutmix or data.aug_splits > 1):
-        raise UserError("--curriculum follows the loss of single images; leave it out, or --mixup, --cutmix and --aug_splits")
-
-
 def run_folder_parent(config: RunConfig, task: str) -> Path:
     """Return the folder in which the runs of `task` lie."""
     return Path(config.output.logdir) / task

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from applications.options import RunConfig, check_together
+from applications.flag_checks import check_together
+from applications.options import RunConfig
 from applications.teaching import pin_teaching
 from applications.trained import check_arch, check_own_code
 from utils.errors import UserError
