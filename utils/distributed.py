@@ -138,18 +138,23 @@ class StopVote:
 def leave(program: "Callable[[list[str]], int]", argv: list[str]) -> NoReturn:
     """Run the program and end with its exit code.
 
-    A process that has launched others ends at once, after a mistake of ours too: its store has threads of its own, which now and
-    then abort an interpreter that is shutting down, and take the exit code with them. By then `launch` has waited for all children.
+    One process of several, or their launcher, ends at once, after a mistake of ours too: torch's threads between processes now and
+    then abort an interpreter that is shutting down, and take the exit code with them. By then all is written and the launcher has
+    waited for its children; only helpers of this process may be left.
     """
     try:
         code = program(argv)
     except Exception:
-        if not _has_launched():
+        if not _in_company():
             raise
         traceback.print_exc()
         code = 1
-    if not _has_launched():
+    if not _in_company():
         sys.exit(code)
+    import multiprocessing
+
+    for child in multiprocessing.active_children():
+        child.kill()
     for stream in (sys.stdout, sys.stderr):
         # Nobody may read it any more.
         with suppress(OSError):
@@ -157,9 +162,9 @@ def leave(program: "Callable[[list[str]], int]", argv: list[str]) -> NoReturn:
     os._exit(code)
 
 
-def _has_launched() -> bool:
-    """Whether `launch` was called in this process, rather than above it."""
-    return LAUNCHER in os.environ and not launched()
+def _in_company() -> bool:
+    """Whether this is one process of several, or has launched them."""
+    return launched() or LAUNCHER in os.environ
 
 
 def launch(script: str, argv: list[str], *, processes: int, nodes: int = 1, node_rank: int = 0, address: str | None = None) -> int:

@@ -1,4 +1,4 @@
-"""How a program ends: its exit code, what it said, and a launcher that leaves at once."""
+"""How a program ends: its exit code, what it said, and who leaves at once."""
 
 import subprocess
 import sys
@@ -31,13 +31,14 @@ LAUNCHES, LAUNCHED = f"{LAUNCHER}=darkroom", ("LOCAL_RANK=0", "WORLD_SIZE=1")
     [
         ((), 7, ["said", "torn down"]),
         ((LAUNCHES,), 7, ["said"]),
-        ((LAUNCHES, *LAUNCHED), 7, ["said", "torn down"]),
+        ((LAUNCHES, *LAUNCHED), 7, ["said"]),
         (("MISTAKE=1",), 1, ["said", "torn down"]),
         ((LAUNCHES, "MISTAKE=1"), 1, ["said"]),
+        ((*LAUNCHED, "MISTAKE=1"), 1, ["said"]),
     ],
-    ids=["alone", "launcher", "launched", "mistake alone", "mistake of a launcher"],
+    ids=["alone", "launcher", "launched", "mistake alone", "mistake of a launcher", "mistake of a launched one"],
 )
-def test_a_launcher_leaves_at_once_with_its_code_and_all_it_said(environment: tuple[str, ...], code: int, said: list[str]) -> None:
+def test_processes_in_company_leave_at_once_with_code_and_all_they_said(environment: tuple[str, ...], code: int, said: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM, *environment], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == code
     assert done.stdout.splitlines() == said
