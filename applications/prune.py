@@ -1,7 +1,8 @@
 """Removes the channels with the smallest batch-norm scales and writes a smaller checkpoint."""
 
 import json
-from dataclasses import replace
+from pathlib import Path
+from shlex import quote
 
 import torch
 
@@ -13,7 +14,7 @@ from applications.trained import Trained, build_trained_task, load_trained, open
 from dataloader.catalog import Split
 from models import build_model
 from models.backbone import Backbone
-from models.narrow import apply_plan, channel_plan
+from models.narrow import Plan, apply_plan, channel_plan
 from models.prune import largest_difference, prune_channels
 from optim.options import OptimOptions
 from utils.checkpoint import BEST, load_checkpoint, save_checkpoint
@@ -41,35 +42,48 @@ def run(request: Request) -> int:
     prune_channels(model, share, image_size=size)
     after = _figures(trained, split, machine)
 
+    folder = _write(trained, request.given.get("name"), checked_plan(trained, model))
+    _print(before, after, split)
+    log().info(f"written   {folder / BEST}: --evaluation, --jit and --init_from take it")
+    slower = f"{trained.config.optim.lr / 10:g}"
+    log().info(f"next: fine-tune it with python main.py --config {quote(str(folder / 'config.json'))} --lr {slower}")
+    return 0
+
+
+def checked_plan(trained: Trained, model: Backbone) -> Plan:
+    """Return the widths of a pruned network, by which it can be built again to compute the same.
+
+    Raises:
+        UserError: it cannot.
+    """
     plan = channel_plan(model)
-    rebuilt = build_model(trained.config.model.arch, num_classes=len(trained.classes), drop_rate=trained.config.model.drop_rate)
+    arch = trained.config.model.arch
+    rebuilt = build_model(arch, num_classes=len(trained.classes), drop_rate=trained.config.model.drop_rate)
     apply_plan(rebuilt, plan)
     try:
         rebuilt.load_state_dict(model.state_dict())
     except RuntimeError as error:
-        raise UserError(f"--prune: {trained.config.model.arch} has layers whose pruned widths a checkpoint cannot hold") from error
-    if not largest_difference(model, rebuilt.eval(), size) <= SAME:
-        raise UserError(f"--prune: {trained.config.model.arch} computes something else when it is built from its pruned widths")
+        raise UserError(f"--prune: {arch} has layers whose pruned widths a checkpoint cannot hold") from error
+    if not largest_difference(model, rebuilt.eval(), trained.config.data.image_size) <= SAME:
+        raise UserError(f"--prune: {arch} computes something else when it is built from its pruned widths")
+    return plan
 
+
+def _write(trained: Trained, name: str | None, plan: Plan) -> Path:
+    """Write the checkpoint, and the settings that fine-tune it, into a folder of their own."""
     content = load_checkpoint(trained.path)
-    content |= {"state_dict": model.state_dict(), "state_dict_ema": None, "averaging": None, "stepper": None, "channels": plan}
+    content |= {"state_dict": trained.model.state_dict(), "state_dict_ema": None, "averaging": None, "stepper": None, "channels": plan}
     # Fitted to the answers of the whole network; --calibrate does it again.
     content |= {"temperature": 1.0, "reject": None}
-    name = f"{trained.path.parent.name or trained.config.model.arch}-pruned"
-    folder = new_folder(run_folder_parent(trained.config, trained.task), request.given.get("name") or name)
+    usual = f"{trained.path.parent.name or trained.config.model.arch}-pruned"
+    folder = new_folder(run_folder_parent(trained.config, trained.task), name or usual)
     save_checkpoint(folder / BEST, content)
-    config = replace(trained.config, train=replace(trained.config.train, resume=None))
-    config = replace(config, model=replace(config.model, pretrained=False, init_from=str(folder / BEST)))
-    config = replace(
-        config, optim=replace(config.optim, sparsity=False, slim=OptimOptions().slim), output=replace(config.output, name=None)
-    )
+    changes = {"resume": None, "pretrained": False, "init_from": str(folder / BEST), "sparsity": False, "slim": OptimOptions().slim}
+    config = trained.config.override({**changes, "name": None})
     write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
     if trained.split_file is not None:
         write_text(folder / "split.csv", trained.split_file.read_text(encoding="utf-8"))
-    _print(before, after, split)
-    log().info(f"written   {folder / BEST}: --evaluation, --jit and --init_from take it")
-    log().info(f"next: fine-tune it with python main.py --config {folder / 'config.json'} --lr {config.optim.lr / 10:g}")
-    return 0
+    return folder
 
 
 def _figures(trained: Trained, split: Split, machine: Machine) -> dict[str, float]:

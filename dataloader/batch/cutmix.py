@@ -1,14 +1,11 @@
 """Put a rectangle of one image into another, and share the targets by area (Yun et al.: CutMix, arXiv 1905.04899)."""
 
-from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
-import torch
+from torch import Tensor
 
-from dataloader.batch.mixup import blend, check_mix
-from dataloader.batch.targets import to_dense
-from dataloader.sample import Batch
-from utils.randomness import Stream, numpy_rng
+from dataloader.batch.mixup import Mix
 
 
 def draw_rectangle(height: int, width: int, share: float, rng: np.random.Generator) -> tuple[int, int, int, int]:
@@ -20,40 +17,20 @@ def draw_rectangle(height: int, width: int, share: float, rng: np.random.Generat
     return top, bottom, left, right
 
 
-@dataclass(frozen=True)
-class CutMix:
-    """A batch transform: with probability `ratio` every sample gets a rectangle of another one of its batch.
+class CutMix(Mix):
+    """Every sample gets a rectangle of another one, the same for the batch; the larger picture's index stays.
 
-    The rectangle is the same for the batch; the targets and the sample weights are shared by the area that each image has in the end.
-    Images become float32 in 0..255 and targets probabilities, mixed or not, so that the model always sees one type.
-
-    Attributes:
-        alpha: both parameters of the Beta distribution of the area that stays.
-        ratio: probability that a batch is mixed.
-        num_classes: width of the targets.
-        seed: with step and rank, the only source of randomness.
+    Targets and sample weights are shared by the area that each image has in the end.
     """
 
-    alpha: float
-    ratio: float
-    num_classes: int
-    seed: int
+    NAME: ClassVar[str] = "cutmix"
 
-    def __post_init__(self) -> None:
-        check_mix("cutmix", self.alpha, self.ratio)
-
-    def __call__(self, batch: Batch, step: int, rank: int) -> Batch:
-        """Return the mixed batch, on the device of the given one; indices stay those of the larger picture."""
-        images = batch.images.float()
-        targets = to_dense(batch.targets, self.num_classes)
-        rng = numpy_rng(Stream.MIX, self.seed, step, rank)
-        if rng.random() >= self.ratio:
-            return replace(batch, images=images, targets=targets)
+    def joined(self, images: Tensor, rng: np.random.Generator, *, copied: bool) -> tuple[Tensor, Tensor, float]:
         height, width = images.shape[2:]
         top, bottom, left, right = draw_rectangle(height, width, float(rng.beta(self.alpha, self.alpha)), rng)
         share = 1 - (bottom - top) * (right - left) / (height * width)
-        partners = torch.from_numpy(rng.permutation(len(batch))).to(images.device)
-        # float() has made a copy of bytes; images that are floating-point already belong to the caller.
-        images = images.clone() if images is batch.images else images
-        images[:, :, top:bottom, left:right] = batch.images[partners, :, top:bottom, left:right].float()
-        return replace(batch, images=images, targets=blend(targets, partners, share), weights=blend(batch.weights, partners, share))
+        partners = self.partners(images, rng)
+        patches = images[partners, :, top:bottom, left:right]
+        images = images if copied else images.clone()
+        images[:, :, top:bottom, left:right] = patches
+        return images, partners, share

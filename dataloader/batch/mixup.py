@@ -1,7 +1,9 @@
 """Blend pairs of images and their targets (Zhang et al.: mixup, Beyond Empirical Risk Minimization, arXiv 1710.09412)."""
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,17 +27,19 @@ def check_mix(name: str, alpha: float, ratio: float) -> None:
 
 
 @dataclass(frozen=True)
-class Mixup:
-    """A batch transform: with probability `ratio` every sample is blended with another one of its batch.
+class Mix:
+    """A batch transform: with probability `ratio` every sample is joined with another one of its batch.
 
     Images become float32 in 0..255 and targets probabilities, mixed or not, so that the model always sees one type.
 
     Attributes:
-        alpha: both parameters of the Beta distribution of the blending share.
+        alpha: both parameters of the Beta distribution of the share that stays.
         ratio: probability that a batch is mixed.
         num_classes: width of the targets.
         seed: with step and rank, the only source of randomness.
     """
+
+    NAME: ClassVar[str]
 
     alpha: float
     ratio: float
@@ -43,23 +47,42 @@ class Mixup:
     seed: int
 
     def __post_init__(self) -> None:
-        check_mix("mixup", self.alpha, self.ratio)
+        check_mix(self.NAME, self.alpha, self.ratio)
 
     def __call__(self, batch: Batch, step: int, rank: int) -> Batch:
-        """Return the blended batch, on the device of the given one.
-
-        The sample weights are blended as the targets are; indices stay those of the first partner.
-        """
+        """Return the mixed batch, on the device of the given one; sample weights are shared as the targets are, and indices stay."""
         images = batch.images.float()
         targets = to_dense(batch.targets, self.num_classes)
         rng = numpy_rng(Stream.MIX, self.seed, step, rank)
         if rng.random() >= self.ratio:
             return replace(batch, images=images, targets=targets)
+        # float() has made a copy of bytes; images that are floating-point already belong to the caller.
+        images, partners, share = self.joined(images, rng, copied=images is not batch.images)
+        return replace(batch, images=images, targets=blend(targets, partners, share), weights=blend(batch.weights, partners, share))
+
+    def joined(self, images: Tensor, rng: np.random.Generator, *, copied: bool) -> tuple[Tensor, Tensor, float]:
+        """Return the mixed images, the partner of each (N,), and the share that stays.
+
+        Args:
+            images: float (N, 3, H, W).
+            rng: the only source of randomness.
+            copied: whether `images` may be written to.
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def partners(images: Tensor, rng: np.random.Generator) -> Tensor:
+        """Return which image of the batch each one is joined with, (N,)."""
+        return torch.from_numpy(rng.permutation(len(images))).to(images.device)
+
+
+class Mixup(Mix):
+    """Every sample is blended with another one; its index stays that of the first partner."""
+
+    NAME: ClassVar[str] = "mixup"
+
+    def joined(self, images: Tensor, rng: np.random.Generator, *, copied: bool) -> tuple[Tensor, Tensor, float]:
+        del copied
         share = float(rng.beta(self.alpha, self.alpha))
-        partners = torch.from_numpy(rng.permutation(len(batch))).to(images.device)
-        return replace(
-            batch,
-            images=blend(images, partners, share),
-            targets=blend(targets, partners, share),
-            weights=blend(batch.weights, partners, share),
-        )
+        partners = self.partners(images, rng)
+        return blend(images, partners, share), partners, share

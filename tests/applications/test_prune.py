@@ -1,5 +1,7 @@
 """Slimming: a smaller checkpoint that every other application takes."""
 
+import shlex
+
 import torch
 
 from tests.applications.conftest import NETS, Call, tiny
@@ -9,7 +11,7 @@ ARCH = ("--arch", f"{NETS}:TinyNet")
 
 
 def test_a_sparse_run_is_pruned_evaluated_converted_and_fine_tuned(call: Call, colors) -> None:
-    run = call(*tiny(colors, "--sparsity", "--slim", 0.05, "--epochs", 4, "--ema", "--name", "sparse")).run
+    run = call(*tiny(colors, "--sparsity", "--slim", 0.05, "--epochs", 4, "--ema", "--logdir", "my runs", "--name", "sparse")).run
     outcome = call("--prune", 0.5, "--resume", run, *ARCH)
     assert outcome.code == 0, outcome.err
     for figure in ("parameters", "multiply-adds", "time an image", "val top1"):
@@ -20,7 +22,9 @@ def test_a_sparse_run_is_pruned_evaluated_converted_and_fine_tuned(call: Call, c
     for action in ("--evaluation", "--jit"):
         answer = call(action, "--resume", pruned, *ARCH)
         assert answer.code == 0, answer.err
-    tuned = call("--config", pruned / "config.json", "--name", "tuned", "--epochs", 3)
+    # As it is printed, typed into a shell.
+    line = next(line for line in outcome.out.splitlines() if line.startswith("next: "))
+    tuned = call(*shlex.split(line)[shlex.split(line).index("main.py") + 1 :], "--name", "tuned", "--epochs", 3)
     assert tuned.code == 0, tuned.err
     after = load_checkpoint(tuned.run / "last.pt")["state_dict"]
     assert {name: value.shape for name, value in after.items()} == {name: value.shape for name, value in small.items()}
