@@ -16,6 +16,7 @@ from dataloader.split import Split
 from utils.cores import default_workers
 from utils.distributed import World
 from utils.logs import console, log
+from utils.text import counted
 
 # Seconds between two lines about the progress, where there is no terminal.
 SILENCE = 10
@@ -60,7 +61,7 @@ def open_cache(data: DataOptions, split: Split, keep: Keep, world: World) -> Pix
             where = str(folder / name)
     lost = f", {len(store.unreadable)} of them unreadable" if store.unreadable else ""
     seconds = time.monotonic() - started
-    log().info(f"cache     {len(store)} {split.name} images{lost}: {say_bytes(store.nbytes)} in {where} ({seconds:.1f} s)")
+    log().info(f"cache     {counted(len(store), f'{split.name} image')}{lost}: {say_bytes(store.nbytes)} in {where} ({seconds:.1f} s)")
     return store
 
 

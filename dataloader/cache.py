@@ -24,6 +24,7 @@ from utils.errors import UserError
 from utils.files import locked, new_folder
 from utils.logs import log
 from utils.runtime import available_memory
+from utils.text import counted
 
 FORMAT = 1
 # Reduced images keep this many times the pixels a side that are needed, so that what is cut out of them is still sharp.
@@ -246,7 +247,8 @@ def _check_memory(job: Job) -> None:
 
 
 def _need(job: Job, needed: int) -> str:
-    return f"{len(job.split)} {job.split.name} images with {job.keep.describe()} need about {say_bytes(needed)}"
+    images = counted(len(job.split), f"{job.split.name} image")
+    return f"{images} with {job.keep.describe()} {'needs' if len(job.split) == 1 else 'need'} about {say_bytes(needed)}"
 
 
 def _advice(job: Job) -> str:
