@@ -205,6 +205,7 @@ SECTIONS = {
 def check_together(config: RunConfig) -> None:
     """Raise UserError for settings that cannot work together, in a fresh run or in one that goes on with other settings."""
     data, optim = config.data, config.optim
+    data.check_names()
     if optim.sam is not None and optim.accumulate > 1:
         raise UserError("--sam looks at one batch twice and cannot be joined with --accumulate; leave one of them out")
     if optim.swa is not None and optim.ema is not None:
