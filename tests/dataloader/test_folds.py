@@ -1,8 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+import main
 from dataloader.catalog import open_catalog, save_split, take_fold
 from utils.errors import UserError
 
@@ -62,6 +65,33 @@ def test_labels_are_spread_over_the_parts(tmp_path):
         val = take_fold(catalog, f"{number}/3", seed=0).splits["val"]
         assert val.targets.sum(0).tolist() == [4, 4]
         assert len(val) == 8
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_images_in_archives_can_be_folded_and_read(tmp_path, write_images, monkeypatch, given):
+    monkeypatch.chdir(tmp_path)
+    folders = ("train/cat", "train/dog", "val/cat", "val/dog") if given else ("cat", "dog")
+    write_images(tmp_path / "in", dict.fromkeys(folders, 5))
+    assert main.main(["--shard", "tars", "--data", "in", "-j", "0", "--test_share", "0"]) == 0
+    whole = open_catalog("tars")
+    pixels = {path: each.read(index).tobytes() for each in whole.splits.values() for index, path in enumerate(each.paths)}
+    for number in range(2):
+        fold = take_fold(whole, f"{number}/2", seed=0)
+        seen = {path: each.read(index).tobytes() for each in fold.splits.values() for index, path in enumerate(each.paths)}
+        assert seen == pixels
+
+
+def test_the_weight_of_an_image_goes_where_the_image_goes(photos):
+    catalog = open_catalog(str(photos(train={"cat": 6, "dog": 6}, val={"cat": 3, "dog": 3})))
+    weights = {path: 1.0 + number for number, path in enumerate(path for split in catalog.splits.values() for path in split.paths)}
+    weighed = {
+        name: replace(split, weights=np.array([weights[path] for path in split.paths], np.float32))
+        for name, split in catalog.splits.items()
+    }
+    fold = take_fold(replace(catalog, splits=weighed), "1/3", seed=0)
+    assert {
+        path: weight for split in fold.splits.values() for path, weight in zip(split.paths, split.weights.tolist(), strict=True)
+    } == weights
 
 
 def test_what_a_part_lacks_is_noted_anew(photos):
