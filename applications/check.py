@@ -48,7 +48,7 @@ def run(request: Request) -> int:
     findings = run_checks(survey)
     folder = new_folder(run_folder_parent(config, "check"), config.output.name or catalog.root.resolve().stem)
     write_text(folder / "check.json", json.dumps(as_plain(survey, findings), indent=1) + "\n")
-    write_page(survey, findings, folder / "check.html", command=f"python main.py --check --data {quote(config.data.data)}")
+    write_page(survey, findings, folder / "check.html", command=check_command(config))
     left = [finding for _, finding in findings if finding.level == "error"]
     print_findings(survey, findings)
     log().info(f"looked at {counted(len(survey.facts), 'image')} in {time.monotonic() - started:.1f} s")
@@ -56,8 +56,24 @@ def run(request: Request) -> int:
     if config.check.fix:
         left = _fix(survey, findings, folder.name)
     elif any(finding.fixable for finding in left):
-        log().info(f"next: python main.py --check --fix --data {quote(config.data.data)} moves away what can only be removed")
+        log().info(_what_is_next(config, catalog))
     return 1 if left else 0
+
+
+def check_command(config: RunConfig, *more: str) -> str:
+    """Return the command that looks at the same images, in the same splits."""
+    usual = RunConfig()
+    given = {"seed": config.runtime.seed, "val_share": config.data.val_share, "test_share": config.data.test_share}
+    before = {"seed": usual.runtime.seed, "val_share": usual.data.val_share, "test_share": usual.data.test_share}
+    changed = [f"--{name} {value}" for name, value in given.items() if value != before[name]]
+    return " ".join(["python main.py --check", *more, f"--data {quote(config.data.data)}", *changed])
+
+
+def _what_is_next(config: RunConfig, catalog: Catalog) -> str:
+    """Return a line about files that can only be removed."""
+    if catalog.listed:
+        return f"next: take the lines of these files out of {config.data.data}"
+    return f"next: {check_command(config, '--fix')}    # moves away what can only be removed"
 
 
 def undo(request: Request) -> int:

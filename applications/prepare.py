@@ -134,7 +134,8 @@ def _write(catalog: Catalog, resizer: Resizer, workers: int | None, *, strict: b
         place.mkdir(parents=True, exist_ok=True)
     results = []
     with progress_bar("images", len(copies)) as advance:
-        for result in spread(resizer, copies, workers=default_workers() if workers is None else workers):
+        processes = default_workers() if workers is None else workers
+        for result in spread(resizer, copies, workers=processes, name=lambda copy: catalog.splits[copy.split].file(copy.index)):
             if strict and result.moments is None:
                 raise UserError(_complaint(catalog, result))
             results.append(result)

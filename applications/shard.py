@@ -40,7 +40,7 @@ def run(request: Request) -> int:
     workers = default_workers() if data.workers is None else data.workers
     facts = []
     with progress_bar("archives", len(shards)) as advance:
-        for each in spread(writer, shards, workers=workers, chunk=1):
+        for each in spread(writer, shards, workers=workers, chunk=1, name=lambda shard: shard.file):
             facts.append(each)
             advance(1)
     write_note(folder, MANIFEST, settings, manifest(catalog, facts), complete=True)
