@@ -104,7 +104,9 @@ class Job:
 
     def fill(self, place: str) -> tuple[np.ndarray, dict[int, tuple[str, str]]]:
         """Write the images into the file `place`, which exists."""
-        return fill(partial(self.keep.read, self.split), len(self.split), place, workers=self.workers, advance=self.advance)
+        return fill(
+            partial(self.keep.read, self.split), len(self.split), place, workers=self.workers, advance=self.advance, name=self.split.file
+        )
 
     def foretell(self) -> int:
         """Return about how many bytes the images need, from a few of them."""
