@@ -100,7 +100,7 @@ def take_fold(catalog: Catalog, fold: str, *, seed: int, split_file: Path | None
         places = {entry.path: entry.split for entry in read_split_file(split_file)}
         there = {path for split in catalog.splits.values() for path in split.paths}
         if missing := [path for path in places if path not in there]:
-            raise UserError(f"{split_file} names {gone(missing)}")
+            raise UserError(f"{split_file} names {gone(missing)}; bring back what is gone, or take its lines out of that file")
         return rearranged(catalog, places)
     pool = [(path, target) for name in ("train", "val") if name in catalog.splits for path, target in _members(catalog.splits[name])]
     numbers = fold_numbers({path: _cell(catalog, target) for path, target in pool}, count, seed=seed)
@@ -197,7 +197,7 @@ def _from_file(split_file: Path, labels: Mapping[str, str], *, where: str) -> tu
     entries = read_split_file(split_file)
     missing = [entry.path for entry in entries if entry.path not in labels]
     if missing:
-        raise UserError(f"{split_file} names {gone(missing)}")
+        raise UserError(f"{split_file} names {gone(missing)}; bring back what is gone, or take its lines out of that file")
     moved = [entry for entry in entries if labels[entry.path] != entry.label]
     if moved:
         raise UserError(f"{split_file}: {moved[0].path} is listed as class {moved[0].label} but {where.format(labels[moved[0].path])}")
