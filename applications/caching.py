@@ -1,5 +1,6 @@
 """Fills or finds the cache of --cache: one on every machine, whatever the number of processes."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,14 +9,17 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from dataloader.cache import SPARE, Job, Keep, cache_name, default_folder, keep_in_memory, keep_on_disk, say_bytes
+from dataloader.builders import POLL, Watch
+from dataloader.cache import SPARE, Job, Keep, cache_name, default_folder, keep_in_memory, keep_on_disk, part_of, pooled, say_bytes
 from dataloader.options import DataOptions
 from dataloader.pixel_store import PixelStore, open_store
 from dataloader.preprocess import Preprocess
 from dataloader.split import Split
 from utils.cores import default_workers
 from utils.distributed import World
+from utils.errors import UserError
 from utils.logs import console, log
+from utils.text import counted
 
 # Seconds between two lines about the progress, where there is no terminal.
 SILENCE = 10
@@ -48,19 +52,26 @@ def open_cache(data: DataOptions, split: Split, keep: Keep, world: World) -> Pix
     started = time.monotonic()
     workers = default_workers() if data.workers is None else data.workers
     leads = world.local_rank == 0
-    with _progress(f"caching {split.name} images", len(split), shown=world.is_first) as advance:
-        job = Job(split, keep, workers, advance)
+    kept = pooled(split) if data.cache == "disk" else split
+    with _progress(f"caching {kept.name} images", len(kept), shown=world.is_first) as advance:
+        job = Job(kept, keep, workers, advance)
         if data.cache == "ram":
             store = _share(keep_in_memory(job) if leads else None, world)
             where = "memory"
         else:
             folder = Path(data.cache_dir).expanduser() if data.cache_dir else default_folder()
-            name = cache_name(split, keep)
-            store = keep_on_disk(job, folder, name) if leads else _wait_for(folder / name)
-            where = str(folder / name)
+            name = cache_name(kept, keep)
+            leader = world.gather(os.getpid())[world.rank - world.local_rank]
+            whole = (
+                keep_on_disk(job, folder, name)
+                if leads
+                else _wait_for(folder / name, leader, Watch(folder, name) if world.local_rank == 1 else None)
+            )
+            store = part_of(whole, split)
+            where = str(folder / name) + (f", with those of the other folds {say_bytes(whole.nbytes)}" if kept is not split else "")
     lost = f", {len(store.unreadable)} of them unreadable" if store.unreadable else ""
     seconds = time.monotonic() - started
-    log().info(f"cache     {len(store)} {split.name} images{lost}: {say_bytes(store.nbytes)} in {where} ({seconds:.1f} s)")
+    log().info(f"cache     {counted(len(store), f'{split.name} image')}{lost}: {say_bytes(store.nbytes)} in {where} ({seconds:.1f} s)")
     return store
 
 
@@ -71,11 +82,38 @@ def _share(store: PixelStore | None, world: World) -> PixelStore:
     return PixelStore(*parts[world.rank - world.local_rank]) if store is None else store
 
 
-def _wait_for(place: Path) -> PixelStore:
-    """Return the store that the first process of the machine makes; where that fails, the launcher ends all of them."""
+def _wait_for(place: Path, leader: int, watch: Watch | None) -> PixelStore:
+    """Return the store that the first process of the machine makes.
+
+    Args:
+        place: its folder.
+        leader: number of that process in the system.
+        watch: what one of those that wait says where nothing is written.
+
+    Raises:
+        UserError: the leader has ended without it.
+    """
     while (store := open_store(place)) is None:
-        time.sleep(0.5)
+        if not _is_alive(leader):
+            # It may have finished between the two looks.
+            if (store := open_store(place)) is not None:
+                return store
+            raise UserError(f"--cache disk: process {leader}, which was to fill {place}, has ended; what it said tells why")
+        if watch is not None and (line := watch.look()):
+            # Errors alone are heard from any process but the first.
+            log().error(f"cache     {line}; the run waits for it")
+        time.sleep(POLL)
     return store
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @contextmanager

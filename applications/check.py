@@ -13,6 +13,7 @@ from rich.text import Text
 
 from applications.check_page import write_page
 from applications.options import Request, RunConfig, run_folder_parent
+from applications.prepare import describe
 from dataloader.catalog import Catalog, open_catalog
 from dataloader.doctor import CHECKS
 from dataloader.doctor.findings import LEVELS, Finding, Level
@@ -22,6 +23,7 @@ from utils.cores import default_workers
 from utils.errors import UserError
 from utils.files import new_folder, write_text
 from utils.logs import console, log
+from utils.text import counted
 
 STYLES: dict[Level, str] = {"error": "bold red", "warning": "yellow", "info": "dim"}
 # Seconds between two lines where there is no terminal for a bar.
@@ -40,23 +42,38 @@ def run(request: Request) -> int:
         raise UserError(
             f"--check looks at files, and the images of {catalog.root} lie in archives; check the folder that they were made from"
         )
-    sizes = ", ".join(f"{len(split):,} {name}" for name, split in catalog.splits.items())
-    log().info(f"data      {catalog.root}: {len(catalog.classes)} classes; {sizes} images")
+    log().info(f"data      {catalog.root}: {describe(catalog)}")
     started = time.monotonic()
     survey = look(config, catalog)
     findings = run_checks(survey)
     folder = new_folder(run_folder_parent(config, "check"), config.output.name or catalog.root.resolve().stem)
     write_text(folder / "check.json", json.dumps(as_plain(survey, findings), indent=1) + "\n")
-    write_page(survey, findings, folder / "check.html", command=f"python main.py --check --data {quote(config.data.data)}")
+    write_page(survey, findings, folder / "check.html", command=check_command(config))
     left = [finding for _, finding in findings if finding.level == "error"]
     print_findings(survey, findings)
-    log().info(f"looked at {len(survey.facts):,} images in {time.monotonic() - started:.1f} s")
+    log().info(f"looked at {counted(len(survey.facts), 'image')} in {time.monotonic() - started:.1f} s")
     log().info(f"written: {folder / 'check.html'}, {folder / 'check.json'}")
     if config.check.fix:
         left = _fix(survey, findings, folder.name)
     elif any(finding.fixable for finding in left):
-        log().info(f"next: python main.py --check --fix --data {quote(config.data.data)} moves away what can only be removed")
+        log().info(_what_is_next(config, catalog))
     return 1 if left else 0
+
+
+def check_command(config: RunConfig, *more: str) -> str:
+    """Return the command that looks at the same images, in the same splits."""
+    usual = RunConfig()
+    given = {"seed": config.runtime.seed, "val_share": config.data.val_share, "test_share": config.data.test_share}
+    before = {"seed": usual.runtime.seed, "val_share": usual.data.val_share, "test_share": usual.data.test_share}
+    changed = [f"--{name} {value}" for name, value in given.items() if value != before[name]]
+    return " ".join(["python main.py --check", *more, f"--data {quote(config.data.data)}", *changed])
+
+
+def _what_is_next(config: RunConfig, catalog: Catalog) -> str:
+    """Return a line about files that can only be removed."""
+    if catalog.listed:
+        return f"next: take the lines of these files out of {config.data.data}"
+    return f"next: {check_command(config, '--fix')}    # moves away what can only be removed"
 
 
 def undo(request: Request) -> int:
@@ -64,7 +81,7 @@ def undo(request: Request) -> int:
     back, kept = restore(Path(request.subject))
     for line in kept:
         log().warning(line)
-    log().info(f"{back:,} files are back" + (f", {len(kept):,} are not" if kept else ""))
+    log().info(f"{counted(back, 'file is', 'files are')} back" + (f", {counted(len(kept), 'is', 'are')} not" if kept else ""))
     return 1 if kept else 0
 
 
@@ -132,7 +149,7 @@ def print_findings(survey: Survey, findings: Sequence[tuple[str, Finding]]) -> N
             console().print(Text(" " * 9 + finding.advice, style="dim"))
     counts = {level: sum(finding.level == level for _, finding in findings) for level in LEVELS}
     log().info("")
-    log().info(", ".join(f"{count} {level}{'s' if count != 1 and level != 'info' else ''}" for level, count in counts.items()))
+    log().info(", ".join(counted(count, level, "info" if level == "info" else "") for level, count in counts.items()))
 
 
 def _printable(path: str) -> str:
@@ -157,13 +174,13 @@ def _fix(survey: Survey, findings: Sequence[tuple[str, Finding]], name: str) -> 
             moves.setdefault(number, Move(picture.path, Path(picture.file), f"{check}: {reason}"))
     if moves:
         file = quarantine(list(moves.values()), survey.catalog.root, name)
-        log().info(f"moved {len(moves):,} files to {file.parent}")
+        log().info(f"moved {counted(len(moves), 'file')} to {file.parent}")
         log().info(f"bring them back with: python main.py --undo {quote(str(file))}")
     else:
         log().info("there is nothing that --fix may move")
     left = [finding for _, finding in findings if finding.level == "error" and _stays(finding)]
     if left:
-        log().warning(f"{len(left)} errors need a person: see the page")
+        log().warning(f"{counted(len(left), 'error needs', 'errors need')} a person: see the page")
     return left
 
 

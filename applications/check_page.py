@@ -33,7 +33,7 @@ def write_page(survey: Survey, findings: Sequence[tuple[str, Finding]], path: Pa
     page = Page(f"Data check: {catalog.root.resolve().name}", command, style=STYLE)
     facts = {"images": f"{len(survey.facts):,}", "classes": f"{len(catalog.classes):,}"}
     facts |= {name: f"{len(split):,}" for name, split in catalog.splits.items()}
-    facts |= {level + "s": str(counts[level]) for level in LEVELS if level != "info"}
+    facts |= {level if counts[level] == 1 else level + "s": str(counts[level]) for level in LEVELS if level != "info"}
     page.section("Summary", tiles(facts), *_verdict(counts))
     for level in LEVELS:
         blocks = [_block(survey, finding) for _, finding in findings if finding.level == level]

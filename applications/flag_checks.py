@@ -128,6 +128,7 @@ def _check_names(config: RunConfig) -> None:
 
     check_arch(config.model.arch)
     OPTIMIZERS.check(config.optim.opt)
+    config.data.check_names()
     for spec in parse_specs(config.optim.schedule):
         SCHEDULES.check(spec.name)
     for spec in parse_specs(config.teach.distill_loss):

@@ -1,8 +1,11 @@
 """Writes the images of --data to a new folder: smaller, split, listed, with mean and standard deviation of the channels."""
 
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 
-from applications.options import Request
+from applications.options import Request, RunConfig
+from dataloader import SOURCES
 from dataloader.catalog import open_catalog
 from dataloader.claim import claim, write_note
 from dataloader.groups import read_groups
@@ -14,6 +17,7 @@ from utils.errors import UserError
 from utils.logs import log
 from utils.parallel import spread
 from utils.progress import progress_bar
+from utils.text import counted
 
 NOTE = "prepare.json"
 MOST_NAMED = 5
@@ -30,7 +34,7 @@ def run(request: Request) -> int:
     options = config.prepare
     settings = {**fingerprints(catalog), "smaller_side": options.smaller_side, "center_crop": options.center_crop}
     finished = claim(folder, NOTE, settings)
-    log().info(f"data      {catalog.root}: {len(catalog.classes)} classes; {describe(catalog)} images")
+    log().info(f"data      {catalog.root}: {describe(catalog)}")
     log().info(f"write     {folder}: smaller side {options.smaller_side}{', centered square' if options.center_crop else ''}")
     resizer = Resizer(dict(catalog.splits), folder, options.smaller_side, options.center_crop)
     written = _write(catalog, resizer, config.data.workers, strict=config.data.strict)
@@ -40,13 +44,14 @@ def run(request: Request) -> int:
     if len(bad) > MOST_NAMED:
         log().warning(f"left out: {len(bad) - MOST_NAMED} more, all of them in {folder / 'skipped.csv'}")
     counts = write_tables(catalog, written, folder)
-    write_note(folder, NOTE, settings, {"images": counts}, complete=True)
+    small = [result for result in written if result.moments is not None and result.smaller_side < options.smaller_side]
+    write_note(folder, NOTE, settings, {"images": counts, "enlarged": len(small)}, complete=True)
+    if small:
+        log().warning(_of_enlarged(catalog, small, options.smaller_side))
     mean, std = read_mean_std(folder / MEAN_STD)
     log().info(f"measured  mean {' '.join(f'{value:.4f}' for value in mean)}, std {' '.join(f'{value:.4f}' for value in std)}")
-    log().info(
-        f"{'checked' if finished else 'written'}   {folder}: {', '.join(f'{count} {name}' for name, count in counts.items())} images"
-    )
-    log().info(f"next: python main.py --data {folder} --mean_std {folder / MEAN_STD}")
+    log().info(f"{'checked' if finished else 'written'}   {folder}: {describe_counts(counts)}")
+    suggest_training(config, folder, counts, numbers=folder / MEAN_STD, side=options.smaller_side)
     return 0
 
 
@@ -58,8 +63,50 @@ def refuse_inside(folder: Path, root: Path) -> None:
 
 
 def describe(catalog: Catalog) -> str:
-    """Return how many images every split has."""
-    return ", ".join(f"{len(split)} {name}" for name, split in catalog.splits.items())
+    """Return how many classes there are, and how many images every split has."""
+    images = describe_counts({name: len(split) for name, split in catalog.splits.items()})
+    return f"{counted(len(catalog.classes), 'class', 'classes')}; {images}"
+
+
+def describe_counts(counts: Mapping[str, int]) -> str:
+    """Return how many images every split has: '8 train, 1 val images', '1 test image'."""
+    listed = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    return f"{listed} {'image' if sum(counts.values()) == 1 else 'images'}"
+
+
+def suggest_training(config: RunConfig, folder: Path, splits: Container[str], *, numbers: Path | None, side: int | None = None) -> None:
+    """Say how to train on a new folder, where it has what training needs.
+
+    Args:
+        config: of this call.
+        folder: what was written.
+        splits: names of its splits.
+        numbers: file of mean and standard deviation, where there is one.
+        side: smaller side of all its images, in pixels, where they have one.
+    """
+    if "train" not in splits or "val" not in splits:
+        return
+    # A folder of this name here; the name alone is a source.
+    command = f"python main.py --data {'./' if str(folder) in SOURCES else ''}{quote(str(folder))}"
+    if numbers is not None:
+        command += f" --mean_std {quote(str(numbers))}"
+    height, width = usual = type(config.data)().image_size
+    if config.data.image_size != usual:
+        height, width = config.data.image_size
+    elif side is not None and side < max(usual):
+        height = width = side
+    if (height, width) != usual:
+        command += f" --image_size {height} {width}"
+    log().info(f"next: {command}")
+
+
+def _of_enlarged(catalog: Catalog, small: Sequence[Written], side: int) -> str:
+    """Return one line about images that were smaller than --smaller_side."""
+    least = min(small, key=lambda result: result.smaller_side)
+    return (
+        f"enlarged: {counted(len(small), 'image was', 'images were')} smaller than --smaller_side {side}, the smallest "
+        f"{catalog.splits[least.copy.split].file(least.copy.index)} with {least.smaller_side}; enlarging adds no detail"
+    )
 
 
 def _open(request: Request) -> Catalog:
@@ -87,7 +134,8 @@ def _write(catalog: Catalog, resizer: Resizer, workers: int | None, *, strict: b
         place.mkdir(parents=True, exist_ok=True)
     results = []
     with progress_bar("images", len(copies)) as advance:
-        for result in spread(resizer, copies, workers=default_workers() if workers is None else workers):
+        processes = default_workers() if workers is None else workers
+        for result in spread(resizer, copies, workers=processes, name=lambda copy: catalog.splits[copy.split].file(copy.index)):
             if strict and result.moments is None:
                 raise UserError(_complaint(catalog, result))
             results.append(result)

@@ -4,17 +4,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from applications.options import Request
-from applications.prepare import describe, refuse_inside
+from applications.prepare import describe, refuse_inside, suggest_training
 from dataloader.catalog import open_catalog
 from dataloader.claim import claim, write_note
 from dataloader.integrity import stamp
-from dataloader.prepared import fingerprints
+from dataloader.prepared import MEAN_STD, fingerprints
 from dataloader.shard_writer import ShardWriter, manifest, plan_shards
 from dataloader.sources.shards import MANIFEST
 from utils.cores import default_workers
 from utils.logs import log
 from utils.parallel import spread
 from utils.progress import progress_bar
+from utils.text import counted
 
 MEGABYTE = 1_000_000
 
@@ -32,17 +33,20 @@ def run(request: Request) -> int:
         log().warning(note)
     settings = {**fingerprints(catalog), "seed": seed, "shard_size": config.prepare.shard_size}
     claim(folder, MANIFEST, settings)
-    log().info(f"data      {catalog.root}: {len(catalog.classes)} classes; {describe(catalog)} images")
+    log().info(f"data      {catalog.root}: {describe(catalog)}")
     limit = int(config.prepare.shard_size * MEGABYTE)
     shards = [shard for split in catalog.splits.values() for shard in plan_shards(split, limit=limit, seed=seed)]
     writer = ShardWriter(dict(catalog.splits), catalog.classes, folder)
     workers = default_workers() if data.workers is None else data.workers
     facts = []
     with progress_bar("archives", len(shards)) as advance:
-        for each in spread(writer, shards, workers=workers, chunk=1):
+        for each in spread(writer, shards, workers=workers, chunk=1, name=lambda shard: shard.file):
             facts.append(each)
             advance(1)
     write_note(folder, MANIFEST, settings, manifest(catalog, facts), complete=True)
-    log().info(f"written   {folder}: {len(facts)} archives, {sum(each.bytes for each in facts) / MEGABYTE:.1f} MB, and {MANIFEST}")
-    log().info(f"next: python main.py --data {folder}")
+    size = sum(each.bytes for each in facts) / MEGABYTE
+    log().info(f"written   {folder}: {counted(len(facts), 'archive')}, {size:.1f} MB, and {MANIFEST}")
+    beside = catalog.root / MEAN_STD
+    numbers = Path(data.mean_std) if data.mean_std is not None else beside if beside.is_file() else None
+    suggest_training(config, folder, catalog.splits, numbers=numbers)
     return 0

@@ -6,6 +6,7 @@ from pathlib import Path
 from shlex import quote
 
 from applications.options import RunConfig
+from dataloader.augment.chain import build_augment
 from dataloader.catalog import Catalog, open_catalog, take_fold
 from dataloader.integrity import find_leaks, stamp
 from utils.distributed import World
@@ -14,7 +15,13 @@ from utils.logs import log
 
 
 def open_training_data(config: RunConfig, world: World, split_file: Path | None) -> Catalog:
-    """Return the training catalog; the first process writes built-in sets, the others wait."""
+    """Return the training catalog; the first process writes built-in sets, the others wait.
+
+    Raises:
+        UserError: there is no such data, or --aug cannot be built.
+    """
+    # Before the images are looked for: of two mistakes, this one is found in no time.
+    build_augment(config.data.aug or "")
 
     def read() -> Catalog:
         found = open_catalog(

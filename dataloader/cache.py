@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,15 +16,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from dataloader.builders import BUILDER, Watch, building_name, wait_for_lock
 from dataloader.fill import fill
 from dataloader.pixel_store import PIXELS, PixelStore, open_store, save_store
 from dataloader.preprocess import Preprocess, fit_pixels
 from dataloader.read import ImageError
 from dataloader.split import Split
 from utils.errors import UserError
-from utils.files import locked, new_folder
-from utils.logs import log
+from utils.files import locked, new_folder, write_text
 from utils.runtime import available_memory
+from utils.text import counted
 
 FORMAT = 1
 # Reduced images keep this many times the pixels a side that are needed, so that what is cut out of them is still sharp.
@@ -102,7 +104,9 @@ class Job:
 
     def fill(self, place: str) -> tuple[np.ndarray, dict[int, tuple[str, str]]]:
         """Write the images into the file `place`, which exists."""
-        return fill(partial(self.keep.read, self.split), len(self.split), place, workers=self.workers, advance=self.advance)
+        return fill(
+            partial(self.keep.read, self.split), len(self.split), place, workers=self.workers, advance=self.advance, name=self.split.file
+        )
 
     def foretell(self) -> int:
         """Return about how many bytes the images need, from a few of them."""
@@ -125,7 +129,24 @@ def cache_name(split: Split, keep: Keep) -> str:
         name = f"{path}\0".encode(errors="surrogateescape")
         which.update(name)
         what.update(b"%d %d " % _stamp(split, index))
-    return f"{split.root.name}-{split.name}-{which.hexdigest()}-{what.hexdigest()}"
+    # A name that begins with a dot would be hidden, from people and from the search for older states.
+    front = split.root.name.lstrip(".") or split.root.resolve().name.lstrip(".") or "images"
+    return f"{front}-{split.name}-{which.hexdigest()}-{what.hexdigest()}"
+
+
+def pooled(split: Split) -> Split:
+    """Return the images that are kept together with those of a split: all that folds are taken from, else these alone."""
+    if not split.pool:
+        return split
+    return Split("train+val", split.root, split.pool, np.zeros(len(split.pool), dtype=np.int64), store=split.store)
+
+
+def part_of(store: PixelStore, split: Split) -> PixelStore:
+    """Return the images of a split out of a store of `pooled(split)`."""
+    if not split.pool:
+        return store
+    numbers = {path: number for number, path in enumerate(split.pool)}
+    return store.chosen([numbers[path] for path in split.paths])
 
 
 def keep_on_disk(job: Job, folder: Path, name: str) -> PixelStore:
@@ -139,7 +160,8 @@ def keep_on_disk(job: Job, folder: Path, name: str) -> PixelStore:
     place = folder / name
     with _disk_explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder / f".{name.rpartition('-')[0]}.lock", wait=_tell_of_waiting):
+        lock = folder / f".{name.rpartition('-')[0]}.lock"
+        with locked(lock, wait=partial(wait_for_lock, lock, Watch(folder, name))):
             store = open_store(place)
             if store is not None and not _heals(job.split, store):
                 job.advance(len(store))
@@ -147,12 +169,14 @@ def keep_on_disk(job: Job, folder: Path, name: str) -> PixelStore:
             shutil.rmtree(place, ignore_errors=True)
             _remove_others(folder, name)
             _check_disk(job, folder)
-            building = new_folder(folder, f".{name}.building")
+            building = new_folder(folder, building_name(name))
             try:
                 (building / PIXELS).touch()
+                write_text(building / BUILDER, f"process {os.getpid()} on {socket.gethostname()}")
                 index, unreadable = job.fill(str(building / PIXELS))
                 facts = {"root": str(job.split.root), "split": job.split.name, **job.keep.facts()}
                 save_store(building, index, unreadable, facts)
+                (building / BUILDER).unlink()
                 building.rename(place)
             finally:
                 shutil.rmtree(building, ignore_errors=True)
@@ -204,10 +228,6 @@ def say_bytes(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
 
 
-def _tell_of_waiting() -> None:
-    log().info("cache     another process is filling it; waiting")
-
-
 def _decoders() -> tuple[str, str]:
     import PIL
     import simplejpeg
@@ -246,7 +266,8 @@ def _check_memory(job: Job) -> None:
 
 
 def _need(job: Job, needed: int) -> str:
-    return f"{len(job.split)} {job.split.name} images with {job.keep.describe()} need about {say_bytes(needed)}"
+    images = counted(len(job.split), f"{job.split.name} image")
+    return f"{images} with {job.keep.describe()} {'needs' if len(job.split) == 1 else 'need'} about {say_bytes(needed)}"
 
 
 def _advice(job: Job) -> str:

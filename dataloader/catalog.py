@@ -16,6 +16,7 @@ from dataloader.sources.shards import expand, find_shards, is_shard_name, read_s
 from dataloader.split import SPLIT_NAMES, Catalog, Origin, Split, build_catalog, build_several, name_some, rearranged, unknown_class
 from utils.errors import UserError, nearest
 from utils.registry import is_user_target
+from utils.text import counted
 
 LAYOUT = "DIR/{train,val,test}/<class>/*.jpg, or DIR/<class>/*.jpg to be split, a list FILE.csv of image,labels, or shards DIR/*.tar"
 TRY = "try --data digits, which is built in"
@@ -99,7 +100,7 @@ def take_fold(catalog: Catalog, fold: str, *, seed: int, split_file: Path | None
         places = {entry.path: entry.split for entry in read_split_file(split_file)}
         there = {path for split in catalog.splits.values() for path in split.paths}
         if missing := [path for path in places if path not in there]:
-            raise UserError(f"{split_file} names {len(missing)} images that are not there, such as {missing[0]}")
+            raise UserError(f"{split_file} names {gone(missing)}; bring back what is gone, or take its lines out of that file")
         return rearranged(catalog, places)
     pool = [(path, target) for name in ("train", "val") if name in catalog.splits for path, target in _members(catalog.splits[name])]
     numbers = fold_numbers({path: _cell(catalog, target) for path, target in pool}, count, seed=seed)
@@ -107,6 +108,11 @@ def take_fold(catalog: Catalog, fold: str, *, seed: int, split_file: Path | None
     if not all(sizes):
         raise UserError(f"--fold {fold}: {len(numbers)} images are too few for {count} parts; write a smaller K")
     return rearranged(catalog, {path: "val" if place == number else "train" for path, place in numbers.items()})
+
+
+def gone(missing: Sequence[str]) -> str:
+    """Return words about images that were expected."""
+    return f"{counted(len(missing), 'image that is', 'images that are')} not there, such as {missing[0]}"
 
 
 def _members(split: Split) -> Iterator[tuple[str, np.ndarray | np.int64]]:
@@ -191,12 +197,12 @@ def _from_file(split_file: Path, labels: Mapping[str, str], *, where: str) -> tu
     entries = read_split_file(split_file)
     missing = [entry.path for entry in entries if entry.path not in labels]
     if missing:
-        raise UserError(f"{split_file} names {len(missing)} images that are not there, such as {missing[0]}")
+        raise UserError(f"{split_file} names {gone(missing)}; bring back what is gone, or take its lines out of that file")
     moved = [entry for entry in entries if labels[entry.path] != entry.label]
     if moved:
         raise UserError(f"{split_file}: {moved[0].path} is listed as class {moved[0].label} but {where.format(labels[moved[0].path])}")
     new = sorted(set(labels) - {entry.path for entry in entries})
-    return entries, [f"{len(new)} images are not in {split_file} and are not used, such as {new[0]}"] if new else []
+    return entries, [f"{counted(len(new), 'image is', 'images are')} not in {split_file} and not used, such as {new[0]}"] if new else []
 
 
 def _group(entries: Sequence[Entry]) -> dict[str, dict[str, list[str]]]:

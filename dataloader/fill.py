@@ -10,7 +10,7 @@ import numpy as np
 from torch.utils.data import Dataset, Sampler
 
 from dataloader.read import ImageError
-from dataloader.workers import Crew
+from dataloader.workers import Crew, Notes
 from utils.errors import UserError
 
 # Images that a process takes at a time: few enough that the progress bar moves.
@@ -37,11 +37,13 @@ class _Filler(Dataset[Part | UserError]):
 
     read: Callable[[int], np.ndarray]
     place: str
+    notes: Notes
     end: Any = field(default_factory=lambda: multiprocessing.Value("q", 0))
 
     def __getitem__(self, numbers: np.ndarray) -> Part | UserError:
         images, rows, unreadable = [], np.zeros((len(numbers), 3), dtype=np.int64), {}
         for row, number in zip(rows, numbers.tolist(), strict=True):
+            self.notes.note(number)
             try:
                 image = np.ascontiguousarray(self.read(number))
             except ImageError as error:
@@ -49,6 +51,7 @@ class _Filler(Dataset[Part | UserError]):
                 continue
             row[:] = image.nbytes, *image.shape[:2]
             images.append(image)
+        self.notes.note(-1)
         size = int(rows[:, 0].sum())
         with self.end.get_lock():
             start = self.end.value
@@ -86,7 +89,7 @@ class _Portions(Sampler[np.ndarray]):
 
 
 def fill(
-    read: Callable[[int], np.ndarray], count: int, place: str, *, workers: int, advance: Callable[[int], Any]
+    read: Callable[[int], np.ndarray], count: int, place: str, *, workers: int, advance: Callable[[int], Any], name: Callable[[int], str]
 ) -> tuple[np.ndarray, dict[int, tuple[str, str]]]:
     """Write the images 0 to count - 1 into the file `place`, which exists; return the index and the unreadable ones of a PixelStore.
 
@@ -96,12 +99,15 @@ def fill(
         place: the file.
         workers: processes; 0 works in this one.
         advance: told after every portion how many images it had.
+        name: number -> what the image is called, where a process dies at it.
 
     Raises:
         UserError: the file cannot be written, or a process died.
     """
     portions = _Portions(count)
-    crew = Crew(_Filler(read, place), portions, workers=min(workers, len(portions)), pin_memory=False)
+    workers = min(workers, len(portions))
+    notes = Notes(workers)
+    crew = Crew(_Filler(read, place, notes), portions, workers=workers, pin_memory=False, notes=notes, name=name)
     index = np.zeros((count, 3), dtype=np.int64)
     unreadable: dict[int, tuple[str, str]] = {}
     try:

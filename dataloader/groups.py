@@ -8,6 +8,7 @@ from pathlib import Path
 from dataloader.holdout import SPLITS, Entry, check_shares, needs_of, rank_of
 from dataloader.sources.list_formats import refuse, table_rows
 from utils.errors import UserError
+from utils.text import counted
 
 FORM = "the first line is image,group"
 
@@ -51,7 +52,7 @@ def hold_out_groups(
         members.setdefault(groups[path], []).append(path)
     wanted = [split for split, share in zip(SPLITS, (1.0, val_share, test_share), strict=True) if share > 0]
     if len(members) < len(wanted):
-        raise UserError(f"--group_by finds {len(members)} groups, too few for {', '.join(wanted)}; choose a finer one")
+        raise UserError(f"--group_by finds {counted(len(members), 'group')}, too few for {', '.join(wanted)}; choose a finer one")
     totals = Counter(label for names in labels.values() for label in names)
     needs = {label: needs_of(total, val_share, test_share) for label, total in totals.items()}
     overall = needs_of(len(labels), val_share, test_share)
@@ -101,7 +102,7 @@ def _from_file(file: Path, paths: Sequence[str]) -> dict[str, str]:
         if not cells:
             continue
         if len(cells) != 2:
-            refuse(file, line, f"{len(cells)} cells; {FORM}")
+            refuse(file, line, f"{counted(len(cells), 'cell')}; {FORM}")
         image, group = cells[names.index("image")].strip(), cells[names.index("group")].strip()
         if image in groups:
             refuse(file, line, f"{image} is listed twice")

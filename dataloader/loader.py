@@ -18,7 +18,7 @@ from dataloader.read import ImageError
 from dataloader.sample import About, Batch, Sample, Unreadable, blank_images, rebuilt, stack
 from dataloader.sizes import SizeSchedule
 from dataloader.slots import Slots
-from dataloader.workers import AHEAD, Crew
+from dataloader.workers import AHEAD, Crew, Notes
 from utils.errors import UserError
 from utils.logs import log
 from utils.randomness import Stream, numpy_rng
@@ -57,6 +57,7 @@ class BatchReader(Dataset[Batch | InSlot | UserError]):
         sizes: of the images of every epoch; None keeps the size of `preprocess`.
         splits: copies of every sample: the clean image, and augmented ones.
         slots: where images are left for the main process, in turn; None hands over the batch itself.
+        notes: of what is being read, for the case that it ends the process.
     """
 
     split: Split
@@ -68,6 +69,7 @@ class BatchReader(Dataset[Batch | InSlot | UserError]):
     sizes: SizeSchedule | None = None
     splits: int = 1
     slots: Slots | None = None
+    notes: Notes | None = None
 
     def __getitem__(self, key: Key) -> Batch | InSlot | UserError:
         epoch, indices, turns, number = key
@@ -82,6 +84,8 @@ class BatchReader(Dataset[Batch | InSlot | UserError]):
         images = blank_images(*room, shared=get_worker_info() is not None) if waiting is None else waiting
         images = images.unflatten(0, (self.splits, len(indices)))
         for index, turn in zip(indices.tolist(), turns.tolist(), strict=True):
+            if self.notes is not None:
+                self.notes.note(index)
             try:
                 sample = self._read(index)
             except ImageError as error:
@@ -94,6 +98,8 @@ class BatchReader(Dataset[Batch | InSlot | UserError]):
             for copy, version in enumerate(self._versions(sample, augment, epoch, turn)):
                 images[copy, len(samples)] = preprocess.apply(version.image)
             samples.append(sample)
+        if self.notes is not None:
+            self.notes.note(-1)
         while len(samples) < min(2, len(indices)):
             # Batch norm needs two, and every process a batch: black images that weigh nothing fill the gap.
             images[:, len(samples)] = 0
@@ -211,10 +217,10 @@ class Loader:
             size = splits * max(1, batch_size // world) * math.prod(preprocess.image_size) * 3
             self._slots = Slots.make(workers * AHEAD + 1, size)
         tolerant = tolerant or (shuffle and not strict)
-        reader = BatchReader(
-            split, read or split.read, preprocess, augment or Augment(), seed, tolerant, sizes=sizes, splits=splits, slots=self._slots
-        )
-        self._crew = Crew(reader, self._keys, workers=workers, pin_memory=pin_memory)
+        notes = Notes(workers)
+        more = {"sizes": sizes, "splits": splits, "slots": self._slots, "notes": notes}
+        reader = BatchReader(split, read or split.read, preprocess, augment or Augment(), seed, tolerant, **more)
+        self._crew = Crew(reader, self._keys, workers=workers, pin_memory=pin_memory, notes=notes, name=split.file)
         weakref.finalize(self, self._crew.dismiss)
 
     def __len__(self) -> int:

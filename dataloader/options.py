@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from utils.flags import flag
+from utils.spec import parse_specs
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,19 @@ class DataOptions:
     )
     epoch_size: int | None = flag(None, "images an epoch; what is left over comes in the next", metavar="N")
     fold: str | None = flag(None, "cross-validation: I/K validates on part I, from 0, of K parts of train and val", metavar="I/K")
+
+    def check_names(self) -> None:
+        """Look whether augmentations and sampler can be read and are known, without importing them.
+
+        Raises:
+            UserError: they are not.
+        """
+        from dataloader import SAMPLERS
+        from dataloader.augment.names import named_operations
+
+        named_operations(self.aug or "")
+        for spec in parse_specs(self.sampler) if self.sampler is not None else ():
+            SAMPLERS.check(spec.name)
 
 
 @dataclass(frozen=True)

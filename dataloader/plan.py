@@ -8,6 +8,7 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.randomness import Stream, numpy_rng, shuffled
+from utils.text import counted
 
 
 class Share(NamedTuple):
@@ -99,7 +100,8 @@ class TrainPlan:
         if self.epoch_size is not None and self.epoch_size < 1:
             raise UserError(f"--epoch_size {self.epoch_size}: write a number of at least 1")
         if self.length < self.world:
-            raise UserError(f"{self.length} training images are too few for {self.world} processes: use fewer processes")
+            images = counted(self.length, "training image is", "training images are")
+            raise UserError(f"{images} too few for {self.world} processes: use fewer processes")
 
     def __len__(self) -> int:
         return self.length // self.batch_size + (self._last() > 0)

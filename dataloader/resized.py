@@ -1,6 +1,7 @@
 """Write images smaller, once, so that training need not decode large ones again and again."""
 
 import io
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -38,11 +39,13 @@ class Written(NamedTuple):
         copy: which one.
         moments: sums over its pixels as written; None where it could not be read.
         reason: why it could not be read.
+        smaller_side: of the image as it was, in pixels; 0 where it could not be read.
     """
 
     copy: Copy
     moments: Moments | None
     reason: str
+    smaller_side: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,11 @@ class Resizer:
                 write_atomically(target, lambda place: place.write_bytes(data), flush=False)
             else:
                 data = target.read_bytes()
+            before = smaller_side_of(split, copy.index)
         except ImageError as error:
             return Written(copy, None, error.reason)
         # What was written is what will be trained on, losses of the format included.
-        return Written(copy, measure(decode_image(data, str(target))), "")
+        return Written(copy, measure(decode_image(data, str(target))), "", before)
 
 
 def suffix_for(path: str) -> str:
@@ -121,6 +125,24 @@ def resize_smaller_side(image: np.ndarray, side: int, *, center_crop: bool) -> n
     if max(size) > LONGEST:
         raise ValueError(f"{width}x{height} pixels are too narrow: the longer side would become {max(size)}")
     return image if size == (width, height) else np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+
+
+def smaller_side_of(split: Split, index: int) -> int:
+    """Return the smaller side of an image, in pixels: from its header, where there is one that is understood.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    from PIL import Image
+
+    source = split.file(index) if split.store is None else io.BytesIO(split.read_bytes(index))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(source) as image:
+                return min(image.size)
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return min(split.read(index).shape[:2])
 
 
 def smaller_side_size(width: int, height: int, side: int) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from dataloader import SAMPLERS
 from dataloader.split import Split
 from utils.errors import UserError, nearest
 from utils.spec import SpecSource, parse_specs
+from utils.text import counted
 
 HEADER = ["path", "weight"]
 
@@ -57,7 +58,7 @@ def from_file(split: Split, path: str) -> np.ndarray:
     weights = _read_weights(Path(path))
     missing = [name for name in split.paths if name not in weights]
     if missing:
-        raise UserError(f"--sampler file: {path} has no weight for {len(missing)} training images, such as {missing[0]}")
+        raise UserError(f"--sampler file: {path} has no weight for {counted(len(missing), 'training image')}, such as {missing[0]}")
     found = np.array([weights[name] for name in split.paths], dtype=np.float64)
     if not found.sum() > 0:
         raise UserError(f"--sampler file: {path} gives all training images the weight 0")
@@ -89,7 +90,7 @@ def expected_draws(source: SpecSource, split: Split) -> np.ndarray:
         raise UserError(f"--sampler {spec}: {error}; {spec.name} takes {', '.join(known) or 'no arguments'}") from error
     draws = np.asarray(function(split, *spec.args, **spec.kwargs), dtype=np.float64)
     if draws.shape != (len(split),) or not np.isfinite(draws).all() or draws.min() < 0 or not draws.sum() > 0:
-        raise UserError(f"--sampler {spec}: expected {len(split)} numbers from 0 on, one for each training image")
+        raise UserError(f"--sampler {spec}: expected {counted(len(split), 'number')} from 0 on, one for each training image")
     return draws
 
 

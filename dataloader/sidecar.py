@@ -21,6 +21,7 @@ import numpy as np
 from dataloader.split import Split, name_some
 from utils.errors import UserError
 from utils.files import write_text
+from utils.text import counted
 
 KNOWLEDGE, LABELS, CURRICULUM = "distill.txt", "label.txt", "curriculum.txt"
 KNOWLEDGE_PATTERN = "distill*.txt"
@@ -90,7 +91,9 @@ def read_sidecar(file: Path) -> Sidecar:
         if not cells:
             continue
         if len(cells) != len(header):
-            _refuse(file, line, f"{len(cells)} cells where the header has {len(header)}; put quotes around a path that holds a comma")
+            _refuse(
+                file, line, f"{counted(len(cells), 'cell')} where the header has {len(header)}; put quotes around a path that holds a comma"
+            )
         if cells[0] in paths:
             _refuse(file, line, f"{cells[0]} is listed twice, first in line {paths[cells[0]]}")
         paths[cells[0]] = line

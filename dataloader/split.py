@@ -52,6 +52,7 @@ class Split:
         store: what holds the images; None where each is a file.
         stamps: size in bytes and time of the last change in ns of every file, int64 (N, 2), by which a change is noticed;
             empty when nobody asks (`dataloader/integrity.py`).
+        pool: sorted paths of all images that the training images of a fold were taken from; one cache serves all folds.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Split:
     weights: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.float32))
     store: Store | None = None
     stamps: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
+    pool: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.weights) == 0:
@@ -155,7 +157,8 @@ def rearranged(catalog: Catalog, places: Mapping[str, str]) -> Catalog:
         mine = [index for index, path in enumerate(paths) if places.get(path) == name]
         # The order in which a catalog is built: by class, then by path.
         mine.sort(key=lambda index: (0 if targets.ndim == 2 else targets[index], paths[index]))
-        splits[name] = Split(name, parts[0].root, tuple(paths[mine]), targets[mine], weights[mine], parts[0].store)
+        pool = tuple(sorted(paths)) if name == "train" else ()
+        splits[name] = Split(name, parts[0].root, tuple(paths[mine]), targets[mine], weights[mine], parts[0].store, pool=pool)
         notes = [note for note in notes if not note.startswith(f"{name}:")]
         held = set(targets[mine].tolist()) if targets.ndim == 1 else set(np.flatnonzero(targets[mine].any(0)).tolist())
         if missing := [label for number, label in enumerate(catalog.classes) if number not in held]:

@@ -2,16 +2,17 @@
 
 import atexit
 import multiprocessing
+import os
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 import cv2
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from utils.errors import UserError
 
@@ -19,10 +20,40 @@ from utils.errors import UserError
 AHEAD = 2
 
 
-class Crew:
-    """torch's loader, its iterator and its processes, which end together: on close, with their owner, or at exit."""
+class Notes:
+    """What each process is at, in shared memory, where it can be read after the process has died."""
 
-    def __init__(self, dataset: Dataset, sampler: Sampler, *, workers: int, pin_memory: bool) -> None:
+    def __init__(self, workers: int) -> None:
+        # For each process its number in the system, and that of the image, or -1.
+        self._rows = torch.full((workers, 2), -1, dtype=torch.int64).share_memory_()
+
+    def note(self, index: int) -> None:
+        """Note down an image that is begun with, or -1; the main process keeps no notes."""
+        info = get_worker_info()
+        if info is not None:
+            self._rows.numpy()[info.id] = os.getpid(), index
+
+    def last_of(self, process: int | None) -> int | None:
+        """Return the image that a process was at, if it was at one."""
+        return next((index for number, index in self._rows.tolist() if number == process and index >= 0), None)
+
+
+class Crew:
+    """torch's loader, its iterator and its processes, which end together: on close, with their owner, or at exit.
+
+    Args:
+        dataset: what the processes answer from.
+        sampler: its keys.
+        workers: processes; 0 works in this one.
+        pin_memory: put answers into page-locked memory.
+        notes: kept by `dataset`.
+        name: number of an image -> what it is called, where a process dies at it.
+    """
+
+    def __init__(
+        self, dataset: Dataset, sampler: Sampler, *, workers: int, pin_memory: bool, notes: Notes, name: Callable[[int], str]
+    ) -> None:
+        self.notes, self.name = notes, name
         self.loader: DataLoader | None = _open(dataset, sampler, workers, pin_memory=pin_memory)
         self.walk: Iterator[Any] | None = None
         self.processes: list[BaseProcess] = []
@@ -54,20 +85,22 @@ class Crew:
         try:
             return next(self.walk)
         except (RuntimeError, EOFError, OSError) as error:
-            code = self._lost()
-            if code is None:
+            lost = self._lost()
+            if lost is None:
                 raise
+            index = self.notes.last_of(lost.pid)
+            where = "" if index is None else f" at {self.name(index)}"
             raise UserError(
-                f"a loader process died (exit code {code}): usually the machine is out of memory (-9), or /dev/shm is too small (-7). "
-                "Use fewer workers (-j 1), or -j 0 to load in the main process"
+                f"a loader process died{where} (exit code {lost.exitcode}): usually the machine is out of memory (-9), /dev/shm is too "
+                "small (-7), or the file crashes its decoder (-11, see --check). Use fewer workers (-j 1), or -j 0 for none"
             ) from error
 
-    def _lost(self) -> int | None:
-        """Return the exit code of a process that has ended by itself, or None."""
+    def _lost(self) -> BaseProcess | None:
+        """Return a process that has ended by itself, or None."""
         for process in self.processes:
             # The broken connection may be noticed before the process is gone.
             process.join(timeout=0.2)
-        return next((process.exitcode for process in self.processes if process.exitcode is not None), None)
+        return next((process for process in self.processes if process.exitcode is not None), None)
 
     def dismiss(self) -> None:
         """End everything; a second call finds nothing to do."""

@@ -1,6 +1,7 @@
 """One piece of work for many items, in several processes, with the results in the order of the items."""
 
 import multiprocessing
+import os
 import pickle
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,9 @@ Result = TypeVar("Result")
 CHUNK = 16
 
 
-def spread(work: Callable[[Item], Result], items: Sequence[Item], *, workers: int, chunk: int = CHUNK) -> Iterator[Result]:
+def spread(
+    work: Callable[[Item], Result], items: Sequence[Item], *, workers: int, chunk: int = CHUNK, name: Callable[[Item], str] = str
+) -> Iterator[Result]:
     """Yield work(item) of every item, in order.
 
     Args:
@@ -27,9 +30,10 @@ def spread(work: Callable[[Item], Result], items: Sequence[Item], *, workers: in
         items: can be pickled.
         workers: processes; 0 or 1 works in this one.
         chunk: items that travel together.
+        name: what an item is called, where a process died at it.
 
     Raises:
-        UserError: a process died, usually because the machine is out of memory; or `work` raised it.
+        UserError: a process died, with the items that were worked at; or `work` raised it.
     """
     if workers < 2 or len(items) < 2:
         yield from map(work, items)
@@ -41,9 +45,15 @@ def spread(work: Callable[[Item], Result], items: Sequence[Item], *, workers: in
         # Fresh processes: a copy of this one would have its locks but not its threads.
         pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_stopping)
         try:
-            yield from pool.map(partial(_call, str(file)), items, chunksize=chunk)
+            yield from pool.map(partial(_call, str(file)), range(len(items)), items, chunksize=chunk)
         except BrokenProcessPool as error:
-            raise UserError("a worker process died: usually the machine is out of memory. Use fewer workers (-j 1)") from error
+            # A process empties its note after every item; the one that died left it, and so did those that were ended with it.
+            under_way = sorted(int(note.read_text()) for note in Path(scratch).glob("at-*") if note.stat().st_size)
+            places = " or ".join(name(items[number]) for number in under_way)
+            raise UserError(
+                f"a worker process died{f' at {places}' if places else ''}: a file that crashes its decoder, or too little memory. "
+                "Look at the file with --check, or use fewer workers (-j 1)"
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -58,5 +68,9 @@ def _work_in(file: str) -> Callable[[Any], Any]:
     return pickle.loads(Path(file).read_bytes())
 
 
-def _call(file: str, item: Any) -> Any:
-    return _work_in(file)(item)
+def _call(file: str, number: int, item: Any) -> Any:
+    note = Path(file).with_name(f"at-{os.getpid()}")
+    note.write_text(str(number))
+    result = _work_in(file)(item)
+    note.write_text("")
+    return result

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataloader import AUGMENTS, RECIPES
+from dataloader import AUGMENTS
+from dataloader.augment.names import named_operations
 from dataloader.sample import Sample
 from utils.errors import UserError, nearest
-from utils.spec import Spec, SpecSource, parse_specs
+from utils.spec import Spec, SpecSource
 
 Operation = Callable[[Sample, np.random.Generator], Sample]
 
@@ -48,16 +49,10 @@ def build_augment(source: SpecSource) -> Augment:
     Raises:
         UserError: an operation or an argument is unknown, or a value makes no sense.
     """
-    if source == "":
-        return Augment()
-    if isinstance(source, str):
-        source = RECIPES.get(source.strip(), source)
-    return Augment(tuple(_build(spec) for spec in parse_specs(source)))
+    return Augment(tuple(_build(spec) for spec in named_operations(source)))
 
 
 def _build(spec: Spec) -> Operation:
-    if spec.name in RECIPES:
-        raise UserError(f"the recipe '{spec.name}' stands alone; in a chain write {RECIPES[spec.name]}")
     maker = AUGMENTS.resolve(spec.name)
     parameters = inspect.signature(maker).parameters
     for name in spec.kwargs:

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from dataloader.doctor.findings import Finding, Group, Level, counted
+from dataloader.doctor.findings import Finding, Group, Level
 from dataloader.doctor.survey import Survey
+from utils.text import counted
 
 
 def find(survey: Survey) -> list[Finding]:

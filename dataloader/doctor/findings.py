@@ -42,11 +42,6 @@ class Finding:
     figures: Mapping[str, Any] = field(default_factory=dict)
 
 
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """Return '1 image', '2 images', '1,234 images'."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
 def singles(numbers: Sequence[int], notes: Mapping[int, str] | None = None) -> list[Group]:
     """Return a group an image."""
     return [Group((number,), (notes or {}).get(number, "")) for number in numbers]

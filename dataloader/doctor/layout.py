@@ -4,10 +4,11 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from dataloader.doctor.findings import Finding, counted
+from dataloader.doctor.findings import Finding
 from dataloader.doctor.survey import Survey
 from dataloader.sources.folders import is_image_name
 from dataloader.split import name_some
+from utils.text import counted
 
 # Suffixes of pictures that the loader does not take.
 PICTURES = frozenset({"heic", "heif", "avif", "jfif", "jp2", "svg", "raw", "cr2", "nef", "arw", "dng", "psd", "ico", "ppm", "pgm"})

@@ -2,9 +2,10 @@
 
 import os
 
-from dataloader.doctor.findings import Finding, Group, counted
+from dataloader.doctor.findings import Finding, Group
 from dataloader.doctor.survey import Survey
 from dataloader.split import SPLIT_NAMES
+from utils.text import counted
 
 
 def find(survey: Survey) -> list[Finding]:

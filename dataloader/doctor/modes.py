@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from dataloader.doctor.examine import Facts
-from dataloader.doctor.findings import Finding, Level, counted, singles
+from dataloader.doctor.findings import Finding, Level, singles
 from dataloader.doctor.survey import Survey
+from utils.text import counted
 
 KINDS: tuple[tuple[Callable[[Facts], bool], Level, str, str, str], ...] = (
     (lambda facts: facts.animated, "warning", "animation", "animations or files of several pages", "Only the first frame is used."),

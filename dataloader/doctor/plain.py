@@ -1,7 +1,8 @@
 """Images of a single color: lens caps, failed downloads, blank scans."""
 
-from dataloader.doctor.findings import Finding, counted, singles
+from dataloader.doctor.findings import Finding, singles
 from dataloader.doctor.survey import Survey
+from utils.text import counted
 
 # Standard deviation of the richest channel, of values in 0..1.
 SPREAD = 1.5 / 255

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from utils.errors import UserError
 from utils.files import move_file, new_folder, write_csv
+from utils.text import counted
 
 LOG = "moved.csv"
 FIELDS = ("file", "moved_to", "reason")
@@ -95,7 +96,7 @@ def _read_log(log: Path) -> list[tuple[int, tuple[Path, Path]]]:
     moves = []
     for line, row in enumerate(rows[1:], start=2):
         if len(row) != len(FIELDS):
-            raise UserError(f"--undo {log}, line {line}: {len(row)} cells where {len(FIELDS)} are expected")
+            raise UserError(f"--undo {log}, line {line}: {counted(len(row), 'cell')} where {len(FIELDS)} are expected")
         moves.append((line, (Path(row[0]), Path(row[1]))))
     return moves
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from dataloader.doctor.findings import Finding, counted, singles
+from dataloader.doctor.findings import Finding, singles
 from dataloader.doctor.survey import Survey
+from utils.text import counted
 
 EXTREME = 4.0
 EDGES = (0.0, 0.4, 0.7, 0.95, 1.05, 1.43, 2.5, float("inf"))

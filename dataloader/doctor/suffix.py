@@ -2,8 +2,9 @@
 
 from pathlib import PurePosixPath
 
-from dataloader.doctor.findings import Finding, counted, singles
+from dataloader.doctor.findings import Finding, singles
 from dataloader.doctor.survey import Survey
+from utils.text import counted
 
 FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "bmp": "BMP", "webp": "WEBP", "gif": "GIF", "tif": "TIFF", "tiff": "TIFF"}
 

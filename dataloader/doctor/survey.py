@@ -1,5 +1,6 @@
 """All images of a data set, each looked at once by several processes, and what the checks ask about them."""
 
+import io
 import multiprocessing
 import os
 import signal
@@ -12,13 +13,16 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from dataloader.catalog import Catalog
 from dataloader.doctor.examine import Facts, examine
 from dataloader.doctor.likeness import GRID, MIN_SIDE, MIN_SPREAD, grouped, near_pairs
+from dataloader.read import decode_image
+from utils.errors import UserError
 
 CHUNK = 32
-# Starting processes takes longer than looking at so few.
+# Starting more than one process takes longer than looking at so few; one is needed, since a file may end it.
 FEW = 200
 
 
@@ -113,12 +117,16 @@ def look_at_all(
 
     Args:
         files: what to open.
-        workers: processes; 0 looks in this one.
+        workers: processes; 0 looks in this one, which a file may end.
         advance: called with the number of files that are done since the last call.
         look: what tells the facts of a file; a function of a module.
+
+    Raises:
+        UserError: processes die of an image that is known to be good, too.
     """
-    if workers == 0 or len(files) < FEW:
+    if workers == 0:
         return [_told(look(file), advance) for file in files]
+    workers = workers if len(files) >= FEW else 1
     facts: list[Facts] = [Facts()] * len(files)
     chunks = (range(start, min(start + CHUNK, len(files))) for start in range(0, len(files), CHUNK))
     lost: list[int] = []
@@ -130,9 +138,35 @@ def look_at_all(
             facts[number] = _told(each, advance)
     # A process died, and took the chunks under way with it: one by one they tell which file it was.
     singles = (range(number, number + 1) for number in lost)
+    blames = False
     for chunk, answer in _in_processes(look, files, singles, 1, ahead=1):
+        blames = blames or (answer is None and _is_sound(files[chunk[0]]))
         facts[chunk[0]] = _told(answer[0] if answer else Facts("crash", "the decoder crashed on it"), advance)
     return facts
+
+
+def _is_sound(file: str) -> bool:
+    """Return True where a process decodes a good image, so that `file` alone can be to blame for one that died.
+
+    Raises:
+        UserError: it dies of that one, too.
+    """
+    ((_, answer),) = _in_processes(_look_at_good_one, [file], iter([range(1)]), 1, ahead=1)
+    if answer is None:
+        raise UserError(
+            f"a process died at {file}, and another one at an image that is good: usually the machine is out of memory. "
+            "Free some, or look in this process: -j 0"
+        )
+    return True
+
+
+def _look_at_good_one(file: str) -> Facts:
+    """Decode small images of the usual formats in place of a file."""
+    for form in ("JPEG", "PNG"):
+        encoded = io.BytesIO()
+        Image.new("RGB", (16, 16), "red").save(encoded, form)
+        decode_image(encoded.getvalue(), file)
+    return Facts()
 
 
 def _told(facts: Facts, advance: Callable[[int], object]) -> Facts:

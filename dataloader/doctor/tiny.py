@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from dataloader.doctor.findings import Finding, counted, singles
+from dataloader.doctor.findings import Finding, singles
 from dataloader.doctor.survey import Survey
+from utils.text import counted
 
 # A smaller side below this, in pixels, and below this share of the median.
 PIXELS, SHARE = 64, 0.25

@@ -1,8 +1,9 @@
 """Files that cannot be read, by what is wrong with them."""
 
 from dataloader.doctor.examine import Problem
-from dataloader.doctor.findings import Finding, counted, singles
+from dataloader.doctor.findings import Finding, singles
 from dataloader.doctor.survey import Survey
+from utils.text import counted
 
 # Problem -> what the files are, what to do, whether they may be moved away: a missing right can be given, the others are lost.
 KINDS: dict[Problem, tuple[str, str, str, bool]] = {

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from dataloader.sources.scan_memory import FolderNames, ScanMemory
 from utils.errors import UserError
+from utils.logs import log
 
 SUFFIXES = frozenset({"jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff"})
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -16,9 +17,9 @@ def is_image_name(name: str) -> bool:
     return bool(stem) and not name.startswith(".") and suffix.lower() in SUFFIXES
 
 
-def subfolders(folder: Path | str) -> list[str]:
-    """Return the sorted names of the visible folders in `folder`."""
-    return sorted(entry.name for entry in _entries(folder) if not entry.name.startswith(".") and _is_folder(entry))
+def subfolders(folder: Path | str, *, named: bool = False) -> list[str]:
+    """Return the sorted names of the visible folders in `folder`; links that lead back are left out, and `named` in a warning."""
+    return sorted(entry.name for entry in _entries(folder) if not entry.name.startswith(".") and _is_folder(entry, named=named))
 
 
 def split_folders(root: Path) -> dict[str, str]:
@@ -47,7 +48,7 @@ def scan_classes(folder: Path, prefix: str = "") -> dict[str, list[str]]:
     caller can name them. Many names are remembered in the user's cache, by the modification times of the folders.
     """
     memory = ScanMemory(folder)
-    found = {name: image_files(folder / name, f"{prefix}{name}/", memory=memory) for name in subfolders(folder)}
+    found = {name: image_files(folder / name, f"{prefix}{name}/", memory=memory) for name in subfolders(folder, named=True)}
     memory.save()
     return found
 
@@ -87,7 +88,7 @@ def _names(place: str, changed_ns: int, memory: ScanMemory | None) -> FolderName
         if entry.name.startswith("."):
             continue
         links = links or entry.is_symlink()
-        if _is_folder(entry):
+        if _is_folder(entry, named=True):
             names.folders.append(entry.name)
         elif is_image_name(entry.name):
             names.images.append(entry.name)
@@ -99,12 +100,26 @@ def _names(place: str, changed_ns: int, memory: ScanMemory | None) -> FolderName
     return names
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _is_folder(entry: os.DirEntry[str], *, named: bool) -> bool:
+    """Whether there are images to look for below an entry; a link that leads back is not followed, and is said so where `named`."""
     try:
-        return entry.is_dir()
+        if not entry.is_dir():
+            return False
     except OSError:
         # A link to itself is no folder; as an image it is named when it is read.
         return False
+    if entry.is_symlink() and _leads_back(entry.path):
+        # What lies there has a class of its own, and would get this one too.
+        if named:
+            log().warning(f"{entry.path} is a link to {os.path.realpath(entry.path)}, in which it lies; it is not followed")
+        return False
+    return True
+
+
+def _leads_back(link: str) -> bool:
+    """Whether a link leads to a folder that it lies in."""
+    target, place = os.path.realpath(link), os.path.realpath(os.path.dirname(link))
+    return os.path.commonpath([target, place]) == target
 
 
 def has_images(folder: Path) -> bool:

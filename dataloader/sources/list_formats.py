@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from dataloader.sources.folders import SUFFIXES, is_image_name
 from utils.errors import UserError, nearest
+from utils.text import counted
 
 SEPARATOR = ";"
 LABEL_COLUMNS = ("labels", "label", "class")
@@ -94,7 +95,11 @@ def read_csv(file: Path, split: str | None, *, mark: str = ",") -> Iterator[Reco
         if not cells:
             continue
         if len(cells) != len(names):
-            refuse(file, line, f"{len(cells)} cells where the first line has {len(names)}; put quotes around a cell that holds a comma")
+            refuse(
+                file,
+                line,
+                f"{counted(len(cells), 'cell')} where the first line has {len(names)}; put quotes around a cell that holds a comma",
+            )
         row = dict(zip(names, (cell.strip() for cell in cells), strict=True))
         if split and "split" in row:
             refuse(file, line, f"the file's name already says that these are {split} images; leave the third column out")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dataloader.read import ImageError
 from dataloader.sources.folders import SPLIT_FOLDERS
 from dataloader.sources.lists import ListedImage, Listing, refuse_empty_labels
@@ -14,6 +16,8 @@ from dataloader.split import Stamp
 from utils.errors import UserError
 
 LABEL_COLUMNS = ("label", "labels", "class", "fine_label")
+# Rows of a table that are looked at together.
+PORTION = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,18 +28,20 @@ class TableStore:
         folder: of the data set.
         tables: part of the path -> its table.
         column: of the images.
+        sizes: part of the path -> bytes of every image, int64; -1 where it is a file of its own.
         changed_ns: time of the last change of the newest table, in ns.
     """
 
     folder: Path
     tables: Mapping[str, Any]
     column: str
+    sizes: Mapping[str, np.ndarray]
     changed_ns: int
 
     def read_bytes(self, file: str) -> bytes:
         """Return the bytes of an image that is named FOLDER/PART/ROW."""
-        part, row = os.path.relpath(file, self.folder).rsplit("/", 1)
-        cell = self.tables[part][int(row)][self.column]
+        part, row = self._place(file)
+        cell = self.tables[part][row][self.column]
         if cell is None:
             raise ImageError(file, "the cell is empty")
         if cell["bytes"] is not None:
@@ -46,8 +52,23 @@ class TableStore:
             raise ImageError(file, f"{cell['path']}: {error.strerror}") from error
 
     def stamp(self, file: str) -> Stamp:
-        """Return the size of an image, and when the tables were changed before they were opened."""
-        return Stamp(len(self.read_bytes(file)), self.changed_ns)
+        """Return the size of an image, and when the tables were changed before they were opened; no image is read."""
+        part, row = self._place(file)
+        size = int(self.sizes[part][row])
+        if size >= 0:
+            return Stamp(size, self.changed_ns)
+        cell = self.tables[part][row][self.column]
+        if cell is None:
+            raise ImageError(file, "the cell is empty")
+        try:
+            return Stamp(os.stat(cell["path"]).st_size, self.changed_ns)
+        except OSError as error:
+            raise ImageError(file, f"{cell['path']}: {error.strerror}") from error
+
+    def _place(self, file: str) -> tuple[str, int]:
+        """Return the part and the row of an image that is named FOLDER/PART/ROW."""
+        part, row = os.path.relpath(file, self.folder).rsplit("/", 1)
+        return part, int(row)
 
 
 def is_saved_table(root: Path) -> bool:
@@ -78,12 +99,13 @@ def read_saved_table(root: Path) -> Listing:
             f"{root} has the columns {', '.join(first.features)}; needed are one of images, and one of {', '.join(LABEL_COLUMNS)}"
         )
     images: list[ListedImage] = []
-    tables, several = {}, False
+    tables, sizes, several = {}, {}, False
     for part, table in parts.items():
         split = None if len(parts) == 1 and part == "all" else SPLIT_FOLDERS.get(part.lower())
         if split is None and part != "all":
             raise UserError(f"{root} has the split '{part}'; known are {', '.join(SPLIT_FOLDERS)}: save it without that one")
         tables[part] = table.cast_column(column, datasets.Image(decode=False)).select_columns([column])
+        sizes[part] = _sizes(tables[part], column)
         names = _names(table.features[label])
         for row, value in enumerate(table[label]):
             values = value if isinstance(value, list) else [value]
@@ -93,7 +115,16 @@ def read_saved_table(root: Path) -> Listing:
             images.append(ListedImage(place, tuple(sorted(found)), split, f"{root}/{place}"))
     refuse_empty_labels(images, several=several)
     changed = max((file.stat().st_mtime_ns for file in root.rglob("*.arrow")), default=0)
-    return Listing(root, tuple(images), several, TableStore(root, tables, column, changed))
+    return Listing(root, tuple(images), several, TableStore(root, tables, column, sizes, changed))
+
+
+def _sizes(table: Any, column: str) -> np.ndarray:
+    """Return the bytes of every image of a table, int64: of their ends alone, the images are left where they are."""
+    compute = importlib.import_module("pyarrow.compute")
+    arrow = table.with_format("arrow")
+    cells = (arrow[first : first + PORTION].column(column) for first in range(0, len(table), PORTION))
+    lengths = (compute.binary_length(compute.struct_field(part, "bytes")).to_pylist() for part in cells)
+    return np.array([-1 if size is None else size for part in lengths for size in part], dtype=np.int64)
 
 
 def _names(feature: Any) -> list[str] | None:

@@ -13,6 +13,7 @@ from dataloader.sources.tar_index import TarIndex, index_tar
 from dataloader.split import Stamp
 from utils.errors import UserError
 from utils.logs import log
+from utils.text import counted
 
 SUFFIX = ".tar"
 MANIFEST = "manifest.json"
@@ -92,7 +93,7 @@ def read_shards(root: Path, files: list[Path]) -> Listing:
     if unknown and len(unknown) < len(files):
         raise UserError(f"{unknown[0]} is neither train, val nor test, as other archives here are; rename it or move it away")
     if sum(file.stat().st_size for file in files) > MANY_BYTES:
-        log().info(f"shards    {len(files)} archives; a first look at each takes a while and is remembered")
+        log().info(f"shards    {counted(len(files), 'archive')}; a first look at each takes a while and is remembered")
     indexes: dict[str, TarIndex] = {}
     images: list[ListedImage] = []
     several = False

@@ -2,12 +2,14 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import config
-from tests.applications.conftest import NETS, Call, read_rows, tiny
+from tests.applications.conftest import NETS, ROOT, Call, read_rows, tiny
 from utils.errors import UserError
 
 
@@ -35,6 +37,31 @@ def test_the_divergence_between_copies_is_trained(call: Call, colors: Path, crit
     assert losses[0] != losses[1]
     evaluated = call("--evaluation", "--resume", pulled.run, "--arch", json.loads((pulled.run / "config.json").read_text())["arch"])
     assert evaluated.code == 0, evaluated.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--aug", "flip|crp(0.1)"), r"unknown augmentation 'crp'\. Did you mean crop\?"),
+        (("--aug", "flip("), r"cannot read 'flip\('"),
+        (("--sampler", "balance"), "unknown sampler 'balance'"),
+    ],
+)
+def test_a_name_that_is_unknown_is_answered_at_once(flags: tuple[str, str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        config.parse([*flags])
+
+
+def test_names_are_looked_up_without_torch() -> None:
+    code = "import sys, config; config.parse(['--aug', 'strong', '--sampler', 'repeat(0.1)']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("action", [(), ("--visual_data", "train"), ("--find_lr",)])
+def test_a_bad_argument_of_an_augmentation_is_answered_before_the_images_are_looked_for(call: Call, action: tuple[str, ...]) -> None:
+    outcome = call(*tiny("no such folder", *action, "--aug", "flip|crop(shar=0.2)"))
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert "crop has no argument 'shar'. Did you mean share?" in outcome.err
 
 
 def test_a_fold_is_validated_on_remembered_and_kept(call: Call, colors: Path) -> None:

@@ -1,15 +1,17 @@
 """--cache changes how long a run takes, and nothing else."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from applications.caching import build_keep
+from applications.caching import _wait_for, build_keep
 from dataloader.options import DataOptions
 from dataloader.preprocess import Preprocess
 from tests.applications.conftest import Call, start, tiny
 from tests.applications.test_resume import assert_equal_runs
 from utils.checkpoint import load_checkpoint
+from utils.errors import UserError
 
 AUGMENTED = ("--aug", "flip|crop|color")
 
@@ -39,6 +41,25 @@ def test_evaluation_fills_no_cache(call: Call, colors: Path, tmp_path: Path) -> 
     count = len(list((tmp_path / "kept").iterdir()))
     assert call("--evaluation", "--resume", run, "--arch", tiny(colors)[3]).code == 0
     assert len(list((tmp_path / "kept").iterdir())) == count
+
+
+def test_all_folds_read_their_training_images_from_one_cache(call: Call, colors: Path, tmp_path: Path) -> None:
+    kind = ("--cache", "disk", "--cache_dir", tmp_path / "kept", "--epochs", 1)
+    for number in range(2):
+        plain = call(*tiny(colors, *AUGMENTED, "--epochs", 1, "--fold", f"{number}/3")).run
+        outcome = call(*tiny(colors, *AUGMENTED, "--fold", f"{number}/3", *kind))
+        assert outcome.code == 0, outcome.err
+        assert "cache     50 train images: 72 kB in" in outcome.out
+        assert "with those of the other folds 108 kB" in outcome.out
+        assert_equal_runs(plain, outcome.run)
+    assert len([path for path in (tmp_path / "kept").iterdir() if "train+val" in path.name and path.is_dir()]) == 1
+
+
+def test_a_process_does_not_wait_for_one_that_has_ended(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    with pytest.raises(UserError, match=rf"process {ended.pid}, which was to fill .*nothing, has ended"):
+        _wait_for(tmp_path / "nothing", ended.pid, None)
 
 
 def test_evaluation_decodes_every_pixel_and_augmentation_keeps_a_reserve() -> None:

@@ -1,6 +1,7 @@
 """The data doctor from the command line: exit codes, files, --fix and --undo; and the leak warning of training."""
 
 import json
+import shlex
 import shutil
 import time
 from pathlib import Path
@@ -75,6 +76,20 @@ def test_a_single_folder_and_a_list_can_be_checked(call: Call, tmp_path: Path) -
     refused = call("--check", "--fix", "--data", data / "list.csv")
     assert refused.code == 2
     assert "take the lines out of the list" in refused.err
+
+
+def test_the_next_command_works_as_it_is_typed(call: Call, tmp_path: Path) -> None:
+    data = write_colors(tmp_path / "the cat's data", {"": 6})
+    (data / "red" / "0.png").write_bytes(b"")
+    outcome = call("--check", "--data", data, "--seed", 3, "--val_share", 0.3, "-j", 0)
+    assert "1 error, 1 warning" in outcome.out
+    line = next(line for line in outcome.out.splitlines() if line.startswith("next: "))
+    command = shlex.split(line, comments=True)[3:]
+    assert command == ["--check", "--fix", "--data", str(data), "--seed", "3", "--val_share", "0.3"]
+    assert call(*command, "-j", 0).code == 0
+    (data / "red" / "1.png").write_bytes(b"")
+    (data / "list.csv").write_text("image,label\nred/1.png,red\nred/2.png,red\nblue/0.png,blue\nblue/1.png,blue\n")
+    assert f"next: take the lines of these files out of {data}/list.csv" in call("--check", "--data", data / "list.csv", "-j", 0).out
 
 
 def test_fix_without_check_is_refused(call: Call, colors: Path) -> None:

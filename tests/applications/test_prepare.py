@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shlex
 import tarfile
 from pathlib import Path
 
@@ -91,6 +92,52 @@ def test_a_prepared_folder_is_split_resized_listed_and_measured(photos: Path, pr
     catalog = open_catalog(str(out))
     assert (catalog.classes, catalog.split_origin) == (("big cat", "dog"), "lists")
     assert {name: len(split) for name, split in catalog.splits.items()} == {"train": 29, "val": 6, "test": 6}
+
+
+def next_command(done: Outcome) -> list[str]:
+    """Return the words of the command that a call ends with, after main.py, as a shell would give them."""
+    line = next(line for line in done.out.splitlines() if line.startswith("next: "))
+    return shlex.split(line)[3:]
+
+
+def test_enlarged_images_are_counted_also_when_the_folder_was_finished_before(photos: Path, prepare: Call) -> None:
+    Image.new("RGB", (9, 50), (200, 0, 0)).save(photos / "dog" / "thin.png")
+    for done in (prepare("out"), prepare("out")):
+        line = f"enlarged: 1 image was smaller than --smaller_side 16, the smallest {photos / 'dog' / 'thin.png'} with 9"
+        assert line in done.out
+        assert json.loads((photos.parent / "out" / "prepare.json").read_text())["enlarged"] == 1
+    done = prepare("more", "--smaller_side", 28)
+    assert "enlarged: 2 images were smaller than --smaller_side 28" in done.out
+    assert "enlarged:" not in prepare("none", "--smaller_side", 9).out
+
+
+def test_the_next_command_works_as_it_is_typed(photos: Path, prepare: Call, call: Call) -> None:
+    done = prepare("the cat's photos")
+    command = next_command(done)
+    assert command[-3:] == ["--image_size", "16", "16"]
+    drawn = call("--visual_data", "train", *command)
+    assert (drawn.code, drawn.err) == (0, "")
+    sharded = call("--shard", photos.parent / "cat's tars", "--data", photos.parent / "the cat's photos", "--image_size", 20, 24, "-j", 0)
+    command = next_command(sharded)
+    assert command[1:] == [
+        f"{photos.parent}/cat's tars",
+        "--mean_std",
+        f"{photos.parent}/the cat's photos/mean_std.json",
+        "--image_size",
+        "20",
+        "24",
+    ]
+    drawn = call("--visual_data", "train", *command)
+    assert (drawn.code, drawn.err) == (0, "")
+
+
+def test_a_new_folder_of_the_name_of_a_source_is_told_from_it(photos: Path, call: Call) -> None:
+    done = call("--prepare", "digits", "--data", photos, "-j", 0, "--smaller_side", 224)
+    assert next_command(done) == ["--data", "./digits", "--mean_std", "digits/mean_std.json"]
+
+
+def test_no_command_is_offered_for_a_folder_without_validation_images(prepare: Call) -> None:
+    assert "next:" not in prepare("out", "--val_share", 0).out
 
 
 def test_an_interrupted_preparation_goes_on_to_the_same_bytes(photos: Path, monkeypatch: pytest.MonkeyPatch, prepare: Call) -> None:

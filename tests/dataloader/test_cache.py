@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from dataloader import cache
+from dataloader import builders, cache
 from dataloader.augment.chain import build_augment
-from dataloader.cache import Job, Keep, cache_name, keep_in_memory, keep_on_disk, reduce_image, say_bytes
+from dataloader.cache import Job, Keep, cache_name, keep_in_memory, keep_on_disk, part_of, pooled, reduce_image, say_bytes
 from dataloader.loader import Loader
 from dataloader.preprocess import Preprocess
 from dataloader.read import ImageError
@@ -114,6 +115,82 @@ def test_a_damaged_cache_and_a_killed_attempt_are_made_anew(mixed, tmp_path):
     attempt.mkdir()
     assert np.array_equal(on_disk(mixed, folder).read(3), FITTED.read(mixed, 3))
     assert not attempt.exists()
+
+
+@pytest.mark.parametrize("root", [".hidden", "a.b-c", "..", "ü.d"])
+def test_older_states_of_folders_of_any_name_are_removed(tmp_path, write_images, root, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    write_images(Path(root), {"train": 2})
+    split = Split("train", Path(root), ("train/000.png", "train/001.png"), np.arange(2))
+    on_disk(split, tmp_path / "cache")
+    os.utime(split.file(0), (1, 1))
+    attempt = tmp_path / "cache" / f".{cache_name(split, FITTED)}.building"
+    attempt.mkdir()
+    store = on_disk(split, tmp_path / "cache")
+    assert [path for path in (tmp_path / "cache").iterdir() if path.is_dir()] == [Path(store.place).parent]
+    assert not Path(store.place).parent.name.startswith(".")
+
+
+def _folded(split: Split, mine: list[int]) -> Split:
+    """Return some images of a split as the training images of a fold of all."""
+    paths = tuple(split.paths[index] for index in mine)
+    return Split("train", split.root, paths, split.targets[mine], pool=tuple(sorted(split.paths)))
+
+
+def test_folds_share_one_cache_and_read_their_own_images(mixed, tmp_path, monkeypatch):
+    Path(mixed.file(2)).write_bytes(b"spoilt")
+    folds = [_folded(mixed, mine) for mine in ([0, 2, 3], [4, 1, 2])]
+    assert len({cache_name(pooled(fold), FITTED) for fold in folds}) == 1
+    for number, fold in enumerate(folds):
+        store = part_of(on_disk(pooled(fold), tmp_path / "cache"), fold)
+        monkeypatch.setattr(cache, "fill", None)
+        assert len(store) == len(fold)
+        spoilt = 1 if number == 0 else 2
+        assert list(store.unreadable) == [spoilt]
+        for index in {0, 1, 2} - {spoilt}:
+            assert np.array_equal(store.read(index), FITTED.read(fold, index))
+        loader = Loader(fold, PREPROCESS, workers=1, read=store.read, batch_size=3, seed=0, shuffle=True)
+        (batch,) = loader.batches(0)
+        assert batch.unreadable[0].path == mixed.file(2)
+        loader.close()
+
+
+def test_images_of_no_fold_have_a_cache_of_their_own(mixed, tmp_path):
+    assert pooled(mixed) is mixed
+    store = on_disk(mixed, tmp_path / "cache")
+    assert part_of(store, mixed) is store
+
+
+def _hang(split: Split, folder: Path) -> None:
+    """Begin to fill a cache, and stop in the middle."""
+    Keep.read = lambda *_: time.sleep(600)  # pyright: ignore[reportAttributeAccessIssue]
+    Job.foretell = lambda _: 0  # pyright: ignore[reportAttributeAccessIssue]
+    on_disk(split, folder)
+
+
+def test_a_process_that_hangs_is_named_and_one_that_ends_is_replaced(mixed, tmp_path, monkeypatch):
+    folder = tmp_path / "cache"
+    builder = multiprocessing.get_context("fork").Process(target=_hang, args=(mixed, folder))
+    builder.start()
+    while not list(folder.glob(".*.building/builder.txt")):
+        time.sleep(0.05)
+    monkeypatch.setattr(builders, "PATIENCE", 0.2)
+    monkeypatch.setattr(builders, "POLL", 0.05)
+    said: list[str] = []
+
+    def hear(line: str) -> None:
+        said.append(line)
+        builder.kill()
+
+    monkeypatch.setattr(builders, "log", lambda: SimpleNamespace(info=said.append, warning=hear))
+    store = on_disk(mixed, folder)
+    builder.join()
+    assert np.array_equal(store.read(2), FITTED.read(mixed, 2))
+    assert said[0] == "cache     another process is filling it; waiting"
+    assert f"process {builder.pid} on " in said[1]
+    assert "has written nothing for 0 s; if it hangs, end it" in said[1]
+    assert sorted(path.name for path in Path(store.place).parent.iterdir()) == ["facts.json", "index.npy", "pixels.bin"]
 
 
 def _fill_slowly(split: Split, folder: Path, log: Path) -> None:

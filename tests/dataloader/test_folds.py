@@ -1,9 +1,12 @@
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from dataloader.catalog import open_catalog, save_split, take_fold
+from dataloader.shard_writer import ShardWriter, plan_shards
 from utils.errors import UserError
 
 
@@ -62,6 +65,35 @@ def test_labels_are_spread_over_the_parts(tmp_path):
         val = take_fold(catalog, f"{number}/3", seed=0).splits["val"]
         assert val.targets.sum(0).tolist() == [4, 4]
         assert len(val) == 8
+
+
+def test_images_in_archives_can_be_folded_and_read(tmp_path, write_images):
+    write_images(tmp_path / "in", dict.fromkeys(("train/cat", "train/dog", "val/cat", "val/dog"), 5))
+    files = open_catalog(str(tmp_path / "in"))
+    (tmp_path / "tars").mkdir()
+    writer = ShardWriter(dict(files.splits), files.classes, tmp_path / "tars")
+    for split in files.splits.values():
+        for shard in plan_shards(split, limit=10_000, seed=0):
+            writer(shard)
+    whole = open_catalog(str(tmp_path / "tars"))
+    pixels = {path: each.read(index).tobytes() for each in whole.splits.values() for index, path in enumerate(each.paths)}
+    for number in range(2):
+        fold = take_fold(whole, f"{number}/2", seed=0)
+        seen = {path: each.read(index).tobytes() for each in fold.splits.values() for index, path in enumerate(each.paths)}
+        assert seen == pixels
+
+
+def test_the_weight_of_an_image_goes_where_the_image_goes(photos):
+    catalog = open_catalog(str(photos(train={"cat": 6, "dog": 6}, val={"cat": 3, "dog": 3})))
+    weights = {path: 1.0 + number for number, path in enumerate(path for split in catalog.splits.values() for path in split.paths)}
+    weighed = {
+        name: replace(split, weights=np.array([weights[path] for path in split.paths], np.float32))
+        for name, split in catalog.splits.items()
+    }
+    fold = take_fold(replace(catalog, splits=weighed), "1/3", seed=0)
+    assert {
+        path: weight for split in fold.splits.values() for path, weight in zip(split.paths, split.weights.tolist(), strict=True)
+    } == weights
 
 
 def test_what_a_part_lacks_is_noted_anew(photos):

@@ -113,6 +113,15 @@ def test_every_image_is_drawn_its_expected_times_rounded_down_or_up(draws, lengt
     assert (counts <= np.ceil(expected + 1e-6)).all()
 
 
+def test_draws_of_one_image_do_not_stand_together_and_the_order_is_mixed():
+    repeated = drawn_order(np.full(20, 5.0), 0, seed=0, length=100)
+    assert (repeated[1:] == repeated[:-1]).mean() < 0.2, "0.04 by chance; 0.8 where points on the line are taken in their order"
+    once = drawn_order(np.ones(50), 0, seed=0, length=50)
+    assert sorted(once) == list(range(50))
+    assert once.tolist() != sorted(once)
+    assert not np.array_equal(once, drawn_order(np.ones(50), 1, seed=0, length=50))
+
+
 def test_over_many_epochs_images_are_drawn_as_often_as_expected():
     draws = np.array([0.3, 1.7, 0.0, 2.5])
     counts = sum(np.bincount(drawn_order(draws, epoch, seed=0, length=4), minlength=4) for epoch in range(2000)) / 2000

@@ -7,15 +7,17 @@ import textwrap
 import threading
 import time
 
+import numpy as np
 import pytest
 
+from dataloader.fill import fill
 from dataloader.loader import Loader
 from dataloader.preprocess import Preprocess
 from utils.errors import UserError
 
 
-def train_loader(split, *, workers):
-    return Loader(split, Preprocess(image_size=(8, 8)), workers=workers, batch_size=4, seed=3, shuffle=True)
+def train_loader(split, *, workers, read=None):
+    return Loader(split, Preprocess(image_size=(8, 8)), workers=workers, batch_size=4, seed=3, shuffle=True, read=read)
 
 
 def test_close_ends_the_workers_even_in_the_middle_of_an_epoch(make_split):
@@ -50,10 +52,29 @@ def test_a_worker_that_dies_is_explained(make_split):
     next(walk)
     (child,) = multiprocessing.active_children()
     os.kill(child.pid, signal.SIGKILL)
-    with pytest.raises(UserError, match=r"loader process died \(exit code -9\).*-j 0"):
+    with pytest.raises(UserError, match=r"loader process died.* \(exit code -9\).*-j 0"):
         list(walk)
     loader.close()
     assert signal.getsignal(signal.SIGCHLD) == handler
+
+
+def _crash_at_17(index: int) -> np.ndarray:
+    if index == 17:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return np.zeros((6, 6, 3), np.uint8)
+
+
+# torch looks for dead processes every five seconds.
+@pytest.mark.slow
+def test_the_file_that_crashes_its_decoder_is_named(make_split, tmp_path):
+    split = make_split(40)
+    loader = train_loader(split, workers=2, read=_crash_at_17)
+    with pytest.raises(UserError, match=r"died at .*train/017\.png \(exit code -11\)"):
+        list(loader.batches(0))
+    loader.close()
+    (tmp_path / "pixels").touch()
+    with pytest.raises(UserError, match=r"died at .*train/017\.png \(exit code -11\)"):
+        fill(_crash_at_17, 40, str(tmp_path / "pixels"), workers=2, advance=int, name=split.file)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ def test_the_empty_chain_changes_nothing():
         ("color(strong)", "write a number from 0 to 1"),
         ("flip(True)", "write a number from 0 to 1"),
         ("flip|default", "in a chain write"),
+        ("refrence", "Did you mean reference"),
         ("flip|", "cannot read"),
     ],
 )

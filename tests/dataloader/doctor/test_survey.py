@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dataloader.doctor import survey
 from dataloader.doctor.examine import SIDE, Facts, examine, glimpse
 from dataloader.doctor.survey import FEW, look_at_all
 from dataloader.read import read_image
 from tests.dataloader.doctor.pictures import bomb, save, scene, turned
+from utils.errors import UserError
 
 
 def crash_on_some(file: str) -> Facts:
@@ -25,6 +27,24 @@ def test_a_file_that_crashes_the_decoder_is_named_and_costs_no_other() -> None:
     assert [number for number, each in enumerate(facts) if each.problem == "crash"] == [7, 150]
     assert all(each.size == number for number, each in enumerate(facts) if not each.problem)
     assert sum(told) == FEW + 60
+
+
+def test_of_a_few_files_the_one_that_crashes_is_named_too() -> None:
+    facts = look_at_all([str(number) for number in range(9)], workers=2, look=crash_on_some)
+    assert [number for number, each in enumerate(facts) if each.problem == "crash"] == [7]
+
+
+def crash_always(file: str) -> Facts:
+    """End the process, as it ends where there is no memory left."""
+    os._exit(len(file))
+
+
+def test_no_file_is_blamed_where_a_good_image_ends_a_process_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(survey, "_look_at_good_one", crash_always)
+    with pytest.raises(
+        UserError, match="a process died at 0, and another one at an image that is good: usually the machine is out of memory"
+    ):
+        look_at_all(["0", "1"], workers=2, look=crash_always)
 
 
 def test_processes_give_the_facts_that_one_gives(tmp_path: Path) -> None:

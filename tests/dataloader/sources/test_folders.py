@@ -1,7 +1,9 @@
 import os
+from types import SimpleNamespace
 
 import pytest
 
+from dataloader.sources import folders
 from dataloader.sources.folders import image_files, is_image_name, scan_classes, split_folders, subfolders
 from utils.errors import UserError
 
@@ -32,6 +34,20 @@ def test_link_loops_end_and_count_once(tmp_path):
     (tmp_path / "cat" / "again").symlink_to(tmp_path / "cat", target_is_directory=True)
     (tmp_path / "cat" / "up").symlink_to(tmp_path, target_is_directory=True)
     assert image_files(tmp_path / "cat") == ["a.png"]
+
+
+def test_a_link_that_leads_back_is_named_and_gives_no_image_a_second_class(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(folders, "log", lambda: SimpleNamespace(warning=said.append))
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").touch()
+    (tmp_path / "cat" / "up").symlink_to("..", target_is_directory=True)
+    (tmp_path / "yak").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "dog" / "cats").symlink_to(tmp_path / "cat", target_is_directory=True)
+    assert scan_classes(tmp_path) == {"cat": ["cat/a.png"], "dog": ["dog/a.png", "dog/cats/a.png"]}
+    assert f"{tmp_path}/cat/up is a link to {tmp_path}, in which it lies; it is not followed" in said
+    assert f"{tmp_path}/yak is a link to {tmp_path}, in which it lies; it is not followed" in said
 
 
 def test_linked_folders_and_files_are_followed(tmp_path):

@@ -119,7 +119,7 @@ BAD = {
         "a.png:x\nb c.png:\n": r"line 2: b c\.png has no label",
         "a.png:x\na.png:y\n": r"line 2: a\.png is listed twice, first in .*, line 1",
         "a.png,x,dev\n": r"line 1: the split is 'dev'",
-        "a.png,x\nb c.png\n": r"line 2: 1 cells where the first line has 2",
+        "a.png,x\nb c.png\n": r"line 2: 1 cell where the first line has 2",
     },
     "list.json": {
         "": r"line 1: no valid JSON",

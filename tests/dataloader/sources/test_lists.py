@@ -90,7 +90,7 @@ BAD = {
     "column twice": ("image,labels,labels\na.png,x,y\n", r"line 1: a column stands there twice"),
     "only a header": ("image,labels\n\n", r"list\.csv lists no images"),
     "too many cells": ("image,labels\na.png,x\nb.png,x,y\n", r"line 3: 3 cells where the first line has 2; put quotes"),
-    "too few cells": ("image,labels\na.png\n", r"line 2: 1 cells"),
+    "too few cells": ("image,labels\na.png\n", r"line 2: 1 cell\b"),
     "no image": ("image,labels\n ,x\n", r"line 2: there is no image;?"),
     "missing image": ("image,labels\na.png,x\n\ngone.png,x\n", r"line 4: there is no image gone\.png in "),
     "backslashes": ("image,labels\nx\\a.png,x\n", r"line 2: there is no image x\\a\.png in .*; write / between folders"),

@@ -3,6 +3,7 @@
 import io
 import pickle
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -45,8 +46,40 @@ class FakeTable:
         assert names == ["picture"]
         return self
 
+    def __len__(self):
+        return len(self.columns["picture"])
+
+    def with_format(self, name):
+        assert name == "arrow"
+        return FakeArrow(self.columns)
+
     def __getitem__(self, key):
         return self.columns[key] if isinstance(key, str) else {"picture": self.columns["picture"][key]}
+
+
+class FakeArrow:
+    """As much of a slice of pyarrow.Table is used."""
+
+    def __init__(self, columns):
+        self.columns = columns
+
+    def __getitem__(self, rows):
+        return FakeArrow({name: values[rows] for name, values in self.columns.items()})
+
+    def column(self, name):
+        return self.columns[name]
+
+
+class FakeCompute:
+    """As much of pyarrow.compute as is used."""
+
+    @staticmethod
+    def struct_field(cells, name):
+        return [cell and cell[name] for cell in cells]
+
+    @staticmethod
+    def binary_length(values):
+        return SimpleNamespace(to_pylist=lambda: [None if value is None else len(value) for value in values])
 
 
 class FakePackage:
@@ -64,6 +97,7 @@ def saved(tmp_path, monkeypatch):
     def save(content, name="dataset_dict.json"):
         (tmp_path / name).touch()
         monkeypatch.setitem(sys.modules, "datasets", FakePackage(content))
+        monkeypatch.setitem(sys.modules, "pyarrow.compute", FakeCompute)
         return str(tmp_path)
 
     return save
@@ -86,6 +120,19 @@ def test_splits_classes_and_images_are_those_of_the_tables(saved, tmp_path):
     assert catalog.splits["val"].read(0).shape == (4, 5, 3)
     with pytest.raises(ImageError, match=r"train/00000002: .*gone\.png: No such file"):
         split.read(2)
+
+
+def test_no_image_is_read_for_its_size(saved, tmp_path, monkeypatch):
+    (tmp_path / "own.png").write_bytes(png(1))
+    cells = [cell(0), {"bytes": None, "path": str(tmp_path / "own.png")}, {"bytes": None, "path": str(tmp_path / "gone.png")}, None]
+    catalog = open_catalog(saved(FakePackage.DatasetDict(train=FakeTable(cells, [0, 1, 1, 1], FakeClasses()))))
+    split = catalog.splits["train"]
+    monkeypatch.setattr(type(split.store), "read_bytes", None)
+    assert [split.stamp(index).size for index in (0, 1)] == [len(png(0)), len(png(1))]
+    with pytest.raises(ImageError, match=r"gone\.png: No such file"):
+        split.stamp(2)
+    with pytest.raises(ImageError, match="the cell is empty"):
+        split.stamp(3)
 
 
 def test_lists_of_labels_mean_several(saved):
@@ -130,3 +177,4 @@ def test_the_package_itself_is_understood(tmp_path):
     assert split.targets.tolist() == [0, 0, 0, 1, 1, 1]
     assert split.paths[0] == "train/00000001", "class 1, cat, comes first"
     assert pickle.loads(pickle.dumps(split)).read_bytes(0) == png(1)
+    assert [split.stamp(index).size for index in range(6)] == [len(split.read_bytes(index)) for index in range(6)]
