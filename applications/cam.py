@@ -1,6 +1,8 @@
 """Shows where a trained model looked: heat maps over the images of a split, right and wrong answers apart."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +25,7 @@ from models.backbone import Backbone
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error
 from utils.images import enlarged, overlay
-from utils.logs import log, progress
+from utils.logs import console, log, progress
 from utils.runtime import choose_precision
 
 DEFAULT_METHOD = "grad-cam"
@@ -33,6 +35,8 @@ BATCH = 32
 SLOW = {"score-cam", "ablation-cam"}
 # Pixels of the longer side that a tiny image is enlarged to.
 SIDE = 224
+# Seconds after which a pipe hears how far it is.
+SILENCE = 8.0
 
 
 def run(request: Request) -> int:
@@ -59,12 +63,30 @@ def run(request: Request) -> int:
     with removed_on_error(new_folder(trained.results_folder(), f"visual-{split.name}")) as folder:
         gallery = Gallery(folder, methods, trained.describe(), f"{split.name} images of {split.root}")
         figures = Figures(methods)
-        with progress(f"{split.name} images", len(chosen)) as advance:
-            for case in _explain_split(trained, eye, split, task, [verdicts[index] for index in chosen], methods, figures, machine):
+        with _told(len(chosen), methods) as tell:
+            for case in _explain_split(trained, eye, split, task, [verdicts[index] for index in chosen], methods, figures, machine, tell):
                 gallery.add(case)
-                advance(1)
         gallery.write(figures, wrong=sum(not verdict.right for verdict in verdicts), total=len(split))
     return 0
+
+
+@contextmanager
+def _told(images: int, methods: Sequence[str]) -> Iterator[Callable[[str, int], None]]:
+    """Give a function that hears how many more images a method has explained: it moves a bar, or off a terminal says a line at times."""
+    done = dict.fromkeys(methods, 0)
+    start = said = time.monotonic()
+    with progress("heat maps", images * len(methods)) as advance:
+
+        def tell(method: str, count: int) -> None:
+            nonlocal said
+            done[method] += count
+            advance(count)
+            now = time.monotonic()
+            if not console().is_terminal and (now - said >= SILENCE or (done[method] == images and now - start >= SILENCE)):
+                said = now
+                log().info(f"          {method}: {done[method]} of {images} images after {now - start:.0f} s")
+
+        yield tell
 
 
 def open_eye(trained: Trained) -> Eye:
@@ -171,8 +193,9 @@ def _explain_split(
     methods: Sequence[str],
     figures: Figures,
     machine: Machine,
+    tell: Callable[[str, int], None],
 ) -> Iterator[Case]:
-    """Yield the images with their heat maps, and add up how far these can be believed."""
+    """Yield the images with their heat maps, and add up how far these can be believed; `tell` hears what is done."""
     # So that its import is not counted as time of the first method.
     load_package()
     size = 1 if SLOW & set(methods) else BATCH
@@ -194,6 +217,7 @@ def _explain_split(
             if len(methods) > 1:
                 probabilities = lambda x: task.criterion.probabilities(eye.model(x).float())  # noqa: E731
                 figures.add(method, measure(probabilities, look.x, heat[method], first))
+            tell(method, len(part))
         for row, verdict in enumerate(part):
             labels = [verdict.first] if verdict.second is None or verdict.second == verdict.first else [verdict.first, verdict.second]
             picture = shown(pictures[row])

@@ -143,11 +143,14 @@ def test_a_mistake_ends_in_one_line(call: Call, argv: list[str], said: str) -> N
 
 
 def test_another_folder_may_hold_the_files(call: Call, data: Path, teacher: Path, tmp_path: Path) -> None:
-    outcome = call("--knowledge", "train", "--resume", teacher, *ARCH, "--sidecar_dir", tmp_path / "nowhere")
-    assert outcome.code == 2
-    assert "--sidecar_dir" in outcome.err
-    side = tmp_path / "side"
-    side.mkdir()
+    side = tmp_path / "a" / "new folder"
+    outcome = call(*tiny(data, "--distill", "--sidecar_dir", side))
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert f"--knowledge train --resume RUN --sidecar_dir '{side}' makes and fills it" in outcome.err
+    assert not side.exists()
+    (tmp_path / "file").touch()
+    outcome = call("--knowledge", "train", "--resume", teacher, *ARCH, "--sidecar_dir", tmp_path / "file")
+    assert (outcome.code, "cannot be made a folder" in outcome.err) == (2, True)
     know(call, teacher, "train", "--sidecar_dir", side)
     assert not list(data.glob("*.txt"))
     assert call(*tiny(data, "--distill", "--sidecar_dir", side)).code == 0

@@ -13,7 +13,7 @@ PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
 class Balance(HTMLParser):
     """Counts open tags, so that a page that forgets to close one is found."""
 
-    VOID = ("meta", "img", "br")
+    VOID = ("meta", "img", "br", "wbr")
 
     def __init__(self) -> None:
         super().__init__()
