@@ -33,7 +33,7 @@ DEFAULT_LIMIT = 48
 BATCH = 32
 # These ask the network about every channel; one image at a time keeps the bar moving.
 SLOW = {"score-cam", "ablation-cam"}
-# Pixels of the longer side that a tiny image is enlarged to.
+# Pixels of the longer side that a small image is enlarged to.
 SIDE = 224
 # Seconds after which a pipe hears how far it is.
 SILENCE = 8.0
@@ -127,8 +127,12 @@ def normalized(trained: Trained, pictures: Sequence[Tensor]) -> Tensor:
 
 
 def shown(picture: Tensor) -> np.ndarray:
-    """Return an image, uint8 (3, H, W), as a person can see it, uint8 (H', W', 3): tiny ones are enlarged."""
-    return enlarged(picture.permute(1, 2, 0).numpy(), SIDE)
+    """Return an image, uint8 (3, H, W), as a person can see it, uint8 (H', W', 3): small ones are enlarged."""
+    import cv2
+
+    image = enlarged(picture.permute(1, 2, 0).numpy(), SIDE)
+    factor = SIDE / max(image.shape[:2])
+    return image if factor <= 1 else cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
 
 
 @dataclass(frozen=True)

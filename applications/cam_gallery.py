@@ -166,7 +166,7 @@ MEASURE = (
 def believe(rows: Sequence[Sequence[str]], *, images: int) -> str:
     """Return which methods to believe, in a sentence, for the rows of the table in their order, measured on so many images."""
     names = [row[0] for row in rows]
-    doubt = f" These are figures of {images} images, too few to rely on: raise --limit." if images < FEW else ""
+    doubt = f" These are figures of {images} images, too few to rely on." if images < FEW else ""
     if "random" not in names:
         return f"Most faithful here: {names[0]}.{doubt}"
     above, below = names[: names.index("random")], names[names.index("random") + 1 :]
@@ -180,7 +180,7 @@ def draw(case: Case, methods: Sequence[str]) -> np.ndarray:
     """Return the picture of a case: the image and its heat maps in a row; of many methods, rows of their own for each label."""
     whole = (case.image, f"is {case.truth}\nsaid {case.found}")
     maps = [
-        [(overlays[method], f"{label}: {share:.1%}\n{method}") for method in methods]
+        [(overlays[method], f"{label}\n{share:.1%}, {method}") for method in methods]
         for (label, share), overlays in zip(case.labels, case.overlays, strict=True)
     ]
     cells = [whole, *maps[0]]

@@ -9,12 +9,12 @@ import numpy as np
 from rich.table import Table
 
 from applications import assemble
-from applications.answers import Answers, aligned, read_answers
-from applications.assemble import Machine
+from applications.answers import PREDICTIONS, Answers, aligned, read_answers
 from applications.options import Request
 from applications.report import classify, multilabel
 from applications.report.material import Figures, Pictures, as_percent, plain_floats
 from dataloader.read import ImageError, read_image
+from utils.checkpoint import BEST, find_checkpoint
 from utils.distributed import close_world
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_csv, write_text
@@ -27,7 +27,6 @@ SIGNIFICANT = 0.05
 OF_THE_TEST = ("top1", "all labels right")
 RESAMPLES = 600
 FLIPS_SHOWN = 24
-FOUND_BY = "--resume: "
 # Not the "loss" of an evaluation, which is measured before calibration.
 LOSS = "calibrated loss"
 LOWER_IS_BETTER = (LOSS, "calibration error")
@@ -76,9 +75,10 @@ class Pair:
 
 def run(request: Request) -> int:
     """Compare the models of --compare with the first of them; return the exit code."""
+    check_places(request.subjects)
     machine = assemble.open_machine(request.config, training=False)
     try:
-        first, *rest = [_read(request, place, machine) for place in request.subjects]
+        first, *rest = [read_answers(request, place, machine) for place in request.subjects]
         models = named_apart([first, *(aligned(first, other) for other in rest)])
         if machine.world.is_first:
             output = request.config.output
@@ -89,13 +89,16 @@ def run(request: Request) -> int:
         close_world(machine.world)
 
 
-def _read(request: Request, place: str, machine: Machine) -> Answers:
-    try:
-        return read_answers(request, place, machine)
-    except UserError as error:
-        said = str(error)
-        # Models are found as those of --resume are, which nobody wrote here.
-        raise UserError(f"--compare: {said.removeprefix(FOUND_BY)}" if said.startswith(FOUND_BY) else said) from error
+def check_places(places: Sequence[str]) -> None:
+    """Raise UserError where one of the places holds no model and no evaluation, before anything slow begins."""
+    for place in places:
+        if (Path(place) / PREDICTIONS).is_file():
+            continue
+        try:
+            find_checkpoint(place, BEST)
+        except UserError as error:
+            # Models are found as those of --resume are, which nobody wrote here.
+            raise UserError(f"--compare: {str(error).removeprefix('--resume: ')}") from error
 
 
 def named_apart(models: Sequence[Answers]) -> list[Answers]:
@@ -161,7 +164,7 @@ def _report(models: Sequence[Answers], pairs: Sequence[Pair], folder: Path, *, s
     for pair in pairs:
         log().info(_sentence(first, pair, headline))
     write_csv(folder / "compare.csv", [header, start, *rows])
-    write_csv(folder / "classes.csv", _class_rows(first, pairs))
+    write_csv(folder / "classes.csv", class_rows(first, pairs))
     write_csv(folder / "flips.csv", _flip_rows(first, pairs))
     content = {
         "images": len(first.files),
@@ -214,7 +217,7 @@ def recalls(model: Answers) -> np.ndarray:
     return np.where(counts > 0, (model.truth & model.named).sum(0) / np.maximum(counts, 1), np.nan)
 
 
-def _class_rows(first: Answers, pairs: Sequence[Pair]) -> list[list[str]]:
+def class_rows(first: Answers, pairs: Sequence[Pair]) -> list[list[str]]:
     """Return, for every model and class, the recall of both, and the images that were gained and lost, below a header."""
     rows = [["model", "class", "images", "recall of the first", "recall", "points", "gained", "lost"]]
     mine = recalls(first)
@@ -285,7 +288,7 @@ def _figures_table(first: Answers, pair: Pair, measured: Mapping[str, Mapping[st
 
 
 def _class_table(first: Answers, pair: Pair) -> str:
-    rows = [row[1:] for row in _class_rows(first, [pair])[1:]]
+    rows = [row[1:] for row in class_rows(first, [pair])[1:]]
     tones: list[Tone] = ["good" if int(row[-2]) > int(row[-1]) else "bad" if int(row[-2]) < int(row[-1]) else "" for row in rows]
     shown = [[name, images, as_percent(float(mine)), as_percent(float(theirs)), *rest] for name, images, mine, theirs, *rest in rows]
     return table(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from applications.answers import Answers, aligned
-from applications.compare import compare, figures, named_apart
+from applications.compare import class_rows, compare, figures, named_apart, recalls
 from tests.applications.conftest import NETS, Call, read_rows, tiny, write_colors
 from tests.applications.test_multilabel import BCE, write_squares
 from utils.errors import UserError
@@ -49,6 +49,49 @@ def test_a_clear_gain_is_called_better_and_a_small_one_is_not(several: bool) -> 
     # Holm: the smallest of two p-values counts twice.
     (alone,) = compare(models[:2], seed=0)
     assert better.p == pytest.approx(2 * alone.p)
+
+
+def test_an_interval_that_contradicts_the_verdict_is_explained() -> None:
+    base = np.zeros(400, dtype=bool)
+    base[:300] = True
+    other = base.copy()
+    other[300:306] = True
+    models = [answers("base", base), *(answers(name, other) for name in ("one", "two"))]
+    first, _ = compare(models, seed=0)
+    assert first.differences["top1"].low > 0
+    assert first.verdict() == "no significant difference", "six of six are p = 0.03 alone, and twice that among two"
+    assert first.odds("top1") == "; the interval alone excludes 0, but the exact test, adjusted for 2 comparisons, is stricter and decides"
+    (alone,) = compare(models[:2], seed=0)
+    assert (alone.verdict(), alone.odds("top1")) == ("better", "")
+    turned = replace(alone, differences={"top1": replace(alone.differences["top1"], low=-0.1)})
+    assert turned.odds("top1") == "; the interval includes 0, but the exact test decides"
+    several = replace(first, differences={"mAP": first.differences["top1"]})
+    assert "excludes 0, but the test, which decides, counts the 6 images that only one" in several.odds("mAP")
+    none = replace(first, differences={"top1": replace(first.differences["top1"], low=0.0)})
+    assert none.odds("top1") == "", "an interval that touches 0 includes it"
+
+
+def test_significance_begins_below_five_percent() -> None:
+    (pair,) = compare([answers("base", np.zeros(9, bool)), answers("other", np.ones(9, bool))], seed=0)
+    assert [replace(pair, p=p).verdict() for p in (0.05, 0.0499)] == ["no significant difference", "better"]
+
+
+def test_the_loss_of_a_comparison_has_a_name_of_its_own() -> None:
+    model = answers("one", np.random.default_rng(4).random(60) < 0.7)
+    found = figures(model)(np.ones(60, int))
+    assert "loss" not in found
+    assert found["calibrated loss"] == pytest.approx(-np.log(model.probabilities[model.truth]).mean())
+
+
+def test_recall_and_flips_are_told_class_by_class() -> None:
+    first, second = answers("one", np.arange(9) < 6), answers("two", np.arange(9) >= 3)
+    assert recalls(first).tolist() == pytest.approx([2 / 3] * 3)
+    (pair,) = compare([first, second], seed=0)
+    assert (pair.gained.tolist(), pair.lost.tolist()) == ([6, 7, 8], [0, 1, 2])
+    rows = class_rows(first, [pair])[1:]
+    assert rows[0] == ["two", "a", "3", "0.6667", "0.6667", "+0.00", "1", "1"]
+    without = replace(first, truth=first.truth & (np.arange(3) > 0))
+    assert np.isnan(recalls(without)[0])
 
 
 def test_a_paired_interval_is_narrower_than_two_that_know_nothing_of_each_other() -> None:
@@ -134,7 +177,7 @@ def test_mistakes_leave_nothing_behind(call: Call, colors: Path) -> None:
     folder = run / "evaluation-test"
     for subjects, said in (
         ((run,), "at least two"),
-        ((run, "nowhere", *ARCH), "no run folder or checkpoint nowhere"),
+        ((run, "nowhere", *ARCH), "--compare: there is no run folder or checkpoint nowhere"),
         ((folder, run / "evaluation-val"), "different images"),
     ):
         outcome = call("--compare", *subjects)
