@@ -83,7 +83,7 @@ def run(request: Request) -> int:
         if machine.world.is_first:
             output = request.config.output
             with removed_on_error(new_folder(Path(output.logdir) / "compare", output.name or "comparison")) as folder:
-                _report(models, compare(models, seed=request.config.runtime.seed), folder, seed=request.config.runtime.seed)
+                write_comparison(models, compare(models, seed=request.config.runtime.seed), folder, seed=request.config.runtime.seed)
         return 0
     finally:
         close_world(machine.world)
@@ -152,7 +152,8 @@ def compare(models: Sequence[Answers], *, seed: int) -> list[Pair]:
     ]
 
 
-def _report(models: Sequence[Answers], pairs: Sequence[Pair], folder: Path, *, seed: int) -> None:
+def write_comparison(models: Sequence[Answers], pairs: Sequence[Pair], folder: Path, *, seed: int) -> None:
+    """Print what `compare` found, and write compare.html and its kin into the folder."""
     first = models[0]
     headline = next(iter(pairs[0].differences))
     everyone = np.ones(len(first.files), dtype=int)

@@ -70,6 +70,14 @@ def test_what_is_rejected_already_costs_nothing_more() -> None:
     assert thresholds[1] == 0.0
 
 
+def test_wrong_answers_cost_nothing() -> None:
+    right = ((0, 0, 0.6, 1), (0, 0, 0.9, 1), (1, 1, 0.6, 3), (1, 1, 0.9, 20))
+    targets, shares = spread(*right, (1, 0, 0.6, 4), (2, 0, 0.8, 1), (2, 1, 0.8, 1), (2, 2, 0.9, 2))
+    thresholds = choose_rejection(Target("miss", 0.25), targets, shares)
+    assert 0.8 < thresholds[0] <= 0.9
+    assert thresholds[1] == 0.0
+
+
 def test_a_class_without_answers_is_not_rejected_for_misses() -> None:
     targets, shares = spread((0, 0, 0.9, 3), (1, 0, 0.6, 1))
     assert choose_rejection(Target("miss", 0.0), targets, shares)[1:] == (0.0, 0.0)
