@@ -60,6 +60,15 @@ def test_columns_of_numbers_stand_on_the_right() -> None:
     assert re.findall(r"<th( class=\"number\")?>(\w+)</th>", html) == [("", "class"), (' class="number"', "share"), ("", "note")]
 
 
+def test_long_names_break_where_they_have_parts() -> None:
+    name = "train/class_of_things/IMG_2024.jpg"
+    broken = "train/<wbr>class_<wbr>of_<wbr>things/<wbr>IMG_<wbr>2024.jpg"
+    assert broken in table(["file"], [[name]])
+    assert f"<br>{broken}" in gallery([Card(PIXEL, ["a", name])])
+    assert f"<span>{broken}</span>" in bars({name: 1.0})
+    assert "anywhere" not in re.sub(r"code \{[^}]*\}", "", full_page().html()), "it makes narrow columns of long words"
+
+
 def test_links_lead_to_every_section() -> None:
     html = full_page().html()
     assert re.findall(r'href="#(s\d)"', html) == re.findall(r'<h2 id="(s\d)"', html) == ["s0", "s1"]
