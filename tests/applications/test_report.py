@@ -217,9 +217,9 @@ def test_views_give_the_mean_of_their_probabilities(activation: str) -> None:
     squash = torch.sigmoid if activation == "sigmoid" else lambda logits: logits.softmax(1)
     with torch.no_grad():
         # Answers that differ much from view to view: else the mean of the logits is nearly that of the probabilities.
-        head = network.get_classifier()
-        head.weight *= 1000
-        head.bias -= torch.stack([network(view.of(images)) for view in views]).mean((0, 1))
+        weight, bias = network.get_classifier().parameters()
+        weight *= 1000
+        bias -= torch.stack([network(view.of(images)) for view in views]).mean((0, 1))
         logits = torch.stack([network(view.of(images)) for view in views])
         expected = squash(logits.flatten(0, 1)).unflatten(0, logits.shape[:2]).mean(0)
         assert (expected - squash(logits.mean(0))).abs().max() > 0.05
