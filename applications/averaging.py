@@ -19,6 +19,7 @@ from optim.ema import lent
 from optim.stepper import Stepper
 from optim.swa import Reached, greedy_soup, mean_of, reestimate_norms
 from utils.logs import log
+from utils.text import counted
 
 SWA, SOUP = "swa", "soup"
 # Statistics over this many batches no longer change in the digits that matter.
@@ -82,7 +83,7 @@ def _write_swa(ending: Ending, mean: Mapping[str, Tensor], count: int) -> None:
         weights = {name: value.clone() for name, value in ending.machine.world.gather(_on_cpu(model))[0].items()}
     task.criterion.train()
     reached, calibrated = _measure(ending, weights)
-    _write(ending, SWA, f"SWA of {_epochs(count)}", weights, reached, calibrated)
+    _write(ending, SWA, f"SWA of {counted(count, 'epoch')}", weights, reached, calibrated)
 
 
 def _write_soup(ending: Ending, top: TopEpochs) -> None:
@@ -100,9 +101,9 @@ def _write_soup(ending: Ending, top: TopEpochs) -> None:
         return reached
 
     members, reached = greedy_soup(ranked, judge)
-    log().info(f"soup      of {_epochs(len(ranked))}, {len(members)} mixed: {', '.join(map(str, sorted(members)))}")
+    log().info(f"soup      of {counted(len(ranked), 'epoch')}, {len(members)} mixed: {', '.join(map(str, sorted(members)))}")
     weights = mean_of(top.load(epoch) for epoch in members)
-    _write(ending, SOUP, f"soup of {_epochs(len(members))}", weights, reached, chosen[tuple(members)])
+    _write(ending, SOUP, f"soup of {counted(len(members), 'epoch')}", weights, reached, chosen[tuple(members)])
 
 
 def _measure(ending: Ending, weights: Mapping[str, Tensor]) -> tuple[Reached, Calibrated]:
@@ -127,7 +128,3 @@ def _write(ending: Ending, name: str, label: str, weights: Mapping[str, Tensor],
 
 def _on_cpu(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-
-
-def _epochs(count: int) -> str:
-    return f"{count} epoch" if count == 1 else f"{count} epochs"

@@ -1,6 +1,6 @@
 """Shows where a trained model looked: heat maps over the images of a split, right and wrong answers apart."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,7 +32,7 @@ DEFAULT_LIMIT = 48
 BATCH = 32
 # These ask the network about every channel; one image at a time keeps the bar moving.
 SLOW = {"score-cam", "ablation-cam"}
-# Pixels of the longer side that a tiny image is enlarged to.
+# Pixels of the longer side that a small image is enlarged to.
 SIDE = 224
 
 
@@ -60,10 +60,10 @@ def run(request: Request) -> int:
     with removed_on_error(new_folder(trained.results_folder(), f"visual-{split.name}")) as folder:
         gallery = Gallery(folder, methods, trained.describe(), f"{split.name} images of {split.root}")
         figures = Figures(methods)
-        with progress_bar(f"{split.name} images", len(chosen)) as advance:
-            for case in _explain_split(trained, eye, split, task, [verdicts[index] for index in chosen], methods, figures, machine):
+        with progress_bar("heat maps", len(chosen) * len(methods)) as advance:
+            shown = [verdicts[index] for index in chosen]
+            for case in _explain_split(trained, eye, split, task, shown, methods, figures, machine, advance):
                 gallery.add(case)
-                advance(1)
         gallery.write(figures, wrong=sum(not verdict.right for verdict in verdicts), total=len(split))
     return 0
 
@@ -106,8 +106,12 @@ def normalized(trained: Trained, pictures: Sequence[Tensor]) -> Tensor:
 
 
 def shown(picture: Tensor) -> np.ndarray:
-    """Return an image, uint8 (3, H, W), as a person can see it, uint8 (H', W', 3): tiny ones are enlarged."""
-    return enlarged(picture.permute(1, 2, 0).numpy(), SIDE)
+    """Return an image, uint8 (3, H, W), as a person can see it, uint8 (H', W', 3): small ones are enlarged."""
+    import cv2
+
+    image = enlarged(picture.permute(1, 2, 0).numpy(), SIDE)
+    factor = SIDE / max(image.shape[:2])
+    return image if factor <= 1 else cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
 
 
 @dataclass(frozen=True)
@@ -172,8 +176,9 @@ def _explain_split(
     methods: Sequence[str],
     figures: Figures,
     machine: Machine,
+    advance: Callable[[int], None],
 ) -> Iterator[Case]:
-    """Yield the images with their heat maps, and add up how far these can be believed."""
+    """Yield the images with their heat maps, and add up how far these can be believed; `advance` hears how many are done."""
     # So that its import is not counted as time of the first method.
     load_package()
     size = 1 if SLOW & set(methods) else BATCH
@@ -195,6 +200,7 @@ def _explain_split(
             if len(methods) > 1:
                 probabilities = lambda x: task.criterion.probabilities(eye.model(x).float())  # noqa: E731
                 figures.add(method, measure(probabilities, look.x, heat[method], first))
+            advance(len(part))
         for row, verdict in enumerate(part):
             labels = [verdict.first] if verdict.second is None or verdict.second == verdict.first else [verdict.first, verdict.second]
             picture = shown(pictures[row])

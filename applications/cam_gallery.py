@@ -17,8 +17,12 @@ from utils.logs import console, log
 from utils.page import Card, Page, folded, gallery, paragraph, table, tiles
 
 SIDE = 224
+# Fewer images than this order the methods by chance.
+FEW = 20
 # Pictures side by side, besides the image itself.
 COLUMNS = 5
+# Two in a row, so that what is written below the pictures can be read.
+HALF_WIDTH = ".gallery.wide { grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr)); }"
 FULL_WIDTH = ".gallery.wide { grid-template-columns: 1fr; } .gallery.wide .card img { width: auto; max-width: 100%; }"
 HEADER = ("method", "insertion - deletion", "insertion", "deletion", "ms an image")
 
@@ -119,7 +123,7 @@ class Gallery:
         """
         header = ["picture", "path", "true", "predicted", "explained", "probability", "explained too", "its probability"]
         write_csv(self.folder / "images.csv", [header, *self.rows])
-        page = Page("What the model looked at", f"{self.model}; {self.data}", style=FULL_WIDTH if len(self.methods) > 2 else "")
+        page = Page("What the model looked at", f"{self.model}; {self.data}", style=FULL_WIDTH if len(self.methods) > 2 else HALF_WIDTH)
         shown = sum(map(len, self.cards.values()))
         summary = {"images of the split": f"{total}", "answered wrongly": f"{wrong}", "shown here": f"{shown}"}
         page.section("Summary", tiles(summary), paragraph(EXPLANATION, tone="soft"))
@@ -137,7 +141,7 @@ class Gallery:
         cells = [[str(row[HEADER[0]]), *(f"{row[name]:.4f}" for name in HEADER[1:4]), f"{row[HEADER[4]]:.1f}"] for row in rows]
         write_csv(self.folder / "faithfulness.csv", [HEADER, *cells])
         write_text(self.folder / "faithfulness.json", json.dumps(rows, indent=2) + "\n")
-        verdict = believe(cells)
+        verdict = believe(cells, images=sum(map(len, self.cards.values())))
         page.section("Which map to believe", paragraph(verdict), table(HEADER, cells), folded("How this is measured", paragraph(MEASURE)))
         screen = Table(HEADER[0], box=None, pad_edge=False)
         for name in HEADER[1:]:
@@ -159,23 +163,24 @@ MEASURE = (
 )
 
 
-def believe(rows: Sequence[Sequence[str]]) -> str:
-    """Return which methods to believe, in a sentence, for the rows of the table in their order."""
+def believe(rows: Sequence[Sequence[str]], *, images: int) -> str:
+    """Return which methods to believe, in a sentence, for the rows of the table in their order, measured on so many images."""
     names = [row[0] for row in rows]
+    doubt = f" These are figures of {images} images, too few to rely on." if images < FEW else ""
     if "random" not in names:
-        return f"Most faithful here: {names[0]}."
+        return f"Most faithful here: {names[0]}.{doubt}"
     above, below = names[: names.index("random")], names[names.index("random") + 1 :]
     if not above:
-        return "No map is more faithful than noise here: believe none."
+        return f"No map is more faithful than noise here: believe none.{doubt}"
     tail = f" No better than noise: {', '.join(below)}." if below else ""
-    return f"Most faithful here: {above[0]}.{tail}"
+    return f"Most faithful here: {above[0]}.{tail}{doubt}"
 
 
 def draw(case: Case, methods: Sequence[str]) -> np.ndarray:
     """Return the picture of a case: the image and its heat maps in a row; of many methods, rows of their own for each label."""
     whole = (case.image, f"is {case.truth}\nsaid {case.found}")
     maps = [
-        [(overlays[method], f"{label}: {share:.1%}\n{method}") for method in methods]
+        [(overlays[method], f"{label}\n{share:.1%}, {method}") for method in methods]
         for (label, share), overlays in zip(case.labels, case.overlays, strict=True)
     ]
     cells = [whole, *maps[0]]

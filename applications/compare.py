@@ -9,21 +9,27 @@ import numpy as np
 from rich.table import Table
 
 from applications import assemble
-from applications.answers import Answers, aligned, read_answers
+from applications.answers import PREDICTIONS, Answers, aligned, read_answers
 from applications.options import Request
 from applications.report import classify, multilabel
 from applications.report.material import Figures, Pictures, as_percent, plain_floats
 from dataloader.read import ImageError, read_image
+from utils.checkpoint import BEST, find_checkpoint
 from utils.distributed import close_world
+from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_csv, write_text
 from utils.logs import console, log
 from utils.page import Page, Tone, gallery, heading, paragraph, table
 from utils.statistics import Interval, bootstrap, holm, mcnemar
 
 SIGNIFICANT = 0.05
+# The figures whose difference McNemar's test is about.
+OF_THE_TEST = ("top1", "all labels right")
 RESAMPLES = 600
 FLIPS_SHOWN = 24
-LOWER_IS_BETTER = ("loss", "calibration error")
+# Not the "loss" of an evaluation, which is measured before calibration.
+LOSS = "calibrated loss"
+LOWER_IS_BETTER = (LOSS, "calibration error")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +42,7 @@ class Pair:
         gained: images that it alone answers rightly, (G,).
         lost: images that the first alone answers rightly, (L,).
         p: of McNemar's test, adjusted for the number of comparisons.
+        comparisons: that number.
     """
 
     other: Answers
@@ -43,6 +50,7 @@ class Pair:
     gained: np.ndarray
     lost: np.ndarray
     p: float
+    comparisons: int = 1
 
     def verdict(self) -> str:
         """Return the answer in words."""
@@ -50,9 +58,24 @@ class Pair:
             return "no significant difference"
         return "better" if len(self.gained) > len(self.lost) else "worse"
 
+    def odds(self, headline: str) -> str:
+        """Return a clause on why verdict and interval of the headline figure disagree; '' where they agree."""
+        interval, doubtful = self.differences[headline], self.p >= SIGNIFICANT
+        if doubtful == (interval.low <= 0 <= interval.high):
+            return ""
+        number = len(self.gained) + len(self.lost)
+        if headline not in OF_THE_TEST:
+            decisive = f"the test, which decides, counts the {number} images that only one of the two answers rightly in all labels"
+            return f"; the interval of {headline} {'excludes' if doubtful else 'includes'} 0, but {decisive}"
+        if not doubtful:
+            return "; the interval includes 0, but the exact test decides"
+        adjusted = f", adjusted for {self.comparisons} comparisons," if self.comparisons > 1 else ""
+        return f"; the interval alone excludes 0, but the exact test{adjusted} is stricter and decides"
+
 
 def run(request: Request) -> int:
     """Compare the models of --compare with the first of them; return the exit code."""
+    check_places(request.subjects)
     machine = assemble.open_machine(request.config, training=False)
     try:
         first, *rest = [read_answers(request, place, machine) for place in request.subjects]
@@ -60,10 +83,22 @@ def run(request: Request) -> int:
         if machine.world.is_first:
             output = request.config.output
             with removed_on_error(new_folder(Path(output.logdir) / "compare", output.name or "comparison")) as folder:
-                _report(models, compare(models, seed=request.config.runtime.seed), folder, seed=request.config.runtime.seed)
+                write_comparison(models, compare(models, seed=request.config.runtime.seed), folder, seed=request.config.runtime.seed)
         return 0
     finally:
         close_world(machine.world)
+
+
+def check_places(places: Sequence[str]) -> None:
+    """Raise UserError where one of the places holds no model and no evaluation, before anything slow begins."""
+    for place in places:
+        if (Path(place) / PREDICTIONS).is_file():
+            continue
+        try:
+            find_checkpoint(place, BEST)
+        except UserError as error:
+            # Models are found as those of --resume are, which nobody wrote here.
+            raise UserError(f"--compare: {str(error).removeprefix('--resume: ')}") from error
 
 
 def named_apart(models: Sequence[Answers]) -> list[Answers]:
@@ -81,8 +116,10 @@ def figures(model: Answers) -> Figures:
     """Return a function from how often each image is counted, int (N,), to the model's headline figures."""
     shares = model.probabilities
     if model.several:
-        return multilabel.figures(shares, model.truth, model.named, model.losses())
-    return classify.figures(model.truth.argmax(1), shares, model.losses(), shares)
+        of = multilabel.figures(shares, model.truth, model.named, model.losses())
+    else:
+        of = classify.figures(model.truth.argmax(1), shares, model.losses(), shares)
+    return lambda counts: {LOSS if name == "loss" else name: value for name, value in of(counts).items()}
 
 
 def compare(models: Sequence[Answers], *, seed: int) -> list[Pair]:
@@ -109,12 +146,14 @@ def compare(models: Sequence[Answers], *, seed: int) -> list[Pair]:
             gained,
             lost,
             p,
+            len(others),
         )
         for other, (gained, lost), p in zip(others, flips, adjusted, strict=True)
     ]
 
 
-def _report(models: Sequence[Answers], pairs: Sequence[Pair], folder: Path, *, seed: int) -> None:
+def write_comparison(models: Sequence[Answers], pairs: Sequence[Pair], folder: Path, *, seed: int) -> None:
+    """Print what `compare` found, and write compare.html and its kin into the folder."""
     first = models[0]
     headline = next(iter(pairs[0].differences))
     everyone = np.ones(len(first.files), dtype=int)
@@ -126,7 +165,7 @@ def _report(models: Sequence[Answers], pairs: Sequence[Pair], folder: Path, *, s
     for pair in pairs:
         log().info(_sentence(first, pair, headline))
     write_csv(folder / "compare.csv", [header, start, *rows])
-    write_csv(folder / "classes.csv", _class_rows(first, pairs))
+    write_csv(folder / "classes.csv", class_rows(first, pairs))
     write_csv(folder / "flips.csv", _flip_rows(first, pairs))
     content = {
         "images": len(first.files),
@@ -150,8 +189,8 @@ def _sentence(first: Answers, pair: Pair, headline: str) -> str:
     change = pair.differences[headline]
     points = f"{headline} {100 * change.value:+.2f} points ({100 * change.low:+.2f} to {100 * change.high:+.2f}), p = {pair.p:.3g}"
     if pair.p >= SIGNIFICANT:
-        return f"no significant difference between {first.name} and {pair.other.name}: {points}"
-    return f"{pair.other.name} is {pair.verdict()} than {first.name}: {points}"
+        return f"no significant difference between {first.name} and {pair.other.name}: {points}{pair.odds(headline)}"
+    return f"{pair.other.name} is {pair.verdict()} than {first.name}: {points}{pair.odds(headline)}"
 
 
 def _plain(pair: Pair) -> dict:
@@ -179,7 +218,7 @@ def recalls(model: Answers) -> np.ndarray:
     return np.where(counts > 0, (model.truth & model.named).sum(0) / np.maximum(counts, 1), np.nan)
 
 
-def _class_rows(first: Answers, pairs: Sequence[Pair]) -> list[list[str]]:
+def class_rows(first: Answers, pairs: Sequence[Pair]) -> list[list[str]]:
     """Return, for every model and class, the recall of both, and the images that were gained and lost, below a header."""
     rows = [["model", "class", "images", "recall of the first", "recall", "points", "gained", "lost"]]
     mine = recalls(first)
@@ -222,7 +261,8 @@ def _page(
             f"Differences are in points of one hundred, with 95 % intervals of a paired bootstrap over images ({RESAMPLES} resamples, seed "
             f"{seed}). p is that of McNemar's exact test on the images that one of two models alone answers rightly, adjusted by Holm when "
             f"there are several comparisons; below {SIGNIFICANT} a difference is called significant. "
-            "The loss is that of the probabilities as they are answered.",
+            "The exact test is stricter than the interval of a figure. The calibrated loss is that of the probabilities as they are "
+            "answered; the loss of a report is measured before calibration, so the two are not to be compared.",
             tone="soft",
         ),
     )
@@ -241,7 +281,7 @@ def _tone(pair: Pair) -> Tone:
 def _figures_table(first: Answers, pair: Pair, measured: Mapping[str, Mapping[str, float]]) -> str:
     rows = []
     for name, change in pair.differences.items():
-        scale, style = (1, ".4f") if name == "loss" else (100, ".2f")
+        scale, style = (1, ".4f") if name == LOSS else (100, ".2f")
         mine, theirs = (f"{scale * measured[model.name][name]:{style}}" for model in (first, pair.other))
         better = "lower is better" if name in LOWER_IS_BETTER else ""
         rows.append([name, mine, theirs, *(f"{scale * value:+{style}}" for value in (change.value, change.low, change.high)), better])
@@ -249,7 +289,7 @@ def _figures_table(first: Answers, pair: Pair, measured: Mapping[str, Mapping[st
 
 
 def _class_table(first: Answers, pair: Pair) -> str:
-    rows = [row[1:] for row in _class_rows(first, [pair])[1:]]
+    rows = [row[1:] for row in class_rows(first, [pair])[1:]]
     tones: list[Tone] = ["good" if int(row[-2]) > int(row[-1]) else "bad" if int(row[-2]) < int(row[-1]) else "" for row in rows]
     shown = [[name, images, as_percent(float(mine)), as_percent(float(theirs)), *rest] for name, images, mine, theirs, *rest in rows]
     return table(

@@ -56,7 +56,6 @@ def run(request: Request) -> int:
 
 def _write(request: Request, opinions: Opinions, thresholds: Sequence[float], weights: Sequence[float]) -> None:
     split = opinions.split
-    folder = checked_writable(sidecar_folder(request.config, split))
     probabilities = label_probabilities(opinions.probabilities, split.targets)
     places = assign_courses(probabilities, thresholds)
     # What exceeds no threshold is listed with weight 0, so that a person finds it in the file.
@@ -65,6 +64,7 @@ def _write(request: Request, opinions: Opinions, thresholds: Sequence[float], we
         remedy = f"the model is surer of none than {min(thresholds):g}; lower --curriculum_thresholds"
         raise UserError(f"no {split.name} image would have a positive weight: {remedy}")
     facts = {"model": str(opinions.source.resolve()), "split": split.name, "thresholds": list(thresholds), "weights": list(weights)}
+    folder = checked_writable(sidecar_folder(request.config, split))
     _keep_old(folder / CURRICULUM)
     write_sidecar(folder / CURRICULUM, [WEIGHT], split.paths, by_place[places][:, None], facts=facts)
     courses = group(places, thresholds, weights)
@@ -72,8 +72,10 @@ def _write(request: Request, opinions: Opinions, thresholds: Sequence[float], we
     with removed_on_error(new_folder(opinions.results, f"curriculum-{split.name}")) as pictures:
         page = write_summary(courses, opinions, probabilities, pictures)
     log().info(f"written   {folder / CURRICULUM}, {len(split)} images; pictures of every course in {page}")
+    if doubt := opinions.doubt():
+        log().warning(doubt)
     more = "" if request.config.teach.sidecar_dir is None else f" --sidecar_dir {quote(str(folder))}"
-    log().info(f"next: look at it, edit it, then python main.py --data {quote(opinions.data)} --curriculum_learning{more}")
+    log().info(f"next: look at it, edit it, then python main.py {opinions.flags} --curriculum_learning{more}")
 
 
 def _keep_old(file: Path) -> None:

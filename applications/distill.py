@@ -16,6 +16,9 @@ from utils.distributed import close_world
 from utils.errors import UserError
 from utils.logs import log
 
+# A small one that takes images of any size.
+STUDENT = "mobilenetv3_small"
+
 
 def run(request: Request) -> int:
     """Write the knowledge of the model of --resume about the split that --knowledge names."""
@@ -43,11 +46,13 @@ def _write(request: Request, opinions: Opinions) -> None:
         right = float((opinions.probabilities.argmax(1) == split.targets).mean())
         log().info(f"teacher   names {right:.2%} of these images rightly, mean probability {mean_confidence(opinions.probabilities):.3f}")
     log().info(f"written   {file} and {folder / LABELS}, {len(split)} images")
+    if doubt := opinions.doubt():
+        log().warning(doubt)
     others = sorted(path.name for path in folder.glob(KNOWLEDGE_PATTERN) if path != file)
     if others:
         log().info(f"beside    {', '.join(others)}: --distill takes the mean of all; remove what should not teach")
     more = "" if request.config.teach.sidecar_dir is None else f" --sidecar_dir {quote(str(folder))}"
-    log().info(f"next: python main.py --data {quote(opinions.data)} --distill{more} --arch STUDENT")
+    log().info(f"next: python main.py {opinions.flags} --distill{more} --arch {STUDENT}")
 
 
 def mean_confidence(probabilities: np.ndarray) -> float:

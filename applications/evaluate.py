@@ -16,7 +16,7 @@ from applications.contract import Prediction, Task
 from applications.engine.score import score
 from applications.options import Request
 from applications.report.material import Material, Overlay, as_percent, plain_floats
-from applications.targets import measure_rejection, parse_target
+from applications.targets import Target, broken_by, describe_broken, measure_rejection, parse_target
 from applications.trained import Trained, build_trained_task, load_trained, open_held_out, open_validation
 from applications.views import Viewed, parse_views
 from dataloader.catalog import Split
@@ -54,10 +54,19 @@ def run(request: Request) -> int:
             with removed_on_error(new_folder(trained.results_folder(), f"evaluation-{split.name}")) as folder:
                 promise = str(target) if target is not None else ""
                 heat = _heat_maps(trained) if options.report else None
-                _write(Material(trained, split, task, prediction, machine, folder, seconds, promise, options.tta or "", heat))
+                broken = _broken(trained, target, prediction)
+                _write(Material(trained, split, task, prediction, machine, folder, seconds, promise, options.tta or "", heat, broken))
         return 0
     finally:
         close_world(machine.world)
+
+
+def _broken(trained: Trained, target: Target | None, prediction: Prediction) -> dict[str, float]:
+    """Return class -> share where the thresholds, which keep the target on val, do not keep it on these images."""
+    thresholds = trained.reject if trained.thresholds is None else trained.thresholds
+    if target is None or thresholds is None:
+        return {}
+    return broken_by(target, thresholds, prediction.targets.numpy(), prediction.probabilities.numpy(), trained.classes)
 
 
 def _heat_maps(trained: Trained) -> Overlay | None:
@@ -125,6 +134,11 @@ def _write(material: Material) -> None:
         log().info(
             f"accepted: {as_percent(kept.coverage)} of the answers reach their threshold, {as_percent(kept.error)} of those are wrong"
         )
+    if material.target:
+        facts |= {"target": material.target, "target_broken": plain_floats(material.broken)}
+    if material.broken:
+        said = describe_broken(material.target, material.broken, len(trained.classes))
+        log().warning(f"--target {said}; its thresholds were chosen on val")
     write_text(folder / "metrics.json", json.dumps({**facts, **metrics}, indent=2) + "\n")
     shares = "  ".join(f"{name} {value:.2%}" for name, value in metrics.items() if name != "loss")
     log().info(f"{split.name}: {shares}  loss {metrics['loss']:.4f}  ({len(split)} images)")

@@ -60,9 +60,9 @@ def load_exported(path: Path, device: torch.device) -> Exported:
     try:
         module = torch.jit.load(str(path), map_location=device, _extra_files=extra)
         facts: Mapping[str, Any] = json.loads(extra[EXTRA_FILE])
-    except (RuntimeError, ValueError) as error:
+        numbers = {name: facts[name] for name in ("image_size", "resize", "mean", "std")}
+        classes, activation, temperature = tuple(facts["classes"]), str(facts["activation"]), float(facts["temperature"])
+        preprocess = Preprocess.from_dict(numbers)
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged or incomplete; convert the model again with --jit") from error
-    numbers = {name: facts[name] for name in ("image_size", "resize", "mean", "std")}
-    several = "thresholds" in facts
-    preprocess = Preprocess.from_dict(numbers)
-    return Exported(path, module.eval(), tuple(facts["classes"]), preprocess, facts["activation"], several, facts["temperature"])
+    return Exported(path, module.eval(), classes, preprocess, activation, "thresholds" in facts, temperature)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 import torch
@@ -15,9 +16,14 @@ from applications.exported import Exported, is_exported, load_exported
 from applications.options import Request, RunConfig, run_folder_parent
 from applications.trained import build_trained_task, load_trained, open_held_out
 from dataloader.catalog import Split, open_catalog
+from dataloader.options import DataOptions
 from dataloader.preprocess import Preprocess
 from utils.errors import UserError
 from utils.logs import console, log
+from utils.statistics import falling, weighted_average_precision
+
+# Share of right answers below which a model is a doubtful teacher.
+WEAK = 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +33,7 @@ class Opinions:
     Attributes:
         source: the file of the model.
         results: where pictures about it belong.
-        data: the value of --data.
+        flags: by which a training sees the same images as the model does.
         split: the images.
         classes: names, in the order of the columns.
         probabilities: float32 (N, C).
@@ -37,7 +43,7 @@ class Opinions:
 
     source: Path
     results: Path
-    data: str
+    flags: str
     split: Split
     classes: Sequence[str]
     probabilities: np.ndarray
@@ -48,6 +54,23 @@ class Opinions:
         """Return the labels as float32 (N, C)."""
         targets = self.split.targets
         return targets if targets.ndim == 2 else np.eye(len(self.classes), dtype=np.float32)[targets]
+
+    def doubt(self) -> str:
+        """Return why little can be learned from these answers, in a line; '' where they are mostly right."""
+        truth = self.targets() >= 0.5
+        if self.split.targets.ndim == 1:
+            found, usual = float(truth[np.arange(len(truth)), self.probabilities.argmax(1)].mean()), float(truth.mean(0).max())
+            said, blind = f"names only {found:.1%} of these images rightly", f"the most frequent class alone would be {usual:.1%}"
+        else:
+            occurs = truth.any(0)
+            if not occurs.any():
+                return ""
+            averages = weighted_average_precision(*falling(self.probabilities), truth, np.ones(len(truth), dtype=int))
+            found, usual = float(averages[occurs].mean()), float(truth.mean(0)[occurs].mean())
+            said, blind = f"reaches an mAP of only {found:.1%} on these images", f"chance is {usual:.1%}"
+        if found >= WEAK and found > usual:
+            return ""
+        return f"the model {said} ({blind}): what is learned from it will be as weak; train it further, or take another"
 
 
 def ask(request: Request, name: str, machine: Machine) -> Opinions:
@@ -72,13 +95,15 @@ def ask(request: Request, name: str, machine: Machine) -> Opinions:
     folder = trained.path.parent
     results = folder if (folder / "config.json").is_file() else run_folder_parent(trained.config, trained.task)
     activation = task.criterion.activation
-    data = trained.config.data.data
-    return Opinions(trained.path, results, data, split, trained.classes, probabilities, activation, trained.preprocess)
+    flags = flags_for(trained.config, trained.preprocess, several=split.targets.ndim == 2)
+    return Opinions(trained.path, results, flags, split, trained.classes, probabilities, activation, trained.preprocess)
 
 
 def _opinions_of_file(config: RunConfig, exported: Exported, name: str, device: torch.device, *, given: bool) -> Opinions:
     if not given:
         raise UserError(f"{exported.path} does not know its images; name them: --data DIR")
+    if config.data.fold is not None:
+        raise UserError(f"--fold {config.data.fold}: {exported.path} does not know the folds of its training; leave --fold out")
     data = config.data.data
     catalog = open_catalog(data, classes=exported.classes, require_train=False, whole=name, several=exported.several)
     for note in catalog.notes:
@@ -99,7 +124,28 @@ def _opinions_of_file(config: RunConfig, exported: Exported, name: str, device: 
     finally:
         loader.close()
     path, probabilities = exported.path, torch.cat(parts).numpy()
-    return Opinions(path, path.parent, data, split, exported.classes, probabilities, exported.activation, exported.preprocess)
+    flags = flags_for(config, exported.preprocess, several=exported.several)
+    return Opinions(path, path.parent, flags, split, exported.classes, probabilities, exported.activation, exported.preprocess)
+
+
+def flags_for(config: RunConfig, preprocess: Preprocess, *, several: bool) -> str:
+    """Return the flags of a training on the same images: the data and its split, the geometry, and a loss that fits the labels."""
+    data, usual = config.data, DataOptions()
+    parts: list[object] = ["--data", data.data]
+    if preprocess.image_size != usual.image_size:
+        parts += ["--image_size", *preprocess.image_size]
+    if preprocess.resize != usual.resize:
+        parts += ["--resize", preprocess.resize]
+    if data.mean_std is not None and Path(data.mean_std).is_file():
+        parts += ["--mean_std", data.mean_std]
+    for name in ("val_share", "test_share", "fold"):
+        if getattr(data, name) != getattr(usual, name):
+            parts += [f"--{name}", getattr(data, name)]
+    if config.runtime.seed:
+        parts += ["--seed", config.runtime.seed]
+    if several:
+        parts += ["--criterion", "bce"]
+    return " ".join(quote(str(part)) for part in parts)
 
 
 def _announce(model: str, split: Split, machine: Machine) -> None:

@@ -41,6 +41,8 @@ def run(request: Request) -> int:
     with removed_on_error(new_folder(trained.results_folder(), "predict")) as folder:
         reject = trained.reject if options.reject is None else [options.reject] * len(trained.classes)
         writer = Writer(folder, trained.classes, options, reject=reject, source=str(trained.path))
+        for path, reason in inputs.missing:
+            writer.miss(path, reason)
         with Ear(trained.model, wanted=options.embed) as ear, progress_bar("images", _count(inputs, options)) as advance:
             for page in _pages(trained, inputs, options, machine):
                 for unreadable in page.unreadable:

@@ -140,6 +140,8 @@ class Writer:
         empty = sum(not names for names in answered)
         tail = f", {empty} without an answer" if empty else ""
         log().info(f"{len(self.answers)} images{tail}, {len(self.missed)} unreadable")
+        if empty and self.reject is not None and self.options.reject is None:
+            log().info(f"{empty} refused by the thresholds that --calibrate stored in the checkpoint; --reject 0 turns these off")
         log().info(f"written: {self.folder} ({', '.join(files)})")
 
 

@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 
 from applications.options import RunConfig
 from dataloader.catalog import Catalog, Split
@@ -26,13 +28,15 @@ def sidecar_folder(config: RunConfig, split: Split) -> Path:
 
 
 def checked_writable(folder: Path) -> Path:
-    """Return the folder.
+    """Return the folder, which is made where it is missing.
 
     Raises:
         UserError: nothing can be written there.
     """
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        what = "cannot be written" if folder.is_dir() else "is no folder"
+        what = "cannot be written" if folder.is_dir() else "cannot be made a folder"
         raise UserError(f"{folder} {what}; name another folder with --sidecar_dir, here and in training")
     return folder
 
@@ -45,6 +49,10 @@ def apply_sidecars(config: RunConfig, catalog: Catalog, activation: str) -> Spli
     """
     split = catalog.splits["train"]
     folder = sidecar_folder(config, split)
+    if (config.teach.distill or config.teach.curriculum_learning) and not folder.is_dir():
+        writer = "--knowledge train" if config.teach.distill else "--make_curriculum train"
+        remedy = f"python main.py {writer} --resume RUN --sidecar_dir {quote(str(folder))} makes and fills it"
+        raise UserError(f"--sidecar_dir {folder}: there is no such folder; {remedy}")
     if config.teach.distill:
         competing = activation == "softmax"
         teachers = [read_knowledge(file, catalog.classes, competing=competing, several=catalog.several) for file in find_knowledge(folder)]

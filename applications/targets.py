@@ -4,7 +4,7 @@ Rejecting what is unsure: Geifman and El-Yaniv: Selective Classification for Dee
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from utils.errors import UserError, nearest
 
 # No probability reaches it.
 NEVER = 2.0
+BROKEN_SHOWN = 5
 
 TARGETS = {
     "error": ("<=", "of the answers of a class that are accepted, at most this share is wrong"),
@@ -69,7 +70,8 @@ def parse_target(text: str, *, several: bool) -> Target:
 def choose_rejection(target: Target, targets: np.ndarray, probabilities: np.ndarray) -> tuple[float, ...]:
     """Return, for one label an image, the probability that an answer of each class must reach to be accepted.
 
-    A class that no image was answered with takes the threshold that fits all answers together.
+    A class that no image was answered with takes the threshold that fits all answers together; for 'miss', whose thresholds hang
+    together, it takes 0.
 
     Args:
         target: the promise.
@@ -201,6 +203,35 @@ def measure_rejection(thresholds: Sequence[float], targets: np.ndarray, probabil
         Kept(_share(accepted[answered]), _share(wrong[answered & accepted]), _share(wrong[members]))
         for answered, members in [*groups, (everything, everything)]
     ]
+
+
+def broken_by(
+    target: Target, thresholds: Sequence[float], targets: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
+) -> dict[str, float]:
+    """Return class -> share, the worst first, of the classes for which thresholds (C,) do not keep the target on these images.
+
+    Args:
+        target: the promise.
+        thresholds: of rejection, for class indices; of naming, for several labels.
+        targets: class indices (N,), or labels (N, C).
+        probabilities: (N, C).
+        classes: names.
+    """
+    if targets.ndim == 1:
+        shares = [getattr(kept, target.name) for kept in measure_rejection(thresholds, targets, probabilities)[:-1]]
+    else:
+        pairs = zip((targets >= 0.5).T, (probabilities >= np.asarray(thresholds)).T, strict=True)
+        shares = [_share(~truth[named]) if target.name == "error" else _share(~named[truth]) for truth, named in pairs]
+    sign = -1 if TARGETS[target.name][0] == ">=" else 1
+    over = {name: share for name, share in zip(classes, shares, strict=True) if sign * (share - target.limit) > 1e-9}
+    return dict(sorted(over.items(), key=lambda item: -sign * item[1]))
+
+
+def describe_broken(target: str, broken: Mapping[str, float], classes: int) -> str:
+    """Return in words for which of so many classes a target, in the user's words, is not kept."""
+    shown = ", ".join(f"{name} {share:.1%}" for name, share in list(broken.items())[:BROKEN_SHOWN])
+    more = f" and {len(broken) - BROKEN_SHOWN} more" if len(broken) > BROKEN_SHOWN else ""
+    return f"{target} is not kept on these images for {len(broken)} of {classes} classes: {shown}{more}"
 
 
 def _share(flags: np.ndarray) -> float:

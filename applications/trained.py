@@ -116,6 +116,7 @@ def load_trained(request: Request, device: torch.device) -> Trained:
     content = load_checkpoint(path)
     check_arch(content, request.given, path)
     config = RunConfig.from_dict(content["config"], source=str(path)).override(request.given)
+    _check_fold(config.data.fold, content["config"].get("fold"), path)
     classes = tuple(content["classes"])
     model = build_model(content["arch"], num_classes=len(classes), drop_rate=config.model.drop_rate)
     apply_plan(model, content["channels"])
@@ -141,6 +142,13 @@ def load_trained(request: Request, device: torch.device) -> Trained:
         temperature_of(content),
         reject_of(content),
     )
+
+
+def _check_fold(asked: str | None, trained: str | None, path: Path) -> None:
+    """Raise UserError when --fold names other parts than the model was trained and validated on."""
+    if asked != trained:
+        known = "without folds" if trained is None else f"with --fold {trained}"
+        raise UserError(f"--fold {asked}: {path} was trained {known}, so other parts would mix what it has seen; leave --fold out")
 
 
 def open_validation(trained: Trained, purpose: str) -> Split:

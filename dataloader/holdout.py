@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from utils.errors import UserError
+from utils.files import write_csv
 
 FIELDS = ("path", "class", "split")
 SPLITS = ("train", "val", "test")
@@ -163,18 +163,7 @@ def rank_of(path: str, seed: int) -> bytes:
 
 def write_split_file(entries: Iterable[Entry], path: Path) -> None:
     """Write the entries as CSV with the columns path, class, split; the file appears complete or not at all."""
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(FIELDS)
-            writer.writerows(entries)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"cannot write the split file {path}: {error.strerror or error}") from error
+    write_csv(path, [FIELDS, *entries])
 
 
 def read_split_file(path: Path) -> list[Entry]:

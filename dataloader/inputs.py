@@ -29,10 +29,12 @@ class Inputs:
     Attributes:
         images: paths of image files.
         videos: paths of video files, and numbers of cameras as text.
+        missing: names that nothing stands behind, each with the reason.
     """
 
     images: tuple[str, ...]
     videos: tuple[str, ...]
+    missing: tuple[tuple[str, str], ...] = ()
 
 
 def find_inputs(names: Sequence[str]) -> Inputs:
@@ -42,12 +44,16 @@ def find_inputs(names: Sequence[str]) -> Inputs:
     which start from its folder; a number that is no file for a camera.
 
     Raises:
-        UserError: there is nothing of a name, or no image at all.
+        UserError: there is no image at all.
     """
     images: dict[str, None] = {}
     videos: dict[str, None] = {}
+    missing: dict[str, str] = {}
     for name in names:
-        for path in _matches(name):
+        found = _matches(name)
+        if not found:
+            missing[name] = "nothing matches" if glob.has_magic(name) else "there is no such file or folder"
+        for path in found:
             suffix = path.rpartition(".")[2].lower()
             if path.isdecimal() and not os.path.exists(path):
                 videos[path] = None
@@ -60,8 +66,10 @@ def find_inputs(names: Sequence[str]) -> Inputs:
             else:
                 images[path] = None
     if not images and not videos:
+        if len(missing) == len(set(names)):
+            raise UserError(f"--predict {' '.join(missing)}: {' or '.join(dict.fromkeys(missing.values()))}")
         raise UserError(f"--predict {' '.join(names)}: no images there; folders are searched for {', '.join(sorted(SUFFIXES))}")
-    return Inputs(tuple(images), tuple(videos))
+    return Inputs(tuple(images), tuple(videos), tuple(missing.items()))
 
 
 def _matches(name: str) -> list[str]:
@@ -69,10 +77,7 @@ def _matches(name: str) -> list[str]:
     path = os.path.expanduser(name)
     if os.path.exists(path) or path.isdecimal():
         return [path]
-    if found := sorted(glob.glob(path, recursive=True)):
-        return found
-    what = "nothing matches" if glob.has_magic(path) else "there is no such file or folder"
-    raise UserError(f"--predict {name}: {what}")
+    return sorted(glob.glob(path, recursive=True))
 
 
 def _read_list(path: str) -> list[str]:

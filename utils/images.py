@@ -10,8 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from utils.files import write_atomically
 
+# Of captions, in pixels; those of larger cells are larger, since a page shows them smaller.
 FONT_SIZE = 13
-LINE_HEIGHT = 17
+SIDE_OF_FONT = 12
 GAP = 10
 # Of the hottest place.
 HEAT_OPACITY = 0.65
@@ -76,10 +77,11 @@ def sheet(images: Sequence[np.ndarray], captions: Sequence[str], *, columns: int
         side: width and height of a cell without its caption, in pixels.
     """
     assert len(images) == len(captions) > 0, "a caption an image"
-    font = ImageFont.load_default(FONT_SIZE)
+    size = max(FONT_SIZE, side // SIDE_OF_FONT)
+    font, line_height = ImageFont.load_default(size), round(1.3 * size)
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    text_height = LINE_HEIGHT * max(caption.count("\n") + 1 for caption in captions) + 4
+    text_height = line_height * max(caption.count("\n") + 1 for caption in captions) + 4
     cell_width, cell_height = side + GAP, side + text_height + GAP
     paper = Image.new("RGB", (columns * cell_width + GAP, rows * cell_height + GAP), PAPER)
     pen = ImageDraw.Draw(paper)
@@ -89,7 +91,7 @@ def sheet(images: Sequence[np.ndarray], captions: Sequence[str], *, columns: int
         picture = Image.fromarray(enlarged(thumbnail(image, side), side))
         paper.paste(picture, (left + (side - picture.width) // 2, top + (side - picture.height) // 2))
         for line, text in enumerate(caption.split("\n")):
-            pen.text((left, top + side + 4 + line * LINE_HEIGHT), _cut(text, font, side), fill=INK, font=font)
+            pen.text((left, top + side + 4 + line * line_height), _cut(text, font, side), fill=INK, font=font)
     return np.asarray(paper)
 
 

@@ -1,5 +1,6 @@
 """Pages for people: one HTML file with style and pictures inside, readable without a network, in light and dark."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -17,7 +18,7 @@ STYLE = """
   --accent: #7db4ee; --good: #6fce97; --bad: #f2857d; --warn: #e3b35c; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 72rem; background: var(--paper); color: var(--ink);
-  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
+  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; overflow-wrap: break-word; }
 h1 { margin: 0; font-size: 1.7rem; line-height: 1.25; } h2 { margin: 2.6rem 0 .6rem; font-size: 1.2rem; }
 h3 { margin: 1.4rem 0 .4rem; font-size: 1rem; }
 p { margin: .4rem 0; max-width: 52rem; } .soft, figcaption, .note { color: var(--soft); }
@@ -29,13 +30,12 @@ code { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: .9em
 .tile span { color: var(--soft); font-size: .85rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .28rem .8rem .28rem 0; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top;
-  overflow-wrap: anywhere; }
+th, td { padding: .28rem .8rem .28rem 0; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { font-weight: 600; white-space: nowrap; } td.number, th.number { text-align: right; white-space: nowrap; }
 figure { margin: .8rem 0; } figure img { max-width: 100%; background: #fff; border-radius: .4rem; }
-.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .9rem; margin: .8rem 0; }
-.gallery.wide { grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); }
-.card { background: var(--card); border-radius: .5rem; padding: .5rem; font-size: .84rem; line-height: 1.35; overflow-wrap: anywhere; }
+.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(11.5rem, 1fr)); gap: .9rem; margin: .8rem 0; }
+.gallery.wide { grid-template-columns: repeat(auto-fill, minmax(min(20rem, 100%), 1fr)); }
+.card { background: var(--card); border-radius: .5rem; padding: .5rem; font-size: .84rem; line-height: 1.35; min-width: 0; }
 .card img { width: 100%; height: 9rem; object-fit: contain; display: block; margin-bottom: .35rem; image-rendering: auto; }
 .gallery.wide .card img { height: auto; }
 .good { color: var(--good); } .bad { color: var(--bad); } .warn { color: var(--warn); }
@@ -44,7 +44,7 @@ figure { margin: .8rem 0; } figure img { max-width: 100%; background: #fff; bord
 .bars { display: grid; grid-template-columns: max-content minmax(6rem, 24rem) max-content; gap: .25rem .8rem;
   margin: .8rem 0; align-items: center; }
 .bars i { display: block; height: .8rem; border-radius: .2rem; background: var(--accent); min-width: 1px; }
-.bars span { max-width: 20rem; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
+.bars span { max-width: 20rem; font-variant-numeric: tabular-nums; }
 details { margin: .6rem 0; } summary { cursor: pointer; color: var(--accent); }
 """
 
@@ -132,7 +132,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, tones: Sequen
     lines = []
     for number, row in enumerate(body):
         tone = f' class="{tones[number]}"' if tones and tones[number] else ""
-        lines.append(f"<tr{tone}>" + "".join(f"<td{kind}>{_text(cell)}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>")
+        lines.append(f"<tr{tone}>" + "".join(f"<td{kind}>{_breakable(cell)}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>")
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
 
 
@@ -140,7 +140,7 @@ def bars(shares: Mapping[str, float]) -> str:
     """Return horizontal bars, name -> share of one, the largest of which fills the width."""
     most = max(shares.values(), default=0.0) or 1.0
     lines = (
-        f'<span>{_text(name)}</span><i style="width:{100 * share / most:.1f}%"></i><span>{share:.1%}</span>'
+        f'<span>{_breakable(name)}</span><i style="width:{100 * share / most:.1f}%"></i><span>{share:.1%}</span>'
         for name, share in shares.items()
     )
     return f'<div class="bars">{"".join(lines)}</div>'
@@ -165,13 +165,18 @@ def folded(summary: str, *blocks: str) -> str:
 def _card(card: Card) -> str:
     anchor = f' id="{_text(card.anchor)}"' if card.anchor else ""
     first, *others = card.lines or [""]
-    lines = f"<b>{_text(first)}</b>" + "".join(f"<br>{_text(line)}" for line in others)
+    lines = f"<b>{_breakable(first)}</b>" + "".join(f"<br>{_breakable(line)}" for line in others)
     return f'<div class="card {card.tone}"{anchor}><img src="{escape(card.image)}" alt="{_text(first)}" loading="lazy">{lines}</div>'
 
 
 def _text(text: str) -> str:
     # File names need not be valid text.
     return escape(text.encode(errors="replace").decode())
+
+
+def _breakable(text: str) -> str:
+    """Return the text with places where a long name may go on in the next line: behind its slashes and underscores."""
+    return re.sub(r"([/_])(?=\w)", r"\1<wbr>", _text(text))
 
 
 def _is_number(cell: str) -> bool:

@@ -101,6 +101,11 @@ def _literal(node: ast.expr) -> Any:
 
 def _from_mapping(source: dict) -> Spec:
     unknown = set(source) - {"type", "args", "kwargs"}
-    if "type" not in source or unknown:
+    fits = (
+        isinstance(source.get("type"), str)
+        and isinstance(source.get("args", []), list | tuple)
+        and isinstance(source.get("kwargs", {}), dict)
+    )
+    if unknown or not fits:
         raise UserError(f'cannot read the spec {source}; write {{"type": "name", "kwargs": {{...}}}}')
     return Spec(source["type"], tuple(source.get("args", ())), dict(source.get("kwargs", {})))

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from applications.report.common import HARDEST, calibration, hard_images, intervals_table
+from applications.report.common import HARDEST, LOSS_NOTE, broken_promise, calibration, hard_images, intervals_table
 from applications.report.confusion import STYLE, confusion_blocks
 from applications.report.embedding import embedding_map
 from applications.report.labels import label_section, suspects
 from applications.report.material import Figures, Findings, Material, Pictures, as_percent, scale
 from applications.targets import NEVER, measure_rejection
+from applications.tasks.classify import FEWEST_FOR_TOP5
 from dataloader.batch.targets import to_dense
 from utils.calibration import bin_of, measure_reliability
 from utils.files import write_csv
@@ -61,7 +62,7 @@ def figures(targets: np.ndarray, probabilities: np.ndarray, losses: np.ndarray, 
     found, confidence = probabilities.argmax(1), scaled.max(1)
     right, gaps = found == targets, confidence - (scaled.argmax(1) == targets)
     bins = bin_of(confidence)
-    among = (np.argpartition(-probabilities, 5, axis=1)[:, :5] == targets[:, None]).any(1) if classes > 5 else None
+    among = (np.argpartition(-probabilities, 5, axis=1)[:, :5] == targets[:, None]).any(1) if classes >= FEWEST_FOR_TOP5 else None
 
     def of(counts: np.ndarray) -> dict[str, float]:
         total = max(1, counts.sum())
@@ -88,7 +89,7 @@ def _headline(material: Material, scaled: np.ndarray) -> Findings:
         [["figure", "value", "low", "high"], *([name, each.value, each.low, each.high] for name, each in found.items())],
     )
     wrong = int((probabilities.argmax(1) != targets).sum())
-    notes = [paragraph("Intervals of 95 %: what other images of the same kind may give. The loss is that of the bare logits.", tone="soft")]
+    notes = [paragraph(f"Intervals of 95 %: what other images of the same kind may give. {LOSS_NOTE}", tone="soft")]
     tiles = {"top-1": as_percent(found["top1"].value), "of images wrong": f"{wrong} of {len(targets)}"}
     tiles |= {"macro F1": as_percent(found["macro F1"].value)}
     return Findings(tiles, [("Figures", [intervals_table(found), *notes])], {"intervals": _plain(found)})
@@ -183,9 +184,10 @@ def _thresholds(material: Material, targets: np.ndarray, probabilities: np.ndarr
             f"They were {material.choice()}. Error: of the accepted answers of a class, the wrong ones. "
             "Miss: of its images, those accepted as another class. A promise kept there can be missed here by chance."
         ),
+        *broken_promise(material),
         table(["class", "threshold", "accepted", "error", "miss"], rows),
     ]
-    return blocks, {"thresholds": dict(zip(material.classes, reject, strict=True)), "kept": plain}
+    return blocks, {"thresholds": dict(zip(material.classes, reject, strict=True)), "kept": plain, "broken": material.broken}
 
 
 def _hard(material: Material, pictures: Pictures, targets: np.ndarray, probabilities: np.ndarray) -> Findings:

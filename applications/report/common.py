@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from applications.report.material import Findings, Material, Pictures, Scaled, as_percent
+from applications.targets import describe_broken
 from utils.calibration import Reliability
 from utils.files import write_csv
 from utils.images import file_uri
@@ -17,6 +18,7 @@ from utils.runtime import describe_machine
 from utils.statistics import Interval
 
 HARDEST = 12
+LOSS_NOTE = "The loss is measured before calibration, as in training; a comparison of models shows the calibrated loss."
 
 
 def run_curves(material: Material) -> Findings:
@@ -55,9 +57,18 @@ def intervals_table(intervals: dict[str, Interval]) -> str:
     """Return the figures with their 95 % intervals."""
     rows = []
     for name, each in intervals.items():
-        style = ".4f" if "loss" in name else ".2%"
-        rows.append([name, f"{each.value:{style}}", f"{each.low:{style}}", f"{each.high:{style}}"])
+        style = ".4f" if name == "loss" else ".2%"
+        rows.append(
+            ["uncalibrated loss" if name == "loss" else name, f"{each.value:{style}}", f"{each.low:{style}}", f"{each.high:{style}}"]
+        )
     return table(["figure", "value", "from", "to"], rows)
+
+
+def broken_promise(material: Material) -> list[str]:
+    """Return a paragraph on the classes whose promise does not hold on these images, where there are any."""
+    if not material.broken:
+        return []
+    return [paragraph(f"{describe_broken(material.target, material.broken, len(material.classes))}.", tone="bad")]
 
 
 def calibration(material: Material, scaled: Scaled, before: Reliability, after: Reliability, *, what: str) -> Findings:

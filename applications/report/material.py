@@ -43,6 +43,7 @@ class Material:
         target: the promise of the thresholds, in the user's words; '' for none.
         views: the views of --tta; '' for none.
         overlay: draws heat maps beside the hardest images; None shows the images alone.
+        broken: class -> share, of the classes for which the target is not kept on these images.
     """
 
     trained: Trained
@@ -55,6 +56,7 @@ class Material:
     target: str = ""
     views: str = ""
     overlay: Overlay | None = None
+    broken: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:

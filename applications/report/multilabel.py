@@ -3,7 +3,7 @@
 import numpy as np
 
 from applications.contract import decide
-from applications.report.common import HARDEST, calibration, hard_images, intervals_table
+from applications.report.common import HARDEST, LOSS_NOTE, broken_promise, calibration, hard_images, intervals_table
 from applications.report.embedding import embedding_map
 from applications.report.labels import label_section, several_suspects
 from applications.report.material import Figures, Findings, Material, Pictures, as_percent, scale
@@ -78,7 +78,7 @@ def _headline(material: Material, truth: np.ndarray, named: np.ndarray) -> Findi
     rows = ([name, each.value, each.low, each.high] for name, each in found.items())
     write_csv(material.figures / "intervals.csv", [["figure", "value", "low", "high"], *rows])
     tiles = {name: as_percent(found[name].value) for name in ("mAP", "micro F1", "all labels right")}
-    note = f"Intervals of 95 %. The thresholds were {material.choice()}."
+    note = f"Intervals of 95 %. The thresholds were {material.choice()}. {LOSS_NOTE}"
     plain = {name: each.to_dict() for name, each in found.items()}
     return Findings(tiles, [("Figures", [intervals_table(found), paragraph(note, tone="soft")])], {"intervals": plain})
 
@@ -109,8 +109,9 @@ def _per_label(material: Material, truth: np.ndarray, named: np.ndarray) -> Find
             "precision": precision.to_dict(),
         }
     note = f"Thresholds were {material.choice()}. In brackets Wilson intervals of 95 %."
+    figures = {"labels": plain} | ({"broken": material.broken} if material.target else {})
     header = ["label", "threshold", "images", "average precision", "recall", "precision", "named wrongly", "missed"]
-    return Findings(sections=[("Labels", [table(header, rows), paragraph(note, tone="soft")])], figures={"labels": plain})
+    return Findings(sections=[("Labels", [*broken_promise(material), table(header, rows), paragraph(note, tone="soft")])], figures=figures)
 
 
 def _with_limits(interval: Interval) -> str:

@@ -9,7 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from applications import cam
 from applications.cam import choose, explain, judge
+from applications.cam_gallery import believe
 from applications.cam_methods import Eye, Look, available, heat_maps
 from applications.contract import Prediction
 from applications.options import Request, RunConfig
@@ -17,6 +19,7 @@ from applications.trained import load_trained
 from applications.visual_methods import METHODS, named_methods
 from models import build_model
 from tests.applications.conftest import NETS, Call, read_rows, run_once, tiny
+from utils import progress
 from utils.errors import UserError
 
 # Where the package has the same method: the name of its class.
@@ -167,6 +170,19 @@ def test_the_folder_holds_right_and_wrong_apart(run, call: Call):
     assert not (folder / "faithfulness.csv").exists()
 
 
+def test_few_images_order_the_methods_by_chance():
+    rows = [["grad-cam", "0.3"], ["random", "0.1"], ["cam", "0.0"]]
+    assert believe(rows, images=20) == "Most faithful here: grad-cam. No better than noise: cam."
+    assert believe(rows, images=19).endswith("These are figures of 19 images, too few to rely on.")
+    assert believe(rows[1:], images=2).endswith("believe none. These are figures of 2 images, too few to rely on.")
+
+
+def test_an_image_of_any_size_is_shown_large():
+    for size in ((16, 16), (100, 60), (128, 128)):
+        assert max(cam.shown(torch.zeros(3, *size, dtype=torch.uint8)).shape) == 224
+    assert cam.shown(torch.zeros(3, 300, 200, dtype=torch.uint8)).shape == (300, 200, 3)
+
+
 def test_a_model_of_several_labels_is_explained_by_its_most_probable_one(labels, call: Call):
     done = call("--visual_data", "test", *of_run(labels, "--limit", 6))
     assert done.code == 0, done.err
@@ -179,9 +195,13 @@ def test_a_model_of_several_labels_is_explained_by_its_most_probable_one(labels,
         assert (row["explained too"] in missed) == (len(missed) > 0) or row["explained"] in missed
 
 
-def test_all_methods_are_compared_by_how_far_they_can_be_believed(run, call: Call):
+def test_all_methods_are_compared_by_how_far_they_can_be_believed(run, call: Call, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(progress, "SILENCE", 0.0)
     done = call("--visual_method", "all", *of_run(run, "--limit", 4, "--split", "test"))
     assert done.code == 0, done.err
+    total = 4 * len(METHODS)
+    assert f"heat maps {total}/{total}" in done.out, "a pipe hears how far it has come"
+    assert "figures of 4 images, too few to rely on" in done.out
     with (run / "visual-test" / "faithfulness.csv").open() as file:
         rows = list(csv.reader(file))
     assert {row[0] for row in rows[1:]} == set(METHODS)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from applications.answers import Answers, aligned
-from applications.compare import compare, figures, named_apart
+from applications.compare import class_rows, compare, figures, named_apart, recalls, write_comparison
 from tests.applications.conftest import NETS, Call, read_rows, tiny, write_colors
 from tests.applications.test_multilabel import BCE, write_squares
 from utils.errors import UserError
@@ -49,6 +50,88 @@ def test_a_clear_gain_is_called_better_and_a_small_one_is_not(several: bool) -> 
     # Holm: the smallest of two p-values counts twice.
     (alone,) = compare(models[:2], seed=0)
     assert better.p == pytest.approx(2 * alone.p)
+
+
+def test_an_interval_that_contradicts_the_verdict_is_explained() -> None:
+    base = np.zeros(400, dtype=bool)
+    base[:300] = True
+    other = base.copy()
+    other[300:306] = True
+    models = [answers("base", base), *(answers(name, other) for name in ("one", "two"))]
+    first, _ = compare(models, seed=0)
+    assert first.differences["top1"].low > 0
+    assert first.verdict() == "no significant difference", "six of six are p = 0.03 alone, and twice that among two"
+    assert first.odds("top1") == "; the interval alone excludes 0, but the exact test, adjusted for 2 comparisons, is stricter and decides"
+    (alone,) = compare(models[:2], seed=0)
+    assert (alone.verdict(), alone.odds("top1")) == ("better", "")
+    turned = replace(alone, differences={"top1": replace(alone.differences["top1"], low=-0.1)})
+    assert turned.odds("top1") == "; the interval includes 0, but the exact test decides"
+    several = replace(first, differences={"mAP": first.differences["top1"]})
+    assert "excludes 0, but the test, which decides, counts the 6 images that only one" in several.odds("mAP")
+    none = replace(first, differences={"top1": replace(first.differences["top1"], low=0.0)})
+    assert none.odds("top1") == "", "an interval that touches 0 includes it"
+
+
+def test_significance_begins_below_five_percent() -> None:
+    (pair,) = compare([answers("base", np.zeros(9, bool)), answers("other", np.ones(9, bool))], seed=0)
+    assert [replace(pair, p=p).verdict() for p in (0.05, 0.0499)] == ["no significant difference", "better"]
+
+
+def test_the_loss_of_a_comparison_has_a_name_of_its_own() -> None:
+    model = answers("one", np.random.default_rng(4).random(60) < 0.7)
+    found = figures(model)(np.ones(60, int))
+    assert "loss" not in found
+    assert found["calibrated loss"] == pytest.approx(-np.log(model.probabilities[model.truth]).mean())
+
+
+def test_recall_and_flips_are_told_class_by_class() -> None:
+    first, second = answers("one", np.arange(9) < 6), answers("two", np.arange(9) >= 3)
+    assert recalls(first).tolist() == pytest.approx([2 / 3] * 3)
+    (pair,) = compare([first, second], seed=0)
+    assert (pair.gained.tolist(), pair.lost.tolist()) == ([6, 7, 8], [0, 1, 2])
+    rows = class_rows(first, [pair])[1:]
+    assert rows[0] == ["two", "a", "3", "0.6667", "0.6667", "+0.00", "1", "1"]
+    without = replace(first, truth=first.truth & (np.arange(3) > 0))
+    assert np.isnan(recalls(without)[0])
+
+
+def test_tables_and_page_say_the_same_of_gains_and_losses(colors: Path, tmp_path: Path) -> None:
+    files = tuple(sorted(map(str, colors.glob("test/*/*.png"))))
+    number = np.arange(15)
+    first, second = (replace(answers(name, right), files=files, root=str(colors)) for name, right in (("a", number < 5), ("b", number > 3)))
+    # The fifth image is right in both; the others flip, the later ones of b with more certainty.
+    sure = np.where(second.named, 0.5 + number[:, None] / 100, 0.25 - number[:, None] / 200)
+    second = replace(second, probabilities=sure)
+    pairs = compare([first, second], seed=0)
+    write_comparison([first, second], pairs, tmp_path, seed=0)
+    row = read_rows(tmp_path / "compare.csv")[1]
+    change = pairs[0].differences["top1"]
+    shown = [row[name] for name in ("top1", "difference", "from", "to", "right alone", "first right alone", "verdict")]
+    limits = [f"{100 * value:+.2f}" for value in (change.low, change.high)]
+    assert shown == ["73.33%", "+40.00", *limits, "10", "4", pairs[0].verdict()]
+    flips = read_rows(tmp_path / "flips.csv")
+    assert [row["right"] for row in flips] == ["b"] * 10 + ["a"] * 4
+    assert all(row["true"] == row["first says"] for row in flips[10:])
+    for row in read_rows(tmp_path / "classes.csv"):
+        assert float(row["points"]) == pytest.approx(100 * (float(row["recall"]) - float(row["recall of the first"])), abs=0.01)
+    page = (tmp_path / "compare.html").read_text().replace("<wbr>", "")
+    galleries = [re.findall(r"<br>(test/[^<]*)<", part) for part in page.split("alone is right")[1:]]
+    assert galleries[0] == [path.removeprefix(f"{colors}/") for path in files[:4:-1]], "the surest first"
+    assert len(galleries[1]) == 4
+    line = re.search(r"<td>calibrated loss</td>(.*?)</tr>", page)
+    assert line is not None
+    mine, theirs, *_, better = re.findall(r"<td[^>]*>([^<]*)</td>", line[1])
+    assert (mine, theirs, better) == (f"{first.losses().mean():.4f}", f"{second.losses().mean():.4f}", "lower is better")
+    assert re.findall(r'<tr class="(\w*)"><td>(\w)</td><td class="number">5', page) == [("good", name) for name in CLASSES]
+
+
+def test_a_verdict_has_its_color(tmp_path: Path) -> None:
+    base, much = answers("base", np.zeros(30, bool)), answers("much", np.ones(30, bool))
+    for models, said in (((base, much), ("good", "much is better")), ((much, base), ("bad", "base is worse"))):
+        write_comparison(models, compare(models, seed=0), tmp_path, seed=0)
+        page = (tmp_path / "compare.html").read_text()
+        assert f'<p class="{said[0]}">{said[1]} than' in page
+        assert f'<tr class="{said[0]}"><td>{models[1].name}' in page
 
 
 def test_a_paired_interval_is_narrower_than_two_that_know_nothing_of_each_other() -> None:
@@ -134,7 +217,7 @@ def test_mistakes_leave_nothing_behind(call: Call, colors: Path) -> None:
     folder = run / "evaluation-test"
     for subjects, said in (
         ((run,), "at least two"),
-        ((run, "nowhere", *ARCH), "no run folder or checkpoint nowhere"),
+        ((run, "nowhere", *ARCH), "--compare: there is no run folder or checkpoint nowhere"),
         ((folder, run / "evaluation-val"), "different images"),
     ):
         outcome = call("--compare", *subjects)

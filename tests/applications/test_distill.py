@@ -2,13 +2,18 @@
 
 import csv
 import os
+import shlex
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from applications.opinions import Opinions
+from dataloader.preprocess import Preprocess
 from dataloader.sidecar import read_sidecar
+from dataloader.split import Split
 from tests.applications.conftest import NETS, Call, read_rows, tiny, write_colors
 from tests.applications.test_resume import assert_equal_runs
 from utils.checkpoint import load_checkpoint
@@ -143,14 +148,70 @@ def test_a_mistake_ends_in_one_line(call: Call, argv: list[str], said: str) -> N
 
 
 def test_another_folder_may_hold_the_files(call: Call, data: Path, teacher: Path, tmp_path: Path) -> None:
-    outcome = call("--knowledge", "train", "--resume", teacher, *ARCH, "--sidecar_dir", tmp_path / "nowhere")
-    assert outcome.code == 2
-    assert "--sidecar_dir" in outcome.err
-    side = tmp_path / "side"
-    side.mkdir()
+    side = tmp_path / "a" / "new folder"
+    outcome = call(*tiny(data, "--distill", "--sidecar_dir", side))
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert f"--knowledge train --resume RUN --sidecar_dir '{side}' makes and fills it" in outcome.err
+    assert not side.exists()
+    (tmp_path / "file").touch()
+    outcome = call("--knowledge", "train", "--resume", teacher, *ARCH, "--sidecar_dir", tmp_path / "file")
+    assert (outcome.code, "cannot be made a folder" in outcome.err) == (2, True)
     know(call, teacher, "train", "--sidecar_dir", side)
     assert not list(data.glob("*.txt"))
     assert call(*tiny(data, "--distill", "--sidecar_dir", side)).code == 0
+
+
+def test_a_weak_teacher_is_doubted_and_the_next_command_works_as_typed(call: Call, data: Path) -> None:
+    flat = data / "all"
+    shutil.move(data / "train", flat)
+    flags = ("--lr", 1e-6, "--epochs", 1, "--resize", "stretch", "--seed", 3, "--val_share", 0.3)
+    weak = call(*tiny(flat, "--name", "weak", *flags)).run
+    said = know(call, weak)
+    assert "warning: the model names only" in said
+    command = next(line for line in said.splitlines() if line.startswith("next: python main.py ")).removeprefix("next: python main.py ")
+    words = shlex.split(command)
+    shown = ("--image_size", "16", "16", "--resize", "stretch", "--val_share", "0.3", "--seed", "3", "--distill")
+    assert words == ["--data", str(flat), *shown, "--arch", "mobilenetv3_small"]
+    small = ("-j", 0, "-b", 10, "--epochs", 1, "--precision", "fp32")
+    outcome = call(*words, *small)
+    assert outcome.code == 0, outcome.err
+    assert "keep their labels" not in outcome.out, "the student has the split of its teacher"
+    said = call("--make_curriculum", "train", "--resume", weak, *ARCH).out
+    assert "warning: the model names only" in said
+    assert "--resize stretch --val_share 0.3 --seed 3 --curriculum_learning" in said
+
+
+def test_a_doubt_knows_what_chance_is() -> None:
+    def doubt(targets: list, rows: list[list[float]]) -> str:
+        split = Split("train", Path(), tuple(map(str, range(len(rows)))), np.array(targets))
+        return Opinions(Path(), Path(), "", split, ("a", "b"), np.array(rows, np.float32), "softmax", Preprocess()).doubt()
+
+    assert doubt([0, 1, 0, 1], [[0.9, 0.1], [0.1, 0.9]] * 2) == ""
+    assert "only 50.0% of these images rightly (the most frequent class alone would be 50.0%)" in doubt([0, 1], [[0.9, 0.1]] * 2)
+    assert "would be 80.0%" in doubt([0] * 4 + [1], [[0.9, 0.1]] * 5), "right often, but never more than chance"
+    several = [[1.0, 0.0], [0.0, 1.0]] * 2
+    assert doubt(several, [[0.9, 0.1], [0.1, 0.9]] * 2) == ""
+    assert "mAP of only 50.0%" in doubt(several, [[0.5, 0.5]] * 4)
+    assert doubt([[0.0, 0.0]] * 2, [[0.5, 0.5]] * 2) == ""
+
+
+def test_a_fold_that_the_teacher_does_not_know_is_refused(call: Call, data: Path, teacher: Path) -> None:
+    outcome = call("--knowledge", "train", "--resume", teacher, *ARCH, "--fold", "0/3")
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+    assert "was trained without folds" in outcome.err
+    folded = call(*tiny(data, "--name", "folded", "--fold", "1/3")).run
+    assert "--fold 1/3 --distill" in know(call, folded, "train", "--fold", "1/3")
+    assert "was trained with --fold 1/3" in call("--knowledge", "train", "--resume", folded, *ARCH, "--fold", "0/3").err
+    assert call("--jit", "--resume", teacher, *ARCH).code == 0
+    exported = teacher / "model.jit.pt"
+    assert "does not know the folds" in call("--knowledge", "train", "--resume", exported, "--data", data, "--fold", "0/3").err
+    with zipfile.ZipFile(exported) as old, zipfile.ZipFile(teacher / "bad.jit.pt", "w") as new:
+        for item in old.infolist():
+            content = old.read(item)
+            new.writestr(item, content.replace(b'"temperature"', b'"temperatura"') if item.filename.endswith(".json") else content)
+    outcome = call("--knowledge", "train", "--resume", teacher / "bad.jit.pt", "--data", data, "-j", 0)
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1), outcome.err
+    assert "damaged or incomplete" in outcome.err
 
 
 def test_several_labels_are_taught_with_sigmoids(call: Call, data: Path) -> None:

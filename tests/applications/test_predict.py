@@ -56,6 +56,15 @@ def test_unreadable_files_are_listed_and_the_rest_is_done(run, colors, call: Cal
     assert [each["path"] for each in content["unreadable"]] == ["in/0.png", "in/2.png"]
 
 
+def test_what_is_missing_is_listed_and_the_rest_is_done(run, colors, call: Call):
+    done = call("--predict", "no.jpg", colors / "test" / "red", "*.bmp", "--resume", run, *NET)
+    assert done.code == 1
+    assert "cannot read no.jpg: there is no such file or folder" in done.out
+    assert "5 images, 2 unreadable" in done.out
+    content = json.loads((newest(run) / "predictions.json").read_text())
+    assert [(each["path"], each["reason"]) for each in content["unreadable"]][1] == ("*.bmp", "nothing matches")
+
+
 def test_answers_below_the_threshold_are_not_given(run, colors, call: Call):
     assert call("--predict", colors / "test", "--resume", run, *NET).code == 0
     best = sorted(max(float(row[name]) for name in ("blue", "green", "red")) for row in read_rows(newest(run) / "predictions.csv"))
@@ -96,6 +105,7 @@ def test_what_calibration_stored_rejects_unless_another_bound_is_given(run, colo
         assert done.code == 0, done.err
         folder = sorted((tmp_path / "mine").rglob("predictions.json"), key=lambda file: file.stat().st_mtime_ns)[-1]
         named.append({label["label"] for image in json.loads(folder.read_text())["images"] for label in image["labels"]})
+        assert ("--reject 0 turns these off" in done.out) == (not more)
     assert named == [{"green", "red"}, {"blue", "green", "red"}]
 
 

@@ -156,6 +156,35 @@ def test_refitting_the_temperature_on_the_same_images_changes_nothing(call: Call
         assert after["thresholds"] == (None if before["thresholds"] is None else pytest.approx(before["thresholds"], abs=1e-3))
 
 
+def test_thresholds_are_those_of_the_new_temperature(call: Call, runs: dict[str, Path]) -> None:
+    run, flags = runs["one"], (*ARCH, "--calibrate", "--target", "error<=0.1", "--no_report")
+    assert "and thresholds in" in call("--evaluation", "--resume", run, *flags).out
+    content = load_checkpoint(run / "best.pt")
+    torch.save({**content, "temperature": 5.0}, run / "best.pt")
+    assert call("--evaluation", "--resume", run, *flags).code == 0
+    after = load_checkpoint(run / "best.pt")
+    assert after["temperature"] == pytest.approx(content["temperature"], rel=1e-3)
+    assert after["reject"] == pytest.approx(content["reject"], abs=1e-3)
+
+
+def test_a_promise_that_is_broken_on_the_images_is_told(call: Call, runs: dict[str, Path]) -> None:
+    for kind, target in (("one", "error<=0.1"), ("several", "miss<=0.01")):
+        run = runs[kind]
+        outcome = call("--evaluation", "--resume", run, *ARCH, "--target", target)
+        assert outcome.code == 0, outcome.err
+        folder = run / "evaluation-test"
+        broken = json.loads((folder / "metrics.json").read_text())["target_broken"]
+        said = f"{target} is not kept on these images for {len(broken)} of 3 classes"
+        assert broken, "else this test looks at nothing"
+        assert f"warning: --target {said}" in outcome.out
+        assert f'<p class="bad">{said.replace("<", "&lt;")}' in (folder / "report.html").read_text()
+        figures = report(folder)
+        assert (figures["rejection"]["broken"] if kind == "one" else figures["broken"]) == broken
+        if kind == "one":
+            kept = figures["rejection"]["kept"]
+            assert broken == {name: kept[name]["error"] for name in ("blue", "green", "red") if (kept[name]["error"] or 0) > 0.1}
+
+
 def test_mistakes_are_told_in_one_line_and_leave_the_checkpoint_alone(call: Call, runs: dict[str, Path], tmp_path: Path) -> None:
     run = runs["one"]
     before = (run / "best.pt").read_bytes()
@@ -179,6 +208,7 @@ def test_mistakes_are_told_in_one_line_and_leave_the_checkpoint_alone(call: Call
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 def test_views_give_the_mean_of_their_probabilities(activation: str) -> None:
+    torch.manual_seed(0)
     network = build_model(f"{NETS}:TinyNet", num_classes=4).eval()
     images = torch.rand(3, 3, 20, 24)
     views = parse_views("hflip|vflip|scale(0.75,1.5)", (20, 24))
@@ -186,7 +216,13 @@ def test_views_give_the_mean_of_their_probabilities(activation: str) -> None:
     assert {view.size for view in views} == {(20, 24), (15, 18), (30, 36)}
     squash = torch.sigmoid if activation == "sigmoid" else lambda logits: logits.softmax(1)
     with torch.no_grad():
-        expected = torch.stack([squash(network(view.of(images))) for view in views]).mean(0)
+        # Answers that differ much from view to view: else the mean of the logits is nearly that of the probabilities.
+        weight, bias = network.get_classifier().parameters()
+        weight *= 1000
+        bias -= torch.stack([network(view.of(images)) for view in views]).mean((0, 1))
+        logits = torch.stack([network(view.of(images)) for view in views])
+        expected = squash(logits.flatten(0, 1)).unflatten(0, logits.shape[:2]).mean(0)
+        assert (expected - squash(logits.mean(0))).abs().max() > 0.05
         torch.testing.assert_close(squash(Viewed(network, views, activation)(images)), expected)
         torch.testing.assert_close(squash(Viewed(network, views[:1], activation)(images)), squash(network(images)))
 

@@ -67,6 +67,7 @@ def test_the_calibration_error_is_that_of_a_few_lines() -> None:
             expected += inside.mean() * abs(confidence[inside].mean() - hits[inside].mean())
     assert measure_reliability(confidence, hits).error == pytest.approx(expected)
     assert bin_of(np.array([0.0, 1.0])).tolist() == [0, 14]
+    assert bin_of(np.array([0.25, 0.5, 0.51]), 4).tolist() == [0, 1, 2], "a bin holds its upper edge"
 
 
 def test_an_image_has_no_say_in_its_own_temperature() -> None:

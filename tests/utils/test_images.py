@@ -44,6 +44,12 @@ def test_a_sheet_shows_every_image_in_its_cell() -> None:
     assert page.shape[1] == 3 * 50 + 10
 
 
+def test_captions_grow_with_their_cells() -> None:
+    small, large = (sheet([blue(side, side)], ["text"], columns=1, side=side) for side in (100, 240))
+    heights = [len(page) - side for page, side in ((small, 100), (large, 240))]
+    assert heights[1] > heights[0] == 41
+
+
 @pytest.mark.parametrize("caption", ["a very long caption that no cell of this width can hold", "odd \udcff name"])
 def test_a_caption_stays_in_its_column(caption: str) -> None:
     page = sheet([blue(40, 40)] * 2, [caption, ""], columns=2, side=40)

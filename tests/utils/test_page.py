@@ -13,7 +13,7 @@ PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
 class Balance(HTMLParser):
     """Counts open tags, so that a page that forgets to close one is found."""
 
-    VOID = ("meta", "img", "br")
+    VOID = ("meta", "img", "br", "wbr")
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,6 +58,15 @@ def test_a_page_needs_no_other_file(tmp_path: Path) -> None:
 def test_columns_of_numbers_stand_on_the_right() -> None:
     html = table(["class", "share", "note"], [["a", "98.5%", "1"], ["b", "-1,024", "x"]])
     assert re.findall(r"<th( class=\"number\")?>(\w+)</th>", html) == [("", "class"), (' class="number"', "share"), ("", "note")]
+
+
+def test_long_names_break_where_they_have_parts() -> None:
+    name = "train/class_of_things/IMG_2024.jpg"
+    broken = "train/<wbr>class_<wbr>of_<wbr>things/<wbr>IMG_<wbr>2024.jpg"
+    assert broken in table(["file"], [[name]])
+    assert f"<br>{broken}" in gallery([Card(PIXEL, ["a", name])])
+    assert f"<span>{broken}</span>" in bars({name: 1.0})
+    assert "anywhere" not in re.sub(r"code \{[^}]*\}", "", full_page().html()), "it makes narrow columns of long words"
 
 
 def test_links_lead_to_every_section() -> None:

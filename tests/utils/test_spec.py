@@ -47,3 +47,9 @@ def test_what_is_printed_can_be_read_again(specs: list[Spec]) -> None:
 @pytest.mark.parametrize("path", ["/data/costs.csv", "../costs.csv", "sub-dir/my costs.csv", "~/costs.csv"])
 def test_a_file_as_the_only_argument_needs_no_quotes(path):
     assert parse_specs(f"bce|cost({path})")[1].args == (path,)
+
+
+@pytest.mark.parametrize("source", [{"type": 5}, {"type": "ghm", "kwargs": [1]}, {"type": "ghm", "args": 3}, {"type": "ghm", "bins": 3}])
+def test_a_mapping_of_another_form_is_one_line(source: dict) -> None:
+    with pytest.raises(UserError, match="cannot read the spec"):
+        parse_specs(source)
