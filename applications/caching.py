@@ -2,12 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from dataloader.builders import POLL, Watch
 from dataloader.cache import SPARE, Job, Keep, cache_name, default_folder, keep_in_memory, keep_on_disk, part_of, pooled, say_bytes
@@ -18,11 +13,9 @@ from dataloader.split import Split
 from utils.cores import default_workers
 from utils.distributed import World
 from utils.errors import UserError
-from utils.logs import console, log
+from utils.logs import log
+from utils.progress import progress_bar
 from utils.text import counted
-
-# Seconds between two lines about the progress, where there is no terminal.
-SILENCE = 10
 
 
 def build_keep(data: DataOptions, preprocess: Preprocess, *, training: bool, largest: int = 0) -> Keep:
@@ -53,7 +46,7 @@ def open_cache(data: DataOptions, split: Split, keep: Keep, world: World) -> Pix
     workers = default_workers() if data.workers is None else data.workers
     leads = world.local_rank == 0
     kept = pooled(split) if data.cache == "disk" else split
-    with _progress(f"caching {kept.name} images", len(kept), shown=world.is_first) as advance:
+    with progress_bar(f"caching {kept.name} images", len(kept), shown=world.is_first) as advance:
         job = Job(kept, keep, workers, advance)
         if data.cache == "ram":
             store = _share(keep_in_memory(job) if leads else None, world)
@@ -114,30 +107,3 @@ def _is_alive(process: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-@contextmanager
-def _progress(title: str, total: int, *, shown: bool) -> Iterator[Callable[[int], Any]]:
-    """Yield a function that is told how many images are done: a bar on a terminal, else a line from time to time."""
-    if console().is_terminal:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=console(), transient=True, disable=not shown) as bar:
-            line = bar.add_task(title, total=total)
-            yield lambda images: bar.advance(line, images)
-        return
-    done, told = 0, time.monotonic()
-
-    def advance(images: int) -> None:
-        nonlocal done, told
-        done += images
-        if time.monotonic() - told > SILENCE:
-            told = time.monotonic()
-            log().info(f"          {title}: {done} of {total}")
-
-    yield advance

@@ -2,13 +2,11 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from applications.check_page import write_page
@@ -23,11 +21,10 @@ from utils.cores import default_workers
 from utils.errors import UserError
 from utils.files import new_folder, write_text
 from utils.logs import console, log
+from utils.progress import progress_bar
 from utils.text import counted
 
 STYLES: dict[Level, str] = {"error": "bold red", "warning": "yellow", "info": "dim"}
-# Seconds between two lines where there is no terminal for a bar.
-PATIENCE = 10.0
 
 
 def run(request: Request) -> int:
@@ -91,7 +88,7 @@ def look(config: RunConfig, catalog: Catalog) -> Survey:
     workers = default_workers() if config.data.workers is None else config.data.workers
     if workers < 0:
         raise UserError(f"-j {workers}: write 0 or more processes")
-    with _progress(len(files)) as advance:
+    with progress_bar("images", len(files)) as advance:
         facts = look_at_all(files, workers=workers, advance=advance)
     return Survey(catalog, facts, config.data.image_size)
 
@@ -194,22 +191,3 @@ def _stays(finding: Finding) -> bool:
     """Whether a group of the finding is as it was after everything fixable is moved."""
     fixed = set(finding.fixable)
     return any(fixed.isdisjoint(group.images) for group in finding.groups)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Give a function that is told of every image that was looked at."""
-    columns = (TextColumn("looking"), BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("left"), TimeRemainingColumn())
-    told, done = time.monotonic(), 0
-    with Progress(*columns, console=console(), transient=True, disable=not console().is_terminal) as bar:
-        line = bar.add_task("", total=total)
-
-        def advance(count: int) -> None:
-            nonlocal told, done
-            done += count
-            bar.advance(line, count)
-            if not console().is_terminal and time.monotonic() - told > PATIENCE:
-                told = time.monotonic()
-                log().info(f"looked at {done:,} of {total:,} images")
-
-        yield advance

@@ -6,7 +6,6 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from applications import assemble
@@ -24,6 +23,7 @@ from utils.distributed import close_world
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_text
 from utils.logs import console, log
+from utils.progress import progress_bar
 
 ROWS_ON_SCREEN = 40
 
@@ -95,10 +95,8 @@ def _with_views(trained: Trained, task: Task) -> Trained:
 def predict_split(trained: Trained, split: Split, task: Task, machine: Machine) -> Prediction:
     """Return the predictions for every image of a split, with a progress bar on a terminal."""
     loader = assemble.build_loader(trained.config, split, trained.preprocess, machine, training=False)
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("left"), TimeRemainingColumn())
-    shown = machine.world.is_first and console().is_terminal
-    with Progress(*columns, console=console(), transient=True, disable=not shown) as bar:
-        line = bar.add_task(f"{split.name} images", total=-(-len(split) // machine.world.size))
+    total = -(-len(split) // machine.world.size)
+    with progress_bar(f"{split.name} images", total, shown=machine.world.is_first) as advance:
         try:
             return score(
                 trained.model,
@@ -107,7 +105,7 @@ def predict_split(trained: Trained, split: Split, task: Task, machine: Machine) 
                 device=machine.device,
                 autocast=machine.autocast(),
                 world=machine.world,
-                advance=lambda samples: bar.advance(line, samples),
+                advance=advance,
             )
         finally:
             loader.close()

@@ -16,6 +16,7 @@ from torch import nn
 from applications.contract import Observer, Progress
 from utils.files import write_text
 from utils.logs import console, log
+from utils.progress import SILENCE
 
 # Endings of the names of figures that are shares of one.
 SHARES = ("top1", "top5", "mAP", "f1", "exact", "counted")
@@ -92,8 +93,6 @@ class ProgressBar(Observer):
 class PlainLines(Observer):
     """Lines for a file or a pipe: one a print interval, one an epoch."""
 
-    SILENCE = 8.0
-
     def __init__(self, epochs: int, world_size: int, print_freq: int) -> None:
         self.epochs = epochs
         self.print_freq = print_freq
@@ -108,7 +107,7 @@ class PlainLines(Observer):
 
     def report(self, progress: Progress, means: Mapping[str, float]) -> None:
         # At least a sign of life every few seconds, however large the print interval is.
-        if progress.batch % self.print_freq and time.perf_counter() - self._said < self.SILENCE:
+        if progress.batch % self.print_freq and time.perf_counter() - self._said < SILENCE:
             return
         self._said = time.perf_counter()
         speed = self.speed.of(progress)
