@@ -16,7 +16,7 @@ NAME = "darkroom"
 @cache
 def console() -> Console:
     """Return the terminal that progress bars and log lines share; tables in a pipe are not squeezed into 80 columns."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 
 
 def log() -> logging.Logger:

@@ -62,9 +62,6 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.chdir(tmp_path)
 
     def run(*argv: object) -> Outcome:
-        from utils.logs import console
-
-        console.cache_clear()
         capsys.readouterr()
         code = main.main([str(part) for part in argv])
         said = capsys.readouterr()
@@ -94,9 +91,6 @@ def start(*argv: object, folder: Path) -> subprocess.Popen[str]:
 
 def run_once(*argv: object) -> None:
     """Run main.py in this process for a fixture that several tests share; it must succeed."""
-    from utils.logs import console
-
-    console.cache_clear()
     assert main.main([str(part) for part in argv]) == 0
 
 

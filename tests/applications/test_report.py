@@ -28,10 +28,7 @@ ARCH = ("--arch", f"{NETS}:TinyNet")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return data and two finished runs: one label an image, several labels an image."""
     import main
-    from utils.logs import console
 
-    # The console of another test may write to a file that is closed by now.
-    console.cache_clear()
     folder = tmp_path_factory.mktemp("runs")
     data = write_colors(folder / "data", {"train": 20, "val": 10, "test": 8})
     for split in ("val", "test"):

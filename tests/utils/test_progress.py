@@ -3,14 +3,13 @@
 import pytest
 
 from utils import progress
-from utils.logs import close_logging, console, open_logging
+from utils.logs import close_logging, open_logging
 
 
 @pytest.mark.parametrize(("total", "said"), [(10, ["images 2/10", "images 5/10"]), (None, ["images 2", "images 5"])])
 def test_a_pipe_hears_now_and_then_how_far_it_is(
     total: int | None, said: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    console.cache_clear()
     open_logging(speaks=True)
     try:
         monkeypatch.setattr(progress, "SILENCE", 0.0)
