@@ -229,7 +229,7 @@ def broken_by(
 
 def describe_broken(target: str, broken: Mapping[str, float], classes: int) -> str:
     """Return in words for which of so many classes a target, in the user's words, is not kept."""
-    shown = ", ".join(f"{name} {share:.1%}" for name, share in list(broken.items())[:BROKEN_SHOWN])
+    shown = ", ".join(f"{name} ({share:.1%})" for name, share in list(broken.items())[:BROKEN_SHOWN])
     more = f" and {len(broken) - BROKEN_SHOWN} more" if len(broken) > BROKEN_SHOWN else ""
     return f"{target} is not kept on these images for {len(broken)} of {classes} classes: {shown}{more}"
 

@@ -19,6 +19,7 @@ class Panel:
         bars: left edges, heights, strengths of color in [0, 1] and the width of bars; None draws none.
         shares: whether both axes are shares from 0 to 1, with their diagonal.
         percent: whether the values are written as percentages.
+        whole: whether places are whole numbers, such as epochs.
     """
 
     title: str
@@ -28,13 +29,14 @@ class Panel:
     bars: tuple[Sequence[float], Sequence[float], Sequence[float], float] | None = None
     shares: bool = False
     percent: bool = False
+    whole: bool = False
 
 
 def draw_panels(panels: Sequence[Panel], path: Path) -> None:
     """Draw diagrams side by side as a PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     figure = Figure(figsize=(4.6 * len(panels) + 0.4, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -52,6 +54,8 @@ def draw_panels(panels: Sequence[Panel], path: Path) -> None:
             axes.legend(fontsize=8)
         if panel.percent:
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        if panel.whole:
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
         axes.set_title(panel.title, fontsize=10)
         axes.set_xlabel(panel.xlabel, fontsize=9)
         axes.set_ylabel(panel.ylabel, fontsize=9)

@@ -29,9 +29,12 @@ def run_curves(material: Material) -> Findings:
         return Findings()
     headline = material.task.headline
     panels = [
-        Panel("loss", "epoch", "loss", _curves(rows, {"training": "train_loss", "validation": "val_loss"})),
-        Panel(headline, "epoch", headline, _curves(rows, {"training": f"train_{headline}", "validation": f"val_{headline}"}), percent=True),
-        Panel("learning rate", "epoch", "learning rate", _curves(rows, {"": "lr"})),
+        Panel(name, "epoch", name, _curves(rows, columns), percent=name == headline, whole=True)
+        for name, columns in {
+            "loss": {"training": "train_loss", "validation": "val_loss"},
+            headline: {"training": f"train_{headline}", "validation": f"val_{headline}"},
+            "learning rate": {"": "lr"},
+        }.items()
     ]
     place = material.figures / "run.png"
     draw_panels([panel for panel in panels if panel.curves], place)

@@ -97,7 +97,9 @@ def test_promises_that_other_images_break_are_named_with_the_worst_first() -> No
     assert broken_by(Target("miss", 0.5), (0.5, 0.5), truth, shares, ("x", "y")) == {"x": pytest.approx(2 / 3)}
     assert broken_by(Target("error", 0.4), (0.5, 0.5), truth, shares, ("x", "y")) == {"y": 0.5}
     said = describe_broken("miss<=0.1", dict.fromkeys("abcdefg", 0.5), 9)
-    assert said == "miss<=0.1 is not kept on these images for 7 of 9 classes: a 50.0%, b 50.0%, c 50.0%, d 50.0%, e 50.0% and 2 more"
+    assert (
+        said == "miss<=0.1 is not kept on these images for 7 of 9 classes: a (50.0%), b (50.0%), c (50.0%), d (50.0%), e (50.0%) and 2 more"
+    )
 
 
 def test_at_least_the_promised_share_is_kept() -> None:
