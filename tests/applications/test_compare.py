@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from applications.answers import Answers, aligned
-from applications.compare import class_rows, compare, figures, named_apart, recalls, write_comparison
+from applications.compare import write_comparison
+from applications.comparison import class_rows, compare, figures, named_apart, recalls
 from tests.applications.conftest import NETS, Call, read_rows, tiny, write_colors
 from tests.applications.test_multilabel import BCE, write_squares
 from utils.errors import UserError
