@@ -29,6 +29,7 @@ def comparison_page(
             f"Differences are in points of one hundred, with 95 % intervals of a paired bootstrap over images ({RESAMPLES} resamples, seed "
             f"{seed}). p is that of McNemar's exact test on the images that one of two models alone answers rightly, adjusted by Holm when "
             f"there are several comparisons; below {SIGNIFICANT} a difference is called significant. "
+            "Where no image flips, the interval is that of a flip which these images do not show (Wilson). "
             "The exact test is stricter than the interval of a figure. The calibrated loss is that of the probabilities as they are "
             "answered; the loss of a report is measured before calibration, so the two are not to be compared.",
             tone="soft",
@@ -59,7 +60,10 @@ def _figures_table(first: Answers, pair: Pair, measured: Mapping[str, Mapping[st
 def _class_table(first: Answers, pair: Pair) -> str:
     rows = [row[1:] for row in class_rows(first, [pair])[1:]]
     tones: list[Tone] = ["good" if int(row[-2]) > int(row[-1]) else "bad" if int(row[-2]) < int(row[-1]) else "" for row in rows]
-    shown = [[name, images, as_percent(float(mine)), as_percent(float(theirs)), *rest] for name, images, mine, theirs, *rest in rows]
+    shown = [
+        [name, images, *(as_percent(float(share)) if share else "-" for share in (mine, theirs)), *rest]
+        for name, images, mine, theirs, *rest in rows
+    ]
     return table(
         ["class", "images", f"recall of {first.name}", f"recall of {pair.other.name}", "points", "gained", "lost"], shown, tones=tones
     )

@@ -8,7 +8,7 @@ import numpy as np
 from applications.answers import Answers
 from applications.report import classify, multilabel
 from applications.report.material import Figures
-from utils.statistics import Interval, bootstrap, holm, mcnemar
+from utils.statistics import Interval, bootstrap, holm, mcnemar, wilson
 
 SIGNIFICANT = 0.05
 # The figures whose difference McNemar's test is about.
@@ -97,17 +97,15 @@ def compare(models: Sequence[Answers], *, seed: int) -> list[Pair]:
 
         return change
 
-    return [
-        Pair(
-            other,
-            bootstrap(differences(other), len(first.files), seed=seed, resamples=RESAMPLES),
-            gained,
-            lost,
-            p,
-            len(others),
-        )
-        for other, (gained, lost), p in zip(others, flips, adjusted, strict=True)
-    ]
+    count, pairs = len(first.files), []
+    for other, (gained, lost), p in zip(others, flips, adjusted, strict=True):
+        found = bootstrap(differences(other), count, seed=seed, resamples=RESAMPLES)
+        if not len(gained) and not len(lost):
+            # No draw shows a flip where there is none; other images may.
+            most = wilson(0, count).high
+            found |= {name: Interval(0.0, -most, most) for name in OF_THE_TEST if name in found}
+        pairs.append(Pair(other, found, gained, lost, p, len(others)))
+    return pairs
 
 
 def sentence(first: Answers, pair: Pair, headline: str) -> str:
@@ -134,8 +132,9 @@ def class_rows(first: Answers, pairs: Sequence[Pair]) -> list[list[str]]:
         for number, name in enumerate(first.classes):
             members = first.truth[:, number]
             gained, lost = (int(members[flips].sum()) for flips in (pair.gained, pair.lost))
-            shown = [f"{value:.4f}" for value in (mine[number], theirs[number])]
-            points = f"{100 * (theirs[number] - mine[number]):+.2f}"
+            tested = bool(members.any())
+            shown = [f"{value:.4f}" if tested else "" for value in (mine[number], theirs[number])]
+            points = f"{100 * (theirs[number] - mine[number]):+.2f}" if tested else ""
             rows.append([pair.other.name, name, str(members.sum()), *shown, points, str(gained), str(lost)])
     return rows
 

@@ -1,6 +1,7 @@
 """Writes a curriculum: a weight for every image, by how probable a trained model holds its label; with a summary and pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from dataloader.sidecar import CURRICULUM, WEIGHT, write_sidecar
 from dataloader.split import Split
 from utils.distributed import close_world
 from utils.errors import UserError
-from utils.files import new_folder, removed_on_error, write_csv
+from utils.files import new_folder, removed_on_error, write_atomically, write_csv
 from utils.images import file_uri, sheet, write_png
 from utils.logs import console, log
 from utils.page import Page, paragraph, picture, table
@@ -65,8 +66,8 @@ def _write(request: Request, opinions: Opinions, thresholds: Sequence[float], we
         raise UserError(f"no {split.name} image would have a positive weight: {remedy}")
     facts = {"model": str(opinions.source.resolve()), "split": split.name, "thresholds": list(thresholds), "weights": list(weights)}
     folder = checked_writable(sidecar_folder(request.config, split))
-    _keep_old(folder / CURRICULUM)
-    write_sidecar(folder / CURRICULUM, [WEIGHT], split.paths, by_place[places][:, None], facts=facts)
+    with kept_copy(folder / CURRICULUM):
+        write_sidecar(folder / CURRICULUM, [WEIGHT], split.paths, by_place[places][:, None], facts=facts)
     courses = group(places, thresholds, weights)
     print_summary(courses, len(split))
     with removed_on_error(new_folder(opinions.results, f"curriculum-{split.name}")) as pictures:
@@ -78,12 +79,27 @@ def _write(request: Request, opinions: Opinions, thresholds: Sequence[float], we
     log().info(f"next: look at it, edit it, then python main.py {opinions.flags} --curriculum_learning{more}")
 
 
-def _keep_old(file: Path) -> None:
-    """Give a curriculum that is there another name: a person may have edited it."""
-    if file.is_file():
-        old = file.with_name(f"{file.stem}-old{file.suffix}")
-        file.replace(old)
-        log().info(f"kept      the earlier curriculum as {old}")
+@contextmanager
+def kept_copy(file: Path) -> Iterator[None]:
+    """Keep a copy of a file that the block writes anew: a person may have edited it. Nothing is kept when the block fails."""
+    if not file.is_file():
+        yield
+        return
+    number, copy = 1, file.with_name(f"{file.stem}-old{file.suffix}")
+    while copy.exists():
+        number += 1
+        copy = file.with_name(f"{file.stem}-old-{number}{file.suffix}")
+    earlier = file.read_bytes()
+    write_atomically(copy, lambda place: place.write_bytes(earlier))
+    try:
+        yield
+    except BaseException:
+        copy.unlink(missing_ok=True)
+        raise
+    if file.read_bytes() == earlier:
+        copy.unlink()
+    else:
+        log().info(f"kept      the earlier curriculum as {copy}")
 
 
 def group(places: np.ndarray, thresholds: Sequence[float], weights: Sequence[float]) -> list[Course]:

@@ -36,16 +36,17 @@ def _write(request: Request, opinions: Opinions) -> None:
     folder = checked_writable(sidecar_folder(request.config, opinions.split))
     split = opinions.split
     facts = {"teacher": str(opinions.source.resolve()), "split": split.name, "activation": opinions.activation}
-    file = choose_file(folder, facts)
+    file = choose_file(folder, facts, KNOWLEDGE)
     seen = {**facts, "preprocess": opinions.preprocess.to_dict()}
     write_sidecar(file, opinions.classes, split.paths, opinions.probabilities, facts=seen)
     competing = split.targets.ndim == 1
     labels = {"teacher": "labels", "split": split.name, "activation": "softmax" if competing else "sigmoid"}
-    write_sidecar(folder / LABELS, opinions.classes, split.paths, opinions.targets(), facts=labels)
+    label_file = choose_file(folder, labels, LABELS)
+    write_sidecar(label_file, opinions.classes, split.paths, opinions.targets(), facts=labels)
     if competing:
         right = float((opinions.probabilities.argmax(1) == split.targets).mean())
         log().info(f"teacher   names {right:.2%} of these images rightly, mean probability {mean_confidence(opinions.probabilities):.3f}")
-    log().info(f"written   {file} and {folder / LABELS}, {len(split)} images")
+    log().info(f"written   {file} and {label_file}, {len(split)} images")
     if doubt := opinions.doubt():
         log().warning(doubt)
     others = sorted(path.name for path in folder.glob(KNOWLEDGE_PATTERN) if path != file)
@@ -60,15 +61,16 @@ def mean_confidence(probabilities: np.ndarray) -> float:
     return float(probabilities.max(1).mean())
 
 
-def choose_file(folder: Path, facts: Mapping[str, Any]) -> Path:
+def choose_file(folder: Path, facts: Mapping[str, Any], name: str) -> Path:
     """Return the file of the same teacher and split, to be written anew, or the first free name: distill.txt, distill-2.txt, ..."""
-    for path in sorted(folder.glob(KNOWLEDGE_PATTERN)):
+    stem, suffix = Path(name).stem, Path(name).suffix
+    for path in sorted(folder.glob(f"{stem}*{suffix}")):
         if _says(path, facts):
             return path
-    number, path = 1, folder / KNOWLEDGE
+    number, path = 1, folder / name
     while path.exists():
         number += 1
-        path = folder / f"{Path(KNOWLEDGE).stem}-{number}{Path(KNOWLEDGE).suffix}"
+        path = folder / f"{stem}-{number}{suffix}"
     return path
 
 

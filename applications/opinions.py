@@ -7,7 +7,6 @@ from shlex import quote
 
 import numpy as np
 import torch
-from rich.progress import track
 
 from applications import assemble
 from applications.assemble import Machine
@@ -19,7 +18,8 @@ from dataloader.catalog import Split, open_catalog
 from dataloader.options import DataOptions
 from dataloader.preprocess import Preprocess
 from utils.errors import UserError
-from utils.logs import console, log
+from utils.logs import log
+from utils.progress import progress_bar
 from utils.statistics import falling, weighted_average_precision
 
 # Share of right answers below which a model is a doubtful teacher.
@@ -116,11 +116,10 @@ def _opinions_of_file(config: RunConfig, exported: Exported, name: str, device: 
     loader = assemble.build_loader(config, split, exported.preprocess, alone, training=False)
     parts = []
     try:
-        with torch.inference_mode():
-            batches = track(
-                loader.batches(0), f"{name} images", len(loader), console=console(), transient=True, disable=not console().is_terminal
-            )
-            parts += [exported.module(batch.images.to(device)).cpu() for batch in batches]
+        with torch.inference_mode(), progress_bar(f"{name} images", len(split)) as advance:
+            for batch in loader.batches(0):
+                parts.append(exported.module(batch.images.to(device)).cpu())
+                advance(len(batch.images))
     finally:
         loader.close()
     path, probabilities = exported.path, torch.cat(parts).numpy()

@@ -83,6 +83,7 @@ def read_sidecar(file: Path) -> Sidecar:
     facts, skipped, body = _open(file)
     records = _records(file, skipped, body)
     line, header = next(records, (skipped + 1, []))
+    header = [PATH, WEIGHT] if [name.strip() for name in header] == [PATH, WEIGHT] else header
     if len(header) < 2 or header[0] != PATH:
         _refuse(file, line, f"the first line that is no comment must be {PATH},{WEIGHT} or {PATH},CLASS,CLASS,...")
     paths: dict[str, int] = {}
@@ -91,9 +92,8 @@ def read_sidecar(file: Path) -> Sidecar:
         if not cells:
             continue
         if len(cells) != len(header):
-            _refuse(
-                file, line, f"{counted(len(cells), 'cell')} where the header has {len(header)}; put quotes around a path that holds a comma"
-            )
+            remedy = "comments stand above the header" if cells[0].startswith("#") else "put quotes around a path that holds a comma"
+            _refuse(file, line, f"{counted(len(cells), 'cell')} where the header has {len(header)}; {remedy}")
         if cells[0] in paths:
             _refuse(file, line, f"{cells[0]} is listed twice, first in line {paths[cells[0]]}")
         paths[cells[0]] = line
@@ -266,24 +266,28 @@ def _open(file: Path) -> tuple[dict[str, Any], int, str]:
 
 
 def _records(file: Path, skipped: int, body: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (number of its last line, cells) of every record below the facts."""
+    """Yield (number of its first line, cells) of every record below the facts."""
     reader = csv.reader(io.StringIO(body, newline=""), strict=True)
+    first = skipped + 1
     try:
         for cells in reader:
-            yield skipped + reader.line_num, cells
+            yield first, cells
+            first = skipped + reader.line_num + 1
     except csv.Error as error:
-        _refuse(file, skipped + reader.line_num, f"{error}; quotes stand around a whole cell, and are doubled inside")
+        _refuse(file, first, f"{error}; quotes stand around a whole cell, and are doubled inside")
 
 
 def _numbers(file: Path, line: int, header: Sequence[str], cells: Sequence[str]) -> list[float]:
     numbers = []
     for name, cell in zip(header[1:], cells[1:], strict=True):
         try:
-            number = float(cell)
+            # Python reads 1_0 as ten.
+            number = math.nan if "_" in cell else float(cell)
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            _refuse(file, line, f"'{cell}' is no number for {name}")
+            remedy = "; comments stand above the header" if cells[0].startswith("#") else ""
+            _refuse(file, line, f"'{cell}' is no number for {name}{remedy}")
         numbers.append(number)
     return numbers
 

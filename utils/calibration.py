@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from utils.randomness import Stream, numpy_rng
+
 BINS = 15
 # The temperature is one number: more of the table would move only digits that nobody sees.
 MOST_CELLS = 2_000_000
@@ -88,6 +90,14 @@ class Reliability:
 def bin_of(probabilities: np.ndarray, bins: int = BINS) -> np.ndarray:
     """Return the number of the bin of every probability; bins are open below and closed above, as in the paper."""
     return np.clip(np.ceil(probabilities * bins).astype(int) - 1, 0, bins - 1)
+
+
+def chance_error(probabilities: np.ndarray, *, seed: int = 0, draws: int = 200) -> float:
+    """Return the calibration error that 95 of 100 sets of well calibrated answers with these probabilities (N,) stay below."""
+    rng, number = numpy_rng(Stream.RESAMPLE, seed, len(probabilities)), bin_of(probabilities)
+    gaps = (probabilities - (rng.random(len(probabilities)) < probabilities) for _ in range(draws))
+    errors = [np.abs(np.bincount(number, weights=gap)).sum() / max(1, len(probabilities)) for gap in gaps]
+    return float(np.quantile(errors, 0.95))
 
 
 def measure_reliability(probabilities: np.ndarray, hits: np.ndarray, bins: int = BINS) -> Reliability:

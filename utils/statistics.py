@@ -1,11 +1,12 @@
 """How sure a figure is: intervals and paired tests over the images that it was measured on.
 
-Bootstrap: Efron: Bootstrap Methods (1979), the percentile interval. McNemar: Note on the Sampling Error of the Difference
+Bootstrap: Efron: Bootstrap Methods (1979), the percentile interval; Davison, Hinkley: Bootstrap Methods and their Application
+(1997), the basic one. McNemar: Note on the Sampling Error of the Difference
 between Correlated Proportions (1947), in its exact form. Wilson: Probable Inference (1927). Holm: A Simple Sequentially
 Rejective Multiple Test Procedure (1979).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +35,13 @@ class Interval:
 
 
 def bootstrap(
-    figures: Callable[[np.ndarray], Mapping[str, float]], count: int, *, seed: int = 0, resamples: int = RESAMPLES
+    figures: Callable[[np.ndarray], Mapping[str, float]],
+    count: int,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    shares: Collection[str] = (),
+    raised: Collection[str] = (),
 ) -> dict[str, Interval]:
     """Return 95 % percentile intervals of figures over samples that are drawn again and again, with replacement.
 
@@ -43,12 +50,23 @@ def bootstrap(
         count: number of samples.
         seed: the same seed gives the same intervals.
         resamples: how often to draw.
+        shares: figures between 0 and 1. At either end no draw shows another value, and the interval is Wilson's of all samples.
+        raised: figures of 0 or more that chance alone makes larger, in a draw once more. Theirs is the basic interval, twice the
+            value minus the quantiles, which takes that off; it is made to hold the value.
     """
     whole = figures(np.ones(count, dtype=np.int64))
     rng = numpy_rng(Stream.RESAMPLE, seed, count)
     drawn = [figures(np.bincount(rng.integers(0, count, count), minlength=count)) for _ in range(resamples)] if count else []
-    limits = {name: _limits([each[name] for each in drawn]) for name in whole}
-    return {name: Interval(float(value), *limits[name]) for name, value in whole.items()}
+    found = {}
+    for name, value in whole.items():
+        low, high = _limits([each[name] for each in drawn])
+        if name in raised:
+            low, high = min(value, max(0.0, 2 * value - high)), max(value, 2 * value - low)
+        elif name in shares and value in (0.0, 1.0) and count:
+            likely = wilson(round(value * count), count)
+            low, high = likely.low, likely.high
+        found[name] = Interval(float(value), float(low), float(high))
+    return found
 
 
 def _limits(values: Sequence[float]) -> tuple[float, float]:

@@ -1,11 +1,12 @@
 """What a report says of images with one label each."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from applications.report.common import HARDEST, LOSS_NOTE, broken_promise, calibration, hard_images, intervals_table
+from applications.report.common import HARDEST, LOSS_NOTE, RAISED, SHARES, broken_promise, calibration, hard_images, intervals_table
 from applications.report.confusion import STYLE, confusion_blocks
 from applications.report.embedding import embedding_map
 from applications.report.labels import label_section, suspects
@@ -13,7 +14,7 @@ from applications.report.material import Figures, Findings, Material, Pictures, 
 from applications.targets import NEVER, measure_rejection
 from applications.tasks.classify import FEWEST_FOR_TOP5
 from dataloader.batch.targets import to_dense
-from utils.calibration import bin_of, measure_reliability
+from utils.calibration import bin_of, chance_error, measure_reliability
 from utils.files import write_csv
 from utils.images import file_uri
 from utils.page import Tone, heading, paragraph, picture, table
@@ -83,13 +84,18 @@ def figures(targets: np.ndarray, probabilities: np.ndarray, losses: np.ndarray, 
 def _headline(material: Material, scaled: np.ndarray) -> Findings:
     prediction = material.prediction
     targets, probabilities, losses = prediction.targets.numpy(), prediction.probabilities.numpy(), prediction.losses.numpy()
-    found = bootstrap(figures(targets, probabilities, losses, scaled), len(targets), seed=material.seed)
+    found = bootstrap(figures(targets, probabilities, losses, scaled), len(targets), seed=material.seed, shares=SHARES, raised=RAISED)
+    error = found["calibration error"]
+    chance = chance_error(scaled.max(1), seed=material.seed)
+    if error.value <= chance:
+        found["calibration error"] = replace(error, low=0.0)
+    note = f"Well calibrated answers to these images would show a calibration error of up to {chance:.1%} by chance (in 95 of 100 cases)."
     write_csv(
         material.figures / "intervals.csv",
         [["figure", "value", "low", "high"], *([name, each.value, each.low, each.high] for name, each in found.items())],
     )
     wrong = int((probabilities.argmax(1) != targets).sum())
-    notes = [paragraph(f"Intervals of 95 %: what other images of the same kind may give. {LOSS_NOTE}", tone="soft")]
+    notes = [paragraph(f"Intervals of 95 %: what other images of the same kind may give. {note} {LOSS_NOTE}", tone="soft")]
     tiles = {"top-1": as_percent(found["top1"].value), "of images wrong": f"{wrong} of {len(targets)}"}
     tiles |= {"macro F1": as_percent(found["macro F1"].value)}
     return Findings(tiles, [("Figures", [intervals_table(found), *notes])], {"intervals": _plain(found)})
@@ -133,18 +139,16 @@ def _tone(recall: Interval) -> Tone:
 def _coverage(material: Material, targets: np.ndarray, probabilities: np.ndarray) -> Findings:
     """Return how right the answers are when the least sure ones are rejected, and what the thresholds of a target do."""
     confidence, right = probabilities.max(1), probabilities.argmax(1) == targets
-    order = np.argsort(-confidence, kind="stable")
-    coverage = np.arange(1, len(order) + 1) / len(order)
-    accuracy = right[order].cumsum() / np.arange(1, len(order) + 1)
-    points = np.unique(np.linspace(0, len(order) - 1, min(len(order), CURVE_POINTS)).round().astype(int))
-    cells = ([f"{confidence[order[k]]:.6f}", f"{coverage[k]:.6f}", f"{accuracy[k]:.6f}"] for k in points)
+    threshold, coverage, accuracy = accepting(confidence, right)
+    points = np.unique(np.linspace(0, len(threshold) - 1, min(len(threshold), CURVE_POINTS)).round().astype(int))
+    cells = ([f"{threshold[k]:.9g}", f"{coverage[k]:.6f}", f"{accuracy[k]:.6f}"] for k in points)
     write_csv(material.figures / "coverage.csv", [["threshold", "coverage", "accuracy"], *cells])
     place = material.figures / "coverage.png"
     curve = {"": (coverage[points].tolist(), accuracy[points].tolist())}
     draw_panels(
         [Panel("accepting the surest answers", "coverage: share of answers accepted", "accuracy of those", curve, percent=True)], place
     )
-    rows = [[f"{wish:.1%}", *_accepting(wish, coverage, accuracy, confidence[order])] for wish in WISHES]
+    rows = [[f"{wish:.1%}", *_granted(wish, threshold, coverage, accuracy)] for wish in WISHES]
     blocks = [
         paragraph("Answers below a probability can be left to a person. How right are the others then?"),
         picture(file_uri(place), alt="coverage and accuracy"),
@@ -162,9 +166,35 @@ def _coverage(material: Material, targets: np.ndarray, probabilities: np.ndarray
     return Findings(sections=[("Which answers to accept", blocks)], figures=plain)
 
 
-def _accepting(wish: float, coverage: np.ndarray, accuracy: np.ndarray, confidence: np.ndarray) -> list[str]:
+def accepting(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return thresholds (T,), falling, and the share of answers that reach each and how many of those are right; equal ones go together.
+
+    Args:
+        confidence: probabilities of the answers (N,).
+        right: whether each is right, bool (N,).
+    """
+    order = np.argsort(-confidence, kind="stable")
+    ranked, number = confidence[order].astype(np.float64), np.arange(1, len(order) + 1)
+    last = np.append(ranked[1:] != ranked[:-1], True)
+    return ranked[last], (number / len(order))[last], (right[order].cumsum() / number)[last]
+
+
+def _granted(wish: float, threshold: np.ndarray, coverage: np.ndarray, accuracy: np.ndarray) -> list[str]:
     reached = np.flatnonzero(accuracy >= wish)
-    return [as_percent(float(coverage[reached[-1]])), f"{confidence[reached[-1]]:.4f}"] if len(reached) else ["none", "-"]
+    if not len(reached):
+        return ["none", "-"]
+    place = reached[-1]
+    lower = threshold[place + 1] if place + 1 < len(threshold) else 0.0
+    return [as_percent(float(coverage[place])), rounded_down(float(threshold[place]), above=float(lower))]
+
+
+def rounded_down(threshold: float, *, above: float) -> str:
+    """Return a threshold in as few digits, four at least, as still part it from the next lower probability."""
+    for digits in range(4, 17):
+        shown = np.floor(threshold * 10**digits) / 10**digits
+        if above < shown <= threshold:
+            return f"{shown:.{digits}f}"
+    return repr(float(threshold))
 
 
 def _thresholds(material: Material, targets: np.ndarray, probabilities: np.ndarray) -> tuple[list[str], dict]:

@@ -18,6 +18,9 @@ from utils.runtime import describe_machine
 from utils.statistics import Interval
 
 HARDEST = 12
+# How the intervals of the headline figures are made, see utils/statistics.py.
+SHARES = ("mAP", "top1", "top5", "macro F1", "micro F1", "all labels right")
+RAISED = ("calibration error",)
 LOSS_NOTE = "The loss is measured before calibration, as in training; a comparison of models shows the calibrated loss."
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from applications.contract import decide
-from applications.report.common import HARDEST, LOSS_NOTE, broken_promise, calibration, hard_images, intervals_table
+from applications.report.common import HARDEST, LOSS_NOTE, SHARES, broken_promise, calibration, hard_images, intervals_table
 from applications.report.embedding import embedding_map
 from applications.report.labels import label_section, several_suspects
 from applications.report.material import Figures, Findings, Material, Pictures, as_percent, scale
@@ -74,7 +74,8 @@ def figures(probabilities: np.ndarray, truth: np.ndarray, named: np.ndarray, los
 def _headline(material: Material, truth: np.ndarray, named: np.ndarray) -> Findings:
     prediction = material.prediction
     of = figures(prediction.probabilities.numpy(), truth, named, prediction.losses.numpy())
-    found = bootstrap(of, len(truth), seed=material.seed, resamples=max(100, min(RESAMPLES, MOST_CELLS // max(1, truth.size))))
+    draws = max(100, min(RESAMPLES, MOST_CELLS // max(1, truth.size)))
+    found = bootstrap(of, len(truth), seed=material.seed, resamples=draws, shares=SHARES)
     rows = ([name, each.value, each.low, each.high] for name, each in found.items())
     write_csv(material.figures / "intervals.csv", [["figure", "value", "low", "high"], *rows])
     tiles = {name: as_percent(found[name].value) for name in ("mAP", "micro F1", "all labels right")}

@@ -102,7 +102,7 @@ class Classify:
             zero_division=0.0,  # pyright: ignore[reportArgumentType]
         )
         columns = zip(self.classes, *(np.asarray(score) for score in scores), strict=True)
-        rows = [[name, f"{p:.4f}", f"{r:.4f}", f"{f:.4f}", str(n)] for name, p, r, f, n in columns]
+        rows = [[name, f"{p:.4f}", f"{r:.4f}", f"{f:.4f}", str(int(n))] for name, p, r, f, n in columns]
         return [["class", "precision", "recall", "f1", "images"], *rows]
 
     def _predictions(self, prediction: Prediction, paths: Sequence[str]) -> list[list[str]]:

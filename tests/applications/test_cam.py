@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -238,3 +239,25 @@ def test_a_method_that_the_network_lacks_is_refused(colors, call: Call, tmp_path
     assert done.code == 2
     assert "does not read the mean of a map at 16 x 16 pixels; take grad-cam" in done.err
     assert not list(run.glob("visual*"))
+
+
+def test_a_wrong_answer_is_explained_by_both_classes(colors: Path, call: Call, tmp_path: Path):
+    data = Path(shutil.copytree(colors, tmp_path / "swapped"))
+    test = data / "test"
+    for name, other in (("red", "away"), ("green", "red"), ("away", "green")):
+        (test / name).rename(test / other)
+    done = call(*tiny(data, "--name", "wrong", "--epochs", 4))
+    done = call("--visual_data", "test", "--visual_method", "grad-cam,cam", *of_run(done.run))
+    assert done.code == 0, done.err
+    folder = Path("runs/classify/wrong/visual-test")
+    rows = read_rows(folder / "images.csv")
+    wrong = [row for row in rows if row["true"] != row["predicted"]]
+    assert wrong, "the network has learned that green is green"
+    for row in rows:
+        assert row["explained"] == row["predicted"]
+        assert row["explained too"] == (row["true"] if row in wrong else "")
+    heights = []
+    for row in (wrong[0], next(row for row in rows if row not in wrong)):
+        with Image.open(folder / row["picture"]) as picture:
+            heights.append(picture.height)
+    assert heights[0] > 1.5 * heights[1], "a line of maps for each of the two classes"

@@ -53,6 +53,35 @@ def test_a_clear_gain_is_called_better_and_a_small_one_is_not(several: bool) -> 
     assert better.p == pytest.approx(2 * alone.p)
 
 
+def test_equal_answers_do_not_prove_equal_models() -> None:
+    right = np.arange(40) % 4 > 0
+    (pair,) = compare([answers("one", right), answers("two", right)], seed=0)
+    change = pair.differences["top1"]
+    assert change.value == 0
+    assert -0.1 < change.low < -0.05
+    assert change.high == -change.low
+    assert pair.verdict() == "no significant difference"
+
+
+def test_a_class_without_images_has_no_recall(tmp_path: Path) -> None:
+    base = answers("one", np.ones(9, dtype=bool))
+    kept = np.flatnonzero(~base.truth[:, 2])
+    models = [
+        replace(
+            each,
+            files=tuple(each.files[row] for row in kept),
+            truth=each.truth[kept],
+            named=each.named[kept],
+            probabilities=each.probabilities[kept],
+        )
+        for each in (base, answers("two", np.ones(9, dtype=bool)))
+    ]
+    pairs = compare(models, seed=0)
+    assert class_rows(models[0], pairs)[3] == ["two", "c", "0", "", "", "", "0", "0"]
+    write_comparison(models, pairs, tmp_path, seed=0)
+    assert "nan" not in re.sub(r'"data:[^"]*"', "", (tmp_path / "compare.html").read_text())
+
+
 def test_an_interval_that_contradicts_the_verdict_is_explained() -> None:
     base = np.zeros(400, dtype=bool)
     base[:300] = True

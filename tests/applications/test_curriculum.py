@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from applications.contract import Progress
+from applications.curriculum import kept_copy
 from applications.tasks.paced import Pace
 from dataloader.sample import Batch
 from dataloader.selfpaced import SelfPaced
@@ -16,6 +17,7 @@ from tests.applications.conftest import NETS, Call, read_rows, tiny, write_color
 from tests.applications.test_resume import assert_equal_runs, same
 from utils.checkpoint import load_checkpoint
 from utils.distributed import World
+from utils.errors import UserError
 
 ARCH = ("--arch", f"{NETS}:TinyNet")
 COURSES = ("--curriculum_thresholds", 0.6, 0.4, 0.2, "--curriculum_weights", 1, 0.5, 0.1)
@@ -197,3 +199,27 @@ def test_a_rule_that_cannot_be_used_is_refused(call: Call, data: Path, flags: tu
     assert outcome.code == 2
     assert said in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+def test_every_edited_curriculum_is_kept(call: Call, data: Path, model: Path) -> None:
+    again = ("--make_curriculum", "train", "--resume", model, *ARCH, *COURSES)
+    file, edited = data / "curriculum.txt", []
+    for weight in ("0.123", "0.456"):
+        assert call(*again).code == 0
+        rows = file.read_text().splitlines()
+        file.write_text("\n".join([*rows[:-1], rows[-1].rpartition(",")[0] + f",{weight}"]) + "\n")
+        edited.append(file.read_text())
+    assert call(*again).code == 0
+    kept = [data / "curriculum-old.txt", data / "curriculum-old-2.txt"]
+    assert [old.read_text() for old in kept] == edited
+    assert call(*again).code == 0
+    assert not (data / "curriculum-old-3.txt").exists(), "what is written again as it was needs no copy"
+
+
+def test_a_curriculum_that_cannot_be_written_leaves_the_earlier_one(tmp_path: Path) -> None:
+    file = tmp_path / "curriculum.txt"
+    file.write_text("by hand")
+    with pytest.raises(UserError), kept_copy(file):
+        raise UserError("the disk is full")
+    assert [path.name for path in tmp_path.iterdir()] == ["curriculum.txt"]
+    assert file.read_text() == "by hand"

@@ -78,6 +78,15 @@ def test_labels_as_a_teacher_change_nothing(call: Call, data: Path, teacher: Pat
     assert all((first["state_dict"][name] == value).all() for name, value in second["state_dict"].items())
 
 
+def test_labels_of_every_split_are_kept(call: Call, data: Path, teacher: Path) -> None:
+    for split in ("train", "val", "train"):
+        know(call, teacher, split)
+    assert sorted(path.name for path in data.glob("label*.txt")) == ["label-2.txt", "label.txt"]
+    found = [read_sidecar(data / name) for name in ("label.txt", "label-2.txt")]
+    assert [sidecar.facts["split"] for sidecar in found] == ["train", "val"]
+    assert [len(sidecar.paths) for sidecar in found] == [len(list((data / split).rglob("*.png"))) for split in ("train", "val")]
+
+
 def test_the_same_teacher_writes_its_file_anew_and_another_one_beside(call: Call, data: Path, teacher: Path) -> None:
     know(call, teacher)
     know(call, teacher)

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from applications import evaluate
+from applications.report import classify
 from applications.report.labels import several_suspects, suspects
 from applications.views import Viewed, parse_views
 from models import build_model
@@ -85,6 +86,40 @@ def test_every_cell_of_the_matrix_leads_to_its_images(call: Call, runs: dict[str
         view = page.partition(f'id="{anchor}"')[2].partition('class="cellview"')[0].partition("<h2")[0]
         most = 4 if anchor[1:].split("-")[0] == anchor.split("-")[1] else 12
         assert view.count("<img") == min(int(count), most)
+
+
+def test_the_calibration_error_is_that_of_the_scaled_probabilities(call: Call, runs: dict[str, Path]) -> None:
+    call("--evaluation", "--resume", runs["one"], *ARCH)
+    folder = runs["one"] / "evaluation-test"
+    found, rows = report(folder), read_rows(folder / "predictions.csv")
+    shares = np.array([[float(row[name]) for name in ("blue", "green", "red")] for row in rows])
+    right = np.array([row["true"] == row["predicted"] for row in rows])
+    temperature = found["calibration"]["temperature"]
+    bare = shares**temperature / (shares**temperature).sum(1, keepdims=True)
+    for name, each in (("ece_after", shares), ("ece_before", bare)):
+        steps = np.ceil(each.max(1) * 15)
+        error = sum(abs((each.max(1) - right)[steps == step].sum()) for step in np.unique(steps)) / len(rows)
+        assert found["calibration"][name] == pytest.approx(error, abs=1e-5)
+    interval = found["intervals"]["calibration error"]
+    assert interval["value"] == pytest.approx(found["calibration"]["ece_after"], abs=1e-6)
+    assert interval["low"] <= interval["value"] <= interval["high"]
+
+
+def test_answers_of_one_probability_are_accepted_together() -> None:
+    confidence = np.array([1.0] * 50 + [0.6] * 10)
+    right = np.array([True] * 45 + [False] * 5 + [True] * 10)
+    threshold, coverage, accuracy = classify.accepting(confidence, right)
+    assert threshold.tolist() == [1.0, 0.6]
+    assert coverage.tolist() == pytest.approx([50 / 60, 1.0])
+    assert accuracy.tolist() == pytest.approx([0.9, 55 / 60])
+    assert classify._granted(0.99, threshold, coverage, accuracy) == ["none", "-"]
+    assert classify._granted(0.91, threshold, coverage, accuracy) == ["100.0 %", "0.6000"]
+
+
+@pytest.mark.parametrize(("threshold", "above", "shown"), [(0.99998, 0.5, "0.9999"), (0.99998, 0.99996, "0.99998"), (0.5, 0.0, "0.5000")])
+def test_a_shown_threshold_accepts_what_it_is_said_to(threshold: float, above: float, shown: str) -> None:
+    assert classify.rounded_down(threshold, above=above) == shown
+    assert above < float(shown) <= threshold
 
 
 def test_without_a_report_none_is_written(call: Call, runs: dict[str, Path]) -> None:

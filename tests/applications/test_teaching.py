@@ -127,6 +127,20 @@ def test_maps_are_learned_by_projections_that_are_saved_apart(call: Call, home: 
     assert call("--evaluation", "--resume", outcome.run).code == 0, "the student needs neither teacher nor projections"
 
 
+def test_the_weight_of_an_image_counts_for_its_maps(call: Call, home: Path, data: Path) -> None:
+    distances = []
+    for weight in (1, 0.5):
+        lines = [f"{path.relative_to(data)},{weight}\n" for path in sorted((data / "train").rglob("*.png"))]
+        folder = Path(f"weights-{weight}")
+        folder.mkdir()
+        (folder / "curriculum.txt").write_text("path,weight\n" + "".join(lines))
+        flags = ("--arch", SHUFFLE, "--teacher", home / "classify/maps", "--distill_features", "--lr", 1e-9, "--epochs", 1)
+        outcome = call(*tiny(data), *flags, "--curriculum_learning", "--sidecar_dir", folder)
+        assert outcome.code == 0, outcome.err
+        distances.append(float(read_rows(outcome.run / "metrics.csv")[0]["train_maps"]))
+    assert distances[1] == pytest.approx(distances[0] / 2, rel=0.02)
+
+
 @pytest.mark.parametrize(
     ("net", "flags"),
     [

@@ -93,11 +93,20 @@ def test_a_mistake_in_knowledge_is_named_in_one_line(tmp_path: Path, text: str, 
         ("path,weight\nx,0\ny,0\n", "no weight is positive"),
         ("path,a,b\nx,1,0\n", "is no curriculum"),
         ("path,weight\nx,1\n\ny,1\nx,1\n", "line 5: x is listed twice"),
+        ('path,weight\nx,1\n"y,1\nz,1\nw,1\n', "line 3: unexpected end of data"),
+        ('path,weight\n"x\ny",1\nz,one\n', "line 4: 'one' is no number"),
+        ("path,weight\nx,1\n# a note, here\n", "line 3: ' here' is no number for weight; comments stand above"),
+        ("path,weight\nx,1\n# a note\n", "line 3: 1 cell where the header has 2; comments stand above"),
+        ("path,weight\nx,1_0\n", "line 2: '1_0' is no number"),
     ],
 )
 def test_a_mistake_in_a_curriculum_is_named_in_one_line(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
         read_curriculum(written(tmp_path, text, "curriculum.txt"))
+
+
+def test_spaces_in_the_header_of_a_curriculum_are_forgiven(tmp_path: Path) -> None:
+    assert read_curriculum(written(tmp_path, "path, weight\nx, 0.5\n", "curriculum.txt")).values.tolist() == [[0.5]]
 
 
 def test_missing_files_say_what_writes_them(tmp_path: Path) -> None:

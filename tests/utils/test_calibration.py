@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.calibration import bin_of, cross_fitted, fit_temperature, mean_log_loss, measure_reliability
+from utils.calibration import bin_of, chance_error, cross_fitted, fit_temperature, mean_log_loss, measure_reliability
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -78,3 +78,15 @@ def test_an_image_has_no_say_in_its_own_temperature() -> None:
     same = np.arange(50) % 5 == 7 % 5
     assert (before[same] == after[same]).all()
     assert (before[~same] != after[~same]).any()
+
+
+def test_well_calibrated_answers_rarely_err_more_than_chance() -> None:
+    over = wrong = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        confidence = rng.uniform(0.4, 1, 150)
+        chance, draw = chance_error(confidence, seed=seed), rng.random(150)
+        over += measure_reliability(confidence, draw < confidence).error > chance
+        wrong += measure_reliability(confidence, draw < confidence - 0.25).error > chance
+    assert over < 12
+    assert wrong > 95

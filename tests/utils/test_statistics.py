@@ -31,6 +31,40 @@ def test_the_same_seed_gives_the_same_interval_and_the_figure_of_all_images() ->
     assert first.low < first.value < first.high
 
 
+def test_a_share_that_no_draw_moves_has_the_limits_of_wilson() -> None:
+    for right in (np.zeros(40), np.ones(40)):
+
+        def figures(counts: np.ndarray, right: np.ndarray = right) -> dict[str, float]:
+            return {"top1": counts @ right / 40, "loss": counts @ right / 40}
+
+        found = bootstrap(figures, 40, shares=("top1",), resamples=20)
+        expected = wilson(int(right.sum()), 40)
+        assert (found["top1"].value, found["top1"].low, found["top1"].high) == (right[0], expected.low, expected.high)
+        assert expected.high - expected.low > 0.05
+        assert (found["loss"].low, found["loss"].high) == (right[0], right[0])
+
+
+def test_the_interval_of_what_chance_raises_holds_the_value_and_the_truth() -> None:
+    covered = {"plain": 0, "raised": 0}
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        confidence = rng.uniform(0.5, 1, 200)
+        # Every answer is right 0.1 less often than it says.
+        gaps, bins = confidence - (rng.random(200) < confidence - 0.1), (confidence * 15).astype(int)
+
+        def error(counts: np.ndarray, gaps: np.ndarray = gaps, bins: np.ndarray = bins) -> dict[str, float]:
+            value = float(np.abs(np.bincount(bins, weights=counts * gaps)).sum() / 200)
+            return {"raised": value, "plain": value}
+
+        found = bootstrap(error, 200, seed=seed, resamples=200, raised=("raised",))
+        value, plain = found["plain"].value, found["plain"]
+        assert found["raised"].low == min(value, max(0, 2 * value - plain.high))
+        assert found["raised"].high == max(value, 2 * value - plain.low)
+        for name, each in found.items():
+            covered[name] += each.low <= 0.1 <= each.high
+    assert covered["raised"] > max(85, covered["plain"])
+
+
 def test_wilson_intervals_cover_the_truth_exactly_computed() -> None:
     count, share = 25, 0.9
     chance = [comb(count, k) * share**k * (1 - share) ** (count - k) for k in range(count + 1)]
