@@ -105,7 +105,8 @@ def parse(argv: list[str]) -> Request:
     action = chosen[0] if chosen else "visual_data" if looks else "train"
     subject = actions.get(action, "")
     several = tuple(subject) if isinstance(subject, list) else ()
-    request = Request(action, config, given, "" if several or isinstance(subject, bool) else str(subject), several)
+    named = "" if several or isinstance(subject, bool) else str(subject)
+    request = Request(action, config, given, named, several, frozenset(values))
     check_request(request)
     return request
 

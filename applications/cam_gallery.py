@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from utils.files import write_csv, write_text
 from utils.images import data_uri, sheet, write_png
 from utils.logs import console, log
 from utils.page import Card, Page, folded, gallery, paragraph, table, tiles
+from utils.statistics import bootstrap
 
 SIDE = 224
 # Fewer images than this order the methods by chance.
@@ -85,6 +86,14 @@ class Figures:
             rows.append(dict(zip(HEADER, (method, *figures, 1e3 * self.seconds[method] / self.images[method]), strict=True)))
         return sorted(rows, key=lambda row: -float(row[HEADER[1]]))
 
+    def rivals(self, best: str) -> list[str]:
+        """Return the methods that these images do not tell apart from the best one, by a paired bootstrap over them."""
+        gains = {method: np.concatenate([part.insertion - part.deletion for part in self.parts[method]]) for method in self.methods}
+        lead = {method: gains[best] - gain for method, gain in gains.items() if method != best}
+        count = len(gains[best])
+        found = bootstrap(lambda counts: {method: float(counts @ each) / count for method, each in lead.items()}, count)
+        return [method for method, interval in found.items() if interval.low <= 0]
+
 
 class Gallery:
     """Collects cases and writes them.
@@ -141,7 +150,7 @@ class Gallery:
         cells = [[str(row[HEADER[0]]), *(f"{row[name]:.4f}" for name in HEADER[1:4]), f"{row[HEADER[4]]:.1f}"] for row in rows]
         write_csv(self.folder / "faithfulness.csv", [HEADER, *cells])
         write_text(self.folder / "faithfulness.json", json.dumps(rows, indent=2) + "\n")
-        verdict = believe(cells, images=sum(map(len, self.cards.values())))
+        verdict = believe(cells, images=sum(map(len, self.cards.values())), rivals=figures.rivals(cells[0][0]))
         page.section("Which map to believe", paragraph(verdict), table(HEADER, cells), folded("How this is measured", paragraph(MEASURE)))
         screen = Table(HEADER[0], box=None, pad_edge=False)
         for name in HEADER[1:]:
@@ -163,17 +172,25 @@ MEASURE = (
 )
 
 
-def believe(rows: Sequence[Sequence[str]], *, images: int) -> str:
-    """Return which methods to believe, in a sentence, for the rows of the table in their order, measured on so many images."""
+def believe(rows: Sequence[Sequence[str]], *, images: int, rivals: Collection[str] = ()) -> str:
+    """Return which methods to believe, in a sentence.
+
+    Args:
+        rows: of the table, in their order.
+        images: how many they were measured on.
+        rivals: methods that these images do not tell apart from the first one.
+    """
     names = [row[0] for row in rows]
     doubt = f" These are figures of {images} images, too few to rely on." if images < FEW else ""
+    beside = ", ".join(name for name in names[1:] if name in rivals)
+    near = f"; these images do not tell {beside} apart from it" if beside else ""
     if "random" not in names:
-        return f"Most faithful here: {names[0]}.{doubt}"
+        return f"Most faithful here: {names[0]}{near}.{doubt}"
     above, below = names[: names.index("random")], names[names.index("random") + 1 :]
-    if not above:
-        return f"No map is more faithful than noise here: believe none.{doubt}"
+    if not above or "random" in rivals:
+        return f"No map is clearly more faithful than noise here: believe none.{doubt}"
     tail = f" No better than noise: {', '.join(below)}." if below else ""
-    return f"Most faithful here: {above[0]}.{tail}{doubt}"
+    return f"Most faithful here: {above[0]}{near}.{tail}{doubt}"
 
 
 def draw(case: Case, methods: Sequence[str]) -> np.ndarray:

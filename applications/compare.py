@@ -9,6 +9,7 @@ from rich.table import Table
 
 from applications import assemble
 from applications.answers import PREDICTIONS, Answers, aligned, read_answers
+from applications.assemble import Machine
 from applications.compare_page import comparison_page
 from applications.comparison import Pair, class_rows, compare, figures, named_apart, names_of, sentence
 from applications.options import Request
@@ -25,7 +26,7 @@ def run(request: Request) -> int:
     check_places(request.subjects)
     machine = assemble.open_machine(request.config, training=False)
     try:
-        first, *rest = [read_answers(request, place, machine) for place in request.subjects]
+        first, *rest = [_asked(request, place, machine) for place in request.subjects]
         models = named_apart([first, *(aligned(first, other) for other in rest)])
         if machine.world.is_first:
             output = request.config.output
@@ -34,6 +35,13 @@ def run(request: Request) -> int:
         return 0
     finally:
         close_world(machine.world)
+
+
+def _asked(request: Request, place: str, machine: Machine) -> Answers:
+    try:
+        return read_answers(request, place, machine)
+    except UserError as error:
+        raise UserError(f"--compare {place}: {error}") from error
 
 
 def check_places(places: Sequence[str]) -> None:

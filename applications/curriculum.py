@@ -76,7 +76,7 @@ def _write(request: Request, opinions: Opinions, thresholds: Sequence[float], we
     if doubt := opinions.doubt():
         log().warning(doubt)
     more = "" if request.config.teach.sidecar_dir is None else f" --sidecar_dir {quote(str(folder))}"
-    log().info(f"next: look at it, edit it, then python main.py {opinions.flags} --curriculum_learning{more}")
+    log().info(f"next: python main.py {opinions.flags} --curriculum_learning{more}  # look at the file and edit it before")
 
 
 @contextmanager

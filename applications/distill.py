@@ -52,6 +52,9 @@ def _write(request: Request, opinions: Opinions) -> None:
     others = sorted(path.name for path in folder.glob(KNOWLEDGE_PATTERN) if path != file)
     if others:
         log().info(f"beside    {', '.join(others)}: --distill takes the mean of all; remove what should not teach")
+    if split.name != "train":
+        # Students learn from the training images; what is said of others is for programs of their own.
+        return
     more = "" if request.config.teach.sidecar_dir is None else f" --sidecar_dir {quote(str(folder))}"
     log().info(f"next: python main.py {opinions.flags} --distill{more} --arch {STUDENT}")
 

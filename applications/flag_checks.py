@@ -10,6 +10,9 @@ from utils.spec import parse_specs
 
 # Actions that look at a trained model.
 LOOKERS = ("evaluation", "jit", "prune", "predict", "knowledge", "make_curriculum")
+# What nothing but training, and the sheet of --visual_data, would use.
+TRAINING_ONLY = ("epochs", "lr", "opt", "schedule", "warmup", "patience", "max_minutes", "ema", "swa", "soup", "distill", "teacher")
+TRAINING_ONLY += ("curriculum", "curriculum_learning", "sampler", "epoch_size", "aug", "aug_config", "mixup", "cutmix", "multi_scale")
 POSITIVE = ("epochs", "batch_size", "aug_splits", "accumulate", "print_freq", "nodes", "save_minutes", "lr")
 POSITIVE += ("smaller_side", "shard_size", "top_k", "frames")
 POSITIVE_IF_GIVEN = ("patience", "max_minutes", "nproc", "gpus", "clip_grad", "soup", "epoch_size", "cache_size", "limit")
@@ -43,6 +46,8 @@ def check_together(config: RunConfig) -> None:
         raise UserError("--sam looks at one batch twice and cannot be joined with --accumulate; leave one of them out")
     if optim.swa is not None and optim.ema is not None:
         raise UserError("--swa and --ema are two averages of the same weights; give one of them")
+    if data.aug_splits > 1 and (data.mixup or data.cutmix):
+        raise UserError("--aug_splits compares copies of one image, which --mixup and --cutmix blend with others; leave one of them out")
     if data.aug_splits > 1 and not data.aug:
         raise UserError(f"--aug_splits {data.aug_splits} needs --aug: without it all copies of an image are the same")
     if config.loss.jsd is not None and data.aug_splits < 2:
@@ -57,6 +62,10 @@ def _check_action(request: Request) -> None:
     looks = action == "visual_data" and config.look.visual_method is not None
     if (looks or action in LOOKERS) and not config.train.resume:
         raise UserError(f"--{action} needs --resume RUN_OR_FILE, the model to look at")
+    if action in LOOKERS or (action == "visual_data" and config.train.resume):
+        for name in TRAINING_ONLY:
+            if name in request.typed:
+                raise UserError(f"--{name} belongs to training and does nothing for --{action} with --resume; leave it out")
     if config.look.visual_method is not None and action != "visual_data":
         raise UserError(f"--visual_method goes with --visual_data, not with --{action}")
     if config.check.fix and action != "check":

@@ -217,6 +217,7 @@ class Request:
         given: only what the config file and the flags said; it outranks what a checkpoint says.
         subject: the value of the action's flag, where it takes one (--list models).
         subjects: its values, where it takes any number (--compare RUN RUN).
+        typed: the flags of the command line, without those of a config file.
     """
 
     action: str
@@ -224,3 +225,4 @@ class Request:
     given: Mapping[str, Any] = field(default_factory=dict)
     subject: str = ""
     subjects: tuple[str, ...] = ()
+    typed: frozenset[str] = frozenset()

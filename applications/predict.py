@@ -25,6 +25,7 @@ from utils.errors import UserError
 from utils.files import new_folder, removed_on_error
 from utils.logs import log
 from utils.progress import progress_bar
+from utils.text import counted
 
 
 def run(request: Request) -> int:
@@ -36,7 +37,7 @@ def run(request: Request) -> int:
     machine = assemble.open_machine(request.config, training=False)
     trained = load_trained(request, machine.device)
     log().info(f"model     {trained.describe()}")
-    log().info(f"images    {len(inputs.images)} files, {len(inputs.videos)} videos and cameras")
+    log().info(f"images    {counted(len(inputs.images), 'file')}, {counted(len(inputs.videos), 'video or camera', 'videos and cameras')}")
     task = build_trained_task(trained, machine.device)
     with removed_on_error(new_folder(trained.results_folder(), "predict")) as folder:
         reject = trained.reject if options.reject is None else [options.reject] * len(trained.classes)

@@ -13,6 +13,7 @@ from applications.options import LookOptions
 from utils.files import write_atomically, write_csv, write_text
 from utils.images import enlarged
 from utils.logs import console, log
+from utils.text import counted
 
 ROWS_ON_SCREEN = 40
 REASONS_ON_SCREEN = 20
@@ -118,7 +119,9 @@ class Writer:
         folder = self.folder / "annotated"
         folder.mkdir(exist_ok=True)
         names = {self.classes[label] for label in answer.labels(self.reject)}
-        lines = [f"{name}: {share:.1%}" for name, share in self._top(answer) if name in names] or ["no answer"]
+        top = self._top(answer)
+        # The best guess helps a person who has to look.
+        lines = [f"{name}: {share:.1%}" for name, share in top if name in names] or ["no answer", f"({top[0][0]}: {top[0][1]:.1%})"]
         stem = Path(answer.path.partition("#")[0]).stem.encode(errors="replace").decode()
         path = folder / f"{number:05}-{stem}.jpg"
         write_atomically(path, lambda place: annotated(enlarged(picture, LEAST_SIDE), lines).save(place, "JPEG", quality=90))
@@ -139,7 +142,7 @@ class Writer:
             log().warning(f"... and {len(self.missed) - REASONS_ON_SCREEN} more in predictions.json")
         empty = sum(not names for names in answered)
         tail = f", {empty} without an answer" if empty else ""
-        log().info(f"{len(self.answers)} images{tail}, {len(self.missed)} unreadable")
+        log().info(f"{counted(len(self.answers), 'image')}{tail}, {len(self.missed)} unreadable")
         if empty and self.reject is not None and self.options.reject is None:
             log().info(f"{empty} refused by the thresholds that --calibrate stored in the checkpoint; --reject 0 turns these off")
         log().info(f"written: {self.folder} ({', '.join(files)})")

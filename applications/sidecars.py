@@ -60,6 +60,9 @@ def apply_sidecars(config: RunConfig, catalog: Catalog, activation: str) -> Spli
         if len(missing) == len(split):
             remedy = f"they speak of {teachers[0].paths[0]} and others, the data of {split.paths[0]}"
             raise UserError(f"--distill: the files in {folder} know none of the {len(split)} train images; {remedy}")
+        if idle := [teacher.file.name for teacher in teachers if not set(teacher.paths) & set(split.paths)]:
+            log().info(f"          {', '.join(idle)} of {folder}: lists no train image, so nothing is learned from it")
+            teachers = [teacher for teacher in teachers if teacher.file.name not in idle]
         names = ", ".join(f"{teacher.file.name} ({teacher.teacher})" for teacher in teachers)
         log().info(f"distill   the mean of {names}" if len(teachers) > 1 else f"distill   {names}")
         if missing:

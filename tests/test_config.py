@@ -85,6 +85,9 @@ def test_evaluation_has_three_spellings(flag: str) -> None:
         (["--jit"], "--resume"),
         (["--evaluation"], "--resume"),
         (["--evaluation", "--jit", "--resume", "x"], "one action"),
+        (["--evaluation", "--resume", "x", "--aug", "flip"], "--aug belongs to training and does nothing for --evaluation"),
+        (["--visual_data", "train", "--resume", "x", "--epochs", "3"], "--epochs belongs to training"),
+        (["--aug", "--aug_splits", "3", "--mixup"], "--aug_splits compares copies"),
         (["--epochs", "0"], "--epochs"),
         (["--lr", "-1"], "--lr"),
         (["--workers", "-1"], "--workers"),
@@ -130,6 +133,12 @@ def test_a_wrong_config_file_is_named(tmp_path: Path, text: str, said: str) -> N
     file.write_text(text)
     with pytest.raises(UserError, match=said):
         config.parse(["--config", str(file)])
+
+
+def test_the_config_of_a_run_may_lie_under_another_action(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("epochs: 3\naug: flip")
+    assert config.parse(["--config", str(file), "--evaluation", "--resume", "x"]).action == "evaluation"
 
 
 def test_a_mistake_ends_with_2_and_one_line() -> None:

@@ -23,7 +23,6 @@ from dataloader.sampling import expected_draws
 from dataloader.sizes import parse_sizes
 from models.published import published_preprocess
 from utils.cores import default_workers
-from utils.errors import UserError
 
 
 def build_preprocess(config: RunConfig, content: Mapping[str, Any] | None = None) -> Preprocess:
@@ -89,8 +88,6 @@ def build_transforms(config: RunConfig, num_classes: int) -> list:
     data, seed = config.data, config.runtime.seed
     transforms: list = [MultiScale(seed)] if data.multi_scale else []
     chosen = {name: alpha for name, on, alpha in _mixes(data) if on}
-    if chosen and data.aug_splits > 1:
-        raise UserError("--aug_splits compares copies of one image, which --mixup and --cutmix blend with others; leave one of them out")
     if chosen:
         mixes = [
             MIXES.resolve(name)(alpha=alpha, ratio=data.mixup_ratio, num_classes=num_classes, seed=seed) for name, alpha in chosen.items()

@@ -91,7 +91,9 @@ def _read_yaml(text: str, path: Path) -> Any:
     try:
         return yaml.load(text, Loader)
     except yaml.YAMLError as error:
-        raise ValueError(str(error)) from error
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        raise UserError(f"--aug_config {path}{where}: {getattr(error, 'problem', None) or error}") from error
 
 
 def _read_python(text: str, path: Path) -> Any:

@@ -5,6 +5,7 @@ import numpy as np
 from dataloader.doctor.findings import Finding, Level
 from dataloader.doctor.survey import Survey
 from dataloader.split import name_some
+from utils.text import counted
 
 # From these ratios of the largest class to the smallest on.
 TOLD, WARNED = 3.0, 10.0
@@ -23,6 +24,8 @@ def find(survey: Survey) -> list[Finding]:
     rows = [[catalog.classes[index], *(str(count[index]) for count in counts.values())] for index in order]
     level: Level = "warning" if ratio >= WARNED else "info"
     title = f"the largest class has {ratio:.3g} times the {first} images of the smallest ({train.max():,} to {train.min():,})"
+    if train.max() == train.min():
+        title = f"all classes have {counted(int(train.max()), f'{first} image')}"
     advice = "That is even enough."
     if ratio >= TOLD:
         advice = "Try --class_weights effective, and look at the figures of every class rather than at the accuracy alone."

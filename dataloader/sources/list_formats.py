@@ -17,7 +17,7 @@ from utils.text import counted
 SEPARATOR = ";"
 LABEL_COLUMNS = ("labels", "label", "class")
 COLUMNS = ("image", *LABEL_COLUMNS, "split")
-FORM = "the first line is image,labels or image,labels,split"
+FORM = "the first line is image,label, or image,labels where an image has several; a third column may be split"
 TXT_FORM = "write a line an image: path:label, path,label or path,label;label"
 JSON_FORM = 'write [{"image": "a.jpg", "label": "cat"}, ...] or {"a.jpg": "cat", ...}'
 # What stands behind the suffix of the first image separates path and label in the whole file.
@@ -200,6 +200,8 @@ def _check_header(file: Path, line: int, header: list[str], split: str | None) -
     if not any(names):
         refuse(file, line, f"there is no header; {FORM}")
     for name in names:
+        if len(names) == 1 and SEPARATOR in name:
+            refuse(file, line, f"'{SEPARATOR}' stands between labels, and a comma between columns; {FORM}")
         if name not in COLUMNS:
             refuse(file, line, f"unknown column '{name}'.{nearest(name, COLUMNS)} {FORM[0].upper()}{FORM[1:]}")
     if len(set(names)) < len(names):

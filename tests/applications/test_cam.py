@@ -12,9 +12,10 @@ from PIL import Image
 
 from applications import cam
 from applications.cam import choose, explain, judge
-from applications.cam_gallery import believe
+from applications.cam_gallery import Figures, believe
 from applications.cam_methods import Eye, Look, available, heat_maps
 from applications.contract import Prediction
+from applications.faithfulness import Faithfulness
 from applications.options import Request, RunConfig
 from applications.trained import load_trained
 from applications.visual_methods import METHODS, named_methods
@@ -171,9 +172,22 @@ def test_the_folder_holds_right_and_wrong_apart(run, call: Call):
     assert not (folder / "faithfulness.csv").exists()
 
 
+def test_methods_that_the_images_do_not_tell_apart_are_rivals():
+    rng = np.random.default_rng(0)
+    base = rng.random(40)
+    figures = Figures(["best", "near", "far"])
+    for method, lead in (("best", 0.02 * rng.normal(size=40)), ("near", 0.02 * rng.normal(size=40)), ("far", -0.3)):
+        figures.add(method, Faithfulness(np.zeros(20), (base + lead)[:20]))
+        figures.add(method, Faithfulness(np.zeros(20), (base + lead)[20:]))
+    assert figures.rivals("best") == ["near"]
+
+
 def test_few_images_order_the_methods_by_chance():
     rows = [["grad-cam", "0.3"], ["random", "0.1"], ["cam", "0.0"]]
     assert believe(rows, images=20) == "Most faithful here: grad-cam. No better than noise: cam."
+    near = believe(rows, images=20, rivals=["cam"])
+    assert near == "Most faithful here: grad-cam; these images do not tell cam apart from it. No better than noise: cam."
+    assert believe(rows, images=20, rivals=["random"]) == "No map is clearly more faithful than noise here: believe none."
     assert believe(rows, images=19).endswith("These are figures of 19 images, too few to rely on.")
     assert believe(rows[1:], images=2).endswith("believe none. These are figures of 2 images, too few to rely on.")
 

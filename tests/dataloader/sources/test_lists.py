@@ -79,11 +79,11 @@ def test_a_foreign_table_beside_class_folders_is_no_list(lists):
 
 
 BAD = {
-    "empty file": ("", r"line 1: there is no header; the first line is image,labels"),
+    "empty file": ("", r"line 1: there is no header; the first line is image,label"),
     "empty header": (",\na.png,x\n", r"line 1: there is no header"),
     "blank header": ("\na.png,x\n", r"line 1: there is no header"),
     "unknown column": ("image,lables\na.png,x\n", r"line 1: unknown column 'lables'\. Did you mean labels\?"),
-    "semicolons between columns": ("image;labels\na.png;x\n", r"line 1: unknown column 'image;labels'"),
+    "semicolons between columns": ("image;labels\na.png;x\n", r"line 1: ';' stands between labels, and a comma between columns"),
     "no labels": ("image,split\na.png,train\n", r"line 1: a list has one column 'image' and one 'labels'"),
     "no images": ("labels,split\nx,train\n", r"line 1: a list has one column 'image'"),
     "two kinds of labels": ("image,label,class\na.png,x,y\n", r"line 1: a list has one column"),
