@@ -52,7 +52,7 @@ def test_a_worker_that_dies_is_explained(make_split):
     next(walk)
     (child,) = multiprocessing.active_children()
     os.kill(child.pid, signal.SIGKILL)
-    with pytest.raises(UserError, match=r"loader process died.* \(exit code -9\).*-j 0"):
+    with pytest.raises(UserError, match=r"loader process died.* \(exit code -9\).*-j 1"):
         list(walk)
     loader.close()
     assert signal.getsignal(signal.SIGCHLD) == handler
