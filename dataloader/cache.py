@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from dataloader.builders import BUILDER, Watch, building_name, wait_for_lock
-from dataloader.fill import fill
+from dataloader.fill import fill, weigh
 from dataloader.pixel_store import PIXELS, PixelStore, open_store, save_store
 from dataloader.preprocess import Preprocess, fit_pixels
 from dataloader.read import ImageError
@@ -111,13 +111,16 @@ class Job:
     def foretell(self) -> int:
         """Return about how many bytes the images need, from a few of them."""
         count = len(self.split)
-        sizes = []
-        for index in np.linspace(0, count - 1, min(count, PROBES)).astype(int).tolist():
-            try:
-                sizes.append(self.keep.read(self.split, index).nbytes)
-            except ImageError:
-                sizes.append(0)
+        sizes = [max(0, size) for size in self._weigh(np.linspace(0, count - 1, min(count, PROBES)).astype(int).tolist())]
         return round(float(np.mean(sizes)) * count)
+
+    def heals(self, store: PixelStore) -> bool:
+        """Whether an image that could not be read when `store` was filled can be read now: denied then, or out of reach."""
+        return any(size >= 0 for size in self._weigh(sorted(store.unreadable)))
+
+    def _weigh(self, numbers: list[int]) -> Iterator[int]:
+        # In the processes that fill it too: a file may end the one that decodes it.
+        return weigh(partial(self.keep.read, self.split), numbers, workers=self.workers, name=self.split.file)
 
 
 def cache_name(split: Split, keep: Keep) -> str:
@@ -163,7 +166,7 @@ def keep_on_disk(job: Job, folder: Path, name: str) -> PixelStore:
         lock = folder / f".{name.rpartition('-')[0]}.lock"
         with locked(lock, wait=partial(wait_for_lock, lock, Watch(folder, name))):
             store = open_store(place)
-            if store is not None and not _heals(job.split, store):
+            if store is not None and not job.heals(store):
                 job.advance(len(store))
                 return store
             shutil.rmtree(place, ignore_errors=True)
@@ -183,17 +186,6 @@ def keep_on_disk(job: Job, folder: Path, name: str) -> PixelStore:
     store = open_store(place)
     assert store is not None, place
     return store
-
-
-def _heals(split: Split, store: PixelStore) -> bool:
-    """Whether an image that could not be read when the cache was filled can be read now: denied then, or out of reach."""
-    for index in store.unreadable:
-        try:
-            split.read(index)
-        except ImageError:
-            continue
-        return True
-    return False
 
 
 def keep_in_memory(job: Job) -> PixelStore:

@@ -1,8 +1,8 @@
-"""Fill a file with the decoded images of a split, in several processes that each write their own part."""
+"""Decode images of a split in several processes: into a file, of which each writes its own part, or to learn their sizes."""
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -77,6 +77,34 @@ class _Filler(Dataset[Part | UserError]):
             os.close(handle)
 
 
+@dataclass(frozen=True, eq=False)
+class _Scale(Dataset[int]):
+    """Number of an image -> its bytes; -1 where it cannot be read."""
+
+    read: Callable[[int], np.ndarray]
+    notes: Notes
+
+    def __getitem__(self, number: int) -> int:
+        self.notes.note(number)
+        try:
+            return self.read(number).nbytes
+        except ImageError:
+            return -1
+        finally:
+            self.notes.note(-1)
+
+
+class _Numbers(Sampler[int]):
+    def __init__(self, numbers: Sequence[int]) -> None:
+        self.numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.numbers)
+
+
 class _Portions(Sampler[np.ndarray]):
     def __init__(self, count: int) -> None:
         self.count = count
@@ -122,3 +150,26 @@ def fill(
     finally:
         crew.dismiss()
     return index, unreadable
+
+
+def weigh(read: Callable[[int], np.ndarray], numbers: Sequence[int], *, workers: int, name: Callable[[int], str]) -> Iterator[int]:
+    """Yield the bytes of every image, decoded, in the order of the numbers; -1 where it cannot be read.
+
+    Args:
+        read: number -> image, uint8 (H, W, 3).
+        numbers: which ones.
+        workers: processes; 0 works in this one, which a file may end.
+        name: number -> what the image is called, where a process dies at it.
+
+    Raises:
+        UserError: a process died.
+    """
+    workers = min(workers, len(numbers))
+    notes = Notes(workers)
+    crew = Crew(_Scale(read, notes), _Numbers(numbers), workers=workers, pin_memory=False, notes=notes, name=name)
+    try:
+        crew.start()
+        for _ in numbers:
+            yield crew.take()
+    finally:
+        crew.dismiss()

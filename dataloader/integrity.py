@@ -11,6 +11,8 @@ import numpy as np
 
 from dataloader.read import ImageError
 from dataloader.split import Catalog, Split
+from utils.logs import log
+from utils.text import counted
 
 # Enough to tell nearly all files of equal size apart, without reading them as a whole.
 _PROBE = 4096
@@ -53,6 +55,30 @@ def has_changed(split: Split, index: int) -> bool:
     now = _stamp(split, index)
     # What has vanished is an error of reading, with a reason of its own.
     return now[0] >= 0 and now != tuple(split.stamps[index].tolist())
+
+
+class CachedFiles:
+    """The files of a stamped split whose pixels come from a cache, which does not see them change.
+
+    Args:
+        split: stamped, or nobody asks.
+    """
+
+    def __init__(self, split: Split) -> None:
+        self.split = split
+        self._told = np.zeros(len(split.stamps), dtype=np.bool_)
+
+    def look(self) -> None:
+        """Say in one line how many files changed or vanished since the last look; no file is opened."""
+        if len(self._told) == 0:
+            return
+        moved = (stamp(self.split).stamps != self.split.stamps).any(1) & ~self._told
+        if moved.any():
+            self._told |= moved
+            log().warning(
+                f"{counted(int(moved.sum()), f'{self.split.name} image')} changed or vanished on disk, such as "
+                f"{self.split.file(int(moved.argmax()))}; the run goes on with the cached pixels"
+            )
 
 
 def find_leaks(catalog: Catalog) -> list[Leak]:

@@ -176,6 +176,7 @@ class Loader:
         pin_memory: put batches into page-locked memory for a GPU.
         draws, epoch_size: of the plan of training (TrainPlan).
         sizes, splits: of the images of training (BatchReader).
+        look: called when an epoch begins.
     """
 
     def __init__(
@@ -198,6 +199,7 @@ class Loader:
         epoch_size: int | None = None,
         sizes: SizeSchedule | None = None,
         splits: int = 1,
+        look: Callable[[], object] | None = None,
     ) -> None:
         assert shuffle or augment is None or not augment.operations, "evaluation data is never augmented"
         if workers < 0:
@@ -211,6 +213,7 @@ class Loader:
         self._keys = _Keys(self.plan)
         self._walks = 0
         self._changed: set[str] = set()
+        self._look = look
         self._slots = None
         if workers and not pin_memory:
             # One is emptied here while all others are being filled: the next is asked for once this one is empty.
@@ -236,6 +239,9 @@ class Loader:
         self._crew.start()
         self._walks += 1
         number = self._walks
+        if self._look is not None:
+            # While the processes read ahead.
+            self._look()
         for _ in range(start_batch, len(self.plan)):
             assert number == self._walks, "another epoch was started meanwhile"
             item = self._crew.take()

@@ -91,8 +91,8 @@ class Crew:
             index = self.notes.last_of(lost.pid)
             where = "" if index is None else f" at {self.name(index)}"
             raise UserError(
-                f"a loader process died{where} (exit code {lost.exitcode}): usually the machine is out of memory (-9), /dev/shm is too "
-                "small (-7), or the file crashes its decoder (-11, see --check). Use fewer workers (-j 1), or -j 0 for none"
+                f"a loader process died{where} (exit code {lost.exitcode}): usually the machine is out of memory (-9: use fewer "
+                "workers, -j 1), /dev/shm is too small (-7: -j 0 needs none), or the file crashes its decoder (-11: see --check)"
             ) from error
 
     def _lost(self) -> BaseProcess | None:

@@ -4,10 +4,11 @@ import multiprocessing
 import os
 import pickle
 import signal
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -18,6 +19,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 # Enough that sending an item costs little, few enough that a bar moves.
 CHUNK = 16
+# Chunks under way for every process.
+AHEAD = 4
 
 
 def spread(
@@ -28,34 +31,49 @@ def spread(
     Args:
         work: can be pickled; it is sent to every process once.
         items: can be pickled.
-        workers: processes; 0 or 1 works in this one.
+        workers: processes; 0 works in this one, which an item may end.
         chunk: items that travel together.
         name: what an item is called, where a process died at it.
 
     Raises:
         UserError: a process died, with the items that were worked at; or `work` raised it.
     """
-    if workers < 2 or len(items) < 2:
+    if workers < 1 or not items:
         yield from map(work, items)
         return
+    # One process, too, is another one: what ends it can be told.
+    workers = min(workers, len(items))
     with TemporaryDirectory() as scratch:
         # Through a file: what travels with every item is only its name.
         file = Path(scratch) / "work"
         file.write_bytes(pickle.dumps(work))
         # Fresh processes: a copy of this one would have its locks but not its threads.
         pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_stopping)
+        # Not pool.map, which cancels what waits when a process dies: the pool fails over that, and never ends the others.
+        waiting: deque[Future[list[Result]]] = deque()
         try:
-            yield from pool.map(partial(_call, str(file)), range(len(items)), items, chunksize=chunk)
+            for start in range(0, len(items), chunk):
+                waiting.append(pool.submit(_call, str(file), start, items[start : start + chunk]))
+                if len(waiting) == AHEAD * workers:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
         except BrokenProcessPool as error:
-            # A process empties its note after every item; the one that died left it, and so did those that were ended with it.
-            under_way = sorted(int(note.read_text()) for note in Path(scratch).glob("at-*") if note.stat().st_size)
-            places = " or ".join(name(items[number]) for number in under_way)
+            # The pool tells of it before it has ended the other processes, which write notes until then.
+            pool.shutdown()
+            places = " or ".join(name(items[number]) for number in _under_way(Path(scratch)))
             raise UserError(
                 f"a worker process died{f' at {places}' if places else ''}: a file that crashes its decoder, or too little memory. "
                 "Look at the file with --check, or use fewer workers (-j 1)"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _under_way(scratch: Path) -> list[int]:
+    """Return the items that processes left in their notes: the one that died, and those that were ended with it."""
+    notes = [note.read_text() for note in scratch.glob("at-*")]
+    return sorted(int(note) for note in notes if note)
 
 
 def _leave_stopping() -> None:
@@ -68,9 +86,14 @@ def _work_in(file: str) -> Callable[[Any], Any]:
     return pickle.loads(Path(file).read_bytes())
 
 
-def _call(file: str, number: int, item: Any) -> Any:
+def _call(file: str, start: int, items: Sequence[Any]) -> list[Any]:
     note = Path(file).with_name(f"at-{os.getpid()}")
-    note.write_text(str(number))
-    result = _work_in(file)(item)
-    note.write_text("")
-    return result
+    results = []
+    try:
+        for number, item in enumerate(items, start):
+            note.write_text(str(number))
+            results.append(_work_in(file)(item))
+    finally:
+        # What is finished ends no process any more.
+        note.write_text("")
+    return results

@@ -15,6 +15,7 @@ from dataloader.augment.chain import build_augment
 from dataloader.batch.choice import Choice
 from dataloader.batch.multi_scale import MultiScale
 from dataloader.catalog import Split
+from dataloader.integrity import CachedFiles
 from dataloader.loader import Loader
 from dataloader.mean_std import read_mean_std
 from dataloader.options import DataOptions
@@ -47,10 +48,11 @@ def build_loader(
     """
     data = config.data
     keep = build_keep(data, preprocess, training=training, largest=max(max(size) for size in seen_sizes(config)))
-    read = partial(split.read, at_least=keep.at_least)
+    read, look = partial(split.read, at_least=keep.at_least), None
     if cached and data.cache != "off":
         read = open_cache(data, split, keep, machine.world).read
-        # The cache has the pixels of its making, whatever happens to the files.
+        # The cache has the pixels of its making, whatever happens to the files: that is told, by one process.
+        look = CachedFiles(split).look if machine.world.is_first else None
         split = replace(split, stamps=split.stamps[:0])
     workers = default_workers(machine.world.size) if data.workers is None else data.workers
     only_training = {} if not training else training_options(config, split, preprocess)
@@ -66,6 +68,7 @@ def build_loader(
         world=machine.world.size,
         strict=data.strict,
         pin_memory=machine.device.type == "cuda",
+        look=look,
         **only_training,
     )
 

@@ -155,7 +155,7 @@ def _is_sound(file: str) -> bool:
     if answer is None:
         raise UserError(
             f"a process died at {file}, and another one at an image that is good: usually the machine is out of memory. "
-            "Free some, or look in this process: -j 0"
+            "Free some, or use fewer processes (-j 1)"
         )
     return True
 

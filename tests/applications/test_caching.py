@@ -1,17 +1,24 @@
 """--cache changes how long a run takes, and nothing else."""
 
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+import config
+from applications import assemble
 from applications.caching import _wait_for, build_keep
+from dataloader.catalog import open_catalog
+from dataloader.integrity import stamp
 from dataloader.options import DataOptions
 from dataloader.preprocess import Preprocess
 from tests.applications.conftest import Call, start, tiny
 from tests.applications.test_resume import assert_equal_runs
 from utils.checkpoint import load_checkpoint
 from utils.errors import UserError
+from utils.logs import NAME
 
 AUGMENTED = ("--aug", "flip|crop|color")
 
@@ -73,6 +80,30 @@ def test_evaluation_decodes_every_pixel_and_augmentation_keeps_a_reserve() -> No
     assert (keep.shorter, keep.at_least) == (300, None)
     keep = build_keep(DataOptions(), preprocess, training=True)
     assert (keep.fitted, keep.at_least) == (preprocess, 192)
+
+
+@pytest.mark.parametrize("cache", ["ram", "disk"])
+def test_a_run_with_a_cache_says_which_files_change_and_goes_on(colors: Path, tmp_path: Path, caplog, cache: str) -> None:
+    data = shutil.copytree(colors, tmp_path / "data")
+    kind = ("--cache", cache, *(("--cache_dir", tmp_path / "kept") if cache == "disk" else ()))
+    settings = config.parse([str(part) for part in tiny(data, *kind)]).config
+    machine = assemble.open_machine(settings, training=False)
+    split = stamp(open_catalog(str(data), seed=0).splits["train"])
+    loader = assemble.build_loader(settings, split, assemble.build_preprocess(settings), machine, training=True, cached=True)
+
+    def epoch(number: int) -> tuple[int, list[str]]:
+        caplog.clear()
+        count = sum(len(batch) for batch in loader.batches(number))
+        return count, [record.getMessage() for record in caplog.records]
+
+    with caplog.at_level("WARNING", logger=NAME):
+        assert epoch(0) == (len(split), [])
+        for index in range(len(split)):
+            os.utime(split.file(index), ns=(0, 1))
+        Path(split.file(0)).unlink()
+        line = f"60 train images changed or vanished on disk, such as {split.file(0)}; the run goes on with the cached pixels"
+        assert epoch(1) == (len(split), [line])
+        assert epoch(2) == (len(split), [])
 
 
 @pytest.mark.slow

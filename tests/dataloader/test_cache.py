@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +16,7 @@ from dataloader import builders, cache
 from dataloader.augment.chain import build_augment
 from dataloader.cache import Job, Keep, cache_name, keep_in_memory, keep_on_disk, part_of, pooled, reduce_image, say_bytes
 from dataloader.loader import Loader
+from dataloader.pixel_store import PixelStore
 from dataloader.preprocess import Preprocess
 from dataloader.read import ImageError
 from dataloader.split import Split
@@ -293,3 +295,53 @@ def test_a_reader_of_a_split_and_one_of_a_store_are_exchanged_freely(mixed):
     store = keep_in_memory(job(mixed, Keep(shorter=50)))
     read = partial(mixed.read, at_least=None)
     assert all(np.array_equal(read(index), store.read(index)) for index in range(len(mixed)))
+
+
+def _spoil(file: Path) -> bytes:
+    """Make an image unreadable in a way that its size and time do not tell; return what it held."""
+    good, status = file.read_bytes(), file.stat()
+    file.write_bytes(b"x" * len(good))
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    return good
+
+
+def test_a_cache_is_made_anew_when_an_image_can_be_read_again(mixed, tmp_path):
+    file = Path(mixed.file(1))
+    times = file.stat().st_atime_ns, file.stat().st_mtime_ns
+    good = _spoil(file)
+    assert list(on_disk(mixed, tmp_path / "cache").unreadable) == [1]
+    file.write_bytes(good)
+    os.utime(file, ns=times)
+    for workers in (1, 0):
+        store = on_disk(mixed, tmp_path / "cache", workers=workers)
+        assert np.array_equal(store.read(1), FITTED.read(mixed, 1))
+
+
+def _die_at_3(*where: object) -> np.ndarray:
+    if where[-1] == 3:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return np.zeros((2, 2, 3), np.uint8)
+
+
+# torch looks for dead processes every five seconds.
+@pytest.mark.slow
+def test_a_file_that_crashes_its_decoder_is_named_when_the_size_is_foretold(mixed, monkeypatch):
+    monkeypatch.setattr(Keep, "read", _die_at_3)
+    with pytest.raises(UserError, match=r"died at .*ü 3\.jpg \(exit code -11"):
+        keep_in_memory(job(mixed, workers=1))
+
+
+def test_images_are_looked_at_in_processes_before_a_cache_is_filled(mixed, tmp_path, monkeypatch):
+    _spoil(Path(mixed.file(1)))
+    store = on_disk(mixed, tmp_path / "cache")
+    here, real = os.getpid(), Keep.read
+
+    def elsewhere(self: Keep, split: Split, index: int) -> np.ndarray:
+        assert os.getpid() != here
+        return real(self, split, index)
+
+    monkeypatch.setattr(Keep, "read", elsewhere)
+    parted = job(mixed, workers=2)
+    assert parted.foretell() == (len(mixed) - 1) * 6 * 8 * 3
+    assert not parted.heals(store)
+    assert not job(mixed).heals(PixelStore(store.place, store.index, {}))

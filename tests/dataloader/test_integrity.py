@@ -3,13 +3,14 @@
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from dataloader import integrity
 from dataloader.catalog import fingerprint, open_catalog
-from dataloader.integrity import find_leaks, has_changed, stamp
+from dataloader.integrity import CachedFiles, find_leaks, has_changed, stamp
 
 
 @pytest.fixture
@@ -68,3 +69,21 @@ def test_a_changed_file_is_noticed_and_a_vanished_one_is_left_to_the_reader(make
     os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))
     Path(split.file(2)).unlink()
     assert [has_changed(split, index) for index in range(4)] == [False, True, False, False]
+
+
+def test_cached_files_that_change_or_vanish_are_told_once_in_one_line(make_split, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(integrity, "log", lambda: SimpleNamespace(warning=told.append))
+    CachedFiles(make_split(4)).look()
+    split = stamp(make_split(4))
+    files = CachedFiles(split)
+    files.look()
+    assert told == []
+    os.utime(split.file(1), ns=(0, 1))
+    Path(split.file(2)).unlink()
+    files.look()
+    files.look()
+    assert told == [f"2 train images changed or vanished on disk, such as {split.file(1)}; the run goes on with the cached pixels"]
+    Path(split.file(3)).unlink()
+    files.look()
+    assert told[1:] == [f"1 train image changed or vanished on disk, such as {split.file(3)}; the run goes on with the cached pixels"]

@@ -9,10 +9,12 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from dataloader.fill import fill
 from dataloader.loader import Loader
 from dataloader.preprocess import Preprocess
+from dataloader.workers import Notes
 from utils.errors import UserError
 
 
@@ -52,7 +54,7 @@ def test_a_worker_that_dies_is_explained(make_split):
     next(walk)
     (child,) = multiprocessing.active_children()
     os.kill(child.pid, signal.SIGKILL)
-    with pytest.raises(UserError, match=r"loader process died.* \(exit code -9\).*-j 0"):
+    with pytest.raises(UserError, match=r"loader process died.* \(exit code -9\).*-j 1"):
         list(walk)
     loader.close()
     assert signal.getsignal(signal.SIGCHLD) == handler
@@ -121,3 +123,9 @@ def test_a_loader_that_nobody_holds_ends_its_workers(make_split):
     del walk, loader
     child.join(timeout=5)
     assert child.exitcode is not None
+
+
+def test_the_image_of_a_process_is_found_by_its_number_alone():
+    notes = Notes(3)
+    notes._rows[:] = torch.tensor([[111, 3], [222, 17], [333, -1]])
+    assert [notes.last_of(process) for process in (222, 111, 333, 444, None)] == [17, 3, None, None, None]

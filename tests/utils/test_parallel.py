@@ -1,4 +1,9 @@
+import multiprocessing
 import os
+import time
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +19,7 @@ def square(number):
     return number * number, os.getpid()
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, 1, 2])
 def test_results_come_in_order(workers):
     results = list(spread(square, range(40), workers=workers))
     assert [value for value, _ in results] == [number * number for number in range(40)]
@@ -28,3 +33,40 @@ def test_results_come_in_order(workers):
 def test_a_mistake_or_a_death_in_a_worker_is_one_line(number, message):
     with pytest.raises(UserError, match=message):
         list(spread(square, [1, 2, number], workers=2, chunk=1, name=lambda item: f"no. {item}"))
+
+
+def test_a_single_worker_is_a_process_too_and_names_the_item():
+    with pytest.raises(UserError, match=r"a worker process died at no\. 98: "):
+        list(spread(square, [98], workers=1, name=lambda item: f"no. {item}"))
+
+
+def die_when_seen(seen: Path, number: int) -> int:
+    if number == 98:
+        deadline = time.monotonic() + 20
+        while not seen.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os._exit(1)
+    return number
+
+
+def test_an_item_that_is_finished_is_not_named(tmp_path):
+    results = spread(partial(die_when_seen, tmp_path / "seen"), [1, 98], workers=2, chunk=1, name=lambda item: f"no. {item}")
+    assert next(results) == 1
+    (tmp_path / "seen").touch()
+    with pytest.raises(UserError, match=r"a worker process died at no\. 98: "):
+        list(results)
+
+
+# An exception in a thread of the pool is an error of the test.
+def test_a_death_leaves_no_process_however_slowly_it_is_told(monkeypatch):
+    told = Future.set_exception
+
+    def tell(self: Future, error: BaseException) -> None:
+        told(self, error)
+        time.sleep(0.05)
+
+    monkeypatch.setattr(Future, "set_exception", tell)
+    before = multiprocessing.active_children()
+    with pytest.raises(UserError, match="a worker process died at "):
+        list(spread(square, [98, *range(60)], workers=2, chunk=1))
+    assert multiprocessing.active_children() == before
