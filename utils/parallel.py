@@ -8,7 +8,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import cache
+from multiprocessing import resource_tracker
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -47,17 +49,23 @@ def spread(
         # Through a file: what travels with every item is only its name.
         file = Path(scratch) / "work"
         file.write_bytes(pickle.dumps(work))
+        # Started before signals are held back, which it would end.
+        resource_tracker.ensure_running()
         # Fresh processes: a copy of this one would have its locks but not its threads.
-        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_stopping)
+        pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+        others = multiprocessing.active_children()
         # Not pool.map, which cancels what waits when a process dies: the pool fails over that, and never ends the others.
         waiting: deque[Future[list[Result]]] = deque()
+        done = False
         try:
             for start in range(0, len(items), chunk):
-                waiting.append(pool.submit(_call, str(file), start, items[start : start + chunk]))
+                with _held_back():
+                    waiting.append(pool.submit(_call, str(file), start, items[start : start + chunk]))
                 if len(waiting) == AHEAD * workers:
                     yield from waiting.popleft().result()
             while waiting:
                 yield from waiting.popleft().result()
+            done = True
         except BrokenProcessPool as error:
             # The pool tells of it before it has ended the other processes, which write notes until then.
             pool.shutdown()
@@ -67,18 +75,29 @@ def spread(
                 "Look at the file with --check, or use fewer workers (-j 1)"
             ) from error
         finally:
-            pool.shutdown(cancel_futures=True)
+            with _held_back():
+                if not done:
+                    # What they are at is of no use any more, and a pool waits for it.
+                    for process in multiprocessing.active_children():
+                        if process not in others:
+                            process.kill()
+                pool.shutdown()
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block; processes that start in it never hear of it, and leave it to this one."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _under_way(scratch: Path) -> list[int]:
     """Return the items that processes left in their notes: the one that died, and those that were ended with it."""
     notes = [note.read_text() for note in scratch.glob("at-*")]
     return sorted(int(note) for note in notes if note)
-
-
-def _leave_stopping() -> None:
-    """Leave Ctrl-C to the main process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @cache

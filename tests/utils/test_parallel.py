@@ -1,5 +1,8 @@
 import multiprocessing
 import os
+import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import Future
 from functools import partial
@@ -70,3 +73,45 @@ def test_a_death_leaves_no_process_however_slowly_it_is_told(monkeypatch):
     with pytest.raises(UserError, match="a worker process died at "):
         list(spread(square, [98, *range(60)], workers=2, chunk=1))
     assert multiprocessing.active_children() == before
+
+
+SLOW = """
+import signal, sys, time
+sys.path.insert(0, {root!r})
+from utils.parallel import spread
+if __name__ == "__main__":
+    try:
+        for _ in spread(time.sleep, [0.02] * 5000, workers=2):
+            print("going", flush=True)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        print("interrupted", flush=True)
+"""
+
+
+def test_two_interrupts_end_all_processes_quietly(tmp_path):
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW.format(root=str(Path(__file__).parents[2])))
+    process = subprocess.Popen(
+        [sys.executable, str(script)], start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "going\n"
+    # A terminal sends them to the whole group.
+    for _ in range(2):
+        os.killpg(process.pid, signal.SIGINT)
+    out, errors = process.communicate(timeout=20)
+    assert out.endswith("interrupted\n")
+    assert "Traceback" not in errors
+    deadline = time.monotonic() + 5
+    while group_lives(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not group_lives(process.pid)
+
+
+def group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
