@@ -80,7 +80,7 @@ import sys, time
 sys.path.insert(0, {root!r})
 from utils.parallel import spread
 if __name__ == "__main__":
-    for _ in spread(time.sleep, [0.02] * 5000, workers=2):
+    for _ in spread(time.sleep, [0, *[60] * 20], workers=2, chunk=1):
         print("going", flush=True)
 """
 
