@@ -65,11 +65,38 @@ def read_image(path: str | os.PathLike[str], *, at_least: int | None = None) -> 
     """
     name = os.fspath(path)
     try:
-        # A pipe would be waited for, without end.
-        if not stat.S_ISREG(os.stat(name).st_mode):
-            raise ImageError(name, "it is no file but a directory, a pipe or the like")
+        file_status(name)
         with open(name, "rb") as file:
             return _read(file, name, at_least or 0)
+    except OSError as error:
+        raise ImageError(name, error.strerror or str(error)) from error
+
+
+def file_status(name: str) -> os.stat_result:
+    """Return what the system says of an image file; to be asked before it is opened, for a pipe would be waited for, without end.
+
+    Raises:
+        ImageError: it is missing, or no file.
+    """
+    try:
+        status = os.stat(name)
+    except OSError as error:
+        raise ImageError(name, error.strerror or str(error)) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError(name, "it is no file but a directory, a pipe or the like")
+    return status
+
+
+def read_file(name: str) -> bytes:
+    """Return what an image file holds, still encoded.
+
+    Raises:
+        ImageError: it is missing, no file, or cannot be read.
+    """
+    file_status(name)
+    try:
+        with open(name, "rb") as file:
+            return file.read()
     except OSError as error:
         raise ImageError(name, error.strerror or str(error)) from error
 
