@@ -54,7 +54,7 @@ class UnsupportedError(ImageError):
     """A whole image of a kind that cannot be shown: nobody knows which of its values is white."""
 
 
-class _UnknownRange(ValueError):
+class _UnknownRangeError(ValueError):
     """Pixels whose range is unknown."""
 
 
@@ -136,7 +136,7 @@ def _read(source: IO[bytes], name: str, at_least: int) -> np.ndarray:
         return _read_tiff(np.frombuffer(source.read(), dtype=np.uint8), name)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(name, f"more than {Image.MAX_IMAGE_PIXELS} pixels, taken for a decompression bomb") from error
-    except _UnknownRange as error:
+    except _UnknownRangeError as error:
         raise UnsupportedError(name, str(error)) from error
     except Exception as error:  # Decoders raise errors of many types on damaged files; all mean the same here.
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -167,7 +167,7 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I"):
         image = _narrow(image)
     elif image.mode == "F":
-        raise _UnknownRange("floating-point pixels, whose range is unknown")
+        raise _UnknownRangeError("floating-point pixels, whose range is unknown")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGB", image.size, (255, 255, 255))
@@ -188,7 +188,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 def _narrow(image: Image.Image) -> Image.Image:
     values = np.asarray(image).astype(np.int64)
     if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
-        raise _UnknownRange("32-bit pixels, whose range is unknown")
+        raise _UnknownRangeError("32-bit pixels, whose range is unknown")
     return Image.fromarray((values // _SIXTEEN_TO_EIGHT).astype(np.uint8))
 
 
