@@ -12,7 +12,7 @@ from rich.text import Text
 from applications.check_page import write_page
 from applications.options import Request, RunConfig, run_folder_parent
 from applications.prepare import describe
-from dataloader.catalog import Catalog, open_catalog
+from dataloader.catalog import Catalog, open_catalog, take_fold
 from dataloader.doctor import CHECKS
 from dataloader.doctor.findings import LEVELS, Finding, Level
 from dataloader.doctor.quarantine import Move, quarantine, restore
@@ -30,9 +30,7 @@ STYLES: dict[Level, str] = {"error": "bold red", "warning": "yellow", "info": "d
 def run(request: Request) -> int:
     """Check --data; return 1 when an error is left, else 0."""
     config = request.config
-    catalog = open_catalog(
-        config.data.data, seed=config.runtime.seed, val_share=config.data.val_share, test_share=config.data.test_share, require_train=False
-    )
+    catalog = _open(config)
     if config.check.fix and catalog.listed:
         _refuse_fix(config)
     if any(split.store is not None for split in catalog.splits.values()):
@@ -57,11 +55,21 @@ def run(request: Request) -> int:
     return 1 if left else 0
 
 
+def _open(config: RunConfig) -> Catalog:
+    """Return the images in the splits, or in the fold, of a training with the same flags."""
+    data, seed = config.data, config.runtime.seed
+    found = open_catalog(data.data, seed=seed, val_share=data.val_share, test_share=data.test_share, require_train=False)
+    return found if data.fold is None else take_fold(found, data.fold, seed=seed)
+
+
 def check_command(config: RunConfig, *more: str) -> str:
     """Return the command that looks at the same images, in the same splits."""
     usual = RunConfig()
-    given = {"seed": config.runtime.seed, "val_share": config.data.val_share, "test_share": config.data.test_share}
-    before = {"seed": usual.runtime.seed, "val_share": usual.data.val_share, "test_share": usual.data.test_share}
+
+    def splitting(of: RunConfig) -> dict[str, object]:
+        return {"seed": of.runtime.seed, "val_share": of.data.val_share, "test_share": of.data.test_share, "fold": of.data.fold}
+
+    given, before = splitting(config), splitting(usual)
     changed = [f"--{name} {value}" for name, value in given.items() if value != before[name]]
     return " ".join(["python main.py --check", *more, f"--data {quote(config.data.data)}", *changed])
 

@@ -26,6 +26,7 @@ from applications.resumed import is_run_folder, pin_data, resumed_config
 from applications.teaching import pin_teaching
 from applications.training_data import open_training_data
 from dataloader.catalog import Catalog, save_split
+from dataloader.integrity import find_unreadable, refuse_unreadable
 from dataloader.loader import Loader
 from optim.stepper import Stepper
 from utils.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
@@ -101,6 +102,8 @@ def _open_data(config: RunConfig, machine: Machine, content: Mapping[str, Any] |
         what = "other classes" if content["task"] == kind else "another number of labels an image"
         raise UserError(f"{path} was trained on {what} than {catalog.root} has; start a new run with --init_from {path}")
     _announce(config, machine, catalog)
+    # Validation needs every image; what a look at the sizes tells is said before an epoch is spent.
+    refuse_unreadable(catalog.splits["val"], find_unreadable(catalog.splits["val"]))
     return catalog
 
 

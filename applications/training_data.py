@@ -3,8 +3,8 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from shlex import quote
 
+from applications.check import check_command
 from applications.options import RunConfig
 from dataloader.augment.chain import build_augment
 from dataloader.catalog import Catalog, open_catalog, take_fold
@@ -56,5 +56,5 @@ def warn_of_leaks(config: RunConfig, catalog: Catalog) -> None:
     what = "image of a later split stands" if len(leaks) == 1 else "images of later splits stand"
     log().warning(
         f"leakage: {len(leaks)} {what} in an earlier one too, byte for byte, such as {later} = {earlier}; "
-        f"the figures are too good. See python main.py --check --data {quote(config.data.data)}"
+        f"the figures are too good. See {check_command(config)}"
     )

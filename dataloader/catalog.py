@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,9 @@ def take_fold(catalog: Catalog, fold: str, *, seed: int, split_file: Path | None
         there = {path for split in catalog.splits.values() for path in split.paths}
         if missing := [path for path in places if path not in there]:
             raise UserError(f"{split_file} names {gone(missing)}; bring back what is gone, or take its lines out of that file")
-        return rearranged(catalog, places)
+        pooled = (path for name in ("train", "val") if name in catalog.splits for path in catalog.splits[name].paths)
+        found = rearranged(catalog, places)
+        return replace(found, notes=(*found.notes, *_not_used(sorted(set(pooled) - places.keys()), split_file)))
     pool = [(path, target) for name in ("train", "val") if name in catalog.splits for path, target in _members(catalog.splits[name])]
     numbers = fold_numbers({path: _cell(catalog, target) for path, target in pool}, count, seed=seed)
     sizes = [sum(place == part for place in numbers.values()) for part in range(count)]
@@ -202,7 +205,12 @@ def _from_file(split_file: Path, labels: Mapping[str, str], *, where: str) -> tu
     if moved:
         raise UserError(f"{split_file}: {moved[0].path} is listed as class {moved[0].label} but {where.format(labels[moved[0].path])}")
     new = sorted(set(labels) - {entry.path for entry in entries})
-    return entries, [f"{counted(len(new), 'image is', 'images are')} not in {split_file} and not used, such as {new[0]}"] if new else []
+    return entries, _not_used(new, split_file)
+
+
+def _not_used(new: Sequence[str], split_file: Path) -> list[str]:
+    """Return a note about images that came after the split was saved."""
+    return [f"{counted(len(new), 'image is', 'images are')} not in {split_file} and not used, such as {new[0]}"] if new else []
 
 
 def _group(entries: Sequence[Entry]) -> dict[str, dict[str, list[str]]]:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from dataloader.read import ImageError
 from dataloader.split import Catalog, Split
+from utils.errors import UserError
 from utils.logs import log
 from utils.text import counted
 
@@ -79,6 +80,25 @@ class CachedFiles:
                 f"{counted(int(moved.sum()), f'{self.split.name} image')} changed or vanished on disk, such as "
                 f"{self.split.file(int(moved.argmax()))}; the run goes on with the cached pixels"
             )
+
+
+def find_unreadable(split: Split) -> list[ImageError]:
+    """Return why images of a stamped split cannot be read, as far as their sizes tell: they are missing, empty, or no files."""
+    errors = []
+    for index in np.flatnonzero(split.stamps[:, 0] <= 0).tolist():
+        try:
+            split.read(index)
+        except ImageError as error:
+            errors.append(error)
+    return errors
+
+
+def refuse_unreadable(split: Split, errors: Sequence[ImageError]) -> None:
+    """Raise UserError where images of a split that has to be complete cannot be read."""
+    if errors:
+        count = counted(len(errors), f"{split.name} image")
+        such_as, them = ("", "it") if len(errors) == 1 else ("such as ", "them")
+        raise UserError(f"cannot read {count}, {such_as}{errors[0].path}: {errors[0].reason}; mend or remove {them}, then start again")
 
 
 def find_leaks(catalog: Catalog) -> list[Leak]:

@@ -22,6 +22,7 @@ from dataloader.workers import AHEAD, Crew, Notes
 from utils.errors import UserError
 from utils.logs import log
 from utils.randomness import Stream, numpy_rng
+from utils.text import FirstFew, counted
 
 # The epoch travels with the indices, so that workers need no state of their own; and the number of the batch in its walk.
 Key = tuple[int, np.ndarray, np.ndarray, int]
@@ -212,7 +213,7 @@ class Loader:
             self.plan = ScorePlan(len(split), batch_size, rank=rank, world=world)
         self._keys = _Keys(self.plan)
         self._walks = 0
-        self._changed: set[str] = set()
+        self._changed = FirstFew()
         self._look = look
         self._slots = None
         if workers and not pin_memory:
@@ -250,17 +251,17 @@ class Loader:
             batch = self._emptied(item) if isinstance(item, InSlot) else item
             self._tell_changed(batch)
             yield batch
+        if rest := self._changed.rest():
+            log().warning(f"{counted(rest, 'more file has', 'more files have')} changed ({len(self._changed):,} so far)")
 
     def _emptied(self, item: InSlot) -> Batch:
         assert self._slots is not None
         return rebuilt(self._slots.copied(item.slot, *item.shape), *item.about)
 
     def _tell_changed(self, batch: Batch) -> None:
-        """Name every file that changed, once."""
         for file in batch.changed:
-            if file not in self._changed:
-                self._changed.add(file)
-                log().warning(f"{file} has changed since it was found; it is read as it is now ({len(self._changed)} changed so far)")
+            if number := self._changed.number(file):
+                log().warning(f"{file} has changed since it was found; it is read as it is now ({number} changed so far)")
 
     def close(self) -> None:
         """End the workers; the loader cannot be used afterwards."""

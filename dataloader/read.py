@@ -50,6 +50,14 @@ class ImageError(UserError):
         return f"cannot read the image {self.path}: {self.reason}"
 
 
+class UnsupportedError(ImageError):
+    """A whole image of a kind that cannot be shown: nobody knows which of its values is white."""
+
+
+class _UnknownRangeError(ValueError):
+    """Pixels whose range is unknown."""
+
+
 def read_image(path: str | os.PathLike[str], *, at_least: int | None = None) -> np.ndarray:
     """Return the first frame of an image file as uint8 (H, W, 3), RGB.
 
@@ -65,11 +73,38 @@ def read_image(path: str | os.PathLike[str], *, at_least: int | None = None) -> 
     """
     name = os.fspath(path)
     try:
-        # A pipe would be waited for, without end.
-        if not stat.S_ISREG(os.stat(name).st_mode):
-            raise ImageError(name, "it is no file but a directory, a pipe or the like")
+        file_status(name)
         with open(name, "rb") as file:
             return _read(file, name, at_least or 0)
+    except OSError as error:
+        raise ImageError(name, error.strerror or str(error)) from error
+
+
+def file_status(name: str) -> os.stat_result:
+    """Return what the system says of an image file; to be asked before it is opened, for a pipe would be waited for, without end.
+
+    Raises:
+        ImageError: it is missing, or no file.
+    """
+    try:
+        status = os.stat(name)
+    except OSError as error:
+        raise ImageError(name, error.strerror or str(error)) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError(name, "it is no file but a directory, a pipe or the like")
+    return status
+
+
+def read_file(name: str) -> bytes:
+    """Return what an image file holds, still encoded.
+
+    Raises:
+        ImageError: it is missing, no file, or cannot be read.
+    """
+    file_status(name)
+    try:
+        with open(name, "rb") as file:
+            return file.read()
     except OSError as error:
         raise ImageError(name, error.strerror or str(error)) from error
 
@@ -101,6 +136,8 @@ def _read(source: IO[bytes], name: str, at_least: int) -> np.ndarray:
         return _read_tiff(np.frombuffer(source.read(), dtype=np.uint8), name)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(name, f"more than {Image.MAX_IMAGE_PIXELS} pixels, taken for a decompression bomb") from error
+    except _UnknownRangeError as error:
+        raise UnsupportedError(name, str(error)) from error
     except Exception as error:  # Decoders raise errors of many types on damaged files; all mean the same here.
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ImageError(name, " ".join(reason.split())) from error
@@ -130,7 +167,7 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I"):
         image = _narrow(image)
     elif image.mode == "F":
-        raise ValueError("floating-point pixels, whose range is unknown")
+        raise _UnknownRangeError("floating-point pixels, whose range is unknown")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGB", image.size, (255, 255, 255))
@@ -151,7 +188,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 def _narrow(image: Image.Image) -> Image.Image:
     values = np.asarray(image).astype(np.int64)
     if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
-        raise ValueError("32-bit pixels, whose range is unknown")
+        raise _UnknownRangeError("32-bit pixels, whose range is unknown")
     return Image.fromarray((values // _SIXTEEN_TO_EIGHT).astype(np.uint8))
 
 
@@ -175,5 +212,5 @@ def _read_tiff(data: np.ndarray, name: str) -> np.ndarray:
     if pixels.dtype == np.uint16:
         pixels = (pixels // _SIXTEEN_TO_EIGHT).astype(np.uint8)
     if pixels.dtype != np.uint8:
-        raise ImageError(name, f"{pixels.dtype} pixels, whose range is unknown")
+        raise UnsupportedError(name, f"{pixels.dtype} pixels, whose range is unknown")
     return np.ascontiguousarray(pixels[:, :, ::-1])

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from dataloader.read import ImageError, decode_image, read_image
+from dataloader.read import decode_image, file_status, read_file, read_image
 from utils.errors import UserError, nearest
 
 SPLIT_NAMES = ("train", "val", "test")
@@ -94,26 +94,18 @@ class Split:
             ImageError: it cannot be read.
         """
         file = self.file(index)
-        if self.store is not None:
-            return self.store.read_bytes(file)
-        try:
-            return Path(file).read_bytes()
-        except OSError as error:
-            raise ImageError(file, error.strerror or str(error)) from error
+        return read_file(file) if self.store is None else self.store.read_bytes(file)
 
     def stamp(self, index: int) -> Stamp:
         """Return by what a change of image `index` is noticed.
 
         Raises:
-            ImageError: it is gone.
+            ImageError: it is gone, or no file.
         """
         file = self.file(index)
         if self.store is not None:
             return self.store.stamp(file)
-        try:
-            status = os.stat(file)
-        except OSError as error:
-            raise ImageError(file, error.strerror or str(error)) from error
+        status = file_status(file)
         return Stamp(status.st_size, status.st_mtime_ns)
 
 

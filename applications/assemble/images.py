@@ -15,11 +15,12 @@ from dataloader.augment.chain import build_augment
 from dataloader.batch.choice import Choice
 from dataloader.batch.multi_scale import MultiScale
 from dataloader.catalog import Split
-from dataloader.integrity import CachedFiles
+from dataloader.integrity import CachedFiles, refuse_unreadable
 from dataloader.loader import Loader
 from dataloader.mean_std import read_mean_std
 from dataloader.options import DataOptions
 from dataloader.preprocess import Preprocess
+from dataloader.read import ImageError
 from dataloader.sampling import expected_draws
 from dataloader.sizes import parse_sizes
 from models.published import published_preprocess
@@ -50,7 +51,11 @@ def build_loader(
     keep = build_keep(data, preprocess, training=training, largest=max(max(size) for size in seen_sizes(config)))
     read, look = partial(split.read, at_least=keep.at_least), None
     if cached and data.cache != "off":
-        read = open_cache(data, split, keep, machine.world).read
+        store = open_cache(data, split, keep, machine.world)
+        if data.strict or not training:
+            # Known already, so no epoch is spent before it is said.
+            refuse_unreadable(split, [ImageError(*each) for each in store.unreadable.values()])
+        read = store.read
         # The cache has the pixels of its making, whatever happens to the files: that is told, by one process.
         look = CachedFiles(split).look if machine.world.is_first else None
         split = replace(split, stamps=split.stamps[:0])

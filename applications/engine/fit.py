@@ -21,6 +21,7 @@ from utils.errors import UserError
 from utils.logs import log
 from utils.randomness import Stream, derive_seed
 from utils.runtime import StopSignal
+from utils.text import FirstFew, counted
 
 Transform = Callable[[Batch, int, int], Batch]
 
@@ -199,10 +200,10 @@ def _means_of_all(progress: Progress, world: World) -> dict[str, float]:
 
 
 class Skipped:
-    """Names every unreadable training image once, and stops a run that is left without images."""
+    """Names the first unreadable training images, counts the others, and stops a run that is left without images."""
 
     def __init__(self) -> None:
-        self.paths: set[str] = set()
+        self.files = FirstFew()
         self.left_out = 0
 
     def begin(self) -> None:
@@ -210,11 +211,13 @@ class Skipped:
         self.left_out = 0
 
     def check(self, samples: int) -> None:
-        """Look at what the epoch was trained on: `samples` images, black ones in place of missing ones among them.
+        """Tell the rest, and look at what the epoch was trained on: `samples` images, black ones in place of missing ones among them.
 
         Raises:
             UserError: more images were left out than read.
         """
+        if rest := self.files.rest():
+            log().warning(f"skipped {counted(rest, 'more unreadable image')} ({len(self.files):,} so far); --check names all of them")
         if self.left_out > samples - min(self.left_out, samples):
             raise UserError(
                 f"{self.left_out} training images could not be read in this epoch, most of them: is the folder still there? "
@@ -224,9 +227,8 @@ class Skipped:
     def tell(self, batch: Batch) -> None:
         self.left_out += len(batch.unreadable)
         for image in batch.unreadable:
-            if image.path not in self.paths:
-                self.paths.add(image.path)
-                log().warning(f"skipped {image.path}: {image.reason} ({len(self.paths)} unreadable so far; --strict stops at the first)")
+            if number := self.files.number(image.path):
+                log().warning(f"skipped {image.path}: {image.reason} ({number} unreadable so far; --strict stops at the first)")
 
 
 class LossWatch:

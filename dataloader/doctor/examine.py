@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from dataloader.doctor.likeness import GRID, perceptual_hash
-from dataloader.read import ImageError, read_image
+from dataloader.read import ImageError, UnsupportedError, read_image
 
-Problem = Literal["", "missing", "denied", "special", "empty", "foreign", "bomb", "damaged", "crash"]
+Problem = Literal["", "missing", "denied", "special", "empty", "foreign", "bomb", "damaged", "unsupported", "crash"]
 
 # Large JPEG files are decoded at a fraction of their size, but never below this smaller side, in pixels.
 SIDE = 256
@@ -79,6 +79,8 @@ def examine(file: str) -> Facts:
         return known
     try:
         image = glimpse(file, SIDE)
+    except UnsupportedError as error:
+        return known._replace(problem="unsupported", reason=error.reason)
     except ImageError as error:
         if _is_of_the_machine(error.__cause__):
             return known._replace(problem="missing", reason=error.reason)

@@ -16,6 +16,12 @@ KINDS: dict[Problem, tuple[str, str, str, bool]] = {
         "Training refuses them: scale them down, or remove them; --fix moves them away.",
         True,
     ),
+    "unsupported": (
+        "image of an unsupported kind",
+        "images of unsupported kinds",
+        "They are whole, but training skips them: convert them to 8 or 16 bits a channel, or take them out.",
+        False,
+    ),
     "crash": (
         "file that crashes the decoder",
         "files that crash the decoder",

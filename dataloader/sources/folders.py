@@ -17,6 +17,27 @@ def is_image_name(name: str) -> bool:
     return bool(stem) and not name.startswith(".") and suffix.lower() in SUFFIXES
 
 
+class ClassFolders:
+    """Where the class folders of a split really lie, so that no link gives images a second class."""
+
+    def __init__(self) -> None:
+        self._at: dict[str, str] = {}
+        self._above: dict[str, str] = {}
+
+    def add(self, name: str, place: str) -> None:
+        """Note down the real path of the folder of a class."""
+        self._at[place] = name
+        for parent in Path(place).parents:
+            self._above.setdefault(str(parent), name)
+
+    def other(self, target: str, name: str) -> str | None:
+        """Return a class other than `name` whose images lie where a link leads to, a real path; None where there is none."""
+        if target in self._above:
+            return self._above[target]
+        known = (self._at.get(str(place)) for place in (target, *Path(target).parents))
+        return next((each for each in known if each is not None and each != name), None)
+
+
 def subfolders(folder: Path | str, *, named: bool = False) -> list[str]:
     """Return the sorted names of the visible folders in `folder`; links that lead back are left out, and `named` in a warning."""
     return sorted(entry.name for entry in _entries(folder) if not entry.name.startswith(".") and _is_folder(entry, named=named))
@@ -47,16 +68,42 @@ def scan_classes(folder: Path, prefix: str = "") -> dict[str, list[str]]:
     Paths are POSIX, relative to `folder`, with `prefix` in front. Empty class folders are kept, so that the
     caller can name them. Many names are remembered in the user's cache, by the modification times of the folders.
     """
+    names, classes = subfolders(folder, named=True), ClassFolders()
+    links = {name for name in names if (folder / name).is_symlink()}
+    # Folders first: they keep their images, whatever leads there.
+    for name in sorted(names, key=links.__contains__):
+        place = os.path.realpath(folder / name)
+        if name in links and _is_taken(str(folder / name), place, name, classes):
+            names.remove(name)
+        else:
+            classes.add(name, place)
     memory = ScanMemory(folder)
-    found = {name: image_files(folder / name, f"{prefix}{name}/", memory=memory) for name in subfolders(folder, named=True)}
+    found = {name: image_files(folder / name, f"{prefix}{name}/", memory=memory, classes=(name, classes)) for name in names}
     memory.save()
     return found
 
 
-def image_files(folder: Path | str, prefix: str = "", *, memory: ScanMemory | None = None) -> list[str]:
+def _is_taken(link: str, target: str, name: str, classes: ClassFolders) -> bool:
+    """Whether a link below class `name` leads to images of another class, which is said in a warning."""
+    other = classes.other(target, name)
+    if other is not None:
+        log().warning(f"{link} is a link to {target}, where images of the class {other} lie; it is not followed")
+    return other is not None
+
+
+def image_files(
+    folder: Path | str, prefix: str = "", *, memory: ScanMemory | None = None, classes: tuple[str, ClassFolders] | None = None
+) -> list[str]:
     """Return the sorted paths of all images under `folder`, at any depth, with `prefix` in front.
 
-    Hidden files and folders do not count, and a folder reached twice through links counts once.
+    Hidden files and folders do not count, a folder reached twice through links counts once, and links to images of another class
+    are not followed.
+
+    Args:
+        folder: where to look.
+        prefix: of the paths.
+        memory: of earlier scans.
+        classes: the class of these images, and where all class folders lie.
     """
     found: list[str] = []
     seen: set[tuple[int, int]] = set()
@@ -70,14 +117,14 @@ def image_files(folder: Path | str, prefix: str = "", *, memory: ScanMemory | No
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
-        names = _names(place, status.st_mtime_ns, memory)
+        names = _names(place, status.st_mtime_ns, memory, classes)
         found += [front + name for name in names.images]
         # Names in order, so that which of two links wins does not depend on the file system.
         pending += [(os.path.join(place, name), f"{front}{name}/") for name in reversed(names.folders)]
     return sorted(found)
 
 
-def _names(place: str, changed_ns: int, memory: ScanMemory | None) -> FolderNames:
+def _names(place: str, changed_ns: int, memory: ScanMemory | None, classes: tuple[str, ClassFolders] | None) -> FolderNames:
     """Return the sorted names of the visible folders, and of the images, in a folder."""
     known = memory.recall(place, changed_ns) if memory is not None else None
     if known is not None:
@@ -89,7 +136,8 @@ def _names(place: str, changed_ns: int, memory: ScanMemory | None) -> FolderName
             continue
         links = links or entry.is_symlink()
         if _is_folder(entry, named=True):
-            names.folders.append(entry.name)
+            if classes is None or not entry.is_symlink() or not _is_taken(entry.path, os.path.realpath(entry.path), *classes):
+                names.folders.append(entry.name)
         elif is_image_name(entry.name):
             names.images.append(entry.name)
     names.folders.sort()

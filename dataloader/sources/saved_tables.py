@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dataloader.read import ImageError
+from dataloader.read import ImageError, file_status, read_file
 from dataloader.sources.folders import SPLIT_FOLDERS
 from dataloader.sources.lists import ListedImage, Listing, refuse_empty_labels
 from dataloader.split import Stamp
@@ -47,9 +47,9 @@ class TableStore:
         if cell["bytes"] is not None:
             return cell["bytes"]
         try:
-            return Path(cell["path"]).read_bytes()
-        except OSError as error:
-            raise ImageError(file, f"{cell['path']}: {error.strerror}") from error
+            return read_file(cell["path"])
+        except ImageError as error:
+            raise ImageError(file, f"{cell['path']}: {error.reason}") from error
 
     def stamp(self, file: str) -> Stamp:
         """Return the size of an image, and when the tables were changed before they were opened; no image is read."""
@@ -61,9 +61,9 @@ class TableStore:
         if cell is None:
             raise ImageError(file, "the cell is empty")
         try:
-            return Stamp(os.stat(cell["path"]).st_size, self.changed_ns)
-        except OSError as error:
-            raise ImageError(file, f"{cell['path']}: {error.strerror}") from error
+            return Stamp(file_status(cell["path"]).st_size, self.changed_ns)
+        except ImageError as error:
+            raise ImageError(file, f"{cell['path']}: {error.reason}") from error
 
     def _place(self, file: str) -> tuple[str, int]:
         """Return the part and the row of an image that is named FOLDER/PART/ROW."""

@@ -14,7 +14,7 @@ from dataloader.catalog import open_catalog
 from dataloader.integrity import stamp
 from dataloader.options import DataOptions
 from dataloader.preprocess import Preprocess
-from tests.applications.conftest import Call, start, tiny
+from tests.applications.conftest import Call, start, tiny, write_colors
 from tests.applications.test_resume import assert_equal_runs
 from utils.checkpoint import load_checkpoint
 from utils.errors import UserError
@@ -48,6 +48,18 @@ def test_evaluation_fills_no_cache(call: Call, colors: Path, tmp_path: Path) -> 
     count = len(list((tmp_path / "kept").iterdir()))
     assert call("--evaluation", "--resume", run, "--arch", tiny(colors)[3]).code == 0
     assert len(list((tmp_path / "kept").iterdir())) == count
+
+
+@pytest.mark.parametrize("flags", [(), ("--strict",)])
+def test_what_the_cache_knows_to_be_unreadable_is_said_before_the_first_step(call: Call, tmp_path: Path, flags: tuple[str, ...]) -> None:
+    data = write_colors(tmp_path / "data", {"train": 10, "val": 4})
+    split = "train" if flags else "val"
+    (data / split / "red" / "1.png").write_text("no image")
+    outcome = call(*tiny(data, "--cache", "ram", *flags))
+    assert outcome.code == 2
+    said = f"error: cannot read 1 {split} image, {data}/{split}/red/1.png: not an image, or damaged; mend or remove it, then start again\n"
+    assert outcome.err == said
+    assert "epoch" not in outcome.out
 
 
 def test_all_folds_read_their_training_images_from_one_cache(call: Call, colors: Path, tmp_path: Path) -> None:

@@ -110,6 +110,21 @@ def test_training_warns_of_leaks_in_one_line_and_in_its_log(call: Call, tmp_path
     assert "leakage: 1 image" in (outcome.run / "log.txt").read_text()
 
 
+@pytest.mark.parametrize(("layout", "flags"), [("train", ("--seed", 2, "--fold", "0/3")), ("", ("--seed", 3, "--val_share", 0.4))])
+def test_the_command_that_training_names_shows_the_leaks(call: Call, tmp_path: Path, layout: str, flags: tuple[object, ...]) -> None:
+    data = write_colors(tmp_path / "data", {layout: 10})
+    for number in range(6):
+        shutil.copy(data / layout / f"red/{number}.png", data / layout / f"red/copy{number}.png")
+    outcome = call(*tiny(data, "--epochs", 1, *flags))
+    line = next(line for line in outcome.out.splitlines() if "leakage" in line)
+    leaks = int(line.split("leakage: ")[1].split()[0])
+    command = shlex.split(line.split("See ")[1])[2:]
+    assert command == ["--check", "--data", str(data), *map(str, flags)]
+    checked = call(*command, "-j", 0)
+    assert checked.code == 1
+    assert f"leakage: {leaks} picture" in checked.out
+
+
 def test_the_leak_check_of_training_is_quick(tmp_path: Path) -> None:
     """2,000 files of sizes that often agree; 10,000 of them are to take a second."""
     from dataloader.catalog import open_catalog

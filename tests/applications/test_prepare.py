@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import re
 import shlex
+import signal
 import tarfile
 from pathlib import Path
 
@@ -210,6 +212,25 @@ def test_a_mistake_is_one_line_and_nothing_is_overwritten(photos: Path, kind: st
     assert re.search(message, done.err)
     after = contents(photos.parent)
     assert {name: data for name, data in after.items() if name in before} == before
+
+
+def test_a_pipe_with_the_name_of_an_image_is_named_and_not_waited_for(photos: Path, prepare: Call, shard: Call) -> None:
+    os.mkfifo(photos / "dog" / "pipe.jpg")
+
+    def give_up(*_: object) -> None:
+        raise AssertionError("it waits for the pipe")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(30)
+    try:
+        prepared, sharded = prepare("out"), shard("shards")
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    assert prepared.code == 0
+    assert "dog/pipe.jpg: it is no file" in prepared.out
+    assert sharded.code == 2
+    assert "dog/pipe.jpg: it is no file" in sharded.err
 
 
 def test_names_of_several_images_that_would_be_alike_are_told_apart(photos: Path, prepare: Call) -> None:

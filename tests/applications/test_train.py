@@ -91,7 +91,7 @@ def test_unreadable_images_are_named_counted_and_skipped(call: Call, tmp_path: P
 
 def test_an_unreadable_validation_image_is_an_error(call: Call, tmp_path: Path) -> None:
     data = write_colors(tmp_path / "data", {"train": 10, "val": 4})
-    (data / "val" / "red" / "3.png").write_bytes(b"")
+    (data / "val" / "red" / "3.png").write_text("no image")
     outcome = call(*tiny(data))
     assert outcome.code == 2
     assert "val/red/3.png" in outcome.err
@@ -100,6 +100,17 @@ def test_an_unreadable_validation_image_is_an_error(call: Call, tmp_path: Path) 
     again = call("--resume", outcome.run, "--arch", f"{NETS}:TinyNet")
     assert again.code == 0, again.err
     assert [row["epoch"] for row in rows(outcome.run)] == ["1", "2"]
+
+
+def test_validation_images_that_are_missing_or_empty_are_an_error_before_the_first_step(call: Call, tmp_path: Path) -> None:
+    data = write_colors(tmp_path / "data", {"train": 10, "val": 4})
+    (data / "val" / "green" / "0.png").write_bytes(b"")
+    (data / "val" / "red" / "gone.png").symlink_to("nowhere.png")
+    outcome = call(*tiny(data))
+    assert outcome.code == 2
+    said = f"error: cannot read 2 val images, such as {data}/val/green/0.png: the file is empty; mend or remove them"
+    assert outcome.err.startswith(said)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_loss_that_is_not_finite_stops_at_its_step_and_keeps_the_last_good_checkpoint(call: Call, colors: Path) -> None:

@@ -118,3 +118,14 @@ def test_a_remembered_fold_names_images_that_are_gone(tmp_path):
     smaller = open_catalog(str(tmp_path / "data"), test_share=0)
     with pytest.raises(UserError, match=r"a/0\.png"):
         take_fold(smaller, "0/2", seed=0, split_file=tmp_path / "split.csv")
+
+
+def test_images_that_a_remembered_fold_does_not_know_are_named(photos, tmp_path):
+    data = photos(train={"cat": 6, "dog": 6}, test={"cat": 1, "dog": 1})
+    fold = take_fold(open_catalog(str(data)), "0/3", seed=0)
+    save_split(fold, tmp_path / "split.csv")
+    for place in ("train/cat/new.png", "train/dog/new.png"):
+        (data / place).touch()
+    again = take_fold(open_catalog(str(data)), "0/3", seed=0, split_file=tmp_path / "split.csv")
+    assert [again.splits[name].paths for name in again.splits] == [fold.splits[name].paths for name in fold.splits]
+    assert again.notes == (f"2 images are not in {tmp_path}/split.csv and not used, such as train/cat/new.png",)

@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -268,6 +269,19 @@ def test_a_file_that_changes_is_read_as_it_is_and_named_once(make_split, workers
     # pytest listens at two loggers when an earlier test has cut them apart; a record is one all the same.
     (line,) = {id(record): record.getMessage() for record in caplog.records}.values()
     assert line.startswith(f"{split.file(3)} has changed")
+
+
+def test_of_many_files_that_change_the_first_are_named_and_the_others_counted(make_split, monkeypatch, caplog):
+    split = stamp(make_split(16))
+    for index in range(12):
+        os.utime(split.file(index), ns=(1, 1))
+    monkeypatch.setattr(log(), "propagate", True)
+    loader = score_loader(split)
+    for epoch in range(2):
+        list(loader.batches(epoch))
+    lines = list({id(record): record.getMessage() for record in caplog.records}.values())
+    assert [line.partition(" has changed")[0] for line in lines[:5]] == [split.file(index) for index in range(5)]
+    assert lines[5:] == ["7 more files have changed (12 so far)"]
 
 
 def test_a_file_that_vanishes_is_skipped_in_training_and_an_error_in_evaluation(make_split):

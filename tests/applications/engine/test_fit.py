@@ -9,6 +9,7 @@ import torch
 from applications.contract import Progress
 from applications.engine import fit
 from applications.engine.fit import LossWatch
+from dataloader.sample import Unreadable
 from utils.errors import UserError
 
 
@@ -71,3 +72,16 @@ def test_a_run_that_is_left_without_images_stops(left_out: int, samples: int, st
             skipped.check(samples)
     else:
         skipped.check(samples)
+
+
+def test_of_many_unreadable_images_the_first_are_named_and_the_others_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(fit, "log", lambda: SimpleNamespace(warning=said.append))
+    skipped = fit.Skipped()
+    for _ in range(2):
+        skipped.begin()
+        for first in (0, 4):
+            skipped.tell(SimpleNamespace(unreadable=tuple(Unreadable(f"{number}.jpg", "damaged") for number in range(first, first + 4))))
+        skipped.check(80)
+    assert [line.split(":")[0] for line in said[:5]] == [f"skipped {number}.jpg" for number in range(5)]
+    assert said[5:] == ["skipped 3 more unreadable images (8 so far); --check names all of them"]

@@ -44,10 +44,33 @@ def test_a_link_that_leads_back_is_named_and_gives_no_image_a_second_class(tmp_p
         (tmp_path / name / "a.png").touch()
     (tmp_path / "cat" / "up").symlink_to("..", target_is_directory=True)
     (tmp_path / "yak").symlink_to(tmp_path, target_is_directory=True)
-    (tmp_path / "dog" / "cats").symlink_to(tmp_path / "cat", target_is_directory=True)
-    assert scan_classes(tmp_path) == {"cat": ["cat/a.png"], "dog": ["dog/a.png", "dog/cats/a.png"]}
+    assert scan_classes(tmp_path) == {"cat": ["cat/a.png"], "dog": ["dog/a.png"]}
     assert f"{tmp_path}/cat/up is a link to {tmp_path}, in which it lies; it is not followed" in said
     assert f"{tmp_path}/yak is a link to {tmp_path}, in which it lies; it is not followed" in said
+
+
+def test_links_between_classes_are_named_and_give_no_image_a_second_class(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(folders, "log", lambda: SimpleNamespace(warning=said.append))
+    root, store = tmp_path / "set", tmp_path / "store"
+    for place in (root / "cat" / "deep", root / "dog", store / "yak", store / "more"):
+        touch(place / "a.png")
+    for link, target in {
+        root / "cat" / "dogs": "../dog",
+        root / "dog" / "cats": "../cat/deep",
+        root / "ape": "cat",
+        root / "yak": "../store/yak",
+        root / "dog" / "all": "../../store",
+        root / "dog" / "more": "../../store/more",
+        store / "more" / "back": "../../set/cat",
+        root / "cat" / "own": "deep",
+    }.items():
+        link.symlink_to(target, target_is_directory=True)
+    found = scan_classes(root)
+    assert found == {"cat": ["cat/deep/a.png"], "dog": ["dog/a.png", "dog/more/a.png"], "yak": ["yak/a.png"]}
+    assert len(said) == 5
+    assert f"{root}/cat/dogs is a link to {root}/dog, where images of the class dog lie; it is not followed" in said
+    assert f"{root}/ape is a link to {root}/cat, where images of the class cat lie; it is not followed" in said
 
 
 def test_linked_folders_and_files_are_followed(tmp_path):
