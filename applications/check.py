@@ -31,12 +31,12 @@ def run(request: Request) -> int:
     """Check --data; return 1 when an error is left, else 0."""
     config = request.config
     catalog = _open(config)
-    if config.check.fix and catalog.listed:
-        _refuse_fix(config)
     if any(split.store is not None for split in catalog.splits.values()):
         raise UserError(
             f"--check looks at files, and the images of {catalog.root} lie in archives; check the folder that they were made from"
         )
+    if config.check.fix and catalog.listed:
+        _refuse_fix(config)
     log().info(f"data      {catalog.root}: {describe(catalog)}")
     started = time.monotonic()
     survey = look(config, catalog)

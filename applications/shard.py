@@ -3,6 +3,9 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from applications.check import check_command
 from applications.options import Request
 from applications.prepare import describe, refuse_inside, suggest_training
 from dataloader.catalog import open_catalog
@@ -31,9 +34,14 @@ def run(request: Request) -> int:
     refuse_inside(folder, catalog.root)
     for note in catalog.notes:
         log().warning(note)
+    empty = [split.file(index) for split in catalog.splits.values() for index in np.flatnonzero(split.stamps[:, 0] == 0).tolist()]
+    if empty:
+        log().warning(f"{counted(len(empty), 'file is', 'files are')} empty, such as {empty[0]}; files are packed as they are")
     settings = {**fingerprints(catalog), "seed": seed, "shard_size": config.prepare.shard_size}
     claim(folder, MANIFEST, settings)
     log().info(f"data      {catalog.root}: {describe(catalog)}")
+    if all(split.store is None for split in catalog.splits.values()):
+        log().info(f"          packed as they are; {check_command(config)} tells which cannot be read")
     limit = int(config.prepare.shard_size * MEGABYTE)
     shards = [shard for split in catalog.splits.values() for shard in plan_shards(split, limit=limit, seed=seed)]
     writer = ShardWriter(dict(catalog.splits), catalog.classes, folder)

@@ -214,6 +214,13 @@ def test_a_mistake_is_one_line_and_nothing_is_overwritten(photos: Path, kind: st
     assert {name: data for name, data in after.items() if name in before} == before
 
 
+def test_empty_files_are_told_before_they_are_packed(photos: Path, shard: Call) -> None:
+    (next(iter(photos.rglob("dog"))) / "empty.jpg").touch()
+    done = shard("with an empty one")
+    assert "1 file is empty, such as" in done.out
+    assert "--check --data" in done.out
+
+
 def test_a_pipe_with_the_name_of_an_image_is_named_and_not_waited_for(photos: Path, prepare: Call, shard: Call) -> None:
     os.mkfifo(photos / "dog" / "pipe.jpg")
 
