@@ -75,6 +75,7 @@ def test_the_page_stands_alone_and_its_figures_are_those_of_the_tables(call: Cal
     if kind == "one":
         assert figures["label_issues"] >= 5
         assert "wrong0.png" in page
+        assert ("most of these doubts are mistakes of its own" in page) == (metrics["top1"] < 0.8)
 
 
 def test_every_cell_of_the_matrix_leads_to_its_images(call: Call, runs: dict[str, Path]) -> None:
@@ -86,6 +87,8 @@ def test_every_cell_of_the_matrix_leads_to_its_images(call: Call, runs: dict[str
         view = page.partition(f'id="{anchor}"')[2].partition('class="cellview"')[0].partition("<h2")[0]
         most = 4 if anchor[1:].split("-")[0] == anchor.split("-")[1] else 12
         assert view.count("<img") == min(int(count), most)
+        shares = [float(share) for share in re.findall(r"(\d+\.\d)% (?:blue|green|red)", view)]
+        assert shares == sorted(shares, reverse=most == 12), "right answers: the least sure first; wrong ones: the surest"
 
 
 def test_the_calibration_error_is_that_of_the_scaled_probabilities(call: Call, runs: dict[str, Path]) -> None:
