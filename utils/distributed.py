@@ -147,6 +147,7 @@ def leave(program: "Callable[[list[str]], int]", argv: list[str]) -> NoReturn:
     except Exception:
         if not _in_company():
             raise
+        # What Python itself would do, before it shuts down.
         traceback.print_exc()
         code = 1
     if not _in_company():

@@ -5,7 +5,7 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor
 
-from dataloader.batch.mixup import Mix
+from dataloader.batch.mix import Mix
 
 
 def draw_rectangle(height: int, width: int, share: float, rng: np.random.Generator) -> tuple[int, int, int, int]:
