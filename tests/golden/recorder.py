@@ -1,0 +1,156 @@
+"""Golden losses: what eight kinds of training compute on digits, stored so that a change of the code that is to change no figure cannot.
+
+python -m tests.golden.recorder          compute them anew and overwrite losses.json: only where the figures are meant to change
+"""
+
+import csv
+import json
+import multiprocessing
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+import main
+from applications import train
+from applications.contract import Observer, Progress
+from dataloader.sources.digits import write_digits
+from dataloader.sources.lists import join_labels
+
+STORED = Path(__file__).parent / "losses.json"
+# 20 steps of 32 images, in two epochs.
+COMMON = (
+    *("--arch", "resnet18", "--image_size", 16, 16, "--epoch_size", 320, "-b", 32, "--epochs", 2, "-j", 0),
+    *("--precision", "fp32", "--device", "cpu", "--opt", "sgd", "--lr", 0.02, "--warmup", 1, "--print_freq", 50),
+)
+CONFIGURATIONS: dict[str, tuple[object, ...]] = {
+    "classify": ("--aug", "crop(0.1)|rotate(10)", "--label_smoothing", 0.1),
+    "multilabel": ("--criterion", "bce|ghm"),
+    "mixup_ema": ("--mixup", "--cutmix", "--ema", 0.9),
+    "accumulate": ("--accumulate", 2, "--clip_grad", 1),
+    "distill": ("--teacher", "runs/classify/classify", "--distill_features", "cosine"),
+    "curriculum": ("--curriculum", "selfpaced(start=0.5,until=0.7)"),
+    "sam": ("--sam", 0.05),
+    "two_processes": ("--criterion", "softmax|ghm"),
+}
+FIGURES = ("train_loss", "val_loss", "val_top1", "val_mAP")
+
+
+class Recorder(Observer):
+    """Keeps the mean loss of every step of this process."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self._before = 0.0, 0
+
+    def begin(self, progress: Progress, batches: int) -> None:
+        del batches
+        self._before = float(progress.sums.get("loss", 0.0)), progress.samples
+
+    def step(self, progress: Progress) -> None:
+        total, samples = float(progress.sums["loss"]), progress.samples
+        self.losses.append((total - self._before[0]) / (samples - self._before[1]))
+        self._before = total, samples
+
+
+def prepare(folder: Path) -> None:
+    """Write the digits, and a list of them with several labels each, into a folder."""
+    write_digits(folder / "digits")
+    rows = [("image", "labels", "split")]
+    for path in sorted((folder / "digits").rglob("*.png")):
+        digit = int(path.parent.name)
+        labels = ["even" if digit % 2 == 0 else "odd", *(["round"] if digit in (0, 6, 8, 9) else []), *(["low"] if digit < 4 else [])]
+        rows.append((str(path.relative_to(folder)), join_labels(labels), path.parent.parent.name))
+    with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+
+
+def compute(name: str, folder: Path) -> dict[str, Any]:
+    """Train a configuration in a folder that `prepare` has seen; return the losses of its steps and the figures of its epochs."""
+    if name == "two_processes":
+        return _compute_by_two(name, folder)
+    return _compute_here(name, folder)
+
+
+def _compute_here(name: str, folder: Path) -> dict[str, Any]:
+    os.chdir(folder)
+    recorder = Recorder()
+    build = train.build_observers
+
+    def with_recorder(*args: Any, **kwargs: Any) -> list[Observer]:
+        return [*build(*args, **kwargs), recorder]
+
+    data = "labels.csv" if name == "multilabel" else "digits"
+    argv = ["--data", data, *COMMON, *CONFIGURATIONS[name], "--name", name]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with patch.object(train, "build_observers", with_recorder):
+            code = main.main([str(part) for part in argv])
+    finally:
+        torch.set_num_threads(threads)
+    assert code == 0, f"{name} ended with {code}"
+    run = folder / "runs" / ("multilabel" if name == "multilabel" else "classify") / name
+    if not (run / "metrics.csv").is_file():
+        return {}
+    with (run / "metrics.csv").open(newline="", encoding="utf-8") as lines:
+        epochs = [{key: float(value) for key, value in row.items() if key in FIGURES} for row in csv.DictReader(lines)]
+    return {"losses": recorder.losses, "epochs": epochs}
+
+
+def _compute_by_two(name: str, folder: Path) -> dict[str, Any]:
+    """Compute in two processes; the losses are those of the first."""
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    both = [context.Process(target=_one_of_two, args=(name, folder, rank, port, answers)) for rank in range(2)]
+    for process in both:
+        process.start()
+    found = answers.get(timeout=300)
+    for process in both:
+        process.join(60)
+    return found
+
+
+def _one_of_two(name: str, folder: Path, rank: int, port: int, answers: Any) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    found = _compute_here(name, folder)
+    if rank == 0:
+        answers.put(found)
+    # As main.py does: threads between processes may abort an interpreter that shuts down.
+    answers.close()
+    answers.join_thread()
+    os._exit(0)
+
+
+def stored() -> Mapping[str, Any]:
+    """Return what was computed before, and on which CPU."""
+    return json.loads(STORED.read_text(encoding="utf-8"))
+
+
+def instructions() -> str:
+    """Return the vector instructions that PyTorch uses here: sums are rounded otherwise with others."""
+    return torch.backends.cpu.get_cpu_capability()
+
+
+def record() -> None:
+    """Compute all configurations and store them."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        prepare(folder)
+        found = {name: compute(name, folder) for name in CONFIGURATIONS}
+        os.chdir(Path(__file__).parent)
+    content = {"instructions": instructions(), "configurations": found}
+    STORED.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(record())
