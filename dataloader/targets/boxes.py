@@ -1,0 +1,92 @@
+"""Rectangles around objects, each with a class."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dataloader.targets.plane import PlaneChange
+from dataloader.targets.target import Target
+
+# Less than this share of an object left in the image is no longer the object.
+LEAST_VISIBLE = 0.1
+
+
+def areas(corners: np.ndarray) -> np.ndarray:
+    """Return the areas of boxes (K, 4) of left, top, right, bottom: float (K,)."""
+    return (corners[:, 2] - corners[:, 0]).clip(0) * (corners[:, 3] - corners[:, 1]).clip(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes(Target):
+    """K boxes. Stacked: `BoxBatch`.
+
+    Attributes:
+        corners: float32 (K, 4) of left, top, right, bottom in pixels, from the upper left corner of the image.
+        classes: int64 (K,).
+        least_visible: a box of which a change leaves a smaller share of the area inside the image is dropped.
+    """
+
+    corners: np.ndarray
+    classes: np.ndarray
+    least_visible: float = LEAST_VISIBLE
+
+    def __post_init__(self) -> None:
+        assert self.corners.shape == (len(self.classes), 4), "one class and four corners a box"
+
+    def moved(self, change: PlaneChange) -> "Boxes":
+        """Return the upright boxes around the moved corners, clipped to the image; what is hardly visible or has no area is dropped."""
+        left, top, right, bottom = self.corners.astype(np.float64).T
+        corners = np.stack([left, top, right, top, right, bottom, left, bottom], axis=1).reshape(-1, 2)
+        points = change.move_points(corners).reshape(-1, 4, 2)
+        whole = np.concatenate([points.min(1), points.max(1)], axis=1)
+        height, width = change.size
+        clipped = whole.clip(0, [width, height, width, height])
+        seen, area = areas(clipped), areas(whole)
+        kept = (seen > 0) & (seen >= self.least_visible * area)
+        return replace(self, corners=clipped[kept].astype(np.float32), classes=self.classes[kept])
+
+    def nothing(self) -> "Boxes":
+        return replace(self, corners=self.corners[:0], classes=self.classes[:0])
+
+    @classmethod
+    def stack(cls, targets: Sequence[Target]) -> "BoxBatch":
+        boxes = [cast(Boxes, target) for target in targets]
+        return BoxBatch(
+            torch.from_numpy(np.concatenate([each.corners for each in boxes])),
+            torch.from_numpy(np.concatenate([each.classes for each in boxes])),
+            torch.tensor([len(each.classes) for each in boxes], dtype=torch.int64),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class BoxBatch:
+    """The boxes of N images behind one another.
+
+    Attributes:
+        corners: float32 (K, 4), of all images.
+        classes: int64 (K,).
+        counts: int64 (N,), boxes of each image.
+    """
+
+    corners: Tensor
+    classes: Tensor
+    counts: Tensor
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def of(self, number: int) -> tuple[Tensor, Tensor]:
+        """Return corners (k, 4) and classes (k,) of image `number`."""
+        end = int(self.counts[: number + 1].sum())
+        start = end - int(self.counts[number])
+        return self.corners[start:end], self.classes[start:end]
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = True) -> "BoxBatch":
+        return BoxBatch(*(each.to(device, non_blocking=non_blocking) for each in (self.corners, self.classes, self.counts)))
+
+    def pin_memory(self) -> "BoxBatch":
+        return BoxBatch(*(each.pin_memory() for each in (self.corners, self.classes, self.counts)))

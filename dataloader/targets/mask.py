@@ -1,0 +1,39 @@
+"""A class for every pixel."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dataloader.targets.plane import PlaneChange
+from dataloader.targets.target import Target
+
+# The field's number for pixels of which nothing is known.
+IGNORE = 255
+
+
+@dataclass(frozen=True, eq=False)
+class Mask(Target):
+    """The class of every pixel. Stacked: (N, H, W), of the type of the masks.
+
+    Attributes:
+        ids: integers (H, W).
+        ignore: the number of pixels of which nothing is known, also of those that a change brings in from outside.
+    """
+
+    ids: np.ndarray
+    ignore: int = IGNORE
+
+    def moved(self, change: PlaneChange) -> "Mask":
+        """Return the mask with each pixel's class looked up under its center (nearest neighbor)."""
+        return replace(self, ids=change.move_ids(self.ids, self.ignore))
+
+    def nothing(self) -> "Mask":
+        return replace(self, ids=np.full_like(self.ids, self.ignore))
+
+    @classmethod
+    def stack(cls, targets: Sequence[Target]) -> Tensor:
+        return torch.from_numpy(np.stack([cast(Mask, target).ids for target in targets]))

@@ -1,0 +1,44 @@
+"""Target: what is known of one image."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+from dataloader.targets.plane import PlaneChange
+
+
+class Stacked(Protocol):
+    """The targets of a batch: a tensor (N, ...), or ragged things with the same few verbs."""
+
+    def __len__(self) -> int: ...
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = True) -> Self:
+        """Return it on a device."""
+        ...
+
+    def pin_memory(self) -> Self:
+        """Return it in page-locked memory."""
+        ...
+
+
+class Target(ABC):
+    """What is known of one image."""
+
+    # Whether the target has places on the image, so that it must follow a change of geometry.
+    is_spatial: bool = True
+
+    @abstractmethod
+    def moved(self, change: PlaneChange) -> "Target":
+        """Return the target after a change of the image's plane."""
+
+    @abstractmethod
+    def nothing(self) -> "Target":
+        """Return a target of the same kind that says nothing, for an image that fills up a batch and weighs nothing."""
+
+    @classmethod
+    @abstractmethod
+    def stack(cls, targets: Sequence["Target"]) -> Tensor | Stacked:
+        """Return the targets of a batch, all of this kind."""
