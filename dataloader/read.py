@@ -4,10 +4,14 @@ Pillow decodes, because it notices truncated files. simplejpeg (libjpeg-turbo) d
 time, and smaller where that is wanted; OpenCV reads the few kinds of TIFF that Pillow does not know.
 """
 
+import ctypes
 import io
+import logging
 import os
 import stat
 import warnings
+from contextlib import suppress
+from functools import cache
 from typing import IO
 
 import numpy as np
@@ -118,7 +122,23 @@ def decode_image(data: bytes, name: str, *, at_least: int | None = None) -> np.n
     return _read(io.BytesIO(data), name, at_least or 0)
 
 
+@cache
+def _hush() -> None:
+    """Keep the decoders of this process from writing to the terminal: what is wrong with a file is in its ImageError.
+
+    libtiff is told so itself. To close the stream of errors meanwhile would take the lines of other threads with it.
+    """
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    with suppress(OSError, AttributeError):
+        # Found among the libraries that Pillow is linked with; one that is built into Pillow keeps talking.
+        pillow = ctypes.CDLL(Image.core.__file__)
+        for setter in (pillow.TIFFSetErrorHandler, pillow.TIFFSetWarningHandler):
+            setter.restype = ctypes.c_void_p
+            setter(ctypes.c_void_p())
+
+
 def _read(source: IO[bytes], name: str, at_least: int) -> np.ndarray:
+    _hush()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
