@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -152,7 +152,9 @@ def fill(
     return index, unreadable
 
 
-def weigh(read: Callable[[int], np.ndarray], numbers: Sequence[int], *, workers: int, name: Callable[[int], str]) -> Iterator[int]:
+def weigh(
+    read: Callable[[int], np.ndarray], numbers: Sequence[int], *, workers: int, name: Callable[[int], str]
+) -> Generator[int, None, None]:
     """Yield the bytes of every image, decoded, in the order of the numbers; -1 where it cannot be read.
 
     Args:

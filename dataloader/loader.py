@@ -221,6 +221,7 @@ class Loader:
         if workers < 0:
             raise UserError(f"-j {workers}: write 0 or more loader processes")
         self.split = split
+        self.read = read or split.read
         self.plan: Plan
         if shuffle:
             self.plan = TrainPlan(len(split), batch_size, seed=seed, rank=rank, world=world, draws=draws, epoch_size=epoch_size)
@@ -238,7 +239,7 @@ class Loader:
         tolerant = tolerant or (shuffle and not strict)
         notes = Notes(workers)
         more = {"sizes": sizes, "splits": splits, "slots": self._slots, "notes": notes}
-        reader = BatchReader(split, read or split.read, preprocess, augment or Augment(), seed, tolerant, **more)
+        reader = BatchReader(split, self.read, preprocess, augment or Augment(), seed, tolerant, **more)
         self._crew = Crew(reader, self._keys, workers=workers, pin_memory=pin_memory, notes=notes, name=split.file)
         weakref.finalize(self, self._crew.dismiss)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from applications.contract import Lesson, Observer, Progress, Sums, Task
 from applications.engine.keeper import Keeper
+from applications.engine.score import LeftOut
 from dataloader.loader import Loader
 from dataloader.plan import TrainPlan
 from dataloader.sample import Batch
@@ -57,6 +58,7 @@ class Fit:
     print_freq: int
     watch: "LossWatch" = field(default_factory=lambda: LossWatch())
     skipped: "Skipped" = field(default_factory=lambda: Skipped())
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 def fit(run: Fit) -> None:
@@ -85,6 +87,7 @@ def _fit_epoch(run: Fit, vote: StopVote) -> None:
     # After the last way out: a resumed run validates this epoch again.
     run.stepper.validated(figures)
     row |= {f"val_{name}": value for name, value in figures.items()}
+    row["val_unreadable"] = run.left_out.count
     for observer in run.observers:
         observer.epoch(run.progress, row)
     run.keeper.end_epoch(run.progress, (row[f"val_{run.task.headline}"], -row["val_loss"]))
