@@ -84,7 +84,7 @@ def small_batch_explained() -> Iterator[None]:
 
 def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | None, path: Path | None, locks: ExitStack) -> int:
     catalog = _open_data(config, machine, content, path)
-    preprocess = assemble.build_preprocess(config, content)
+    preprocess = assemble.build_preprocess(config, content, white=catalog.splits["train"].white)
     config = settled_batch_size(config, machine, catalog, preprocess)
     parts = build_parts(config, machine, catalog, preprocess, content)
     left_out = _look_at_held_out(config, machine, parts.val_loader)
@@ -102,7 +102,8 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
 def _open_data(config: RunConfig, machine: Machine, content: Mapping[str, Any] | None, path: Path | None) -> Catalog:
     """Return the data of the run, which a checkpoint must have been trained on."""
     split_file = path.parent / "split.csv" if path is not None else None
-    catalog = open_training_data(config, machine.world, split_file if split_file and split_file.is_file() else None)
+    saved = split_file if split_file and split_file.is_file() else None
+    catalog = open_training_data(config, machine.world, saved, numbers=None if content is None else content["preprocess"])
     assemble.check_num_classes(config.model.num_classes, catalog.classes)
     kind = assemble.task_name(catalog)
     if content is not None and (content["task"], tuple(content["classes"])) != (kind, catalog.classes):
