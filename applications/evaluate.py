@@ -2,34 +2,40 @@
 
 import json
 import time
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
+import torch
 from rich.table import Table
 
 from applications import assemble
 from applications.assemble import Machine
 from applications.calibration import calibrated, store_calibration
 from applications.contract import Prediction, Task
-from applications.engine.score import score
+from applications.engine.score import LeftOut, score
 from applications.options import Request
 from applications.report.material import Material, Overlay, as_percent, plain_floats
 from applications.targets import Target, broken_by, describe_broken, measure_rejection, parse_target
 from applications.trained import Trained, build_trained_task, load_trained, open_held_out, open_validation
 from applications.views import Viewed, parse_views
 from dataloader.catalog import Split
+from dataloader.sample import Unreadable
 from utils.distributed import close_world
 from utils.errors import UserError
-from utils.files import new_folder, removed_on_error, write_text
+from utils.files import new_folder, removed_on_error, write_csv, write_text
 from utils.logs import console, log
 from utils.progress import progress_bar
+from utils.text import FirstFew, counted
 
 ROWS_ON_SCREEN = 40
+UNREADABLE = "unreadable.csv"
 
 
 def run(request: Request) -> int:
-    """Evaluate the model of --resume; return the exit code."""
+    """Evaluate the model of --resume; return 0, or 1 when images could not be read."""
     machine = assemble.open_machine(request.config, training=False)
     try:
         trained = load_trained(request, machine.device)
@@ -43,22 +49,51 @@ def run(request: Request) -> int:
         viewed = _with_views(trained, task)
         if target is not None or options.calibrate:
             purpose = "--calibrate" if options.calibrate else "--target"
-            prediction = predict_split(viewed, open_validation(trained, purpose), task, machine)
+            chosen_on = LeftOut()
+            prediction = predict_split(viewed, open_validation(trained, purpose), task, machine, left_out=chosen_on)
+            if chosen_on.count:
+                log().warning(f"{purpose} chooses without {counted(chosen_on.count, 'unreadable val image')}")
             trained = calibrated(trained, task, prediction, target, refit=options.calibrate)
             if options.calibrate and machine.world.is_first:
                 store_calibration(trained)
         start = time.perf_counter()
-        prediction = predict_split(viewed, split, task, machine)
+        unreadable: list[Unreadable] = []
+        prediction = predict_split(viewed, split, task, machine, left_out=unreadable.extend)
+        if unreadable:
+            split, prediction = _readable(split, prediction)
         seconds = time.perf_counter() - start
         if machine.world.is_first:
             with removed_on_error(new_folder(trained.results_folder(), f"evaluation-{split.name}")) as folder:
                 promise = str(target) if target is not None else ""
                 heat = _heat_maps(trained) if options.report else None
                 broken = _broken(trained, target, prediction)
-                _write(Material(trained, split, task, prediction, machine, folder, seconds, promise, options.tta or "", heat, broken))
-        return 0
+                views, lost = options.tta or "", len(unreadable)
+                _write_unreadable(unreadable, folder)
+                _write(Material(trained, split, task, prediction, machine, folder, seconds, promise, views, heat, broken, lost))
+        return 1 if unreadable else 0
     finally:
         close_world(machine.world)
+
+
+def _readable(split: Split, prediction: Prediction) -> tuple[Split, Prediction]:
+    """Return the images that were predicted as a split of their own, a row each."""
+    kept = prediction.indices.numpy()
+    stamps = split.stamps[kept] if len(split.stamps) else split.stamps
+    paths = tuple(split.paths[index] for index in kept)
+    split = replace(split, paths=paths, targets=split.targets[kept], weights=split.weights[kept], stamps=stamps)
+    return split, replace(prediction, indices=torch.arange(len(kept)))
+
+
+def _write_unreadable(unreadable: Sequence[Unreadable], folder: Path) -> None:
+    """Name the images that the figures go without, all of them in a file."""
+    if not unreadable:
+        return
+    file = folder / UNREADABLE
+    write_csv(file, [("image", "reason"), *((each.path, each.reason) for each in unreadable)])
+    for each in unreadable[: FirstFew.MOST]:
+        log().warning(f"cannot read {each.path}: {each.reason}")
+    count = counted(len(unreadable), "image")
+    log().warning(f"the figures go without {count} that cannot be read, listed in {file}; --strict stops instead")
 
 
 def _broken(trained: Trained, target: Target | None, prediction: Prediction) -> dict[str, float]:
@@ -92,9 +127,25 @@ def _with_views(trained: Trained, task: Task) -> Trained:
     return replace(trained, model=network.eval())
 
 
-def predict_split(trained: Trained, split: Split, task: Task, machine: Machine) -> Prediction:
-    """Return the predictions for every image of a split, with a progress bar on a terminal."""
-    loader = assemble.build_loader(trained.config, split, trained.preprocess, machine, training=False)
+def predict_split(
+    trained: Trained,
+    split: Split,
+    task: Task,
+    machine: Machine,
+    *,
+    left_out: Callable[[Sequence[Unreadable]], object] | None = None,
+) -> Prediction:
+    """Return the predictions for every image of a split, with a progress bar on a terminal.
+
+    Args:
+        trained: the model.
+        split: the images.
+        task: what they mean.
+        machine: where it is computed.
+        left_out: told which images could not be read, and have no row; without it, such an image is an error.
+    """
+    tolerant = left_out is not None
+    loader = assemble.build_loader(trained.config, split, trained.preprocess, machine, training=False, tolerant=tolerant)
     total = -(-len(split) // machine.world.size)
     with progress_bar(f"{split.name} images", total, shown=machine.world.is_first) as advance:
         try:
@@ -106,6 +157,7 @@ def predict_split(trained: Trained, split: Split, task: Task, machine: Machine) 
                 autocast=machine.autocast(),
                 world=machine.world,
                 advance=advance,
+                left_out=left_out,
             )
         finally:
             loader.close()
@@ -124,6 +176,7 @@ def _write(material: Material) -> None:
         "data": str(split.root),
         "split": split.name,
         "images": len(split),
+        "unreadable": material.unreadable,
     }
     _print_table(task.table(prediction))
     if trained.reject is not None:
@@ -139,8 +192,9 @@ def _write(material: Material) -> None:
         log().warning(f"--target {said}; its thresholds were chosen on val")
     write_text(folder / "metrics.json", json.dumps({**facts, **metrics}, indent=2) + "\n")
     shares = "  ".join(f"{name} {value:.2%}" for name, value in metrics.items() if name != "loss")
-    log().info(f"{split.name}: {shares}  loss {metrics['loss']:.4f}  ({len(split)} images)")
-    files.append(folder / "metrics.json")
+    lost = f", {material.unreadable} more unreadable" if material.unreadable else ""
+    log().info(f"{split.name}: {shares}  loss {metrics['loss']:.4f}  ({len(split)} images{lost})")
+    files += [folder / "metrics.json", *([folder / UNREADABLE] if material.unreadable else [])]
     if trained.config.evaluation.report:
         # Its libraries take a second to load; an evaluation without a report does not wait for them.
         from applications.report.write import write_report

@@ -60,7 +60,8 @@ def load_exported(path: Path, device: torch.device) -> Exported:
     try:
         module = torch.jit.load(str(path), map_location=device, _extra_files=extra)
         facts: Mapping[str, Any] = json.loads(extra[EXTRA_FILE])
-        numbers = {name: facts[name] for name in ("image_size", "resize", "mean", "std")}
+        # Files that were written before it was known lack the last one.
+        numbers = {name: facts.get(name) for name in ("image_size", "resize", "mean", "std", "white")}
         classes, activation, temperature = tuple(facts["classes"]), str(facts["activation"]), float(facts["temperature"])
         preprocess = Preprocess.from_dict(numbers)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:

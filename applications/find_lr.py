@@ -47,7 +47,7 @@ def range_test(config: RunConfig, machine: Machine, rates: list[float]) -> list[
     config = replace(config, optim=replace(config.optim, sam=None, ema=None, swa=None, accumulate=1))
     catalog = open_training_data(config, machine.world, None)
     assemble.check_num_classes(config.model.num_classes, catalog.classes)
-    preprocess = assemble.build_preprocess(config)
+    preprocess = assemble.build_preprocess(config, white=catalog.splits["train"].white)
     counts = assemble.count_classes(catalog.splits["train"], len(catalog.classes))
     name = assemble.task_name(catalog)
     task = assemble.build_task(config, catalog.classes, preprocess, machine.device, name=name, class_counts=counts)

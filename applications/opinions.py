@@ -110,7 +110,7 @@ def _opinions_of_file(config: RunConfig, exported: Exported, name: str, device: 
         log().warning(note)
     if name not in catalog.splits:
         raise UserError(f"{catalog.root} has no {name} images; it has {', '.join(catalog.splits)}")
-    split = catalog.splits[name]
+    split = replace(catalog.splits[name], white=exported.preprocess.white)
     alone = Machine(assemble.alone(), device, assemble.exact())
     _announce(exported.describe(), split, alone)
     loader = assemble.build_loader(config, split, exported.preprocess, alone, training=False)

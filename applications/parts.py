@@ -45,7 +45,7 @@ def build_parts(config: RunConfig, machine: Machine, catalog: Catalog, preproces
     task = assemble.build_task(config, classes, preprocess, device, name=assemble.task_name(catalog), class_counts=counts)
     train_split = apply_sidecars(config, catalog, task.criterion.activation)
     train_loader = assemble.build_loader(config, train_split, preprocess, machine, training=True, cached=True)
-    val_loader = assemble.build_loader(config, catalog.splits["val"], preprocess, machine, training=False, cached=True)
+    val_loader = assemble.build_loader(config, catalog.splits["val"], preprocess, machine, training=False, cached=True, tolerant=True)
 
     starts = config if content is None else replace(config, model=replace(config.model, pretrained=False, init_from=None))
     model = assemble.build_network(starts, classes, max(1, len(train_loader.plan)), counts, images=len(train_split))

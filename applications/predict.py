@@ -69,16 +69,18 @@ class _Page:
         images: uint8 (N, 3, H, W), at the model's size.
         frames: the images as they were, where they are no files.
         unreadable: what should have been among them.
+        white: the value of 16-bit files that is shown as white.
     """
 
     names: Sequence[str]
     images: Tensor
     frames: list[np.ndarray] | None
     unreadable: tuple[Unreadable, ...]
+    white: int | None = None
 
     def picture(self, row: int) -> np.ndarray:
         """Return image `row` at its own size, uint8 (h, w, 3)."""
-        return read_image(self.names[row]) if self.frames is None else self.frames[row]
+        return read_image(self.names[row], white=self.white) if self.frames is None else self.frames[row]
 
 
 def _pages(trained: Trained, inputs: Inputs, options: LookOptions, machine: Machine) -> Iterator[_Page]:
@@ -93,7 +95,7 @@ def _pages(trained: Trained, inputs: Inputs, options: LookOptions, machine: Mach
 
 def _pages_of_files(trained: Trained, files: Sequence[str], machine: Machine) -> Iterator[_Page]:
     # Paths are opened as they are written, from the folder that the user is in.
-    split = Split("test", Path(), tuple(files), np.zeros(len(files), dtype=np.int64))
+    split = Split("test", Path(), tuple(files), np.zeros(len(files), dtype=np.int64), white=trained.preprocess.white)
     data = trained.config.data
     loader = Loader(
         split,
@@ -111,7 +113,7 @@ def _pages_of_files(trained: Trained, files: Sequence[str], machine: Machine) ->
             kept = batch.weights > 0
             numbers: list[int] = batch.indices[kept].tolist()
             missed = tuple(Unreadable(each.path.removeprefix("./"), each.reason) for each in batch.unreadable)
-            yield _Page([files[number] for number in numbers], batch.images[kept], None, missed)
+            yield _Page([files[number] for number in numbers], batch.images[kept], None, missed, trained.preprocess.white)
     finally:
         loader.close()
 

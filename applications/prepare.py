@@ -5,6 +5,7 @@ from pathlib import Path
 from shlex import quote
 
 from applications.options import Request, RunConfig
+from applications.ranged import ranged
 from dataloader import SOURCES
 from dataloader.catalog import open_catalog
 from dataloader.claim import claim, write_note
@@ -27,7 +28,7 @@ def run(request: Request) -> int:
     """Write the folder that --prepare names."""
     config = request.config
     folder = Path(request.subject).expanduser()
-    catalog = _open(request)
+    catalog = ranged(_open(request), config.data.workers)
     refuse_inside(folder, catalog.root)
     for note in catalog.notes:
         log().warning(note)

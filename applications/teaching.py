@@ -19,8 +19,9 @@ from criterions.distillation import build_distillation
 from criterions.elementwise import ActivationName
 from dataloader import CURRICULA
 from dataloader.catalog import Catalog
+from dataloader.deep import FULL
 from dataloader.loader import Loader
-from dataloader.preprocess import Normalize
+from dataloader.preprocess import Normalize, Preprocess
 from dataloader.sidecar import check_classes
 from models.backbone import Backbone
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
@@ -93,6 +94,7 @@ def load_teacher(place: str, config: RunConfig, catalog: Catalog, machine: Machi
         exported = load_exported(Path(place), device)
         check_classes(exported.classes, catalog.classes, source=f"--teacher {place}")
         _check_kind(place, several=exported.several, catalog=catalog)
+        _check_range(place, exported.preprocess, catalog)
         log().info(f"teacher   {exported.describe()}")
         return FileTeacher(exported)
     trained = _load(place, config, device)
@@ -103,6 +105,7 @@ def load_teacher(place: str, config: RunConfig, catalog: Catalog, machine: Machi
     assert isinstance(trained.model, Backbone)
     if wants_map:
         last_channels(trained.model, f"--teacher {place}: {trained.config.model.arch}")
+    _check_range(place, trained.preprocess, catalog)
     log().info(f"teacher   {trained.describe()}")
     trained.model.to(memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
     normalize = Normalize(trained.preprocess.mean, trained.preprocess.std).to(device)
@@ -134,6 +137,17 @@ def _check_kind(place: str, *, several: bool, catalog: Catalog) -> None:
         kinds = {True: "any number of labels", False: "one label"}
         raise UserError(
             f"--teacher {place} gives an image {kinds[several]}, the data has {kinds[catalog.several]}; take a teacher of such data"
+        )
+
+
+def _check_range(place: str, preprocess: Preprocess, catalog: Catalog) -> None:
+    """Raise UserError where the teacher would see the 16-bit files of the data in another range than it was trained on."""
+    white = catalog.splits["train"].white
+    theirs = FULL if preprocess.white is None else preprocess.white
+    if white is not None and white != theirs:
+        raise UserError(
+            f"--teacher {place} takes {theirs:,} as white in 16-bit images, this run {white:,}; write its answers with --knowledge, "
+            "and learn from them with --distill"
         )
 
 

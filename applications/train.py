@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -18,7 +19,7 @@ from applications.contract import Observer, Progress, Task
 from applications.engine.fit import Fit, Interruption, fit
 from applications.engine.keeper import Keeper
 from applications.engine.observers import ChanceWarning, CsvLog, PlainLines, ProgressBar, TensorBoard
-from applications.engine.score import score
+from applications.engine.score import LeftOut, score
 from applications.engine.top import TopEpochs
 from applications.options import Request, RunConfig, run_folder_parent
 from applications.parts import Parts, build_parts
@@ -26,15 +27,20 @@ from applications.resumed import is_run_folder, pin_data, resumed_config
 from applications.teaching import pin_teaching
 from applications.training_data import open_training_data
 from dataloader.catalog import Catalog, save_split
-from dataloader.integrity import find_unreadable, refuse_unreadable
+from dataloader.integrity import glance, refuse_unreadable
 from dataloader.loader import Loader
+from dataloader.sample import Unreadable
 from optim.stepper import Stepper
 from utils.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
+from utils.cores import default_workers
 from utils.distributed import World, close_world
 from utils.errors import UserError
 from utils.files import locked, new_folder, write_text
 from utils.logs import console, log, log_to_file
 from utils.runtime import TIME_UP, StopSignal, describe_machine, memory_explained
+
+# Seconds that a look at the validation images may take before training; what it has not seen is found by validating.
+GLANCE = 30.0
 
 
 def run(request: Request) -> int:
@@ -78,9 +84,10 @@ def small_batch_explained() -> Iterator[None]:
 
 def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | None, path: Path | None, locks: ExitStack) -> int:
     catalog = _open_data(config, machine, content, path)
-    preprocess = assemble.build_preprocess(config, content)
+    preprocess = assemble.build_preprocess(config, content, white=catalog.splits["train"].white)
     config = settled_batch_size(config, machine, catalog, preprocess)
     parts = build_parts(config, machine, catalog, preprocess, content)
+    left_out = _look_at_held_out(config, machine, parts.val_loader)
     folder = _run_folder(config, machine.world, path, assemble.task_name(catalog), locks)
     log().info(f"run       {folder}")
     if parts.progress.step:
@@ -89,25 +96,45 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
         write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
         if catalog.split_origin == "seeded":
             save_split(catalog, folder / "split.csv")
-    return _walk(config, machine, catalog, parts, folder)
+    return _walk(config, machine, catalog, parts, folder, left_out)
 
 
 def _open_data(config: RunConfig, machine: Machine, content: Mapping[str, Any] | None, path: Path | None) -> Catalog:
     """Return the data of the run, which a checkpoint must have been trained on."""
     split_file = path.parent / "split.csv" if path is not None else None
-    catalog = open_training_data(config, machine.world, split_file if split_file and split_file.is_file() else None)
+    saved = split_file if split_file and split_file.is_file() else None
+    catalog = open_training_data(config, machine.world, saved, numbers=None if content is None else content["preprocess"])
     assemble.check_num_classes(config.model.num_classes, catalog.classes)
     kind = assemble.task_name(catalog)
     if content is not None and (content["task"], tuple(content["classes"])) != (kind, catalog.classes):
         what = "other classes" if content["task"] == kind else "another number of labels an image"
         raise UserError(f"{path} was trained on {what} than {catalog.root} has; start a new run with --init_from {path}")
     _announce(config, machine, catalog)
-    # Validation needs every image; what a look at the sizes tells is said before an epoch is spent.
-    refuse_unreadable(catalog.splits["val"], find_unreadable(catalog.splits["val"]))
     return catalog
 
 
-def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: Parts, folder: Path) -> int:
+def _look_at_held_out(config: RunConfig, machine: Machine, loader: Loader) -> LeftOut:
+    """Return the validation images that cannot be read, as far as a quick look tells, before an epoch is spent on them.
+
+    Raises:
+        UserError: with --strict, any; else all of them.
+    """
+    split, data = loader.split, config.data
+    # The cache has been filled, and knows; JPEG files are decoded at the smallest scale, all of their data read nonetheless.
+    read = partial(split.read, at_least=1) if data.cache == "off" else loader.read
+    workers = default_workers(machine.world.size) if data.workers is None else data.workers
+    errors = list(glance(read, split, workers=workers, seconds=GLANCE)) if machine.world.is_first else []
+    errors = machine.world.gather(errors)[0]
+    if data.strict or len(errors) == len(split):
+        refuse_unreadable(split, errors)
+    left_out = LeftOut(len(split))
+    left_out([Unreadable(error.path, error.reason) for error in errors])
+    if errors:
+        log().warning(f"{left_out}: validation goes on without them, and every row says so; --strict stops instead")
+    return left_out
+
+
+def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: Parts, folder: Path, left_out: LeftOut) -> int:
     """Train to the end, or to the first signal; return the exit code."""
     task, model, stepper, progress, world = parts.task, parts.model, parts.stepper, parts.progress, machine.world
     keeper = Keeper(
@@ -130,7 +157,7 @@ def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: Parts, f
             progress=progress,
             observers=observers,
             keeper=keeper,
-            validate=_validator(machine, task, model, stepper, parts.val_loader),
+            validate=_validator(machine, task, model, stepper, parts.val_loader, left_out),
             world=world,
             device=machine.device,
             stop=stop,
@@ -138,10 +165,11 @@ def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: Parts, f
             epochs=config.train.epochs,
             accumulate=config.optim.accumulate,
             print_freq=config.output.print_freq,
+            left_out=left_out,
         )
         try:
             fit(run)
-            plain = _validator(machine, task, model, None, parts.val_loader)
+            plain = _validator(machine, task, model, None, parts.val_loader, left_out)
             write_averages(Ending(model, task, stepper, parts.train_loader, parts.transforms, plain, machine, keeper, progress))
         except Interruption as interruption:
             why = "by --max_minutes " if interruption.signal == TIME_UP else ""
@@ -152,7 +180,7 @@ def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: Parts, f
                 observer.close()
             parts.train_loader.close()
             parts.val_loader.close()
-    _conclude(folder, progress, task)
+    _conclude(folder, progress, task, left_out)
     return 0
 
 
@@ -169,7 +197,7 @@ def build_observers(
 
 
 def _validator(
-    machine: Machine, task: Task, model: nn.Module, stepper: Stepper | None, loader: Loader
+    machine: Machine, task: Task, model: nn.Module, stepper: Stepper | None, loader: Loader, left_out: LeftOut
 ) -> Callable[[], Mapping[str, float]]:
     """Return a function that measures the weights to be kept on the validation images.
 
@@ -180,7 +208,8 @@ def _validator(
         with nullcontext() if stepper is None else stepper.averaged():
             # Each process has counted its own batch-norm statistics; those of the first are the ones that are saved.
             machine.world.take_from_first(model.buffers())
-            prediction = score(model, task, loader.batches(0), device=machine.device, autocast=machine.autocast(), world=machine.world)
+            where = {"device": machine.device, "autocast": machine.autocast(), "world": machine.world}
+            prediction = score(model, task, loader.batches(0), **where, left_out=left_out)
         return task.metrics(task.calibrate(prediction))
 
     return validate
@@ -214,7 +243,7 @@ def _announce(config: RunConfig, machine: Machine, catalog: Catalog) -> None:
     log().info(f"precision {machine.precision}")
 
 
-def _conclude(folder: Path, progress: Progress, task: Task) -> None:
-    best = f"best val {task.headline} {progress.best[0]:.2%} (epoch {progress.best_epoch})"
+def _conclude(folder: Path, progress: Progress, task: Task, left_out: LeftOut) -> None:
+    best = f"best val {task.headline} {progress.best[0]:.2%} (epoch {progress.best_epoch}{f'; {left_out}' if left_out.count else ''})"
     log().info(f"done: {best}; best weights {folder / BEST}, curves {folder / 'metrics.csv'}")
     log().info(f"next: python main.py --evaluation --resume {quote(str(folder))}")

@@ -1,7 +1,7 @@
 """A trained model read back from its checkpoint, with all that belongs to it, and the images to look at it with."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from applications.contract import Task
 from applications.options import Request, RunConfig, run_folder_parent
 from dataloader.catalog import Catalog, Split, open_catalog, take_fold
 from dataloader.preprocess import Preprocess
+from dataloader.white import mismatch
 from models import build_model
 from models.narrow import apply_plan
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
@@ -160,7 +161,7 @@ def open_validation(trained: Trained, purpose: str) -> Split:
     catalog = _open_for_evaluation(trained, "test")
     if "val" not in catalog.splits:
         raise UserError(f"{purpose} chooses on val images, and {catalog.root} has only {', '.join(catalog.splits)}; name data with val")
-    return catalog.splits["val"]
+    return replace(catalog.splits["val"], white=trained.preprocess.white)
 
 
 def open_held_out(trained: Trained, preferred: tuple[str, ...]) -> Split:
@@ -176,7 +177,10 @@ def open_held_out(trained: Trained, preferred: tuple[str, ...]) -> Split:
     found = next((name for name in wanted if name in catalog.splits), None)
     if found is None:
         raise UserError(f"{catalog.root} has no {' or '.join(wanted)} images; it has {', '.join(catalog.splits)}: choose with --split")
-    return catalog.splits[found]
+    split = replace(catalog.splits[found], white=trained.preprocess.white)
+    if note := mismatch(split):
+        log().warning(note)
+    return split
 
 
 def _open_for_evaluation(trained: Trained, whole: str) -> Catalog:

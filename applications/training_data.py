@@ -1,21 +1,31 @@
 """Opens the images of a training: its split or fold, stamped, and looked at for leaks."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from applications.check import check_command
 from applications.options import RunConfig
+from applications.ranged import ranged
 from dataloader.augment.chain import build_augment
 from dataloader.catalog import Catalog, open_catalog, take_fold
 from dataloader.integrity import find_leaks, stamp
+from dataloader.white import shown
 from utils.distributed import World
 from utils.errors import UserError
 from utils.logs import log
 
 
-def open_training_data(config: RunConfig, world: World, split_file: Path | None) -> Catalog:
+def open_training_data(config: RunConfig, world: World, split_file: Path | None, *, numbers: Mapping[str, Any] | None = None) -> Catalog:
     """Return the training catalog; the first process writes built-in sets, the others wait.
+
+    Args:
+        config: of the run.
+        world: its processes.
+        split_file: the split that a run has saved.
+        numbers: those of preprocessing in a checkpoint, by which 16-bit files are scaled; without them, by their own range.
 
     Raises:
         UserError: there is no such data, or --aug cannot be built.
@@ -44,7 +54,11 @@ def open_training_data(config: RunConfig, world: World, split_file: Path | None)
     catalog = replace(catalog, splits={name: stamp(split) for name, split in catalog.splits.items()})
     if world.is_first:
         warn_of_leaks(config, catalog)
-    return catalog
+    if numbers is not None:
+        return shown(catalog, numbers.get("white"))
+    ranged_here = ranged(catalog, config.data.workers) if world.is_first else catalog
+    white = world.gather(ranged_here.splits["train"].white)[0]
+    return shown(catalog, white)
 
 
 def warn_of_leaks(config: RunConfig, catalog: Catalog) -> None:

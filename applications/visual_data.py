@@ -83,7 +83,7 @@ def draw_mixed(config: RunConfig, catalog: Catalog, split: Split, transforms: Se
 
 def open_reader(config: RunConfig, split: Split, *, augmented: bool) -> BatchReader:
     """Return what reads batches of a split as training does, or as validation does."""
-    preprocess = assemble.build_preprocess(config)
+    preprocess = assemble.build_preprocess(config, white=split.white)
     read_pixels = partial(split.read, at_least=build_keep(config.data, preprocess, training=augmented).at_least)
     if not augmented:
         return BatchReader(split, read_pixels, preprocess, Augment(), config.runtime.seed, tolerant=False)

@@ -126,7 +126,9 @@ class Job:
 def cache_name(split: Split, keep: Keep) -> str:
     """Return the name of the folder of a cache: which images in which geometry, then the state of their files and the decoders."""
     which = hashlib.blake2b(digest_size=8)
-    which.update(json.dumps([str(split.root.resolve()), split.name, keep.facts()]).encode())
+    # What is white decides the pixels of 16-bit files; all others keep their cache.
+    range_of_values = [] if split.white is None else [split.white]
+    which.update(json.dumps([str(split.root.resolve()), split.name, keep.facts(), *range_of_values]).encode())
     what = hashlib.blake2b(json.dumps([FORMAT, torch.__version__, *_decoders()]).encode(), digest_size=8)
     for index, path in enumerate(split.paths):
         name = f"{path}\0".encode(errors="surrogateescape")
@@ -141,7 +143,8 @@ def pooled(split: Split) -> Split:
     """Return the images that are kept together with those of a split: all that folds are taken from, else these alone."""
     if not split.pool:
         return split
-    return Split("train+val", split.root, split.pool, np.zeros(len(split.pool), dtype=np.int64), store=split.store)
+    targets = np.zeros(len(split.pool), dtype=np.int64)
+    return Split("train+val", split.root, split.pool, targets, store=split.store, white=split.white)
 
 
 def part_of(store: PixelStore, split: Split) -> PixelStore:

@@ -2,8 +2,9 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,16 +79,16 @@ class _Filler(Dataset[Part | UserError]):
 
 
 @dataclass(frozen=True, eq=False)
-class _Scale(Dataset[int]):
-    """Number of an image -> its bytes; -1 where it cannot be read."""
+class _Measure(Dataset[int]):
+    """Number of an image -> what is measured of it; -1 where it cannot be read."""
 
-    read: Callable[[int], np.ndarray]
+    of: Callable[[int], int]
     notes: Notes
 
     def __getitem__(self, number: int) -> int:
         self.notes.note(number)
         try:
-            return self.read(number).nbytes
+            return self.of(number)
         except ImageError:
             return -1
         finally:
@@ -152,12 +153,31 @@ def fill(
     return index, unreadable
 
 
-def weigh(read: Callable[[int], np.ndarray], numbers: Sequence[int], *, workers: int, name: Callable[[int], str]) -> Iterator[int]:
+def weigh(
+    read: Callable[[int], np.ndarray], numbers: Sequence[int], *, workers: int, name: Callable[[int], str]
+) -> Generator[int, None, None]:
     """Yield the bytes of every image, decoded, in the order of the numbers; -1 where it cannot be read.
 
     Args:
         read: number -> image, uint8 (H, W, 3).
-        numbers: which ones.
+        numbers, workers, name: as for `measure`.
+
+    Raises:
+        UserError: a process died.
+    """
+    return measure(partial(_bytes, read), numbers, workers=workers, name=name)
+
+
+def _bytes(read: Callable[[int], np.ndarray], number: int) -> int:
+    return read(number).nbytes
+
+
+def measure(of: Callable[[int], int], numbers: Sequence[int], *, workers: int, name: Callable[[int], str]) -> Generator[int, None, None]:
+    """Yield a number for every image, in order; -1 where it cannot be read.
+
+    Args:
+        of: number of an image -> what is measured.
+        numbers: which images.
         workers: processes; 0 works in this one, which a file may end.
         name: number -> what the image is called, where a process dies at it.
 
@@ -166,7 +186,7 @@ def weigh(read: Callable[[int], np.ndarray], numbers: Sequence[int], *, workers:
     """
     workers = min(workers, len(numbers))
     notes = Notes(workers)
-    crew = Crew(_Scale(read, notes), _Numbers(numbers), workers=workers, pin_memory=False, notes=notes, name=name)
+    crew = Crew(_Measure(of, notes), _Numbers(numbers), workers=workers, pin_memory=False, notes=notes, name=name)
     try:
         crew.start()
         for _ in numbers:

@@ -3,12 +3,14 @@
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
+from dataloader.fill import weigh
 from dataloader.read import ImageError
 from dataloader.split import Catalog, Split
 from utils.errors import UserError
@@ -82,15 +84,31 @@ class CachedFiles:
             )
 
 
-def find_unreadable(split: Split) -> list[ImageError]:
-    """Return why images of a stamped split cannot be read, as far as their sizes tell: they are missing, empty, or no files."""
-    errors = []
-    for index in np.flatnonzero(split.stamps[:, 0] <= 0).tolist():
-        try:
-            split.read(index)
-        except ImageError as error:
-            errors.append(error)
-    return errors
+def glance(read: Callable[[int], np.ndarray], split: Split, *, workers: int, seconds: float) -> Iterator[ImageError]:
+    """Yield why images of a split cannot be read, as far as they are looked at in this time.
+
+    Args:
+        read: index -> image, as quickly as it can be had.
+        split: the images.
+        workers: processes that decode.
+        seconds: after which no more are looked at.
+
+    Raises:
+        UserError: a file ended the process that decoded it.
+    """
+    until = time.monotonic() + seconds
+    sizes = weigh(read, range(len(split)), workers=workers, name=split.file)
+    try:
+        for index, size in enumerate(sizes):
+            if size < 0:
+                try:
+                    read(index)
+                except ImageError as error:
+                    yield error
+            if time.monotonic() > until:
+                return
+    finally:
+        sizes.close()
 
 
 def refuse_unreadable(split: Split, errors: Sequence[ImageError]) -> None:

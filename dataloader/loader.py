@@ -74,7 +74,8 @@ class BatchReader(Dataset[Batch | InSlot | UserError]):
 
     def __getitem__(self, key: Key) -> Batch | InSlot | UserError:
         epoch, indices, turns, number = key
-        samples: list[Sample] = []
+        # One row for each copy, so that a copy keeps the target and the weight that its augmentation gave it.
+        copies: list[list[Sample]] = [[] for _ in range(self.splits)]
         unreadable: list[Unreadable] = []
         preprocess = self.preprocess if self.sizes is None else replace(self.preprocess, image_size=self.sizes.at(epoch))
         augment = self.augment.at(preprocess.image_size)
@@ -84,6 +85,7 @@ class BatchReader(Dataset[Batch | InSlot | UserError]):
         waiting = self.slots.images(slot, *room) if self.slots else None
         images = blank_images(*room, shared=get_worker_info() is not None) if waiting is None else waiting
         images = images.unflatten(0, (self.splits, len(indices)))
+        places = list(images)
         for index, turn in zip(indices.tolist(), turns.tolist(), strict=True):
             if self.notes is not None:
                 self.notes.note(index)
@@ -96,21 +98,26 @@ class BatchReader(Dataset[Batch | InSlot | UserError]):
                 continue
             except UserError as error:
                 return error
-            for copy, version in enumerate(self._versions(sample, augment, epoch, turn)):
-                images[copy, len(samples)] = preprocess.apply(version.image)
-            samples.append(sample)
+            for row, place, version in zip(copies, places, self._versions(sample, augment, epoch, turn), strict=True):
+                place[len(row)] = preprocess.apply(version.image)
+                row.append(_kept(version, sample))
         if self.notes is not None:
             self.notes.note(-1)
-        while len(samples) < min(2, len(indices)):
+        for gap in range(len(copies[0]), min(2, len(indices))):
             # Batch norm needs two, and every process a batch: black images that weigh nothing fill the gap.
-            images[:, len(samples)] = 0
-            samples.append(self._nothing(int(indices[0])))
-        whole = self.splits == 1 or len(samples) == len(indices)
-        images = images[:, : len(samples)].flatten(0, 1)
+            images[:, gap] = 0
+            for row in copies:
+                row.append(self._nothing(int(indices[0])))
+        count = len(copies[0])
+        whole = self.splits == 1 or count == len(indices)
+        images = images[:, :count].flatten(0, 1)
         # Looked at after reading, so that nothing changes unseen in between.
         changed = tuple(self.split.file(index) for index in indices.tolist() if has_changed(self.split, index))
         told = {"unreadable": tuple(unreadable), "changed": changed, "epoch": epoch, "splits": self.splits}
-        batch = stack(samples * self.splits, images, **told)
+        try:
+            batch = stack([sample for row in copies for sample in row], images, **told)
+        except UserError as error:
+            return error
         # Copies of fewer samples no longer lie behind one another in the slot.
         return batch if waiting is None or not whole else InSlot(slot, (len(batch), height, width), batch.about())
 
@@ -137,10 +144,18 @@ class BatchReader(Dataset[Batch | InSlot | UserError]):
         target = self.split.targets[index]
         return Sample(
             image=self.read(index),
-            target=target if isinstance(target, np.ndarray) else int(target),
+            # A copy: what an augmentation writes into it must not reach the next epoch.
+            target=target.copy() if isinstance(target, np.ndarray) else int(target),
             weight=float(self.split.weights[index]),
             index=index,
         )
+
+
+def _kept(version: Sample, sample: Sample) -> Sample:
+    """Return what is kept of an augmented sample: its target and weight, under the number of the image, without the pixels."""
+    if version.target is sample.target and version.weight == sample.weight:
+        return sample
+    return replace(version, image=sample.image, index=sample.index)
 
 
 class _Keys(Sampler[Key]):
@@ -206,6 +221,7 @@ class Loader:
         if workers < 0:
             raise UserError(f"-j {workers}: write 0 or more loader processes")
         self.split = split
+        self.read = read or split.read
         self.plan: Plan
         if shuffle:
             self.plan = TrainPlan(len(split), batch_size, seed=seed, rank=rank, world=world, draws=draws, epoch_size=epoch_size)
@@ -223,7 +239,7 @@ class Loader:
         tolerant = tolerant or (shuffle and not strict)
         notes = Notes(workers)
         more = {"sizes": sizes, "splits": splits, "slots": self._slots, "notes": notes}
-        reader = BatchReader(split, read or split.read, preprocess, augment or Augment(), seed, tolerant, **more)
+        reader = BatchReader(split, self.read, preprocess, augment or Augment(), seed, tolerant, **more)
         self._crew = Crew(reader, self._keys, workers=workers, pin_memory=pin_memory, notes=notes, name=split.file)
         weakref.finalize(self, self._crew.dismiss)
 

@@ -39,7 +39,7 @@ class DataOptions:
     exact_decode: bool = flag(
         False, "decode every pixel of training images; without it large JPEG files come at a lower scale, twice the model's size or more"
     )
-    strict: bool = flag(False, "stop at a training image that is unreadable, or that no --distill file knows, instead of a warning")
+    strict: bool = flag(False, "stop at an unreadable image, or a training image that no --distill file knows, instead of a warning")
     aug: str | None = flag(
         None,
         "augment training images: a recipe name, or a spec such as 'flip|crop(0.2)|color(0.3)'",

@@ -74,12 +74,15 @@ class Preprocess:
         image_size: height and width, in pixels.
         resize: 'fit', 'crop' or 'stretch' (see fit_images).
         mean, std: of the RGB channels, for values in 0..1.
+        white: the value of 16-bit files that is shown as white, by the range of the data set that was trained on; None where
+            it has none, and 16-bit values are taken to span all bits.
     """
 
     image_size: tuple[int, int] = (224, 224)
     resize: str = "fit"
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    white: int | None = None
 
     def __post_init__(self) -> None:
         if self.resize not in RESIZES:

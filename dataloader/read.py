@@ -13,6 +13,8 @@ from typing import IO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from dataloader.deep import FULL, UnknownRangeError, deep_values, is_deep, show, to_eight_bits
+from dataloader.quiet import quiet_decoders
 from utils.errors import UserError
 
 _ORIENTATION = 0x0112
@@ -25,7 +27,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SIXTEEN_TO_EIGHT = 257  # 65535 / 255
 _JPEG = b"\xff\xd8\xff"
 _COLORS = ("YCbCr", "RGB")
 # Where Pillow looks for the orientation: EXIF and XMP.
@@ -54,19 +55,16 @@ class UnsupportedError(ImageError):
     """A whole image of a kind that cannot be shown: nobody knows which of its values is white."""
 
 
-class _UnknownRangeError(ValueError):
-    """Pixels whose range is unknown."""
-
-
-def read_image(path: str | os.PathLike[str], *, at_least: int | None = None) -> np.ndarray:
+def read_image(path: str | os.PathLike[str], *, at_least: int | None = None, white: int | None = None) -> np.ndarray:
     """Return the first frame of an image file as uint8 (H, W, 3), RGB.
 
-    The EXIF orientation is applied, transparent pixels are laid on white, 16-bit values are divided by 257.
+    The EXIF orientation is applied, transparent pixels are laid on white, 16-bit values are scaled to 8 bits.
 
     Args:
         path: the file.
         at_least: decode a large JPEG file at the smallest scale, of half or below, that leaves both sides this many pixels.
             It saves time, and the pixels are about those of an exact reduction. None decodes every pixel.
+        white: the 16-bit value that becomes 255; None where they span all 16 bits.
 
     Raises:
         ImageError: the file is missing, empty, truncated, damaged, too large to be honest, or no image.
@@ -75,7 +73,7 @@ def read_image(path: str | os.PathLike[str], *, at_least: int | None = None) -> 
     try:
         file_status(name)
         with open(name, "rb") as file:
-            return _read(file, name, at_least or 0)
+            return _read(file, name, at_least or 0, white)
     except OSError as error:
         raise ImageError(name, error.strerror or str(error)) from error
 
@@ -109,16 +107,17 @@ def read_file(name: str) -> bytes:
         raise ImageError(name, error.strerror or str(error)) from error
 
 
-def decode_image(data: bytes, name: str, *, at_least: int | None = None) -> np.ndarray:
+def decode_image(data: bytes, name: str, *, at_least: int | None = None, white: int | None = None) -> np.ndarray:
     """Return the first frame of an image whose file holds `data`, as `read_image` does; `name` is for messages.
 
     Raises:
         ImageError: as for `read_image`.
     """
-    return _read(io.BytesIO(data), name, at_least or 0)
+    return _read(io.BytesIO(data), name, at_least or 0, white)
 
 
-def _read(source: IO[bytes], name: str, at_least: int) -> np.ndarray:
+def _read(source: IO[bytes], name: str, at_least: int, white: int | None) -> np.ndarray:
+    quiet_decoders()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -129,14 +128,18 @@ def _read(source: IO[bytes], name: str, at_least: int) -> np.ndarray:
                     return pixels
             source.seek(0)
             with Image.open(source) as image:
+                scaled = white not in (None, FULL) and is_deep(image)
                 image.load()
-                return _to_rgb(image)
+                if scaled and white is not None:
+                    source.seek(0)
+                    return _to_rgb(show(image, source.read(), white), _turn(image))
+                return _to_rgb(image, _turn(image))
     except UnidentifiedImageError:
         source.seek(0)
-        return _read_tiff(np.frombuffer(source.read(), dtype=np.uint8), name)
+        return _read_tiff(np.frombuffer(source.read(), dtype=np.uint8), name, white)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(name, f"more than {Image.MAX_IMAGE_PIXELS} pixels, taken for a decompression bomb") from error
-    except _UnknownRangeError as error:
+    except UnknownRangeError as error:
         raise UnsupportedError(name, str(error)) from error
     except Exception as error:  # Decoders raise errors of many types on damaged files; all mean the same here.
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -162,12 +165,11 @@ def _decode_jpeg(data: bytes, at_least: int) -> np.ndarray | None:
     return pixels if turn is None else np.array(Image.fromarray(pixels).transpose(turn))
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    turn = _turn(image)
+def _to_rgb(image: Image.Image, turn: Image.Transpose | None) -> np.ndarray:
     if image.mode.startswith("I"):
-        image = _narrow(image)
+        image = Image.fromarray(to_eight_bits(deep_values(image, b""), None))
     elif image.mode == "F":
-        raise _UnknownRangeError("floating-point pixels, whose range is unknown")
+        raise UnknownRangeError("floating-point pixels, whose range is unknown")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGB", image.size, (255, 255, 255))
@@ -185,14 +187,7 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _narrow(image: Image.Image) -> Image.Image:
-    values = np.asarray(image).astype(np.int64)
-    if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
-        raise _UnknownRangeError("32-bit pixels, whose range is unknown")
-    return Image.fromarray((values // _SIXTEEN_TO_EIGHT).astype(np.uint8))
-
-
-def _read_tiff(data: np.ndarray, name: str) -> np.ndarray:
+def _read_tiff(data: np.ndarray, name: str, white: int | None) -> np.ndarray:
     import cv2
 
     if len(data) == 0:
@@ -210,7 +205,7 @@ def _read_tiff(data: np.ndarray, name: str) -> np.ndarray:
     if pixels is None:
         raise ImageError(name, "a damaged TIFF, or one of an unknown kind")
     if pixels.dtype == np.uint16:
-        pixels = (pixels // _SIXTEEN_TO_EIGHT).astype(np.uint8)
+        pixels = to_eight_bits(pixels, white)
     if pixels.dtype != np.uint8:
         raise UnsupportedError(name, f"{pixels.dtype} pixels, whose range is unknown")
     return np.ascontiguousarray(pixels[:, :, ::-1])

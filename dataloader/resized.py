@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dataloader.deep import brightest
 from dataloader.mean_std import Moments, measure
 from dataloader.read import ImageError, decode_image
 from dataloader.split import Split
@@ -69,7 +70,8 @@ class Resizer:
         try:
             if not _is_fresh(target, split, copy.index):
                 data = split.read_bytes(copy.index)
-                data = resized_bytes(data, split.file(copy.index), target.suffix, side=self.side, center_crop=self.center_crop)
+                cut = {"side": self.side, "center_crop": self.center_crop, "white": split.white}
+                data = resized_bytes(data, split.file(copy.index), target.suffix, **cut)
                 write_atomically(target, lambda place: place.write_bytes(data), flush=False)
             else:
                 data = target.read_bytes()
@@ -85,18 +87,20 @@ def suffix_for(path: str) -> str:
     return ".png" if path.rpartition(".")[2].lower() in LOSSLESS else ".jpg"
 
 
-def resized_bytes(data: bytes, name: str, suffix: str, *, side: int, center_crop: bool) -> bytes:
+def resized_bytes(data: bytes, name: str, suffix: str, *, side: int, center_crop: bool, white: int | None = None) -> bytes:
     """Return an encoded image resized and encoded anew; as it is where nothing would change.
+
+    Of 16 bits a channel, 8 are left, scaled to `white` as `read_image` does it: among the new files there is no range to find.
 
     Raises:
         ImageError: it cannot be read.
     """
-    pixels = decode_image(data, name)
+    pixels = decode_image(data, name, white=white)
     try:
         result = resize_smaller_side(pixels, side, center_crop=center_crop)
     except ValueError as error:
         raise ImageError(name, str(error)) from error
-    if result.shape == pixels.shape and Path(name).suffix.lower().replace("jpeg", "jpg") == suffix:
+    if result.shape == pixels.shape and Path(name).suffix.lower().replace("jpeg", "jpg") == suffix and brightest(data) < 0:
         return data
     from PIL import Image
 

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from utils.errors import UserError
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -134,16 +136,19 @@ def stack(
     """Return the batch of `samples`, whose pixels are already in `images`.
 
     Args:
-        samples: N samples with targets of one kind.
+        samples: N samples. Where one has probabilities for a target, class indices beside it become probabilities too.
         images: uint8 (N, 3, H, W).
         unreadable: what was left out.
         epoch: the epoch that they belong to.
         splits: copies of every sample, one split after the other.
         changed: files that are not what they were.
+
+    Raises:
+        UserError: the targets have different numbers of classes, which an augmentation of the user's own may have given them.
     """
     assert len(samples) == len(images), "one image a sample"
     if any(isinstance(sample.target, np.ndarray) for sample in samples):
-        targets = torch.from_numpy(np.stack([np.asarray(sample.target, dtype=np.float32) for sample in samples]))
+        targets = torch.from_numpy(_dense([sample.target for sample in samples]))
     else:
         targets = torch.tensor([int(sample.target) for sample in samples], dtype=torch.int64)
     return Batch(
@@ -156,3 +161,20 @@ def stack(
         splits=splits,
         changed=changed,
     )
+
+
+def _dense(targets: list[int | np.ndarray]) -> np.ndarray:
+    """Return targets as probabilities, float32 (N, C)."""
+    shapes = {target.shape for target in targets if isinstance(target, np.ndarray)}
+    shape = next(iter(shapes))
+    highest = max((target for target in targets if not isinstance(target, np.ndarray)), default=0)
+    if len(shapes) > 1 or len(shape) != 1 or highest >= shape[0]:
+        found = ", ".join(sorted(str(each) for each in shapes))
+        raise UserError(f"an augmentation gave targets of the shapes {found}: give each image one class index, or one probability a class")
+    dense = np.zeros((len(targets), shape[0]), dtype=np.float32)
+    for row, target in zip(dense, targets, strict=True):
+        if isinstance(target, np.ndarray):
+            row[:] = target
+        else:
+            row[target] = 1.0
+    return dense

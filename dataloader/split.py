@@ -53,6 +53,7 @@ class Split:
         stamps: size in bytes and time of the last change in ns of every file, int64 (N, 2), by which a change is noticed;
             empty when nobody asks (`dataloader/integrity.py`).
         pool: sorted paths of all images that the training images of a fold were taken from; one cache serves all folds.
+        white: the value of 16-bit files that is shown as white; None where they span all 16 bits (`dataloader/white.py`).
     """
 
     name: str
@@ -63,6 +64,7 @@ class Split:
     store: Store | None = None
     stamps: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
     pool: tuple[str, ...] = ()
+    white: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.weights) == 0:
@@ -84,8 +86,8 @@ class Split:
         """
         file = self.file(index)
         if self.store is None:
-            return read_image(file, at_least=at_least)
-        return decode_image(self.store.read_bytes(file), file, at_least=at_least)
+            return read_image(file, at_least=at_least, white=self.white)
+        return decode_image(self.store.read_bytes(file), file, at_least=at_least, white=self.white)
 
     def read_bytes(self, index: int) -> bytes:
         """Return image `index` as it is stored, still encoded.

@@ -21,7 +21,7 @@ nothing else of the project it comes from.
        from classifier import Classifier, read_image
 
        classifier = Classifier("model.jit.pt")
-       for label, probability in classifier.labels(read_image("photo.jpg")):
+       for label, probability in classifier.labels(read_image("photo.jpg", white=classifier.white)):
            print(label, probability)
 
 The model file holds the class names and does the resizing, the normalization and the softmax or
@@ -42,6 +42,8 @@ import torch
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 CARD = "darkroom.json"
+# The largest value of 16 bits.
+FULL = 65535
 FORMAT = 1
 BATCH_VALUES = 3 * 2**22
 BATCH_IMAGES = 64
@@ -64,7 +66,8 @@ class Classifier:
         classes: the names, in the order of the probabilities.
         thresholds: probabilities (C,) from which on each label is named; None where the most probable one is the answer.
         reject: probabilities (C,) below which that answer is no answer; None where it always is one.
-        card: what the file says about itself: arch, classes, image_size, resize, mean, std, activation, source.
+        white: the value of 16-bit files that the model takes for white; None where it takes all 16 bits.
+        card: what the file says about itself: arch, classes, image_size, resize, mean, std, white, activation, source.
     """
 
     def __init__(self, path: str) -> None:
@@ -89,6 +92,7 @@ class Classifier:
         self.thresholds = None if thresholds is None else np.array(thresholds, dtype=np.float64)
         reject = self.card.get("reject")
         self.reject = None if reject is None else np.array(reject, dtype=np.float64)
+        self.white: int | None = self.card.get("white")
 
     def predict(self, image: np.ndarray) -> np.ndarray:
         """Return the (C,) float32 probabilities of one image, uint8 (H, W, 3) RGB of any size."""
@@ -156,22 +160,23 @@ def _are_numbers(values: Any, count: int) -> bool:
     return isinstance(values, list) and len(values) == count and all(isinstance(value, int | float) for value in values)
 
 
-def read_image(path: str) -> np.ndarray:
+def read_image(path: str, *, white: int | None = None) -> np.ndarray:
     """Return the first frame of an image file as uint8 (H, W, 3) RGB.
 
-    The EXIF orientation is applied, transparent pixels are laid on white, 16-bit values are divided by 257.
+    The EXIF orientation is applied, transparent pixels are laid on white, 16-bit values are scaled to 8 bits: `white`, which
+    a Classifier knows, becomes 255. Color of 16 bits needs OpenCV for that.
 
     Raises:
         ImageError: the file is missing, damaged, or no image.
     """
     try:
-        pixels = read_with_pillow(path)
+        pixels = read_with_pillow(path, white=white)
     except ImportError:
         pixels = None
-    return read_with_opencv(path) if pixels is None else pixels
+    return read_with_opencv(path, white=white) if pixels is None else pixels
 
 
-def read_with_pillow(path: str) -> np.ndarray | None:
+def read_with_pillow(path: str, *, white: int | None = None) -> np.ndarray | None:
     """Read an image as `read_image` does; None stands for a kind of file that Pillow does not know."""
     from PIL import Image, UnidentifiedImageError
 
@@ -180,15 +185,19 @@ def read_with_pillow(path: str) -> np.ndarray | None:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
+                deep = white not in (None, FULL) and any(";16" in str(tile[3]) for tile in image.tile)
                 image.load()
-                return _to_rgb(image)
+                return _to_rgb(image, white, path if deep else "")
     except UnidentifiedImageError:
         return None
+    except ImageError:
+        raise
     except Exception as error:  # Decoders raise errors of many types on damaged files; all mean the same here.
         raise ImageError(_reason(error)) from error
 
 
-def _to_rgb(image: Any) -> np.ndarray:
+def _to_rgb(image: Any, white: int | None, deep: str) -> np.ndarray:
+    """Return what Pillow has loaded as uint8 (H, W, 3) RGB; `deep` is the file, where it has color of more than 8 bits."""
     from PIL import Image
 
     turn = _turn(image)
@@ -198,14 +207,29 @@ def _to_rgb(image: Any) -> np.ndarray:
         values = np.asarray(image).astype(np.int64)
         if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
             raise ImageError("32-bit pixels, whose range is unknown")
-        image = Image.fromarray((values // 257).astype(np.uint8))
+        image = Image.fromarray(_to_eight_bits(values, white))
+    elif deep:
+        alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+        values = _decode(deep, "IMREAD_UNCHANGED")
+        if values.dtype != np.uint16 or values.ndim != 3 or values.shape[2] < 3:
+            raise ImageError("color of 16 bits in a form that is not understood; convert it to 8 bits")
+        image = Image.fromarray(_to_eight_bits(values[:, :, 2::-1], white))
+        if alpha is not None:
+            image.putalpha(alpha)
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        white = Image.new("RGB", image.size, (255, 255, 255))
-        white.paste(image, mask=image.getchannel("A"))
-        image = white
+        paper = Image.new("RGB", image.size, (255, 255, 255))
+        paper.paste(image, mask=image.getchannel("A"))
+        image = paper
     image = image.convert("RGB")
     return np.array(image if turn is None else image.transpose(turn))
+
+
+def _to_eight_bits(values: np.ndarray, white: int | None) -> np.ndarray:
+    """Return values of 16 bits as uint8: 0 stays black, `white` and what is above it become 255."""
+    if white is None or white == FULL:
+        return (values // 257).astype(np.uint8)
+    return ((np.minimum(values, white).astype(np.uint32) * 255 + white // 2) // white).astype(np.uint8)
 
 
 def _turn(image: Any) -> Any:
@@ -221,34 +245,42 @@ def _turn(image: Any) -> Any:
     return Transpose[turns[orientation]] if orientation in turns else None
 
 
-def read_with_opencv(path: str) -> np.ndarray:
+def read_with_opencv(path: str, *, white: int | None = None) -> np.ndarray:
     """Read an image as `read_image` does; transparent images are not turned by their EXIF orientation.
 
     Raises:
         ImageError: the file is missing, or OpenCV cannot read it, or there is no OpenCV.
     """
-    try:
-        import cv2
-    except ImportError as error:
-        raise ImageError("Pillow is missing or does not know this kind of file, and OpenCV is missing") from error
-    try:
-        data = np.fromfile(path, dtype=np.uint8)
-        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-        if pixels is not None and (pixels.ndim < 3 or pixels.shape[2] != 4):
-            # The orientation is applied only by a decoder that is asked for color.
-            pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    except (OSError, cv2.error) as error:
-        raise ImageError(_reason(error) if isinstance(error, OSError) else "not an image, or damaged") from error
-    if pixels is None:
-        raise ImageError("not an image, or damaged")
-    if pixels.dtype == np.uint16:
-        pixels = (pixels // 257).astype(np.uint8)
+    pixels = _decode(path, "IMREAD_UNCHANGED")
+    if pixels.ndim < 3 or pixels.shape[2] != 4:
+        # The orientation is applied only by a decoder that is asked for color.
+        pixels = _decode(path, "IMREAD_COLOR", "IMREAD_ANYDEPTH")
+    if pixels.dtype == np.uint16 and pixels.shape[2] == 4:
+        # Transparency is no color, and keeps its own range.
+        pixels = np.concatenate([_to_eight_bits(pixels[:, :, :3], white), _to_eight_bits(pixels[:, :, 3:], None)], axis=2)
+    elif pixels.dtype == np.uint16:
+        pixels = _to_eight_bits(pixels, white)
     if pixels.dtype != np.uint8:
         raise ImageError(f"{pixels.dtype} pixels, whose range is unknown")
     if pixels.shape[2] == 4:
         color, alpha = pixels[:, :, :3].astype(np.uint16), pixels[:, :, 3:].astype(np.uint16)
         pixels = ((color * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
     return np.ascontiguousarray(pixels[:, :, ::-1])
+
+
+def _decode(path: str, *flags: str) -> np.ndarray:
+    """Return the pixels of a file as OpenCV decodes them with these flags."""
+    try:
+        import cv2
+    except ImportError as error:
+        raise ImageError("Pillow is missing or does not know this kind of file, and OpenCV is missing") from error
+    try:
+        pixels = cv2.imdecode(np.fromfile(path, dtype=np.uint8), sum(getattr(cv2, flag) for flag in flags))
+    except (OSError, cv2.error) as error:
+        raise ImageError(_reason(error) if isinstance(error, OSError) else "not an image, or damaged") from error
+    if pixels is None:
+        raise ImageError("not an image, or damaged")
+    return pixels
 
 
 def _reason(error: Exception) -> str:
@@ -292,7 +324,7 @@ def classify(classifier: Classifier, paths: Iterable[str]) -> Iterator[tuple[str
 
     for path in paths:
         try:
-            image = read_image(path)
+            image = read_image(path, white=classifier.white)
         except ImageError as error:
             yield from flush()
             yield path, None, str(error)

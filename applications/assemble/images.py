@@ -27,8 +27,11 @@ from models.published import published_preprocess
 from utils.cores import default_workers
 
 
-def build_preprocess(config: RunConfig, content: Mapping[str, Any] | None = None) -> Preprocess:
-    """Return geometry from the flags, and the numbers that belong to the weights: of a checkpoint, --mean_std, published, ImageNet's."""
+def build_preprocess(config: RunConfig, content: Mapping[str, Any] | None = None, *, white: int | None = None) -> Preprocess:
+    """Return geometry from the flags, and the numbers that belong to the weights: of a checkpoint, --mean_std, published, ImageNet's.
+
+    `white` is that of the data, where there is no checkpoint that has its own.
+    """
     if content is not None:
         numbers = Preprocess.from_dict(content["preprocess"])
         return replace(numbers, image_size=config.data.image_size, resize=config.data.resize)
@@ -37,22 +40,31 @@ def build_preprocess(config: RunConfig, content: Mapping[str, Any] | None = None
     if config.data.mean_std is not None:
         mean, std = read_mean_std(Path(config.data.mean_std))
         numbers = {"mean": mean, "std": std}
-    return Preprocess(image_size=config.data.image_size, resize=config.data.resize, **numbers)
+    return Preprocess(image_size=config.data.image_size, resize=config.data.resize, white=white, **numbers)
 
 
 def build_loader(
-    config: RunConfig, split: Split, preprocess: Preprocess, machine: Machine, *, training: bool, cached: bool = False
+    config: RunConfig,
+    split: Split,
+    preprocess: Preprocess,
+    machine: Machine,
+    *,
+    training: bool,
+    cached: bool = False,
+    tolerant: bool = False,
 ) -> Loader:
     """Return the loader of a split: augmented and shuffled for training, plain otherwise.
 
-    `cached` lets --cache take effect, for a split that is read many times.
+    `cached` lets --cache take effect, for a split that is read many times. A `tolerant` loader leaves unreadable images out of
+    held-out batches too, unless --strict is given: for those who count them and say so.
     """
     data = config.data
+    split = replace(split, white=preprocess.white)
     keep = build_keep(data, preprocess, training=training, largest=max(max(size) for size in seen_sizes(config)))
     read, look = partial(split.read, at_least=keep.at_least), None
     if cached and data.cache != "off":
         store = open_cache(data, split, keep, machine.world)
-        if data.strict or not training:
+        if data.strict or not (training or tolerant):
             # Known already, so no epoch is spent before it is said.
             refuse_unreadable(split, [ImageError(*each) for each in store.unreadable.values()])
         read = store.read
@@ -72,6 +84,7 @@ def build_loader(
         rank=machine.world.rank,
         world=machine.world.size,
         strict=data.strict,
+        tolerant=tolerant and not data.strict,
         pin_memory=machine.device.type == "cuda",
         look=look,
         **only_training,

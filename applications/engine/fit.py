@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from applications.contract import Lesson, Observer, Progress, Sums, Task
 from applications.engine.keeper import Keeper
+from applications.engine.score import LeftOut
 from dataloader.loader import Loader
 from dataloader.plan import TrainPlan
 from dataloader.sample import Batch
@@ -57,6 +58,7 @@ class Fit:
     print_freq: int
     watch: "LossWatch" = field(default_factory=lambda: LossWatch())
     skipped: "Skipped" = field(default_factory=lambda: Skipped())
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 def fit(run: Fit) -> None:
@@ -85,6 +87,7 @@ def _fit_epoch(run: Fit, vote: StopVote) -> None:
     # After the last way out: a resumed run validates this epoch again.
     run.stepper.validated(figures)
     row |= {f"val_{name}": value for name, value in figures.items()}
+    row["val_unreadable"] = run.left_out.count
     for observer in run.observers:
         observer.epoch(run.progress, row)
     run.keeper.end_epoch(run.progress, (row[f"val_{run.task.headline}"], -row["val_loss"]))
@@ -143,7 +146,7 @@ def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:
             if save_is_due:
                 _save(run)
     run.watch.check()
-    run.skipped.check(progress.samples - seen_before)
+    run.skipped.check(run.world)
     means = _means_of_all(progress, run.world)
     images = sum(run.world.gather(progress.samples - seen_before))
     # A run that was stopped behind its last batch has nothing left of the epoch to measure.
@@ -204,28 +207,36 @@ class Skipped:
 
     def __init__(self) -> None:
         self.files = FirstFew()
-        self.left_out = 0
+        self.left_out = self.wanted = 0
 
     def begin(self) -> None:
         """Begin to count an epoch, or the rest of one."""
-        self.left_out = 0
+        self.left_out = self.wanted = 0
 
-    def check(self, samples: int) -> None:
-        """Tell the rest, and look at what the epoch was trained on: `samples` images, black ones in place of missing ones among them.
+    def check(self, world: World) -> None:
+        """Tell the rest, and look at how many of all images of the epoch could be read, over all processes.
 
         Raises:
-            UserError: more images were left out than read.
+            UserError: less than half of them.
         """
+        left_out, wanted = (sum(counts) for counts in zip(*world.gather((self.left_out, self.wanted)), strict=True))
+        share = f"{left_out:,} of {wanted:,} training images ({left_out / max(1, wanted):.1%})"
         if rest := self.files.rest():
-            log().warning(f"skipped {counted(rest, 'more unreadable image')} ({len(self.files):,} so far); --check names all of them")
-        if self.left_out > samples - min(self.left_out, samples):
+            log().warning(
+                f"skipped {counted(rest, 'more unreadable image')} ({len(self.files):,} so far); this epoch went without {share}; "
+                "--check names all of them"
+            )
+        if 2 * left_out > wanted:
             raise UserError(
-                f"{self.left_out} training images could not be read in this epoch, most of them: is the folder still there? "
+                f"{share} could not be read in this epoch: is the folder still there? "
                 "The checkpoints written before are kept; go on with --resume"
             )
 
     def tell(self, batch: Batch) -> None:
+        """Count the images of a batch, still on the CPU, and name those that were left out."""
         self.left_out += len(batch.unreadable)
+        # Black images that fill a batch stand for none.
+        self.wanted += len(batch.unreadable) + int((batch.indices >= 0).sum()) // batch.splits
         for image in batch.unreadable:
             if number := self.files.number(image.path):
                 log().warning(f"skipped {image.path}: {image.reason} ({number} unreadable so far; --strict stops at the first)")

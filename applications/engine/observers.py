@@ -17,6 +17,7 @@ from applications.contract import Observer, Progress
 from utils.files import write_text
 from utils.logs import console, log
 from utils.progress import SILENCE
+from utils.text import counted
 
 # Endings of the names of figures that are shares of one.
 SHARES = ("top1", "top5", "mAP", "f1", "exact", "counted")
@@ -30,10 +31,11 @@ def describe(means: Mapping[str, float]) -> str:
 
 def describe_row(row: Mapping[str, float], epochs: int) -> str:
     """Return the line that stands for a finished epoch."""
-    figures = {name: value for name, value in row.items() if name.startswith(("train_", "val_"))}
+    figures = {name: value for name, value in row.items() if name.startswith(("train_", "val_")) and name != "val_unreadable"}
+    lost = f"  ({counted(int(row['val_unreadable']), 'val image')} unreadable)" if row.get("val_unreadable") else ""
     wait = f"  waiting for data {row['data_wait']:.0%}" if row["data_wait"] > 0.05 else ""
     speed = "" if isnan(row["images_per_second"]) else f"  {row['images_per_second']:.0f} images/s"
-    return f"epoch {row['epoch']:.0f}/{epochs}  {describe(figures)}{speed}{wait}"
+    return f"epoch {row['epoch']:.0f}/{epochs}  {describe(figures)}{lost}{speed}{wait}"
 
 
 class _Speed:

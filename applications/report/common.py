@@ -210,9 +210,10 @@ def cost(material: Material) -> Findings:
 def origin(material: Material) -> Findings:
     """Return what was measured, on what, and how."""
     trained = material.trained
+    lost = f"; {material.unreadable} more cannot be read, and are in no figure: see unreadable.csv" if material.unreadable else ""
     rows = [
         ["model", trained.describe()],
-        ["images", f"{len(material.split)} {material.split.name} images of {material.split.root}"],
+        ["images", f"{len(material.split)} {material.split.name} images of {material.split.root}{lost}"],
         ["loss of training", trained.config.loss.canonical()],
         ["temperature", f"{trained.temperature:.4f}"],
         ["target", material.target or "none"],

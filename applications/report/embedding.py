@@ -10,7 +10,6 @@ from torch import nn
 
 from applications import assemble
 from applications.report.material import Findings, Material
-from dataloader.catalog import Split
 from models.backbone import Backbone
 from utils.errors import UserError
 from utils.files import write_csv
@@ -58,7 +57,8 @@ def _embed(material: Material, rows: np.ndarray) -> np.ndarray:
     except UserError:
         return np.empty((0, 0), dtype=np.float32)
     indices = material.prediction.indices.numpy()[rows]
-    part = Split(split.name, split.root, tuple(split.paths[index] for index in indices), split.targets[indices])
+    paths, weights = tuple(split.paths[index] for index in indices), split.weights[indices]
+    part = replace(split, paths=paths, targets=split.targets[indices], weights=weights, stamps=split.stamps[:0])
     machine = replace(material.machine, world=assemble.alone())
     config = material.trained.config
     # In this process: starting others takes longer than so few images.

@@ -44,6 +44,7 @@ class Material:
         views: the views of --tta; '' for none.
         overlay: draws heat maps beside the hardest images; None shows the images alone.
         broken: class -> share, of the classes for which the target is not kept on these images.
+        unreadable: images of the split that could not be read, which stand in none of the figures.
     """
 
     trained: Trained
@@ -57,6 +58,7 @@ class Material:
     views: str = ""
     overlay: Overlay | None = None
     broken: Mapping[str, float] = field(default_factory=dict)
+    unreadable: int = 0
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ def write_report(material: Material) -> list[Path]:
         "epoch": trained.epoch,
         "split": material.split.name,
         "images": len(material.split),
+        "unreadable": material.unreadable,
         "target": material.target or None,
         "views": material.views or None,
     }

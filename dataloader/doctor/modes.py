@@ -23,7 +23,13 @@ KINDS: tuple[tuple[Callable[[Facts], bool], Level, str, str, str], ...] = (
         "images with transparency",
         "They are laid on white.",
     ),
-    (lambda facts: facts.mode.startswith("I"), "info", "16-bit image", "16-bit images", "Values are divided by 257 to fit 8 bits."),
+    (
+        lambda facts: facts.mode.startswith("I"),
+        "info",
+        "16-bit image",
+        "16-bit images",
+        "Training scales them to 8 bits, by the range that all of them use.",
+    ),
     (lambda facts: facts.mode == "P", "info", "image with a palette", "images with a palette", "They are converted to RGB."),
     (
         lambda facts: facts.turned,

@@ -8,10 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from applications import train
 from applications.assemble.network import sort_rows, synchronized
 from models import build_model
 from tests.applications.conftest import NETS, ROOT, Call, read_rows, start, tiny, write_colors
@@ -89,28 +92,76 @@ def test_unreadable_images_are_named_counted_and_skipped(call: Call, tmp_path: P
     assert "red/3.png" in strict.err
 
 
-def test_an_unreadable_validation_image_is_an_error(call: Call, tmp_path: Path) -> None:
-    data = write_colors(tmp_path / "data", {"train": 10, "val": 4})
-    (data / "val" / "red" / "3.png").write_text("no image")
-    outcome = call(*tiny(data))
-    assert outcome.code == 2
-    assert "val/red/3.png" in outcome.err
-    # The epoch is not lost: mend the image and go on.
-    (data / "val" / "red" / "3.png").unlink()
-    again = call("--resume", outcome.run, "--arch", f"{NETS}:TinyNet")
-    assert again.code == 0, again.err
-    assert [row["epoch"] for row in rows(outcome.run)] == ["1", "2"]
+def spoil(file: Path) -> None:
+    """Replace a PNG file by a whole image of a kind that nobody can show: 32-bit values."""
+    Image.fromarray(np.full((20, 24), 70_000, np.int32)).save(file, "TIFF")
 
 
-def test_validation_images_that_are_missing_or_empty_are_an_error_before_the_first_step(call: Call, tmp_path: Path) -> None:
+@pytest.mark.parametrize("flags", [("-j", 1), ("--nproc", 2), ("--cache", "ram")], ids=str)
+def test_training_validates_on_the_images_that_can_be_read_and_says_so_in_every_row(
+    call: Call, tmp_path: Path, flags: tuple[object, ...]
+) -> None:
     data = write_colors(tmp_path / "data", {"train": 10, "val": 4})
+    mended = write_colors(tmp_path / "mended", {"train": 10, "val": 4})
+    spoil(data / "val" / "red" / "3.png")
     (data / "val" / "green" / "0.png").write_bytes(b"")
+    for path in ("val/red/3.png", "val/green/0.png"):
+        (mended / path).unlink()
+    if "--nproc" in flags:
+        process = start(*tiny(data, *flags, "--name", "one"), folder=tmp_path)
+        out, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    else:
+        outcome = call(*tiny(data, *flags, "--name", "one"))
+        assert outcome.code == 0, outcome.err
+        out = outcome.out
+    before = out[: out.index("epoch 1/2")]
+    assert "val/red/3.png: 32-bit pixels" in before
+    assert "val/green/0.png: the file is empty" in before
+    assert "2 of 12 val images unreadable: validation goes on without them" in before
+    lines = [line for line in out.splitlines() if line.startswith("epoch ") and "val_top1" in line]
+    assert len(lines) == 2
+    assert all("(2 val images unreadable)" in line for line in lines)
+    assert "2 of 12 val images unreadable" in out[out.index("done: ") :]
+    run = tmp_path / "runs" / "classify" / "one"
+    assert "2 val images unreadable" in (run / "log.txt").read_text()
+    whole = call(*tiny(mended))
+    for row, other in zip(rows(run), rows(whole.run), strict=True):
+        assert (row["val_unreadable"], other["val_unreadable"]) == ("2", "0")
+        if "--nproc" not in flags:
+            # The figures are those of the images that are left.
+            assert (row["val_top1"], row["val_loss"]) == (other["val_top1"], other["val_loss"])
+
+
+def test_strict_stops_at_an_unreadable_validation_image_before_the_first_step(call: Call, tmp_path: Path) -> None:
+    data = write_colors(tmp_path / "data", {"train": 10, "val": 4})
+    spoil(data / "val" / "red" / "3.png")
     (data / "val" / "red" / "gone.png").symlink_to("nowhere.png")
+    outcome = call(*tiny(data, "--strict"))
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"error: cannot read 2 val images, such as {data}/val/red/3.png: 32-bit pixels")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_validation_without_a_single_readable_image_is_an_error_before_the_first_step(call: Call, tmp_path: Path) -> None:
+    data = write_colors(tmp_path / "data", {"train": 10, "val": 1})
+    for file in (data / "val").rglob("*.png"):
+        file.write_text("no image")
     outcome = call(*tiny(data))
     assert outcome.code == 2
-    said = f"error: cannot read 2 val images, such as {data}/val/green/0.png: the file is empty; mend or remove them"
-    assert outcome.err.startswith(said)
+    assert outcome.err.startswith(f"error: cannot read 3 val images, such as {data}/val/blue/0.png")
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_validation_image_that_breaks_on_the_way_costs_no_epoch(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_colors(tmp_path / "data", {"train": 10, "val": 4})
+    # Too little time for the look before training.
+    monkeypatch.setattr(train, "GLANCE", 0.0)
+    spoil(data / "val" / "red" / "3.png")
+    outcome = call(*tiny(data))
+    assert outcome.code == 0, outcome.err
+    assert [row["val_unreadable"] for row in rows(outcome.run)] == ["1", "1"]
+    assert outcome.out.count("cannot read") == 1
 
 
 def test_a_loss_that_is_not_finite_stops_at_its_step_and_keeps_the_last_good_checkpoint(call: Call, colors: Path) -> None:

@@ -1,16 +1,18 @@
 import os
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from dataloader.augment.chain import build_augment
+from dataloader.augment.chain import Augment, build_augment
 from dataloader.integrity import stamp
 from dataloader.loader import Loader
 from dataloader.preprocess import Preprocess
 from dataloader.read import read_image
+from dataloader.sample import Sample
 from dataloader.sizes import parse_sizes
 from utils.errors import UserError
 from utils.logs import log
@@ -291,3 +293,68 @@ def test_a_file_that_vanishes_is_skipped_in_training_and_an_error_in_evaluation(
     assert image.path == split.file(3)
     with pytest.raises(UserError, match=r"003\.png: No such file"):
         list(score_loader(split).batches(0))
+
+
+@dataclass(frozen=True)
+class Relabel:
+    """Gives every image the target and the weight that `choose` makes of its number."""
+
+    choose: Callable[[int], tuple[int | np.ndarray, float]]
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        del rng
+        target, weight = self.choose(sample.index)
+        # Built anew, as a plug-in may do it: the number of the image is not lost.
+        return Sample(sample.image, target, weight)
+
+
+def _other_class(index: int) -> tuple[int, float]:
+    return (index + 1) % 3, 0.25 * (index + 1)
+
+
+def _soft(index: int) -> tuple[int | np.ndarray, float]:
+    return (np.array([0.25, 0.75, 0.0], dtype=np.float32), 1.0) if index % 2 else (2, 1.0)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("splits", [1, 3])
+def test_a_batch_has_the_targets_and_weights_of_the_augmented_samples(make_split, workers, splits):
+    split = make_split(10)
+    loader = train_loader(split, workers=workers, splits=splits, augment=Augment((Relabel(_other_class),)))
+    seen = set()
+    for batch in loader.batches(0):
+        clean = 0 if splits == 1 else len(batch) // splits
+        for row, (index, target, weight) in enumerate(zip(batch.indices, batch.targets, batch.weights, strict=True)):
+            expected = (int(split.targets[index]), 1.0) if row < clean else _other_class(int(index))
+            assert (int(target), float(weight)) == expected
+            seen.add(int(index))
+    loader.close()
+    assert seen == set(range(10))
+
+
+def test_class_indices_beside_probabilities_become_probabilities(make_split):
+    for workers in (0, 1):
+        loader = train_loader(make_split(6), workers=workers, augment=Augment((Relabel(_soft),)))
+        for batch in loader.batches(0):
+            for index, target in zip(batch.indices, batch.targets, strict=True):
+                assert target.tolist() == ([0.25, 0.75, 0.0] if index % 2 else [0.0, 0.0, 1.0])
+        loader.close()
+
+
+def test_labels_changed_in_place_are_as_they_were_in_the_next_epoch(make_split):
+    split = replace(make_split(4), targets=np.eye(3, dtype=np.float32)[[0, 1, 2, 0]])
+
+    def clear(sample, rng):
+        del rng
+        sample.target[:] = 0
+        return sample
+
+    loader = train_loader(split, augment=Augment((clear,)))
+    assert all(not batch.targets.any() for batch in loader.batches(0))
+    assert split.targets.sum() == 4
+
+
+def test_targets_of_different_widths_are_one_clear_line(make_split):
+    loader = train_loader(make_split(4), augment=Augment((Relabel(lambda index: (np.ones(2 + index % 2, np.float32), 1.0)),)))
+    with pytest.raises(UserError, match=r"shapes \(2,\), \(3,\)"):
+        list(loader.batches(0))

@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import pickle
 import struct
@@ -255,3 +256,42 @@ def test_a_pipe_and_a_folder_are_refused_without_waiting(tmp_path):
     for name in ("pipe.jpg", "folder.jpg"):
         with pytest.raises(ImageError, match="no file but"):
             read_image(tmp_path / name)
+
+
+def damaged_tiffs(folder: Path) -> list[Path]:
+    """Write TIFF files that make libtiff complain, and Pillow's logger."""
+    files = []
+    for kind in ("tiff_adobe_deflate", "jpeg", "tiff_lzw"):
+        photo(50, 40).save(folder / f"{kind}.tif", compression=kind)
+        whole = (folder / f"{kind}.tif").read_bytes()
+        for number, start in enumerate(range(10, 400, 30)):
+            files.append(folder / f"{kind}{number}.tif")
+            files[-1].write_bytes(whole[:start] + bytes((255 - byte) for byte in whole[start : start + 8]) + whole[start + 8 :])
+    return files
+
+
+def read_all(files: list[Path]) -> int:
+    """Return how many of the files cannot be read."""
+    errors = 0
+    for file in files:
+        try:
+            read_image(file)
+        except ImageError:
+            errors += 1
+    return errors
+
+
+def test_decoders_write_nothing_to_the_terminal_and_python_still_may(tmp_path, capfd):
+    assert read_all(damaged_tiffs(tmp_path)) >= 10
+    os.write(2, b"a traceback\n")
+    said = capfd.readouterr()
+    assert (said.out, said.err) == ("", "a traceback\n")
+
+
+@pytest.mark.parametrize("how", ["fork", "spawn"])
+def test_decoders_write_nothing_from_other_processes(tmp_path, capfd, how):
+    files = damaged_tiffs(tmp_path)
+    # Spawned processes know nothing of what this one told its libraries.
+    with multiprocessing.get_context(how).Pool(1) as pool:
+        assert pool.apply(read_all, (files,)) >= 10
+    assert capfd.readouterr() == ("", "")

@@ -10,6 +10,7 @@ from applications.contract import Progress
 from applications.engine import fit
 from applications.engine.fit import LossWatch
 from dataloader.sample import Unreadable
+from utils.distributed import World
 from utils.errors import UserError
 
 
@@ -62,16 +63,32 @@ def test_a_stop_during_validation_is_no_second_hearing_for_the_plateau(monkeypat
     assert heard == []
 
 
-@pytest.mark.parametrize(("left_out", "samples", "stops"), [(0, 8, False), (3, 8, False), (8, 2, True), (6, 10, True)])
-def test_a_run_that_is_left_without_images_stops(left_out: int, samples: int, stops: bool) -> None:
+def _batch(read: int, left_out: int, *, fillers: int = 0, splits: int = 1) -> Any:
+    indices = torch.cat([torch.arange(read), torch.full((fillers,), -1)]).repeat(splits)
+    return SimpleNamespace(indices=indices, splits=splits, unreadable=tuple(Unreadable(f"{n}.jpg", "damaged") for n in range(left_out)))
+
+
+@pytest.mark.parametrize(("read", "left_out", "stops"), [(8, 0, False), (128, 68, False), (98, 98, False), (97, 99, True), (0, 8, True)])
+@pytest.mark.parametrize("splits", [1, 3])
+def test_a_run_stops_when_more_than_half_of_all_images_are_unreadable(read: int, left_out: int, splits: int, stops: bool) -> None:
     skipped = fit.Skipped()
     skipped.begin()
-    skipped.left_out = left_out
+    skipped.tell(_batch(read, left_out, fillers=0 if read else 2, splits=splits))
     if stops:
-        with pytest.raises(UserError, match="still there"):
-            skipped.check(samples)
+        with pytest.raises(UserError, match=rf"^{left_out} of {read + left_out} training images \(.*%\).*still there"):
+            skipped.check(World())
     else:
-        skipped.check(samples)
+        skipped.check(World())
+
+
+def test_unreadable_images_are_counted_over_all_processes() -> None:
+    class Two(World):
+        def gather(self, value: Any) -> list[Any]:
+            return [value, (0, 30)]
+
+    skipped = fit.Skipped()
+    skipped.tell(_batch(0, 8))
+    skipped.check(Two(0, 2, 0))
 
 
 def test_of_many_unreadable_images_the_first_are_named_and_the_others_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +98,9 @@ def test_of_many_unreadable_images_the_first_are_named_and_the_others_counted(mo
     for _ in range(2):
         skipped.begin()
         for first in (0, 4):
-            skipped.tell(SimpleNamespace(unreadable=tuple(Unreadable(f"{number}.jpg", "damaged") for number in range(first, first + 4))))
-        skipped.check(80)
+            left_out = tuple(Unreadable(f"{number}.jpg", "damaged") for number in range(first, first + 4))
+            skipped.tell(SimpleNamespace(unreadable=left_out, indices=torch.arange(20), splits=1))
+        skipped.check(World())
     assert [line.split(":")[0] for line in said[:5]] == [f"skipped {number}.jpg" for number in range(5)]
-    assert said[5:] == ["skipped 3 more unreadable images (8 so far); --check names all of them"]
+    share = "this epoch went without 8 of 48 training images (16.7%)"
+    assert said[5:] == [f"skipped 3 more unreadable images (8 so far); {share}; --check names all of them"]
