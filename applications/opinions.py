@@ -137,7 +137,7 @@ def flags_for(config: RunConfig, preprocess: Preprocess, *, several: bool) -> st
         parts += ["--resize", preprocess.resize]
     if data.mean_std is not None and Path(data.mean_std).is_file():
         parts += ["--mean_std", data.mean_std]
-    for name in ("val_share", "test_share", "fold"):
+    for name in ("val_share", "test_share", "group_by", "fold"):
         if getattr(data, name) != getattr(usual, name):
             parts += [f"--{name}", getattr(data, name)]
     if config.runtime.seed:
