@@ -15,8 +15,9 @@ from applications.contract import Prediction, Task
 from applications.engine.score import score
 from applications.options import Request
 from applications.report.material import Material, Overlay, as_percent, plain_floats
+from applications.seen import KEY
 from applications.targets import Target, broken_by, describe_broken, measure_rejection, parse_target
-from applications.trained import Trained, build_trained_task, load_trained, open_held_out, open_validation
+from applications.trained import Trained, build_trained_task, load_trained, open_held_out, open_validation, tell_seen
 from applications.views import Viewed, parse_views
 from dataloader.catalog import Split
 from utils.distributed import close_world
@@ -39,6 +40,7 @@ def run(request: Request) -> int:
         log().info(f"model     {trained.describe()}")
         log().info(f"data      {split.root}: {len(split)} {split.name} images")
         log().info(f"precision {machine.precision}")
+        known = tell_seen(trained, split) if machine.world.is_first else None
         task = build_trained_task(trained, machine.device)
         viewed = _with_views(trained, task)
         if target is not None or options.calibrate:
@@ -55,7 +57,8 @@ def run(request: Request) -> int:
                 promise = str(target) if target is not None else ""
                 heat = _heat_maps(trained) if options.report else None
                 broken = _broken(trained, target, prediction)
-                _write(Material(trained, split, task, prediction, machine, folder, seconds, promise, options.tta or "", heat, broken))
+                views = options.tta or ""
+                _write(Material(trained, split, task, prediction, machine, folder, seconds, promise, views, heat, broken, known))
         return 0
     finally:
         close_world(machine.world)
@@ -124,6 +127,7 @@ def _write(material: Material) -> None:
         "data": str(split.root),
         "split": split.name,
         "images": len(split),
+        KEY: None if material.seen is None else material.seen._asdict(),
     }
     _print_table(task.table(prediction))
     if trained.reject is not None:

@@ -10,6 +10,7 @@ import torch
 
 from applications.assemble import Machine
 from applications.contract import Prediction, Task
+from applications.seen import Overlap
 from applications.trained import Trained
 from criterions.weighted import Criterion
 from dataloader.catalog import Split
@@ -44,6 +45,7 @@ class Material:
         views: the views of --tta; '' for none.
         overlay: draws heat maps beside the hardest images; None shows the images alone.
         broken: class -> share, of the classes for which the target is not kept on these images.
+        seen: how many of these images were trained on; None where the checkpoint does not say.
     """
 
     trained: Trained
@@ -57,6 +59,7 @@ class Material:
     views: str = ""
     overlay: Overlay | None = None
     broken: Mapping[str, float] = field(default_factory=dict)
+    seen: Overlap | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
