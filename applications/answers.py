@@ -14,6 +14,7 @@ from applications.assemble import Machine
 from applications.contract import decide
 from applications.evaluate import predict_split
 from applications.options import Request
+from applications.seen import KEY, Overlap, overlap
 from applications.trained import build_trained_task, load_trained, open_held_out
 from dataloader.sources.lists import SEPARATOR
 from utils.errors import UserError, shorten
@@ -36,6 +37,7 @@ class Answers:
         truth: bool (N, C).
         named: what the model answers, bool (N, C).
         probabilities: (N, C).
+        seen: how many of the images were trained on; None where that is not known.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Answers:
     truth: np.ndarray
     named: np.ndarray
     probabilities: np.ndarray
+    seen: Overlap | None = None
 
     @property
     def images(self) -> list[str]:
@@ -98,6 +101,7 @@ def read_answers(request: Request, place: str, machine: Machine) -> Answers:
             np.asarray(truth),
             named,
             prediction.probabilities.numpy(),
+            overlap(trained.seen, split),
         )
     )
 
@@ -114,14 +118,15 @@ def _from_folder(folder: Path) -> Answers:
         with file.open(newline="", encoding="utf-8", errors="surrogateescape") as lines:
             header, *rows = list(csv.reader(lines))
         several, root = facts["task"] == assemble.SEVERAL_LABELS, facts["data"]
+        seen = Overlap(**facts[KEY]) if facts.get(KEY) else None
         classes = tuple(header[3:])
         shares = np.array([row[3:] for row in rows], dtype=np.float32).reshape(len(rows), len(classes))
         columns = {name: number for number, name in enumerate(classes)}
         truth, named = (_flags([row[column] for row in rows], columns, several) for column in (1, 2))
-    except (OSError, ValueError, KeyError, IndexError) as error:
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise UserError(f"{file} cannot be read with the metrics.json beside it ({_reason(error)}); evaluate that run again") from error
     files = tuple(row[0] for row in rows)
-    return _ordered(Answers(f"{folder.parent.name}/{folder.name}", str(file), several, classes, root, files, truth, named, shares))
+    return _ordered(Answers(f"{folder.parent.name}/{folder.name}", str(file), several, classes, root, files, truth, named, shares, seen))
 
 
 def _reason(error: Exception) -> str:

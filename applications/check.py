@@ -17,6 +17,7 @@ from dataloader.doctor import CHECKS
 from dataloader.doctor.findings import LEVELS, Finding, Level
 from dataloader.doctor.quarantine import Move, quarantine, restore
 from dataloader.doctor.survey import Survey, look_at_all
+from dataloader.sources.lists import find_lists
 from utils.cores import default_workers
 from utils.errors import UserError
 from utils.files import new_folder, write_text
@@ -24,6 +25,7 @@ from utils.logs import console, log
 from utils.progress import progress_bar
 from utils.text import counted
 
+MOST_LINES = 20
 STYLES: dict[Level, str] = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
 
@@ -35,7 +37,7 @@ def run(request: Request) -> int:
         raise UserError(
             f"--check looks at files, and the images of {catalog.root} lie in archives; check the folder that they were made from"
         )
-    if config.check.fix and catalog.listed:
+    if config.check.fix and (catalog.listed or find_lists(catalog.root)):
         _refuse_fix(config)
     log().info(f"data      {catalog.root}: {describe(catalog)}")
     started = time.monotonic()
@@ -58,7 +60,15 @@ def run(request: Request) -> int:
 def _open(config: RunConfig) -> Catalog:
     """Return the images in the splits, or in the fold, of a training with the same flags."""
     data, seed = config.data, config.runtime.seed
-    found = open_catalog(data.data, seed=seed, val_share=data.val_share, test_share=data.test_share, require_train=False)
+    found = open_catalog(
+        data.data,
+        seed=seed,
+        val_share=data.val_share,
+        test_share=data.test_share,
+        group_by=data.group_by,
+        require_train=False,
+        tolerant=True,
+    )
     return found if data.fold is None else take_fold(found, data.fold, seed=seed)
 
 
@@ -67,10 +77,11 @@ def check_command(config: RunConfig, *more: str) -> str:
     usual = RunConfig()
 
     def splitting(of: RunConfig) -> dict[str, object]:
-        return {"seed": of.runtime.seed, "val_share": of.data.val_share, "test_share": of.data.test_share, "fold": of.data.fold}
+        names = ("val_share", "test_share", "fold", "group_by")
+        return {"seed": of.runtime.seed, **{name: getattr(of.data, name) for name in names}}
 
     given, before = splitting(config), splitting(usual)
-    changed = [f"--{name} {value}" for name, value in given.items() if value != before[name]]
+    changed = [f"--{name} {quote(str(value))}" for name, value in given.items() if value != before[name]]
     return " ".join(["python main.py --check", *more, f"--data {quote(config.data.data)}", *changed])
 
 
@@ -122,6 +133,7 @@ def as_plain(survey: Survey, findings: Sequence[tuple[str, Finding]]) -> dict[st
                 "title": finding.title,
                 "advice": finding.advice,
                 "figures": dict(finding.figures),
+                "lines": list(finding.lines),
                 "groups": [
                     {"note": group.note, "images": [_plain_image(survey, number) for number in group.images]} for group in finding.groups
                 ],
@@ -150,6 +162,10 @@ def print_findings(survey: Survey, findings: Sequence[tuple[str, Finding]]) -> N
                 f"; {'' if len(finding.groups) == 1 else 'such as '}{names}" + (f" ({first.note})" if first.note else ""), style="dim"
             )
         console().print(line)
+        for each in finding.lines[:MOST_LINES]:
+            console().print(Text(" " * 9 + _printable(each)))
+        if len(finding.lines) > MOST_LINES:
+            console().print(Text(f"{'':9}and {len(finding.lines) - MOST_LINES:,} more, all of them in check.json"))
         if finding.level == "error":
             console().print(Text(" " * 9 + finding.advice, style="dim"))
     counts = {level: sum(finding.level == level for _, finding in findings) for level in LEVELS}

@@ -14,6 +14,7 @@ from applications.compare_page import comparison_page
 from applications.comparison import Pair, class_rows, compare, figures, named_apart, names_of, sentence
 from applications.options import Request
 from applications.report.material import plain_floats
+from applications.seen import KEY, describe_overlap
 from utils.checkpoint import BEST, find_checkpoint
 from utils.distributed import close_world
 from utils.errors import UserError
@@ -68,13 +69,16 @@ def write_comparison(models: Sequence[Answers], pairs: Sequence[Pair], folder: P
     _print([header, start, *rows])
     for pair in pairs:
         log().info(sentence(first, pair, headline))
+    for model in models:
+        for line in describe_overlap(model.seen, len(model.files), "compared", model=model.name):
+            log().warning(line)
     write_csv(folder / "compare.csv", [header, start, *rows])
     write_csv(folder / "classes.csv", class_rows(first, pairs))
     write_csv(folder / "flips.csv", _flip_rows(first, pairs))
     content = {
         "images": len(first.files),
         "first": first.name,
-        "models": {model.name: {"source": model.source, "figures": measured[model.name]} for model in models},
+        "models": {model.name: {"source": model.source, "figures": measured[model.name], KEY: _plain_overlap(model)} for model in models},
         "comparisons": {pair.other.name: _plain(pair) for pair in pairs},
     }
     write_text(folder / "compare.json", json.dumps(plain_floats(content), indent=2) + "\n")
@@ -97,6 +101,10 @@ def _plain(pair: Pair) -> dict:
         "first_right_alone": len(pair.lost),
         "differences": {name: each.to_dict() for name, each in pair.differences.items()},
     }
+
+
+def _plain_overlap(model: Answers) -> dict[str, int] | None:
+    return None if model.seen is None else model.seen._asdict()
 
 
 def _print(rows: list[list[str]]) -> None:

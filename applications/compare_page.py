@@ -7,6 +7,7 @@ import numpy as np
 from applications.answers import Answers
 from applications.comparison import LOSS, RESAMPLES, SIGNIFICANT, Pair, class_rows, names_of, sentence
 from applications.report.material import Pictures, as_percent
+from applications.seen import describe_overlap
 from dataloader.read import ImageError, read_image
 from utils.page import Page, Tone, gallery, heading, paragraph, table
 
@@ -24,6 +25,7 @@ def comparison_page(
     page.section(
         "Which is better?",
         *(paragraph(sentence(first, pair, headline), tone=_tone(pair)) for pair in pairs),
+        *(paragraph(line, tone="bad") for model in models for line in _leaks(model)),
         table(rows[0], rows[1:], tones=tones),
         paragraph(
             f"Differences are in points of one hundred, with 95 % intervals of a paired bootstrap over images ({RESAMPLES} resamples, seed "
@@ -41,6 +43,10 @@ def comparison_page(
     sources = [[model.name, model.source] for model in models]
     page.section("Where the answers come from", table(["model", "read from"], sources))
     return page
+
+
+def _leaks(model: Answers) -> list[str]:
+    return describe_overlap(model.seen, len(model.files), "compared", model=model.name)
 
 
 def _tone(pair: Pair) -> Tone:

@@ -12,6 +12,7 @@ from rich.table import Table
 from applications import assemble
 from applications.opinions import Opinions, ask
 from applications.options import Request
+from applications.seen import write_beside
 from applications.sidecars import checked_writable, sidecar_folder
 from dataloader.courses import assign_courses, label_probabilities
 from dataloader.sidecar import CURRICULUM, WEIGHT, write_sidecar
@@ -68,6 +69,7 @@ def _write(request: Request, opinions: Opinions, thresholds: Sequence[float], we
     folder = checked_writable(sidecar_folder(request.config, split))
     with kept_copy(folder / CURRICULUM):
         write_sidecar(folder / CURRICULUM, [WEIGHT], split.paths, by_place[places][:, None], facts=facts)
+    write_beside(folder / CURRICULUM, opinions.seen)
     courses = group(places, thresholds, weights)
     print_summary(courses, len(split))
     with removed_on_error(new_folder(opinions.results, f"curriculum-{split.name}")) as pictures:

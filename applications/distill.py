@@ -10,6 +10,7 @@ import numpy as np
 from applications import assemble
 from applications.opinions import Opinions, ask
 from applications.options import Request
+from applications.seen import write_beside
 from applications.sidecars import checked_writable, sidecar_folder
 from dataloader.sidecar import KNOWLEDGE, KNOWLEDGE_PATTERN, LABELS, read_facts, write_sidecar
 from utils.distributed import close_world
@@ -39,6 +40,7 @@ def _write(request: Request, opinions: Opinions) -> None:
     file = choose_file(folder, facts, KNOWLEDGE)
     seen = {**facts, "preprocess": opinions.preprocess.to_dict()}
     write_sidecar(file, opinions.classes, split.paths, opinions.probabilities, facts=seen)
+    write_beside(file, opinions.seen)
     competing = split.targets.ndim == 1
     labels = {"teacher": "labels", "split": split.name, "activation": "softmax" if competing else "sigmoid"}
     label_file = choose_file(folder, labels, LABELS)

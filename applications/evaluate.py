@@ -18,8 +18,9 @@ from applications.contract import Prediction, Task
 from applications.engine.score import LeftOut, score
 from applications.options import Request
 from applications.report.material import Material, Overlay, as_percent, plain_floats
+from applications.seen import KEY
 from applications.targets import Target, broken_by, describe_broken, measure_rejection, parse_target
-from applications.trained import Trained, build_trained_task, load_trained, open_held_out, open_validation
+from applications.trained import Trained, build_trained_task, load_trained, open_held_out, open_validation, tell_seen
 from applications.views import Viewed, parse_views
 from dataloader.catalog import Split
 from dataloader.sample import Unreadable
@@ -45,6 +46,7 @@ def run(request: Request) -> int:
         log().info(f"model     {trained.describe()}")
         log().info(f"data      {split.root}: {len(split)} {split.name} images")
         log().info(f"precision {machine.precision}")
+        known = tell_seen(trained, split) if machine.world.is_first else None
         task = build_trained_task(trained, machine.device)
         viewed = _with_views(trained, task)
         if target is not None or options.calibrate:
@@ -69,7 +71,7 @@ def run(request: Request) -> int:
                 broken = _broken(trained, target, prediction)
                 views, lost = options.tta or "", len(unreadable)
                 _write_unreadable(unreadable, folder)
-                _write(Material(trained, split, task, prediction, machine, folder, seconds, promise, views, heat, broken, lost))
+                _write(Material(trained, split, task, prediction, machine, folder, seconds, promise, views, heat, broken, lost, known))
         return 1 if unreadable else 0
     finally:
         close_world(machine.world)
@@ -177,6 +179,7 @@ def _write(material: Material) -> None:
         "split": split.name,
         "images": len(split),
         "unreadable": material.unreadable,
+        KEY: None if material.seen is None else material.seen._asdict(),
     }
     _print_table(task.table(prediction))
     if trained.reject is not None:

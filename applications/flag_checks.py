@@ -13,6 +13,7 @@ LOOKERS = ("evaluation", "jit", "prune", "predict", "knowledge", "make_curriculu
 # What nothing but training, and the sheet of --visual_data, would use.
 TRAINING_ONLY = ("epochs", "lr", "opt", "schedule", "warmup", "patience", "max_minutes", "ema", "swa", "soup", "distill", "teacher")
 TRAINING_ONLY += ("curriculum", "curriculum_learning", "sampler", "epoch_size", "aug", "aug_config", "mixup", "cutmix", "multi_scale")
+TRAINING_ONLY += ("group_by",)
 POSITIVE = ("epochs", "batch_size", "aug_splits", "accumulate", "print_freq", "nodes", "save_minutes", "lr")
 POSITIVE += ("smaller_side", "shard_size", "top_k", "frames")
 POSITIVE_IF_GIVEN = ("patience", "max_minutes", "nproc", "gpus", "clip_grad", "soup", "epoch_size", "cache_size", "limit")

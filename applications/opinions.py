@@ -13,7 +13,8 @@ from applications.assemble import Machine
 from applications.evaluate import predict_split
 from applications.exported import Exported, is_exported, load_exported
 from applications.options import Request, RunConfig, run_folder_parent
-from applications.trained import build_trained_task, load_trained, open_held_out
+from applications.seen import Seen
+from applications.trained import build_trained_task, load_trained, open_held_out, tell_seen
 from dataloader.catalog import Split, open_catalog
 from dataloader.options import DataOptions
 from dataloader.preprocess import Preprocess
@@ -39,6 +40,7 @@ class Opinions:
         probabilities: float32 (N, C).
         activation: 'softmax' or 'sigmoid'.
         preprocess: what the model sees of an image.
+        seen: the images that it was trained on; None where that is not known.
     """
 
     source: Path
@@ -49,6 +51,7 @@ class Opinions:
     probabilities: np.ndarray
     activation: str
     preprocess: Preprocess
+    seen: Seen | None = None
 
     def targets(self) -> np.ndarray:
         """Return the labels as float32 (N, C)."""
@@ -90,13 +93,15 @@ def ask(request: Request, name: str, machine: Machine) -> Opinions:
     trained = replace(trained, config=trained.config.override({"split": name}))
     split = open_held_out(trained, (name,))
     _announce(trained.describe(), split, machine)
+    if name != "train" and machine.world.is_first:
+        tell_seen(trained, split)
     task = build_trained_task(trained, machine.device)
     probabilities = predict_split(trained, split, task, machine).probabilities.numpy()
     folder = trained.path.parent
     results = folder if (folder / "config.json").is_file() else run_folder_parent(trained.config, trained.task)
     activation = task.criterion.activation
     flags = flags_for(trained.config, trained.preprocess, several=split.targets.ndim == 2)
-    return Opinions(trained.path, results, flags, split, trained.classes, probabilities, activation, trained.preprocess)
+    return Opinions(trained.path, results, flags, split, trained.classes, probabilities, activation, trained.preprocess, trained.seen)
 
 
 def _opinions_of_file(config: RunConfig, exported: Exported, name: str, device: torch.device, *, given: bool) -> Opinions:
@@ -137,7 +142,7 @@ def flags_for(config: RunConfig, preprocess: Preprocess, *, several: bool) -> st
         parts += ["--resize", preprocess.resize]
     if data.mean_std is not None and Path(data.mean_std).is_file():
         parts += ["--mean_std", data.mean_std]
-    for name in ("val_share", "test_share", "fold"):
+    for name in ("val_share", "test_share", "group_by", "fold"):
         if getattr(data, name) != getattr(usual, name):
             parts += [f"--{name}", getattr(data, name)]
     if config.runtime.seed:

@@ -10,6 +10,8 @@ from applications import assemble
 from applications.assemble import Machine
 from applications.contract import Progress, Task
 from applications.options import RunConfig
+from applications.parents import settle_seen
+from applications.seen import NONE, Seen
 from applications.sidecars import apply_sidecars
 from applications.teaching import Teaching, build_teaching
 from applications.trained import temperature_of, thresholds_of
@@ -36,6 +38,7 @@ class Parts:
     val_loader: Loader
     transforms: list
     prints: str
+    seen: Seen
 
 
 def build_parts(config: RunConfig, machine: Machine, catalog: Catalog, preprocess: Preprocess, content: Mapping[str, Any] | None) -> Parts:
@@ -60,7 +63,9 @@ def build_parts(config: RunConfig, machine: Machine, catalog: Catalog, preproces
     stepper = assemble.build_stepper(config, model, wrapped, machine, len(train_loader.plan), beside=teaching.beside)
     transforms = assemble.build_transforms(config, len(classes))
     prints = fingerprint(train_split)
-    parts = Parts(preprocess, task, teaching, model, wrapped, stepper, progress, train_loader, val_loader, transforms, prints)
+    # Only the first process writes checkpoints.
+    seen = settle_seen(config, catalog, train_split, content) if machine.world.is_first else Seen(NONE, NONE)
+    parts = Parts(preprocess, task, teaching, model, wrapped, stepper, progress, train_loader, val_loader, transforms, prints, seen)
     if content is not None:
         _restore(parts, content, machine)
         if not progress.batch:

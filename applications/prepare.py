@@ -9,9 +9,8 @@ from applications.ranged import ranged
 from dataloader import SOURCES
 from dataloader.catalog import open_catalog
 from dataloader.claim import claim, write_note
-from dataloader.groups import read_groups
 from dataloader.mean_std import read_mean_std
-from dataloader.prepared import MEAN_STD, fingerprints, plan_copies, split_by_group, write_tables
+from dataloader.prepared import MEAN_STD, fingerprints, plan_copies, write_tables
 from dataloader.resized import Resizer, Written
 from dataloader.split import Catalog
 from utils.errors import UserError
@@ -28,7 +27,9 @@ def run(request: Request) -> int:
     """Write the folder that --prepare names."""
     config = request.config
     folder = Path(request.subject).expanduser()
-    catalog = ranged(_open(request), config.data.workers)
+    data, seed = config.data, config.runtime.seed
+    found = open_catalog(data.data, seed=seed, val_share=data.val_share, test_share=data.test_share, group_by=data.group_by)
+    catalog = ranged(found, data.workers)
     refuse_inside(folder, catalog.root)
     for note in catalog.notes:
         log().warning(note)
@@ -108,19 +109,6 @@ def _of_enlarged(catalog: Catalog, small: Sequence[Written], side: int) -> str:
         f"enlarged: {counted(len(small), 'image was', 'images were')} smaller than --smaller_side {side}, the smallest "
         f"{catalog.splits[least.copy.split].file(least.copy.index)} with {least.smaller_side}; enlarging adds no detail"
     )
-
-
-def _open(request: Request) -> Catalog:
-    """Return the images, split: as they are, by class, or by group."""
-    data, seed = request.config.data, request.config.runtime.seed
-    spec = request.config.prepare.group_by
-    if spec is None:
-        return open_catalog(data.data, seed=seed, val_share=data.val_share, test_share=data.test_share)
-    catalog = open_catalog(data.data, whole="train")
-    if len(catalog.splits) > 1 or catalog.splits["train"].name != "train":
-        raise UserError(f"--group_by splits a single folder or list; {catalog.root} is split already: {', '.join(catalog.splits)}")
-    groups = read_groups(spec, catalog.splits["train"].paths)
-    return split_by_group(catalog, groups, seed=seed, val_share=data.val_share, test_share=data.test_share)
 
 
 def _complaint(catalog: Catalog, result: Written) -> str:

@@ -22,9 +22,12 @@ PLACE = ("logdir", "name")
 
 
 def pin_data(config: RunConfig) -> RunConfig:
-    """Return the settings with the whole path of a data folder or list, so that the run is understood from any folder."""
-    folder = Path(config.data.data).expanduser()
-    return config.override({"data": str(folder.resolve())}) if folder.is_dir() or folder.is_file() else config
+    """Return the settings with the whole paths of the data and of a list of groups, so that the run is understood from any folder."""
+    data, groups = Path(config.data.data).expanduser(), Path(config.data.group_by or "").expanduser()
+    pinned = {"data": str(data.resolve())} if data.is_dir() or data.is_file() else {}
+    if groups.is_file():
+        pinned["group_by"] = str(groups.resolve())
+    return config.override(pinned)
 
 
 def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> RunConfig:

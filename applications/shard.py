@@ -28,7 +28,9 @@ def run(request: Request) -> int:
     config = request.config
     data, seed = config.data, config.runtime.seed
     folder = Path(request.subject).expanduser()
-    catalog = open_catalog(data.data, seed=seed, val_share=data.val_share, test_share=data.test_share, require_train=False)
+    catalog = open_catalog(
+        data.data, seed=seed, val_share=data.val_share, test_share=data.test_share, group_by=data.group_by, require_train=False
+    )
     # With sizes, so that archives of other images than these are not taken for finished ones.
     catalog = replace(catalog, splits={name: stamp(split) for name, split in catalog.splits.items()})
     refuse_inside(folder, catalog.root)

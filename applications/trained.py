@@ -12,6 +12,7 @@ from torch import nn
 from applications import assemble
 from applications.contract import Task
 from applications.options import Request, RunConfig, run_folder_parent
+from applications.seen import Overlap, Seen, describe_overlap, overlap, seen_of
 from dataloader.catalog import Catalog, Split, open_catalog, take_fold
 from dataloader.preprocess import Preprocess
 from dataloader.white import mismatch
@@ -89,6 +90,8 @@ class Trained:
     temperature: float = 1.0
     # The probability below which an answer of each class is no answer; None where every answer counts.
     reject: tuple[float, ...] | None = None
+    # The images that it was trained on; None where the checkpoint does not say.
+    seen: Seen | None = None
 
     def describe(self) -> str:
         """Return which weights of which file these are."""
@@ -142,6 +145,7 @@ def load_trained(request: Request, device: torch.device) -> Trained:
         "data" in request.given and not same_data(request.given["data"], content["config"]["data"]),
         temperature_of(content),
         reject_of(content),
+        seen_of(content),
     )
 
 
@@ -181,6 +185,16 @@ def open_held_out(trained: Trained, preferred: tuple[str, ...]) -> Split:
     if note := mismatch(split):
         log().warning(note)
     return split
+
+
+def tell_seen(trained: Trained, split: Split, model: str = "this model") -> Overlap | None:
+    """Warn of images of a split that a model, or those it learned from, were trained on; return how many, None where it is not known."""
+    found = overlap(trained.seen, split)
+    if found is None:
+        log().info(f"          {trained.path} does not say which images it was trained on; these may be among them")
+    for line in describe_overlap(found, len(split), split.name, model=model):
+        log().warning(line)
+    return found
 
 
 def _open_for_evaluation(trained: Trained, whole: str) -> Catalog:

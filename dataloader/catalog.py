@@ -2,86 +2,174 @@
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from dataloader import SOURCES
+from dataloader.groups import GROUPS_TWICE, count_groups, group_folds, hold_out_groups, read_groups
 from dataloader.holdout import Entry, fold_numbers, hold_out, hold_out_labels, parse_fold, read_split_file, write_split_file
 from dataloader.sources.folders import has_images, scan_classes, split_folders, subfolders
 from dataloader.sources.lists import Listing, find_lists, is_list_name, join_labels, read_lists
 from dataloader.sources.saved_tables import is_saved_table, read_saved_table
 from dataloader.sources.shards import expand, find_shards, is_shard_name, read_shards
-from dataloader.split import SPLIT_NAMES, Catalog, Origin, Split, build_catalog, build_several, name_some, rearranged, unknown_class
+from dataloader.split import (
+    SPLIT_NAMES,
+    Catalog,
+    Origin,
+    Split,
+    build_catalog,
+    build_several,
+    groups_of,
+    name_some,
+    rearranged,
+    unknown_class,
+    with_groups,
+)
 from utils.errors import UserError, nearest
 from utils.registry import is_user_target
 from utils.text import counted
 
 LAYOUT = "DIR/{train,val,test}/<class>/*.jpg, or DIR/<class>/*.jpg to be split, a list FILE.csv of image,labels, or shards DIR/*.tar"
 TRY = "try --data digits, which is built in"
+# Held out for validation where nothing else is said.
+VAL_SHARE = 0.15
+
+
+class Cut(NamedTuple):
+    """How images that nobody has split are cut.
+
+    Attributes:
+        seed: of the places.
+        val_share: of the images; None takes VAL_SHARE of those without any split, and nothing of a split without val.
+        test_share: of the images.
+        split_file: what `save_split` wrote of the same cut; it outranks the others.
+    """
+
+    seed: int = 0
+    val_share: float | None = None
+    test_share: float = 0.15
+    split_file: Path | None = None
 
 
 def open_catalog(
     data: str,
     *,
     seed: int = 0,
-    val_share: float = 0.15,
+    val_share: float | None = None,
     test_share: float = 0.15,
+    group_by: str | None = None,
     classes: Sequence[str] | None = None,
     split_file: Path | None = None,
     require_train: bool = True,
     whole: str | None = None,
     several: bool | None = None,
+    tolerant: bool = False,
     home: Path = Path("data"),
 ) -> Catalog:
     """Find the images of `data`.
 
     Args:
         data: a folder, a list, an archive or a pattern of them, the name of a source, or 'my_file.py:function' that returns one of these.
-        seed, val_share, test_share: of the split of a single folder of classes.
+        seed, val_share, test_share: of the split of a single folder of classes; a given val_share also takes validation images out of
+            train where there are none.
+        group_by: what names the groups of images that no cut tears apart, see `read_groups`; lists and shards may name them too.
         classes: names that a model already knows, in its order; otherwise the sorted names of the training folders.
-        split_file: what `save_split` wrote; read in place of a new split where data is a single folder of classes or one list.
+        split_file: what `save_split` wrote; read in place of a new split where the data is not split, or has no val.
         require_train: False accepts folders without train/, for evaluation.
         whole: name of the split ('test') that takes a single folder of classes, or one list, as a whole.
         several: whether a model answers with any number of labels; None takes what the data says.
+        tolerant: whether lines of lists that cannot be used are left out, and told in `faults`, rather than refused.
         home: where built-in sources are written.
 
     Raises:
         UserError: there is no such folder, its layout is none of the known ones, a class is empty or unknown.
     """
-    root, listing = _open(data, home)
+    cut = Cut(seed, val_share, test_share, split_file)
+    root, listing = _open(data, home, tolerant=tolerant)
     if listing is not None:
-        return _from_lists(
-            root,
-            listing,
-            classes,
-            seed=seed,
-            shares=(val_share, test_share),
-            split_file=split_file,
-            require_train=require_train,
-            whole=whole,
-            several=several,
-        )
+        listing = _grouped(listing, root, group_by)
+        found = _from_lists(root, listing, classes, cut=cut, require_train=require_train, whole=whole, several=several)
+        found = with_groups(found, {image.path: image.group for image in listing.images})
+        doubles = [fault.message for fault in listing.faults if fault.kind == "double"]
+        if doubles and not tolerant:
+            more = f", and {len(doubles) - 1} more" if doubles[1:] else ""
+            found = replace(found, notes=(*found.notes, f"{doubles[0]}{more}; each image counts once"))
+        return _with_val(replace(found, faults=listing.faults), cut)
     if several:
         raise UserError(f"{root} holds class folders, one label an image, but the model gives several: name a list, --data FILE.csv")
     folders = split_folders(root)
     if not folders:
         files = _scan_flat(root, data)
+        groups = {} if group_by is None else read_groups(group_by, [path for paths in files.values() for path in paths])
         if whole is not None:
             assert whole in SPLIT_NAMES, whole
-            return build_catalog(root, {whole: files}, classes, notes=[], origin="folders")
+            return with_groups(build_catalog(root, {whole: files}, classes, notes=[], origin="folders"), groups)
         if split_file is not None:
             entries, notes = _from_file(split_file, {path: label for label, paths in files.items() for path in paths}, where="lies in {}/")
         else:
             if classes is None:
                 _refuse_empty(root, files)
-            entries, notes = hold_out(files, seed=seed, val_share=val_share, test_share=test_share), []
-        return build_catalog(root, _group(entries), classes, notes=notes, origin="seeded")
+            labels = {path: (label,) for label, paths in files.items() for path in paths}
+            entries, notes = [Entry(path, label, split) for path, (label,), split in _cut(labels, groups, cut, several=False)], []
+        return with_groups(build_catalog(root, _group(entries), classes, notes=notes, origin="seeded"), groups)
     if require_train and "train" not in folders:
         raise UserError(f"{root} holds {', '.join(folders.values())} but no train folder; expected {LAYOUT}")
-    return _from_folders(root, folders, classes)
+    found = _from_folders(root, folders, classes)
+    if group_by is not None:
+        found = with_groups(found, read_groups(group_by, [path for split in found.splits.values() for path in split.paths]))
+    return _with_val(found, cut)
+
+
+def _grouped(listing: Listing, root: Path, group_by: str | None) -> Listing:
+    """Return the listing with the groups that --group_by names.
+
+    Raises:
+        UserError: it names groups itself.
+    """
+    if group_by is None:
+        return listing
+    if any(image.group for image in listing.images):
+        raise UserError(GROUPS_TWICE.format(root))
+    groups = read_groups(group_by, [image.path for image in listing.images])
+    return replace(listing, images=tuple(image._replace(group=groups[image.path]) for image in listing.images))
+
+
+def _cut(
+    labels: Mapping[str, Sequence[str]], groups: Mapping[str, str], cut: Cut, *, several: bool
+) -> list[tuple[str, Sequence[str], str]]:
+    """Return (path, labels, split) of images that are cut into train, val and test."""
+    shares = {"val_share": VAL_SHARE if cut.val_share is None else cut.val_share, "test_share": cut.test_share}
+    if any(groups.values()):
+        return [(path, labels[path], split) for path, split in hold_out_groups(labels, groups, seed=cut.seed, **shares).items()]
+    if several:
+        return hold_out_labels(labels, seed=cut.seed, **shares)
+    return [(entry.path, labels[entry.path], entry.split) for entry in hold_out(_by_class(labels), seed=cut.seed, **shares)]
+
+
+def _with_val(catalog: Catalog, cut: Cut) -> Catalog:
+    """Return the catalog with validation images taken out of train, where it has none and a share or a saved split says so."""
+    if "val" in catalog.splits or "train" not in catalog.splits:
+        return catalog
+    train = catalog.splits["train"]
+    if cut.split_file is not None:
+        places = {entry.path: entry.split for entry in read_split_file(cut.split_file) if entry.split != "test"}
+        if "val" not in places.values():
+            return catalog
+        if missing := sorted(places.keys() - set(train.paths)):
+            raise UserError(f"{cut.split_file} names {gone(missing)}; bring back what is gone, or take its lines out of that file")
+        found = rearranged(catalog, places)
+        return replace(found, notes=(*found.notes, *_not_used(sorted(set(train.paths) - places.keys()), cut.split_file)))
+    if cut.val_share is None:
+        return catalog
+    labels = {path: label_names(catalog, target) for path, target in _members(train)}
+    entries = _cut(labels, groups_of([train]), cut._replace(test_share=0.0), several=catalog.several)
+    places = {path: split for path, _, split in entries}
+    return rearranged(catalog, places) if "val" in places.values() else catalog
 
 
 def take_fold(catalog: Catalog, fold: str, *, seed: int, split_file: Path | None = None) -> Catalog:
@@ -105,11 +193,20 @@ def take_fold(catalog: Catalog, fold: str, *, seed: int, split_file: Path | None
         pooled = (path for name in ("train", "val") if name in catalog.splits for path in catalog.splits[name].paths)
         found = rearranged(catalog, places)
         return replace(found, notes=(*found.notes, *_not_used(sorted(set(pooled) - places.keys()), split_file)))
-    pool = [(path, target) for name in ("train", "val") if name in catalog.splits for path, target in _members(catalog.splits[name])]
-    numbers = fold_numbers({path: _cell(catalog, target) for path, target in pool}, count, seed=seed)
-    sizes = [sum(place == part for place in numbers.values()) for part in range(count)]
-    if not all(sizes):
-        raise UserError(f"--fold {fold}: {len(numbers)} images are too few for {count} parts; write a smaller K")
+    parts = [catalog.splits[name] for name in ("train", "val") if name in catalog.splits]
+    pool = [(path, target) for part in parts for path, target in _members(part)]
+    if groups := groups_of(parts):
+        groups = {path: groups.get(path, "") for path, _ in pool}
+        numbers = group_folds({path: label_names(catalog, target) for path, target in pool}, groups, count, seed=seed)
+        what = f"{counted(count_groups(groups), 'group')} of images"
+    else:
+        numbers = fold_numbers({path: _cell(catalog, target) for path, target in pool}, count, seed=seed)
+        what = counted(len(numbers), "image")
+    sizes = Counter(numbers.values())
+    if not all(sizes[part] for part in range(count)):
+        if sizes[-1] == len(numbers):
+            raise UserError(f"--fold {fold}: no class has two {'groups' if groups else 'images'}, of which one could validate; add some")
+        raise UserError(f"--fold {fold}: {what} are too few for {count} parts; write a smaller K")
     return rearranged(catalog, {path: "val" if place == number else "train" for path, place in numbers.items()})
 
 
@@ -136,9 +233,14 @@ def save_split(catalog: Catalog, path: Path) -> None:
 
 def _cell(catalog: Catalog, target: np.ndarray | np.int64) -> str:
     """Return the name of a class, or those of several labels."""
+    return join_labels(sorted(label_names(catalog, target)))
+
+
+def label_names(catalog: Catalog, target: np.ndarray | np.int64) -> list[str]:
+    """Return the names of an image's labels."""
     if not catalog.several:
-        return catalog.classes[int(target)]
-    return join_labels(sorted(catalog.classes[index] for index in np.flatnonzero(target)))
+        return [catalog.classes[int(target)]]
+    return [catalog.classes[index] for index in np.flatnonzero(target)]
 
 
 def fingerprint(split: Split) -> str:
@@ -153,11 +255,11 @@ def fingerprint(split: Split) -> str:
     return digest.hexdigest()
 
 
-def _open(data: str, home: Path) -> tuple[Path, Listing | None]:
+def _open(data: str, home: Path, *, tolerant: bool) -> tuple[Path, Listing | None]:
     """Return the place of the images, and what is listed there; None for class folders."""
     if data in SOURCES or (is_user_target(data) and not os.path.exists(data)):
         source: Callable[[Path], Path] = SOURCES.resolve(data)
-        return _open_path(Path(source(home)))
+        return _open_path(Path(source(home)), tolerant=tolerant)
     root = Path(data).expanduser()
     if not root.exists() and is_shard_name(data):
         files = expand(data)
@@ -167,14 +269,14 @@ def _open(data: str, home: Path) -> tuple[Path, Listing | None]:
     if not root.is_dir() and not is_list:
         what = "is a file, but no list (.csv, .txt, .json) or archive (.tar)" if root.exists() else "is no folder or list"
         raise UserError(f"--data {data} {what}.{nearest(data, list(SOURCES))} Expected {LAYOUT}; {TRY}")
-    return _open_path(root)
+    return _open_path(root, tolerant=tolerant)
 
 
-def _open_path(root: Path) -> tuple[Path, Listing | None]:
+def _open_path(root: Path, *, tolerant: bool) -> tuple[Path, Listing | None]:
     if root.is_file() and is_shard_name(root.name):
         return root, read_shards(root.parent, [root])
     if lists := find_lists(root):
-        return root, read_lists(lists)
+        return root, read_lists(lists, tolerant=tolerant)
     if shards := find_shards(root):
         return root, read_shards(root, shards)
     return root, read_saved_table(root) if is_saved_table(root) else None
@@ -239,9 +341,7 @@ def _from_lists(
     listing: Listing,
     classes: Sequence[str] | None,
     *,
-    seed: int,
-    shares: tuple[float, float],
-    split_file: Path | None,
+    cut: Cut,
     require_train: bool,
     whole: str | None,
     several: bool | None,
@@ -258,15 +358,12 @@ def _from_lists(
         entries = [(path, names, whole) for path, names in labels.items()]
     else:
         origin = "seeded"
-        if split_file is not None:
+        if cut.split_file is not None:
             cells = {path: join_labels(names) for path, names in labels.items()}
-            saved, notes = _from_file(split_file, cells, where="has '{}' in the list")
+            saved, notes = _from_file(cut.split_file, cells, where="has '{}' in the list")
             entries = [(entry.path, labels[entry.path], entry.split) for entry in saved]
-        elif several:
-            entries = hold_out_labels(labels, seed=seed, val_share=shares[0], test_share=shares[1])
         else:
-            saved = hold_out(_by_class(labels), seed=seed, val_share=shares[0], test_share=shares[1])
-            entries = [(entry.path, (entry.label,), entry.split) for entry in saved]
+            entries = _cut(labels, {image.path: image.group for image in listing.images}, cut, several=several)
     if require_train and whole is None and all(split != "train" for _, _, split in entries):
         raise UserError(f"{root} lists no train images; training needs a train.csv or a column 'split' that says train")
     _check_labels(listing, entries, classes)

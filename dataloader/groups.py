@@ -5,12 +5,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dataloader.holdout import SPLITS, Entry, check_shares, needs_of, rank_of
+import numpy as np
+
+from dataloader.holdout import SPLITS, check_shares, needs_of, rank_of
 from dataloader.sources.list_formats import refuse, table_rows
+from dataloader.stratify import Member, spread
 from utils.errors import UserError
 from utils.text import counted
 
 FORM = "the first line is image,group"
+GROUPS_TWICE = "{} names groups itself; leave --group_by out, or take the column 'group' out"
 
 
 def read_groups(spec: str, paths: Sequence[str]) -> dict[str, str]:
@@ -29,52 +33,102 @@ def read_groups(spec: str, paths: Sequence[str]) -> dict[str, str]:
 
 def hold_out_groups(
     labels: Mapping[str, Sequence[str]], groups: Mapping[str, str], *, seed: int, val_share: float, test_share: float
-) -> list[Entry]:
+) -> dict[str, str]:
     """Split groups of images so that no group is in two splits and every label keeps its shares as well as that allows.
 
-    The largest group goes first, to the split that lacks its labels most; the seed decides between equal ones.
+    Every label has a group in train; one of three groups or more has one in every split where that is possible.
 
     Args:
         labels: POSIX path -> names.
-        groups: POSIX path -> group.
-        seed: with the name of a group, what decides between groups of one size.
+        groups: POSIX path -> group; '' is a group of its own.
+        seed: decides between groups of about one size.
         val_share, test_share: of all images.
 
     Returns:
-        One entry an image, sorted by path; its label is the first of its labels.
+        Path -> split, sorted by path.
 
     Raises:
         UserError: a share is negative, nothing would be left to train on, or there are fewer groups than splits.
     """
     check_shares(val_share, test_share)
-    members: dict[str, list[str]] = {}
-    for path in sorted(labels):
-        members.setdefault(groups[path], []).append(path)
     wanted = [split for split, share in zip(SPLITS, (1.0, val_share, test_share), strict=True) if share > 0]
-    if len(members) < len(wanted):
-        raise UserError(f"--group_by finds {counted(len(members), 'group')}, too few for {', '.join(wanted)}; choose a finer one")
-    totals = Counter(label for names in labels.values() for label in names)
-    needs = {label: needs_of(total, val_share, test_share) for label, total in totals.items()}
-    overall = needs_of(len(labels), val_share, test_share)
-    places: dict[str, str] = {}
-    used: set[str] = set()
-    ranked = sorted(members, key=lambda group: (-len(members[group]), rank_of(group, seed), group))
-    for number, group in enumerate(ranked):
-        counts = Counter(label for path in members[group] for label in labels[path])
+    names, members, totals = _members(labels, groups, seed=seed, pin=0)
+    if len(names) < len(wanted):
+        raise UserError(f"{counted(len(names), 'group of images is', 'groups of images are')} too few for {', '.join(wanted)}")
+    needs = [needs_of(int(total), val_share, test_share) for total in totals]
+    places = spread(members, np.array([[need[split] for need in needs] for split in wanted], dtype=np.float64))
+    _bring_back(members, places, len(totals))
+    by_group = {name: wanted[place] for name, place in zip(names, places.tolist(), strict=True)}
+    return {path: by_group[_key(path, groups)] for path in sorted(labels)}
 
-        def lack(split: str, counts: Counter[str] = counts) -> tuple[float, int]:
-            # A missing image of a rare label weighs more than one of a common label.
-            return sum(count * needs[label][split] / totals[label] for label, count in counts.items()), overall[split]
 
-        empty = [split for split in wanted if split not in used]
-        # The last groups, the smallest, go where nothing is yet.
-        split = max(empty if len(ranked) - number <= len(empty) else wanted, key=lack)
-        used.add(split)
-        for label, count in counts.items():
-            needs[label][split] -= count
-        overall[split] -= len(members[group])
-        places |= dict.fromkeys(members[group], split)
-    return [Entry(path, labels[path][0] if labels[path] else "", places[path]) for path in sorted(places)]
+def group_folds(labels: Mapping[str, Sequence[str]], groups: Mapping[str, str], count: int, *, seed: int) -> dict[str, int]:
+    """Return path -> number of the fold that validates on it, from 0; -1 where its group is the only one of a label.
+
+    No group is in two folds, and every label is spread over them as evenly as that allows.
+
+    Args:
+        labels: POSIX path -> names.
+        groups: POSIX path -> group; '' is a group of its own.
+        count: number of folds.
+        seed: decides between groups of about one size.
+    """
+    # The last part is no fold: what no other group could teach is always trained on.
+    names, members, totals = _members(labels, groups, seed=seed, pin=count)
+    pinned = np.zeros(len(totals))
+    for member in members:
+        if member.pinned is not None:
+            pinned[member.columns] += member.counts
+    wanted = np.vstack([np.tile((totals - pinned) / count, (count, 1)), pinned])
+    places = spread(members, wanted).tolist()
+    by_group = {name: -1 if place == count else place for name, place in zip(names, places, strict=True)}
+    return {path: by_group[_key(path, groups)] for path in labels}
+
+
+def count_groups(groups: Mapping[str, str]) -> int:
+    """Return how many groups there are; an image without one is a group of its own."""
+    return len({_key(path, groups) for path in groups})
+
+
+def _key(path: str, groups: Mapping[str, str]) -> str:
+    # No path and no name holds a null.
+    return groups.get(path) or f"\0{path}"
+
+
+def _members(
+    labels: Mapping[str, Sequence[str]], groups: Mapping[str, str], *, seed: int, pin: int
+) -> tuple[list[str], list[Member], np.ndarray]:
+    """Return the names of the groups, the groups, and the images of every column, (L + 1,): the labels, and all images.
+
+    The largest groups come first; the seed decides between equal ones. One that alone has a label is pinned to the part `pin`.
+    """
+    columns = {name: number for number, name in enumerate(sorted({name for names in labels.values() for name in names}))}
+    found: dict[str, Counter[int]] = {}
+    for path in sorted(labels):
+        counts = found.setdefault(_key(path, groups), Counter())
+        counts.update(columns[name] for name in labels[path])
+        counts[len(columns)] += 1
+    owners = Counter(column for counts in found.values() for column in counts if column < len(columns))
+    names = sorted(found, key=lambda name: (-found[name][len(columns)], rank_of(name, seed), name))
+    members, totals = [], np.zeros(len(columns) + 1)
+    for name in names:
+        held = sorted(found[name])
+        alone = any(owners[column] == 1 for column in held[:-1])
+        member = Member(np.array(held), np.array([found[name][column] for column in held], dtype=np.float64), pin if alone else None)
+        totals[member.columns] += member.counts
+        members.append(member)
+    return names, members, totals
+
+
+def _bring_back(members: Sequence[Member], places: np.ndarray, columns: int) -> None:
+    """Move the smallest group of every label that training lacks into it, the part 0."""
+    held = np.zeros(columns, dtype=bool)
+    for member, place in zip(members, places.tolist(), strict=True):
+        held[member.columns] |= place == 0
+    for number in reversed(range(len(members))):
+        if not held[members[number].columns].all():
+            places[number] = 0
+            held[members[number].columns] = True
 
 
 def _from_pattern(spec: str, paths: Sequence[str]) -> dict[str, str]:

@@ -153,6 +153,16 @@ def find_leaks(catalog: Catalog) -> list[Leak]:
     return leaks
 
 
+def find_torn_groups(catalog: Catalog) -> dict[str, list[tuple[str, int]]]:
+    """Return group -> (split, index) of its images, for the groups that stand in two splits or more."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    for name, split in catalog.splits.items():
+        for index, group in enumerate(split.groups):
+            if group:
+                found.setdefault(group, []).append((name, index))
+    return {group: places for group, places in found.items() if len({name for name, _ in places}) > 1}
+
+
 def _sizes(split: Split) -> list[int]:
     return (split.stamps if len(split.stamps) else stamp(split).stamps)[:, 0].tolist()
 

@@ -27,8 +27,15 @@ class DataOptions:
     workers: int | None = flag(
         None, "loader processes for each training process; one a core up to 8 when not given", short="-j", metavar="N"
     )
-    val_share: float = flag(0.15, "share held out for validation when one folder of classes is split")
+    val_share: float | None = flag(
+        None, "share held out for validation: 0.15 of one folder of classes; of a split without val/, what is given", metavar="SHARE"
+    )
     test_share: float = flag(0.15, "share held out for the test when one folder of classes is split")
+    group_by: str | None = flag(
+        None,
+        "never tear images of one group apart: a regular expression for the path, or a list of image,group",
+        metavar="REGEX|CSV",
+    )
     cache: Literal["off", "ram", "disk"] = flag(
         "off", "keep decoded images: ram for this run, disk for later runs too, in --cache_dir; made once, before training"
     )
@@ -86,9 +93,4 @@ class PrepareOptions:
 
     smaller_side: int = flag(256, "--prepare: smaller side of the written images, in pixels")
     center_crop: bool = flag(False, "--prepare: cut each image to its centered square")
-    group_by: str | None = flag(
-        None,
-        "--prepare: never split images of one group: a regular expression for the path, or a list of image,group",
-        metavar="REGEX|CSV",
-    )
     shard_size: float = flag(1000.0, "--shard: megabytes of images an archive", metavar="MB")

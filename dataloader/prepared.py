@@ -1,17 +1,16 @@
 """What a prepared folder holds: where every image goes, and the tables beside them."""
 
 import hashlib
+import json
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dataloader.catalog import fingerprint
-from dataloader.groups import hold_out_groups
 from dataloader.mean_std import mean_std, write_mean_std
 from dataloader.resized import Copy, Written, suffix_for
 from dataloader.sources.lists import join_labels
@@ -48,34 +47,14 @@ def plan_copies(catalog: Catalog) -> list[Copy]:
     return copies
 
 
-def split_by_group(catalog: Catalog, groups: Mapping[str, str], *, seed: int, val_share: float, test_share: float) -> Catalog:
-    """Return the catalog of one split as one of several, in which no group of images is in two."""
-    (whole,) = catalog.splits.values()
-    labels = {path: label_names(catalog, target) for path, target in zip(whole.paths, whole.targets, strict=True)}
-    entries = hold_out_groups(labels, groups, seed=seed, val_share=val_share, test_share=test_share)
-    places = {entry.path: entry.split for entry in entries}
-    splits = {}
-    for name in ("train", "val", "test"):
-        chosen = np.array([index for index, path in enumerate(whole.paths) if places[path] == name], dtype=np.int64)
-        if len(chosen):
-            paths = tuple(whole.paths[index] for index in chosen)
-            splits[name] = replace(whole, name=name, paths=paths, targets=whole.targets[chosen], weights=whole.weights[chosen])
-    return Catalog(catalog.root, catalog.classes, splits, catalog.notes, "seeded", catalog.several)
-
-
-def label_names(catalog: Catalog, target: np.ndarray | np.int64) -> list[str]:
-    """Return the names of an image's labels."""
-    if not catalog.several:
-        return [catalog.classes[int(target)]]
-    return [catalog.classes[index] for index in np.flatnonzero(target)]
-
-
 def fingerprints(catalog: Catalog) -> dict[str, Any]:
-    """Return plain values that change when the images, the classes or the splits do."""
+    """Return plain values that change when the images, the classes, the splits or the groups do."""
     splits = {name: fingerprint(split) for name, split in catalog.splits.items()}
     # The place itself is nobody's business where the folder is passed on.
     place = hashlib.blake2b(os.fsencode(catalog.root.resolve()), digest_size=8).hexdigest()
-    return {"data": place, "classes": list(catalog.classes), "split": splits}
+    named = {name: split.groups for name, split in catalog.splits.items() if any(split.groups)}
+    groups = {"groups": hashlib.blake2b(json.dumps(named).encode(), digest_size=8).hexdigest()} if named else {}
+    return {"data": place, "classes": list(catalog.classes), "split": splits, **groups}
 
 
 def write_tables(catalog: Catalog, written: Sequence[Written], folder: Path) -> dict[str, int]:
@@ -84,19 +63,22 @@ def write_tables(catalog: Catalog, written: Sequence[Written], folder: Path) -> 
     Raises:
         UserError: no image of a split could be read.
     """
-    rows: dict[str, list[tuple[str, str]]] = {name: [] for name in catalog.splits}
+    rows: dict[str, list[tuple[str, ...]]] = {name: [] for name in catalog.splits}
+    grouped = any(any(split.groups) for split in catalog.splits.values())
     skipped = []
     for result in written:
         if result.moments is None:
             skipped.append((catalog.splits[result.copy.split].file(result.copy.index), result.reason))
             continue
-        target = catalog.splits[result.copy.split].targets[result.copy.index]
-        numbers = np.flatnonzero(target).tolist() if catalog.several else [int(target)]
-        rows[result.copy.split].append((result.copy.target, join_labels([str(number) for number in numbers])))
+        split, index = catalog.splits[result.copy.split], result.copy.index
+        numbers = np.flatnonzero(split.targets[index]).tolist() if catalog.several else [int(split.targets[index])]
+        group = ((split.groups[index] if split.groups else ""),) if grouped else ()
+        rows[result.copy.split].append((result.copy.target, join_labels([str(number) for number in numbers]), *group))
+    header = ("image", "labels" if catalog.several else "class", *(("group",) if grouped else ()))
     for name, lines in rows.items():
         if not lines:
             raise UserError(f"no {name} image of {catalog.root} can be read, such as {skipped[0][0]}")
-        write_csv(folder / f"{name}.csv", [("image", "labels" if catalog.several else "class"), *sorted(lines)])
+        write_csv(folder / f"{name}.csv", [header, *sorted(lines)])
     write_csv(folder / "categories.csv", [("id", "label"), *enumerate(catalog.classes)])
     if skipped:
         write_csv(folder / "skipped.csv", [("image", "reason"), *sorted(skipped)])

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dataloader.sources.folders import SUFFIXES
-from dataloader.sources.tar_index import index_tar
+from dataloader.sources.tar_index import GROUP, index_tar
 from dataloader.split import Catalog, Split
 from utils.errors import UserError
 from utils.files import write_atomically
@@ -59,8 +59,8 @@ def plan_shards(split: Split, *, limit: int, seed: int) -> list[Shard]:
     groups: list[list[int]] = []
     room = 0
     for index in order.tolist():
-        # Whole blocks: the image and its header, the label and its header.
-        size = (-(-split.stamp(index).size // BLOCK) + 3) * BLOCK
+        # Whole blocks: the image and its header, the label and its header, and where there are groups one more of these.
+        size = (-(-split.stamp(index).size // BLOCK) + (5 if split.groups else 3)) * BLOCK
         if size > room or not groups:
             groups.append([])
             room = limit
@@ -77,7 +77,8 @@ def plan_shards(split: Split, *, limit: int, seed: int) -> list[Shard]:
 class ShardWriter:
     """Shard -> ShardFacts: writes an archive, whole or not at all; one that is already there is kept.
 
-    A sample is NUMBER.jpg (or what the image is) with NUMBER.cls, the number of its class; with several labels, NUMBER.json.
+    A sample is NUMBER.jpg (or what the image is) with NUMBER.cls, the number of its class; with several labels, NUMBER.json. The group
+    of an image stands in NUMBER.json, too.
 
     Attributes:
         splits: name -> where the images come from.
@@ -105,12 +106,15 @@ class ShardWriter:
         with place.open("wb") as stream, TarWriter(stream, encoder=False, mtime=0, user="root", group="root") as writer:
             for number, index in enumerate(shard.indices, start=shard.first):
                 data = split.read_bytes(index)
-                writer.write({"__key__": f"{number:09d}", suffix_of(split.paths[index], data): data, **self._label(split.targets[index])})
+                writer.write({"__key__": f"{number:09d}", suffix_of(split.paths[index], data): data, **self._label(split, index)})
 
-    def _label(self, target: np.ndarray | np.int64) -> dict[str, bytes]:
-        if target.ndim == 0:
-            return {"cls": str(int(target)).encode()}
-        return {"json": json.dumps({"labels": [self.classes[index] for index in np.flatnonzero(target)]}).encode()}
+    def _label(self, split: Split, index: int) -> dict[str, bytes]:
+        target, group = split.targets[index], split.groups[index] if split.groups else ""
+        facts: dict[str, object] = {GROUP: group} if group else {}
+        if target.ndim:
+            facts = {"labels": [self.classes[label] for label in np.flatnonzero(target)], **facts}
+        written = {"json": json.dumps(facts).encode()} if facts else {}
+        return written if target.ndim else {"cls": str(int(target)).encode(), **written}
 
 
 def suffix_of(path: str, data: bytes) -> str:

@@ -1,7 +1,7 @@
 """A split and a catalog: the images of a data set with their targets, numbered by one list of classes."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
@@ -39,6 +39,19 @@ class Store(Protocol):
         ...
 
 
+class LineFault(NamedTuple):
+    """A line of a list that is not used.
+
+    Attributes:
+        kind: 'missing' image, no 'label', a 'split' that is none, a 'contradiction' of an earlier line; or a 'double' of one, which says
+            the same and does no harm.
+        message: file, line and what is wrong with it.
+    """
+
+    kind: Literal["missing", "label", "split", "contradiction", "double"]
+    message: str
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """The images of one split.
@@ -54,6 +67,8 @@ class Split:
             empty when nobody asks (`dataloader/integrity.py`).
         pool: sorted paths of all images that the training images of a fold were taken from; one cache serves all folds.
         white: the value of 16-bit files that is shown as white; None where they span all 16 bits (`dataloader/white.py`).
+        groups: name of the group of every image, N of them, such as the object it shows; '' is a group of its own. Empty when nobody
+            has named any. What cuts a data set keeps groups whole.
     """
 
     name: str
@@ -65,11 +80,13 @@ class Split:
     stamps: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
     pool: tuple[str, ...] = ()
     white: int | None = None
+    groups: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.weights) == 0:
             object.__setattr__(self, "weights", np.ones(len(self.paths), dtype=np.float32))
         assert len(self.paths) == len(self.targets) == len(self.weights), "one target and one weight a path"
+        assert len(self.groups) in (0, len(self.paths)), "one group a path, or none at all"
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -122,6 +139,7 @@ class Catalog:
         notes: warnings for the user, a line each.
         split_origin: 'folders' or 'lists' when the user split the images, 'seeded' when they were held out here.
         several: whether an image has any number of labels; else exactly one class.
+        faults: lines of lists that are not used.
     """
 
     root: Path
@@ -130,6 +148,7 @@ class Catalog:
     notes: tuple[str, ...] = ()
     split_origin: Origin = "folders"
     several: bool = False
+    faults: tuple[LineFault, ...] = ()
 
     @property
     def listed(self) -> bool:
@@ -146,19 +165,36 @@ def rearranged(catalog: Catalog, places: Mapping[str, str]) -> Catalog:
     paths = np.array([path for part in parts for path in part.paths], dtype=object)
     targets = np.concatenate([part.targets for part in parts])
     weights = np.concatenate([part.weights for part in parts])
+    groups = groups_of(parts)
     notes = list(catalog.notes)
     for name in ("train", "val"):
         mine = [index for index, path in enumerate(paths) if places.get(path) == name]
         # The order in which a catalog is built: by class, then by path.
         mine.sort(key=lambda index: (0 if targets.ndim == 2 else targets[index], paths[index]))
         pool = tuple(sorted(paths)) if name == "train" else ()
-        splits[name] = Split(name, parts[0].root, tuple(paths[mine]), targets[mine], weights[mine], parts[0].store, pool=pool)
+        chosen = tuple(paths[mine])
+        own = tuple(groups.get(path, "") for path in chosen) if groups else ()
+        splits[name] = Split(name, parts[0].root, chosen, targets[mine], weights[mine], parts[0].store, pool=pool, groups=own)
         notes = [note for note in notes if not note.startswith(f"{name}:")]
         held = set(targets[mine].tolist()) if targets.ndim == 1 else set(np.flatnonzero(targets[mine].any(0)).tolist())
         if missing := [label for number, label in enumerate(catalog.classes) if number not in held]:
             notes.append(_lacks(name, missing))
     found = {name: splits[name] for name in SPLIT_NAMES if name in splits}
     return replace(catalog, splits=found, notes=tuple(notes), split_origin="seeded")
+
+
+def groups_of(splits: Iterable[Split]) -> dict[str, str]:
+    """Return path -> group of the images of some splits; nothing where no image has one."""
+    found = {path: group for split in splits for path, group in zip(split.paths, split.groups, strict=False)}
+    return found if any(found.values()) else {}
+
+
+def with_groups(catalog: Catalog, groups: Mapping[str, str]) -> Catalog:
+    """Return the catalog whose images have the groups of path -> group; as it is where there are none."""
+    if not any(groups.values()):
+        return catalog
+    splits = {name: replace(split, groups=tuple(groups.get(path, "") for path in split.paths)) for name, split in catalog.splits.items()}
+    return replace(catalog, splits=splits)
 
 
 def _lacks(split: str, classes: Sequence[str]) -> str:

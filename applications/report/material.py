@@ -10,6 +10,7 @@ import torch
 
 from applications.assemble import Machine
 from applications.contract import Prediction, Task
+from applications.seen import Overlap
 from applications.trained import Trained
 from criterions.weighted import Criterion
 from dataloader.catalog import Split
@@ -45,6 +46,7 @@ class Material:
         overlay: draws heat maps beside the hardest images; None shows the images alone.
         broken: class -> share, of the classes for which the target is not kept on these images.
         unreadable: images of the split that could not be read, which stand in none of the figures.
+        seen: how many of these images were trained on; None where the checkpoint does not say.
     """
 
     trained: Trained
@@ -59,6 +61,7 @@ class Material:
     overlay: Overlay | None = None
     broken: Mapping[str, float] = field(default_factory=dict)
     unreadable: int = 0
+    seen: Overlap | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -6,8 +6,9 @@ from pathlib import Path
 from applications.report import REPORTS
 from applications.report.common import cost, origin, run_curves
 from applications.report.material import Material, plain_floats
+from applications.seen import KEY, describe_overlap
 from utils.files import write_text
-from utils.page import Page, tiles
+from utils.page import Page, paragraph, tiles
 
 
 def write_report(material: Material) -> list[Path]:
@@ -25,8 +26,10 @@ def write_report(material: Material) -> list[Path]:
         style="".join(part.style for part in parts),
     )
     facts = {name: value for part in parts for name, value in part.tiles.items()}
+    warnings = describe_overlap(material.seen, len(material.split), material.split.name, model="this model")
+    first = [*(paragraph(line, tone="bad") for line in warnings), tiles(facts)]
     for number, (title, blocks) in enumerate(section for part in parts for section in part.sections):
-        page.section(title, *([tiles(facts)] if number == 0 else []), *blocks)
+        page.section(title, *(first if number == 0 else []), *blocks)
     files = [material.folder / "report.html", material.folder / "report.json"]
     page.write(files[0])
     figures = {
@@ -37,6 +40,7 @@ def write_report(material: Material) -> list[Path]:
         "unreadable": material.unreadable,
         "target": material.target or None,
         "views": material.views or None,
+        KEY: None if material.seen is None else material.seen._asdict(),
     }
     for part in parts:
         figures |= part.figures

@@ -6,7 +6,9 @@ CHECKS = Table(
     "check",
     {
         "leakage": Row("dataloader.doctor.leakage:find", "pictures that stand in two splits"),
+        "groups": Row("dataloader.doctor.groups:find", "groups that stand in two splits, and names that look like groups"),
         "conflicts": Row("dataloader.doctor.conflicts:find", "pictures that stand under two labels"),
+        "lines": Row("dataloader.doctor.lines:find", "lines of a list that cannot be used: no such image, listed twice"),
         "unreadable": Row("dataloader.doctor.unreadable:find", "files that cannot be read: empty, damaged, no images, far too large"),
         "copies": Row("dataloader.doctor.copies:find", "pictures that stand twice in one split"),
         "layout": Row("dataloader.doctor.layout:find", "classes that a split lacks, files and folders that are not used"),

@@ -29,6 +29,7 @@ class Finding:
         bars: shares of one, name -> value, to be drawn.
         fixable: images that may be moved away without a person's judgment.
         figures: plain values for programs.
+        lines: what stands in no image, such as lines of a list, named one by one.
     """
 
     level: Level
@@ -40,6 +41,7 @@ class Finding:
     bars: Mapping[str, float] = field(default_factory=dict)
     fixable: tuple[int, ...] = ()
     figures: Mapping[str, Any] = field(default_factory=dict)
+    lines: Sequence[str] = ()
 
 
 def singles(numbers: Sequence[int], notes: Mapping[int, str] | None = None) -> list[Group]:

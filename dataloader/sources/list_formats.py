@@ -16,8 +16,8 @@ from utils.text import counted
 
 SEPARATOR = ";"
 LABEL_COLUMNS = ("labels", "label", "class")
-COLUMNS = ("image", *LABEL_COLUMNS, "split")
-FORM = "the first line is image,label, or image,labels where an image has several; a third column may be split"
+COLUMNS = ("image", *LABEL_COLUMNS, "split", "group")
+FORM = "the first line is image,label, or image,labels where an image has several; further columns may be split and group"
 TXT_FORM = "write a line an image: path:label, path,label or path,label;label"
 JSON_FORM = 'write [{"image": "a.jpg", "label": "cat"}, ...] or {"a.jpg": "cat", ...}'
 # What stands behind the suffix of the first image separates path and label in the whole file.
@@ -34,6 +34,7 @@ class Record(NamedTuple):
         labels: names as written; none where the list says so.
         split: as written, or None where the list has no such column.
         several: whether this entry says that an image may have any number of labels.
+        group: as written, such as the object that the image shows; '' where the list names none.
     """
 
     line: int
@@ -41,6 +42,7 @@ class Record(NamedTuple):
     labels: tuple[str, ...]
     split: str | None
     several: bool
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def read_csv(file: Path, split: str | None, *, mark: str = ",") -> Iterator[Reco
         if split and "split" in row:
             refuse(file, line, f"the file's name already says that these are {split} images; leave the third column out")
         cell = row[label]
-        yield Record(line, row["image"], tuple(cell.split(SEPARATOR)), row.get("split"), plural or SEPARATOR in cell)
+        yield Record(line, row["image"], tuple(cell.split(SEPARATOR)), row.get("split"), plural or SEPARATOR in cell, row.get("group", ""))
 
 
 def read_txt(file: Path, split: str | None) -> Iterator[Record]:
@@ -148,7 +150,8 @@ def read_json(file: Path, split: str | None) -> Iterator[Record]:
             refuse(file, line, f"the label of {row['image']} is {json.dumps(value)[:40]}; write a name, or a list of names")
         several = isinstance(value, list) or owners[0] == "labels"
         own_split = str(row["split"]) if "split" in row else None
-        yield Record(line, row["image"].strip(), tuple(str(label) for label in labels), own_split, several)
+        group = str(row.get("group") or "").strip()
+        yield Record(line, row["image"].strip(), tuple(str(label) for label in labels), own_split, several, group)
 
 
 def _json_items(file: Path, text: str) -> Iterator[tuple[int, Any]]:

@@ -5,13 +5,14 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from dataloader.sources.folders import SPLIT_FOLDERS, split_folders, subfolders
 from dataloader.sources.label_names import LabelNames, find_label_names
-from dataloader.sources.list_formats import FORMATS, SEPARATOR, refuse
-from dataloader.split import Store
+from dataloader.sources.list_formats import FORMATS, SEPARATOR
+from dataloader.split import LineFault, Store
 from utils.errors import UserError
+from utils.text import counted
 
 
 class ListedImage(NamedTuple):
@@ -22,12 +23,14 @@ class ListedImage(NamedTuple):
         labels: sorted names, each once.
         split: 'train', 'val', 'test', or None where the list does not say.
         place: file and line, for messages.
+        group: of the image, such as the object that it shows; '' where the list names none.
     """
 
     path: str
     labels: tuple[str, ...]
     split: str | None
     place: str
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,14 @@ class Listing:
         images: all lines.
         several: whether an image may have any number of labels; else each has exactly one.
         store: what holds the images; None where each is a file.
+        faults: lines that are not among the images.
     """
 
     folder: Path
     images: tuple[ListedImage, ...]
     several: bool
     store: Store | None = None
+    faults: tuple[LineFault, ...] = ()
 
 
 def find_lists(root: Path) -> dict[str, Path]:
@@ -71,39 +76,68 @@ def find_lists(root: Path) -> dict[str, Path]:
     return {split: found[split] for split in ("train", "val", "test") if split in found}
 
 
-def read_lists(files: Mapping[str, Path]) -> Listing:
-    """Read the lists that `find_lists` found.
+def read_lists(files: Mapping[str, Path], *, tolerant: bool = False) -> Listing:
+    """Read the lists that `find_lists` found. A line that repeats an earlier one in all it says is left out.
 
     The column says whether an image may have several labels: 'labels' does; 'label' or 'class' means exactly one, unless
     a semicolon stands in one of the cells. Numbers are replaced by names where a table of names lies beside the list.
+
+    Args:
+        files: split -> list.
+        tolerant: whether lines that cannot be used are only left out and told in `faults`.
 
     Raises:
         UserError: a list cannot be read, or one of its lines cannot be used; file and line are named.
     """
     several = False
     images: list[ListedImage] = []
+    faults: list[LineFault] = []
     for split, file in files.items():
-        found, plural = _read_list(file, split or None)
-        if not found:
+        before = len(images) + len(faults)
+        several = _read_list(file, split or None, images, faults) or several
+        if len(images) + len(faults) == before:
             raise UserError(f"{file} lists no images; {FORMATS[file.suffix.lower()].form}")
-        several = several or plural
-        images += found
-    places: dict[str, str] = {}
-    for image in images:
-        if image.path in places:
-            raise UserError(f"{image.place}: {image.path} is listed twice, first in {places[image.path]}")
-        places[image.path] = image.place
-    refuse_empty_labels(images, several=several)
+    images = _each_once(images, faults)
+    faults += _unlabelled(images, several=several)
+    bad = [fault for fault in faults if fault.kind != "double"]
+    used = [image for image in images if several or image.labels]
+    if bad and (not tolerant or not used):
+        _refuse_all(bad)
     folder = next(iter(files.values())).parent
-    return Listing(folder, tuple(name_labels(images, find_label_names(folder))), several)
+    return Listing(folder, tuple(name_labels(used, find_label_names(folder))), several, faults=tuple(faults))
+
+
+def _refuse_all(faults: Sequence[LineFault]) -> NoReturn:
+    more = len(faults) - 1
+    raise UserError(faults[0].message + (f"; {counted(more, 'more line')} cannot be used: --check names all" if more else ""))
+
+
+def _each_once(images: Sequence[ListedImage], faults: list[LineFault]) -> list[ListedImage]:
+    """Return the first line of every image; the others are faults."""
+    first: dict[str, ListedImage] = {}
+    for image in images:
+        earlier = first.setdefault(image.path, image)
+        if earlier is image:
+            continue
+        pairs = {"labels": (earlier.labels, image.labels), "split": (earlier.split, image.split), "group": (earlier.group, image.group)}
+        differing = [name for name, (one, other) in pairs.items() if one != other]
+        said = f" with another {' and '.join(differing)}".replace("another labels", "other labels") if differing else ""
+        message = f"{image.place}: {image.path} is listed twice{said}, first in {earlier.place}"
+        faults.append(LineFault("contradiction" if differing else "double", message))
+    return list(first.values())
 
 
 def refuse_empty_labels(images: Sequence[ListedImage], *, several: bool) -> None:
     """Raise UserError when an image without a label is among those that have exactly one each."""
-    empty = None if several else next((image for image in images if not image.labels), None)
-    if empty is not None:
-        remedy = "give it one, or call the column 'labels' if an image may have none or several"
-        raise UserError(f"{empty.place}: {empty.path} has no label; {remedy}")
+    if faults := _unlabelled(images, several=several):
+        raise UserError(faults[0].message)
+
+
+def _unlabelled(images: Sequence[ListedImage], *, several: bool) -> list[LineFault]:
+    """Return the images without a label, where each has exactly one."""
+    remedy = "give it one, or call the column 'labels' if an image may have none or several"
+    empty = [] if several else [image for image in images if not image.labels]
+    return [LineFault("label", f"{image.place}: {image.path} has no label; {remedy}") for image in empty]
 
 
 def name_labels(images: Sequence[ListedImage], table: LabelNames | None) -> Sequence[ListedImage]:
@@ -132,33 +166,30 @@ def is_list_name(name: str) -> bool:
     return Path(name).suffix.lower() in FORMATS
 
 
-def _read_list(file: Path, split: str | None) -> tuple[list[ListedImage], bool]:
-    """Return the lines of a list, and whether it speaks of several labels; `split` is what the file's name says."""
+def _read_list(file: Path, split: str | None, images: list[ListedImage], faults: list[LineFault]) -> bool:
+    """Add the lines of a list to the images or the faults; return whether it speaks of several labels.
+
+    Args:
+        file: the list.
+        split: what its name says.
+        images, faults: what grows.
+    """
     several = False
-    images: list[ListedImage] = []
     name, folder = str(file), str(file.parent)
     for record in FORMATS[file.suffix.lower()].read(file, split):
         several = several or record.several
         labels = tuple(sorted({label.strip() for label in record.labels} - {""}))
-        own_split = split if record.split is None else _read_split(file, record.line, record.split)
-        path = _read_path(file, folder, record.line, record.image)
-        images.append(ListedImage(path, labels, own_split, f"{name}, line {record.line}"))
-    return images, several
-
-
-def _read_split(file: Path, line: int, cell: str) -> str:
-    split = SPLIT_FOLDERS.get(cell.lower())
-    if split is None:
-        refuse(file, line, f"the split is '{cell}'; write train, val or test")
-    return split
-
-
-def _read_path(file: Path, folder: str, line: int, cell: str) -> str:
-    if not cell:
-        refuse(file, line, "there is no image")
-    path = posixpath.normpath(cell)
-    # Not by pathlib, which takes longer than the look at the disk.
-    if not os.path.isfile(os.path.join(folder, path)):
-        hint = "; write / between folders" if "\\" in path else ""
-        refuse(file, line, f"there is no image {path} in {folder}{hint}")
-    return path
+        own_split = split if record.split is None else SPLIT_FOLDERS.get(record.split.lower())
+        path = posixpath.normpath(record.image) if record.image else ""
+        place = f"{name}, line {record.line}"
+        if record.split is not None and own_split is None:
+            faults.append(LineFault("split", f"{place}: the split is '{record.split}'; write train, val or test"))
+        elif not path:
+            faults.append(LineFault("missing", f"{place}: there is no image"))
+        # Not by pathlib, which takes longer than the look at the disk.
+        elif not os.path.isfile(os.path.join(folder, path)):
+            hint = "; write / between folders" if "\\" in path else ""
+            faults.append(LineFault("missing", f"{place}: there is no image {path} in {folder}{hint}"))
+        else:
+            images.append(ListedImage(path, labels, own_split, place, record.group))
+    return several

@@ -107,12 +107,13 @@ def read_saved_table(root: Path) -> Listing:
         tables[part] = table.cast_column(column, datasets.Image(decode=False)).select_columns([column])
         sizes[part] = _sizes(tables[part], column)
         names = _names(table.features[label])
-        for row, value in enumerate(table[label]):
+        groups = table["group"] if "group" in table.features else [""] * len(table)
+        for row, (value, group) in enumerate(zip(table[label], groups, strict=True)):
             values = value if isinstance(value, list) else [value]
             several = several or isinstance(value, list)
             found = {names[each] if names and isinstance(each, int) else str(each) for each in values if each is not None}
             place = f"{part}/{row:08d}"
-            images.append(ListedImage(place, tuple(sorted(found)), split, f"{root}/{place}"))
+            images.append(ListedImage(place, tuple(sorted(found)), split, f"{root}/{place}", "" if group is None else str(group)))
     refuse_empty_labels(images, several=several)
     changed = max((file.stat().st_mtime_ns for file in root.rglob("*.arrow")), default=0)
     return Listing(root, tuple(images), several, TableStore(root, tables, column, sizes, changed))

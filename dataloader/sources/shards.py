@@ -101,7 +101,9 @@ def read_shards(root: Path, files: list[Path]) -> Listing:
         indexes[str(file)], members = index_tar(file)
         front = file.relative_to(root).as_posix()
         several = several or any(member.several for member in members)
-        images += [ListedImage(f"{front}/{member.name}", member.labels, splits[file], f"{file}/{member.name}") for member in members]
+        images += [
+            ListedImage(f"{front}/{member.name}", member.labels, splits[file], f"{file}/{member.name}", member.group) for member in members
+        ]
     refuse_empty_labels(images, several=several)
     return Listing(root, tuple(name_labels(images, _names(root))), several, ShardStore(indexes))
 

@@ -20,8 +20,9 @@ from utils.errors import UserError
 
 LABEL_SUFFIXES = ("cls", "json")
 LABEL_KEYS = ("labels", "label", "class", "cls")
+GROUP = "group"
 _KIND = "shards"
-_VERSION = 1
+_VERSION = 2
 
 
 class Member(NamedTuple):
@@ -32,6 +33,7 @@ class Member(NamedTuple):
         offset, size: of its bytes in the archive.
         labels: as written; numbers as text.
         several: whether the archive gives any number of labels.
+        group: of the image, such as the object that it shows; '' where none is named.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Member(NamedTuple):
     size: int
     labels: tuple[str, ...]
     several: bool
+    group: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +99,7 @@ def index_tar(archive: Path) -> tuple[TarIndex, list[Member]]:
         raise UserError(f"cannot read {archive}: {error.strerror}") from error
     cached = read_cached(_KIND, archive)
     if isinstance(cached, dict) and cached.get("version") == _VERSION and cached.get("stamp") == list(stamp):
-        members = [Member(name, offset, size, tuple(labels), several) for name, offset, size, labels, several in cached["members"]]
+        members = [Member(*row)._replace(labels=tuple(row[3])) for row in cached["members"]]
     else:
         members = sorted(_scan(archive), key=lambda member: os.fsencode(member.name))
         write_cached(_KIND, archive, {"version": _VERSION, "stamp": stamp, "members": members})
@@ -116,6 +119,7 @@ def _stamp(status: os.stat_result) -> tuple[int, int]:
 def _scan(archive: Path) -> list[Member]:
     images: dict[str, tarfile.TarInfo] = {}
     labels: dict[str, tuple[tuple[str, ...], bool]] = {}
+    groups: dict[str, str] = {}
     try:
         with tarfile.open(archive, "r:") as file:
             for info in file:
@@ -128,10 +132,18 @@ def _scan(archive: Path) -> list[Member]:
                     if key in images:
                         raise UserError(f"{archive}: the sample {key} has two images, {images[key].name} and {info.name}")
                     images[key] = info
-                elif suffix in LABEL_SUFFIXES and (suffix == "cls" or key not in labels):
-                    content = file.extractfile(info)
-                    assert content is not None, "a regular member has content"
-                    labels[key] = _read_labels(content.read(), suffix, f"{archive}/{info.name}")
+                elif suffix in LABEL_SUFFIXES:
+                    member = file.extractfile(info)
+                    assert member is not None, "a regular member has content"
+                    place = f"{archive}/{info.name}"
+                    content = _read_content(member.read(), suffix, place)
+                    if isinstance(content, dict) and content.get(GROUP) is not None:
+                        groups[key] = str(content[GROUP])
+                        if not set(LABEL_KEYS) & content.keys():
+                            # It speaks of the group alone; the label stands in a .cls.
+                            continue
+                    if suffix == "cls" or key not in labels:
+                        labels[key] = _read_labels(content, place)
     except (tarfile.TarError, EOFError) as error:
         raise UserError(f"{archive} is damaged, compressed or no tar archive ({error}); shards are plain .tar files") from error
     except OSError as error:
@@ -141,16 +153,20 @@ def _scan(archive: Path) -> list[Member]:
     bare = next((info.name for key, info in images.items() if key not in labels), None)
     if bare is not None:
         raise UserError(f"{archive}: {bare} has no label; put a {bare.rpartition('.')[0]}.cls or .json beside it")
-    return [Member(info.name, info.offset_data, info.size, *labels[key]) for key, info in images.items()]
+    return [Member(info.name, info.offset_data, info.size, *labels[key], groups.get(key, "")) for key, info in images.items()]
 
 
-def _read_labels(data: bytes, suffix: str, place: str) -> tuple[tuple[str, ...], bool]:
-    """Return the labels of a member, and whether it gives any number of them."""
+def _read_content(data: bytes, suffix: str, place: str) -> Any:
+    """Return what a member says: a text, or the value of a JSON file."""
     try:
         text = data.decode("utf-8-sig").strip()
-        content: Any = json.loads(text) if suffix == "json" else text
+        return json.loads(text) if suffix == "json" else text
     except ValueError as error:
         raise UserError(f"{place}: cannot read the label ({error})") from error
+
+
+def _read_labels(content: Any, place: str) -> tuple[tuple[str, ...], bool]:
+    """Return the labels in the content of a member, and whether it gives any number of them."""
     several = False
     if isinstance(content, dict):
         name = next((name for name in LABEL_KEYS if name in content), None)

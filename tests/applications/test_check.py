@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.applications.conftest import Call, tiny, write_colors
+from tests.applications.conftest import NETS, Call, tiny, write_colors
 from tests.dataloader.doctor.pictures import write_faulty
 
 
@@ -147,3 +147,48 @@ def test_links_to_one_picture_are_no_copies_to_move_away(call: Call, tmp_path: P
     call("--check", "--fix", "--data", data)
     assert (data / "train" / "red" / "0.png").is_file()
     assert (data / "val" / "red" / "again.png").is_file()
+
+
+def test_a_list_with_missing_files_is_told_line_by_line(call: Call, colors: Path) -> None:
+    images = [f"{path},{path.parent.name}\n" for path in sorted(colors.rglob("*.png"))]
+    gone = "".join(f"gone/{number}.png,red\n" for number in range(7))
+    Path("list.csv").write_text("image,label\n" + gone + "".join(images) + images[0])
+    outcome = call("--check", "--data", "list.csv", "-j", 0)
+    assert outcome.code == 1
+    for number in range(7):
+        assert f"line {number + 2}: there is no image gone/{number}.png" in " ".join(outcome.out.split())
+    assert "1 line is there twice" in outcome.out
+    (missing,) = [each for each in json.loads(Path("runs/check/list/check.json").read_text())["findings"] if each["lines"][6:]]
+    assert missing["level"] == "error"
+    trained = call(*tiny("list.csv"))
+    assert trained.code == 2
+    assert "line 2: there is no image gone/0.png" in trained.err
+    assert "6 more lines cannot be used: --check names all" in trained.err
+
+
+def test_groups_in_two_splits_are_told_before_training_and_by_a_check(call: Call, colors: Path) -> None:
+    outcome = call(*tiny(colors, "--group_by", r"(\w+/\d+)\.png", "--epochs", 1))
+    assert outcome.code == 0, outcome.err
+    assert "leakage: 15 groups stand in two splits, such as" in outcome.out
+    assert "groups    60 of 1 to 3 images" in outcome.out
+    checked = call("--check", "--data", colors, "--group_by", r"(\w+/\d+)\.png", "-j", 0)
+    assert checked.code == 1
+    assert "15 groups stand in two splits" in checked.out
+
+
+def test_a_training_without_validation_images_says_how_to_get_some(call: Call, tmp_path: Path) -> None:
+    data = write_colors(tmp_path / "half", {"train": 10, "test": 2})
+    outcome = call(*tiny(data))
+    assert outcome.code == 2
+    assert "--val_share 0.15 holds out that share of train" in outcome.err
+    assert "--fold 0/5" in outcome.err
+    trained = call(*tiny(data, "--val_share", 0.2, "--epochs", 1))
+    assert trained.code == 0, trained.err
+    assert "24 train, 6 val, 6 test images" in trained.out
+    evaluated = call("--evaluation", "--resume", trained.run, "--split", "val", "--no_report", "--arch", f"{NETS}:TinyNet")
+    assert evaluated.code == 0, evaluated.err
+    assert "6 val images" in evaluated.out
+    assert call("--resume", trained.run, "--epochs", 2, "--arch", f"{NETS}:TinyNet").code == 0
+    single = call(*tiny(write_colors(tmp_path / "one", {"": 1})))
+    assert single.code == 2
+    assert "No class has the three images of which one could be held out" in single.err

@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 import main
-from dataloader.catalog import open_catalog
+from dataloader.catalog import open_catalog, take_fold
 from dataloader.read import read_image
 from dataloader.resized import Resizer
+from dataloader.split import groups_of
 from tests.applications.conftest import Call, Outcome
 
 
@@ -172,7 +173,8 @@ def test_groups_stay_together(photos: Path, prepare: Call) -> None:
     assert not (out / "test.csv").exists()
     places: dict[str, set[str]] = {}
     for split in ("train", "val"):
-        for path, _ in rows(out / f"{split}.csv")[1:]:
+        for path, _, group in rows(out / f"{split}.csv")[1:]:
+            assert group == Path(path).stem[:3]
             places.setdefault(Path(path).stem[:3], set()).add(split)
             assert read_image(out / path).shape == (16, 16, 3)
     assert all(len(found) == 1 for found in places.values())
@@ -305,3 +307,19 @@ def test_shards_of_several_labels_and_from_shards(photos: Path, shard: Call) -> 
         catalog = open_catalog(str(photos.parent / name), require_train=False)
         assert catalog.several
         assert sum(split.targets.sum() for split in catalog.splits.values()) == 4
+
+
+def test_groups_travel_with_a_prepared_folder_and_with_shards(photos: Path, prepare: Call, call: Call) -> None:
+    (photos / "dog" / "zero.jpg").unlink()
+    assert prepare("out", "--group_by", r"(\d+)_\d", "--test_share", "0").code == 0
+    out = photos.parent / "out"
+    assert call("--shard", "tars", "--data", out, "-j", 0).code == 0
+    of_folder, of_shards = open_catalog(str(out)), open_catalog("tars")
+    assert all(all(split.groups) for split in (*of_folder.splits.values(), *of_shards.splits.values()))
+    for catalog in (of_folder, of_shards):
+        for seed in range(5):
+            fold = take_fold(catalog, "0/2", seed=seed)
+            assert not set(fold.splits["train"].groups) & set(fold.splits["val"].groups)
+    again = call("--prepare", "again", "--data", out, "-j", 0)
+    assert again.code == 0
+    assert groups_of(open_catalog("again").splits.values()) == groups_of(of_folder.splits.values())

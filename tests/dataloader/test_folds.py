@@ -129,3 +129,79 @@ def test_images_that_a_remembered_fold_does_not_know_are_named(photos, tmp_path)
     again = take_fold(open_catalog(str(data)), "0/3", seed=0, split_file=tmp_path / "split.csv")
     assert [again.splits[name].paths for name in again.splits] == [fold.splits[name].paths for name in fold.splits]
     assert again.notes == (f"2 images are not in {tmp_path}/split.csv and not used, such as train/cat/new.png",)
+
+
+@pytest.fixture
+def shots(tmp_path):
+    """Return a folder of two classes: thirty objects of three to five empty files each, whose names say which object."""
+    for number in range(30):
+        for shot in range(3 + number % 3):
+            file = tmp_path / "shots" / ["cup", "pan"][number % 2] / f"{number:03d}_{shot}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+    return tmp_path / "shots"
+
+
+OBJECT = r"([^/]+)_\d+\."
+
+
+def objects(split):
+    return {Path(path).stem[:3] for path in split.paths}
+
+
+def test_groups_are_whole_in_every_cut(shots, tmp_path):
+    lines = [f"{path.relative_to(tmp_path)},{path.parent.name},{path.stem[:3]}\n" for path in sorted(shots.rglob("*.png"))]
+    (tmp_path / "list.csv").write_text("image,label,group\n" + "".join(lines))
+    (tmp_path / "several.csv").write_text("image,labels,group\n" + "".join(lines))
+    for data, options in ((shots, {"group_by": OBJECT}), (tmp_path / "list.csv", {}), (tmp_path / "several.csv", {})):
+        for seed in range(5):
+            catalog = open_catalog(str(data), seed=seed, **options)
+            folds = [take_fold(catalog, f"{number}/4", seed=seed) for number in range(4)]
+            for cut in (catalog, *folds):
+                held = [objects(split) for split in cut.splits.values()]
+                assert len(held) == 3
+                assert sum(map(len, held)) == len(set().union(*held)) == 30
+            assert sorted(path for fold in folds for path in fold.splits["val"].paths) == sorted(
+                path for name in ("train", "val") for path in catalog.splits[name].paths
+            )
+
+
+def test_fewer_groups_than_parts_are_refused(shots):
+    catalog = open_catalog(str(shots), group_by=OBJECT, val_share=0, test_share=0)
+    with pytest.raises(UserError, match="--fold 0/40: 30 groups of images are too few for 40 parts"):
+        take_fold(catalog, "0/40", seed=0)
+    with pytest.raises(UserError, match="no class has two groups, of which one could validate"):
+        take_fold(open_catalog(str(shots), group_by="(cup|pan)", val_share=0, test_share=0), "0/2", seed=0)
+
+
+def test_one_image_a_class_cannot_be_folded(photos):
+    with pytest.raises(UserError, match="no class has two images, of which one could validate"):
+        take_fold(open_catalog(str(photos(train={"cat": 1, "dog": 1}))), "0/2", seed=0)
+
+
+def test_validation_images_come_out_of_train_where_a_share_asks_for_them(photos, tmp_path):
+    data = str(photos(train={"cat": 20, "dog": 10}, test={"cat": 4, "dog": 4}))
+    assert set(open_catalog(data).splits) == {"train", "test"}
+    catalog = open_catalog(data, val_share=0.2)
+    assert {name: np.bincount(split.targets).tolist() for name, split in catalog.splits.items()} == {
+        "train": [16, 8],
+        "val": [4, 2],
+        "test": [4, 4],
+    }
+    assert catalog.split_origin == "seeded"
+    save_split(catalog, tmp_path / "split.csv")
+    again = open_catalog(data, seed=7, split_file=tmp_path / "split.csv", require_train=False)
+    assert {name: split.paths for name, split in again.splits.items()} == {name: split.paths for name, split in catalog.splits.items()}
+
+
+def test_own_validation_images_are_left_as_they_are(photos):
+    catalog = open_catalog(str(photos(train={"cat": 6, "dog": 6}, val={"cat": 1, "dog": 1})), val_share=0.5)
+    assert len(catalog.splits["val"]) == 2
+
+
+def test_validation_images_out_of_train_keep_groups_whole(shots, tmp_path):
+    (tmp_path / "set").mkdir()
+    shots.rename(tmp_path / "set" / "train")
+    catalog = open_catalog(str(tmp_path / "set"), val_share=0.3, group_by=OBJECT)
+    assert not objects(catalog.splits["train"]) & objects(catalog.splits["val"])
+    assert len(catalog.splits["val"]) / len(list((tmp_path / "set").rglob("*.png"))) == pytest.approx(0.3, abs=0.03)

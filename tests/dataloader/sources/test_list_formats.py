@@ -117,7 +117,7 @@ BAD = {
         "a.png:x\nb c.png\n": r"line 2: there is no ':' between path and label",
         "a.png:x\n\ngone.png:x\n": r"line 3: there is no image gone\.png in ",
         "a.png:x\nb c.png:\n": r"line 2: b c\.png has no label",
-        "a.png:x\na.png:y\n": r"line 2: a\.png is listed twice, first in .*, line 1",
+        "a.png:x\na.png:y\n": r"line 2: a\.png is listed twice with other labels, first in .*, line 1",
         "a.png,x,dev\n": r"line 1: the split is 'dev'",
         "a.png,x\nb c.png\n": r"line 2: 1 cell where the first line has 2",
     },

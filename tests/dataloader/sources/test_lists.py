@@ -1,5 +1,6 @@
 import pytest
 
+from dataloader.catalog import open_catalog
 from dataloader.sources.lists import find_lists, join_labels, read_lists
 from utils.errors import UserError
 
@@ -95,7 +96,7 @@ BAD = {
     "missing image": ("image,labels\na.png,x\n\ngone.png,x\n", r"line 4: there is no image gone\.png in "),
     "backslashes": ("image,labels\nx\\a.png,x\n", r"line 2: there is no image x\\a\.png in .*; write / between folders"),
     "a folder": ("image,labels\n.,x\n", r"line 2: there is no image \."),
-    "image twice": ("image,labels\na.png,x\nb.png,x\n./a.png,y\n", r"line 4: a\.png is listed twice, first in .*list\.csv, line 2"),
+    "image twice": ("image,labels\na.png,x\nb.png,x\n./a.png,y\n", r"line 4: a\.png is listed twice with other labels, first in .*line 2"),
     "unknown split": ("image,labels,split\na.png,x,dev\n", r"line 2: the split is 'dev'; write train, val or test"),
     "split missing": ("image,labels,split\na.png,x,\n", r"line 2: the split is ''"),
     "single label missing": ("image,label\na.png,x\nb.png,\n", r"line 3: b\.png has no label; give it one, or call the column 'labels'"),
@@ -117,7 +118,7 @@ def test_a_bad_list_is_one_line_that_names_the_file_and_the_line(lists, kind):
 
 def test_an_image_in_two_lists_is_an_error_that_names_both(lists):
     folder = lists(train="image,labels\na.png,x\n", val="image,labels\nb.png,x\na.png,x\n")
-    with pytest.raises(UserError, match=r"val\.csv, line 3: a\.png is listed twice, first in .*train\.csv, line 2"):
+    with pytest.raises(UserError, match=r"val\.csv, line 3: a\.png is listed twice with another split, first in .*train\.csv, line 2"):
         read_lists(find_lists(folder))
 
 
@@ -134,3 +135,40 @@ def test_two_lists_for_one_split_are_an_error(lists):
 def test_a_list_that_cannot_be_read_is_an_error(tmp_path):
     with pytest.raises(UserError, match="cannot read the list"):
         read_lists({"": tmp_path / "gone.csv"})
+
+
+def test_a_line_that_repeats_itself_counts_once_and_is_told(lists):
+    folder = lists(train="image,labels\na.png,x\nb.png,y\n./a.png,x\n")
+    listing = read_lists(find_lists(folder))
+    assert [image.path for image in listing.images] == ["a.png", "b.png"]
+    assert [fault.kind for fault in listing.faults] == ["double"]
+    assert "line 4: a.png is listed twice, first in" in listing.faults[0].message
+    (note,) = open_catalog(str(folder)).notes
+    assert "line 4: a.png is listed twice" in note
+
+
+def test_all_lines_that_cannot_be_used_are_counted_and_a_tolerant_reader_tells_each(lists):
+    rows = "".join(f"gone{number}.png,x\n" for number in range(7))
+    folder = lists(train=f"image,label\na.png,x\n{rows}b.png,\na.png,y\n")
+    with pytest.raises(UserError, match=r"line 3: there is no image gone0\.png in .*; 8 more lines cannot be used: --check names all"):
+        read_lists(find_lists(folder))
+    listing = read_lists(find_lists(folder), tolerant=True)
+    assert [image.path for image in listing.images] == ["a.png"]
+    assert [fault.kind for fault in listing.faults] == ["missing"] * 7 + ["contradiction", "label"]
+    assert [f"line {number}:" in fault.message for number, fault in enumerate(listing.faults, start=3)] == [True] * 7 + [False] * 2
+
+
+def test_a_list_of_nothing_but_missing_images_is_an_error_for_everyone(lists):
+    folder = lists(train="image,label\ngone.png,x\n")
+    with pytest.raises(UserError, match="there is no image gone"):
+        read_lists(find_lists(folder), tolerant=True)
+
+
+def test_lists_name_groups(lists):
+    folder = lists(train="image,group,label\na.png,chair 3,x\nb.png,,y\n")
+    assert [image.group for image in read_lists(find_lists(folder)).images] == ["chair 3", ""]
+    assert open_catalog(str(folder)).splits["train"].groups == ("chair 3", "")
+    (folder / "list.jsonl").write_text('{"image": "a.png", "label": "x", "group": 3}\n{"image": "b.png", "label": "y"}\n')
+    assert [image.group for image in read_lists(find_lists(folder / "list.jsonl")).images] == ["3", ""]
+    with pytest.raises(UserError, match="names groups itself"):
+        open_catalog(str(folder), group_by=r"(.)\.png")

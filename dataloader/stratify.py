@@ -1,0 +1,137 @@
+"""Spread groups of images over parts so that every label keeps its share of each part as well as whole groups allow."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# What a label that is missing in a part costs: more than some images too many of it.
+ABSENT = 1.0
+# A part of no images at all is none.
+EMPTY = 1e9
+PASSES = 8
+# Groups times labels up to which groups are exchanged, too; beyond, moves are enough.
+MOST_EXCHANGED = 40_000
+EPSILON = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A group of images.
+
+    Attributes:
+        columns: which labels it has, int64 (L,); the last column stands for all images.
+        counts: how many images of each, float64 (L,).
+        pinned: the part that it must be in, or None.
+    """
+
+    columns: np.ndarray
+    counts: np.ndarray
+    pinned: int | None = None
+
+
+class Balance:
+    """How far the parts are from their wishes while groups are placed.
+
+    The cost is the sum over parts and columns of (images - wish)^2 / images of the column, plus ABSENT for every label that a part
+    lacks and wishes for.
+
+    Args:
+        wanted: images of every column that each part wishes for, float64 (P, C); the last column is that of all images.
+    """
+
+    def __init__(self, wanted: np.ndarray) -> None:
+        self.scale = 1 / np.maximum(wanted.sum(0), 1)
+        self.gap = -wanted.astype(np.float64)
+        self.held = np.zeros_like(self.gap)
+        self.missed = np.where(wanted > 0, ABSENT, 0.0)
+        self.missed[:, -1] = np.where(wanted[:, -1] > 0, EMPTY, 0.0)
+
+    def adding(self, member: Member) -> np.ndarray:
+        """Return what a group would add to the cost of every part, (P,)."""
+        columns, counts = member.columns, member.counts
+        gap = self.gap[:, columns]
+        filled = np.where(self.held[:, columns] == 0, self.missed[:, columns], 0.0)
+        return ((2 * gap + counts) * counts * self.scale[columns] - filled).sum(1)
+
+    def removing(self, member: Member, part: int) -> float:
+        """Return what the cost would change by, were a group taken out of its part."""
+        columns, counts = member.columns, member.counts
+        emptied = np.where(self.held[part, columns] == counts, self.missed[part, columns], 0.0)
+        return float(((counts - 2 * self.gap[part, columns]) * counts * self.scale[columns] + emptied).sum())
+
+    def shifted(self, parts: np.ndarray, changes: np.ndarray) -> np.ndarray:
+        """Return what the cost of each part (N,) would change by, were `changes` (N, C) added to it."""
+        gap, held, missed = self.gap[parts], self.held[parts], self.missed[parts]
+        absent = missed * (held + changes == 0) - missed * (held == 0)
+        return ((2 * gap + changes) * changes * self.scale + absent).sum(1)
+
+    def put(self, member: Member, part: int, sign: int = 1) -> None:
+        """Place a group, or take it away with the sign -1."""
+        self.gap[part, member.columns] += sign * member.counts
+        self.held[part, member.columns] += sign * member.counts
+
+
+def spread(members: Sequence[Member], wanted: np.ndarray) -> np.ndarray:
+    """Return the part of every group, int64 (G,).
+
+    Groups are placed in the given order, each where it costs least; then groups are moved, and where they are few exchanged for
+    others, as long as that brings the parts nearer to their wishes.
+
+    Args:
+        members: the groups, large ones first.
+        wanted: images of every column that each part wishes for, (P, C).
+    """
+    balance = Balance(wanted)
+    places = np.zeros(len(members), dtype=np.int64)
+    for number, member in enumerate(members):
+        places[number] = int(np.argmin(balance.adding(member))) if member.pinned is None else member.pinned
+        balance.put(member, int(places[number]))
+    free = [number for number, member in enumerate(members) if member.pinned is None]
+    exchange = len(members) * wanted.shape[1] <= MOST_EXCHANGED
+    for _ in range(PASSES):
+        changed = _moved(members, places, balance, free)
+        if exchange:
+            changed += _exchanged(members, places, balance, free)
+        if not changed:
+            break
+    return places
+
+
+def _moved(members: Sequence[Member], places: np.ndarray, balance: Balance, free: Sequence[int]) -> int:
+    """Move single groups where that lowers the cost; return how many."""
+    moved = 0
+    for number in free:
+        member, here = members[number], int(places[number])
+        costs = balance.adding(member)
+        costs[here] = np.inf
+        there = int(np.argmin(costs))
+        if balance.removing(member, here) + costs[there] < -EPSILON:
+            balance.put(member, here, -1)
+            balance.put(member, there)
+            places[number] = there
+            moved += 1
+    return moved
+
+
+def _exchanged(members: Sequence[Member], places: np.ndarray, balance: Balance, free: Sequence[int]) -> int:
+    """Exchange each group for the one of another part that lowers the cost most; return how many were."""
+    counts = np.zeros((len(free), balance.gap.shape[1]))
+    for row, number in zip(counts, free, strict=True):
+        row[members[number].columns] = members[number].counts
+    exchanged = 0
+    for mine, number in zip(counts, free, strict=True):
+        here = int(places[number])
+        others = places[free]
+        surplus = mine - counts
+        change = balance.shifted(np.full(len(free), here), -surplus) + balance.shifted(others, surplus)
+        change[others == here] = 0
+        best = int(np.argmin(change))
+        if change[best] < -EPSILON:
+            other, there = free[best], int(others[best])
+            for member, source, target in ((members[number], here, there), (members[other], there, here)):
+                balance.put(member, source, -1)
+                balance.put(member, target)
+            places[number], places[other] = there, here
+            exchanged += 1
+    return exchanged
