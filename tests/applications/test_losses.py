@@ -38,7 +38,7 @@ def test_all_switches_together_train_evaluate_and_convert_without_their_files(ca
     content = load_checkpoint(outcome.run / "best.pt")
     weighters = "class_weights('weights.csv')|cost('cost.csv')|threshold('threshold.csv')|ohm(0.7)|ghm"
     assert content["criterion"] == f"{criterion}|{weighters}"
-    assert content["loss_state"]["weighters.ghm.moving"].sum() > 0
+    assert content["loss_state"]["weighters.ghm.bin_counts"].sum() > 0
     for kind in ("cost", "threshold", "weights"):
         Path(f"{kind}.csv").unlink()
     assert call("--evaluation", "--no_report", "--resume", outcome.run, "--arch", f"{NETS}:TinyNet").code == 0
@@ -61,7 +61,7 @@ def test_the_counts_of_ghm_go_on_after_a_resume(call: Call, colors: Path) -> Non
     part = call(*tiny(colors, "--criterion", "bce|ghm", *short)).run
     assert call("--resume", part, "--arch", f"{NETS}:TinyNet", *full).code == 0
     one, two = (load_checkpoint(run / "last.pt") for run in (whole, part))
-    assert torch.equal(one["loss_state"]["weighters.ghm.moving"], two["loss_state"]["weighters.ghm.moving"])
+    assert torch.equal(one["loss_state"]["weighters.ghm.bin_counts"], two["loss_state"]["weighters.ghm.bin_counts"])
     assert all(torch.equal(one["state_dict"][name], two["state_dict"][name]) for name in one["state_dict"])
 
 
