@@ -51,9 +51,7 @@ class BenchmarkOptions:
     lr: float = flag(2e-3, "peak learning rate")
     imbalance: float = flag(50.0, "long tail: images of the commonest class for one of the rarest")
     noise: float = flag(0.3, "label noise: share of training labels that are drawn anew among the other classes")
-    only: str | None = flag(
-        None, "run only losses with this in their names; the others are read from --out", metavar="TEXT"
-    )
+    only: str | None = flag(None, "run only losses with this in their names; the others are read from --out", metavar="TEXT")
     out: str = flag("docs", "folder for table and plot", metavar="DIR")
 
 
