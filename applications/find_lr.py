@@ -48,10 +48,10 @@ def range_test(config: RunConfig, machine: Machine, rates: list[float]) -> list[
     catalog = open_training_data(config, machine.world, None)
     assemble.check_num_classes(config.model.num_classes, catalog.classes)
     preprocess = assemble.build_preprocess(config, white=catalog.splits["train"].white)
-    counts = assemble.count_classes(catalog.splits["train"], len(catalog.classes))
+    split = apply_sidecars(config, catalog, assemble.activation_of(config))
+    counts = assemble.count_classes(split, len(catalog.classes), sampler=config.data.sampler)
     name = assemble.task_name(catalog)
     task = assemble.build_task(config, catalog.classes, preprocess, machine.device, name=name, class_counts=counts)
-    split = apply_sidecars(config, catalog, task.criterion.activation)
     loader = assemble.build_loader(config, split, preprocess, machine, training=True)
     model = assemble.build_network(config, catalog.classes, max(1, len(loader.plan)), counts, images=len(loader.split))
     model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]

@@ -186,6 +186,8 @@ def _check_augmentation(config: RunConfig) -> None:
         parse_fold(data.fold)
     if data.size_schedule is not None:
         parse_sizes(data.size_schedule, data.image_size, config.train.epochs)
+    if data.mix_mode != type(data)().mix_mode and not (data.mixup or data.cutmix):
+        raise UserError(f"--mix_mode {data.mix_mode} is not used; add --mixup or --cutmix, or leave it out")
     if data.mix_off_epochs and not (data.mixup or data.cutmix):
         raise UserError(f"--mix_off_epochs {data.mix_off_epochs} is not used; add --mixup or --cutmix, or leave it out")
 

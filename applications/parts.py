@@ -1,6 +1,6 @@
 """What a training run is made of, fresh or as its checkpoint left it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from dataloader.loader import Loader
 from dataloader.preprocess import Preprocess
 from models.narrow import apply_plan
 from optim.stepper import Stepper
+from utils.errors import shorten
 from utils.logs import log
 
 
@@ -44,9 +45,10 @@ class Parts:
 def build_parts(config: RunConfig, machine: Machine, catalog: Catalog, preprocess: Preprocess, content: Mapping[str, Any] | None) -> Parts:
     """Return everything that trains, as the checkpoint left it where there is one."""
     classes, device = catalog.classes, machine.device
-    counts = assemble.count_classes(catalog.splits["train"], len(classes))
+    train_split = apply_sidecars(config, catalog, assemble.activation_of(config))
+    counts = assemble.count_classes(train_split, len(classes), sampler=config.data.sampler)
+    _tell_priors(config, classes, counts)
     task = assemble.build_task(config, classes, preprocess, device, name=assemble.task_name(catalog), class_counts=counts)
-    train_split = apply_sidecars(config, catalog, task.criterion.activation)
     train_loader = assemble.build_loader(config, train_split, preprocess, machine, training=True, cached=True)
     val_loader = assemble.build_loader(config, catalog.splits["val"], preprocess, machine, training=False, cached=True, tolerant=True)
 
@@ -71,6 +73,16 @@ def build_parts(config: RunConfig, machine: Machine, catalog: Catalog, preproces
         if not progress.batch:
             _recount(stepper, progress.epoch * assemble.count_steps(config, len(train_loader.plan)))
     return parts
+
+
+def _tell_priors(config: RunConfig, classes: Sequence[str], counts: Sequence[float]) -> None:
+    """Say by which shares of the classes the loss goes, where a sampler changes them."""
+    loss = config.loss
+    weighted = any(part.name == "class_weights" for part in loss.spec())
+    if config.data.sampler is not None and (weighted or loss.logit_adjust is not None or loss.prior_bias == "data"):
+        total = max(sum(counts), 1e-12)
+        shares = [f"{name} {count / total:.1%}" for name, count in zip(classes, counts, strict=True)]
+        log().info(f"priors    the loss counts classes as --sampler draws them: {shorten(shares)}")
 
 
 def _restore(parts: Parts, content: Mapping[str, Any], machine: Machine) -> None:

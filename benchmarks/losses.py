@@ -3,12 +3,14 @@
     python -m benchmarks.losses                        digits; about twelve minutes on two cores
     python -m benchmarks.losses --data DIR --image_size 32
     python -m benchmarks.losses --seeds 2 --steps 20 --out /tmp/try
+    python -m benchmarks.losses --only ghm             these rows again; the others are those of losses-benchmark.csv
 
-Writes losses-benchmark.md and losses-benchmark.png into --out. The validation and test images stay as they
+Writes losses-benchmark.md, .png and .csv, the figures of every run, into --out. The validation and test images stay as they
 are; only the training images lose members (long tail) or get wrong labels (noise). Losses of one seed share
 images, labels, first weights and order, so that they are compared in pairs.
 """
 
+import csv
 import sys
 import tempfile
 import time
@@ -29,7 +31,7 @@ from dataloader.augment.chain import build_augment
 from dataloader.catalog import Split, open_catalog
 from dataloader.loader import Loader
 from dataloader.preprocess import Preprocess
-from utils.files import write_text
+from utils.files import write_csv, write_text
 from utils.flags import add_flags, flag, make_parser
 from utils.spec import parse_specs
 
@@ -49,7 +51,7 @@ class BenchmarkOptions:
     lr: float = flag(2e-3, "peak learning rate")
     imbalance: float = flag(50.0, "long tail: images of the commonest class for one of the rarest")
     noise: float = flag(0.3, "label noise: share of training labels that are drawn anew among the other classes")
-    only: str | None = flag(None, "run only the losses whose name contains this", metavar="TEXT")
+    only: str | None = flag(None, "run only losses with this in their names; the others are read from --out", metavar="TEXT")
     out: str = flag("docs", "folder for table and plot", metavar="DIR")
 
 
@@ -316,8 +318,44 @@ def draw(results: Results, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def known_scores(path: Path, options: BenchmarkOptions, images: int) -> dict[tuple[str, str], list[Score]]:
+    """Return the scores of earlier runs with the same settings, by setting and name of the loss; none where there is no file.
+
+    Raises:
+        SystemExit: the file was made with other settings.
+    """
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    wanted = made_with(options, images)
+    if any(row["settings"] != wanted for row in rows):
+        raise SystemExit(f"{path} was made with other settings than '{wanted}'; leave --only out, or give another --out")
+    found: dict[tuple[str, str], list[Score]] = {}
+    for row in sorted(rows, key=lambda row: int(row["seed"])):
+        found.setdefault((row["setting"], row["loss"]), []).append(Score(float(row["top1"]), float(row["rarest"])))
+    return found
+
+
+def made_with(options: BenchmarkOptions, images: int) -> str:
+    """Return in one word what scores depend on beside loss, setting and seed, so that only like is put beside like."""
+    parts = (options.data, images, options.image_size, options.seeds, options.steps, options.batch_size)
+    return "/".join(map(str, (*parts, options.lr, options.imbalance, options.noise)))
+
+
+def write_scores(path: Path, results: Results, settings: str) -> None:
+    """Write every score as a row."""
+    rows = [
+        [settings, setting, name, str(seed), f"{score.top1:.6f}", f"{score.rarest:.6f}"]
+        for setting, entries in results.items()
+        for name, scores in entries.items()
+        for seed, score in enumerate(scores)
+    ]
+    write_csv(path, [["settings", "setting", "loss", "seed", "top1", "rarest"], *rows])
+
+
 def main(argv: list[str]) -> int:
-    """Run every loss, print progress, write table and plot."""
+    """Run every loss, print progress, write scores, table and plot."""
     purpose = "Compare all losses on a long-tailed and on a label-noisy version of a data set."
     parser = make_parser("python -m benchmarks.losses", "python -m benchmarks.losses [FLAGS]", purpose)
     add_flags(parser, "benchmark", BenchmarkOptions)
@@ -325,28 +363,44 @@ def main(argv: list[str]) -> int:
     catalog = open_catalog(options.data)
     train = read_split(catalog.splits["train"], options.image_size)
     test = read_split(catalog.splits.get("test") or catalog.splits["val"], options.image_size)
-    chosen = [entry for entry in ENTRIES if entry.name == BASE or options.only is None or options.only in entry.name]
-    results: dict[str, dict[str, list[Score]]] = {setting: {entry.name: [] for entry in chosen} for setting in SETTINGS}
-    sizes: dict[str, int] = {}
-    start, done = time.perf_counter(), 0
-    for setting in SETTINGS:
-        for seed in range(options.seeds):
-            spoilt = spoil(train, setting, len(catalog.classes), options, seed)
-            sizes[setting] = len(spoilt.labels)
-            for entry in chosen:
-                score = train_and_test(entry, spoilt, test, catalog.classes, options, seed)
-                results[setting][entry.name].append(score)
-                done += 1
-                left = (time.perf_counter() - start) / done * (len(SETTINGS) * options.seeds * len(chosen) - done)
-                figures = f"top-1 {score.top1:.1%}  rarest {score.rarest:.1%}"
-                print(f"{setting:11}  seed {seed}  {entry.name:45}  {figures}  {left / 60:.0f} min left", flush=True)
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
+    known = {} if options.only is None else known_scores(out / "losses-benchmark.csv", options, len(train.labels))
+    results, sizes = run_all(train, test, catalog.classes, options, known)
     page = to_markdown(results, options, len(catalog.classes), sizes)
     write_text(out / "losses-benchmark.md", page)
+    write_scores(out / "losses-benchmark.csv", results, made_with(options, len(train.labels)))
     draw(results, out / "losses-benchmark.png")
     print(page)
     return 0
+
+
+def run_all(
+    train: Images, test: Images, classes: Sequence[str], options: BenchmarkOptions, known: Mapping[tuple[str, str], Sequence[Score]]
+) -> tuple[Results, dict[str, int]]:
+    """Return the scores of all losses, those that --only leaves out as they are known, and the training images of each setting."""
+    entries = [entry for entry in ENTRIES if options.only is None or options.only in entry.name or entry.name == BASE]
+    names = [entry.name for entry in ENTRIES if entry in entries or (SETTINGS[0], entry.name) in known]
+    results: dict[str, dict[str, list[Score]]] = {
+        setting: {name: list(known.get((setting, name), [])) for name in names} for setting in SETTINGS
+    }
+    wanted = [entry for entry in entries if (options.only or "") in entry.name or (SETTINGS[0], entry.name) not in known]
+    sizes: dict[str, int] = {}
+    start, done = time.perf_counter(), 0
+    for setting in SETTINGS:
+        for entry in wanted:
+            results[setting][entry.name] = []
+        for seed in range(options.seeds):
+            spoilt = spoil(train, setting, len(classes), options, seed)
+            sizes[setting] = len(spoilt.labels)
+            for entry in wanted:
+                score = train_and_test(entry, spoilt, test, classes, options, seed)
+                results[setting][entry.name].append(score)
+                done += 1
+                left = (time.perf_counter() - start) / done * (len(SETTINGS) * options.seeds * len(wanted) - done)
+                figures = f"top-1 {score.top1:.1%}  rarest {score.rarest:.1%}"
+                print(f"{setting:11}  seed {seed}  {entry.name:45}  {figures}  {left / 60:.0f} min left", flush=True)
+    return results, sizes
 
 
 if __name__ == "__main__":

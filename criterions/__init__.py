@@ -18,6 +18,7 @@ CRITERIONS = Table(
             "criterions.asymmetric:asymmetric_single",
             "the same for one label an image, on softmax: asymmetric_single(gamma_neg=4, gamma_pos=0)",
         ),
+        "kl": Row("criterions.divergence:kl", "softmax by KL divergence: 0 where the answer is the target, also a shared one"),
         "poly1": Row("criterions.poly:poly1", "softmax with a stronger pull on samples nearly right: poly1(eps=1)"),
         "poly1_bce": Row("criterions.poly:poly1_bce", "the same for sigmoids: poly1_bce(eps=1)"),
     },

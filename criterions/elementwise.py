@@ -75,6 +75,16 @@ def sigmoid_hardness(probabilities: Tensor, targets: Tensor) -> Tensor:
     return (probabilities - targets).abs()
 
 
+def softmax_shares(targets: Tensor) -> Tensor:
+    """Return how much of the loss each term carries, (N, C): the target, which is a factor of the term."""
+    return targets
+
+
+def sigmoid_shares(targets: Tensor) -> Tensor:
+    """Return how much of the loss each term carries, (N, C): every class of every sample has a whole term."""
+    return torch.ones_like(targets)
+
+
 def smooth(targets: Tensor, share: float) -> Tensor:
     """Spread `share` of every target evenly over all classes (arXiv 1512.00567, section 7).
 
@@ -106,18 +116,20 @@ class Activation:
         hardness: (probabilities, targets) -> how wrong each problem is answered, in [0, 1]; (N, 1)
             where a sample is one problem, (N, C) where each class is one.
         parts: logits (N, C) -> (N, Q, A), the log probabilities of the A answers to each of Q questions.
+        shares: targets (N, C) -> (N, C), how much of the loss each term carries.
     """
 
     plain: Terms
     probabilities: Callable[[Tensor], Tensor]
     hardness: Callable[[Tensor, Tensor], Tensor]
     parts: Callable[[Tensor], Tensor]
+    shares: Callable[[Tensor], Tensor]
 
 
 ACTIVATIONS: Mapping[str, Activation] = MappingProxyType(
     {
-        "softmax": Activation(softmax_terms, softmax_probabilities, softmax_hardness, softmax_parts),
-        "sigmoid": Activation(bce_terms, sigmoid_probabilities, sigmoid_hardness, sigmoid_parts),
+        "softmax": Activation(softmax_terms, softmax_probabilities, softmax_hardness, softmax_parts, softmax_shares),
+        "sigmoid": Activation(bce_terms, sigmoid_probabilities, sigmoid_hardness, sigmoid_parts, sigmoid_shares),
     }
 )
 

@@ -50,6 +50,13 @@ def class_weights(rule: str, *, classes: Sequence[str], counts: Sequence[float],
     return read_weights(rule, classes)
 
 
+def mean_weight(weights: np.ndarray, counts: Sequence[float]) -> float:
+    """Return the mean of the weights (C,) over images of which every class has `counts`; 1 where only classes without images weigh."""
+    images = np.asarray(counts, dtype=np.float64)
+    total = float(weights @ images)
+    return total / float(images.sum()) if total > 0 else 1.0
+
+
 def log_prior(counts: Sequence[float]) -> np.ndarray:
     """Return the logarithm of every class's share of the images, (C,); a class without images counts as one image."""
     images = _at_least_one(counts)

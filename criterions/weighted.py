@@ -14,6 +14,7 @@ from criterions.elementwise import ACTIVATIONS, ActivationName, Elementwise, smo
 from criterions.priors import log_prior
 from criterions.weighters.base import ClassFacts, ClassWeighter, Weighter, as_buffer
 from criterions.weighters.cost import Cost
+from criterions.weighters.scale import MOMENTUM, MeanFactor
 from utils.errors import UserError
 from utils.logs import log
 from utils.spec import Spec
@@ -22,10 +23,11 @@ from utils.spec import Spec
 class Criterion(nn.Module):
     """A weighted classification loss on dense targets.
 
-    loss = mean over samples of (sample weight x sum over classes of (term x product of weighters)).
+    loss = mean over samples of (sample weight x sum over classes of (term x product of weighters / its mean)).
 
-    A weighter sees values without gradient, targets as the loss sees them (smoothed), and keeps its
-    state in buffers that move in training mode only. Without weighters the product is one.
+    A weighter sees values without gradient and targets before smoothing, and keeps its state in
+    buffers that move in training mode only. The product of the weighters is divided by its mean over
+    the terms that carry loss, so that the learning rate means the same with and without them.
 
     Args:
         elementwise: the loss of every (sample, class) pair.
@@ -59,6 +61,9 @@ class Criterion(nn.Module):
         self._jsd = jsd
         # Module names may hold no dots, which a user's file has.
         self.weighters = nn.ModuleDict({name.replace(".", "_"): module for name, module in (weighters or {}).items()})
+        wanted = {weighter.SCALE for weighter in (weighters or {}).values()}
+        momenta = {"moving": MOMENTUM, "batch": 0.0}
+        self.scales = nn.ModuleDict({kind: MeanFactor(momentum) for kind, momentum in momenta.items() if kind in wanted})
 
     def forward(self, logits: Tensor, targets: Tensor, sample_weights: Tensor, *, splits: int = 1) -> Tensor:
         """Return the weighted loss, a scalar in float32 or better.
@@ -87,14 +92,15 @@ class Criterion(nn.Module):
 
     def _weighted(self, logits: Tensor, targets: Tensor, sample_weights: Tensor) -> Tensor:
         """Return the mean over samples of weight x terms x weighters."""
-        targets = smooth(targets, self._smoothing)
         if self.logit_shift is not None:
             logits = logits + self.logit_shift
-        terms = self._terms(logits, targets)
-        # Weights choose what to learn from; no gradient may flow into the choice.
-        with torch.no_grad():
-            factors = self._factors(self._kind.probabilities(logits), targets)
-        return ((terms * factors).sum(dim=1) * sample_weights).mean()
+        terms = self._terms(logits, smooth(targets, self._smoothing))
+        if len(self.weighters):
+            # Weights choose what to learn from; no gradient may flow into the choice.
+            with torch.no_grad():
+                factors = self._factors(self._kind.probabilities(logits), targets, sample_weights)
+            terms = terms * factors
+        return (terms.sum(dim=1) * sample_weights).mean()
 
     def plain(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the (N,) cross entropy of every sample, softmax or binary, without all that training adds to it.
@@ -120,15 +126,24 @@ class Criterion(nn.Module):
         """
         own = self.state_dict()
         fitting = {name: value for name, value in state_dict.items() if name in own and own[name].shape == value.shape}
+        if afresh := sorted({name.rpartition(".")[0] for name in own if name not in fitting}) if state_dict else []:
+            log().info(f"loss      not in the checkpoint as they are now, and so begun afresh: the counts of {', '.join(afresh)}")
         return super().load_state_dict({**own, **fitting}, strict=strict, assign=assign)
 
-    def _factors(self, probabilities: Tensor, targets: Tensor) -> Tensor:
-        """Return the product of all weighters, broadcasting to (N, C)."""
-        product = torch.ones_like(probabilities)
-        if len(self.weighters):
-            hardness = self._kind.hardness(probabilities, targets)
-            for weighter in self.weighters.values():
-                product = product * weighter(probabilities, targets, hardness=hardness)
+    def _factors(self, probabilities: Tensor, targets: Tensor, sample_weights: Tensor) -> Tensor:
+        """Return the product of all weighters, of mean 1 over the terms that carry loss, broadcasting to (N, C)."""
+        # Smoothing changes what the loss asks for, and so how wrong an answer is; it does not change what an image shows.
+        smoothed = smooth(targets, self._smoothing)
+        weights = sample_weights[:, None]
+        hardness = torch.where(weights > 0, self._kind.hardness(probabilities, smoothed), -1.0)
+        products: dict[str, Tensor] = {kind: torch.ones_like(probabilities) for kind in ("own", *self.scales)}
+        for weighter in self.weighters.values():
+            assert isinstance(weighter, Weighter)
+            products[weighter.SCALE] = products[weighter.SCALE] * weighter(probabilities, targets, hardness=hardness)
+        product = products["own"]
+        for kind, scale in self.scales.items():
+            carried = self._kind.shares(smoothed) * weights * product
+            product = product * products[kind] / scale(products[kind], carried)
         return product
 
 

@@ -59,9 +59,12 @@ class DataOptions:
     aug_splits: int = flag(1, "copies of every image in a batch: the clean one and N-1 augmented ones, for --jsd")
     mixup: bool = flag(False, "mix pairs of training images and their targets")
     mixup_alpha: float = flag(0.2, "mixup: both parameters of the Beta distribution of the mixing share")
-    mixup_ratio: float = flag(1.0, "mixup, cutmix: probability that a batch is mixed")
+    mixup_ratio: float = flag(1.0, "mixup, cutmix: probability that a batch is mixed; a pair or an image with --mix_mode")
     cutmix: bool = flag(False, "put a rectangle of one training image into another; with --mixup, either by chance")
     cutmix_alpha: float = flag(1.0, "cutmix: both parameters of the Beta distribution of the area that stays")
+    mix_mode: Literal["batch", "pair", "elem"] = flag(
+        "batch", "mixup, cutmix: one share for a batch, for each pair of images that are joined with each other, or for each image"
+    )
     mix_off_epochs: int = flag(0, "last epochs in which nothing is mixed", metavar="EPOCHS")
     multi_scale: bool = flag(False, "resize every training batch at random, by up to 15 percent")
     size_schedule: str | None = flag(

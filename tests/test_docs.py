@@ -227,10 +227,11 @@ def test_the_example_loss_is_its_formula(written) -> None:
 
 def test_the_example_weighter_doubts_hard_samples(written) -> None:
     path = written(RECIPES_PAGE["criterions/weighters/doubt.py"])
-    logits, targets = torch.tensor([[1.0, -2.0, 0.5]]), torch.tensor([[0.0, 0.0, 1.0]])
-    p = float(logits.softmax(1)[0, 2])
-    loss = build_criterion(parse_specs(f"softmax|{path}:Doubt(0.8)"))(logits, targets, torch.ones(1))
-    assert float(loss) == pytest.approx(-np.log(p) * (1 - 0.8 * (1 - p)), rel=1e-5)
+    logits, targets = torch.tensor([[1.0, -2.0, 0.5], [1.0, -2.0, 0.5]]), torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+    p = logits[0].softmax(0)[[2, 1]].numpy()
+    factors = 1 - 0.8 * (1 - p)
+    loss = build_criterion(parse_specs(f"softmax|{path}:Doubt(0.8)"))(logits, targets, torch.ones(2))
+    assert float(loss) == pytest.approx((-np.log(p) * factors).sum() / factors.sum(), rel=1e-5)
 
 
 def test_the_example_augmentation_blurs(written) -> None:

@@ -16,12 +16,13 @@ from applications.assemble.machine import Machine, alone, exact, open_machine
 from applications.assemble.network import build_network, prepare_sync_bn, wrap_network
 from applications.assemble.sizes import seen_sizes
 from applications.assemble.step import build_run_schedule, build_stepper, count_steps
-from applications.assemble.task import ONE_LABEL, SEVERAL_LABELS, build_task, check_num_classes, count_classes, task_name
+from applications.assemble.task import ONE_LABEL, SEVERAL_LABELS, activation_of, build_task, check_num_classes, count_classes, task_name
 
 __all__ = [
     "ONE_LABEL",
     "SEVERAL_LABELS",
     "Machine",
+    "activation_of",
     "alone",
     "build_loader",
     "build_network",

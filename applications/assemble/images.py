@@ -110,11 +110,10 @@ def build_transforms(config: RunConfig, num_classes: int) -> list:
     transforms: list = [MultiScale(seed)] if data.multi_scale else []
     chosen = {name: alpha for name, on, alpha in _mixes(data) if on}
     if chosen:
-        mixes = [
-            MIXES.resolve(name)(alpha=alpha, ratio=data.mixup_ratio, num_classes=num_classes, seed=seed) for name, alpha in chosen.items()
-        ]
+        more = {"ratio": data.mixup_ratio, "num_classes": num_classes, "seed": seed, "mode": data.mix_mode}
+        mixes = [MIXES.resolve(name)(alpha=alpha, **more) for name, alpha in chosen.items()]
         until = config.train.epochs - data.mix_off_epochs if data.mix_off_epochs else None
-        transforms.append(Choice(mixes, until=until, num_classes=num_classes, seed=seed))
+        transforms.append(Choice(mixes, until=until, num_classes=num_classes, seed=seed, mode=data.mix_mode))
     return transforms
 
 

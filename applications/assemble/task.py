@@ -8,10 +8,13 @@ import torch
 from applications.contract import Task
 from applications.options import RunConfig
 from applications.tasks import TASKS
+from criterions.elementwise import ActivationName
 from criterions.weighted import Criterion, build_criterion, build_elementwise
 from dataloader.catalog import Catalog, Split
 from dataloader.preprocess import Preprocess
+from dataloader.sampling import expected_draws
 from utils.errors import UserError, shorten
+from utils.spec import SpecSource
 
 ONE_LABEL, SEVERAL_LABELS = "classify", "multilabel"
 
@@ -27,11 +30,29 @@ def check_num_classes(given: int | None, classes: tuple[str, ...]) -> None:
         raise UserError(f"--num_classes {given}: the data has {len(classes)} classes ({shorten(classes)}); leave the flag out to take them")
 
 
-def count_classes(split: Split, num_classes: int) -> list[float]:
-    """Return the images of every class; shared targets count by their shares."""
+def activation_of(config: RunConfig) -> ActivationName:
+    """Return what the loss of a run makes of logits."""
+    return build_elementwise(config.loss.spec()[0]).activation
+
+
+def count_classes(split: Split, num_classes: int, *, sampler: SpecSource | None = None) -> list[float]:
+    """Return how many images of an epoch each class has, as the loss will see them; shared targets count by their shares.
+
+    An image counts as often as the sampler draws it, times its weight, so that priors are those of what is learned from. Draws
+    and weights are scaled so that they sum to the number of images.
+
+    Args:
+        split: the training images, with the targets and the weights that training uses.
+        num_classes: width of the answer.
+        sampler: --sampler; None draws every image alike.
+    """
+    draws = np.ones(len(split)) if sampler is None else expected_draws(sampler, split)
+    counted = draws * split.weights
+    if counted.sum() > 0:
+        counted *= len(split) / counted.sum()
     if split.targets.ndim == 2:
-        return split.targets.sum(0, dtype=np.float64).tolist()
-    return np.bincount(split.targets, minlength=num_classes).astype(np.float64).tolist()
+        return (counted @ split.targets.astype(np.float64)).tolist()
+    return np.bincount(split.targets, counted, minlength=num_classes).tolist()
 
 
 def build_task(

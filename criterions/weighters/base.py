@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -28,7 +28,14 @@ class Weighter(nn.Module, ABC):
 
     It is built with the arguments of its spec, and called without gradient. State is kept in
     buffers, which move in training mode only.
+
+    Attributes:
+        SCALE: what keeps the mean factor of the terms that carry loss at 1. 'moving': the criterion divides by the mean of
+            the last batches. 'batch': by that of each batch, for what compares the samples of a batch with one another.
+            'own': the weighter does so itself, or leaves terms out and the others as they are.
     """
+
+    SCALE: ClassVar[Literal["moving", "batch", "own"]] = "moving"
 
     @abstractmethod
     def forward(self, probabilities: Tensor, targets: Tensor, *, hardness: Tensor) -> Tensor:
@@ -36,8 +43,9 @@ class Weighter(nn.Module, ABC):
 
         Args:
             probabilities: (N, C), softmax or sigmoid.
-            targets: (N, C), dense, as the loss sees them.
-            hardness: how wrong each problem is answered, in [0, 1]: (N, 1) for softmax, (N, C) for sigmoids.
+            targets: (N, C), dense, before label smoothing.
+            hardness: how wrong each problem is answered, in [0, 1]: (N, 1) for softmax, (N, C) for sigmoids; measured against
+                the smoothed targets, as the gradient is. -1 where a sample weighs nothing, and poses no problem.
         """
 
 

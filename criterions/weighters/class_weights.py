@@ -1,6 +1,6 @@
 """A factor a class, so that rare classes are not drowned by common ones (rules: criterions/priors.py)."""
 
-from typing import Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from torch import Tensor
@@ -30,6 +30,8 @@ class ClassWeights(ClassWeighter):
         weights: (C,), at least 0.
     """
 
+    SCALE: ClassVar[Literal["moving", "batch", "own"]] = "own"
+
     weights: Tensor
 
     def __init__(self, weights: np.ndarray) -> None:
@@ -38,8 +40,9 @@ class ClassWeights(ClassWeighter):
 
     @classmethod
     def build(cls, facts: ClassFacts, rule: str = "auto", beta: float = priors.BETA) -> Self:
-        """Return the weighter for 'auto', 'effective' (with `beta`) or a file."""
-        return cls(priors.class_weights(rule, classes=facts.names, counts=facts.counts, beta=beta))
+        """Return the weighter for 'auto', 'effective' (with `beta`) or a file; the mean weight of a training label is 1."""
+        weights = priors.class_weights(rule, classes=facts.names, counts=facts.counts, beta=beta)
+        return cls(weights / priors.mean_weight(weights, facts.counts))
 
     def forward(self, probabilities: Tensor, targets: Tensor, *, hardness: Tensor) -> Tensor:
         del probabilities, hardness

@@ -1,5 +1,7 @@
 """GHM-C (Li et al.: Gradient Harmonized Single-stage Detector, arXiv 1811.05181): common gradient sizes count less."""
 
+from typing import ClassVar, Literal
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -17,32 +19,38 @@ def bin_numbers(gradients: Tensor, bins: int) -> Tensor:
     return (gradients * bins).long().clamp(0, bins - 1)
 
 
-def count_bins(numbers: Tensor, bins: int) -> Tensor:
-    """Return how many values each bin has, int64 (bins,), without waiting for the device."""
-    numbers = numbers.flatten()
-    return torch.zeros(bins, dtype=torch.int64, device=numbers.device).scatter_add_(0, numbers, torch.ones_like(numbers))
-
-
-def harmony(moving: Tensor, counts: Tensor) -> Tensor:
-    """Return the weight of every bin, N / (a_i x valid bins), (bins,).
+def count_bins(numbers: Tensor, bins: int, counted: Tensor) -> Tensor:
+    """Return how many values each bin has, int64 (bins,), without waiting for the device.
 
     Args:
-        moving: a_i, the moving count of every bin.
-        counts: values of this batch in every bin; N is their sum, a bin is valid that has some.
+        numbers: of the bins.
+        bins: how many there are.
+        counted: whether each value counts, in the shape of `numbers`.
     """
-    return counts.sum() / (moving * (counts > 0).sum().clamp(min=1))
+    return torch.zeros(bins, dtype=torch.int64, device=numbers.device).scatter_add_(0, numbers.flatten(), counted.flatten().long())
+
+
+def harmony(density: Tensor, counts: Tensor) -> Tensor:
+    """Return the weight of every bin, (bins,): in inverse proportion to a_i, with mean 1 over the values of the batch.
+
+    The paper's N / (a_i x valid bins) is the same where a_i are the counts of the batch; where they lag behind, its mean is not 1.
+
+    Args:
+        density: a_i, how many values a batch has in every bin, by the moving counts.
+        counts: values of this batch in every bin.
+    """
+    return counts.sum() / (density * (counts / density).sum().clamp(min=1e-12))
 
 
 class GradientHarmony(Weighter):
-    """Weighs each class of each sample against the number of those with a gradient of the same size.
+    """Weighs each problem against the number of those with a gradient of the same size.
 
-    The gradient is that of the logit, |p - t|, of every class for softmax as for sigmoids: the many
-    classes that are easily ruled out make small gradients common, and so answers already right count less.
+    A problem is what has a loss term of its own: a sample for softmax, a class of a sample for sigmoids. The size of its
+    gradient is its hardness, |p - t| of the true class for softmax with one label.
 
-    The counts move in training only: a_i = momentum a_i + (1 - momentum) n_i. They begin at zero,
-    as in the paper, so that the first steps and a bin's first appearance weigh up to
-    1 / (1 - momentum) times as much. With several processes n_i counts the batches of
-    all of them, so all have to call together.
+    The counts move in training only: a_i = momentum a_i + (1 - momentum) n_i. They begin at zero, and are divided by
+    1 - momentum^steps, which corrects for it: the first step has the counts of its own batch. With several processes n_i
+    counts the batches of all of them, so all have to call together.
 
     Args:
         bins: number of bins of the gradient size.
@@ -52,7 +60,11 @@ class GradientHarmony(Weighter):
         UserError: an argument is out of range.
     """
 
-    moving: Tensor
+    SCALE: ClassVar[Literal["moving", "batch", "own"]] = "batch"
+
+    # Not 'moving', the name under which earlier runs saved counts of every class for softmax, too.
+    bin_counts: Tensor
+    counted: Tensor
 
     def __init__(self, bins: int = 30, momentum: float = 0.75) -> None:
         super().__init__()
@@ -62,16 +74,20 @@ class GradientHarmony(Weighter):
             raise UserError(f"--criterion ghm: momentum {momentum} is outside [0, 1); 0.75 is the paper's choice")
         self.bins = bins
         self.momentum = momentum
-        self.register_buffer("moving", torch.zeros(bins))
+        self.register_buffer("bin_counts", torch.zeros(bins))
+        # 1 - momentum^steps: what the moving counts would be if every batch had one value.
+        self.register_buffer("counted", torch.zeros(()))
 
     def forward(self, probabilities: Tensor, targets: Tensor, *, hardness: Tensor) -> Tensor:
-        del hardness
-        numbers = bin_numbers((probabilities - targets).abs(), self.bins)
-        counts = count_bins(numbers, self.bins)
+        del targets
+        numbers = bin_numbers(hardness, self.bins)
+        counts = count_bins(numbers, self.bins, hardness >= 0)
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(counts)
         if self.training:
-            self.moving.mul_(self.momentum).add_(counts, alpha=1 - self.momentum)
+            for moving, new in ((self.bin_counts, counts), (self.counted, torch.ones_like(self.counted))):
+                moving.mul_(self.momentum).add_(new, alpha=1 - self.momentum)
         # A bin that training never met weighs as if it had been met once.
-        weights = harmony(self.moving.clamp(min=1 - self.momentum), counts)
-        return weights.to(probabilities.dtype)[numbers]
+        least = 1 - self.momentum
+        density = self.bin_counts.clamp(min=least) / self.counted.clamp(min=least)
+        return harmony(density, counts).to(probabilities.dtype)[numbers]

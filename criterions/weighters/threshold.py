@@ -1,6 +1,6 @@
 """Two bounds on each probability: what is already sure, or beyond hope, is left out of the loss."""
 
-from typing import Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from torch import Tensor
@@ -29,6 +29,8 @@ class Threshold(ClassWeighter):
     Args:
         lower, upper: (C, C).
     """
+
+    SCALE: ClassVar[Literal["moving", "batch", "own"]] = "own"
 
     lower: Tensor
     upper: Tensor

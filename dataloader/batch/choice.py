@@ -1,8 +1,12 @@
-"""Mixes of batches by turns: one of several by chance, and none in the last epochs."""
+"""Mixes by turns: one of several by chance, for a batch or for each of its pairs or samples, and none in the last epochs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import torch
+from torch import Tensor
+
+from dataloader.batch.mix import PAIRS, Mode, draw_pairs
 from dataloader.batch.targets import to_dense
 from dataloader.sample import Batch
 from utils.randomness import Stream, numpy_rng
@@ -19,17 +23,39 @@ class Choice:
         until: the first epoch in which nothing is mixed; None mixes to the end.
         num_classes: width of the targets.
         seed: with step and rank, the only source of randomness.
+        mode: of the mixes.
     """
 
     mixes: Sequence[Mix]
     until: int | None
     num_classes: int
     seed: int
+    mode: Mode = "batch"
 
     def __call__(self, batch: Batch, step: int, rank: int) -> Batch:
         """Return the batch, with floating-point images and dense targets whether it is mixed or not."""
         if self.until is not None and batch.epoch >= self.until:
             return replace(batch, images=batch.images.float(), targets=to_dense(batch.targets, self.num_classes))
         # One number more than a mix has, so that the choice says nothing of what is drawn in it.
-        chosen = 0 if len(self.mixes) == 1 else int(numpy_rng(Stream.MIX, self.seed, step, rank, 1).integers(len(self.mixes)))
-        return self.mixes[chosen](batch, step, rank)
+        rng = numpy_rng(Stream.MIX, self.seed, step, rank, 1)
+        if len(self.mixes) == 1:
+            return self.mixes[0](batch, step, rank)
+        if self.mode == "batch":
+            return self.mixes[int(rng.integers(len(self.mixes)))](batch, step, rank)
+        draws = draw_pairs(len(batch), self.mode, numpy_rng(Stream.MIX, self.seed, step, rank, PAIRS)).draws
+        chosen = torch.from_numpy(rng.integers(len(self.mixes), size=len(batch))[draws]).to(batch.images.device)
+        return _rows_of([mix(batch, step, rank) for mix in self.mixes], chosen)
+
+
+def _rows_of(batches: Sequence[Batch], chosen: Tensor) -> Batch:
+    """Return the batch whose row i is that of the batch with the number `chosen[i]`, (N,)."""
+    found = batches[0]
+    for number, other in enumerate(batches[1:], start=1):
+        mine = chosen == number
+        found = replace(
+            found,
+            images=torch.where(mine[:, None, None, None], other.images, found.images),
+            targets=torch.where(mine[:, None], other.targets, found.targets),
+            weights=torch.where(mine, other.weights, found.weights),
+        )
+    return found

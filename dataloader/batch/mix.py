@@ -1,8 +1,8 @@
-"""What batch transforms that join samples have in common: when they do, and what becomes of targets and weights."""
+"""What batch transforms that join samples have in common: when they do, with whom, and what becomes of targets and weights."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,23 +13,67 @@ from dataloader.sample import Batch
 from utils.errors import UserError
 from utils.randomness import Stream, numpy_rng
 
+Mode = Literal["batch", "pair", "elem"]
+# Last number of a position from which pairs are drawn, so that they have nothing to do with what is drawn for whole batches.
+PAIRS = 2
 
-def blend(values: Tensor, partners: Tensor, share: float) -> Tensor:
-    """Return share * values + (1 - share) * values[partners], for float values (N, ...)."""
+
+def blend(values: Tensor, partners: Tensor, share: float | Tensor) -> Tensor:
+    """Return share * values + (1 - share) * values[partners], for float values (N, ...); share is one number, or one a sample (N,)."""
+    if isinstance(share, Tensor):
+        share = share.to(values.dtype).view(-1, *[1] * (values.ndim - 1))
     return torch.lerp(values[partners], values, share)
+
+
+def blend_targets(targets: Tensor, weights: Tensor, partners: Tensor, share: float | Tensor) -> tuple[Tensor, Tensor]:
+    """Return the targets and the weights of mixed samples, so that each label counts by its share of the image x its own weight.
+
+    A loss that is linear in the targets then is the sum of both losses, each with its share and its weight: what an image of
+    weight zero shows may be seen, but its label is not learned.
+
+    Args:
+        targets: (N, C), probabilities.
+        weights: (N,).
+        partners: (N,).
+        share: of the sample itself.
+    """
+    mixed = blend(weights, partners, share)
+    counted = blend(targets * weights[:, None], partners, share)
+    usual = blend(targets, partners, share)
+    return torch.where(mixed[:, None] > 0, counted / mixed[:, None].clamp(min=1e-12), usual), mixed
+
+
+class Pairs(NamedTuple):
+    """Who is joined with whom: partner of every sample, int64 (N,), and the number of its draw, equal for both of a pair, int64 (N,)."""
+
+    partners: np.ndarray
+    draws: np.ndarray
+
+
+def draw_pairs(count: int, mode: Mode, rng: np.random.Generator) -> Pairs:
+    """Return the partners in a batch: in 'pair' two samples are each other's, and the last of an odd number its own."""
+    order = rng.permutation(count)
+    if mode == "elem":
+        return Pairs(order, np.arange(count))
+    partners, draws = np.arange(count), np.empty(count, dtype=np.int64)
+    even = order[: count // 2 * 2].reshape(-1, 2)
+    partners[even] = even[:, ::-1]
+    draws[order] = np.arange(count) // 2
+    return Pairs(partners, draws)
 
 
 @dataclass(frozen=True)
 class Mix(ABC):
-    """A batch transform: with probability `ratio` every sample is joined with another one of its batch.
+    """A batch transform: with probability `ratio` a sample is joined with another one of its batch.
 
     Images become float32 in 0..255 and targets probabilities, mixed or not, so that the model always sees one type.
 
     Attributes:
         alpha: both parameters of the Beta distribution of the share that stays.
-        ratio: probability that a batch is mixed.
+        ratio: probability that a batch is mixed; with another `mode`, a pair or a sample.
         num_classes: width of the targets.
         seed: with step and rank, the only source of randomness.
+        mode: one draw for the whole batch, for two samples that are joined with each other, or for every sample.
     """
 
     NAME: ClassVar[str]
@@ -38,6 +82,7 @@ class Mix(ABC):
     ratio: float
     num_classes: int
     seed: int
+    mode: Mode = "batch"
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < float("inf"):
@@ -46,15 +91,26 @@ class Mix(ABC):
             raise UserError(f"--mixup_ratio {self.ratio}: write a probability from 0 to 1")
 
     def __call__(self, batch: Batch, step: int, rank: int) -> Batch:
-        """Return the mixed batch, on the device of the given one; sample weights are shared as the targets are, and indices stay."""
+        """Return the mixed batch, on the device of the given one; labels count by share and sample weight, and indices stay."""
         images = batch.images.float()
         targets = to_dense(batch.targets, self.num_classes)
-        rng = numpy_rng(Stream.MIX, self.seed, step, rank)
-        if rng.random() >= self.ratio:
-            return replace(batch, images=images, targets=targets)
         # float() has made a copy of bytes; images that are floating-point already belong to the caller.
-        images, partners, share = self.joined(images, rng, copied=images is not batch.images)
-        return replace(batch, images=images, targets=blend(targets, partners, share), weights=blend(batch.weights, partners, share))
+        copied = images is not batch.images
+        share: float | Tensor
+        if self.mode == "batch":
+            rng = numpy_rng(Stream.MIX, self.seed, step, rank)
+            if rng.random() >= self.ratio:
+                return replace(batch, images=images, targets=targets)
+            images, partners, share = self.joined(images, rng, copied=copied)
+        else:
+            rng = numpy_rng(Stream.MIX, self.seed, step, rank, PAIRS)
+            pairs = draw_pairs(len(images), self.mode, rng)
+            count = len(images)
+            shares = np.where(rng.random(count) < self.ratio, rng.beta(self.alpha, self.alpha, count), 1.0)[pairs.draws]
+            partners = torch.from_numpy(pairs.partners).to(images.device)
+            images, share = self.joined_each(images, pairs, shares, rng)
+        targets, weights = blend_targets(targets, batch.weights, partners, share)
+        return replace(batch, images=images, targets=targets, weights=weights)
 
     @abstractmethod
     def joined(self, images: Tensor, rng: np.random.Generator, *, copied: bool) -> tuple[Tensor, Tensor, float]:
@@ -64,6 +120,17 @@ class Mix(ABC):
             images: float (N, 3, H, W).
             rng: the only source of randomness.
             copied: whether `images` may be written to.
+        """
+
+    @abstractmethod
+    def joined_each(self, images: Tensor, pairs: Pairs, shares: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Return the images, each mixed with its own partner, and the share of each that stays, (N,), on their device.
+
+        Args:
+            images: float (N, 3, H, W), which stay as they are.
+            pairs: of the batch.
+            shares: that are wanted, float64 (N,); 1 leaves an image as it is.
+            rng: the only source of randomness.
         """
 
     @staticmethod

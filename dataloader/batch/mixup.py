@@ -3,9 +3,10 @@
 from typing import ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from dataloader.batch.mix import Mix, blend
+from dataloader.batch.mix import Mix, Pairs, blend
 
 
 class Mixup(Mix):
@@ -18,3 +19,8 @@ class Mixup(Mix):
         share = float(rng.beta(self.alpha, self.alpha))
         partners = self.partners(images, rng)
         return blend(images, partners, share), partners, share
+
+    def joined_each(self, images: Tensor, pairs: Pairs, shares: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        del rng
+        share = torch.from_numpy(shares).to(images)
+        return blend(images, torch.from_numpy(pairs.partners).to(images.device), share), share

@@ -1,12 +1,17 @@
 """The flags of losses, from the command line to the weights of a run."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from tests.applications.conftest import NETS, Call, tiny
+from applications.assemble import count_classes
+from dataloader.catalog import open_catalog
+from tests.applications.conftest import NETS, Call, tiny, write_colors
 from utils.checkpoint import load_checkpoint
 
 
@@ -38,7 +43,7 @@ def test_all_switches_together_train_evaluate_and_convert_without_their_files(ca
     content = load_checkpoint(outcome.run / "best.pt")
     weighters = "class_weights('weights.csv')|cost('cost.csv')|threshold('threshold.csv')|ohm(0.7)|ghm"
     assert content["criterion"] == f"{criterion}|{weighters}"
-    assert content["loss_state"]["weighters.ghm.moving"].sum() > 0
+    assert content["loss_state"]["weighters.ghm.bin_counts"].sum() > 0
     for kind in ("cost", "threshold", "weights"):
         Path(f"{kind}.csv").unlink()
     assert call("--evaluation", "--no_report", "--resume", outcome.run, "--arch", f"{NETS}:TinyNet").code == 0
@@ -61,7 +66,7 @@ def test_the_counts_of_ghm_go_on_after_a_resume(call: Call, colors: Path) -> Non
     part = call(*tiny(colors, "--criterion", "bce|ghm", *short)).run
     assert call("--resume", part, "--arch", f"{NETS}:TinyNet", *full).code == 0
     one, two = (load_checkpoint(run / "last.pt") for run in (whole, part))
-    assert torch.equal(one["loss_state"]["weighters.ghm.moving"], two["loss_state"]["weighters.ghm.moving"])
+    assert torch.equal(one["loss_state"]["weighters.ghm.bin_counts"], two["loss_state"]["weighters.ghm.bin_counts"])
     assert all(torch.equal(one["state_dict"][name], two["state_dict"][name]) for name in one["state_dict"])
 
 
@@ -116,3 +121,44 @@ def test_a_loss_of_the_user_is_imported_only_when_it_is_named(call: Call, colors
     assert outcome.code == 2
     assert "--criterion 'my_own_loss.py:LOSS|ghm'" in outcome.err
     assert call(*look, "--criterion", "my_own_loss.py:LOSS|ghm").code == 0
+
+
+def write_tail(folder: Path) -> Path:
+    """Return data of two classes, 40 and 10 training images."""
+    data = write_colors(folder / "tail", {"train": 40, "val": 4})
+    shutil.rmtree(data / "train" / "green")
+    shutil.rmtree(data / "val" / "green")
+    for number in range(10, 40):
+        (data / "train" / "red" / f"{number}.png").unlink()
+    return data
+
+
+@pytest.mark.parametrize(
+    ("sampler", "weights", "expected"),
+    [
+        ([], None, [40, 10]),
+        (["--sampler", "balanced"], None, [25, 25]),
+        (["--sampler", "repeat(0.8)"], None, [40 * 50 / 60, 20 * 50 / 60]),
+        ([], [0.25, 1.0], [25, 25]),
+        (["--sampler", "balanced"], [0.25, 1.0], [10, 40]),
+    ],
+)
+def test_priors_are_those_of_the_images_as_drawn_and_weighed(tmp_path: Path, sampler: list[str], weights: list[float] | None, expected):
+    split = open_catalog(str(write_tail(tmp_path))).splits["train"]
+    if weights is not None:
+        split = replace(split, weights=np.array(weights, dtype=np.float32)[split.targets])
+    counts = count_classes(split, 2, sampler=sampler[1] if sampler else None)
+    assert counts == pytest.approx(expected)
+    dense = replace(split, targets=np.eye(2, dtype=np.float32)[split.targets])
+    assert count_classes(dense, 2, sampler=sampler[1] if sampler else None) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("flag", [["--logit_adjust"], ["--class_weights", "auto"], ["--prior_bias"]])
+def test_a_sampler_that_balances_leaves_nothing_to_correct(call: Call, tmp_path: Path, flag: list[str]) -> None:
+    data = write_tail(tmp_path)
+    flags = tiny(data, "--sampler", "balanced", "--epochs", 1, "--opt", "sgd")
+    corrected, plain = (call(*flags, *more) for more in (flag, [] if flag != ["--prior_bias"] else ["--prior_bias", 0.5]))
+    assert "as --sampler draws them: blue 50.0%, red 50.0%" in corrected.out
+    first, second = (load_checkpoint(outcome.run / "last.pt")["state_dict"] for outcome in (corrected, plain))
+    for name in first:
+        torch.testing.assert_close(first[name], second[name], rtol=1e-4, atol=1e-5)

@@ -171,7 +171,7 @@ def test_code_named_by_the_checkpoint_alone_is_not_imported(call: Call, colors: 
 def test_settings_of_the_loss_are_no_state_of_it(call: Call, colors: Path) -> None:
     """They come from the command line, so that a change on resume is one."""
     run = call(*tiny(colors, "--logit_adjust", 1, "--criterion", "softmax|class_weights(effective)|ghm")).run
-    assert {name.rpartition(".")[2] for name in load_checkpoint(run / "last.pt")["loss_state"]} == {"moving"}
+    assert {name.rpartition(".")[2] for name in load_checkpoint(run / "last.pt")["loss_state"]} == {"bin_counts", "counted"}
 
 
 @pytest.mark.parametrize(

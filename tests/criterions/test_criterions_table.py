@@ -99,7 +99,7 @@ def test_a_diverged_network_is_seen_in_the_loss(loss, weighter, tmp_path):
 
 @pytest.mark.parametrize("name", CRITERIONS)
 def test_the_precision_of_autocast_stays_outside(name, tmp_path):
-    criterion = build(name, "cost", tmp_path)
+    criterion = build(name, "cost", tmp_path).eval()
     logits, targets = draw((5, 4), 0)
     logits, targets, ones = logits.float(), targets.float(), torch.ones(5)
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -43,14 +43,26 @@ def test_softmax_drops_whole_samples_the_easy_ones():
     targets = torch.tensor([[1.0, 0.0]] * 4)
     losses = softmax_terms(logits, targets).sum(1)
     found = build_criterion([Spec("softmax"), Spec("ohm", (0.5,))])(logits, targets, torch.ones(4))
-    assert torch.allclose(found, losses[[1, 2]].sum() / 4)
+    assert torch.allclose(found, losses[[1, 2]].mean()), "the mean of the samples kept"
 
 
 def test_sigmoids_drop_single_classes():
     logits = torch.tensor([[4.0, 4.0], [-4.0, -4.0]])
     targets = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     found = build_criterion([Spec("bce"), Spec("ohm", (0.5,))])(logits, targets, torch.ones(2))
-    assert torch.allclose(found, torch.log1p(torch.tensor(4.0).exp()))
+    assert torch.allclose(found, 2 * torch.log1p(torch.tensor(4.0).exp())), "two of four terms are kept"
+
+
+@pytest.mark.parametrize("loss", ["softmax", "bce"])
+def test_what_weighs_nothing_takes_no_place_among_the_hardest(loss):
+    generator = torch.Generator().manual_seed(0)
+    logits, targets = torch.randn(8, 3, generator=generator), torch.eye(3)[torch.arange(8) % 3]
+    idle = torch.tensor([1.0, 0, 1, 1, 0, 1, 1, 1])
+    logits[idle == 0] -= 20 * targets[idle == 0]
+    live = idle > 0
+    found = build_criterion([Spec(loss), Spec("ohm", (0.5,))])(logits, targets, idle)
+    alone = build_criterion([Spec(loss), Spec("ohm", (0.5,))])(logits[live], targets[live], torch.ones(6))
+    assert float(found) == pytest.approx(float(alone) * 6 / 8, rel=1e-6)
 
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.01, float("nan")])

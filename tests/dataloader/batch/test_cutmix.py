@@ -28,8 +28,9 @@ def test_every_pixel_comes_from_the_image_or_from_its_partner_and_targets_follow
         assert (own | other).all()
         moved = int(np.flatnonzero(partners != np.arange(8))[0])
         share = float(own[moved].float().mean())
-        expected = share * np.eye(3)[given.targets] + (1 - share) * np.eye(3)[given.targets[partners]]
-        np.testing.assert_allclose(mixed.targets.numpy(), expected, atol=1e-5)
+        labels = np.eye(3)[given.targets] * given.weights.numpy()[:, None]
+        expected = share * labels + (1 - share) * labels[partners]
+        np.testing.assert_allclose((mixed.targets * mixed.weights[:, None]).numpy(), expected, atol=1e-5)
         weights = share * given.weights + (1 - share) * given.weights[partners]
         assert torch.allclose(mixed.weights, weights, atol=1e-5)
         shares.append(share)

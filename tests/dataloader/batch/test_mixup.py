@@ -23,7 +23,7 @@ def test_mixup_is_the_formula_of_the_paper():
     share, partners = rng.beta(0.8, 0.8), rng.permutation(8)
     for result, values in [
         (mixed.images, given.images.numpy().astype(float)),
-        (mixed.targets, np.eye(3)[given.targets.numpy()]),
+        (mixed.targets * mixed.weights[:, None], np.eye(3)[given.targets.numpy()] * given.weights.numpy()[:, None]),
         (mixed.weights, given.weights.numpy()),
     ]:
         np.testing.assert_allclose(result.numpy(), share * values + (1 - share) * values[partners], rtol=1e-4, atol=1e-5)
