@@ -5,17 +5,26 @@ import time
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from rich.table import Table
 
 from applications import assemble
 from applications.assemble import Machine
-from applications.calibration import calibrated, store_calibration
+from applications.calibration import calibrated, cross_chosen, store_calibration
 from applications.contract import Prediction, Task
 from applications.engine.score import score
 from applications.options import Request
 from applications.report.material import Material, Overlay, as_percent, plain_floats
-from applications.targets import Target, broken_by, describe_broken, measure_rejection, parse_target
+from applications.target_outcome import (
+    count_together,
+    describe_broken,
+    describe_choice,
+    describe_unmet,
+    measure_rejection,
+    refuse_empty,
+)
+from applications.targets import CONFIDENCE, Choice, Target, parse_target
 from applications.trained import Trained, build_trained_task, load_trained, open_held_out, open_validation
 from applications.views import Viewed, parse_views
 from dataloader.catalog import Split
@@ -41,10 +50,13 @@ def run(request: Request) -> int:
         log().info(f"precision {machine.precision}")
         task = build_trained_task(trained, machine.device)
         viewed = _with_views(trained, task)
+        choice = None
         if target is not None or options.calibrate:
             purpose = "--calibrate" if options.calibrate else "--target"
             prediction = predict_split(viewed, open_validation(trained, purpose), task, machine)
-            trained = calibrated(trained, task, prediction, target, refit=options.calibrate)
+            trained, choice = calibrated(trained, task, prediction, target, refit=options.calibrate)
+            if target is not None and choice is not None:
+                _announce(target, choice, trained)
             if options.calibrate and machine.world.is_first:
                 store_calibration(trained)
         start = time.perf_counter()
@@ -52,21 +64,24 @@ def run(request: Request) -> int:
         seconds = time.perf_counter() - start
         if machine.world.is_first:
             with removed_on_error(new_folder(trained.results_folder(), f"evaluation-{split.name}")) as folder:
-                promise = str(target) if target is not None else ""
                 heat = _heat_maps(trained) if options.report else None
-                broken = _broken(trained, target, prediction)
-                _write(Material(trained, split, task, prediction, machine, folder, seconds, promise, options.tta or "", heat, broken))
+                _write(Material(trained, split, task, prediction, machine, folder, seconds, target, choice, options.tta or "", heat))
         return 0
     finally:
         close_world(machine.world)
 
 
-def _broken(trained: Trained, target: Target | None, prediction: Prediction) -> dict[str, float]:
-    """Return class -> share where the thresholds, which keep the target on val, do not keep it on these images."""
-    thresholds = trained.reject if trained.thresholds is None else trained.thresholds
-    if target is None or thresholds is None:
-        return {}
-    return broken_by(target, thresholds, prediction.targets.numpy(), prediction.probabilities.numpy(), trained.classes)
+def _announce(target: Target, choice: Choice, trained: Trained) -> None:
+    """Say what a promise rests on, and for which classes none can be made.
+
+    Raises:
+        UserError: there is none for any class.
+    """
+    several = trained.thresholds is not None
+    refuse_empty(target, choice, trained.classes, several=several)
+    log().info(f"target    {describe_choice(target, choice, trained.classes)}")
+    if unmet := describe_unmet(choice, trained.classes, several=several):
+        log().warning(f"--target {target}: {unmet}")
 
 
 def _heat_maps(trained: Trained) -> Overlay | None:
@@ -126,17 +141,7 @@ def _write(material: Material) -> None:
         "images": len(split),
     }
     _print_table(task.table(prediction))
-    if trained.reject is not None:
-        kept = measure_rejection(trained.reject, prediction.targets.numpy(), prediction.probabilities.numpy())[-1]
-        facts |= plain_floats({"accepted": kept.coverage, "accepted_wrong": kept.error})
-        log().info(
-            f"accepted: {as_percent(kept.coverage)} of the answers reach their threshold, {as_percent(kept.error)} of those are wrong"
-        )
-    if material.target:
-        facts |= {"target": material.target, "target_broken": plain_floats(material.broken)}
-    if material.broken:
-        said = describe_broken(material.target, material.broken, len(trained.classes))
-        log().warning(f"--target {said}; its thresholds were chosen on val")
+    facts |= plain_floats(_say_accepted(material) | _say_promise(material))
     write_text(folder / "metrics.json", json.dumps({**facts, **metrics}, indent=2) + "\n")
     shares = "  ".join(f"{name} {value:.2%}" for name, value in metrics.items() if name != "loss")
     log().info(f"{split.name}: {shares}  loss {metrics['loss']:.4f}  ({len(split)} images)")
@@ -148,6 +153,44 @@ def _write(material: Material) -> None:
         with console().status("writing the report") if console().is_terminal else nullcontext():
             files += write_report(material)
     log().info(f"written: {folder} ({', '.join(file.name for file in files)})")
+
+
+def _say_accepted(material: Material) -> dict[str, float]:
+    """Say how many answers reach their threshold, and what that tells; return it as figures."""
+    reject, prediction = material.trained.reject, material.prediction
+    if reject is None:
+        return {}
+    kept = measure_rejection(reject, prediction.targets.numpy(), prediction.probabilities.numpy())[-1]
+    said = f"accepted: {as_percent(kept.coverage)} of the answers reach their threshold, {as_percent(kept.error)} of those are wrong"
+    log().info(f"{said}: on the images that chose the thresholds, which proves nothing" if material.is_chosen_here else said)
+    return {"accepted": kept.coverage, "accepted_wrong": kept.error}
+
+
+def _say_promise(material: Material) -> dict[str, Any]:
+    """Say whether these images disprove the promise of the target; return it as figures.
+
+    The images that chose the thresholds cannot: they are looked at with thresholds of the other four fifths.
+    """
+    target, choice, prediction = material.target, material.choice, material.prediction
+    if target is None or choice is None:
+        return {}
+    groups = [
+        {"classes": [material.classes[number] for number in group.members], "count": group.count, "failures": group.failures}
+        for group in choice.groups
+    ]
+    facts = {"target": str(target), "target_confidence": CONFIDENCE, "target_groups": groups, "target_broken": material.broken}
+    if material.broken:
+        log().warning(f"--target {describe_broken(str(target), material.broken, len(choice.groups))}; its thresholds were chosen on val")
+    if not material.is_chosen_here:
+        return facts
+    crossed = cross_chosen(material.task, prediction, target, refit=material.is_fitted_here)
+    if not crossed.met:
+        log().info("checked: not at all: four fifths of these images are too few to choose thresholds that the last fifth could test")
+        return facts
+    figures = count_together(target, crossed.thresholds, prediction.targets.numpy(), crossed.probabilities)
+    said = ", ".join(f"{name} {as_percent(value)}" for name, value in figures.items())
+    log().info(f"checked: {said}, with thresholds chosen on four fifths of these images and measured on the last, in turn")
+    return facts | {"target_checked": figures}
 
 
 def _print_table(rows: list[list[str]]) -> None:

@@ -34,7 +34,7 @@ def write_report(material: Material) -> list[Path]:
         "epoch": trained.epoch,
         "split": material.split.name,
         "images": len(material.split),
-        "target": material.target or None,
+        "target": str(material.target) if material.target else None,
         "views": material.views or None,
     }
     for part in parts:
