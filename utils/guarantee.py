@@ -29,6 +29,8 @@ LATEST_START = 0.7
 ENOUGH = 3
 # Of fewer answers it is not told what more would do.
 FEWEST_ANSWERS = 5
+# Where fewer would have done with better luck, so many times as many are told.
+MORE = 1.25
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,7 @@ def images_wanted(scores: np.ndarray, failing: np.ndarray, limit: float, risk: f
         return float("inf")
     share, counts = share[possible], counts[possible]
     apart = share * np.log(share / limit) + (1 - share) * np.log((1 - share) / (1 - limit))
-    return float((np.log(2 / risk) / (apart * counts)).min())
+    return max(MORE, float((np.log(2 / risk) / (apart * counts)).min()))
 
 
 def between(low: float, high: float) -> float:
