@@ -1,18 +1,25 @@
 """Temperature and thresholds of a trained model, chosen on its validation images and stored beside its weights."""
 
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from applications.contract import Prediction, Task
-from applications.targets import Target, choose_rejection, choose_thresholds
+import numpy as np
+import torch
+
+from applications.contract import Prediction, Task, at_temperature
+from applications.targets import Choice, Target, choose_rejection, choose_thresholds
 from applications.trained import Trained
+from dataloader.batch.targets import to_dense
+from utils.calibration import cross_fitted, fold_of
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.files import locked
 from utils.logs import log
 
 
-def calibrated(trained: Trained, task: Task, prediction: Prediction, target: Target | None, *, refit: bool) -> Trained:
-    """Return the model with thresholds for a target, and with `refit` a temperature too.
+def calibrated(
+    trained: Trained, task: Task, prediction: Prediction, target: Target | None, *, refit: bool
+) -> tuple[Trained, Choice | None]:
+    """Return the model with thresholds for a target, and with `refit` a temperature too, and what the thresholds rest on.
 
     Without a target, `refit` gives each of several labels the threshold of its best F1, and takes rejection away.
 
@@ -25,14 +32,58 @@ def calibrated(trained: Trained, task: Task, prediction: Prediction, target: Tar
     """
     if refit:
         prediction = task.calibrate(prediction)
-    thresholds, reject = task.thresholds, None if refit else trained.reject
+    thresholds, reject, choice = task.thresholds, None if refit else trained.reject, None
     if target is not None:
-        targets, probabilities = prediction.targets.numpy(), prediction.probabilities.numpy()
+        choice = _choose(target, prediction.targets.numpy(), prediction.probabilities.numpy())
         if thresholds is None:
-            reject = choose_rejection(target, targets, probabilities)
+            reject = choice.thresholds
         else:
-            thresholds = task.thresholds = choose_thresholds(target, targets >= 0.5, probabilities)
-    return replace(trained, temperature=task.temperature, thresholds=thresholds, reject=reject)
+            thresholds = task.thresholds = choice.thresholds
+    return replace(trained, temperature=task.temperature, thresholds=thresholds, reject=reject), choice
+
+
+def _choose(target: Target, targets: np.ndarray, probabilities: np.ndarray) -> Choice:
+    return (
+        choose_rejection(target, targets, probabilities) if targets.ndim == 1 else choose_thresholds(target, targets >= 0.5, probabilities)
+    )
+
+
+@dataclass(frozen=True)
+class CrossChosen:
+    """For every image, thresholds that it had no part in: those of the other four fifths.
+
+    Attributes:
+        thresholds: (N, C).
+        probabilities: (N, C), by a temperature of the other four fifths too.
+        met: whether four fifths are enough to accept something.
+    """
+
+    thresholds: np.ndarray
+    probabilities: np.ndarray
+    met: bool
+
+
+def cross_chosen(task: Task, prediction: Prediction, target: Target, *, refit: bool) -> CrossChosen:
+    """Choose thresholds for a target fold by fold, for a fair look at the images that choose the thresholds.
+
+    Args:
+        task: gives criterion and temperature.
+        prediction: of the task, for the model's val images.
+        target: the promise.
+        refit: whether the temperature was fitted on these images too.
+    """
+    targets, shape = prediction.targets.numpy(), prediction.probabilities.shape
+    fold, temperatures = fold_of(len(targets)), np.full(len(targets), task.temperature)
+    if refit:
+        dense = to_dense(prediction.targets, shape[1]).numpy()
+        temperatures = cross_fitted(prediction.logits.numpy(), dense, task.criterion.activation)
+    thresholds, probabilities, met = np.empty(shape), np.empty(shape, dtype=np.float32), False
+    for own in (fold == number for number in np.unique(fold)):
+        temperature = float(torch.tensor(temperatures[own][0]).float())
+        scaled = at_temperature(prediction, temperature, task.criterion).probabilities.numpy()
+        choice = _choose(target, targets[~own], scaled[~own])
+        thresholds[own], probabilities[own], met = choice.thresholds, scaled[own], met or not choice.is_empty
+    return CrossChosen(thresholds, probabilities, met)
 
 
 def store_calibration(trained: Trained) -> None:

@@ -7,19 +7,28 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.table import Table
 
 from applications import assemble
 from applications.assemble import Machine
-from applications.calibration import calibrated, store_calibration
+from applications.calibration import calibrated, cross_chosen, store_calibration
 from applications.contract import Prediction, Task
 from applications.engine.score import LeftOut, score
 from applications.options import Request
 from applications.report.material import Material, Overlay, as_percent, plain_floats
 from applications.seen import KEY
-from applications.targets import Target, broken_by, describe_broken, measure_rejection, parse_target
+from applications.target_outcome import (
+    count_together,
+    describe_broken,
+    describe_choice,
+    describe_unmet,
+    measure_rejection,
+    refuse_empty,
+)
+from applications.targets import CONFIDENCE, Choice, Target, parse_target
 from applications.trained import Trained, build_trained_task, load_trained, open_held_out, open_validation, tell_seen
 from applications.views import Viewed, parse_views
 from dataloader.catalog import Split
@@ -49,13 +58,16 @@ def run(request: Request) -> int:
         known = tell_seen(trained, split) if machine.world.is_first else None
         task = build_trained_task(trained, machine.device)
         viewed = _with_views(trained, task)
+        choice = None
         if target is not None or options.calibrate:
             purpose = "--calibrate" if options.calibrate else "--target"
             chosen_on = LeftOut()
             prediction = predict_split(viewed, open_validation(trained, purpose), task, machine, left_out=chosen_on)
             if chosen_on.count:
                 log().warning(f"{purpose} chooses without {counted(chosen_on.count, 'unreadable val image')}")
-            trained = calibrated(trained, task, prediction, target, refit=options.calibrate)
+            trained, choice = calibrated(trained, task, prediction, target, refit=options.calibrate)
+            if target is not None and choice is not None:
+                _announce(target, choice, trained)
             if options.calibrate and machine.world.is_first:
                 store_calibration(trained)
         start = time.perf_counter()
@@ -66,12 +78,10 @@ def run(request: Request) -> int:
         seconds = time.perf_counter() - start
         if machine.world.is_first:
             with removed_on_error(new_folder(trained.results_folder(), f"evaluation-{split.name}")) as folder:
-                promise = str(target) if target is not None else ""
                 heat = _heat_maps(trained) if options.report else None
-                broken = _broken(trained, target, prediction)
                 views, lost = options.tta or "", len(unreadable)
                 _write_unreadable(unreadable, folder)
-                _write(Material(trained, split, task, prediction, machine, folder, seconds, promise, views, heat, broken, lost, known))
+                _write(Material(trained, split, task, prediction, machine, folder, seconds, target, choice, views, heat, lost, known))
         return 1 if unreadable else 0
     finally:
         close_world(machine.world)
@@ -82,7 +92,8 @@ def _readable(split: Split, prediction: Prediction) -> tuple[Split, Prediction]:
     kept = prediction.indices.numpy()
     stamps = split.stamps[kept] if len(split.stamps) else split.stamps
     paths = tuple(split.paths[index] for index in kept)
-    split = replace(split, paths=paths, targets=split.targets[kept], weights=split.weights[kept], stamps=stamps)
+    groups = tuple(split.groups[index] for index in kept) if split.groups else ()
+    split = replace(split, paths=paths, targets=split.targets[kept], weights=split.weights[kept], stamps=stamps, groups=groups)
     return split, replace(prediction, indices=torch.arange(len(kept)))
 
 
@@ -98,12 +109,17 @@ def _write_unreadable(unreadable: Sequence[Unreadable], folder: Path) -> None:
     log().warning(f"the figures go without {count} that cannot be read, listed in {file}; --strict stops instead")
 
 
-def _broken(trained: Trained, target: Target | None, prediction: Prediction) -> dict[str, float]:
-    """Return class -> share where the thresholds, which keep the target on val, do not keep it on these images."""
-    thresholds = trained.reject if trained.thresholds is None else trained.thresholds
-    if target is None or thresholds is None:
-        return {}
-    return broken_by(target, thresholds, prediction.targets.numpy(), prediction.probabilities.numpy(), trained.classes)
+def _announce(target: Target, choice: Choice, trained: Trained) -> None:
+    """Say what a promise rests on, and for which classes none can be made.
+
+    Raises:
+        UserError: there is none for any class.
+    """
+    several = trained.thresholds is not None
+    refuse_empty(target, choice, trained.classes, several=several)
+    log().info(f"target    {describe_choice(target, choice, trained.classes)}")
+    if unmet := describe_unmet(choice, trained.classes, several=several):
+        log().warning(f"--target {target}: {unmet}")
 
 
 def _heat_maps(trained: Trained) -> Overlay | None:
@@ -182,17 +198,7 @@ def _write(material: Material) -> None:
         KEY: None if material.seen is None else material.seen._asdict(),
     }
     _print_table(task.table(prediction))
-    if trained.reject is not None:
-        kept = measure_rejection(trained.reject, prediction.targets.numpy(), prediction.probabilities.numpy())[-1]
-        facts |= plain_floats({"accepted": kept.coverage, "accepted_wrong": kept.error})
-        log().info(
-            f"accepted: {as_percent(kept.coverage)} of the answers reach their threshold, {as_percent(kept.error)} of those are wrong"
-        )
-    if material.target:
-        facts |= {"target": material.target, "target_broken": plain_floats(material.broken)}
-    if material.broken:
-        said = describe_broken(material.target, material.broken, len(trained.classes))
-        log().warning(f"--target {said}; its thresholds were chosen on val")
+    facts |= plain_floats(_say_accepted(material) | _say_promise(material))
     write_text(folder / "metrics.json", json.dumps({**facts, **metrics}, indent=2) + "\n")
     shares = "  ".join(f"{name} {value:.2%}" for name, value in metrics.items() if name != "loss")
     lost = f", {material.unreadable} more unreadable" if material.unreadable else ""
@@ -205,6 +211,44 @@ def _write(material: Material) -> None:
         with console().status("writing the report") if console().is_terminal else nullcontext():
             files += write_report(material)
     log().info(f"written: {folder} ({', '.join(file.name for file in files)})")
+
+
+def _say_accepted(material: Material) -> dict[str, float]:
+    """Say how many answers reach their threshold, and what that tells; return it as figures."""
+    reject, prediction = material.trained.reject, material.prediction
+    if reject is None:
+        return {}
+    kept = measure_rejection(reject, prediction.targets.numpy(), prediction.probabilities.numpy())[-1]
+    said = f"accepted: {as_percent(kept.coverage)} of the answers reach their threshold, {as_percent(kept.error)} of those are wrong"
+    log().info(f"{said}: on the images that chose the thresholds, which proves nothing" if material.is_chosen_here else said)
+    return {"accepted": kept.coverage, "accepted_wrong": kept.error}
+
+
+def _say_promise(material: Material) -> dict[str, Any]:
+    """Say whether these images disprove the promise of the target; return it as figures.
+
+    The images that chose the thresholds cannot: they are looked at with thresholds of the other four fifths.
+    """
+    target, choice, prediction = material.target, material.choice, material.prediction
+    if target is None or choice is None:
+        return {}
+    groups = [
+        {"classes": [material.classes[number] for number in group.members], "count": group.count, "failures": group.failures}
+        for group in choice.groups
+    ]
+    facts = {"target": str(target), "target_confidence": CONFIDENCE, "target_groups": groups, "target_broken": material.broken}
+    if material.broken:
+        log().warning(f"--target {describe_broken(str(target), material.broken, len(choice.groups))}; its thresholds were chosen on val")
+    if not material.is_chosen_here:
+        return facts
+    crossed = cross_chosen(material.task, prediction, target, refit=material.is_fitted_here)
+    if not crossed.met:
+        log().info("checked: not at all: four fifths of these images are too few to choose thresholds that the last fifth could test")
+        return facts
+    figures = count_together(target, crossed.thresholds, prediction.targets.numpy(), crossed.probabilities)
+    said = ", ".join(f"{name} {as_percent(value)}" for name, value in figures.items())
+    log().info(f"checked: {said}, with thresholds chosen on four fifths of these images and measured on the last, in turn")
+    return facts | {"target_checked": figures}
 
 
 def _print_table(rows: list[list[str]]) -> None:

@@ -1,19 +1,21 @@
-"""--target: the probability that an answer of each class must reach, so that a promise is kept on the validation images.
+"""--target: the probability that an answer of each class must reach, so that a promise is kept on images to come.
 
-Rejecting what is unsure: Geifman and El-Yaniv: Selective Classification for Deep Neural Networks (arXiv 1705.08500).
+Every promise of a target holds at CONFIDENCE for all classes at once: they are put into groups, and the groups share the risk. A class with
+many validation images is a group of its own; the others are one group, for which the promise is made of all together. Which class stands
+where follows from numbers of images alone. How a threshold is found: utils/guarantee.py.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from utils.errors import UserError, nearest
+from utils.guarantee import NEVER, RISK, between, fewest, images_wanted, limit_risk, most_failures, pool_small
 
-# No probability reaches it.
-NEVER = 2.0
-BROKEN_SHOWN = 5
+CONFIDENCE = 1 - RISK
 
 TARGETS = {
     "error": ("<=", "of the answers of a class that are accepted, at most this share is wrong"),
@@ -64,32 +66,72 @@ def parse_target(text: str, *, several: bool) -> Target:
         raise UserError(f"--target '{text}': {number} is no number; write one of {usual}") from error
     if not 0 <= limit <= 1:
         raise UserError(f"--target '{text}': {number}{percent} is no share from 0 to 1")
+    if name != "coverage" and limit in (0, 1):
+        why = "no number of images proves that nothing is wrong" if limit == 0 else "everything keeps that"
+        raise UserError(f"--target '{text}': {why}; write a share between, such as 0.01")
     return Target(name, limit)
 
 
-def choose_rejection(target: Target, targets: np.ndarray, probabilities: np.ndarray) -> tuple[float, ...]:
-    """Return, for one label an image, the probability that an answer of each class must reach to be accepted.
+@dataclass(frozen=True)
+class Support:
+    """What stands behind the promise for a group of classes.
 
-    A class that no image was answered with takes the threshold that fits all answers together; for 'miss', whose thresholds hang
-    together, it takes 0.
+    Attributes:
+        members: the classes.
+        count: validation images that speak for it: accepted answers for 'error', images of the classes for 'miss', answers for 'coverage'.
+        failures: how many of them fail.
+        wanted: None where answers are accepted; else about how many validation images in all would let some be, inf where none would.
+    """
+
+    members: tuple[int, ...]
+    count: int
+    failures: int
+    wanted: float | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Thresholds (C,) of a target, and what stands behind them.
+
+    Attributes:
+        thresholds: of rejection for one label an image, of naming for several labels.
+        groups: every class stands in one.
+        images: number of validation images.
+    """
+
+    thresholds: tuple[float, ...]
+    groups: tuple[Support, ...]
+    images: int
+
+    @property
+    def unmet(self) -> list[Support]:
+        """Return the groups that no threshold can make a promise for."""
+        return [group for group in self.groups if group.wanted is not None]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing can be accepted, or promised, at all."""
+        return len(self.unmet) == len(self.groups) or min(self.thresholds) >= NEVER
+
+
+def choose_rejection(target: Target, targets: np.ndarray, probabilities: np.ndarray) -> Choice:
+    """Return, for one label an image, the probability that an answer of each class must reach to be accepted.
 
     Args:
         target: the promise.
         targets: class indices (N,).
         probabilities: (N, C).
     """
-    found, confidence = probabilities.argmax(1), probabilities.max(1)
-    if target.name == "miss":
-        return _limit_misses(target.limit, targets, found, confidence, probabilities.shape[1])
-    right = found == targets
-    choose = _limit_error if target.name == "error" else _keep_coverage
-    together = choose(target.limit, right, confidence)
-    classes = (found == number for number in range(probabilities.shape[1]))
-    return tuple(choose(target.limit, right[own], confidence[own]) if own.any() else together for own in classes)
+    choose = {"error": _limit_error, "miss": _limit_misses, "coverage": _keep_coverage}[target.name]
+    thresholds, groups = choose(target.limit, targets, probabilities)
+    return Choice(tuple(thresholds.tolist()), tuple(groups), len(targets))
 
 
-def choose_thresholds(target: Target, truth: np.ndarray, probabilities: np.ndarray) -> tuple[float, ...]:
+def choose_thresholds(target: Target, truth: np.ndarray, probabilities: np.ndarray) -> Choice:
     """Return, for several labels an image, the probability from which on each label is named.
+
+    Labels of few images share a threshold, and their promise is one of images: of those that one of these labels is named for, at most so
+    many bear a wrong one of them; of those that have one of these labels, at most so many miss one.
 
     Args:
         target: the promise, 'error' or 'miss'.
@@ -97,142 +139,106 @@ def choose_thresholds(target: Target, truth: np.ndarray, probabilities: np.ndarr
         probabilities: (N, C).
     """
     assert target.name in ("error", "miss"), target.name
-    columns = zip(truth.T, probabilities.T, strict=True)
-    if target.name == "error":
-        return tuple(_limit_error(target.limit, own, shares) if own.any() else 0.5 for own, shares in columns)
-    return tuple(_find_most(target.limit, own, shares) if own.any() else 0.5 for own, shares in columns)
+    choose = _limit_wrong_names if target.name == "error" else _limit_missed_names
+    thresholds, groups = choose(target.limit, truth, probabilities)
+    return Choice(tuple(thresholds.tolist()), tuple(groups), len(truth))
 
 
-def _limit_error(limit: float, right: np.ndarray, confidence: np.ndarray) -> float:
-    """Return the lowest threshold at which at most this share of the answers above it is wrong."""
-    ranked, ends = _ranked(confidence)
-    wrong = np.cumsum(~right[np.argsort(-confidence, kind="stable")])[ends]
-    kept = np.flatnonzero(wrong <= limit * (ends + 1) + 1e-9)
-    return _below(ranked, int(ends[kept[-1]])) if len(kept) else NEVER
+Chosen = tuple[np.ndarray, list[Support]]
 
 
-def _keep_coverage(limit: float, right: np.ndarray, confidence: np.ndarray) -> float:
-    """Return the highest threshold that keeps at least this share of the answers."""
-    del right
-    ranked, ends = _ranked(confidence)
-    kept = np.flatnonzero(ends + 1 >= limit * len(ranked) - 1e-9)
-    return _below(ranked, int(ends[kept[0]]))
+def _share_risk(limit: float, groups: int) -> int:
+    return fewest(limit, RISK / groups)
 
 
-def _find_most(limit: float, truth: np.ndarray, shares: np.ndarray) -> float:
-    """Return the highest threshold below which at most this share of the images with the label lies."""
-    ranked, ends = _ranked(shares)
-    hits = np.cumsum(truth[np.argsort(-shares, kind="stable")])[ends]
-    kept = np.flatnonzero(truth.sum() - hits <= limit * truth.sum() + 1e-9)
-    return _below(ranked, int(ends[kept[0]]))
-
-
-def _limit_misses(limit: float, targets: np.ndarray, found: np.ndarray, confidence: np.ndarray, count: int) -> tuple[float, ...]:
-    """Return thresholds at which at most this share of the images of every class is accepted as another class.
-
-    Wrong answers are rejected one after another, each time the one that takes the fewest right ones with it.
-    """
-    thresholds = np.zeros(count)
-    allowed = limit * np.bincount(targets, minlength=count) + 1e-9
-    answers = [np.sort(confidence[found == number]) for number in range(count)]
-    right = [np.sort(confidence[(found == number) & (targets == number)]) for number in range(count)]
-    wrong = np.flatnonzero(found != targets)
-    wrong = wrong[np.argsort(confidence[wrong], kind="stable")]
-    while True:
-        wrong = wrong[confidence[wrong] >= thresholds[found[wrong]]]
-        over = np.bincount(targets[wrong], minlength=count) > allowed
-        candidates = wrong[over[targets[wrong]]]
-        if not len(candidates):
-            return tuple(thresholds.tolist())
-        # In every class the least sure of them, which takes the fewest along.
-        candidates = candidates[np.unique(found[candidates], return_index=True)[1]]
-        costs = [
-            _between_count(right[found[each]], float(thresholds[found[each]]), float(confidence[each])) for each in candidates.tolist()
-        ]
-        worst = int(candidates[int(np.argmin(costs))])
-        above = answers[found[worst]]
-        above = above[np.searchsorted(above, confidence[worst], "right") :]
-        thresholds[found[worst]] = _between(float(confidence[worst]), float(above[0])) if len(above) else NEVER
-
-
-def _between_count(ranked: np.ndarray, low: float, high: float) -> int:
-    """Return how many of the rising values lie from `low` to `high`."""
-    return int(np.searchsorted(ranked, high, "right") - np.searchsorted(ranked, low, "left"))
-
-
-def _ranked(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return falling values, and the positions after which a smaller one follows: equal values are taken together or not at all."""
-    ranked = np.sort(values)[::-1]
-    return ranked, np.flatnonzero(np.append(ranked[1:] < ranked[:-1], True))
-
-
-def _below(ranked: np.ndarray, last: int) -> float:
-    """Return a threshold that the values up to position `last` reach, and the next one does not; 0 where all do."""
-    return 0.0 if last + 1 == len(ranked) else _between(float(ranked[last + 1]), float(ranked[last]))
-
-
-def _between(low: float, high: float) -> float:
-    """Return a float32 above `low`, and at most `high`: halfway, so that rounding moves no image across."""
-    middle = float(np.float32((low + high) / 2))
-    return middle if low < middle else high
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What thresholds do to the answers of one class.
-
-    Attributes:
-        coverage: accepted share of the answers of this class; nan without any.
-        error: wrong share of those accepted; nan without any.
-        miss: share of the images of this class that are accepted as another; nan without any.
-    """
-
-    coverage: float
-    error: float
-    miss: float
-
-
-def measure_rejection(thresholds: Sequence[float], targets: np.ndarray, probabilities: np.ndarray) -> list[Kept]:
-    """Return what rejection thresholds (C,) do, a class each and then all together, for targets (N,) and probabilities (N, C)."""
+def _limit_error(limit: float, targets: np.ndarray, probabilities: np.ndarray) -> Chosen:
     found, confidence = probabilities.argmax(1), probabilities.max(1)
-    accepted = confidence >= np.asarray(thresholds)[found]
-    wrong = accepted & (found != targets)
-    groups = [(found == number, targets == number) for number in range(probabilities.shape[1])]
-    everything = np.ones(len(targets), dtype=bool)
-    return [
-        Kept(_share(accepted[answered]), _share(wrong[answered & accepted]), _share(wrong[members]))
-        for answered, members in [*groups, (everything, everything)]
-    ]
+    failing = np.where(found == targets, -1.0, confidence)
+    sizes = np.bincount(found, minlength=probabilities.shape[1])
+    groups = pool_small(sizes, partial(_share_risk, limit))
+    parts = ((members, np.isin(found, members)) for members in groups)
+    return _risk_of_groups(limit, len(sizes), [(members, confidence[own], failing[own]) for members, own in parts], len(targets))
 
 
-def broken_by(
-    target: Target, thresholds: Sequence[float], targets: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
-) -> dict[str, float]:
-    """Return class -> share, the worst first, of the classes for which thresholds (C,) do not keep the target on these images.
+def _limit_wrong_names(limit: float, truth: np.ndarray, probabilities: np.ndarray) -> Chosen:
+    # The sum of the probabilities is how many images should have a label, and no count of labels that are to be judged.
+    groups = pool_small(probabilities.sum(0), partial(_share_risk, limit))
+    wrong = np.where(truth, -1.0, probabilities)
+    parts = [(members, probabilities[:, members].max(1), wrong[:, members].max(1)) for members in groups]
+    return _risk_of_groups(limit, truth.shape[1], parts, len(truth))
 
-    Args:
-        target: the promise.
-        thresholds: of rejection, for class indices; of naming, for several labels.
-        targets: class indices (N,), or labels (N, C).
-        probabilities: (N, C).
-        classes: names.
+
+def _risk_of_groups(limit: float, classes: int, parts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], images: int) -> Chosen:
+    """Return the thresholds of groups, each given by its members, its scores and those of its failures."""
+    thresholds, supports = np.full(classes, NEVER), []
+    for members, scores, failing in parts:
+        kept = limit_risk(scores, failing, limit, RISK / len(parts))
+        thresholds[members] = kept.threshold
+        wanted = images * images_wanted(scores, failing, limit, RISK / len(parts)) if kept.threshold >= NEVER else None
+        supports.append(Support(tuple(members.tolist()), kept.count, kept.failures, wanted))
+    return thresholds, supports
+
+
+def _limit_misses(limit: float, targets: np.ndarray, probabilities: np.ndarray) -> Chosen:
+    """Return thresholds at which at most this share of the images of every group is accepted as another class.
+
+    Fewer misses remain the higher a threshold common to all answers is, so a single bound at the last threshold that fits is valid (Bates,
+    Angelopoulos, Lei, Malik, Jordan: Distribution-Free, Risk-Controlling Prediction Sets, arXiv 2101.02703). An answer need reach only what
+    the classes ask for that it would be wrong about.
     """
-    if targets.ndim == 1:
-        shares = [getattr(kept, target.name) for kept in measure_rejection(thresholds, targets, probabilities)[:-1]]
-    else:
-        pairs = zip((targets >= 0.5).T, (probabilities >= np.asarray(thresholds)).T, strict=True)
-        shares = [_share(~truth[named]) if target.name == "error" else _share(~named[truth]) for truth, named in pairs]
-    sign = -1 if TARGETS[target.name][0] == ">=" else 1
-    over = {name: share for name, share in zip(classes, shares, strict=True) if sign * (share - target.limit) > 1e-9}
-    return dict(sorted(over.items(), key=lambda item: -sign * item[1]))
+    found, confidence = probabilities.argmax(1), probabilities.max(1)
+    failing = np.where(found == targets, -1.0, confidence)
+    sizes = np.bincount(targets, minlength=probabilities.shape[1])
+    groups = pool_small(sizes, partial(_share_risk, limit))
+    thresholds, ranked = np.zeros(len(sizes)), np.sort(confidence)
+    allowed = [most_failures(int(sizes[members].sum()), limit, RISK / len(groups)) for members in groups]
+    for members, most in zip(groups, allowed, strict=True):
+        asked = _above(ranked, failing[np.isin(targets, members)], most)
+        others = np.arange(len(sizes)) != members[0] if len(members) == 1 else slice(None)
+        thresholds[others] = np.maximum(thresholds[others], asked)
+    accepted = confidence >= thresholds[found]
+    supports = []
+    for members, most in zip(groups, allowed, strict=True):
+        own = np.isin(targets, members)
+        wanted = len(targets) * _share_risk(limit, len(groups)) / max(1, int(own.sum())) if most < 0 else None
+        supports.append(Support(tuple(members.tolist()), int(own.sum()), int((accepted & (failing >= 0))[own].sum()), wanted))
+    return thresholds, supports
 
 
-def describe_broken(target: str, broken: Mapping[str, float], classes: int) -> str:
-    """Return in words for which of so many classes a target, in the user's words, is not kept."""
-    shown = ", ".join(f"{name} ({share:.1%})" for name, share in list(broken.items())[:BROKEN_SHOWN])
-    more = f" and {len(broken) - BROKEN_SHOWN} more" if len(broken) > BROKEN_SHOWN else ""
-    return f"{target} is not kept on these images for {len(broken)} of {classes} classes: {shown}{more}"
+def _above(ranked: np.ndarray, failing: np.ndarray, most: int) -> float:
+    """Return the lowest threshold that at most so many failures reach, between two of the rising probabilities."""
+    if most < 0:
+        return NEVER
+    worst = float(np.sort(failing)[::-1][most])
+    if worst < 0:
+        return 0.0
+    place = int(np.searchsorted(ranked, worst, "right"))
+    return between(worst, float(ranked[place])) if place < len(ranked) else NEVER
 
 
-def _share(flags: np.ndarray) -> float:
-    return float(flags.mean()) if len(flags) else float("nan")
+def _limit_missed_names(limit: float, truth: np.ndarray, probabilities: np.ndarray) -> Chosen:
+    groups = pool_small(truth.sum(0), partial(_share_risk, limit))
+    scores = np.where(truth, probabilities, 1.0)
+    parts = [(members, scores[:, members].min(1)[truth[:, members].any(1)]) for members in groups]
+    return _keep_share(limit, truth.shape[1], parts, len(truth))
+
+
+def _keep_coverage(limit: float, targets: np.ndarray, probabilities: np.ndarray) -> Chosen:
+    del targets
+    found, confidence = probabilities.argmax(1), probabilities.max(1)
+    parts = [(np.array([number]), confidence[found == number]) for number in range(probabilities.shape[1])]
+    thresholds, supports = _keep_share(1 - limit, probabilities.shape[1], parts, len(found))
+    # All answers of a class are accepted where there are few, and that keeps any coverage.
+    return thresholds, [Support(each.members, each.count, each.failures) for each in supports]
+
+
+def _keep_share(limit: float, classes: int, parts: Sequence[tuple[np.ndarray, np.ndarray]], images: int) -> Chosen:
+    """Return the highest thresholds below which at most this share of the scores of each group lies; 0 where there are too few."""
+    thresholds, supports = np.zeros(classes), []
+    for members, scores in parts:
+        most, ranked = most_failures(len(scores), limit, RISK / len(parts)), np.sort(scores)
+        if most >= 0:
+            thresholds[members] = between(float(ranked[most - 1]), float(ranked[most])) if most else float(ranked[0])
+        wanted = images * _share_risk(limit, len(parts)) / max(1, len(scores)) if most < 0 else None
+        supports.append(Support(tuple(members.tolist()), len(scores), int((scores < thresholds[members[0]]).sum()), wanted))
+    return thresholds, supports

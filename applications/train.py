@@ -205,14 +205,15 @@ def _validator(
 ) -> Callable[[], Mapping[str, float]]:
     """Return a function that measures the weights to be kept on the validation images.
 
-    These are the averages of the stepper, where it keeps some, or what the model holds.
+    These are the averages of the stepper, where it keeps some, or what the model holds. It computes in fp32 whatever training does,
+    as evaluation and exported files do: the best epoch and the temperature are chosen by the answers that will be given.
     """
 
     def validate() -> Mapping[str, float]:
-        with nullcontext() if stepper is None else stepper.averaged():
+        with nullcontext() if stepper is None else stepper.averaged(), machine.exact() as autocast:
             # Each process has counted its own batch-norm statistics; those of the first are the ones that are saved.
             machine.world.take_from_first(model.buffers())
-            where = {"device": machine.device, "autocast": machine.autocast(), "world": machine.world}
+            where = {"device": machine.device, "autocast": autocast, "world": machine.world}
             prediction = score(model, task, loader.batches(0), **where, left_out=left_out)
         return task.metrics(task.calibrate(prediction))
 

@@ -14,6 +14,7 @@ BINS = 15
 # The temperature is one number: more of the table would move only digits that nobody sees.
 MOST_CELLS = 2_000_000
 LOWEST, HIGHEST = 0.05, 20.0
+FOLDS = 5
 
 
 def mean_log_loss(logits: np.ndarray, targets: np.ndarray, activation: str) -> float:
@@ -58,11 +59,16 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray, activation: str) ->
     return float(np.float32(np.exp(found.x)))
 
 
-def cross_fitted(logits: np.ndarray, targets: np.ndarray, activation: str, *, folds: int = 5) -> np.ndarray:
+def fold_of(count: int) -> np.ndarray:
+    """Return the fold of each of so many images, (N,); neighbors, often of one class, are dealt out."""
+    return np.arange(count) % FOLDS
+
+
+def cross_fitted(logits: np.ndarray, targets: np.ndarray, activation: str) -> np.ndarray:
     """Return a temperature for every image, (N,), fitted without it: on the images of the other folds."""
-    fold = np.arange(len(logits)) % folds
+    fold = fold_of(len(logits))
     fitted = np.ones(len(logits))
-    for number in range(min(folds, len(logits))):
+    for number in np.unique(fold):
         fitted[fold == number] = fit_temperature(logits[fold != number], targets[fold != number], activation)
     return fitted
 

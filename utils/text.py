@@ -6,6 +6,12 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def two_digits(count: float) -> int:
+    """Return the number rounded up to its two leading digits: 1234.5 -> 1300."""
+    step = 10 ** max(0, len(str(int(count))) - 2)
+    return int(-(-count // step) * step)
+
+
 class FirstFew:
     """Which of many files to name as they are met: each once, the first few; the others are only counted."""
 

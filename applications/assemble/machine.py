@@ -1,5 +1,7 @@
 """The machine: where this process computes, beside which others, in which precision."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +24,16 @@ class Machine:
     def autocast(self) -> torch.autocast:
         """Return the context of forward passes."""
         return torch.autocast(self.device.type, dtype=self.precision.dtype, enabled=self.precision.name != "fp32")
+
+    @contextmanager
+    def exact(self) -> Iterator[torch.autocast]:
+        """Compute in fp32 inside the block, as evaluation does, whatever training chose; give the context of forward passes."""
+        chosen = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
+            yield torch.autocast(self.device.type, enabled=False)
+        finally:
+            torch.set_float32_matmul_precision(chosen)
 
 
 def exact() -> Precision:

@@ -6,24 +6,36 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from applications.report.common import HARDEST, LOSS_NOTE, RAISED, SHARES, broken_promise, calibration, hard_images, intervals_table
+from applications.report.common import (
+    HARDEST,
+    LOSS_NOTE,
+    RAISED,
+    SHARES,
+    broken_promise,
+    calibration,
+    hard_images,
+    intervals_table,
+    support,
+)
 from applications.report.confusion import STYLE, confusion_blocks
 from applications.report.embedding import embedding_map
 from applications.report.labels import label_section, suspects
 from applications.report.material import Figures, Findings, Material, Pictures, as_percent, scale
-from applications.targets import NEVER, measure_rejection
+from applications.target_outcome import measure_rejection
 from applications.tasks.classify import FEWEST_FOR_TOP5
 from dataloader.batch.targets import to_dense
 from utils.calibration import bin_of, chance_error, measure_reliability
 from utils.files import write_csv
+from utils.guarantee import NEVER, RISK, images_wanted, limit_risk
 from utils.images import file_uri
 from utils.page import Tone, heading, paragraph, picture, table
 from utils.panels import Panel, draw_panels
 from utils.statistics import Interval, bootstrap, wilson
+from utils.text import two_digits
 
 CURVE_POINTS = 400
-# Shares of right answers that a person may wish for.
-WISHES = (0.99, 0.995, 0.999, 1.0)
+# Shares of right answers that a person may wish for. No number of images proves that all are right.
+WISHES = (0.95, 0.98, 0.99, 0.995, 0.999)
 
 
 def findings(material: Material) -> list[Findings]:
@@ -148,11 +160,16 @@ def _coverage(material: Material, targets: np.ndarray, probabilities: np.ndarray
     draw_panels(
         [Panel("accepting the surest answers", "coverage: share of answers accepted", "accuracy of those", curve, percent=True)], place
     )
-    rows = [[f"{wish:.1%}", *_granted(wish, threshold, coverage, accuracy)] for wish in WISHES]
+    rows = [[f"{wish:.1%}", *granted(wish, confidence, right)] for wish in WISHES]
     blocks = [
         paragraph("Answers below a probability can be left to a person. How right are the others then?"),
         picture(file_uri(place), alt="coverage and accuracy"),
-        table(["accuracy wished for", "answers accepted", "from probability"], rows),
+        table(["accuracy wished for", "answers accepted", "from probability", "right of those here"], rows),
+        paragraph(
+            f"Each row holds for other images of the same kind at {1 - RISK:.0%} confidence, so of these images more are right than "
+            "is wished for. Where it says none, these images are too few, or their surest answers are wrong too often.",
+            tone="soft",
+        ),
     ]
     plain = {"coverage": {"coverage": coverage[points].tolist(), "accuracy": accuracy[points].tolist()}}
     if material.trained.reject is None:
@@ -179,13 +196,24 @@ def accepting(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np
     return ranked[last], (number / len(order))[last], (right[order].cumsum() / number)[last]
 
 
-def _granted(wish: float, threshold: np.ndarray, coverage: np.ndarray, accuracy: np.ndarray) -> list[str]:
-    reached = np.flatnonzero(accuracy >= wish)
-    if not len(reached):
-        return ["none", "-"]
-    place = reached[-1]
-    lower = threshold[place + 1] if place + 1 < len(threshold) else 0.0
-    return [as_percent(float(coverage[place])), rounded_down(float(threshold[place]), above=float(lower))]
+def granted(wish: float, confidence: np.ndarray, right: np.ndarray) -> list[str]:
+    """Return which answers keep an accuracy on other images too: their share, the probability from which on, how many of them are right.
+
+    Args:
+        wish: the accuracy.
+        confidence: probabilities of the answers (N,).
+        right: whether each is right, bool (N,).
+    """
+    failing = np.where(right, -1.0, confidence)
+    kept = limit_risk(confidence, failing, 1 - wish, RISK)
+    if kept.threshold >= NEVER:
+        times = images_wanted(confidence, failing, 1 - wish, RISK)
+        more = f": about {two_digits(times * len(right)):,} images would do" if np.isfinite(times) else ""
+        return [f"none{more}", "-", "-"]
+    accepted = confidence[confidence >= kept.threshold]
+    lower = confidence[confidence < kept.threshold].max(initial=0.0)
+    shown = rounded_down(float(accepted.min()), above=float(lower))
+    return [as_percent(kept.count / len(right)), shown, as_percent(1 - kept.failures / kept.count)]
 
 
 def rounded_down(threshold: float, *, above: float) -> str:
@@ -211,10 +239,11 @@ def _thresholds(material: Material, targets: np.ndarray, probabilities: np.ndarr
     blocks = [
         heading("Thresholds of every class"),
         paragraph(
-            f"They were {material.choice()}. Error: of the accepted answers of a class, the wrong ones. "
-            "Miss: of its images, those accepted as another class. A promise kept there can be missed here by chance."
+            f"They were {material.origin_of_thresholds()}. Error: of the accepted answers of a class, the wrong ones. "
+            "Miss: of its images, those accepted as another class. On a few images a share beyond the limit can be chance."
         ),
         *broken_promise(material),
+        *support(material),
         table(["class", "threshold", "accepted", "error", "miss"], rows),
     ]
     return blocks, {"thresholds": dict(zip(material.classes, reject, strict=True)), "kept": plain, "broken": material.broken}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from applications.report.material import Findings, Material, Pictures, Scaled, as_percent
-from applications.targets import describe_broken
+from applications.target_outcome import describe_broken, support_rows
 from utils.calibration import Reliability
 from utils.files import write_csv
 from utils.images import file_uri
@@ -74,7 +74,16 @@ def broken_promise(material: Material) -> list[str]:
     """Return a paragraph on the classes whose promise does not hold on these images, where there are any."""
     if not material.broken:
         return []
-    return [paragraph(f"{describe_broken(material.target, material.broken, len(material.classes))}.", tone="bad")]
+    groups = len(material.choice.groups) if material.choice is not None else 0
+    return [paragraph(f"{describe_broken(str(material.target), material.broken, groups)}.", tone="bad")]
+
+
+def support(material: Material) -> list[str]:
+    """Return a table of what the promise of a target rests on; nothing without one."""
+    if material.target is None or material.choice is None:
+        return []
+    header, *rows = support_rows(material.target, material.choice, material.classes)
+    return [table(header, rows)]
 
 
 def calibration(material: Material, scaled: Scaled, before: Reliability, after: Reliability, *, what: str) -> Findings:
@@ -216,7 +225,7 @@ def origin(material: Material) -> Findings:
         ["images", f"{len(material.split)} {material.split.name} images of {material.split.root}{lost}"],
         ["loss of training", trained.config.loss.canonical()],
         ["temperature", f"{trained.temperature:.4f}"],
-        ["target", material.target or "none"],
+        ["target", str(material.target or "none")],
         ["views", material.views or "one an image"],
         ["intervals", f"95 %, bootstrap over images, 1000 resamples, seed {material.seed}"],
         ["files", "report.json holds all figures; the folder figures the tables as CSV and the pictures"],

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import torch
 from applications.assemble import Machine
 from applications.contract import Prediction, Task
 from applications.seen import Overlap
+from applications.target_outcome import broken_by
+from applications.targets import CONFIDENCE, Choice, Target
 from applications.trained import Trained
 from criterions.weighted import Criterion
 from dataloader.catalog import Split
@@ -41,10 +44,10 @@ class Material:
         machine: where it was measured.
         folder: where files go; a folder 'figures' in it takes tables and pictures.
         seconds: time of reading and predicting.
-        target: the promise of the thresholds, in the user's words; '' for none.
+        target: the promise of the thresholds; None for none.
+        choice: what the promise rests on; None without one.
         views: the views of --tta; '' for none.
         overlay: draws heat maps beside the hardest images; None shows the images alone.
-        broken: class -> share, of the classes for which the target is not kept on these images.
         unreadable: images of the split that could not be read, which stand in none of the figures.
         seen: how many of these images were trained on; None where the checkpoint does not say.
     """
@@ -56,10 +59,10 @@ class Material:
     machine: Machine
     folder: Path
     seconds: float
-    target: str = ""
+    target: Target | None = None
+    choice: Choice | None = None
     views: str = ""
     overlay: Overlay | None = None
-    broken: Mapping[str, float] = field(default_factory=dict)
     unreadable: int = 0
     seen: Overlap | None = None
 
@@ -81,11 +84,22 @@ class Material:
         """Whether the temperature was fitted on these very images."""
         return self.split.name == "val" and (self.trained.config.evaluation.calibrate or not self.trained.other_data)
 
-    def choice(self) -> str:
+    @property
+    def is_chosen_here(self) -> bool:
+        """Whether the thresholds were chosen on these very images."""
+        return self.is_fitted_here or (self.split.name == "val" and self.target is not None)
+
+    @cached_property
+    def broken(self) -> dict[str, float]:
+        """Group of classes -> share, where these images disprove the promise of the target; the images that chose it cannot."""
+        if self.target is None or self.choice is None or self.is_chosen_here:
+            return {}
+        return broken_by(self.target, self.choice, self.prediction.targets.numpy(), self.prediction.probabilities.numpy(), self.classes)
+
+    def origin_of_thresholds(self) -> str:
         """Return what the thresholds were chosen on and for, in words."""
-        here = self.is_fitted_here or (self.split.name == "val" and bool(self.target))
-        promise = f"so that {self.target} on " if self.target else "on "
-        return f"chosen {promise}{'these same validation images' if here else 'the validation images, not on these'}"
+        promise = f"so that {self.target} at {CONFIDENCE:.0%} confidence, on " if self.target is not None else "on "
+        return f"chosen {promise}{'these same validation images' if self.is_chosen_here else 'the validation images, not on these'}"
 
     def file(self, row: int) -> str:
         """Return the path of an image below the root of its split."""

@@ -3,13 +3,13 @@
 import numpy as np
 
 from applications.contract import decide
-from applications.report.common import HARDEST, LOSS_NOTE, SHARES, broken_promise, calibration, hard_images, intervals_table
+from applications.report.common import HARDEST, LOSS_NOTE, SHARES, broken_promise, calibration, hard_images, intervals_table, support
 from applications.report.embedding import embedding_map
 from applications.report.labels import label_section, several_suspects
 from applications.report.material import Figures, Findings, Material, Pictures, as_percent, scale
-from applications.targets import NEVER
 from utils.calibration import measure_reliability
 from utils.files import write_csv
+from utils.guarantee import NEVER
 from utils.images import file_uri
 from utils.page import Tone, folded, paragraph, picture, table
 from utils.panels import Panel, draw_panels
@@ -79,7 +79,7 @@ def _headline(material: Material, truth: np.ndarray, named: np.ndarray) -> Findi
     rows = ([name, each.value, each.low, each.high] for name, each in found.items())
     write_csv(material.figures / "intervals.csv", [["figure", "value", "low", "high"], *rows])
     tiles = {name: as_percent(found[name].value) for name in ("mAP", "micro F1", "all labels right")}
-    note = f"Intervals of 95 %. The thresholds were {material.choice()}. {LOSS_NOTE}"
+    note = f"Intervals of 95 %. The thresholds were {material.origin_of_thresholds()}. {LOSS_NOTE}"
     plain = {name: each.to_dict() for name, each in found.items()}
     return Findings(tiles, [("Figures", [intervals_table(found), paragraph(note, tone="soft")])], {"intervals": plain})
 
@@ -109,10 +109,13 @@ def _per_label(material: Material, truth: np.ndarray, named: np.ndarray) -> Find
             "recall": recall.to_dict(),
             "precision": precision.to_dict(),
         }
-    note = f"Thresholds were {material.choice()}. In brackets Wilson intervals of 95 %."
+    note = f"Thresholds were {material.origin_of_thresholds()}. In brackets Wilson intervals of 95 %."
     figures = {"labels": plain} | ({"broken": material.broken} if material.target else {})
     header = ["label", "threshold", "images", "average precision", "recall", "precision", "named wrongly", "missed"]
-    return Findings(sections=[("Labels", [*broken_promise(material), table(header, rows), paragraph(note, tone="soft")])], figures=figures)
+    return Findings(
+        sections=[("Labels", [*broken_promise(material), *support(material), table(header, rows), paragraph(note, tone="soft")])],
+        figures=figures,
+    )
 
 
 def _with_limits(interval: Interval) -> str:

@@ -38,7 +38,7 @@ def write_report(material: Material) -> list[Path]:
         "split": material.split.name,
         "images": len(material.split),
         "unreadable": material.unreadable,
-        "target": material.target or None,
+        "target": str(material.target) if material.target else None,
         "views": material.views or None,
         KEY: None if material.seen is None else material.seen._asdict(),
     }
