@@ -54,11 +54,11 @@ def run(request: Request) -> int:
     assert isinstance(model, Backbone)
     split = open_held_out(trained, ("val", "test"))
     task = build_trained_task(trained, device)
-    scored = _some_of(open_training(trained, "--prune"), trained.config.runtime.seed)
+    scored = some_of(open_training(trained, "--prune"), trained.config.runtime.seed)
     log().info(f"model     {trained.describe()}")
     log().info(f"scored    by the loss of {counted(len(scored), 'training image')} of {scored.root}")
     whole = replace(trained, model=copy.deepcopy(model))
-    sizes = prune_channels(model, share, image_size=image_size, importance=taylor(_losses(trained, scored, task, machine)))
+    sizes = prune_channels(model, share, image_size=image_size, importance=taylor(losses_of(trained, scored, task, machine)))
     plan = checked_plan(trained, model)
     before, after = (_figures(each, split, machine) for each in (whole, trained))
 
@@ -77,7 +77,7 @@ def run(request: Request) -> int:
     return 0
 
 
-def _some_of(split: Split, seed: int) -> Split:
+def some_of(split: Split, seed: int) -> Split:
     """Return images to score the channels on, drawn at random, all classes among one another."""
     chosen = numpy_rng(Stream.PRUNE, seed).permutation(len(split))[:SCORED]
     return replace(
@@ -89,7 +89,7 @@ def _some_of(split: Split, seed: int) -> Split:
     )
 
 
-def _losses(trained: Trained, split: Split, task: Task, machine: Machine) -> Losses:
+def losses_of(trained: Trained, split: Split, task: Task, machine: Machine) -> Losses:
     """Return a function that gives the cross entropy of the images, summed over each batch, as the model is now."""
     loader = assemble.build_loader(trained.config, split, trained.preprocess, machine, training=False)
     try:

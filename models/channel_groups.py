@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -81,7 +82,7 @@ class ChannelGroups:
             found = [self._read(group) for group in self._graph.get_all_groups(ignored_layers=[classifier])]
         self.groups = [group for group in found if group.norms]
 
-    def _read(self, found: Sequence) -> Group:
+    def _read(self, found: Any) -> Group:
         root, count = found[0].dep.target.module, len(found[0].idxs)
         layers = [item.dep.target.module for item in found]
         parts = max([layer.groups for layer in layers if isinstance(layer, _ConvNd) and not _is_depthwise(layer)], default=1)
@@ -137,8 +138,8 @@ class ChannelGroups:
             for group, stay in zip(self.groups, kept, strict=True):
                 gone = (~stay)[group.root_units].nonzero().flatten().tolist()
                 if gone:
-                    prune = self._graph.get_pruner_of_module(group.root).prune_out_channels
-                    self._graph.get_pruning_group(group.root, prune, gone).prune()
+                    pruner: Any = self._graph.get_pruner_of_module(group.root)
+                    self._graph.get_pruning_group(group.root, pruner.prune_out_channels, gone).prune()
         # Narrowed parameters are new ones, which learn.
         for name, param in self.model.named_parameters():
             param.requires_grad_(name not in resting)
@@ -155,7 +156,8 @@ def gated(groups: Sequence[Group], kept: Kept) -> Iterator[dict[nn.Module, Tenso
     masks: dict[nn.Module, Tensor] = {}
     for group, stay in zip(groups, kept, strict=True):
         for side in group.norms:
-            mask = masks.setdefault(side.layer, torch.ones(side.layer.num_features))  # pyright: ignore[reportArgumentType]
+            assert isinstance(side.layer, _BatchNorm)
+            mask = masks.setdefault(side.layer, torch.ones(side.layer.num_features))
             mask[side.positions] = stay[side.units].float()
     gates: dict[nn.Module, Tensor] = {}
 
@@ -200,8 +202,9 @@ def _count_places(model: nn.Module, image: Tensor) -> dict[nn.Module, int]:
     places: dict[nn.Module, int] = {}
 
     def count(layer: nn.Module, _inputs: tuple, output: Tensor) -> None:
+        assert isinstance(layer, _ConvNd | nn.Linear)
         width = layer.out_channels if isinstance(layer, _ConvNd) else layer.out_features
-        places[layer] = places.get(layer, 0) + output.numel() // width  # pyright: ignore[reportOperatorIssue]
+        places[layer] = places.get(layer, 0) + output.numel() // width
 
     handles = [layer.register_forward_hook(count) for layer in model.modules() if isinstance(layer, _ConvNd | nn.Linear)]
     with torch.no_grad():

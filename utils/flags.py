@@ -91,8 +91,8 @@ def _add_flag(group: argparse._ArgumentGroup, item: Field, hint: Any) -> None:
         given |= {"type": inner[0], "nargs": count, "metavar": words[0] if count == "+" else words}
         if item.default == ():
             # Over a --config file that names some.
-            hidden = {"dest": item.name, "default": argparse.SUPPRESS, "help": argparse.SUPPRESS}
-            group.add_argument(f"--no_{item.name}", action="store_const", const=(), **hidden)
+            off = f"--no_{item.name}"
+            group.add_argument(off, action="store_const", const=(), dest=item.name, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     else:
         given |= {"type": hint, "metavar": meta["metavar"] or METAVARS[hint]}
     if meta["const"] is not None:
