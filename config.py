@@ -28,7 +28,9 @@ class ActionOptions:
     )
     check: bool = flag(False, "look for what is wrong with --data: broken files, leaks, copies, labels, balance; write a page of it")
     undo: str | None = flag(None, "bring back the files that --check --fix moved away", metavar="LOG")
-    prune: float | None = flag(None, "remove this share of the channels of the model of --resume, the least active ones", metavar="SHARE")
+    prune: float | None = flag(
+        None, "remove this share of the multiply-adds of the model of --resume: the channels that it misses least", metavar="SHARE"
+    )
     compare: tuple[str, ...] | None = flag(
         None, "say whether models differ on the same test images: run folders, checkpoints or evaluation folders", metavar="RUN"
     )

@@ -168,6 +168,18 @@ def open_validation(trained: Trained, purpose: str) -> Split:
     return replace(catalog.splits["val"], white=trained.preprocess.white)
 
 
+def open_training(trained: Trained, purpose: str) -> Split:
+    """Return the training images.
+
+    Raises:
+        UserError: there are none for the `purpose`.
+    """
+    catalog = _open_for_evaluation(trained, "train")
+    if "train" not in catalog.splits:
+        raise UserError(f"{purpose} needs training images, and {catalog.root} has only {', '.join(catalog.splits)}; name data with train")
+    return catalog.splits["train"]
+
+
 def open_held_out(trained: Trained, preferred: tuple[str, ...]) -> Split:
     """Return the split to look at: --split, else the first of `preferred` that the data has.
 

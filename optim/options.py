@@ -15,7 +15,7 @@ class OptimOptions:
     lr: float = flag(1e-3, "peak learning rate")
     head_lr: float | None = flag(None, "peak learning rate of the classifier (default: --lr)", metavar="X")
     layer_decay: float | None = flag(None, "every block learns this factor slower than the one above it", metavar="FACTOR")
-    freeze: tuple[str, ...] = flag((), "what does not learn: backbone, a number of blocks from the input, or names such as 'layer[12]'")
+    freeze: tuple[str, ...] = flag((), "what does not learn: backbone, a number of blocks from the input, names like 'layer[12]', or none")
     momentum: float = flag(0.9, "momentum of sgd and its kin; first beta of the Adam family")
     weight_decay: float = flag(0.01, "weight decay; norms and biases get none", also=("--wd",))
     schedule: str = flag("cosine", "learning rate over the run: a name of --list schedules, or a spec such as 'cosine(cycles=3)'")

@@ -89,6 +89,10 @@ def _add_flag(group: argparse._ArgumentGroup, item: Field, hint: Any) -> None:
         count = "+" if inner[-1] is Ellipsis else len(inner)
         words = tuple(meta["metavar"].split()) or (METAVARS[inner[0]],)
         given |= {"type": inner[0], "nargs": count, "metavar": words[0] if count == "+" else words}
+        if item.default == ():
+            # Over a --config file that names some.
+            off = f"--no_{item.name}"
+            group.add_argument(off, action="store_const", const=(), dest=item.name, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     else:
         given |= {"type": hint, "metavar": meta["metavar"] or METAVARS[hint]}
     if meta["const"] is not None:
@@ -141,6 +145,8 @@ def cast(options: type, name: str, value: Any) -> Any:
             return value
         if origin is tuple:
             inner = typing.get_args(hint)
+            if item.default == () and value in ("none", ["none"], ("none",)):
+                return ()
             values = tuple(inner[0](part) for part in value or ())
             if inner[-1] is not Ellipsis and len(values) != len(inner):
                 raise ValueError

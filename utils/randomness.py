@@ -28,6 +28,7 @@ class Stream(IntEnum):
     DRAW = 7
     RESAMPLE = 8
     EXPLAIN = 9
+    PRUNE = 20
 
 
 def derive_seed(*position: int) -> int:

@@ -1,8 +1,7 @@
-"""Size and cost of a network: parameters, multiply-adds (thop), memory, forward time."""
+"""Size, cost and speed of a network: parameters, multiply-adds (thop), memory, forward time."""
 
 import copy
-import statistics
-import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import thop
@@ -10,6 +9,8 @@ import torch
 from thop.profile import register_hooks
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from utils.timing import Timing, measure_times
 
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Hardswish, nn.Hardsigmoid, nn.SiLU, nn.Sigmoid, nn.GELU)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -37,7 +38,6 @@ class Summary:
         product_multiply_adds: convolutions and matrix products alone, by torch's own counter.
         weight_bytes: parameters and buffers.
         activation_bytes: outputs of all layers, as training keeps them.
-        forward_seconds: median time of one image.
     """
 
     layers: tuple[Layer, ...]
@@ -46,15 +46,13 @@ class Summary:
     product_multiply_adds: float
     weight_bytes: int
     activation_bytes: int
-    forward_seconds: float
 
 
-def summarize(model: nn.Module, image_size: tuple[int, int], device: torch.device, *, repeats: int = 10) -> Summary:
+def summarize(model: nn.Module, image_size: tuple[int, int], device: torch.device) -> Summary:
     """Measure a network on one image of (3, H, W), in evaluation mode and fp32."""
     model = copy.deepcopy(model).eval().to(device)
     image = torch.zeros(1, 3, *image_size, device=device)
     with torch.inference_mode():
-        seconds = _forward_seconds(model, image, repeats)
         with FlopCounterMode(display=False) as counter:
             model(image)
         shapes, activation_bytes = _output_shapes(model, image)
@@ -62,18 +60,23 @@ def summarize(model: nn.Module, image_size: tuple[int, int], device: torch.devic
     weight_bytes = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     total, layers = _count(model, image, shapes)
     # torch counts a multiply-add as two operations.
-    return Summary(layers, parameters, total, counter.get_total_flops() / 2, weight_bytes, activation_bytes, seconds)
+    return Summary(layers, parameters, total, counter.get_total_flops() / 2, weight_bytes, activation_bytes)
 
 
-def _forward_seconds(model: nn.Module, image: Tensor, repeats: int) -> float:
-    times = []
-    for _ in range(repeats + 2):
-        start = time.perf_counter()
-        model(image)
-        if image.is_cuda:
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[2:])
+def time_forward(models: Sequence[nn.Module], image_size: tuple[int, int], device: torch.device) -> list[Timing]:
+    """Return what one image of (3, H, W) takes in fp32, for networks in evaluation mode on the device, which take turns."""
+    image = torch.zeros(1, 3, *image_size, device=device)
+
+    def look(model: nn.Module) -> Callable[[], None]:
+        def call() -> None:
+            model(image)
+            if image.is_cuda:
+                torch.cuda.synchronize()
+
+        return call
+
+    with torch.inference_mode():
+        return measure_times([look(model) for model in models])
 
 
 def _output_shapes(model: nn.Module, image: Tensor) -> tuple[dict[str, str], int]:
