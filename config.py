@@ -53,7 +53,7 @@ class ActionOptions:
     )
     list: str | None = flag(
         None,
-        "print a table: models, criterions, weighters, distillations, optimizers, schedules, sources, augments, mixes, samplers, "
+        "print a table: models, criterions, weighters, distillations, inits, optimizers, schedules, sources, augments, mixes, samplers, "
         "checks, curricula, visual_methods; or models such as 'timm/*vit*'",
         metavar="TABLE|PATTERN",
     )

@@ -75,9 +75,10 @@ class Trial:
         self.transforms = assemble.build_transforms(config, len(classes))
         self.size = preprocess.image_size
         self.classes = len(classes)
+        self.splits = config.data.aug_splits
 
     def fits(self, images: int) -> bool:
-        """Whether two steps with this many images leave a share of the memory free."""
+        """Whether two steps with this many images, and the copies of --aug_splits, leave a share of the memory free."""
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(self.machine.device)
         try:
@@ -100,6 +101,7 @@ class Trial:
 
     def _batch(self, images: int) -> Batch:
         height, width = self.size
-        targets: Tensor = torch.zeros(images, self.classes) if self.several else torch.zeros(images, dtype=torch.int64)
-        pixels = torch.zeros(images, height, width, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
-        return Batch(pixels, targets, torch.ones(images), torch.arange(images))
+        rows = self.splits * images
+        targets: Tensor = torch.zeros(rows, self.classes) if self.several else torch.zeros(rows, dtype=torch.int64)
+        pixels = torch.zeros(rows, height, width, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
+        return Batch(pixels, targets, torch.ones(rows), torch.arange(images).repeat(self.splits), splits=self.splits)

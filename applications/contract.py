@@ -80,6 +80,8 @@ class Task(Protocol):
     name: str
     # The metric by which the best checkpoint is chosen; higher is better.
     headline: str
+    # Names of what `metrics` answers; those of the class are all that any of its tasks may have.
+    figures: tuple[str, ...]
     # The loss as a module; its buffers are saved and restored.
     criterion: Criterion
     # The probability at which each class is named, for `decide`; saved in checkpoints and exported files.

@@ -7,8 +7,10 @@ import torch
 
 from applications import assemble
 from applications.assemble import Machine
+from applications.contract import Progress
 from applications.options import Request, RunConfig, run_folder_parent
 from applications.sidecars import apply_sidecars
+from applications.teaching import build_teaching
 from applications.train import memory_advice
 from applications.training_data import open_training_data
 from optim.range_test import exponential_rates, has_diverged, smoothed, suggest_rate
@@ -55,25 +57,32 @@ def range_test(config: RunConfig, machine: Machine, rates: list[float]) -> list[
     loader = assemble.build_loader(config, split, preprocess, machine, training=True)
     model = assemble.build_network(config, catalog.classes, max(1, len(loader.plan)), counts, images=len(loader.split))
     model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
-    transforms = assemble.build_transforms(config, len(catalog.classes))
+    progress = Progress()
+    teaching = build_teaching(config, model, task, catalog, loader, progress, machine)
+    transforms = [*teaching.transforms(), *assemble.build_transforms(config, len(catalog.classes))]
     peak = config.optim.lr
-    stepper = assemble.build_stepper(config, model, model, machine, len(loader.plan), schedule=lambda step: rates[step] / peak)
-    model.train()
+    stepper = assemble.build_stepper(
+        config, model, teaching.network, machine, len(loader.plan), schedule=lambda step: rates[step] / peak, beside=teaching.beside
+    )
+    teaching.network.train()
     losses: list[float] = []
     batches = (batch for epoch in count() for batch in loader.batches(epoch))
     try:
         with progress_bar("range test", len(rates)) as advance:
             for step, batch in zip(range(len(rates)), batches, strict=False):
                 batch = batch.to(machine.device)
+                # A curriculum goes by epochs.
+                progress.epoch = batch.epoch
                 torch.manual_seed(derive_seed(Stream.MODEL, config.runtime.seed, step, 0))
                 for transform in transforms:
                     batch = transform(batch, step, 0)
                 with stepper.forward(sync=True):
-                    loss = task.training_step(model, batch).loss
-                losses.append(float(loss.detach()))
+                    result = teaching.lesson(teaching.network, batch)
+                losses.append(float(result.loss.detach()))
                 if has_diverged(losses):
                     break
-                stepper.step(loss, 1.0, closes_group=True)
+                stepper.step(result.loss, 1.0, closes_group=True)
+                progress.advance(batch, result)
                 advance(1)
     finally:
         loader.close()

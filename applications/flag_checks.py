@@ -12,12 +12,13 @@ from utils.spec import parse_specs
 LOOKERS = ("evaluation", "jit", "prune", "predict", "knowledge", "make_curriculum")
 # What nothing but training, and the sheet of --visual_data, would use.
 TRAINING_ONLY = ("epochs", "lr", "opt", "schedule", "warmup", "patience", "max_minutes", "ema", "swa", "soup", "distill", "teacher")
+TRAINING_ONLY += ("warmup_lr", "cooldown", "lr_noise", "init", "drop_path")
 TRAINING_ONLY += ("curriculum", "curriculum_learning", "sampler", "epoch_size", "aug", "aug_config", "mixup", "cutmix", "multi_scale")
 TRAINING_ONLY += ("group_by",)
 POSITIVE = ("epochs", "batch_size", "aug_splits", "accumulate", "print_freq", "nodes", "save_minutes", "lr")
 POSITIVE += ("smaller_side", "shard_size", "top_k", "frames")
 POSITIVE_IF_GIVEN = ("patience", "max_minutes", "nproc", "gpus", "clip_grad", "soup", "epoch_size", "cache_size", "limit")
-NOT_NEGATIVE = ("weight_decay", "warmup", "workers", "mix_off_epochs")
+NOT_NEGATIVE = ("weight_decay", "warmup", "warmup_lr", "cooldown", "workers", "mix_off_epochs")
 
 
 def check_request(request: Request) -> None:
@@ -103,6 +104,9 @@ def _check_start(request: Request) -> None:
         raise UserError("--resume goes on with a run, --init_from starts one from its weights; give one of them")
     if config.model.pretrained and config.model.init_from:
         raise UserError("--pretrained and --init_from both name the starting weights; give one of them")
+    if config.model.init is not None and (config.model.pretrained or config.model.init_from) and not config.train.resume:
+        source = "--pretrained" if config.model.pretrained else "--init_from"
+        raise UserError(f"--init and {source} both say what the weights start from; give one of them")
     if config.data.batch is not None and (config.train.resume or request.action != "train"):
         raise UserError("--batch auto belongs to the start of a training; give a number, --batch_size N")
     if config.data.batch is not None and "batch_size" in request.given:
@@ -133,11 +137,14 @@ def _check_names(config: RunConfig) -> None:
     """Raise UserError for names that no table has, before anything slow begins."""
     from criterions import DISTILLATIONS
     from dataloader import CURRICULA
-    from models import check_arch
-    from optim import OPTIMIZERS, SCHEDULES
+    from models import INITS, check_arch
+    from optim import SCHEDULES
+    from optim.names import read_optimizer
 
     check_arch(config.model.arch)
-    OPTIMIZERS.check(config.optim.opt)
+    read_optimizer(config.optim.opt)
+    for spec in parse_specs(config.model.init or []):
+        INITS.check(spec.name)
     config.data.check_names()
     for spec in parse_specs(config.optim.schedule):
         SCHEDULES.check(spec.name)

@@ -7,7 +7,7 @@ from applications.visual_methods import METHODS
 from criterions import CRITERIONS, DISTILLATIONS, WEIGHTERS
 from dataloader import AUGMENTS, CURRICULA, MIXES, RECIPES, SAMPLERS, SOURCES
 from dataloader.doctor import CHECKS
-from models import FAMILIES, list_models
+from models import FAMILIES, INITS, list_models
 from optim import OPTIMIZERS, SCHEDULES
 from utils.errors import UserError, nearest
 from utils.logs import console
@@ -16,6 +16,7 @@ TABLES = {
     "criterions": CRITERIONS,
     "weighters": WEIGHTERS,
     "distillations": DISTILLATIONS,
+    "inits": INITS,
     "optimizers": OPTIMIZERS,
     "schedules": SCHEDULES,
     "sources": SOURCES,

@@ -62,7 +62,7 @@ def build_parts(config: RunConfig, machine: Machine, catalog: Catalog, preproces
     progress = Progress()
     teaching = build_teaching(config, model, task, catalog, train_loader, progress, machine)
     wrapped = assemble.wrap_network(config, teaching.network, machine)
-    stepper = assemble.build_stepper(config, model, wrapped, machine, len(train_loader.plan), beside=teaching.beside)
+    stepper = assemble.build_stepper(config, model, wrapped, machine, len(train_loader.plan), beside=teaching.beside, figures=task.figures)
     transforms = assemble.build_transforms(config, len(classes))
     prints = fingerprint(train_split)
     # Only the first process writes checkpoints.

@@ -2,6 +2,7 @@
 
 from applications import assemble
 from applications.options import Request, run_folder_parent
+from applications.tasks import TASKS
 from optim.plateau import Plateau
 from utils.files import new_folder
 from utils.logs import log
@@ -12,11 +13,17 @@ from utils.spec import parse_specs
 STEPS_PER_EPOCH = 200
 
 
+def all_figures() -> list[str]:
+    """Return the names of all figures that validation may answer: without data, the task is not known."""
+    return list(dict.fromkeys(name for task in TASKS for name in TASKS.resolve(task).figures))
+
+
 def run(request: Request) -> int:
     """Write schedule.png into a folder of its own under --logdir."""
     config = request.config
     options = config.optim
     schedule = assemble.build_run_schedule(config, STEPS_PER_EPOCH)
+    assemble.check_watched(schedule, all_figures() if isinstance(schedule, Plateau) else ())
     rates = []
     for epoch in range(config.train.epochs):
         rates += [options.lr * schedule(epoch * STEPS_PER_EPOCH + step) for step in range(STEPS_PER_EPOCH)]

@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from utils.errors import UserError, nearest
-from utils.registry import import_target, import_user_target, is_user_target
+from utils.registry import Row, Table, import_target, import_user_target, is_user_target
 
 if TYPE_CHECKING:
     from models.backbone import Backbone
@@ -42,6 +42,19 @@ FAMILIES: dict[str, Family] = {
     ),
 }
 
+INITS = Table(
+    "initialization",
+    {
+        "xavier": Row("models.initialization:xavier", "normal by inputs and outputs (Glorot and Bengio, 2010): xavier(gain=1)"),
+        "xavier_uniform": Row("models.initialization:xavier_uniform", "the same, uniform"),
+        "kaiming": Row("models.initialization:kaiming", "normal by outputs, for ReLU (arXiv 1502.01852): kaiming(mode=fan_in)"),
+        "kaiming_uniform": Row("models.initialization:kaiming_uniform", "the same, uniform"),
+        "orthogonal": Row("models.initialization:orthogonal", "rows or columns at right angles (arXiv 1312.6120): orthogonal(gain=1)"),
+        "normal": Row("models.initialization:normal", "normal(std=0.01)"),
+        "trunc_normal": Row("models.initialization:trunc_normal", "trunc_normal(std=0.02), cut at two standard deviations"),
+    },
+)
+
 # Packages whose classifiers answer the same contract, under PACKAGE/NAME.
 ADAPTERS: dict[str, str] = {"torchvision": "models.torchvision_adapter", "timm": "models.timm_adapter"}
 
@@ -73,15 +86,17 @@ def find_adapter(arch: str) -> ModuleType | None:
     return _adapter(package) if slash and package in ADAPTERS and not is_user_target(arch) else None
 
 
-def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None) -> "Backbone":
+def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None, drop_path: float | None = None) -> "Backbone":
     """Build the network `arch` with fresh weights.
 
     Args:
         arch: a name of the table, torchvision/NAME, timm/NAME, or 'my_file.py:Class' of the user's own.
-            The last is called as Class(num_classes=...); a plain nn.Module that maps images
+            The last is called as Class(num_classes=...), with drop_rate and drop_path where they are given; a plain nn.Module that
+            maps images
             (N, 3, H, W) to logits (N, num_classes) will do.
         num_classes: width of the classifier, at least 1.
         drop_rate: dropout before the classifier; None keeps the published rate.
+        drop_path: probability in training of skipping the last residual branch; None keeps the published rate.
 
     Raises:
         UserError: an unknown name, a package that is not installed, or a value out of range.
@@ -90,14 +105,20 @@ def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None) 
         raise UserError(f"num_classes is {num_classes}; a classifier needs at least 1 class")
     if drop_rate is not None and not 0 <= drop_rate < 1:
         raise UserError(f"drop_rate is {drop_rate}; it is a probability from 0 up to, not including, 1")
+    if drop_path is not None and not 0 <= drop_path < 1:
+        raise UserError(f"drop_path is {drop_path}; it is a probability from 0 up to, not including, 1")
     check_arch(arch)
     if (family := find_family(arch)) is not None:
-        return import_target(family.target)(arch, num_classes=num_classes, drop_rate=drop_rate)
+        net = import_target(family.target)(arch, num_classes=num_classes, drop_rate=drop_rate)
+        if drop_path is not None:
+            net.set_drop_path(drop_path)
+        return net
     if (adapter := find_adapter(arch)) is not None:
-        return adapter.build(arch.partition("/")[2], num_classes=num_classes, drop_rate=drop_rate)
+        return adapter.build(arch.partition("/")[2], num_classes=num_classes, drop_rate=drop_rate, drop_path=drop_path)
     from models.adapter import build_user_model
 
-    return build_user_model(import_user_target(arch, "model"), arch=arch, num_classes=num_classes, drop_rate=drop_rate)
+    target = import_user_target(arch, "model")
+    return build_user_model(target, arch=arch, num_classes=num_classes, drop_rate=drop_rate, drop_path=drop_path)
 
 
 def check_arch(arch: str) -> None:

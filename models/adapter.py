@@ -65,6 +65,11 @@ class Adapter(Backbone):
 class UserModel(Adapter):
     """A plain nn.Module of the user's: it trains and evaluates, but shows no maps."""
 
+    def no_weight_decay(self) -> frozenset[str]:
+        """What the module names by timm's custom: a method of this name."""
+        named = getattr(self.net, "no_weight_decay", frozenset)()
+        return frozenset(PREFIX + name for name in named)
+
     @property
     def feature_info(self) -> list[FeatureInfo]:
         # No error here: torch.jit reads every property of a module that it traces.
@@ -82,7 +87,9 @@ class UserModel(Adapter):
         raise UserError(f"{self.arch} shows no feature maps; derive it from models.backbone.Backbone to give it some")
 
 
-def build_user_model(target: Callable[..., Any], *, arch: str, num_classes: int, drop_rate: float | None) -> Backbone:
+def build_user_model(
+    target: Callable[..., Any], *, arch: str, num_classes: int, drop_rate: float | None, drop_path: float | None = None
+) -> Backbone:
     """Call the user's class or function and put what it returns behind the contract.
 
     Raises:
@@ -91,6 +98,8 @@ def build_user_model(target: Callable[..., Any], *, arch: str, num_classes: int,
     given: dict[str, Any] = {"num_classes": num_classes}
     if drop_rate is not None:
         given["drop_rate"] = drop_rate
+    if drop_path is not None:
+        given["drop_path"] = drop_path
     if not callable(target):
         raise UserError(f"model '{arch}' is no class or function")
     try:

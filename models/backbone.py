@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from utils.errors import UserError
+
 
 @dataclass(frozen=True)
 class FeatureInfo:
@@ -52,6 +54,18 @@ class Backbone(nn.Module, ABC):
             UserError: it does not.
         """
         del image_size
+
+    def no_weight_decay(self) -> frozenset[str]:
+        """Return shell patterns of names of parameters that do not decay, beside norms and what has one dimension."""
+        return frozenset()
+
+    def set_drop_path(self, rate: float) -> None:
+        """Skip residual branches in training (arXiv 1603.09382), the last one with about this probability, earlier ones less.
+
+        Raises:
+            UserError: the network has no branch that could be skipped.
+        """
+        raise UserError(f"--drop_path {rate:g}: {type(self).__name__} has no residual branch to skip; leave it out")
 
     def remap(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Rename the tensors of a foreign layout to this network's names; others pass unchanged.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from models.backbone import Backbone, FeatureInfo, checked_width
 from models.layers.squeeze_excite import squeeze_excite
-from models.layers.stochastic_depth import StochasticDepth
+from models.layers.stochastic_depth import StochasticDepth, set_rates
 from models.layers.widths import make_divisible
 from models.published import Published
 from utils.errors import UserError
@@ -107,14 +107,14 @@ class SqueezeExcite(nn.Module):
 class SeparableBlock(nn.Module):
     """Filter each channel, gate, project: the first stage, which does not expand."""
 
-    def __init__(self, channels: int, stage: StageArch, *, stride: int, out: int, drop: float) -> None:
+    def __init__(self, channels: int, stage: StageArch, *, stride: int, out: int) -> None:
         super().__init__()
         self.conv_dw = SameConv2d(channels, channels, stage.kernel, stride=stride, groups=channels)
         self.bn1 = batch_norm(channels)
         self.se = SqueezeExcite(channels, max(1, channels // 4))
         self.conv_pw = nn.Conv2d(channels, out, 1, bias=False)
         self.bn2 = batch_norm(out)
-        self.depth = StochasticDepth(drop)
+        self.depth = StochasticDepth(0.0)
         self.residual = stride == 1 and channels == out
 
     def forward(self, x: Tensor) -> Tensor:
@@ -126,7 +126,7 @@ class SeparableBlock(nn.Module):
 class InvertedResidual(nn.Module):
     """Expand, filter each channel, gate, project; a shortcut where the shape stays."""
 
-    def __init__(self, channels: int, stage: StageArch, *, stride: int, out: int, drop: float) -> None:
+    def __init__(self, channels: int, stage: StageArch, *, stride: int, out: int) -> None:
         super().__init__()
         expanded = channels * stage.expansion
         self.conv_pw = nn.Conv2d(channels, expanded, 1, bias=False)
@@ -136,7 +136,7 @@ class InvertedResidual(nn.Module):
         self.se = SqueezeExcite(expanded, max(1, channels // 4))
         self.conv_pwl = nn.Conv2d(expanded, out, 1, bias=False)
         self.bn3 = batch_norm(out)
-        self.depth = StochasticDepth(drop)
+        self.depth = StochasticDepth(0.0)
         self.residual = stride == 1 and channels == out
 
     def forward(self, x: Tensor) -> Tensor:
@@ -168,16 +168,13 @@ class EfficientNet(Backbone):
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(self.arch.drop_rate if drop_rate is None else drop_rate)
         self.classifier = nn.Linear(head, num_classes)
+        self.set_drop_path(STOCHASTIC_DEPTH)
         self._init_weights()
 
     def _stage(self, index: int, channels: int) -> nn.Sequential:
         stage, out, depth = STAGES[index], self.stage_widths[index], self.stage_depths[index]
         build = SeparableBlock if stage.expansion == 1 else InvertedResidual
-        before, total = sum(self.stage_depths[:index]), sum(self.stage_depths)
-        blocks = []
-        for i in range(depth):
-            drop = STOCHASTIC_DEPTH * (before + i) / total
-            blocks.append(build(channels if i == 0 else out, stage, stride=stage.stride if i == 0 else 1, out=out, drop=drop))
+        blocks = [build(channels if i == 0 else out, stage, stride=stage.stride if i == 0 else 1, out=out) for i in range(depth)]
         return nn.Sequential(*blocks)
 
     def _init_weights(self) -> None:
@@ -207,6 +204,11 @@ class EfficientNet(Backbone):
         x = F.silu(self.bn2(self.conv_head(maps[-1])))
         x = self.avgpool(x).flatten(1)
         return x if pre_logits else self.classifier(self.dropout(x))
+
+    def set_drop_path(self, rate: float) -> None:
+        """Skip branches by the authors' rule: block i of n with rate x i / n."""
+        branches = [block.depth for stage in self.blocks for block in stage]
+        set_rates(branches, rate, parts=len(branches))
 
     def get_classifier(self) -> nn.Linear:
         return self.classifier

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from models.backbone import Backbone, FeatureInfo, checked_width
 from models.layers.squeeze_excite import squeeze_excite
+from models.layers.stochastic_depth import StochasticDepth, set_rates
 from models.layers.widths import make_divisible
 from models.published import Published
 
@@ -113,11 +114,13 @@ class InvertedResidual(nn.Module):
         depthwise = conv_norm_act(arch.expanded, arch.expanded, kernel=arch.kernel, stride=arch.stride, groups=arch.expanded, act=act)
         gate = [SqueezeExcite(arch.expanded)] if arch.se else []
         self.block = nn.Sequential(*expand, depthwise, *gate, conv_norm_act(arch.expanded, arch.out))
+        self.depth = StochasticDepth(0.0)
         self.residual = arch.stride == 1 and channels == arch.out
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.block(x)
         if self.residual:
+            out = self.depth(out)
             out += x
         return out
 
@@ -175,6 +178,11 @@ class MobileNetV3(Backbone):
     def forward_head(self, maps: list[Tensor], pre_logits: bool = False) -> Tensor:
         x = self.avgpool(self.features[-1](maps[-1])).flatten(1)
         return self.classifier[:2](x) if pre_logits else self.classifier(x)
+
+    def set_drop_path(self, rate: float) -> None:
+        """Skip branches by timm's rule for this family, which counts the convolution behind the blocks as one more."""
+        branches = [block.depth for block in self.features if isinstance(block, InvertedResidual)]
+        set_rates(branches, rate, parts=len(branches) + 1)
 
     def get_classifier(self) -> nn.Linear:
         layer = self.classifier[-1]

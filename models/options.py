@@ -16,6 +16,12 @@ class ModelOptions:
         None, "start from the weights of this checkpoint or state dict; the rest of the file is ignored", metavar="FILE"
     )
     drop_rate: float | None = flag(None, "dropout before the classifier; the family's published rate when not given")
+    drop_path: float | None = flag(
+        None, "skip residual branches in training, the last with this probability, earlier ones less (default: as published)", metavar="P"
+    )
+    init: str | None = flag(
+        None, "draw the starting weights anew (--list inits): xavier, kaiming, orthogonal, 'trunc_normal(std=0.02)'", metavar="SPEC"
+    )
     bn_momentum: str = flag(
         "auto",
         "batch-norm momentum: auto raises a family's published value where an epoch is too short for it, published keeps it, or a number",

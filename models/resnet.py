@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from models.backbone import Backbone, FeatureInfo, checked_width
+from models.layers.stochastic_depth import StochasticDepth, set_rates
 from models.published import Published
 
 
@@ -49,6 +50,7 @@ class BasicBlock(nn.Module):
         self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(planes)
         self.downsample = shortcut(channels, planes, stride)
+        self.depth = StochasticDepth(0.0)
 
     @property
     def last_norm(self) -> nn.BatchNorm2d:
@@ -57,7 +59,7 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         identity = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
-        x = self.bn2(self.conv2(x))
+        x = self.depth(self.bn2(self.conv2(x)))
         x += identity
         return self.relu(x)
 
@@ -79,6 +81,7 @@ class Bottleneck(nn.Module):
         self.bn3 = nn.BatchNorm2d(out)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = shortcut(channels, out, stride)
+        self.depth = StochasticDepth(0.0)
 
     @property
     def last_norm(self) -> nn.BatchNorm2d:
@@ -88,7 +91,7 @@ class Bottleneck(nn.Module):
         identity = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.relu(self.bn2(self.conv2(x)))
-        x = self.bn3(self.conv3(x))
+        x = self.depth(self.bn3(self.conv3(x)))
         x += identity
         return self.relu(x)
 
@@ -152,6 +155,11 @@ class ResNet(Backbone):
     def forward_head(self, maps: list[Tensor], pre_logits: bool = False) -> Tensor:
         x = self.avgpool(maps[-1]).flatten(1)
         return x if pre_logits else self.fc(self.dropout(x))
+
+    def set_drop_path(self, rate: float) -> None:
+        """Skip branches by timm's rule for this family: not the first block's, the last one's with `rate`."""
+        branches = [block.depth for block in self.modules() if isinstance(block, BasicBlock | Bottleneck)]
+        set_rates(branches, rate, parts=len(branches) - 1)
 
     def get_classifier(self) -> nn.Linear:
         return self.fc

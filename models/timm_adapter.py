@@ -58,6 +58,11 @@ class TimmModel(Adapter):
         net.reset_classifier(checked_width(num_classes))
         self.num_classes = num_classes
 
+    def no_weight_decay(self) -> frozenset[str]:
+        """What timm names: position embeddings, class tokens, tables of relative positions. Not every network of timm's does."""
+        named = getattr(self.net, "no_weight_decay", frozenset)()
+        return frozenset(PREFIX + name for name in named)
+
     def remap(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Add this adapter's prefix; names of an original release go through timm's own translation."""
         if any(name.startswith(PREFIX) for name in state):
@@ -90,23 +95,36 @@ def list_names() -> list[str]:
     return _timm().list_models()
 
 
-def build(name: str, *, num_classes: int, drop_rate: float | None) -> TimmModel:
+def build(name: str, *, num_classes: int, drop_rate: float | None, drop_path: float | None = None) -> TimmModel:
     """Build timm/NAME with fresh weights.
 
     Raises:
-        UserError: timm is not installed or has no such model.
+        UserError: timm is not installed or has no such model, or it has no branches that `drop_path` could skip.
     """
     timm = _timm()
     _check(name)
     given: dict[str, Any] = {"num_classes": num_classes}
     if drop_rate is not None:
         given["drop_rate"] = drop_rate
+    if drop_path is not None:
+        given["drop_path_rate"] = drop_path
     try:
         # Vision transformers take other image sizes with this; the rest do not know the word.
         net: nn.Module = timm.create_model(name, dynamic_img_size=True, **given)
     except TypeError:
-        net = timm.create_model(name, **given)
+        try:
+            net = timm.create_model(name, **given)
+        except TypeError as error:
+            if drop_path is None:
+                raise
+            raise _no_branches(name, drop_path) from error
+    if drop_path and not any(isinstance(module, timm.layers.DropPath) for module in net.modules()):
+        raise _no_branches(name, drop_path)
     return TimmModel(net, arch=f"timm/{name}", num_classes=num_classes)
+
+
+def _no_branches(name: str, rate: float) -> UserError:
+    return UserError(f"--drop_path {rate:g}: timm/{name} has no residual branches that timm could skip; leave it out")
 
 
 def find_published(name: str) -> Published | None:

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 import torchvision
 from torch import Tensor, fx, nn
-from torchvision.models import get_model, get_model_weights
+from torchvision.models import EfficientNet, get_model, get_model_weights
+from torchvision.ops import StochasticDepth
 
 from models.adapter import Adapter, evaluating, set_classifier_dropout
 from models.backbone import FeatureInfo
@@ -13,6 +14,8 @@ from models.graph_split import Split, find_split, run_features, run_head, trace
 from models.published import Published
 from utils.errors import UserError, nearest
 
+# Position embeddings, class tokens, tables of relative positions and scales: what timm's networks of these names leave undecayed.
+UNDECAYED = ("*class_token", "*pos_embedding", "*relative_position_bias_table", "*cpb_mlp*", "*logit_scale", "*layer_scale")
 # These come with auxiliary classifiers, and their weights expect images in [-1, 1].
 INCEPTIONS = ("googlenet", "inception_v3")
 PROBE_SIZE = 224
@@ -56,6 +59,9 @@ class TorchvisionModel(Adapter):
     def forward_head(self, maps: list[Tensor], pre_logits: bool = False) -> Tensor:
         return run_head(self.net, self._graph(), self._cuts(), maps=maps, pre_logits=pre_logits)
 
+    def no_weight_decay(self) -> frozenset[str]:
+        return frozenset(UNDECAYED)
+
     def remap(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Add this adapter's prefix, and bring names of old files up to date."""
         return super().remap({_present_name(name): tensor for name, tensor in state.items()})
@@ -72,11 +78,11 @@ def list_names() -> list[str]:
     return torchvision.models.list_models(module=torchvision.models)
 
 
-def build(name: str, *, num_classes: int, drop_rate: float | None) -> TorchvisionModel:
+def build(name: str, *, num_classes: int, drop_rate: float | None, drop_path: float | None = None) -> TorchvisionModel:
     """Build torchvision/NAME with fresh weights.
 
     Raises:
-        UserError: torchvision has no such classifier, or it has no dropout to set.
+        UserError: torchvision has no such classifier, or it has no dropout or no branches to set.
     """
     _check(name)
     # Auxiliary classifiers off: one tensor comes out.
@@ -84,7 +90,25 @@ def build(name: str, *, num_classes: int, drop_rate: float | None) -> Torchvisio
     net = get_model(name, weights=None, num_classes=num_classes, **extra)
     if drop_rate is not None:
         set_classifier_dropout(net, drop_rate, arch=f"torchvision/{name}")
+    if drop_path is not None:
+        _set_drop_path(net, drop_path, arch=f"torchvision/{name}")
     return TorchvisionModel(net, arch=f"torchvision/{name}", num_classes=num_classes)
+
+
+def _set_drop_path(net: nn.Module, rate: float, *, arch: str) -> None:
+    """Give every branch its part of `rate`: the last one all of it, but in EfficientNet one part less, as its authors count."""
+    branches = [module for module in net.modules() if isinstance(module, StochasticDepth)]
+    largest = max((branch.p for branch in branches), default=0.0)
+    if not largest:
+        if rate:
+            raise UserError(f"--drop_path {rate:g}: {arch} has no residual branches that torchvision could skip; leave it out")
+        return
+    published = largest
+    if isinstance(net, EfficientNet):
+        rates = sorted({branch.p for branch in branches})
+        published = largest + rates[1] - rates[0]
+    for branch in branches:
+        branch.p *= rate / published
 
 
 def find_published(name: str) -> Published | None:

@@ -6,12 +6,22 @@ from collections.abc import Callable, Sequence
 Curve = Callable[[float], float]
 
 
-def warm_factor(step: int, *, warmup_steps: int) -> float:
-    """Return the factor of a warm-up that climbs in equal parts and reaches one with step `warmup_steps`."""
-    return min(1.0, (step + 1) / (warmup_steps + 1))
+def warm_factor(step: int, *, warmup_steps: int, start: float | None = None) -> float:
+    """Return the factor of a warm-up that climbs in equal parts and reaches one with step `warmup_steps`.
+
+    Args:
+        step: optimizer steps already made.
+        warmup_steps: of the warm-up.
+        start: factor of the first step; None for one part, as if the step before it were at zero.
+    """
+    if step >= warmup_steps:
+        return 1.0
+    if start is None:
+        return (step + 1) / (warmup_steps + 1)
+    return start + (1 - start) * step / warmup_steps
 
 
-def curve_factor(step: int, *, warmup_steps: int, total_steps: int, curve: Curve) -> float:
+def curve_factor(step: int, *, warmup_steps: int, total_steps: int, curve: Curve, start: float | None = None) -> float:
     """Return the factor of a linear warm-up followed by `curve`.
 
     Args:
@@ -19,9 +29,10 @@ def curve_factor(step: int, *, warmup_steps: int, total_steps: int, curve: Curve
         warmup_steps: steps of the warm-up; the next one is made at the peak.
         total_steps: steps of the run.
         curve: share of the run after the warm-up, from 0 at the peak to 1 one step after the last -> factor.
+        start: factor of the first step of the warm-up.
     """
     if step < warmup_steps:
-        return warm_factor(step, warmup_steps=warmup_steps)
+        return warm_factor(step, warmup_steps=warmup_steps, start=start)
     return curve(min((step - warmup_steps) / max(total_steps - warmup_steps, 1), 1.0))
 
 
@@ -38,6 +49,13 @@ def cosine_curve(share: float, *, cycles: int = 1, decay: float = 1.0, k: float 
     cycle = min(int(share * cycles), cycles - 1)
     progress = share * cycles - cycle
     return floor + (max(decay**cycle, floor) - floor) * 0.5 * (1 + math.cos(math.pi * progress**k))
+
+
+def wave_factor(step: int, *, half: float, low: float, warmup_steps: int, start: float | None = None) -> float:
+    """Return a cosine from one to `low` in `half` steps, back to one in as many, and so on, behind a warm-up."""
+    if step < warmup_steps:
+        return warm_factor(step, warmup_steps=warmup_steps, start=start)
+    return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / half))
 
 
 def poly_curve(share: float, *, power: float, floor: float = 0.0) -> float:
@@ -76,7 +94,9 @@ def steps_factor(step: int, *, ratios: Sequence[float], ends: Sequence[float], s
     return next((ratio for ratio, end in zip(ratios, ends, strict=True) if epoch < end), ratios[-1])
 
 
-def falls_factor(step: int, *, falls: Sequence[float], gamma: float, warmup_steps: int, steps_per_epoch: int) -> float:
+def falls_factor(
+    step: int, *, falls: Sequence[float], gamma: float, warmup_steps: int, steps_per_epoch: int, start: float | None = None
+) -> float:
     """Return gamma ^ (falls passed), behind a warm-up; a fall is an epoch."""
     epoch = step / steps_per_epoch
-    return warm_factor(step, warmup_steps=warmup_steps) * gamma ** sum(epoch >= fall for fall in falls)
+    return warm_factor(step, warmup_steps=warmup_steps, start=start) * gamma ** sum(epoch >= fall for fall in falls)

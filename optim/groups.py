@@ -1,6 +1,6 @@
 """Parameter groups by role: who decays (arXiv 1812.01187, section 3.1), how fast a layer learns, who is frozen."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -36,11 +36,12 @@ def param_groups(
     head: nn.Module | None = None,
     head_lr: float | None = None,
     layer_decay: float | None = None,
+    no_decay: Collection[str] = (),
 ) -> list[Group]:
     """Return the trainable parameters of `model` as optimizer groups, each parameter once.
 
     The parameters of normalization layers and everything with at most one dimension (biases,
-    layer scales, scalars) do not decay. Frozen parameters are left out, and so is a group without
+    layer scales, scalars) do not decay, nor does what the network names. Frozen parameters are left out, and so is a group without
     parameters. Beside torch's keys a group holds its 'role' and whether it 'is_head'.
 
     Args:
@@ -50,6 +51,7 @@ def param_groups(
         head: the classifier.
         head_lr: the peak rate of the classifier; None for the same as the rest.
         layer_decay: the last block learns at `lr`, every block below it this factor slower; None for one rate.
+        no_decay: shell patterns of names of further parameters that do not decay, such as position embeddings.
 
     Raises:
         UserError: every parameter is frozen, or a rate is out of range.
@@ -59,6 +61,7 @@ def param_groups(
     if layer_decay is not None and not 0 < layer_decay <= 1:
         raise UserError(f"--layer_decay {layer_decay} is outside (0, 1]; 0.75 is a common choice")
     resting = {id(param) for module in model.modules() if isinstance(module, NORMS) for param in module.parameters(recurse=False)}
+    resting |= {id(param) for name, param in model.named_parameters() if any(fnmatchcase(name, pattern) for pattern in no_decay)}
     in_head = {id(param) for param in head.parameters()} if head is not None else set()
     rates = _rates(model, lr=lr, layer_decay=layer_decay)
     if head_lr is not None:

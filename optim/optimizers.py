@@ -1,7 +1,7 @@
 """The optimizers of torch under one signature, and the one way to build any optimizer of the table."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -9,6 +9,7 @@ from torch.optim import SGD, Adadelta, Adafactor, Adagrad, Adam, Adamax, AdamW, 
 
 from optim import OPTIMIZERS
 from optim.groups import Group, param_groups
+from optim.names import read_optimizer
 from utils.errors import UserError, nearest
 from utils.registry import is_user_target
 from utils.spec import parse_specs
@@ -31,13 +32,14 @@ def build_optimizer(
     head_lr: float | None = None,
     layer_decay: float | None = None,
     beside: nn.Module | None = None,
+    no_decay: Collection[str] = (),
 ) -> Optimizer:
     """Build the optimizer `name` over the trainable parameters of `model`.
 
     Move the model to its device and memory format first.
 
     Args:
-        name: a row of OPTIMIZERS, or 'my_file.py:build' that takes (groups, *, lr, momentum, **opt_args).
+        name: a row of OPTIMIZERS, lookahead(ROW), or 'my_file.py:build' that takes (groups, *, lr, momentum, **opt_args).
         model: the bare model or its wrapper.
         lr: the rate at factor one of the schedule.
         momentum: of sgd and its kin; the first beta of the Adam family.
@@ -47,6 +49,7 @@ def build_optimizer(
         head_lr: the rate of the classifier; None for that of the rest.
         layer_decay: every block learns this factor slower than the one above it; None for one rate.
         beside: what learns with the model, at `lr`, and is no part of it.
+        no_decay: shell patterns of names of further parameters that do not decay.
 
     Raises:
         UserError: a value that no optimizer can use, or a model without trainable parameters.
@@ -57,15 +60,17 @@ def build_optimizer(
         raise UserError(f"--momentum {momentum} is outside [0, 1); 0.9 is the usual choice")
     if not 0 <= weight_decay < float("inf"):
         raise UserError(f"--weight_decay {weight_decay} is negative or no number; 0 turns it off")
-    build: Callable[..., Optimizer] = OPTIMIZERS.resolve(name)
+    chosen = read_optimizer(name)
+    build: Callable[..., Optimizer] = OPTIMIZERS.resolve(chosen.name)
+    base = () if chosen.base is None else (chosen.base,)
     arguments = parse_opt_args(opt_args)
-    groups = param_groups(model, weight_decay, lr=lr, head=head, head_lr=head_lr, layer_decay=layer_decay)
+    groups = param_groups(model, weight_decay, lr=lr, head=head, head_lr=head_lr, layer_decay=layer_decay, no_decay=no_decay)
     if beside is not None:
         groups += param_groups(beside, weight_decay, lr=lr)
-    if not is_user_target(name):
-        return build(groups, lr=lr, momentum=momentum, **arguments)
+    if not any(map(is_user_target, (chosen.name, *base))):
+        return build(groups, *base, lr=lr, momentum=momentum, **arguments)
     try:
-        optimizer = build(groups, lr=lr, momentum=momentum, **arguments)
+        optimizer = build(groups, *base, lr=lr, momentum=momentum, **arguments)
     except TypeError as error:
         raise UserError(f"--opt {name} cannot be called with (groups, *, {', '.join(('lr', 'momentum', *arguments))}): {error}") from error
     # The groups hold rates of their own; that of the run is looked up here.
@@ -124,6 +129,11 @@ def accepted_arguments(kind: type[Optimizer]) -> list[str]:
 def build_sgd(groups: Groups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
     """Stochastic gradient descent with Nesterov momentum (Sutskever et al., ICML 2013); plain at momentum 0."""
     return make(SGD, groups, {"lr": lr, "momentum": momentum, "nesterov": momentum > 0, "fused": can_fuse(groups)}, opt_args)
+
+
+def build_momentum(groups: Groups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
+    """Stochastic gradient descent with the heavy ball's momentum (Polyak, 1964)."""
+    return make(SGD, groups, {"lr": lr, "momentum": momentum, "fused": can_fuse(groups)}, opt_args)
 
 
 def build_adam(groups: Groups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:

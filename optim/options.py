@@ -10,7 +10,7 @@ from utils.flags import flag
 class OptimOptions:
     """How the weights change."""
 
-    opt: str = flag("adamw", "optimizer, a name of --list optimizers")
+    opt: str = flag("adamw", "optimizer, a name of --list optimizers, or 'lookahead(NAME)'")
     opt_args: str = flag("", "further arguments of the optimizer, such as 'betas=(0.9,0.95),eps=1e-6'", metavar="ARGS")
     lr: float = flag(1e-3, "peak learning rate")
     head_lr: float | None = flag(None, "peak learning rate of the classifier (default: --lr)", metavar="X")
@@ -19,7 +19,12 @@ class OptimOptions:
     momentum: float = flag(0.9, "momentum of sgd and its kin; first beta of the Adam family")
     weight_decay: float = flag(0.01, "weight decay; norms and biases get none", also=("--wd",))
     schedule: str = flag("cosine", "learning rate over the run: a name of --list schedules, or a spec such as 'cosine(cycles=3)'")
-    warmup: float = flag(3.0, "warm-up epochs", metavar="EPOCHS")
+    warmup: float | None = flag(None, "warm-up epochs (default: 3, but at most a tenth of --epochs)", metavar="EPOCHS")
+    warmup_lr: float | None = flag(None, "rate at which the warm-up starts (default: a first equal part of --lr)", metavar="X")
+    cooldown: int = flag(0, "of --epochs, the last N stay at the rate that the schedule ends with", metavar="N")
+    lr_noise: tuple[float, ...] = flag(
+        (), "random factor for every epoch's rate, 1 +- LIMIT at most, from and until these shares of the run", metavar="LIMIT"
+    )
     lr_ratios: tuple[float, ...] = flag((), "steps schedule: the factor of every stage (default: 0.1 1 0.1 0.01 0.001)")
     lr_steps: tuple[float, ...] = flag((), "steps schedule: the epoch at which every stage ends, one for each ratio")
     lr_range: tuple[float, float] = flag((1e-6, 10.0), "lowest and highest rate that --find_lr tries", metavar="LOW HIGH")

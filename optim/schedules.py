@@ -22,14 +22,18 @@ from optim.curves import (
     steps_factor,
     tanh_curve,
     warm_factor,
+    wave_factor,
 )
+from optim.noise import Noise
 from optim.plateau import Plateau
 from utils.errors import UserError, nearest
 from utils.registry import is_user_target
-from utils.spec import SpecSource, parse_specs
+from utils.spec import Spec, SpecSource, parse_specs
 
 Schedule = Callable[[int], float]
 
+# Epochs of warm-up where none are asked for, in a run of at least ten times as many.
+USUAL_WARMUP = 3.0
 STAGE_RATIOS = (0.1, 1.0, 0.1, 0.01, 0.001)
 
 
@@ -38,11 +42,14 @@ class Span:
     """The length of a run.
 
     Attributes:
-        epochs: passes over the training images.
+        epochs: passes over the training images, without those of the cooldown.
         steps_per_epoch: optimizer steps, not batches, in an epoch.
-        warmup: epochs of warm-up, at most half the run.
+        warmup: epochs of warm-up, fewer than `epochs`.
         lr_ratios: `steps` only: the factor of every stage.
         lr_steps: `steps` only: the epoch at which every stage ends.
+        warmup_start: factor of the first step of the warm-up; None for a climb from nothing.
+        lr: the peak rate, for arguments that are rates.
+        cooldown: epochs that follow at the rate of the end.
     """
 
     epochs: int
@@ -50,6 +57,9 @@ class Span:
     warmup: float
     lr_ratios: tuple[float, ...] = ()
     lr_steps: tuple[float, ...] = ()
+    warmup_start: float | None = None
+    lr: float = 1.0
+    cooldown: int = 0
 
     @property
     def warmup_steps(self) -> int:
@@ -59,74 +69,166 @@ class Span:
     def steps(self) -> int:
         return self.epochs * self.steps_per_epoch
 
+    def __str__(self) -> str:
+        return f"--epochs less --cooldown is {self.epochs}" if self.cooldown else f"--epochs is {self.epochs}"
+
 
 def build_schedule(
     source: SpecSource,
     *,
     epochs: int,
     steps_per_epoch: int,
-    warmup: float,
+    warmup: float | None,
     lr_ratios: Sequence[float] = (),
     lr_steps: Sequence[float] = (),
+    lr: float = 1.0,
+    warmup_lr: float | None = None,
+    cooldown: int = 0,
+    noise: Noise | None = None,
 ) -> Schedule:
     """Build a schedule: a function from optimizer steps already made to the factor of the peak rate.
-
-    A warm-up longer than half the run is cut to half the run, so that short runs learn too.
 
     Args:
         source: the spec of a row of SCHEDULES, or of 'my_file.py:build' that takes (span, ...): a `Span`, and
             the arguments of the spec.
         epochs: length of the run.
         steps_per_epoch: optimizer steps, not batches, in an epoch.
-        warmup: epochs of warm-up.
+        warmup: epochs of warm-up; None for 3, but at most a tenth of the run.
         lr_ratios: `steps` only: the factor of every stage.
         lr_steps: `steps` only: the epoch at which every stage ends.
+        lr: the peak rate.
+        warmup_lr: the rate of the first step of the warm-up; None for a climb from nothing.
+        cooldown: of the epochs, how many the last rate is kept for.
+        noise: shakes the rate.
 
     Raises:
         UserError: the numbers make no schedule; the message names the flags.
     """
     if epochs < 1:
         raise UserError(f"--epochs {epochs}: a run has at least one epoch")
-    if not 0 <= warmup < math.inf:
+    if warmup is not None and not 0 <= warmup < math.inf:
         raise UserError(f"--warmup {warmup} is negative or no number; 0 turns the warm-up off")
     assert steps_per_epoch >= 1, "an epoch has at least one optimizer step"
+    spec, build = _read_schedule(source)
+    if (lr_ratios or lr_steps) and build is not build_steps and not is_user_target(spec.name):
+        raise UserError("--lr_ratios and --lr_steps describe the stages of --schedule steps; add it, or leave them out")
+    if not 0 <= cooldown < epochs:
+        raise UserError(f"--cooldown {cooldown}: give fewer epochs than --epochs {epochs}; 0 turns it off")
+    if cooldown and build in (build_constant, build_plateau):
+        remedy = "write plateau(cooldown=N)" if build is build_plateau else "leave it out"
+        raise UserError(f"--cooldown {cooldown} is not used by --schedule {spec.name}; {remedy}")
+    length = epochs - cooldown
+    warm = usual_warmup(length) if warmup is None else warmup
+    if warm >= length and build is not build_onecycle and not is_user_target(spec.name):
+        raise UserError(f"schedule longer than the run: --warmup {warm:g}, and there are {length} epochs; lower it, or leave it out")
+    start = None if warmup_lr is None else _start(warmup_lr, lr, warm, unused=build in (build_steps, build_onecycle))
+    span = Span(length, steps_per_epoch, warm, tuple(lr_ratios), tuple(lr_steps), start, lr, cooldown)
+    try:
+        schedule = build(span, *spec.args, **spec.kwargs)
+    except TypeError as error:
+        raise UserError(f"--schedule {spec}: these arguments make no schedule; write numbers with their names ({error})") from error
+    return _finished(schedule, span, noise, name=spec.name)
+
+
+def _read_schedule(source: SpecSource) -> tuple[Spec, Callable[..., Schedule]]:
+    """Return the spec of --schedule and what builds it, which knows all names of its arguments."""
     specs = parse_specs(source)
     if len(specs) != 1:
         raise UserError(f"--schedule {source}: a run has one schedule")
     spec = specs[0]
     build: Callable[..., Schedule] = SCHEDULES.resolve(spec.name)
-    if (lr_ratios or lr_steps) and build is not build_steps and not is_user_target(spec.name):
-        raise UserError("--lr_ratios and --lr_steps describe the stages of --schedule steps; add it, or leave them out")
     known = [item.name for item in list(inspect.signature(build).parameters.values())[1:] if item.kind is item.KEYWORD_ONLY]
     for name in spec.kwargs:
         if name not in known and not is_user_target(spec.name):
             raise UserError(f"--schedule {spec.name} has no '{name}'.{nearest(name, known)} It takes: {', '.join(known) or 'nothing'}")
-    span = Span(epochs, steps_per_epoch, warmup_epochs(warmup, epochs=epochs), tuple(lr_ratios), tuple(lr_steps))
-    try:
-        return build(span, *spec.args, **spec.kwargs)
-    except TypeError as error:
-        raise UserError(f"--schedule {spec}: these arguments make no schedule; write numbers with their names ({error})") from error
+    return spec, build
 
 
-def warmup_epochs(warmup: float, *, epochs: int) -> float:
-    """Return the warm-up that a run of this length gets: `warmup` epochs, at most half the run."""
-    return min(warmup, epochs / 2)
+def usual_warmup(epochs: int) -> float:
+    """Return the epochs of warm-up where none are asked for: 3, but at most a tenth of the run."""
+    return min(USUAL_WARMUP, epochs / 10)
 
 
-def build_cosine(span: Span, *, cycles: int = 1, decay: float = 1.0, k: float = 1.0, floor: float = 0.0) -> Schedule:
-    """Build the cosine schedule over the whole run, in `cycles` restarts.
+def _start(warmup_lr: float, lr: float, warmup: float, *, unused: bool) -> float:
+    """Return the factor of the first step of a warm-up that begins at the rate `warmup_lr`."""
+    if not 0 <= warmup_lr <= lr:
+        raise UserError(f"--warmup_lr {warmup_lr:g} is outside [0, {lr:g}], from nothing to --lr")
+    if unused or not warmup:
+        raise UserError(f"--warmup_lr {warmup_lr:g} is not used: this schedule has no climb of --warmup epochs; leave it out")
+    return warmup_lr / lr
+
+
+def _finished(schedule: Schedule, span: Span, noise: Noise | None, *, name: str) -> Schedule:
+    """Return the schedule with noise on it and the cooldown behind it."""
+    if noise is not None:
+        shaken = partial(noise, epochs=span.epochs + span.cooldown, steps_per_epoch=span.steps_per_epoch)
+        if isinstance(schedule, Plateau):
+            schedule.shake(shaken)
+        else:
+            schedule = partial(_shaken, schedule=schedule, noise=shaken)
+    if not span.cooldown:
+        return schedule
+    if not schedule(span.steps) > 0:
+        raise UserError(f"--cooldown {span.cooldown}: --schedule {name} ends at a rate of 0; give it an end such as {name}(floor=0.01)")
+    return partial(_cooled, schedule=schedule, end=span.steps)
+
+
+def _shaken(step: int, *, schedule: Schedule, noise: Callable[[int], float]) -> float:
+    return schedule(step) * noise(step)
+
+
+def _cooled(step: int, *, schedule: Schedule, end: int) -> float:
+    return schedule(min(step, end))
+
+
+def build_cosine(
+    span: Span,
+    *,
+    cycles: int = 1,
+    decay: float = 1.0,
+    k: float = 1.0,
+    floor: float = 0.0,
+    t_max: float | None = None,
+    eta_min: float | None = None,
+) -> Schedule:
+    """Build the cosine schedule over the whole run, in `cycles` restarts; or torch's, which comes back as it went down.
+
+    Args:
+        span: length of the run.
+        cycles: equally long restarts.
+        decay: the peak of every cycle is this factor of the one before.
+        k: of k-decay.
+        floor: the lowest factor.
+        t_max: epochs of each way down and of each way back up, as torch's CosineAnnealingLR counts them.
+        eta_min: with `t_max`: the lowest rate, 0 when not given.
 
     Raises:
-        UserError: more cycles than epochs, or a number out of range.
+        UserError: more cycles than epochs, a number out of range, or arguments of both kinds.
     """
+    if t_max is not None:
+        if (cycles, decay, k, floor) != (1, 1.0, 1.0, 0.0):
+            raise UserError("--schedule cosine: t_max and eta_min make a wave, without cycles, decay, k and floor; leave one kind out")
+        return _wave(span, t_max, 0.0 if eta_min is None else eta_min)
+    if eta_min is not None:
+        raise UserError("--schedule cosine: eta_min goes with t_max; the lowest share of --lr is floor=0.01")
     if not (isinstance(cycles, int) and cycles >= 1):
         raise UserError(f"--schedule cosine: cycles={cycles} is no number of cycles")
     if cycles > span.epochs:
-        raise UserError(f"schedule longer than the run: --schedule cosine has {cycles} cycles, --epochs is {span.epochs}; raise --epochs")
+        raise UserError(f"schedule longer than the run: --schedule cosine has {cycles} cycles, {span}; raise --epochs")
     _between("cosine", "decay", decay, 0, 1)
     _between("cosine", "k", k, 0, math.inf)
     _floor("cosine", floor)
     return _after_warmup(span, partial(cosine_curve, cycles=cycles, decay=decay, k=k, floor=floor))
+
+
+def _wave(span: Span, t_max: float, eta_min: float) -> Schedule:
+    _between("cosine", "t_max", t_max, 0, math.inf)
+    if t_max > span.epochs:
+        raise UserError(f"schedule longer than the run: --schedule cosine falls for t_max={t_max:g} epochs, {span}")
+    if not 0 <= eta_min < span.lr:
+        raise UserError(f"--schedule cosine: eta_min={eta_min:g} is outside [0, {span.lr:g}), from nothing to --lr")
+    half = t_max * span.steps_per_epoch
+    return partial(wave_factor, half=half, low=eta_min / span.lr, warmup_steps=span.warmup_steps, start=span.warmup_start)
 
 
 def build_linear(span: Span, *, floor: float = 0.0) -> Schedule:
@@ -156,7 +258,7 @@ def build_tanh(span: Span, *, lower: float = -7.0, upper: float = 3.0, floor: fl
 
 def build_constant(span: Span) -> Schedule:
     """Build a warm-up to the peak, where the rate stays."""
-    return partial(warm_factor, warmup_steps=span.warmup_steps)
+    return partial(warm_factor, warmup_steps=span.warmup_steps, start=span.warmup_start)
 
 
 def build_onecycle(span: Span, *, peak: float = 0.3, start: float = 0.04, end: float = 4e-6) -> Schedule:
@@ -181,7 +283,7 @@ def build_step(span: Span, *, every: float | None = None, gamma: float = 0.1) ->
     if not every > 0:
         raise UserError(f"--schedule step: every={every:g} is no number of epochs")
     if every >= span.epochs:
-        raise UserError(f"schedule longer than the run: --schedule step falls at epoch {every:g}, --epochs is {span.epochs}")
+        raise UserError(f"schedule longer than the run: --schedule step falls at epoch {every:g}, {span}")
     falls = [every * count for count in range(1, math.ceil(span.epochs / every))]
     return _falling(span, falls, gamma)
 
@@ -197,7 +299,7 @@ def build_multistep(span: Span, *falls: float, gamma: float = 0.1) -> Schedule:
     if not all(before < after for before, after in zip((0, *falls), falls, strict=False)):
         raise UserError(f"--schedule multistep({_spaced(falls)}): the epochs must ascend from above 0")
     if falls[-1] >= span.epochs:
-        raise UserError(f"schedule longer than the run: --schedule multistep falls at epoch {falls[-1]:g}, --epochs is {span.epochs}")
+        raise UserError(f"schedule longer than the run: --schedule multistep falls at epoch {falls[-1]:g}, {span}")
     return _falling(span, falls, gamma)
 
 
@@ -208,6 +310,7 @@ def build_plateau(
     mode: str = "auto",
     factor: float = 0.1,
     patience: int | None = None,
+    cooldown: int = 0,
     threshold: float = 1e-4,
     floor: float = 0.0,
 ) -> Schedule:
@@ -219,6 +322,7 @@ def build_plateau(
         mode: min or max, which way it improves; auto takes min for a loss and max for anything else.
         factor: of the fall.
         patience: epochs without improvement that are waited for; 3 when not given, fewer in a shorter run.
+        cooldown: epochs after a fall in which nothing is counted.
         threshold: smallest change that counts.
         floor: smallest factor.
 
@@ -231,10 +335,13 @@ def build_plateau(
     _floor("plateau", floor)
     patience = min(3, span.epochs - 1) if patience is None else patience
     if not (isinstance(patience, int) and 0 <= patience < span.epochs):
-        raise UserError(f"schedule longer than the run: --schedule plateau waits for patience={patience} epochs, --epochs is {span.epochs}")
+        raise UserError(f"schedule longer than the run: --schedule plateau waits for patience={patience} epochs, {span}")
+    if not (isinstance(cooldown, int) and cooldown >= 0):
+        raise UserError(f"--schedule plateau: cooldown={cooldown} is no number of epochs")
     lower = mode == "min" or (mode == "auto" and metric.endswith("loss"))
     base = build_constant(span)
-    return Plateau(base, metric=metric, lower_is_better=lower, factor=factor, patience=patience, threshold=threshold, floor=floor)
+    numbers = {"factor": factor, "patience": patience, "cooldown": cooldown, "threshold": threshold, "floor": floor}
+    return Plateau(base, metric=metric, lower_is_better=lower, **numbers)
 
 
 def build_steps(span: Span) -> Schedule:
@@ -274,7 +381,7 @@ def _spaced(values: Sequence[float]) -> str:
 
 
 def _after_warmup(span: Span, curve: Curve) -> Schedule:
-    return partial(curve_factor, warmup_steps=span.warmup_steps, total_steps=span.steps, curve=curve)
+    return partial(curve_factor, warmup_steps=span.warmup_steps, total_steps=span.steps, curve=curve, start=span.warmup_start)
 
 
 def _parts(span: Span, *shares: float) -> tuple[float, ...]:
@@ -283,7 +390,8 @@ def _parts(span: Span, *shares: float) -> tuple[float, ...]:
 
 
 def _falling(span: Span, falls: Sequence[float], gamma: float) -> Schedule:
-    return partial(falls_factor, falls=tuple(falls), gamma=gamma, warmup_steps=span.warmup_steps, steps_per_epoch=span.steps_per_epoch)
+    warm = {"warmup_steps": span.warmup_steps, "start": span.warmup_start}
+    return partial(falls_factor, falls=tuple(falls), gamma=gamma, steps_per_epoch=span.steps_per_epoch, **warm)
 
 
 def _between(schedule: str, name: str, value: Any, low: float, high: float) -> None:

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from optim.adahessian import AdaHessian
 from optim.clip import Clip
 from optim.ema import Ema
 from optim.groups import frozen_norms
+from optim.lookahead import kind_of, without_lookahead
 from optim.plateau import Plateau
 from optim.sam import climb, climb_down, statistics_kept
 from optim.schedules import Schedule
@@ -65,6 +67,8 @@ class Stepper:
         self._model: nn.Module = bare if bare is not None else model.module if wrapped else model
         self._no_sync: Callable[[], Any] = model.no_sync if wrapped else nullcontext
         self._optimizer = optimizer
+        fast = without_lookahead(optimizer)
+        self._curvature = fast if isinstance(fast, AdaHessian) else None
         self._schedule = schedule
         self._device_type = device_type
         self._half = torch.float16 if precision == "fp16" else torch.bfloat16
@@ -123,13 +127,23 @@ class Stepper:
             closes_group: whether the weights change now.
             again: runs the batch once more and returns its loss; sharpness-aware minimization calls it.
         """
-        self._scaler.scale(loss * share).backward()
+        self._backward(loss * share)
         self._group_open = not closes_group
         if closes_group:
             if self._sam is not None:
                 assert again is not None, "sharpness-aware minimization looks at a batch twice"
                 self._look_again(self._sam, again)
             self._change_weights()
+
+    def _backward(self, loss: Tensor) -> None:
+        """Add the gradient of a loss; where the curvature is to be seen, with the graph of the gradient."""
+        if self._curvature is None or not self._curvature.looks(self._steps):
+            self._scaler.scale(loss).backward()
+            return
+        # Unlike backward(), this makes no ring of references between a parameter and its gradient.
+        for param, grad in zip(self._params, torch.autograd.grad(loss, self._params, create_graph=True, allow_unused=True), strict=True):
+            if grad is not None:
+                param.grad = grad if param.grad is None else param.grad + grad
 
     def _look_again(self, rho: float, again: Callable[[], Tensor]) -> None:
         """Replace the gradient by the one at the worst point nearby."""
@@ -140,6 +154,8 @@ class Stepper:
         climb_down(self._params, before)
 
     def _change_weights(self) -> None:
+        if self._curvature is not None and self._curvature.looks(self._steps):
+            self._curvature.look(self._steps)
         self._scaler.unscale_(self._optimizer)
         if self._clip is not None:
             self._clip(self._params)
@@ -184,7 +200,7 @@ class Stepper:
         return {
             "steps": self._steps,
             "optimizer": {
-                "kind": type(self._optimizer).__name__,
+                "kind": kind_of(self._optimizer),
                 "state": {self._names[index]: values for index, values in moments.items()},
                 "counters": {name: value for name, value in group.items() if name not in self._settings},
             },
@@ -202,7 +218,7 @@ class Stepper:
         Raises:
             UserError: the state was written with another optimizer, model or averaging.
         """
-        kind, written = type(self._optimizer).__name__, state["optimizer"]["kind"]
+        kind, written = kind_of(self._optimizer), state["optimizer"]["kind"]
         if kind != written:
             raise UserError(f"the checkpoint was written by {written}, this run uses {kind}; resume with the same --opt")
         if (self._ema is None) != (state["ema"] is None):

@@ -28,6 +28,8 @@ class Stream(IntEnum):
     DRAW = 7
     RESAMPLE = 8
     EXPLAIN = 9
+    CURVATURE = 11
+    RATE = 12
     PRUNE = 20
 
 

@@ -15,7 +15,7 @@ from applications.assemble.images import build_loader, build_preprocess, build_t
 from applications.assemble.machine import Machine, alone, exact, open_machine
 from applications.assemble.network import build_network, prepare_sync_bn, wrap_network
 from applications.assemble.sizes import seen_sizes
-from applications.assemble.step import build_run_schedule, build_stepper, count_steps
+from applications.assemble.step import build_run_schedule, build_stepper, check_watched, count_steps
 from applications.assemble.task import ONE_LABEL, SEVERAL_LABELS, activation_of, build_task, check_num_classes, count_classes, task_name
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "build_task",
     "build_transforms",
     "check_num_classes",
+    "check_watched",
     "count_classes",
     "count_steps",
     "exact",

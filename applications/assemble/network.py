@@ -14,6 +14,7 @@ from criterions.weighted import build_elementwise
 from models import build_model
 from models.backbone import Backbone
 from models.batchnorm import set_bn_momentum
+from models.initialization import initialize
 from models.narrow import apply_plan
 from models.weights import load_published, load_state
 from optim.groups import freeze
@@ -33,8 +34,10 @@ def build_network(
     """
     model_options = config.model
     torch.manual_seed(config.runtime.seed)
-    model = build_model(model_options.arch, num_classes=len(classes), drop_rate=model_options.drop_rate)
+    model = build_model(model_options.arch, num_classes=len(classes), drop_rate=model_options.drop_rate, drop_path=model_options.drop_path)
     check_sizes(model, config)
+    if model_options.init is not None:
+        log().info(f"          {initialize(model, model_options.init)}")
     if config.loss.prior_bias is not None:
         # Before weights are loaded, so that a classifier that was trained on these classes keeps its bias.
         _start_at_prior(model, config, classes, class_counts, images)

@@ -1,13 +1,19 @@
 """The training step: the learning rate over the run, the optimizer, and the stepper that applies both."""
 
+from collections.abc import Collection
+
 from torch import nn
 from torch.optim import Optimizer
 
 from applications.assemble.machine import Machine
 from applications.assemble.network import find_head
 from applications.options import RunConfig
+from models.backbone import Backbone
+from optim.adahessian import AdaHessian
 from optim.clip import build_clip
 from optim.ema import Ema
+from optim.lookahead import without_lookahead
+from optim.noise import read_noise
 from optim.optimizers import build_optimizer
 from optim.penalties import build_sparsity
 from optim.plateau import Plateau
@@ -15,6 +21,7 @@ from optim.sam import checked_radius
 from optim.schedules import Schedule, build_schedule
 from optim.stepper import Stepper
 from optim.swa import Swa, held_from, start_epoch
+from utils.errors import UserError
 
 
 def count_steps(config: RunConfig, batches_per_epoch: int) -> int:
@@ -32,10 +39,20 @@ def build_run_schedule(config: RunConfig, steps_per_epoch: int) -> Schedule:
         warmup=options.warmup,
         lr_ratios=options.lr_ratios,
         lr_steps=options.lr_steps,
+        lr=options.lr,
+        warmup_lr=options.warmup_lr,
+        cooldown=options.cooldown,
+        noise=read_noise(options.lr_noise, seed=config.runtime.seed),
     )
     if options.swa is None or isinstance(schedule, Plateau):
         return schedule
     return held_from(schedule, start_epoch(options.swa, config.train.epochs) * steps_per_epoch)
+
+
+def check_watched(schedule: Schedule, figures: Collection[str]) -> None:
+    """Raise UserError for a schedule that waits for a figure that validation does not have."""
+    if isinstance(schedule, Plateau):
+        schedule.check(figures)
 
 
 def build_network_optimizer(config: RunConfig, model: nn.Module, beside: nn.Module | None = None) -> Optimizer:
@@ -52,7 +69,20 @@ def build_network_optimizer(config: RunConfig, model: nn.Module, beside: nn.Modu
         head_lr=options.head_lr,
         layer_decay=options.layer_decay,
         beside=beside,
+        no_decay=model.no_weight_decay() if isinstance(model, Backbone) else (),
     )
+
+
+def _check_second_order(config: RunConfig, machine: Machine) -> None:
+    """Raise UserError for what cannot pass backward through a gradient."""
+    for flag, given, remedy in (
+        ("--sam", config.optim.sam is not None, "leave one of them out"),
+        ("--precision fp16", machine.precision.name == "fp16", "add --precision fp32"),
+        ("--compile", config.runtime.compile, "leave one of them out"),
+        ("several processes", machine.world.size > 1, "leave --nproc, --gpus and --nodes out"),
+    ):
+        if given:
+            raise UserError(f"--opt {config.optim.opt} passes backward through the gradient, which {flag} cannot; {remedy}")
 
 
 def build_stepper(
@@ -64,15 +94,37 @@ def build_stepper(
     *,
     schedule: Schedule | None = None,
     beside: nn.Module | None = None,
+    figures: Collection[str] | None = None,
 ) -> Stepper:
-    """Return the only writer of weights; `schedule` takes the place of the run's own, `beside` learns with the model."""
+    """Return the only writer of weights.
+
+    Args:
+        config: the settings.
+        model: the bare network.
+        wrapped: as training calls it.
+        machine: where it computes.
+        batches_per_epoch: of one process.
+        schedule: takes the place of the run's own.
+        beside: learns with the model.
+        figures: what validation will answer; None where nothing is validated.
+
+    Raises:
+        UserError: settings of the step that cannot work, or a schedule that waits for another figure.
+    """
     options = config.optim
     steps_per_epoch = count_steps(config, batches_per_epoch)
     swa_from = start_epoch(options.swa, config.train.epochs) * steps_per_epoch if options.swa is not None else None
+    if schedule is None:
+        schedule = build_run_schedule(config, steps_per_epoch)
+    if figures is not None:
+        check_watched(schedule, figures)
+    optimizer = build_network_optimizer(config, model, beside)
+    if isinstance(without_lookahead(optimizer), AdaHessian):
+        _check_second_order(config, machine)
     return Stepper(
         wrapped,
-        build_network_optimizer(config, model, beside),
-        schedule or build_run_schedule(config, steps_per_epoch),
+        optimizer,
+        schedule,
         device_type=machine.device.type,
         precision=machine.precision.name,
         clip=build_clip(options.clip_mode, options.clip_grad, head=find_head(model)) if options.clip_grad is not None else None,

@@ -31,12 +31,14 @@ class Classify:
 
     name = "classify"
     headline = "top1"
+    figures: tuple[str, ...] = ("loss", "top1", "top5")
     thresholds = None
     # Divides the logits; chosen by `calibrate`.
     temperature = 1.0
 
     def __init__(self, classes: Sequence[str], criterion: Criterion, preprocess: Preprocess, device: torch.device) -> None:
         self.classes = tuple(classes)
+        self.figures = tuple(name for name in self.figures if name != "top5" or len(self.classes) >= FEWEST_FOR_TOP5)
         self.criterion = criterion.to(device)
         self.normalize = Normalize(preprocess.mean, preprocess.std).to(device)
 

@@ -87,6 +87,7 @@ class Multilabel:
 
     name = "multilabel"
     headline = "mAP"
+    figures = ("loss", "mAP", "micro_f1", "macro_f1", "exact")
 
     def __init__(self, classes: Sequence[str], criterion: Criterion, preprocess: Preprocess, device: torch.device) -> None:
         if criterion.activation != "sigmoid":

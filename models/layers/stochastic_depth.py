@@ -1,5 +1,7 @@
 """Stochastic depth: skip a residual branch for some samples of a batch (arXiv 1603.09382)."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,12 @@ def stochastic_depth(branch: Tensor, rate: float) -> Tensor:
     keep = 1.0 - rate
     mask = torch.empty(branch.shape[0], *[1] * (branch.ndim - 1), dtype=branch.dtype, device=branch.device)
     return branch * mask.bernoulli_(keep).div_(keep)
+
+
+def set_rates(branches: Sequence["StochasticDepth"], rate: float, *, parts: int) -> None:
+    """Let the rates of all branches of a network climb in equal steps from 0: branch i of n skips with rate x i / parts."""
+    for index, branch in enumerate(branches):
+        branch.rate = rate * index / max(parts, 1)
 
 
 class StochasticDepth(nn.Module):

@@ -3,11 +3,13 @@
 import math
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optim import SCHEDULES
-from optim.schedules import build_schedule, warmup_epochs
+from optim.noise import Noise, read_noise
+from optim.schedules import build_schedule, usual_warmup
 from utils.errors import UserError
 
 
@@ -17,9 +19,9 @@ def build(name, *, epochs=10, steps_per_epoch=7, warmup=2.0, **stages):
 
 @pytest.mark.parametrize("name", SCHEDULES)
 @settings(max_examples=40, deadline=None)
-@given(epochs=st.integers(1, 60), steps_per_epoch=st.integers(1, 9), warmup=st.floats(0, 100))
-def test_every_schedule_learns_in_every_step_and_reaches_its_peak(name, epochs, steps_per_epoch, warmup):
-    schedule = build(name, epochs=epochs, steps_per_epoch=steps_per_epoch, warmup=warmup)
+@given(epochs=st.integers(1, 60), steps_per_epoch=st.integers(1, 9), warmed=st.floats(0, 0.5))
+def test_every_schedule_learns_in_every_step_and_reaches_its_peak(name, epochs, steps_per_epoch, warmed):
+    schedule = build(name, epochs=epochs, steps_per_epoch=steps_per_epoch, warmup=warmed * epochs)
     factors = [schedule(step) for step in range(epochs * steps_per_epoch)]
     assert all(0 < factor <= 1 for factor in factors)
     # A run of a handful of steps may have no step between the warm-up and the descent.
@@ -69,12 +71,126 @@ def test_a_run_without_warm_up_starts_at_its_peak():
     assert build("cosine", warmup=0.0)(0) == build("steps", warmup=0.0)(0) == 1
 
 
-def test_a_warm_up_takes_at_most_half_the_run():
-    assert warmup_epochs(3.0, epochs=30) == 3
-    assert warmup_epochs(3.0, epochs=1) == 0.5
-    schedule = build("cosine", epochs=1, steps_per_epoch=10, warmup=3.0)
-    assert schedule(5) == 1
-    assert schedule(4) < schedule(5) > schedule(6)
+def test_the_usual_warm_up_takes_at_most_a_tenth_of_the_run():
+    assert [usual_warmup(epochs) for epochs in (1, 5, 30, 300)] == [0.1, 0.5, 3, 3]
+    schedule = build("cosine", epochs=5, steps_per_epoch=10, warmup=None)
+    assert schedule(4) < schedule(5) == 1 > schedule(6)
+
+
+def test_a_warm_up_that_was_asked_for_is_obeyed():
+    schedule = build("cosine", epochs=5, steps_per_epoch=10, warmup=4.0)
+    assert schedule(39) < schedule(40) == 1 > schedule(41)
+
+
+@pytest.mark.parametrize(("epochs", "warmup"), [(5, 5.0), (1, 3.0)])
+def test_a_warm_up_as_long_as_the_run_is_refused(epochs, warmup):
+    with pytest.raises(UserError, match="schedule longer than the run: --warmup"):
+        build("cosine", epochs=epochs, warmup=warmup)
+    assert build("onecycle", epochs=epochs, warmup=warmup)(0) > 0, "its climb takes the place of the warm-up"
+
+
+@pytest.mark.parametrize("name", ["cosine", "cosine(t_max=5)", "linear", "step", "plateau", "constant"])
+def test_a_warm_up_climbs_from_the_rate_that_is_named(name):
+    schedule = build(name, epochs=10, steps_per_epoch=10, warmup=2.0, lr=0.5, warmup_lr=0.1)
+    assert [0.5 * schedule(step) for step in (0, 5, 10, 15, 20)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "message"),
+    [
+        ("cosine", {"warmup_lr": 2.0}, "--warmup_lr 2 is outside"),
+        ("cosine", {"warmup_lr": 0.1, "warmup": 0.0}, "is not used"),
+        ("onecycle", {"warmup_lr": 0.1}, "is not used"),
+        ("steps", {"warmup_lr": 0.1}, "is not used"),
+        ("cosine", {"cooldown": 10}, "--cooldown 10: give fewer"),
+        ("cosine", {"cooldown": 2}, "rate of 0; give it an end"),
+        ("constant", {"cooldown": 2}, "is not used"),
+        ("plateau", {"cooldown": 2}, r"plateau\(cooldown=N\)"),
+        ("multistep(9)", {"cooldown": 2}, "--epochs less --cooldown is 8"),
+        ("cosine(t_max=11)", {}, "schedule longer than the run"),
+        ("cosine(t_max=5,cycles=2)", {}, "leave one kind out"),
+        ("cosine(t_max=5,eta_min=1)", {}, "eta_min=1 is outside"),
+        ("cosine(eta_min=0.1)", {}, "goes with t_max"),
+        ("plateau(cooldown=-1)", {}, "cooldown=-1"),
+    ],
+)
+def test_settings_that_nothing_would_use_or_that_do_not_fit_are_refused(name, more, message):
+    with pytest.raises(UserError, match=message):
+        build(name, **more)
+
+
+@pytest.mark.parametrize("name", ["cosine(floor=0.1)", "steps", "linear(floor=0.2)", "onecycle", "step"])
+def test_a_cooldown_keeps_the_last_rate(name):
+    whole, cooled = build(name, epochs=8), build(name, epochs=10, cooldown=2)
+    assert [cooled(step) for step in range(56)] == [whole(step) for step in range(56)]
+    assert {cooled(step) for step in range(56, 70)} == {whole(56)}
+
+
+@pytest.mark.parametrize("warmup", [0.0, 2.0])
+def test_a_wave_is_that_of_torch(warmup):
+    """CosineAnnealingLR stepped on beyond T_max: down in five epochs, up in five."""
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=1e-3)
+    reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=5, eta_min=1e-5)
+    schedule = build("cosine(t_max=5,eta_min=1e-5)", epochs=40, warmup=warmup, lr=1e-3)
+    for epoch in range(38):
+        assert 1e-3 * schedule(int((warmup + epoch) * 7)) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        optimizer.step()
+        reference.step()
+
+
+def test_noise_is_a_function_of_seed_and_epoch_within_its_limit():
+    noise = Noise(0.3, 0.25, 0.75, seed=5)
+    calm, shaken = build("cosine", epochs=20), build("cosine", epochs=20, noise=noise)
+    factors = [shaken(7 * epoch + 3) / calm(7 * epoch + 3) for epoch in range(20)]
+    assert [shaken(step) for step in range(139, -1, -1)][::-1] == [shaken(step) for step in range(140)]
+    assert all(factor == 1 for factor in (*factors[:5], *factors[15:]))
+    assert all(0.7 < factor < 1.3 for factor in factors[5:15])
+    assert len(set(factors[5:15])) == 10
+    assert shaken(45) / calm(45) == pytest.approx(factors[6]), "an epoch has one factor"
+    assert build("cosine", epochs=20, noise=Noise(0.3, 0.25, 0.75, seed=6))(45) != shaken(45)
+
+
+def test_noise_is_a_normal_cut_at_its_limit():
+    noise = Noise(0.67)
+    drawn = torch.tensor([noise(epoch, epochs=2000, steps_per_epoch=1) - 1 for epoch in range(2000)])
+    # Of a standard normal cut at 0.67: mean 0, standard deviation 0.374.
+    assert abs(float(drawn.mean())) < 0.03
+    assert float(drawn.std()) == pytest.approx(0.374, abs=0.015)
+
+
+def test_a_plateau_and_a_cooldown_are_shaken_too():
+    plateau = build("plateau(patience=0,factor=0.5)", epochs=20, warmup=0, noise=Noise(0.3))
+    before = plateau(30)
+    assert before != 1
+    plateau.observe({"loss": 1.0})
+    plateau.observe({"loss": 2.0})
+    assert plateau(30) == before / 2
+    cooled = build("cosine(floor=0.5)", epochs=10, cooldown=4, noise=Noise(0.3))
+    assert cooled(8) != build("cosine(floor=0.5)", epochs=6)(8)
+    assert {cooled(step) for step in range(42, 70)} != {0.5}
+
+
+@pytest.mark.parametrize("values", [(0.0,), (1.0,), (0.3, 0.9, 0.4), (0.3, 0.4, 1.1), (0.3, 0.1, 0.2, 0.3)])
+def test_noise_that_cannot_be_read_names_its_flag(values):
+    with pytest.raises(UserError, match="--lr_noise"):
+        read_noise(values, seed=0)
+    assert read_noise((), seed=0) is None
+
+
+@pytest.mark.parametrize("cooldown", [0, 2])
+def test_a_plateau_falls_when_torch_says_so(cooldown):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    reference = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=0.5, patience=1, cooldown=cooldown, threshold=1e-4, threshold_mode="abs"
+    )
+    schedule = build(f"plateau(patience=1,factor=0.5,cooldown={cooldown})", epochs=40, warmup=0)
+    losses = torch.rand(40, generator=torch.Generator().manual_seed(0)).tolist()
+    for loss in losses:
+        schedule.observe({"loss": loss})
+        reference.step(loss)
+        assert schedule(0) == optimizer.param_groups[0]["lr"]
+    assert schedule(0) < 0.1
 
 
 @pytest.mark.parametrize(
@@ -97,6 +213,7 @@ def test_stages_that_do_not_fit_name_their_flags(stages, message):
 CURVES = {
     "cosine": lambda x: (1 + math.cos(math.pi * x)) / 2,
     "cosine(k=2)": lambda x: (1 + math.cos(math.pi * x**2)) / 2,
+    "cosine(t_max=4,eta_min=0.2)": lambda x: 0.2 + 0.8 * (1 + math.cos(math.pi * 2 * x)) / 2,
     "cosine(floor=0.2)": lambda x: 0.2 + 0.8 * (1 + math.cos(math.pi * x)) / 2,
     "linear": lambda x: 1 - x,
     "linear(floor=0.5)": lambda x: 1 - x / 2,
