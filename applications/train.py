@@ -1,7 +1,7 @@
 """Trains a model on a folder of images, or goes on with a run: the default action."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from applications.batch_size import settled_batch_size
 from applications.contract import Observer, Progress, Task
 from applications.engine.fit import Fit, Interruption, fit
 from applications.engine.keeper import Keeper
+from applications.engine.norms import FreshNorms, batches_to_count
 from applications.engine.observers import ChanceWarning, CsvLog, PlainLines, ProgressBar, TensorBoard
 from applications.engine.score import score
 from applications.engine.top import TopEpochs
@@ -118,7 +119,8 @@ def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: Parts, f
         writes=world.is_first,
         top=TopEpochs(folder / SOUP, config.optim.soup) if config.optim.soup is not None else None,
     )
-    observers = build_observers(config, world, folder, progress, model, num_classes=len(catalog.classes))
+    observers = build_observers(config, world, folder, progress, model, classes=catalog.classes)
+    norms = _fresh_norms(config, machine, parts)
     with StopSignal(config.train.max_minutes) as stop:
         run = Fit(
             model=parts.wrapped,
@@ -130,7 +132,8 @@ def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: Parts, f
             progress=progress,
             observers=observers,
             keeper=keeper,
-            validate=_validator(machine, task, model, stepper, parts.val_loader),
+            norms=norms,
+            validate=_validator(machine, task, model, stepper, parts.val_loader, observers),
             world=world,
             device=machine.device,
             stop=stop,
@@ -142,7 +145,9 @@ def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: Parts, f
         try:
             fit(run)
             plain = _validator(machine, task, model, None, parts.val_loader)
-            write_averages(Ending(model, task, stepper, parts.train_loader, parts.transforms, plain, machine, keeper, progress))
+            write_averages(
+                Ending(model, task, stepper, parts.train_loader, parts.transforms, plain, machine, keeper, progress, norms.batches)
+            )
         except Interruption as interruption:
             why = "by --max_minutes " if interruption.signal == TIME_UP else ""
             log().info(f"stopped {why}after a save; go on with: python main.py --resume {quote(str(folder))}")
@@ -156,8 +161,25 @@ def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: Parts, f
     return 0
 
 
+def _fresh_norms(config: RunConfig, machine: Machine, parts: Parts) -> FreshNorms:
+    """Return what counts batch-norm statistics before every validation."""
+    if config.model.bn_images < 0:
+        raise UserError(f"--bn_images {config.model.bn_images}: write a number of images, or 0 to keep the running averages")
+    batches = batches_to_count(
+        config.model.bn_images,
+        batch_size=config.data.batch_size,
+        image_size=config.data.image_size,
+        batches_per_epoch=len(parts.train_loader.plan),
+    )
+    compiled = config.runtime.compile
+    return FreshNorms(
+        parts.model, parts.task, parts.stepper, parts.transforms,
+        batches=batches, device=machine.device, world=machine.world, compiled=compiled,
+    )  # fmt: skip
+
+
 def build_observers(
-    config: RunConfig, world: World, folder: Path, progress: Progress, model: nn.Module, *, num_classes: int
+    config: RunConfig, world: World, folder: Path, progress: Progress, model: nn.Module, *, classes: tuple[str, ...]
 ) -> list[Observer]:
     """Return who watches: nobody but on the first process."""
     if not world.is_first:
@@ -165,11 +187,11 @@ def build_observers(
     epochs, freq = config.train.epochs, config.output.print_freq
     screen = ProgressBar(epochs, world.size) if console().is_terminal else PlainLines(epochs, world.size, freq)
     board = TensorBoard(folder, progress.epoch, model, resumed=progress.step > 0)
-    return [screen, ChanceWarning(num_classes), CsvLog(folder / "metrics.csv", progress.epoch), board]
+    return [screen, ChanceWarning(classes, epochs), CsvLog(folder / "metrics.csv", progress.epoch), board]
 
 
 def _validator(
-    machine: Machine, task: Task, model: nn.Module, stepper: Stepper | None, loader: Loader
+    machine: Machine, task: Task, model: nn.Module, stepper: Stepper | None, loader: Loader, observers: Sequence[Observer] = ()
 ) -> Callable[[], Mapping[str, float]]:
     """Return a function that measures the weights to be kept on the validation images.
 
@@ -181,6 +203,8 @@ def _validator(
             # Each process has counted its own batch-norm statistics; those of the first are the ones that are saved.
             machine.world.take_from_first(model.buffers())
             prediction = score(model, task, loader.batches(0), device=machine.device, autocast=machine.autocast(), world=machine.world)
+        for observer in observers:
+            observer.validated(prediction)
         return task.metrics(task.calibrate(prediction))
 
     return validate

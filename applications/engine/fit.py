@@ -10,8 +10,9 @@ from shlex import quote
 import torch
 from torch import Tensor, nn
 
-from applications.contract import Lesson, Observer, Progress, Sums, Task
+from applications.contract import Lesson, Observer, Progress, Sums, Task, Transform
 from applications.engine.keeper import Keeper
+from applications.engine.norms import FreshNorms
 from dataloader.loader import Loader
 from dataloader.plan import TrainPlan
 from dataloader.sample import Batch
@@ -22,8 +23,6 @@ from utils.logs import log
 from utils.randomness import Stream, derive_seed
 from utils.runtime import StopSignal
 from utils.text import FirstFew, counted
-
-Transform = Callable[[Batch, int, int], Batch]
 
 
 class Interruption(Exception):  # noqa: N818 - it is no error
@@ -47,6 +46,7 @@ class Fit:
     progress: Progress
     observers: Sequence[Observer]
     keeper: Keeper
+    norms: FreshNorms
     validate: Callable[[], Mapping[str, float]]
     world: World
     device: torch.device
@@ -80,6 +80,7 @@ def _fit_epoch(run: Fit, vote: StopVote) -> None:
     """Train an epoch, or the rest of one; validate; tell the observers; save."""
     row = {"epoch": run.progress.epoch + 1, **train_epoch(run, vote)}
     _leave_if_stopped(run)
+    run.norms.refresh()
     figures = _validate(run)
     _leave_if_stopped(run)
     # After the last way out: a resumed run validates this epoch again.
@@ -118,7 +119,11 @@ def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:
     run.skipped.begin()
     clock = Clock()
     seen_before = progress.samples
-    for batch in clock.waiting(loader.batches(progress.epoch, start_batch=progress.batch)):
+    first, begun = run.norms.first(progress.batch, len(loader.plan)), progress.step - progress.batch
+    for number, batch in enumerate(clock.waiting(loader.batches(progress.epoch, start_batch=first)), first):
+        run.norms.hold(batch, begun + number)
+        if number < progress.batch:
+            continue
         run.skipped.tell(batch)
         batch = batch.to(run.device)
         # Dropout and its kin draw from the position too, so a resumed run repeats them.

@@ -8,7 +8,7 @@ import torch
 from tensorboardX.proto.event_pb2 import Event
 from torch import nn
 
-from applications.contract import Progress
+from applications.contract import Prediction, Progress
 from applications.engine.observers import ChanceWarning, CsvLog, TensorBoard, batchnorm_gammas, describe_row
 from tests.applications.conftest import read_rows
 from utils.logs import log
@@ -101,11 +101,43 @@ def test_validation_that_stays_at_chance_while_training_learns_is_warned_about_o
     epochs: list[tuple[float, float]], warnings: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log(), "propagate", True)
-    watcher = ChanceWarning(num_classes=10)
+    watcher = ChanceWarning(list(map(str, range(10))), 100)
     for number, (train, val) in enumerate(epochs, start=1):
         watcher.epoch(Progress(), row(number) | {"train_top1": train, "val_top1": val})
     # pytest listens at two loggers when an earlier test has cut them apart; a record is one all the same.
     assert sum("at chance" in text for text in {id(record): record.getMessage() for record in caplog.records}.values()) == warnings
+
+
+def answered(classes: list[int], targets: list[int]) -> Prediction:
+    logits = torch.nn.functional.one_hot(torch.tensor(classes), 3).float()
+    return Prediction(torch.arange(len(classes)), torch.tensor(targets), logits, torch.zeros(len(classes)), logits)
+
+
+@pytest.mark.parametrize(
+    ("answers", "targets", "train", "epochs", "warned"),
+    [
+        ([1, 1, 1, 1], [0, 1, 2, 1], 0.7, 9, True),
+        ([1, 1, 1, 1], [0, 1, 2, 1], 0.5, 9, False),
+        ([1, 1, 1, 1], [0, 1, 2, 1], 0.5, 1, True),
+        ([1, 1, 1, 0], [0, 1, 2, 1], 0.7, 9, False),
+        ([1, 1, 1, 1], [1, 1, 1, 1], 0.7, 1, False),
+    ],
+    ids=["training learns", "nothing learned yet", "nothing learned at the end", "two answers", "one class to validate on"],
+)
+def test_one_answer_for_all_images_is_warned_about_after_a_single_epoch(
+    answers: list[int],
+    targets: list[int],
+    train: float,
+    epochs: int,
+    warned: bool,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(log(), "propagate", True)
+    watcher = ChanceWarning(["cat", "dog", "fox"], epochs)
+    watcher.validated(answered(answers, targets))
+    watcher.epoch(Progress(), row(1) | {"train_top1": train, "val_top1": 0.5})
+    assert ("all 4 validation images are answered 'dog' after epoch 1" in caplog.text) == warned
 
 
 def test_what_was_not_measured_is_an_empty_cell_and_no_point(tmp_path: Path) -> None:
