@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from applications.options import Request, RunConfig
+from applications.options import AUTO, Request, RunConfig
 from dataloader.holdout import parse_fold
 from dataloader.sizes import parse_sizes
 from utils.errors import UserError
@@ -12,10 +12,12 @@ from utils.spec import parse_specs
 LOOKERS = ("evaluation", "jit", "prune", "predict", "knowledge", "make_curriculum")
 # What nothing but training, and the sheet of --visual_data, would use.
 TRAINING_ONLY = ("epochs", "lr", "opt", "schedule", "warmup", "patience", "max_minutes", "ema", "swa", "soup", "distill", "teacher")
+TRAINING_ONLY += ("save_every", "keep")
 TRAINING_ONLY += ("curriculum", "curriculum_learning", "sampler", "epoch_size", "aug", "aug_config", "mixup", "cutmix", "multi_scale")
 POSITIVE = ("epochs", "batch_size", "aug_splits", "accumulate", "print_freq", "nodes", "save_minutes", "lr")
 POSITIVE += ("smaller_side", "shard_size", "top_k", "frames")
 POSITIVE_IF_GIVEN = ("patience", "max_minutes", "nproc", "gpus", "clip_grad", "soup", "epoch_size", "cache_size", "limit")
+POSITIVE_IF_GIVEN += ("save_every", "keep")
 NOT_NEGATIVE = ("weight_decay", "warmup", "workers", "mix_off_epochs")
 
 
@@ -29,7 +31,7 @@ def check_request(request: Request) -> None:
     _check_ranges(config)
     _check_names(config)
     _check_optimizer(config)
-    if not config.train.resume:
+    if not config.train.resume or config.train.resume == AUTO:
         # A resumed run has its other half in the checkpoint; the loss is read again when it is built.
         _check_loss(request)
         _check_cache(config)
@@ -98,15 +100,18 @@ def _check_processes(request: Request) -> None:
 def _check_start(request: Request) -> None:
     """Raise UserError for two beginnings of one training, and for what only a beginning can choose."""
     config = request.config
-    if config.train.resume and config.model.init_from:
+    resumes = config.train.resume is not None and config.train.resume != AUTO
+    if config.train.resume == AUTO and request.action != "train":
+        raise UserError(f"--resume auto is for training; name the run that --{request.action} is to look at")
+    if resumes and config.model.init_from:
         raise UserError("--resume goes on with a run, --init_from starts one from its weights; give one of them")
     if config.model.pretrained and config.model.init_from:
         raise UserError("--pretrained and --init_from both name the starting weights; give one of them")
-    if config.data.batch is not None and (config.train.resume or request.action != "train"):
+    if config.data.batch is not None and (resumes or request.action != "train"):
         raise UserError("--batch auto belongs to the start of a training; give a number, --batch_size N")
     if config.data.batch is not None and "batch_size" in request.given:
         raise UserError("--batch auto and --batch_size both give the images a step; give one of them")
-    if config.train.resume and config.data.mean_std is not None:
+    if resumes and config.data.mean_std is not None:
         raise UserError(
             "--mean_std belongs to the start of a training: the numbers travel with the weights; start anew with --init_from FILE"
         )

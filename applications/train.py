@@ -1,6 +1,7 @@
 """Trains a model on a folder of images, or goes on with a run: the default action."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime
@@ -21,9 +22,10 @@ from applications.engine.norms import FreshNorms, batches_to_count
 from applications.engine.observers import ChanceWarning, CsvLog, PlainLines, ProgressBar, TensorBoard
 from applications.engine.score import score
 from applications.engine.top import TopEpochs
+from applications.newest import with_newest_run
 from applications.options import Request, RunConfig, run_folder_parent
 from applications.parts import Parts, build_parts
-from applications.resumed import is_run_folder, pin_data, resumed_config
+from applications.resumed import goes_on_in_place, pin_data, resumed_config
 from applications.teaching import pin_teaching
 from applications.training_data import open_training_data
 from dataloader.catalog import Catalog, save_split
@@ -41,12 +43,12 @@ from utils.runtime import TIME_UP, StopSignal, describe_machine, memory_explaine
 def run(request: Request) -> int:
     """Train; return the exit code."""
     content, path = None, None
+    request = with_newest_run(request)
     config = request.config
     if config.train.resume:
         path = find_checkpoint(config.train.resume, LAST)
         content = load_checkpoint(path)
-        if content["stepper"] is None:
-            raise UserError(f"{path} was pruned and has no run to go on with; fine-tune it with --init_from {path}")
+        _refuse_weights_alone(content, path)
         config = resumed_config(content, request.given, path)
         if content["epoch"] >= config.train.epochs and not unfinished(config, path.parent):
             log().info(f"{path} is complete after {content['epoch']} epochs; give a larger --epochs to train on")
@@ -58,6 +60,15 @@ def run(request: Request) -> int:
             return _train(config, machine, content, path, locks)
     finally:
         close_world(machine.world)
+
+
+def _refuse_weights_alone(content: Mapping[str, Any], path: Path) -> None:
+    """Raise UserError for a checkpoint to use, which holds nothing of the run that it came from."""
+    if content["stepper"] is not None:
+        return
+    run = path.parent
+    whole = f"go on with python main.py --resume {quote(str(run))}, or " if path.name != LAST and (run / LAST).is_file() else ""
+    raise UserError(f"{path} holds the weights of epoch {content['epoch']} alone: {whole}start a new run from them with --init_from {path}")
 
 
 def memory_advice(config: RunConfig) -> str:
@@ -90,7 +101,22 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
         write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
         if catalog.split_origin == "seeded":
             save_split(catalog, folder / "split.csv")
+        if path is not None and path.parent != folder:
+            _take_along(path.parent, folder)
+    if path is not None and path.parent != folder:
+        forget_best(parts.progress)
     return _walk(config, machine, catalog, parts, folder)
+
+
+def _take_along(old: Path, folder: Path) -> None:
+    """Copy the curves up to the checkpoint that a new folder goes on from; later rows are dropped as they are read."""
+    if (old / "metrics.csv").is_file():
+        shutil.copyfile(old / "metrics.csv", folder / "metrics.csv")
+
+
+def forget_best(progress: Progress) -> None:
+    """Look for the best epoch among those to come: the weights of an earlier one are in another folder."""
+    progress.best, progress.best_epoch = (float("-inf"), float("-inf")), progress.epoch
 
 
 def _open_data(config: RunConfig, machine: Machine, content: Mapping[str, Any] | None, path: Path | None) -> Catalog:
@@ -118,6 +144,8 @@ def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: Parts, f
         patience=config.train.patience,
         writes=world.is_first,
         top=TopEpochs(folder / SOUP, config.optim.soup) if config.optim.soup is not None else None,
+        kept=TopEpochs(folder, config.train.keep, prefix="best-epoch", index="best-epochs.json") if config.train.keep is not None else None,
+        save_every=config.train.save_every,
     )
     observers = build_observers(config, world, folder, progress, model, classes=catalog.classes)
     norms = _fresh_norms(config, machine, parts)
@@ -185,7 +213,8 @@ def build_observers(
     if not world.is_first:
         return []
     epochs, freq = config.train.epochs, config.output.print_freq
-    screen = ProgressBar(epochs, world.size) if console().is_terminal else PlainLines(epochs, world.size, freq)
+    bar = console().is_terminal and config.output.log_level == "info"
+    screen = ProgressBar(epochs, world.size) if bar else PlainLines(epochs, world.size, freq)
     board = TensorBoard(folder, progress.epoch, model, resumed=progress.step > 0)
     return [screen, ChanceWarning(classes, epochs), CsvLog(folder / "metrics.csv", progress.epoch), board]
 
@@ -212,7 +241,7 @@ def _validator(
 
 def _run_folder(config: RunConfig, world: World, path: Path | None, kind: str, locks: ExitStack) -> Path:
     """Return the folder of the run: that of the checkpoint, or a new one."""
-    if path is not None and is_run_folder(path.parent):
+    if path is not None and goes_on_in_place(path):
         folder = str(path.parent)
     elif world.is_first:
         arch = config.model.arch.replace("/", "_").rpartition(":")[2]
