@@ -89,7 +89,7 @@ def _check_evaluation(request: Request) -> None:
 def _check_processes(request: Request) -> None:
     """Raise UserError for several processes where one is at work, and for two numbers of them."""
     runtime, action = request.config.runtime, request.action
-    if action in ("visual_data", "predict") and max(runtime.nproc or 1, runtime.gpus or 1, runtime.nodes) > 1:
+    if action in ("visual_data", "predict", "table") and max(runtime.nproc or 1, runtime.gpus or 1, runtime.nodes) > 1:
         raise UserError(f"--{action} runs in one process; leave --nproc, --gpus and --nodes out")
     if action in ("check", "undo") and (runtime.nproc or runtime.gpus or runtime.nodes > 1):
         raise UserError(f"--{action} starts processes of its own (-j N); leave --nproc, --gpus and --nodes out")

@@ -118,7 +118,7 @@ def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:
     run.model.train()
     run.skipped.begin()
     clock = Clock()
-    seen_before = progress.samples
+    seen_before, first_walked = progress.samples, progress.batch
     first, begun = run.norms.first(progress.batch, len(loader.plan)), progress.step - progress.batch
     for number, batch in enumerate(clock.waiting(loader.batches(progress.epoch, start_batch=first)), first):
         run.norms.hold(batch, begun + number)
@@ -154,7 +154,9 @@ def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:
     # A run that was stopped behind its last batch has nothing left of the epoch to measure.
     seconds = clock.seconds() if images else math.nan
     figures = {"lr": run.stepper.lr, **{f"train_{name}": value for name, value in means.items()}}
-    return {**figures, "images_per_second": images / seconds, "data_wait": clock.waited / seconds}
+    walked = progress.batch - first_walked
+    timing = {"seconds": seconds, "batch_seconds": seconds / walked if walked else math.nan}
+    return {**figures, "images_per_second": images / seconds, "data_wait": clock.waited / seconds, **timing}
 
 
 def _loss_again(run: Fit, batch: Batch, seed: int) -> Tensor:

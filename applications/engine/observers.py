@@ -16,6 +16,7 @@ from torch import nn
 from applications.contract import Observer, Prediction, Progress
 from utils.files import write_text
 from utils.logs import console, log
+from utils.model_graph import model_graph
 from utils.progress import SILENCE
 
 # Endings of the names of figures that are shares of one.
@@ -186,7 +187,7 @@ class ChanceWarning(Observer):
 
 
 class TensorBoard(Observer):
-    """TensorBoard scalars and the histogram of batch-norm gammas, a point an epoch.
+    """TensorBoard: the graph of the model once; scalars and the histogram of batch-norm gammas, a point an epoch.
 
     Points after the position of a resumed run are purged.
     """
@@ -196,6 +197,7 @@ class TensorBoard(Observer):
         "train_top1": "Train/Accuracy",
         "val_loss": "Val/Loss",
         "val_top1": "Val/Accuracy",
+        "val_top5": "Val/Top 5",
         "train_exact": "Train/Exact match",
         "val_exact": "Val/Exact match",
         "val_mAP": "Val/mAP",
@@ -206,6 +208,7 @@ class TensorBoard(Observer):
         "train_counted": "Train/Images that count",
         "lr": "Learning rate",
         "images_per_second": "Images per second",
+        "batch_seconds": "Seconds per batch",
     }
 
     def __init__(self, folder: Path, finished_epochs: int, model: nn.Module, *, resumed: bool) -> None:
@@ -213,6 +216,9 @@ class TensorBoard(Observer):
 
         self.writer = SummaryWriter(str(folder), purge_step=finished_epochs + 1 if resumed else None)
         self.model = model
+        graph = None if resumed else model_graph(model)
+        if graph is not None:
+            self.writer.file_writer.add_onnx_graph(graph)
 
     def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
         del progress

@@ -266,7 +266,6 @@ def test_the_momentum_matters_where_statistics_are_not_counted_anew(call: Call, 
     assert all("running" in name for name in changed)
 
 
-
 def test_accumulation_does_not_shorten_the_schedule(call: Call, colors: Path) -> None:
     ends = [float(rows(call(*tiny(colors, "--epochs", 4, *more)).run)[-1]["lr"]) for more in ((), ("--accumulate", 3))]
     assert all(rate < 0.004 for rate in ends), "a cosine ends near zero however many batches a step has"

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.graph_pb2 import GraphDef
 from torch import nn
 
 from applications.contract import Prediction, Progress
 from applications.engine.observers import ChanceWarning, CsvLog, TensorBoard, batchnorm_gammas, describe_row
+from models import build_model
 from tests.applications.conftest import read_rows
 from utils.logs import log
+from utils.model_graph import model_graph
 
 
 def row(epoch: int, loss: float = 1.0) -> dict[str, float]:
@@ -153,3 +156,27 @@ def test_what_was_not_measured_is_an_empty_cell_and_no_point(tmp_path: Path) -> 
     tags = {value.tag for event in events(tmp_path) for value in event.summary.value}
     assert "Train/Loss" in tags
     assert "Images per second" not in tags
+
+
+def test_tensorboard_gets_the_graph_of_the_model_once(tmp_path: Path) -> None:
+    model = build_model("efficientnet_b0", num_classes=3).train()
+    TensorBoard(tmp_path / "fresh", 0, model, resumed=False).close()
+    graphs = [GraphDef.FromString(event.graph_def) for event in events(tmp_path / "fresh") if event.graph_def]
+    assert len(graphs) == 1
+    nodes = {node.name: node for node in graphs[0].node}
+    assert len(nodes) == len(graphs[0].node), "names are unique"
+    convolutions = {name.replace(".", "/") for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)}
+    assert len(convolutions) > 50
+    assert convolutions <= nodes.keys()
+    assert all(each in nodes for node in nodes.values() for each in node.input)
+    assert all(layer.training for layer in model.modules())
+    TensorBoard(tmp_path / "resumed", 1, model, resumed=True).close()
+    assert not any(event.graph_def for event in events(tmp_path / "resumed"))
+
+
+def test_a_network_whose_flow_depends_on_its_input_has_no_graph() -> None:
+    class Asks(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x if x.sum() > 0 else -x
+
+    assert model_graph(Asks()) is None
