@@ -34,6 +34,9 @@ class ActionOptions:
     compare: tuple[str, ...] | None = flag(
         None, "say whether models differ on the same test images: run folders, checkpoints or evaluation folders", metavar="RUN"
     )
+    table: str | None = flag(
+        None, "list the runs below this folder: accuracy, parameters, multiply-adds, time; as CSV, Markdown and a picture", metavar="FOLDER"
+    )
     find_lr: bool = flag(False, "try rising learning rates on a throw-away model, draw the loss and suggest a rate")
     print_schedule: bool = flag(False, "draw the learning rate over the run as a picture under --logdir, without training")
     write_matrix: str | None = flag(

@@ -47,7 +47,7 @@ def run(request: config.Request) -> int:
     from applications import APPLICATIONS
     from utils.logs import close_logging, open_logging
 
-    open_logging(speaks=os.environ.get("RANK", "0") == "0")
+    open_logging(speaks=os.environ.get("RANK", "0") == "0", level=request.config.output.log_level)
     try:
         return APPLICATIONS.resolve(request.action)(request)
     finally:

@@ -8,6 +8,7 @@ APPLICATIONS = Table(
         "train": Row("applications.train:run", "train a model, or go on with a run (the default)"),
         "evaluation": Row("applications.evaluate:run", "measure a trained model on held-out images"),
         "compare": Row("applications.compare:run", "say whether trained models differ on the same images"),
+        "table": Row("applications.table:run", "list the runs of a folder with accuracy, size and time"),
         "visual_data": Row("applications.visualize:run", "draw images as training sees them; with --resume, what the model looked at"),
         "predict": Row("applications.predict:run", "answer for images, videos and cameras"),
         "jit": Row("applications.convert:run", "write a TorchScript file that gives the same answers"),

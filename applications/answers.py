@@ -23,6 +23,10 @@ from utils.logs import log
 PREDICTIONS, METRICS = "predictions.csv", "metrics.json"
 
 
+class OtherImagesError(UserError):
+    """Two models were measured on other images, or with other labels: nothing follows from their figures."""
+
+
 @dataclass(frozen=True, eq=False)
 class Answers:
     """What one model says of N images.
@@ -151,7 +155,8 @@ def aligned(first: Answers, other: Answers) -> Answers:
     """Return `other` with its classes in the order of `first`.
 
     Raises:
-        UserError: the two answer different questions: other classes, images or labels.
+        UserError: the two answer different questions: other classes.
+        OtherImagesError: they were measured on other images, or with other labels.
     """
     pair = f"{first.name} and {other.name}"
     if first.several != other.several:
@@ -163,12 +168,12 @@ def aligned(first: Answers, other: Answers) -> Answers:
     if mine != theirs:
         odd = sorted(set(mine) ^ set(theirs))
         example = f"{len(odd)} are in one alone, such as {odd[0]}" if odd else "their paths differ"
-        raise UserError(f"{pair} were measured on different images ({example}); give both the same --data and --split")
+        raise OtherImagesError(f"{pair} were measured on different images ({example}); give both the same --data and --split")
     columns = [other.classes.index(name) for name in first.classes]
     truth = other.truth[:, columns]
     differing = np.flatnonzero((truth != first.truth).any(1))
     if len(differing):
-        raise UserError(
+        raise OtherImagesError(
             f"{pair} were measured with different labels for {len(differing)} images, such as {mine[differing[0]]}; evaluate again"
         )
     return replace(other, classes=first.classes, truth=truth, named=other.named[:, columns], probabilities=other.probabilities[:, columns])

@@ -1,6 +1,6 @@
 """The end of a run: the averaged weights (SWA, soup) are measured and written, and become the best if they are."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -8,16 +8,16 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from applications.assemble import Machine
-from applications.contract import Progress, Task
-from applications.engine.fit import Transform
+from applications.contract import Progress, Task, Transform
 from applications.engine.keeper import Keeper
 from applications.engine.top import TopEpochs
 from applications.options import RunConfig
 from dataloader.loader import Loader
 from dataloader.sample import Batch
 from optim.ema import lent
+from optim.norms import reestimate_norms
 from optim.stepper import Stepper
-from optim.swa import Reached, greedy_soup, mean_of, reestimate_norms
+from optim.swa import Reached, greedy_soup, mean_of
 from utils.logs import log
 from utils.text import counted
 
@@ -42,6 +42,8 @@ class Ending:
     machine: Machine
     keeper: Keeper
     progress: Progress
+    # Training batches on which the statistics of a soup are counted; 0 takes their mean.
+    norm_batches: int
 
 
 def unfinished(config: RunConfig, folder: Path) -> bool:
@@ -63,10 +65,17 @@ def write_averages(ending: Ending) -> None:
 
 
 def _write_swa(ending: Ending, mean: Mapping[str, Tensor], count: int) -> None:
+    weights = _with_fresh_norms(ending, mean, ENOUGH)
+    reached, calibrated = _measure(ending, weights)
+    _write(ending, SWA, f"SWA of {counted(count, 'epoch')}", weights, reached, calibrated)
+
+
+def _with_fresh_norms(ending: Ending, mean: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
+    """Return the weights with statistics counted on `count` batches of training; the mean of statistics describes no network."""
     task, model = ending.task, ending.model
 
-    def batches():
-        for number, batch in enumerate(islice(ending.loader.batches(ending.progress.epoch), ENOUGH)):
+    def batches() -> Iterator[Batch]:
+        for number, batch in enumerate(islice(ending.loader.batches(ending.progress.epoch), count)):
             batch = batch.to(ending.machine.device)
             for transform in ending.transforms:
                 batch = transform(batch, number, ending.machine.world.rank)
@@ -78,12 +87,10 @@ def _write_swa(ending: Ending, mean: Mapping[str, Tensor], count: int) -> None:
 
     task.criterion.eval()
     with lent(model, mean):
-        reestimate_norms(model, batches(), forward)
-        # Every process has seen other batches: all take the statistics of the first.
-        weights = {name: value.clone() for name, value in ending.machine.world.gather(_on_cpu(model))[0].items()}
+        reestimate_norms(model, batches(), forward, world=ending.machine.world)
+        weights = _on_cpu(model)
     task.criterion.train()
-    reached, calibrated = _measure(ending, weights)
-    _write(ending, SWA, f"SWA of {counted(count, 'epoch')}", weights, reached, calibrated)
+    return weights
 
 
 def _write_soup(ending: Ending, top: TopEpochs) -> None:
@@ -94,16 +101,23 @@ def _write_soup(ending: Ending, top: TopEpochs) -> None:
         log().warning("no epoch was kept for a soup: --soup was given after the last one")
         return
 
-    chosen: dict[tuple[int, ...], Calibrated] = {}
+    def mixed(epochs: Sequence[int]) -> dict[str, Tensor]:
+        mean = mean_of(top.load(epoch) for epoch in epochs)
+        # An epoch alone has had its statistics counted at its end.
+        return mean if len(epochs) == 1 or not ending.norm_batches else _with_fresh_norms(ending, mean, ending.norm_batches)
+
+    chosen: dict[tuple[int, ...], tuple[dict[str, Tensor], Calibrated]] = {}
 
     def judge(epochs: Sequence[int]) -> Reached:
-        reached, chosen[tuple(epochs)] = _measure(ending, mean_of(top.load(epoch) for epoch in epochs))
+        weights = mixed(epochs)
+        reached, calibrated = _measure(ending, weights)
+        chosen[tuple(epochs)] = weights, calibrated
         return reached
 
     members, reached = greedy_soup(ranked, judge)
     log().info(f"soup      of {counted(len(ranked), 'epoch')}, {len(members)} mixed: {', '.join(map(str, sorted(members)))}")
-    weights = mean_of(top.load(epoch) for epoch in members)
-    _write(ending, SOUP, f"soup of {counted(len(members), 'epoch')}", weights, reached, chosen[tuple(members)])
+    weights, calibrated = chosen[tuple(members)]
+    _write(ending, SOUP, f"soup of {counted(len(members), 'epoch')}", weights, reached, calibrated)
 
 
 def _measure(ending: Ending, weights: Mapping[str, Tensor]) -> tuple[Reached, Calibrated]:

@@ -8,7 +8,7 @@ import numpy as np
 from rich.table import Table
 
 from applications import assemble
-from applications.answers import PREDICTIONS, Answers, aligned, read_answers
+from applications.answers import PREDICTIONS, Answers, OtherImagesError, aligned, read_answers
 from applications.assemble import Machine
 from applications.compare_page import comparison_page
 from applications.comparison import Pair, class_rows, compare, figures, named_apart, names_of, sentence
@@ -28,14 +28,32 @@ def run(request: Request) -> int:
     machine = assemble.open_machine(request.config, training=False)
     try:
         first, *rest = [_asked(request, place, machine) for place in request.subjects]
-        models = named_apart([first, *(aligned(first, other) for other in rest)])
+        named = named_apart([first, *rest])
+        models, apart = alike(named)
         if machine.world.is_first:
             output = request.config.output
             with removed_on_error(new_folder(Path(output.logdir) / "compare", output.name or "comparison")) as folder:
-                write_comparison(models, compare(models, seed=request.config.runtime.seed), folder, seed=request.config.runtime.seed)
+                seed = request.config.runtime.seed
+                write_comparison(models, compare(models, seed=seed), folder, seed=seed, apart=apart)
         return 0
     finally:
         close_world(machine.world)
+
+
+def alike(models: Sequence[Answers]) -> tuple[list[Answers], dict[str, tuple[Answers, str]]]:
+    """Return the models that answered the images of the first, and the others, name -> (answers, why no conclusion is drawn).
+
+    Raises:
+        UserError: a model answers with other classes.
+    """
+    first, *rest = models
+    found, apart = [first], {}
+    for other in rest:
+        try:
+            found.append(aligned(first, other))
+        except OtherImagesError as error:
+            apart[other.name] = other, str(error)
+    return found, apart
 
 
 def _asked(request: Request, place: str, machine: Machine) -> Answers:
@@ -57,13 +75,21 @@ def check_places(places: Sequence[str]) -> None:
             raise UserError(f"--compare: {str(error).removeprefix('--resume: ')}") from error
 
 
-def write_comparison(models: Sequence[Answers], pairs: Sequence[Pair], folder: Path, *, seed: int) -> None:
-    """Print what `compare` found, and write compare.html and its kin into the folder."""
-    first = models[0]
-    headline = next(iter(pairs[0].differences))
-    everyone = np.ones(len(first.files), dtype=int)
-    measured = {model.name: figures(model)(everyone) for model in models}
+def write_comparison(
+    models: Sequence[Answers],
+    pairs: Sequence[Pair],
+    folder: Path,
+    *,
+    seed: int,
+    apart: Mapping[str, tuple[Answers, str]] | None = None,
+) -> None:
+    """Print what `compare` found, and write compare.html and its kin into the folder; `apart` are models on other images."""
+    first, apart = models[0], apart or {}
+    measured = {model.name: figures(model)(np.ones(len(model.files), dtype=int)) for model in models}
+    elsewhere = {name: figures(model)(np.ones(len(model.files), dtype=int)) for name, (model, _) in apart.items()}
+    headline = next(iter(measured[first.name]))
     rows = [_row(pair, headline, measured) for pair in pairs]
+    rows += [[name, f"{found[headline]:.2%}", "", "", "", "", "", "", "no conclusion"] for name, found in elsewhere.items()]
     header = ["model", headline, "difference", "from", "to", "right alone", "first right alone", "p", "verdict"]
     start = [first.name, f"{measured[first.name][headline]:.2%}", "", "", "", "", "", "", "the first"]
     _print([header, start, *rows])
@@ -72,6 +98,8 @@ def write_comparison(models: Sequence[Answers], pairs: Sequence[Pair], folder: P
     for model in models:
         for line in describe_overlap(model.seen, len(model.files), "compared", model=model.name):
             log().warning(line)
+    for _, why in apart.values():
+        log().warning(f"no conclusion: {why}")
     write_csv(folder / "compare.csv", [header, start, *rows])
     write_csv(folder / "classes.csv", class_rows(first, pairs))
     write_csv(folder / "flips.csv", _flip_rows(first, pairs))
@@ -80,9 +108,14 @@ def write_comparison(models: Sequence[Answers], pairs: Sequence[Pair], folder: P
         "first": first.name,
         "models": {model.name: {"source": model.source, "figures": measured[model.name], KEY: _plain_overlap(model)} for model in models},
         "comparisons": {pair.other.name: _plain(pair) for pair in pairs},
+        "no_conclusion": {
+            name: {"source": model.source, "images": len(model.files), "figures": elsewhere[name], "why": why}
+            for name, (model, why) in apart.items()
+        },
     }
     write_text(folder / "compare.json", json.dumps(plain_floats(content), indent=2) + "\n")
-    comparison_page(models, pairs, [header, start, *rows], measured, seed=seed).write(folder / "compare.html")
+    reasons = [why for _, why in apart.values()]
+    comparison_page(models, pairs, [header, start, *rows], measured, seed=seed, reasons=reasons).write(folder / "compare.html")
     log().info(f"written: {folder} (compare.html, compare.json, compare.csv, classes.csv, flips.csv)")
 
 

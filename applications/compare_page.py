@@ -16,16 +16,32 @@ LOWER_IS_BETTER = (LOSS, "calibration error")
 
 
 def comparison_page(
-    models: Sequence[Answers], pairs: Sequence[Pair], rows: list[list[str]], measured: Mapping[str, Mapping[str, float]], *, seed: int
+    models: Sequence[Answers],
+    pairs: Sequence[Pair],
+    rows: list[list[str]],
+    measured: Mapping[str, Mapping[str, float]],
+    *,
+    seed: int,
+    reasons: Sequence[str] = (),
 ) -> Page:
-    """Return the page of models and pairs; `rows` is their table with its header, `measured` model -> figure -> value."""
+    """Return the page of models and pairs.
+
+    Args:
+        models: the first, and those beside it.
+        pairs: what `compare` found.
+        rows: their table with its header.
+        measured: model -> figure -> value.
+        seed: of the bootstrap.
+        reasons: why no conclusion is drawn about other models that stand in the table.
+    """
     first, headline = models[0], rows[0][1]
     page = Page(f"{len(models)} models on {len(first.files)} images", f"each beside {first.name}")
-    tones: list[Tone] = ["", *(_tone(pair) for pair in pairs)]
+    tones: list[Tone] = ["", *(_tone(pair) for pair in pairs), *("" for _ in reasons)]
     page.section(
         "Which is better?",
         *(paragraph(sentence(first, pair, headline), tone=_tone(pair)) for pair in pairs),
         *(paragraph(line, tone="bad") for model in models for line in _leaks(model)),
+        *(paragraph(f"No conclusion: {why}", tone="warn") for why in reasons),
         table(rows[0], rows[1:], tones=tones),
         paragraph(
             f"Differences are in points of one hundred, with 95 % intervals of a paired bootstrap over images ({RESAMPLES} resamples, seed "

@@ -120,6 +120,9 @@ class Task(Protocol):
 # What training asks for a batch: a task's `training_step`, or that with more to learn from around it.
 Lesson = Callable[[nn.Module, Batch], StepResult]
 
+# (batch, step, rank) -> batch, on the device.
+Transform = Callable[[Batch, int, int], Batch]
+
 # Sums over an epoch by name, and the samples that they are over.
 Sums = tuple[dict[str, float], int]
 
@@ -185,6 +188,9 @@ class Observer:
 
     def step(self, progress: Progress) -> None:
         """A batch was done. Cheap: nothing is read from the device."""
+
+    def validated(self, prediction: Prediction) -> None:
+        """The validation images were answered."""
 
     def report(self, progress: Progress, means: Mapping[str, float]) -> None:
         """The running means were read, every print interval."""

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import count
+from math import isfinite
 
 import torch
 
@@ -24,6 +25,8 @@ from utils.randomness import Stream, derive_seed
 from utils.runtime import memory_explained
 
 STEPS = 100
+# The picture ends this far below the lowest loss before the curve turns, and above the highest.
+MARGIN_BELOW, MARGIN_ABOVE = 0.9, 1.3
 
 
 def run(request: Request) -> int:
@@ -89,6 +92,16 @@ def range_test(config: RunConfig, machine: Machine, rates: list[float]) -> list[
     return losses
 
 
+def shown_limits(losses: list[float], averages: list[float]) -> tuple[float, float] | None:
+    """Return the losses between which the curve is drawn: from its start to its lowest point, without the end that diverges."""
+    finite = [value for value in averages if isfinite(value) and value > 0]
+    if not finite:
+        return None
+    lowest = averages.index(min(finite))
+    before = [value for value in (*losses[: lowest + 1], *averages[: lowest + 1]) if isfinite(value) and value > 0]
+    return MARGIN_BELOW * min(before), MARGIN_ABOVE * max(before)
+
+
 def report(config: RunConfig, rates: list[float], losses: list[float]) -> None:
     """Write the curve as PNG and CSV into a folder of its own, and say what to take."""
     folder = new_folder(run_folder_parent(config, "find_lr"), config.output.name or "range")
@@ -104,6 +117,8 @@ def report(config: RunConfig, rates: list[float], losses: list[float]) -> None:
         xlabel="learning rate",
         ylabel="loss",
         log_x=True,
+        log_y=True,
+        limits=shown_limits(losses, averages),
         mark=suggestion,
     )
     log().info(f"tried     {len(rates)} rates from {rates[0]:.2g} to {rates[-1]:.2g}")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from applications.options import Request, RunConfig
+from applications.options import AUTO, Request, RunConfig
 from dataloader.holdout import parse_fold
 from dataloader.sizes import parse_sizes
 from utils.errors import UserError
@@ -13,12 +13,14 @@ LOOKERS = ("evaluation", "jit", "prune", "predict", "knowledge", "make_curriculu
 # What nothing but training, and the sheet of --visual_data, would use.
 TRAINING_ONLY = ("epochs", "lr", "opt", "schedule", "warmup", "patience", "max_minutes", "ema", "swa", "soup", "distill", "teacher")
 TRAINING_ONLY += ("warmup_lr", "cooldown", "lr_noise", "init", "drop_path")
+TRAINING_ONLY += ("save_every", "keep")
 TRAINING_ONLY += ("curriculum", "curriculum_learning", "sampler", "epoch_size", "aug", "aug_config", "mixup", "cutmix", "multi_scale")
 TRAINING_ONLY += ("group_by",)
 POSITIVE = ("epochs", "batch_size", "aug_splits", "accumulate", "print_freq", "nodes", "save_minutes", "lr")
 POSITIVE += ("smaller_side", "shard_size", "top_k", "frames")
 POSITIVE_IF_GIVEN = ("patience", "max_minutes", "nproc", "gpus", "clip_grad", "soup", "epoch_size", "cache_size", "limit")
 NOT_NEGATIVE = ("weight_decay", "warmup", "warmup_lr", "cooldown", "workers", "mix_off_epochs")
+POSITIVE_IF_GIVEN += ("save_every", "keep")
 
 
 def check_request(request: Request) -> None:
@@ -31,7 +33,7 @@ def check_request(request: Request) -> None:
     _check_ranges(config)
     _check_names(config)
     _check_optimizer(config)
-    if not config.train.resume:
+    if not config.train.resume or config.train.resume == AUTO:
         # A resumed run has its other half in the checkpoint; the loss is read again when it is built.
         _check_loss(request)
         _check_cache(config)
@@ -89,7 +91,7 @@ def _check_evaluation(request: Request) -> None:
 def _check_processes(request: Request) -> None:
     """Raise UserError for several processes where one is at work, and for two numbers of them."""
     runtime, action = request.config.runtime, request.action
-    if action in ("visual_data", "predict") and max(runtime.nproc or 1, runtime.gpus or 1, runtime.nodes) > 1:
+    if action in ("visual_data", "predict", "table") and max(runtime.nproc or 1, runtime.gpus or 1, runtime.nodes) > 1:
         raise UserError(f"--{action} runs in one process; leave --nproc, --gpus and --nodes out")
     if action in ("check", "undo") and (runtime.nproc or runtime.gpus or runtime.nodes > 1):
         raise UserError(f"--{action} starts processes of its own (-j N); leave --nproc, --gpus and --nodes out")
@@ -100,18 +102,21 @@ def _check_processes(request: Request) -> None:
 def _check_start(request: Request) -> None:
     """Raise UserError for two beginnings of one training, and for what only a beginning can choose."""
     config = request.config
-    if config.train.resume and config.model.init_from:
+    resumes = config.train.resume is not None and config.train.resume != AUTO
+    if config.train.resume == AUTO and request.action != "train":
+        raise UserError(f"--resume auto is for training; name the run that --{request.action} is to look at")
+    if resumes and config.model.init_from:
         raise UserError("--resume goes on with a run, --init_from starts one from its weights; give one of them")
     if config.model.pretrained and config.model.init_from:
         raise UserError("--pretrained and --init_from both name the starting weights; give one of them")
-    if config.model.init is not None and (config.model.pretrained or config.model.init_from) and not config.train.resume:
+    if config.model.init is not None and (config.model.pretrained or config.model.init_from) and not resumes:
         source = "--pretrained" if config.model.pretrained else "--init_from"
         raise UserError(f"--init and {source} both say what the weights start from; give one of them")
-    if config.data.batch is not None and (config.train.resume or request.action != "train"):
+    if config.data.batch is not None and (resumes or request.action != "train"):
         raise UserError("--batch auto belongs to the start of a training; give a number, --batch_size N")
     if config.data.batch is not None and "batch_size" in request.given:
         raise UserError("--batch auto and --batch_size both give the images a step; give one of them")
-    if config.train.resume and config.data.mean_std is not None:
+    if resumes and config.data.mean_std is not None:
         raise UserError(
             "--mean_std belongs to the start of a training: the numbers travel with the weights; start anew with --init_from FILE"
         )

@@ -14,6 +14,9 @@ from optim.options import OptimOptions
 from utils.errors import UserError, nearest
 from utils.flags import cast, flag
 
+# The value of --resume that finds the run by itself.
+AUTO = "auto"
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -23,8 +26,13 @@ class TrainOptions:
     patience: int | None = flag(None, "stop when validation has not improved for this many epochs", metavar="EPOCHS")
     max_minutes: float | None = flag(None, "stop after this time, with a checkpoint to go on from", metavar="M")
     save_minutes: float = flag(10.0, "minutes between checkpoints inside an epoch", metavar="M")
+    save_every: int | None = flag(None, "keep a checkpoint to go on from every N epochs, epoch-NNNN.pt", metavar="N")
+    keep: int | None = flag(None, "keep checkpoints of the N best epochs, best-epoch-NNNN.pt", metavar="N")
     resume: str | None = flag(
-        None, "run folder or checkpoint: training goes on where it stopped; other actions read the model from it", metavar="RUN|FILE"
+        None,
+        "run folder or checkpoint: training goes on where it stopped; other actions read the model from it; "
+        "auto: training goes on with the newest run of --name, or of this command, else begins one",
+        metavar="RUN|FILE|auto",
     )
 
 
@@ -96,6 +104,7 @@ class OutputOptions:
     logdir: str = flag("runs", "parent of all run folders", metavar="DIR")
     name: str | None = flag(None, "name of the run folder (default: time and model); a number is added when it exists")
     print_freq: int = flag(50, "steps between two reports", short="-p", metavar="STEPS")
+    log_level: Literal["info", "warning", "error"] = flag("info", "what the terminal shows of the lines of log.txt")
     split: Literal["train", "val", "test"] | None = flag(
         None, "images that --evaluation and --jit look at (default: test, else val; for --jit val)"
     )

@@ -8,6 +8,7 @@ from applications.flag_checks import check_together
 from applications.options import RunConfig
 from applications.teaching import pin_teaching
 from applications.trained import check_arch, check_own_code
+from utils.checkpoint import LAST
 from utils.errors import UserError
 from utils.logs import log
 
@@ -16,7 +17,7 @@ POSITION = ("seed", "batch_size", "accumulate", "sampler", "epoch_size", "aug_sp
 # Settings that may name code of the user's own.
 SPECS = ("opt", "schedule", "aug", "sampler")
 # Settings of this call rather than of the run.
-CALL_ONLY = ("resume", "nproc", "gpus", "nodes", "rank", "init_method", "max_minutes")
+CALL_ONLY = ("resume", "nproc", "gpus", "nodes", "rank", "init_method", "max_minutes", "log_level")
 # Settings that say where a run lies, which goes on where it is.
 PLACE = ("logdir", "name")
 
@@ -62,11 +63,16 @@ def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: P
 
 def _check_place(saved: RunConfig, given: Mapping[str, Any], path: Path) -> None:
     """Raise UserError when another place is given to a run that goes on in its folder; a lone checkpoint gets a new one."""
-    if not is_run_folder(path.parent):
+    if not goes_on_in_place(path):
         return
     for name in PLACE:
         if name in given and given[name] != getattr(saved.output, name):
             raise UserError(f"--{name} {given[name]} has no effect: the run goes on in {path.parent}; leave it out")
+
+
+def goes_on_in_place(path: Path) -> bool:
+    """Whether a run goes on in the folder of this checkpoint: from anything but its last one, later epochs would be overwritten."""
+    return path.name == LAST and is_run_folder(path.parent)
 
 
 def is_run_folder(folder: Path) -> bool:

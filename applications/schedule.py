@@ -4,13 +4,15 @@ from applications import assemble
 from applications.options import Request, run_folder_parent
 from applications.tasks import TASKS
 from optim.plateau import Plateau
-from utils.files import new_folder
+from utils.files import new_folder, write_csv
 from utils.logs import log
 from utils.plots import draw_curve
 from utils.spec import parse_specs
 
 # The data is not opened, so the steps of an epoch are not known; in epochs the curve is the same for any number.
 STEPS_PER_EPOCH = 200
+# Rates below this share of the peak are not drawn; schedule.csv has them.
+SHOWN = 1e-4
 
 
 def all_figures() -> list[str]:
@@ -19,7 +21,7 @@ def all_figures() -> list[str]:
 
 
 def run(request: Request) -> int:
-    """Write schedule.png into a folder of its own under --logdir."""
+    """Write schedule.png and schedule.csv into a folder of their own under --logdir."""
     config = request.config
     options = config.optim
     schedule = assemble.build_run_schedule(config, STEPS_PER_EPOCH)
@@ -36,7 +38,16 @@ def run(request: Request) -> int:
     note = ", validation never improving" if isinstance(schedule, Plateau) else ""
     epochs = [step / STEPS_PER_EPOCH for step in range(len(rates))]
     title = f"--schedule {options.schedule}{note}"
-    draw_curve(epochs, {"": rates}, path, title=title, xlabel="epoch", ylabel="learning rate")
+    draw_curve(epochs, {"": rates}, path, title=title, xlabel="epoch", ylabel="learning rate", log_y=True, limits=shown_limits(rates))
+    write_csv(
+        folder / "schedule.csv", [["epoch", "lr"], *([f"{epoch:g}", f"{rate:.8g}"] for epoch, rate in zip(epochs, rates, strict=True))]
+    )
     log().info(f"learning rate: starts at {rates[0]:.3g}, peaks at {max(rates):.3g}, ends at {rates[-1]:.3g}")
-    log().info(f"written: {path}")
+    log().info(f"written: {path} and schedule.csv beside it")
     return 0
+
+
+def shown_limits(rates: list[float]) -> tuple[float, float]:
+    """Return the rates between which the curve is drawn on a logarithmic axis, where an end at zero lies infinitely deep."""
+    peak = max(rates)
+    return max(min(rates), SHOWN * peak) / 1.5, 1.5 * peak

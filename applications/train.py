@@ -1,7 +1,8 @@
 """Trains a model on a folder of images, or goes on with a run: the default action."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime
 from functools import partial
@@ -18,12 +19,14 @@ from applications.batch_size import settled_batch_size
 from applications.contract import Observer, Progress, Task
 from applications.engine.fit import Fit, Interruption, fit
 from applications.engine.keeper import Keeper
+from applications.engine.norms import FreshNorms, batches_to_count
 from applications.engine.observers import ChanceWarning, CsvLog, PlainLines, ProgressBar, TensorBoard
 from applications.engine.score import LeftOut, score
 from applications.engine.top import TopEpochs
+from applications.newest import with_newest_run
 from applications.options import Request, RunConfig, run_folder_parent
 from applications.parts import Parts, build_parts
-from applications.resumed import is_run_folder, pin_data, resumed_config
+from applications.resumed import goes_on_in_place, pin_data, resumed_config
 from applications.seen import KEY
 from applications.teaching import pin_teaching
 from applications.training_data import open_training_data
@@ -47,12 +50,12 @@ GLANCE = 30.0
 def run(request: Request) -> int:
     """Train; return the exit code."""
     content, path = None, None
+    request = with_newest_run(request)
     config = request.config
     if config.train.resume:
         path = find_checkpoint(config.train.resume, LAST)
         content = load_checkpoint(path)
-        if content["stepper"] is None:
-            raise UserError(f"{path} was pruned and has no run to go on with; fine-tune it with --init_from {path}")
+        _refuse_weights_alone(content, path)
         config = resumed_config(content, request.given, path)
         if content["epoch"] >= config.train.epochs and not unfinished(config, path.parent):
             log().info(f"{path} is complete after {content['epoch']} epochs; give a larger --epochs to train on")
@@ -64,6 +67,15 @@ def run(request: Request) -> int:
             return _train(config, machine, content, path, locks)
     finally:
         close_world(machine.world)
+
+
+def _refuse_weights_alone(content: Mapping[str, Any], path: Path) -> None:
+    """Raise UserError for a checkpoint to use, which holds nothing of the run that it came from."""
+    if content["stepper"] is not None:
+        return
+    run = path.parent
+    whole = f"go on with python main.py --resume {quote(str(run))}, or " if path.name != LAST and (run / LAST).is_file() else ""
+    raise UserError(f"{path} holds the weights of epoch {content['epoch']} alone: {whole}start a new run from them with --init_from {path}")
 
 
 def memory_advice(config: RunConfig) -> str:
@@ -97,7 +109,22 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
         write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
         if catalog.split_origin == "seeded":
             save_split(catalog, folder / "split.csv")
+        if path is not None and path.parent != folder:
+            _take_along(path.parent, folder)
+    if path is not None and path.parent != folder:
+        forget_best(parts.progress)
     return _walk(config, machine, catalog, parts, folder, left_out)
+
+
+def _take_along(old: Path, folder: Path) -> None:
+    """Copy the curves up to the checkpoint that a new folder goes on from; later rows are dropped as they are read."""
+    if (old / "metrics.csv").is_file():
+        shutil.copyfile(old / "metrics.csv", folder / "metrics.csv")
+
+
+def forget_best(progress: Progress) -> None:
+    """Look for the best epoch among those to come: the weights of an earlier one are in another folder."""
+    progress.best, progress.best_epoch = (float("-inf"), float("-inf")), progress.epoch
 
 
 def _open_data(config: RunConfig, machine: Machine, content: Mapping[str, Any] | None, path: Path | None) -> Catalog:
@@ -148,8 +175,11 @@ def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: Parts, f
         patience=config.train.patience,
         writes=world.is_first,
         top=TopEpochs(folder / SOUP, config.optim.soup) if config.optim.soup is not None else None,
+        kept=TopEpochs(folder, config.train.keep, prefix="best-epoch", index="best-epochs.json") if config.train.keep is not None else None,
+        save_every=config.train.save_every,
     )
-    observers = build_observers(config, world, folder, progress, model, num_classes=len(catalog.classes))
+    observers = build_observers(config, world, folder, progress, model, classes=catalog.classes)
+    norms = _fresh_norms(config, machine, parts)
     with StopSignal(config.train.max_minutes) as stop:
         run = Fit(
             model=parts.wrapped,
@@ -161,7 +191,8 @@ def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: Parts, f
             progress=progress,
             observers=observers,
             keeper=keeper,
-            validate=_validator(machine, task, model, stepper, parts.val_loader, left_out),
+            norms=norms,
+            validate=_validator(machine, task, model, stepper, parts.val_loader, left_out, observers),
             world=world,
             device=machine.device,
             stop=stop,
@@ -174,7 +205,9 @@ def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: Parts, f
         try:
             fit(run)
             plain = _validator(machine, task, model, None, parts.val_loader, left_out)
-            write_averages(Ending(model, task, stepper, parts.train_loader, parts.transforms, plain, machine, keeper, progress))
+            write_averages(
+                Ending(model, task, stepper, parts.train_loader, parts.transforms, plain, machine, keeper, progress, norms.batches)
+            )
         except Interruption as interruption:
             why = "by --max_minutes " if interruption.signal == TIME_UP else ""
             log().info(f"stopped {why}after a save; go on with: python main.py --resume {quote(str(folder))}")
@@ -188,20 +221,44 @@ def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: Parts, f
     return 0
 
 
+def _fresh_norms(config: RunConfig, machine: Machine, parts: Parts) -> FreshNorms:
+    """Return what counts batch-norm statistics before every validation."""
+    if config.model.bn_images < 0:
+        raise UserError(f"--bn_images {config.model.bn_images}: write a number of images, or 0 to keep the running averages")
+    batches = batches_to_count(
+        config.model.bn_images,
+        batch_size=config.data.batch_size,
+        image_size=config.data.image_size,
+        batches_per_epoch=len(parts.train_loader.plan),
+    )
+    compiled = config.runtime.compile
+    return FreshNorms(
+        parts.model, parts.task, parts.stepper, parts.transforms,
+        batches=batches, device=machine.device, world=machine.world, compiled=compiled,
+    )  # fmt: skip
+
+
 def build_observers(
-    config: RunConfig, world: World, folder: Path, progress: Progress, model: nn.Module, *, num_classes: int
+    config: RunConfig, world: World, folder: Path, progress: Progress, model: nn.Module, *, classes: tuple[str, ...]
 ) -> list[Observer]:
     """Return who watches: nobody but on the first process."""
     if not world.is_first:
         return []
     epochs, freq = config.train.epochs, config.output.print_freq
-    screen = ProgressBar(epochs, world.size) if console().is_terminal else PlainLines(epochs, world.size, freq)
+    bar = console().is_terminal and config.output.log_level == "info"
+    screen = ProgressBar(epochs, world.size) if bar else PlainLines(epochs, world.size, freq)
     board = TensorBoard(folder, progress.epoch, model, resumed=progress.step > 0)
-    return [screen, ChanceWarning(num_classes), CsvLog(folder / "metrics.csv", progress.epoch), board]
+    return [screen, ChanceWarning(classes, epochs), CsvLog(folder / "metrics.csv", progress.epoch), board]
 
 
 def _validator(
-    machine: Machine, task: Task, model: nn.Module, stepper: Stepper | None, loader: Loader, left_out: LeftOut
+    machine: Machine,
+    task: Task,
+    model: nn.Module,
+    stepper: Stepper | None,
+    loader: Loader,
+    left_out: LeftOut,
+    observers: Sequence[Observer] = (),
 ) -> Callable[[], Mapping[str, float]]:
     """Return a function that measures the weights to be kept on the validation images.
 
@@ -215,6 +272,8 @@ def _validator(
             machine.world.take_from_first(model.buffers())
             where = {"device": machine.device, "autocast": autocast, "world": machine.world}
             prediction = score(model, task, loader.batches(0), **where, left_out=left_out)
+        for observer in observers:
+            observer.validated(prediction)
         return task.metrics(task.calibrate(prediction))
 
     return validate
@@ -222,7 +281,7 @@ def _validator(
 
 def _run_folder(config: RunConfig, world: World, path: Path | None, kind: str, locks: ExitStack) -> Path:
     """Return the folder of the run: that of the checkpoint, or a new one."""
-    if path is not None and is_run_folder(path.parent):
+    if path is not None and goes_on_in_place(path):
         folder = str(path.parent)
     elif world.is_first:
         arch = config.model.arch.replace("/", "_").rpartition(":")[2]

@@ -76,9 +76,24 @@ def draw_mixed(config: RunConfig, catalog: Catalog, split: Split, transforms: Se
         for transform in transforms:
             batch = transform(batch, step, 0)
         images += pixels_of(batch.images)[:COLUMNS]
-        captions += [label_of(catalog, target.numpy()) for target in batch.targets[:COLUMNS]]
+        size = f"{batch.images.shape[2]}x{batch.images.shape[3]}\n" if config.data.multi_scale else ""
+        captions += [f"{size}{label_of(catalog, target.numpy())}" for target in batch.targets[:COLUMNS]]
+    if config.data.multi_scale:
+        images = on_equal_paper(images)
     write_png(sheet(images, captions, columns=COLUMNS, side=SIDE), path)
     return path
+
+
+def on_equal_paper(images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return images (h, w, 3) in the middle of white paper of one size, so that a sheet shows how large they are."""
+    height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
+    papers = []
+    for image in images:
+        paper = np.full((height, width, 3), 255, dtype=np.uint8)
+        top, left = (height - image.shape[0]) // 2, (width - image.shape[1]) // 2
+        paper[top : top + image.shape[0], left : left + image.shape[1]] = image
+        papers.append(paper)
+    return papers
 
 
 def open_reader(config: RunConfig, split: Split, *, augmented: bool) -> BatchReader:

@@ -354,7 +354,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--top", type=_positive, metavar="K", help=f"number of classes to name ({default})")
     parser.add_argument("--json", action="store_true", help="print JSON lines")
     parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads of torch (default: torch decides)")
-    args = parser.parse_args(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
+    if not given:
+        name = os.path.basename(sys.argv[0]) or "classifier.py"
+        return _complain(
+            f"name a model file and images, such as: python {name} model.jit.pt photo.jpg "
+            f"(python main.py --jit --resume RUN writes the model file; python {name} --help says more)",
+            2,
+        )
+    args = parser.parse_args(given)
     if args.threads:
         torch.set_num_threads(args.threads)
     try:

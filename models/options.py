@@ -27,3 +27,8 @@ class ModelOptions:
         "batch-norm momentum: auto raises a family's published value where an epoch is too short for it, published keeps it, or a number",
         metavar="auto|published|M",
     )
+    bn_images: int = flag(
+        512,
+        "training images on which batch-norm statistics are counted before every validation; 0 keeps the running averages",
+        metavar="N",
+    )

@@ -64,6 +64,13 @@ class Ema:
         with lent(model, self._average):
             yield
 
+    @torch.no_grad()
+    def take_buffers(self, model: nn.Module) -> None:
+        """Hold the buffers of `model`, which has the averages: its batch-norm statistics were counted anew."""
+        for name, value in model.named_buffers():
+            if name in self._average:
+                self._average[name].copy_(value)
+
     def average(self) -> dict[str, Tensor]:
         """Return the averages under the names of the model's state dict (the tensors, not copies)."""
         return dict(self._average)

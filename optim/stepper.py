@@ -188,6 +188,11 @@ class Stepper:
         with nullcontext() if self._ema is None else self._ema.applied(self._model):
             yield
 
+    def take_buffers(self) -> None:
+        """Inside `averaged`: keep the buffers that the model holds now, where there is an average to keep them with."""
+        if self._ema is not None:
+            self._ema.take_buffers(self._model)
+
     def averages(self) -> dict[str, Tensor] | None:
         """Return the averaged weights under the names of the model's state dict, or None."""
         return None if self._ema is None else self._ema.average()

@@ -1,15 +1,12 @@
 """Stochastic weight averaging (arXiv 1803.05407) and greedy soups (arXiv 2203.05482): equal means of weights."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from optim.ema import ema_update
-from optim.groups import frozen_norms
 from optim.schedules import Schedule
 from utils.errors import UserError
 
@@ -92,42 +89,6 @@ def start_epoch(start: float, epochs: int) -> int:
 def held_from(schedule: Schedule, start_step: int) -> Schedule:
     """Return a schedule that stays from `start_step` on at the value it has there, as averaging wants."""
     return lambda step: schedule(min(step, start_step))
-
-
-@contextmanager
-def _cumulative(layers: Sequence[_BatchNorm]) -> Iterator[None]:
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None
-        layer.train()
-    try:
-        yield
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
-            layer.eval()
-
-
-def reestimate_norms(model: nn.Module, batches: Iterable[Any], forward: Callable[[Any], object]) -> int:
-    """Set the statistics of batch norms that learn to their mean over training batches; return how many were seen.
-
-    Args:
-        model: left in evaluation mode; everything but the norms is in it meanwhile.
-        batches: of training images, as training sees them.
-        forward: runs the model on one of them.
-    """
-    model.eval()
-    resting = set(frozen_norms(model))
-    layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats and layer not in resting]
-    if not layers:
-        return 0
-    seen = 0
-    with torch.no_grad(), _cumulative(layers):
-        for batch in batches:
-            forward(batch)
-            seen += 1
-    return seen
 
 
 def greedy_soup(candidates: Sequence[Item], judge: Callable[[Sequence[Item]], Reached]) -> tuple[list[Item], Reached]:

@@ -63,6 +63,16 @@ def test_training_evaluation_conversion_and_demo(house: Path) -> None:
     assert "distill   distill.txt" in run(house, "7_knowledge.sh", "runs/classify/one", *TOY)
 
 
+def test_what_is_written_about_other_data_is_read_from_there(house: Path) -> None:
+    """The first step wrote beside the data of the run, the training read beside --data."""
+    run(house, "2_train.sh", *TOY, "--name", "here")
+    data = house / "moved digits"
+    shutil.copytree(house / "data/digits", data, ignore=shutil.ignore_patterns("*.txt"))
+    assert "course 1" in run(house, "6_make_curriculum.sh", "runs/classify/here", "--data", str(data), *TOY)
+    assert "distill   distill.txt" in run(house, "7_knowledge.sh", "runs/classify/here", f"--data={data}", *TOY)
+    assert {"curriculum.txt", "distill.txt"} <= {file.name for file in data.iterdir()}
+
+
 def test_training_with_several_processes(house: Path) -> None:
     assert "2 processes" in run(house, "3_train_distributed.sh", *TOY, "--name", "two")
 

@@ -16,8 +16,8 @@ FORMAT = 1
 LAST, BEST = "last.pt", "best.pt"
 
 
-def save_checkpoint(path: Path, content: dict[str, Any], *, also: Path | None = None) -> None:
-    """Write a checkpoint atomically; `also` names a second file with the same content.
+def save_checkpoint(path: Path, content: dict[str, Any], *, also: Path | None = None, of_also: dict[str, Any] | None = None) -> None:
+    """Write a checkpoint atomically; `also` names a second file, with the same content or with `of_also`.
 
     The second file is replaced first: a run killed in between repeats the epoch and writes
     the same best file again, instead of forgetting that it was the best.
@@ -28,13 +28,16 @@ def save_checkpoint(path: Path, content: dict[str, Any], *, also: Path | None = 
 
     def write(temporary: Path) -> None:
         torch.save({"format": FORMAT, **content}, temporary)
-        if also is not None:
-            write_atomically(also, lambda place: _link_or_copy(temporary, place))
+        if also is not None and of_also is not None:
+            write_atomically(also, lambda place: torch.save({"format": FORMAT, **of_also}, place))
+        elif also is not None:
+            write_atomically(also, lambda place: link_or_copy(temporary, place))
 
     write_atomically(path, write)
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it where the file system has no hard links."""
     try:
         os.link(source, target)
     except OSError:

@@ -78,12 +78,14 @@ def world_from_environment() -> World:
 
 
 def open_world(world: World, *, cuda: bool) -> None:
-    """Join the other processes: nccl between GPUs, gloo between CPUs."""
+    """Join the other processes, where that has not been done: nccl between GPUs, gloo between CPUs."""
     if world.size == 1:
         return
     import torch
     import torch.distributed as dist
 
+    if dist.is_initialized():
+        return
     if cuda:
         torch.cuda.set_device(world.local_rank)
     # Objects and stop votes go over gloo, so that they never wait for the GPU.

@@ -39,8 +39,8 @@ class _LineFormatter(logging.Formatter):
         return prefix + record.getMessage()
 
 
-def open_logging(*, speaks: bool) -> None:
-    """Send log lines to the terminal; a process that does not speak (rank > 0) drops them."""
+def open_logging(*, speaks: bool, level: str = "info") -> None:
+    """Send log lines from a level on to the terminal; a process that does not speak (rank > 0) drops them."""
     # A full disk must not bury the run's own message under tracebacks of the log file.
     logging.raiseExceptions = False
     logger = log()
@@ -49,6 +49,7 @@ def open_logging(*, speaks: bool) -> None:
     if not any(isinstance(handler, _ConsoleHandler) for handler in logger.handlers):
         handler = _ConsoleHandler()
         handler.setFormatter(_LineFormatter())
+        handler.setLevel(level.upper())
         logger.addHandler(handler)
         # Lines from before the run has a folder wait here for its log file.
         logger.addHandler(MemoryHandler(capacity=10_000, flushLevel=logging.CRITICAL + 1, flushOnClose=False))

@@ -69,6 +69,35 @@ def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None
     write_atomically(path, lambda place: figure.savefig(place, dpi=110, format="png"))
 
 
+def draw_points(
+    points: Sequence[tuple[float, float, str]], path: Path, *, title: str, xlabel: str, ylabel: str, log_x: bool = False
+) -> None:
+    """Draw named points as a PNG.
+
+    Args:
+        points: (x, y, name) each.
+        path: PNG file to write.
+        title, xlabel, ylabel: what to write beside it.
+        log_x: whether the axis is logarithmic.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.scatter([x for x, _, _ in points], [y for _, y, _ in points], color="tab:blue")
+    for x, y, name in points:
+        shown = name if len(name) <= 30 else name[:29] + "…"
+        axes.annotate(shown, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=8)
+    if log_x:
+        axes.set_xscale("log")
+    axes.margins(0.12)
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    axes.grid(alpha=0.3)
+    write_atomically(path, lambda place: figure.savefig(place, dpi=110, format="png"))
+
+
 def draw_curve(
     x: Sequence[float],
     curves: Mapping[str, Sequence[float]],
@@ -78,6 +107,8 @@ def draw_curve(
     xlabel: str,
     ylabel: str,
     log_x: bool = False,
+    log_y: bool = False,
+    limits: tuple[float, float] | None = None,
     mark: float | None = None,
 ) -> None:
     """Draw curves over one axis as a PNG.
@@ -87,7 +118,8 @@ def draw_curve(
         curves: label -> (N,) values; the last is drawn strongest, an empty label is left out of the legend.
         path: PNG file to write.
         title, xlabel, ylabel: what to write beside it.
-        log_x: whether the axis is logarithmic.
+        log_x, log_y: whether the axes are logarithmic.
+        limits: of the values that are shown; the rest of the curves lies outside.
         mark: a place on the axis to point at.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -101,6 +133,10 @@ def draw_curve(
         axes.plot(x, values, color="tab:blue", alpha=strength, label=label or None)
     if log_x:
         axes.set_xscale("log")
+    if log_y:
+        axes.set_yscale("log")
+    if limits is not None:
+        axes.set_ylim(*limits)
     if mark is not None:
         axes.axvline(mark, color="tab:red", linestyle="--", label=f"{mark:.2g}")
     if any(curves) or mark is not None:

@@ -11,6 +11,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/_environment.sh"
 [ $# -gt 0 ] || fail "usage: bash z_task_shell/7_knowledge.sh TEACHER_RUN [flags for the student]"
 teacher=$1
 shift
-python main.py --knowledge train --resume "$teacher"
+# The files are written where the training reads them.
+where_of --data digits "$@"
+python main.py --knowledge train --resume "$teacher" "${where[@]}"
 python main.py --data digits --image_size 32 32 --arch mobilenetv3_small \
     --epochs 30 --batch_size 32 --lr 2e-3 --aug 'crop(0.15)' --mixup --ema --distill "$@"

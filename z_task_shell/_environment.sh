@@ -8,6 +8,21 @@ fail() {
     exit 2
 }
 
+# Sets `where` to those of the flags that say where the data lies, and the files beside it, for a step before the training.
+where_of() {
+    where=()
+    while [ $# -gt 0 ]; do
+        case "$1" in
+        --data=* | --sidecar_dir=* | --sidecar-dir=* | --logdir=*) where+=("$1") ;;
+        --data | --sidecar_dir | --sidecar-dir | --logdir)
+            where+=("$1" "${2:-}")
+            [ $# -eq 1 ] || shift
+            ;;
+        esac
+        shift
+    done
+}
+
 find_python() {
     local name
     for name in "${PYTHON:-}" python3.13 python3.12 python3.11 python3 python; do

@@ -10,8 +10,9 @@ from shlex import quote
 import torch
 from torch import Tensor, nn
 
-from applications.contract import Lesson, Observer, Progress, Sums, Task
+from applications.contract import Lesson, Observer, Progress, Sums, Task, Transform
 from applications.engine.keeper import Keeper
+from applications.engine.norms import FreshNorms
 from applications.engine.score import LeftOut
 from dataloader.loader import Loader
 from dataloader.plan import TrainPlan
@@ -23,8 +24,6 @@ from utils.logs import log
 from utils.randomness import Stream, derive_seed
 from utils.runtime import StopSignal
 from utils.text import FirstFew, counted
-
-Transform = Callable[[Batch, int, int], Batch]
 
 
 class Interruption(Exception):  # noqa: N818 - it is no error
@@ -48,6 +47,7 @@ class Fit:
     progress: Progress
     observers: Sequence[Observer]
     keeper: Keeper
+    norms: FreshNorms
     validate: Callable[[], Mapping[str, float]]
     world: World
     device: torch.device
@@ -82,6 +82,7 @@ def _fit_epoch(run: Fit, vote: StopVote) -> None:
     """Train an epoch, or the rest of one; validate; tell the observers; save."""
     row = {"epoch": run.progress.epoch + 1, **train_epoch(run, vote)}
     _leave_if_stopped(run)
+    run.norms.refresh()
     figures = _validate(run)
     _leave_if_stopped(run)
     # After the last way out: a resumed run validates this epoch again.
@@ -120,8 +121,12 @@ def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:
     run.model.train()
     run.skipped.begin()
     clock = Clock()
-    seen_before = progress.samples
-    for batch in clock.waiting(loader.batches(progress.epoch, start_batch=progress.batch)):
+    seen_before, first_walked = progress.samples, progress.batch
+    first, begun = run.norms.first(progress.batch, len(loader.plan)), progress.step - progress.batch
+    for number, batch in enumerate(clock.waiting(loader.batches(progress.epoch, start_batch=first)), first):
+        run.norms.hold(batch, begun + number)
+        if number < progress.batch:
+            continue
         run.skipped.tell(batch)
         batch = batch.to(run.device)
         # Dropout and its kin draw from the position too, so a resumed run repeats them.
@@ -152,7 +157,9 @@ def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:
     # A run that was stopped behind its last batch has nothing left of the epoch to measure.
     seconds = clock.seconds() if images else math.nan
     figures = {"lr": run.stepper.lr, **{f"train_{name}": value for name, value in means.items()}}
-    return {**figures, "images_per_second": images / seconds, "data_wait": clock.waited / seconds}
+    walked = progress.batch - first_walked
+    timing = {"seconds": seconds, "batch_seconds": seconds / walked if walked else math.nan}
+    return {**figures, "images_per_second": images / seconds, "data_wait": clock.waited / seconds, **timing}
 
 
 def _loss_again(run: Fit, batch: Batch, seed: int) -> Tensor:

@@ -3,7 +3,7 @@
 import csv
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isnan, nan
 from pathlib import Path
 from typing import ClassVar
@@ -13,9 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from torch import nn
 
-from applications.contract import Observer, Progress
+from applications.contract import Observer, Prediction, Progress
 from utils.files import write_text
 from utils.logs import console, log
+from utils.model_graph import model_graph
 from utils.progress import SILENCE
 from utils.text import counted
 
@@ -143,31 +144,52 @@ class CsvLog(Observer):
 
 
 class ChanceWarning(Observer):
-    """Says once when validation stays at chance while training goes well, and what is behind it."""
+    """Says once when validation knows less than training: one answer for all images, or answers at chance for two epochs.
+
+    Args:
+        classes: their names.
+        epochs: of the whole run, whose last one is looked at more strictly.
+    """
 
     EPOCHS = 2
+    # One answer is no wonder while training gets no more than this right beyond what the answer is worth.
+    LEARNED = 0.1
 
-    def __init__(self, num_classes: int) -> None:
-        self.chance = 1 / num_classes
+    def __init__(self, classes: Sequence[str], epochs: int) -> None:
+        self.classes = tuple(classes)
+        self.chance = 1 / len(classes)
+        self.epochs = epochs
         self._row = 0
+        self._only: str | None = None
+        self._images = 0
+        self._said = False
+
+    def validated(self, prediction: Prediction) -> None:
+        # Images with any number of labels have no one answer.
+        alike = prediction.targets.ndim == 1 and len(prediction.targets.unique()) > 1 and len(prediction.logits.argmax(1).unique()) == 1
+        self._only = self.classes[int(prediction.logits[0].argmax())] if alike else None
+        self._images = len(prediction.targets)
 
     def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
         del progress
-        if "train_top1" not in row:
+        if "train_top1" not in row or self._said:
             return
-        learns = row["train_top1"] > (1 + self.chance) / 3
-        lost = learns and row["val_top1"] <= 1.2 * self.chance
-        self._row = self._row + 1 if lost else 0
-        if self._row == self.EPOCHS:
-            figures = f"{row['val_top1']:.0%}) for {self.EPOCHS} epochs while training is at {row['train_top1']:.0%}"
-            log().warning(
-                f"validation has stayed at chance ({figures}. Early in a short run the batch-norm averages lag behind fast weights: "
-                "lower --lr, or train for more epochs. If it lasts, compare the images of the two splits"
-            )
+        train, val, number = row["train_top1"], row["val_top1"], int(row["epoch"])
+        learns = train > (1 + self.chance) / 3
+        self._row = self._row + 1 if learns and val <= 1.2 * self.chance else 0
+        if self._only is not None and (train > val + self.LEARNED or number == self.epochs):
+            which = f"all {self._images} validation images are answered '{self._only}' after epoch {number}"
+            self._say(f"{which}, while training is at {train:.0%}")
+        elif self._row == self.EPOCHS:
+            self._say(f"validation has stayed at chance ({val:.0%}) for {self.EPOCHS} epochs while training is at {train:.0%}")
+
+    def _say(self, what: str) -> None:
+        self._said = True
+        log().warning(f"{what}. Lower --lr, or train for more epochs; if it lasts, compare the images of the two splits with --visual_data")
 
 
 class TensorBoard(Observer):
-    """TensorBoard scalars and the histogram of batch-norm gammas, a point an epoch.
+    """TensorBoard: the graph of the model once; scalars and the histogram of batch-norm gammas, a point an epoch.
 
     Points after the position of a resumed run are purged.
     """
@@ -177,6 +199,7 @@ class TensorBoard(Observer):
         "train_top1": "Train/Accuracy",
         "val_loss": "Val/Loss",
         "val_top1": "Val/Accuracy",
+        "val_top5": "Val/Top 5",
         "train_exact": "Train/Exact match",
         "val_exact": "Val/Exact match",
         "val_mAP": "Val/mAP",
@@ -187,6 +210,7 @@ class TensorBoard(Observer):
         "train_counted": "Train/Images that count",
         "lr": "Learning rate",
         "images_per_second": "Images per second",
+        "batch_seconds": "Seconds per batch",
     }
 
     def __init__(self, folder: Path, finished_epochs: int, model: nn.Module, *, resumed: bool) -> None:
@@ -194,6 +218,9 @@ class TensorBoard(Observer):
 
         self.writer = SummaryWriter(str(folder), purge_step=finished_epochs + 1 if resumed else None)
         self.model = model
+        graph = None if resumed else model_graph(model)
+        if graph is not None:
+            self.writer.file_writer.add_onnx_graph(graph)
 
     def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
         del progress

@@ -1,8 +1,9 @@
-"""Keeps the weights of the best epochs, for a soup at the end."""
+"""Keeps the best epochs: their weights for a soup at the end, or checkpoints to choose from."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,23 +21,27 @@ class TopEpochs:
     Args:
         folder: where the files lie; made with the first one.
         count: how many are kept.
+        prefix: of the names of the files.
+        index: name of the file that says what they reached.
     """
 
-    def __init__(self, folder: Path, count: int) -> None:
+    def __init__(self, folder: Path, count: int, *, prefix: str = "epoch", index: str = "index.json") -> None:
         self.folder = folder
         self.count = count
+        self.prefix = prefix
+        self.index = index
 
-    def offer(self, epoch: int, reached: Reached, weights: Mapping[str, Tensor]) -> None:
-        """Keep the weights of an epoch if they are among the best, and drop those that no longer are."""
+    def offer(self, epoch: int, reached: Reached, weights: Mapping[str, Any]) -> None:
+        """Keep the weights of an epoch, or a checkpoint with them, if they are among the best, and drop those that no longer are."""
         # Later epochs were left behind by a resumption from before them.
         index = {key: value for key, value in self._index().items() if key < epoch} | {epoch: reached}
         best = sorted(index, key=lambda key: (index[key], key), reverse=True)[: self.count]
         if epoch in best:
             self.folder.mkdir(exist_ok=True)
             write_atomically(self._file(epoch), lambda place: torch.save(dict(weights), place))
-        write_text(self.folder / "index.json", json.dumps({key: list(index[key]) for key in sorted(best)}))
+        write_text(self.folder / self.index, json.dumps({key: list(index[key]) for key in sorted(best)}))
         kept = {self._file(key) for key in best}
-        for file in set(self.folder.glob("epoch-*.pt")) - kept:
+        for file in set(self.folder.glob(f"{self.prefix}-*.pt")) - kept:
             file.unlink()
 
     def ranked(self) -> list[int]:
@@ -49,10 +54,10 @@ class TopEpochs:
         return load_tensors(self._file(epoch))
 
     def _file(self, epoch: int) -> Path:
-        return self.folder / f"epoch-{epoch:04d}.pt"
+        return self.folder / f"{self.prefix}-{epoch:04d}.pt"
 
     def _index(self) -> dict[int, Reached]:
-        path = self.folder / "index.json"
+        path = self.folder / self.index
         if not path.is_file():
             return {}
         return {int(key): (first, second) for key, (first, second) in json.loads(path.read_text(encoding="utf-8")).items()}

@@ -240,6 +240,28 @@ def test_models_of_several_labels_are_compared(call: Call, tmp_path: Path) -> No
     assert "mAP +0.00 points" in outcome.out
 
 
+def test_a_model_on_other_images_is_listed_without_a_conclusion(call: Call, colors: Path) -> None:
+    run = call(*tiny(colors, "--epochs", 3)).run
+    call("--evaluation", "--resume", run, *ARCH, "--no_report")
+    call("--evaluation", "--resume", run, *ARCH, "--no_report", "--split", "val")
+    (name,) = (f"{run.name}/evaluation-val",)
+    outcome = call("--compare", run / "evaluation-test", run, run / "evaluation-val", *ARCH)
+    assert outcome.code == 0, outcome.err
+    assert "no conclusion: " in outcome.out
+    assert "were measured on different images" in outcome.out
+    folder = Path("runs/compare/comparison")
+    content = json.loads((folder / "compare.json").read_text())
+    assert list(content["comparisons"]) == [run.name]
+    assert content["no_conclusion"][name]["images"] == 15
+    row = read_rows(folder / "compare.csv")[-1]
+    assert (row["model"], row["verdict"], row["difference"]) == (name, "no conclusion", "")
+    assert row["top1"] == f"{content['no_conclusion'][name]['figures']['top1']:.2%}"
+    assert "No conclusion: " in (folder / "compare.html").read_text()
+    outcome = call("--compare", run / "evaluation-test", run / "evaluation-val", "--name", "none")
+    assert outcome.code == 0, outcome.err
+    assert json.loads((folder.parent / "none/compare.json").read_text())["comparisons"] == {}
+
+
 def test_mistakes_leave_nothing_behind(call: Call, colors: Path) -> None:
     run = call(*tiny(colors, "--epochs", 1)).run
     call("--evaluation", "--resume", run, *ARCH, "--no_report")
@@ -248,7 +270,6 @@ def test_mistakes_leave_nothing_behind(call: Call, colors: Path) -> None:
     for subjects, said in (
         ((run,), "at least two"),
         ((run, "nowhere", *ARCH), "--compare: there is no run folder or checkpoint nowhere"),
-        ((folder, run / "evaluation-val"), "different images"),
     ):
         outcome = call("--compare", *subjects)
         assert (outcome.code, outcome.err.count("\n")) == (2, 1), outcome.err

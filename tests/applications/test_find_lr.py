@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from applications.find_lr import shown_limits
 from tests.applications.conftest import Call, read_rows, tiny
 
 
@@ -27,6 +28,14 @@ def test_a_range_test_names_what_does_not_fit(call: Call, colors: Path) -> None:
     assert "--lr_range" in call(*tiny(colors, "--find_lr", "--lr_range", 1, 0.1)).err
 
 
+def test_the_end_that_diverges_is_outside_the_picture() -> None:
+    losses = [2.0, 2.2, 1.5, 1.0, 0.8, 30.0, 900.0, float("inf")]
+    low, high = shown_limits(losses, losses) or (0.0, 0.0)
+    assert 0 < low < 0.8
+    assert 2.2 < high < 4
+    assert shown_limits([float("nan")], [float("nan")]) is None
+
+
 @pytest.mark.parametrize("schedule", ["cosine(cycles=3)", "plateau(patience=4)", "onecycle"])
 def test_a_schedule_is_drawn_without_training(call: Call, schedule: str) -> None:
     outcome = call("--print_schedule", "--schedule", schedule, "--epochs", 12, "--lr", 0.5)
@@ -34,6 +43,9 @@ def test_a_schedule_is_drawn_without_training(call: Call, schedule: str) -> None
     assert "peaks at 0.5" in outcome.out
     folder = Path("runs/schedule") / schedule.partition("(")[0]
     assert (folder / "schedule.png").read_bytes().startswith(b"\x89PNG")
+    rows = read_rows(folder / "schedule.csv")
+    assert float(rows[-1]["epoch"]) == pytest.approx(12, abs=0.01)
+    assert max(float(row["lr"]) for row in rows) == pytest.approx(0.5)
     assert [file.name for file in Path().iterdir()] == ["runs"], "nothing lands where the user works"
 
 

@@ -275,7 +275,7 @@ CHANGES = [
     ("--precision", "bf16"),
     ("--accumulate", 2),
     ("--warmup", 1),
-    ("--bn_momentum", 0.9),
+    ("--bn_images", 0),
     ("--criterion", "bce"),
     ("--opt", "radam"),
     ("--schedule", "linear"),
@@ -305,6 +305,16 @@ def test_every_training_flag_reaches_the_weights(call: Call, colors: Path, plain
         plain_weights.update(weights())
     changed = weights(*flags)
     assert any(not torch.equal(plain_weights[name], changed[name]) for name in changed)
+
+
+def test_the_momentum_matters_where_statistics_are_not_counted_anew(call: Call, colors: Path) -> None:
+    one, two = (
+        load_checkpoint(call(*tiny(colors, "--bn_images", 0, "--bn_momentum", momentum)).run / "last.pt")["state_dict"]
+        for momentum in ("published", 0.9)
+    )
+    changed = [name for name in one if not torch.equal(one[name], two[name])]
+    assert changed
+    assert all("running" in name for name in changed)
 
 
 def test_accumulation_does_not_shorten_the_schedule(call: Call, colors: Path) -> None:

@@ -54,7 +54,14 @@ def test_mixed_batches_get_a_sheet_with_their_shares(call: Call, colors: Path, d
     images, captions = drawn[1]
     assert len(images) == 32
     assert any("\n" in caption for caption in captions)
-    assert len({image.shape for image in images}) > 1, "a row a batch, each of its own size"
+    sizes = [caption.partition("\n")[0] for caption in captions]
+    assert len(set(sizes)) > 1, "a row a batch, each of its own size"
+    assert len({image.shape for image in images}) == 1, "drawn on equal paper, so that the sizes show"
+    for image, size in zip(images, sizes, strict=True):
+        height, width = map(int, size.split("x"))
+        rows, columns = np.nonzero((image < 255).any(2))
+        assert np.ptp(rows) < height
+        assert np.ptp(columns) < width
 
 
 def test_splits_and_held_out_images_are_drawn_too(call: Call, colors: Path, drawn: list) -> None:

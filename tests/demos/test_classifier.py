@@ -310,6 +310,16 @@ def test_a_file_that_is_no_torchscript_is_refused_in_one_line(tmp_path, capsys):
         assert out == ""
 
 
+def test_without_arguments_it_says_what_to_do_with_an_example(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/somewhere/classifier.py"])
+    for argv in (None, []):
+        assert main(argv) == 2
+        said = capsys.readouterr().err
+        assert "python classifier.py model.jit.pt photo.jpg" in said
+        assert "--jit --resume RUN" in said
+        assert said.count("\n") == 1
+
+
 def test_no_images_is_an_error_in_one_line(model_file, tmp_path, capsys):
     assert main([model_file, str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith(f"no images in {tmp_path}")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from optim.swa import Swa, greedy_soup, held_from, mean_of, reestimate_norms, start_epoch
+from optim.swa import Swa, greedy_soup, held_from, mean_of, start_epoch
 from utils.errors import UserError
 
 
@@ -52,26 +52,6 @@ def test_the_mean_of_weights_is_equal_and_copies_nothing_back():
     assert torch.equal(mean["a"], torch.tensor([3.0]))
     assert int(mean["n"]) == 6
     assert torch.equal(states[0]["a"], torch.tensor([1.0]))
-
-
-def test_norm_statistics_become_the_mean_over_the_batches():
-    model = small_model()
-    model[1].running_mean.fill_(9.0)
-    images = [torch.randn(4, 3, 6, 6) for _ in range(3)]
-    assert reestimate_norms(model, images, model) == 3
-    maps = [model[0](image).detach() for image in images]
-    expected = torch.stack([part.mean((0, 2, 3)) for part in maps]).mean(0)
-    torch.testing.assert_close(model[1].running_mean, expected)
-    assert model[1].momentum == 0.1
-    assert not any(module.training for module in model.modules())
-
-
-def test_frozen_norms_and_networks_without_norms_are_left_alone():
-    model = small_model()
-    model[1].requires_grad_(False)
-    before = model[1].running_mean.clone()
-    assert reestimate_norms(model, [torch.randn(2, 3, 6, 6)], model) == 0
-    assert torch.equal(model[1].running_mean, before)
 
 
 def test_the_soup_takes_what_does_no_harm():

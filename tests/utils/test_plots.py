@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils.plots import draw_bars, draw_confusion
+from utils.plots import draw_bars, draw_confusion, draw_points
 
 
 @pytest.mark.parametrize("count", [1, 2, 35, 120])
@@ -33,3 +33,11 @@ def test_any_number_of_bars_is_drawn_and_a_missing_value_is_no_problem(tmp_path:
 def test_a_class_without_images_is_no_problem(tmp_path: Path) -> None:
     draw_confusion(np.array([[2, 0], [0, 0]]), ["a", "b"], tmp_path / "matrix.png")
     assert (tmp_path / "matrix.png").is_file()
+
+
+def test_named_points_are_drawn_on_a_logarithmic_axis(tmp_path: Path) -> None:
+    draw_points([(1.0, 90.0, "small"), (1000.0, 95.0, "x" * 60)], tmp_path / "a.png", title="t", xlabel="x", ylabel="y", log_x=True)
+    draw_points([], tmp_path / "none.png", title="t", xlabel="x", ylabel="y")
+    for name in ("a.png", "none.png"):
+        with Image.open(tmp_path / name) as picture:
+            assert np.asarray(picture.convert("RGB")).std() > 5

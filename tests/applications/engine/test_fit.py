@@ -49,6 +49,7 @@ def test_a_stop_during_validation_is_no_second_hearing_for_the_plateau(monkeypat
     run: Any = SimpleNamespace(
         progress=Progress(),
         task=SimpleNamespace(headline="top1"),
+        norms=SimpleNamespace(refresh=lambda: None),
         validate=lambda: {"top1": 0.5, "loss": 1.0},
         stepper=SimpleNamespace(validated=heard.append),
         world=SimpleNamespace(size=1, gather=lambda _: [next(stops)]),

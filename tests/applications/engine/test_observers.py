@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.graph_pb2 import GraphDef
 from torch import nn
 
-from applications.contract import Progress
+from applications.contract import Prediction, Progress
 from applications.engine.observers import ChanceWarning, CsvLog, TensorBoard, batchnorm_gammas, describe_row
+from models import build_model
 from tests.applications.conftest import read_rows
 from utils.logs import log
+from utils.model_graph import model_graph
 
 
 def row(epoch: int, loss: float = 1.0) -> dict[str, float]:
@@ -101,11 +104,43 @@ def test_validation_that_stays_at_chance_while_training_learns_is_warned_about_o
     epochs: list[tuple[float, float]], warnings: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log(), "propagate", True)
-    watcher = ChanceWarning(num_classes=10)
+    watcher = ChanceWarning(list(map(str, range(10))), 100)
     for number, (train, val) in enumerate(epochs, start=1):
         watcher.epoch(Progress(), row(number) | {"train_top1": train, "val_top1": val})
     # pytest listens at two loggers when an earlier test has cut them apart; a record is one all the same.
     assert sum("at chance" in text for text in {id(record): record.getMessage() for record in caplog.records}.values()) == warnings
+
+
+def answered(classes: list[int], targets: list[int]) -> Prediction:
+    logits = torch.nn.functional.one_hot(torch.tensor(classes), 3).float()
+    return Prediction(torch.arange(len(classes)), torch.tensor(targets), logits, torch.zeros(len(classes)), logits)
+
+
+@pytest.mark.parametrize(
+    ("answers", "targets", "train", "epochs", "warned"),
+    [
+        ([1, 1, 1, 1], [0, 1, 2, 1], 0.7, 9, True),
+        ([1, 1, 1, 1], [0, 1, 2, 1], 0.5, 9, False),
+        ([1, 1, 1, 1], [0, 1, 2, 1], 0.5, 1, True),
+        ([1, 1, 1, 0], [0, 1, 2, 1], 0.7, 9, False),
+        ([1, 1, 1, 1], [1, 1, 1, 1], 0.7, 1, False),
+    ],
+    ids=["training learns", "nothing learned yet", "nothing learned at the end", "two answers", "one class to validate on"],
+)
+def test_one_answer_for_all_images_is_warned_about_after_a_single_epoch(
+    answers: list[int],
+    targets: list[int],
+    train: float,
+    epochs: int,
+    warned: bool,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(log(), "propagate", True)
+    watcher = ChanceWarning(["cat", "dog", "fox"], epochs)
+    watcher.validated(answered(answers, targets))
+    watcher.epoch(Progress(), row(1) | {"train_top1": train, "val_top1": 0.5})
+    assert ("all 4 validation images are answered 'dog' after epoch 1" in caplog.text) == warned
 
 
 def test_what_was_not_measured_is_an_empty_cell_and_no_point(tmp_path: Path) -> None:
@@ -121,3 +156,27 @@ def test_what_was_not_measured_is_an_empty_cell_and_no_point(tmp_path: Path) -> 
     tags = {value.tag for event in events(tmp_path) for value in event.summary.value}
     assert "Train/Loss" in tags
     assert "Images per second" not in tags
+
+
+def test_tensorboard_gets_the_graph_of_the_model_once(tmp_path: Path) -> None:
+    model = build_model("efficientnet_b0", num_classes=3).train()
+    TensorBoard(tmp_path / "fresh", 0, model, resumed=False).close()
+    graphs = [GraphDef.FromString(event.graph_def) for event in events(tmp_path / "fresh") if event.graph_def]
+    assert len(graphs) == 1
+    nodes = {node.name: node for node in graphs[0].node}
+    assert len(nodes) == len(graphs[0].node), "names are unique"
+    convolutions = {name.replace(".", "/") for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d)}
+    assert len(convolutions) > 50
+    assert convolutions <= nodes.keys()
+    assert all(each in nodes for node in nodes.values() for each in node.input)
+    assert all(layer.training for layer in model.modules())
+    TensorBoard(tmp_path / "resumed", 1, model, resumed=True).close()
+    assert not any(event.graph_def for event in events(tmp_path / "resumed"))
+
+
+def test_a_network_whose_flow_depends_on_its_input_has_no_graph() -> None:
+    class Asks(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x if x.sum() > 0 else -x
+
+    assert model_graph(Asks()) is None
