@@ -97,6 +97,9 @@ RECIPES: Mapping[str, str] = MappingProxyType(
         "upright": "crop(0.1)|color(0.2)",
         "strong": "resized_crop|flip|randaug(2, m=9)|erase",
         "reference": "flip|crop(0.1)|rotate(20)|distort(3)",
+        # Names that users of other programs know.
+        "MyAugment": "flip|crop(0.1)|rotate(20)|distort(3)",
+        "AutoAugment": "flip|autoaugment(imagenet)",
     }
 )
 
