@@ -216,16 +216,16 @@ def _hurt(image: np.ndarray, shape: np.ndarray, defect: str, dice: _Dice) -> np.
 
 
 def open_shapes(home: Path) -> Path:
-    """Return the folder of the scenes under `home`, written at the first call.
+    """Return the folder of the images, shapes/images below `home`, written at the first call.
 
-    {train,val,test}/<class>/ are the images, masks/ and boxes/ what is true of them, defects/ the anomaly data.
+    Beside it masks/ and boxes/ hold what is true of the images, and defects/ the anomaly data.
 
     Raises:
         UserError: the folder cannot be written.
     """
     folder = home / "shapes"
     if folder.is_dir():
-        return folder
+        return folder / "images"
     temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
     try:
         first = 0
@@ -243,19 +243,19 @@ def open_shapes(home: Path) -> Path:
         raise UserError(f"cannot write the shapes to {folder}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return folder
+    return folder / "images"
 
 
 def _write_split(root: Path, split: str, numbers: range) -> None:
     """Write images, masks, and boxes in the format of COCO, of the scenes with these numbers."""
-    for folder in (root / split, root / "masks" / split):
+    for folder in (root / "images" / split, root / "masks" / split):
         for name in CLASSES:
             (folder / name).mkdir(parents=True)
     images, annotations = [], []
     for number in numbers:
         made = scene(number)
         name = f"{CLASSES[made.label]}/{number:04d}.png"
-        write_png(made.image, root / split / name)
+        write_png(made.image, root / "images" / split / name)
         write_png(made.mask, root / "masks" / split / name)
         images.append({"id": number, "file_name": name, "height": made.image.shape[0], "width": made.image.shape[1]})
         areas = np.bincount(made.instances.ravel())[1:].tolist()

@@ -30,7 +30,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(shapes, "COUNTS", {"train": 8, "val": 2, "test": 4})
         patch.setattr(shapes, "GOOD", {"train": 9, "test": 4})
         patch.setattr(shapes, "DEFECTIVE", 5)
-        yield open_shapes(tmp_path_factory.mktemp("home"))
+        yield open_shapes(tmp_path_factory.mktemp("home")).parent
 
 
 def tight_boxes(mask: np.ndarray) -> set[tuple[int, ...]]:
@@ -96,9 +96,9 @@ def test_a_defect_changes_the_pixels_of_its_mask_and_no_others(kind: str) -> Non
 
 def test_every_split_has_as_many_images_of_each_class(home: Path) -> None:
     for split, count in shapes.COUNTS.items():
-        found = Counter(file.parent.name for file in (home / split).rglob("*.png"))
+        found = Counter(file.parent.name for file in (home / "images" / split).rglob("*.png"))
         assert found == dict.fromkeys(CLASSES, count)
-    numbers = [file.stem for split in shapes.COUNTS for file in (home / split).rglob("*.png")]
+    numbers = [file.stem for split in shapes.COUNTS for file in (home / "images" / split).rglob("*.png")]
     assert sorted(map(int, numbers)) == list(range(14 * len(CLASSES)))
 
 
@@ -108,7 +108,7 @@ def test_files_hold_what_the_generator_says(home: Path) -> None:
         assert [each["name"] for each in boxes["categories"]] == list(CLASSES)
         for entry in boxes["images"][::5]:
             made = scene(entry["id"])
-            np.testing.assert_array_equal(np.asarray(Image.open(home / split / entry["file_name"])), made.image)
+            np.testing.assert_array_equal(np.asarray(Image.open(home / "images" / split / entry["file_name"])), made.image)
             np.testing.assert_array_equal(np.asarray(Image.open(home / "masks" / split / entry["file_name"])), made.mask)
             own = [each for each in boxes["annotations"] if each["image_id"] == entry["id"]]
             corners = [[x, y, x + width, y + height] for x, y, width, height in (each["bbox"] for each in own)]
@@ -150,7 +150,9 @@ def test_a_png_without_compression_is_read_back(tmp_path: Path, shape: tuple[int
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     write_png(pixels, tmp_path / "a.png")
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), pixels)
-    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED)[..., ::-1].reshape(shape), pixels)
+    read = cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED)
+    assert read is not None
+    np.testing.assert_array_equal((read[..., ::-1] if read.ndim == 3 else read), pixels)
     body = (tmp_path / "a.png").read_bytes()
     start = body.index(b"IDAT") + 4
     assert zlib.decompress(body[start : start + int.from_bytes(body[start - 8 : start - 4], "big")])
@@ -164,4 +166,4 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 def test_the_second_call_writes_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dataloader.sources.shapes.scene", None)
-    assert open_shapes(home.parent) == home
+    assert open_shapes(home.parent) == home / "images"
