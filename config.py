@@ -1,14 +1,17 @@
 """The only argparse: argv and an optional --config file -> a Request."""
 
-import json
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
+from applications.config_file import read_config_file
 from applications.flag_checks import check_request
+from applications.foreign_flags import OTHER_VALUES, advice
 from applications.options import SECTIONS, Request, RunConfig
-from utils.errors import UserError, nearest
+from utils.errors import UserError
 from utils.flags import FlagParser, add_flags, flag, make_parser, underscored
 
 __all__ = ["Request", "build_parser", "parse"]
@@ -67,7 +70,10 @@ class CallOptions:
     """How this call is read."""
 
     config: str | None = flag(
-        None, "settings from this .json or .yaml file (a run's config.json too); flags outrank it", short="-c", metavar="FILE"
+        None,
+        "settings from this .json, .yaml or .py file (a run's config.json too); flags outrank it; a .py file is run",
+        short="-c",
+        metavar="FILE",
     )
     debug: bool = flag(False, "show the traceback of an error")
 
@@ -84,6 +90,7 @@ def build_parser() -> FlagParser:
     for title, (_, options) in SECTIONS.items():
         add_flags(parser, title, options)
     add_flags(parser, "this call", CallOptions)
+    parser.other_values = OTHER_VALUES
     return parser
 
 
@@ -96,7 +103,7 @@ def parse(argv: list[str]) -> Request:
     parser = build_parser()
     namespace, unknown = parser.parse_known_args(underscored(argv))
     if unknown:
-        raise UserError(_unknown(unknown[0], parser))
+        raise UserError(f"{_unknown(unknown[0], argv, parser)} See python main.py --help")
     values = vars(namespace)
     actions = {item.name: values.pop(item.name) for item in fields(ActionOptions) if item.name in values}
     chosen = [name for name, value in actions.items() if value is not None and value is not False]
@@ -127,36 +134,32 @@ def _with_aug_config(given: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**given, "aug_config": None, "aug": read_aug_config(Path(given["aug_config"]))}
 
 
-def read_config_file(path: Path) -> Mapping[str, Any]:
-    """Return the flat mapping in a .json or .yaml file.
+def _unknown(argument: str, argv: Sequence[str], parser: FlagParser) -> str:
+    """Return what is wrong with an argument that no flag took, in sentences."""
+    known = [option[2:] for action in parser._actions for option in action.option_strings if option.startswith("--")]
+    name, equals, value = argument.lstrip("-").partition("=")
+    if argument.startswith("-"):
+        written = next(each for each in argv if underscored([each]) == [argument]).partition("=")[0]
+        return f"unknown flag {written}. {advice(written.lstrip('-'), known, prefix='--')}".rstrip()
+    if equals and name.isidentifier():
+        return f"'{argument}' is no flag. {_as_flag(name, value, parser) if name in known else advice(name, known)}".rstrip()
+    before = [first[2:] for first, second in pairwise(underscored(argv)) if second == argument]
+    switch = next((each for each in before if each in OTHER_VALUES and each in known), None)
+    if switch is not None:
+        return f"--{switch} takes no value, such as '{argument}'; write {OTHER_VALUES[switch]}."
+    return f"'{argument}' belongs to no flag; put a flag such as --data or --resume before it."
 
-    Raises:
-        UserError: the file is missing or holds something else.
-    """
+
+def _as_flag(name: str, value: str, parser: FlagParser) -> str:
+    """Return how a flag is written that was given as name=value."""
+    action = parser._option_string_actions[f"--{name}"]
+    if action.nargs == 0:
+        switched = {"true": f"--{name}", "false": f"--no_{name}"}.get(value.lower(), OTHER_VALUES.get(name, f"--{name}"))
+        return f"Write {switched}."
+    words = [f"--{name}", *value.split(",")]
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--config {path}: {(error.strerror or 'cannot be read').lower()}") from error
-    try:
-        if path.suffix == ".json":
-            content = json.loads(text)
-        else:
-            import yaml
-
-            content = yaml.safe_load(text)
-    except ValueError as error:
-        raise UserError(f"--config {path}: {error}") from error
-    except Exception as error:
-        # yaml's own error class is not at hand unless yaml was imported.
-        raise UserError(f"--config {path}: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"--config {path}: expected 'setting: value' lines")
-    return {name: value for name, value in content.items() if value is not None}
-
-
-def _unknown(argument: str, parser: FlagParser) -> str:
-    if not argument.startswith("-"):
-        return f"'{argument}' belongs to no flag; put a flag such as --data or --resume before it. See python main.py --help"
-    name = argument.split("=")[0]
-    known = [option for action in parser._actions for option in action.option_strings if not option.startswith("--no_")]
-    return f"unknown flag {name}.{nearest(name, known)} See python main.py --help"
+        fits = value.lower() not in ("true", "false") and not parser.parse_known_args(words)[1]
+    except UserError:
+        fits = False
+    usage = f"--{name} {action.metavar if isinstance(action.metavar, str) else ' '.join(action.metavar or ())}"
+    return f"Write {shlex.join(words) if fits else OTHER_VALUES.get(name, usage)}."

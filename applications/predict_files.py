@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from rich.table import Table
 
 from applications.options import LookOptions
 from utils.files import write_atomically, write_csv, write_text
+from utils.fonts import Pen
 from utils.images import enlarged
 from utils.logs import console, log
 from utils.text import counted
@@ -152,14 +153,14 @@ def annotated(picture: np.ndarray, lines: Sequence[str]) -> Image.Image:
     """Return the image, uint8 (H, W, 3), with lines of text on a dark strip below."""
     image = Image.fromarray(picture)
     size = max(11, min(36, image.width // 18))
-    font = ImageFont.load_default(size)
+    measure = Pen(ImageDraw.Draw(image), size)
     strip = round(len(lines) * size * 1.35 + size * 0.6)
-    width = max(image.width, round(max(font.getlength(line) for line in lines) + size))
+    width = max(image.width, round(max(measure.width(line) for line in lines) + size))
     paper = Image.new("RGB", (width, image.height + strip), (24, 26, 28))
     paper.paste(image, ((width - image.width) // 2, 0))
-    pen = ImageDraw.Draw(paper)
+    pen = Pen(ImageDraw.Draw(paper), size)
     for number, line in enumerate(lines):
-        pen.text((size // 2, image.height + round(size * (0.3 + 1.35 * number))), line, fill=(240, 240, 240), font=font)
+        pen.write((size // 2, image.height + round(size * (0.3 + 1.35 * number))), line, fill=(240, 240, 240))
     return paper
 
 

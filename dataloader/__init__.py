@@ -9,6 +9,7 @@ SOURCES = Table(
     "data source",
     {
         "digits": Row("dataloader.sources.digits:open_digits", "1,797 handwritten digits, 8x8, ten classes; written to data/digits"),
+        "shapes": Row("dataloader.sources.shapes:open_shapes", "2,160 generated scenes, 64x64, six classes; written to data/shapes"),
         "cifar10": Row("dataloader.sources.downloads:CIFAR10", "60,000 pictures of 32x32, ten classes; downloaded once"),
         "cifar100": Row("dataloader.sources.downloads:CIFAR100", "60,000 pictures of 32x32, 100 classes; downloaded once"),
         "mnist": Row("dataloader.sources.downloads:MNIST", "70,000 handwritten digits of 28x28; downloaded once"),
@@ -97,6 +98,9 @@ RECIPES: Mapping[str, str] = MappingProxyType(
         "upright": "crop(0.1)|color(0.2)",
         "strong": "resized_crop|flip|randaug(2, m=9)|erase",
         "reference": "flip|crop(0.1)|rotate(20)|distort(3)",
+        # Names that users of other programs know.
+        "MyAugment": "flip|crop(0.1)|rotate(20)|distort(3)",
+        "AutoAugment": "flip|autoaugment(imagenet)",
     }
 )
 

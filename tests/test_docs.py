@@ -243,8 +243,8 @@ def test_the_example_augmentation_blurs(written) -> None:
 
 
 def test_the_example_source_opens(written, tmp_path: Path) -> None:
-    path = written(RECIPES_PAGE["dataloader/sources/shapes.py"])
-    catalog = open_catalog(f"{path}:open_shapes", home=tmp_path / "home")
+    path = written(RECIPES_PAGE["dataloader/sources/drawings.py"])
+    catalog = open_catalog(f"{path}:open_drawings", home=tmp_path / "home")
     assert catalog.classes == ("circle", "square")
     assert sum(map(len, catalog.splits.values())) == 40
 

@@ -4,8 +4,9 @@ import argparse
 import shutil
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields
+from types import MappingProxyType
 from typing import Any, Literal
 
 from utils.errors import UserError, nearest
@@ -30,7 +31,13 @@ METAVARS = {int: "N", float: "X", str: "NAME"}
 
 
 class FlagParser(argparse.ArgumentParser):
-    """An argument parser that raises UserError instead of leaving the program."""
+    """An argument parser that raises UserError instead of leaving the program.
+
+    Attributes:
+        other_values: name of a flag -> what to write for a value that it does not take, where that is known.
+    """
+
+    other_values: Mapping[str, str] = MappingProxyType({})
 
     def error(self, message: str) -> typing.NoReturn:
         message = message.removeprefix("argument ").replace(": ", " ", 1)
@@ -38,6 +45,8 @@ class FlagParser(argparse.ArgumentParser):
         if action is not None and "expected" in message and action.metavar:
             values = action.metavar if isinstance(action.metavar, str) else " ".join(action.metavar)
             message += f": {action.option_strings[-1]} {values}"
+        if action is not None and "invalid choice" in message and action.dest in self.other_values:
+            message += f"; perhaps {self.other_values[action.dest]} is meant"
         raise UserError(f"{message}. See python main.py --help")
 
 

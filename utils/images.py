@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from utils.files import write_atomically
+from utils.fonts import Pen
 
 # Of captions, in pixels; those of larger cells are larger, since a page shows them smaller.
 FONT_SIZE = 13
@@ -78,29 +79,18 @@ def sheet(images: Sequence[np.ndarray], captions: Sequence[str], *, columns: int
     """
     assert len(images) == len(captions) > 0, "a caption an image"
     size = max(FONT_SIZE, side // SIDE_OF_FONT)
-    font, line_height = ImageFont.load_default(size), round(1.3 * size)
+    line_height = round(1.3 * size)
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
     text_height = line_height * max(caption.count("\n") + 1 for caption in captions) + 4
     cell_width, cell_height = side + GAP, side + text_height + GAP
     paper = Image.new("RGB", (columns * cell_width + GAP, rows * cell_height + GAP), PAPER)
-    pen = ImageDraw.Draw(paper)
+    pen = Pen(ImageDraw.Draw(paper), size)
     for number, (image, caption) in enumerate(zip(images, captions, strict=True)):
         left = GAP + number % columns * cell_width
         top = GAP + number // columns * cell_height
         picture = Image.fromarray(enlarged(thumbnail(image, side), side))
         paper.paste(picture, (left + (side - picture.width) // 2, top + (side - picture.height) // 2))
         for line, text in enumerate(caption.split("\n")):
-            pen.text((left, top + side + 4 + line * line_height), _cut(text, font, side), fill=INK, font=font)
+            pen.write((left, top + side + 4 + line * line_height), pen.cut(text, side), fill=INK)
     return np.asarray(paper)
-
-
-def _cut(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """Return as much of the text as fits into `width` pixels, with an ellipsis where some is missing."""
-    # File names need not be valid text.
-    text = text.encode(errors="replace").decode()
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…"

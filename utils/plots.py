@@ -2,10 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from utils.files import write_atomically
+from utils.fonts import figure_fonts, labels_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def draw_bars(values: Sequence[float], names: Sequence[str], path: Path, *, axis: str, title: str) -> None:
@@ -23,16 +28,18 @@ def draw_bars(values: Sequence[float], names: Sequence[str], path: Path, *, axis
 
     shares = np.asarray(values, dtype=np.float64)
     order: list[int] = np.argsort(-shares, kind="stable").tolist()
-    figure = Figure(figsize=(8, min(60.0, 1.4 + 0.26 * len(order))), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    bars = axes.barh(range(len(order)), np.nan_to_num(shares[order]), color="tab:blue")
-    axes.set(xlim=(0, 1.08), ylim=(len(order) - 0.4, -0.6), xlabel=axis, title=title)
-    if len(order) <= 200:
-        shown = [names[index] for index in order]
-        axes.set_yticks(range(len(order)), [name if len(name) <= 40 else name[:39] + "…" for name in shown])
-        axes.bar_label(bars, ["no images" if np.isnan(value) else f"{value:.3f}" for value in shares[order]], padding=3, fontsize=8)
-    write_atomically(path, lambda place: figure.savefig(place, dpi=110, format="png"))
+    named = len(order) <= 200
+    labels = labels_of(names if named else [], longest=40)
+    with figure_fonts([*labels.shown, axis, title]):
+        figure = Figure(figsize=(8, min(60.0, 1.4 + 0.26 * len(order))), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        bars = axes.barh(range(len(order)), np.nan_to_num(shares[order]), color="tab:blue")
+        axes.set(xlim=(0, 1.08), ylim=(len(order) - 0.4, -0.6), xlabel=axis, title=title)
+        if named:
+            axes.set_yticks(range(len(order)), [labels.shown[index] for index in order])
+            axes.bar_label(bars, ["no images" if np.isnan(value) else f"{value:.3f}" for value in shares[order]], padding=3, fontsize=8)
+        _write(figure, path, labels.explain(path))
 
 
 def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None:
@@ -48,25 +55,25 @@ def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None
 
     count = len(names)
     side = min(30.0, max(5.0, 2.2 + 0.5 * count))
-    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(picture, ax=axes, label="share of the true class", fraction=0.046, pad=0.03)
-    accuracy = np.trace(matrix) / max(1, matrix.sum())
-    axes.set(xlabel="predicted", ylabel="true", title=f"{accuracy:.2%} of {matrix.sum()} images right")
-    if count <= 100:
-        shown = [name if len(name) <= 24 else name[:23] + "…" for name in names]
-        axes.set_xticks(
-            range(count), shown, rotation=45 if max(map(len, shown)) > 2 else 0, ha="right" if max(map(len, shown)) > 2 else "center"
-        )
-        axes.set_yticks(range(count), shown)
-    if count <= 30:
-        for row, column in zip(*np.nonzero(matrix), strict=True):
-            color = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=color, fontsize=9)
-    write_atomically(path, lambda place: figure.savefig(place, dpi=110, format="png"))
+    labels = labels_of(names if count <= 100 else [], longest=24)
+    with figure_fonts(labels.shown):
+        figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+        picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        figure.colorbar(picture, ax=axes, label="share of the true class", fraction=0.046, pad=0.03)
+        accuracy = np.trace(matrix) / max(1, matrix.sum())
+        axes.set(xlabel="predicted", ylabel="true", title=f"{accuracy:.2%} of {matrix.sum()} images right")
+        if labels.shown:
+            turned = max(map(len, labels.shown)) > 2
+            axes.set_xticks(range(count), labels.shown, rotation=45 if turned else 0, ha="right" if turned else "center")
+            axes.set_yticks(range(count), labels.shown)
+        if count <= 30:
+            for row, column in zip(*np.nonzero(matrix), strict=True):
+                color = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=color, fontsize=9)
+        _write(figure, path, labels.explain(path))
 
 
 def draw_points(
@@ -83,19 +90,20 @@ def draw_points(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.scatter([x for x, _, _ in points], [y for _, y, _ in points], color="tab:blue")
-    for x, y, name in points:
-        shown = name if len(name) <= 30 else name[:29] + "…"
-        axes.annotate(shown, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=8)
-    if log_x:
-        axes.set_xscale("log")
-    axes.margins(0.12)
-    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    axes.grid(alpha=0.3)
-    write_atomically(path, lambda place: figure.savefig(place, dpi=110, format="png"))
+    with figure_fonts([title, *(name for _, _, name in points)]):
+        figure = Figure(figsize=(8, 5), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        axes.scatter([x for x, _, _ in points], [y for _, y, _ in points], color="tab:blue")
+        for x, y, name in points:
+            shown = name if len(name) <= 30 else name[:29] + "…"
+            axes.annotate(shown, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=8)
+        if log_x:
+            axes.set_xscale("log")
+        axes.margins(0.12)
+        axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+        axes.grid(alpha=0.3)
+        _write(figure, path, "")
 
 
 def draw_curve(
@@ -125,22 +133,30 @@ def draw_curve(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for number, (label, values) in enumerate(curves.items(), start=1):
-        strength = 1.0 if number == len(curves) else 0.35
-        axes.plot(x, values, color="tab:blue", alpha=strength, label=label or None)
-    if log_x:
-        axes.set_xscale("log")
-    if log_y:
-        axes.set_yscale("log")
-    if limits is not None:
-        axes.set_ylim(*limits)
-    if mark is not None:
-        axes.axvline(mark, color="tab:red", linestyle="--", label=f"{mark:.2g}")
-    if any(curves) or mark is not None:
-        axes.legend()
-    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    axes.grid(alpha=0.3)
+    with figure_fonts([*curves, title, xlabel, ylabel]):
+        figure = Figure(figsize=(8, 4.5), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        for number, (label, values) in enumerate(curves.items(), start=1):
+            strength = 1.0 if number == len(curves) else 0.35
+            axes.plot(x, values, color="tab:blue", alpha=strength, label=label or None)
+        if log_x:
+            axes.set_xscale("log")
+        if log_y:
+            axes.set_yscale("log")
+        if limits is not None:
+            axes.set_ylim(*limits)
+        if mark is not None:
+            axes.axvline(mark, color="tab:red", linestyle="--", label=f"{mark:.2g}")
+        if any(curves) or mark is not None:
+            axes.legend()
+        axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+        axes.grid(alpha=0.3)
+        _write(figure, path, "")
+
+
+def _write(figure: "Figure", path: Path, note: str) -> None:
+    """Write the figure as a PNG, with a note below it."""
+    if note:
+        figure.supxlabel(note, fontsize=8)
     write_atomically(path, lambda place: figure.savefig(place, dpi=110, format="png"))

@@ -1,4 +1,6 @@
-"""Words for people: numbers with their noun."""
+"""Words for people: numbers with their noun, names as they can be shown."""
+
+import unicodedata
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
@@ -10,6 +12,25 @@ def two_digits(count: float) -> int:
     """Return the number rounded up to its two leading digits: 1234.5 -> 1300."""
     step = 10 ** max(0, len(str(int(count))) - 2)
     return int(-(-count // step) * step)
+
+
+def printable(text: str) -> str:
+    """Return a name in one line of visible letters: file names need not be valid text, and may hold marks that nothing draws."""
+    text = unicodedata.normalize("NFC", text.encode(errors="replace").decode())
+    text = "".join(" " if unicodedata.category(letter) in ("Cc", "Zl", "Zp") else letter for letter in text)
+    return "".join(letter for letter in text if not ("\ufe00" <= letter <= "\ufe0f" or letter in "\u200b\u200d\ufeff"))
+
+
+def shortened(text: str, most: int) -> str:
+    """Return the text, cut with an ellipsis where it is wider than `most` letters; those of China and Japan count as two."""
+    widths = [2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text]
+    if sum(widths) <= most:
+        return text
+    room, kept = most - 1, 0
+    while room >= widths[kept]:
+        room -= widths[kept]
+        kept += 1
+    return text[:kept] + "…"
 
 
 class FirstFew:

@@ -25,32 +25,34 @@ def read_aug_config(path: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: the file cannot be read, or names an operation twice, an unknown one or none.
     """
-    operations = _unwrapped(_read(path))
+    return read_operations(_unwrapped(_read(path)), source=f"--aug_config {path}")
+
+
+def read_operations(operations: Any, *, source: str) -> list[dict[str, Any]]:
+    """Return the operations of an ordered mapping of names to arguments; `source` is where it stands, for messages."""
     if not isinstance(operations, dict):
-        raise UserError(f"--aug_config {path}: expected a mapping of names to arguments, such as {{flip: {{p: 0.5}}}}")
+        raise UserError(f"{source}: expected a mapping of names to arguments, such as {{flip: {{p: 0.5}}}}")
     known = [*AUGMENTS, *NOT_OURS]
     found = []
     for name, arguments in operations.items():
         if name not in known and not is_user_target(str(name)):
-            raise UserError(f"--aug_config {path}: unknown augmentation '{name}'.{nearest(str(name), known)} See --list augments")
+            raise UserError(f"{source}: unknown augmentation '{name}'.{nearest(str(name), known)} See --list augments")
         if arguments is not None and not isinstance(arguments, dict):
-            raise UserError(f"--aug_config {path}: {name} needs a mapping of arguments, such as {{p: 0.5}}, not {arguments!r}")
+            raise UserError(f"{source}: {name} needs a mapping of arguments, such as {{p: 0.5}}, not {arguments!r}")
         arguments = {str(key): _lists(value) for key, value in (arguments or {}).items()}
         if name in NOT_OURS:
-            _check_normalize(path, name, arguments)
+            _check_normalize(source, name, arguments)
         else:
             found.append({"type": name, "kwargs": arguments})
     if not found:
-        raise UserError(f"--aug_config {path} names no augmentation")
+        raise UserError(f"{source} names no augmentation")
     return found
 
 
-def _check_normalize(path: Path, name: str, arguments: Mapping[str, Any]) -> None:
+def _check_normalize(source: str, name: str, arguments: Mapping[str, Any]) -> None:
     for key, value in IMAGENET.items():
         if name == "Normalize" and arguments.get(key, value) != value:
-            raise UserError(
-                f"--aug_config {path}: Normalize has another {key} than the model; leave it out: the model normalizes by itself"
-            )
+            raise UserError(f"{source}: Normalize has another {key} than the model; leave it out: the model normalizes by itself")
 
 
 def _read(path: Path) -> Any:
