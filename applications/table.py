@@ -150,7 +150,7 @@ def _cost(content: Mapping[str, Any]) -> tuple[float | None, float | None]:
     model = build_model(content["arch"], num_classes=content["num_classes"])
     apply_plan(model, content["channels"])
     height, width = content["preprocess"]["image_size"]
-    summary = summarize(model, (height, width), torch.device("cpu"), repeats=1)
+    summary = summarize(model, (height, width), torch.device("cpu"))
     return summary.parameters / 1e6, summary.multiply_adds / 1e6
 
 
