@@ -16,7 +16,7 @@ TRAINING_ONLY += ("warmup_lr", "cooldown", "lr_noise", "init", "drop_path")
 TRAINING_ONLY += ("save_every", "keep")
 TRAINING_ONLY += ("curriculum", "curriculum_learning", "sampler", "epoch_size", "aug", "aug_config", "mixup", "cutmix", "multi_scale")
 TRAINING_ONLY += ("group_by",)
-POSITIVE = ("epochs", "batch_size", "aug_splits", "accumulate", "print_freq", "nodes", "save_minutes", "lr")
+POSITIVE = ("epochs", "batch_size", "aug_splits", "aug_repeats", "accumulate", "print_freq", "nodes", "save_minutes", "lr")
 POSITIVE += ("smaller_side", "shard_size", "top_k", "frames")
 POSITIVE_IF_GIVEN = ("patience", "max_minutes", "nproc", "gpus", "clip_grad", "soup", "epoch_size", "cache_size", "limit")
 NOT_NEGATIVE = ("weight_decay", "warmup", "warmup_lr", "cooldown", "workers", "mix_off_epochs")
@@ -54,10 +54,16 @@ def check_together(config: RunConfig) -> None:
         raise UserError("--aug_splits compares copies of one image, which --mixup and --cutmix blend with others; leave one of them out")
     if data.aug_splits > 1 and not data.aug:
         raise UserError(f"--aug_splits {data.aug_splits} needs --aug: without it all copies of an image are the same")
+    if data.aug_repeats > 1 and not data.aug:
+        raise UserError(f"--aug_repeats {data.aug_repeats} needs --aug: without it all copies of an image are the same")
+    if data.aug_repeats > 1 and data.aug_splits > 1:
+        raise UserError("--aug_repeats and --aug_splits both put copies of an image into its batch; give one of them")
     if config.loss.jsd is not None and data.aug_splits < 2:
         raise UserError("--jsd compares copies of an image; add --aug_splits 3")
-    if config.teach.curriculum is not None and (data.mixup or data.cutmix or data.aug_splits > 1):
-        raise UserError("--curriculum follows the loss of single images; leave it out, or --mixup, --cutmix and --aug_splits")
+    if config.teach.curriculum is not None and (data.mixup or data.cutmix or data.aug_splits > 1 or data.aug_repeats > 1):
+        raise UserError(
+            "--curriculum follows the loss of single images; leave it out, or --mixup, --cutmix, --aug_splits and --aug_repeats"
+        )
 
 
 def _check_action(request: Request) -> None:

@@ -13,7 +13,7 @@ from utils.errors import UserError
 from utils.logs import log
 
 # Settings that the position inside an epoch is counted in.
-POSITION = ("seed", "batch_size", "accumulate", "sampler", "epoch_size", "aug_splits")
+POSITION = ("seed", "batch_size", "accumulate", "sampler", "epoch_size", "aug_splits", "aug_repeats")
 # Settings that may name code of the user's own.
 SPECS = ("opt", "schedule", "aug", "sampler")
 # Settings of this call rather than of the run.

@@ -47,6 +47,7 @@ ALBUMENTATIONS = {
     "RandomBrightnessContrast": "brightness_limit=0.2, contrast_limit=0.2",
     "RandomGamma": "gamma_limit=(80, 120), in percent",
     "ColorJitter": "brightness, contrast, saturation and hue",
+    "Equalize": "even out the histogram: by_channels=True, p=0.5",
     "CLAHE": "local contrast: clip_limit=4, tile_grid_size=(8, 8)",
     "Sharpen": "alpha=(0.2, 0.5), lightness=(0.5, 1)",
     "ToGray": "no colors: p=0.5",
@@ -87,6 +88,7 @@ AUGMENTS = Table(
         "randaug": Row("dataloader.augment.policies:RandAugment", "n random operations of magnitude m: randaug(n=2, m=9)"),
         "trivialaugment": Row("dataloader.augment.policies:TrivialAugment", "one random operation of random strength"),
         "augmix": Row("dataloader.augment.policies:AugMix", "chains of operations blended with the image: augmix(severity=3, width=3)"),
+        "OneOf": Row("dataloader.augment.one_of:one_of", "one of several, by their p: OneOf('GaussNoise', 'MotionBlur(p=0.2)', p=0.5)"),
         **{name: Row(f"dataloader.augment.named:{name}", f"albumentations: {text}") for name, text in ALBUMENTATIONS.items()},
     },
 )

@@ -190,7 +190,7 @@ class Loader:
         strict: in training too, an unreadable image is an error.
         tolerant: in evaluation too, an unreadable image is left out of its batch.
         pin_memory: put batches into page-locked memory for a GPU.
-        draws, epoch_size: of the plan of training (TrainPlan).
+        draws, epoch_size, repeats: of the plan of training (TrainPlan).
         sizes, splits: of the images of training (BatchReader).
         look: called when an epoch begins.
     """
@@ -213,6 +213,7 @@ class Loader:
         pin_memory: bool = False,
         draws: np.ndarray | None = None,
         epoch_size: int | None = None,
+        repeats: int = 1,
         sizes: SizeSchedule | None = None,
         splits: int = 1,
         look: Callable[[], object] | None = None,
@@ -224,7 +225,8 @@ class Loader:
         self.read = read or split.read
         self.plan: Plan
         if shuffle:
-            self.plan = TrainPlan(len(split), batch_size, seed=seed, rank=rank, world=world, draws=draws, epoch_size=epoch_size)
+            drawn = {"draws": draws, "epoch_size": epoch_size, "repeats": repeats}
+            self.plan = TrainPlan(len(split), batch_size, seed=seed, rank=rank, world=world, **drawn)
         else:
             self.plan = ScorePlan(len(split), batch_size, rank=rank, world=world)
         self._keys = _Keys(self.plan)

@@ -57,6 +57,9 @@ class DataOptions:
         None, "augment by a .json, .yaml or .py file of ordered 'name: {arguments}', in place of --aug", metavar="FILE"
     )
     aug_splits: int = flag(1, "copies of every image in a batch: the clean one and N-1 augmented ones, for --jsd")
+    aug_repeats: int = flag(
+        1, "times that every image stands in a batch, augmented anew; an epoch then has 1/N of the images (repeated augmentation)"
+    )
     mixup: bool = flag(False, "mix pairs of training images and their targets")
     mixup_alpha: float = flag(0.2, "mixup: both parameters of the Beta distribution of the mixing share")
     mixup_ratio: float = flag(1.0, "mixup, cutmix: probability that a batch is mixed; a pair or an image with --mix_mode")

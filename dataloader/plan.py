@@ -79,6 +79,9 @@ class TrainPlan:
         rank, world: number of this process, and how many there are.
         draws: expected draws of every sample, float64 (count,); None sees each equally often.
         epoch_size: samples an epoch; None takes the sum of the draws, or each sample once.
+        repeats: times that every sample stands in a row, so that its copies meet in a batch (Hoffer et al., arXiv 1901.09335; Berman
+            et al., arXiv 1902.05509). An epoch keeps its size: it has a part of the samples, and the next epochs the others. The
+            copies go to different processes.
 
     Raises:
         UserError: the batch cannot be shared equally, or there are fewer samples than processes.
@@ -91,10 +94,13 @@ class TrainPlan:
     world: int = 1
     draws: np.ndarray | None = None
     epoch_size: int | None = None
+    repeats: int = 1
 
     def __post_init__(self) -> None:
         assert 0 <= self.rank < self.world, f"rank {self.rank} of {self.world}"
         assert self.draws is None or self.draws.shape == (self.count,), "one expected number of draws a sample"
+        if self.repeats < 1:
+            raise UserError(f"--aug_repeats {self.repeats}: write a number of at least 1; 3 is a common choice")
         if self.batch_size < 1 or self.batch_size % self.world:
             raise UserError(f"-b {self.batch_size} cannot be shared by {self.world} processes: write a multiple of {self.world}")
         if self.epoch_size is not None and self.epoch_size < 1:
@@ -120,9 +126,12 @@ class TrainPlan:
 
     def order(self, epoch: int) -> np.ndarray:
         """Return the samples of an epoch in their order, over all processes, int64 (length,)."""
+        different = -(-self.length // self.repeats)
         if self.draws is not None:
-            return drawn_order(self.draws, epoch, seed=self.seed, length=self.length)
-        return endless_order(self.count, epoch, seed=self.seed, length=self.length)
+            order = drawn_order(self.draws, epoch, seed=self.seed, length=different)
+        else:
+            order = endless_order(self.count, epoch, seed=self.seed, length=different)
+        return order.repeat(self.repeats)[: self.length]
 
     def size(self, batch: int) -> int:
         """Return the number of samples of a batch, over all processes."""
@@ -138,9 +147,13 @@ class TrainPlan:
         order = self.order(epoch)
         before = turns(order)
         for batch in range(start, len(self)):
-            part = self.size(batch) // self.world
-            first = batch * self.batch_size + self.rank * part
-            yield order[first : first + part], before[first : first + part]
+            first, size = batch * self.batch_size, self.size(batch)
+            part = size // self.world
+            # Copies stand side by side: taken in turns, they go to different processes.
+            mine = slice(first + self.rank * part, first + (self.rank + 1) * part)
+            if self.repeats > 1:
+                mine = slice(first + self.rank, first + size, self.world)
+            yield order[mine], before[mine]
 
     def shares(self, accumulate: int) -> list[Share]:
         """Return the place of every batch of the epoch when the gradients of `accumulate` batches are summed."""

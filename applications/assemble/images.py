@@ -99,6 +99,7 @@ def training_options(config: RunConfig, split: Split, preprocess: Preprocess) ->
         "augment": build_augment(data.aug or ""),
         "draws": None if data.sampler is None else expected_draws(data.sampler, split),
         "epoch_size": data.epoch_size,
+        "repeats": data.aug_repeats,
         "sizes": None if sizes is None else parse_sizes(sizes, preprocess.image_size, config.train.epochs),
         "splits": data.aug_splits,
     }

@@ -1,5 +1,8 @@
 """Look whether an augmentation can be read, and whether its operations are known, before anything slow is imported."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from dataloader import AUGMENTS, RECIPES
 from utils.errors import UserError, nearest
 from utils.registry import is_user_target
@@ -25,4 +28,22 @@ def named_operations(source: SpecSource) -> tuple[Spec, ...]:
             raise UserError(
                 f"unknown augmentation '{spec.name}'.{nearest(spec.name, known)} See --list augments; recipes: {', '.join(RECIPES)}"
             )
+        if spec.name == "OneOf":
+            for choice in spelled_choices(spec.args, spec.kwargs.get("transforms", ())):
+                named_operations(choice)
     return specs
+
+
+def spelled_choices(choices: Iterable[Any], transforms: Any) -> list[SpecSource]:
+    """Return what OneOf chooses from as specs, of its arguments and of `transforms`, which may be name -> arguments.
+
+    Raises:
+        UserError: something else than specs is there.
+    """
+    if isinstance(transforms, Mapping):
+        transforms = [{"type": str(name), "kwargs": dict(arguments or {})} for name, arguments in transforms.items()]
+    found = [*choices, *(transforms if isinstance(transforms, list | tuple) else [transforms])]
+    for choice in found:
+        if not isinstance(choice, str | dict | list) or not choice:
+            raise UserError(f"OneOf: {choice!r} is no operation; write OneOf('GaussNoise', 'flip|color', p=0.5)")
+    return found

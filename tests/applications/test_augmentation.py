@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import config
 from tests.applications.conftest import NETS, ROOT, Call, read_rows, tiny
+from utils.checkpoint import load_checkpoint
 from utils.errors import UserError
 
 
@@ -87,6 +89,12 @@ def test_a_fold_is_validated_on_remembered_and_kept(call: Call, colors: Path) ->
         (["--aug", "--aug_splits", 2, "--mixup"], "leave one of them out"),
         (["--aug_splits", 2], "needs --aug"),
         (["--jsd"], "add --aug_splits 3"),
+        (["--aug_repeats", 3], "needs --aug"),
+        (["--aug", "--aug_repeats", 3, "--aug_splits", 3], "give one of them"),
+        (["--aug", "--aug_repeats", 3, "--curriculum", "selfpaced"], "--curriculum follows"),
+        (["--aug_repeats", 0], "--aug_repeats must be above 0"),
+        (["--mix_mode", "pair"], "add --mixup or --cutmix"),
+        (["--aug", "OneOf('flp')"], "Did you mean flip"),
         (["--mix_off_epochs", 2], "add --mixup or --cutmix"),
         (["--fold", "3/3"], "write I/K"),
         (["--size_schedule", "8:0.5,12"], "ends with the width 12"),
@@ -106,7 +114,7 @@ def test_what_cannot_work_is_said_in_one_line(call: Call, colors: Path, flags: l
 def test_the_position_in_an_epoch_is_counted_in_what_draws_it() -> None:
     from applications.resumed import POSITION
 
-    assert {"sampler", "epoch_size", "aug_splits"} <= set(POSITION)
+    assert {"sampler", "epoch_size", "aug_splits", "aug_repeats"} <= set(POSITION)
 
 
 def test_a_network_of_fixed_size_is_refused_before_training() -> None:
@@ -117,3 +125,15 @@ def test_a_network_of_fixed_size_is_refused_before_training() -> None:
     assert {(32, 32), (64, 64), (28, 28), (74, 74)} <= set(seen_sizes(settings))
     with pytest.raises(UserError, match="leave --multi_scale and --size_schedule out"):
         check_sizes(build_model(f"{NETS}:FixedNet", num_classes=3), settings)
+
+
+def test_repeated_augmentation_trains_and_goes_on_where_it_was_left(call: Call, colors: Path) -> None:
+    short = ["--schedule", "steps", "--lr_ratios", 1, "--lr_steps", 1, "--epochs", 1]
+    full = ["--schedule", "steps", "--lr_ratios", 1, 1, "--lr_steps", 1, 3, "--epochs", 3]
+    flags = ("--aug", "flip|color", "--aug_repeats", 3, "--mixup", "--cutmix", "--mix_mode", "elem")
+    whole, part = (call(*tiny(colors, *flags, *length)) for length in (full, short))
+    assert whole.code == 0, whole.err
+    again = call("--resume", part.run, "--arch", f"{NETS}:TinyNet", *full)
+    assert again.code == 0, again.err
+    first, second = (load_checkpoint(outcome.run / "last.pt")["state_dict"] for outcome in (whole, part))
+    assert all(torch.equal(first[name], second[name]) for name in first)

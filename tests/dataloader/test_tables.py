@@ -18,6 +18,7 @@ from utils.randomness import numpy_rng
 EXAMPLES = {
     "Affine": "Affine(rotate=30)",
     "CenterCrop": "CenterCrop(10, 12)",
+    "OneOf": "OneOf('flip', 'erase|rotate', 'resized_crop', p=0.9)",
     "LongestMaxSize": "LongestMaxSize(12)",
     "RandomCrop": "RandomCrop(10, 12)",
     "RandomResizedCrop": "RandomResizedCrop((9, 12))",
