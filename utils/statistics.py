@@ -3,7 +3,7 @@
 Bootstrap: Efron: Bootstrap Methods (1979), the percentile interval; Davison, Hinkley: Bootstrap Methods and their Application
 (1997), the basic one. McNemar: Note on the Sampling Error of the Difference
 between Correlated Proportions (1947), in its exact form. Wilson: Probable Inference (1927). Holm: A Simple Sequentially
-Rejective Multiple Test Procedure (1979).
+Rejective Multiple Test Procedure (1979). Jackknife: Tukey: Bias and Confidence in Not-quite Large Samples (1958).
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -43,14 +43,14 @@ def bootstrap(
     shares: Collection[str] = (),
     raised: Collection[str] = (),
 ) -> dict[str, Interval]:
-    """Return 95 % percentile intervals of figures over samples that are drawn again and again, with replacement.
+    """Return 95 % intervals of figures over samples that are drawn again and again, with replacement: by default the percentiles.
 
     Args:
         figures: takes how often each sample was drawn, int (count,), and returns name -> value.
         count: number of samples.
         seed: the same seed gives the same intervals.
         resamples: how often to draw.
-        shares: figures between 0 and 1. At either end no draw shows another value, and the interval is Wilson's of all samples.
+        shares: figures between 0 and 1. Theirs is `share_interval`, by deviation and bias of the draws.
         raised: figures of 0 or more that chance alone makes larger, in a draw once more. Theirs is the basic interval, twice the
             value minus the quantiles, which takes that off; it is made to hold the value.
     """
@@ -59,19 +59,19 @@ def bootstrap(
     drawn = [figures(np.bincount(rng.integers(0, count, count), minlength=count)) for _ in range(resamples)] if count else []
     found = {}
     for name, value in whole.items():
-        low, high = _limits([each[name] for each in drawn])
+        values = np.array([each[name] for each in drawn], dtype=float)
+        low, high = _limits(values)
         if name in raised:
             low, high = min(value, max(0.0, 2 * value - high)), max(value, 2 * value - low)
-        elif name in shares and value in (0.0, 1.0) and count:
-            likely = wilson(round(value * count), count)
+        elif name in shares and count:
+            likely = share_interval(value, float(values.std()), float(values.mean() - value), count)
             low, high = likely.low, likely.high
         found[name] = Interval(float(value), float(low), float(high))
     return found
 
 
-def _limits(values: Sequence[float]) -> tuple[float, float]:
-    finite = np.asarray(values, dtype=float)
-    finite = finite[np.isfinite(finite)]
+def _limits(values: np.ndarray) -> tuple[float, float]:
+    finite = values[np.isfinite(values)]
     if not len(finite):
         return float("nan"), float("nan")
     low, high = np.quantile(finite, [0.025, 0.975])
@@ -86,6 +86,81 @@ def wilson(hits: int, count: int) -> Interval:
     center = (share + square / (2 * count)) / (1 + square / count)
     half = Z95 * np.sqrt(share * (1 - share) / count + square / (4 * count**2)) / (1 + square / count)
     return Interval(share, max(0.0, float(center - half)), min(1.0, float(center + half)))
+
+
+def studentized_mean(values: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
+    """Return the mean of values of 0 or more, (N,), with its 95 % interval by the bootstrap of the studentized mean.
+
+    Few images with a large loss make the percentile interval too short and too low; dividing each draw by its own deviation mends
+    most of that (Efron, Tibshirani: An Introduction to the Bootstrap, 1993).
+    """
+    count, mean, deviation = len(values), float(values.mean()) if len(values) else float("nan"), float(values.std()) if len(values) else 0.0
+    if not np.isfinite(mean) or deviation == 0.0:
+        return Interval(mean, mean, mean)
+    rng = numpy_rng(Stream.RESAMPLE, seed, count)
+    ratios = np.empty(resamples)
+    for number in range(resamples):
+        drawn = values[rng.integers(0, count, count)]
+        ratios[number] = (drawn.mean() - mean) / max(float(drawn.std()), 1e-3 * deviation)
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    return Interval(mean, max(0.0, mean - float(high) * deviation), mean - float(low) * deviation)
+
+
+def share_interval(value: float, deviation: float, bias: float, count: int) -> Interval:
+    """Return a 95 % interval of a figure between 0 and 1 that is no plain share of samples, such as an F1.
+
+    It is even on the scale of log odds, so that it stays within 0 and 1, and is widened by the bias; the value is not shifted by it, as a
+    bias that resampling finds is often noise. Where all samples are right, or none, no resample differs, and the interval is Wilson's.
+
+    Args:
+        value: the figure.
+        deviation, bias: what resampling finds of it.
+        count: number of samples.
+    """
+    if value in (0.0, 1.0):
+        return wilson(round(value * count), count)
+    inside = min(max(value, 0.5 / count), 1 - 0.5 / count)
+    odds, half = np.log(inside / (1 - inside)), Z95 * np.hypot(deviation, bias) / (inside * (1 - inside))
+    low, high = (1 / (1 + np.exp(-(odds + side * half))) for side in (-1, 1))
+    return Interval(value, min(value, float(low)), max(value, float(high)))
+
+
+def macro_f1(truth: np.ndarray, named: np.ndarray) -> Interval:
+    """Return the mean F1 of the classes that occur, with its 95 % interval by the jackknife.
+
+    Args:
+        truth: class indices (N,), or bool (N, C).
+        named: answers, class indices (N,), or bool (N, C).
+    """
+    if truth.ndim == 1:
+        right, classes = truth == named, int(max(truth.max(initial=0), named.max(initial=0))) + 1
+        hits, real, said = (np.bincount(each, minlength=classes) for each in (truth[right], truth, named))
+    else:
+        hits, real, said = (truth & named).sum(0), truth.sum(0), named.sum(0)
+
+    def without(hit: int, true: int, answer: int) -> np.ndarray:
+        """Return the F1 of every class that occurs, else 0, after so many were taken from its counts."""
+        left = real - true
+        return np.where(left > 0, 2 * (hits - hit) / np.maximum(left + said - answer, 1), 0.0)
+
+    whole = without(0, 0, 0)
+    total, occurring = whole.sum(), int((real > 0).sum())
+    if not occurring:
+        return Interval(0.0, 0.0, 1.0)
+    both, missed, extra = without(1, 1, 1) - whole, without(0, 1, 0) - whole, without(0, 0, 1) - whole
+    last = (real == 1).astype(float)
+    if truth.ndim == 1:
+        changes, gone = np.where(right, both[truth], missed[truth] + extra[named]), last[truth]
+    else:
+        changes = (truth & named) @ both + (truth & ~named) @ missed + (named & ~truth) @ extra
+        gone = truth @ last
+    # Leaving out one image at a time shows how much classes of few images weigh, which draws with replacement hide.
+    value, count = float(total / occurring), len(truth)
+    others = (total + changes) / np.maximum(occurring - gone, 1)
+    if count == 1:
+        return Interval(value, 0.0, 1.0)
+    deviation = float(np.sqrt((count - 1) * others.var()))
+    return share_interval(value, deviation, float((count - 1) * (others.mean() - value)), count)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

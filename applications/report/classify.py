@@ -30,7 +30,7 @@ from utils.guarantee import NEVER, RISK, images_wanted, limit_risk
 from utils.images import file_uri
 from utils.page import Tone, heading, paragraph, picture, table
 from utils.panels import Panel, draw_panels
-from utils.statistics import Interval, bootstrap, wilson
+from utils.statistics import Interval, bootstrap, macro_f1, studentized_mean, wilson
 from utils.text import two_digits
 
 CURVE_POINTS = 400
@@ -75,7 +75,7 @@ def figures(targets: np.ndarray, probabilities: np.ndarray, losses: np.ndarray, 
     found, confidence = probabilities.argmax(1), scaled.max(1)
     right, gaps = found == targets, confidence - (scaled.argmax(1) == targets)
     bins = bin_of(confidence)
-    among = (np.argpartition(-probabilities, 5, axis=1)[:, :5] == targets[:, None]).any(1) if classes >= FEWEST_FOR_TOP5 else None
+    among = among_best(targets, probabilities) if classes >= FEWEST_FOR_TOP5 else None
 
     def of(counts: np.ndarray) -> dict[str, float]:
         total = max(1, counts.sum())
@@ -93,10 +93,19 @@ def figures(targets: np.ndarray, probabilities: np.ndarray, losses: np.ndarray, 
     return of
 
 
+def among_best(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Return whether the class (N,) of each image is among the five most probable of (N, C)."""
+    return (np.argpartition(-probabilities, 5, axis=1)[:, :5] == targets[:, None]).any(1)
+
+
 def _headline(material: Material, scaled: np.ndarray) -> Findings:
     prediction = material.prediction
     targets, probabilities, losses = prediction.targets.numpy(), prediction.probabilities.numpy(), prediction.losses.numpy()
     found = bootstrap(figures(targets, probabilities, losses, scaled), len(targets), seed=material.seed, shares=SHARES, raised=RAISED)
+    hits = {"top1": probabilities.argmax(1) == targets} | ({"top5": among_best(targets, probabilities)} if "top5" in found else {})
+    found |= {name: wilson(int(each.sum()), len(each)) for name, each in hits.items()}
+    found["macro F1"] = macro_f1(targets, probabilities.argmax(1))
+    found["loss"] = studentized_mean(losses, seed=material.seed)
     error = found["calibration error"]
     chance = chance_error(scaled.max(1), seed=material.seed)
     if error.value <= chance:

@@ -13,7 +13,7 @@ from utils.guarantee import NEVER
 from utils.images import file_uri
 from utils.page import Tone, folded, paragraph, picture, table
 from utils.panels import Panel, draw_panels
-from utils.statistics import Interval, bootstrap, falling, weighted_average_precision, wilson
+from utils.statistics import Interval, bootstrap, falling, macro_f1, studentized_mean, weighted_average_precision, wilson
 
 # mAP weighs every label of every image in each resample; of large sets fewer say as much.
 RESAMPLES, MOST_CELLS = 400, 200_000_000
@@ -76,6 +76,9 @@ def _headline(material: Material, truth: np.ndarray, named: np.ndarray) -> Findi
     of = figures(prediction.probabilities.numpy(), truth, named, prediction.losses.numpy())
     draws = max(100, min(RESAMPLES, MOST_CELLS // max(1, truth.size)))
     found = bootstrap(of, len(truth), seed=material.seed, resamples=draws, shares=SHARES)
+    found["macro F1"] = macro_f1(truth, named)
+    found["loss"] = studentized_mean(prediction.losses.numpy(), seed=material.seed)
+    found["all labels right"] = wilson(int((truth == named).all(1).sum()), len(truth))
     rows = ([name, each.value, each.low, each.high] for name, each in found.items())
     write_csv(material.figures / "intervals.csv", [["figure", "value", "low", "high"], *rows])
     tiles = {name: as_percent(found[name].value) for name in ("mAP", "micro F1", "all labels right")}

@@ -90,6 +90,18 @@ def test_the_per_class_table_is_that_of_a_few_lines(call: Call, run: Path) -> No
         assert int(row["images"]) == true
 
 
+def test_training_in_half_precision_chooses_epoch_and_temperature_by_the_figures_of_evaluation(call: Call, colors: Path) -> None:
+    run = call(*tiny(colors, "--epochs", 3, "--precision", "bf16", "--image_size", 24, 24)).run
+    content = load_checkpoint(run / "best.pt")
+    assert content["config"]["precision"] == "bf16"
+    row = next(row for row in read_rows(run / "metrics.csv") if int(row["epoch"]) == content["epoch"])
+    assert call(*EVALUATE, "--resume", run, *ARCH, "--split", "val", "--calibrate").code == 0
+    found = json.loads((run / "evaluation-val" / "metrics.json").read_text())
+    assert found["top1"] == float(row["val_top1"])
+    assert found["loss"] == pytest.approx(float(row["val_loss"]), rel=1e-6)
+    assert load_checkpoint(run / "best.pt")["temperature"] == pytest.approx(content["temperature"], rel=1e-5)
+
+
 def test_bce_answers_with_sigmoid_probabilities(call: Call, colors: Path) -> None:
     run = call(*tiny(colors, "--criterion", "bce")).run
     call(*EVALUATE, "--resume", run, *ARCH)

@@ -204,7 +204,11 @@ def test_the_images_that_chose_the_thresholds_are_said_to_prove_nothing(call: Ca
 
 
 def test_a_limit_that_too_few_images_can_prove_is_refused_with_the_number_that_would_do(call: Call, runs: dict[str, Path]) -> None:
-    for kind, target, what in (("one", "error<=0.01", "accepted"), ("one", "miss<=0.01", "accepted"), ("several", "miss<=0.01", "promised")):
+    for kind, target, what in (
+        ("one", "error<=0.01", "accepted"),
+        ("one", "miss<=0.01", "accepted"),
+        ("several", "miss<=0.01", "promised"),
+    ):
         before = (runs[kind] / "best.pt").read_bytes()
         outcome = call("--evaluation", "--resume", runs[kind], *ARCH, "--target", target, "--calibrate")
         assert (outcome.code, outcome.err.count("\n")) == (2, 1), outcome.err

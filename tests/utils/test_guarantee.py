@@ -7,16 +7,20 @@ from scipy.stats import beta, binom
 from utils.guarantee import NEVER, between, candidates, fewest, images_wanted, limit_risk, most_failures, pool_small
 
 
-def answers(rng: np.random.Generator, count: int, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return scores, failing scores and the true chance that each fails: rare among sure answers, or 1 % even there, or the same for all."""
+def chance_of(kind: str, scores: np.ndarray) -> np.ndarray:
+    """Return how often answers with these scores fail: rarely where they are sure, or 1 % even there, or all alike."""
+    calibrated = 0.3 * (1 - scores) ** 2
+    return {"calibrated": calibrated, "sure mistakes": np.maximum(calibrated, 0.01), "even": np.full_like(scores, 0.04)}[kind]
+
+
+def answers(rng: np.random.Generator, count: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores and failing scores."""
     scores = rng.random(count)
-    chance = {"calibrated": 0.3 * (1 - scores) ** 2, "sure mistakes": np.maximum(0.3 * (1 - scores) ** 2, 0.01), "even": 0.04 + 0 * scores}[kind]
-    return scores, np.where(rng.random(count) < chance, scores, -1.0), chance
+    return scores, np.where(rng.random(count) < chance_of(kind, scores), scores, -1.0)
 
 
 def true_risk(kind: str, threshold: float) -> float:
-    above = np.linspace(threshold, 1, 20001)
-    return float({"calibrated": 0.3 * (1 - above) ** 2, "sure mistakes": np.maximum(0.3 * (1 - above) ** 2, 0.01)}.get(kind, 0.04 + 0 * above).mean())
+    return float(chance_of(kind, np.linspace(threshold, 1, 20001)).mean())
 
 
 @pytest.mark.parametrize("kind", ["calibrated", "sure mistakes", "even"])
@@ -25,7 +29,7 @@ def test_a_limit_is_broken_in_at_most_5_of_100_draws(kind: str, count: int, limi
     rng, draws = np.random.default_rng(0), 500
     broken = 0
     for _ in range(draws):
-        scores, failing, _ = answers(rng, count, kind)
+        scores, failing = answers(rng, count, kind)
         kept = limit_risk(scores, failing, limit, 0.05)
         broken += kept.threshold < 1 and true_risk(kind, kept.threshold) > limit
     # So many of 500 are chance in one of a hundred cases where the true share is 5 %.
@@ -37,7 +41,7 @@ def test_more_answers_are_accepted_than_by_a_bound_divided_by_the_thresholds_tri
     ours, divided, halved = [], [], []
     for kind in ("calibrated", "sure mistakes", "even"):
         for _ in range(20):
-            scores, failing, _ = answers(rng, 500, kind)
+            scores, failing = answers(rng, 500, kind)
             _, counts, failures = candidates(scores, failing)
             ours.append(limit_risk(scores, failing, 0.05, 0.05).count)
             passed = counts[binom.cdf(failures, counts, 0.05) <= 0.05 / len(counts)]
@@ -80,10 +84,10 @@ def test_equal_scores_are_accepted_together_or_not_at_all() -> None:
 
 def test_the_images_that_would_do_are_about_enough() -> None:
     rng = np.random.default_rng(3)
-    scores, failing, _ = answers(rng, 60, "calibrated")
+    scores, failing = answers(rng, 60, "calibrated")
     assert limit_risk(scores, failing, 0.05, 0.05).threshold == NEVER
     times = images_wanted(scores, failing, 0.05, 0.05)
-    found = [limit_risk(*answers(rng, round(60 * times), "calibrated")[:2], 0.05, 0.05).threshold < NEVER for _ in range(50)]
+    found = [limit_risk(*answers(rng, round(60 * times), "calibrated"), 0.05, 0.05).threshold < NEVER for _ in range(50)]
     assert 1 < times < 20
     assert np.mean(found) > 0.5
     assert images_wanted(np.ones(9), np.ones(9), 0.05, 0.05) == float("inf"), "every answer is wrong"
