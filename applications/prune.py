@@ -108,4 +108,4 @@ def _print(before: dict[str, float], after: dict[str, float], split: Split) -> N
     for name, value in before.items():
         table.add_row(name, f"{value:.3f}", f"{after[name]:.3f}")
     console().print(table)
-    log().info(f"measured  on {len(split)} {split.name} images of {split.root}, without fine-tuning")
+    log().info(f"measured  on {len(split)} {split.name} images of {split.named}, without fine-tuning")

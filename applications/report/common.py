@@ -212,7 +212,7 @@ def origin(material: Material) -> Findings:
     trained = material.trained
     rows = [
         ["model", trained.describe()],
-        ["images", f"{len(material.split)} {material.split.name} images of {material.split.root}"],
+        ["images", f"{len(material.split)} {material.split.name} images of {material.split.named}"],
         ["loss of training", trained.config.loss.canonical()],
         ["temperature", f"{trained.temperature:.4f}"],
         ["target", material.target or "none"],
