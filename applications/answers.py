@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from applications.options import Request
 from applications.seen import KEY, Overlap, overlap
 from applications.trained import build_trained_task, load_trained, open_held_out
 from dataloader.sources.lists import SEPARATOR
+from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
 from utils.errors import UserError, shorten
 from utils.logs import log
 
@@ -74,6 +76,42 @@ class Answers:
         return -np.log(sure[self.truth])
 
 
+class Kind(NamedTuple):
+    """What a model answers with: its name, whether with any number of labels, and its classes."""
+
+    name: str
+    several: bool
+    classes: tuple[str, ...]
+
+
+def kind_of(place: str) -> Kind:
+    """Return what the model of an evaluation folder, a run or a checkpoint answers with; nothing is predicted.
+
+    Raises:
+        UserError: the place holds none of these.
+    """
+    folder = Path(place)
+    if (folder / PREDICTIONS).is_file():
+        found = _from_folder(folder)
+        return Kind(found.name, found.several, found.classes)
+    content = load_checkpoint(find_checkpoint(place, BEST))
+    return Kind(_name(folder), content["task"] == assemble.SEVERAL_LABELS, tuple(content["classes"]))
+
+
+def refuse_unlike(first: Kind, other: Kind) -> None:
+    """Raise UserError where two models answer with other classes, or one with a class and the other with labels."""
+    pair = f"{first.name} and {other.name}"
+    if first.several != other.several:
+        raise UserError(f"{pair} cannot be compared: one answers with a class, the other with any number of labels")
+    if set(first.classes) != set(other.classes):
+        odd = sorted(set(first.classes) ^ set(other.classes))
+        raise UserError(f"{pair} have different classes ({shorten(tuple(odd), 4)} in one alone); compare models of equal classes")
+
+
+def _name(folder: Path) -> str:
+    return folder.name if folder.is_dir() else f"{folder.parent.name}/{folder.name}"
+
+
 def read_answers(request: Request, place: str, machine: Machine) -> Answers:
     """Return the answers of a model: those that an evaluation folder holds, or fresh ones of a run or a checkpoint.
 
@@ -93,10 +131,9 @@ def read_answers(request: Request, place: str, machine: Machine) -> Answers:
     truth = prediction.targets >= 0.5 if several else decide_targets(prediction.targets.numpy(), len(trained.classes))
     named = decide(prediction.probabilities, trained.thresholds).numpy()
     files = [split.file(index) for index in prediction.indices.tolist()]
-    name = folder.name if folder.is_dir() else f"{folder.parent.name}/{folder.name}"
     return _ordered(
         Answers(
-            name,
+            _name(folder),
             str(trained.path),
             several,
             trained.classes,
@@ -159,11 +196,7 @@ def aligned(first: Answers, other: Answers) -> Answers:
         OtherImagesError: they were measured on other images, or with other labels.
     """
     pair = f"{first.name} and {other.name}"
-    if first.several != other.several:
-        raise UserError(f"{pair} cannot be compared: one answers with a class, the other with any number of labels")
-    if set(first.classes) != set(other.classes):
-        odd = sorted(set(first.classes) ^ set(other.classes))
-        raise UserError(f"{pair} have different classes ({shorten(tuple(odd), 4)} in one alone); compare models of equal classes")
+    refuse_unlike(*(Kind(each.name, each.several, each.classes) for each in (first, other)))
     mine, theirs = first.images, other.images
     if mine != theirs:
         odd = sorted(set(mine) ^ set(theirs))

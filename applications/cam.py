@@ -46,7 +46,7 @@ def run(request: Request) -> int:
         trained = replace(trained, config=replace(trained.config, output=replace(trained.config.output, split=request.subject)))
     split = open_held_out(trained, ("test", "val"))
     log().info(f"model     {trained.describe()}")
-    log().info(f"data      {split.root}: {len(split)} {split.name} images")
+    log().info(f"data      {split.named}: {len(split)} {split.name} images")
     eye = open_eye(trained)
     methods, reasons = available(methods, eye)
     if not methods:
@@ -58,7 +58,7 @@ def run(request: Request) -> int:
     verdicts = judge(prediction, trained.classes, task.thresholds)
     chosen = choose([verdict.right for verdict in verdicts], prediction.losses.numpy(), limit=options.limit or DEFAULT_LIMIT)
     with removed_on_error(new_folder(trained.results_folder(), f"visual-{split.name}")) as folder:
-        gallery = Gallery(folder, methods, trained.describe(), f"{split.name} images of {split.root}")
+        gallery = Gallery(folder, methods, trained.describe(), f"{split.name} images of {split.named}")
         figures = Figures(methods)
         with progress_bar("heat maps", len(chosen) * len(methods)) as advance:
             shown = [verdicts[index] for index in chosen]

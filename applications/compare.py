@@ -8,7 +8,7 @@ import numpy as np
 from rich.table import Table
 
 from applications import assemble
-from applications.answers import PREDICTIONS, Answers, OtherImagesError, aligned, read_answers
+from applications.answers import PREDICTIONS, Answers, OtherImagesError, aligned, kind_of, read_answers, refuse_unlike
 from applications.assemble import Machine
 from applications.compare_page import comparison_page
 from applications.comparison import Pair, class_rows, compare, figures, named_apart, names_of, sentence
@@ -25,6 +25,10 @@ from utils.logs import console, log
 def run(request: Request) -> int:
     """Compare the models of --compare with the first of them; return the exit code."""
     check_places(request.subjects)
+    # Before anything slow: models of other classes cannot be compared.
+    first, *others = [kind_of(place) for place in request.subjects]
+    for other in others:
+        refuse_unlike(first, other)
     machine = assemble.open_machine(request.config, training=False)
     try:
         first, *rest = [_asked(request, place, machine) for place in request.subjects]

@@ -33,7 +33,7 @@ def run(request: Request) -> int:
     trained = load_trained(request, device)
     split = thin_out(open_held_out(trained, ("val", "test")), MOST_IMAGES)
     log().info(f"model     {trained.describe()}")
-    log().info(f"compare   on {len(split)} {split.name} images of {split.root}")
+    log().info(f"compare   on {len(split)} {split.name} images of {split.named}")
     task = build_trained_task(trained, device)
     target = trained.path.parent / "model.jit.pt"
     problems: list[str] = []
@@ -92,6 +92,6 @@ def count_agreeing(answers: torch.Tensor, expected: torch.Tensor, thresholds: Se
 def thin_out(split: Split, most: int) -> Split:
     """Return at most `most` images, spread evenly over the split."""
     if len(split) == 0:
-        raise UserError(f"{split.root}: the {split.name} split is empty; there is nothing to compare on")
+        raise UserError(f"{split.named}: the {split.name} split is empty; there is nothing to compare on")
     step = max(1, -(-len(split) // most))
     return replace(split, paths=split.paths[::step], targets=split.targets[::step], weights=split.weights[::step])

@@ -144,7 +144,7 @@ def write_summary(courses: Sequence[Course], opinions: Opinions, probabilities: 
     split = opinions.split
     lines = rows(courses, len(split))
     write_csv(folder / "courses.csv", lines)
-    page = Page(f"Curriculum of {len(split)} {split.name} images", f"{split.root}, judged by {opinions.source}")
+    page = Page(f"Curriculum of {len(split)} {split.name} images", f"{split.named}, judged by {opinions.source}")
     page.section(
         "Courses",
         table(lines[0], lines[1:]),

@@ -53,7 +53,7 @@ def run(request: Request) -> int:
         target = parse_target(options.target, several=trained.task == assemble.SEVERAL_LABELS) if options.target else None
         split = open_held_out(trained, ("test", "val"))
         log().info(f"model     {trained.describe()}")
-        log().info(f"data      {split.root}: {len(split)} {split.name} images")
+        log().info(f"data      {split.named}: {len(split)} {split.name} images")
         log().info(f"precision {machine.precision}")
         known = tell_seen(trained, split) if machine.world.is_first else None
         task = build_trained_task(trained, machine.device)

@@ -154,5 +154,5 @@ def flags_for(config: RunConfig, preprocess: Preprocess, *, several: bool) -> st
 
 def _announce(model: str, split: Split, machine: Machine) -> None:
     log().info(f"model     {model}")
-    log().info(f"data      {split.root}: {len(split)} {split.name} images")
+    log().info(f"data      {split.named}: {len(split)} {split.name} images")
     log().info(f"precision {machine.precision}")

@@ -27,7 +27,6 @@ from applications.newest import with_newest_run
 from applications.options import Request, RunConfig, run_folder_parent
 from applications.parts import Parts, build_parts
 from applications.resumed import goes_on_in_place, pin_data, resumed_config
-from applications.seen import KEY
 from applications.teaching import pin_teaching
 from applications.training_data import open_training_data
 from dataloader.catalog import Catalog, save_split
@@ -167,10 +166,9 @@ def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: Parts, f
     task, model, stepper, progress, world = parts.task, parts.model, parts.stepper, parts.progress, machine.world
     keeper = Keeper(
         folder,
-        lambda: {
-            **assemble.snapshot(config, task, model, stepper, parts.teaching.state_dict(), catalog, parts.preprocess, parts.prints),
-            KEY: parts.seen.to_dict(),
-        },
+        lambda: assemble.snapshot(
+            config, task, model, stepper, parts.teaching.state_dict(), catalog, parts.preprocess, parts.prints, parts.seen
+        ),
         save_minutes=config.train.save_minutes,
         patience=config.train.patience,
         writes=world.is_first,

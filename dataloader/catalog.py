@@ -268,7 +268,9 @@ def _open(data: str, home: Path, *, tolerant: bool) -> tuple[Path, Listing | Non
     is_list = root.is_file() and (is_list_name(root.name) or is_shard_name(root.name))
     if not root.is_dir() and not is_list:
         what = "is a file, but no list (.csv, .txt, .json) or archive (.tar)" if root.exists() else "is no folder or list"
-        raise UserError(f"--data {data} {what}.{nearest(data, list(SOURCES))} Expected {LAYOUT}; {TRY}")
+        # What looks like a path is none of the names.
+        meant = "" if os.path.basename(data) != data else nearest(data, list(SOURCES), cutoff=0.7)
+        raise UserError(f"--data {data} {what}.{meant} Expected {LAYOUT}; {TRY}")
     return _open_path(root, tolerant=tolerant)
 
 

@@ -5,6 +5,8 @@ A sidecar is text: facts on lines that begin with '#', then CSV of a path and nu
     # teacher: "runs/classify/NAME/best.pt"
     path,cat,dog
     train/cat/1.jpg,0.93,0.07
+
+A file without the header, `path value` or `path,value` a line, is read too; whoever reads it says how.
 """
 
 import csv
@@ -14,13 +16,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from dataloader.split import Split, name_some
 from utils.errors import UserError
 from utils.files import write_text
+from utils.logs import log
 from utils.text import counted
 
 KNOWLEDGE, LABELS, CURRICULUM = "distill.txt", "label.txt", "curriculum.txt"
@@ -41,6 +44,7 @@ class Sidecar:
         paths: N images, each once.
         values: float64 (N, columns).
         lines: the line of every image, for messages.
+        headed: whether a header names the columns; else they are called '1', '2', ..., or the only one WEIGHT.
     """
 
     file: Path
@@ -49,6 +53,7 @@ class Sidecar:
     paths: tuple[str, ...]
     values: np.ndarray
     lines: tuple[int, ...]
+    headed: bool = True
 
     def refuse(self, row: int, what: str) -> NoReturn:
         """Raise UserError about a row."""
@@ -75,17 +80,23 @@ def write_sidecar(file: Path, columns: Sequence[str], paths: Sequence[str], valu
 
 
 def read_sidecar(file: Path) -> Sidecar:
-    """Return what `write_sidecar` wrote, or a person.
+    """Return what `write_sidecar` wrote, or a person, or another program without a header.
 
     Raises:
         UserError: the file is missing, or a line of it cannot be used; file and line are named.
     """
     facts, skipped, body = _open(file)
-    records = _records(file, skipped, body)
-    line, header = next(records, (skipped + 1, []))
-    header = [PATH, WEIGHT] if [name.strip() for name in header] == [PATH, WEIGHT] else header
-    if len(header) < 2 or header[0] != PATH:
-        _refuse(file, line, f"the first line that is no comment must be {PATH},{WEIGHT} or {PATH},CLASS,CLASS,...")
+    bare = _bare_form(body)
+    if bare is not None:
+        header = [PATH, WEIGHT] if bare.numbers == 1 else [PATH, *(str(number + 1) for number in range(bare.numbers))]
+        records = _records(file, skipped, body) if bare.by_commas else _spaced_records(skipped, body, bare.numbers)
+    else:
+        records = _records(file, skipped, body)
+        line, header = next(records, (skipped + 1, []))
+        header = [PATH, WEIGHT] if [name.strip() for name in header] == [PATH, WEIGHT] else header
+        if len(header) < 2 or header[0] != PATH:
+            form = f"{PATH},{WEIGHT} or {PATH},CLASS,CLASS,..., or already a path and its numbers"
+            _refuse(file, line, f"the first line that is no comment must be {form}")
     paths: dict[str, int] = {}
     values = []
     for line, cells in records:
@@ -93,14 +104,15 @@ def read_sidecar(file: Path) -> Sidecar:
             continue
         if len(cells) != len(header):
             remedy = "comments stand above the header" if cells[0].startswith("#") else "put quotes around a path that holds a comma"
-            _refuse(file, line, f"{counted(len(cells), 'cell')} where the header has {len(header)}; {remedy}")
+            model = "header" if bare is None else "first line"
+            _refuse(file, line, f"{counted(len(cells), 'cell')} where the {model} has {len(header)}; {remedy}")
         if cells[0] in paths:
             _refuse(file, line, f"{cells[0]} is listed twice, first in line {paths[cells[0]]}")
         paths[cells[0]] = line
         values.append(_numbers(file, line, header, cells))
     if not paths:
         raise UserError(f"{file} lists no images")
-    return Sidecar(file, facts, tuple(header[1:]), tuple(paths), np.array(values), tuple(paths.values()))
+    return Sidecar(file, facts, tuple(header[1:]), tuple(paths), np.array(values), tuple(paths.values()), bare is None)
 
 
 def read_facts(file: Path) -> dict[str, Any]:
@@ -164,7 +176,10 @@ def read_knowledge(file: Path, classes: Sequence[str], *, competing: bool, sever
         UserError: the classes differ, or a row holds no probabilities; file and line are named.
     """
     sidecar = read_sidecar(file)
-    check_classes(sidecar.columns, classes, source=str(file))
+    if not sidecar.headed and len(sidecar.columns) == len(classes):
+        log().info(f"          {file} has no header: its columns are taken for the classes in their order, {name_some(classes)}")
+    else:
+        check_classes(sidecar.columns, classes, source=str(file))
     activation = sidecar.facts.get("activation", "sigmoid" if several else "softmax")
     if activation not in ("softmax", "sigmoid"):
         raise UserError(f"{file}: the activation is '{activation}'; write softmax or sigmoid")
@@ -217,6 +232,8 @@ def read_curriculum(file: Path) -> Sidecar:
     sidecar = read_sidecar(file)
     if sidecar.columns != (WEIGHT,):
         raise UserError(f"{file} is no curriculum: its columns must be {PATH},{WEIGHT}, not {','.join((PATH, *sidecar.columns))}")
+    if not sidecar.headed:
+        log().info(f"          {file} has no header: its lines are read as path and weight")
     for row in np.flatnonzero(sidecar.values[:, 0] < 0).tolist():
         sidecar.refuse(row, f"the weight is {sidecar.values[row, 0]:g}; write 0 or more")
     if not (sidecar.values > 0).any():
@@ -263,6 +280,37 @@ def _open(file: Path) -> tuple[dict[str, Any], int, str]:
             except ValueError:
                 facts[name.strip()] = value.strip()
     return facts, skipped, text
+
+
+class _Bare(NamedTuple):
+    """How lines of a file without a header are written: how many numbers, and what stands between them."""
+
+    numbers: int
+    by_commas: bool
+
+
+def _bare_form(body: str) -> _Bare | None:
+    """Return how a file is written whose first line is already a path and its numbers; None for one with a header."""
+    first = next((line for line in body.splitlines() if line.strip()), "")
+    cells = next(csv.reader([first]))
+    if cells[1:] and all(map(_is_number, cells[1:])) and cells[0] != PATH:
+        return _Bare(len(cells) - 1, by_commas=True)
+    words = first.split()
+    numbers = next((place for place, word in enumerate(reversed(words)) if not _is_number(word)), len(words))
+    return _Bare(numbers, by_commas=False) if 0 < numbers < len(words) else None
+
+
+def _is_number(word: str) -> bool:
+    try:
+        return math.isfinite(float(word)) and "_" not in word
+    except ValueError:
+        return False
+
+
+def _spaced_records(skipped: int, body: str, numbers: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield (number of the line, path and numbers) of lines with spaces or tabs between them; a path may hold spaces."""
+    for line, text in enumerate(body.split("\n"), start=skipped + 1):
+        yield line, text.strip().rsplit(maxsplit=numbers) if text.strip() else []
 
 
 def _records(file: Path, skipped: int, body: str) -> Iterator[tuple[int, list[str]]]:

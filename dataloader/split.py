@@ -69,6 +69,7 @@ class Split:
         white: the value of 16-bit files that is shown as white; None where they span all 16 bits (`dataloader/white.py`).
         groups: name of the group of every image, N of them, such as the object it shows; '' is a group of its own. Empty when nobody
             has named any. What cuts a data set keeps groups whole.
+        place: what the user named: the list that the paths stand in, where it is not the root.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Split:
     pool: tuple[str, ...] = ()
     white: int | None = None
     groups: tuple[str, ...] = ()
+    place: Path | None = None
 
     def __post_init__(self) -> None:
         if len(self.weights) == 0:
@@ -90,6 +92,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def named(self) -> Path:
+        """What to call the data in messages: the folder, or the list, that the user named."""
+        return self.place or self.root
 
     def file(self, index: int) -> str:
         """Return the path of image `index`: a file, or where it lies inside one."""
@@ -174,7 +181,9 @@ def rearranged(catalog: Catalog, places: Mapping[str, str]) -> Catalog:
         pool = tuple(sorted(paths)) if name == "train" else ()
         chosen = tuple(paths[mine])
         own = tuple(groups.get(path, "") for path in chosen) if groups else ()
-        splits[name] = Split(name, parts[0].root, chosen, targets[mine], weights[mine], parts[0].store, pool=pool, groups=own)
+        splits[name] = Split(
+            name, parts[0].root, chosen, targets[mine], weights[mine], parts[0].store, pool=pool, groups=own, place=parts[0].place
+        )
         notes = [note for note in notes if not note.startswith(f"{name}:")]
         held = set(targets[mine].tolist()) if targets.ndim == 1 else set(np.flatnonzero(targets[mine].any(0)).tolist())
         if missing := [label for number, label in enumerate(catalog.classes) if number not in held]:
@@ -231,7 +240,7 @@ def build_catalog(
             notes.append(_lacks(split, missing))
         pairs = [(path, target) for target, name in enumerate(names) for path in members.get(name, [])]
         targets = np.array([target for _, target in pairs], dtype=np.int64)
-        splits[split] = Split(split, folder or root, tuple(path for path, _ in pairs), targets, store=store)
+        splits[split] = Split(split, folder or root, tuple(path for path, _ in pairs), targets, store=store, place=root)
     return Catalog(root, tuple(names), splits, tuple(notes), origin)
 
 
@@ -268,7 +277,7 @@ def build_several(
             row[[numbers[label] for label in labels]] = 1
         if missing := [name for name, column in zip(names, targets.T, strict=True) if not column.any()]:
             notes.append(_lacks(split, missing))
-        splits[split] = Split(split, folder, tuple(path for path, _ in members), targets, store=store)
+        splits[split] = Split(split, folder, tuple(path for path, _ in members), targets, store=store, place=root)
     return Catalog(root, tuple(names), splits, tuple(notes), origin, several=True)
 
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from applications.contract import Task
 from applications.options import RunConfig
+from applications.seen import Seen
 from dataloader.catalog import Catalog
 from dataloader.preprocess import Preprocess
 from models.narrow import channel_plan
@@ -24,6 +25,7 @@ def snapshot(
     catalog: Catalog,
     preprocess: Preprocess,
     prints: str,
+    seen: Seen,
 ) -> dict:
     """Return everything a checkpoint holds besides the progress: plain types and tensors."""
     return {
@@ -45,5 +47,6 @@ def snapshot(
         "reject": None,
         "config": config.to_dict(),
         "data_fingerprint": prints,
+        "trained_on": seen.to_dict(),
         "versions": {"torch": str(torch.__version__), "python": platform.python_version()},
     }

@@ -224,7 +224,7 @@ def origin(material: Material) -> Findings:
     lost = f"; {material.unreadable} more cannot be read, and are in no figure: see unreadable.csv" if material.unreadable else ""
     rows = [
         ["model", trained.describe()],
-        ["images", f"{len(material.split)} {material.split.name} images of {material.split.root}{lost}"],
+        ["images", f"{len(material.split)} {material.split.name} images of {material.split.named}{lost}"],
         ["loss of training", trained.config.loss.canonical()],
         ["temperature", f"{trained.temperature:.4f}"],
         ["target", str(material.target or "none")],

@@ -294,3 +294,17 @@ def test_images_that_are_gone_are_told(call: Call, tmp_path: Path) -> None:
     outcome = call("--compare", *places)
     assert outcome.code == 0, outcome.err
     assert "no longer there" in Path("runs/compare/comparison/compare.html").read_text()
+
+
+def test_models_of_other_classes_are_refused_before_anything_is_predicted(
+    call: Call, colors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = call(*tiny(colors, "--epochs", 1)).run
+    data = write_colors(tmp_path / "others", {"train": 2, "val": 2, "test": 2})
+    for split in ("train", "val", "test"):
+        (data / split / "red").rename(data / split / "pink")
+    other = call(*tiny(data, "--epochs", 1)).run
+    monkeypatch.setattr("applications.answers.predict_split", lambda *_: pytest.fail("it predicts first"))
+    outcome = call("--compare", run, other, *ARCH)
+    assert outcome.code == 2
+    assert "have different classes (pink, red in one alone)" in outcome.err

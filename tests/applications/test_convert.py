@@ -70,3 +70,11 @@ def test_a_label_that_turns_is_refused_however_close_the_probabilities_are(call:
     assert outcome.code == 1
     assert "14 of 15 labels agree" in outcome.out
     assert not [file for file in run.iterdir() if "jit" in file.name]
+
+
+def test_a_list_is_called_by_its_name_not_by_its_folder(call: Call, colors: Path) -> None:
+    lines = [f"{path},{path.parent.name},{path.parent.parent.name}\n" for path in sorted(colors.rglob("*.png"))]
+    Path("my list.csv").write_text("image,label,split\n" + "".join(lines))
+    run = call(*tiny("my list.csv", "--epochs", 1)).run
+    assert f"compare   on 15 val images of {Path('my list.csv').resolve()}\n" in call("--jit", "--resume", run, *ARCH).out
+    assert f"data      {Path('my list.csv').resolve()}: 15 test images" in call("--evaluation", "--resume", run, *ARCH, "--no_report").out

@@ -211,3 +211,10 @@ def test_fingerprint_notices_another_path_or_target(empty):
     assert fingerprint(split) != fingerprint(replace(split, targets=split.targets[::-1]))
     empty("train/a/2.png")
     assert fingerprint(before.splits["train"]) != fingerprint(open_catalog(str(root)).splits["train"])
+
+
+def test_a_name_of_a_source_is_offered_only_for_what_looks_like_one():
+    for data, hint in {"mnits": "Did you mean mnist?", "/nonexist": None, "nonexist": None, "data/mnits": None}.items():
+        with pytest.raises(UserError, match=r"is no folder or list") as caught:
+            open_catalog(data)
+        assert (hint in str(caught.value)) if hint else ("Did you mean" not in str(caught.value))

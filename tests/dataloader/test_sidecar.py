@@ -65,7 +65,7 @@ def test_a_file_from_another_editor_is_read(tmp_path: Path) -> None:
         ("path,a,b\nx,1.5,-0.5\n", "line 2: x: a probability lies outside"),
         ("path,a,b\nx,one,0\n", "line 2: 'one' is no number for a"),
         ("path,a,b\nx,nan,1\n", "line 2: 'nan' is no number"),
-        ("x,1,0\n", "line 1: the first line"),
+        ("x,one,0\n", "line 1: the first line"),
         ("# only: facts\n", "line 2: the first line"),
         ("", "line 1: the first line"),
         ("path,a,b\n", "lists no images"),
@@ -153,3 +153,38 @@ def test_an_unlisted_image_weighs_nothing_and_weights_multiply(tmp_path: Path) -
 
 def test_equal_classes_pass() -> None:
     check_classes(["a", "b"], ("a", "b"), source="x")
+
+
+@pytest.mark.parametrize("mark", [" ", ",", "\t"])
+def test_weights_without_a_header_are_read_and_said_to_be(tmp_path: Path, mark: str, caplog: pytest.LogCaptureFixture) -> None:
+    file = written(tmp_path, f"# by hand\na/my cat.png{mark}1\n\nb.png{mark}0.25\n", "curriculum.txt")
+    with caplog.at_level("INFO"):
+        curriculum = read_curriculum(file)
+    assert curriculum.paths == ("a/my cat.png", "b.png")
+    assert curriculum.values.tolist() == [[1.0], [0.25]]
+    assert "curriculum.txt has no header: its lines are read as path and weight" in caplog.text
+
+
+def test_probabilities_without_a_header_are_those_of_the_classes_in_their_order(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = written(tmp_path, "a.png 0.25 0.75\nb.png 1 0\n")
+    with caplog.at_level("INFO"):
+        knowledge = read_knowledge(file, ["cat", "dog"], competing=True)
+    assert knowledge.probabilities.tolist() == [[0.25, 0.75], [1, 0]]
+    assert "taken for the classes in their order, cat, dog" in caplog.text
+    with pytest.raises(UserError, match="was made for other classes"):
+        read_knowledge(file, ["cat", "dog", "yak"], competing=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a.png 1\nb.png\n", "line 2: 1 cell where the first line has 2"),
+        ("a.png 1\nb.png x\n", "line 2: 'x' is no number for weight"),
+        ("a.png 1\na.png 2\n", "line 2: a.png is listed twice, first in line 1"),
+        ("a.png one\n", "line 1: the first line that is no comment must be path,weight"),
+    ],
+)
+def test_mistakes_in_a_file_without_a_header_are_named_by_their_line(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        read_curriculum(written(tmp_path, text, "curriculum.txt"))
+    assert said in str(caught.value)
