@@ -12,6 +12,7 @@ import sys
 import config
 from utils.distributed import USER_MISTAKE, launch, launched, leave, tell_launcher
 from utils.errors import UserError
+from utils.streams import open_streams
 
 
 def main(argv: list[str]) -> int:
@@ -37,8 +38,9 @@ def main(argv: list[str]) -> int:
         if not tell_launcher(str(error)):
             print(f"error: {error}", file=sys.stderr)
         return USER_MISTAKE
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        # Whoever knows says what is left.
+        print(str(stop) or "interrupted", file=sys.stderr)
         return 130
 
 
@@ -55,4 +57,5 @@ def run(request: config.Request) -> int:
 
 
 if __name__ == "__main__":
+    open_streams()
     leave(main, sys.argv[1:])

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from dataloader.builders import POLL, Watch
-from dataloader.cache import SPARE, Job, Keep, cache_name, default_folder, keep_in_memory, keep_on_disk, part_of, pooled, say_bytes
+from dataloader.cache import SPARE, Job, Keep, cache_name, default_folder, keep_in_memory, keep_on_disk, part_of, pooled
 from dataloader.options import DataOptions
 from dataloader.pixel_store import PixelStore, open_store
 from dataloader.preprocess import Preprocess
@@ -15,7 +15,7 @@ from utils.distributed import World
 from utils.errors import UserError
 from utils.logs import log
 from utils.progress import progress_bar
-from utils.text import counted
+from utils.text import counted, say_bytes
 
 
 def build_keep(data: DataOptions, preprocess: Preprocess, *, training: bool, largest: int = 0) -> Keep:

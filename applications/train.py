@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import datetime
@@ -17,6 +18,7 @@ from applications.assemble import Machine
 from applications.averaging import SOUP, Ending, unfinished, write_averages
 from applications.batch_size import settled_batch_size
 from applications.contract import Observer, Progress, Task
+from applications.disk import check_disk
 from applications.engine.fit import Fit, Interruption, fit
 from applications.engine.keeper import Keeper
 from applications.engine.norms import FreshNorms, batches_to_count
@@ -36,11 +38,12 @@ from dataloader.sample import Unreadable
 from optim.stepper import Stepper
 from utils.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
 from utils.cores import default_workers
-from utils.distributed import World, close_world
+from utils.distributed import World, close_world, tell_run
 from utils.errors import UserError
 from utils.files import locked, new_folder, write_text
 from utils.logs import console, log, log_to_file
 from utils.runtime import TIME_UP, StopSignal, describe_machine, memory_explained
+from utils.streams import READER_LEFT
 
 # Seconds that a look at the validation images may take before training; what it has not seen is found by validating.
 GLANCE = 30.0
@@ -100,7 +103,9 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
     config = settled_batch_size(config, machine, catalog, preprocess)
     parts = build_parts(config, machine, catalog, preprocess, content)
     left_out = _look_at_held_out(config, machine, parts.val_loader)
-    folder = _run_folder(config, machine.world, path, assemble.task_name(catalog), locks)
+    kind = assemble.task_name(catalog)
+    check_disk(config, parts, path.parent if path is not None else run_folder_parent(config, kind))
+    folder = _run_folder(config, machine.world, path, kind, locks)
     log().info(f"run       {folder}")
     if parts.progress.step:
         log().info(f"resumed   epoch {parts.progress.epoch + 1}, step {parts.progress.batch} of the epoch")
@@ -208,8 +213,13 @@ def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: Parts, f
             )
         except Interruption as interruption:
             why = "by --max_minutes " if interruption.signal == TIME_UP else ""
-            log().info(f"stopped {why}after a save; go on with: python main.py --resume {quote(str(folder))}")
+            said = f"stopped {why}after a save; go on with: python main.py --resume {quote(str(folder))}"
+            log().info(said)
+            if interruption.signal == READER_LEFT and world.is_first:
+                print(f"nobody reads the output any more: {said}", file=sys.stderr)
             return 0 if interruption.signal == TIME_UP else 128 + interruption.signal
+        except KeyboardInterrupt as stop:
+            raise KeyboardInterrupt(_abandoned(folder, world)) from stop
         finally:
             for observer in observers:
                 observer.close()
@@ -277,6 +287,15 @@ def _validator(
     return validate
 
 
+def _abandoned(folder: Path, world: World) -> str:
+    """Return what is left of a run that was interrupted twice; a folder without a checkpoint is removed."""
+    if (folder / LAST).is_file():
+        return f"interrupted without another save; go on from the last one with: python main.py --resume {quote(str(folder))}"
+    if world.is_first:
+        shutil.rmtree(folder, ignore_errors=True)
+    return f"interrupted before anything was saved; {folder} is removed"
+
+
 def _run_folder(config: RunConfig, world: World, path: Path | None, kind: str, locks: ExitStack) -> Path:
     """Return the folder of the run: that of the checkpoint, or a new one."""
     if path is not None and goes_on_in_place(path):
@@ -291,6 +310,7 @@ def _run_folder(config: RunConfig, world: World, path: Path | None, kind: str, l
     if world.is_first:
         locks.enter_context(locked(folder / "log.txt"))
         log_to_file(folder / "log.txt")
+        tell_run(folder)
     return folder
 
 

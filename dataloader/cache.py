@@ -25,7 +25,7 @@ from dataloader.split import Split
 from utils.errors import UserError
 from utils.files import locked, new_folder, write_text
 from utils.runtime import available_memory
-from utils.text import counted
+from utils.text import counted, say_bytes
 
 FORMAT = 1
 # Reduced images keep this many times the pixels a side that are needed, so that what is cut out of them is still sharp.
@@ -216,11 +216,6 @@ def keep_in_memory(job: Job) -> PixelStore:
 def default_folder() -> Path:
     """Return where caches lie when nothing is said."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "darkroom" / "images"
-
-
-def say_bytes(count: float) -> str:
-    """Return a number of bytes for people."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
 
 
 def _decoders() -> tuple[str, str]:

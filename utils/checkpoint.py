@@ -11,6 +11,8 @@ import torch
 
 from utils.errors import UserError
 from utils.files import write_atomically
+from utils.logs import log
+from utils.text import say_bytes
 
 FORMAT = 1
 LAST, BEST = "last.pt", "best.pt"
@@ -34,6 +36,30 @@ def save_checkpoint(path: Path, content: dict[str, Any], *, also: Path | None = 
             write_atomically(also, lambda place: link_or_copy(temporary, place))
 
     write_atomically(path, write)
+
+
+def check_space(folder: Path, first: int, later: int) -> None:
+    """Look whether the disk has room for the checkpoints of a run; `folder` need not be there yet.
+
+    Args:
+        folder: where they go.
+        first: bytes of the first one.
+        later: bytes of all that will lie there at the same time.
+
+    Raises:
+        UserError: the first one does not fit.
+    """
+    place = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.is_dir())
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError:
+        # What cannot be asked is found out by writing.
+        return
+    said = f"{place} has {say_bytes(free)} free"
+    if free < first:
+        raise UserError(f"{said}, the first checkpoint needs about {say_bytes(first)}; free some space or choose another --logdir")
+    if free < later:
+        log().warning(f"{said}, the checkpoints of this run need up to {say_bytes(later)} at a time; a full disk ends it")
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -8,19 +8,30 @@ import time
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from signal import SIGTERM, Signals
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from utils.errors import UserError
+from utils.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from torch import Tensor
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 # Set for the processes that `launch` starts.
 LAUNCHER = "DARKROOM_LAUNCHER"
 USER_MISTAKE = 2
+# Where a process that `launch` started leaves the folder of the run.
+RUN_NOTE = "DARKROOM_RUN"
+# Exit code of a process that was left alone by another one, which has the real reason.
+LEFT_ALONE = 3
+# What the libraries say when a process at the other end is gone.
+GONE = ("closed by peer", "reset by peer", "broken pipe", "remote process exited", "ncclremoteerror")
 
 
 @dataclass(frozen=True)
@@ -146,12 +157,17 @@ def leave(program: "Callable[[list[str]], int]", argv: list[str]) -> NoReturn:
     """
     try:
         code = program(argv)
-    except Exception:
+    except Exception as error:
         if not _in_company():
             raise
-        # What Python itself would do, before it shuts down.
-        traceback.print_exc()
-        code = 1
+        if is_left_alone(error):
+            code = LEFT_ALONE
+            if LAUNCHER not in os.environ:
+                print("error: another process of the run has ended; what it said tells why", file=sys.stderr)
+        else:
+            # What Python itself would do, before it shuts down.
+            traceback.print_exc()
+            code = 1
     if not _in_company():
         sys.exit(code)
     import multiprocessing
@@ -163,6 +179,12 @@ def leave(program: "Callable[[list[str]], int]", argv: list[str]) -> NoReturn:
         with suppress(OSError):
             stream.flush()
     os._exit(code)
+
+
+def is_left_alone(error: BaseException) -> bool:
+    """Whether an error means that a process at the other end of a connection between processes is gone."""
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(library in text for library in ("gloo", "nccl")) and any(say in text for say in GONE)
 
 
 def _in_company() -> bool:
@@ -197,6 +219,7 @@ def launch(script: str, argv: list[str], *, processes: int, nodes: int = 1, node
     # What the launcher warns of is told by the processes themselves, in one line.
     logging.disable(logging.ERROR)
     with TemporaryDirectory(prefix="darkroom-") as notes:
+        os.environ[RUN_NOTE] = os.path.join(notes, "run.txt")
         config = LaunchConfig(
             min_nodes=nodes,
             max_nodes=nodes,
@@ -216,8 +239,49 @@ def launch(script: str, argv: list[str], *, processes: int, nodes: int = 1, node
             _, failure = error.get_first_failure()
             if failure.exitcode == USER_MISTAKE:
                 raise UserError(failure.message) from error
-            return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode
+            return _told(error.failures, processes, Path(os.environ[RUN_NOTE]))
         return 0
+
+
+def _told(failures: "Mapping[int, ProcessFailure]", processes: int, note: Path) -> int:
+    """Say in one line which process was killed, and what is left; return the exit code of the first that failed by itself."""
+    rows = sorted(failures.items(), key=lambda item: (item[1].exitcode in (LEFT_ALONE, -SIGTERM), item[1].timestamp))
+    rank, failure = rows[0]
+    if failure.exitcode > 0 and failure.exitcode != LEFT_ALONE:
+        # It has said itself what was wrong.
+        return failure.exitcode
+    if failure.exitcode == LEFT_ALONE:
+        what = "a process of another machine has ended"
+    else:
+        name = Signals(-failure.exitcode).name
+        why = " (often for lack of memory)" if name == "SIGKILL" else ""
+        what = f"process {rank + 1} of {processes} (pid {failure.pid}) was ended by {name}{why}"
+    print(f"error: {what}, so the run stopped; {_left_behind(note)}", file=sys.stderr)
+    return 1 if failure.exitcode > 0 else 128 - failure.exitcode
+
+
+def _left_behind(note: Path) -> str:
+    """Return what a run has saved and how to go on, by the note that it left."""
+    if not note.is_file():
+        return "nothing was saved"
+    folder = note.read_text(encoding="utf-8", errors="surrogateescape")
+    from utils.checkpoint import LAST, load_checkpoint
+
+    last = Path(folder) / LAST
+    if not last.is_file():
+        return f"nothing was saved in {folder} yet"
+    try:
+        progress = load_checkpoint(last)["progress"]
+    except (UserError, KeyError):
+        return f"{last} cannot be read"
+    at = counted(progress["epoch"], "epoch") + (f" and {counted(progress['batch'], 'step')} of the next" if progress["batch"] else "")
+    return f"{last} holds {at}: go on with python main.py --resume {quote(folder)}, with the same --nproc or --gpus"
+
+
+def tell_run(folder: Path) -> None:
+    """Leave the folder of the run where our launcher finds it, if there is one."""
+    if LAUNCHER in os.environ and RUN_NOTE in os.environ:
+        Path(os.environ[RUN_NOTE]).write_text(str(folder), encoding="utf-8", errors="surrogateescape")
 
 
 def tell_launcher(message: str) -> bool:

@@ -15,6 +15,7 @@ import torch
 
 from utils.cores import available_cores
 from utils.errors import UserError
+from utils.streams import READER_LEFT, reader_left
 
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -161,7 +162,7 @@ def keep_freed_memory() -> None:
 
 
 class StopSignal:
-    """Remembers SIGINT and SIGTERM, and when the time is up, so that a run can save before it ends.
+    """Remembers SIGINT and SIGTERM, a reader that left, and when the time is up, so that a run can save before it ends.
 
     The first signal asks the loop to stop; a second SIGINT stops at once.
 
@@ -187,8 +188,8 @@ class StopSignal:
 
     @property
     def received(self) -> int:
-        """The number of the signal that came, TIME_UP, or 0 to go on."""
-        return self._signal or (TIME_UP if time.monotonic() >= self._deadline else 0)
+        """The number of the signal that came, READER_LEFT when nobody reads the output any more, TIME_UP, or 0 to go on."""
+        return self._signal or (READER_LEFT if reader_left() else 0) or (TIME_UP if time.monotonic() >= self._deadline else 0)
 
     def _remember(self, number: int, _frame: FrameType | None) -> None:
         if self._signal and number == signal.SIGINT:

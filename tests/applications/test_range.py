@@ -34,6 +34,13 @@ def camera(tmp_path: Path) -> Path:
     return tmp_path / "camera"
 
 
+def values_of(file: Path) -> np.ndarray:
+    """Return the values of 16 bits in a file, by OpenCV."""
+    values = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+    assert values is not None
+    return values
+
+
 def figures(run: Path) -> list[tuple[str, str]]:
     return [(row["val_loss"], row["train_loss"]) for row in read_rows(run / "metrics.csv")]
 
@@ -50,7 +57,7 @@ def test_training_scales_by_the_range_of_the_data_set_and_says_it_once(call: Cal
         assert figures(cached.run) == figures(outcome.run)
     # As does a copy in 8 bits, scaled by NumPy.
     for file in sorted(camera.rglob("*.*")):
-        values = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        values = values_of(file)
         copy = tmp_path / "eight" / file.relative_to(camera).with_suffix(".png")
         copy.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(copy), np.rint(values * (255 / 4095)).astype(np.uint8))
@@ -63,8 +70,7 @@ def test_every_use_of_the_model_sees_the_range_of_its_training(call: Call, camer
     run = call(*tiny(camera, "--epochs", 4)).run
     # Of these images alone the range would be another one.
     for file in (camera / "test").rglob("*.*"):
-        values = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
-        cv2.imwrite(str(file), np.minimum(values, 1000).astype(np.uint16))
+        cv2.imwrite(str(file), np.minimum(values_of(file), 1000).astype(np.uint16))
     assert call("--evaluation", "--no_report", "--resume", run, *ARCH).code == 0
     rows = {
         Path(row["path"]).relative_to(camera / "test").as_posix(): row for row in read_rows(run / "evaluation-test" / "predictions.csv")

@@ -3,10 +3,12 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 import pytest
@@ -359,3 +361,47 @@ def test_a_loaded_classifier_follows_the_names_of_the_classes() -> None:
     assert head.weight[1:].tolist() == [[1.0, 1.0], [3.0, 3.0]]
     assert torch.equal(head.weight[0], fresh["weight"][0])
     assert "ant begins anew" in line
+
+
+def test_a_training_cut_by_head_saves_and_says_how_to_go_on(colors: Path, tmp_path: Path) -> None:
+    flags = " ".join(quote(str(flag)) for flag in tiny(colors, "--epochs", 5000, "--name", "cut"))
+    code = f"set -o pipefail; {quote(sys.executable)} {quote(str(ROOT / 'main.py'))} {flags} | head -8"
+    done = subprocess.run(["bash", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    # 128 and the number of a pipe that nobody reads.
+    assert done.returncode == 141, done.stderr
+    assert done.stderr.startswith("nobody reads the output any more: stopped after a save; go on with: python main.py --resume ")
+    assert done.stderr.count("\n") == 1
+    run = tmp_path / "runs" / "classify" / "cut"
+    assert load_checkpoint(run / "last.pt")["progress"]["step"] > 0
+    assert "stopped after a save" in (run / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_second_interrupt_says_what_is_left(colors: Path, tmp_path: Path, saved: bool) -> None:
+    """The net sleeps in a step, so that the second signal comes before the loop has looked at the first."""
+    net = tmp_path / "slow_net.py"
+    pause = 'bool(list(__import__("pathlib").Path.cwd().glob("runs/classify/slow/last.pt")))' if saved else "True"
+    net.write_text(
+        f"import sys, time\nsys.path.insert(0, {str(NETS.parent.parent.parent)!r})\nfrom tests.applications.tiny_net import TinyNet\n"
+        "class SlowNet(TinyNet):\n    def forward(self, x):\n"
+        f"        if self.training and {pause}:\n            open('asleep', 'w').close()\n            time.sleep(60)\n"
+        "        return super().forward(x)\n"
+    )
+    flags = [f"{net}:SlowNet" if str(flag).endswith(":TinyNet") else flag for flag in tiny(colors, "--name", "slow")]
+    process = start(*flags, folder=tmp_path)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "asleep").is_file():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    _, errors = process.communicate(timeout=60)
+    run = Path("runs/classify/slow")
+    assert process.returncode == 130
+    if saved:
+        assert errors == f"interrupted without another save; go on from the last one with: python main.py --resume {run}\n"
+    else:
+        assert errors == f"interrupted before anything was saved; {run} is removed\n"
+    assert (tmp_path / run).exists() == saved

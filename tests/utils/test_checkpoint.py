@@ -2,11 +2,13 @@
 
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from utils.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint, load_tensors, save_checkpoint
+from utils import checkpoint
+from utils.checkpoint import BEST, LAST, check_space, find_checkpoint, load_checkpoint, load_tensors, save_checkpoint
 from utils.errors import UserError
 
 CONTENT = {"arch": "x", "state_dict": {"a": torch.arange(3)}, "epoch": 2}
@@ -70,3 +72,17 @@ def test_a_run_folder_means_the_preferred_file(tmp_path: Path) -> None:
     for place in (tmp_path / "none", tmp_path.parent):
         with pytest.raises(UserError, match="--resume"):
             find_checkpoint(str(place), LAST)
+
+
+def test_a_disk_without_room_for_the_first_checkpoint_is_an_error_and_little_room_a_warning(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(checkpoint, "log", lambda: SimpleNamespace(warning=told.append))
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: SimpleNamespace(free=5_000_000))
+    place = tmp_path / "not" / "there"
+    check_space(place, 1_000_000, 4_000_000)
+    assert told == []
+    check_space(place, 1_000_000, 6_000_000)
+    (said,) = told
+    assert said == f"{tmp_path} has 5 MB free, the checkpoints of this run need up to 6 MB at a time; a full disk ends it"
+    with pytest.raises(UserError, match=r"5 MB free, the first checkpoint needs about 6 MB; free some space or choose another --logdir"):
+        check_space(place, 6_000_000, 18_000_000)
