@@ -207,7 +207,7 @@ class EfficientNet(Backbone):
 
     def set_drop_path(self, rate: float) -> None:
         """Skip branches by the authors' rule: block i of n with rate x i / n."""
-        branches = [block.depth for stage in self.blocks for block in stage]
+        branches = [block.depth for block in self.modules() if isinstance(block, SeparableBlock | InvertedResidual)]
         set_rates(branches, rate, parts=len(branches))
 
     def get_classifier(self) -> nn.Linear:

@@ -45,9 +45,10 @@ def read_noise(values: tuple[float, ...], *, seed: int) -> Noise | None:
     shown = f"--lr_noise {' '.join(f'{value:g}' for value in values)}"
     if len(values) > 3:
         raise UserError(f"{shown}: write the limit, and the shares of the run from and until which it holds: --lr_noise 0.3 0.4 0.9")
-    if not 0 < values[0] < 1:
+    limit, *part = values
+    if not 0 < limit < 1:
         raise UserError(f"{shown}: the limit is a share of the rate between 0 and 1; 0.3 is a start")
-    noise = Noise(*values, seed=seed)
+    noise = Noise(limit, *part, seed=seed)
     if not 0 <= noise.begin < noise.end <= 1:
         raise UserError(f"{shown}: from and until are shares of the run, ascending from 0 to 1")
     return noise

@@ -56,6 +56,15 @@ def test_the_trial_makes_steps_until_the_memory_ends(colors: Path, more: dict, m
     assert trial.stepper.steps >= 6
 
 
+def test_the_trial_has_the_copies_of_every_image(colors: Path) -> None:
+    config = config_for(colors, aug="flip", aug_splits=3, jsd=12.0)
+    trial = Trial(config, assemble.open_machine(config, training=True), open_catalog(str(colors)), assemble.build_preprocess(config))
+    batch = trial._batch(4)
+    assert (len(batch), batch.splits) == (12, 3)
+    assert batch.indices.tolist() == [0, 1, 2, 3] * 3
+    trial._step(4, 0)
+
+
 def test_on_the_cpu_the_answer_is_a_number(colors: Path) -> None:
     config = config_for(colors)
     machine = assemble.open_machine(config, training=True)

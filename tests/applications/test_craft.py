@@ -22,7 +22,9 @@ RECIPES = {
     "agc": ("--clip_grad", 0.1, "--clip_mode", "agc", "--opt", "lamb", "--accumulate", 2),
     "plateau": ("--schedule", "plateau(metric=top1,patience=0,factor=0.5)", "--opt", "ranger", "--ema"),
     "sparsity": ("--sparsity", "--slim", 0.01, "--schedule", "cosine(cycles=2)", "--opt", "adan"),
-    "freeze": ("--freeze", 1, "--opt", "lookahead_sgd"),
+    "freeze": ("--freeze", 1, "--opt", "LookaheadSGD"),
+    "noise": ("--lr_noise", 0.5, "--cooldown", 1, "--warmup", 1, "--warmup_lr", 0.001, "--schedule", "cosine(floor=0.2)"),
+    "curvature": ("--opt", "lookahead(adahessian)", "--opt_args", "every=2,k=3", "--accumulate", 2, "--clip_grad", 1),
 }
 
 
@@ -40,6 +42,47 @@ def test_every_recipe_learns_and_resumes_bit_for_bit(call: Call, colors: Path, r
     again = call("--resume", part.run, *ARCH, "--max_minutes", 100)
     assert again.code == 0, again.err
     assert_equal_runs(whole.run, part.run)
+
+
+def test_skipped_branches_follow_from_the_position_and_resume_bit_for_bit(call: Call, colors: Path) -> None:
+    flags = tiny(colors, "--arch", "mobilenetv3_small", "--drop_path", 0.5, "--init", "xavier", "--epochs", 1, "-b", 20)
+    whole = call(*flags)
+    assert whole.code == 0, whole.err
+    assert "--init xavier: 54 convolutions and linear layers drawn anew" in whole.out
+    part = call(*flags, "--max_minutes", 1e-9, "--name", "part")
+    assert call("--resume", part.run, "--max_minutes", 100).code == 0
+    assert_equal_runs(whole.run, part.run)
+    never = call(*flags, "--drop_path", 0)
+    assert not torch.equal(weights(never.run)["features.1.block.0.0.weight"], weights(whole.run)["features.1.block.0.0.weight"])
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--sam",), "--sam cannot; leave one of them out"),
+        (("--compile",), "--compile cannot"),
+    ],
+)
+def test_what_cannot_pass_backward_through_a_gradient_is_refused(call: Call, colors: Path, flags: tuple, said: str) -> None:
+    outcome = call(*tiny(colors, "--opt", "adahessian", *flags))
+    assert outcome.code == 2
+    assert said in outcome.err
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "top5"])
+def test_a_plateau_of_a_figure_that_validation_lacks_is_refused_before_the_first_step(call: Call, colors: Path, metric: str) -> None:
+    outcome = call(*tiny(colors, "--schedule", f"plateau(metric={metric})"))
+    assert outcome.code == 2
+    assert f"validation has no figure '{metric}'" in outcome.err
+    assert "It has loss, top1" in outcome.err
+    assert not Path("runs").exists(), "nothing was begun"
+
+
+@pytest.mark.parametrize("source", [("--pretrained",), ("--init_from", "x.pt")])
+def test_weights_start_from_one_place(call: Call, colors: Path, source: tuple) -> None:
+    outcome = call(*tiny(colors, "--init", "xavier", *source))
+    assert outcome.code == 2
+    assert f"--init and {source[0]} both" in outcome.err
 
 
 def test_sharpness_aware_steps_differ_from_plain_ones(call: Call, colors: Path) -> None:

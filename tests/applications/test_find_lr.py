@@ -23,6 +23,26 @@ def test_a_range_test_suggests_a_rate_and_writes_no_model(call: Call, colors: Pa
     assert Path("runs/find_lr/range-2/find_lr.png").is_file(), "an earlier curve is never overwritten"
 
 
+def losses_of(folder: str) -> list[str]:
+    return [row["loss"] for row in read_rows(Path("runs/find_lr") / folder / "find_lr.csv")][:20]
+
+
+def test_a_range_test_learns_from_teachers_and_by_a_curriculum(call: Call, colors: Path) -> None:
+    teacher = call(*tiny(colors, "--name", "teacher", "--epochs", 1)).run.resolve()
+    flags = ("--find_lr", "--opt", "sgd", "--lr_range", 1e-4, 1e-1)
+    for name, more in {
+        "plain": (),
+        "taught": ("--teacher", teacher, "--distill_weight", 1),
+        "paced": ("--curriculum", "selfpaced(start=0.3)", "--epochs", 20),
+    }.items():
+        outcome = call(*tiny(colors, *flags, "--name", name, *more))
+        assert outcome.code == 0, outcome.err
+    assert losses_of("taught") != losses_of("plain")
+    # The first epoch of a curriculum knows no losses; from the second on, easy images count alone.
+    assert losses_of("paced")[:6] == losses_of("plain")[:6]
+    assert losses_of("paced")[6:] != losses_of("plain")[6:]
+
+
 def test_a_range_test_names_what_does_not_fit(call: Call, colors: Path) -> None:
     assert "--init_from" in call(*tiny(colors, "--find_lr", "--resume", "x")).err
     assert "--lr_range" in call(*tiny(colors, "--find_lr", "--lr_range", 1, 0.1)).err
@@ -54,6 +74,15 @@ def test_the_picture_goes_where_logdir_says(call: Call) -> None:
     assert "pictures/schedule/usual/schedule.png" in call(*flags).out
     assert call(*flags).code == 0
     assert Path("pictures/schedule/usual-2/schedule.png").is_file(), "an earlier picture is never overwritten"
+
+
+def test_a_plateau_of_an_unknown_figure_is_not_drawn(call: Call) -> None:
+    outcome = call("--print_schedule", "--schedule", "plateau(metric=accuracy)")
+    assert outcome.code == 2
+    assert "validation has no figure 'accuracy'" in outcome.err
+    # Whether images have one label or several is not known without data.
+    for metric in ("top5", "mAP"):
+        assert call("--print_schedule", "--schedule", f"plateau(metric={metric})").code == 0
 
 
 def test_a_schedule_that_does_not_fit_is_not_drawn(call: Call) -> None:

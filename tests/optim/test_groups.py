@@ -32,6 +32,13 @@ def test_only_the_weights_of_convolutions_and_linear_layers_decay():
     assert groups[0.0] == norms | {"conv.bias", "fc.bias", "act.weight"}
 
 
+def test_what_the_network_names_does_not_decay():
+    model = Block()
+    names = {id(param): name for name, param in model.named_parameters()}
+    groups = param_groups(model, 0.1, lr=0.1, no_decay=("f*.weight", "nothing"))
+    assert {names[id(param)] for group in groups if group["weight_decay"] for param in group["params"]} == {"conv.weight"}
+
+
 def test_frozen_parameters_are_left_out():
     model = Block()
     model.conv.requires_grad_(False)
