@@ -2,7 +2,8 @@
 
 Evaluation uses running averages that forget at the rate of the momentum. Families made for epochs of
 many thousand steps publish 0.01: after a few hundred steps such averages still describe the network
-as it was at its start, and evaluation stays at chance while training goes well.
+as it was at its start, and evaluation stays at chance while training goes well. Before every validation
+the statistics are counted anew (`optim/norms.py`); the running averages serve what is saved inside an epoch.
 """
 
 import math
@@ -14,17 +15,19 @@ from utils.errors import UserError
 
 # Above this the averages are little more than the last batch, whose noise they inherit.
 LARGEST = 0.5
+# The averages look back over this part of an epoch: in short runs the weights move too fast for more.
+PART = 1 / 30
 RULES = ("auto", "published")
 
 
 def bn_momentum_for(published: float, steps_per_epoch: int) -> float:
     """Return the momentum for a run whose epochs have this many forward passes.
 
-    max(published, min(0.5, 1 - e^(-3 / steps))): at the end of an epoch at most e^-3, 5 %, of the running
-    statistics is older than the epoch, but for the shortest of epochs. Long epochs keep the published value.
+    max(published, min(0.5, 1 - e^(-30 / steps))): a batch has lost all but 37 % of its weight after a thirtieth of an
+    epoch, but for the shortest of epochs. Long epochs keep the published value.
     """
     assert steps_per_epoch >= 1
-    return max(published, min(LARGEST, 1 - math.exp(-3 / steps_per_epoch)))
+    return max(published, min(LARGEST, 1 - math.exp(-1 / (PART * steps_per_epoch))))
 
 
 def set_bn_momentum(model: nn.Module, rule: str, *, steps_per_epoch: int) -> str:
