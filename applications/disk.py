@@ -31,8 +31,9 @@ def check_disk(config: RunConfig, parts: Parts, folder: Path) -> None:
     learns = size_of(parameter for parameter in parts.model.parameters() if parameter.requires_grad)
     averages = weights if config.optim.ema is not None or config.optim.swa is not None else 0
     first = weights + averages + round(learns * moments_of(config))
-    # The last one, the best one, and the one that is being written; then the weights of the best epochs.
-    later = 3 * first + weights * (config.optim.soup or 0)
+    # The last one and the one that is being written; those that are kept for good; the weights of the best epochs.
+    kept = 0 if config.train.save_every is None else config.train.epochs // config.train.save_every
+    later = (2 + kept) * first + (weights + averages) * (1 + (config.train.keep or 0)) + weights * (config.optim.soup or 0)
     check_space(folder, first, later)
 
 

@@ -64,7 +64,7 @@ def run(request: Request) -> int:
 
     folder = _write(trained, request.given.get("name"), plan)
     _print(before, after, sizes, time_forward([whole.model, model], image_size, device))
-    log().info(f"measured  on {len(split)} {split.name} images of {split.root}, without fine-tuning")
+    log().info(f"measured  on {len(split)} {split.name} images of {split.named}, without fine-tuning")
     headline = f"{split.name} {task.headline} (%)"
     if before[headline] - after[headline] > 100 * LARGE_DROP:
         log().warning(
@@ -173,4 +173,3 @@ def _print(before: dict[str, float], after: dict[str, float], sizes: tuple[Size,
     doubt = next((each.doubt() for each in times if not each.is_steady), "")
     if doubt:
         log().info(f"times     say little: {doubt}")
-    log().info(f"measured  on {len(split)} {split.name} images of {split.named}, without fine-tuning")
