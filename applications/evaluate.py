@@ -14,6 +14,7 @@ from applications.calibration import calibrated, store_calibration
 from applications.contract import Prediction, Task
 from applications.engine.score import score
 from applications.options import Request
+from applications.report.embedding import Listener
 from applications.report.material import Material, Overlay, as_percent, plain_floats
 from applications.targets import Target, broken_by, describe_broken, measure_rejection, parse_target
 from applications.trained import Trained, build_trained_task, load_trained, open_held_out, open_validation
@@ -47,15 +48,18 @@ def run(request: Request) -> int:
             trained = calibrated(trained, task, prediction, target, refit=options.calibrate)
             if options.calibrate and machine.world.is_first:
                 store_calibration(trained)
+        listener = Listener(trained.model, len(split)) if options.report else None
         start = time.perf_counter()
-        prediction = predict_split(viewed, split, task, machine)
+        prediction = predict_split(viewed, split, listener.around(task) if listener else task, machine)
         seconds = time.perf_counter() - start
+        vectors = {index: vector for part in machine.world.gather(listener.vectors if listener else {}) for index, vector in part.items()}
         if machine.world.is_first:
             with removed_on_error(new_folder(trained.results_folder(), f"evaluation-{split.name}")) as folder:
                 promise = str(target) if target is not None else ""
                 heat = _heat_maps(trained) if options.report else None
                 broken = _broken(trained, target, prediction)
-                _write(Material(trained, split, task, prediction, machine, folder, seconds, promise, options.tta or "", heat, broken))
+                views = options.tta or ""
+                _write(Material(trained, split, task, prediction, machine, folder, seconds, promise, views, heat, broken, vectors))
         return 0
     finally:
         close_world(machine.world)

@@ -44,6 +44,7 @@ class Material:
         views: the views of --tta; '' for none.
         overlay: draws heat maps beside the hardest images; None shows the images alone.
         broken: class -> share, of the classes for which the target is not kept on these images.
+        vectors: index of an image -> what the classifier was given of it, (D,), for the map of the images.
     """
 
     trained: Trained
@@ -57,6 +58,7 @@ class Material:
     views: str = ""
     overlay: Overlay | None = None
     broken: Mapping[str, float] = field(default_factory=dict)
+    vectors: Mapping[int, np.ndarray] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
