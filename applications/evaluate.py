@@ -18,6 +18,7 @@ from applications.calibration import calibrated, cross_chosen, store_calibration
 from applications.contract import Prediction, Task
 from applications.engine.score import LeftOut, score
 from applications.options import Request
+from applications.report.embedding import Listener
 from applications.report.material import Material, Overlay, as_percent, plain_floats
 from applications.seen import KEY
 from applications.target_outcome import (
@@ -70,18 +71,21 @@ def run(request: Request) -> int:
                 _announce(target, choice, trained)
             if options.calibrate and machine.world.is_first:
                 store_calibration(trained)
+        listener = Listener(trained.model, len(split)) if options.report else None
         start = time.perf_counter()
         unreadable: list[Unreadable] = []
-        prediction = predict_split(viewed, split, task, machine, left_out=unreadable.extend)
-        if unreadable:
-            split, prediction = _readable(split, prediction)
+        prediction = predict_split(viewed, split, listener.around(task) if listener else task, machine, left_out=unreadable.extend)
         seconds = time.perf_counter() - start
+        vectors = {index: vector for part in machine.world.gather(listener.vectors if listener else {}) for index, vector in part.items()}
+        if unreadable:
+            vectors = {row: vectors[index] for row, index in enumerate(prediction.indices.tolist()) if index in vectors}
+            split, prediction = _readable(split, prediction)
         if machine.world.is_first:
             with removed_on_error(new_folder(trained.results_folder(), f"evaluation-{split.name}")) as folder:
                 heat = _heat_maps(trained) if options.report else None
                 views, lost = options.tta or "", len(unreadable)
                 _write_unreadable(unreadable, folder)
-                _write(Material(trained, split, task, prediction, machine, folder, seconds, target, choice, views, heat, lost, known))
+                _write(Material(trained, split, task, prediction, machine, folder, seconds, target, choice, views, heat, lost, known, vectors))
         return 1 if unreadable else 0
     finally:
         close_world(machine.world)

@@ -1,15 +1,16 @@
 """A map of the images as the model sees them: t-SNE (van der Maaten and Hinton 2008) of the vectors before the classifier."""
 
+import copy
 from collections.abc import Sequence
-from dataclasses import replace
 from html import escape
 
 import numpy as np
 import torch
 from torch import nn
 
-from applications import assemble
+from applications.contract import Prediction, Task
 from applications.report.material import Findings, Material
+from dataloader.sample import Batch
 from models.backbone import Backbone
 from utils.errors import UserError
 from utils.files import write_csv
@@ -24,6 +25,50 @@ PALETTE = (
 SIZE, MARGIN = 560, 14
 
 
+class Listener:
+    """Keeps what the classifier is given of some images while they are measured, so that no image is looked at twice.
+
+    Args:
+        model: the network.
+        images: how many there are; at most MOST_IMAGES of them, evenly chosen, are kept.
+
+    Attributes:
+        vectors: index of the image -> what the classifier is given of it, (D,).
+    """
+
+    def __init__(self, model: nn.Module, images: int) -> None:
+        assert isinstance(model, Backbone)
+        self.vectors: dict[int, np.ndarray] = {}
+        self._wanted = set(np.linspace(0, images - 1, min(images, MOST_IMAGES)).round().astype(int).tolist())
+        try:
+            self._classifier = model.get_classifier()
+        except UserError:
+            self._classifier = None
+
+    def around(self, task: Task) -> Task:
+        """Return the task with a `predict` that is listened to."""
+        if self._classifier is None:
+            return task
+        classifier, told = self._classifier, copy.copy(task)
+
+        def predict(model: nn.Module, batch: Batch) -> Prediction:
+            given: list[torch.Tensor] = []
+            handle = classifier.register_forward_pre_hook(lambda _layer, inputs: given.append(inputs[0]))
+            try:
+                prediction = task.predict(model, batch)
+            finally:
+                handle.remove()
+            # Of several views the first, and of a map its mean.
+            vectors = given[0].float().flatten(2).mean(2) if given[0].ndim > 2 else given[0].float()
+            for index, vector in zip(batch.indices.tolist(), vectors.cpu().numpy(), strict=True):
+                if index in self._wanted:
+                    self.vectors[index] = vector
+            return prediction
+
+        told.predict = predict
+        return told
+
+
 def embedding_map(material: Material, groups: np.ndarray, right: np.ndarray) -> Findings:
     """Return the map, a dot an image.
 
@@ -32,13 +77,11 @@ def embedding_map(material: Material, groups: np.ndarray, right: np.ndarray) -> 
         groups: class of every image, int (N,), -1 for none; it gives the color.
         right: whether the answer is right, bool (N,); wrong ones get a ring.
     """
-    rows = np.unique(np.linspace(0, len(groups) - 1, min(len(groups), MOST_IMAGES)).round().astype(int))
+    indices = material.prediction.indices.tolist()
+    rows = np.array([row for row, index in enumerate(indices) if index in material.vectors], dtype=int)
     if len(rows) < FEWEST_IMAGES:
         return Findings()
-    vectors = _embed(material, rows)
-    if len(vectors) != len(rows):
-        return Findings()
-    places = _unfold(vectors, material.seed)
+    places = _unfold(np.stack([material.vectors[indices[row]] for row in rows]), material.seed)
     names = [material.classes[group] if group >= 0 else "" for group in groups[rows]]
     cells = ([material.file(row), name, f"{x:.4f}", f"{y:.4f}"] for row, name, (x, y) in zip(rows, names, places.tolist(), strict=True))
     write_csv(material.figures / "embedding.csv", [["image", "class", "x", "y"], *cells])
@@ -46,37 +89,6 @@ def embedding_map(material: Material, groups: np.ndarray, right: np.ndarray) -> 
     note = "Images that the network finds alike lie close together; rings are wrong answers. Distances between far clusters mean nothing."
     blocks = [paragraph(note + part, tone="soft"), _scatter(material, rows, places, groups, right)]
     return Findings(sections=[("A map of the images", blocks)])
-
-
-def _embed(material: Material, rows: np.ndarray) -> np.ndarray:
-    """Return what the classifier is given of each image, (len(rows), D), or (0, 0) where the network has no classifier to listen at."""
-    model, split, device = material.trained.model, material.split, material.machine.device
-    assert isinstance(model, Backbone)
-    try:
-        classifier = model.get_classifier()
-    except UserError:
-        return np.empty((0, 0), dtype=np.float32)
-    indices = material.prediction.indices.numpy()[rows]
-    paths, weights = tuple(split.paths[index] for index in indices), split.weights[indices]
-    part = replace(split, paths=paths, targets=split.targets[indices], weights=weights, stamps=split.stamps[:0])
-    machine = replace(material.machine, world=assemble.alone())
-    config = material.trained.config
-    # In this process: starting others takes longer than so few images.
-    config = replace(config, data=replace(config.data, workers=0))
-    loader = assemble.build_loader(config, part, material.trained.preprocess, machine, training=False)
-    vectors: list[torch.Tensor] = []
-
-    def listen(_layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        given = inputs[0].float().flatten(2) if inputs[0].ndim > 2 else inputs[0].float()[:, :, None]
-        vectors.append(given.mean(2).cpu())
-
-    handle = classifier.register_forward_pre_hook(listen)
-    with torch.inference_mode(), machine.autocast():
-        for batch in loader.batches(0):
-            material.task.predict(model, batch.to(device))
-    handle.remove()
-    loader.close()
-    return torch.cat(vectors).numpy() if vectors else np.empty((0, 0), dtype=np.float32)
 
 
 def _unfold(vectors: np.ndarray, seed: int) -> np.ndarray:

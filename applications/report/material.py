@@ -50,6 +50,7 @@ class Material:
         overlay: draws heat maps beside the hardest images; None shows the images alone.
         unreadable: images of the split that could not be read, which stand in none of the figures.
         seen: how many of these images were trained on; None where the checkpoint does not say.
+        vectors: index of an image -> what the classifier was given of it, (D,), for the map of the images.
     """
 
     trained: Trained
@@ -65,6 +66,7 @@ class Material:
     overlay: Overlay | None = None
     unreadable: int = 0
     seen: Overlap | None = None
+    vectors: Mapping[int, np.ndarray] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
