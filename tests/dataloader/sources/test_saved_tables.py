@@ -178,3 +178,15 @@ def test_the_package_itself_is_understood(tmp_path):
     assert split.paths[0] == "train/00000001", "class 1, cat, comes first"
     assert pickle.loads(pickle.dumps(split)).read_bytes(0) == png(1)
     assert [split.stamp(index).size for index in range(6)] == [len(split.read_bytes(index)) for index in range(6)]
+
+
+def test_a_column_of_groups_is_read(saved, tmp_path):
+    table = FakeTable([cell(number) for number in range(12)], [0, 1] * 6, FakeClasses())
+    table.columns["group"] = [None if number == 3 else f"object {number // 2}" for number in range(12)]
+    table.features["group"] = None
+    (tmp_path / "state.json").touch()
+    catalog = open_catalog(saved(table, "dataset_info.json"), whole="train")
+    split = catalog.splits["train"]
+    assert dict(zip(split.paths, split.groups, strict=True)) == {
+        f"all/{number:08d}": "" if number == 3 else f"object {number // 2}" for number in range(12)
+    }
