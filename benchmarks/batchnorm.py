@@ -55,7 +55,8 @@ def statistics(model: nn.Module) -> list[Tensor]:
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor, held: Sequence[Tensor] | None = None) -> float:
     """Return the share of right answers with the statistics `held`."""
     if held is not None:
-        torch._foreach_copy_(statistics(model), list(held))
+        for value, other in zip(statistics(model), held, strict=True):
+            value.copy_(other)
     model.eval()
     right = sum((model(part).argmax(1) == truth).sum().item() for part, truth in zip(images.split(128), labels.split(128), strict=True))
     return right / len(labels)
@@ -71,7 +72,8 @@ def counted(model: nn.Module, batches: Sequence[Tensor]) -> list[Tensor]:
     seen = 0
     for batch in batches:
         model(batch)
-        torch._foreach_add_(total, statistics(model), alpha=len(batch))
+        for whole, value in zip(total, statistics(model), strict=True):
+            whole.add_(value, alpha=len(batch))
         seen += len(batch)
     return [value / seen for value in total]
 
@@ -106,7 +108,8 @@ def train(
         losses.append((answers.argmax(1) == labels[picked]).float().mean().item())
         with torch.no_grad():
             for name, value in momenta.items():
-                torch._foreach_lerp_(held[name], statistics(model), value)
+                for average, latest in zip(held[name], statistics(model), strict=True):
+                    average.lerp_(latest, value)
         recent = [*recent, shown][-math.ceil(max(IMAGES) / batch) :]
     found: dict[str, float] = {"train": float(np.mean(losses[-max(1, len(losses) // 5) :]))}
     found |= {name: accuracy(model, val_images, val_labels, values) for name, values in held.items()}

@@ -1,9 +1,9 @@
 """The layers of a network and what flows between them, as a graph that TensorBoard draws."""
 
 import torch.fx
-from tensorboardX.proto.attr_value_pb2 import AttrValue
-from tensorboardX.proto.graph_pb2 import GraphDef
-from tensorboardX.proto.node_def_pb2 import NodeDef
+from tensorboardX.proto.attr_value_pb2 import AttrValue  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboardX.proto.graph_pb2 import GraphDef  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboardX.proto.node_def_pb2 import NodeDef  # pyright: ignore[reportAttributeAccessIssue]
 from torch import nn
 
 

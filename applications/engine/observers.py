@@ -219,7 +219,7 @@ class TensorBoard(Observer):
         self.writer = SummaryWriter(str(folder), purge_step=finished_epochs + 1 if resumed else None)
         self.model = model
         graph = None if resumed else model_graph(model)
-        if graph is not None:
+        if graph is not None and self.writer.file_writer is not None:
             self.writer.file_writer.add_onnx_graph(graph)
 
     def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
