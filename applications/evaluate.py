@@ -85,7 +85,9 @@ def run(request: Request) -> int:
                 heat = _heat_maps(trained) if options.report else None
                 views, lost = options.tta or "", len(unreadable)
                 _write_unreadable(unreadable, folder)
-                _write(Material(trained, split, task, prediction, machine, folder, seconds, target, choice, views, heat, lost, known, vectors))
+                _write(
+                    Material(trained, split, task, prediction, machine, folder, seconds, target, choice, views, heat, lost, known, vectors)
+                )
         return 1 if unreadable else 0
     finally:
         close_world(machine.world)
