@@ -7,10 +7,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from applications.config_file import read_config_file
-from applications.flag_checks import check_request
-from applications.foreign_flags import OTHER_VALUES, advice
-from applications.options import SECTIONS, Request, RunConfig
+from applications.settings.config_file import read_config_file
+from applications.settings.flag_checks import check_request
+from applications.settings.foreign_flags import OTHER_VALUES, advice
+from applications.settings.options import SECTIONS, Request, RunConfig
 from utils.errors import UserError
 from utils.flags import FlagParser, add_flags, flag, make_parser, underscored
 

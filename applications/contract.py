@@ -118,7 +118,7 @@ class Task(Protocol):
 
 
 # What training asks for a batch: a task's `training_step`, or that with more to learn from around it.
-Lesson = Callable[[nn.Module, Batch], StepResult]
+Objective = Callable[[nn.Module, Batch], StepResult]
 
 # (batch, step, rank) -> batch, on the device.
 Transform = Callable[[Batch, int, int], Batch]

@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from dataloader.catalog import open_catalog
+from dataloader.splits.catalog import open_catalog
 from models import build_model
 from models.batchnorm import bn_momentum_for
 from optim.schedules import build_schedule

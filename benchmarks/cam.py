@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from applications.cam_methods import Eye, Look, heat_maps, load_package
+from applications.explain.heat_maps import ExplainedBatch, Explainer, heat_maps, load_package
 from models import build_model
 from models.backbone import Backbone
 from utils.flags import add_flags, flag, make_parser
@@ -52,10 +52,10 @@ def in_batches(model: Backbone, images: Tensor, classes: list[int]) -> np.ndarra
     """Return the heat (N, H, W), a batch at a time; the search for the map is part of it."""
     height, width = images.shape[-2:]
     dtype = choose_precision("auto", images.device).dtype
-    eye, found = Eye(model, "benchmark", (height, width), dtype), []
+    eye, found = Explainer(model, "benchmark", (height, width), dtype), []
     for start in range(0, len(images), BATCH):
         labels = torch.tensor(classes[start : start + BATCH], device=images.device)
-        heat = heat_maps("grad-cam", Look(eye, images[start : start + BATCH]), labels)
+        heat = heat_maps("grad-cam", ExplainedBatch(eye, images[start : start + BATCH]), labels)
         found += [cv2.resize(each, (width, height)) for each in heat]
     return np.stack(found)
 

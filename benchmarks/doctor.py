@@ -32,8 +32,8 @@ def check_seconds(data: Path, runs: Path) -> float:
 def leak_seconds(data: Path) -> float:
     """Return the seconds that training spends on stamps and leaks before its first step."""
     sys.path.insert(0, str(ROOT))
-    from dataloader.catalog import open_catalog
-    from dataloader.integrity import find_leaks, stamp
+    from dataloader.splits.catalog import open_catalog
+    from dataloader.splits.integrity import find_leaks, stamp
 
     catalog = open_catalog(str(data))
     start = time.perf_counter()

@@ -47,7 +47,7 @@ class RandomResizedCrop:
     size: int
 
     def __call__(self, sample: Any, rng: Any) -> Any:
-        from dataloader.preprocess import fit_pixels
+        from dataloader.images.preprocess import fit_pixels
 
         high, wide = sample.image.shape[:2]
         top, left, height, width = 0, 0, high, wide
@@ -82,13 +82,13 @@ def torchvision_loader(folder: Path, options: argparse.Namespace, *, to_float: b
 
 def darkroom_loader(folder: Path, options: argparse.Namespace, cache: str) -> Any:
     """Return Darkroom's Loader of the training images, its cache filled."""
-    from applications.caching import build_keep, open_cache
+    from applications.assemble.caching import build_cache_policy, open_cache
     from dataloader.augment.chain import Augment
     from dataloader.augment.flip import Flip
-    from dataloader.catalog import open_catalog
-    from dataloader.loader import Loader
+    from dataloader.images.preprocess import Preprocess
+    from dataloader.loading.loader import Loader
     from dataloader.options import DataOptions
-    from dataloader.preprocess import Preprocess
+    from dataloader.splits.catalog import open_catalog
     from utils.distributed import World
     from utils.runtime import keep_freed_memory
 
@@ -97,7 +97,7 @@ def darkroom_loader(folder: Path, options: argparse.Namespace, cache: str) -> An
     split = open_catalog(str(folder)).splits["train"]
     preprocess = Preprocess((options.size, options.size))
     data = DataOptions(cache=cache, cache_dir=str(folder.parent / "cache"), workers=options.workers, aug="default")  # pyright: ignore[reportArgumentType]
-    keep = build_keep(data, preprocess, training=True)
+    keep = build_cache_policy(data, preprocess, training=True)
     read = None if cache == "off" else open_cache(data, split, keep, World()).read
     augment = Augment((RandomResizedCrop(options.size), Flip()))
     settings = {"batch_size": options.batch, "workers": options.workers, "seed": 0}

@@ -28,9 +28,9 @@ from torch import Tensor, nn
 from criterions.matrix import write_template
 from criterions.weighted import build_criterion
 from dataloader.augment.chain import build_augment
-from dataloader.catalog import Split, open_catalog
-from dataloader.loader import Loader
-from dataloader.preprocess import Preprocess
+from dataloader.images.preprocess import Preprocess
+from dataloader.loading.loader import Loader
+from dataloader.splits.catalog import Split, open_catalog
 from utils.files import write_csv, write_text
 from utils.flags import add_flags, flag, make_parser
 from utils.spec import parse_specs

@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from applications.cam import explain, normalized, shown
-from applications.options import RunConfig
-from applications.trained import Trained
+from applications.explain.cam import explain, normalized, shown
+from applications.settings.options import RunConfig
+from applications.trained.checkpoint import Trained
 from benchmarks.measure import ROOT
-from dataloader.preprocess import Preprocess
+from dataloader.images.preprocess import Preprocess
 from models import build_model
 from models.weights import load_published
 from utils.fonts import Pen

@@ -22,12 +22,12 @@ from torch import Tensor, nn
 
 from applications import assemble
 from applications.assemble import Machine
-from applications.evaluate import predict_split
-from applications.prune import losses_of, some_of
-from applications.trained import Trained, build_trained_task, load_trained, open_held_out, open_training
+from applications.evaluation.evaluate import predict_split
+from applications.export.prune import losses_of, some_of
+from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out, open_training
 from config import parse
-from models.channel_groups import ChannelGroups, Group, Kept
-from models.prune import Importance, prune_channels, taylor
+from models.slimming.channel_groups import ChannelGroups, Group, Kept
+from models.slimming.prune import Importance, prune_channels, taylor
 from utils.runtime import Precision
 
 SHARES = (0.3, 0.5, 0.7)

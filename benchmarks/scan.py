@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 GOAL_SECONDS, GOAL_MB = 3.0, 300.0
 OPEN = """
 import json, resource, sys, time
-from dataloader.catalog import open_catalog
+from dataloader.splits.catalog import open_catalog
 start = time.perf_counter()
 catalog = open_catalog(sys.argv[1])
 seconds = time.perf_counter() - start

@@ -117,9 +117,11 @@ MIXES = Table(
 SAMPLERS = Table(
     "sampler",
     {
-        "balanced": Row("dataloader.sampling:balanced", "every class as often as the others"),
-        "repeat": Row("dataloader.sampling:repeat", "images of rare classes several times: repeat(threshold=0.01) (arXiv 1908.03195)"),
-        "file": Row("dataloader.sampling:from_file", "as often as a CSV of path,weight says: file(weights.csv)"),
+        "balanced": Row("dataloader.loading.sampling:balanced", "every class as often as the others"),
+        "repeat": Row(
+            "dataloader.loading.sampling:repeat", "images of rare classes several times: repeat(threshold=0.01) (arXiv 1908.03195)"
+        ),
+        "file": Row("dataloader.loading.sampling:from_file", "as often as a CSV of path,weight says: file(weights.csv)"),
     },
 )
 
@@ -128,7 +130,8 @@ CURRICULA = Table(
     "curriculum",
     {
         "selfpaced": Row(
-            "dataloader.selfpaced:SelfPaced", "easy images first, by their running loss: selfpaced(start=0.5, until=0.7, momentum=0.5)"
+            "dataloader.sidecars.selfpaced:SelfPaced",
+            "easy images first, by their running loss: selfpaced(start=0.5, until=0.7, momentum=0.5)",
         ),
     },
 )

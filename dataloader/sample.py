@@ -65,11 +65,11 @@ class Batch:
     def __reduce__(self) -> tuple:
         return rebuilt, (self.images, *self.about())
 
-    def about(self) -> "About":
+    def about(self) -> "BatchFields":
         """Return everything but the images."""
         # Each tensor that leaves a process is a file handle to send: worth it for the images, not for a few numbers.
         numbers = (self.targets.numpy(), self.weights.numpy(), self.indices.numpy())
-        return About(*numbers, self.unreadable, self.changed, self.epoch, self.splits)
+        return BatchFields(*numbers, self.unreadable, self.changed, self.epoch, self.splits)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = True) -> "Batch":
         """Return the batch with its tensors on `device`; copies from pinned memory do not wait."""
@@ -92,7 +92,7 @@ class Batch:
         )
 
 
-class About(NamedTuple):
+class BatchFields(NamedTuple):
     """What a batch holds beside its images, cheap to send between processes."""
 
     targets: np.ndarray

@@ -23,7 +23,7 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     "resnet": Family(
-        "models.resnet:ResNet",
+        "models.families.resnet:ResNet",
         (
             *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
             *("resnext50_32x4d", "resnext101_32x8d", "wide_resnet50_2", "wide_resnet101_2"),
@@ -31,12 +31,12 @@ FAMILIES: dict[str, Family] = {
         "residual networks, grouped (ResNeXt) and wide ones: the dependable start",
     ),
     "mobilenetv3": Family(
-        "models.mobilenetv3:MobileNetV3",
+        "models.families.mobilenetv3:MobileNetV3",
         ("mobilenetv3_small", "mobilenetv3_large"),
         "small and fast networks for phones and single-board computers",
     ),
     "efficientnet": Family(
-        "models.efficientnet:EfficientNet",
+        "models.families.efficientnet:EfficientNet",
         tuple(f"efficientnet_b{index}" for index in range(9)),
         "networks scaled in width, depth and resolution together: most accuracy for a parameter",
     ),
@@ -56,7 +56,7 @@ INITS = Table(
 )
 
 # Packages whose classifiers answer the same contract, under PACKAGE/NAME.
-ADAPTERS: dict[str, str] = {"torchvision": "models.torchvision_adapter", "timm": "models.timm_adapter"}
+ADAPTERS: dict[str, str] = {"torchvision": "models.adapters.torchvision_models", "timm": "models.adapters.timm_models"}
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -115,7 +115,7 @@ def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None, 
         return net
     if (adapter := find_adapter(arch)) is not None:
         return adapter.build(arch.partition("/")[2], num_classes=num_classes, drop_rate=drop_rate, drop_path=drop_path)
-    from models.adapter import build_user_model
+    from models.adapters.wrapped import build_user_model
 
     target = import_user_target(arch, "model")
     return build_user_model(target, arch=arch, num_classes=num_classes, drop_rate=drop_rate, drop_path=drop_path)

@@ -61,7 +61,7 @@ class Ema:
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
         """Let `model` hold the averages inside the block, and exactly its own weights again after it."""
-        with lent(model, self._average):
+        with temporarily_loaded(model, self._average):
             yield
 
     @torch.no_grad()
@@ -96,7 +96,7 @@ class Ema:
 
 
 @contextmanager
-def lent(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
+def temporarily_loaded(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
     """Let `model` hold other weights inside the block, and exactly its own again after it."""
     own = {name: value.clone() for name, value in _state(model).items()}
     _copy(weights, model)

@@ -22,7 +22,7 @@ def checked_radius(rho: float) -> float:
 
 
 @torch.no_grad()
-def climb(params: Sequence[nn.Parameter], rho: float) -> list[torch.Tensor]:
+def ascend(params: Sequence[nn.Parameter], rho: float) -> list[torch.Tensor]:
     """Move the weights by `rho` along their gradient; return what they were.
 
     The direction alone counts, so a scaled gradient (fp16) climbs to the same point.
@@ -38,7 +38,7 @@ def climb(params: Sequence[nn.Parameter], rho: float) -> list[torch.Tensor]:
 
 
 @torch.no_grad()
-def climb_down(params: Sequence[nn.Parameter], before: Sequence[torch.Tensor]) -> None:
+def undo_ascent(params: Sequence[nn.Parameter], before: Sequence[torch.Tensor]) -> None:
     """Give the weights back exactly what they were."""
     for param, value in zip(params, before, strict=True):
         param.copy_(value)

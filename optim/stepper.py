@@ -15,7 +15,7 @@ from optim.ema import Ema
 from optim.groups import frozen_norms
 from optim.lookahead import kind_of, without_lookahead
 from optim.plateau import Plateau
-from optim.sam import climb, climb_down, statistics_kept
+from optim.sam import ascend, statistics_kept, undo_ascent
 from optim.schedules import Schedule
 from optim.swa import Swa
 from utils.errors import UserError
@@ -147,11 +147,11 @@ class Stepper:
 
     def _look_again(self, rho: float, again: Callable[[], Tensor]) -> None:
         """Replace the gradient by the one at the worst point nearby."""
-        before = climb(self._params, rho)
+        before = ascend(self._params, rho)
         self._optimizer.zero_grad(set_to_none=True)
         with statistics_kept(self._model):
             self._scaler.scale(again()).backward()
-        climb_down(self._params, before)
+        undo_ascent(self._params, before)
 
     def _change_weights(self) -> None:
         if self._curvature is not None and self._curvature.looks(self._steps):

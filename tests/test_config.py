@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import config
-from applications.options import SECTIONS, RunConfig
+from applications.settings.options import SECTIONS, RunConfig
 from utils.errors import UserError
 
 ROOT = Path(__file__).parent.parent

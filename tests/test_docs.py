@@ -12,14 +12,14 @@ import torch
 
 import config
 from applications import APPLICATIONS
-from applications.visual_methods import METHODS
+from applications.explain.methods import METHODS
 from criterions import CRITERIONS, DISTILLATIONS, WEIGHTERS
 from criterions.weighted import build_criterion
 from dataloader import AUGMENTS, CURRICULA, MIXES, RECIPES, SAMPLERS, SOURCES
 from dataloader.augment.chain import build_augment
-from dataloader.catalog import open_catalog
-from dataloader.doctor import CHECKS
+from dataloader.checks import CHECKS
 from dataloader.sample import Sample
+from dataloader.splits.catalog import open_catalog
 from models import FAMILIES, build_model
 from optim import OPTIMIZERS, SCHEDULES
 from optim.optimizers import build_optimizer
@@ -156,7 +156,7 @@ def test_the_guides_name_every_row_of_the_tables(file: str, name: str) -> None:
 
 def test_architecture_lists_what_a_checkpoint_holds() -> None:
     """Read from the source: the dict of `snapshot`, and what the keeper and the writer add."""
-    tree = ast.parse((ROOT / "applications/assemble/content.py").read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / "applications/assemble/snapshot.py").read_text(encoding="utf-8"))
     function = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "snapshot")
     content = next(node.value for node in ast.walk(function) if isinstance(node, ast.Return))
     assert isinstance(content, ast.Dict)

@@ -7,14 +7,14 @@ build_network    -> wrap_network: the starting weights, then compiled and distri
 build_stepper       optimizer, schedule, clipping, averages, penalties over the network   step.py
 snapshot            all of it as plain types and tensors, from which it is built again    content.py
 
-`applications/train.py` calls them all, every other application those that it needs.
+`applications/training/train.py` calls them all, every other application those that it needs.
 """
 
-from applications.assemble.content import snapshot
 from applications.assemble.images import build_loader, build_preprocess, build_transforms, training_options
 from applications.assemble.machine import Machine, alone, exact, open_machine
 from applications.assemble.network import build_network, prepare_sync_bn, wrap_network
 from applications.assemble.sizes import seen_sizes
+from applications.assemble.snapshot import snapshot
 from applications.assemble.step import build_run_schedule, build_stepper, check_watched, count_steps
 from applications.assemble.task import ONE_LABEL, SEVERAL_LABELS, activation_of, build_task, check_num_classes, count_classes, task_name
 

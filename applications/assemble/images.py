@@ -6,23 +6,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from applications.assemble.caching import build_cache_policy, open_cache
 from applications.assemble.machine import Machine
 from applications.assemble.sizes import seen_sizes
-from applications.caching import build_keep, open_cache
-from applications.options import RunConfig
+from applications.settings.options import RunConfig
 from dataloader import MIXES
 from dataloader.augment.chain import build_augment
 from dataloader.batch.choice import Choice
 from dataloader.batch.multi_scale import MultiScale
-from dataloader.catalog import Split
-from dataloader.integrity import CachedFiles, refuse_unreadable
-from dataloader.loader import Loader
-from dataloader.mean_std import read_mean_std
+from dataloader.images.mean_std import read_mean_std
+from dataloader.images.preprocess import Preprocess
+from dataloader.images.read import ImageError
+from dataloader.loading.loader import Loader
+from dataloader.loading.sampling import expected_draws
+from dataloader.loading.sizes import parse_sizes
 from dataloader.options import DataOptions
-from dataloader.preprocess import Preprocess
-from dataloader.read import ImageError
-from dataloader.sampling import expected_draws
-from dataloader.sizes import parse_sizes
+from dataloader.splits.catalog import Split
+from dataloader.splits.integrity import CachedFiles, refuse_unreadable
 from models.published import published_preprocess
 from utils.cores import default_workers
 
@@ -60,7 +60,7 @@ def build_loader(
     """
     data = config.data
     split = replace(split, white=preprocess.white)
-    keep = build_keep(data, preprocess, training=training, largest=max(max(size) for size in seen_sizes(config)))
+    keep = build_cache_policy(data, preprocess, training=training, largest=max(max(size) for size in seen_sizes(config)))
     read, look = partial(split.read, at_least=keep.at_least), None
     if cached and data.cache != "off":
         store = open_cache(data, split, keep, machine.world)

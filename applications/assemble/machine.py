@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from applications.assemble.sizes import seen_sizes
-from applications.options import RunConfig
+from applications.settings.options import RunConfig
 from utils.distributed import World, open_world, world_from_environment
 from utils.errors import UserError
 from utils.runtime import Precision, choose_device, choose_precision, keep_freed_memory

@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 from applications.assemble.machine import Machine
 from applications.assemble.sizes import check_sizes
-from applications.options import RunConfig
+from applications.settings.options import RunConfig
 from criterions.priors import first_probabilities, prior_logits
 from criterions.weighted import build_elementwise
 from models import build_model
 from models.backbone import Backbone
 from models.batchnorm import set_bn_momentum
 from models.initialization import initialize
-from models.narrow import apply_plan
+from models.slimming.widths import apply_plan
 from models.weights import load_published, load_state
 from optim.groups import freeze
 from utils.checkpoint import load_tensors

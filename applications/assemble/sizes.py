@@ -1,8 +1,8 @@
 """The image sizes that a network must take: that of validation, and those that training gives it."""
 
-from applications.options import RunConfig
+from applications.settings.options import RunConfig
 from dataloader.batch.multi_scale import possible_sizes
-from dataloader.sizes import parse_sizes
+from dataloader.loading.sizes import parse_sizes
 from models.backbone import Backbone
 from utils.errors import UserError
 

@@ -7,7 +7,7 @@ from torch.optim import Optimizer
 
 from applications.assemble.machine import Machine
 from applications.assemble.network import find_head
-from applications.options import RunConfig
+from applications.settings.options import RunConfig
 from models.backbone import Backbone
 from optim.adahessian import AdaHessian
 from optim.clip import build_clip

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 
 from applications.contract import Task
-from applications.options import RunConfig
+from applications.settings.options import RunConfig
 from applications.tasks import TASKS
 from criterions.elementwise import ActivationName
 from criterions.weighted import Criterion, build_criterion, build_elementwise
-from dataloader.catalog import Catalog, Split
-from dataloader.preprocess import Preprocess
-from dataloader.sampling import expected_draws
+from dataloader.images.preprocess import Preprocess
+from dataloader.loading.sampling import expected_draws
+from dataloader.splits.catalog import Catalog, Split
 from utils.errors import UserError, shorten
 from utils.spec import SpecSource
 

@@ -10,12 +10,12 @@ from shlex import quote
 import torch
 from torch import Tensor, nn
 
-from applications.contract import Lesson, Observer, Progress, Sums, Task, Transform
-from applications.engine.keeper import Keeper
+from applications.contract import Objective, Observer, Progress, Sums, Task, Transform
+from applications.engine.checkpoint_saver import CheckpointSaver
 from applications.engine.norms import FreshNorms
 from applications.engine.score import LeftOut
-from dataloader.loader import Loader
-from dataloader.plan import TrainPlan
+from dataloader.loading.loader import Loader
+from dataloader.loading.plan import TrainPlan
 from dataloader.sample import Batch
 from optim.stepper import Stepper
 from utils.distributed import StopVote, World
@@ -36,17 +36,17 @@ class Interruption(Exception):  # noqa: N818 - it is no error
 
 @dataclass
 class Fit:
-    """Everything a training run is made of; `applications/train.py` fills it."""
+    """Everything a training run is made of; `applications/training/train.py` fills it."""
 
     model: nn.Module
     task: Task
-    lesson: Lesson
+    objective: Objective
     loader: Loader
     transforms: Sequence[Transform]
     stepper: Stepper
     progress: Progress
     observers: Sequence[Observer]
-    keeper: Keeper
+    saver: CheckpointSaver
     norms: FreshNorms
     validate: Callable[[], Mapping[str, float]]
     world: World
@@ -57,7 +57,7 @@ class Fit:
     accumulate: int
     print_freq: int
     watch: "LossWatch" = field(default_factory=lambda: LossWatch())
-    skipped: "Skipped" = field(default_factory=lambda: Skipped())
+    skipped: "SkippedImages" = field(default_factory=lambda: SkippedImages())
     left_out: LeftOut = field(default_factory=LeftOut)
 
 
@@ -70,7 +70,7 @@ def fit(run: Fit) -> None:
     """
     vote = StopVote(run.world)
     try:
-        while run.progress.epoch < run.epochs and not run.keeper.is_exhausted(run.progress):
+        while run.progress.epoch < run.epochs and not run.saver.is_exhausted(run.progress):
             _fit_epoch(run, vote)
     finally:
         vote.settle()
@@ -91,7 +91,7 @@ def _fit_epoch(run: Fit, vote: StopVote) -> None:
     row["val_unreadable"] = run.left_out.count
     for observer in run.observers:
         observer.epoch(run.progress, row)
-    run.keeper.end_epoch(run.progress, (row[f"val_{run.task.headline}"], -row["val_loss"]))
+    run.saver.end_epoch(run.progress, (row[f"val_{run.task.headline}"], -row["val_loss"]))
 
 
 def _validate(run: Fit) -> Mapping[str, float]:
@@ -101,7 +101,7 @@ def _validate(run: Fit) -> Mapping[str, float]:
         if run.world.size > 1:
             raise
         # An unreadable validation image must not cost the epoch: a resumed run begins with validating.
-        run.keeper.save(run.progress)
+        run.saver.save(run.progress)
         raise UserError(f"{error}; the epoch is saved: mend it, then python main.py --resume {quote(str(run.keeper.folder))}") from error
     if not all(map(math.isfinite, figures.values())):
         raise UserError(
@@ -136,7 +136,7 @@ def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:
             batch = transform(batch, progress.step, run.world.rank)
         share, closes_group = shares[progress.batch]
         with run.stepper.forward(sync=closes_group):
-            result = run.lesson(run.model, batch)
+            result = run.objective(run.model, batch)
         run.stepper.step(result.loss, share, closes_group=closes_group, again=partial(_loss_again, run, batch, seed))
         run.watch.add(progress.step, result.loss)
         progress.advance(batch, result)
@@ -145,7 +145,7 @@ def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:
         if progress.batch % run.print_freq == 0 or clock.second_passed():
             _report(run)
         if closes_group:
-            signal, save_is_due = vote.agreed(run.stop.received, run.keeper.is_due())
+            signal, save_is_due = vote.agreed(run.stop.received, run.saver.is_due())
             if signal:
                 _save_and_leave(run, signal)
             if save_is_due:
@@ -167,7 +167,7 @@ def _loss_again(run: Fit, batch: Batch, seed: int) -> Tensor:
     torch.manual_seed(seed)
     run.task.criterion.eval()
     with run.stepper.forward(sync=True):
-        loss = run.lesson(run.model, batch).loss
+        loss = run.objective(run.model, batch).loss
     run.task.criterion.train()
     return loss
 
@@ -182,7 +182,7 @@ def _report(run: Fit) -> None:
 def _save(run: Fit) -> None:
     """Write a checkpoint; every process comes here, since the sums of the epoch are gathered from all."""
     run.watch.check()
-    run.keeper.save(run.progress, _sums_of_all(run.progress, run.world))
+    run.saver.save(run.progress, _sums_of_all(run.progress, run.world))
 
 
 def _save_and_leave(run: Fit, signal: int) -> None:
@@ -209,7 +209,7 @@ def _means_of_all(progress: Progress, world: World) -> dict[str, float]:
     return {name: value / max(1, samples) for name, value in sums.items()}
 
 
-class Skipped:
+class SkippedImages:
     """Names the first unreadable training images, counts the others, and stops a run that is left without images."""
 
     def __init__(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from applications.calibration.outcome import measure_rejection
 from applications.report.common import (
     HARDEST,
     LOSS_NOTE,
@@ -20,8 +21,7 @@ from applications.report.common import (
 from applications.report.confusion import STYLE, confusion_blocks
 from applications.report.embedding import embedding_map
 from applications.report.labels import label_section, suspects
-from applications.report.material import Figures, Findings, Material, Pictures, as_percent, scale
-from applications.target_outcome import measure_rejection
+from applications.report.material import Figures, ReportInput, ReportPart, Thumbnails, as_percent, scale
 from applications.tasks.classify import FEWEST_FOR_TOP5
 from dataloader.batch.targets import to_dense
 from utils.calibration import bin_of, chance_error, measure_reliability
@@ -38,20 +38,20 @@ CURVE_POINTS = 400
 WISHES = (0.95, 0.98, 0.99, 0.995, 0.999)
 
 
-def findings(material: Material) -> list[Findings]:
+def findings(material: ReportInput) -> list[ReportPart]:
     """Return the parts of the report, in the order of the page."""
     prediction, classes = material.prediction, material.classes
     targets, probabilities = prediction.targets.numpy(), prediction.probabilities.numpy()
     found, right = probabilities.argmax(1), probabilities.argmax(1) == targets
     matrix = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(matrix, (targets, found), 1)
-    pictures = Pictures(material.split.read)
+    pictures = Thumbnails(material.split.read)
     scaled = scale(material, to_dense(prediction.targets, len(classes)))
     before, after = (measure_reliability(each.max(1), right) for each in (scaled.before, scaled.after))
     labels = [classes[target] for target in targets], [classes[best] for best in found]
     return [
         _headline(material, scaled.after),
-        Findings(sections=[("What is mistaken for what", confusion_blocks(material, matrix, pictures))], style=STYLE),
+        ReportPart(sections=[("What is mistaken for what", confusion_blocks(material, matrix, pictures))], style=STYLE),
         _per_class(material, matrix),
         _hard(material, pictures, targets, probabilities),
         label_section(material, pictures, suspects(targets, probabilities), *labels),
@@ -98,7 +98,7 @@ def among_best(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return (np.argpartition(-probabilities, 5, axis=1)[:, :5] == targets[:, None]).any(1)
 
 
-def _headline(material: Material, scaled: np.ndarray) -> Findings:
+def _headline(material: ReportInput, scaled: np.ndarray) -> ReportPart:
     prediction = material.prediction
     targets, probabilities, losses = prediction.targets.numpy(), prediction.probabilities.numpy(), prediction.losses.numpy()
     found = bootstrap(figures(targets, probabilities, losses, scaled), len(targets), seed=material.seed, shares=SHARES, raised=RAISED)
@@ -119,14 +119,14 @@ def _headline(material: Material, scaled: np.ndarray) -> Findings:
     notes = [paragraph(f"Intervals of 95 %: what other images of the same kind may give. {note} {LOSS_NOTE}", tone="soft")]
     tiles = {"top-1": as_percent(found["top1"].value), "of images wrong": f"{wrong} of {len(targets)}"}
     tiles |= {"macro F1": as_percent(found["macro F1"].value)}
-    return Findings(tiles, [("Figures", [intervals_table(found), *notes])], {"intervals": _plain(found)})
+    return ReportPart(tiles, [("Figures", [intervals_table(found), *notes])], {"intervals": _plain(found)})
 
 
 def _plain(found: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
     return {name: each.to_dict() for name, each in found.items()}
 
 
-def _per_class(material: Material, matrix: np.ndarray) -> Findings:
+def _per_class(material: ReportInput, matrix: np.ndarray) -> ReportPart:
     hits, true, answered = np.diag(matrix), matrix.sum(1), matrix.sum(0)
     rows, tones, plain = [], [], {}
     for number, name in enumerate(material.classes):
@@ -150,14 +150,14 @@ def _per_class(material: Material, matrix: np.ndarray) -> Findings:
             tone="soft",
         ),
     ]
-    return Findings(sections=[("Classes", blocks)], figures={"classes": plain})
+    return ReportPart(sections=[("Classes", blocks)], figures={"classes": plain})
 
 
 def _tone(recall: Interval) -> Tone:
     return "bad" if recall.value < 0.5 else "warn" if recall.value < 0.8 else ""
 
 
-def _coverage(material: Material, targets: np.ndarray, probabilities: np.ndarray) -> Findings:
+def _coverage(material: ReportInput, targets: np.ndarray, probabilities: np.ndarray) -> ReportPart:
     """Return how right the answers are when the least sure ones are rejected, and what the thresholds of a target do."""
     confidence, right = probabilities.max(1), probabilities.argmax(1) == targets
     threshold, coverage, accuracy = accepting(confidence, right)
@@ -189,7 +189,7 @@ def _coverage(material: Material, targets: np.ndarray, probabilities: np.ndarray
         more, kept = _thresholds(material, targets, probabilities)
         blocks += more
         plain["rejection"] = kept
-    return Findings(sections=[("Which answers to accept", blocks)], figures=plain)
+    return ReportPart(sections=[("Which answers to accept", blocks)], figures=plain)
 
 
 def accepting(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -234,7 +234,7 @@ def rounded_down(threshold: float, *, above: float) -> str:
     return repr(float(threshold))
 
 
-def _thresholds(material: Material, targets: np.ndarray, probabilities: np.ndarray) -> tuple[list[str], dict]:
+def _thresholds(material: ReportInput, targets: np.ndarray, probabilities: np.ndarray) -> tuple[list[str], dict]:
     reject = material.trained.reject
     assert reject is not None
     kept = measure_rejection(reject, targets, probabilities)
@@ -258,7 +258,7 @@ def _thresholds(material: Material, targets: np.ndarray, probabilities: np.ndarr
     return blocks, {"thresholds": dict(zip(material.classes, reject, strict=True)), "kept": plain, "broken": material.broken}
 
 
-def _hard(material: Material, pictures: Pictures, targets: np.ndarray, probabilities: np.ndarray) -> Findings:
+def _hard(material: ReportInput, pictures: Thumbnails, targets: np.ndarray, probabilities: np.ndarray) -> ReportPart:
     found, losses = probabilities.argmax(1), material.prediction.losses.numpy()
     names, best = material.classes, probabilities.max(1)
     wrong = np.flatnonzero(found != targets)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from applications.report.material import Findings, Material, Pictures, Scaled, as_percent
-from applications.target_outcome import describe_broken, support_rows
+from applications.calibration.outcome import describe_broken, support_rows
+from applications.report.material import ReportInput, ReportPart, Scaled, Thumbnails, as_percent
 from utils.calibration import Reliability
 from utils.files import write_csv
 from utils.images import file_uri
@@ -24,12 +24,12 @@ RAISED = ("calibration error",)
 LOSS_NOTE = "The loss is measured before calibration, as in training; a comparison of models shows the calibrated loss."
 
 
-def run_curves(material: Material) -> Findings:
+def run_curves(material: ReportInput) -> ReportPart:
     """Return the curves of the run that the model comes from, where its metrics.csv lies beside the checkpoint."""
     file = material.trained.path.parent / "metrics.csv"
     rows = _read_rows(file) if file.is_file() else []
     if not rows:
-        return Findings()
+        return ReportPart()
     headline = material.task.headline
     panels = [
         Panel(name, "epoch", name, _curves(rows, columns), percent=name == headline, whole=True)
@@ -42,7 +42,7 @@ def run_curves(material: Material) -> Findings:
     place = material.figures / "run.png"
     draw_panels([panel for panel in panels if panel.curves], place)
     note = f"These weights are those after epoch {material.trained.epoch} of {len(rows)}."
-    return Findings(sections=[("The run", [paragraph(note), picture(file_uri(place), alt="curves of the run")])])
+    return ReportPart(sections=[("The run", [paragraph(note), picture(file_uri(place), alt="curves of the run")])])
 
 
 def _read_rows(file: Path) -> list[dict[str, str]]:
@@ -70,7 +70,7 @@ def intervals_table(intervals: dict[str, Interval]) -> str:
     return table(["figure", "value", "from", "to"], rows)
 
 
-def broken_promise(material: Material) -> list[str]:
+def broken_promise(material: ReportInput) -> list[str]:
     """Return a paragraph on the classes whose promise does not hold on these images, where there are any."""
     if not material.broken:
         return []
@@ -78,7 +78,7 @@ def broken_promise(material: Material) -> list[str]:
     return [paragraph(f"{describe_broken(str(material.target), material.broken, groups)}.", tone="bad")]
 
 
-def support(material: Material) -> list[str]:
+def support(material: ReportInput) -> list[str]:
     """Return a table of what the promise of a target rests on; nothing without one."""
     if material.target is None or material.choice is None:
         return []
@@ -86,7 +86,7 @@ def support(material: Material) -> list[str]:
     return [table(header, rows)]
 
 
-def calibration(material: Material, scaled: Scaled, before: Reliability, after: Reliability, *, what: str) -> Findings:
+def calibration(material: ReportInput, scaled: Scaled, before: Reliability, after: Reliability, *, what: str) -> ReportPart:
     """Return the reliability diagrams before and after temperature scaling.
 
     Args:
@@ -128,7 +128,7 @@ def calibration(material: Material, scaled: Scaled, before: Reliability, after: 
         picture(file_uri(place), alt="reliability diagrams"),
         paragraph(scaled.note, tone="soft"),
     ]
-    return Findings(
+    return ReportPart(
         {"calibration error": as_percent(after.error)}, [("Can the probabilities be trusted?", blocks)], {"calibration": figures}
     )
 
@@ -148,12 +148,12 @@ def _reliability(title: str, bins: Reliability) -> Panel:
 
 
 def hard_images(
-    material: Material,
-    pictures: Pictures,
+    material: ReportInput,
+    pictures: Thumbnails,
     groups: Sequence[tuple[str, str, np.ndarray]],
     lines: Sequence[list[str]],
     tones: Sequence[Tone],
-) -> Findings:
+) -> ReportPart:
     """Return galleries of images that a person should look at.
 
     Args:
@@ -170,10 +170,10 @@ def hard_images(
         if len(members):
             blocks += [heading(title), paragraph(explanation, tone="soft"), _gallery(material, pictures, members, lines, tones)]
     write_csv(material.figures / "hard_images.csv", rows)
-    return Findings(sections=[("Images to look at", blocks or [paragraph("There is nothing to see.")])])
+    return ReportPart(sections=[("Images to look at", blocks or [paragraph("There is nothing to see.")])])
 
 
-def _gallery(material: Material, pictures: Pictures, rows: np.ndarray, lines: Sequence[list[str]], tones: Sequence[Tone]) -> str:
+def _gallery(material: ReportInput, pictures: Thumbnails, rows: np.ndarray, lines: Sequence[list[str]], tones: Sequence[Tone]) -> str:
     indices = [int(material.prediction.indices[row]) for row in rows]
     beside: Sequence[np.ndarray | None] = [None] * len(indices)
     if material.overlay is not None:
@@ -187,7 +187,7 @@ def _gallery(material: Material, pictures: Pictures, rows: np.ndarray, lines: Se
     return gallery(cards, wide=material.overlay is not None)
 
 
-def cost(material: Material) -> Findings:
+def cost(material: ReportInput) -> ReportPart:
     """Return how large and how fast the model is."""
     from utils.summary import summarize, time_forward
 
@@ -215,10 +215,10 @@ def cost(material: Material) -> Findings:
     blocks = [table(["", ""], rows), *([paragraph(f"Do not rely on the time of one image: {timing.doubt()}.")] if timing.doubt() else [])]
     # A figure on top of the page is read as a property of the model; a disturbed one is none.
     tiles = {"one image": f"{timing.median * 1e3:.1f} ms"} if timing.is_steady else {}
-    return Findings(tiles, [("Speed and size", blocks)], {"cost": figures})
+    return ReportPart(tiles, [("Speed and size", blocks)], {"cost": figures})
 
 
-def origin(material: Material) -> Findings:
+def origin(material: ReportInput) -> ReportPart:
     """Return what was measured, on what, and how."""
     trained = material.trained
     lost = f"; {material.unreadable} more cannot be read, and are in no figure: see unreadable.csv" if material.unreadable else ""
@@ -232,4 +232,4 @@ def origin(material: Material) -> Findings:
         ["intervals", f"95 %, bootstrap over images, 1000 resamples, seed {material.seed}"],
         ["files", "report.json holds all figures; the folder figures the tables as CSV and the pictures"],
     ]
-    return Findings(sections=[("How this was measured", [table(["", ""], rows)])])
+    return ReportPart(sections=[("How this was measured", [table(["", ""], rows)])])

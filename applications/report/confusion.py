@@ -4,7 +4,7 @@ from html import escape
 
 import numpy as np
 
-from applications.report.material import Material, Pictures
+from applications.report.material import ReportInput, Thumbnails
 from utils.page import gallery, paragraph
 
 STYLE = """
@@ -19,7 +19,7 @@ WRONG_IN_A_CELL, RIGHT_IN_A_CELL = 12, 4
 MOST_IN_ALL = 300
 
 
-def confusion_blocks(material: Material, matrix: np.ndarray, pictures: Pictures) -> list[str]:
+def confusion_blocks(material: ReportInput, matrix: np.ndarray, pictures: Thumbnails) -> list[str]:
     """Return the matrix as a table of links, and the images behind every cell.
 
     Of many classes the ones with the most wrong answers are shown.
@@ -61,7 +61,7 @@ def _cell(row: int, column: int, count: int, share: float, linked: set[tuple[int
     return f'<td{dark} style="background: rgb({color} / {strength:.2f})">{inner}</td>'
 
 
-def _views(material: Material, matrix: np.ndarray, shown: np.ndarray, pictures: Pictures) -> dict[tuple[int, int], str]:
+def _views(material: ReportInput, matrix: np.ndarray, shown: np.ndarray, pictures: Thumbnails) -> dict[tuple[int, int], str]:
     """Return (row, column) -> the hidden gallery of a cell; wrong answers come first while there is room."""
     probabilities = material.prediction.probabilities.numpy()
     found, targets = probabilities.argmax(1), material.prediction.targets.numpy()

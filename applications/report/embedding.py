@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from applications.contract import Prediction, Task
-from applications.report.material import Findings, Material
+from applications.report.material import ReportInput, ReportPart
 from dataloader.sample import Batch
 from models.backbone import Backbone
 from utils.errors import UserError
@@ -69,7 +69,7 @@ class Listener:
         return told
 
 
-def embedding_map(material: Material, groups: np.ndarray, right: np.ndarray) -> Findings:
+def embedding_map(material: ReportInput, groups: np.ndarray, right: np.ndarray) -> ReportPart:
     """Return the map, a dot an image.
 
     Args:
@@ -80,7 +80,7 @@ def embedding_map(material: Material, groups: np.ndarray, right: np.ndarray) -> 
     indices = material.prediction.indices.tolist()
     rows = np.array([row for row, index in enumerate(indices) if index in material.vectors], dtype=int)
     if len(rows) < FEWEST_IMAGES:
-        return Findings()
+        return ReportPart()
     places = _unfold(np.stack([material.vectors[indices[row]] for row in rows]), material.seed)
     names = [material.classes[group] if group >= 0 else "" for group in groups[rows]]
     cells = ([material.file(row), name, f"{x:.4f}", f"{y:.4f}"] for row, name, (x, y) in zip(rows, names, places.tolist(), strict=True))
@@ -88,7 +88,7 @@ def embedding_map(material: Material, groups: np.ndarray, right: np.ndarray) -> 
     part = "" if len(rows) == len(groups) else f" {len(rows)} of {len(groups)} images, evenly chosen."
     note = "Images that the network finds alike lie close together; rings are wrong answers. Distances between far clusters mean nothing."
     blocks = [paragraph(note + part, tone="soft"), _scatter(material, rows, places, groups, right)]
-    return Findings(sections=[("A map of the images", blocks)])
+    return ReportPart(sections=[("A map of the images", blocks)])
 
 
 def _unfold(vectors: np.ndarray, seed: int) -> np.ndarray:
@@ -108,7 +108,7 @@ def _unfold(vectors: np.ndarray, seed: int) -> np.ndarray:
     return (places - low) / np.maximum(high - low, 1e-9)
 
 
-def _scatter(material: Material, rows: np.ndarray, places: np.ndarray, groups: np.ndarray, right: np.ndarray) -> str:
+def _scatter(material: ReportInput, rows: np.ndarray, places: np.ndarray, groups: np.ndarray, right: np.ndarray) -> str:
     dots = []
     # Wrong answers are drawn last, on top.
     for number in np.argsort(~right[rows], kind="stable").tolist():

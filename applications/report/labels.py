@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from applications.report.material import Findings, Material, Pictures
+from applications.report.material import ReportInput, ReportPart, Thumbnails
 from utils.files import write_csv
 from utils.page import gallery, paragraph
 
@@ -58,7 +58,9 @@ def several_suspects(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray
     return np.asarray(ranked, dtype=int)
 
 
-def label_section(material: Material, pictures: Pictures, rows: np.ndarray, given: Sequence[str], suggested: Sequence[str]) -> Findings:
+def label_section(
+    material: ReportInput, pictures: Thumbnails, rows: np.ndarray, given: Sequence[str], suggested: Sequence[str]
+) -> ReportPart:
     """Return the gallery of suspects.
 
     Args:
@@ -86,4 +88,4 @@ def label_section(material: Material, pictures: Pictures, rows: np.ndarray, give
     if len(rows) > len(cards):
         blocks.append(paragraph(f"The first {len(cards)}; figures/label_issues.csv has all.", tone="soft"))
     blocks.append(gallery(cards))
-    return Findings(sections=[("Labels that may be wrong", blocks)], figures={"label_issues": len(rows)})
+    return ReportPart(sections=[("Labels that may be wrong", blocks)], figures={"label_issues": len(rows)})

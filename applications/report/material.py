@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from applications.assemble import Machine
+from applications.calibration.outcome import broken_by
+from applications.calibration.targets import CONFIDENCE, Choice, Target
 from applications.contract import Prediction, Task
-from applications.seen import Overlap
-from applications.target_outcome import broken_by
-from applications.targets import CONFIDENCE, Choice, Target
-from applications.trained import Trained
+from applications.trained.checkpoint import Trained
+from applications.trained.seen import Overlap
 from criterions.weighted import Criterion
-from dataloader.catalog import Split
+from dataloader.splits.catalog import Split
 from utils.calibration import cross_fitted
 from utils.images import data_uri, thumbnail
 from utils.page import Card, Tone
@@ -33,7 +33,7 @@ MOST_PICTURES = 500
 
 
 @dataclass(frozen=True)
-class Material:
+class ReportInput:
     """A measured model.
 
     Attributes:
@@ -112,7 +112,7 @@ Section = tuple[str, list[str]]
 
 
 @dataclass
-class Findings:
+class ReportPart:
     """What a part of the report gives back.
 
     Attributes:
@@ -128,7 +128,7 @@ class Findings:
     style: str = ""
 
 
-class Pictures:
+class Thumbnails:
     """Thumbnails for one page, up to a limit.
 
     Args:
@@ -172,7 +172,7 @@ class Scaled:
     note: str
 
 
-def scale(material: Material, dense: torch.Tensor) -> Scaled:
+def scale(material: ReportInput, dense: torch.Tensor) -> Scaled:
     """Return what temperature scaling does to images that it was not fitted on.
 
     On the validation images themselves, each image gets a temperature that was fitted on four fifths of the others.

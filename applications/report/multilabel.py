@@ -6,7 +6,7 @@ from applications.contract import decide
 from applications.report.common import HARDEST, LOSS_NOTE, SHARES, broken_promise, calibration, hard_images, intervals_table, support
 from applications.report.embedding import embedding_map
 from applications.report.labels import label_section, several_suspects
-from applications.report.material import Figures, Findings, Material, Pictures, as_percent, scale
+from applications.report.material import Figures, ReportInput, ReportPart, Thumbnails, as_percent, scale
 from utils.calibration import measure_reliability
 from utils.files import write_csv
 from utils.guarantee import NEVER
@@ -21,12 +21,12 @@ CURVE_POINTS = 200
 CURVES_SHOWN = 12
 
 
-def findings(material: Material) -> list[Findings]:
+def findings(material: ReportInput) -> list[ReportPart]:
     """Return the parts of the report, in the order of the page."""
     prediction = material.prediction
     truth = prediction.targets.numpy() >= 0.5
     named = decide(prediction.probabilities, material.trained.thresholds).numpy()
-    pictures = Pictures(material.split.read)
+    pictures = Thumbnails(material.split.read)
     scaled = scale(material, prediction.targets)
     before, after = (measure_reliability(each.ravel(), truth.ravel()) for each in (scaled.before, scaled.after))
     joined = [[_join(material.classes, row) for row in flags] for flags in (truth, named)]
@@ -71,7 +71,7 @@ def figures(probabilities: np.ndarray, truth: np.ndarray, named: np.ndarray, los
     return of
 
 
-def _headline(material: Material, truth: np.ndarray, named: np.ndarray) -> Findings:
+def _headline(material: ReportInput, truth: np.ndarray, named: np.ndarray) -> ReportPart:
     prediction = material.prediction
     of = figures(prediction.probabilities.numpy(), truth, named, prediction.losses.numpy())
     draws = max(100, min(RESAMPLES, MOST_CELLS // max(1, truth.size)))
@@ -84,10 +84,10 @@ def _headline(material: Material, truth: np.ndarray, named: np.ndarray) -> Findi
     tiles = {name: as_percent(found[name].value) for name in ("mAP", "micro F1", "all labels right")}
     note = f"Intervals of 95 %. The thresholds were {material.origin_of_thresholds()}. {LOSS_NOTE}"
     plain = {name: each.to_dict() for name, each in found.items()}
-    return Findings(tiles, [("Figures", [intervals_table(found), paragraph(note, tone="soft")])], {"intervals": plain})
+    return ReportPart(tiles, [("Figures", [intervals_table(found), paragraph(note, tone="soft")])], {"intervals": plain})
 
 
-def _per_label(material: Material, truth: np.ndarray, named: np.ndarray) -> Findings:
+def _per_label(material: ReportInput, truth: np.ndarray, named: np.ndarray) -> ReportPart:
     thresholds = material.trained.thresholds
     assert thresholds is not None
     order, last = falling(material.prediction.probabilities.numpy())
@@ -115,7 +115,7 @@ def _per_label(material: Material, truth: np.ndarray, named: np.ndarray) -> Find
     note = f"Thresholds were {material.origin_of_thresholds()}. In brackets Wilson intervals of 95 %."
     figures = {"labels": plain} | ({"broken": material.broken} if material.target else {})
     header = ["label", "threshold", "images", "average precision", "recall", "precision", "named wrongly", "missed"]
-    return Findings(
+    return ReportPart(
         sections=[("Labels", [*broken_promise(material), *support(material), table(header, rows), paragraph(note, tone="soft")])],
         figures=figures,
     )
@@ -125,7 +125,7 @@ def _with_limits(interval: Interval) -> str:
     return "-" if np.isnan(interval.value) else f"{as_percent(interval.value)} ({interval.low:.0%} to {interval.high:.0%})"
 
 
-def _curves(material: Material, truth: np.ndarray) -> Findings:
+def _curves(material: ReportInput, truth: np.ndarray) -> ReportPart:
     """Return precision against recall of the labels, and what each threshold gives."""
     from sklearn.metrics import precision_recall_curve
 
@@ -150,10 +150,10 @@ def _curves(material: Material, truth: np.ndarray) -> Findings:
         blocks.append(view if number == 0 else folded(pair[0].title, view))
     if len(panels) > CURVES_SHOWN:
         blocks.append(paragraph(f"The first {CURVES_SHOWN} labels; figures/precision_recall.csv has all.", tone="soft"))
-    return Findings(sections=[("Precision, recall and thresholds", blocks)])
+    return ReportPart(sections=[("Precision, recall and thresholds", blocks)])
 
 
-def _hard(material: Material, pictures: Pictures, truth: np.ndarray, named: np.ndarray, joined: list[list[str]]) -> Findings:
+def _hard(material: ReportInput, pictures: Thumbnails, truth: np.ndarray, named: np.ndarray, joined: list[list[str]]) -> ReportPart:
     probabilities, losses = material.prediction.probabilities.numpy(), material.prediction.losses.numpy()
     thresholds = np.asarray(material.trained.thresholds)
     wrong = (truth != named).sum(1)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from applications.report import REPORTS
 from applications.report.common import cost, origin, run_curves
-from applications.report.material import Material, plain_floats
-from applications.seen import KEY, describe_overlap
+from applications.report.material import ReportInput, plain_floats
+from applications.trained.seen import KEY, describe_overlap
 from utils.files import write_text
 from utils.page import Page, paragraph, tiles
 
 
-def write_report(material: Material) -> list[Path]:
+def write_report(material: ReportInput) -> list[Path]:
     """Write report.html, report.json and the folder figures into the material's folder; return what a person opens first.
 
     The page needs no other file and no network.

@@ -15,7 +15,7 @@ from torch import nn
 from applications.contract import Prediction, StepResult, at_temperature, decide
 from criterions.weighted import Criterion
 from dataloader.batch.targets import to_dense
-from dataloader.preprocess import Normalize, Preprocess
+from dataloader.images.preprocess import Normalize, Preprocess
 from dataloader.sample import Batch
 from dataloader.sources.lists import join_labels
 from utils.calibration import fit_temperature

@@ -9,7 +9,7 @@ import torch
 from dataloader.augment.chain import Sized
 from dataloader.augment.checks import check_range, check_share
 from dataloader.augment.crop import crop_box
-from dataloader.preprocess import fit_images
+from dataloader.images.preprocess import fit_images
 from dataloader.sample import Sample
 
 ATTEMPTS = 10

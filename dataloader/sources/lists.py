@@ -10,7 +10,7 @@ from typing import NamedTuple, NoReturn
 from dataloader.sources.folders import SPLIT_FOLDERS, split_folders, subfolders
 from dataloader.sources.label_names import LabelNames, find_label_names
 from dataloader.sources.list_formats import FORMATS, SEPARATOR
-from dataloader.split import LineFault, Store
+from dataloader.splits.split import LineFault, Store
 from utils.errors import UserError
 from utils.text import counted
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from dataloader.read import ImageError, file_status, read_file
+from dataloader.images.read import ImageError, file_status, read_file
 from dataloader.sources.folders import SPLIT_FOLDERS
 from dataloader.sources.lists import ListedImage, Listing, refuse_empty_labels
-from dataloader.split import Stamp
+from dataloader.splits.split import Stamp
 from utils.errors import UserError
 
 LABEL_COLUMNS = ("label", "labels", "class", "fine_label")

@@ -10,7 +10,7 @@ from dataloader.sources.folders import SPLIT_FOLDERS, split_folders, subfolders
 from dataloader.sources.label_names import LabelNames, find_label_names
 from dataloader.sources.lists import ListedImage, Listing, name_labels, refuse_empty_labels
 from dataloader.sources.tar_index import TarIndex, index_tar
-from dataloader.split import Stamp
+from dataloader.splits.split import Stamp
 from utils.errors import UserError
 from utils.logs import log
 from utils.text import counted

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dataloader.read import ImageError
+from dataloader.images.read import ImageError
 from dataloader.sources.folders import SUFFIXES
 from utils.cache import read_cached, write_cached
 from utils.errors import UserError

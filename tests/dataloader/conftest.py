@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from dataloader import SOURCES
-from dataloader.catalog import Split
 from dataloader.sources.downloads import Download
+from dataloader.splits.catalog import Split
 
 
 @pytest.fixture

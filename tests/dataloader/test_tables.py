@@ -10,8 +10,8 @@ import torch
 
 from dataloader import AUGMENTS, MIXES, RECIPES, SOURCES
 from dataloader.augment.chain import build_augment
-from dataloader.catalog import open_catalog
 from dataloader.sample import Batch, Sample
+from dataloader.splits.catalog import open_catalog
 from utils.randomness import numpy_rng
 
 # Operations that need an argument, or do nothing without one.

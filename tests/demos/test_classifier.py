@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from dataloader.read import read_image as trainer_read_image
+from dataloader.images.read import read_image as trainer_read_image
 from demos import classifier as demo
 from demos.classifier import Classifier, ImageError, ModelError, classify, find_images, main, read_image
 

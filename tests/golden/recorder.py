@@ -18,8 +18,8 @@ from unittest.mock import patch
 import torch
 
 import main
-from applications import train
 from applications.contract import Observer, Progress
+from applications.training import train
 from dataloader.sources.digits import write_digits
 from dataloader.sources.lists import join_labels
 

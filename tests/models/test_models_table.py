@@ -120,7 +120,7 @@ def test_check_size_finds_images_that_the_network_cannot_take(user_file):
 
 
 def test_a_backbone_of_the_user_is_taken_as_it_is(user_file):
-    code = "from models.resnet import ResNet\ndef small(num_classes): return ResNet('resnet18', num_classes=num_classes)"
+    code = "from models.families.resnet import ResNet\ndef small(num_classes): return ResNet('resnet18', num_classes=num_classes)"
     user_file.write_text(code)
     net = build_model(f"{user_file}:small", num_classes=4)
     assert type(net).__name__ == "ResNet"

@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 from models import build_model
-from models.adapter import UserModel
+from models.adapters.wrapped import UserModel
 from optim.groups import param_groups
 
 timm = pytest.importorskip("timm")

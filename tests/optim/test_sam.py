@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from optim.optimizers import build_optimizer
-from optim.sam import checked_radius, climb, climb_down, statistics_kept
+from optim.sam import ascend, checked_radius, statistics_kept, undo_ascent
 from optim.stepper import Stepper
 from utils.errors import UserError
 
@@ -36,10 +36,10 @@ def test_weights_come_down_to_exactly_where_they_were():
     before = [param.detach().clone() for param in model.parameters()]
     for param in model.parameters():
         param.grad = torch.randn_like(param)
-    saved = climb(list(model.parameters()), 0.1)
+    saved = ascend(list(model.parameters()), 0.1)
     moved = torch.cat([(param.detach() - old).flatten() for param, old in zip(model.parameters(), before, strict=True)])
     assert float(moved.norm()) == pytest.approx(0.1, rel=1e-4)
-    climb_down(list(model.parameters()), saved)
+    undo_ascent(list(model.parameters()), saved)
     assert all(torch.equal(param, old) for param, old in zip(model.parameters(), before, strict=True))
 
 

@@ -6,21 +6,21 @@ import pytest
 import torch
 
 from applications.contract import Progress
-from applications.engine.keeper import Keeper
-from applications.engine.top import TopEpochs
+from applications.engine.checkpoint_saver import CheckpointSaver
+from applications.engine.top_epochs import TopEpochs
 from utils.checkpoint import load_checkpoint
 from utils.errors import UserError
 
 
-def keeper(folder: Path, **changes: object) -> Keeper:
+def saver(folder: Path, **changes: object) -> CheckpointSaver:
     settings = {"save_minutes": 10.0, "patience": 2, "writes": True, **changes}
-    return Keeper(
+    return CheckpointSaver(
         folder, lambda: {"arch": "x", "state_dict": {}, "state_dict_ema": None, "stepper": {"steps": 1}, "teaching": {}}, **settings
     )  # type: ignore[arg-type]
 
 
 def test_the_best_follows_the_headline_and_a_tie_goes_to_the_lower_loss(tmp_path: Path) -> None:
-    keep, progress = keeper(tmp_path), Progress()
+    keep, progress = saver(tmp_path), Progress()
     best = []
     for headline, loss in ((0.5, 1.0), (0.7, 0.9), (0.7, 0.8), (0.6, 0.1), (0.7, 0.85)):
         keep.end_epoch(progress, (headline, -loss))
@@ -31,14 +31,14 @@ def test_the_best_follows_the_headline_and_a_tie_goes_to_the_lower_loss(tmp_path
 
 
 def test_a_validation_that_is_no_number_is_never_the_best(tmp_path: Path) -> None:
-    keep, progress = keeper(tmp_path), Progress()
+    keep, progress = saver(tmp_path), Progress()
     keep.end_epoch(progress, (float("nan"), float("nan")))
     assert not (tmp_path / "best.pt").exists()
     assert (tmp_path / "last.pt").exists()
 
 
 def test_patience_counts_epochs_without_a_better_one(tmp_path: Path) -> None:
-    keep, progress = keeper(tmp_path), Progress()
+    keep, progress = saver(tmp_path), Progress()
     exhausted = []
     for headline in (0.5, 0.4, 0.6, 0.6, 0.6):
         keep.end_epoch(progress, (headline, 0.0))
@@ -47,15 +47,15 @@ def test_patience_counts_epochs_without_a_better_one(tmp_path: Path) -> None:
 
 
 def test_only_the_writing_process_writes(tmp_path: Path) -> None:
-    keep, progress = keeper(tmp_path, writes=False, save_minutes=0.0), Progress()
+    keep, progress = saver(tmp_path, writes=False, save_minutes=0.0), Progress()
     keep.end_epoch(progress, (1.0, 0.0))
     assert not keep.is_due()
     assert not list(tmp_path.iterdir())
 
 
 def test_a_save_is_due_after_its_minutes(tmp_path: Path) -> None:
-    assert keeper(tmp_path, save_minutes=0.0).is_due()
-    assert not keeper(tmp_path, save_minutes=10.0).is_due()
+    assert saver(tmp_path, save_minutes=0.0).is_due()
+    assert not saver(tmp_path, save_minutes=10.0).is_due()
 
 
 def test_the_best_holds_weights_alone_and_the_last_the_rest(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_the_best_holds_weights_alone_and_the_last_the_rest(tmp_path: Path) -> N
         "stepper": {"steps": 1},
         "teaching": {},
     }
-    keep = Keeper(tmp_path, lambda: content, save_minutes=10.0, patience=None, writes=True)
+    keep = CheckpointSaver(tmp_path, lambda: content, save_minutes=10.0, patience=None, writes=True)
     keep.end_epoch(Progress(), (0.5, -1.0))
     best, last = load_checkpoint(tmp_path / "best.pt"), load_checkpoint(tmp_path / "last.pt")
     assert (best["stepper"], best["teaching"]) == (None, None)
@@ -76,7 +76,7 @@ def test_the_best_holds_weights_alone_and_the_last_the_rest(tmp_path: Path) -> N
 
 
 def test_a_disk_that_is_full_at_the_second_file_leaves_both_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep, progress = keeper(tmp_path), Progress()
+    keep, progress = saver(tmp_path), Progress()
     keep.end_epoch(progress, (0.5, -1.0))
     write = torch.save
 
@@ -93,7 +93,7 @@ def test_a_disk_that_is_full_at_the_second_file_leaves_both_as_they_were(tmp_pat
 
 def test_every_few_epochs_a_checkpoint_stays_and_so_do_the_best(tmp_path: Path) -> None:
     kept = TopEpochs(tmp_path, 2, prefix="best-epoch", index="best-epochs.json")
-    keep, progress = keeper(tmp_path, save_every=2, kept=kept), Progress()
+    keep, progress = saver(tmp_path, save_every=2, kept=kept), Progress()
     for headline in (0.5, 0.9, 0.6, 0.7, 0.1):
         keep.end_epoch(progress, (headline, 0.0))
     assert sorted(file.name for file in tmp_path.glob("*epoch-*.pt")) == [

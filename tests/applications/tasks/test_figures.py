@@ -7,7 +7,7 @@ from applications.contract import Prediction
 from applications.tasks.classify import Classify
 from applications.tasks.multilabel import Multilabel
 from criterions.weighted import Criterion, build_elementwise
-from dataloader.preprocess import Preprocess
+from dataloader.images.preprocess import Preprocess
 from utils.spec import parse_specs
 
 

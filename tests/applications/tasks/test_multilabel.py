@@ -14,7 +14,7 @@ from applications.contract import Prediction
 from applications.tasks.multilabel import Multilabel, average_precisions, best_threshold, best_thresholds
 from criterions.elementwise import bce, softmax
 from criterions.weighted import Criterion
-from dataloader.preprocess import Preprocess
+from dataloader.images.preprocess import Preprocess
 from utils.errors import UserError
 
 CPU = torch.device("cpu")

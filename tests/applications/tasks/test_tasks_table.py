@@ -11,7 +11,7 @@ from applications.contract import Prediction, Task, decide
 from applications.tasks import TASKS
 from criterions.elementwise import bce
 from criterions.weighted import Criterion
-from dataloader.preprocess import Preprocess
+from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch
 from utils.checkpoint import load_tensors
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataloader.catalog import open_catalog
-from dataloader.read import ImageError
+from dataloader.images.read import ImageError
+from dataloader.splits.catalog import open_catalog
 from utils.errors import UserError
 
 

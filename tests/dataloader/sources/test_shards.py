@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataloader.catalog import fingerprint, open_catalog, save_split
-from dataloader.loader import Loader
-from dataloader.preprocess import Preprocess
-from dataloader.read import ImageError
+from dataloader.images.preprocess import Preprocess
+from dataloader.images.read import ImageError
+from dataloader.loading.loader import Loader
+from dataloader.splits.catalog import fingerprint, open_catalog, save_split
 from utils.cache import cache_folder
 from utils.errors import UserError
 

@@ -1,0 +1,52 @@
+"""What a checkpoint holds of a run: plain types and tensors."""
+
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from applications.contract import Task
+from applications.settings.options import RunConfig
+from applications.trained.seen import Seen
+from dataloader.images.preprocess import Preprocess
+from dataloader.splits.catalog import Catalog
+from models.slimming.widths import channel_plan
+from optim.stepper import Stepper
+
+
+def snapshot(
+    config: RunConfig,
+    task: Task,
+    model: nn.Module,
+    stepper: Stepper,
+    teaching: Mapping[str, Any],
+    catalog: Catalog,
+    preprocess: Preprocess,
+    prints: str,
+    seen: Seen,
+) -> dict:
+    """Return everything a checkpoint holds besides the progress: plain types and tensors."""
+    return {
+        "task": task.name,
+        "arch": config.model.arch,
+        "num_classes": len(catalog.classes),
+        "classes": list(catalog.classes),
+        "preprocess": preprocess.to_dict(),
+        "criterion": config.loss.canonical(),
+        "channels": channel_plan(model),
+        "state_dict": model.state_dict(),
+        "state_dict_ema": stepper.averages(),
+        "averaging": "EMA" if stepper.averages() is not None else None,
+        "stepper": stepper.state_dict(),
+        "loss_state": task.criterion.state_dict(),
+        "temperature": task.temperature,
+        "teaching": teaching,
+        "thresholds": None if task.thresholds is None else list(task.thresholds),
+        "reject": None,
+        "config": config.to_dict(),
+        "data_fingerprint": prints,
+        "trained_on": seen.to_dict(),
+        "versions": {"torch": str(torch.__version__), "python": platform.python_version()},
+    }

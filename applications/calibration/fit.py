@@ -1,0 +1,109 @@
+"""Temperature and thresholds of a trained model, chosen on its validation images and stored beside its weights."""
+
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from applications.calibration.targets import Choice, Target, choose_rejection, choose_thresholds
+from applications.contract import Prediction, Task, at_temperature
+from applications.trained.checkpoint import Trained
+from dataloader.batch.targets import to_dense
+from utils.calibration import cross_fitted, fold_of
+from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.files import locked
+from utils.logs import log
+
+
+def calibrated(
+    trained: Trained, task: Task, prediction: Prediction, target: Target | None, *, refit: bool
+) -> tuple[Trained, Choice | None]:
+    """Return the model with thresholds for a target, and with `refit` a temperature too, and what the thresholds rest on.
+
+    Without a target, `refit` gives each of several labels the threshold of its best F1, and takes rejection away.
+
+    Args:
+        trained: the model.
+        task: its task; it takes the new temperature and thresholds.
+        prediction: of the task, for the model's val images.
+        target: the promise of the thresholds; None makes none.
+        refit: whether to choose the temperature anew.
+    """
+    if refit:
+        prediction = task.calibrate(prediction)
+    thresholds, reject, choice = task.thresholds, None if refit else trained.reject, None
+    if target is not None:
+        choice = _choose(target, prediction.targets.numpy(), prediction.probabilities.numpy())
+        if thresholds is None:
+            reject = choice.thresholds
+        else:
+            thresholds = task.thresholds = choice.thresholds
+    return replace(trained, temperature=task.temperature, thresholds=thresholds, reject=reject), choice
+
+
+def _choose(target: Target, targets: np.ndarray, probabilities: np.ndarray) -> Choice:
+    return (
+        choose_rejection(target, targets, probabilities) if targets.ndim == 1 else choose_thresholds(target, targets >= 0.5, probabilities)
+    )
+
+
+@dataclass(frozen=True)
+class CrossChosen:
+    """For every image, thresholds that it had no part in: those of the other four fifths.
+
+    Attributes:
+        thresholds: (N, C).
+        probabilities: (N, C), by a temperature of the other four fifths too.
+        met: whether four fifths are enough to accept something.
+    """
+
+    thresholds: np.ndarray
+    probabilities: np.ndarray
+    met: bool
+
+
+def cross_chosen(task: Task, prediction: Prediction, target: Target, *, refit: bool) -> CrossChosen:
+    """Choose thresholds for a target fold by fold, for a fair look at the images that choose the thresholds.
+
+    Args:
+        task: gives criterion and temperature.
+        prediction: of the task, for the model's val images.
+        target: the promise.
+        refit: whether the temperature was fitted on these images too.
+    """
+    targets, shape = prediction.targets.numpy(), prediction.probabilities.shape
+    fold, temperatures = fold_of(len(targets)), np.full(len(targets), task.temperature)
+    if refit:
+        dense = to_dense(prediction.targets, shape[1]).numpy()
+        temperatures = cross_fitted(prediction.logits.numpy(), dense, task.criterion.activation)
+    thresholds, probabilities, met = np.empty(shape), np.empty(shape, dtype=np.float32), False
+    for own in (fold == number for number in np.unique(fold)):
+        temperature = float(torch.tensor(temperatures[own][0]).float())
+        scaled = at_temperature(prediction, temperature, task.criterion).probabilities.numpy()
+        choice = _choose(target, targets[~own], scaled[~own])
+        thresholds[own], probabilities[own], met = choice.thresholds, scaled[own], met or not choice.is_empty
+    return CrossChosen(thresholds, probabilities, met)
+
+
+def store_calibration(trained: Trained) -> None:
+    """Write temperature and thresholds into the checkpoint that the model was read from; the weights stay as they are.
+
+    Raises:
+        UserError: the run is still training, or the disk is full; the file is as it was.
+    """
+    log_file = trained.path.parent / "log.txt"
+    with locked(log_file) if log_file.is_file() else nullcontext():
+        content = load_checkpoint(trained.path)
+        content["temperature"] = trained.temperature
+        content["thresholds"] = None if trained.thresholds is None else list(trained.thresholds)
+        content["reject"] = None if trained.reject is None else list(trained.reject)
+        save_checkpoint(trained.path, content)
+    log().info(f"stored    temperature {trained.temperature:.4f}{' and thresholds' if _has_thresholds(trained) else ''} in {trained.path}")
+    exported = trained.path.parent / "model.jit.pt"
+    if exported.is_file():
+        log().warning(f"{exported} still answers with what was stored before; write it again with --jit")
+
+
+def _has_thresholds(trained: Trained) -> bool:
+    return trained.thresholds is not None or trained.reject is not None

@@ -1,0 +1,181 @@
+"""What the thresholds of a --target do to images, in figures and in words."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from applications.calibration.targets import CONFIDENCE, Choice, Support, Target
+from utils.errors import UserError
+from utils.guarantee import RISK
+from utils.text import counted, two_digits
+
+NAMES_SHOWN = 5
+# What is counted behind each promise, and what of it fails.
+COUNTED = {"error": ("accepted", "wrong"), "miss": ("images", "missed"), "coverage": ("answers", "rejected")}
+
+# Thresholds (C,), or (N, C) where every image has its own.
+Thresholds = Sequence[float] | np.ndarray
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What thresholds do to the answers of one class.
+
+    Attributes:
+        coverage: accepted share of the answers of this class; nan without any.
+        error: wrong share of those accepted; nan without any.
+        miss: share of the images of this class that are accepted as another; nan without any.
+    """
+
+    coverage: float
+    error: float
+    miss: float
+
+
+def measure_rejection(thresholds: Thresholds, targets: np.ndarray, probabilities: np.ndarray) -> list[Kept]:
+    """Return what rejection thresholds do, a class each and then all together, for targets (N,) and probabilities (N, C)."""
+    found, accepted, wrong = _answers(thresholds, targets, probabilities)
+    groups = [(found == number, targets == number) for number in range(probabilities.shape[1])]
+    everything = np.ones(len(targets), dtype=bool)
+    return [
+        Kept(_share(accepted[answered]), _share(wrong[answered & accepted]), _share(wrong[members]))
+        for answered, members in [*groups, (everything, everything)]
+    ]
+
+
+def _answers(thresholds: Thresholds, targets: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the answers (N,), whether they are accepted, and whether they are accepted though wrong."""
+    found, needed = probabilities.argmax(1), np.broadcast_to(np.asarray(thresholds), probabilities.shape)
+    accepted = probabilities.max(1) >= np.take_along_axis(needed, found[:, None], axis=1)[:, 0]
+    return found, accepted, accepted & (found != targets)
+
+
+def count_failures(
+    target: Target, members: Sequence[int], thresholds: Thresholds, targets: np.ndarray, probabilities: np.ndarray
+) -> tuple[int, int]:
+    """Return how many images break the promise of a group of classes, and how many it is about.
+
+    Args:
+        target: the promise.
+        members: the classes.
+        thresholds: of rejection, for class indices; of naming, for several labels.
+        targets: class indices (N,), or labels (N, C).
+        probabilities: (N, C).
+    """
+    own = list(members)
+    if targets.ndim == 2:
+        truth, named = targets[:, own] >= 0.5, (probabilities >= np.asarray(thresholds))[:, own]
+        about, fails = (named, named & ~truth) if target.name == "error" else (truth, truth & ~named)
+        return int(fails.any(1).sum()), int(about.any(1).sum())
+    found, accepted, wrong = _answers(thresholds, targets, probabilities)
+    answered = np.isin(found, own)
+    if target.name == "coverage":
+        return int((answered & ~accepted).sum()), int(answered.sum())
+    if target.name == "error":
+        return int((answered & wrong).sum()), int((answered & accepted).sum())
+    return int((np.isin(targets, own) & wrong).sum()), int(np.isin(targets, own).sum())
+
+
+def count_together(target: Target, thresholds: Thresholds, targets: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Return what thresholds do to all images together: name -> share; arguments as in `count_failures`."""
+    if targets.ndim == 2:
+        truth, named = targets >= 0.5, probabilities >= np.asarray(thresholds)
+        return {"wrong of the names": _share(~truth[named])} if target.name == "error" else {"missed of the labels": _share(~named[truth])}
+    kept = measure_rejection(thresholds, targets, probabilities)[-1]
+    return {"accepted": kept.coverage} | (
+        {"accepted as another class": kept.miss} if target.name == "miss" else {"wrong of those": kept.error}
+    )
+
+
+def broken_by(target: Target, choice: Choice, targets: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
+    """Return group of classes -> share, the worst first, where these images disprove the promise.
+
+    A share beyond the limit is no proof: of few images, one more than allowed is chance. Groups count from where chance alone shows so
+    many failures in fewer than RISK of cases, for all groups together.
+
+    Args:
+        target: the promise.
+        choice: its thresholds.
+        targets: class indices (N,), or labels (N, C).
+        probabilities: (N, C).
+        classes: names.
+    """
+    from scipy.stats import binom
+
+    coverage = target.name == "coverage"
+    over = {}
+    for group in choice.groups:
+        failures, count = count_failures(target, group.members, choice.thresholds, targets, probabilities)
+        limit = 1 - target.limit if coverage else target.limit
+        if count and binom.sf(failures - 1, count, limit) < RISK / len(choice.groups):
+            over[name_group(group.members, classes)] = 1 - failures / count if coverage else failures / count
+    return dict(sorted(over.items(), key=lambda item: item[1] if coverage else -item[1]))
+
+
+def name_group(members: Sequence[int], classes: Sequence[str]) -> str:
+    """Return the names of some classes, the first few of many."""
+    if len(members) == len(classes) > NAMES_SHOWN:
+        return f"all {len(classes)} classes together"
+    more = f" and {len(members) - NAMES_SHOWN} more" if len(members) > NAMES_SHOWN else ""
+    return ", ".join(classes[number] for number in members[:NAMES_SHOWN]) + more + (" together" if len(members) > 1 else "")
+
+
+def describe_broken(target: str, broken: Mapping[str, float], groups: int) -> str:
+    """Return in words for which of so many groups a target, in the user's words, is not kept."""
+    shown = "; ".join(f"{name} ({share:.1%})" for name, share in list(broken.items())[:NAMES_SHOWN])
+    more = f" and {len(broken) - NAMES_SHOWN} more" if len(broken) > NAMES_SHOWN else ""
+    of = "" if groups == 1 else f" for {len(broken)} of {groups} groups of classes"
+    return f"{target} is not kept on these images{of}, by more than chance explains: {shown}{more}"
+
+
+def describe_choice(target: Target, choice: Choice, classes: Sequence[str]) -> str:
+    """Return in words what a promise rests on."""
+    about, failing = COUNTED[target.name]
+    said = [
+        f"{name_group(group.members, classes)} ({group.count:,} {about}, {group.failures:,} {failing})"
+        for group in choice.groups
+        if group.wanted is None
+    ]
+    more = f"; and {len(said) - NAMES_SHOWN} more groups" if len(said) > NAMES_SHOWN else ""
+    return (
+        f"{target} at {CONFIDENCE:.0%} confidence, by {counted(choice.images, 'validation image')}: {'; '.join(said[:NAMES_SHOWN])}{more}"
+    )
+
+
+def support_rows(target: Target, choice: Choice, classes: Sequence[str]) -> list[list[str]]:
+    """Return, for every group of classes, how many validation images speak for it, and how many of them fail, below a header."""
+    rows = [
+        [name_group(group.members, classes), *((f"{group.count:,}", f"{group.failures:,}") if group.wanted is None else ("none", "-"))]
+        for group in choice.groups
+    ]
+    return [["the promise is made for", *(f"{name} on val" for name in COUNTED[target.name])], *rows]
+
+
+def describe_unmet(choice: Choice, classes: Sequence[str], *, several: bool) -> str:
+    """Return in words for which classes no threshold makes the promise, and how many images would do; '' where there is none."""
+    if not choice.unmet and not choice.is_empty:
+        return ""
+    whole = choice.is_empty
+    groups = sorted(choice.unmet, key=lambda group: group.wanted or 0.0)
+    what = "nothing can be " + ("promised" if several else "accepted") + " at this limit"
+    which = "" if whole else " for " + "; ".join(name_group(group.members, classes) for group in groups[:NAMES_SHOWN])
+    which += f" and {len(groups) - NAMES_SHOWN} more groups" if not whole and len(groups) > NAMES_SHOWN else ""
+    return f"{what}{which} with {counted(choice.images, 'validation image')}; {_remedy(groups)}"
+
+
+def _remedy(groups: Sequence[Support]) -> str:
+    wanted = groups[0].wanted if groups else None
+    if wanted is None or not np.isfinite(wanted):
+        return "more of them would not help: even the surest answers are wrong too often"
+    return f"about {two_digits(wanted):,} would do"
+
+
+def refuse_empty(target: Target, choice: Choice, classes: Sequence[str], *, several: bool) -> None:
+    """Raise UserError when thresholds of a target would accept, or promise, nothing at all."""
+    if choice.is_empty:
+        raise UserError(f"--target '{target}': {describe_unmet(choice, classes, several=several)} ({CONFIDENCE:.0%} confidence)")
+
+
+def _share(flags: np.ndarray) -> float:
+    return float(flags.mean()) if len(flags) else float("nan")

@@ -1,0 +1,45 @@
+"""Prints layers, parameters, multiply-adds, memory and forward time of a model."""
+
+from rich.table import Table
+
+from applications.settings.options import Request
+from models import build_model
+from utils.logs import console, log
+from utils.runtime import choose_device, describe_machine
+from utils.summary import summarize, time_forward
+
+# Fewer multiply-adds than torch's own counter sees in products alone mean that thop missed a layer.
+MISSED = 0.98
+
+
+def run(request: Request) -> int:
+    """Print the table of --arch at --image_size."""
+    config = request.config
+    device = choose_device(config.runtime.device)
+    size = config.data.image_size
+    classes = config.model.num_classes or 1000
+    model = build_model(config.model.arch, num_classes=classes, drop_rate=config.model.drop_rate)
+    model.check_size(size)
+    summary = summarize(model, size, device)
+    (timing,) = time_forward([model.eval().to(device)], size, device)
+    table = Table("layer", "kind", box=None, pad_edge=False)
+    for name in ("output", "parameters", "M multiply-adds"):
+        table.add_column(name, justify="right")
+    for layer in summary.layers:
+        table.add_row(layer.name, layer.kind, layer.output, f"{layer.parameters:,}", f"{layer.multiply_adds / 1e6:.2f}")
+    console().print(table)
+    log().info("")
+    log().info(f"{config.model.arch} at {size[0]}x{size[1]}, {classes} classes")
+    log().info(f"parameters      {summary.parameters / 1e6:.2f} M")
+    log().info(
+        f"multiply-adds   {summary.multiply_adds / 1e6:.2f} M ({summary.product_multiply_adds / 1e6:.2f} M in convolutions and products)"
+    )
+    if summary.multiply_adds < MISSED * summary.product_multiply_adds:
+        log().info("                thop does not see all layers of this model; take the figure in parentheses")
+    log().info(
+        f"memory          weights {summary.weight_bytes / 2**20:.1f} MiB, activations {summary.activation_bytes / 2**20:.1f} MiB an image"
+    )
+    log().info(f"forward time    {timing} for one image in fp32 on {describe_machine(device)}")
+    if timing.doubt():
+        log().info(f"                {timing.doubt()}")
+    return 0

@@ -1,0 +1,1 @@
+"""Whether trained models differ on the same images."""

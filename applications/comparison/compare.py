@@ -1,0 +1,163 @@
+"""--compare: looks whether trained models differ on the same images, and writes it down."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from applications import assemble
+from applications.assemble import Machine
+from applications.comparison.answers import PREDICTIONS, ModelAnswers, OtherImagesError, aligned, kind_of, read_answers, refuse_unlike
+from applications.comparison.figures import Pair, class_rows, compare, figures, named_apart, names_of, sentence
+from applications.comparison.page import comparison_page
+from applications.report.material import plain_floats
+from applications.settings.options import Request
+from applications.trained.seen import KEY, describe_overlap
+from utils.checkpoint import BEST, find_checkpoint
+from utils.distributed import close_world
+from utils.errors import UserError
+from utils.files import new_folder, removed_on_error, write_csv, write_text
+from utils.logs import console, log
+
+
+def run(request: Request) -> int:
+    """Compare the models of --compare with the first of them; return the exit code."""
+    check_places(request.subjects)
+    # Before anything slow: models of other classes cannot be compared.
+    first, *others = [kind_of(place) for place in request.subjects]
+    for other in others:
+        refuse_unlike(first, other)
+    machine = assemble.open_machine(request.config, training=False)
+    try:
+        first, *rest = [_asked(request, place, machine) for place in request.subjects]
+        named = named_apart([first, *rest])
+        models, apart = alike(named)
+        if machine.world.is_first:
+            output = request.config.output
+            with removed_on_error(new_folder(Path(output.logdir) / "compare", output.name or "comparison")) as folder:
+                seed = request.config.runtime.seed
+                write_comparison(models, compare(models, seed=seed), folder, seed=seed, apart=apart)
+        return 0
+    finally:
+        close_world(machine.world)
+
+
+def alike(models: Sequence[ModelAnswers]) -> tuple[list[ModelAnswers], dict[str, tuple[ModelAnswers, str]]]:
+    """Return the models that answered the images of the first, and the others, name -> (answers, why no conclusion is drawn).
+
+    Raises:
+        UserError: a model answers with other classes.
+    """
+    first, *rest = models
+    found, apart = [first], {}
+    for other in rest:
+        try:
+            found.append(aligned(first, other))
+        except OtherImagesError as error:
+            apart[other.name] = other, str(error)
+    return found, apart
+
+
+def _asked(request: Request, place: str, machine: Machine) -> ModelAnswers:
+    try:
+        return read_answers(request, place, machine)
+    except UserError as error:
+        raise UserError(f"--compare {place}: {error}") from error
+
+
+def check_places(places: Sequence[str]) -> None:
+    """Raise UserError where one of the places holds no model and no evaluation, before anything slow begins."""
+    for place in places:
+        if (Path(place) / PREDICTIONS).is_file():
+            continue
+        try:
+            find_checkpoint(place, BEST)
+        except UserError as error:
+            # Models are found as those of --resume are, which nobody wrote here.
+            raise UserError(f"--compare: {str(error).removeprefix('--resume: ')}") from error
+
+
+def write_comparison(
+    models: Sequence[ModelAnswers],
+    pairs: Sequence[Pair],
+    folder: Path,
+    *,
+    seed: int,
+    apart: Mapping[str, tuple[ModelAnswers, str]] | None = None,
+) -> None:
+    """Print what `compare` found, and write compare.html and its kin into the folder; `apart` are models on other images."""
+    first, apart = models[0], apart or {}
+    measured = {model.name: figures(model)(np.ones(len(model.files), dtype=int)) for model in models}
+    elsewhere = {name: figures(model)(np.ones(len(model.files), dtype=int)) for name, (model, _) in apart.items()}
+    headline = next(iter(measured[first.name]))
+    rows = [_row(pair, headline, measured) for pair in pairs]
+    rows += [[name, f"{found[headline]:.2%}", "", "", "", "", "", "", "no conclusion"] for name, found in elsewhere.items()]
+    header = ["model", headline, "difference", "from", "to", "right alone", "first right alone", "p", "verdict"]
+    start = [first.name, f"{measured[first.name][headline]:.2%}", "", "", "", "", "", "", "the first"]
+    _print([header, start, *rows])
+    for pair in pairs:
+        log().info(sentence(first, pair, headline))
+    for model in models:
+        for line in describe_overlap(model.seen, len(model.files), "compared", model=model.name):
+            log().warning(line)
+    for _, why in apart.values():
+        log().warning(f"no conclusion: {why}")
+    write_csv(folder / "compare.csv", [header, start, *rows])
+    write_csv(folder / "classes.csv", class_rows(first, pairs))
+    write_csv(folder / "flips.csv", _flip_rows(first, pairs))
+    content = {
+        "images": len(first.files),
+        "first": first.name,
+        "models": {model.name: {"source": model.source, "figures": measured[model.name], KEY: _plain_overlap(model)} for model in models},
+        "comparisons": {pair.other.name: _plain(pair) for pair in pairs},
+        "no_conclusion": {
+            name: {"source": model.source, "images": len(model.files), "figures": elsewhere[name], "why": why}
+            for name, (model, why) in apart.items()
+        },
+    }
+    write_text(folder / "compare.json", json.dumps(plain_floats(content), indent=2) + "\n")
+    reasons = [why for _, why in apart.values()]
+    comparison_page(models, pairs, [header, start, *rows], measured, seed=seed, reasons=reasons).write(folder / "compare.html")
+    log().info(f"written: {folder} (compare.html, compare.json, compare.csv, classes.csv, flips.csv)")
+
+
+def _row(pair: Pair, headline: str, measured: Mapping[str, Mapping[str, float]]) -> list[str]:
+    change = pair.differences[headline]
+    limits = [f"{100 * value:+.2f}" for value in (change.value, change.low, change.high)]
+    counts = [str(len(pair.gained)), str(len(pair.lost))]
+    return [pair.other.name, f"{measured[pair.other.name][headline]:.2%}", *limits, *counts, f"{pair.p:.3g}", pair.verdict()]
+
+
+def _plain(pair: Pair) -> dict:
+    return {
+        "verdict": pair.verdict(),
+        "p": pair.p,
+        "right_alone": len(pair.gained),
+        "first_right_alone": len(pair.lost),
+        "differences": {name: each.to_dict() for name, each in pair.differences.items()},
+    }
+
+
+def _plain_overlap(model: ModelAnswers) -> dict[str, int] | None:
+    return None if model.seen is None else model.seen._asdict()
+
+
+def _print(rows: list[list[str]]) -> None:
+    shown = Table(rows[0][0], box=None, pad_edge=False)
+    for name in rows[0][1:]:
+        shown.add_column(name, justify="left" if name == "verdict" else "right")
+    for row in rows[1:]:
+        shown.add_row(*row)
+    console().print(shown)
+
+
+def _flip_rows(first: ModelAnswers, pairs: Sequence[Pair]) -> list[list[str]]:
+    rows = [["model", "image", "true", "first says", "model says", "right"]]
+    for pair in pairs:
+        for members, who in ((pair.gained, pair.other.name), (pair.lost, first.name)):
+            for row in members.tolist():
+                said = [names_of(model, model.named[row]) for model in (first, pair.other)]
+                rows.append([pair.other.name, first.files[row], names_of(first, first.truth[row]), *said, who])
+    return rows

@@ -1,0 +1,153 @@
+"""Draws sheets of images with their labels, exactly as the network sees them: augmented, fitted, mixed."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from applications import assemble
+from applications.assemble.caching import build_cache_policy
+from applications.assemble.data import open_training_data
+from applications.settings.options import Request, RunConfig, run_folder_parent
+from dataloader.augment.chain import Augment
+from dataloader.loading.loader import BatchReader
+from dataloader.sample import Batch
+from dataloader.splits.catalog import Catalog, Split
+from utils.errors import UserError
+from utils.files import new_folder
+from utils.images import sheet, write_png
+from utils.logs import log
+from utils.randomness import Stream, shuffled
+
+ROWS, COLUMNS, SIDE = 6, 8, 128
+MIXED_ROWS = 4
+
+
+def run(request: Request) -> int:
+    """Write sheet.png, and mixed.png where batches are mixed or resized, into a folder of their own."""
+    config = request.config
+    catalog = open_training_data(config, assemble.alone(), None)
+    if request.subject not in catalog.splits:
+        raise UserError(f"--visual_data {request.subject}: {catalog.root} has {', '.join(catalog.splits)} images")
+    split = catalog.splits[request.subject]
+    training = request.subject == "train"
+    folder = new_folder(run_folder_parent(config, "visual_data"), config.output.name or request.subject)
+    files = [draw_samples(config, catalog, split, folder / "sheet.png", augmented=training)]
+    transforms = assemble.build_transforms(config, len(catalog.classes)) if training else []
+    if transforms:
+        files.append(draw_mixed(config, catalog, split, transforms, folder / "mixed.png"))
+    if training and not config.data.aug:
+        log().info("no augmentation is asked for: the rows show the same image; add --aug, or --aug_config FILE")
+    log().info(f"wrote {', '.join(map(str, files))}")
+    return 0
+
+
+def draw_samples(config: RunConfig, catalog: Catalog, split: Split, path: Path, *, augmented: bool) -> Path:
+    """Write a sheet: of training images a row each, first as they are, then as the first epochs see them; else many images."""
+    chosen = choose(split, ROWS if augmented else ROWS * COLUMNS, seed=config.runtime.seed)
+    plain = open_reader(config, split, augmented=False)
+    originals = read(plain, 0, chosen)
+    if not augmented:
+        captions = [label_of(catalog, split.targets[index]) for index in chosen]
+        write_png(sheet(pixels_of(originals.images), captions, columns=COLUMNS, side=SIDE), path)
+        return path
+    reader = open_reader(config, split, augmented=True)
+    epochs = [last_split(read(reader, epoch, chosen)) for epoch in range(COLUMNS - 1)]
+    images, captions = [], []
+    for row, index in enumerate(chosen.tolist()):
+        images.append(pixels_of(originals.images)[row])
+        captions.append(label_of(catalog, split.targets[index]))
+        for epoch, seen in enumerate(epochs, start=1):
+            images.append(pixels_of(seen)[row])
+            captions.append(f"epoch {epoch}, {seen.shape[2]}x{seen.shape[3]}")
+    write_png(sheet(images, captions, columns=COLUMNS, side=SIDE), path)
+    return path
+
+
+def draw_mixed(config: RunConfig, catalog: Catalog, split: Split, transforms: Sequence, path: Path) -> Path:
+    """Write a sheet of training batches after all that is done to whole batches, a row a batch, with the shares of their targets."""
+    reader = open_reader(config, split, augmented=True)
+    order = shuffled(len(split), Stream.ORDER, config.runtime.seed, 0)
+    images, captions = [], []
+    for step in range(MIXED_ROWS):
+        batch = read(reader, 0, order[(np.arange(COLUMNS) + step * COLUMNS) % len(order)])
+        for transform in transforms:
+            batch = transform(batch, step, 0)
+        images += pixels_of(batch.images)[:COLUMNS]
+        size = f"{batch.images.shape[2]}x{batch.images.shape[3]}\n" if config.data.multi_scale else ""
+        captions += [f"{size}{label_of(catalog, target.numpy())}" for target in batch.targets[:COLUMNS]]
+    if config.data.multi_scale:
+        images = on_equal_paper(images)
+    write_png(sheet(images, captions, columns=COLUMNS, side=SIDE), path)
+    return path
+
+
+def on_equal_paper(images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return images (h, w, 3) in the middle of white paper of one size, so that a sheet shows how large they are."""
+    height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
+    papers = []
+    for image in images:
+        paper = np.full((height, width, 3), 255, dtype=np.uint8)
+        top, left = (height - image.shape[0]) // 2, (width - image.shape[1]) // 2
+        paper[top : top + image.shape[0], left : left + image.shape[1]] = image
+        papers.append(paper)
+    return papers
+
+
+def open_reader(config: RunConfig, split: Split, *, augmented: bool) -> BatchReader:
+    """Return what reads batches of a split as training does, or as validation does."""
+    preprocess = assemble.build_preprocess(config, white=split.white)
+    read_pixels = partial(split.read, at_least=build_cache_policy(config.data, preprocess, training=augmented).at_least)
+    if not augmented:
+        return BatchReader(split, read_pixels, preprocess, Augment(), config.runtime.seed, tolerant=False)
+    options = assemble.training_options(config, split, preprocess)
+    sizes, splits = options["sizes"], options["splits"]
+    return BatchReader(split, read_pixels, preprocess, options["augment"], config.runtime.seed, tolerant=False, sizes=sizes, splits=splits)
+
+
+def read(reader: BatchReader, epoch: int, indices: np.ndarray) -> Batch:
+    """Return the batch of these images in an epoch."""
+    batch = reader[epoch, indices, np.zeros_like(indices), 0]
+    if isinstance(batch, UserError):
+        raise batch
+    assert isinstance(batch, Batch), "a reader without slots hands over the batch itself"
+    return batch
+
+
+def last_split(batch: Batch) -> Tensor:
+    """Return the augmented copies of a batch, which has clean ones before them where there are several splits."""
+    return batch.images[-(len(batch) // batch.splits) :]
+
+
+def choose(split: Split, count: int, *, seed: int) -> np.ndarray:
+    """Return `count` images of as many classes as there are, int64; which ones follows from the seed."""
+    order = shuffled(len(split), Stream.ORDER, seed, 0)
+    classes = split.targets if split.targets.ndim == 1 else split.targets.argmax(1)
+    # A first image of every class, then a second one, and so on.
+    seen: dict[int, int] = {}
+    rounds = []
+    for label in classes[order].tolist():
+        rounds.append(seen.get(label, 0))
+        seen[label] = rounds[-1] + 1
+    first = order[np.argsort(rounds, kind="stable")][:count]
+    return first[np.argsort(classes[first], kind="stable")]
+
+
+def label_of(catalog: Catalog, target: np.ndarray | np.int64) -> str:
+    """Return the name of a class, or those of the labels of an image; shared targets with their shares, a line each."""
+    if np.ndim(target) == 0:
+        return catalog.classes[int(target)]
+    shares = np.asarray(target)
+    parts = sorted(((float(shares[index]), index) for index in np.flatnonzero(shares > 0.005).tolist()), reverse=True)
+    if all(share > 0.995 for share, _ in parts):
+        return ", ".join(catalog.classes[index] for _, index in parts) or "no label"
+    return "\n".join(f"{share:.0%} {catalog.classes[index]}" for share, index in parts[:2])
+
+
+def pixels_of(images: Tensor) -> list[np.ndarray]:
+    """Return the images of a batch, uint8 or float in 0..255, as uint8 (H, W, 3) each."""
+    return (
+        list(images.round().byte().permute(0, 2, 3, 1).numpy()) if images.is_floating_point() else list(images.permute(0, 2, 3, 1).numpy())
+    )

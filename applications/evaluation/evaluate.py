@@ -1,0 +1,270 @@
+"""Measures a trained model on held-out images: figures, tables, pictures."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+
+from applications import assemble
+from applications.assemble import Machine
+from applications.calibration.fit import calibrated, cross_chosen, store_calibration
+from applications.calibration.outcome import (
+    count_together,
+    describe_broken,
+    describe_choice,
+    describe_unmet,
+    measure_rejection,
+    refuse_empty,
+)
+from applications.calibration.targets import CONFIDENCE, Choice, Target, parse_target
+from applications.contract import Prediction, Task
+from applications.engine.score import LeftOut, score
+from applications.evaluation.tta import AveragedViews, parse_views
+from applications.report.embedding import Listener
+from applications.report.material import Overlay, ReportInput, as_percent, plain_floats
+from applications.settings.options import Request
+from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out, open_validation, tell_seen
+from applications.trained.seen import KEY
+from dataloader.sample import Unreadable
+from dataloader.splits.catalog import Split
+from utils.distributed import close_world
+from utils.errors import UserError
+from utils.files import new_folder, removed_on_error, write_csv, write_text
+from utils.logs import console, log
+from utils.progress import progress_bar
+from utils.text import FirstFew, counted
+
+ROWS_ON_SCREEN = 40
+UNREADABLE = "unreadable.csv"
+
+
+def run(request: Request) -> int:
+    """Evaluate the model of --resume; return 0, or 1 when images could not be read."""
+    machine = assemble.open_machine(request.config, training=False)
+    try:
+        trained = load_trained(request, machine.device)
+        options = trained.config.evaluation
+        target = parse_target(options.target, several=trained.task == assemble.SEVERAL_LABELS) if options.target else None
+        split = open_held_out(trained, ("test", "val"))
+        log().info(f"model     {trained.describe()}")
+        log().info(f"data      {split.named}: {len(split)} {split.name} images")
+        log().info(f"precision {machine.precision}")
+        known = tell_seen(trained, split) if machine.world.is_first else None
+        task = build_trained_task(trained, machine.device)
+        viewed = _with_views(trained, task)
+        choice = None
+        if target is not None or options.calibrate:
+            purpose = "--calibrate" if options.calibrate else "--target"
+            chosen_on = LeftOut()
+            prediction = predict_split(viewed, open_validation(trained, purpose), task, machine, left_out=chosen_on)
+            if chosen_on.count:
+                log().warning(f"{purpose} chooses without {counted(chosen_on.count, 'unreadable val image')}")
+            trained, choice = calibrated(trained, task, prediction, target, refit=options.calibrate)
+            if target is not None and choice is not None:
+                _announce(target, choice, trained)
+            if options.calibrate and machine.world.is_first:
+                store_calibration(trained)
+        listener = Listener(trained.model, len(split)) if options.report else None
+        start = time.perf_counter()
+        unreadable: list[Unreadable] = []
+        prediction = predict_split(viewed, split, listener.around(task) if listener else task, machine, left_out=unreadable.extend)
+        seconds = time.perf_counter() - start
+        vectors = {index: vector for part in machine.world.gather(listener.vectors if listener else {}) for index, vector in part.items()}
+        if unreadable:
+            vectors = {row: vectors[index] for row, index in enumerate(prediction.indices.tolist()) if index in vectors}
+            split, prediction = _readable(split, prediction)
+        if machine.world.is_first:
+            with removed_on_error(new_folder(trained.results_folder(), f"evaluation-{split.name}")) as folder:
+                heat = _heat_maps(trained) if options.report else None
+                views, lost = options.tta or "", len(unreadable)
+                _write_unreadable(unreadable, folder)
+                _write(
+                    ReportInput(
+                        trained, split, task, prediction, machine, folder, seconds, target, choice, views, heat, lost, known, vectors
+                    )
+                )
+        return 1 if unreadable else 0
+    finally:
+        close_world(machine.world)
+
+
+def _readable(split: Split, prediction: Prediction) -> tuple[Split, Prediction]:
+    """Return the images that were predicted as a split of their own, a row each."""
+    kept = prediction.indices.numpy()
+    stamps = split.stamps[kept] if len(split.stamps) else split.stamps
+    paths = tuple(split.paths[index] for index in kept)
+    groups = tuple(split.groups[index] for index in kept) if split.groups else ()
+    split = replace(split, paths=paths, targets=split.targets[kept], weights=split.weights[kept], stamps=stamps, groups=groups)
+    return split, replace(prediction, indices=torch.arange(len(kept)))
+
+
+def _write_unreadable(unreadable: Sequence[Unreadable], folder: Path) -> None:
+    """Name the images that the figures go without, all of them in a file."""
+    if not unreadable:
+        return
+    file = folder / UNREADABLE
+    write_csv(file, [("image", "reason"), *((each.path, each.reason) for each in unreadable)])
+    for each in unreadable[: FirstFew.MOST]:
+        log().warning(f"cannot read {each.path}: {each.reason}")
+    count = counted(len(unreadable), "image")
+    log().warning(f"the figures go without {count} that cannot be read, listed in {file}; --strict stops instead")
+
+
+def _announce(target: Target, choice: Choice, trained: Trained) -> None:
+    """Say what a promise rests on, and for which classes none can be made.
+
+    Raises:
+        UserError: there is none for any class.
+    """
+    several = trained.thresholds is not None
+    refuse_empty(target, choice, trained.classes, several=several)
+    log().info(f"target    {describe_choice(target, choice, trained.classes)}")
+    if unmet := describe_unmet(choice, trained.classes, several=several):
+        log().warning(f"--target {target}: {unmet}")
+
+
+def _heat_maps(trained: Trained) -> Overlay | None:
+    """Return what draws heat maps for the report, or None for a network that gives none."""
+    from applications.explain.cam import explain, open_explainer
+
+    try:
+        # Found on use; asked for here, so that a network without maps costs the heat maps alone.
+        _ = open_explainer(trained).view
+    except UserError as error:
+        log().warning(f"the report comes without heat maps: {error}")
+        return None
+    return partial(explain, trained)
+
+
+def _with_views(trained: Trained, task: Task) -> Trained:
+    """Return the model as it looks at images: once, or at the views of --tta."""
+    views = trained.config.evaluation.tta
+    if not views:
+        return trained
+    network = AveragedViews(trained.model, parse_views(views, trained.config.data.image_size), task.criterion.activation)
+    log().info(f"views     {len(network.views)} an image: {views}")
+    return replace(trained, model=network.eval())
+
+
+def predict_split(
+    trained: Trained,
+    split: Split,
+    task: Task,
+    machine: Machine,
+    *,
+    left_out: Callable[[Sequence[Unreadable]], object] | None = None,
+) -> Prediction:
+    """Return the predictions for every image of a split, with a progress bar on a terminal.
+
+    Args:
+        trained: the model.
+        split: the images.
+        task: what they mean.
+        machine: where it is computed.
+        left_out: told which images could not be read, and have no row; without it, such an image is an error.
+    """
+    tolerant = left_out is not None
+    loader = assemble.build_loader(trained.config, split, trained.preprocess, machine, training=False, tolerant=tolerant)
+    total = -(-len(split) // machine.world.size)
+    with progress_bar(f"{split.name} images", total, shown=machine.world.is_first) as advance:
+        try:
+            return score(
+                trained.model,
+                task,
+                loader.batches(0),
+                device=machine.device,
+                autocast=machine.autocast(),
+                world=machine.world,
+                advance=advance,
+                left_out=left_out,
+            )
+        finally:
+            loader.close()
+
+
+def _write(material: ReportInput) -> None:
+    trained, split, task, prediction, folder = material.trained, material.split, material.task, material.prediction, material.folder
+    metrics = task.metrics(prediction)
+    files = task.render(prediction, [split.file(index) for index in range(len(split))], folder)
+    facts = {
+        "task": trained.task,
+        "checkpoint": str(trained.path),
+        "epoch": trained.epoch,
+        "averaged": trained.averaging,
+        "temperature": trained.temperature,
+        "data": str(split.root),
+        "split": split.name,
+        "images": len(split),
+        "unreadable": material.unreadable,
+        KEY: None if material.seen is None else material.seen._asdict(),
+    }
+    _print_table(task.table(prediction))
+    facts |= plain_floats(_say_accepted(material) | _say_promise(material))
+    write_text(folder / "metrics.json", json.dumps({**facts, **metrics}, indent=2) + "\n")
+    shares = "  ".join(f"{name} {value:.2%}" for name, value in metrics.items() if name != "loss")
+    lost = f", {material.unreadable} more unreadable" if material.unreadable else ""
+    log().info(f"{split.name}: {shares}  loss {metrics['loss']:.4f}  ({len(split)} images{lost})")
+    files += [folder / "metrics.json", *([folder / UNREADABLE] if material.unreadable else [])]
+    if trained.config.evaluation.report:
+        # Its libraries take a second to load; an evaluation without a report does not wait for them.
+        from applications.report.write import write_report
+
+        with console().status("writing the report") if console().is_terminal else nullcontext():
+            files += write_report(material)
+    log().info(f"written: {folder} ({', '.join(file.name for file in files)})")
+
+
+def _say_accepted(material: ReportInput) -> dict[str, float]:
+    """Say how many answers reach their threshold, and what that tells; return it as figures."""
+    reject, prediction = material.trained.reject, material.prediction
+    if reject is None:
+        return {}
+    kept = measure_rejection(reject, prediction.targets.numpy(), prediction.probabilities.numpy())[-1]
+    said = f"accepted: {as_percent(kept.coverage)} of the answers reach their threshold, {as_percent(kept.error)} of those are wrong"
+    log().info(f"{said}: on the images that chose the thresholds, which proves nothing" if material.is_chosen_here else said)
+    return {"accepted": kept.coverage, "accepted_wrong": kept.error}
+
+
+def _say_promise(material: ReportInput) -> dict[str, Any]:
+    """Say whether these images disprove the promise of the target; return it as figures.
+
+    The images that chose the thresholds cannot: they are looked at with thresholds of the other four fifths.
+    """
+    target, choice, prediction = material.target, material.choice, material.prediction
+    if target is None or choice is None:
+        return {}
+    groups = [
+        {"classes": [material.classes[number] for number in group.members], "count": group.count, "failures": group.failures}
+        for group in choice.groups
+    ]
+    facts = {"target": str(target), "target_confidence": CONFIDENCE, "target_groups": groups, "target_broken": material.broken}
+    if material.broken:
+        log().warning(f"--target {describe_broken(str(target), material.broken, len(choice.groups))}; its thresholds were chosen on val")
+    if not material.is_chosen_here:
+        return facts
+    crossed = cross_chosen(material.task, prediction, target, refit=material.is_fitted_here)
+    if not crossed.met:
+        log().info("checked: not at all: four fifths of these images are too few to choose thresholds that the last fifth could test")
+        return facts
+    figures = count_together(target, crossed.thresholds, prediction.targets.numpy(), crossed.probabilities)
+    said = ", ".join(f"{name} {as_percent(value)}" for name, value in figures.items())
+    log().info(f"checked: {said}, with thresholds chosen on four fifths of these images and measured on the last, in turn")
+    return facts | {"target_checked": figures}
+
+
+def _print_table(rows: list[list[str]]) -> None:
+    table = Table(*rows[0][:1], box=None, pad_edge=False)
+    for name in rows[0][1:]:
+        table.add_column(name, justify="right")
+    for row in rows[1 : ROWS_ON_SCREEN + 1]:
+        table.add_row(*row)
+    console().print(table)
+    if len(rows) > ROWS_ON_SCREEN + 1:
+        log().info(f"... and {len(rows) - ROWS_ON_SCREEN - 1} more classes in classes.csv")

@@ -1,0 +1,1 @@
+"""Models as files for a device, and smaller models."""

@@ -1,0 +1,175 @@
+"""Removes the channels that a network misses least and writes a smaller checkpoint."""
+
+import copy
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from shlex import quote
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from applications import assemble
+from applications.assemble import Machine
+from applications.contract import Task
+from applications.evaluation.evaluate import predict_split
+from applications.settings.options import Request, run_folder_parent
+from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out, open_training
+from dataloader.batch.targets import to_dense
+from dataloader.images.preprocess import Normalize
+from dataloader.sample import Batch
+from dataloader.splits.catalog import Split
+from models import build_model
+from models.backbone import Backbone
+from models.slimming.prune import Losses, Size, largest_difference, prune_channels, taylor
+from models.slimming.widths import Plan, apply_plan, channel_plan
+from optim.options import OptimOptions
+from utils.checkpoint import BEST, load_checkpoint, save_checkpoint
+from utils.errors import UserError
+from utils.files import new_folder, write_text
+from utils.logs import console, log
+from utils.randomness import Stream, numpy_rng
+from utils.runtime import Precision
+from utils.summary import summarize, time_forward
+from utils.text import counted
+from utils.timing import Timing
+
+# The rebuilt network computes the same numbers in the same order.
+SAME = 1e-5
+# Training images that the channels are scored on.
+SCORED = 512
+# A loss of this much of the headline figure is worth a warning.
+LARGE_DROP = 0.05
+
+
+def run(request: Request) -> int:
+    """Prune the model of --resume; compare size, time and accuracy before and after; return the exit code."""
+    share = float(request.subject)
+    device = torch.device("cpu")
+    machine = Machine(assemble.alone(), device, Precision("fp32", False, "exact answers"))
+    trained = load_trained(request, device)
+    model, image_size = trained.model, trained.config.data.image_size
+    assert isinstance(model, Backbone)
+    split = open_held_out(trained, ("val", "test"))
+    task = build_trained_task(trained, device)
+    scored = some_of(open_training(trained, "--prune"), trained.config.runtime.seed)
+    log().info(f"model     {trained.describe()}")
+    log().info(f"scored    by the loss of {counted(len(scored), 'training image')} of {scored.root}")
+    whole = replace(trained, model=copy.deepcopy(model))
+    sizes = prune_channels(model, share, image_size=image_size, importance=taylor(losses_of(trained, scored, task, machine)))
+    plan = checked_plan(trained, model)
+    before, after = (_figures(each, split, machine) for each in (whole, trained))
+
+    folder = _write(trained, request.given.get("name"), plan)
+    _print(before, after, sizes, time_forward([whole.model, model], image_size, device))
+    log().info(f"measured  on {len(split)} {split.name} images of {split.named}, without fine-tuning")
+    headline = f"{split.name} {task.headline} (%)"
+    if before[headline] - after[headline] > 100 * LARGE_DROP:
+        log().warning(
+            f"{split.name} {task.headline} fell from {before[headline]:.1f} to {after[headline]:.1f} %: fine-tune it, remove less, "
+            "or train with a stronger --sparsity first"
+        )
+    log().info(f"written   {folder / BEST}: --evaluation, --jit and --init_from take it")
+    slower = f"{trained.config.optim.lr / 10:g}"
+    log().info(f"next: fine-tune it with python main.py --config {quote(str(folder / 'config.json'))} --lr {slower}")
+    return 0
+
+
+def some_of(split: Split, seed: int) -> Split:
+    """Return images to score the channels on, drawn at random, all classes among one another."""
+    chosen = numpy_rng(Stream.PRUNE, seed).permutation(len(split))[:SCORED]
+    return replace(
+        split,
+        paths=tuple(split.paths[index] for index in chosen),
+        targets=split.targets[chosen],
+        weights=split.weights[chosen],
+        stamps=np.empty((0, 2), dtype=np.int64),
+    )
+
+
+def losses_of(trained: Trained, split: Split, task: Task, machine: Machine) -> Losses:
+    """Return a function that gives the cross entropy of the images, summed over each batch, as the model is now."""
+    loader = assemble.build_loader(trained.config, split, trained.preprocess, machine, training=False)
+    try:
+        batches = list(loader.batches(0))
+    finally:
+        loader.close()
+    normalize = Normalize(trained.preprocess.mean, trained.preprocess.std)
+
+    def loss(batch: Batch) -> Tensor:
+        return task.criterion.plain(trained.model(normalize(batch.images)), to_dense(batch.targets, len(trained.classes))).sum()
+
+    def losses() -> Iterator[Tensor]:
+        yield from map(loss, batches)
+
+    return losses
+
+
+def checked_plan(trained: Trained, model: Backbone) -> Plan:
+    """Return the widths of a pruned network, by which it can be built again to compute the same.
+
+    Raises:
+        UserError: it cannot.
+    """
+    plan = channel_plan(model)
+    arch = trained.config.model.arch
+    rebuilt = build_model(arch, num_classes=len(trained.classes), drop_rate=trained.config.model.drop_rate)
+    apply_plan(rebuilt, plan)
+    try:
+        rebuilt.load_state_dict(model.state_dict())
+    except RuntimeError as error:
+        raise UserError(f"--prune: {arch} has layers whose pruned widths a checkpoint cannot hold") from error
+    if not largest_difference(model, rebuilt.eval(), trained.config.data.image_size) <= SAME:
+        raise UserError(f"--prune: {arch} computes something else when it is built from its pruned widths")
+    return plan
+
+
+def _write(trained: Trained, name: str | None, plan: Plan) -> Path:
+    """Write the checkpoint, and the settings that fine-tune it, into a folder of their own."""
+    content = load_checkpoint(trained.path)
+    content |= {"state_dict": trained.model.state_dict(), "state_dict_ema": None, "averaging": None, "stepper": None, "channels": plan}
+    # Fitted to the answers of the whole network; --calibrate does it again.
+    content |= {"temperature": 1.0, "reject": None}
+    usual = f"{trained.path.parent.name or trained.config.model.arch}-pruned"
+    folder = new_folder(run_folder_parent(trained.config, trained.task), name or usual)
+    save_checkpoint(folder / BEST, content)
+    changes = {"resume": None, "pretrained": False, "init_from": str(folder / BEST), "sparsity": False, "slim": OptimOptions().slim}
+    # What was frozen rested on channels that are gone: all of it has to learn.
+    config = trained.config.override({**changes, "freeze": (), "name": None})
+    write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+    if trained.split_file is not None:
+        write_text(folder / "split.csv", trained.split_file.read_text(encoding="utf-8"))
+    return folder
+
+
+def _figures(trained: Trained, split: Split, machine: Machine) -> dict[str, float]:
+    task = build_trained_task(trained, machine.device)
+    metrics = task.metrics(predict_split(trained, split, task, machine))
+    return {
+        "parameters (M)": summarize(trained.model, trained.config.data.image_size, machine.device).parameters / 1e6,
+        f"{split.name} {task.headline} (%)": 100 * metrics[task.headline],
+        f"{split.name} loss": metrics["loss"],
+    }
+
+
+def _print(before: dict[str, float], after: dict[str, float], sizes: tuple[Size, Size], times: list[Timing]) -> None:
+    from rich.table import Table
+
+    table = Table("", box=None, pad_edge=False)
+    for name in ("before", "after", "removed"):
+        table.add_column(name, justify="right")
+    one, two = sizes
+    table.add_row("channels", f"{one.channels}", f"{two.channels}", f"{1 - two.channels / one.channels:.1%}")
+    costs = one.multiply_adds / 1e6, two.multiply_adds / 1e6
+    table.add_row("multiply-adds (M)", *(f"{cost:.3f}" for cost in costs), f"{1 - costs[1] / costs[0]:.1%}")
+    for name, value in before.items():
+        removed = f"{1 - after[name] / value:.1%}" if name.startswith("parameters") else ""
+        table.add_row(name, f"{value:.3f}", f"{after[name]:.3f}", removed)
+    table.add_row("time an image (ms)", *(f"{1e3 * each.median:.3f}" for each in times))
+    table.add_row("  half of the runs", *(f"{1e3 * each.low:.3f} to {1e3 * each.high:.3f}" for each in times))
+    console().print(table)
+    doubt = next((each.doubt() for each in times if not each.is_steady), "")
+    if doubt:
+        log().info(f"times     say little: {doubt}")

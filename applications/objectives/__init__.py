@@ -1,0 +1,1 @@
+"""What training asks of a batch beside the task: teachers, and a pace."""

@@ -1,0 +1,1 @@
+"""Answers for images without a label."""

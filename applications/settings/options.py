@@ -1,0 +1,237 @@
+"""RunConfig: the tree of all Options, to and from plain values."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+from criterions.options import LossOptions
+from dataloader.checks.options import CheckOptions
+from dataloader.options import DataOptions, PrepareOptions
+from models.options import ModelOptions
+from optim.options import OptimOptions
+from utils.errors import UserError, nearest
+from utils.flags import cast, flag
+
+# The value of --resume that finds the run by itself.
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How long to train, and what to keep."""
+
+    epochs: int = flag(30, "passes over the training images")
+    patience: int | None = flag(None, "stop when validation has not improved for this many epochs", metavar="EPOCHS")
+    max_minutes: float | None = flag(None, "stop after this time, with a checkpoint to go on from", metavar="M")
+    save_minutes: float = flag(10.0, "minutes between checkpoints inside an epoch", metavar="M")
+    save_every: int | None = flag(None, "keep a checkpoint to go on from every N epochs, epoch-NNNN.pt", metavar="N")
+    keep: int | None = flag(None, "keep checkpoints of the N best epochs, best-epoch-NNNN.pt", metavar="N")
+    resume: str | None = flag(
+        None,
+        "run folder or checkpoint: training goes on where it stopped; other actions read the model from it; "
+        "auto: training goes on with the newest run of --name, or of this command, else begins one",
+        metavar="RUN|FILE|auto",
+    )
+
+
+@dataclass(frozen=True)
+class TeachOptions:
+    """Teachers and curricula: what to learn from besides the labels, and in which order."""
+
+    distill: bool = flag(
+        False, "learn from the mean of all distill*.txt of the data folder, which --knowledge writes, instead of the labels"
+    )
+    sidecar_dir: str | None = flag(
+        None, "where distill*.txt, label.txt and curriculum.txt are written and read (default: the data folder)", metavar="DIR"
+    )
+    teacher: tuple[str, ...] = flag((), "learn from the answers of these models: runs, checkpoints, exported files", metavar="RUN|FILE")
+    distill_loss: str = flag("kd", "distance to the teacher (--list distillations): kd, hard, 'dkd(alpha=1,beta=8)'", metavar="SPEC")
+    distill_temperature: float = flag(4.0, "what logits are divided by before teacher and student are compared", metavar="T")
+    distill_weight: float = flag(0.5, "share of --teacher in the loss; the rest is left to the labels", metavar="SHARE")
+    distill_features: Literal["mse", "cosine"] | None = flag(None, "compare the last feature maps too (bare: cosine)", const="cosine")
+    distill_feature_weight: float = flag(1.0, "factor of the distance between feature maps")
+    curriculum_learning: bool = flag(False, "weigh training images by curriculum.txt, which --make_curriculum writes; unlisted ones by 0")
+    curriculum: str | None = flag(
+        None, "weigh training images anew every epoch (--list curricula): 'selfpaced(start=0.5,until=0.7)'", metavar="SPEC"
+    )
+    curriculum_thresholds: tuple[float, ...] = flag(
+        (0.7, 0.5, 0.3, 0.0), "--make_curriculum: probabilities of the label above which an image belongs to a course", metavar="P"
+    )
+    curriculum_weights: tuple[float, ...] = flag((1.0, 0.7, 0.4, 0.1), "--make_curriculum: weight of each course", metavar="W")
+
+    def courses(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return thresholds and weights of the courses.
+
+        Raises:
+            UserError: there is not one weight a threshold, they do not fall, or a value is out of range.
+        """
+        thresholds, weights = self.curriculum_thresholds, self.curriculum_weights
+        shown = f"--curriculum_thresholds {' '.join(f'{value:g}' for value in thresholds)}"
+        also = f"--curriculum_weights {' '.join(f'{value:g}' for value in weights)}"
+        if len(thresholds) != len(weights):
+            raise UserError(f"{shown} and {also}: write one weight for each threshold, not {len(weights)} for {len(thresholds)}")
+        if not all(0 <= value < 1 for value in thresholds) or any(a <= b for a, b in pairwise(thresholds)):
+            raise UserError(f"{shown}: write probabilities from 0 up to, not including, 1, the largest first")
+        if not all(0 <= value < float("inf") for value in weights) or any(a < b for a, b in pairwise(weights)):
+            raise UserError(f"{also}: write numbers of 0 or more, the largest first; to turn the order round, edit the file")
+        if not any(value > 0 for value in weights):
+            raise UserError(f"{also}: no weight is positive, so there would be nothing to learn from")
+        return thresholds, weights
+
+
+@dataclass(frozen=True)
+class RuntimeOptions:
+    """Machine, precision, processes."""
+
+    seed: int = flag(0, "everything random follows from this number")
+    device: Literal["auto", "cpu", "cuda"] = flag("auto", "where to compute")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = flag("auto", "training precision; auto takes bf16 where the hardware has it")
+    compile: bool = flag(False, "compile the model with torch.compile")
+    sync_bn: bool = flag(False, "batch-norm statistics over all GPUs")
+    nproc: int | None = flag(None, "training processes on this machine, started through torchrun", metavar="N")
+    gpus: int | None = flag(None, "the same, one process a GPU", short="-g", metavar="N")
+    nodes: int = flag(1, "machines of the run", short="-n", metavar="N")
+    rank: int = flag(0, "number of this machine in a run over several")
+    init_method: str | None = flag(None, "address of machine 0 in a run over several", metavar="tcp://HOST:PORT")
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where results go and what is said meanwhile."""
+
+    logdir: str = flag("runs", "parent of all run folders", metavar="DIR")
+    name: str | None = flag(None, "name of the run folder (default: time and model); a number is added when it exists")
+    print_freq: int = flag(50, "steps between two reports", short="-p", metavar="STEPS")
+    log_level: Literal["info", "warning", "error"] = flag("info", "what the terminal shows of the lines of log.txt")
+    split: Literal["train", "val", "test"] | None = flag(
+        None, "images that --evaluation and --jit look at (default: test, else val; for --jit val)"
+    )
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """How --evaluation looks at a model."""
+
+    report: bool = flag(True, "let --evaluation write report.html too; --no_report leaves it out")
+    tta: str | None = flag(
+        None,
+        "average the answers over views of each image: hflip, vflip, scale(FACTORS); bare: hflip",
+        const="hflip",
+        metavar="VIEWS",
+    )
+    target: str | None = flag(
+        None, "choose thresholds of every class on val, such as 'miss<=0.01', 'error<=0.02', 'coverage>=0.9'", metavar="PROMISE"
+    )
+    calibrate: bool = flag(False, "fit temperature and thresholds on val again and store them in the checkpoint of --resume")
+
+
+@dataclass(frozen=True)
+class LookOptions:
+    """What looking at single images writes: --visual_data and --predict."""
+
+    visual_method: str | None = flag(
+        None,
+        "heat maps of what the model of --resume looked at: grad-cam, layer-cam, cam and others (docs/explain.md), several with commas, "
+        "or all, which also measures how far each can be believed",
+        metavar="NAME|all",
+    )
+    limit: int | None = flag(
+        None, "most images that --visual_method (default 48) and --predict (default all, of a camera 10) look at", metavar="N"
+    )
+    top_k: int = flag(5, "classes that --predict writes for each image", metavar="K")
+    reject: float | None = flag(None, "--predict gives no answer below this probability (default: what --calibrate stored)", metavar="P")
+    annotate: bool = flag(False, "--predict also writes copies of the images with the answers on them")
+    embed: bool = flag(False, "--predict also writes features.npz: the vector that the classifier reads, for every image")
+    frames: float = flag(1.0, "frames a second that --predict takes from a video or a camera", metavar="F")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Every setting of a run. Names are unique over the sections, so a config file is flat."""
+
+    model: ModelOptions = field(default_factory=ModelOptions)
+    data: DataOptions = field(default_factory=DataOptions)
+    prepare: PrepareOptions = field(default_factory=PrepareOptions)
+    loss: LossOptions = field(default_factory=LossOptions)
+    optim: OptimOptions = field(default_factory=OptimOptions)
+    train: TrainOptions = field(default_factory=TrainOptions)
+    teach: TeachOptions = field(default_factory=TeachOptions)
+    runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
+    output: OutputOptions = field(default_factory=OutputOptions)
+    evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
+    look: LookOptions = field(default_factory=LookOptions)
+    check: CheckOptions = field(default_factory=CheckOptions)
+
+    def override(self, values: Mapping[str, Any], *, source: str = "config") -> "RunConfig":
+        """Return a config in which the named values are replaced.
+
+        Raises:
+            UserError: a key is unknown or a value does not fit.
+        """
+        owners = {name: section for section, name in self._keys()}
+        changed: dict[str, dict[str, Any]] = {}
+        for name, value in values.items():
+            if name not in owners:
+                raise UserError(f"{source}: unknown setting '{name}'.{nearest(name, list(owners))}")
+            section = owners[name]
+            changed.setdefault(section, {})[name] = cast(type(getattr(self, section)), name, value)
+        return replace(self, **{section: replace(getattr(self, section), **new) for section, new in changed.items()})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as one flat dict of plain values, ready for JSON."""
+        flat = {name: getattr(getattr(self, section), name) for section, name in self._keys()}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in flat.items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, source: str = "config") -> "RunConfig":
+        """Return the config that `to_dict` wrote; settings that are not named take their default."""
+        return cls().override(values, source=source)
+
+    def _keys(self) -> Iterator[tuple[str, str]]:
+        for section in fields(self):
+            for item in fields(getattr(self, section.name)):
+                yield section.name, item.name
+
+
+SECTIONS = {
+    "model": ("model", ModelOptions),
+    "data": ("data", DataOptions),
+    "preparing data": ("prepare", PrepareOptions),
+    "loss": ("loss", LossOptions),
+    "optimizer and schedule": ("optim", OptimOptions),
+    "training": ("train", TrainOptions),
+    "teachers and curricula": ("teach", TeachOptions),
+    "machine": ("runtime", RuntimeOptions),
+    "output": ("output", OutputOptions),
+    "evaluation": ("evaluation", EvaluationOptions),
+    "single images": ("look", LookOptions),
+    "data check": ("check", CheckOptions),
+}
+
+
+def run_folder_parent(config: RunConfig, task: str) -> Path:
+    """Return the folder in which the runs of `task` lie."""
+    return Path(config.output.logdir) / task
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for.
+
+    Attributes:
+        action: name of an application.
+        config: defaults, config file and flags put together.
+        given: only what the config file and the flags said; it outranks what a checkpoint says.
+        subject: the value of the action's flag, where it takes one (--list models).
+        subjects: its values, where it takes any number (--compare RUN RUN).
+        typed: the flags of the command line, without those of a config file.
+    """
+
+    action: str
+    config: RunConfig
+    given: Mapping[str, Any] = field(default_factory=dict)
+    subject: str = ""
+    subjects: tuple[str, ...] = ()
+    typed: frozenset[str] = frozenset()

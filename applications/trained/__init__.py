@@ -1,0 +1,1 @@
+"""A trained model read back, and its answers."""

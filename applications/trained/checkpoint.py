@@ -1,0 +1,242 @@
+"""A trained model read back from its checkpoint, with all that belongs to it, and the images to look at it with."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from applications import assemble
+from applications.contract import Task
+from applications.settings.options import Request, RunConfig, run_folder_parent
+from applications.trained.seen import Overlap, Seen, describe_overlap, overlap, seen_of
+from dataloader.images.preprocess import Preprocess
+from dataloader.images.white_value import mismatch
+from dataloader.splits.catalog import Catalog, Split, open_catalog, take_fold
+from models import build_model
+from models.slimming.widths import apply_plan
+from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
+from utils.errors import UserError, shorten
+from utils.logs import log
+from utils.registry import is_user_target
+from utils.spec import parse_specs
+
+
+def check_arch(content: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
+    """Raise UserError when the command line names another model than the checkpoint holds.
+
+    A model of the user's own file is imported only when the command line names it too.
+    """
+    arch = content["arch"]
+    if "arch" in given and given["arch"] != arch:
+        raise UserError(f"{path} holds {arch}, not {given['arch']}; leave --arch out, or start a new run with --init_from {path}")
+    if is_user_target(arch) and given.get("arch") != arch:
+        raise UserError(f"{path} holds a model of your own file; name it too: --arch {arch}")
+    check_own_code({"criterion": content["criterion"]}, given, path)
+    if "num_classes" in given and given["num_classes"] != content["num_classes"]:
+        known = shorten(tuple(content["classes"]))
+        raise UserError(f"--num_classes {given['num_classes']}: {path} has {content['num_classes']} classes ({known})")
+
+
+def check_own_code(saved: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
+    """Raise UserError when specs of a checkpoint name code of the user's own that the command line does not name too.
+
+    Args:
+        saved: flag -> the spec in the checkpoint, or None.
+        given: what the command line and a config file say.
+        path: the checkpoint.
+    """
+    for name, source in saved.items():
+        if source and name not in given and any(is_user_target(spec.name) for spec in parse_specs(source)):
+            raise UserError(f"{path} was trained with code of your own file; name it too: --{name} '{source}'")
+
+
+def temperature_of(content: Mapping[str, Any]) -> float:
+    """Return the temperature in a checkpoint; 1 where none was chosen."""
+    return content.get("temperature", 1.0)
+
+
+def thresholds_of(content: Mapping[str, Any]) -> tuple[float, ...] | None:
+    """Return the thresholds in a checkpoint; None where the most probable class is the answer."""
+    saved = content.get("thresholds")
+    return None if saved is None else tuple(saved)
+
+
+def reject_of(content: Mapping[str, Any]) -> tuple[float, ...] | None:
+    """Return the probability below which an answer of each class is rejected; None where every answer counts."""
+    saved = content.get("reject")
+    return None if saved is None else tuple(saved)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model read back from a checkpoint, in evaluation mode, with all that belongs to it."""
+
+    path: Path
+    task: str
+    config: RunConfig
+    classes: tuple[str, ...]
+    preprocess: Preprocess
+    model: nn.Module
+    averaging: str | None
+    epoch: int
+    thresholds: tuple[float, ...] | None
+    split_file: Path | None
+    other_data: bool
+    # Divides the logits before they become probabilities.
+    temperature: float = 1.0
+    # The probability below which an answer of each class is no answer; None where every answer counts.
+    reject: tuple[float, ...] | None = None
+    # The images that it was trained on; None where the checkpoint does not say.
+    seen: Seen | None = None
+
+    def describe(self) -> str:
+        """Return which weights of which file these are."""
+        which = f"averaged weights ({self.averaging})" if self.averaging else "weights"
+        return f"{self.config.model.arch}, {len(self.classes)} classes, {which} after epoch {self.epoch} of {self.path}"
+
+    def results_folder(self) -> Path:
+        """Return where results go: the run folder of the checkpoint, or the folder of all runs when it lies elsewhere."""
+        folder = self.path.parent
+        return folder if (folder / "config.json").is_file() else run_folder_parent(self.config, self.task)
+
+
+def same_data(given: str, saved: str) -> bool:
+    """Whether two values of --data mean the same images."""
+    return given == saved or Path(given).expanduser().resolve() == Path(saved).expanduser().resolve()
+
+
+def load_trained(request: Request, device: torch.device) -> Trained:
+    """Rebuild the model that --resume names: the best weights of a run, averaged ones first.
+
+    Everything comes from the checkpoint; the command line may change where and how to look.
+    """
+    resume = request.config.train.resume
+    assert resume, "config.py asks for --resume"
+    path = find_checkpoint(resume, BEST)
+    content = load_checkpoint(path)
+    check_arch(content, request.given, path)
+    config = RunConfig.from_dict(content["config"], source=str(path)).override(request.given)
+    _check_fold(config.data.fold, content["config"].get("fold"), path)
+    classes = tuple(content["classes"])
+    model = build_model(content["arch"], num_classes=len(classes), drop_rate=config.model.drop_rate)
+    apply_plan(model, content["channels"])
+    averages = content["state_dict_ema"]
+    # Updated in place: some networks look for the version that a state dict carries beside its tensors.
+    content["state_dict"].update(averages or {})
+    model.load_state_dict(content["state_dict"])
+    model.check_size(config.data.image_size)
+    model.eval().to(device)
+    split_file = path.parent / "split.csv"
+    return Trained(
+        path,
+        content["task"],
+        config,
+        classes,
+        assemble.build_preprocess(config, content),
+        model,
+        content["averaging"],
+        content["epoch"],
+        thresholds_of(content),
+        split_file if split_file.is_file() else None,
+        "data" in request.given and not same_data(request.given["data"], content["config"]["data"]),
+        temperature_of(content),
+        reject_of(content),
+        seen_of(content),
+    )
+
+
+def _check_fold(asked: str | None, trained: str | None, path: Path) -> None:
+    """Raise UserError when --fold names other parts than the model was trained and validated on."""
+    if asked != trained:
+        known = "without folds" if trained is None else f"with --fold {trained}"
+        raise UserError(f"--fold {asked}: {path} was trained {known}, so other parts would mix what it has seen; leave --fold out")
+
+
+def open_validation(trained: Trained, purpose: str) -> Split:
+    """Return the val images, whatever --split says.
+
+    Raises:
+        UserError: there are none for the `purpose`.
+    """
+    catalog = _open_for_evaluation(trained, "test")
+    if "val" not in catalog.splits:
+        raise UserError(f"{purpose} chooses on val images, and {catalog.root} has only {', '.join(catalog.splits)}; name data with val")
+    return replace(catalog.splits["val"], white=trained.preprocess.white)
+
+
+def open_training(trained: Trained, purpose: str) -> Split:
+    """Return the training images.
+
+    Raises:
+        UserError: there are none for the `purpose`.
+    """
+    catalog = _open_for_evaluation(trained, "train")
+    if "train" not in catalog.splits:
+        raise UserError(f"{purpose} needs training images, and {catalog.root} has only {', '.join(catalog.splits)}; name data with train")
+    return catalog.splits["train"]
+
+
+def open_held_out(trained: Trained, preferred: tuple[str, ...]) -> Split:
+    """Return the split to look at: --split, else the first of `preferred` that the data has.
+
+    A single folder of classes is read through the split that the run saved; without one, all of it is looked at.
+    """
+    asked = trained.config.output.split
+    catalog = _open_for_evaluation(trained, asked or preferred[0])
+    for note in catalog.notes:
+        log().warning(note)
+    wanted = (asked,) if asked else preferred
+    found = next((name for name in wanted if name in catalog.splits), None)
+    if found is None:
+        raise UserError(f"{catalog.root} has no {' or '.join(wanted)} images; it has {', '.join(catalog.splits)}: choose with --split")
+    split = replace(catalog.splits[found], white=trained.preprocess.white)
+    if note := mismatch(split):
+        log().warning(note)
+    return split
+
+
+def tell_seen(trained: Trained, split: Split, model: str = "this model") -> Overlap | None:
+    """Warn of images of a split that a model, or those it learned from, were trained on; return how many, None where it is not known."""
+    found = overlap(trained.seen, split)
+    if found is None:
+        log().info(f"          {trained.path} does not say which images it was trained on; these may be among them")
+    for line in describe_overlap(found, len(split), split.name, model=model):
+        log().warning(line)
+    return found
+
+
+def _open_for_evaluation(trained: Trained, whole: str) -> Catalog:
+    """Return the data through the run's own split, or a single folder of other images as the one split `whole`."""
+    several = trained.task == assemble.SEVERAL_LABELS
+    open_it = partial(open_catalog, trained.config.data.data, classes=trained.classes, require_train=False, several=several)
+    if trained.split_file is None:
+        return open_it(whole=whole)
+    if not trained.other_data:
+        return _through_split(trained, open_it)
+    # --data names another folder: the run's images in a new place if the split fits exactly, else other images.
+    everything = open_it(whole=whole)
+    try:
+        parts = _through_split(trained, open_it)
+    except UserError:
+        return everything
+    fits = sum(map(len, parts.splits.values())) == sum(map(len, everything.splits.values()))
+    return parts if fits else everything
+
+
+def _through_split(trained: Trained, open_it: Callable[..., Catalog]) -> Catalog:
+    """Return the data in the parts that the run saved."""
+    found, fold = open_it(split_file=trained.split_file), trained.config.data.fold
+    if fold is None:
+        return found
+    return take_fold(found, fold, seed=trained.config.runtime.seed, split_file=trained.split_file)
+
+
+def build_trained_task(trained: Trained, device: torch.device) -> Task:
+    """Return the task of a trained model, with the temperature and the thresholds that belong to its weights."""
+    task = assemble.build_task(trained.config, trained.classes, trained.preprocess, device, name=trained.task)
+    task.thresholds, task.temperature = trained.thresholds, trained.temperature
+    return task

@@ -1,0 +1,110 @@
+"""Which images a model and those it learned from were trained on, so that no figure on such images passes for one on new ones."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from dataloader.splits.contents import content_hashes, count_known
+from dataloader.splits.split import Split
+from utils.errors import UserError
+from utils.files import write_atomically
+
+# In a checkpoint.
+KEY = "trained_on"
+BESIDE = ".trained_on.npy"
+NONE = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Content hashes of training images, int64, sorted, each once.
+
+    Attributes:
+        own: those that the model was trained on.
+        parents: those of the models that it began from or learned from.
+    """
+
+    own: np.ndarray
+    parents: np.ndarray
+
+    def everything(self) -> np.ndarray:
+        """Return the hashes of both."""
+        return np.union1d(self.own, self.parents)
+
+    def to_dict(self) -> dict[str, torch.Tensor]:
+        """Return tensors for a checkpoint: 8 bytes an image."""
+        return {"own": torch.from_numpy(self.own), "parents": torch.from_numpy(self.parents)}
+
+
+class Overlap(NamedTuple):
+    """How many of some images were training images: of the model, and else only of those it learned from."""
+
+    own: int
+    parents: int
+
+
+def seen_of(content: object) -> Seen | None:
+    """Return what the content of a checkpoint says; None where it says nothing, as other programs' weights do."""
+    saved = content.get(KEY) if isinstance(content, Mapping) else None
+    return None if saved is None else Seen(saved["own"].numpy(), saved["parents"].numpy())
+
+
+def write_beside(file: Path, seen: Seen | None) -> None:
+    """Write the hashes of the model behind a sidecar into a file beside it; without any, none is left there."""
+    place = file.with_suffix(BESIDE)
+    if seen is None:
+        place.unlink(missing_ok=True)
+        return
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as opened:
+            np.save(opened, seen.everything())
+
+    write_atomically(place, write)
+
+
+def read_beside(file: Path) -> np.ndarray | None:
+    """Return the hashes that `write_beside` wrote for a sidecar; None where there are none.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    place = file.with_suffix(BESIDE)
+    if not place.is_file():
+        return None
+    try:
+        found = np.load(place, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{place} is damaged ({error}); write the file beside it again, or remove it") from error
+    return found.astype(np.int64)
+
+
+def overlap(seen: Seen | None, split: Split) -> Overlap | None:
+    """Return how many images of a split were trained on; None where nothing is known."""
+    if seen is None:
+        return None
+    hashes = content_hashes(split)
+    own = count_known(hashes, seen.own)
+    return Overlap(own, count_known(hashes, seen.everything()) - own)
+
+
+def describe_overlap(found: Overlap | None, count: int, name: str, *, model: str) -> list[str]:
+    """Return warnings about images that were trained on, a line each.
+
+    Args:
+        found: how many.
+        count: images in all.
+        name: of their split.
+        model: how to call the model.
+    """
+    if found is None:
+        return []
+    said = f"of {count} {name} images were training images of"
+    lines = [f"leakage: {found.own} {said} {model}: its figures on them are too good"] if found.own else []
+    if found.parents:
+        lines.append(f"leakage: {found.parents} {said} the models that {model} began from or learned from: its figures are too good")
+    return lines

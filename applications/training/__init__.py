@@ -1,0 +1,1 @@
+"""Training a model, and what belongs to its run."""

@@ -1,0 +1,285 @@
+"""What is added to training: teachers in the loop, and a pace that follows the losses."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from applications.assemble import Machine
+from applications.contract import Objective, Progress, Task
+from applications.objectives.paced import Rule, SelfPacedObjective, SelfPacedWeights
+from applications.objectives.taught import DistillationObjective, FeatureMatching, StudentWithMaps, TeacherOutput, scaled
+from applications.settings.options import Request, RunConfig, TeachOptions
+from applications.trained.checkpoint import Trained, build_trained_task, load_trained
+from applications.trained.exported import Exported, is_exported, load_exported
+from criterions.distillation import build_distillation
+from criterions.elementwise import ActivationName
+from dataloader import CURRICULA
+from dataloader.images.preprocess import Normalize, Preprocess
+from dataloader.images.sixteen_bit import FULL
+from dataloader.loading.loader import Loader
+from dataloader.sidecars.files import check_classes
+from dataloader.splits.catalog import Catalog
+from models.backbone import Backbone
+from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
+from utils.errors import UserError
+from utils.logs import log
+from utils.randomness import Stream, torch_generator
+from utils.registry import is_user_target
+from utils.spec import parse_specs
+
+
+class NetworkTeacher:
+    """A trained network as a teacher.
+
+    Args:
+        model: in evaluation mode, on its device; it is left alone.
+        normalize: its own.
+        image_size: (H, W) that it was trained on; a batch of another size is scaled.
+        activation: what its logits mean.
+        with_map: whether the last map is wanted.
+    """
+
+    def __init__(
+        self, model: Backbone, normalize: Normalize, image_size: tuple[int, int], activation: ActivationName, *, with_map: bool
+    ) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.normalize = normalize
+        self.image_size = image_size
+        self.activation: ActivationName = activation
+        self.with_map = with_map
+
+    def __call__(self, images: Tensor) -> TeacherOutput:
+        pixels = self.normalize(scaled(images, self.image_size))
+        if not self.with_map:
+            return TeacherOutput(self.model(pixels).float(), None)
+        maps = self.model.forward_features(pixels)
+        return TeacherOutput(self.model.forward_head(maps).float(), maps[-1])
+
+
+class FileTeacher:
+    """An exported file as a teacher: the logits are found from its probabilities, up to what makes no difference."""
+
+    def __init__(self, exported: Exported) -> None:
+        self.exported = exported
+        self.activation: ActivationName = "softmax" if exported.activation == "softmax" else "sigmoid"
+
+    def __call__(self, images: Tensor) -> TeacherOutput:
+        with torch.autocast(images.device.type, enabled=False):
+            probabilities = self.exported.module(scaled(images, self.exported.preprocess.image_size)).float()
+        # The smallest float above zero: a probability that underflowed has no logarithm.
+        tiny = torch.finfo(torch.float32).tiny
+        logits = probabilities.clamp(min=tiny).log()
+        if self.activation == "sigmoid":
+            logits = logits - (1 - probabilities).clamp(min=torch.finfo(torch.float32).eps).log()
+        # As they were before calibration, which a teacher's checkpoint is read without, too.
+        return TeacherOutput(logits * self.exported.temperature, None)
+
+
+def load_teacher(place: str, config: RunConfig, catalog: Catalog, machine: Machine) -> NetworkTeacher | FileTeacher:
+    """Return the teacher in a run folder, a checkpoint or an exported file.
+
+    Raises:
+        UserError: there is none, it knows other classes or has them in another order, or it cannot give what is asked.
+    """
+    device = machine.device
+    if is_exported(place):
+        if config.teach.distill_features is not None:
+            raise UserError(
+                f"--teacher {place}: an exported file shows no feature maps; give its run folder, or leave --distill_features out"
+            )
+        exported = load_exported(Path(place), device)
+        check_classes(exported.classes, catalog.classes, source=f"--teacher {place}")
+        _check_kind(place, several=exported.several, catalog=catalog)
+        _check_range(place, exported.preprocess, catalog)
+        log().info(f"teacher   {exported.describe()}")
+        return FileTeacher(exported)
+    trained = _load(place, config, device)
+    check_classes(trained.classes, catalog.classes, source=f"--teacher {place}")
+    task = build_trained_task(trained, device)
+    _check_kind(place, several=task.thresholds is not None, catalog=catalog)
+    wants_map = config.teach.distill_features is not None
+    assert isinstance(trained.model, Backbone)
+    if wants_map:
+        last_channels(trained.model, f"--teacher {place}: {trained.config.model.arch}")
+    _check_range(place, trained.preprocess, catalog)
+    log().info(f"teacher   {trained.describe()}")
+    trained.model.to(memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
+    normalize = Normalize(trained.preprocess.mean, trained.preprocess.std).to(device)
+    return NetworkTeacher(trained.model, normalize, trained.preprocess.image_size, task.criterion.activation, with_map=wants_map)
+
+
+def _load(place: str, config: RunConfig, device: torch.device) -> Trained:
+    """Return the trained model at `place`. Code of the user's own is imported only where the student's flags have named it."""
+    try:
+        path = find_checkpoint(place, BEST)
+        content = load_checkpoint(path)
+        given: dict[str, Any] = {"resume": str(path)}
+        if is_user_target(content["arch"]):
+            given["arch"] = config.model.arch
+        if any(is_user_target(spec.name) for spec in parse_specs(content["criterion"])):
+            given["criterion"] = config.loss.criterion
+        named = {"arch": config.model.arch, "criterion": config.loss.canonical()}
+        if any(content[name] != named[name] for name in given if name in named):
+            raise UserError(
+                f"{path} needs code of your own that is not the student's; convert it with --jit and give the file as the teacher"
+            )
+        return load_trained(Request("teacher", RunConfig().override({"resume": str(path)}), given), device)
+    except UserError as error:
+        raise UserError(f"--teacher: {str(error).removeprefix('--resume: ')}") from error
+
+
+def _check_kind(place: str, *, several: bool, catalog: Catalog) -> None:
+    if several != catalog.several:
+        kinds = {True: "any number of labels", False: "one label"}
+        raise UserError(
+            f"--teacher {place} gives an image {kinds[several]}, the data has {kinds[catalog.several]}; take a teacher of such data"
+        )
+
+
+def _check_range(place: str, preprocess: Preprocess, catalog: Catalog) -> None:
+    """Raise UserError where the teacher would see the 16-bit files of the data in another range than it was trained on."""
+    white = catalog.splits["train"].white
+    theirs = FULL if preprocess.white is None else preprocess.white
+    if white is not None and white != theirs:
+        raise UserError(
+            f"--teacher {place} takes {theirs:,} as white in 16-bit images, this run {white:,}; write its answers with --knowledge, "
+            "and learn from them with --distill"
+        )
+
+
+def last_channels(model: Backbone, name: str) -> int:
+    """Return the channels of the last map.
+
+    Raises:
+        UserError: the network shows no maps.
+    """
+    if not model.feature_info:
+        raise UserError(f"{name} shows no feature maps; leave --distill_features out")
+    return model.feature_info[-1].channels
+
+
+def build_projections(ours: int, theirs: Sequence[int], *, seed: int) -> nn.ModuleList:
+    """Return a 1x1 convolution for every teacher, from `ours` channels to theirs; the seed decides the weights."""
+    layers = nn.ModuleList(nn.Conv2d(ours, channels, 1, bias=False) for channels in theirs)
+    for number, layer in enumerate(layers):
+        assert isinstance(layer, nn.Conv2d)
+        nn.init.kaiming_uniform_(layer.weight, a=5**0.5, generator=torch_generator(Stream.MODEL, seed, number))
+    return layers
+
+
+@dataclass(frozen=True)
+class Teaching:
+    """What a run learns from, besides its data.
+
+    Attributes:
+        lesson: what training asks for a batch; the task's own step when nothing was added.
+        network: what training calls: the model, or the model with its maps shown.
+        beside: what learns with it and is no part of it, or None.
+        pace: sample weights that follow the running loss, or None.
+    """
+
+    objective: Objective
+    network: nn.Module
+    beside: nn.Module | None
+    pace: SelfPacedWeights | None
+
+    def transforms(self) -> list:
+        """Return what comes before all other transforms of a batch."""
+        return [] if self.pace is None else [self.pace.transform]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain values and tensors, for the checkpoint."""
+        return {
+            "projections": None if self.beside is None else self.beside.state_dict(),
+            "pace": None if self.pace is None else self.pace.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` returned; what is new begins afresh."""
+        saved = state["projections"]
+        if self.beside is not None and saved is not None:
+            own = self.beside.state_dict()
+            if {name: value.shape for name, value in own.items()} == {name: value.shape for name, value in saved.items()}:
+                self.beside.load_state_dict(saved)
+        if self.pace is not None and state["pace"] is not None:
+            self.pace.load_state_dict(state["pace"])
+
+
+def build_teaching(
+    config: RunConfig, model: nn.Module, task: Task, catalog: Catalog, loader: Loader, progress: Progress, machine: Machine
+) -> Teaching:
+    """Return what --teacher and --curriculum ask for; without them, the task and the model as they are.
+
+    Raises:
+        UserError: a teacher, a distance or a rule cannot be used.
+    """
+    options = config.teach
+    objective: Objective = task.training_step
+    network: nn.Module = model
+    beside, pace = None, None
+    if options.teacher:
+        teachers = [load_teacher(place, config, catalog, machine) for place in options.teacher]
+        match = _build_match(config, model, teachers, machine.device)
+        if match is not None:
+            network, beside = match.student, match.student.projections
+        objective = DistillationObjective(
+            objective,
+            teachers,
+            build_distillation(options.distill_loss, task.criterion.activation),
+            activation=task.criterion.activation,
+            num_classes=len(catalog.classes),
+            temperature=options.distill_temperature,
+            weight=options.distill_weight,
+            match=match,
+        )
+    if options.curriculum is not None:
+        pace = SelfPacedWeights(
+            build_rule(options.curriculum),
+            images=len(loader.split),
+            progress=progress,
+            epochs=config.train.epochs,
+            part=config.data.batch_size // machine.world.size,
+            world=machine.world,
+            device=machine.device,
+        )
+        objective = SelfPacedObjective(objective, task.criterion, pace, len(catalog.classes))
+    return Teaching(objective, network, beside, pace)
+
+
+def _build_match(
+    config: RunConfig, model: nn.Module, teachers: Sequence[NetworkTeacher | FileTeacher], device: torch.device
+) -> FeatureMatching | None:
+    options: TeachOptions = config.teach
+    if options.distill_features is None:
+        return None
+    assert isinstance(model, Backbone)
+    channels = [last_channels(teacher.model, "the teacher") for teacher in teachers if isinstance(teacher, NetworkTeacher)]
+    projections = build_projections(last_channels(model, f"--arch {config.model.arch}"), channels, seed=config.runtime.seed)
+    return FeatureMatching(StudentWithMaps(model, projections.to(device)), options.distill_features, options.distill_feature_weight)
+
+
+def build_rule(source: str) -> Rule:
+    """Return the rule that a spec such as 'selfpaced(start=0.3)' names: a row of CURRICULA, or 'my_file.py:Name'.
+
+    Raises:
+        UserError: the name or an argument cannot be used.
+    """
+    specs = parse_specs(source)
+    if len(specs) != 1:
+        raise UserError(f"--curriculum {source}: write one rule, such as selfpaced")
+    try:
+        return CURRICULA.resolve(specs[0].name)(*specs[0].args, **specs[0].kwargs)
+    except TypeError as error:
+        raise UserError(f"--curriculum {source}: {error}") from error
+
+
+def pin_teaching(config: RunConfig) -> RunConfig:
+    """Return the settings with whole paths of teachers and sidecars, so that the run is understood from any folder."""
+    options = config.teach
+    teachers = tuple(str(Path(place).expanduser().resolve()) for place in options.teacher)
+    folder = options.sidecar_dir if options.sidecar_dir is None else str(Path(options.sidecar_dir).expanduser().resolve())
+    return replace(config, teach=replace(options, teacher=teachers, sidecar_dir=folder))

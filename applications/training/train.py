@@ -1,0 +1,331 @@
+"""Trains a model on a folder of images, or goes on with a run: the default action."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from torch import nn
+
+from applications import assemble
+from applications.assemble import Machine
+from applications.assemble.data import open_training_data
+from applications.contract import Observer, Progress, Task
+from applications.engine.checkpoint_saver import CheckpointSaver
+from applications.engine.fit import Fit, Interruption, fit
+from applications.engine.norms import FreshNorms, batches_to_count
+from applications.engine.observers import ChanceWarning, CsvLog, PlainLines, ProgressBar, TensorBoard
+from applications.engine.score import LeftOut, score
+from applications.engine.top_epochs import TopEpochs
+from applications.settings.options import Request, RunConfig, run_folder_parent
+from applications.training.averaging import SOUP, Ending, unfinished, write_averages
+from applications.training.batch_size import settled_batch_size
+from applications.training.disk import check_disk
+from applications.training.newest import with_newest_run
+from applications.training.resume import goes_on_in_place, pin_data, resumed_config
+from applications.training.run import Parts, build_parts
+from applications.training.teaching import pin_teaching
+from dataloader.loading.loader import Loader
+from dataloader.sample import Unreadable
+from dataloader.splits.catalog import Catalog, save_split
+from dataloader.splits.integrity import glance, refuse_unreadable
+from optim.stepper import Stepper
+from utils.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
+from utils.cores import default_workers
+from utils.distributed import World, close_world, tell_run
+from utils.errors import UserError
+from utils.files import locked, new_folder, write_text
+from utils.logs import console, log, log_to_file
+from utils.runtime import TIME_UP, StopSignal, describe_machine, memory_explained
+from utils.streams import READER_LEFT
+
+# Seconds that a look at the validation images may take before training; what it has not seen is found by validating.
+GLANCE = 30.0
+
+
+def run(request: Request) -> int:
+    """Train; return the exit code."""
+    content, path = None, None
+    request = with_newest_run(request)
+    config = request.config
+    if config.train.resume:
+        path = find_checkpoint(config.train.resume, LAST)
+        content = load_checkpoint(path)
+        _refuse_weights_alone(content, path)
+        config = resumed_config(content, request.given, path)
+        if content["epoch"] >= config.train.epochs and not unfinished(config, path.parent):
+            log().info(f"{path} is complete after {content['epoch']} epochs; give a larger --epochs to train on")
+            return 0
+    config = pin_teaching(pin_data(config))
+    machine = assemble.open_machine(config, training=True)
+    try:
+        with ExitStack() as locks, memory_explained(memory_advice(config)), small_batch_explained():
+            return _train(config, machine, content, path, locks)
+    finally:
+        close_world(machine.world)
+
+
+def _refuse_weights_alone(content: Mapping[str, Any], path: Path) -> None:
+    """Raise UserError for a checkpoint to use, which holds nothing of the run that it came from."""
+    if content["stepper"] is not None:
+        return
+    run = path.parent
+    whole = f"go on with python main.py --resume {quote(str(run))}, or " if path.name != LAST and (run / LAST).is_file() else ""
+    raise UserError(f"{path} holds the weights of epoch {content['epoch']} alone: {whole}start a new run from them with --init_from {path}")
+
+
+def memory_advice(config: RunConfig) -> str:
+    """Return what to lower when training needs too much memory."""
+    now = config.data.batch_size
+    return f"lower --batch_size (now {now}; --accumulate N keeps the step the same) or --image_size, or try --precision bf16"
+
+
+@contextmanager
+def small_batch_explained() -> Iterator[None]:
+    """Say what to do when batch norm meets a batch of a single image."""
+    try:
+        yield
+    except ValueError as error:
+        if "Expected more than 1 value per channel" not in str(error):
+            raise
+        raise UserError("batch norm needs two images a process at this --image_size; give a larger --batch_size") from error
+
+
+def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | None, path: Path | None, locks: ExitStack) -> int:
+    catalog = _open_data(config, machine, content, path)
+    preprocess = assemble.build_preprocess(config, content, white=catalog.splits["train"].white)
+    config = settled_batch_size(config, machine, catalog, preprocess)
+    parts = build_parts(config, machine, catalog, preprocess, content)
+    left_out = _look_at_held_out(config, machine, parts.val_loader)
+    kind = assemble.task_name(catalog)
+    check_disk(config, parts, path.parent if path is not None else run_folder_parent(config, kind))
+    folder = _run_folder(config, machine.world, path, kind, locks)
+    log().info(f"run       {folder}")
+    if parts.progress.step:
+        log().info(f"resumed   epoch {parts.progress.epoch + 1}, step {parts.progress.batch} of the epoch")
+    if machine.world.is_first:
+        write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+        if catalog.split_origin == "seeded":
+            save_split(catalog, folder / "split.csv")
+        if path is not None and path.parent != folder:
+            _take_along(path.parent, folder)
+    if path is not None and path.parent != folder:
+        forget_best(parts.progress)
+    return _walk(config, machine, catalog, parts, folder, left_out)
+
+
+def _take_along(old: Path, folder: Path) -> None:
+    """Copy the curves up to the checkpoint that a new folder goes on from; later rows are dropped as they are read."""
+    if (old / "metrics.csv").is_file():
+        shutil.copyfile(old / "metrics.csv", folder / "metrics.csv")
+
+
+def forget_best(progress: Progress) -> None:
+    """Look for the best epoch among those to come: the weights of an earlier one are in another folder."""
+    progress.best, progress.best_epoch = (float("-inf"), float("-inf")), progress.epoch
+
+
+def _open_data(config: RunConfig, machine: Machine, content: Mapping[str, Any] | None, path: Path | None) -> Catalog:
+    """Return the data of the run, which a checkpoint must have been trained on."""
+    split_file = path.parent / "split.csv" if path is not None else None
+    saved = split_file if split_file and split_file.is_file() else None
+    catalog = open_training_data(config, machine.world, saved, numbers=None if content is None else content["preprocess"])
+    assemble.check_num_classes(config.model.num_classes, catalog.classes)
+    kind = assemble.task_name(catalog)
+    if content is not None and (content["task"], tuple(content["classes"])) != (kind, catalog.classes):
+        what = "other classes" if content["task"] == kind else "another number of labels an image"
+        raise UserError(f"{path} was trained on {what} than {catalog.root} has; start a new run with --init_from {path}")
+    _announce(config, machine, catalog)
+    return catalog
+
+
+def _look_at_held_out(config: RunConfig, machine: Machine, loader: Loader) -> LeftOut:
+    """Return the validation images that cannot be read, as far as a quick look tells, before an epoch is spent on them.
+
+    Raises:
+        UserError: with --strict, any; else all of them.
+    """
+    split, data = loader.split, config.data
+    # The cache has been filled, and knows; JPEG files are decoded at the smallest scale, all of their data read nonetheless.
+    read = partial(split.read, at_least=1) if data.cache == "off" else loader.read
+    workers = default_workers(machine.world.size) if data.workers is None else data.workers
+    errors = list(glance(read, split, workers=workers, seconds=GLANCE)) if machine.world.is_first else []
+    errors = machine.world.gather(errors)[0]
+    if data.strict or len(errors) == len(split):
+        refuse_unreadable(split, errors)
+    left_out = LeftOut(len(split))
+    left_out([Unreadable(error.path, error.reason) for error in errors])
+    if errors:
+        log().warning(f"{left_out}: validation goes on without them, and every row says so; --strict stops instead")
+    return left_out
+
+
+def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: Parts, folder: Path, left_out: LeftOut) -> int:
+    """Train to the end, or to the first signal; return the exit code."""
+    task, model, stepper, progress, world = parts.task, parts.model, parts.stepper, parts.progress, machine.world
+    saver = CheckpointSaver(
+        folder,
+        lambda: assemble.snapshot(
+            config, task, model, stepper, parts.teaching.state_dict(), catalog, parts.preprocess, parts.prints, parts.seen
+        ),
+        save_minutes=config.train.save_minutes,
+        patience=config.train.patience,
+        writes=world.is_first,
+        top=TopEpochs(folder / SOUP, config.optim.soup) if config.optim.soup is not None else None,
+        kept=TopEpochs(folder, config.train.keep, prefix="best-epoch", index="best-epochs.json") if config.train.keep is not None else None,
+        save_every=config.train.save_every,
+    )
+    observers = build_observers(config, world, folder, progress, model, classes=catalog.classes)
+    norms = _fresh_norms(config, machine, parts)
+    with StopSignal(config.train.max_minutes) as stop:
+        run = Fit(
+            model=parts.wrapped,
+            task=task,
+            objective=parts.teaching.objective,
+            loader=parts.train_loader,
+            transforms=[*parts.teaching.transforms(), *parts.transforms],
+            stepper=stepper,
+            progress=progress,
+            observers=observers,
+            saver=saver,
+            norms=norms,
+            validate=_validator(machine, task, model, stepper, parts.val_loader, left_out, observers),
+            world=world,
+            device=machine.device,
+            stop=stop,
+            seed=config.runtime.seed,
+            epochs=config.train.epochs,
+            accumulate=config.optim.accumulate,
+            print_freq=config.output.print_freq,
+            left_out=left_out,
+        )
+        try:
+            fit(run)
+            plain = _validator(machine, task, model, None, parts.val_loader, left_out)
+            write_averages(
+                Ending(model, task, stepper, parts.train_loader, parts.transforms, plain, machine, saver, progress, norms.batches)
+            )
+        except Interruption as interruption:
+            why = "by --max_minutes " if interruption.signal == TIME_UP else ""
+            said = f"stopped {why}after a save; go on with: python main.py --resume {quote(str(folder))}"
+            log().info(said)
+            if interruption.signal == READER_LEFT and world.is_first:
+                print(f"nobody reads the output any more: {said}", file=sys.stderr)
+            return 0 if interruption.signal == TIME_UP else 128 + interruption.signal
+        except KeyboardInterrupt as stop:
+            raise KeyboardInterrupt(_abandoned(folder, world)) from stop
+        finally:
+            for observer in observers:
+                observer.close()
+            parts.train_loader.close()
+            parts.val_loader.close()
+    _conclude(folder, progress, task, left_out)
+    return 0
+
+
+def _fresh_norms(config: RunConfig, machine: Machine, parts: Parts) -> FreshNorms:
+    """Return what counts batch-norm statistics before every validation."""
+    if config.model.bn_images < 0:
+        raise UserError(f"--bn_images {config.model.bn_images}: write a number of images, or 0 to keep the running averages")
+    batches = batches_to_count(
+        config.model.bn_images,
+        batch_size=config.data.batch_size,
+        image_size=config.data.image_size,
+        batches_per_epoch=len(parts.train_loader.plan),
+    )
+    compiled = config.runtime.compile
+    return FreshNorms(
+        parts.model, parts.task, parts.stepper, parts.transforms,
+        batches=batches, device=machine.device, world=machine.world, compiled=compiled,
+    )  # fmt: skip
+
+
+def build_observers(
+    config: RunConfig, world: World, folder: Path, progress: Progress, model: nn.Module, *, classes: tuple[str, ...]
+) -> list[Observer]:
+    """Return who watches: nobody but on the first process."""
+    if not world.is_first:
+        return []
+    epochs, freq = config.train.epochs, config.output.print_freq
+    bar = console().is_terminal and config.output.log_level == "info"
+    screen = ProgressBar(epochs, world.size) if bar else PlainLines(epochs, world.size, freq)
+    board = TensorBoard(folder, progress.epoch, model, resumed=progress.step > 0)
+    return [screen, ChanceWarning(classes, epochs), CsvLog(folder / "metrics.csv", progress.epoch), board]
+
+
+def _validator(
+    machine: Machine,
+    task: Task,
+    model: nn.Module,
+    stepper: Stepper | None,
+    loader: Loader,
+    left_out: LeftOut,
+    observers: Sequence[Observer] = (),
+) -> Callable[[], Mapping[str, float]]:
+    """Return a function that measures the weights to be kept on the validation images.
+
+    These are the averages of the stepper, where it keeps some, or what the model holds. It computes in fp32 whatever training does,
+    as evaluation and exported files do: the best epoch and the temperature are chosen by the answers that will be given.
+    """
+
+    def validate() -> Mapping[str, float]:
+        with nullcontext() if stepper is None else stepper.averaged(), machine.exact() as autocast:
+            # Each process has counted its own batch-norm statistics; those of the first are the ones that are saved.
+            machine.world.take_from_first(model.buffers())
+            where = {"device": machine.device, "autocast": autocast, "world": machine.world}
+            prediction = score(model, task, loader.batches(0), **where, left_out=left_out)
+        for observer in observers:
+            observer.validated(prediction)
+        return task.metrics(task.calibrate(prediction))
+
+    return validate
+
+
+def _abandoned(folder: Path, world: World) -> str:
+    """Return what is left of a run that was interrupted twice; a folder without a checkpoint is removed."""
+    if (folder / LAST).is_file():
+        return f"interrupted without another save; go on from the last one with: python main.py --resume {quote(str(folder))}"
+    if world.is_first:
+        shutil.rmtree(folder, ignore_errors=True)
+    return f"interrupted before anything was saved; {folder} is removed"
+
+
+def _run_folder(config: RunConfig, world: World, path: Path | None, kind: str, locks: ExitStack) -> Path:
+    """Return the folder of the run: that of the checkpoint, or a new one."""
+    if path is not None and goes_on_in_place(path):
+        folder = str(path.parent)
+    elif world.is_first:
+        arch = config.model.arch.replace("/", "_").rpartition(":")[2]
+        name = config.output.name or f"{datetime.now():%Y%m%d-%H%M%S}-{arch}"
+        folder = str(new_folder(run_folder_parent(config, kind), name))
+    else:
+        folder = ""
+    folder = Path(world.gather(folder)[0])
+    if world.is_first:
+        locks.enter_context(locked(folder / "log.txt"))
+        log_to_file(folder / "log.txt")
+        tell_run(folder)
+    return folder
+
+
+def _announce(config: RunConfig, machine: Machine, catalog: Catalog) -> None:
+    sizes = ", ".join(f"{len(split)} {name}" for name, split in catalog.splits.items())
+    height, width = config.data.image_size
+    kind = "labels, any number an image" if catalog.several else "classes, one an image"
+    log().info(f"data      {catalog.root}: {len(catalog.classes)} {kind}; {sizes} images")
+    log().info(f"model     {config.model.arch} at {height}x{width}")
+    processes = f", {machine.world.size} processes" if machine.world.size > 1 else ""
+    log().info(f"machine   {describe_machine(machine.device)}{processes}")
+    log().info(f"precision {machine.precision}")
+
+
+def _conclude(folder: Path, progress: Progress, task: Task, left_out: LeftOut) -> None:
+    best = f"best val {task.headline} {progress.best[0]:.2%} (epoch {progress.best_epoch}{f'; {left_out}' if left_out.count else ''})"
+    log().info(f"done: {best}; best weights {folder / BEST}, curves {folder / 'metrics.csv'}")
+    log().info(f"next: python main.py --evaluation --resume {quote(str(folder))}")

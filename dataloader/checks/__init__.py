@@ -1,0 +1,23 @@
+"""The data doctor: what may be wrong with a data set, one check a file."""
+
+from utils.registry import Row, Table
+
+CHECKS = Table(
+    "check",
+    {
+        "leakage": Row("dataloader.checks.leakage:find", "pictures that stand in two splits"),
+        "groups": Row("dataloader.checks.groups:find", "groups that stand in two splits, and names that look like groups"),
+        "conflicts": Row("dataloader.checks.conflicts:find", "pictures that stand under two labels"),
+        "lines": Row("dataloader.checks.lines:find", "lines of a list that cannot be used: no such image, listed twice"),
+        "unreadable": Row("dataloader.checks.unreadable:find", "files that cannot be read: empty, damaged, no images, far too large"),
+        "copies": Row("dataloader.checks.copies:find", "pictures that stand twice in one split"),
+        "layout": Row("dataloader.checks.layout:find", "classes that a split lacks, files and folders that are not used"),
+        "balance": Row("dataloader.checks.balance:find", "classes with few images, or many times fewer than others"),
+        "suffix": Row("dataloader.checks.suffix:find", "files whose content is another format than their name says"),
+        "plain": Row("dataloader.checks.plain:find", "images of a single color"),
+        "tiny": Row("dataloader.checks.tiny:find", "images far smaller than the others"),
+        "modes": Row("dataloader.checks.modes:find", "animations, transparency, CMYK, 16 bits, gray beside color, EXIF orientation"),
+        "shapes": Row("dataloader.checks.shapes:find", "sizes and aspect ratios"),
+        "channels": Row("dataloader.checks.channels:find", "mean and standard deviation of the channels, split by split"),
+    },
+)

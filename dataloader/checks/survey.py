@@ -1,0 +1,222 @@
+"""All images of a data set, each looked at once by several processes, and what the checks ask about them."""
+
+import io
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from dataloader.checks.examine import Facts, examine
+from dataloader.checks.likeness import GRID, MIN_SIDE, MIN_SPREAD, grouped, near_pairs
+from dataloader.images.read import decode_image
+from dataloader.splits.catalog import Catalog
+from utils.errors import UserError
+
+CHUNK = 32
+# Starting more than one process takes longer than looking at so few; one is needed, since a file may end it.
+FEW = 200
+
+
+class Picture(NamedTuple):
+    """Where an image belongs: its split, path relative to the root, file to open, and label (several are joined by a semicolon)."""
+
+    split: str
+    path: str
+    file: str
+    label: str
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """A data set and the facts of its images, numbered from 0 on, split after split.
+
+    Attributes:
+        catalog: the data set.
+        facts: one an image.
+        image_size: height and width that a network is to see.
+    """
+
+    catalog: Catalog
+    facts: Sequence[Facts]
+    image_size: tuple[int, int]
+
+    def picture(self, number: int) -> Picture:
+        """Return where an image belongs."""
+        for name, split in self.catalog.splits.items():
+            if number < len(split):
+                return Picture(name, split.paths[number], split.file(number), self._label(split.targets[number]))
+            number -= len(split)
+        raise IndexError(number)
+
+    def numbers(self, split: str) -> range:
+        """Return the numbers of the images of a split."""
+        start = 0
+        for name, members in self.catalog.splits.items():
+            if name == split:
+                return range(start, start + len(members))
+            start += len(members)
+        raise KeyError(split)
+
+    @cached_property
+    def readable(self) -> list[int]:
+        """The images that can be read."""
+        return [number for number, facts in enumerate(self.facts) if not facts.problem]
+
+    @cached_property
+    def copies(self) -> list[tuple[int, ...]]:
+        """Groups of files that are the same, byte for byte."""
+        found: dict[bytes, list[int]] = {}
+        for number in self.readable:
+            found.setdefault(self.facts[number].digest, []).append(number)
+        return [tuple(members) for members in found.values() if len(members) > 1]
+
+    @cached_property
+    def comparable(self) -> list[int]:
+        """One of every set of equal files, where it is large and rich enough to be compared by its looks."""
+        first = {self.facts[number].digest: number for number in reversed(self.readable)}
+        return [
+            number
+            for number in sorted(first.values())
+            if min(self.facts[number].width, self.facts[number].height) >= MIN_SIDE
+            and np.frombuffer(self.facts[number].grid, np.uint8).std() >= MIN_SPREAD
+        ]
+
+    @cached_property
+    def lookalikes(self) -> list[tuple[int, ...]]:
+        """Groups of different files that show the same picture; equal files stand in a group together."""
+        numbers = self.comparable
+        if len(numbers) < 2:
+            return []
+        hashes = np.array([self.facts[number].look for number in numbers], dtype=np.uint64)
+        grids = np.frombuffer(b"".join(self.facts[number].grid for number in numbers), np.uint8).reshape(-1, GRID, GRID)
+        twins = {members[0]: members for members in self.copies}
+        chosen = (tuple(numbers[place] for place in group) for group in grouped(near_pairs(hashes, grids)))
+        return [tuple(sorted(each for number in group for each in twins.get(number, (number,)))) for group in chosen]
+
+    def _label(self, target: np.ndarray) -> str:
+        if target.ndim == 0:
+            return self.catalog.classes[int(target)]
+        return ";".join(self.catalog.classes[index] for index in np.flatnonzero(target))
+
+
+def look_at_all(
+    files: Sequence[str], *, workers: int, advance: Callable[[int], object] = int, look: Callable[[str], Facts] = examine
+) -> list[Facts]:
+    """Return the facts of the files, in their order.
+
+    A file that ends the process which decodes it is a fact too; the others are not lost with it.
+
+    Args:
+        files: what to open.
+        workers: processes; 0 looks in this one, which a file may end.
+        advance: called with the number of files that are done since the last call.
+        look: what tells the facts of a file; a function of a module.
+
+    Raises:
+        UserError: processes die of an image that is known to be good, too.
+    """
+    if workers == 0:
+        return [_told(look(file), advance) for file in files]
+    workers = workers if len(files) >= FEW else 1
+    facts: list[Facts] = [Facts()] * len(files)
+    chunks = (range(start, min(start + CHUNK, len(files))) for start in range(0, len(files), CHUNK))
+    lost: list[int] = []
+    for chunk, answer in _in_processes(look, files, chunks, workers, ahead=4 * workers):
+        if answer is None:
+            lost += chunk
+            continue
+        for number, each in zip(chunk, answer, strict=True):
+            facts[number] = _told(each, advance)
+    # A process died, and took the chunks under way with it: one by one they tell which file it was.
+    singles = (range(number, number + 1) for number in lost)
+    blames = False
+    for chunk, answer in _in_processes(look, files, singles, 1, ahead=1):
+        blames = blames or (answer is None and _is_sound(files[chunk[0]]))
+        facts[chunk[0]] = _told(answer[0] if answer else Facts("crash", "the decoder crashed on it"), advance)
+    return facts
+
+
+def _is_sound(file: str) -> bool:
+    """Return True where a process decodes a good image, so that `file` alone can be to blame for one that died.
+
+    Raises:
+        UserError: it dies of that one, too.
+    """
+    ((_, answer),) = _in_processes(_look_at_good_one, [file], iter([range(1)]), 1, ahead=1)
+    if answer is None:
+        raise UserError(
+            f"a process died at {file}, and another one at an image that is good: usually the machine is out of memory. "
+            "Free some, or use fewer processes (-j 1)"
+        )
+    return True
+
+
+def _look_at_good_one(file: str) -> Facts:
+    """Decode small images of the usual formats in place of a file."""
+    for form in ("JPEG", "PNG"):
+        encoded = io.BytesIO()
+        Image.new("RGB", (16, 16), "red").save(encoded, form)
+        decode_image(encoded.getvalue(), file)
+    return Facts()
+
+
+def _told(facts: Facts, advance: Callable[[int], object]) -> Facts:
+    advance(1)
+    return facts
+
+
+def _in_processes(
+    look: Callable[[str], Facts], files: Sequence[str], chunks: Iterator[range], workers: int, *, ahead: int
+) -> Iterator[tuple[range, list[Facts] | None]]:
+    """Yield every chunk with its facts, or with None where a process died meanwhile; at most `ahead` are under way."""
+    todo = next(chunks, None)
+    while todo is not None:
+        # Started anew rather than forked: a process with threads must not be forked, and this one draws a progress bar.
+        others = multiprocessing.active_children()
+        executor = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare)
+        waiting: dict[Future[list[Facts]], range] = {}
+        try:
+            while todo is not None or waiting:
+                while todo is not None and len(waiting) < ahead:
+                    waiting[executor.submit(_look_at, look, [files[number] for number in todo])] = todo
+                    todo = next(chunks, None)
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    answer = future.result()
+                    yield waiting.pop(future), answer
+        except BrokenProcessPool:
+            for chunk in waiting.values():
+                yield chunk, None
+        except BaseException:
+            # Stopped by Ctrl-C, perhaps in the middle of a start: the executor could wait for its processes without end.
+            for process in multiprocessing.active_children():
+                if process not in others:
+                    process.kill()
+            raise
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _look_at(look: Callable[[str], Facts], files: list[str]) -> list[Facts]:
+    return [look(file) for file in files]
+
+
+def _prepare() -> None:
+    """Leave Ctrl-C to the main process, and end with it, however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()

@@ -1,0 +1,211 @@
+"""Read an image file of any common kind as 8-bit RGB.
+
+Pillow decodes, because it notices truncated files. simplejpeg (libjpeg-turbo) decodes color JPEG, to the same pixels in less
+time, and smaller where that is wanted; OpenCV reads the few kinds of TIFF that Pillow does not know.
+"""
+
+import io
+import os
+import stat
+import warnings
+from typing import IO
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from dataloader.images.quiet import quiet_decoders
+from dataloader.images.sixteen_bit import FULL, UnknownRangeError, deep_values, is_deep, show, to_eight_bits
+from utils.errors import UserError
+
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_JPEG = b"\xff\xd8\xff"
+_COLORS = ("YCbCr", "RGB")
+# Where Pillow looks for the orientation: EXIF and XMP.
+_MAY_BE_TURNED = (b"Exif\0", b"tiff:Orientation")
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+class ImageError(UserError):
+    """A file that is no readable image.
+
+    Attributes:
+        path: the file.
+        reason: why, in a few words.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"cannot read the image {self.path}: {self.reason}"
+
+
+class UnsupportedError(ImageError):
+    """A whole image of a kind that cannot be shown: nobody knows which of its values is white."""
+
+
+def read_image(path: str | os.PathLike[str], *, at_least: int | None = None, white: int | None = None) -> np.ndarray:
+    """Return the first frame of an image file as uint8 (H, W, 3), RGB.
+
+    The EXIF orientation is applied, transparent pixels are laid on white, 16-bit values are scaled to 8 bits.
+
+    Args:
+        path: the file.
+        at_least: decode a large JPEG file at the smallest scale, of half or below, that leaves both sides this many pixels.
+            It saves time, and the pixels are about those of an exact reduction. None decodes every pixel.
+        white: the 16-bit value that becomes 255; None where they span all 16 bits.
+
+    Raises:
+        ImageError: the file is missing, empty, truncated, damaged, too large to be honest, or no image.
+    """
+    name = os.fspath(path)
+    try:
+        file_status(name)
+        with open(name, "rb") as file:
+            return _read(file, name, at_least or 0, white)
+    except OSError as error:
+        raise ImageError(name, error.strerror or str(error)) from error
+
+
+def file_status(name: str) -> os.stat_result:
+    """Return what the system says of an image file; to be asked before it is opened, for a pipe would be waited for, without end.
+
+    Raises:
+        ImageError: it is missing, or no file.
+    """
+    try:
+        status = os.stat(name)
+    except OSError as error:
+        raise ImageError(name, error.strerror or str(error)) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError(name, "it is no file but a directory, a pipe or the like")
+    return status
+
+
+def read_file(name: str) -> bytes:
+    """Return what an image file holds, still encoded.
+
+    Raises:
+        ImageError: it is missing, no file, or cannot be read.
+    """
+    file_status(name)
+    try:
+        with open(name, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise ImageError(name, error.strerror or str(error)) from error
+
+
+def decode_image(data: bytes, name: str, *, at_least: int | None = None, white: int | None = None) -> np.ndarray:
+    """Return the first frame of an image whose file holds `data`, as `read_image` does; `name` is for messages.
+
+    Raises:
+        ImageError: as for `read_image`.
+    """
+    return _read(io.BytesIO(data), name, at_least or 0, white)
+
+
+def _read(source: IO[bytes], name: str, at_least: int, white: int | None) -> np.ndarray:
+    quiet_decoders()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            if source.read(len(_JPEG)) == _JPEG:
+                pixels = _decode_jpeg(_JPEG + source.read(), at_least)
+                if pixels is not None:
+                    return pixels
+            source.seek(0)
+            with Image.open(source) as image:
+                scaled = white not in (None, FULL) and is_deep(image)
+                image.load()
+                if scaled and white is not None:
+                    source.seek(0)
+                    return _to_rgb(show(image, source.read(), white), _turn(image))
+                return _to_rgb(image, _turn(image))
+    except UnidentifiedImageError:
+        source.seek(0)
+        return _read_tiff(np.frombuffer(source.read(), dtype=np.uint8), name, white)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(name, f"more than {Image.MAX_IMAGE_PIXELS} pixels, taken for a decompression bomb") from error
+    except UnknownRangeError as error:
+        raise UnsupportedError(name, str(error)) from error
+    except Exception as error:  # Decoders raise errors of many types on damaged files; all mean the same here.
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ImageError(name, " ".join(reason.split())) from error
+
+
+def _decode_jpeg(data: bytes, at_least: int) -> np.ndarray | None:
+    """Return the pixels of a color JPEG, or None where Pillow is to decide: of another color model, too large, or damaged."""
+    import simplejpeg
+
+    try:
+        height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
+        if colors not in _COLORS or int(height) * int(width) > (Image.MAX_IMAGE_PIXELS or 0):
+            return None
+        # Factors between 1 and 2 cost more than they save.
+        pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=at_least, min_width=at_least, min_factor=2 if at_least else 1)
+    except ValueError:
+        return None
+    if not any(mark in data for mark in _MAY_BE_TURNED):
+        return pixels
+    with Image.open(io.BytesIO(data)) as image:
+        turn = _turn(image)
+    return pixels if turn is None else np.array(Image.fromarray(pixels).transpose(turn))
+
+
+def _to_rgb(image: Image.Image, turn: Image.Transpose | None) -> np.ndarray:
+    if image.mode.startswith("I"):
+        image = Image.fromarray(to_eight_bits(deep_values(image, b""), None))
+    elif image.mode == "F":
+        raise UnknownRangeError("floating-point pixels, whose range is unknown")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGB", image.size, (255, 255, 255))
+        white.paste(image, mask=image.getchannel("A"))
+        image = white
+    elif image.mode != "RGB":
+        image = image.convert("RGB")
+    return np.array(image if turn is None else image.transpose(turn))
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    try:
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # Damaged metadata does not spoil the pixels.
+        return None
+
+
+def _read_tiff(data: np.ndarray, name: str, white: int | None) -> np.ndarray:
+    import cv2
+
+    if len(data) == 0:
+        raise ImageError(name, "the file is empty")
+    # In other formats what Pillow refuses is damaged, and OpenCV would make something up.
+    if data[:4].tobytes() not in _TIFF:
+        raise ImageError(name, "not an image, or damaged")
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    except cv2.error:
+        pixels = None
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    if pixels is None:
+        raise ImageError(name, "a damaged TIFF, or one of an unknown kind")
+    if pixels.dtype == np.uint16:
+        pixels = to_eight_bits(pixels, white)
+    if pixels.dtype != np.uint8:
+        raise UnsupportedError(name, f"{pixels.dtype} pixels, whose range is unknown")
+    return np.ascontiguousarray(pixels[:, :, ::-1])

@@ -1,0 +1,1 @@
+"""From a split to batches: order, workers, shared memory."""

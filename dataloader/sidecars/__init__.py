@@ -1,0 +1,1 @@
+"""Files beside the images that say something of each."""

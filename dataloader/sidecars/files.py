@@ -1,0 +1,344 @@
+"""Files beside the images that say something of each of them: probabilities of a teacher, weights of a curriculum.
+
+A sidecar is text: facts on lines that begin with '#', then CSV of a path and numbers. Paths are relative to the data folder.
+
+    # teacher: "runs/classify/NAME/best.pt"
+    path,cat,dog
+    train/cat/1.jpg,0.93,0.07
+
+A file without the header, `path value` or `path,value` a line, is read too; whoever reads it says how.
+"""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from dataloader.splits.split import Split, name_some
+from utils.errors import UserError
+from utils.files import write_text
+from utils.logs import log
+from utils.text import counted
+
+KNOWLEDGE, LABELS, CURRICULUM = "distill.txt", "label.txt", "curriculum.txt"
+KNOWLEDGE_PATTERN = "distill*.txt"
+PATH, WEIGHT = "path", "weight"
+# How far from one the probabilities of a softmax may add up, for files that were rounded.
+ROUNDING = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Sidecar:
+    """What a sidecar file holds.
+
+    Attributes:
+        file: where it was read.
+        facts: what it says of itself.
+        columns: names of the numbers.
+        paths: N images, each once.
+        values: float64 (N, columns).
+        lines: the line of every image, for messages.
+        headed: whether a header names the columns; else they are called '1', '2', ..., or the only one WEIGHT.
+    """
+
+    file: Path
+    facts: Mapping[str, Any]
+    columns: tuple[str, ...]
+    paths: tuple[str, ...]
+    values: np.ndarray
+    lines: tuple[int, ...]
+    headed: bool = True
+
+    def refuse(self, row: int, what: str) -> NoReturn:
+        """Raise UserError about a row."""
+        _refuse(self.file, self.lines[row], f"{self.paths[row]}: {what}")
+
+
+def write_sidecar(file: Path, columns: Sequence[str], paths: Sequence[str], values: np.ndarray, *, facts: Mapping[str, Any]) -> None:
+    """Write numbers (N, columns) for N paths, in the digits that bring float32 back exactly; the file appears whole or not at all.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    assert values.shape == (len(paths), len(columns)), "a row a path, a number a column"
+    text = io.StringIO()
+    for name, value in facts.items():
+        # A value stands on one line, whatever is in it.
+        text.write(f"# {name}: {json.dumps(value)}\n")
+    # Before Python 3.13 a carriage return alone was written without quotes.
+    quoting = csv.QUOTE_NONNUMERIC if any("\r" in name for name in (*columns, *paths)) else csv.QUOTE_MINIMAL
+    writer = csv.writer(text, lineterminator="\n", quoting=quoting)
+    writer.writerow([PATH, *columns])
+    writer.writerows([path, *(float(f"{value:.9g}") for value in row)] for path, row in zip(paths, values.tolist(), strict=True))
+    write_text(file, text.getvalue())
+
+
+def read_sidecar(file: Path) -> Sidecar:
+    """Return what `write_sidecar` wrote, or a person, or another program without a header.
+
+    Raises:
+        UserError: the file is missing, or a line of it cannot be used; file and line are named.
+    """
+    facts, skipped, body = _open(file)
+    bare = _bare_form(body)
+    if bare is not None:
+        header = [PATH, WEIGHT] if bare.numbers == 1 else [PATH, *(str(number + 1) for number in range(bare.numbers))]
+        records = _records(file, skipped, body) if bare.by_commas else _spaced_records(skipped, body, bare.numbers)
+    else:
+        records = _records(file, skipped, body)
+        line, header = next(records, (skipped + 1, []))
+        header = [PATH, WEIGHT] if [name.strip() for name in header] == [PATH, WEIGHT] else header
+        if len(header) < 2 or header[0] != PATH:
+            form = f"{PATH},{WEIGHT} or {PATH},CLASS,CLASS,..., or already a path and its numbers"
+            _refuse(file, line, f"the first line that is no comment must be {form}")
+    paths: dict[str, int] = {}
+    values = []
+    for line, cells in records:
+        if not cells:
+            continue
+        if len(cells) != len(header):
+            remedy = "comments stand above the header" if cells[0].startswith("#") else "put quotes around a path that holds a comma"
+            model = "header" if bare is None else "first line"
+            _refuse(file, line, f"{counted(len(cells), 'cell')} where the {model} has {len(header)}; {remedy}")
+        if cells[0] in paths:
+            _refuse(file, line, f"{cells[0]} is listed twice, first in line {paths[cells[0]]}")
+        paths[cells[0]] = line
+        values.append(_numbers(file, line, header, cells))
+    if not paths:
+        raise UserError(f"{file} lists no images")
+    return Sidecar(file, facts, tuple(header[1:]), tuple(paths), np.array(values), tuple(paths.values()), bare is None)
+
+
+def read_facts(file: Path) -> dict[str, Any]:
+    """Return what a sidecar says of itself in its comments."""
+    return _open(file)[0]
+
+
+def check_classes(given: Sequence[str], classes: Sequence[str], *, source: str) -> None:
+    """Raise UserError when `source` has other classes than the data, or the same in another order."""
+    if tuple(given) == tuple(classes):
+        return
+    if sorted(given) == sorted(classes):
+        remedy = f"this data: {name_some(classes)}; bring them into one order"
+        raise UserError(f"{source} has the classes in another order ({name_some(given)}) than {remedy}")
+    odd = [f"without {name_some(missing)}" for missing in [[name for name in classes if name not in given]] if missing]
+    odd += [f"with {name_some(unknown)}" for unknown in [[name for name in given if name not in classes]] if unknown]
+    raise UserError(f"{source} was made for other classes than this data has: {', '.join(odd) or 'one is named twice'}")
+
+
+@dataclass(frozen=True, eq=False)
+class Knowledge:
+    """What one teacher says of some images.
+
+    Attributes:
+        file: where it was read.
+        teacher: whose answers these are.
+        paths: N images.
+        probabilities: float64 (N, C).
+    """
+
+    file: Path
+    teacher: str
+    paths: tuple[str, ...]
+    probabilities: np.ndarray
+
+
+def find_knowledge(folder: Path) -> list[Path]:
+    """Return the files of teachers in a folder, by name.
+
+    Raises:
+        UserError: there are none.
+    """
+    files = sorted(folder.glob(KNOWLEDGE_PATTERN))
+    if not files:
+        raise UserError(
+            f"there is no {KNOWLEDGE_PATTERN} in {folder}; python main.py --knowledge train --resume TEACHER writes {KNOWLEDGE}"
+        )
+    return files
+
+
+def read_knowledge(file: Path, classes: Sequence[str], *, competing: bool, several: bool = False) -> Knowledge:
+    """Read the probabilities of a teacher.
+
+    Args:
+        file: a sidecar with a column a class.
+        classes: what the columns must be, in this order.
+        competing: whether the loss makes classes compete (softmax): rows of a sigmoid teacher are then scaled to sum to one.
+        several: whether images have any number of labels.
+
+    Raises:
+        UserError: the classes differ, or a row holds no probabilities; file and line are named.
+    """
+    sidecar = read_sidecar(file)
+    if not sidecar.headed and len(sidecar.columns) == len(classes):
+        log().info(f"          {file} has no header: its columns are taken for the classes in their order, {name_some(classes)}")
+    else:
+        check_classes(sidecar.columns, classes, source=str(file))
+    activation = sidecar.facts.get("activation", "sigmoid" if several else "softmax")
+    if activation not in ("softmax", "sigmoid"):
+        raise UserError(f"{file}: the activation is '{activation}'; write softmax or sigmoid")
+    if several and activation == "softmax":
+        raise UserError(f"{file} is of a teacher that gives one label an image, but this data has several; take a teacher of such data")
+    values = sidecar.values
+    sums = values.sum(1)
+    for row in np.flatnonzero(((values < 0) | (values > 1 + ROUNDING)).any(1)).tolist():
+        sidecar.refuse(row, "a probability lies outside 0 to 1")
+    if activation == "softmax":
+        for row in np.flatnonzero(np.abs(sums - 1) > ROUNDING).tolist():
+            sidecar.refuse(
+                row, f"the probabilities sum to {sums[row]:.6g}, not to 1; write '# activation: \"sigmoid\"' above if they need not"
+            )
+    elif competing:
+        for row in np.flatnonzero(sums <= 0).tolist():
+            sidecar.refuse(row, "the probabilities sum to 0; leave the line out")
+        values = values / sums[:, None]
+    return Knowledge(file, str(sidecar.facts.get("teacher", file.name)), sidecar.paths, values)
+
+
+def with_knowledge(split: Split, teachers: Sequence[Knowledge], num_classes: int) -> tuple[Split, list[str]]:
+    """Return the split with the mean of its teachers as soft targets, and the images that no teacher knows; these keep their label.
+
+    Targets become float32 (N, num_classes).
+    """
+    dense = split.targets if split.targets.ndim == 2 else np.eye(num_classes, dtype=np.float32)[split.targets]
+    places = {path: place for place, path in enumerate(split.paths)}
+    sums, counts = np.zeros((len(split), num_classes)), np.zeros(len(split), dtype=np.int64)
+    for teacher in teachers:
+        rows = [(places[path], row) for row, path in enumerate(teacher.paths) if path in places]
+        if rows:
+            where, which = map(list, zip(*rows, strict=True))
+            sums[where] += teacher.probabilities[which]
+            counts[where] += 1
+    known = counts > 0
+    targets = np.where(known[:, None], sums / np.maximum(counts, 1)[:, None], dense).astype(np.float32)
+    return replace(split, targets=targets), [split.paths[index] for index in np.flatnonzero(~known).tolist()]
+
+
+def read_curriculum(file: Path) -> Sidecar:
+    """Read the weights of a curriculum, (N, 1).
+
+    Raises:
+        UserError: a weight is negative, or none is positive.
+    """
+    if not file.is_file():
+        remedy = f"python main.py --make_curriculum train --resume RUN writes {CURRICULUM}"
+        raise UserError(f"there is no {file}; {remedy}")
+    sidecar = read_sidecar(file)
+    if sidecar.columns != (WEIGHT,):
+        raise UserError(f"{file} is no curriculum: its columns must be {PATH},{WEIGHT}, not {','.join((PATH, *sidecar.columns))}")
+    if not sidecar.headed:
+        log().info(f"          {file} has no header: its lines are read as path and weight")
+    for row in np.flatnonzero(sidecar.values[:, 0] < 0).tolist():
+        sidecar.refuse(row, f"the weight is {sidecar.values[row, 0]:g}; write 0 or more")
+    if not (sidecar.values > 0).any():
+        raise UserError(f"{file}: no weight is positive, so there is nothing to learn from; raise some")
+    return sidecar
+
+
+def with_curriculum(split: Split, curriculum: Sidecar) -> tuple[Split, list[str]]:
+    """Return the split with the weights of a curriculum multiplied in, and the images that it does not list; these weigh 0.
+
+    Raises:
+        UserError: no image is left to learn from.
+    """
+    weights = dict(zip(curriculum.paths, curriculum.values[:, 0].tolist(), strict=True))
+    factors = np.array([weights.get(path, 0.0) for path in split.paths], dtype=np.float32)
+    if not (split.weights * factors > 0).any():
+        remedy = f"its paths look like {curriculum.paths[0]}, those of the data like {split.paths[0]}"
+        raise UserError(f"{curriculum.file} gives no {split.name} image a positive weight; {remedy}")
+    return replace(split, weights=split.weights * factors), [path for path in split.paths if path not in weights]
+
+
+def unknown_images(paths: Sequence[str], splits: Mapping[str, Split]) -> list[str]:
+    """Return the paths that no split holds."""
+    known = {path for split in splits.values() for path in split.paths}
+    return [path for path in paths if path not in known]
+
+
+def _open(file: Path) -> tuple[dict[str, Any], int, str]:
+    """Return the facts, the number of lines that they stand on, and the text below."""
+    try:
+        # File names need not be UTF-8; their bytes are kept.
+        text = file.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {(error.strerror or str(error)).lower()}") from error
+    facts: dict[str, Any] = {}
+    skipped = 0
+    while text.startswith("#"):
+        line, _, text = text.partition("\n")
+        skipped += 1
+        name, colon, value = line[1:].partition(":")
+        if colon:
+            try:
+                facts[name.strip()] = json.loads(value)
+            except ValueError:
+                facts[name.strip()] = value.strip()
+    return facts, skipped, text
+
+
+class _Bare(NamedTuple):
+    """How lines of a file without a header are written: how many numbers, and what stands between them."""
+
+    numbers: int
+    by_commas: bool
+
+
+def _bare_form(body: str) -> _Bare | None:
+    """Return how a file is written whose first line is already a path and its numbers; None for one with a header."""
+    first = next((line for line in body.splitlines() if line.strip()), "")
+    cells = next(csv.reader([first]))
+    if cells[1:] and all(map(_is_number, cells[1:])) and cells[0] != PATH:
+        return _Bare(len(cells) - 1, by_commas=True)
+    words = first.split()
+    numbers = next((place for place, word in enumerate(reversed(words)) if not _is_number(word)), len(words))
+    return _Bare(numbers, by_commas=False) if 0 < numbers < len(words) else None
+
+
+def _is_number(word: str) -> bool:
+    try:
+        return math.isfinite(float(word)) and "_" not in word
+    except ValueError:
+        return False
+
+
+def _spaced_records(skipped: int, body: str, numbers: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield (number of the line, path and numbers) of lines with spaces or tabs between them; a path may hold spaces."""
+    for line, text in enumerate(body.split("\n"), start=skipped + 1):
+        yield line, text.strip().rsplit(maxsplit=numbers) if text.strip() else []
+
+
+def _records(file: Path, skipped: int, body: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield (number of its first line, cells) of every record below the facts."""
+    reader = csv.reader(io.StringIO(body, newline=""), strict=True)
+    first = skipped + 1
+    try:
+        for cells in reader:
+            yield first, cells
+            first = skipped + reader.line_num + 1
+    except csv.Error as error:
+        _refuse(file, first, f"{error}; quotes stand around a whole cell, and are doubled inside")
+
+
+def _numbers(file: Path, line: int, header: Sequence[str], cells: Sequence[str]) -> list[float]:
+    numbers = []
+    for name, cell in zip(header[1:], cells[1:], strict=True):
+        try:
+            # Python reads 1_0 as ten.
+            number = math.nan if "_" in cell else float(cell)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            remedy = "; comments stand above the header" if cells[0].startswith("#") else ""
+            _refuse(file, line, f"'{cell}' is no number for {name}{remedy}")
+        numbers.append(number)
+    return numbers
+
+
+def _refuse(file: Path, line: int, what: str) -> NoReturn:
+    raise UserError(f"{file}, line {line}: {what}")

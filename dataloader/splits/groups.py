@@ -1,0 +1,167 @@
+"""Groups of images that belong together, such as shots of one object: what they are, and a split that keeps them whole."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dataloader.sources.list_formats import refuse, table_rows
+from dataloader.splits.holdout import SPLITS, check_shares, needs_of, rank_of
+from dataloader.splits.stratify import Member, spread
+from utils.errors import UserError
+from utils.text import counted
+
+FORM = "the first line is image,group"
+GROUPS_TWICE = "{} names groups itself; leave --group_by out, or take the column 'group' out"
+
+
+def read_groups(spec: str, paths: Sequence[str]) -> dict[str, str]:
+    """Return path -> group.
+
+    Args:
+        spec: a CSV file with the columns image and group, whose paths are those of the data; or a regular expression that is
+            searched in every path: its first group, or all that it matches, is the name.
+        paths: POSIX paths, relative to the data folder.
+
+    Raises:
+        UserError: the expression is none or matches nothing in a path; a line of the file is wrong, or an image is missing there.
+    """
+    return _from_file(Path(spec).expanduser(), paths) if spec.lower().endswith(".csv") else _from_pattern(spec, paths)
+
+
+def hold_out_groups(
+    labels: Mapping[str, Sequence[str]], groups: Mapping[str, str], *, seed: int, val_share: float, test_share: float
+) -> dict[str, str]:
+    """Split groups of images so that no group is in two splits and every label keeps its shares as well as that allows.
+
+    Every label has a group in train; one of three groups or more has one in every split where that is possible.
+
+    Args:
+        labels: POSIX path -> names.
+        groups: POSIX path -> group; '' is a group of its own.
+        seed: decides between groups of about one size.
+        val_share, test_share: of all images.
+
+    Returns:
+        Path -> split, sorted by path.
+
+    Raises:
+        UserError: a share is negative, nothing would be left to train on, or there are fewer groups than splits.
+    """
+    check_shares(val_share, test_share)
+    wanted = [split for split, share in zip(SPLITS, (1.0, val_share, test_share), strict=True) if share > 0]
+    names, members, totals = _members(labels, groups, seed=seed, pin=0)
+    if len(names) < len(wanted):
+        raise UserError(f"{counted(len(names), 'group of images is', 'groups of images are')} too few for {', '.join(wanted)}")
+    needs = [needs_of(int(total), val_share, test_share) for total in totals]
+    places = spread(members, np.array([[need[split] for need in needs] for split in wanted], dtype=np.float64))
+    _bring_back(members, places, len(totals))
+    by_group = {name: wanted[place] for name, place in zip(names, places.tolist(), strict=True)}
+    return {path: by_group[_key(path, groups)] for path in sorted(labels)}
+
+
+def group_folds(labels: Mapping[str, Sequence[str]], groups: Mapping[str, str], count: int, *, seed: int) -> dict[str, int]:
+    """Return path -> number of the fold that validates on it, from 0; -1 where its group is the only one of a label.
+
+    No group is in two folds, and every label is spread over them as evenly as that allows.
+
+    Args:
+        labels: POSIX path -> names.
+        groups: POSIX path -> group; '' is a group of its own.
+        count: number of folds.
+        seed: decides between groups of about one size.
+    """
+    # The last part is no fold: what no other group could teach is always trained on.
+    names, members, totals = _members(labels, groups, seed=seed, pin=count)
+    pinned = np.zeros(len(totals))
+    for member in members:
+        if member.pinned is not None:
+            pinned[member.columns] += member.counts
+    wanted = np.vstack([np.tile((totals - pinned) / count, (count, 1)), pinned])
+    places = spread(members, wanted).tolist()
+    by_group = {name: -1 if place == count else place for name, place in zip(names, places, strict=True)}
+    return {path: by_group[_key(path, groups)] for path in labels}
+
+
+def count_groups(groups: Mapping[str, str]) -> int:
+    """Return how many groups there are; an image without one is a group of its own."""
+    return len({_key(path, groups) for path in groups})
+
+
+def _key(path: str, groups: Mapping[str, str]) -> str:
+    # No path and no name holds a null.
+    return groups.get(path) or f"\0{path}"
+
+
+def _members(
+    labels: Mapping[str, Sequence[str]], groups: Mapping[str, str], *, seed: int, pin: int
+) -> tuple[list[str], list[Member], np.ndarray]:
+    """Return the names of the groups, the groups, and the images of every column, (L + 1,): the labels, and all images.
+
+    The largest groups come first; the seed decides between equal ones. One that alone has a label is pinned to the part `pin`.
+    """
+    columns = {name: number for number, name in enumerate(sorted({name for names in labels.values() for name in names}))}
+    found: dict[str, Counter[int]] = {}
+    for path in sorted(labels):
+        counts = found.setdefault(_key(path, groups), Counter())
+        counts.update(columns[name] for name in labels[path])
+        counts[len(columns)] += 1
+    owners = Counter(column for counts in found.values() for column in counts if column < len(columns))
+    names = sorted(found, key=lambda name: (-found[name][len(columns)], rank_of(name, seed), name))
+    members, totals = [], np.zeros(len(columns) + 1)
+    for name in names:
+        held = sorted(found[name])
+        alone = any(owners[column] == 1 for column in held[:-1])
+        member = Member(np.array(held), np.array([found[name][column] for column in held], dtype=np.float64), pin if alone else None)
+        totals[member.columns] += member.counts
+        members.append(member)
+    return names, members, totals
+
+
+def _bring_back(members: Sequence[Member], places: np.ndarray, columns: int) -> None:
+    """Move the smallest group of every label that training lacks into it, the part 0."""
+    held = np.zeros(columns, dtype=bool)
+    for member, place in zip(members, places.tolist(), strict=True):
+        held[member.columns] |= place == 0
+    for number in reversed(range(len(members))):
+        if not held[members[number].columns].all():
+            places[number] = 0
+            held[members[number].columns] = True
+
+
+def _from_pattern(spec: str, paths: Sequence[str]) -> dict[str, str]:
+    try:
+        pattern = re.compile(spec)
+    except re.error as error:
+        raise UserError(f"--group_by '{spec}' is no regular expression ({error}), and no .csv file") from error
+    groups = {}
+    for path in paths:
+        found = pattern.search(path)
+        if found is None:
+            raise UserError(f"--group_by '{spec}' matches nothing in {path}; every path needs a group")
+        groups[path] = (found.group(1) if pattern.groups else found.group()) or ""
+    return groups
+
+
+def _from_file(file: Path, paths: Sequence[str]) -> dict[str, str]:
+    rows = table_rows(file)
+    line, header = next(rows, (1, []))
+    names = [cell.strip().lower() for cell in header]
+    if sorted(names) != ["group", "image"]:
+        refuse(file, line, f"{FORM}, not {','.join(names)}")
+    groups: dict[str, str] = {}
+    for line, cells in rows:
+        if not cells:
+            continue
+        if len(cells) != 2:
+            refuse(file, line, f"{counted(len(cells), 'cell')}; {FORM}")
+        image, group = cells[names.index("image")].strip(), cells[names.index("group")].strip()
+        if image in groups:
+            refuse(file, line, f"{image} is listed twice")
+        groups[image] = group
+    missing = [path for path in paths if path not in groups]
+    if missing:
+        raise UserError(f"{file} names no group for {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else ""))
+    return groups

@@ -1,0 +1,1 @@
+"""Data sets written anew: resized, split, packed."""

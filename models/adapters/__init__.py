@@ -1,0 +1,1 @@
+"""Networks of other libraries behind the contract of this shelf."""

@@ -1,0 +1,1 @@
+"""Networks written here, one family a file."""

@@ -1,0 +1,1 @@
+"""Where feature maps are found in any network."""

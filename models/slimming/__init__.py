@@ -1,0 +1,1 @@
+"""Smaller networks: pruned channels, and widths as plain numbers."""

@@ -1,0 +1,78 @@
+"""The search for the largest batch: what it answers, and that its trial is a real training step."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from applications import assemble
+from applications.settings.options import RunConfig
+from applications.training.batch_size import Trial, largest_that_fits, settled_batch_size
+from dataloader.splits.catalog import open_catalog
+from utils.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("room", "most", "found"), [(0, 64, 0), (1, 64, 1), (5, 64, 4), (6, 64, 6), (100, 4096, 96), (1000, 40, 32), (1000, 64, 64)]
+)
+def test_the_search_finds_the_largest_that_fits_and_never_tries_more_than_asked(room: int, most: int, found: int) -> None:
+    tried = []
+
+    def fits(images: int) -> bool:
+        tried.append(images)
+        return images <= room
+
+    assert largest_that_fits(fits, most=most) == found
+    assert max(tried) <= most
+    assert len(tried) <= 14
+
+
+def config_for(data: Path, **values: object) -> RunConfig:
+    return RunConfig().override({"data": str(data), "image_size": [16, 16], "device": "cpu", "batch": "auto", **values})
+
+
+@pytest.mark.parametrize("more", [{}, {"mixup": True, "criterion": "bce|ghm", "sam": 0.05}], ids=["plain", "mixup, ghm and sam"])
+def test_the_trial_makes_steps_until_the_memory_ends(colors: Path, more: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_for(colors, **more)
+    catalog = open_catalog(str(colors))
+    trial = Trial(config, assemble.open_machine(config, training=True), catalog, assemble.build_preprocess(config))
+    seen = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: None)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=100))
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda _: 10 * seen[-1])
+    whole = trial.task.training_step
+
+    def counted(model, batch):
+        seen.append(len(batch))
+        if len(batch) > 16:
+            raise torch.OutOfMemoryError("no room")
+        return whole(model, batch)
+
+    monkeypatch.setattr(trial.task, "training_step", counted)
+    # 12 and more reach beyond the share of the memory; beyond 16 there is none.
+    assert largest_that_fits(trial.fits, most=64) == 8
+    assert trial.fits(32) is False
+    assert trial.stepper.steps >= 6
+
+
+def test_the_trial_has_the_copies_of_every_image(colors: Path) -> None:
+    config = config_for(colors, aug="flip", aug_splits=3, jsd=12.0)
+    trial = Trial(config, assemble.open_machine(config, training=True), open_catalog(str(colors)), assemble.build_preprocess(config))
+    batch = trial._batch(4)
+    assert (len(batch), batch.splits) == (12, 3)
+    assert batch.indices.tolist() == [0, 1, 2, 3] * 3
+    trial._step(4, 0)
+
+
+def test_on_the_cpu_the_answer_is_a_number(colors: Path) -> None:
+    config = config_for(colors)
+    machine = assemble.open_machine(config, training=True)
+    with pytest.raises(UserError, match="--batch_size"):
+        settled_batch_size(config, machine, open_catalog(str(colors)), assemble.build_preprocess(config))
+
+
+def test_without_the_flag_nothing_is_tried(colors: Path) -> None:
+    config = config_for(colors, batch=None)
+    machine = assemble.open_machine(config, training=True)
+    assert settled_batch_size(config, machine, open_catalog(str(colors)), assemble.build_preprocess(config)) is config

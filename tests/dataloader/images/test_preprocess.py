@@ -1,0 +1,142 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dataloader.images.preprocess import RESIZES, Normalize, Preprocess, fit_images, fit_pixels
+from utils.errors import UserError
+
+SIZES = [(1, 5000), (5000, 1), (1, 1), (3, 4), (37, 91), (91, 37), (64, 48), (480, 640)]
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(height * 7 + width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def tensor(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1)[None]
+
+
+def difference(pixels: torch.Tensor, expected: np.ndarray) -> int:
+    return int(np.abs(pixels[0].permute(1, 2, 0).numpy().astype(int) - expected.astype(int)).max())
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("mode", RESIZES)
+def test_every_image_gets_the_wanted_size(mode, size):
+    images = fit_images(tensor(picture(*size)), 64, 48, mode)
+    assert (images.shape, images.dtype) == ((1, 3, 64, 48), torch.uint8)
+
+
+@pytest.mark.parametrize("size", [(37, 91), (480, 640), (20, 15)])
+def test_stretch_is_the_resize_of_pillow(size):
+    image = picture(*size)
+    expected = np.asarray(Image.fromarray(image).resize((48, 64), Image.Resampling.BILINEAR))
+    assert difference(fit_images(tensor(image), 64, 48, "stretch"), expected) <= 1
+
+
+def test_fit_keeps_the_aspect_and_centers_between_black_borders():
+    image = picture(30, 60)
+    expected = np.zeros((40, 40, 3), dtype=np.uint8)
+    expected[10:30] = np.asarray(Image.fromarray(image).resize((40, 20), Image.Resampling.BILINEAR))
+    assert difference(fit_images(tensor(image), 40, 40, "fit"), expected) <= 1
+    turned = fit_images(tensor(image).transpose(2, 3).contiguous(), 40, 40, "fit")
+    assert turned[..., :10].max() == 0 == turned[..., 30:].max()
+    assert turned[..., 10:30].max() > 0
+
+
+def test_crop_is_the_largest_centered_rectangle():
+    image = picture(30, 60)
+    expected = np.asarray(Image.fromarray(image[:, 15:45]).resize((20, 20), Image.Resampling.BILINEAR))
+    assert difference(fit_images(tensor(image), 20, 20, "crop"), expected) <= 1
+    turned = np.ascontiguousarray(image.transpose(1, 0, 2))
+    assert difference(fit_images(tensor(turned), 20, 20, "crop"), expected.transpose(1, 0, 2)) <= 1
+
+
+@pytest.mark.parametrize("mode", RESIZES)
+def test_an_image_of_the_right_size_is_left_alone(mode):
+    images = tensor(picture(20, 30))
+    assert fit_images(images, 20, 30, mode) is images
+
+
+def test_geometry_does_not_depend_on_the_batch_or_the_memory_format():
+    images = torch.cat([tensor(picture(37, 91)), 255 - tensor(picture(37, 91))])
+    together = fit_images(images.contiguous(), 20, 30, "fit")
+    for number in (0, 1):
+        alone = fit_images(images[number : number + 1].contiguous(memory_format=torch.channels_last), 20, 30, "fit")
+        assert torch.equal(together[number], alone[0])
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_scripted_geometry_gives_the_same_pixels():
+    scripted = torch.jit.script(fit_images)
+    for size in SIZES:
+        for mode in RESIZES:
+            images = tensor(picture(*size))
+            assert torch.equal(scripted(images, 33, 24, mode), fit_images(images, 33, 24, mode))
+
+
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(ValueError, match="fit, crop or stretch"):
+        fit_images(tensor(picture(4, 4)), 8, 8, "squeeze")
+    with pytest.raises(UserError, match="Did you mean crop"):
+        Preprocess(resize="crops")
+
+
+def test_apply_uses_height_and_width_in_this_order():
+    pixels = Preprocess(image_size=(20, 30)).apply(picture(50, 40))
+    assert (pixels.shape, pixels.dtype) == ((3, 20, 30), torch.uint8)
+
+
+def test_apply_takes_views_of_any_stride():
+    image = picture(20, 30)[::-1, 2:22:2]
+    preprocess = Preprocess(image_size=(16, 16))
+    assert torch.equal(preprocess.apply(image), preprocess.apply(image.copy()))
+
+
+@pytest.mark.parametrize("mode", RESIZES)
+def test_one_image_is_fitted_to_the_same_pixels_row_by_row(mode):
+    image = np.random.default_rng(0).integers(0, 256, (37, 23, 3), dtype=np.uint8)
+    expected = fit_images(torch.from_numpy(image).permute(2, 0, 1)[None].contiguous(), 16, 20, mode)[0].permute(1, 2, 0)
+    fitted = fit_pixels(image, 16, 20, mode)
+    assert np.array_equal(fitted, expected.numpy())
+    assert fitted.flags.c_contiguous, "pixels lie beside one another, as the batch has them"
+
+
+def test_preprocess_survives_json():
+    preprocess = Preprocess(image_size=(32, 48), resize="crop", mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+    assert Preprocess.from_dict(json.loads(json.dumps(preprocess.to_dict()))) == preprocess
+
+
+@pytest.mark.parametrize("values", [{"image_sise": [3, 3]}, {"image_size": [0, 3]}, {"std": [0.0, 1.0, 1.0]}, {"mean": [0.5]}])
+def test_wrong_preprocess_values_are_user_errors(values):
+    with pytest.raises(UserError):
+        Preprocess.from_dict(values)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_normalize_is_the_textbook_formula(dtype):
+    images = torch.randint(0, 256, (2, 3, 5, 4), dtype=torch.uint8).to(dtype).contiguous(memory_format=torch.channels_last)
+    before = images.clone()
+    mean, std = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    normalized = Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))(images)
+    assert normalized.dtype == torch.float32
+    assert torch.allclose(normalized, (images / 255 - mean) / std, atol=1e-6)
+    assert normalized.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(images, before)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_scripted_normalize_gives_the_same_numbers():
+    module = Normalize((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+    images = torch.randint(0, 256, (2, 3, 5, 4), dtype=torch.uint8)
+    assert torch.equal(torch.jit.script(module)(images), module(images))
+
+
+def test_normalize_lets_gradients_through():
+    images = torch.full((1, 3, 2, 2), 100.0, requires_grad=True)
+    Normalize((0.5, 0.5, 0.5), (0.5, 0.25, 0.1))(images).sum().backward()
+    assert images.grad is not None
+    assert torch.allclose(images.grad[0, :, 0, 0], torch.tensor([1 / (255 * std) for std in (0.5, 0.25, 0.1)]))
