@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from applications.explain.cam import explain, normalized, shown
+from applications.explain.overlays import explain, normalized, shown
 from applications.settings.options import RunConfig
 from applications.trained.checkpoint import Trained
 from benchmarks.measure import ROOT

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from applications import assemble
 from applications.assemble import Machine
-from applications.evaluation.evaluate import predict_split
 from applications.export.prune import losses_of, some_of
 from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out, open_training
+from applications.trained.inference import predict_split
 from config import parse
 from models.slimming.channel_groups import ChannelGroups, Group, Kept
 from models.slimming.prune import Importance, prune_channels, taylor

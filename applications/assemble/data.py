@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from applications.assemble.ranged import ranged
-from applications.dataset.check import check_command
+from applications.settings.commands import check_command
 from applications.settings.options import RunConfig
 from dataloader.augment.chain import build_augment
 from dataloader.images.white_value import shown

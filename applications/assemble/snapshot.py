@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from applications.assemble.seen_images import Seen
 from applications.contract import Task
 from applications.settings.options import RunConfig
-from applications.trained.seen import Seen
 from dataloader.images.preprocess import Preprocess
 from dataloader.splits.catalog import Catalog
 from models.slimming.widths import channel_plan

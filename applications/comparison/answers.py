@@ -12,11 +12,11 @@ import numpy as np
 
 from applications import assemble
 from applications.assemble import Machine
+from applications.assemble.seen_images import KEY, Overlap, overlap
 from applications.contract import decide
-from applications.evaluation.evaluate import predict_split
 from applications.settings.options import Request
 from applications.trained.checkpoint import build_trained_task, load_trained, open_held_out
-from applications.trained.seen import KEY, Overlap, overlap
+from applications.trained.inference import predict_split
 from dataloader.sources.lists import SEPARATOR
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
 from utils.errors import UserError, shorten

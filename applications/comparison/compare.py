@@ -9,12 +9,12 @@ from rich.table import Table
 
 from applications import assemble
 from applications.assemble import Machine
+from applications.assemble.seen_images import KEY, describe_overlap
 from applications.comparison.answers import PREDICTIONS, ModelAnswers, OtherImagesError, aligned, kind_of, read_answers, refuse_unlike
 from applications.comparison.figures import Pair, class_rows, compare, figures, named_apart, names_of, sentence
 from applications.comparison.page import comparison_page
 from applications.report.material import plain_floats
 from applications.settings.options import Request
-from applications.trained.seen import KEY, describe_overlap
 from utils.checkpoint import BEST, find_checkpoint
 from utils.distributed import close_world
 from utils.errors import UserError

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from applications.assemble.seen_images import describe_overlap
 from applications.comparison.answers import ModelAnswers
 from applications.comparison.figures import LOSS, RESAMPLES, SIGNIFICANT, Pair, class_rows, names_of, sentence
 from applications.report.material import Thumbnails, as_percent
-from applications.trained.seen import describe_overlap
 from dataloader.images.read import ImageError, read_image
 from utils.page import Page, Tone, gallery, heading, paragraph, table
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from rich.text import Text
 
+from applications.dataset.describe import describe
 from applications.dataset.page import write_page
-from applications.dataset.prepare import describe
+from applications.settings.commands import check_command
 from applications.settings.options import Request, RunConfig, run_folder_parent
 from dataloader.checks import CHECKS
 from dataloader.checks.findings import LEVELS, Finding, Level
@@ -70,19 +71,6 @@ def _open(config: RunConfig) -> Catalog:
         tolerant=True,
     )
     return found if data.fold is None else take_fold(found, data.fold, seed=seed)
-
-
-def check_command(config: RunConfig, *more: str) -> str:
-    """Return the command that looks at the same images, in the same splits."""
-    usual = RunConfig()
-
-    def splitting(of: RunConfig) -> dict[str, object]:
-        names = ("val_share", "test_share", "fold", "group_by")
-        return {"seed": of.runtime.seed, **{name: getattr(of.data, name) for name in names}}
-
-    given, before = splitting(config), splitting(usual)
-    changed = [f"--{name} {quote(str(value))}" for name, value in given.items() if value != before[name]]
-    return " ".join(["python main.py --check", *more, f"--data {quote(config.data.data)}", *changed])
 
 
 def _what_is_next(config: RunConfig, catalog: Catalog) -> str:

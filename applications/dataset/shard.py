@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from applications.dataset.check import check_command
-from applications.dataset.prepare import describe, refuse_inside, suggest_training
+from applications.dataset.describe import describe, refuse_inside, suggest_training
+from applications.settings.commands import check_command
 from applications.settings.options import Request
 from dataloader.sources.shards import MANIFEST
 from dataloader.splits.catalog import open_catalog

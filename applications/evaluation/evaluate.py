@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -13,7 +13,7 @@ import torch
 from rich.table import Table
 
 from applications import assemble
-from applications.assemble import Machine
+from applications.assemble.seen_images import KEY
 from applications.calibration.fit import calibrated, cross_chosen, store_calibration
 from applications.calibration.outcome import (
     count_together,
@@ -25,20 +25,19 @@ from applications.calibration.outcome import (
 )
 from applications.calibration.targets import CONFIDENCE, Choice, Target, parse_target
 from applications.contract import Prediction, Task
-from applications.engine.score import LeftOut, score
+from applications.engine.score import LeftOut
 from applications.evaluation.tta import AveragedViews, parse_views
 from applications.report.embedding import Listener
 from applications.report.material import Overlay, ReportInput, as_percent, plain_floats
 from applications.settings.options import Request
 from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out, open_validation, tell_seen
-from applications.trained.seen import KEY
+from applications.trained.inference import predict_split
 from dataloader.sample import Unreadable
 from dataloader.splits.catalog import Split
 from utils.distributed import close_world
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_csv, write_text
 from utils.logs import console, log
-from utils.progress import progress_bar
 from utils.text import FirstFew, counted
 
 ROWS_ON_SCREEN = 40
@@ -132,7 +131,7 @@ def _announce(target: Target, choice: Choice, trained: Trained) -> None:
 
 def _heat_maps(trained: Trained) -> Overlay | None:
     """Return what draws heat maps for the report, or None for a network that gives none."""
-    from applications.explain.cam import explain, open_explainer
+    from applications.explain.overlays import explain, open_explainer
 
     try:
         # Found on use; asked for here, so that a network without maps costs the heat maps alone.
@@ -151,42 +150,6 @@ def _with_views(trained: Trained, task: Task) -> Trained:
     network = AveragedViews(trained.model, parse_views(views, trained.config.data.image_size), task.criterion.activation)
     log().info(f"views     {len(network.views)} an image: {views}")
     return replace(trained, model=network.eval())
-
-
-def predict_split(
-    trained: Trained,
-    split: Split,
-    task: Task,
-    machine: Machine,
-    *,
-    left_out: Callable[[Sequence[Unreadable]], object] | None = None,
-) -> Prediction:
-    """Return the predictions for every image of a split, with a progress bar on a terminal.
-
-    Args:
-        trained: the model.
-        split: the images.
-        task: what they mean.
-        machine: where it is computed.
-        left_out: told which images could not be read, and have no row; without it, such an image is an error.
-    """
-    tolerant = left_out is not None
-    loader = assemble.build_loader(trained.config, split, trained.preprocess, machine, training=False, tolerant=tolerant)
-    total = -(-len(split) // machine.world.size)
-    with progress_bar(f"{split.name} images", total, shown=machine.world.is_first) as advance:
-        try:
-            return score(
-                trained.model,
-                task,
-                loader.batches(0),
-                device=machine.device,
-                autocast=machine.autocast(),
-                world=machine.world,
-                advance=advance,
-                left_out=left_out,
-            )
-        finally:
-            loader.close()
 
 
 def _write(material: ReportInput) -> None:

@@ -5,35 +5,28 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from applications import assemble
 from applications.assemble import Machine
 from applications.contract import Prediction, Task, decide
-from applications.evaluation.evaluate import predict_split
 from applications.explain.faithfulness import measure
 from applications.explain.gallery import Case, Figures, Gallery
 from applications.explain.heat_maps import ExplainedBatch, Explainer, available, heat_maps, load_package
 from applications.explain.methods import named_methods
+from applications.explain.overlays import BATCH, DEFAULT_METHOD, normalized, open_explainer, shown
 from applications.settings.options import Request
 from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out
-from dataloader.images.preprocess import Normalize
+from applications.trained.inference import predict_split
 from dataloader.splits.catalog import Split
-from models.backbone import Backbone
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error
-from utils.images import enlarged, overlay
+from utils.images import overlay
 from utils.logs import log
 from utils.progress import progress_bar
-from utils.runtime import choose_precision
 
-DEFAULT_METHOD = "grad-cam"
 DEFAULT_LIMIT = 48
-BATCH = 32
 # These ask the network about every channel; one image at a time keeps the bar moving.
 SLOW = {"score-cam", "ablation-cam"}
-# Pixels of the longer side that a small image is enlarged to.
-SIDE = 224
 
 
 def run(request: Request) -> int:
@@ -66,52 +59,6 @@ def run(request: Request) -> int:
                 gallery.add(case)
         gallery.write(figures, wrong=sum(not verdict.right for verdict in verdicts), total=len(split))
     return 0
-
-
-def open_explainer(trained: Trained) -> Explainer:
-    """Return the network of a trained model, prepared for looking: in half precision where the hardware has it, but for fp32 runs."""
-    assert isinstance(trained.model, Backbone)
-    wanted = "fp32" if trained.config.runtime.precision == "fp32" else "auto"
-    precision = choose_precision(wanted, next(trained.model.parameters()).device)
-    return Explainer(trained.model, trained.config.model.arch, trained.preprocess.image_size, precision.dtype)
-
-
-def explain(trained: Trained, images: Sequence[np.ndarray], classes: Sequence[int], method: str = DEFAULT_METHOD) -> list[np.ndarray]:
-    """Return each image as the model sees it, with the heat of a class laid over, uint8 (H, W, 3).
-
-    Args:
-        trained: the model.
-        images: uint8 (h, w, 3), RGB, of any sizes.
-        classes: the class of each image whose heat is wanted.
-        method: a row of METHODS.
-
-    Raises:
-        UserError: the method is unknown, or the network cannot give it.
-    """
-    (name,) = named_methods(method)
-    explainer, found = open_explainer(trained), []
-    for start in range(0, len(images), BATCH):
-        pictures = [trained.preprocess.apply(image) for image in images[start : start + BATCH]]
-        look = ExplainedBatch(explainer, normalized(trained, pictures), start)
-        heat = heat_maps(name, look, torch.tensor(classes[start : start + BATCH], device=look.x.device))
-        found += [overlay(shown(picture), each) for picture, each in zip(pictures, heat, strict=True)]
-    return found
-
-
-def normalized(trained: Trained, pictures: Sequence[Tensor]) -> Tensor:
-    """Return images, uint8 (3, H, W) each, as the network takes them: (N, 3, H, W) on its device."""
-    device = next(trained.model.parameters()).device
-    normalize = Normalize(trained.preprocess.mean, trained.preprocess.std).to(device)
-    return normalize(torch.stack(list(pictures)).to(device).contiguous(memory_format=torch.channels_last))
-
-
-def shown(picture: Tensor) -> np.ndarray:
-    """Return an image, uint8 (3, H, W), as a person can see it, uint8 (H', W', 3): small ones are enlarged."""
-    import cv2
-
-    image = enlarged(picture.permute(1, 2, 0).numpy(), SIDE)
-    factor = SIDE / max(image.shape[:2])
-    return image if factor <= 1 else cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ import torch
 from applications import assemble
 from applications.assemble import Machine
 from applications.contract import decide
-from applications.evaluation.evaluate import predict_split
-from applications.export.torchscript import EXTRA_FILE, deploy, facts
+from applications.export.torchscript import deploy, facts
 from applications.settings.options import Request
 from applications.trained.checkpoint import build_trained_task, load_trained, open_held_out
+from applications.trained.exported import EXTRA_FILE
+from applications.trained.inference import predict_split
 from dataloader.splits.catalog import Split
 from utils.errors import UserError
 from utils.files import write_atomically

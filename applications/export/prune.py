@@ -14,9 +14,9 @@ from torch import Tensor
 from applications import assemble
 from applications.assemble import Machine
 from applications.contract import Task
-from applications.evaluation.evaluate import predict_split
 from applications.settings.options import Request, run_folder_parent
 from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out, open_training
+from applications.trained.inference import predict_split
 from dataloader.batch.targets import to_dense
 from dataloader.images.preprocess import Normalize
 from dataloader.sample import Batch

@@ -11,8 +11,6 @@ from applications.trained.checkpoint import Trained
 from criterions.weighted import Criterion
 from dataloader.images.preprocess import Normalize, fit_images
 
-EXTRA_FILE = "darkroom.json"
-
 
 class Deployed(nn.Module):
     """Takes uint8 RGB images (N, 3, h, w) of any size, answers probabilities (N, C).

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from applications.assemble import Machine
+from applications.assemble.seen_images import Overlap
 from applications.calibration.outcome import broken_by
 from applications.calibration.targets import CONFIDENCE, Choice, Target
 from applications.contract import Prediction, Task
 from applications.trained.checkpoint import Trained
-from applications.trained.seen import Overlap
 from criterions.weighted import Criterion
 from dataloader.splits.catalog import Split
 from utils.calibration import cross_fitted

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
+from applications.assemble.seen_images import KEY, describe_overlap
 from applications.report import REPORTS
 from applications.report.common import cost, origin, run_curves
 from applications.report.material import ReportInput, plain_floats
-from applications.trained.seen import KEY, describe_overlap
 from utils.files import write_text
 from utils.page import Page, paragraph, tiles
 

@@ -9,7 +9,7 @@ from utils.errors import UserError
 from utils.spec import parse_specs
 
 # Actions that look at a trained model.
-LOOKERS = ("evaluation", "jit", "prune", "predict", "knowledge", "make_curriculum")
+LOOKERS = ("evaluation", "explain", "jit", "prune", "predict", "knowledge", "make_curriculum")
 # What nothing but training, and the sheet of --visual_data, would use.
 TRAINING_ONLY = ("epochs", "lr", "opt", "schedule", "warmup", "patience", "max_minutes", "ema", "swa", "soup", "distill", "teacher")
 TRAINING_ONLY += ("warmup_lr", "cooldown", "lr_noise", "init", "drop_path")
@@ -72,7 +72,7 @@ def _check_action(request: Request) -> None:
     looks = action == "visual_data" and config.look.visual_method is not None
     if (looks or action in LOOKERS) and not config.train.resume:
         raise UserError(f"--{action} needs --resume RUN_OR_FILE, the model to look at")
-    if action in LOOKERS or (action == "visual_data" and config.train.resume):
+    if action in LOOKERS:
         for name in TRAINING_ONLY:
             if name in request.typed:
                 raise UserError(f"--{name} belongs to training and does nothing for --{action} with --resume; leave it out")
@@ -97,7 +97,7 @@ def _check_evaluation(request: Request) -> None:
 def _check_processes(request: Request) -> None:
     """Raise UserError for several processes where one is at work, and for two numbers of them."""
     runtime, action = request.config.runtime, request.action
-    if action in ("visual_data", "predict", "table") and max(runtime.nproc or 1, runtime.gpus or 1, runtime.nodes) > 1:
+    if action in ("visual_data", "explain", "predict", "table") and max(runtime.nproc or 1, runtime.gpus or 1, runtime.nodes) > 1:
         raise UserError(f"--{action} runs in one process; leave --nproc, --gpus and --nodes out")
     if action in ("check", "undo") and (runtime.nproc or runtime.gpus or runtime.nodes > 1):
         raise UserError(f"--{action} starts processes of its own (-j N); leave --nproc, --gpus and --nodes out")

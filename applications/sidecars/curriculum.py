@@ -10,10 +10,10 @@ import numpy as np
 from rich.table import Table
 
 from applications import assemble
+from applications.assemble.seen_images import write_beside
 from applications.settings.options import Request
 from applications.sidecars.apply import checked_writable, sidecar_folder
 from applications.sidecars.opinions import SplitPredictions, ask
-from applications.trained.seen import write_beside
 from dataloader.sidecars.courses import assign_courses, label_probabilities
 from dataloader.sidecars.files import CURRICULUM, WEIGHT, write_sidecar
 from dataloader.splits.split import Split

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from applications import assemble
+from applications.assemble.seen_images import write_beside
 from applications.settings.options import Request
 from applications.sidecars.apply import checked_writable, sidecar_folder
 from applications.sidecars.opinions import SplitPredictions, ask
-from applications.trained.seen import write_beside
 from dataloader.sidecars.files import KNOWLEDGE, KNOWLEDGE_PATTERN, LABELS, read_facts, write_sidecar
 from utils.distributed import close_world
 from utils.errors import UserError

@@ -10,11 +10,11 @@ import torch
 
 from applications import assemble
 from applications.assemble import Machine
-from applications.evaluation.evaluate import predict_split
+from applications.assemble.seen_images import Seen
 from applications.settings.options import Request, RunConfig, run_folder_parent
 from applications.trained.checkpoint import build_trained_task, load_trained, open_held_out, tell_seen
 from applications.trained.exported import Exported, is_exported, load_exported
-from applications.trained.seen import Seen
+from applications.trained.inference import predict_split
 from dataloader.images.preprocess import Preprocess
 from dataloader.options import DataOptions
 from dataloader.splits.catalog import Split, open_catalog

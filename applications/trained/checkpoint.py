@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from applications import assemble
+from applications.assemble.seen_images import Overlap, Seen, describe_overlap, overlap, seen_of
 from applications.contract import Task
 from applications.settings.options import Request, RunConfig, run_folder_parent
-from applications.trained.seen import Overlap, Seen, describe_overlap, overlap, seen_of
 from dataloader.images.preprocess import Preprocess
 from dataloader.images.white_value import mismatch
 from dataloader.splits.catalog import Catalog, Split, open_catalog, take_fold

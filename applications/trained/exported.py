@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from applications.export.torchscript import EXTRA_FILE
 from dataloader.images.preprocess import Preprocess
 from utils.errors import UserError
 
@@ -67,3 +66,6 @@ def load_exported(path: Path, device: torch.device) -> Exported:
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged or incomplete; convert the model again with --jit") from error
     return Exported(path, module.eval(), classes, preprocess, activation, "thresholds" in facts, temperature)
+
+
+EXTRA_FILE = "darkroom.json"

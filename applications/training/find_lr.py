@@ -12,8 +12,8 @@ from applications.assemble.data import open_training_data
 from applications.contract import Progress
 from applications.settings.options import Request, RunConfig, run_folder_parent
 from applications.sidecars.apply import apply_sidecars
+from applications.training.memory import memory_advice
 from applications.training.teaching import build_teaching
-from applications.training.train import memory_advice
 from optim.range_test import exponential_rates, has_diverged, smoothed, suggest_rate
 from utils.distributed import close_world
 from utils.errors import UserError

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from applications.assemble.seen_images import NONE, Seen, read_beside, seen_of
 from applications.settings.options import RunConfig
 from applications.sidecars.apply import sidecar_folder
 from applications.trained.exported import is_exported
-from applications.trained.seen import NONE, Seen, read_beside, seen_of
 from dataloader.sidecars.files import CURRICULUM, find_knowledge, read_facts
 from dataloader.splits.catalog import Catalog, Split
 from dataloader.splits.contents import NOTHING, content_hashes, count_known

@@ -8,11 +8,11 @@ from torch import nn
 
 from applications import assemble
 from applications.assemble import Machine
+from applications.assemble.seen_images import NONE, Seen
 from applications.contract import Progress, Task
 from applications.settings.options import RunConfig
 from applications.sidecars.apply import apply_sidecars
 from applications.trained.checkpoint import temperature_of, thresholds_of
-from applications.trained.seen import NONE, Seen
 from applications.training.parents import settle_seen
 from applications.training.teaching import Teaching, build_teaching
 from dataloader.images.preprocess import Preprocess

@@ -3,8 +3,8 @@
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from applications.settings.options import Request, RunConfig, run_folder_parent
 from applications.training.averaging import SOUP, Ending, unfinished, write_averages
 from applications.training.batch_size import settled_batch_size
 from applications.training.disk import check_disk
+from applications.training.memory import memory_advice, small_batch_explained
 from applications.training.newest import with_newest_run
 from applications.training.resume import goes_on_in_place, pin_data, resumed_config
 from applications.training.run import Parts, build_parts
@@ -78,23 +79,6 @@ def _refuse_weights_alone(content: Mapping[str, Any], path: Path) -> None:
     run = path.parent
     whole = f"go on with python main.py --resume {quote(str(run))}, or " if path.name != LAST and (run / LAST).is_file() else ""
     raise UserError(f"{path} holds the weights of epoch {content['epoch']} alone: {whole}start a new run from them with --init_from {path}")
-
-
-def memory_advice(config: RunConfig) -> str:
-    """Return what to lower when training needs too much memory."""
-    now = config.data.batch_size
-    return f"lower --batch_size (now {now}; --accumulate N keeps the step the same) or --image_size, or try --precision bf16"
-
-
-@contextmanager
-def small_batch_explained() -> Iterator[None]:
-    """Say what to do when batch norm meets a batch of a single image."""
-    try:
-        yield
-    except ValueError as error:
-        if "Expected more than 1 value per channel" not in str(error):
-            raise
-        raise UserError("batch norm needs two images a process at this --image_size; give a larger --batch_size") from error
 
 
 def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | None, path: Path | None, locks: ExitStack) -> int:

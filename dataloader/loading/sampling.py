@@ -1,6 +1,7 @@
 """How often each training image is drawn: expected draws an epoch, from the classes or from a file.
 
-A sampler is a function (split, arguments of its spec) -> expected draws of every image, float64 (N,); `dataloader/loading/plan.py` draws by them.
+A sampler is a function (split, arguments of its spec) -> expected draws of every image, float64 (N,);
+`dataloader/loading/plan.py` draws by them.
 """
 
 import csv

@@ -12,11 +12,12 @@ from PIL import Image
 
 from applications.contract import Prediction
 from applications.explain import cam
-from applications.explain.cam import choose, explain, judge
+from applications.explain.cam import choose, judge
 from applications.explain.faithfulness import Faithfulness
 from applications.explain.gallery import Figures, believe
 from applications.explain.heat_maps import ExplainedBatch, Explainer, available, heat_maps
 from applications.explain.methods import METHODS, named_methods
+from applications.explain.overlays import explain
 from applications.settings.options import Request, RunConfig
 from applications.trained.checkpoint import load_trained
 from models import build_model

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from applications.trained.seen import KEY
+from applications.assemble.seen_images import KEY
 from tests.applications.conftest import NETS, Call, Outcome, tiny
 
 OWN = ("--arch", f"{NETS}:TinyNet")

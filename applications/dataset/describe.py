@@ -1,0 +1,57 @@
+"""What prepared and packed data sets say of themselves, and where they may lie."""
+
+from collections.abc import Container, Mapping
+from pathlib import Path
+from shlex import quote
+
+from applications.settings.options import RunConfig
+from dataloader import SOURCES
+from dataloader.splits.split import Catalog
+from utils.errors import UserError
+from utils.logs import log
+from utils.text import counted
+
+
+def refuse_inside(folder: Path, root: Path) -> None:
+    """Raise UserError when a new folder would lie among the images that it is made of."""
+    source = root.resolve() if root.is_dir() else root.resolve().parent
+    if root.is_dir() and (folder.resolve() == source or source in folder.resolve().parents):
+        raise UserError(f"{folder} lies inside {root}, whose images it is made of; name a folder elsewhere")
+
+
+def describe(catalog: Catalog) -> str:
+    """Return how many classes there are, and how many images every split has."""
+    images = describe_counts({name: len(split) for name, split in catalog.splits.items()})
+    return f"{counted(len(catalog.classes), 'class', 'classes')}; {images}"
+
+
+def describe_counts(counts: Mapping[str, int]) -> str:
+    """Return how many images every split has: '8 train, 1 val images', '1 test image'."""
+    listed = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    return f"{listed} {'image' if sum(counts.values()) == 1 else 'images'}"
+
+
+def suggest_training(config: RunConfig, folder: Path, splits: Container[str], *, numbers: Path | None, side: int | None = None) -> None:
+    """Say how to train on a new folder, where it has what training needs.
+
+    Args:
+        config: of this call.
+        folder: what was written.
+        splits: names of its splits.
+        numbers: file of mean and standard deviation, where there is one.
+        side: smaller side of all its images, in pixels, where they have one.
+    """
+    if "train" not in splits or "val" not in splits:
+        return
+    # A folder of this name here; the name alone is a source.
+    command = f"python main.py --data {'./' if str(folder) in SOURCES else ''}{quote(str(folder))}"
+    if numbers is not None:
+        command += f" --mean_std {quote(str(numbers))}"
+    height, width = usual = type(config.data)().image_size
+    if config.data.image_size != usual:
+        height, width = config.data.image_size
+    elif side is not None and side < max(usual):
+        height = width = side
+    if (height, width) != usual:
+        command += f" --image_size {height} {width}"
+    log().info(f"next: {command}")

@@ -1,0 +1,48 @@
+"""A trained model's answers for a whole split."""
+
+from collections.abc import Callable, Sequence
+
+from applications import assemble
+from applications.assemble import Machine
+from applications.contract import Prediction, Task
+from applications.engine.score import score
+from applications.trained.checkpoint import Trained
+from dataloader.sample import Unreadable
+from dataloader.splits.catalog import Split
+from utils.progress import progress_bar
+
+
+def predict_split(
+    trained: Trained,
+    split: Split,
+    task: Task,
+    machine: Machine,
+    *,
+    left_out: Callable[[Sequence[Unreadable]], object] | None = None,
+) -> Prediction:
+    """Return the predictions for every image of a split, with a progress bar on a terminal.
+
+    Args:
+        trained: the model.
+        split: the images.
+        task: what they mean.
+        machine: where it is computed.
+        left_out: told which images could not be read, and have no row; without it, such an image is an error.
+    """
+    tolerant = left_out is not None
+    loader = assemble.build_loader(trained.config, split, trained.preprocess, machine, training=False, tolerant=tolerant)
+    total = -(-len(split) // machine.world.size)
+    with progress_bar(f"{split.name} images", total, shown=machine.world.is_first) as advance:
+        try:
+            return score(
+                trained.model,
+                task,
+                loader.batches(0),
+                device=machine.device,
+                autocast=machine.autocast(),
+                world=machine.world,
+                advance=advance,
+                left_out=left_out,
+            )
+        finally:
+            loader.close()
