@@ -229,7 +229,7 @@ def origin(material: ReportInput) -> ReportPart:
         ["temperature", f"{trained.temperature:.4f}"],
         ["target", str(material.target or "none")],
         ["views", material.views or "one an image"],
-        ["intervals", f"95 %, bootstrap over images, 1000 resamples, seed {material.seed}"],
+        ["intervals", f"95 %: Wilson's for shares of images, jackknife for macro F1, bootstrap for the others with seed {material.seed}"],
         ["files", "report.json holds all figures; the folder figures the tables as CSV and the pictures"],
     ]
     return ReportPart(sections=[("How this was measured", [table(["", ""], rows)])])

@@ -97,11 +97,15 @@ def test_large_classes_stand_alone_and_small_ones_together() -> None:
     def needed(groups: int) -> int:
         return fewest(0.05, 0.05 / groups)
 
-    assert [each.tolist() for each in pool_small(np.array([500, 10, 240, 40, 25]), needed)] == [[0], [1, 2, 3, 4]]
-    assert [each.tolist() for each in pool_small(np.array([500, 100, 490, 40, 25]), needed)] == [[0], [2], [1, 3, 4]]
-    assert [each.tolist() for each in pool_small(np.array([500, 490]), needed)] == [[0], [1]]
-    assert [each.tolist() for each in pool_small(np.array([500, 0, 490]), needed)] == [[0], [1, 2]], "what was never seen is not alone"
-    assert [each.tolist() for each in pool_small(np.array([5, 3]), needed)] == [[0, 1]]
+    for sizes, groups in (
+        ([1000, 10, 240, 40, 25], [[0], [1, 2, 3, 4]]),
+        ([1000, 100, 900, 40, 25], [[0], [2], [1, 3, 4]]),
+        ([1000, 900], [[0], [1]]),
+        ([1000, 0, 900], [[0], [1, 2]]),
+        ([1000, 10, 25], [[0, 1, 2]]),
+        ([5, 3], [[0, 1]]),
+    ):
+        assert [each.tolist() for each in pool_small(np.array(sizes), needed)] == groups
 
 
 def test_a_threshold_lies_between_its_neighbors() -> None:
