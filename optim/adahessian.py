@@ -1,6 +1,7 @@
 """AdaHessian (arXiv 2006.00719): Adam whose second moment is that of the diagonal of the Hessian, not of the gradient."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from optim.optimizers import Groups, make
+from utils.errors import UserError
 from utils.randomness import Stream, torch_generator
 
 
@@ -61,6 +63,9 @@ class AdaHessian(Optimizer):
 
         Args:
             step: steps made before; the random signs follow from it.
+
+        Raises:
+            UserError: torch has no second derivative of a function in the network.
         """
         params = [param for group in self.param_groups for param in group["params"] if param.grad is not None]
         curved = [param for param in params if param.grad.requires_grad]
@@ -69,7 +74,7 @@ class AdaHessian(Optimizer):
         for sample in range(self.samples if curved else 0):
             signs = [torch.randint(0, 2, param.shape, generator=generator, device=param.device).to(param) * 2 - 1 for param in curved]
             keeps = sample + 1 < self.samples
-            products = torch.autograd.grad([param.grad for param in curved], curved, signs, retain_graph=keeps, allow_unused=True)
+            products = _second_pass([param.grad for param in curved], curved, signs, retain_graph=keeps)
             for param, sign, product in zip(curved, signs, products, strict=True):
                 if product is not None:
                     found[param].addcmul_(sign, product, value=1 / self.samples)
@@ -104,6 +109,19 @@ class AdaHessian(Optimizer):
         param.mul_(1 - group["lr"] * group["weight_decay"])
         root = (state["exp_avg_sq"] / (1 - beta2 ** state["step"])).pow_(group["hessian_power"] / 2).add_(group["eps"])
         param.addcdiv_(state["exp_avg"], root, value=-group["lr"] / (1 - beta1 ** state["step"]))
+
+
+def _second_pass(grads: Sequence[Any], params: Sequence[Tensor], signs: Sequence[Tensor], *, retain_graph: bool) -> tuple[Any, ...]:
+    try:
+        return torch.autograd.grad(grads, params, signs, retain_graph=retain_graph, allow_unused=True)
+    except RuntimeError as error:
+        missing = re.search(r"derivative for (?:aten::)?(\w+?)(?:_backward)? is not implemented", str(error))
+        if missing is None:
+            raise
+        raise UserError(
+            f"--opt adahessian: torch has no second derivative of {missing[1]}, which this network computes; "
+            "take another --opt, or another --arch such as resnet18"
+        ) from error
 
 
 def build_adahessian(groups: Groups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:

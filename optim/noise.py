@@ -1,5 +1,6 @@
 """Noise on the learning rate: a random factor for every epoch, a function of the seed and the epoch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,7 +35,7 @@ class Noise:
         return 1 + drawn
 
 
-def read_noise(values: tuple[float, ...], *, seed: int) -> Noise | None:
+def read_noise(values: Sequence[float], *, seed: int) -> Noise | None:
     """Read --lr_noise LIMIT [FROM [UNTIL]]; nothing means none.
 
     Raises:

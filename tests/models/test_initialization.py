@@ -1,6 +1,7 @@
 """Claims about --init: every scheme draws what its formula says, from nothing but the seed."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -87,3 +88,8 @@ def test_a_scheme_of_the_users_own_is_taken(tmp_path):
     model = net()
     initialize(model, f"{tmp_path / 'fill.py'}:ones(factor=2.0)")
     assert set(model[2].weight.flatten().tolist()) == {2.0}
+
+
+def test_the_page_shows_the_table():
+    page = (Path(__file__).parent.parent.parent / "docs" / "training.md").read_text(encoding="utf-8")
+    assert "\n".join(f"| `{name}` | {row.help} |" for name, row in INITS.items()) in page

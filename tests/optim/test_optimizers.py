@@ -474,6 +474,15 @@ def test_the_curvature_of_a_kernel_is_averaged_over_its_positions():
     torch.testing.assert_close(optimizer.state[model.weight]["curvature"], expected)
 
 
+def test_a_function_without_second_derivative_is_named():
+    model = nn.Linear(3, 1, bias=False)
+    optimizer = build("adahessian", model)
+    loss = nn.functional.hardsigmoid(model(torch.ones(1, 3))).sum()
+    model.weight.grad = torch.autograd.grad(loss, model.weight, create_graph=True)[0]
+    with pytest.raises(UserError, match="no second derivative of hardsigmoid"):
+        optimizer.look(0)
+
+
 def test_random_signs_find_the_diagonal_of_a_hessian_in_the_mean():
     torch.manual_seed(0)
     mixed = torch.randn(6, 6, dtype=torch.float64)
