@@ -100,7 +100,8 @@ def test_of_many_unreadable_images_the_first_are_named_and_the_others_counted(mo
         skipped.begin()
         for first in (0, 4):
             left_out = tuple(Unreadable(f"{number}.jpg", "damaged") for number in range(first, first + 4))
-            skipped.tell(SimpleNamespace(unreadable=left_out, indices=torch.arange(20), splits=1))
+            batch: Any = SimpleNamespace(unreadable=left_out, indices=torch.arange(20), splits=1)
+            skipped.tell(batch)
         skipped.check(World())
     assert [line.split(":")[0] for line in said[:5]] == [f"skipped {number}.jpg" for number in range(5)]
     share = "this epoch went without 8 of 48 training images (16.7%)"

@@ -17,8 +17,8 @@ def test_the_foretold_size_is_about_that_of_the_first_checkpoint(
 ) -> None:
     told: list[int] = []
     monkeypatch.setattr(disk, "check_space", lambda _, first, later: told.extend((first, later)))
-    flags = tuple(tiny(colors, *flags, "--epochs", 1))
-    run = call(*flags[:3], "mobilenetv3_small", *flags[4:], "--image_size", 32, 32).run
+    settings = tiny(colors, *flags, "--epochs", 1)
+    run = call(*settings[:3], "mobilenetv3_small", *settings[4:], "--image_size", 32, 32).run
     assert told[0] == pytest.approx((run / "last.pt").stat().st_size, rel=0.15)
     assert told[1] == 3 * told[0]
 
