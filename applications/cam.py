@@ -17,6 +17,7 @@ from applications.faithfulness import measure
 from applications.options import Request
 from applications.trained import Trained, build_trained_task, load_trained, open_held_out
 from applications.visual_methods import named_methods
+from applications.waits import expected_heat_maps
 from dataloader.catalog import Split
 from dataloader.preprocess import Normalize
 from models.backbone import Backbone
@@ -57,6 +58,9 @@ def run(request: Request) -> int:
     prediction = predict_split(trained, split, task, machine)
     verdicts = judge(prediction, trained.classes, task.thresholds)
     chosen = choose([verdict.right for verdict in verdicts], prediction.losses.numpy(), limit=options.limit or DEFAULT_LIMIT)
+    if chosen:
+        first = Look(eye, normalized(trained, [trained.preprocess.apply(split.read(verdicts[chosen[0]].index))]))
+        log().info(f"time      {expected_heat_maps(first, methods, len(chosen))}")
     with removed_on_error(new_folder(trained.results_folder(), f"visual-{split.name}")) as folder:
         gallery = Gallery(folder, methods, trained.describe(), f"{split.name} images of {split.root}")
         figures = Figures(methods)

@@ -19,6 +19,7 @@ from applications.report.material import Material, Overlay, as_percent, plain_fl
 from applications.targets import Target, broken_by, describe_broken, measure_rejection, parse_target
 from applications.trained import Trained, build_trained_task, load_trained, open_held_out, open_validation
 from applications.views import Viewed, parse_views
+from applications.waits import expected_evaluation
 from dataloader.catalog import Split
 from utils.distributed import close_world
 from utils.errors import UserError
@@ -42,6 +43,9 @@ def run(request: Request) -> int:
         log().info(f"precision {machine.precision}")
         task = build_trained_task(trained, machine.device)
         viewed = _with_views(trained, task)
+        wait = expected_evaluation(viewed, split, machine, report=options.report)
+        if wait and machine.world.is_first:
+            log().info(f"time      {wait}")
         if target is not None or options.calibrate:
             purpose = "--calibrate" if options.calibrate else "--target"
             prediction = predict_split(viewed, open_validation(trained, purpose), task, machine)
