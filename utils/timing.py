@@ -89,6 +89,13 @@ def _middle_half(values: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
+def in_words(seconds: float) -> str:
+    """Return a duration as a person says it: '1 s', '40 s', '3 min', '2.5 h'."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
 class MachineWatch:
     """Measures which share of all cores goes to programs other than this one (Linux; 0 elsewhere)."""
 

@@ -27,6 +27,7 @@ from applications.calibration.targets import CONFIDENCE, Choice, Target, parse_t
 from applications.contract import Prediction, Task
 from applications.engine.score import LeftOut
 from applications.evaluation.tta import AveragedViews, parse_views
+from applications.evaluation.waits import expected_evaluation
 from applications.report.embedding import Listener
 from applications.report.material import Overlay, ReportInput, as_percent, plain_floats
 from applications.settings.options import Request
@@ -58,6 +59,9 @@ def run(request: Request) -> int:
         known = tell_seen(trained, split) if machine.world.is_first else None
         task = build_trained_task(trained, machine.device)
         viewed = _with_views(trained, task)
+        wait = expected_evaluation(viewed, split, machine, report=options.report)
+        if wait and machine.world.is_first:
+            log().info(f"time      {wait}")
         choice = None
         if target is not None or options.calibrate:
             purpose = "--calibrate" if options.calibrate else "--target"

@@ -14,6 +14,7 @@ from applications.explain.gallery import Case, Figures, Gallery
 from applications.explain.heat_maps import ExplainedBatch, Explainer, available, heat_maps, load_package
 from applications.explain.methods import named_methods
 from applications.explain.overlays import BATCH, DEFAULT_METHOD, normalized, open_explainer, shown
+from applications.explain.waits import expected_heat_maps
 from applications.settings.options import Request
 from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out
 from applications.trained.inference import predict_split
@@ -50,6 +51,9 @@ def run(request: Request) -> int:
     prediction = predict_split(trained, split, task, machine)
     verdicts = judge(prediction, trained.classes, task.thresholds)
     chosen = choose([verdict.right for verdict in verdicts], prediction.losses.numpy(), limit=options.limit or DEFAULT_LIMIT)
+    if chosen:
+        first = ExplainedBatch(explainer, normalized(trained, [trained.preprocess.apply(split.read(verdicts[chosen[0]].index))]))
+        log().info(f"time      {expected_heat_maps(first, methods, len(chosen))}")
     with removed_on_error(new_folder(trained.results_folder(), f"visual-{split.name}")) as folder:
         gallery = Gallery(folder, methods, trained.describe(), f"{split.name} images of {split.named}")
         figures = Figures(methods)

@@ -4,37 +4,59 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from utils.timing import BUSY, MachineWatch, Timing, measure_times
 
 
-def test_runs_last_as_long_as_asked_and_take_turns() -> None:
-    order: list[str] = []
+class Clock:
+    """A clock that only calls move."""
 
-    def call(name: str, seconds: float) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr("utils.timing.time", SimpleNamespace(perf_counter=lambda: self.now))
+
+    def taking(self, *seconds: float, then: float) -> Callable[[], None]:
+        """Return a call that takes these times in turn, and `then` from there on."""
+        left = iter(seconds)
+
+        def call() -> None:
+            self.now += next(left, then)
+
+        return call
+
+
+def test_runs_last_as_long_as_asked_and_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, order = Clock(monkeypatch), []
+    calls = {"quick": clock.taking(then=0.002), "slow": clock.taking(then=0.006)}
+
+    def noted(name: str) -> None:
         order.append(name)
-        time.sleep(seconds)
+        calls[name]()
 
-    quick, slow = measure_times([lambda: call("quick", 0.002), lambda: call("slow", 0.006)], seconds=0.1)
-    assert quick.median * quick.runs >= 0.08
-    assert 2 < slow.median / quick.median < 4
+    quick, slow = measure_times([lambda: noted("quick"), lambda: noted("slow")], seconds=0.1)
+    assert (quick.median, slow.median) == (pytest.approx(0.002), pytest.approx(0.006))
+    # As many of each, until the quicker one has run for as long, too.
+    assert quick.runs == slow.runs
+    assert 50 <= quick.runs <= 51
     # The first two of each warm up; then one of each, again and again.
-    assert order[4:] == ["quick", "slow"] * (len(order[4:]) // 2)
+    assert order == ["quick"] * 2 + ["slow"] * 2 + ["quick", "slow"] * quick.runs
 
 
-def test_a_slow_call_still_runs_often_enough_for_a_spread() -> None:
-    (found,) = measure_times([lambda: time.sleep(0.005)], seconds=0.0)
-    assert found.runs >= 5
-    assert found.low <= found.median <= found.high
+def test_a_slow_call_still_runs_often_enough_for_a_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    (found,) = measure_times([clock.taking(9, 9, 10, 11, 12, 13, then=14)], seconds=1.0)
+    assert found.runs == 5
+    assert (found.low, found.median, found.high) == (11, 12, 13)
 
 
-def test_runs_before_the_warm_up_ended_do_not_count() -> None:
-    delays = iter([0.05, 0.05])
-    (found,) = measure_times([lambda: time.sleep(next(delays, 0.001))], seconds=0.0)
-    assert found.high < 0.02
+def test_runs_of_the_warm_up_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    (found,) = measure_times([Clock(monkeypatch).taking(5, 5, then=0.5)], seconds=1.0)
+    assert (found.median, found.high) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize(
