@@ -125,15 +125,15 @@ def test_the_thresholds_are_those_of_the_validation_predictions(call: Call, unbr
 
 
 def test_an_average_of_epochs_has_thresholds_of_its_own(call: Call, squares: Path) -> None:
-    run = call(*tiny(squares, *BCE, "--epochs", 5, "--soup", 4, "--prior_bias")).run
-    contents = {name: load_checkpoint(run / f"{name}.pt") for name in ("soup", "last")}
+    run = call(*tiny(squares, *BCE, "--epochs", 5, "--swa", 2, "--prior_bias")).run
+    contents = {name: load_checkpoint(run / f"{name}.pt") for name in ("swa", "last")}
     for name, content in contents.items():
         call("--evaluation", "--no_report", "--resume", run / f"{name}.pt", *ARCH, "--split", "val")
         rows = read_rows(sorted(run.glob("evaluation-val*"))[-1] / "predictions.csv")
         truth = np.array([[label in names_of(row, "true") for label in LABELS] for row in rows])
         shares = np.array([[row[label] for label in LABELS] for row in rows], dtype=np.float32)
         assert content["thresholds"] == pytest.approx(best_thresholds(truth, shares), abs=1e-5), name
-    assert contents["soup"]["thresholds"] != contents["last"]["thresholds"]
+    assert contents["swa"]["thresholds"] != contents["last"]["thresholds"]
 
 
 def test_the_demo_names_the_labels_of_evaluation(call: Call, unbroken: Path, squares: Path, tmp_path: Path) -> None:
