@@ -35,7 +35,9 @@ OPTIMIZERS = Table(
         "adamp": Row("optim.timm_optimizers:build_adamp", "Adam that does not lengthen weights before a norm (arXiv 2006.08217)"),
         "sgdp": Row("optim.timm_optimizers:build_sgdp", "momentum that does not lengthen weights before a norm (arXiv 2006.08217)"),
         "rmsproptf": Row("optim.timm_optimizers:build_rmsproptf", "RMSprop as TensorFlow has it, as EfficientNet was trained"),
-        "adahessian": Row("optim.adahessian:build_adahessian", "Adam scaled by the curvature, at four times the price (arXiv 2006.00719)"),
+        "adahessian": Row(
+            "optim.adahessian:build_adahessian", "Adam scaled by the curvature; four times the price, a large --lr (arXiv 2006.00719)"
+        ),
         "ralamb": Row("optim.ralamb:build_ralamb", "rectified Adam with the layer-wise step sizes of LAMB"),
         "ranger": Row("optim.lookahead:build_ranger", "rectified Adam with Lookahead"),
         "rangerlars": Row("optim.lookahead:build_rangerlars", "ralamb with Lookahead"),

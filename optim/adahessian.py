@@ -23,7 +23,7 @@ class AdaHessian(Optimizer):
         params: parameters or groups.
         lr: the paper takes 0.15 where it takes 0.1 for momentum.
         betas: of the gradient and of D^2.
-        eps: joins the denominator.
+        eps: joins the denominator; more of it tames layers whose curvature is near zero.
         weight_decay: decoupled.
         hessian_power: exponent of the curvature, in (0, 1].
         every: steps between two looks at the curvature; those between use the last one.
@@ -36,7 +36,7 @@ class AdaHessian(Optimizer):
         params: Any,
         lr: float = 0.15,
         betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
+        eps: float = 1e-4,
         weight_decay: float = 0.0,
         hessian_power: float = 1.0,
         every: int = 1,

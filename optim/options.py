@@ -19,7 +19,7 @@ class OptimOptions:
     momentum: float = flag(0.9, "momentum of sgd and its kin; first beta of the Adam family")
     weight_decay: float = flag(0.01, "weight decay; norms and biases get none", also=("--wd",))
     schedule: str = flag("cosine", "learning rate over the run: a name of --list schedules, or a spec such as 'cosine(cycles=3)'")
-    warmup: float | None = flag(None, "warm-up epochs (default: 3, but at most a tenth of --epochs)", metavar="EPOCHS")
+    warmup: float | None = flag(None, "warm-up epochs (default: 3, but at most a tenth of the run)", metavar="EPOCHS")
     warmup_lr: float | None = flag(None, "rate at which the warm-up starts (default: a first equal part of --lr)", metavar="X")
     cooldown: int = flag(0, "of --epochs, the last N stay at the rate that the schedule ends with", metavar="N")
     lr_noise: tuple[float, ...] = flag(

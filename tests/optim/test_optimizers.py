@@ -448,7 +448,7 @@ def test_adahessian_follows_its_formula_and_timms():
     for model in (ours, theirs):
         with torch.no_grad():
             model.weight.copy_(torch.from_numpy(start))
-    optimizer = build("adahessian", ours)
+    optimizer = build("adahessian", ours, opt_args={"eps": EPS})
     reference = Adahessian(theirs.parameters(), lr=LR, betas=(MOMENTUM, BETA2), eps=EPS, weight_decay=DECAY)
     w, m, v = start.copy(), np.zeros((3, 4)), np.zeros((3, 4))
     for t, strength in enumerate(strengths, start=1):

@@ -285,6 +285,9 @@ CHANGES = [
     ("--mixup",),
     ("--resize", "stretch"),
     ("--drop_rate", 0.9),
+    ("--drop_path", 0.5),
+    ("--init", "xavier"),
+    ("--lr_noise", 0.5),
 ]
 
 
