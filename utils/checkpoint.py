@@ -31,7 +31,8 @@ def save_checkpoint(path: Path, content: dict[str, Any], *, also: Path | None = 
     def write(temporary: Path) -> None:
         torch.save({"format": FORMAT, **content}, temporary)
         if also is not None and of_also is not None:
-            write_atomically(also, lambda place: torch.save({"format": FORMAT, **of_also}, place))
+            whole = {"format": FORMAT, **of_also}
+            write_atomically(also, lambda place: torch.save(whole, place))
         elif also is not None:
             write_atomically(also, lambda place: link_or_copy(temporary, place))
 

@@ -102,7 +102,7 @@ def _validate(run: Fit) -> Mapping[str, float]:
             raise
         # An unreadable validation image must not cost the epoch: a resumed run begins with validating.
         run.saver.save(run.progress)
-        raise UserError(f"{error}; the epoch is saved: mend it, then python main.py --resume {quote(str(run.keeper.folder))}") from error
+        raise UserError(f"{error}; the epoch is saved: mend it, then python main.py --resume {quote(str(run.saver.folder))}") from error
     if not all(map(math.isfinite, figures.values())):
         raise UserError(
             f"the validation figures after epoch {run.progress.epoch + 1} are not finite: the last steps broke the weights, "

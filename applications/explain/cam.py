@@ -10,7 +10,7 @@ from applications import assemble
 from applications.assemble import Machine
 from applications.contract import Prediction, Task, decide
 from applications.explain.faithfulness import measure
-from applications.explain.gallery import Case, Figures, Gallery
+from applications.explain.gallery import Case, Gallery, MethodScores
 from applications.explain.heat_maps import ExplainedBatch, Explainer, available, heat_maps, load_package
 from applications.explain.methods import named_methods
 from applications.explain.overlays import BATCH, DEFAULT_METHOD, normalized, open_explainer, shown
@@ -56,7 +56,7 @@ def run(request: Request) -> int:
         log().info(f"time      {expected_heat_maps(first, methods, len(chosen))}")
     with removed_on_error(new_folder(trained.results_folder(), f"visual-{split.name}")) as folder:
         gallery = Gallery(folder, methods, trained.describe(), f"{split.name} images of {split.named}")
-        figures = Figures(methods)
+        figures = MethodScores(methods)
         with progress_bar("heat maps", len(chosen) * len(methods)) as advance:
             shown = [verdicts[index] for index in chosen]
             for case in _explain_split(trained, explainer, split, task, shown, methods, figures, machine, advance):
@@ -125,7 +125,7 @@ def _explain_split(
     task: Task,
     verdicts: Sequence[JudgedAnswer],
     methods: Sequence[str],
-    figures: Figures,
+    figures: MethodScores,
     machine: Machine,
     advance: Callable[[int], None],
 ) -> Iterator[Case]:

@@ -10,7 +10,7 @@ from torchvision.ops import StochasticDepth
 
 from models.adapters.wrapped import Adapter, evaluating, set_classifier_dropout
 from models.backbone import FeatureInfo
-from models.maps.graph_split import Split, find_split, run_features, run_head, trace
+from models.maps.graph_split import GraphCut, find_cut, run_features, run_head, trace
 from models.published import Published
 from utils.errors import UserError, nearest
 
@@ -31,15 +31,15 @@ class TorchvisionModel(Adapter):
 
     def __init__(self, net: nn.Module, *, arch: str, num_classes: int) -> None:
         super().__init__(net, arch=arch, num_classes=num_classes)
-        self._split: Split | None = None
+        self._split: GraphCut | None = None
         # One graph a mode: tracing writes the mode of dropout into it.
         self._graphs: dict[bool, fx.Graph] = {}
 
-    def _cuts(self) -> Split:
+    def _cuts(self) -> GraphCut:
         if self._split is None:
             with evaluating(self.net):
                 graph = trace(self.net, wrap=(torchvision.ops,))
-            self._split = find_split(self.net, graph, classifier=self._classifier_name(), size=PROBE_SIZE)
+            self._split = find_cut(self.net, graph, classifier=self._classifier_name(), size=PROBE_SIZE)
         if self._split is None:
             raise UserError(f"{self.arch} has no feature maps")
         return self._split

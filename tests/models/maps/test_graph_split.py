@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from models.maps.graph_split import find_split, run_features, run_head, trace
+from models.maps.graph_split import find_cut, run_features, run_head, trace
 
 
 class TwoPaths(nn.Module):
@@ -35,7 +35,7 @@ class NoMap(nn.Module):
 def test_the_head_begins_at_the_last_map_that_all_later_values_come_from():
     net = TwoPaths().eval()
     graph = trace(net, wrap=())
-    split = find_split(net, graph, classifier="out", size=32)
+    split = find_cut(net, graph, classifier="out", size=32)
     assert split is not None
     assert [(cut.node, cut.channels, cut.stride) for cut in split.cuts] == [("stem", 4, 2)]
     x = torch.rand(2, 3, 20, 24)
@@ -47,4 +47,4 @@ def test_the_head_begins_at_the_last_map_that_all_later_values_come_from():
 
 def test_a_network_without_maps_has_no_split():
     net = NoMap().eval()
-    assert find_split(net, trace(net, wrap=()), classifier="out", size=32) is None
+    assert find_cut(net, trace(net, wrap=()), classifier="out", size=32) is None
