@@ -101,11 +101,7 @@ def run(request: Request) -> int:
 def _readable(split: Split, prediction: Prediction) -> tuple[Split, Prediction]:
     """Return the images that were predicted as a split of their own, a row each."""
     kept = prediction.indices.numpy()
-    stamps = split.stamps[kept] if len(split.stamps) else split.stamps
-    paths = tuple(split.paths[index] for index in kept)
-    groups = tuple(split.groups[index] for index in kept) if split.groups else ()
-    split = replace(split, paths=paths, targets=split.targets[kept], weights=split.weights[kept], stamps=stamps, groups=groups)
-    return split, replace(prediction, indices=torch.arange(len(kept)))
+    return split.chosen(kept.tolist()), replace(prediction, indices=torch.arange(len(kept)))
 
 
 def _write_unreadable(unreadable: Sequence[Unreadable], folder: Path) -> None:

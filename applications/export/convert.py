@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
@@ -95,4 +94,4 @@ def thin_out(split: Split, most: int) -> Split:
     if len(split) == 0:
         raise UserError(f"{split.named}: the {split.name} split is empty; there is nothing to compare on")
     step = max(1, -(-len(split) // most))
-    return replace(split, paths=split.paths[::step], targets=split.targets[::step], weights=split.weights[::step])
+    return split.chosen(range(0, len(split), step))

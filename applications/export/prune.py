@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -80,13 +79,7 @@ def run(request: Request) -> int:
 def some_of(split: Split, seed: int) -> Split:
     """Return images to score the channels on, drawn at random, all classes among one another."""
     chosen = numpy_rng(Stream.PRUNE, seed).permutation(len(split))[:SCORED]
-    return replace(
-        split,
-        paths=tuple(split.paths[index] for index in chosen),
-        targets=split.targets[chosen],
-        weights=split.weights[chosen],
-        stamps=np.empty((0, 2), dtype=np.int64),
-    )
+    return replace(split.chosen(chosen.tolist()), stamps=split.stamps[:0])
 
 
 def losses_of(trained: Trained, split: Split, task: Task, machine: Machine) -> Losses:

@@ -75,8 +75,9 @@ def _check_action(request: Request) -> None:
     if action in LOOKERS:
         for name in TRAINING_ONLY:
             if name in request.typed:
-                raise UserError(f"--{name} belongs to training and does nothing for --{action} with --resume; leave it out")
-    if config.look.visual_method is not None and action != "visual_data":
+                shown = "visual_data" if action == "explain" else action
+                raise UserError(f"--{name} belongs to training and does nothing for --{shown} with --resume; leave it out")
+    if config.look.visual_method is not None and action not in ("visual_data", "explain"):
         raise UserError(f"--visual_method goes with --visual_data, not with --{action}")
     if config.check.fix and action != "check":
         raise UserError("--fix is not used; add --check, or leave it out")

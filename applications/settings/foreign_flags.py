@@ -32,6 +32,8 @@ TIMM: Mapping[str, str] = MappingProxyType(
         "color_jitter": "--aug 'color(strength=0.4)'",
         "crop_pct": "has no counterpart here; --resize crop cuts the center",
         "cutmix_minmax": "has no counterpart here; --cutmix --cutmix_alpha 1.0 chooses the area",
+        "checkpoint_hist": "--keep 10",
+        "cooldown_epochs": "--cooldown 10",
         "data_dir": "--data DIR",
         "dataset": "--data cifar10",
         "dataset_download": f"{NO_FLAG}: --data cifar10 downloads at the first call",
@@ -76,6 +78,7 @@ TIMM: Mapping[str, str] = MappingProxyType(
         "lr_k_decay": "--schedule 'cosine(k=2)'",
         "mean": "--mean_std FILE",
         "min_lr": FLOOR,
+        "mixup_mode": "--mixup --mix_mode pair",
         "mixup_off_epoch": "--mixup --mix_off_epochs 5 (counted from the end)",
         "mixup_prob": "--mixup --mixup_ratio 0.5",
         "mixup_switch_prob": "has no counterpart here: with --mixup --cutmix either is as likely",
@@ -185,7 +188,7 @@ ULTRALYTICS: Mapping[str, str] = MappingProxyType(
         "project": "--logdir DIR",
         "rect": "has no counterpart here; --resize fit keeps the aspect of every image",
         "save": f"{NO_FLAG}: the last and the best weights are always kept",
-        "save_period": "--save_minutes 10 (in minutes)",
+        "save_period": "--save_every 10",
         "save_txt": f"{NO_FLAG}: --predict writes predictions.csv",
         "scale": "--aug 'resized_crop(scale=(0.5, 1))'",
         "shear": "--aug 'Affine(shear=10)'",
@@ -235,7 +238,7 @@ TORCHVISION: Mapping[str, str] = MappingProxyType(
 
 MINI_PROJECTS: Mapping[str, str] = MappingProxyType(
     {
-        "checkpoint_interval": "--save_minutes 10 (in minutes)",
+        "checkpoint_interval": "--save_every 10",
         "eta_min": FLOOR,
         "fp16_mixed": "--precision fp16",
         "input_dir": "--data DIR",

@@ -98,6 +98,18 @@ class Split:
         """What to call the data in messages: the folder, or the list, that the user named."""
         return self.place or self.root
 
+    def chosen(self, positions: Sequence[int]) -> "Split":
+        """Return the images at these positions, in this order, with all that is known of each."""
+        numbers = np.asarray(positions, dtype=np.int64)
+        return replace(
+            self,
+            paths=tuple(self.paths[number] for number in numbers),
+            targets=self.targets[numbers],
+            weights=self.weights[numbers],
+            stamps=self.stamps[numbers] if len(self.stamps) else self.stamps,
+            groups=tuple(self.groups[number] for number in numbers) if self.groups else (),
+        )
+
     def file(self, index: int) -> str:
         """Return the path of image `index`: a file, or where it lies inside one."""
         return os.path.join(self.root, self.paths[index])
