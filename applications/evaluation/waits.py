@@ -14,7 +14,7 @@ from utils.timing import in_words, measure_times
 # Images that are tried; of fewer than ENOUGH, trying takes as long as doing.
 TRIED, ENOUGH = 8, 64
 # Seconds of a page besides its heat maps: libraries to load, fits, figures, and the time of one image.
-PAGE = 7.0
+PAGE = 5.0
 # Images with heat maps, in passes through the network: forward, and back through its end.
 PAGE_PASSES = 36 * 2
 # Seconds that each figure rests on; an estimate need not be exact.

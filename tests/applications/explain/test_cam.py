@@ -169,7 +169,7 @@ def test_the_folder_holds_right_and_wrong_apart(run, call: Call):
         assert (row["explained too"] == "") == (row["true"] == row["predicted"])
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert page.count("data:image/jpeg") == 6
-    assert "6 images" not in done.out
+    assert "figures of 6 images" not in done.out
     assert not (folder / "faithfulness.csv").exists()
 
 
