@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from applications import APPLICATIONS
+
 ROOT = Path(__file__).parent.parent
 SHELVES = ("models", "criterions", "optim", "dataloader")
 OURS = {*SHELVES, "utils", "applications", "main", "config", "demos"}
@@ -27,6 +29,17 @@ def imports(file: Path) -> set[str]:
     return found
 
 
+def rooms() -> dict[str, tuple[str, ...]]:
+    """Return the rooms of applications/ and those that each may import, as the table of ARCHITECTURE.md draws them."""
+    lines = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").splitlines()
+    table = lines[lines.index("| room | what is done there | may import |") + 2 :]
+    rows = (line.strip("| ").split(" | ") for line in table[: table.index("")])
+    return {row[0].strip("`"): tuple(name.strip("` ") for name in row[2].split(",") if name.strip("` ") != "nothing") for row in rows}
+
+
+ROOMS = rooms()
+
+
 def allowed(file: Path) -> tuple[str, ...]:
     """Return the prefixes of our own modules that a file may import."""
     parts = file.relative_to(ROOT).parts
@@ -38,14 +51,11 @@ def allowed(file: Path) -> tuple[str, ...]:
     if shelf == "demos":
         return ()
     below = ("utils", *SHELVES)
-    if parts[:2] == ("applications", "tasks"):
-        return (*below, "applications.contract", "applications.tasks")
-    if parts[:2] == ("applications", "engine"):
-        return (*below, "applications.contract", "applications.engine")
-    if parts == ("applications", "contract.py"):
-        return below
+    if shelf == "applications" and len(parts) > 2:
+        room = parts[1]
+        return (*below, "applications.contract", *(f"applications.{name}" for name in (room, *ROOMS[room])))
     if shelf == "applications":
-        return (*below, "applications")
+        return below
     return tuple(OURS)
 
 
@@ -57,6 +67,60 @@ def test_imports_go_downward_only(file: Path) -> None:
     # 'from applications import assemble' also names the package itself.
     wrong -= {"applications"} if any(prefix.startswith("applications") for prefix in prefixes) else set()
     assert not wrong, f"{file.relative_to(ROOT)} may import {prefixes}, not {sorted(wrong)}"
+
+
+def module_name(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def arrows() -> dict[str, set[str]]:
+    """Return module -> our modules that it imports; that of a package stands for what it names of its own."""
+    names = {module_name(file) for file in source_files()}
+    return {module_name(file): (imports(file) & names) - {module_name(file)} for file in source_files()}
+
+
+def find_ring(graph: dict[str, set[str]]) -> list[str]:
+    """Return nodes that lead back to one another, or nothing."""
+    done: set[str] = set()
+
+    def walk(node: str, path: list[str]) -> list[str]:
+        if node in path:
+            return path[path.index(node) :]
+        if node in done:
+            return []
+        for following in sorted(graph.get(node, ())):
+            if ring := walk(following, [*path, node]):
+                return ring
+        done.add(node)
+        return []
+
+    return next((ring for node in sorted(graph) if (ring := walk(node, []))), [])
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    assert find_ring({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c"]
+    assert not find_ring(arrows())
+
+
+def test_no_room_leads_back_to_itself() -> None:
+    assert not find_ring({room: set(others) for room, others in ROOMS.items()})
+    folders = {place.name for place in (ROOT / "applications").iterdir() if place.is_dir() and place.name != "__pycache__"}
+    assert folders == set(ROOMS), "ARCHITECTURE.md has a row for each"
+
+
+def test_every_arrow_of_the_table_is_drawn() -> None:
+    drawn = {(file.split(".")[1], found.split(".")[1]) for file, others in arrows().items() for found in others if _in_room(file, found)}
+    assert {(room, other) for room, others in ROOMS.items() for other in others} <= drawn
+
+
+def _in_room(*modules: str) -> bool:
+    return all(module.startswith("applications.") and module != "applications.contract" for module in modules)
+
+
+def test_no_verb_imports_another_verbs_file() -> None:
+    verbs = {row.target.partition(":")[0] for row in (APPLICATIONS[name] for name in APPLICATIONS)}
+    assert len(verbs) > 10
+    assert not {(file, verb) for file, others in arrows().items() for verb in others & verbs}
 
 
 def test_argparse_lives_in_config_and_its_helper() -> None:
