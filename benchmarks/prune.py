@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from applications import assemble
 from applications.assemble import Machine
-from applications.export.prune import losses_of, some_of
+from applications.export.prune import losses_of, read_batches, refresh_norms, some_of
 from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out, open_training
 from applications.trained.inference import predict_split
 from config import parse
@@ -142,28 +142,30 @@ def compare(run: Path) -> dict[str, list[float]]:
     machine = Machine(assemble.alone(), device, Precision("fp32", False, "exact answers"))
     whole = load_trained(parse(["--evaluation", "--resume", str(run), "--workers", "0"]), device)
     split, task = open_held_out(whole, ("test",)), build_trained_task(whole, device)
-    scored = some_of(open_training(whole, "the benchmark"), whole.config.runtime.seed)
+    batches = read_batches(whole, some_of(open_training(whole, "the benchmark"), whole.config.runtime.seed), machine)
 
     def accuracy(trained: Trained) -> float:
         return task.metrics(predict_split(trained, split, task, machine))["top1"]
 
     def taylor_of(trained: Trained) -> Importance:
-        return taylor(losses_of(trained, scored, task, machine))
+        return taylor(losses_of(trained, batches, task))
 
     kinds: dict[str, Callable[[Trained], Importance]] = {
         "mean of the scales": lambda _: scales(lambda values: values.mean(0)),
         "largest scale": lambda _: scales(lambda values: values.amax(0)),
         "L2 of scales x L2 of the weights that read them": lambda _: scaled_weights,
-        "first-order change of the loss (`--prune`)": taylor_of,
+        "first-order change of the loss": taylor_of,
     }
-    found = {}
+    found: dict[str, list[float]] = {}
     for name, importance in kinds.items():
-        found[name] = []
+        without, fresh = found.setdefault(name, []), found.setdefault(f"{name}, norms measured anew", [])
         for share in SHARES:
             trained = replace(whole, model=copy.deepcopy(whole.model))
             size = trained.config.data.image_size
             prune_channels(trained.model, share, image_size=size, importance=importance(trained))  # pyright: ignore[reportArgumentType]
-            found[name].append(accuracy(trained))
+            without.append(accuracy(trained))
+            refresh_norms(trained, batches)
+            fresh.append(accuracy(trained))
     return found
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
@@ -25,6 +25,7 @@ from models.backbone import Backbone
 from models.slimming.prune import Losses, Size, largest_difference, prune_channels, taylor
 from models.slimming.widths import Plan, apply_plan, channel_plan
 from optim.options import OptimOptions
+from optim.swa import reestimate_norms
 from utils.checkpoint import BEST, load_checkpoint, save_checkpoint
 from utils.errors import UserError
 from utils.files import new_folder, write_text
@@ -56,8 +57,9 @@ def run(request: Request) -> int:
     scored = some_of(open_training(trained, "--prune"), trained.config.runtime.seed)
     log().info(f"model     {trained.describe()}")
     log().info(f"scored    by the loss of {counted(len(scored), 'training image')} of {scored.root}")
-    whole = replace(trained, model=copy.deepcopy(model))
-    sizes = prune_channels(model, share, image_size=image_size, importance=taylor(losses_of(trained, scored, task, machine)))
+    whole, batches = replace(trained, model=copy.deepcopy(model)), read_batches(trained, scored, machine)
+    sizes = prune_channels(model, share, image_size=image_size, importance=taylor(losses_of(trained, batches, task)))
+    refresh_norms(trained, batches)
     plan = checked_plan(trained, model)
     before, after = (_figures(each, split, machine) for each in (whole, trained))
 
@@ -82,22 +84,34 @@ def some_of(split: Split, seed: int) -> Split:
     return replace(split.chosen(chosen.tolist()), stamps=split.stamps[:0])
 
 
-def losses_of(trained: Trained, split: Split, task: Task, machine: Machine) -> Losses:
-    """Return a function that gives the cross entropy of the images, summed over each batch, as the model is now."""
+def read_batches(trained: Trained, split: Split, machine: Machine) -> list[Batch]:
+    """Return the images of a split as evaluation sees them."""
     loader = assemble.build_loader(trained.config, split, trained.preprocess, machine, training=False)
     try:
-        batches = list(loader.batches(0))
+        return list(loader.batches(0))
     finally:
         loader.close()
+
+
+def losses_of(trained: Trained, batches: Sequence[Batch], task: Task) -> Losses:
+    """Return a function that gives the cross entropy of the images, summed over each batch, as the model is now."""
     normalize = Normalize(trained.preprocess.mean, trained.preprocess.std)
 
-    def loss(batch: Batch) -> Tensor:
-        return task.criterion.plain(trained.model(normalize(batch.images)), to_dense(batch.targets, len(trained.classes))).sum()
-
     def losses() -> Iterator[Tensor]:
-        yield from map(loss, batches)
+        for batch in batches:
+            logits = trained.model(normalize(batch.images))
+            yield task.criterion.plain(logits, to_dense(batch.targets, len(trained.classes))).sum()
 
     return losses
+
+
+def refresh_norms(trained: Trained, batches: Sequence[Batch]) -> None:
+    """Measure the statistics of batch norms anew: what they norm has changed with the channels that are gone."""
+    normalize = Normalize(trained.preprocess.mean, trained.preprocess.std)
+    # A rest of a few images would count as much as a whole batch.
+    whole = [batch for batch in batches if len(batch) == len(batches[0]) > 1]
+    if whole:
+        reestimate_norms(trained.model, whole, lambda batch: trained.model(normalize(batch.images)))
 
 
 def checked_plan(trained: Trained, model: Backbone) -> Plan:

@@ -110,3 +110,15 @@ def test_mistakes_are_answered_in_one_line(call: Call, colors) -> None:
         outcome = call(*flags)
         assert outcome.code == 2, outcome.out
         assert said in outcome.err
+
+
+def test_norms_are_measured_anew_on_training_images_without_what_is_gone(call: Call, colors, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = call(*tiny(colors, "--epochs", 2)).run
+    assert call("--prune", 0.4, "--resume", run, *ARCH, "--name", "fresh").code == 0
+    monkeypatch.setattr("applications.export.prune.refresh_norms", lambda *_: None)
+    assert call("--prune", 0.4, "--resume", run, *ARCH, "--name", "stale").code == 0
+    fresh, stale = (load_checkpoint(run.parent / name / "best.pt")["state_dict"] for name in ("fresh", "stale"))
+    assert fresh.keys() == stale.keys()
+    changed = {name.rpartition(".")[2] for name in fresh if not torch.equal(fresh[name], stale[name])}
+    # Statistics and nothing else.
+    assert {"running_mean", "running_var"} <= changed <= {"running_mean", "running_var", "num_batches_tracked"}
