@@ -69,7 +69,7 @@ class ExplainedBatch:
     @cached_property
     def seen(self) -> tuple[Tensor, Tensor]:
         """The map (N, C, h, w), a leaf, and the logits (N, K)."""
-        return self.explainer.view.batch(self.x)
+        return self.explainer.view.look(self.x)
 
     @cached_property
     def activations(self) -> np.ndarray:
