@@ -24,8 +24,8 @@ from models import build_model
 from models.backbone import Backbone
 from models.slimming.prune import Losses, Size, largest_difference, prune_channels, taylor
 from models.slimming.widths import Plan, apply_plan, channel_plan
+from optim.norms import reestimate_norms
 from optim.options import OptimOptions
-from optim.swa import reestimate_norms
 from utils.checkpoint import BEST, load_checkpoint, save_checkpoint
 from utils.errors import UserError
 from utils.files import new_folder, write_text
