@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.applications.conftest import NETS, Call, tiny, write_colors
-from tests.dataloader.doctor.pictures import write_faulty
+from tests.dataloader.checks.pictures import write_faulty
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from applications.contract import Prediction
 from applications.explain import cam
 from applications.explain.cam import choose, judge
 from applications.explain.faithfulness import Faithfulness
-from applications.explain.gallery import Figures, believe
+from applications.explain.gallery import MethodScores, believe
 from applications.explain.heat_maps import ExplainedBatch, Explainer, available, heat_maps
 from applications.explain.methods import METHODS, named_methods
 from applications.explain.overlays import explain
@@ -176,7 +176,7 @@ def test_the_folder_holds_right_and_wrong_apart(run, call: Call):
 def test_methods_that_the_images_do_not_tell_apart_are_rivals():
     rng = np.random.default_rng(0)
     base = rng.random(40)
-    figures = Figures(["best", "near", "far"])
+    figures = MethodScores(["best", "near", "far"])
     for method, lead in (("best", 0.02 * rng.normal(size=40)), ("near", 0.02 * rng.normal(size=40)), ("far", -0.3)):
         figures.add(method, Faithfulness(np.zeros(20), (base + lead)[:20]))
         figures.add(method, Faithfulness(np.zeros(20), (base + lead)[20:]))

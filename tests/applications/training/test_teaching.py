@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from applications.contract import StepResult
-from applications.objectives.taught import Answer, DistillationObjective, scaled
+from applications.objectives.taught import DistillationObjective, TeacherOutput, scaled
 from criterions.distillation import build_distillation
 from dataloader.sample import Batch
 from tests.applications.conftest import NETS, Call, read_rows, run_once, start, tiny, write_colors
@@ -43,8 +43,8 @@ class Fixed:
         self.activation: Any = "softmax"
         self.logits = torch.tensor(logits)
 
-    def __call__(self, images: Tensor) -> Answer:
-        return Answer(self.logits.expand(len(images), -1), None)
+    def __call__(self, images: Tensor) -> TeacherOutput:
+        return TeacherOutput(self.logits.expand(len(images), -1), None)
 
 
 def test_the_loss_is_shared_by_labels_and_teachers() -> None:

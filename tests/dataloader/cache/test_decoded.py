@@ -13,18 +13,16 @@ import torch
 from PIL import Image
 
 from dataloader.augment.chain import build_augment
+from dataloader.cache import decoded, waiting
 from dataloader.cache.decoded import (
     CacheFill,
     CachePolicy,
     cache_name,
-    decoded,
     keep_in_memory,
     keep_on_disk,
     part_of,
     pooled,
     reduce_image,
-    say_bytes,
-    waiting,
 )
 from dataloader.cache.pixel_store import PixelStore
 from dataloader.images.preprocess import Preprocess
@@ -32,6 +30,7 @@ from dataloader.images.read import ImageError
 from dataloader.loading.loader import Loader
 from dataloader.splits.split import Split
 from utils.errors import UserError
+from utils.text import say_bytes
 
 PREPROCESS = Preprocess(image_size=(6, 8))
 FITTED = CachePolicy(fitted=PREPROCESS)

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from dataloader.cache.decoded import waiting
+from dataloader.cache import waiting
 from dataloader.cache.pixel_store import PIXELS
 from dataloader.cache.waiting import BUILDER, PATIENCE, Watch, building_name
 

@@ -10,7 +10,7 @@ from dataloader.checks import survey
 from dataloader.checks.examine import SIDE, Facts, examine, glimpse
 from dataloader.checks.survey import FEW, look_at_all
 from dataloader.images.read import read_image
-from tests.dataloader.doctor.pictures import bomb, save, scene, turned
+from tests.dataloader.checks.pictures import bomb, save, scene, turned
 from utils.errors import UserError
 
 
