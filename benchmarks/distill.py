@@ -82,7 +82,7 @@ class Student(Backbone):
         self.head = nn.Linear(self.WIDTHS[-1], num_classes)
 
 
-def lessons(teacher: Path) -> Mapping[str, Sequence[str]]:
+def objectives(teacher: Path) -> Mapping[str, Sequence[str]]:
     """Return name -> flags of everything that is compared."""
     online = ("--teacher", str(teacher))
     return {
@@ -168,10 +168,10 @@ def main(argv: list[str]) -> int:
         reached = top1(teacher)
         call("--knowledge", "train", "--resume", teacher, "--sidecar_dir", teacher, "-j", 0)
         print(f"teacher {options.teacher}: top-1 {reached:.1%}  {time.perf_counter() - start:.0f} s", flush=True)
-        results: dict[str, list[float]] = {name: [] for name in lessons(teacher)}
+        results: dict[str, list[float]] = {name: [] for name in objectives(teacher)}
         start, done = time.perf_counter(), 0
         for seed in range(options.seeds):
-            for number, (name, flags) in enumerate(lessons(teacher).items()):
+            for number, (name, flags) in enumerate(objectives(teacher).items()):
                 run = train(options, folder, f"student-{number}-{seed}", arch, options.epochs, "--lr", options.lr, "--seed", seed, *flags)
                 results[name].append(top1(run, "--arch", arch))
                 done += 1

@@ -1,10 +1,10 @@
-"""A network as a lesson inside another calls it."""
+"""The logits of a network that an inner objective calls, for the objective around it."""
 
 from torch import Tensor, nn
 
 
 class CapturedLogits(nn.Module):
-    """Passes a network's logits on, and keeps them for the lesson around: both have them from one forward pass.
+    """Passes a network's logits on, and keeps them for the objective around: both have them from one forward pass.
 
     Attributes:
         logits: (N, C), of the latest call.

@@ -88,10 +88,10 @@ class SelfPacedWeights:
 
 
 class SelfPacedObjective:
-    """A lesson whose images are watched: their plain losses set the pace.
+    """An objective whose images are watched: their plain losses set the pace.
 
     Args:
-        lesson: what is learned.
+        objective: what is learned.
         criterion: gives the plain loss.
         pace: hears it.
         num_classes: width of dense targets.

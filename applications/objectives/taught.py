@@ -76,12 +76,12 @@ class FeatureMatching:
 
 
 class DistillationObjective:
-    """A lesson with teachers: (1 - weight) x the loss of the data + weight x distance to the teachers (+ distance of the maps).
+    """An objective with teachers: (1 - weight) x the loss of the data + weight x distance to the teachers (+ distance of the maps).
 
     Every term is multiplied by the sample weights; the distance is to the mean of the teachers' probabilities.
 
     Args:
-        lesson: what the data teaches.
+        objective: what the data teaches.
         teachers: who else does.
         terms: distance of logits.
         activation: of the student.

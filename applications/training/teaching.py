@@ -176,7 +176,7 @@ class Teaching:
     """What a run learns from, besides its data.
 
     Attributes:
-        lesson: what training asks for a batch; the task's own step when nothing was added.
+        objective: what training asks for a batch; the task's own step when nothing was added.
         network: what training calls: the model, or the model with its maps shown.
         beside: what learns with it and is no part of it, or None.
         pace: sample weights that follow the running loss, or None.

@@ -49,7 +49,8 @@ class GradientHarmony(Weighter):
     gradient is its hardness, |p - t| of the true class for softmax with one label.
 
     The counts move in training only: a_i = momentum a_i + (1 - momentum) n_i. They begin at zero, and are divided by
-    1 - momentum^steps, which corrects for it: the first step has the counts of its own batch. With several processes n_i
+    1 - momentum^steps, which corrects for it: they are counts of a batch from the first step on, beside which a bin that was never
+    met weighs as one met once. With several processes n_i
     counts the batches of all of them, so all have to call together.
 
     Args:

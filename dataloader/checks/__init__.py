@@ -1,4 +1,4 @@
-"""The data doctor: what may be wrong with a data set, one check a file."""
+"""What may be wrong with a data set, one check a file."""
 
 from utils.registry import Row, Table
 

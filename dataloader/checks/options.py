@@ -1,4 +1,4 @@
-"""Options of the data doctor."""
+"""Options of the data check."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The data doctor from the command line: exit codes, files, --fix and --undo; and the leak warning of training."""
+"""The data check from the command line: exit codes, files, --fix and --undo; and the leak warning of training."""
 
 import json
 import shlex

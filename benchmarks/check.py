@@ -1,6 +1,6 @@
-"""How long does the data doctor take, and does its quick part hold training up?
+"""How long does the data check take, and does its quick part hold training up?
 
-    python benchmarks/doctor.py
+    python benchmarks/check.py
 
 Writes JPEG files of 500x375, then lets `python main.py --check` look at them: every file read and decoded once, hashed, compared
 with all others, and the page written. Then the leak check that training makes by itself is timed over the same files, which the
@@ -45,12 +45,12 @@ def leak_seconds(data: Path) -> float:
 
 def main() -> int:
     """Return 0 when both goals are reached, scaled to the number of pictures; 1 otherwise."""
-    parser = argparse.ArgumentParser(description="Seconds of the data doctor, and of the leak check of training.")
+    parser = argparse.ArgumentParser(description="Seconds of the data check, and of the leak check of training.")
     parser.add_argument("--data", type=Path, help="folder with train/ and val/ of your own images instead of generated ones")
     parser.add_argument("--pictures", type=int, default=IMAGES, help="generated training images")
     parser.add_argument("--picture_size", type=int, nargs=2, default=(500, 375), metavar=("W", "H"), help="their size, as JPEG files")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="darkroom-doctor-") as folder:
+    with tempfile.TemporaryDirectory(prefix="darkroom-check-") as folder:
         place = Path(folder)
         data = options.data or write_pictures(place / "data", options.pictures, tuple(options.picture_size))
         count = sum(1 for path in data.rglob("*") if path.is_file())

@@ -1,4 +1,4 @@
-"""The keeper: which checkpoints are written, and when patience ends."""
+"""The checkpoint saver: which checkpoints are written, and when patience ends."""
 
 from pathlib import Path
 
