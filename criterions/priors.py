@@ -50,9 +50,14 @@ def class_weights(rule: str, *, classes: Sequence[str], counts: Sequence[float],
     return read_weights(rule, classes)
 
 
-def mean_weight(weights: np.ndarray, counts: Sequence[float]) -> float:
-    """Return the mean of the weights (C,) over images of which every class has `counts`; 1 where only classes without images weigh."""
-    images = np.asarray(counts, dtype=np.float64)
+def mean_weight(weights: np.ndarray, shares: Sequence[float]) -> float:
+    """Return the mean weight of images, each of which weighs the mean over its labels; 1 where only classes without images weigh.
+
+    Args:
+        weights: (C,).
+        shares: images of every class; one with several labels is an equal part of an image for each.
+    """
+    images = np.asarray(shares, dtype=np.float64)
     total = float(weights @ images)
     return total / float(images.sum()) if total > 0 else 1.0
 

@@ -25,8 +25,8 @@ class Criterion(nn.Module):
 
     loss = mean over samples of (sample weight x sum over classes of (term x product of weighters / its mean)).
 
-    A weighter sees values without gradient and targets before smoothing, and keeps its state in
-    buffers that move in training mode only. The product of the weighters is divided by its mean over
+    A weighter sees values without gradient and targets before smoothing, may change what targets the
+    loss asks for, and keeps its state in buffers that move in training mode only. The product of the weighters is divided by its mean over
     the terms that carry loss, so that the learning rate means the same with and without them.
 
     Args:
@@ -94,11 +94,12 @@ class Criterion(nn.Module):
         """Return the mean over samples of weight x terms x weighters."""
         if self.logit_shift is not None:
             logits = logits + self.logit_shift
-        terms = self._terms(logits, smooth(targets, self._smoothing))
+        wanted = smooth(self._retargeted(targets), self._smoothing)
+        terms = self._terms(logits, wanted)
         if len(self.weighters):
             # Weights choose what to learn from; no gradient may flow into the choice.
             with torch.no_grad():
-                factors = self._factors(self._kind.probabilities(logits), targets, sample_weights)
+                factors = self._factors(self._kind.probabilities(logits), targets, wanted, sample_weights)
             terms = terms * factors
         return (terms.sum(dim=1) * sample_weights).mean()
 
@@ -130,19 +131,25 @@ class Criterion(nn.Module):
             log().info(f"loss      not in the checkpoint as they are now, and so begun afresh: the counts of {', '.join(afresh)}")
         return super().load_state_dict({**own, **fitting}, strict=strict, assign=assign)
 
-    def _factors(self, probabilities: Tensor, targets: Tensor, sample_weights: Tensor) -> Tensor:
+    def _retargeted(self, targets: Tensor) -> Tensor:
+        """Return the targets that the weighters let the loss ask for, (N, C)."""
+        for weighter in self.weighters.values():
+            assert isinstance(weighter, Weighter)
+            targets = weighter.retarget(targets)
+        return targets
+
+    def _factors(self, probabilities: Tensor, targets: Tensor, wanted: Tensor, sample_weights: Tensor) -> Tensor:
         """Return the product of all weighters, of mean 1 over the terms that carry loss, broadcasting to (N, C)."""
-        # Smoothing changes what the loss asks for, and so how wrong an answer is; it does not change what an image shows.
-        smoothed = smooth(targets, self._smoothing)
+        # What the loss asks for (smoothing) says how wrong an answer is; it does not change what an image shows.
         weights = sample_weights[:, None]
-        hardness = torch.where(weights > 0, self._kind.hardness(probabilities, smoothed), -1.0)
+        hardness = torch.where(weights > 0, self._kind.hardness(probabilities, wanted), -1.0)
         products: dict[str, Tensor] = {kind: torch.ones_like(probabilities) for kind in ("own", *self.scales)}
         for weighter in self.weighters.values():
             assert isinstance(weighter, Weighter)
             products[weighter.SCALE] = products[weighter.SCALE] * weighter(probabilities, targets, hardness=hardness)
         product = products["own"]
         for kind, scale in self.scales.items():
-            carried = self._kind.shares(smoothed) * weights * product
+            carried = self._kind.shares(wanted) * weights * product
             product = product * products[kind] / scale(products[kind], carried)
         return product
 
@@ -152,6 +159,7 @@ def build_criterion(
     *,
     classes: Sequence[str] = (),
     class_counts: Sequence[float] = (),
+    class_shares: Sequence[float] | None = None,
     label_smoothing: float = 0.0,
     logit_adjust: float | None = None,
     jsd: float | None = None,
@@ -162,6 +170,7 @@ def build_criterion(
         spec: the loss, then weighters, each a row of its table or 'my_file.py:NAME'.
         classes: names, which matrices are checked against.
         class_counts: training images of every class, for class weights and logit adjustment.
+        class_shares: the same, with an image of several labels as an equal part of an image for each; None where each has one.
         label_smoothing: share of every target that is spread over all classes, in [0, 1).
         logit_adjust: tau of the logit adjustment (Menon et al., arXiv 2007.07314); None adds nothing.
         jsd: factor of the divergence between the copies of a sample (AugMix, arXiv 1912.02781); None leaves it out.
@@ -182,7 +191,8 @@ def build_criterion(
         if not np.isfinite(logit_adjust):
             raise UserError(f"--logit_adjust {logit_adjust} is not a number; 1 is the paper's choice")
         shift = logit_adjust * log_prior(class_counts)
-    facts = ClassFacts(tuple(classes), tuple(class_counts))
+    shares = class_counts if class_shares is None else class_shares
+    facts = ClassFacts(tuple(classes), tuple(class_counts), tuple(shares))
     weighters = {part.name: _build_weighter(part, facts) for part in rest}
     for weighter in weighters.values():
         if elementwise.activation == "softmax" and isinstance(weighter, Cost):

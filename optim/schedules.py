@@ -85,6 +85,7 @@ def build_schedule(
     warmup_lr: float | None = None,
     cooldown: int = 0,
     noise: Noise | None = None,
+    hold_from: int | None = None,
 ) -> Schedule:
     """Build a schedule: a function from optimizer steps already made to the factor of the peak rate.
 
@@ -99,7 +100,8 @@ def build_schedule(
         lr: the peak rate.
         warmup_lr: the rate of the first step of the warm-up; None for a climb from nothing.
         cooldown: of the epochs, how many the last rate is kept for.
-        noise: shakes the rate.
+        noise: shakes the rate, up to where it is held or the cooldown begins.
+        hold_from: the step from which the rate stays as it is, for weights that are averaged; plateau falls on.
 
     Raises:
         UserError: the numbers make no schedule; the message names the flags.
@@ -127,7 +129,7 @@ def build_schedule(
         schedule = build(span, *spec.args, **spec.kwargs)
     except TypeError as error:
         raise UserError(f"--schedule {spec}: these arguments make no schedule; write numbers with their names ({error})") from error
-    return _finished(schedule, span, noise, name=spec.name)
+    return _finished(schedule, span, noise, hold_from, name=spec.name)
 
 
 def _read_schedule(source: SpecSource) -> tuple[Spec, Callable[..., Schedule]]:
@@ -158,27 +160,34 @@ def _start(warmup_lr: float, lr: float, warmup: float, *, unused: bool) -> float
     return warmup_lr / lr
 
 
-def _finished(schedule: Schedule, span: Span, noise: Noise | None, *, name: str) -> Schedule:
-    """Return the schedule with noise on it and the cooldown behind it."""
-    if noise is not None:
-        shaken = partial(noise, epochs=span.epochs + span.cooldown, steps_per_epoch=span.steps_per_epoch)
-        if isinstance(schedule, Plateau):
-            schedule.shake(shaken)
-        else:
-            schedule = partial(_shaken, schedule=schedule, noise=shaken)
-    if not span.cooldown:
-        return schedule
-    if not schedule(span.steps) > 0:
+def _finished(schedule: Schedule, span: Span, noise: Noise | None, hold_from: int | None, *, name: str) -> Schedule:
+    """Return the schedule held where averaging or the cooldown begins, with noise on what comes before."""
+    if span.cooldown and not schedule(span.steps) > 0:
         raise UserError(f"--cooldown {span.cooldown}: --schedule {name} ends at a rate of 0; give it an end such as {name}(floor=0.01)")
-    return partial(_cooled, schedule=schedule, end=span.steps)
+    ends = [hold_from] if hold_from is not None else []
+    end = min([*ends, span.steps] if span.cooldown else ends, default=None)
+    if end is not None and not isinstance(schedule, Plateau):
+        schedule = partial(_held, schedule=schedule, end=end)
+    if noise is None:
+        return schedule
+    # Held after it was shaken, one draw would stay for good.
+    shaken = partial(_noise_before, noise=noise, end=end, epochs=span.epochs + span.cooldown, steps_per_epoch=span.steps_per_epoch)
+    if not isinstance(schedule, Plateau):
+        return partial(_shaken, schedule=schedule, noise=shaken)
+    schedule.shake(shaken)
+    return schedule
+
+
+def _held(step: int, *, schedule: Schedule, end: int) -> float:
+    return schedule(min(step, end))
+
+
+def _noise_before(step: int, *, noise: Noise, end: int | None, epochs: int, steps_per_epoch: int) -> float:
+    return 1.0 if end is not None and step >= end else noise(step, epochs=epochs, steps_per_epoch=steps_per_epoch)
 
 
 def _shaken(step: int, *, schedule: Schedule, noise: Callable[[int], float]) -> float:
     return schedule(step) * noise(step)
-
-
-def _cooled(step: int, *, schedule: Schedule, end: int) -> float:
-    return schedule(min(step, end))
 
 
 def build_cosine(

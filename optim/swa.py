@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from optim.ema import ema_update
-from optim.schedules import Schedule
 from utils.errors import UserError
 
 Item = TypeVar("Item")
@@ -84,11 +83,6 @@ def start_epoch(start: float, epochs: int) -> int:
     if epoch >= epochs:
         raise UserError(f"schedule longer than the run: --swa averages the epochs after {epoch}, --epochs is {epochs}; lower it")
     return epoch
-
-
-def held_from(schedule: Schedule, start_step: int) -> Schedule:
-    """Return a schedule that stays from `start_step` on at the value it has there, as averaging wants."""
-    return lambda step: schedule(min(step, start_step))
 
 
 def greedy_soup(candidates: Sequence[Item], judge: Callable[[Sequence[Item]], Reached]) -> tuple[list[Item], Reached]:

@@ -20,7 +20,7 @@ from optim.plateau import Plateau
 from optim.sam import checked_radius
 from optim.schedules import Schedule, build_schedule
 from optim.stepper import Stepper
-from optim.swa import Swa, held_from, start_epoch
+from optim.swa import Swa, start_epoch
 from utils.errors import UserError
 
 
@@ -32,7 +32,7 @@ def count_steps(config: RunConfig, batches_per_epoch: int) -> int:
 def build_run_schedule(config: RunConfig, steps_per_epoch: int) -> Schedule:
     """Return the learning rate over the run."""
     options = config.optim
-    schedule = build_schedule(
+    return build_schedule(
         options.schedule,
         epochs=config.train.epochs,
         steps_per_epoch=steps_per_epoch,
@@ -43,10 +43,8 @@ def build_run_schedule(config: RunConfig, steps_per_epoch: int) -> Schedule:
         warmup_lr=options.warmup_lr,
         cooldown=options.cooldown,
         noise=read_noise(options.lr_noise, seed=config.runtime.seed),
+        hold_from=None if options.swa is None else start_epoch(options.swa, config.train.epochs) * steps_per_epoch,
     )
-    if options.swa is None or isinstance(schedule, Plateau):
-        return schedule
-    return held_from(schedule, start_epoch(options.swa, config.train.epochs) * steps_per_epoch)
 
 
 def check_watched(schedule: Schedule, figures: Collection[str]) -> None:

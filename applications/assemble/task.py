@@ -35,7 +35,7 @@ def activation_of(config: RunConfig) -> ActivationName:
     return build_elementwise(config.loss.spec()[0]).activation
 
 
-def count_classes(split: Split, num_classes: int, *, sampler: SpecSource | None = None) -> list[float]:
+def count_classes(split: Split, num_classes: int, *, sampler: SpecSource | None = None, spread: bool = False) -> list[float]:
     """Return how many images of an epoch each class has, as the loss will see them; shared targets count by their shares.
 
     An image counts as often as the sampler draws it, times its weight, so that priors are those of what is learned from. Draws
@@ -45,13 +45,17 @@ def count_classes(split: Split, num_classes: int, *, sampler: SpecSource | None 
         split: the training images, with the targets and the weights that training uses.
         num_classes: width of the answer.
         sampler: --sampler; None draws every image alike.
+        spread: whether an image with several labels is an equal part of an image for each, so that it counts once.
     """
     draws = np.ones(len(split)) if sampler is None else expected_draws(sampler, split)
     counted = draws * split.weights
     if counted.sum() > 0:
         counted *= len(split) / counted.sum()
     if split.targets.ndim == 2:
-        return (counted @ split.targets.astype(np.float64)).tolist()
+        targets = split.targets.astype(np.float64)
+        if spread:
+            targets /= np.maximum(targets.sum(1, keepdims=True), 1e-12)
+        return (counted @ targets).tolist()
     return np.bincount(split.targets, counted, minlength=num_classes).tolist()
 
 
@@ -63,10 +67,12 @@ def build_task(
     *,
     name: str = ONE_LABEL,
     class_counts: Sequence[float] | None = None,
+    class_shares: Sequence[float] | None = None,
 ) -> Task:
     """Return the task: what a batch means, and what a wrong answer costs.
 
     Without the training images of every class it measures but does not train: weighters and their files are left out.
+    The shares are counts that are spread (`count_classes`); None where each image has one label.
     """
     spec = config.loss.spec()
     if class_counts is None:
@@ -76,6 +82,7 @@ def build_task(
             spec,
             classes=classes,
             class_counts=class_counts,
+            class_shares=class_shares,
             label_smoothing=config.loss.label_smoothing,
             logit_adjust=config.loss.logit_adjust,
             jsd=config.loss.jsd,

@@ -65,12 +65,12 @@ class Trial:
         # No other process takes part, and the step of the run does not matter.
         self.machine = replace(machine, world=assemble.alone())
         classes = catalog.classes
-        counts = assemble.count_classes(catalog.splits["train"], len(classes))
+        counts, shares = (assemble.count_classes(catalog.splits["train"], len(classes), spread=spread) for spread in (False, True))
         self.several = catalog.several
         self.model = assemble.build_network(config, classes, 1, counts, images=len(catalog.splits["train"]))
         self.model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
         name = assemble.task_name(catalog)
-        self.task = assemble.build_task(config, classes, preprocess, machine.device, name=name, class_counts=counts)
+        self.task = assemble.build_task(config, classes, preprocess, machine.device, name=name, class_counts=counts, class_shares=shares)
         self.stepper = assemble.build_stepper(config, self.model, self.model, self.machine, 1)
         self.transforms = assemble.build_transforms(config, len(classes))
         self.size = preprocess.image_size

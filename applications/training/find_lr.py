@@ -55,8 +55,9 @@ def range_test(config: RunConfig, machine: Machine, rates: list[float]) -> list[
     preprocess = assemble.build_preprocess(config, white=catalog.splits["train"].white)
     split = apply_sidecars(config, catalog, assemble.activation_of(config))
     counts = assemble.count_classes(split, len(catalog.classes), sampler=config.data.sampler)
+    shares = assemble.count_classes(split, len(catalog.classes), sampler=config.data.sampler, spread=True)
     name = assemble.task_name(catalog)
-    task = assemble.build_task(config, catalog.classes, preprocess, machine.device, name=name, class_counts=counts)
+    task = assemble.build_task(config, catalog.classes, preprocess, machine.device, name=name, class_counts=counts, class_shares=shares)
     loader = assemble.build_loader(config, split, preprocess, machine, training=True)
     model = assemble.build_network(config, catalog.classes, max(1, len(loader.plan)), counts, images=len(loader.split))
     model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]

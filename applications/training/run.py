@@ -48,7 +48,9 @@ def build_parts(config: RunConfig, machine: Machine, catalog: Catalog, preproces
     train_split = apply_sidecars(config, catalog, assemble.activation_of(config))
     counts = assemble.count_classes(train_split, len(classes), sampler=config.data.sampler)
     _tell_priors(config, classes, counts)
-    task = assemble.build_task(config, classes, preprocess, device, name=assemble.task_name(catalog), class_counts=counts)
+    shares = assemble.count_classes(train_split, len(classes), sampler=config.data.sampler, spread=True)
+    name = assemble.task_name(catalog)
+    task = assemble.build_task(config, classes, preprocess, device, name=name, class_counts=counts, class_shares=shares)
     train_loader = assemble.build_loader(config, train_split, preprocess, machine, training=True, cached=True)
     val_loader = assemble.build_loader(config, catalog.splits["val"], preprocess, machine, training=False, cached=True, tolerant=True)
 

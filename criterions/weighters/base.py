@@ -17,10 +17,13 @@ class ClassFacts:
     Attributes:
         names: in the order of the model's outputs.
         counts: training images of every class, fractional where targets are shared.
+        shares: the same, with each image counted once: one with several labels as an equal part of an image for each. The
+            counts themselves where images have one label each.
     """
 
     names: Sequence[str]
     counts: Sequence[float]
+    shares: Sequence[float]
 
 
 class Weighter(nn.Module, ABC):
@@ -37,15 +40,21 @@ class Weighter(nn.Module, ABC):
 
     SCALE: ClassVar[Literal["moving", "batch", "own"]] = "moving"
 
+    def retarget(self, targets: Tensor) -> Tensor:
+        """Return the targets that the loss asks for, (N, C), before label smoothing: the given ones, unless labels that share an image
+        are to count differently.
+        """
+        return targets
+
     @abstractmethod
     def forward(self, probabilities: Tensor, targets: Tensor, *, hardness: Tensor) -> Tensor:
         """Return factors that broadcast to (N, C).
 
         Args:
             probabilities: (N, C), softmax or sigmoid.
-            targets: (N, C), dense, before label smoothing.
+            targets: (N, C), dense, before `retarget` and label smoothing.
             hardness: how wrong each problem is answered, in [0, 1]: (N, 1) for softmax, (N, C) for sigmoids; measured against
-                the smoothed targets, as the gradient is. -1 where a sample weighs nothing, and poses no problem.
+                the targets of the loss, as the gradient is. -1 where a sample weighs nothing, and poses no problem.
         """
 
 

@@ -159,16 +159,29 @@ def test_noise_is_a_normal_cut_at_its_limit():
     assert float(drawn.std()) == pytest.approx(0.374, abs=0.015)
 
 
-def test_a_plateau_and_a_cooldown_are_shaken_too():
-    plateau = build("plateau(patience=0,factor=0.5)", epochs=20, warmup=0, noise=Noise(0.3))
+def test_a_plateau_is_shaken_too():
+    plateau = build("plateau(patience=0,factor=0.5)", epochs=20, warmup=0, noise=Noise(0.3), hold_from=105)
     before = plateau(30)
     assert before != 1
     plateau.observe({"loss": 1.0})
     plateau.observe({"loss": 2.0})
     assert plateau(30) == before / 2
-    cooled = build("cosine(floor=0.5)", epochs=10, cooldown=4, noise=Noise(0.3))
-    assert cooled(8) != build("cosine(floor=0.5)", epochs=6)(8)
-    assert {cooled(step) for step in range(42, 70)} != {0.5}
+    assert {plateau(step) for step in range(105, 140)} == {0.5}, "weights are averaged at an even rate"
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("more", [{"cooldown": 4}, {"hold_from": 42}, {"cooldown": 2, "hold_from": 42}, {"cooldown": 4, "hold_from": 49}])
+def test_noise_ends_where_the_rate_is_held(more, seed):
+    calm, shaken = (build("cosine(floor=0.1)", epochs=10, noise=noise, **more) for noise in (None, Noise(0.67, seed=seed)))
+    before, after = range(42), range(42, 70)
+    assert len({shaken(step) / calm(step) for step in before}) >= 6, "a factor an epoch"
+    assert [shaken(step) for step in after] == [calm(step) for step in after]
+    assert len({calm(step) for step in after}) == 1, "one rate"
+
+
+def test_the_rate_is_held_from_a_step_on():
+    whole, held = build("cosine"), build("cosine", hold_from=30)
+    assert [held(step) for step in range(70)] == [whole(min(step, 30)) for step in range(70)]
 
 
 @pytest.mark.parametrize("values", [(0.0,), (1.0,), (0.3, 0.9, 0.4), (0.3, 0.4, 1.1), (0.3, 0.1, 0.2, 0.3)])

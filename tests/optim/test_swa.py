@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from optim.swa import Swa, greedy_soup, held_from, mean_of, start_epoch
+from optim.swa import Swa, greedy_soup, mean_of, start_epoch
 from utils.errors import UserError
 
 
@@ -66,8 +66,3 @@ def test_the_start_is_an_epoch_or_a_share():
     for wrong in (0.0, -1.0, 20, float("nan")):
         with pytest.raises(UserError, match="--swa"):
             start_epoch(wrong, 20)
-
-
-def test_the_rate_is_held_from_the_start_on():
-    held = held_from(lambda step: 1 / (step + 1), 3)
-    assert [held(step) for step in (0, 3, 4, 100)] == [1, 0.25, 0.25, 0.25]

@@ -1,0 +1,45 @@
+"""Claims about what a loss is told of the training images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from applications.assemble import count_classes
+from criterions.weighted import build_criterion
+from dataloader.splits.split import Split
+from utils.spec import parse_specs
+
+
+def split_of(targets: np.ndarray, weights: np.ndarray | None = None) -> Split:
+    paths = tuple(f"{number}.png" for number in range(len(targets)))
+    given = {} if weights is None else {"weights": weights}
+    return Split("train", Path(), paths, targets.astype(np.float32), **given)
+
+
+def beside_a_common_label(count: int, also: int) -> np.ndarray:
+    """Return targets of images that all have the first label, and `also` of them the second."""
+    return np.stack([np.ones(count), np.arange(count) < also], axis=1)
+
+
+MANY_RARE = np.concatenate([np.tile([1.0, 0, 0, 0, 0, 0], (980, 1)), np.tile([0.0, 1, 1, 1, 1, 1], (20, 1))])
+CHANCE = np.random.default_rng(0).random((500, 6)) < np.array([0.6, 0.3, 0.2, 0.1, 0.05, 0.02])
+CASES = {"common": beside_a_common_label(1000, 100), "rare together": MANY_RARE, "by chance, some without": CHANCE}
+
+
+@pytest.mark.parametrize("rule", ["auto", "effective"])
+@pytest.mark.parametrize("weighed", [False, True])
+@pytest.mark.parametrize("case", CASES)
+def test_class_weights_have_mean_one_over_images_with_several_labels(case, weighed, rule):
+    targets = CASES[case]
+    weights = np.random.default_rng(1).random(len(targets)).astype(np.float32) if weighed else None
+    split = split_of(targets, weights)
+    classes = targets.shape[1]
+    counts, shares = (count_classes(split, classes, spread=spread) for spread in (False, True))
+    built = parse_specs(f"bce|class_weights({rule})")
+    criterion = build_criterion(built, classes=[str(number) for number in range(classes)], class_counts=counts, class_shares=shares)
+    dense = torch.from_numpy(split.targets)
+    factors = criterion.weighters["class_weights"](dense, dense, hardness=dense).flatten().numpy()
+    assert np.average(factors, weights=weights) == pytest.approx(1, rel=1e-4)
+    assert torch.equal(criterion.weighters["class_weights"].retarget(dense), dense), "labels that are all there stay ones"
