@@ -57,7 +57,7 @@ class ExplainedBatch:
     """A batch of images and what the network makes of them; the passes are shared by all methods.
 
     Attributes:
-        eye: the network.
+        explainer: the network.
         x: normalized images (N, 3, H, W).
         first: position of the first image in the split, for what is drawn at random.
     """

@@ -72,7 +72,7 @@ def test_every_method_gives_heat_between_0_and_1(look, method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_heat_of_an_image_does_not_depend_on_its_batch(look, method):
-    alone = heat_maps(method, ExplainedBatch(look.eye, look.x[1:2], 1), CLASSES[1:2])
+    alone = heat_maps(method, ExplainedBatch(look.explainer, look.x[1:2], 1), CLASSES[1:2])
     np.testing.assert_allclose(heat_maps(method, look, CLASSES)[1:2], alone, atol=1e-4)
 
 
@@ -81,7 +81,7 @@ def test_methods_agree_with_the_package_run_on_the_whole_network(look, method, c
     import pytorch_grad_cam
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    model = look.eye.model
+    model = look.explainer.model
     with getattr(pytorch_grad_cam, ORACLES[method])(model, [model.net.features[5]]) as package:
         theirs = package(look.x.clone(), [ClassifierOutputTarget(label) for label in CLASSES.tolist()])
     # Theirs are stretched over the image; the middle of a cell of 4 x 4 lies between these pixels.
@@ -93,9 +93,9 @@ def test_methods_agree_with_the_package_run_on_the_whole_network(look, method, c
 
 def test_the_classic_map_adds_up_to_the_logit(look):
     raw = METHODS.resolve("cam")(look, CLASSES)
-    head = look.eye.model.get_classifier()
+    head = look.explainer.model.get_classifier()
     with torch.no_grad():
-        logits = look.eye.model(look.x)[torch.arange(3), CLASSES] - head.bias[CLASSES]
+        logits = look.explainer.model(look.x)[torch.arange(3), CLASSES] - head.bias[CLASSES]
     np.testing.assert_allclose(raw.mean((1, 2)), logits.numpy(), atol=1e-5)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from applications.explain import waits
+from applications.evaluation import waits
 from tests.applications.conftest import NETS, Call, tiny
 from utils.timing import Timing, in_words
 

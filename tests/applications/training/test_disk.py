@@ -20,7 +20,8 @@ def test_the_foretold_size_is_about_that_of_the_first_checkpoint(
     settings = tiny(colors, *flags, "--epochs", 1)
     run = call(*settings[:3], "mobilenetv3_small", *settings[4:], "--image_size", 32, 32).run
     assert told[0] == pytest.approx((run / "last.pt").stat().st_size, rel=0.15)
-    assert told[1] == 3 * told[0]
+    # The last one while it is written anew, and the best one, which is slimmer.
+    assert 2 * told[0] < told[1] <= 3 * told[0]
 
 
 def test_a_disk_that_will_be_full_at_the_first_checkpoint_is_an_error_before_the_first_step(

@@ -216,7 +216,7 @@ def test_what_cannot_teach_is_refused_in_one_line(call: Call, home: Path, data: 
 
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns(call: Call, data: Path, tmp_path: Path) -> None:
-    flags = (*tiny(data, "-b", 8, "--opt", "sgd"), "--arch", f"{Path(__file__).with_name('map_net.py')}:MapNet")
+    flags = (*tiny(data, "-b", 8, "--opt", "sgd"), "--arch", f"{Path(__file__).parent.with_name('map_net.py')}:MapNet")
     teacher = call(*flags, "--seed", 1).run.resolve()
     flags = (*flags, "--teacher", teacher, "--distill_features", "--accumulate", 2, "--curriculum", "selfpaced(0.4)")
     one = call(*flags).run
