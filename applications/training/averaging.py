@@ -83,14 +83,11 @@ def _with_fresh_norms(ending: Ending, mean: Mapping[str, Tensor], count: int) ->
 
     def forward(batch: Batch) -> None:
         with ending.machine.autocast():
-            task.training_step(model, batch)
+            task.training_step(model, batch, record=False)
 
-    task.criterion.eval()
     with temporarily_loaded(model, mean):
         reestimate_norms(model, batches(), forward, world=ending.machine.world)
-        weights = _on_cpu(model)
-    task.criterion.train()
-    return weights
+        return _on_cpu(model)
 
 
 def _write_soup(ending: Ending, top: TopEpochs) -> None:

@@ -97,7 +97,7 @@ class Trial:
             batch = transform(batch, step, 0)
         with self.stepper.forward(sync=True):
             loss = self.task.training_step(self.model, batch).loss
-        self.stepper.step(loss, 1.0, closes_group=True, again=lambda: self.task.training_step(self.model, batch).loss)
+        self.stepper.step(loss, 1.0, closes_group=True, again=lambda: self.task.training_step(self.model, batch, record=False).loss)
 
     def _batch(self, images: int) -> Batch:
         height, width = self.size
