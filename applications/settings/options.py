@@ -216,6 +216,11 @@ def run_folder_parent(config: RunConfig, task: str) -> Path:
     return Path(config.output.logdir) / task
 
 
+def is_run_folder(folder: Path) -> bool:
+    """Whether a run was written there, rather than a checkpoint copied."""
+    return (folder / "config.json").is_file()
+
+
 @dataclass(frozen=True)
 class Request:
     """What the command line asks for.

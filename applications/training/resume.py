@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from applications.settings.flag_checks import check_together
-from applications.settings.options import RunConfig
+from applications.settings.options import RunConfig, is_run_folder
 from applications.trained.checkpoint import check_arch, check_own_code
 from applications.training.teaching import pin_teaching
 from utils.checkpoint import LAST
@@ -73,8 +73,3 @@ def _check_place(saved: RunConfig, given: Mapping[str, Any], path: Path) -> None
 def goes_on_in_place(path: Path) -> bool:
     """Whether a run goes on in the folder of this checkpoint: from anything but its last one, later epochs would be overwritten."""
     return path.name == LAST and is_run_folder(path.parent)
-
-
-def is_run_folder(folder: Path) -> bool:
-    """Whether a run was written there, rather than a checkpoint copied."""
-    return (folder / "config.json").is_file()
