@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from applications.settings.options import RunConfig
-from applications.training.run import Parts
 from optim.optimizers import build_optimizer
 from utils.checkpoint import check_space
 
@@ -16,19 +15,19 @@ from utils.checkpoint import check_space
 USUAL_MOMENTS = 2.0
 
 
-def check_disk(config: RunConfig, parts: Parts, folder: Path) -> None:
+def check_disk(config: RunConfig, model: nn.Module, folder: Path) -> None:
     """Look for the room of the first checkpoint, and warn where that of the run may become too small.
 
     Args:
         config: of the run.
-        parts: what it is made of, before the first step.
+        model: its network.
         folder: where it goes.
 
     Raises:
         UserError: the first checkpoint will not fit.
     """
-    weights = size_of(parts.model.state_dict().values())
-    learns = size_of(parameter for parameter in parts.model.parameters() if parameter.requires_grad)
+    weights = size_of(model.state_dict().values())
+    learns = size_of(parameter for parameter in model.parameters() if parameter.requires_grad)
     averages = weights if config.optim.ema is not None or config.optim.swa is not None else 0
     first = weights + averages + round(learns * moments_of(config))
     # The last one and the one that is being written; those that are kept for good; the weights of the best epochs.

@@ -9,11 +9,9 @@ import torch
 from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.data import open_training_data
-from applications.contract import Progress
 from applications.settings.options import Request, RunConfig, run_folder_parent
-from applications.sidecars.apply import apply_sidecars
 from applications.training.memory import memory_advice
-from applications.training.teaching import build_teaching
+from applications.training.recipe import for_trial, open_recipe
 from optim.range_test import exponential_rates, has_diverged, smoothed, suggest_rate
 from utils.distributed import close_world
 from utils.errors import UserError
@@ -52,21 +50,10 @@ def range_test(config: RunConfig, machine: Machine, rates: list[float]) -> list[
     config = replace(config, optim=replace(config.optim, sam=None, ema=None, swa=None, accumulate=1))
     catalog = open_training_data(config, machine.world, None)
     assemble.check_num_classes(config.model.num_classes, catalog.classes)
-    preprocess = assemble.build_preprocess(config, white=catalog.splits["train"].white)
-    split = apply_sidecars(config, catalog, assemble.activation_of(config))
-    counts = assemble.count_classes(split, len(catalog.classes), sampler=config.data.sampler)
-    name = assemble.task_name(catalog)
-    task = assemble.build_task(config, catalog.classes, preprocess, machine.device, name=name, class_counts=counts)
-    loader = assemble.build_loader(config, split, preprocess, machine, training=True)
-    model = assemble.build_network(config, catalog.classes, max(1, len(loader.plan)), counts, images=len(loader.split))
-    model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
-    progress = Progress()
-    teaching = build_teaching(config, model, task, catalog, loader, progress, machine)
-    transforms = [*teaching.transforms(), *assemble.build_transforms(config, len(catalog.classes))]
+    recipe = for_trial(open_recipe(config, machine, catalog))
+    loader, teaching, progress, transforms = recipe.train_loader, recipe.teaching, recipe.progress, recipe.transforms
     peak = config.optim.lr
-    stepper = assemble.build_stepper(
-        config, model, teaching.network, machine, len(loader.plan), schedule=lambda step: rates[step] / peak, beside=teaching.beside
-    )
+    stepper = recipe.trial_stepper(lambda step: rates[step] / peak)
     teaching.network.train()
     losses: list[float] = []
     batches = (batch for epoch in count() for batch in loader.batches(epoch))
