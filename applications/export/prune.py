@@ -85,7 +85,7 @@ def some_of(split: Split, seed: int) -> Split:
 
 def losses_of(trained: Trained, split: Split, task: Task, machine: Machine) -> Losses:
     """Return a function that gives the cross entropy of the images, summed over each batch, as the model is now."""
-    loader = assemble.build_loader(trained.config, split, trained.preprocess, machine, training=False)
+    loader = assemble.build_loader(trained.config, split, trained.preprocess, machine)
     try:
         batches = list(loader.batches(0))
     finally:

@@ -119,7 +119,7 @@ def _opinions_of_file(config: RunConfig, exported: Exported, name: str, device: 
     split = replace(catalog.splits[name], white=exported.preprocess.white)
     alone = Machine(assemble.alone(), device, assemble.exact())
     _announce(exported.describe(), split, alone)
-    loader = assemble.build_loader(config, split, exported.preprocess, alone, training=False)
+    loader = assemble.build_loader(config, split, exported.preprocess, alone)
     parts = []
     try:
         with torch.inference_mode(), progress_bar(f"{name} images", len(split)) as advance:

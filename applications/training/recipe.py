@@ -15,6 +15,7 @@ from applications.settings.options import RunConfig
 from applications.sidecars.apply import apply_sidecars
 from applications.training.parents import settle_seen
 from applications.training.teaching import Teaching, build_teaching
+from dataloader.augment.chain import Augment
 from dataloader.images.preprocess import Preprocess
 from dataloader.loading.loader import Loader
 from dataloader.splits.catalog import Catalog, fingerprint
@@ -34,6 +35,7 @@ class Recipe:
         catalog: the images.
         split: those of training, with what sidecars make of them.
         preprocess: what the network sees of an image.
+        augment: what is done to training images.
         content: of the checkpoint whose network goes on; None for starting weights. What else it holds, `run.py` restores.
         cached: whether --cache takes effect.
         batches: of one process in an epoch; None for those of the loader.
@@ -44,6 +46,7 @@ class Recipe:
     catalog: Catalog
     split: Split
     preprocess: Preprocess
+    augment: Augment
     content: Mapping[str, Any] | None = None
     cached: bool = False
     batches: int | None = None
@@ -61,12 +64,12 @@ class Recipe:
 
     @cached_property
     def train_loader(self) -> Loader:
-        return assemble.build_loader(self.config, self.split, self.preprocess, self.machine, training=True, cached=self.cached)
+        return assemble.build_loader(self.config, self.split, self.preprocess, self.machine, augment=self.augment, cached=self.cached)
 
     @cached_property
     def val_loader(self) -> Loader:
-        held_out, cached = self.catalog.splits["val"], self.cached
-        return assemble.build_loader(self.config, held_out, self.preprocess, self.machine, training=False, cached=cached, tolerant=True)
+        held_out = self.catalog.splits["val"]
+        return assemble.build_loader(self.config, held_out, self.preprocess, self.machine, cached=self.cached, tolerant=True)
 
     @property
     def batches_per_epoch(self) -> int:
@@ -144,7 +147,13 @@ class Recipe:
 
 
 def open_recipe(
-    config: RunConfig, machine: Machine, catalog: Catalog, content: Mapping[str, Any] | None = None, *, cached: bool = False
+    config: RunConfig,
+    machine: Machine,
+    catalog: Catalog,
+    augment: Augment,
+    content: Mapping[str, Any] | None = None,
+    *,
+    cached: bool = False,
 ) -> Recipe:
     """Return what trains on a catalog, with what sidecars say of its images.
 
@@ -153,7 +162,7 @@ def open_recipe(
     """
     preprocess = assemble.build_preprocess(config, content, white=catalog.splits["train"].white)
     split = apply_sidecars(config, catalog, assemble.activation_of(config))
-    return Recipe(config, machine, catalog, split, preprocess, content, cached)
+    return Recipe(config, machine, catalog, split, preprocess, augment, content, cached)
 
 
 def for_trial(recipe: Recipe) -> Recipe:

@@ -83,8 +83,9 @@ def _refuse_weights_alone(content: Mapping[str, Any], path: Path) -> None:
 
 
 def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | None, path: Path | None, locks: ExitStack) -> int:
+    augment = assemble.read_augment(config.data)
     catalog = _open_data(config, machine, content, path)
-    recipe = with_batch_size(open_recipe(config, machine, catalog, content, cached=True))
+    recipe = with_batch_size(open_recipe(config, machine, catalog, augment, content, cached=True))
     build_run(recipe)
     config, progress = recipe.config, recipe.progress
     left_out = _look_at_held_out(config, machine, recipe.val_loader)
