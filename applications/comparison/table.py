@@ -74,7 +74,7 @@ def run(request: Request) -> int:
     if not entries:
         raise UserError(f"--table {place}: there is no run with a {BEST} below it")
     entries.sort(key=lambda entry: (entry.data, entry.headline, -(entry.test if entry.test is not None else entry.val or 0.0)))
-    folder = new_folder(run_folder_parent(request.config, "table"), request.config.output.name or "table")
+    folder = new_folder(run_folder_parent(request.config.output, "table"), request.config.output.name or "table")
     print_table(HEADER, [entry.row() for entry in entries], left=("model", "data", "image size", "figure"))
     write_table(entries, folder)
     log().info(f"written: {folder} (table.csv, table.md, table.png)")

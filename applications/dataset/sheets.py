@@ -34,7 +34,7 @@ def run(request: Request) -> int:
         raise UserError(f"--visual_data {request.subject}: {catalog.root} has {', '.join(catalog.splits)} images")
     split = catalog.splits[request.subject]
     training = request.subject == "train"
-    folder = new_folder(run_folder_parent(config, "visual_data"), config.output.name or request.subject)
+    folder = new_folder(run_folder_parent(config.output, "visual_data"), config.output.name or request.subject)
     files = [draw_samples(config, catalog, split, folder / "sheet.png", augment=augment if training else None)]
     transforms = assemble.build_transforms(config, len(catalog.classes)) if training else []
     if transforms:

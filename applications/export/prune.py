@@ -127,7 +127,7 @@ def _write(trained: Trained, name: str | None, plan: Plan) -> Path:
     # Fitted to the answers of the whole network; --calibrate does it again.
     content |= {"temperature": 1.0, "reject": None}
     usual = f"{trained.path.parent.name or trained.config.model.arch}-pruned"
-    folder = new_folder(run_folder_parent(trained.config, trained.task), name or usual)
+    folder = new_folder(run_folder_parent(trained.config.output, trained.task), name or usual)
     save_checkpoint(folder / BEST, content)
     changes = {"resume": None, "pretrained": False, "init_from": str(folder / BEST), "sparsity": False, "slim": OptimOptions().slim}
     # What was frozen rested on channels that are gone: all of it has to learn.

@@ -211,9 +211,9 @@ SECTIONS = {
 }
 
 
-def run_folder_parent(config: RunConfig, task: str) -> Path:
+def run_folder_parent(output: OutputOptions, task: str) -> Path:
     """Return the folder in which the runs of `task` lie."""
-    return Path(config.output.logdir) / task
+    return Path(output.logdir) / task
 
 
 def is_run_folder(folder: Path) -> bool:

@@ -66,7 +66,7 @@ def _write(request: Request, opinions: SplitPredictions, thresholds: Sequence[fl
         remedy = f"the model is surer of none than {min(thresholds):g}; lower --curriculum_thresholds"
         raise UserError(f"no {split.name} image would have a positive weight: {remedy}")
     facts = {"model": str(opinions.source.resolve()), "split": split.name, "thresholds": list(thresholds), "weights": list(weights)}
-    folder = checked_writable(sidecar_folder(request.config, split))
+    folder = checked_writable(sidecar_folder(request.config.teach, split))
     with kept_copy(folder / CURRICULUM):
         write_sidecar(folder / CURRICULUM, [WEIGHT], split.paths, by_place[places][:, None], facts=facts)
     write_beside(folder / CURRICULUM, opinions.seen)

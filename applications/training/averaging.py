@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from applications.engine.checkpoint_saver import CheckpointSaver
 from applications.engine.top_epochs import TopEpochs
-from applications.settings.options import RunConfig
+from applications.settings.options import OptimOptions
 from applications.training.recipe import Recipe
 from dataloader.sample import Batch
 from optim.ema import temporarily_loaded
@@ -37,9 +37,9 @@ class Ending:
     norm_batches: int
 
 
-def unfinished(config: RunConfig, folder: Path) -> bool:
+def unfinished(optim: OptimOptions, folder: Path) -> bool:
     """Whether a run that was trained to its end still lacks an average that it asks for."""
-    asked = [name for name, value in ((SWA, config.optim.swa), (SOUP, config.optim.soup)) if value is not None]
+    asked = [name for name, value in ((SWA, optim.swa), (SOUP, optim.soup)) if value is not None]
     return any(not (folder / f"{name}.pt").is_file() for name in asked)
 
 

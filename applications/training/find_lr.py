@@ -37,7 +37,7 @@ def run(request: Request) -> int:
         if machine.world.size > 1:
             raise UserError("--find_lr is over in a minute on one process; leave --nproc, --gpus and --nodes out")
         rates = exponential_rates(*config.optim.lr_range, STEPS)
-        with memory_explained(memory_advice(config)):
+        with memory_explained(memory_advice(config.data)):
             losses = range_test(config, machine, rates)
     finally:
         close_world(machine.world)
@@ -92,7 +92,7 @@ def shown_limits(losses: list[float], averages: list[float]) -> tuple[float, flo
 
 def report(config: RunConfig, rates: list[float], losses: list[float]) -> None:
     """Write the curve as PNG and CSV into a folder of its own, and say what to take."""
-    folder = new_folder(run_folder_parent(config, "find_lr"), config.output.name or "range")
+    folder = new_folder(run_folder_parent(config.output, "find_lr"), config.output.name or "range")
     averages = smoothed(losses)
     rows = [[f"{value:.8g}" for value in row] for row in zip(rates, losses, averages, strict=True)]
     write_csv(folder / "find_lr.csv", [["lr", "loss", "smoothed_loss"], *rows])

@@ -60,7 +60,9 @@ class Recipe:
     def task(self) -> Task:
         name = assemble.task_name(self.catalog)
         where = self.machine.device
-        return assemble.build_task(self.config, self.catalog.classes, self.preprocess, where, name=name, class_counts=self.class_counts)
+        return assemble.build_task(
+            self.config.loss, self.catalog.classes, self.preprocess, where, name=name, class_counts=self.class_counts
+        )
 
     @cached_property
     def train_loader(self) -> Loader:
@@ -110,7 +112,7 @@ class Recipe:
     @cached_property
     def network(self) -> nn.Module:
         """The network as training calls it: compiled and distributed when asked for."""
-        return assemble.wrap_network(self.config, self.teaching.network, self.machine)
+        return assemble.wrap_network(self.config.runtime, self.teaching.network, self.machine)
 
     @cached_property
     def stepper(self) -> Stepper:
@@ -161,7 +163,7 @@ def open_recipe(
         UserError: a sidecar is missing or wrong.
     """
     preprocess = assemble.build_preprocess(config, content, white=catalog.splits["train"].white)
-    split = apply_sidecars(config, catalog, assemble.activation_of(config))
+    split = apply_sidecars(config, catalog, assemble.activation_of(config.loss))
     return Recipe(config, machine, catalog, split, preprocess, augment, content, cached)
 
 

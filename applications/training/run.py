@@ -22,7 +22,7 @@ def build_run(recipe: Recipe) -> None:
     if recipe.content is not None:
         _restore(recipe, recipe.content)
         if not recipe.progress.batch:
-            _recount(recipe.stepper, recipe.progress.epoch * assemble.count_steps(recipe.config, recipe.batches_per_epoch))
+            _recount(recipe.stepper, recipe.progress.epoch * assemble.count_steps(recipe.config.optim, recipe.batches_per_epoch))
 
 
 def _tell_priors(recipe: Recipe) -> None:

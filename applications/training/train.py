@@ -23,7 +23,7 @@ from applications.engine.norms import FreshNorms, batches_to_count
 from applications.engine.observers import ChanceWarning, CsvLog, PlainLines, ProgressBar, TensorBoard
 from applications.engine.score import LeftOut, score
 from applications.engine.top_epochs import TopEpochs
-from applications.settings.options import Request, RunConfig, run_folder_parent
+from applications.settings.options import DataOptions, Request, RunConfig, run_folder_parent
 from applications.training.averaging import SOUP, Ending, unfinished, write_averages
 from applications.training.batch_size import with_batch_size
 from applications.training.disk import check_disk
@@ -61,13 +61,13 @@ def run(request: Request) -> int:
         content = load_checkpoint(path)
         _refuse_weights_alone(content, path)
         config = resumed_config(content, request.given, path)
-        if content["epoch"] >= config.train.epochs and not unfinished(config, path.parent):
+        if content["epoch"] >= config.train.epochs and not unfinished(config.optim, path.parent):
             log().info(f"{path} is complete after {content['epoch']} epochs; give a larger --epochs to train on")
             return 0
     config = pin_teaching(pin_data(config))
     machine = assemble.open_machine(config, training=True)
     try:
-        with ExitStack() as locks, memory_explained(memory_advice(config)), small_batch_explained():
+        with ExitStack() as locks, memory_explained(memory_advice(config.data)), small_batch_explained():
             return _train(config, machine, content, path, locks)
     finally:
         close_world(machine.world)
@@ -88,9 +88,9 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
     recipe = with_batch_size(open_recipe(config, machine, catalog, augment, content, cached=True))
     build_run(recipe)
     config, progress = recipe.config, recipe.progress
-    left_out = _look_at_held_out(config, machine, recipe.val_loader)
+    left_out = _look_at_held_out(config.data, machine, recipe.val_loader)
     kind = assemble.task_name(catalog)
-    check_disk(config, recipe.model, path.parent if path is not None else run_folder_parent(config, kind))
+    check_disk(config, recipe.model, path.parent if path is not None else run_folder_parent(config.output, kind))
     folder = _run_folder(config, machine.world, path, kind, locks)
     log().info(f"run       {folder}")
     if progress.step:
@@ -131,13 +131,13 @@ def _open_data(config: RunConfig, machine: Machine, content: Mapping[str, Any] |
     return catalog
 
 
-def _look_at_held_out(config: RunConfig, machine: Machine, loader: Loader) -> LeftOut:
+def _look_at_held_out(data: DataOptions, machine: Machine, loader: Loader) -> LeftOut:
     """Return the validation images that cannot be read, as far as a quick look tells, before an epoch is spent on them.
 
     Raises:
         UserError: with --strict, any; else all of them.
     """
-    split, data = loader.split, config.data
+    split = loader.split
     # The cache has been filled, and knows; JPEG files are decoded at the smallest scale, all of their data read nonetheless.
     read = partial(split.read, at_least=1) if data.cache == "off" else loader.read
     workers = default_workers(machine.world.size) if data.workers is None else data.workers
@@ -282,7 +282,7 @@ def _run_folder(config: RunConfig, world: World, path: Path | None, kind: str, l
     elif world.is_first:
         arch = config.model.arch.replace("/", "_").rpartition(":")[2]
         name = config.output.name or f"{datetime.now():%Y%m%d-%H%M%S}-{arch}"
-        folder = str(new_folder(run_folder_parent(config, kind), name))
+        folder = str(new_folder(run_folder_parent(config.output, kind), name))
     else:
         folder = ""
     folder = Path(world.gather(folder)[0])
