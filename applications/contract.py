@@ -89,8 +89,8 @@ class Task(Protocol):
     # Logits are divided by it before they become probabilities; saved in checkpoints, baked into exported files.
     temperature: float
 
-    def training_step(self, model: nn.Module, batch: Batch) -> StepResult:
-        """Return the loss of a batch, with gradient."""
+    def training_step(self, model: nn.Module, batch: Batch, *, record: bool = True) -> StepResult:
+        """Return the loss of a batch, with gradient; unless `record`, the counts of the criterion stay as they are."""
         ...
 
     def predict(self, model: nn.Module, batch: Batch) -> Prediction:
@@ -117,8 +117,13 @@ class Task(Protocol):
         ...
 
 
-# What training asks for a batch: a task's `training_step`, or that with more to learn from around it.
-Objective = Callable[[nn.Module, Batch], StepResult]
+class Objective(Protocol):
+    """What training asks for a batch: a task's `training_step`, or that with more to learn from around it."""
+
+    def __call__(self, model: nn.Module, batch: Batch, *, record: bool = True) -> StepResult:
+        """Return the loss of a batch; unless `record`, nothing counts it: it is a second look, or one at the network alone."""
+        ...
+
 
 # (batch, step, rank) -> batch, on the device.
 Transform = Callable[[Batch, int, int], Batch]

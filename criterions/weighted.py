@@ -25,8 +25,8 @@ class Criterion(nn.Module):
 
     loss = mean over samples of (sample weight x sum over classes of (term x product of weighters / its mean)).
 
-    A weighter sees values without gradient and targets before smoothing, may change what targets the
-    loss asks for, and keeps its state in buffers that move in training mode only. The product of the weighters is divided by its mean over
+    A weighter sees values without gradient and targets before smoothing, may change what targets the loss asks for, and keeps its
+    state in buffers that move in training mode only, by batches that are recorded. The product of the weighters is divided by its mean over
     the terms that carry loss, so that the learning rate means the same with and without them.
 
     Args:
@@ -65,7 +65,7 @@ class Criterion(nn.Module):
         momenta = {"moving": MOMENTUM, "batch": 0.0}
         self.scales = nn.ModuleDict({kind: MeanFactor(momentum) for kind, momentum in momenta.items() if kind in wanted})
 
-    def forward(self, logits: Tensor, targets: Tensor, sample_weights: Tensor, *, splits: int = 1) -> Tensor:
+    def forward(self, logits: Tensor, targets: Tensor, sample_weights: Tensor, *, splits: int = 1, record: bool = True) -> Tensor:
         """Return the weighted loss, a scalar in float32 or better.
 
         The divisor is the number of samples, not the sum of their weights: a sample of weight
@@ -77,20 +77,21 @@ class Criterion(nn.Module):
             sample_weights: (N,).
             splits: copies of every sample, one split after the other, the clean images first. With `jsd` the loss looks at these
                 alone, and the divergence between the copies is added to it.
+            record: whether weighters with counts count this batch; not where it is looked at once more.
         """
         _check_dense(logits, targets)
         assert sample_weights.shape == logits.shape[:1], f"one weight a sample is wanted, not {tuple(sample_weights.shape)}"
         # Half precision is for the network: costs and bounds would be rounded.
         with torch.autocast(logits.device.type, enabled=False):
             if self._jsd is None or splits == 1:
-                return self._weighted(logits, targets, sample_weights)
+                return self._weighted(logits, targets, sample_weights, record=record)
             clean = len(logits) // splits
             parts = self._kind.parts(logits)
             apart = js_divergence(parts.reshape(splits, clean, *parts.shape[1:]))
-            loss = self._weighted(logits[:clean], targets[:clean], sample_weights[:clean])
+            loss = self._weighted(logits[:clean], targets[:clean], sample_weights[:clean], record=record)
             return loss + self._jsd * (apart * sample_weights[:clean]).mean()
 
-    def _weighted(self, logits: Tensor, targets: Tensor, sample_weights: Tensor) -> Tensor:
+    def _weighted(self, logits: Tensor, targets: Tensor, sample_weights: Tensor, *, record: bool) -> Tensor:
         """Return the mean over samples of weight x terms x weighters."""
         if self.logit_shift is not None:
             logits = logits + self.logit_shift
@@ -99,7 +100,7 @@ class Criterion(nn.Module):
         if len(self.weighters):
             # Weights choose what to learn from; no gradient may flow into the choice.
             with torch.no_grad():
-                factors = self._factors(self._kind.probabilities(logits), targets, wanted, sample_weights)
+                factors = self._factors(self._kind.probabilities(logits), targets, wanted, sample_weights, record=record)
             terms = terms * factors
         return (terms.sum(dim=1) * sample_weights).mean()
 
@@ -138,7 +139,7 @@ class Criterion(nn.Module):
             targets = weighter.retarget(targets)
         return targets
 
-    def _factors(self, probabilities: Tensor, targets: Tensor, wanted: Tensor, sample_weights: Tensor) -> Tensor:
+    def _factors(self, probabilities: Tensor, targets: Tensor, wanted: Tensor, sample_weights: Tensor, *, record: bool) -> Tensor:
         """Return the product of all weighters, of mean 1 over the terms that carry loss, broadcasting to (N, C)."""
         # What the loss asks for (smoothing) says how wrong an answer is; it does not change what an image shows.
         weights = sample_weights[:, None]
@@ -146,11 +147,12 @@ class Criterion(nn.Module):
         products: dict[str, Tensor] = {kind: torch.ones_like(probabilities) for kind in ("own", *self.scales)}
         for weighter in self.weighters.values():
             assert isinstance(weighter, Weighter)
-            products[weighter.SCALE] = products[weighter.SCALE] * weighter(probabilities, targets, hardness=hardness)
+            factors = weighter if record else weighter.unrecorded
+            products[weighter.SCALE] = products[weighter.SCALE] * factors(probabilities, targets, hardness=hardness)
         product = products["own"]
         for kind, scale in self.scales.items():
             carried = self._kind.shares(wanted) * weights * product
-            product = product * products[kind] / scale(products[kind], carried)
+            product = product * products[kind] / scale(products[kind], carried, record=record)
         return product
 
 

@@ -10,7 +10,7 @@ snapshot            all of it as plain types and tensors, from which it is built
 `applications/training/train.py` calls them all, every other application those that it needs.
 """
 
-from applications.assemble.images import build_loader, build_preprocess, build_transforms, training_options
+from applications.assemble.images import build_loader, build_preprocess, build_transforms, read_augment, training_options
 from applications.assemble.machine import Machine, alone, exact, open_machine
 from applications.assemble.network import build_network, prepare_sync_bn, wrap_network
 from applications.assemble.sizes import seen_sizes
@@ -38,6 +38,7 @@ __all__ = [
     "exact",
     "open_machine",
     "prepare_sync_bn",
+    "read_augment",
     "seen_sizes",
     "snapshot",
     "task_name",

@@ -10,7 +10,6 @@ from typing import Any
 from applications.assemble.ranged import ranged
 from applications.settings.commands import check_command
 from applications.settings.options import RunConfig
-from dataloader.augment.chain import build_augment
 from dataloader.images.white_value import shown
 from dataloader.splits.catalog import VAL_SHARE, Catalog, label_names, open_catalog, take_fold
 from dataloader.splits.integrity import find_leaks, find_torn_groups, stamp
@@ -31,10 +30,8 @@ def open_training_data(config: RunConfig, world: World, split_file: Path | None,
         numbers: those of preprocessing in a checkpoint, by which 16-bit files are scaled; without them, by their own range.
 
     Raises:
-        UserError: there is no such data, or --aug cannot be built.
+        UserError: there is no such data.
     """
-    # Before the images are looked for: of two mistakes, this one is found in no time.
-    build_augment(config.data.aug or "")
 
     def read() -> Catalog:
         found = open_catalog(

@@ -11,7 +11,7 @@ from applications.assemble.machine import Machine
 from applications.assemble.sizes import seen_sizes
 from applications.settings.options import RunConfig
 from dataloader import MIXES
-from dataloader.augment.chain import build_augment
+from dataloader.augment.chain import Augment, build_augment
 from dataloader.batch.choice import Choice
 from dataloader.batch.multi_scale import MultiScale
 from dataloader.images.mean_std import read_mean_std
@@ -43,22 +43,31 @@ def build_preprocess(config: RunConfig, content: Mapping[str, Any] | None = None
     return Preprocess(image_size=config.data.image_size, resize=config.data.resize, white=white, **numbers)
 
 
+def read_augment(data: DataOptions) -> Augment:
+    """Return the operations of --aug; none without it.
+
+    Raises:
+        UserError: one of them cannot be built. Ask before the images are looked for: of two mistakes, this one is found in no time.
+    """
+    return build_augment(data.aug or "")
+
+
 def build_loader(
     config: RunConfig,
     split: Split,
     preprocess: Preprocess,
     machine: Machine,
     *,
-    training: bool,
+    augment: Augment | None = None,
     cached: bool = False,
     tolerant: bool = False,
 ) -> Loader:
-    """Return the loader of a split: augmented and shuffled for training, plain otherwise.
+    """Return the loader of a split: shuffled and augmented for training, which `augment` stands for, plain without it.
 
     `cached` lets --cache take effect, for a split that is read many times. A `tolerant` loader leaves unreadable images out of
     held-out batches too, unless --strict is given: for those who count them and say so.
     """
-    data = config.data
+    data, training = config.data, augment is not None
     split = replace(split, white=preprocess.white)
     keep = build_cache_policy(data, preprocess, training=training, largest=max(max(size) for size in seen_sizes(config)))
     read, look = partial(split.read, at_least=keep.at_least), None
@@ -72,7 +81,7 @@ def build_loader(
         look = CachedFiles(split).look if machine.world.is_first else None
         split = replace(split, stamps=split.stamps[:0])
     workers = default_workers(machine.world.size) if data.workers is None else data.workers
-    only_training = {} if not training else training_options(config, split, preprocess)
+    only_training = {} if augment is None else {"augment": augment, **training_options(config, split, preprocess)}
     return Loader(
         split,
         preprocess,
@@ -92,11 +101,10 @@ def build_loader(
 
 
 def training_options(config: RunConfig, split: Split, preprocess: Preprocess) -> dict[str, Any]:
-    """Return what the loader of the training images does beside reading them: augment, draw, change the size."""
+    """Return what the loader of the training images does beside reading and augmenting them: draw, change the size."""
     data = config.data
     sizes = data.size_schedule
     return {
-        "augment": build_augment(data.aug or ""),
         "draws": None if data.sampler is None else expected_draws(data.sampler, split),
         "epoch_size": data.epoch_size,
         "repeats": data.aug_repeats,

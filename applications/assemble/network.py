@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from applications.assemble.machine import Machine
 from applications.assemble.sizes import check_sizes
-from applications.settings.options import RunConfig
+from applications.settings.options import RunConfig, RuntimeOptions
 from criterions.priors import first_probabilities, prior_logits
 from criterions.weighted import build_elementwise
 from models import build_model
@@ -103,9 +103,9 @@ def find_head(model: nn.Module) -> nn.Module:
     return model.get_classifier()
 
 
-def wrap_network(config: RunConfig, model: nn.Module, machine: Machine) -> nn.Module:
+def wrap_network(runtime: RuntimeOptions, model: nn.Module, machine: Machine) -> nn.Module:
     """Return the network as training calls it: compiled and distributed when asked for."""
-    if config.runtime.compile:
+    if runtime.compile:
         # In place, so that the names in the checkpoint stay bare.
         model.compile()
     if machine.world.size == 1:

@@ -7,7 +7,7 @@ from torch.optim import Optimizer
 
 from applications.assemble.machine import Machine
 from applications.assemble.network import find_head
-from applications.settings.options import RunConfig
+from applications.settings.options import OptimOptions, RunConfig
 from models.backbone import Backbone
 from optim.adahessian import AdaHessian
 from optim.clip import build_clip
@@ -24,9 +24,9 @@ from optim.swa import Swa, start_epoch
 from utils.errors import UserError
 
 
-def count_steps(config: RunConfig, batches_per_epoch: int) -> int:
+def count_steps(optim: OptimOptions, batches_per_epoch: int) -> int:
     """Return the optimizer steps of an epoch."""
-    return max(1, -(-batches_per_epoch // config.optim.accumulate))
+    return max(1, -(-batches_per_epoch // optim.accumulate))
 
 
 def build_run_schedule(config: RunConfig, steps_per_epoch: int) -> Schedule:
@@ -53,9 +53,8 @@ def check_watched(schedule: Schedule, figures: Collection[str]) -> None:
         schedule.check(figures)
 
 
-def build_network_optimizer(config: RunConfig, model: nn.Module, beside: nn.Module | None = None) -> Optimizer:
+def build_network_optimizer(options: OptimOptions, model: nn.Module, beside: nn.Module | None = None) -> Optimizer:
     """Return the optimizer over the parameters of the network, and of what stands beside it, that learn."""
-    options = config.optim
     return build_optimizer(
         options.opt,
         model,
@@ -110,13 +109,13 @@ def build_stepper(
         UserError: settings of the step that cannot work, or a schedule that waits for another figure.
     """
     options = config.optim
-    steps_per_epoch = count_steps(config, batches_per_epoch)
+    steps_per_epoch = count_steps(options, batches_per_epoch)
     swa_from = start_epoch(options.swa, config.train.epochs) * steps_per_epoch if options.swa is not None else None
     if schedule is None:
         schedule = build_run_schedule(config, steps_per_epoch)
     if figures is not None:
         check_watched(schedule, figures)
-    optimizer = build_network_optimizer(config, model, beside)
+    optimizer = build_network_optimizer(options, model, beside)
     if isinstance(without_lookahead(optimizer), AdaHessian):
         _check_second_order(config, machine)
     return Stepper(

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from applications.contract import Task
-from applications.settings.options import RunConfig
+from applications.settings.options import LossOptions
 from applications.tasks import TASKS
 from criterions.elementwise import ActivationName
 from criterions.weighted import Criterion, build_criterion, build_elementwise
@@ -30,9 +30,9 @@ def check_num_classes(given: int | None, classes: tuple[str, ...]) -> None:
         raise UserError(f"--num_classes {given}: the data has {len(classes)} classes ({shorten(classes)}); leave the flag out to take them")
 
 
-def activation_of(config: RunConfig) -> ActivationName:
+def activation_of(loss: LossOptions) -> ActivationName:
     """Return what the loss of a run makes of logits."""
-    return build_elementwise(config.loss.spec()[0]).activation
+    return build_elementwise(loss.spec()[0]).activation
 
 
 def count_classes(split: Split, num_classes: int, *, sampler: SpecSource | None = None, spread: bool = False) -> list[float]:
@@ -60,7 +60,7 @@ def count_classes(split: Split, num_classes: int, *, sampler: SpecSource | None 
 
 
 def build_task(
-    config: RunConfig,
+    loss: LossOptions,
     classes: tuple[str, ...],
     preprocess: Preprocess,
     device: torch.device,
@@ -74,7 +74,7 @@ def build_task(
     Without the training images of every class it measures but does not train: weighters and their files are left out.
     The shares are counts that are spread (`count_classes`); None where each image has one label.
     """
-    spec = config.loss.spec()
+    spec = loss.spec()
     if class_counts is None:
         criterion = Criterion(build_elementwise(spec[0]))
     else:
@@ -83,8 +83,8 @@ def build_task(
             classes=classes,
             class_counts=class_counts,
             class_shares=class_shares,
-            label_smoothing=config.loss.label_smoothing,
-            logit_adjust=config.loss.logit_adjust,
-            jsd=config.loss.jsd,
+            label_smoothing=loss.label_smoothing,
+            logit_adjust=loss.logit_adjust,
+            jsd=loss.jsd,
         )
     return TASKS.resolve(name)(classes, criterion, preprocess, device)

@@ -1,12 +1,11 @@
 """Prints layers, parameters, multiply-adds, memory and forward time of a model."""
 
-from rich.table import Table
-
 from applications.settings.options import Request
 from models import build_model
-from utils.logs import console, log
+from utils.logs import log
 from utils.runtime import choose_device, describe_machine
 from utils.summary import summarize, time_forward
+from utils.tables import print_table
 
 # Fewer multiply-adds than torch's own counter sees in products alone mean that thop missed a layer.
 MISSED = 0.98
@@ -22,12 +21,8 @@ def run(request: Request) -> int:
     model.check_size(size)
     summary = summarize(model, size, device)
     (timing,) = time_forward([model.eval().to(device)], size, device)
-    table = Table("layer", "kind", box=None, pad_edge=False)
-    for name in ("output", "parameters", "M multiply-adds"):
-        table.add_column(name, justify="right")
-    for layer in summary.layers:
-        table.add_row(layer.name, layer.kind, layer.output, f"{layer.parameters:,}", f"{layer.multiply_adds / 1e6:.2f}")
-    console().print(table)
+    rows = [[layer.name, layer.kind, layer.output, f"{layer.parameters:,}", f"{layer.multiply_adds / 1e6:.2f}"] for layer in summary.layers]
+    print_table(("layer", "kind", "output", "parameters", "M multiply-adds"), rows, left=("kind",))
     log().info("")
     log().info(f"{config.model.arch} at {size[0]}x{size[1]}, {classes} classes")
     log().info(f"parameters      {summary.parameters / 1e6:.2f} M")

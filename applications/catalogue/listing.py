@@ -1,7 +1,5 @@
 """Prints a table of names: models, criterions, optimizers, augments and their kin."""
 
-from rich.table import Table
-
 from applications.explain.methods import METHODS
 from applications.settings.options import Request
 from criterions import CRITERIONS, DISTILLATIONS, WEIGHTERS
@@ -10,7 +8,7 @@ from dataloader.checks import CHECKS
 from models import FAMILIES, INITS, list_models
 from optim import OPTIMIZERS, SCHEDULES
 from utils.errors import UserError, nearest
-from utils.logs import console
+from utils.tables import print_table
 
 TABLES = {
     "criterions": CRITERIONS,
@@ -31,10 +29,7 @@ TABLES = {
 
 def run(request: Request) -> int:
     """Print the table that --list names."""
-    table = Table("name", "what it is", box=None, pad_edge=False)
-    for name, help_line in rows(request.subject):
-        table.add_row(name, help_line)
-    console().print(table, soft_wrap=False)
+    print_table(("name", "what it is"), rows(request.subject), left=("what it is",), wrap=True)
     return 0
 
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.table import Table
 
 from applications import assemble
 from applications.assemble import Machine
@@ -19,7 +18,8 @@ from utils.checkpoint import BEST, find_checkpoint
 from utils.distributed import close_world
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_csv, write_text
-from utils.logs import console, log
+from utils.logs import log
+from utils.tables import print_table
 
 
 def run(request: Request) -> int:
@@ -96,7 +96,7 @@ def write_comparison(
     rows += [[name, f"{found[headline]:.2%}", "", "", "", "", "", "", "no conclusion"] for name, found in elsewhere.items()]
     header = ["model", headline, "difference", "from", "to", "right alone", "first right alone", "p", "verdict"]
     start = [first.name, f"{measured[first.name][headline]:.2%}", "", "", "", "", "", "", "the first"]
-    _print([header, start, *rows])
+    print_table(header, [start, *rows], left=("verdict",))
     for pair in pairs:
         log().info(sentence(first, pair, headline))
     for model in models:
@@ -142,15 +142,6 @@ def _plain(pair: Pair) -> dict:
 
 def _plain_overlap(model: ModelAnswers) -> dict[str, int] | None:
     return None if model.seen is None else model.seen._asdict()
-
-
-def _print(rows: list[list[str]]) -> None:
-    shown = Table(rows[0][0], box=None, pad_edge=False)
-    for name in rows[0][1:]:
-        shown.add_column(name, justify="left" if name == "verdict" else "right")
-    for row in rows[1:]:
-        shown.add_row(*row)
-    console().print(shown)
 
 
 def _flip_rows(first: ModelAnswers, pairs: Sequence[Pair]) -> list[list[str]]:

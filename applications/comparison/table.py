@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Table
 
-from applications.settings.options import Request, run_folder_parent
+from applications.settings.options import Request, is_run_folder, run_folder_parent
 from models import build_model
 from models.slimming.widths import apply_plan
 from utils.checkpoint import BEST, load_checkpoint
 from utils.errors import UserError
 from utils.files import new_folder, write_csv, write_text
-from utils.logs import console, log
+from utils.logs import log
 from utils.plots import draw_points
 from utils.registry import is_user_target
 from utils.summary import summarize
+from utils.tables import print_table
 
 HEADER = ("run", "model", "data", "image size", "epochs", "figure", "val", "test", "parameters (M)", "multiply-adds (M)", "minutes")
 
@@ -64,7 +64,7 @@ def run(request: Request) -> int:
     place = Path(request.subject)
     if not place.is_dir():
         raise UserError(f"--table: there is no folder {place}; give one with runs below it, such as runs")
-    folders = sorted(file.parent for file in place.rglob(BEST) if (file.parent / "config.json").is_file())
+    folders = sorted(file.parent for file in place.rglob(BEST) if is_run_folder(file.parent))
     entries = []
     for folder in folders:
         try:
@@ -74,8 +74,8 @@ def run(request: Request) -> int:
     if not entries:
         raise UserError(f"--table {place}: there is no run with a {BEST} below it")
     entries.sort(key=lambda entry: (entry.data, entry.headline, -(entry.test if entry.test is not None else entry.val or 0.0)))
-    folder = new_folder(run_folder_parent(request.config, "table"), request.config.output.name or "table")
-    _print(entries)
+    folder = new_folder(run_folder_parent(request.config.output, "table"), request.config.output.name or "table")
+    print_table(HEADER, [entry.row() for entry in entries], left=("model", "data", "image size", "figure"))
     write_table(entries, folder)
     log().info(f"written: {folder} (table.csv, table.md, table.png)")
     log().info("figures on other images cannot be compared; whether two runs differ on the same ones: python main.py --compare RUN RUN")
@@ -166,12 +166,3 @@ def _test_figure(folder: Path, headline: str) -> float | None:
         except (OSError, ValueError, KeyError) as error:
             log().warning(f"left out {file}: it cannot be read ({type(error).__name__})")
     return max(found)[1] if found else None
-
-
-def _print(entries: Sequence[Entry]) -> None:
-    shown = Table(HEADER[0], box=None, pad_edge=False)
-    for name in HEADER[1:]:
-        shown.add_column(name, justify="left" if name in ("model", "data", "image size", "figure") else "right")
-    for entry in entries:
-        shown.add_row(*entry.row())
-    console().print(shown)

@@ -12,7 +12,7 @@ from rich.text import Text
 from applications.dataset.describe import describe
 from applications.dataset.page import write_page
 from applications.settings.commands import check_command
-from applications.settings.options import Request, RunConfig, run_folder_parent
+from applications.settings.options import DataOptions, Request, RunConfig, run_folder_parent
 from dataloader.checks import CHECKS
 from dataloader.checks.findings import LEVELS, Finding, Level
 from dataloader.checks.quarantine import Move, quarantine, restore
@@ -39,12 +39,12 @@ def run(request: Request) -> int:
             f"--check looks at files, and the images of {catalog.root} lie in archives; check the folder that they were made from"
         )
     if config.check.fix and (catalog.listed or find_lists(catalog.root)):
-        _refuse_fix(config)
+        _refuse_fix(config.data)
     log().info(f"data      {catalog.root}: {describe(catalog)}")
     started = time.monotonic()
-    survey = look(config, catalog)
+    survey = look(config.data, catalog)
     findings = run_checks(survey)
-    folder = new_folder(run_folder_parent(config, "check"), config.output.name or catalog.root.resolve().stem)
+    folder = new_folder(run_folder_parent(config.output, "check"), config.output.name or catalog.root.resolve().stem)
     write_text(folder / "check.json", json.dumps(as_plain(survey, findings), indent=1) + "\n")
     write_page(survey, findings, folder / "check.html", command=check_command(config))
     left = [finding for _, finding in findings if finding.level == "error"]
@@ -89,15 +89,15 @@ def undo(request: Request) -> int:
     return 1 if kept else 0
 
 
-def look(config: RunConfig, catalog: Catalog) -> Survey:
+def look(data: DataOptions, catalog: Catalog) -> Survey:
     """Look at every image once, with a progress bar on a terminal and lines elsewhere."""
     files = [split.file(index) for split in catalog.splits.values() for index in range(len(split))]
-    workers = default_workers() if config.data.workers is None else config.data.workers
+    workers = default_workers() if data.workers is None else data.workers
     if workers < 0:
         raise UserError(f"-j {workers}: write 0 or more processes")
     with progress_bar("images", len(files)) as advance:
         facts = look_at_all(files, workers=workers, advance=advance)
-    return Survey(catalog, facts, config.data.image_size)
+    return Survey(catalog, facts, data.image_size)
 
 
 def run_checks(survey: Survey) -> list[tuple[str, Finding]]:
@@ -166,9 +166,9 @@ def _printable(path: str) -> str:
     return path.encode(errors="replace").decode()
 
 
-def _refuse_fix(config: RunConfig) -> None:
+def _refuse_fix(data: DataOptions) -> None:
     raise UserError(
-        f"--fix moves files, and the list {config.data.data} would then name files that are gone; "
+        f"--fix moves files, and the list {data.data} would then name files that are gone; "
         "check without --fix and take the lines out of the list"
     )
 

@@ -4,7 +4,7 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 from shlex import quote
 
-from applications.settings.options import RunConfig
+from applications.settings.options import DataOptions
 from dataloader import SOURCES
 from dataloader.splits.split import Catalog
 from utils.errors import UserError
@@ -31,11 +31,11 @@ def describe_counts(counts: Mapping[str, int]) -> str:
     return f"{listed} {'image' if sum(counts.values()) == 1 else 'images'}"
 
 
-def suggest_training(config: RunConfig, folder: Path, splits: Container[str], *, numbers: Path | None, side: int | None = None) -> None:
+def suggest_training(data: DataOptions, folder: Path, splits: Container[str], *, numbers: Path | None, side: int | None = None) -> None:
     """Say how to train on a new folder, where it has what training needs.
 
     Args:
-        config: of this call.
+        data: of this call.
         folder: what was written.
         splits: names of its splits.
         numbers: file of mean and standard deviation, where there is one.
@@ -47,9 +47,9 @@ def suggest_training(config: RunConfig, folder: Path, splits: Container[str], *,
     command = f"python main.py --data {'./' if str(folder) in SOURCES else ''}{quote(str(folder))}"
     if numbers is not None:
         command += f" --mean_std {quote(str(numbers))}"
-    height, width = usual = type(config.data)().image_size
-    if config.data.image_size != usual:
-        height, width = config.data.image_size
+    height, width = usual = type(data)().image_size
+    if data.image_size != usual:
+        height, width = data.image_size
     elif side is not None and side < max(usual):
         height = width = side
     if (height, width) != usual:

@@ -52,7 +52,7 @@ def run(request: Request) -> int:
     mean, std = read_mean_std(folder / MEAN_STD)
     log().info(f"measured  mean {' '.join(f'{value:.4f}' for value in mean)}, std {' '.join(f'{value:.4f}' for value in std)}")
     log().info(f"{'checked' if finished else 'written'}   {folder}: {describe_counts(counts)}")
-    suggest_training(config, folder, counts, numbers=folder / MEAN_STD, side=options.smaller_side)
+    suggest_training(config.data, folder, counts, numbers=folder / MEAN_STD, side=options.smaller_side)
     return 0
 
 

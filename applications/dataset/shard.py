@@ -58,5 +58,5 @@ def run(request: Request) -> int:
     log().info(f"written   {folder}: {counted(len(facts), 'archive')}, {size:.1f} MB, and {MANIFEST}")
     beside = catalog.root / MEAN_STD
     numbers = Path(data.mean_std) if data.mean_std is not None else beside if beside.is_file() else None
-    suggest_training(config, folder, catalog.splits, numbers=numbers)
+    suggest_training(config.data, folder, catalog.splits, numbers=numbers)
     return 0

@@ -28,32 +28,33 @@ MIXED_ROWS = 4
 def run(request: Request) -> int:
     """Write sheet.png, and mixed.png where batches are mixed or resized, into a folder of their own."""
     config = request.config
+    augment = assemble.read_augment(config.data)
     catalog = open_training_data(config, assemble.alone(), None)
     if request.subject not in catalog.splits:
         raise UserError(f"--visual_data {request.subject}: {catalog.root} has {', '.join(catalog.splits)} images")
     split = catalog.splits[request.subject]
     training = request.subject == "train"
-    folder = new_folder(run_folder_parent(config, "visual_data"), config.output.name or request.subject)
-    files = [draw_samples(config, catalog, split, folder / "sheet.png", augmented=training)]
+    folder = new_folder(run_folder_parent(config.output, "visual_data"), config.output.name or request.subject)
+    files = [draw_samples(config, catalog, split, folder / "sheet.png", augment=augment if training else None)]
     transforms = assemble.build_transforms(config, len(catalog.classes)) if training else []
     if transforms:
-        files.append(draw_mixed(config, catalog, split, transforms, folder / "mixed.png"))
+        files.append(draw_mixed(config, catalog, split, augment, transforms, folder / "mixed.png"))
     if training and not config.data.aug:
         log().info("no augmentation is asked for: the rows show the same image; add --aug, or --aug_config FILE")
     log().info(f"wrote {', '.join(map(str, files))}")
     return 0
 
 
-def draw_samples(config: RunConfig, catalog: Catalog, split: Split, path: Path, *, augmented: bool) -> Path:
+def draw_samples(config: RunConfig, catalog: Catalog, split: Split, path: Path, *, augment: Augment | None) -> Path:
     """Write a sheet: of training images a row each, first as they are, then as the first epochs see them; else many images."""
-    chosen = choose(split, ROWS if augmented else ROWS * COLUMNS, seed=config.runtime.seed)
-    plain = open_reader(config, split, augmented=False)
+    chosen = choose(split, ROWS if augment is not None else ROWS * COLUMNS, seed=config.runtime.seed)
+    plain = open_reader(config, split, None)
     originals = read(plain, 0, chosen)
-    if not augmented:
+    if augment is None:
         captions = [label_of(catalog, split.targets[index]) for index in chosen]
         write_png(sheet(pixels_of(originals.images), captions, columns=COLUMNS, side=SIDE), path)
         return path
-    reader = open_reader(config, split, augmented=True)
+    reader = open_reader(config, split, augment)
     epochs = [last_split(read(reader, epoch, chosen)) for epoch in range(COLUMNS - 1)]
     images, captions = [], []
     for row, index in enumerate(chosen.tolist()):
@@ -66,9 +67,9 @@ def draw_samples(config: RunConfig, catalog: Catalog, split: Split, path: Path, 
     return path
 
 
-def draw_mixed(config: RunConfig, catalog: Catalog, split: Split, transforms: Sequence, path: Path) -> Path:
+def draw_mixed(config: RunConfig, catalog: Catalog, split: Split, augment: Augment, transforms: Sequence, path: Path) -> Path:
     """Write a sheet of training batches after all that is done to whole batches, a row a batch, with the shares of their targets."""
-    reader = open_reader(config, split, augmented=True)
+    reader = open_reader(config, split, augment)
     order = shuffled(len(split), Stream.ORDER, config.runtime.seed, 0)
     images, captions = [], []
     for step in range(MIXED_ROWS):
@@ -96,15 +97,15 @@ def on_equal_paper(images: Sequence[np.ndarray]) -> list[np.ndarray]:
     return papers
 
 
-def open_reader(config: RunConfig, split: Split, *, augmented: bool) -> BatchReader:
-    """Return what reads batches of a split as training does, or as validation does."""
+def open_reader(config: RunConfig, split: Split, augment: Augment | None) -> BatchReader:
+    """Return what reads batches of a split as training does, or without `augment` as validation does."""
     preprocess = assemble.build_preprocess(config, white=split.white)
-    read_pixels = partial(split.read, at_least=build_cache_policy(config.data, preprocess, training=augmented).at_least)
-    if not augmented:
+    read_pixels = partial(split.read, at_least=build_cache_policy(config.data, preprocess, training=augment is not None).at_least)
+    if augment is None:
         return BatchReader(split, read_pixels, preprocess, Augment(), config.runtime.seed, tolerant=False)
     options = assemble.training_options(config, split, preprocess)
     sizes, splits = options["sizes"], options["splits"]
-    return BatchReader(split, read_pixels, preprocess, options["augment"], config.runtime.seed, tolerant=False, sizes=sizes, splits=splits)
+    return BatchReader(split, read_pixels, preprocess, augment, config.runtime.seed, tolerant=False, sizes=sizes, splits=splits)
 
 
 def read(reader: BatchReader, epoch: int, indices: np.ndarray) -> Batch:

@@ -163,13 +163,10 @@ def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:
 
 
 def _loss_again(run: Fit, batch: Batch, seed: int) -> Tensor:
-    """Return the loss of a batch at the weights of now; neither the criterion nor the random stream counts it."""
+    """Return the loss of a batch at the weights as they are now; neither the criterion nor the random stream counts it."""
     torch.manual_seed(seed)
-    run.task.criterion.eval()
     with run.stepper.forward(sync=True):
-        loss = run.objective(run.model, batch).loss
-    run.task.criterion.train()
-    return loss
+        return run.objective(run.model, batch, record=False).loss
 
 
 def _report(run: Fit) -> None:

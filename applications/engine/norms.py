@@ -87,12 +87,9 @@ class FreshNorms:
         """Count the statistics at the weights that validation will look at; the batches are let go of."""
         if not self._held:
             return
-        criterion = self.task.criterion
-        criterion.eval()
         with self.stepper.averaged(), torch.compiler.set_stance("force_eager") if self.compiled else nullcontext():
             reestimate_norms(self.model, self._drained(), self._forward, world=self.world)
             self.stepper.take_buffers()
-        criterion.train()
 
     def _drained(self) -> Iterator[Batch]:
         while self._held:
@@ -104,4 +101,4 @@ class FreshNorms:
 
     def _forward(self, batch: Batch) -> None:
         with self.stepper.forward(sync=True):
-            self.task.training_step(self.model, batch)
+            self.task.training_step(self.model, batch, record=False)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Table
 
 from applications import assemble
 from applications.assemble.seen_images import KEY
@@ -39,6 +38,7 @@ from utils.distributed import close_world
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_csv, write_text
 from utils.logs import console, log
+from utils.tables import print_table
 from utils.text import FirstFew, counted
 
 ROWS_ON_SCREEN = 40
@@ -223,11 +223,6 @@ def _say_promise(material: ReportInput) -> dict[str, Any]:
 
 
 def _print_table(rows: list[list[str]]) -> None:
-    table = Table(*rows[0][:1], box=None, pad_edge=False)
-    for name in rows[0][1:]:
-        table.add_column(name, justify="right")
-    for row in rows[1 : ROWS_ON_SCREEN + 1]:
-        table.add_row(*row)
-    console().print(table)
+    print_table(rows[0], rows[1 : ROWS_ON_SCREEN + 1])
     if len(rows) > ROWS_ON_SCREEN + 1:
         log().info(f"... and {len(rows) - ROWS_ON_SCREEN - 1} more classes in classes.csv")

@@ -18,6 +18,7 @@ from applications.explain.waits import expected_heat_maps
 from applications.settings.options import Request
 from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out
 from applications.trained.inference import predict_split
+from dataloader.batch.targets import dense_array
 from dataloader.splits.catalog import Split
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error
@@ -90,10 +91,7 @@ class JudgedAnswer:
 def judge(prediction: Prediction, classes: Sequence[str], thresholds: tuple[float, ...] | None) -> list[JudgedAnswer]:
     """Compare the answers with the truth, image by image."""
     answers = decide(prediction.probabilities, thresholds).numpy()
-    truth = prediction.targets.numpy()
-    if truth.ndim == 1:
-        truth = np.eye(len(classes))[truth]
-    truth = truth >= 0.5
+    truth = dense_array(prediction.targets.numpy(), len(classes)) >= 0.5
     probabilities = prediction.probabilities.numpy()
     verdicts = []
     for index, named, true, row in zip(prediction.indices.tolist(), answers, truth, probabilities, strict=True):

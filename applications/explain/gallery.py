@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from rich.table import Table
 
 from applications.explain.faithfulness import Faithfulness
 from utils.files import write_csv, write_text
 from utils.images import data_uri, sheet, write_png
-from utils.logs import console, log
+from utils.logs import log
 from utils.page import Card, Page, folded, gallery, paragraph, table, tiles
 from utils.statistics import bootstrap
+from utils.tables import print_table
 
 SIDE = 224
 # Fewer images than this order the methods by chance.
@@ -152,12 +152,7 @@ class Gallery:
         write_text(self.folder / "faithfulness.json", json.dumps(rows, indent=2) + "\n")
         verdict = believe(cells, images=sum(map(len, self.cards.values())), rivals=figures.rivals(cells[0][0]))
         page.section("Which map to believe", paragraph(verdict), table(HEADER, cells), folded("How this is measured", paragraph(MEASURE)))
-        screen = Table(HEADER[0], box=None, pad_edge=False)
-        for name in HEADER[1:]:
-            screen.add_column(name, justify="right")
-        for row in cells:
-            screen.add_row(*row)
-        console().print(screen)
+        print_table(HEADER, cells)
         log().info(verdict)
 
 

@@ -29,10 +29,11 @@ from optim.options import OptimOptions
 from utils.checkpoint import BEST, load_checkpoint, save_checkpoint
 from utils.errors import UserError
 from utils.files import new_folder, write_text
-from utils.logs import console, log
+from utils.logs import log
 from utils.randomness import Stream, numpy_rng
 from utils.runtime import Precision
 from utils.summary import summarize, time_forward
+from utils.tables import print_table
 from utils.text import counted
 from utils.timing import Timing
 
@@ -86,7 +87,7 @@ def some_of(split: Split, seed: int) -> Split:
 
 def read_batches(trained: Trained, split: Split, machine: Machine) -> list[Batch]:
     """Return the images of a split as evaluation sees them."""
-    loader = assemble.build_loader(trained.config, split, trained.preprocess, machine, training=False)
+    loader = assemble.build_loader(trained.config, split, trained.preprocess, machine)
     try:
         return list(loader.batches(0))
     finally:
@@ -140,7 +141,7 @@ def _write(trained: Trained, name: str | None, plan: Plan) -> Path:
     # Fitted to the answers of the whole network; --calibrate does it again.
     content |= {"temperature": 1.0, "reject": None}
     usual = f"{trained.path.parent.name or trained.config.model.arch}-pruned"
-    folder = new_folder(run_folder_parent(trained.config, trained.task), name or usual)
+    folder = new_folder(run_folder_parent(trained.config.output, trained.task), name or usual)
     save_checkpoint(folder / BEST, content)
     changes = {"resume": None, "pretrained": False, "init_from": str(folder / BEST), "sparsity": False, "slim": OptimOptions().slim}
     # What was frozen rested on channels that are gone: all of it has to learn.
@@ -162,21 +163,16 @@ def _figures(trained: Trained, split: Split, machine: Machine) -> dict[str, floa
 
 
 def _print(before: dict[str, float], after: dict[str, float], sizes: tuple[Size, Size], times: list[Timing]) -> None:
-    from rich.table import Table
-
-    table = Table("", box=None, pad_edge=False)
-    for name in ("before", "after", "removed"):
-        table.add_column(name, justify="right")
     one, two = sizes
-    table.add_row("channels", f"{one.channels}", f"{two.channels}", f"{1 - two.channels / one.channels:.1%}")
+    rows = [["channels", f"{one.channels}", f"{two.channels}", f"{1 - two.channels / one.channels:.1%}"]]
     costs = one.multiply_adds / 1e6, two.multiply_adds / 1e6
-    table.add_row("multiply-adds (M)", *(f"{cost:.3f}" for cost in costs), f"{1 - costs[1] / costs[0]:.1%}")
+    rows.append(["multiply-adds (M)", *(f"{cost:.3f}" for cost in costs), f"{1 - costs[1] / costs[0]:.1%}"])
     for name, value in before.items():
         removed = f"{1 - after[name] / value:.1%}" if name.startswith("parameters") else ""
-        table.add_row(name, f"{value:.3f}", f"{after[name]:.3f}", removed)
-    table.add_row("time an image (ms)", *(f"{1e3 * each.median:.3f}" for each in times))
-    table.add_row("  half of the runs", *(f"{1e3 * each.low:.3f} to {1e3 * each.high:.3f}" for each in times))
-    console().print(table)
+        rows.append([name, f"{value:.3f}", f"{after[name]:.3f}", removed])
+    rows.append(["time an image (ms)", *(f"{1e3 * each.median:.3f}" for each in times), ""])
+    rows.append(["  half of the runs", *(f"{1e3 * each.low:.3f} to {1e3 * each.high:.3f}" for each in times), ""])
+    print_table(["", "before", "after", "removed"], rows)
     doubt = next((each.doubt() for each in times if not each.is_steady), "")
     if doubt:
         log().info(f"times     say little: {doubt}")

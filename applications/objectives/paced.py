@@ -103,12 +103,11 @@ class SelfPacedObjective:
         self.pace = pace
         self.num_classes = num_classes
 
-    def __call__(self, model: nn.Module, batch: Batch) -> StepResult:
+    def __call__(self, model: nn.Module, batch: Batch, *, record: bool = True) -> StepResult:
         """Return the loss of a batch, and count the images that weigh something."""
         student = CapturedLogits(model)
-        result = self.objective(student, batch)
-        # A second look at a batch, for sharpness-aware minimization, puts the criterion to rest.
-        if self.criterion.training:
+        result = self.objective(student, batch, record=record)
+        if record:
             with torch.no_grad(), torch.autocast(batch.images.device.type, enabled=False):
                 losses = self.criterion.plain(student.logits.detach().float(), to_dense(batch.targets, self.num_classes))
             self.pace.hear(batch.indices, losses)

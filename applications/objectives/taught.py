@@ -112,10 +112,10 @@ class DistillationObjective:
         self.weight = weight
         self.match = match
 
-    def __call__(self, model: nn.Module, batch: Batch) -> StepResult:
+    def __call__(self, model: nn.Module, batch: Batch, *, record: bool = True) -> StepResult:
         """Return the loss of a batch; the sums tell the teachers' part apart."""
         student = CapturedLogits(model)
-        result = self.objective(student, batch)
+        result = self.objective(student, batch, record=record)
         with torch.no_grad():
             answers = [teacher(batch.images) for teacher in self.teachers]
         # Half precision is for the networks: small differences of probabilities would be rounded away.

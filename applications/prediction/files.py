@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
-from rich.table import Table
 
 from applications.settings.options import LookOptions
 from utils.files import write_atomically, write_csv, write_text
 from utils.fonts import Pen
 from utils.images import enlarged
-from utils.logs import console, log
+from utils.logs import log
+from utils.tables import print_table
 from utils.text import counted
 
 ROWS_ON_SCREEN = 40
@@ -128,13 +128,13 @@ class Writer:
         write_atomically(path, lambda place: annotated(enlarged(picture, LEAST_SIDE), lines).save(place, "JPEG", quality=90))
 
     def _say(self, answered: list[list[str]], files: list[str]) -> None:
-        screen = Table("image", "answer", box=None, pad_edge=False)
-        screen.add_column(f"the {min(self.options.top_k, len(self.classes))} most probable")
+        header = ["image", "answer", f"the {min(self.options.top_k, len(self.classes))} most probable"]
+        rows = []
         for answer, names in list(zip(self.answers, answered, strict=True))[:ROWS_ON_SCREEN]:
             shares = "  ".join(f"{name}: {share:.1%}" for name, share in self._top(answer))
-            screen.add_row(_printable(answer.path), ", ".join(names) or "-", shares)
+            rows.append([_printable(answer.path), ", ".join(names) or "-", shares])
         if self.answers:
-            console().print(screen, markup=False)
+            print_table(header, rows, left=header)
         if len(self.answers) > ROWS_ON_SCREEN:
             log().info(f"... and {len(self.answers) - ROWS_ON_SCREEN} more in predictions.csv")
         for path, reason in self.missed[:REASONS_ON_SCREEN]:

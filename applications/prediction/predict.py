@@ -1,12 +1,13 @@
 """Answers for images, videos and cameras: the same numbers as evaluation gives, without knowing the truth."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from applications import assemble
 from applications.assemble import Machine
@@ -20,6 +21,7 @@ from dataloader.sample import Batch, Unreadable
 from dataloader.sources.inputs import Inputs, find_inputs, read_frames
 from dataloader.splits.split import Split
 from models.backbone import Backbone
+from models.classifier_input import as_vectors, classifier_inputs
 from utils.cores import default_workers
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error
@@ -44,13 +46,16 @@ def run(request: Request) -> int:
         writer = Writer(folder, trained.classes, options, reject=reject, source=str(trained.path))
         for path, reason in inputs.missing:
             writer.miss(path, reason)
-        with FeatureHook(trained.model, wanted=options.embed) as ear, progress_bar("images", _count(inputs, options)) as advance:
+        with progress_bar("images", _count(inputs, options)) as advance:
             for page in _pages(trained, inputs, options, machine):
                 for unreadable in page.unreadable:
                     writer.miss(unreadable.path, unreadable.reason)
                 if len(page.names):
-                    answers = _answer(trained, task, page, machine)
-                    writer.add(answers, ear.heard(), [page.picture(row) for row in range(len(page.names))] if options.annotate else None)
+                    assert isinstance(trained.model, Backbone)
+                    with classifier_inputs(trained.model) if options.embed else nullcontext([]) as read:
+                        answers = _answer(trained, task, page, machine)
+                    features = as_vectors(read[-1]).cpu().numpy() if read else None
+                    writer.add(answers, features, [page.picture(row) for row in range(len(page.names))] if options.annotate else None)
                 advance(len(page.names) + len(page.unreadable))
         return writer.close()
 
@@ -147,27 +152,3 @@ def _answer(trained: Trained, task: Task, page: _Page, machine: Machine) -> list
         probabilities = task.predict(trained.model, batch.to(machine.device)).probabilities
     named = decide(probabilities, task.thresholds)
     return [ImageAnswer(name, p, n) for name, p, n in zip(page.names, probabilities.numpy(), named.numpy(), strict=True)]
-
-
-class FeatureHook:
-    """Hears what the classifier reads, when that is wanted: the features of the images."""
-
-    def __init__(self, model: nn.Module, *, wanted: bool) -> None:
-        assert isinstance(model, Backbone)
-        self._features: Tensor | None = None
-        self._handle = model.get_classifier().register_forward_pre_hook(self._hear) if wanted else None
-
-    def _hear(self, _: nn.Module, given: tuple[Tensor, ...]) -> None:
-        features = given[0]
-        self._features = features.mean((2, 3)) if features.ndim == 4 else features
-
-    def heard(self) -> np.ndarray | None:
-        """Return the features (N, C) of the last batch, float32."""
-        return None if self._features is None else self._features.float().cpu().numpy()
-
-    def __enter__(self) -> "FeatureHook":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._handle is not None:
-            self._handle.remove()

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from html import escape
 
 import numpy as np
-import torch
 from torch import nn
 
 from applications.contract import Prediction, Task
 from applications.report.material import ReportInput, ReportPart
 from dataloader.sample import Batch
 from models.backbone import Backbone
+from models.classifier_input import as_vectors, classifier_inputs
 from utils.errors import UserError
 from utils.files import write_csv
 from utils.page import paragraph
@@ -40,27 +40,21 @@ class Listener:
         assert isinstance(model, Backbone)
         self.vectors: dict[int, np.ndarray] = {}
         self._wanted = set(np.linspace(0, images - 1, min(images, MOST_IMAGES)).round().astype(int).tolist())
-        try:
-            self._classifier = model.get_classifier()
-        except UserError:
-            self._classifier = None
+        self._model = model
 
     def around(self, task: Task) -> Task:
         """Return the task with a `predict` that is listened to."""
-        if self._classifier is None:
+        try:
+            self._model.get_classifier()
+        except UserError:
             return task
-        classifier, told = self._classifier, copy.copy(task)
+        told = copy.copy(task)
 
         def predict(model: nn.Module, batch: Batch) -> Prediction:
-            given: list[torch.Tensor] = []
-            handle = classifier.register_forward_pre_hook(lambda _layer, inputs: given.append(inputs[0]))
-            try:
+            with classifier_inputs(self._model) as read:
                 prediction = task.predict(model, batch)
-            finally:
-                handle.remove()
-            # Of several views the first, and of a map its mean.
-            vectors = given[0].float().flatten(2).mean(2) if given[0].ndim > 2 else given[0].float()
-            for index, vector in zip(batch.indices.tolist(), vectors.cpu().numpy(), strict=True):
+            # Of several views the first.
+            for index, vector in zip(batch.indices.tolist(), as_vectors(read[0]).cpu().numpy(), strict=True):
                 if index in self._wanted:
                     self.vectors[index] = vector
             return prediction

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from applications.settings.options import AUTO, Request, RunConfig
+from applications.settings.options import AUTO, DataOptions, OptimOptions, Request, RunConfig
 from dataloader.loading.sizes import parse_sizes
 from dataloader.splits.holdout import parse_fold
 from utils.errors import UserError
@@ -32,11 +32,11 @@ def check_request(request: Request) -> None:
     _check_start(request)
     _check_ranges(config)
     _check_names(config)
-    _check_optimizer(config)
+    _check_optimizer(config.optim)
     if not config.train.resume or config.train.resume == AUTO:
         # A resumed run has its other half in the checkpoint; the loss is read again when it is built.
         _check_loss(request)
-        _check_cache(config)
+        _check_cache(config.data)
         _check_unused_teaching(request)
         check_together(config)
         _check_augmentation(config)
@@ -166,9 +166,9 @@ def _check_names(config: RunConfig) -> None:
         CURRICULA.check(spec.name)
 
 
-def _check_optimizer(config: RunConfig) -> None:
+def _check_optimizer(optim: OptimOptions) -> None:
     """Raise UserError for settings of the optimizer that nothing would use."""
-    optim, usual = config.optim, type(config.optim)()
+    usual = type(optim)()
     if optim.slim != usual.slim and not optim.sparsity:
         raise UserError(f"--slim {optim.slim:g} is not used; add --sparsity, or leave it out")
     if optim.clip_mode != usual.clip_mode and optim.clip_grad is None:
@@ -189,9 +189,8 @@ def _check_loss(request: Request) -> None:
         raise UserError(f"--hard_ratio {loss.hard_ratio} is not used; add --ohm_loss, or leave it out")
 
 
-def _check_cache(config: RunConfig) -> None:
+def _check_cache(data: DataOptions) -> None:
     """Raise UserError for settings of a cache that nothing would use."""
-    data = config.data
     if data.cache_dir is not None and data.cache != "disk":
         raise UserError(f"--cache_dir {data.cache_dir} is not used; add --cache disk, or leave it out")
     if data.cache_size is not None and (data.cache == "off" or not data.aug):

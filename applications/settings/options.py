@@ -211,9 +211,14 @@ SECTIONS = {
 }
 
 
-def run_folder_parent(config: RunConfig, task: str) -> Path:
+def run_folder_parent(output: OutputOptions, task: str) -> Path:
     """Return the folder in which the runs of `task` lie."""
-    return Path(config.output.logdir) / task
+    return Path(output.logdir) / task
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Whether a run was written there, rather than a checkpoint copied."""
+    return (folder / "config.json").is_file()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 
-from applications.settings.options import RunConfig
+from applications.settings.options import RunConfig, TeachOptions
 from dataloader.sidecars.files import (
     CURRICULUM,
     KNOWLEDGE_PATTERN,
@@ -22,9 +22,9 @@ from utils.errors import UserError
 from utils.logs import log
 
 
-def sidecar_folder(config: RunConfig, split: Split) -> Path:
+def sidecar_folder(teach: TeachOptions, split: Split) -> Path:
     """Return where the files about the images of a split lie: --sidecar_dir, else the data folder."""
-    return Path(config.teach.sidecar_dir).expanduser() if config.teach.sidecar_dir is not None else split.root
+    return Path(teach.sidecar_dir).expanduser() if teach.sidecar_dir is not None else split.root
 
 
 def checked_writable(folder: Path) -> Path:
@@ -48,7 +48,7 @@ def apply_sidecars(config: RunConfig, catalog: Catalog, activation: str) -> Spli
         UserError: a file is missing or wrong, or with --strict, an image is not in it.
     """
     split = catalog.splits["train"]
-    folder = sidecar_folder(config, split)
+    folder = sidecar_folder(config.teach, split)
     if (config.teach.distill or config.teach.curriculum_learning) and not folder.is_dir():
         writer = "--knowledge train" if config.teach.distill else "--make_curriculum train"
         remedy = f"python main.py {writer} --resume RUN --sidecar_dir {quote(str(folder))} makes and fills it"

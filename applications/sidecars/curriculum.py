@@ -7,7 +7,6 @@ from shlex import quote
 from typing import NamedTuple
 
 import numpy as np
-from rich.table import Table
 
 from applications import assemble
 from applications.assemble.seen_images import write_beside
@@ -21,8 +20,9 @@ from utils.distributed import close_world
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_atomically, write_csv
 from utils.images import file_uri, sheet, write_png
-from utils.logs import console, log
+from utils.logs import log
 from utils.page import Page, paragraph, picture, table
+from utils.tables import print_table
 
 PICTURES, COLUMNS, SIDE = 24, 8, 112
 
@@ -66,7 +66,7 @@ def _write(request: Request, opinions: SplitPredictions, thresholds: Sequence[fl
         remedy = f"the model is surer of none than {min(thresholds):g}; lower --curriculum_thresholds"
         raise UserError(f"no {split.name} image would have a positive weight: {remedy}")
     facts = {"model": str(opinions.source.resolve()), "split": split.name, "thresholds": list(thresholds), "weights": list(weights)}
-    folder = checked_writable(sidecar_folder(request.config, split))
+    folder = checked_writable(sidecar_folder(request.config.teach, split))
     with kept_copy(folder / CURRICULUM):
         write_sidecar(folder / CURRICULUM, [WEIGHT], split.paths, by_place[places][:, None], facts=facts)
     write_beside(folder / CURRICULUM, opinions.seen)
@@ -131,12 +131,7 @@ def rows(courses: Sequence[Course], images: int) -> list[list[str]]:
 
 def print_summary(courses: Sequence[Course], images: int) -> None:
     header, *lines = rows(courses, images)
-    shown = Table(*header[:1], box=None, pad_edge=False)
-    for name in header[1:]:
-        shown.add_column(name, justify="right")
-    for line in lines:
-        shown.add_row(*line)
-    console().print(shown)
+    print_table(header, lines)
 
 
 def write_summary(courses: Sequence[Course], opinions: SplitPredictions, probabilities: np.ndarray, folder: Path) -> Path:

@@ -34,7 +34,7 @@ def run(request: Request) -> int:
 
 
 def _write(request: Request, opinions: SplitPredictions) -> None:
-    folder = checked_writable(sidecar_folder(request.config, opinions.split))
+    folder = checked_writable(sidecar_folder(request.config.teach, opinions.split))
     split = opinions.split
     facts = {"teacher": str(opinions.source.resolve()), "split": split.name, "activation": opinions.activation}
     file = choose_file(folder, facts, KNOWLEDGE)

@@ -11,10 +11,11 @@ import torch
 from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.seen_images import Seen
-from applications.settings.options import Request, RunConfig, run_folder_parent
+from applications.settings.options import Request, RunConfig
 from applications.trained.checkpoint import build_trained_task, load_trained, open_held_out, tell_seen
 from applications.trained.exported import Exported, is_exported, load_exported
 from applications.trained.inference import predict_split
+from dataloader.batch.targets import dense_array
 from dataloader.images.preprocess import Preprocess
 from dataloader.options import DataOptions
 from dataloader.splits.catalog import Split, open_catalog
@@ -55,8 +56,7 @@ class SplitPredictions:
 
     def targets(self) -> np.ndarray:
         """Return the labels as float32 (N, C)."""
-        targets = self.split.targets
-        return targets if targets.ndim == 2 else np.eye(len(self.classes), dtype=np.float32)[targets]
+        return dense_array(self.split.targets, len(self.classes))
 
     def doubt(self) -> str:
         """Return why little can be learned from these answers, in a line; '' where they are mostly right."""
@@ -97,8 +97,7 @@ def ask(request: Request, name: str, machine: Machine) -> SplitPredictions:
         tell_seen(trained, split)
     task = build_trained_task(trained, machine.device)
     probabilities = predict_split(trained, split, task, machine).probabilities.numpy()
-    folder = trained.path.parent
-    results = folder if (folder / "config.json").is_file() else run_folder_parent(trained.config, trained.task)
+    results = trained.results_folder()
     activation = task.criterion.activation
     flags = flags_for(trained.config, trained.preprocess, several=split.targets.ndim == 2)
     return SplitPredictions(
@@ -120,7 +119,7 @@ def _opinions_of_file(config: RunConfig, exported: Exported, name: str, device: 
     split = replace(catalog.splits[name], white=exported.preprocess.white)
     alone = Machine(assemble.alone(), device, assemble.exact())
     _announce(exported.describe(), split, alone)
-    loader = assemble.build_loader(config, split, exported.preprocess, alone, training=False)
+    loader = assemble.build_loader(config, split, exported.preprocess, alone)
     parts = []
     try:
         with torch.inference_mode(), progress_bar(f"{name} images", len(split)) as advance:

@@ -42,11 +42,11 @@ class Classify:
         self.criterion = criterion.to(device)
         self.normalize = Normalize(preprocess.mean, preprocess.std).to(device)
 
-    def training_step(self, model: nn.Module, batch: Batch) -> StepResult:
+    def training_step(self, model: nn.Module, batch: Batch, *, record: bool = True) -> StepResult:
         """Return the mean weighted loss; a mixed sample counts as right when its larger share is hit."""
         targets = to_dense(batch.targets, len(self.classes))
         logits = model(self.normalize(batch.images))
-        loss = self.criterion(logits, targets, batch.weights, splits=batch.splits)
+        loss = self.criterion(logits, targets, batch.weights, splits=batch.splits, record=record)
         correct = ((logits.detach().argmax(1) == targets.argmax(1)) & (batch.weights > 0)).sum()
         return StepResult(loss, {"loss": loss.detach() * len(batch), "top1": correct})
 

@@ -98,11 +98,11 @@ class Multilabel:
         self.thresholds: tuple[float, ...] | None = (EVEN,) * len(self.classes)
         self.temperature = 1.0
 
-    def training_step(self, model: nn.Module, batch: Batch) -> StepResult:
+    def training_step(self, model: nn.Module, batch: Batch, *, record: bool = True) -> StepResult:
         """Return the mean weighted loss, and the images of which every label is right at 0.5; mixed targets are rounded."""
         targets = to_dense(batch.targets, len(self.classes))
         logits = model(self.normalize(batch.images))
-        loss = self.criterion(logits, targets, batch.weights, splits=batch.splits)
+        loss = self.criterion(logits, targets, batch.weights, splits=batch.splits, record=record)
         exact = ((logits.detach() >= 0) == (targets >= EVEN)).all(1).sum()
         return StepResult(loss, {"loss": loss.detach() * len(batch), "exact": exact})
 

@@ -12,7 +12,7 @@ from torch import nn
 from applications import assemble
 from applications.assemble.seen_images import Overlap, Seen, describe_overlap, overlap, seen_of
 from applications.contract import Task
-from applications.settings.options import Request, RunConfig, run_folder_parent
+from applications.settings.options import Request, RunConfig, is_run_folder, run_folder_parent
 from dataloader.images.preprocess import Preprocess
 from dataloader.images.white_value import mismatch
 from dataloader.splits.catalog import Catalog, Split, open_catalog, take_fold
@@ -101,7 +101,7 @@ class Trained:
     def results_folder(self) -> Path:
         """Return where results go: the run folder of the checkpoint, or the folder of all runs when it lies elsewhere."""
         folder = self.path.parent
-        return folder if (folder / "config.json").is_file() else run_folder_parent(self.config, self.task)
+        return folder if is_run_folder(folder) else run_folder_parent(self.config.output, self.task)
 
 
 def same_data(given: str, saved: str) -> bool:
@@ -237,6 +237,6 @@ def _through_split(trained: Trained, open_it: Callable[..., Catalog]) -> Catalog
 
 def build_trained_task(trained: Trained, device: torch.device) -> Task:
     """Return the task of a trained model, with the temperature and the thresholds that belong to its weights."""
-    task = assemble.build_task(trained.config, trained.classes, trained.preprocess, device, name=trained.task)
+    task = assemble.build_task(trained.config.loss, trained.classes, trained.preprocess, device, name=trained.task)
     task.thresholds, task.temperature = trained.thresholds, trained.temperature
     return task

@@ -30,7 +30,7 @@ def predict_split(
         left_out: told which images could not be read, and have no row; without it, such an image is an error.
     """
     tolerant = left_out is not None
-    loader = assemble.build_loader(trained.config, split, trained.preprocess, machine, training=False, tolerant=tolerant)
+    loader = assemble.build_loader(trained.config, split, trained.preprocess, machine, tolerant=tolerant)
     total = -(-len(split) // machine.world.size)
     with progress_bar(f"{split.name} images", total, shown=machine.world.is_first) as advance:
         try:

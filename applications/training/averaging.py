@@ -7,16 +7,13 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from applications.assemble import Machine
-from applications.contract import Progress, Task, Transform
 from applications.engine.checkpoint_saver import CheckpointSaver
 from applications.engine.top_epochs import TopEpochs
-from applications.settings.options import RunConfig
-from dataloader.loading.loader import Loader
+from applications.settings.options import OptimOptions
+from applications.training.recipe import Recipe
 from dataloader.sample import Batch
 from optim.ema import temporarily_loaded
 from optim.norms import reestimate_norms
-from optim.stepper import Stepper
 from optim.swa import Reached, greedy_soup, mean_of
 from utils.logs import log
 from utils.text import counted
@@ -33,28 +30,22 @@ Calibrated = tuple[float, tuple[float, ...] | None]
 class Ending:
     """What the averages of a finished run are made and measured with."""
 
-    model: nn.Module
-    task: Task
-    stepper: Stepper
-    loader: Loader
-    transforms: Sequence[Transform]
+    recipe: Recipe
     validate: Callable[[], Mapping[str, float]]
-    machine: Machine
     saver: CheckpointSaver
-    progress: Progress
     # Training batches on which the statistics of a soup are counted; 0 takes their mean.
     norm_batches: int
 
 
-def unfinished(config: RunConfig, folder: Path) -> bool:
+def unfinished(optim: OptimOptions, folder: Path) -> bool:
     """Whether a run that was trained to its end still lacks an average that it asks for."""
-    asked = [name for name, value in ((SWA, config.optim.swa), (SOUP, config.optim.soup)) if value is not None]
+    asked = [name for name, value in ((SWA, optim.swa), (SOUP, optim.soup)) if value is not None]
     return any(not (folder / f"{name}.pt").is_file() for name in asked)
 
 
 def write_averages(ending: Ending) -> None:
     """Measure and write the averages that the run kept; say which weights are the best."""
-    swa, top = ending.stepper.swa, ending.saver.top
+    swa, top = ending.recipe.stepper.swa, ending.saver.top
     if swa is not None:
         if swa.count:
             _write_swa(ending, swa.average(), swa.count)
@@ -72,30 +63,28 @@ def _write_swa(ending: Ending, mean: Mapping[str, Tensor], count: int) -> None:
 
 def _with_fresh_norms(ending: Ending, mean: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
     """Return the weights with statistics counted on `count` batches of training; the mean of statistics describes no network."""
-    task, model = ending.task, ending.model
+    recipe = ending.recipe
+    task, model, machine = recipe.task, recipe.model, recipe.machine
 
     def batches() -> Iterator[Batch]:
-        for number, batch in enumerate(islice(ending.loader.batches(ending.progress.epoch), count)):
-            batch = batch.to(ending.machine.device)
-            for transform in ending.transforms:
-                batch = transform(batch, number, ending.machine.world.rank)
+        for number, batch in enumerate(islice(recipe.train_loader.batches(recipe.progress.epoch), count)):
+            batch = batch.to(machine.device)
+            for transform in recipe.mixes:
+                batch = transform(batch, number, machine.world.rank)
             yield batch
 
     def forward(batch: Batch) -> None:
-        with ending.machine.autocast():
-            task.training_step(model, batch)
+        with machine.autocast():
+            task.training_step(model, batch, record=False)
 
-    task.criterion.eval()
     with temporarily_loaded(model, mean):
-        reestimate_norms(model, batches(), forward, world=ending.machine.world)
-        weights = _on_cpu(model)
-    task.criterion.train()
-    return weights
+        reestimate_norms(model, batches(), forward, world=machine.world)
+        return _on_cpu(model)
 
 
 def _write_soup(ending: Ending, top: TopEpochs) -> None:
     # The first process has written the last epoch when all are here.
-    ending.machine.world.gather(None)
+    ending.recipe.machine.world.gather(None)
     ranked = top.ranked()
     if not ranked:
         log().warning("no epoch was kept for a soup: --soup was given after the last one")
@@ -122,9 +111,9 @@ def _write_soup(ending: Ending, top: TopEpochs) -> None:
 
 def _measure(ending: Ending, weights: Mapping[str, Tensor]) -> tuple[Reached, Calibrated]:
     """Return what the weights reach, and the temperature and thresholds that suit them; the task keeps those of the last epoch."""
-    task = ending.task
+    task = ending.recipe.task
     own = task.temperature, task.thresholds
-    with temporarily_loaded(ending.model, weights):
+    with temporarily_loaded(ending.recipe.model, weights):
         figures = ending.validate()
     found = task.temperature, task.thresholds
     task.temperature, task.thresholds = own
@@ -132,12 +121,13 @@ def _measure(ending: Ending, weights: Mapping[str, Tensor]) -> tuple[Reached, Ca
 
 
 def _write(ending: Ending, name: str, label: str, weights: Mapping[str, Tensor], reached: Reached, calibrated: Calibrated) -> None:
-    best, (temperature, thresholds) = ending.progress.best, calibrated
+    progress, (temperature, thresholds) = ending.recipe.progress, calibrated
     changes = {"state_dict_ema": dict(weights), "averaging": label, "temperature": temperature}
     changes["thresholds"] = None if thresholds is None else list(thresholds)
-    is_best = ending.saver.save_average(name, changes, ending.progress, reached)
-    verdict = "now the best weights" if is_best else f"epoch {ending.progress.best_epoch} stays the best with {best[0]:.2%}"
-    log().info(f"{label}: val {ending.task.headline} {reached[0]:.2%}, loss {-reached[1]:.4f}; {verdict}. Written to {name}.pt")
+    best = progress.best
+    is_best = ending.saver.save_average(name, changes, progress, reached)
+    verdict = "now the best weights" if is_best else f"epoch {progress.best_epoch} stays the best with {best[0]:.2%}"
+    log().info(f"{label}: val {ending.recipe.task.headline} {reached[0]:.2%}, loss {-reached[1]:.4f}; {verdict}. Written to {name}.pt")
 
 
 def _on_cpu(model: nn.Module) -> dict[str, Tensor]:

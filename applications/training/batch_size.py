@@ -6,12 +6,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from applications import assemble
-from applications.assemble import Machine
-from applications.settings.options import RunConfig
-from dataloader.images.preprocess import Preprocess
+from applications.training.recipe import Recipe, for_trial
 from dataloader.sample import Batch
-from dataloader.splits.catalog import Catalog
 from utils.errors import UserError
 from utils.logs import log
 
@@ -35,19 +31,20 @@ def largest_that_fits(fits: Callable[[int], bool], *, most: int) -> int:
     return between if size < between <= most and fits(between) else size
 
 
-def settled_batch_size(config: RunConfig, machine: Machine, catalog: Catalog, preprocess: Preprocess) -> RunConfig:
-    """Return the settings with --batch auto replaced by a number: what fits on every process, times their number.
+def with_batch_size(recipe: Recipe) -> Recipe:
+    """Return the recipe with --batch auto replaced by a number: what fits on every process, times their number.
 
     Raises:
         UserError: there is no GPU, or not even one image fits.
     """
-    if config.data.batch is None:
-        return config
+    machine = recipe.machine
+    if recipe.config.data.batch is None:
+        return recipe
     if machine.device.type != "cuda":
         raise UserError("--batch auto measures the memory of a GPU; on the CPU give a number, --batch_size 32")
     world = machine.world
-    most = max(1, min(LARGEST, len(catalog.splits["train"]) // world.size))
-    mine = largest_that_fits(Trial(config, machine, catalog, preprocess).fits, most=most)
+    most = max(1, min(LARGEST, len(recipe.split) // world.size))
+    mine = largest_that_fits(Trial(recipe).fits, most=most)
     # The trial is gone; its memory is to be, too, before the run begins.
     torch.cuda.empty_cache()
     share = min(world.gather(mine))
@@ -55,53 +52,49 @@ def settled_batch_size(config: RunConfig, machine: Machine, catalog: Catalog, pr
         raise UserError("not even one image fits into the memory of the GPU; lower --image_size or take a smaller --arch")
     total = share * world.size
     log().info(f"batch     {total} images a step fit into {SHARE:.0%} of the memory; next time --batch_size {total} saves the search")
-    return config.override({"batch_size": total, "batch": None})
+    return replace(recipe, config=recipe.config.override({"batch_size": total, "batch": None}))
 
 
 class Trial:
     """Training steps on generated images, with a model that is thrown away."""
 
-    def __init__(self, config: RunConfig, machine: Machine, catalog: Catalog, preprocess: Preprocess) -> None:
+    def __init__(self, recipe: Recipe) -> None:
         # No other process takes part, and the step of the run does not matter.
-        self.machine = replace(machine, world=assemble.alone())
-        classes = catalog.classes
-        counts, shares = (assemble.count_classes(catalog.splits["train"], len(classes), spread=spread) for spread in (False, True))
-        self.several = catalog.several
-        self.model = assemble.build_network(config, classes, 1, counts, images=len(catalog.splits["train"]))
-        self.model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
-        name = assemble.task_name(catalog)
-        self.task = assemble.build_task(config, classes, preprocess, machine.device, name=name, class_counts=counts, class_shares=shares)
-        self.stepper = assemble.build_stepper(config, self.model, self.model, self.machine, 1)
-        self.transforms = assemble.build_transforms(config, len(classes))
-        self.size = preprocess.image_size
-        self.classes = len(classes)
-        self.splits = config.data.aug_splits
+        recipe = replace(for_trial(recipe), batches=1)
+        self.device = recipe.machine.device
+        self.network, self.objective = recipe.teaching.network, recipe.teaching.objective
+        self.stepper = recipe.trial_stepper()
+        self.transforms = recipe.transforms
+        self.size = recipe.preprocess.image_size
+        self.classes = len(recipe.catalog.classes)
+        self.dense = recipe.split.targets.ndim == 2
+        self.splits = recipe.config.data.aug_splits
 
     def fits(self, images: int) -> bool:
         """Whether two steps with this many images, and the copies of --aug_splits, leave a share of the memory free."""
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(self.machine.device)
+        torch.cuda.reset_peak_memory_stats(self.device)
         try:
             for step in range(2):
                 self._step(images, step)
         except torch.OutOfMemoryError:
             return False
-        total = torch.cuda.get_device_properties(self.machine.device).total_memory
-        return torch.cuda.max_memory_reserved(self.machine.device) <= SHARE * total
+        total = torch.cuda.get_device_properties(self.device).total_memory
+        return torch.cuda.max_memory_reserved(self.device) <= SHARE * total
 
     def _step(self, images: int, step: int) -> None:
-        self.model.train()
+        self.network.train()
         # Batch norm wants two values a channel even where the map is a single pixel.
-        batch = self._batch(max(2, images)).to(self.machine.device)
+        batch = self._batch(max(2, images)).to(self.device)
         for transform in self.transforms:
             batch = transform(batch, step, 0)
         with self.stepper.forward(sync=True):
-            loss = self.task.training_step(self.model, batch).loss
-        self.stepper.step(loss, 1.0, closes_group=True, again=lambda: self.task.training_step(self.model, batch).loss)
+            loss = self.objective(self.network, batch).loss
+        self.stepper.step(loss, 1.0, closes_group=True, again=lambda: self.objective(self.network, batch, record=False).loss)
 
     def _batch(self, images: int) -> Batch:
         height, width = self.size
         rows = self.splits * images
-        targets: Tensor = torch.zeros(rows, self.classes) if self.several else torch.zeros(rows, dtype=torch.int64)
+        targets: Tensor = torch.zeros(rows, self.classes) if self.dense else torch.zeros(rows, dtype=torch.int64)
         pixels = torch.zeros(rows, height, width, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
         return Batch(pixels, targets, torch.ones(rows), torch.arange(images).repeat(self.splits), splits=self.splits)

@@ -7,8 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from applications.settings.options import RunConfig
-from applications.training.run import Parts
+from applications.settings.options import OptimOptions, RunConfig
 from optim.optimizers import build_optimizer
 from utils.checkpoint import check_space
 
@@ -16,21 +15,21 @@ from utils.checkpoint import check_space
 USUAL_MOMENTS = 2.0
 
 
-def check_disk(config: RunConfig, parts: Parts, folder: Path) -> None:
+def check_disk(config: RunConfig, model: nn.Module, folder: Path) -> None:
     """Look for the room of the first checkpoint, and warn where that of the run may become too small.
 
     Args:
         config: of the run.
-        parts: what it is made of, before the first step.
+        model: its network.
         folder: where it goes.
 
     Raises:
         UserError: the first checkpoint will not fit.
     """
-    weights = size_of(parts.model.state_dict().values())
-    learns = size_of(parameter for parameter in parts.model.parameters() if parameter.requires_grad)
+    weights = size_of(model.state_dict().values())
+    learns = size_of(parameter for parameter in model.parameters() if parameter.requires_grad)
     averages = weights if config.optim.ema is not None or config.optim.swa is not None else 0
-    first = weights + averages + round(learns * moments_of(config))
+    first = weights + averages + round(learns * moments_of(config.optim))
     # The last one and the one that is being written; those that are kept for good; the weights of the best epochs.
     kept = 0 if config.train.save_every is None else config.train.epochs // config.train.save_every
     later = (2 + kept) * first + (weights + averages) * (1 + (config.train.keep or 0)) + weights * (config.optim.soup or 0)
@@ -42,9 +41,8 @@ def size_of(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def moments_of(config: RunConfig) -> float:
+def moments_of(options: OptimOptions) -> float:
     """Return how many numbers the optimizer keeps for each that it learns, found by a step on a small layer."""
-    options = config.optim
     # A step on the side moves no random numbers of the run.
     with torch.random.fork_rng(devices=[]), suppress(Exception):
         layer = nn.Linear(32, 32)

@@ -9,11 +9,9 @@ import torch
 from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.data import open_training_data
-from applications.contract import Progress
 from applications.settings.options import Request, RunConfig, run_folder_parent
-from applications.sidecars.apply import apply_sidecars
 from applications.training.memory import memory_advice
-from applications.training.teaching import build_teaching
+from applications.training.recipe import for_trial, open_recipe
 from optim.range_test import exponential_rates, has_diverged, smoothed, suggest_rate
 from utils.distributed import close_world
 from utils.errors import UserError
@@ -39,7 +37,7 @@ def run(request: Request) -> int:
         if machine.world.size > 1:
             raise UserError("--find_lr is over in a minute on one process; leave --nproc, --gpus and --nodes out")
         rates = exponential_rates(*config.optim.lr_range, STEPS)
-        with memory_explained(memory_advice(config)):
+        with memory_explained(memory_advice(config.data)):
             losses = range_test(config, machine, rates)
     finally:
         close_world(machine.world)
@@ -50,24 +48,13 @@ def run(request: Request) -> int:
 def range_test(config: RunConfig, machine: Machine, rates: list[float]) -> list[float]:
     """Return the loss of one step at each rate, up to where it diverges."""
     config = replace(config, optim=replace(config.optim, sam=None, ema=None, swa=None, accumulate=1))
+    augment = assemble.read_augment(config.data)
     catalog = open_training_data(config, machine.world, None)
     assemble.check_num_classes(config.model.num_classes, catalog.classes)
-    preprocess = assemble.build_preprocess(config, white=catalog.splits["train"].white)
-    split = apply_sidecars(config, catalog, assemble.activation_of(config))
-    counts = assemble.count_classes(split, len(catalog.classes), sampler=config.data.sampler)
-    shares = assemble.count_classes(split, len(catalog.classes), sampler=config.data.sampler, spread=True)
-    name = assemble.task_name(catalog)
-    task = assemble.build_task(config, catalog.classes, preprocess, machine.device, name=name, class_counts=counts, class_shares=shares)
-    loader = assemble.build_loader(config, split, preprocess, machine, training=True)
-    model = assemble.build_network(config, catalog.classes, max(1, len(loader.plan)), counts, images=len(loader.split))
-    model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
-    progress = Progress()
-    teaching = build_teaching(config, model, task, catalog, loader, progress, machine)
-    transforms = [*teaching.transforms(), *assemble.build_transforms(config, len(catalog.classes))]
+    recipe = for_trial(open_recipe(config, machine, catalog, augment))
+    loader, teaching, progress, transforms = recipe.train_loader, recipe.teaching, recipe.progress, recipe.transforms
     peak = config.optim.lr
-    stepper = assemble.build_stepper(
-        config, model, teaching.network, machine, len(loader.plan), schedule=lambda step: rates[step] / peak, beside=teaching.beside
-    )
+    stepper = recipe.trial_stepper(lambda step: rates[step] / peak)
     teaching.network.train()
     losses: list[float] = []
     batches = (batch for epoch in count() for batch in loader.batches(epoch))
@@ -105,7 +92,7 @@ def shown_limits(losses: list[float], averages: list[float]) -> tuple[float, flo
 
 def report(config: RunConfig, rates: list[float], losses: list[float]) -> None:
     """Write the curve as PNG and CSV into a folder of its own, and say what to take."""
-    folder = new_folder(run_folder_parent(config, "find_lr"), config.output.name or "range")
+    folder = new_folder(run_folder_parent(config.output, "find_lr"), config.output.name or "range")
     averages = smoothed(losses)
     rows = [[f"{value:.8g}" for value in row] for row in zip(rates, losses, averages, strict=True)]
     write_csv(folder / "find_lr.csv", [["lr", "loss", "smoothed_loss"], *rows])

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from applications.settings.options import RunConfig
+from applications.settings.options import DataOptions
 from utils.errors import UserError
 
 
-def memory_advice(config: RunConfig) -> str:
+def memory_advice(data: DataOptions) -> str:
     """Return what to lower when training needs too much memory."""
-    now = config.data.batch_size
+    now = data.batch_size
     return f"lower --batch_size (now {now}; --accumulate N keeps the step the same) or --image_size, or try --precision bf16"
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from applications.settings.options import AUTO, Request, RunConfig
-from applications.training.resume import CALL_ONLY, PLACE, is_run_folder, pin_data
+from applications.settings.options import AUTO, Request, RunConfig, is_run_folder
+from applications.training.resume import CALL_ONLY, PLACE, pin_data
 from applications.training.teaching import pin_teaching
 from utils.checkpoint import LAST
 from utils.distributed import open_world, world_from_environment

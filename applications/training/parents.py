@@ -57,7 +57,7 @@ def _parents(config: RunConfig, catalog: Catalog, *, fresh: bool) -> Iterator[tu
         yield f"--init_from {config.model.init_from}", lambda: _of_file(Path(config.model.init_from or ""))
     for place in config.teach.teacher:
         yield f"--teacher {place}", lambda place=place: None if is_exported(place) else _of_file(find_checkpoint(place, BEST))
-    folder = sidecar_folder(config, catalog.splits["train"])
+    folder = sidecar_folder(config.teach, catalog.splits["train"])
     if config.teach.distill:
         for file in find_knowledge(folder):
             # Labels are of no model.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from applications.settings.flag_checks import check_together
-from applications.settings.options import RunConfig
+from applications.settings.options import OutputOptions, RunConfig, is_run_folder
 from applications.trained.checkpoint import check_arch, check_own_code
 from applications.training.teaching import pin_teaching
 from utils.checkpoint import LAST
@@ -45,7 +45,7 @@ def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: P
         pin_data(saved.override({**given, "resume": None, **{name: given.get(name, usual[name]) for name in CALL_ONLY[1:]}}))
     )
     check_together(config)
-    _check_place(saved, given, path)
+    _check_place(saved.output, given, path)
     before, after = saved.to_dict(), config.to_dict()
     differing = [name for name in after if before[name] != after[name] and name not in CALL_ONLY]
     if content["progress"]["batch"]:
@@ -61,20 +61,15 @@ def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: P
     return config
 
 
-def _check_place(saved: RunConfig, given: Mapping[str, Any], path: Path) -> None:
+def _check_place(saved: OutputOptions, given: Mapping[str, Any], path: Path) -> None:
     """Raise UserError when another place is given to a run that goes on in its folder; a lone checkpoint gets a new one."""
     if not goes_on_in_place(path):
         return
     for name in PLACE:
-        if name in given and given[name] != getattr(saved.output, name):
+        if name in given and given[name] != getattr(saved, name):
             raise UserError(f"--{name} {given[name]} has no effect: the run goes on in {path.parent}; leave it out")
 
 
 def goes_on_in_place(path: Path) -> bool:
     """Whether a run goes on in the folder of this checkpoint: from anything but its last one, later epochs would be overwritten."""
     return path.name == LAST and is_run_folder(path.parent)
-
-
-def is_run_folder(folder: Path) -> bool:
-    """Whether a run was written there, rather than a checkpoint copied."""
-    return (folder / "config.json").is_file()

@@ -33,7 +33,7 @@ def run(request: Request) -> int:
             # Drawn as if validation never improved after the first epoch.
             schedule.observe({schedule.metric: 0.0})
     (spec,) = parse_specs(options.schedule)
-    folder = new_folder(run_folder_parent(config, "schedule"), config.output.name or spec.name.rpartition(":")[2])
+    folder = new_folder(run_folder_parent(config.output, "schedule"), config.output.name or spec.name.rpartition(":")[2])
     path = folder / "schedule.png"
     note = ", validation never improving" if isinstance(schedule, Plateau) else ""
     epochs = [step / STEPS_PER_EPOCH for step in range(len(rates))]

@@ -20,7 +20,6 @@ from criterions.elementwise import ActivationName
 from dataloader import CURRICULA
 from dataloader.images.preprocess import Normalize, Preprocess
 from dataloader.images.sixteen_bit import FULL
-from dataloader.loading.loader import Loader
 from dataloader.sidecars.files import check_classes
 from dataloader.splits.catalog import Catalog
 from models.backbone import Backbone
@@ -210,9 +209,9 @@ class Teaching:
 
 
 def build_teaching(
-    config: RunConfig, model: nn.Module, task: Task, catalog: Catalog, loader: Loader, progress: Progress, machine: Machine
+    config: RunConfig, model: nn.Module, task: Task, catalog: Catalog, progress: Progress, machine: Machine, *, images: int
 ) -> Teaching:
-    """Return what --teacher and --curriculum ask for; without them, the task and the model as they are.
+    """Return what --teacher and --curriculum ask for, for so many training images; without them, the task and the model as they are.
 
     Raises:
         UserError: a teacher, a distance or a rule cannot be used.
@@ -239,7 +238,7 @@ def build_teaching(
     if options.curriculum is not None:
         pace = SelfPacedWeights(
             build_rule(options.curriculum),
-            images=len(loader.split),
+            images=images,
             progress=progress,
             epochs=config.train.epochs,
             part=config.data.batch_size // machine.world.size,

@@ -23,14 +23,15 @@ from applications.engine.norms import FreshNorms, batches_to_count
 from applications.engine.observers import ChanceWarning, CsvLog, PlainLines, ProgressBar, TensorBoard
 from applications.engine.score import LeftOut, score
 from applications.engine.top_epochs import TopEpochs
-from applications.settings.options import Request, RunConfig, run_folder_parent
+from applications.settings.options import DataOptions, Request, RunConfig, run_folder_parent
 from applications.training.averaging import SOUP, Ending, unfinished, write_averages
-from applications.training.batch_size import settled_batch_size
+from applications.training.batch_size import with_batch_size
 from applications.training.disk import check_disk
 from applications.training.memory import memory_advice, small_batch_explained
 from applications.training.newest import with_newest_run
+from applications.training.recipe import Recipe, open_recipe
 from applications.training.resume import goes_on_in_place, pin_data, resumed_config
-from applications.training.run import Parts, build_parts
+from applications.training.run import build_run
 from applications.training.teaching import pin_teaching
 from dataloader.loading.loader import Loader
 from dataloader.sample import Unreadable
@@ -60,13 +61,13 @@ def run(request: Request) -> int:
         content = load_checkpoint(path)
         _refuse_weights_alone(content, path)
         config = resumed_config(content, request.given, path)
-        if content["epoch"] >= config.train.epochs and not unfinished(config, path.parent):
+        if content["epoch"] >= config.train.epochs and not unfinished(config.optim, path.parent):
             log().info(f"{path} is complete after {content['epoch']} epochs; give a larger --epochs to train on")
             return 0
     config = pin_teaching(pin_data(config))
     machine = assemble.open_machine(config, training=True)
     try:
-        with ExitStack() as locks, memory_explained(memory_advice(config)), small_batch_explained():
+        with ExitStack() as locks, memory_explained(memory_advice(config.data)), small_batch_explained():
             return _train(config, machine, content, path, locks)
     finally:
         close_world(machine.world)
@@ -82,17 +83,18 @@ def _refuse_weights_alone(content: Mapping[str, Any], path: Path) -> None:
 
 
 def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | None, path: Path | None, locks: ExitStack) -> int:
+    augment = assemble.read_augment(config.data)
     catalog = _open_data(config, machine, content, path)
-    preprocess = assemble.build_preprocess(config, content, white=catalog.splits["train"].white)
-    config = settled_batch_size(config, machine, catalog, preprocess)
-    parts = build_parts(config, machine, catalog, preprocess, content)
-    left_out = _look_at_held_out(config, machine, parts.val_loader)
+    recipe = with_batch_size(open_recipe(config, machine, catalog, augment, content, cached=True))
+    build_run(recipe)
+    config, progress = recipe.config, recipe.progress
+    left_out = _look_at_held_out(config.data, machine, recipe.val_loader)
     kind = assemble.task_name(catalog)
-    check_disk(config, parts, path.parent if path is not None else run_folder_parent(config, kind))
+    check_disk(config, recipe.model, path.parent if path is not None else run_folder_parent(config.output, kind))
     folder = _run_folder(config, machine.world, path, kind, locks)
     log().info(f"run       {folder}")
-    if parts.progress.step:
-        log().info(f"resumed   epoch {parts.progress.epoch + 1}, step {parts.progress.batch} of the epoch")
+    if progress.step:
+        log().info(f"resumed   epoch {progress.epoch + 1}, step {progress.batch} of the epoch")
     if machine.world.is_first:
         write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
         if catalog.split_origin == "seeded":
@@ -100,8 +102,8 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
         if path is not None and path.parent != folder:
             _take_along(path.parent, folder)
     if path is not None and path.parent != folder:
-        forget_best(parts.progress)
-    return _walk(config, machine, catalog, parts, folder, left_out)
+        forget_best(progress)
+    return _walk(recipe, folder, left_out)
 
 
 def _take_along(old: Path, folder: Path) -> None:
@@ -129,13 +131,13 @@ def _open_data(config: RunConfig, machine: Machine, content: Mapping[str, Any] |
     return catalog
 
 
-def _look_at_held_out(config: RunConfig, machine: Machine, loader: Loader) -> LeftOut:
+def _look_at_held_out(data: DataOptions, machine: Machine, loader: Loader) -> LeftOut:
     """Return the validation images that cannot be read, as far as a quick look tells, before an epoch is spent on them.
 
     Raises:
         UserError: with --strict, any; else all of them.
     """
-    split, data = loader.split, config.data
+    split = loader.split
     # The cache has been filled, and knows; JPEG files are decoded at the smallest scale, all of their data read nonetheless.
     read = partial(split.read, at_least=1) if data.cache == "off" else loader.read
     workers = default_workers(machine.world.size) if data.workers is None else data.workers
@@ -150,14 +152,12 @@ def _look_at_held_out(config: RunConfig, machine: Machine, loader: Loader) -> Le
     return left_out
 
 
-def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: Parts, folder: Path, left_out: LeftOut) -> int:
+def _walk(recipe: Recipe, folder: Path, left_out: LeftOut) -> int:
     """Train to the end, or to the first signal; return the exit code."""
-    task, model, stepper, progress, world = parts.task, parts.model, parts.stepper, parts.progress, machine.world
+    config, task, progress, world = recipe.config, recipe.task, recipe.progress, recipe.machine.world
     saver = CheckpointSaver(
         folder,
-        lambda: assemble.snapshot(
-            config, task, model, stepper, parts.teaching.state_dict(), catalog, parts.preprocess, parts.prints, parts.seen
-        ),
+        recipe.snapshot,
         save_minutes=config.train.save_minutes,
         patience=config.train.patience,
         writes=world.is_first,
@@ -165,23 +165,23 @@ def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: Parts, f
         kept=TopEpochs(folder, config.train.keep, prefix="best-epoch", index="best-epochs.json") if config.train.keep is not None else None,
         save_every=config.train.save_every,
     )
-    observers = build_observers(config, world, folder, progress, model, classes=catalog.classes)
-    norms = _fresh_norms(config, machine, parts)
+    observers = build_observers(config, world, folder, progress, recipe.model, classes=recipe.catalog.classes)
+    norms = _fresh_norms(recipe)
     with StopSignal(config.train.max_minutes) as stop:
         run = Fit(
-            model=parts.wrapped,
+            model=recipe.network,
             task=task,
-            objective=parts.teaching.objective,
-            loader=parts.train_loader,
-            transforms=[*parts.teaching.transforms(), *parts.transforms],
-            stepper=stepper,
+            objective=recipe.teaching.objective,
+            loader=recipe.train_loader,
+            transforms=recipe.transforms,
+            stepper=recipe.stepper,
             progress=progress,
             observers=observers,
             saver=saver,
             norms=norms,
-            validate=_validator(machine, task, model, stepper, parts.val_loader, left_out, observers),
+            validate=_validator(recipe, recipe.stepper, left_out, observers),
             world=world,
-            device=machine.device,
+            device=recipe.machine.device,
             stop=stop,
             seed=config.runtime.seed,
             epochs=config.train.epochs,
@@ -191,10 +191,7 @@ def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: Parts, f
         )
         try:
             fit(run)
-            plain = _validator(machine, task, model, None, parts.val_loader, left_out)
-            write_averages(
-                Ending(model, task, stepper, parts.train_loader, parts.transforms, plain, machine, saver, progress, norms.batches)
-            )
+            write_averages(Ending(recipe, _validator(recipe, None, left_out), saver, norms.batches))
         except Interruption as interruption:
             why = "by --max_minutes " if interruption.signal == TIME_UP else ""
             said = f"stopped {why}after a save; go on with: python main.py --resume {quote(str(folder))}"
@@ -207,25 +204,26 @@ def _walk(config: RunConfig, machine: Machine, catalog: Catalog, parts: Parts, f
         finally:
             for observer in observers:
                 observer.close()
-            parts.train_loader.close()
-            parts.val_loader.close()
+            recipe.train_loader.close()
+            recipe.val_loader.close()
     _conclude(folder, progress, task, left_out)
     return 0
 
 
-def _fresh_norms(config: RunConfig, machine: Machine, parts: Parts) -> FreshNorms:
+def _fresh_norms(recipe: Recipe) -> FreshNorms:
     """Return what counts batch-norm statistics before every validation."""
+    config, machine = recipe.config, recipe.machine
     if config.model.bn_images < 0:
         raise UserError(f"--bn_images {config.model.bn_images}: write a number of images, or 0 to keep the running averages")
     batches = batches_to_count(
         config.model.bn_images,
         batch_size=config.data.batch_size,
         image_size=config.data.image_size,
-        batches_per_epoch=len(parts.train_loader.plan),
+        batches_per_epoch=recipe.batches_per_epoch,
     )
     compiled = config.runtime.compile
     return FreshNorms(
-        parts.model, parts.task, parts.stepper, parts.transforms,
+        recipe.model, recipe.task, recipe.stepper, recipe.mixes,
         batches=batches, device=machine.device, world=machine.world, compiled=compiled,
     )  # fmt: skip
 
@@ -244,26 +242,23 @@ def build_observers(
 
 
 def _validator(
-    machine: Machine,
-    task: Task,
-    model: nn.Module,
-    stepper: Stepper | None,
-    loader: Loader,
-    left_out: LeftOut,
-    observers: Sequence[Observer] = (),
+    recipe: Recipe, stepper: Stepper | None, left_out: LeftOut, observers: Sequence[Observer] = ()
 ) -> Callable[[], Mapping[str, float]]:
     """Return a function that measures the weights to be kept on the validation images.
 
-    These are the averages of the stepper, where it keeps some, or what the model holds. It computes in fp32 whatever training does,
-    as evaluation and exported files do: the best epoch and the temperature are chosen by the answers that will be given.
+    These are the averages of the stepper, where it keeps some, or what the model holds; without a stepper, always the latter.
+    It computes in fp32 whatever training does, as evaluation and exported files do: the best epoch and the temperature are chosen
+    by the answers that will be given.
     """
+
+    machine, task, model = recipe.machine, recipe.task, recipe.model
 
     def validate() -> Mapping[str, float]:
         with nullcontext() if stepper is None else stepper.averaged(), machine.exact() as autocast:
             # Each process has counted its own batch-norm statistics; those of the first are the ones that are saved.
             machine.world.take_from_first(model.buffers())
             where = {"device": machine.device, "autocast": autocast, "world": machine.world}
-            prediction = score(model, task, loader.batches(0), **where, left_out=left_out)
+            prediction = score(model, task, recipe.val_loader.batches(0), **where, left_out=left_out)
         for observer in observers:
             observer.validated(prediction)
         return task.metrics(task.calibrate(prediction))
@@ -287,7 +282,7 @@ def _run_folder(config: RunConfig, world: World, path: Path | None, kind: str, l
     elif world.is_first:
         arch = config.model.arch.replace("/", "_").rpartition(":")[2]
         name = config.output.name or f"{datetime.now():%Y%m%d-%H%M%S}-{arch}"
-        folder = str(new_folder(run_folder_parent(config, kind), name))
+        folder = str(new_folder(run_folder_parent(config.output, kind), name))
     else:
         folder = ""
     folder = Path(world.gather(folder)[0])

@@ -30,7 +30,7 @@ class Weighter(nn.Module, ABC):
     """Factors of the loss terms, chosen from the answers of a batch.
 
     It is built with the arguments of its spec, and called without gradient. State is kept in
-    buffers, which move in training mode only.
+    buffers, which move in training mode only, and not by a batch that is not to be recorded.
 
     Attributes:
         SCALE: what keeps the mean factor of the terms that carry loss at 1. 'moving': the criterion divides by the mean of
@@ -56,6 +56,14 @@ class Weighter(nn.Module, ABC):
             hardness: how wrong each problem is answered, in [0, 1]: (N, 1) for softmax, (N, C) for sigmoids; measured against
                 the targets of the loss, as the gradient is. -1 where a sample weighs nothing, and poses no problem.
         """
+
+    def unrecorded(self, probabilities: Tensor, targets: Tensor, *, hardness: Tensor) -> Tensor:
+        """Return the factors of `forward` for a batch that leaves the buffers as they are, such as a second look."""
+        before = {name: value.clone() for name, value in self.named_buffers()}
+        factors = self(probabilities, targets, hardness=hardness)
+        for name, value in self.named_buffers():
+            value.copy_(before[name])
+        return factors
 
 
 class ClassWeighter(Weighter):

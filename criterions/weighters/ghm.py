@@ -81,14 +81,23 @@ class GradientHarmony(Weighter):
 
     def forward(self, probabilities: Tensor, targets: Tensor, *, hardness: Tensor) -> Tensor:
         del targets
+        return self._factors(hardness, record=self.training).to(probabilities.dtype)
+
+    def unrecorded(self, probabilities: Tensor, targets: Tensor, *, hardness: Tensor) -> Tensor:
+        """Return the factors by the counts as they are: a batch that is seen again is in them already."""
+        del targets
+        return self._factors(hardness, record=False).to(probabilities.dtype)
+
+    def _factors(self, hardness: Tensor, *, record: bool) -> Tensor:
+        """Return the weight of every problem, in the shape of `hardness`."""
         numbers = bin_numbers(hardness, self.bins)
         counts = count_bins(numbers, self.bins, hardness >= 0)
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(counts)
-        if self.training:
+        if record:
             for moving, new in ((self.bin_counts, counts), (self.counted, torch.ones_like(self.counted))):
                 moving.mul_(self.momentum).add_(new, alpha=1 - self.momentum)
         # A bin that training never met weighs as if it had been met once.
         least = 1 - self.momentum
         density = self.bin_counts.clamp(min=least) / self.counted.clamp(min=least)
-        return harmony(density, counts).to(probabilities.dtype)[numbers]
+        return harmony(density, counts)[numbers]

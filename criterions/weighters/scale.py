@@ -12,7 +12,8 @@ class MeanFactor(nn.Module):
     """The mean factor of the loss terms over the last batches, of all processes.
 
     Numerator and denominator are moving sums that begin at zero together, so their quotient needs no correction: at the first
-    step it is the mean of the batch itself. They move in training mode only. With several processes all have to call together.
+    step it is the mean of the batch itself. They move in training mode, by batches that are recorded. With several processes all have
+    to call together.
 
     Args:
         momentum: of the moving sums, in [0, 1); 0 looks at the latest batch alone, and saves nothing.
@@ -25,14 +26,15 @@ class MeanFactor(nn.Module):
         self.momentum = momentum
         self.register_buffer("sums", torch.zeros(2), persistent=momentum > 0)
 
-    def forward(self, factors: Tensor, carried: Tensor) -> Tensor:
+    def forward(self, factors: Tensor, carried: Tensor, *, record: bool = True) -> Tensor:
         """Return the mean of the factors, a scalar; 1 where nothing has carried loss yet.
 
         Args:
             factors: broadcasts to (N, C), at least 0.
             carried: (N, C), how much of the loss without these factors each term carries.
+            record: whether the sums move.
         """
-        if self.training:
+        if self.training and record:
             new = torch.stack([(factors * carried).sum(), carried.sum()]).to(self.sums.dtype)
             if dist.is_available() and dist.is_initialized():
                 dist.all_reduce(new)

@@ -22,6 +22,7 @@ from dataloader.cache.waiting import BUILDER, Watch, building_name, wait_for_loc
 from dataloader.images.preprocess import Preprocess, fit_pixels
 from dataloader.images.read import ImageError
 from dataloader.splits.split import Split
+from utils.cache import cache_folder
 from utils.errors import UserError
 from utils.files import locked, new_folder, write_text
 from utils.runtime import available_memory
@@ -215,7 +216,7 @@ def keep_in_memory(job: CacheFill) -> PixelStore:
 
 def default_folder() -> Path:
     """Return where caches lie when nothing is said."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "darkroom" / "images"
+    return cache_folder() / "images"
 
 
 def _decoders() -> tuple[str, str]:

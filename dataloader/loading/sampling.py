@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dataloader import SAMPLERS
+from dataloader.batch.targets import dense_array
 from dataloader.splits.split import Split
 from utils.errors import UserError, nearest
 from utils.spec import SpecSource, parse_specs
@@ -97,9 +98,7 @@ def expected_draws(source: SpecSource, split: Split) -> np.ndarray:
 
 def _shares(targets: np.ndarray) -> np.ndarray:
     """Return targets as float64 (N, C)."""
-    if targets.ndim == 2:
-        return targets.astype(np.float64)
-    return np.eye(int(targets.max()) + 1, dtype=np.float64)[targets]
+    return dense_array(targets, int(targets.max()) + 1).astype(np.float64)
 
 
 def _read_weights(path: Path) -> dict[str, float]:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from dataloader.batch.targets import dense_array
 from dataloader.splits.split import Split, name_some
 from utils.errors import UserError
 from utils.files import write_text
@@ -206,7 +207,7 @@ def with_knowledge(split: Split, teachers: Sequence[Knowledge], num_classes: int
 
     Targets become float32 (N, num_classes).
     """
-    dense = split.targets if split.targets.ndim == 2 else np.eye(num_classes, dtype=np.float32)[split.targets]
+    dense = dense_array(split.targets, num_classes)
     places = {path: place for place, path in enumerate(split.paths)}
     sums, counts = np.zeros((len(split), num_classes)), np.zeros(len(split), dtype=np.int64)
     for teacher in teachers:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from models.backbone import Backbone
+from models.classifier_input import classifier_inputs
 from models.maps.layout import FeatureMaps, Layout, to_map
 from utils.errors import UserError
 
@@ -161,16 +162,11 @@ def find_averaged(model: Backbone, image_size: tuple[int, int]) -> Callable[[Ten
     Returns:
         None where there is no such map, or the classifier is no linear layer.
     """
-    classifier = model.get_classifier()
-    if not isinstance(classifier, nn.Linear):
+    if not isinstance(model.get_classifier(), nn.Linear):
         return None
     x = probe_image(model, image_size)
-    read: list[Tensor] = []
-    handle = classifier.register_forward_pre_hook(lambda _, given: read.append(given[0].detach()))
-    try:
+    with classifier_inputs(model) as read:
         found = list(_seen(model, x, image_size))
-    finally:
-        handle.remove()
 
     def is_read(maps: Tensor) -> bool:
         means = maps.mean((2, 3))

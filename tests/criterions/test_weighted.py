@@ -204,3 +204,11 @@ def test_index_targets_are_refused(batch):
     logits, _, weights = batch
     with pytest.raises(AssertionError, match="dense"):
         build_criterion([Spec("softmax")])(logits, torch.zeros(6, dtype=torch.long), weights)
+
+
+def test_a_weighter_that_knows_nothing_of_second_looks_counts_none(batch):
+    watcher = Watcher()
+    criterion = Criterion(softmax(), weighters={"watcher": watcher})
+    criterion(*batch)
+    criterion(*batch, record=False)
+    assert watcher.batches == 1

@@ -8,7 +8,9 @@ import torch
 
 from applications import assemble
 from applications.settings.options import RunConfig
-from applications.training.batch_size import Trial, largest_that_fits, settled_batch_size
+from applications.training.batch_size import Trial, largest_that_fits, with_batch_size
+from applications.training.recipe import open_recipe
+from dataloader.augment.chain import Augment
 from dataloader.splits.catalog import open_catalog
 from utils.errors import UserError
 
@@ -36,20 +38,20 @@ def config_for(data: Path, **values: object) -> RunConfig:
 def test_the_trial_makes_steps_until_the_memory_ends(colors: Path, more: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_for(colors, **more)
     catalog = open_catalog(str(colors))
-    trial = Trial(config, assemble.open_machine(config, training=True), catalog, assemble.build_preprocess(config))
+    trial = Trial(open_recipe(config, assemble.open_machine(config, training=True), catalog, Augment()))
     seen = []
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: None)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=100))
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda _: 10 * seen[-1])
-    whole = trial.task.training_step
+    whole = trial.objective
 
-    def counted(model, batch):
+    def counted(model, batch, *, record=True):
         seen.append(len(batch))
         if len(batch) > 16:
             raise torch.OutOfMemoryError("no room")
-        return whole(model, batch)
+        return whole(model, batch, record=record)
 
-    monkeypatch.setattr(trial.task, "training_step", counted)
+    monkeypatch.setattr(trial, "objective", counted)
     # 12 and more reach beyond the share of the memory; beyond 16 there is none.
     assert largest_that_fits(trial.fits, most=64) == 8
     assert trial.fits(32) is False
@@ -58,7 +60,7 @@ def test_the_trial_makes_steps_until_the_memory_ends(colors: Path, more: dict, m
 
 def test_the_trial_has_the_copies_of_every_image(colors: Path) -> None:
     config = config_for(colors, aug="flip", aug_splits=3, jsd=12.0)
-    trial = Trial(config, assemble.open_machine(config, training=True), open_catalog(str(colors)), assemble.build_preprocess(config))
+    trial = Trial(open_recipe(config, assemble.open_machine(config, training=True), open_catalog(str(colors)), Augment()))
     batch = trial._batch(4)
     assert (len(batch), batch.splits) == (12, 3)
     assert batch.indices.tolist() == [0, 1, 2, 3] * 3
@@ -69,10 +71,11 @@ def test_on_the_cpu_the_answer_is_a_number(colors: Path) -> None:
     config = config_for(colors)
     machine = assemble.open_machine(config, training=True)
     with pytest.raises(UserError, match="--batch_size"):
-        settled_batch_size(config, machine, open_catalog(str(colors)), assemble.build_preprocess(config))
+        with_batch_size(open_recipe(config, machine, open_catalog(str(colors)), Augment()))
 
 
 def test_without_the_flag_nothing_is_tried(colors: Path) -> None:
     config = config_for(colors, batch=None)
     machine = assemble.open_machine(config, training=True)
-    assert settled_batch_size(config, machine, open_catalog(str(colors)), assemble.build_preprocess(config)) is config
+    recipe = open_recipe(config, machine, open_catalog(str(colors)), Augment())
+    assert with_batch_size(recipe) is recipe

@@ -100,7 +100,9 @@ def test_a_run_with_a_cache_says_which_files_change_and_goes_on(colors: Path, tm
     settings = config.parse([str(part) for part in tiny(data, *kind)]).config
     machine = assemble.open_machine(settings, training=False)
     split = stamp(open_catalog(str(data), seed=0).splits["train"])
-    loader = assemble.build_loader(settings, split, assemble.build_preprocess(settings), machine, training=True, cached=True)
+    loader = assemble.build_loader(
+        settings, split, assemble.build_preprocess(settings), machine, augment=assemble.read_augment(settings.data), cached=True
+    )
 
     def epoch(number: int) -> tuple[int, list[str]]:
         caplog.clear()

@@ -77,6 +77,16 @@ def test_state_rests_in_evaluation(name, tmp_path):
     assert all(torch.equal(value, before[key]) for key, value in criterion.state_dict().items())
 
 
+@pytest.mark.parametrize("name", WEIGHTERS)
+def test_a_second_look_weighs_as_evaluation_does_and_moves_nothing(name, tmp_path):
+    criterion = build(name, folder=tmp_path)
+    criterion(*batch(0))
+    before = {key: value.clone() for key, value in criterion.state_dict().items()}
+    second = criterion(*batch(1), record=False)
+    assert all(torch.equal(value, before[key]) for key, value in criterion.state_dict().items())
+    assert torch.equal(second, criterion.eval()(*batch(1)))
+
+
 def test_all_of_them_together_multiply_in_any_order(tmp_path):
     every = [name for name in WEIGHTERS if name != "threshold"]
     values = {float(build(*order, folder=tmp_path)(*batch(3))) for order in itertools.islice(itertools.permutations(every), 24)}

@@ -1,0 +1,179 @@
+"""What trains, assembled once: a run, the search for a rate and that for a batch size take of it what they need."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from torch import nn
+
+from applications import assemble
+from applications.assemble import Machine
+from applications.assemble.seen_images import NONE, Seen
+from applications.contract import Progress, Task, Transform
+from applications.settings.options import RunConfig
+from applications.sidecars.apply import apply_sidecars
+from applications.training.parents import settle_seen
+from applications.training.teaching import Teaching, build_teaching
+from dataloader.augment.chain import Augment
+from dataloader.images.preprocess import Preprocess
+from dataloader.loading.loader import Loader
+from dataloader.splits.catalog import Catalog, fingerprint
+from dataloader.splits.split import Split
+from models.slimming.widths import apply_plan
+from optim.schedules import Schedule
+from optim.stepper import Stepper
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """Everything that trains. A part is built when it is first asked for, with the parts that it rests on, and kept.
+
+    Attributes:
+        config: the settings.
+        machine: where it computes.
+        catalog: the images.
+        split: those of training, with what sidecars make of them.
+        preprocess: what the network sees of an image.
+        augment: what is done to training images.
+        content: of the checkpoint whose network goes on; None for starting weights. What else it holds, `run.py` restores.
+        cached: whether --cache takes effect.
+        batches: of one process in an epoch; None for those of the loader.
+    """
+
+    config: RunConfig
+    machine: Machine
+    catalog: Catalog
+    split: Split
+    preprocess: Preprocess
+    augment: Augment
+    content: Mapping[str, Any] | None = None
+    cached: bool = False
+    batches: int | None = None
+
+    @cached_property
+    def class_counts(self) -> list[float]:
+        """How many images of an epoch each class has, as the loss sees them."""
+        return assemble.count_classes(self.split, len(self.catalog.classes), sampler=self.config.data.sampler)
+
+    @cached_property
+    def task(self) -> Task:
+        classes = self.catalog.classes
+        return assemble.build_task(
+            self.config.loss,
+            classes,
+            self.preprocess,
+            self.machine.device,
+            name=assemble.task_name(self.catalog),
+            class_counts=self.class_counts,
+            class_shares=assemble.count_classes(self.split, len(classes), sampler=self.config.data.sampler, spread=True),
+        )
+
+    @cached_property
+    def train_loader(self) -> Loader:
+        return assemble.build_loader(self.config, self.split, self.preprocess, self.machine, augment=self.augment, cached=self.cached)
+
+    @cached_property
+    def val_loader(self) -> Loader:
+        held_out = self.catalog.splits["val"]
+        return assemble.build_loader(self.config, held_out, self.preprocess, self.machine, cached=self.cached, tolerant=True)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Of one process."""
+        return len(self.train_loader.plan) if self.batches is None else self.batches
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The bare network on its device, with its starting weights; those of a checkpoint are not loaded yet."""
+        config, machine = self.config, self.machine
+        starts = config if self.content is None else replace(config, model=replace(config.model, pretrained=False, init_from=None))
+        steps = max(1, self.batches_per_epoch)
+        model = assemble.build_network(starts, self.catalog.classes, steps, self.class_counts, images=len(self.split))
+        if self.content is not None:
+            apply_plan(model, self.content["channels"])
+        if config.runtime.sync_bn:
+            model = assemble.prepare_sync_bn(model, machine)
+        return model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
+
+    @cached_property
+    def progress(self) -> Progress:
+        return Progress()
+
+    @cached_property
+    def teaching(self) -> Teaching:
+        return build_teaching(self.config, self.model, self.task, self.catalog, self.progress, self.machine, images=len(self.split))
+
+    @cached_property
+    def mixes(self) -> Sequence[Transform]:
+        """What is done to training batches on the device, apart from the pace of a curriculum."""
+        return assemble.build_transforms(self.config, len(self.catalog.classes))
+
+    @property
+    def transforms(self) -> Sequence[Transform]:
+        """What is done to training batches on the device, in order."""
+        return [*self.teaching.transforms(), *self.mixes]
+
+    @cached_property
+    def network(self) -> nn.Module:
+        """The network as training calls it: compiled and distributed when asked for."""
+        return assemble.wrap_network(self.config.runtime, self.teaching.network, self.machine)
+
+    @cached_property
+    def stepper(self) -> Stepper:
+        """The stepper of a run that is validated."""
+        return assemble.build_stepper(
+            self.config, self.model, self.network, self.machine, self.batches_per_epoch,
+            beside=self.teaching.beside, figures=self.task.figures,
+        )  # fmt: skip
+
+    def trial_stepper(self, schedule: Schedule | None = None) -> Stepper:
+        """Return the stepper of a throw-away network on one process; a schedule takes the place of the run's own."""
+        network, beside = self.teaching.network, self.teaching.beside
+        return assemble.build_stepper(
+            self.config, self.model, network, self.machine, self.batches_per_epoch, schedule=schedule, beside=beside
+        )
+
+    @cached_property
+    def prints(self) -> str:
+        """The fingerprint of the training images."""
+        return fingerprint(self.split)
+
+    @cached_property
+    def seen(self) -> Seen:
+        """The images that the checkpoints of the run name as its training images; only the first process writes any."""
+        first = self.machine.world.is_first
+        return settle_seen(self.config, self.catalog, self.split, self.content) if first else Seen(NONE, NONE)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return everything that a checkpoint holds besides the progress."""
+        taught = self.teaching.state_dict()
+        return assemble.snapshot(
+            self.config, self.task, self.model, self.stepper, taught, self.catalog, self.preprocess, self.prints, self.seen
+        )
+
+
+def open_recipe(
+    config: RunConfig,
+    machine: Machine,
+    catalog: Catalog,
+    augment: Augment,
+    content: Mapping[str, Any] | None = None,
+    *,
+    cached: bool = False,
+) -> Recipe:
+    """Return what trains on a catalog, with what sidecars say of its images.
+
+    Raises:
+        UserError: a sidecar is missing or wrong.
+    """
+    preprocess = assemble.build_preprocess(config, content, white=catalog.splits["train"].white)
+    split = apply_sidecars(config, catalog, assemble.activation_of(config.loss))
+    return Recipe(config, machine, catalog, split, preprocess, augment, content, cached)
+
+
+def for_trial(recipe: Recipe) -> Recipe:
+    """Return the recipe of a network that is thrown away: on this process alone, from starting weights, with nothing kept."""
+    config = recipe.config
+    config = replace(config, runtime=replace(config.runtime, sync_bn=False))
+    return replace(recipe, config=config, machine=replace(recipe.machine, world=assemble.alone()), content=None, cached=False)
