@@ -235,3 +235,22 @@ def position(run: Path) -> tuple[int, int]:
     """Return the epochs and steps that a run has behind it."""
     content = load_checkpoint(run / "last.pt")
     return content["epoch"], content["progress"]["step"]
+
+
+def test_the_long_warm_up_of_an_earlier_version_is_cut_to_half_of_a_short_run_as_it_was_then(call: Call, colors: Path) -> None:
+    run = call(*tiny(colors, "--warmup", 1)).run
+    content = load_checkpoint(run / "last.pt")
+    content["epoch"] = content["progress"]["epoch"] = 1
+    content["config"]["warmup"] = 3.0
+    chosen = {**content, "config": dict(content["config"])}
+    # Which versions that cut it did not know.
+    del content["config"]["warmup_lr"]
+    torch.save(content, run / "last.pt")
+    outcome = call("--resume", run, *ARCH)
+    assert outcome.code == 0, outcome.err
+    assert load_checkpoint(run / "last.pt")["config"]["warmup"] == 1
+    for source, flags in ((content, ("--warmup", 3)), (chosen, ())):
+        torch.save(source, run / "last.pt")
+        outcome = call("--resume", run, *ARCH, *flags)
+        assert outcome.code == 2
+        assert "--warmup 3, and there are 2 epochs" in outcome.err
