@@ -9,7 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from applications.assemble.ranged import ranged
 from dataloader.images.read import read_image
+from dataloader.splits.catalog import open_catalog
 from demos.classifier import main as classify
 from tests.applications.conftest import NETS, Call, read_rows, tiny
 from utils.checkpoint import load_checkpoint, save_checkpoint
@@ -136,3 +138,15 @@ def test_a_teacher_of_another_range_is_refused_in_one_line(call: Call, camera: P
     assert outcome.code == 2
     assert "takes 65,535 as white in 16-bit images, this run 4,095" in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+def test_a_stray_file_of_16_bits_is_told_before_it_darkens_a_training(camera: Path, caplog: pytest.LogCaptureFixture) -> None:
+    stray = camera / "train/light/0.png"
+    cv2.imwrite(str(stray), np.full((18, 20), 65535, np.uint16))
+    catalog = ranged(open_catalog(str(camera), seed=0), 0)
+    assert catalog.splits["val"].white == 65535
+    said, warned = (record.getMessage() for record in caplog.records if "16-bit" in record.getMessage())
+    assert "taken as 16 bits, 65,535 is white" in said
+    assert "most 16-bit images end at 4,095 or below" in warned
+    assert f"{stray} reaches 65,535" in warned
+    assert "remove it or scale it to 12 bits" in warned
