@@ -13,7 +13,7 @@ class ModelOptions:
     num_classes: int | None = flag(None, "number of classes; found in the data when not given, checked when given")
     pretrained: bool = flag(False, "start from published weights: pretrained/NAME.pth or .safetensors, else downloaded there")
     init_from: str | None = flag(
-        None, "start from the weights of this checkpoint or state dict; the rest of the file is ignored", metavar="FILE"
+        None, "start from the weights of this checkpoint or state dict, with the mean and std that a checkpoint has", metavar="FILE"
     )
     drop_rate: float | None = flag(None, "dropout before the classifier; the family's published rate when not given")
     drop_path: float | None = flag(

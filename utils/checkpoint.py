@@ -78,11 +78,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         UserError: the file is missing, no checkpoint of Darkroom, or of a later format.
     """
     content = load_tensors(path)
-    if not isinstance(content, dict) or "format" not in content or "arch" not in content:
+    if not is_checkpoint(content):
         raise UserError(f"{path} holds no Darkroom checkpoint; for bare weights use --init_from {path}")
     if content["format"] > FORMAT:
         raise UserError(f"{path} was written by a later Darkroom (format {content['format']}, this one reads {FORMAT}); update Darkroom")
     return content
+
+
+def is_checkpoint(content: object) -> bool:
+    """Whether what a file holds is a checkpoint of Darkroom, rather than bare weights."""
+    return isinstance(content, dict) and "format" in content and "arch" in content
 
 
 def load_tensors(path: Path) -> Any:

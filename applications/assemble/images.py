@@ -24,11 +24,14 @@ from dataloader.options import DataOptions
 from dataloader.splits.catalog import Split
 from dataloader.splits.integrity import CachedFiles, refuse_unreadable
 from models.published import published_preprocess
+from utils.checkpoint import is_checkpoint, load_tensors
 from utils.cores import default_workers
+from utils.logs import log
 
 
 def build_preprocess(config: RunConfig, content: Mapping[str, Any] | None = None, *, white: int | None = None) -> Preprocess:
-    """Return geometry from the flags, and the numbers that belong to the weights: of a checkpoint, --mean_std, published, ImageNet's.
+    """Return geometry from the flags, and the numbers that belong to the weights: of a checkpoint, --mean_std, those of the starting
+    weights (published, or of a checkpoint of --init_from), ImageNet's.
 
     `white` is that of the data, where there is no checkpoint that has its own.
     """
@@ -37,6 +40,8 @@ def build_preprocess(config: RunConfig, content: Mapping[str, Any] | None = None
         return replace(numbers, image_size=config.data.image_size, resize=config.data.resize)
     published = published_preprocess(config.model.arch) if config.model.pretrained else None
     numbers = {key: tuple(published[key]) for key in ("mean", "std")} if published else {}
+    if config.model.init_from:
+        numbers = _numbers_of_start(Path(config.model.init_from), white, replaced=config.data.mean_std is not None)
     if config.data.mean_std is not None:
         mean, std = read_mean_std(Path(config.data.mean_std))
         numbers = {"mean": mean, "std": std}
@@ -50,6 +55,30 @@ def read_augment(data: DataOptions) -> Augment:
         UserError: one of them cannot be built. Ask before the images are looked for: of two mistakes, this one is found in no time.
     """
     return build_augment(data.aug or "")
+
+
+def _numbers_of_start(path: Path, white: int | None, *, replaced: bool) -> dict[str, Any]:
+    """Return mean and std of the checkpoint that a run begins from, and say so; none of bare weights.
+
+    Args:
+        path: the checkpoint.
+        white: of this run's 16-bit files; a warning is given where the weights know another one.
+        replaced: whether the run has numbers of its own.
+    """
+    content = load_tensors(path)
+    if not is_checkpoint(content):
+        return {}
+    start = Preprocess.from_dict(content["preprocess"])
+    if None not in (white, start.white) and white != start.white:
+        log().warning(
+            f"--init_from {path} was trained with {start.white:,} as white in 16-bit images, this run takes {white:,}: equal values are "
+            "shown in other brightness to these weights, which have to learn it anew"
+        )
+    numbers = {"mean": start.mean, "std": start.std}
+    if not replaced:
+        shown = (f"{name} {', '.join(f'{value:.4g}' for value in values)}" for name, values in numbers.items())
+        log().info(f"          {' and '.join(shown)} come with the weights of {path}")
+    return numbers
 
 
 def build_loader(

@@ -9,10 +9,15 @@ from utils.progress import progress_bar
 
 
 def ranged(catalog: Catalog, workers: int | None) -> Catalog:
-    """Return the catalog with its 16-bit files scaled by their range; say it once where it is less than 16 bits can hold."""
+    """Return the catalog with its 16-bit files scaled by their range; say it once, and warn where a few files darken all others."""
     with progress_bar("range of 16-bit images", None) as advance:
-        white, largest = find_white(catalog, workers=default_workers() if workers is None else workers, advance=advance)
-    if white is not None and white < FULL:
-        found = f"values of 16-bit images end at {largest:,}"
-        log().info(f"range     {found}: taken as {white.bit_length()} bits, {white:,} is white in all of them")
-    return shown(catalog, white)
+        found = find_white(catalog, workers=default_workers() if workers is None else workers, advance=advance)
+    if found.white is not None:
+        reach = f"values of 16-bit images {'need all bits' if found.white == FULL else f'end at {found.largest:,}'}"
+        log().info(f"range     {reach}: taken as {found.white.bit_length()} bits, {found.white:,} is white in all of them")
+    if found.is_stretched():
+        log().warning(
+            f"most 16-bit images end at {found.usual:,} or below, but {found.brightest} reaches {found.largest:,}: scaled by its range, "
+            f"the others are nearly black. If it is damaged or of another camera, remove it or scale it to {found.usual.bit_length()} bits"
+        )
+    return shown(catalog, found.white)

@@ -3,19 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 
-from dataloader.splits.contents import content_hashes, count_known
+from dataloader.splits.contents import VERSION, content_hashes, count_known
 from dataloader.splits.split import Split
 from utils.errors import UserError
 from utils.files import write_atomically
 
 # In a checkpoint.
 KEY = "trained_on"
-BESIDE = ".trained_on.npy"
+BESIDE = ".trained_on.npz"
 NONE = np.empty(0, dtype=np.int64)
 
 
@@ -35,9 +36,9 @@ class Seen:
         """Return the hashes of both."""
         return np.union1d(self.own, self.parents)
 
-    def to_dict(self) -> dict[str, torch.Tensor]:
-        """Return tensors for a checkpoint: 8 bytes an image."""
-        return {"own": torch.from_numpy(self.own), "parents": torch.from_numpy(self.parents)}
+    def to_dict(self) -> dict[str, Any]:
+        """Return tensors for a checkpoint, 8 bytes an image, and the version of the hash."""
+        return {"version": VERSION, "own": torch.from_numpy(self.own), "parents": torch.from_numpy(self.parents)}
 
 
 class Overlap(NamedTuple):
@@ -48,9 +49,12 @@ class Overlap(NamedTuple):
 
 
 def seen_of(content: object) -> Seen | None:
-    """Return what the content of a checkpoint says; None where it says nothing, as other programs' weights do."""
+    """Return what the content of a checkpoint says; None where it says nothing, as other programs' weights do.
+
+    Hashes of another version say nothing either: they would equal none, and look like new images.
+    """
     saved = content.get(KEY) if isinstance(content, Mapping) else None
-    return None if saved is None else Seen(saved["own"].numpy(), saved["parents"].numpy())
+    return None if saved is None or saved.get("version") != VERSION else Seen(saved["own"].numpy(), saved["parents"].numpy())
 
 
 def write_beside(file: Path, seen: Seen | None) -> None:
@@ -62,13 +66,13 @@ def write_beside(file: Path, seen: Seen | None) -> None:
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as opened:
-            np.save(opened, seen.everything())
+            np.savez(opened, version=VERSION, hashes=seen.everything())
 
     write_atomically(place, write)
 
 
 def read_beside(file: Path) -> np.ndarray | None:
-    """Return the hashes that `write_beside` wrote for a sidecar; None where there are none.
+    """Return the hashes that `write_beside` wrote for a sidecar; None where there are none, or those of another version.
 
     Raises:
         UserError: the file is damaged.
@@ -77,10 +81,10 @@ def read_beside(file: Path) -> np.ndarray | None:
     if not place.is_file():
         return None
     try:
-        found = np.load(place, allow_pickle=False)
-    except (OSError, ValueError) as error:
+        with place.open("rb") as opened, np.load(opened, allow_pickle=False) as found:
+            return found["hashes"].astype(np.int64) if found["version"] == VERSION else None
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile) as error:
         raise UserError(f"{place} is damaged ({error}); write the file beside it again, or remove it") from error
-    return found.astype(np.int64)
 
 
 def overlap(seen: Seen | None, split: Split) -> Overlap | None:

@@ -22,7 +22,7 @@ from utils.distributed import StopVote, World
 from utils.errors import UserError
 from utils.logs import log
 from utils.randomness import Stream, derive_seed
-from utils.runtime import StopSignal
+from utils.runtime import TIME_UP, StopSignal
 from utils.text import FirstFew, counted
 
 
@@ -80,11 +80,14 @@ def fit(run: Fit) -> None:
 
 def _fit_epoch(run: Fit, vote: StopVote) -> None:
     """Train an epoch, or the rest of one; validate; tell the observers; save."""
+    begun = run.progress.step
     row = {"epoch": run.progress.epoch + 1, **train_epoch(run, vote)}
-    _leave_if_stopped(run)
+    # A call that goes on behind the last batch validates though its time is up: the next one would stand here again.
+    least = TIME_UP + 1 if run.progress.step == begun else TIME_UP
+    _leave_if_stopped(run, least)
     run.norms.refresh()
     figures = _validate(run)
-    _leave_if_stopped(run)
+    _leave_if_stopped(run, least)
     # After the last way out: a resumed run validates this epoch again.
     run.stepper.validated(figures)
     row |= {f"val_{name}": value for name, value in figures.items()}
@@ -187,9 +190,10 @@ def _save_and_leave(run: Fit, signal: int) -> None:
     raise Interruption(signal)
 
 
-def _leave_if_stopped(run: Fit) -> None:
-    """End all processes together when any of them was asked to stop."""
-    if signal := max(run.world.gather(run.stop.received)):
+def _leave_if_stopped(run: Fit, least: int) -> None:
+    """End all processes together when any of them was asked to stop by this or a larger signal."""
+    signal = max(run.world.gather(run.stop.received))
+    if signal >= least:
         _save_and_leave(run, signal)
 
 

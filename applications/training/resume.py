@@ -38,7 +38,7 @@ def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: P
         UserError: the change would make the position in the run meaningless, or names another model.
     """
     check_arch(content, given, path)
-    saved = RunConfig.from_dict(content["config"], source=str(path))
+    saved = _with_its_warmup(RunConfig.from_dict(content["config"], source=str(path)), content["config"], given)
     check_own_code({name: content["config"].get(name) for name in SPECS}, given, path)
     usual = RunConfig().to_dict()
     config = pin_teaching(
@@ -59,6 +59,20 @@ def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: P
     for name in differing:
         log().info(f"changed on resume: --{name} {before[name]} -> {after[name]}")
     return config
+
+
+def _with_its_warmup(saved: RunConfig, plain: Mapping[str, Any], given: Mapping[str, Any]) -> RunConfig:
+    """Return the settings of a checkpoint with the warm-up that its run had: earlier versions cut it to half of the run.
+
+    Args:
+        saved: the settings.
+        plain: as the checkpoint holds them; those of earlier versions lack `warmup_lr`.
+        given: what the command line says now.
+    """
+    if saved.optim.warmup is None or "warmup_lr" in plain:
+        return saved
+    length = given.get("epochs", saved.train.epochs) - given.get("cooldown", 0)
+    return saved.override({"warmup": min(saved.optim.warmup, max(0, length) / 2)})
 
 
 def _check_place(saved: OutputOptions, given: Mapping[str, Any], path: Path) -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from statistics import median_low
+from typing import Any, NamedTuple
 
 from dataloader.cache.fill import measure
 from dataloader.images.read import ImageError
@@ -17,14 +18,38 @@ LEAST_BITS = 8
 PROBES = 16
 # White of 12 bits, a sixteenth of 16.
 DARK = 4095
+# Files that say what is usual before one that needs 16 bits ends the search.
+SAMPLE = 64
+# Bits that most files need less than the brightest where they would be nearly black, shown in a sixteenth of the gray levels.
+STRETCHED = 4
 
 
-def find_white(catalog: Catalog, *, workers: int, advance: Callable[[int], Any] = int) -> tuple[int | None, int]:
-    """Return what is white in the 16-bit files of a data set, and their largest value; (None, -1) where there are no such files.
+class Range(NamedTuple):
+    """What the values of the 16-bit files of a data set use.
+
+    Attributes:
+        white: the largest value of as many bits as the largest value needs; None where there are no such files.
+        largest: the largest value that was found; -1 where there are no such files.
+        brightest: the file that has it.
+        usual: white of the median file, of those that were looked at.
+    """
+
+    white: int | None = None
+    largest: int = -1
+    brightest: str = ""
+    usual: int = 0
+
+    def is_stretched(self) -> bool:
+        """Whether most files would be nearly black in this range, which a few others have stretched."""
+        return self.white is not None and self.white.bit_length() - self.usual.bit_length() >= STRETCHED
+
+
+def find_white(catalog: Catalog, *, workers: int, advance: Callable[[int], Any] = int) -> Range:
+    """Return what is white in the 16-bit files of a data set, and what says so.
 
     White is the largest value of as many bits as the largest value of all splits needs, at least 8: 4095 for a camera of
     12 bits. It belongs to the data set, so that an image means the same in every split and fold. A file whose values need all
-    16 bits ends the search.
+    16 bits ends the search, once files from all over a split have said what is usual.
 
     Args:
         catalog: all splits.
@@ -34,19 +59,36 @@ def find_white(catalog: Catalog, *, workers: int, advance: Callable[[int], Any] 
     Raises:
         UserError: a file ended the process that decoded it.
     """
+    found: list[tuple[int, str]] = []
     largest = -1
     for split in catalog.splits.values():
-        numbers = deep_files(split)
+        numbers = _sample_first(deep_files(split))
         values = measure(partial(_brightest, split), numbers, workers=workers, name=split.file)
         try:
-            for value in values if numbers else ():
+            for number, value in zip(numbers, values if numbers else (), strict=True):
                 advance(1)
+                if value >= 0:
+                    found.append((value, split.file(number)))
                 largest = max(largest, value)
-                if white_of(largest) == FULL:
-                    return FULL, largest
+                if len(found) >= SAMPLE and white_of(largest) == FULL:
+                    return _range_of(found)
         finally:
             values.close()
-    return (None if largest < 0 else white_of(largest)), largest
+    return _range_of(found)
+
+
+def _range_of(found: list[tuple[int, str]]) -> Range:
+    """Return the range of files by their largest values."""
+    if not found:
+        return Range()
+    largest, brightest = max(found)
+    return Range(white_of(largest), largest, brightest, white_of(median_low(value for value, _ in found)))
+
+
+def _sample_first(numbers: list[int]) -> list[int]:
+    """Return numbers with SAMPLE of them, evenly spread, in front."""
+    first = numbers[:: max(1, -(-len(numbers) // SAMPLE))]
+    return first + sorted(set(numbers) - set(first))
 
 
 def white_of(largest: int) -> int:

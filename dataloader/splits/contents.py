@@ -1,7 +1,7 @@
 """Hashes of what images hold, by which the same file is known again wherever it lies: 8 bytes an image.
 
-Of a large file its size and four pieces count, from the first byte to the last: compressed images that differ anywhere differ there.
-An image that was saved anew, scaled or cropped has another hash.
+Every byte counts in files of up to 4 MiB. Of a larger one its size and 256 pieces count, evenly from the first byte to the last, a
+row or more of every object in a picture that is not compressed. An image that was saved anew, scaled or cropped has another hash.
 """
 
 import hashlib
@@ -15,8 +15,10 @@ import numpy as np
 from dataloader.images.read import ImageError
 from dataloader.splits.split import Split
 
-PIECE, PIECES = 4096, 4
-# Files that take longer than this to open, in seconds, lie on a disk or a network that answers several at a time.
+# What is hashed of a file. Whatever changes it changes VERSION: hashes of two versions cannot be compared.
+VERSION = 2
+PIECE, PIECES = 16 * 1024, 256
+# Files that take longer than this to hash, in seconds, lie on a disk or a network that answers several at a time.
 SLOW, PROBES, THREADS = 0.001, 64, 16
 # Of an image that cannot be read.
 NOTHING = 0

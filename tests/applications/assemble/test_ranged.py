@@ -136,3 +136,15 @@ def test_a_teacher_of_another_range_is_refused_in_one_line(call: Call, camera: P
     assert outcome.code == 2
     assert "takes 65,535 as white in 16-bit images, this run 4,095" in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+def test_a_stray_file_of_16_bits_is_told_before_it_darkens_a_training(call: Call, camera: Path) -> None:
+    stray = camera / "train/light/0.png"
+    cv2.imwrite(str(stray), np.full((18, 20), 65535, np.uint16))
+    outcome = call(*tiny(camera, "--epochs", 1))
+    assert outcome.code == 0, outcome.err
+    said, warned = (line for line in outcome.out.splitlines() if "16-bit" in line)
+    assert "taken as 16 bits, 65,535 is white" in said
+    assert "most 16-bit images end at 4,095 or below" in warned
+    assert f"{stray} reaches 65,535" in warned
+    assert "remove it or scale it to 12 bits" in warned

@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from applications.assemble.seen_images import KEY
+from applications.assemble.seen_images import BESIDE, KEY, Seen, read_beside, seen_of, write_beside
 from tests.applications.conftest import NETS, Call, Outcome, tiny
+from utils.errors import UserError
 
 OWN = ("--arch", f"{NETS}:TinyNet")
 
@@ -126,6 +127,35 @@ def test_files_of_a_model_carry_what_it_has_seen(call: Call, noise: Path, write:
     assert f"{count} of {total} test images" in line
     (line,) = leaks(evaluated(call, other.run))
     assert f"{count} of {total} test images were training images of the models" in line
+
+
+def test_hashes_of_another_version_are_not_known(call: Call, noise: Path) -> None:
+    parent = trained(call, noise)
+    content = torch.load(parent.run / "best.pt", weights_only=True)
+    for place, version in (("earlier.pt", None), ("later.pt", 99)):
+        content[KEY] = {**content[KEY], "version": version}
+        torch.save(content, place)
+        assert seen_of(content) is None
+    child = trained(call, noise, "--seed", 1, "--init_from", "earlier.pt")
+    assert "--init_from earlier.pt does not say which images it was trained on" in child.out
+    shutil.copy("later.pt", parent.run / "best.pt")
+    assert leaks(evaluated(call, parent.run, "--split", "train")) == []
+
+
+def test_hashes_beside_a_file_are_those_of_this_version_or_none(tmp_path: Path) -> None:
+    file, seen = tmp_path / "distill.txt", Seen(np.array([3, 5]), np.array([5, 7]))
+    assert read_beside(file) is None
+    write_beside(file, seen)
+    found = read_beside(file)
+    assert found is not None
+    assert found.tolist() == [3, 5, 7]
+    place = file.with_suffix(BESIDE)
+    np.savez(place, version=99, hashes=np.array([3]))
+    assert read_beside(file) is None
+    for damaged in (b"", b"PK no archive", place.read_bytes()[:100]):
+        place.write_bytes(damaged)
+        with pytest.raises(UserError, match="is damaged"):
+            read_beside(file)
 
 
 def test_weights_that_do_not_say_are_said_to(call: Call, noise: Path) -> None:

@@ -214,3 +214,43 @@ def test_a_run_goes_on_where_it_lies(call: Call, colors: Path, tmp_path: Path, n
     lone.write_bytes((run / "last.pt").read_bytes())
     moved = call("--resume", lone, *flags, "--epochs", 4, f"--{name}", value)
     assert value in moved.run.parts, "a checkpoint outside of a run begins a folder"
+
+
+def test_a_run_whose_time_is_always_up_comes_to_its_end(call: Call, colors: Path) -> None:
+    flags = tiny(colors, "-b", 30)
+    whole = call(*flags, "--name", "whole").run
+    part = call(*flags, "--name", "part", "--max_minutes", 1e-9)
+    assert "stopped by --max_minutes" in part.out
+    positions = [position(part.run)]
+    # Never twice at one place.
+    while positions[-1][0] < 2:
+        again = call("--resume", part.run, *ARCH, "--max_minutes", 1e-9)
+        assert again.code == 0, again.err
+        positions.append(position(part.run))
+        assert positions[-1] > positions[-2]
+    assert_equal_runs(whole, part.run)
+
+
+def position(run: Path) -> tuple[int, int]:
+    """Return the epochs and steps that a run has behind it."""
+    content = load_checkpoint(run / "last.pt")
+    return content["epoch"], content["progress"]["step"]
+
+
+def test_the_long_warm_up_of_an_earlier_version_is_cut_to_half_of_a_short_run_as_it_was_then(call: Call, colors: Path) -> None:
+    run = call(*tiny(colors, "--warmup", 1)).run
+    content = load_checkpoint(run / "last.pt")
+    content["epoch"] = content["progress"]["epoch"] = 1
+    content["config"]["warmup"] = 3.0
+    chosen = {**content, "config": dict(content["config"])}
+    # Which versions that cut it did not know.
+    del content["config"]["warmup_lr"]
+    torch.save(content, run / "last.pt")
+    outcome = call("--resume", run, *ARCH)
+    assert outcome.code == 0, outcome.err
+    assert load_checkpoint(run / "last.pt")["config"]["warmup"] == 1
+    for source, flags in ((content, ("--warmup", 3)), (chosen, ())):
+        torch.save(source, run / "last.pt")
+        outcome = call("--resume", run, *ARCH, *flags)
+        assert outcome.code == 2
+        assert "--warmup 3, and there are 2 epochs" in outcome.err

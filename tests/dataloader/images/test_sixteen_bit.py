@@ -14,7 +14,7 @@ from dataloader.cache.decoded import CachePolicy, cache_name, pooled
 from dataloader.cache.fill import fill
 from dataloader.images.read import ImageError, decode_image, read_image
 from dataloader.images.sixteen_bit import brightest, to_eight_bits
-from dataloader.images.white_value import find_white, mismatch, shown, white_of
+from dataloader.images.white_value import SAMPLE, find_white, mismatch, shown, white_of
 from dataloader.splits.split import Catalog, Split
 from demos.classifier import read_image as read_in_demo
 from demos.classifier import read_with_opencv
@@ -120,16 +120,39 @@ def test_the_range_is_that_of_all_files_of_the_data_set(tmp_path, workers):
     Image.new("RGB", (5, 6)).save(tmp_path / "photo.jpg")
     (tmp_path / "broken.tif").write_bytes((tmp_path / "color.tif").read_bytes()[:60])
     few = catalog_of(split_of(tmp_path, ["plain.png", "photo.jpg", "gone.png", "broken.tif"]))
-    assert find_white(few, workers=workers) == (None, -1)
+    assert find_white(few, workers=workers)[:2] == (None, -1)
     some = catalog_of(split_of(tmp_path, ["plain.png", "gray.png"]))
-    assert find_white(some, workers=workers) == (1023, 700)
+    assert find_white(some, workers=workers)[:2] == (1023, 700)
     # Of which image it is, and in which split, plays no part.
     more = catalog_of(split_of(tmp_path, ["gray.png"]), split_of(tmp_path, ["color.tif"], name="test"))
-    assert find_white(more, workers=workers) == (WHITE, int(COLOR.max()))
+    assert find_white(more, workers=workers)[:2] == (WHITE, int(COLOR.max()))
     write(tmp_path / "color_full.png", color=COLOR * 16)
     whole = catalog_of(split_of(tmp_path, ["color_full.png", "gray.png"]))
-    assert find_white(whole, workers=workers) == (65535, int(COLOR.max()) * 16)
+    assert find_white(whole, workers=workers)[:2] == (65535, int(COLOR.max()) * 16)
     assert {each.white for each in shown(more, WHITE).splits.values()} == {WHITE}
+
+
+@pytest.mark.parametrize(
+    ("usual", "stray", "stretched"), [(WHITE, 65535, True), (8191, 65535, False), (900, 16383, True), (900, 8191, False)]
+)
+def test_one_bright_file_is_named_where_it_darkens_the_others(tmp_path, usual, stray, stretched):
+    for number in range(7):
+        write(tmp_path / f"gray{number}.png", gray=np.full((6, 5), stray if number == 4 else usual, np.uint16))
+    found = find_white(catalog_of(split_of(tmp_path, [f"gray{number}.png" for number in range(7)])), workers=0)
+    assert (found.largest, found.brightest) == (stray, str(tmp_path / "gray4.png"))
+    assert found.usual == white_of(usual)
+    assert found.is_stretched() == stretched
+
+
+def test_files_of_16_bits_end_the_search_but_do_not_hide_that_they_are_few(tmp_path):
+    write(tmp_path / "gray_full.png", gray=np.full((6, 5), 65535, np.uint16))
+    write(tmp_path / "gray.png")
+    told = []
+    names = ["gray_full.png"] * 10 + ["gray.png"] * 190
+    found = find_white(catalog_of(split_of(tmp_path, names)), workers=0, advance=told.append)
+    assert found.is_stretched()
+    assert SAMPLE <= len(told) < 80
+    assert not find_white(catalog_of(split_of(tmp_path, ["gray_full.png"] * 190 + ["gray.png"] * 10)), workers=0).is_stretched()
 
 
 @pytest.mark.parametrize(("largest", "white"), [(0, 255), (255, 255), (256, 511), (1023, 1023), (4000, 4095), (4096, 8191), (65535, 65535)])

@@ -2,6 +2,8 @@ import os
 from dataclasses import replace
 
 import numpy as np
+import pytest
+from PIL import Image
 
 from dataloader.splits.contents import NOTHING, PIECE, PIECES, content_hashes, count_known
 from dataloader.splits.split import Split
@@ -24,12 +26,34 @@ class Bytes:
         raise NotImplementedError
 
 
+@pytest.mark.parametrize(("suffix", "width", "height", "count"), [("bmp", 160, 128, 40), ("tif", 160, 128, 40), ("bmp", 1600, 1280, 8)])
+def test_other_pictures_of_an_object_on_white_have_another_hash_without_compression_too(tmp_path, suffix, width, height, count):
+    rng = np.random.default_rng(0)
+    names = [f"{number}.{suffix}" for number in range(count)]
+    for name in names:
+        pixels = np.full((height, width, 3), 255, np.uint8)
+        # An eighth of the width, in the middle of a third of the height: between the pieces that a few would be.
+        side, left, top = width // 8, rng.integers(width // 8, 3 * width // 4), rng.integers(height * 3 // 8, height * 4 // 8)
+        pixels[top : top + side, left : left + side] = rng.integers(0, 256, (side, side, 3))
+        Image.fromarray(pixels).save(tmp_path / name)
+    hashes = content_hashes(split_of(tmp_path, names))
+    assert len(set(hashes.tolist())) == count
+
+
+def test_every_byte_counts_in_a_file_of_usual_size(tmp_path):
+    data = np.random.default_rng(0).bytes(PIECE * PIECES)
+    for number in range(16):
+        place = number * len(data) // 16 + 5003 * number
+        (tmp_path / f"{number}").write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+    assert len(set(content_hashes(split_of(tmp_path, [f"{number}" for number in range(16)])).tolist())) == 16
+
+
 def test_equal_files_have_one_hash_whatever_their_names_and_others_have_another(tmp_path):
     rng = np.random.default_rng(0)
     small, large = rng.bytes(500), rng.bytes(3 * PIECE * PIECES + 77)
     contents = {"a": small, "b": small, "c": small[:-1], "d": large, "e": large, "f": large + b"x", "g": b""}
     # A difference in any of the pieces.
-    for number, place in enumerate((0, (len(large) - PIECE) // 3 + 9, 2 * (len(large) - PIECE) // 3 + 9, len(large) - 1)):
+    for number, place in enumerate((0, (len(large) - PIECE) // (PIECES - 1) + 9, len(large) - PIECE, len(large) - 1)):
         contents[f"other{number}"] = large[:place] + bytes([large[place] ^ 1]) + large[place + 1 :]
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
