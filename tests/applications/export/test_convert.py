@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from applications.export.torchscript import convert
+from applications.export import convert
 from tests.applications.conftest import NETS, ROOT, Call, read_rows, tiny
 
 ARCH = ("--arch", f"{NETS}:TinyNet")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from applications.export.torchscript import convert
+from applications.export import convert
 from applications.tasks.multilabel import best_thresholds
 from tests.applications.conftest import COLORS, NETS, ROOT, Call, read_rows, start, tiny
 from tests.applications.training.test_resume import assert_equal_runs, same, wait_for
