@@ -59,14 +59,19 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray, activation: str) ->
     return float(np.float32(np.exp(found.x)))
 
 
-def fold_of(count: int) -> np.ndarray:
-    """Return the fold of each of so many images, (N,); neighbors, often of one class, are dealt out."""
-    return np.arange(count) % FOLDS
+def fold_of(count: int, groups: np.ndarray | None = None) -> np.ndarray:
+    """Return the fold of each of so many images, (N,); neighbors, often of one class, are dealt out.
+
+    Args:
+        count: number of images.
+        groups: number of the group of every image, from 0, (N,): each is in one fold. None where every image stands for itself.
+    """
+    return (np.arange(count) if groups is None else groups) % FOLDS
 
 
-def cross_fitted(logits: np.ndarray, targets: np.ndarray, activation: str) -> np.ndarray:
-    """Return a temperature for every image, (N,), fitted without it: on the images of the other folds."""
-    fold = fold_of(len(logits))
+def cross_fitted(logits: np.ndarray, targets: np.ndarray, activation: str, groups: np.ndarray | None = None) -> np.ndarray:
+    """Return a temperature for every image, (N,), fitted without it and its group: on the images of the other folds."""
+    fold = fold_of(len(logits), groups)
     fitted = np.ones(len(logits))
     for number in np.unique(fold):
         fitted[fold == number] = fit_temperature(logits[fold != number], targets[fold != number], activation)
@@ -98,10 +103,14 @@ def bin_of(probabilities: np.ndarray, bins: int = BINS) -> np.ndarray:
     return np.clip(np.ceil(probabilities * bins).astype(int) - 1, 0, bins - 1)
 
 
-def chance_error(probabilities: np.ndarray, *, seed: int = 0, draws: int = 200) -> float:
-    """Return the calibration error that 95 of 100 sets of well calibrated answers with these probabilities (N,) stay below."""
+def chance_error(probabilities: np.ndarray, *, seed: int = 0, draws: int = 200, groups: np.ndarray | None = None) -> float:
+    """Return the calibration error that 95 of 100 sets of well calibrated answers with these probabilities (N,) stay below.
+
+    The answers of a group, numbers from 0, (N,), are right or wrong together.
+    """
     rng, number = numpy_rng(Stream.RESAMPLE, seed, len(probabilities)), bin_of(probabilities)
-    gaps = (probabilities - (rng.random(len(probabilities)) < probabilities) for _ in range(draws))
+    own = np.arange(len(probabilities)) if groups is None else groups
+    gaps = (probabilities - (rng.random(int(own.max(initial=-1)) + 1)[own] < probabilities) for _ in range(draws))
     errors = [np.abs(np.bincount(number, weights=gap)).sum() / max(1, len(probabilities)) for gap in gaps]
     return float(np.quantile(errors, 0.95))
 

@@ -8,6 +8,8 @@ Many thresholds are tried. The paper divides the risk of a broken promise by the
 strictest on, and the first that fails ends the walk, which needs no division: Angelopoulos et al.: Learn then Test (arXiv
 2110.01052). So that one early failure does not end all, there are several starts, which share the risk; a walk that goes on
 hands its part to the next start: Wiens: A Fixed Sequence Bonferroni Procedure (2003).
+
+Images must be evidence of their own here. Of shots of one object, or frames of one video, give one (`utils/clusters.py`).
 """
 
 from collections.abc import Callable

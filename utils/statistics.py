@@ -42,6 +42,7 @@ def bootstrap(
     resamples: int = RESAMPLES,
     shares: Collection[str] = (),
     raised: Collection[str] = (),
+    groups: np.ndarray | None = None,
 ) -> dict[str, Interval]:
     """Return 95 % intervals of figures over samples that are drawn again and again, with replacement: by default the percentiles.
 
@@ -53,10 +54,13 @@ def bootstrap(
         shares: figures between 0 and 1. Theirs is `share_interval`, by deviation and bias of the draws.
         raised: figures of 0 or more that chance alone makes larger, in a draw once more. Theirs is the basic interval, twice the
             value minus the quantiles, which takes that off; it is made to hold the value.
+        groups: number of the group of every sample, from 0, (count,): whole groups are drawn. None draws samples.
     """
     whole = figures(np.ones(count, dtype=np.int64))
-    rng = numpy_rng(Stream.RESAMPLE, seed, count)
-    drawn = [figures(np.bincount(rng.integers(0, count, count), minlength=count)) for _ in range(resamples)] if count else []
+    units = count if groups is None else int(groups.max(initial=-1)) + 1
+    rng = numpy_rng(Stream.RESAMPLE, seed, units)
+    times = (np.bincount(rng.integers(0, units, units), minlength=units) for _ in range(resamples if count else 0))
+    drawn = [figures(each if groups is None else each[groups]) for each in times]
     found = {}
     for name, value in whole.items():
         values = np.array([each[name] for each in drawn], dtype=float)
@@ -64,7 +68,7 @@ def bootstrap(
         if name in raised:
             low, high = min(value, max(0.0, 2 * value - high)), max(value, 2 * value - low)
         elif name in shares and count:
-            likely = share_interval(value, float(values.std()), float(values.mean() - value), count)
+            likely = share_interval(value, float(values.std()), float(values.mean() - value), units)
             low, high = likely.low, likely.high
         found[name] = Interval(float(value), float(low), float(high))
     return found
@@ -78,7 +82,7 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def wilson(hits: int, count: int) -> Interval:
+def wilson(hits: float, count: float) -> Interval:
     """Return the share hits / count with its 95 % interval; that of nothing is anything from 0 to 1."""
     if count == 0:
         return Interval(float("nan"), 0.0, 1.0)
@@ -125,13 +129,16 @@ def share_interval(value: float, deviation: float, bias: float, count: int) -> I
     return Interval(value, min(value, float(low)), max(value, float(high)))
 
 
-def macro_f1(truth: np.ndarray, named: np.ndarray) -> Interval:
+def macro_f1(truth: np.ndarray, named: np.ndarray, groups: np.ndarray | None = None) -> Interval:
     """Return the mean F1 of the classes that occur, with its 95 % interval by the jackknife.
 
     Args:
         truth: class indices (N,), or bool (N, C).
         named: answers, class indices (N,), or bool (N, C).
+        groups: number of the group of every image, from 0, (N,): whole groups are left out. None leaves out images.
     """
+    if groups is not None:
+        return _macro_f1_of_groups(truth, named, groups)
     if truth.ndim == 1:
         right, classes = truth == named, int(max(truth.max(initial=0), named.max(initial=0))) + 1
         hits, real, said = (np.bincount(each, minlength=classes) for each in (truth[right], truth, named))
@@ -161,6 +168,28 @@ def macro_f1(truth: np.ndarray, named: np.ndarray) -> Interval:
         return Interval(value, 0.0, 1.0)
     deviation = float(np.sqrt((count - 1) * others.var()))
     return share_interval(value, deviation, float((count - 1) * (others.mean() - value)), count)
+
+
+def _macro_f1_of_groups(truth: np.ndarray, named: np.ndarray, groups: np.ndarray) -> Interval:
+    classes = int(max(truth.max(initial=0), named.max(initial=0))) + 1 if truth.ndim == 1 else truth.shape[1]
+
+    def counts(true: np.ndarray, said: np.ndarray) -> np.ndarray:
+        """Return hits, images and answers of every class, (3, C)."""
+        if truth.ndim == 1:
+            return np.stack([np.bincount(each, minlength=classes) for each in (true[true == said], true, said)])
+        return np.stack([(true & said).sum(0), true.sum(0), said.sum(0)])
+
+    def mean_f1(hits: np.ndarray, real: np.ndarray, said: np.ndarray) -> float:
+        occurs = real > 0
+        return float((2 * hits[occurs] / (real + said)[occurs]).mean()) if occurs.any() else 0.0
+
+    order, sizes = np.argsort(groups, kind="stable"), np.bincount(groups)
+    whole, units = counts(truth, named), len(sizes)
+    value = mean_f1(*whole)
+    if units == 1 or not whole[1].any():
+        return Interval(value, 0.0, 1.0)
+    others = np.array([mean_f1(*(whole - counts(truth[own], named[own]))) for own in np.split(order, sizes.cumsum()[:-1])])
+    return share_interval(value, float(np.sqrt((units - 1) * others.var())), float((units - 1) * (others.mean() - value)), units)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -12,12 +12,19 @@ from applications.trained.checkpoint import Trained
 from dataloader.batch.targets import to_dense
 from utils.calibration import cross_fitted, fold_of
 from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.clusters import one_of_each
 from utils.files import locked
 from utils.logs import log
 
 
 def calibrated(
-    trained: Trained, task: Task, prediction: Prediction, target: Target | None, *, refit: bool
+    trained: Trained,
+    task: Task,
+    prediction: Prediction,
+    target: Target | None,
+    *,
+    refit: bool,
+    groups: np.ndarray | None = None,
 ) -> tuple[Trained, Choice | None]:
     """Return the model with thresholds for a target, and with `refit` a temperature too, and what the thresholds rest on.
 
@@ -29,12 +36,13 @@ def calibrated(
         prediction: of the task, for the model's val images.
         target: the promise of the thresholds; None makes none.
         refit: whether to choose the temperature anew.
+        groups: number of the group of every image, (N,), such as the object it shows; None where every image stands for itself.
     """
     if refit:
         prediction = task.calibrate(prediction)
     thresholds, reject, choice = task.thresholds, None if refit else trained.reject, None
     if target is not None:
-        choice = _choose(target, prediction.targets.numpy(), prediction.probabilities.numpy())
+        choice = choose(target, prediction.targets.numpy(), prediction.probabilities.numpy(), groups)
         if thresholds is None:
             reject = choice.thresholds
         else:
@@ -42,7 +50,12 @@ def calibrated(
     return replace(trained, temperature=task.temperature, thresholds=thresholds, reject=reject), choice
 
 
-def _choose(target: Target, targets: np.ndarray, probabilities: np.ndarray) -> Choice:
+def choose(target: Target, targets: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None) -> Choice:
+    """Return the choice by all images, or by one of each group: the bound is one for images that say nothing of each other."""
+    if groups is not None:
+        rows = one_of_each(groups)
+        choice = choose(target, targets[rows], probabilities[rows], None)
+        return replace(choice, images=len(targets), image_groups=len(rows))
     return (
         choose_rejection(target, targets, probabilities) if targets.ndim == 1 else choose_thresholds(target, targets >= 0.5, probabilities)
     )
@@ -63,7 +76,7 @@ class CrossChosen:
     met: bool
 
 
-def cross_chosen(task: Task, prediction: Prediction, target: Target, *, refit: bool) -> CrossChosen:
+def cross_chosen(task: Task, prediction: Prediction, target: Target, *, refit: bool, groups: np.ndarray | None = None) -> CrossChosen:
     """Choose thresholds for a target fold by fold, for a fair look at the images that choose the thresholds.
 
     Args:
@@ -71,17 +84,18 @@ def cross_chosen(task: Task, prediction: Prediction, target: Target, *, refit: b
         prediction: of the task, for the model's val images.
         target: the promise.
         refit: whether the temperature was fitted on these images too.
+        groups: number of the group of every image, from 0, (N,), which is in one fold; None where every image stands for itself.
     """
     targets, shape = prediction.targets.numpy(), prediction.probabilities.shape
-    fold, temperatures = fold_of(len(targets)), np.full(len(targets), task.temperature)
+    fold, temperatures = fold_of(len(targets), groups), np.full(len(targets), task.temperature)
     if refit:
         dense = to_dense(prediction.targets, shape[1]).numpy()
-        temperatures = cross_fitted(prediction.logits.numpy(), dense, task.criterion.activation)
+        temperatures = cross_fitted(prediction.logits.numpy(), dense, task.criterion.activation, groups)
     thresholds, probabilities, met = np.empty(shape), np.empty(shape, dtype=np.float32), False
     for own in (fold == number for number in np.unique(fold)):
         temperature = float(torch.tensor(temperatures[own][0]).float())
         scaled = at_temperature(prediction, temperature, task.criterion).probabilities.numpy()
-        choice = _choose(target, targets[~own], scaled[~own])
+        choice = choose(target, targets[~own], scaled[~own], None if groups is None else groups[~own])
         thresholds[own], probabilities[own], met = choice.thresholds, scaled[own], met or not choice.is_empty
     return CrossChosen(thresholds, probabilities, met)
 

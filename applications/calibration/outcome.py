@@ -139,8 +139,14 @@ def describe_choice(target: Target, choice: Choice, classes: Sequence[str]) -> s
     ]
     more = f"; and {len(said) - NAMES_SHOWN} more groups" if len(said) > NAMES_SHOWN else ""
     return (
-        f"{target} at {CONFIDENCE:.0%} confidence, by {counted(choice.images, 'validation image')}: {'; '.join(said[:NAMES_SHOWN])}{more}"
+        f"{target} at {CONFIDENCE:.0%} confidence, by {_images(choice)}"
+        f"{'' if choice.image_groups is None else ', one of each counted'}: {'; '.join(said[:NAMES_SHOWN])}{more}"
     )
+
+
+def _images(choice: Choice) -> str:
+    within = "" if choice.image_groups is None else f" in {counted(choice.image_groups, 'group')}"
+    return counted(choice.images, "validation image") + within
 
 
 def support_rows(target: Target, choice: Choice, classes: Sequence[str]) -> list[list[str]]:
@@ -161,14 +167,14 @@ def describe_unmet(choice: Choice, classes: Sequence[str], *, several: bool) -> 
     what = "nothing can be " + ("promised" if several else "accepted") + " at this limit"
     which = "" if whole else " for " + "; ".join(name_group(group.members, classes) for group in groups[:NAMES_SHOWN])
     which += f" and {len(groups) - NAMES_SHOWN} more groups" if not whole and len(groups) > NAMES_SHOWN else ""
-    return f"{what}{which} with {counted(choice.images, 'validation image')}; {_remedy(groups)}"
+    return f"{what}{which} with {_images(choice)}; {_remedy(groups, 'groups ' if choice.image_groups is not None else '')}"
 
 
-def _remedy(groups: Sequence[Support]) -> str:
+def _remedy(groups: Sequence[Support], unit: str) -> str:
     wanted = groups[0].wanted if groups else None
     if wanted is None or not np.isfinite(wanted):
         return "more of them would not help: even the surest answers are wrong too often"
-    return f"about {two_digits(wanted):,} would do"
+    return f"about {two_digits(wanted):,} {unit}would do"
 
 
 def refuse_empty(target: Target, choice: Choice, classes: Sequence[str], *, several: bool) -> None:

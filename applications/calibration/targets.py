@@ -80,7 +80,8 @@ class Support:
         members: the classes.
         count: validation images that speak for it: accepted answers for 'error', images of the classes for 'miss', answers for 'coverage'.
         failures: how many of them fail.
-        wanted: None where answers are accepted; else about how many validation images in all would let some be, inf where none would.
+        wanted: None where answers are accepted; else about how many validation images in all would let some be, inf where none would;
+            groups of images, where these come in groups.
     """
 
     members: tuple[int, ...]
@@ -97,11 +98,14 @@ class Choice:
         thresholds: of rejection for one label an image, of naming for several labels.
         groups: every class stands in one.
         images: number of validation images.
+        image_groups: number of groups that these images come in, such as objects that they show: one image of each was counted. None
+            where every image stands for itself.
     """
 
     thresholds: tuple[float, ...]
     groups: tuple[Support, ...]
     images: int
+    image_groups: int | None = None
 
     @property
     def unmet(self) -> list[Support]:

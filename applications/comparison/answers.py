@@ -14,6 +14,7 @@ from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.seen_images import KEY, Overlap, overlap
 from applications.contract import decide
+from applications.report.material import GROUPS
 from applications.settings.options import Request
 from applications.trained.checkpoint import build_trained_task, load_trained, open_held_out
 from applications.trained.inference import predict_split
@@ -44,6 +45,7 @@ class ModelAnswers:
         named: what the model answers, bool (N, C).
         probabilities: (N, C).
         seen: how many of the images were trained on; None where that is not known.
+        groups: name of the group of every image, such as the object it shows, '' for a group of its own; empty where none are known.
     """
 
     name: str
@@ -56,6 +58,7 @@ class ModelAnswers:
     named: np.ndarray
     probabilities: np.ndarray
     seen: Overlap | None = None
+    groups: tuple[str, ...] = ()
 
     @property
     def images(self) -> list[str]:
@@ -130,7 +133,8 @@ def read_answers(request: Request, place: str, machine: Machine) -> ModelAnswers
     several = trained.task == assemble.SEVERAL_LABELS
     truth = prediction.targets >= 0.5 if several else decide_targets(prediction.targets.numpy(), len(trained.classes))
     named = decide(prediction.probabilities, trained.thresholds).numpy()
-    files = [split.file(index) for index in prediction.indices.tolist()]
+    indices = prediction.indices.tolist()
+    files = [split.file(index) for index in indices]
     return _ordered(
         ModelAnswers(
             _name(folder),
@@ -143,6 +147,7 @@ def read_answers(request: Request, place: str, machine: Machine) -> ModelAnswers
             named,
             prediction.probabilities.numpy(),
             overlap(trained.seen, split),
+            tuple(split.groups[index] for index in indices) if split.groups else (),
         )
     )
 
@@ -164,12 +169,21 @@ def _from_folder(folder: Path) -> ModelAnswers:
         shares = np.array([row[3:] for row in rows], dtype=np.float32).reshape(len(rows), len(classes))
         columns = {name: number for number, name in enumerate(classes)}
         truth, named = (_flags([row[column] for row in rows], columns, several) for column in (1, 2))
+        files = tuple(row[0] for row in rows)
+        groups = _groups_of(folder / GROUPS, files)
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise UserError(f"{file} cannot be read with the metrics.json beside it ({_reason(error)}); evaluate that run again") from error
-    files = tuple(row[0] for row in rows)
     return _ordered(
-        ModelAnswers(f"{folder.parent.name}/{folder.name}", str(file), several, classes, root, files, truth, named, shares, seen)
+        ModelAnswers(f"{folder.parent.name}/{folder.name}", str(file), several, classes, root, files, truth, named, shares, seen, groups)
     )
+
+
+def _groups_of(file: Path, files: Sequence[str]) -> tuple[str, ...]:
+    if not file.is_file():
+        return ()
+    with file.open(newline="", encoding="utf-8", errors="surrogateescape") as lines:
+        named = {row["image"]: row["group"] for row in csv.DictReader(lines)}
+    return tuple(named[image] for image in files)
 
 
 def _reason(error: Exception) -> str:
@@ -186,8 +200,9 @@ def _flags(cells: Sequence[str], columns: dict[str, int], several: bool) -> np.n
 
 def _ordered(answers: ModelAnswers) -> ModelAnswers:
     order = np.argsort(np.array(answers.files, dtype=object), kind="stable")
-    files = tuple(answers.files[index] for index in order.tolist())
-    return replace(answers, files=files, truth=answers.truth[order], named=answers.named[order], probabilities=answers.probabilities[order])
+    files, groups = (tuple(each[index] for index in order.tolist()) if each else () for each in (answers.files, answers.groups))
+    sorted_rows = {name: getattr(answers, name)[order] for name in ("truth", "named", "probabilities")}
+    return replace(answers, files=files, groups=groups, **sorted_rows)
 
 
 def aligned(first: ModelAnswers, other: ModelAnswers) -> ModelAnswers:

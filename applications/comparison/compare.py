@@ -134,6 +134,7 @@ def _plain(pair: Pair) -> dict:
     return {
         "verdict": pair.verdict(),
         "p": pair.p,
+        **({} if pair.groups is None else {"groups": pair.groups}),
         "right_alone": len(pair.gained),
         "first_right_alone": len(pair.lost),
         "differences": {name: each.to_dict() for name, each in pair.differences.items()},

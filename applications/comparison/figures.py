@@ -8,10 +8,12 @@ import numpy as np
 from applications.comparison.answers import ModelAnswers
 from applications.report import classify, multilabel
 from applications.report.material import Figures
-from utils.statistics import Interval, bootstrap, holm, mcnemar, wilson
+from utils.clusters import flip_test, fully_dependent, number_groups
+from utils.statistics import Interval, bootstrap, holm, wilson
+from utils.text import counted
 
 SIGNIFICANT = 0.05
-# The figures whose difference McNemar's test is about.
+# The figures whose difference the test is about.
 OF_THE_TEST = ("top1", "all labels right")
 RESAMPLES = 600
 # Not the "loss" of an evaluation, which is measured before calibration.
@@ -27,8 +29,9 @@ class Pair:
         differences: its figures minus those of the first, with paired bootstrap intervals.
         gained: images that it alone answers rightly, (G,).
         lost: images that the first alone answers rightly, (L,).
-        p: of McNemar's test, adjusted for the number of comparisons.
+        p: of McNemar's test, or of `flip_test` over groups, adjusted for the number of comparisons.
         comparisons: that number.
+        groups: number of groups that the images come in, over which intervals and test are made; None where every image stands for itself.
     """
 
     other: ModelAnswers
@@ -37,6 +40,7 @@ class Pair:
     lost: np.ndarray
     p: float
     comparisons: int = 1
+    groups: int | None = None
 
     def verdict(self) -> str:
         """Return the answer in words."""
@@ -84,7 +88,8 @@ def compare(models: Sequence[ModelAnswers], *, seed: int) -> list[Pair]:
     """Return each model but the first beside the first; all have been `aligned` with it."""
     first, *others = models
     flips = [(np.flatnonzero(other.right & ~first.right), np.flatnonzero(first.right & ~other.right)) for other in others]
-    adjusted = holm([mcnemar(len(lost), len(gained)) for gained, lost in flips])
+    groups = next((number_groups(model.groups) for model in models if model.groups), None)
+    adjusted = holm([flip_test(gained, lost, groups) for gained, lost in flips])
 
     of_first = figures(first)
 
@@ -98,13 +103,14 @@ def compare(models: Sequence[ModelAnswers], *, seed: int) -> list[Pair]:
         return change
 
     count, pairs = len(first.files), []
+    among, separate = (None, float(count)) if groups is None else (int(groups.max()) + 1, fully_dependent(groups))
     for other, (gained, lost), p in zip(others, flips, adjusted, strict=True):
-        found = bootstrap(differences(other), count, seed=seed, resamples=RESAMPLES)
+        found = bootstrap(differences(other), count, seed=seed, resamples=RESAMPLES, groups=groups)
         if not len(gained) and not len(lost):
             # No draw shows a flip where there is none; other images may.
-            most = wilson(0, count).high
+            most = wilson(0, separate).high
             found |= {name: Interval(0.0, -most, most) for name in OF_THE_TEST if name in found}
-        pairs.append(Pair(other, found, gained, lost, p, len(others)))
+        pairs.append(Pair(other, found, gained, lost, p, len(others), among))
     return pairs
 
 
@@ -112,6 +118,8 @@ def sentence(first: ModelAnswers, pair: Pair, headline: str) -> str:
     """Return the verdict of a comparison with the difference in the headline figure."""
     change = pair.differences[headline]
     points = f"{headline} {100 * change.value:+.2f} points ({100 * change.low:+.2f} to {100 * change.high:+.2f}), p = {pair.p:.3g}"
+    if pair.groups is not None:
+        points += f", over {counted(pair.groups, 'group')}"
     if pair.p >= SIGNIFICANT:
         return f"no significant difference between {first.name} and {pair.other.name}: {points}{pair.odds(headline)}"
     return f"{pair.other.name} is {pair.verdict()} than {first.name}: {points}{pair.odds(headline)}"

@@ -10,6 +10,7 @@ from applications.comparison.figures import LOSS, RESAMPLES, SIGNIFICANT, Pair, 
 from applications.report.material import Thumbnails, as_percent
 from dataloader.images.read import ImageError, read_image
 from utils.page import Page, Tone, gallery, heading, paragraph, table
+from utils.text import counted
 
 FLIPS_SHOWN = 24
 LOWER_IS_BETTER = (LOSS, "calibration error")
@@ -35,6 +36,10 @@ def comparison_page(
         reasons: why no conclusion is drawn about other models that stand in the table.
     """
     first, headline = models[0], rows[0][1]
+    unit, test = "images", "McNemar's exact test"
+    if pairs and pairs[0].groups is not None:
+        unit = f"the {counted(pairs[0].groups, 'group')} that the images come in"
+        test = "the exact test that exchanges the two models in whole groups (McNemar's would count images)"
     page = Page(f"{len(models)} models on {len(first.files)} images", f"each beside {first.name}")
     tones: list[Tone] = ["", *(_tone(pair) for pair in pairs), *("" for _ in reasons)]
     page.section(
@@ -44,8 +49,8 @@ def comparison_page(
         *(paragraph(f"No conclusion: {why}", tone="warn") for why in reasons),
         table(rows[0], rows[1:], tones=tones),
         paragraph(
-            f"Differences are in points of one hundred, with 95 % intervals of a paired bootstrap over images ({RESAMPLES} resamples, seed "
-            f"{seed}). p is that of McNemar's exact test on the images that one of two models alone answers rightly, adjusted by Holm when "
+            f"Differences are in points of one hundred, with 95 % intervals of a paired bootstrap over {unit} ({RESAMPLES} resamples, seed "
+            f"{seed}). p is that of {test} on the images that one of two models alone answers rightly, adjusted by Holm when "
             f"there are several comparisons; below {SIGNIFICANT} a difference is called significant. "
             "Where no image flips, the interval is that of a flip which these images do not show (Wilson). "
             "The exact test is stricter than the interval of a figure. The calibrated loss is that of the probabilities as they are "

@@ -28,12 +28,13 @@ from applications.engine.score import LeftOut
 from applications.evaluation.tta import AveragedViews, parse_views
 from applications.evaluation.waits import expected_evaluation
 from applications.report.embedding import Listener
-from applications.report.material import Overlay, ReportInput, as_percent, plain_floats
+from applications.report.material import GROUPS, Overlay, ReportInput, as_percent, plain_floats
 from applications.settings.options import Request
 from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out, open_validation, tell_seen
 from applications.trained.inference import predict_split
 from dataloader.sample import Unreadable
 from dataloader.splits.catalog import Split
+from utils.clusters import number_groups
 from utils.distributed import close_world
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_csv, write_text
@@ -66,10 +67,12 @@ def run(request: Request) -> int:
         if target is not None or options.calibrate:
             purpose = "--calibrate" if options.calibrate else "--target"
             chosen_on = LeftOut()
-            prediction = predict_split(viewed, open_validation(trained, purpose), task, machine, left_out=chosen_on)
+            held = open_validation(trained, purpose)
+            prediction = predict_split(viewed, held, task, machine, left_out=chosen_on)
             if chosen_on.count:
                 log().warning(f"{purpose} chooses without {counted(chosen_on.count, 'unreadable val image')}")
-            trained, choice = calibrated(trained, task, prediction, target, refit=options.calibrate)
+            groups = number_groups([held.groups[index] for index in prediction.indices.tolist()] if held.groups else ())
+            trained, choice = calibrated(trained, task, prediction, target, refit=options.calibrate, groups=groups)
             if target is not None and choice is not None:
                 _announce(target, choice, trained)
             if options.calibrate and machine.world.is_first:
@@ -174,6 +177,10 @@ def _write(material: ReportInput) -> None:
     shares = "  ".join(f"{name} {value:.2%}" for name, value in metrics.items() if name != "loss")
     lost = f", {material.unreadable} more unreadable" if material.unreadable else ""
     log().info(f"{split.name}: {shares}  loss {metrics['loss']:.4f}  ({len(split)} images{lost})")
+    if material.groups is not None:
+        named = ((split.file(index), group) for index, group in enumerate(split.groups))
+        write_csv(folder / GROUPS, [("image", "group"), *named])
+        files.append(folder / GROUPS)
     files += [folder / "metrics.json", *([folder / UNREADABLE] if material.unreadable else [])]
     if trained.config.evaluation.report:
         # Its libraries take a second to load; an evaluation without a report does not wait for them.
@@ -208,11 +215,13 @@ def _say_promise(material: ReportInput) -> dict[str, Any]:
         for group in choice.groups
     ]
     facts = {"target": str(target), "target_confidence": CONFIDENCE, "target_groups": groups, "target_broken": material.broken}
+    if choice.image_groups is not None:
+        facts["target_image_groups"] = choice.image_groups
     if material.broken:
         log().warning(f"--target {describe_broken(str(target), material.broken, len(choice.groups))}; its thresholds were chosen on val")
     if not material.is_chosen_here:
         return facts
-    crossed = cross_chosen(material.task, prediction, target, refit=material.is_fitted_here)
+    crossed = cross_chosen(material.task, prediction, target, refit=material.is_fitted_here, groups=material.groups)
     if not crossed.met:
         log().info("checked: not at all: four fifths of these images are too few to choose thresholds that the last fifth could test")
         return facts

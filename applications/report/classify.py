@@ -25,12 +25,13 @@ from applications.report.material import Figures, ReportInput, ReportPart, Thumb
 from applications.tasks.classify import FEWEST_FOR_TOP5
 from dataloader.batch.targets import to_dense
 from utils.calibration import bin_of, chance_error, measure_reliability
+from utils.clusters import mean, share
 from utils.files import write_csv
 from utils.guarantee import NEVER, RISK, images_wanted, limit_risk
 from utils.images import file_uri
 from utils.page import Tone, heading, paragraph, picture, table
 from utils.panels import Panel, draw_panels
-from utils.statistics import Interval, bootstrap, macro_f1, studentized_mean, wilson
+from utils.statistics import Interval, bootstrap, macro_f1
 from utils.text import two_digits
 
 CURVE_POINTS = 400
@@ -101,13 +102,14 @@ def among_best(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 def _headline(material: ReportInput, scaled: np.ndarray) -> ReportPart:
     prediction = material.prediction
     targets, probabilities, losses = prediction.targets.numpy(), prediction.probabilities.numpy(), prediction.losses.numpy()
-    found = bootstrap(figures(targets, probabilities, losses, scaled), len(targets), seed=material.seed, shares=SHARES, raised=RAISED)
+    of, groups = figures(targets, probabilities, losses, scaled), material.groups
+    found = bootstrap(of, len(targets), seed=material.seed, shares=SHARES, raised=RAISED, groups=groups)
     hits = {"top1": probabilities.argmax(1) == targets} | ({"top5": among_best(targets, probabilities)} if "top5" in found else {})
-    found |= {name: wilson(int(each.sum()), len(each)) for name, each in hits.items()}
-    found["macro F1"] = macro_f1(targets, probabilities.argmax(1))
-    found["loss"] = studentized_mean(losses, seed=material.seed)
+    found |= {name: share(each, groups) for name, each in hits.items()}
+    found["macro F1"] = macro_f1(targets, probabilities.argmax(1), groups)
+    found["loss"] = mean(losses, groups, seed=material.seed)
     error = found["calibration error"]
-    chance = chance_error(scaled.max(1), seed=material.seed)
+    chance = chance_error(scaled.max(1), seed=material.seed, groups=groups)
     if error.value <= chance:
         found["calibration error"] = replace(error, low=0.0)
     note = f"Well calibrated answers to these images would show a calibration error of up to {chance:.1%} by chance (in 95 of 100 cases)."
@@ -116,7 +118,8 @@ def _headline(material: ReportInput, scaled: np.ndarray) -> ReportPart:
         [["figure", "value", "low", "high"], *([name, each.value, each.low, each.high] for name, each in found.items())],
     )
     wrong = int((probabilities.argmax(1) != targets).sum())
-    notes = [paragraph(f"Intervals of 95 %: what other images of the same kind may give. {note} {LOSS_NOTE}", tone="soft")]
+    what = f"Intervals of 95 %{material.over_groups()}: what other images of the same kind may give."
+    notes = [paragraph(f"{what} {note} {LOSS_NOTE}", tone="soft")]
     tiles = {"top-1": as_percent(found["top1"].value), "of images wrong": f"{wrong} of {len(targets)}"}
     tiles |= {"macro F1": as_percent(found["macro F1"].value)}
     return ReportPart(tiles, [("Figures", [intervals_table(found), *notes])], {"intervals": _plain(found)})
@@ -127,10 +130,12 @@ def _plain(found: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
 
 
 def _per_class(material: ReportInput, matrix: np.ndarray) -> ReportPart:
-    hits, true, answered = np.diag(matrix), matrix.sum(1), matrix.sum(0)
+    hits, true, answered, groups = np.diag(matrix), matrix.sum(1), matrix.sum(0), material.groups
+    targets, found = material.prediction.targets.numpy(), material.prediction.probabilities.numpy().argmax(1)
     rows, tones, plain = [], [], {}
     for number, name in enumerate(material.classes):
-        recall, precision = (wilson(int(hits[number]), int(each[number])) for each in (true, answered))
+        members = (targets == number, found == number)
+        recall, precision = (share((targets == found)[own], None if groups is None else groups[own]) for own in members)
         f1 = 2 * hits[number] / max(1, true[number] + answered[number])
         worst = matrix[number].copy()
         worst[number] = 0
@@ -146,7 +151,7 @@ def _per_class(material: ReportInput, matrix: np.ndarray) -> ReportPart:
         table(["class", "images", "recall", "precision", "F1", "most often mistaken for"], rows, tones=tones),
         paragraph(
             "Recall: of the images of a class, how many were answered so. Precision: of the answers, how many were right. "
-            "In brackets Wilson intervals of 95 %.",
+            f"In brackets Wilson intervals of 95 %{material.over_groups()}.",
             tone="soft",
         ),
     ]
@@ -169,14 +174,16 @@ def _coverage(material: ReportInput, targets: np.ndarray, probabilities: np.ndar
     draw_panels(
         [Panel("accepting the surest answers", "coverage: share of answers accepted", "accuracy of those", curve, percent=True)], place
     )
-    rows = [[f"{wish:.1%}", *granted(wish, confidence, right)] for wish in WISHES]
+    rows, unit = material.separate, "images" if material.groups is None else "groups"
+    rows = [[f"{wish:.1%}", *granted(wish, confidence[rows], right[rows], unit=unit)] for wish in WISHES]
+    counted_once = f" One image of each group is counted,{material.over_groups()}." if material.groups is not None else ""
     blocks = [
         paragraph("Answers below a probability can be left to a person. How right are the others then?"),
         picture(file_uri(place), alt="coverage and accuracy"),
         table(["accuracy wished for", "answers accepted", "from probability", "right of those here"], rows),
         paragraph(
             f"Each row holds for other images of the same kind at {1 - RISK:.0%} confidence, so of these images more are right than "
-            "is wished for. Where it says none, these images are too few, or their surest answers are wrong too often.",
+            "is wished for. Where it says none, these images are too few, or their surest answers are wrong too often." + counted_once,
             tone="soft",
         ),
     ]
@@ -205,19 +212,20 @@ def accepting(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np
     return ranked[last], (number / len(order))[last], (right[order].cumsum() / number)[last]
 
 
-def granted(wish: float, confidence: np.ndarray, right: np.ndarray) -> list[str]:
+def granted(wish: float, confidence: np.ndarray, right: np.ndarray, *, unit: str = "images") -> list[str]:
     """Return which answers keep an accuracy on other images too: their share, the probability from which on, how many of them are right.
 
     Args:
         wish: the accuracy.
         confidence: probabilities of the answers (N,).
         right: whether each is right, bool (N,).
+        unit: what is counted.
     """
     failing = np.where(right, -1.0, confidence)
     kept = limit_risk(confidence, failing, 1 - wish, RISK)
     if kept.threshold >= NEVER:
         times = images_wanted(confidence, failing, 1 - wish, RISK)
-        more = f": about {two_digits(times * len(right)):,} images would do" if np.isfinite(times) else ""
+        more = f": about {two_digits(times * len(right)):,} {unit} would do" if np.isfinite(times) else ""
         return [f"none{more}", "-", "-"]
     accepted = confidence[confidence >= kept.threshold]
     lower = confidence[confidence < kept.threshold].max(initial=0.0)

@@ -218,6 +218,12 @@ def cost(material: ReportInput) -> ReportPart:
     return ReportPart(tiles, [("Speed and size", blocks)], {"cost": figures})
 
 
+def _how_intervals(material: ReportInput) -> str:
+    what = "95 %: Wilson's for shares of images, jackknife for macro F1, bootstrap for the others with seed"
+    over = material.over_groups()
+    return f"{what} {material.seed}" + (f";{over}, which are drawn and left out whole" if over else "")
+
+
 def origin(material: ReportInput) -> ReportPart:
     """Return what was measured, on what, and how."""
     trained = material.trained
@@ -229,7 +235,7 @@ def origin(material: ReportInput) -> ReportPart:
         ["temperature", f"{trained.temperature:.4f}"],
         ["target", str(material.target or "none")],
         ["views", material.views or "one an image"],
-        ["intervals", f"95 %: Wilson's for shares of images, jackknife for macro F1, bootstrap for the others with seed {material.seed}"],
+        ["intervals", _how_intervals(material)],
         ["files", "report.json holds all figures; the folder figures the tables as CSV and the pictures"],
     ]
     return ReportPart(sections=[("How this was measured", [table(["", ""], rows)])])

@@ -18,8 +18,10 @@ from applications.trained.checkpoint import Trained
 from criterions.weighted import Criterion
 from dataloader.splits.catalog import Split
 from utils.calibration import cross_fitted
+from utils.clusters import number_groups, one_of_each
 from utils.images import data_uri, thumbnail
 from utils.page import Card, Tone
+from utils.text import counted
 
 # Images, uint8 (H, W, 3), and the class to explain of each -> pictures with a heat map laid on, uint8 (h, w, 3).
 Overlay = Callable[[Sequence[np.ndarray], Sequence[int]], Sequence[np.ndarray]]
@@ -27,6 +29,8 @@ Overlay = Callable[[Sequence[np.ndarray], Sequence[int]], Sequence[np.ndarray]]
 # How often each image is counted, int (N,) -> name -> value.
 Figures = Callable[[np.ndarray], dict[str, float]]
 
+# Image and group of every image, beside the predictions, where groups are known.
+GROUPS = "groups.csv"
 SIDE = 112
 # About 3 kB each; a page of more opens slowly.
 MOST_PICTURES = 500
@@ -96,7 +100,23 @@ class ReportInput:
         """Group of classes -> share, where these images disprove the promise of the target; the images that chose it cannot."""
         if self.target is None or self.choice is None or self.is_chosen_here:
             return {}
-        return broken_by(self.target, self.choice, self.prediction.targets.numpy(), self.prediction.probabilities.numpy(), self.classes)
+        rows = self.separate
+        targets, probabilities = self.prediction.targets.numpy()[rows], self.prediction.probabilities.numpy()[rows]
+        return broken_by(self.target, self.choice, targets, probabilities, self.classes)
+
+    @cached_property
+    def groups(self) -> np.ndarray | None:
+        """Number of the group of every image, from 0, (N,), such as the object it shows; None where every image stands for itself."""
+        return number_groups(self.split.groups)
+
+    @property
+    def separate(self) -> np.ndarray:
+        """Rows of images that say nothing of each other: all, or one of each group."""
+        return np.arange(len(self.split)) if self.groups is None else one_of_each(self.groups)
+
+    def over_groups(self) -> str:
+        """Return ' over 40 groups', or '' where every image stands for itself."""
+        return "" if self.groups is None else f" over {counted(int(self.groups.max()) + 1, 'group')}"
 
     def origin_of_thresholds(self) -> str:
         """Return what the thresholds were chosen on and for, in words."""
@@ -184,7 +204,7 @@ def scale(material: ReportInput, dense: torch.Tensor) -> Scaled:
     criterion: Criterion = material.task.criterion
     logits = material.prediction.logits
     if material.is_fitted_here:
-        fitted = cross_fitted(logits.numpy(), dense.numpy(), criterion.activation)
+        fitted = cross_fitted(logits.numpy(), dense.numpy(), criterion.activation, material.groups)
         temperatures = torch.from_numpy(fitted).float()[:, None]
         note = (
             f"The stored temperature, {material.trained.temperature:.3f}, was fitted on these same validation images. So that the figures "

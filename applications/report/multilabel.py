@@ -8,12 +8,13 @@ from applications.report.embedding import embedding_map
 from applications.report.labels import label_section, several_suspects
 from applications.report.material import Figures, ReportInput, ReportPart, Thumbnails, as_percent, scale
 from utils.calibration import measure_reliability
+from utils.clusters import mean, share
 from utils.files import write_csv
 from utils.guarantee import NEVER
 from utils.images import file_uri
 from utils.page import Tone, folded, paragraph, picture, table
 from utils.panels import Panel, draw_panels
-from utils.statistics import Interval, bootstrap, falling, macro_f1, studentized_mean, weighted_average_precision, wilson
+from utils.statistics import Interval, bootstrap, falling, macro_f1, weighted_average_precision
 
 # mAP weighs every label of every image in each resample; of large sets fewer say as much.
 RESAMPLES, MOST_CELLS = 400, 200_000_000
@@ -74,15 +75,15 @@ def figures(probabilities: np.ndarray, truth: np.ndarray, named: np.ndarray, los
 def _headline(material: ReportInput, truth: np.ndarray, named: np.ndarray) -> ReportPart:
     prediction = material.prediction
     of = figures(prediction.probabilities.numpy(), truth, named, prediction.losses.numpy())
-    draws = max(100, min(RESAMPLES, MOST_CELLS // max(1, truth.size)))
-    found = bootstrap(of, len(truth), seed=material.seed, resamples=draws, shares=SHARES)
-    found["macro F1"] = macro_f1(truth, named)
-    found["loss"] = studentized_mean(prediction.losses.numpy(), seed=material.seed)
-    found["all labels right"] = wilson(int((truth == named).all(1).sum()), len(truth))
+    groups, draws = material.groups, max(100, min(RESAMPLES, MOST_CELLS // max(1, truth.size)))
+    found = bootstrap(of, len(truth), seed=material.seed, resamples=draws, shares=SHARES, groups=groups)
+    found["macro F1"] = macro_f1(truth, named, groups)
+    found["loss"] = mean(prediction.losses.numpy(), groups, seed=material.seed)
+    found["all labels right"] = share((truth == named).all(1), groups)
     rows = ([name, each.value, each.low, each.high] for name, each in found.items())
     write_csv(material.figures / "intervals.csv", [["figure", "value", "low", "high"], *rows])
     tiles = {name: as_percent(found[name].value) for name in ("mAP", "micro F1", "all labels right")}
-    note = f"Intervals of 95 %. The thresholds were {material.origin_of_thresholds()}. {LOSS_NOTE}"
+    note = f"Intervals of 95 %{material.over_groups()}. The thresholds were {material.origin_of_thresholds()}. {LOSS_NOTE}"
     plain = {name: each.to_dict() for name, each in found.items()}
     return ReportPart(tiles, [("Figures", [intervals_table(found), paragraph(note, tone="soft")])], {"intervals": plain})
 
@@ -95,8 +96,8 @@ def _per_label(material: ReportInput, truth: np.ndarray, named: np.ndarray) -> R
     rows, plain = [], {}
     for number, name in enumerate(material.classes):
         real, said = truth[:, number], named[:, number]
-        hits = int((real & said).sum())
-        recall, precision = wilson(hits, int(real.sum())), wilson(hits, int(said.sum()))
+        both = real & said
+        recall, precision = (share(both[own], None if material.groups is None else material.groups[own]) for own in (real, said))
         shown = [
             "never" if thresholds[number] >= NEVER else f"{thresholds[number]:.4f}",
             str(real.sum()),
@@ -112,7 +113,7 @@ def _per_label(material: ReportInput, truth: np.ndarray, named: np.ndarray) -> R
             "recall": recall.to_dict(),
             "precision": precision.to_dict(),
         }
-    note = f"Thresholds were {material.origin_of_thresholds()}. In brackets Wilson intervals of 95 %."
+    note = f"Thresholds were {material.origin_of_thresholds()}. In brackets Wilson intervals of 95 %{material.over_groups()}."
     figures = {"labels": plain} | ({"broken": material.broken} if material.target else {})
     header = ["label", "threshold", "images", "average precision", "recall", "precision", "named wrongly", "missed"]
     return ReportPart(

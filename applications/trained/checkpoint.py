@@ -16,6 +16,8 @@ from applications.settings.options import Request, RunConfig, is_run_folder, run
 from dataloader.images.preprocess import Preprocess
 from dataloader.images.white_value import mismatch
 from dataloader.splits.catalog import Catalog, Split, open_catalog, take_fold
+from dataloader.splits.groups import read_groups
+from dataloader.splits.split import groups_of, with_groups
 from models import build_model
 from models.slimming.widths import apply_plan
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
@@ -214,9 +216,10 @@ def _open_for_evaluation(trained: Trained, whole: str) -> Catalog:
     several = trained.task == assemble.SEVERAL_LABELS
     open_it = partial(open_catalog, trained.config.data.data, classes=trained.classes, require_train=False, several=several)
     if trained.split_file is None:
-        return open_it(whole=whole)
+        found = open_it(whole=whole)
+        return found if trained.other_data else _with_run_groups(trained, found)
     if not trained.other_data:
-        return _through_split(trained, open_it)
+        return _with_run_groups(trained, _through_split(trained, open_it))
     # --data names another folder: the run's images in a new place if the split fits exactly, else other images.
     everything = open_it(whole=whole)
     try:
@@ -224,7 +227,19 @@ def _open_for_evaluation(trained: Trained, whole: str) -> Catalog:
     except UserError:
         return everything
     fits = sum(map(len, parts.splits.values())) == sum(map(len, everything.splits.values()))
-    return parts if fits else everything
+    return _with_run_groups(trained, parts) if fits else everything
+
+
+def _with_run_groups(trained: Trained, catalog: Catalog) -> Catalog:
+    """Return the data of the run with the groups that --group_by named in training, where these can still be had."""
+    spec = trained.config.data.group_by
+    if spec is None or groups_of(catalog.splits.values()):
+        return catalog
+    try:
+        return with_groups(catalog, read_groups(spec, [path for split in catalog.splits.values() for path in split.paths]))
+    except UserError as error:
+        log().warning(f"the groups of the run are not known here, so every image counts for itself: {error}")
+        return catalog
 
 
 def _through_split(trained: Trained, open_it: Callable[..., Catalog]) -> Catalog:

@@ -11,7 +11,7 @@ import pytest
 
 from applications.comparison.answers import ModelAnswers, aligned
 from applications.comparison.compare import write_comparison
-from applications.comparison.figures import class_rows, compare, figures, named_apart, recalls
+from applications.comparison.figures import class_rows, compare, figures, named_apart, recalls, sentence
 from tests.applications.conftest import NETS, Call, read_rows, tiny, write_colors
 from tests.applications.tasks.test_multilabel_runs import BCE, write_squares
 from utils.errors import UserError
@@ -51,6 +51,27 @@ def test_a_clear_gain_is_called_better_and_a_small_one_is_not(several: bool) -> 
     # Holm: the smallest of two p-values counts twice.
     (alone,) = compare(models[:2], seed=0)
     assert better.p == pytest.approx(2 * alone.p)
+
+
+def test_groups_that_flip_together_are_no_proof_and_the_sentence_says_that_groups_are_counted() -> None:
+    groups = tuple(f"cup{number // 10}" for number in range(200))
+    base, other = np.ones(200, dtype=bool), np.ones(200, dtype=bool)
+    base[:30], other[30:40] = False, False
+    images = [answers("base", base), answers("other", other)]
+    (plain,) = compare(images, seed=0)
+    assert plain.verdict() == "better"
+    assert "group" not in sentence(images[0], plain, "top1")
+    # One of the two may come from an evaluation that knows no groups.
+    grouped = [images[0], replace(images[1], groups=groups)]
+    (pair,) = compare(grouped, seed=0)
+    assert (pair.verdict(), pair.groups) == ("no significant difference", 20)
+    assert pair.p == pytest.approx(10 / 16)
+    narrow, wide = (each.differences["top1"].high - each.differences["top1"].low for each in (plain, pair))
+    assert wide > 2 * narrow
+    assert sentence(images[0], pair, "top1").startswith("no significant difference between base and other: top1 +10.00 points (")
+    assert ", over 20 groups" in sentence(images[0], pair, "top1")
+    alone = [replace(each, groups=("",) * 200) for each in images]
+    assert compare(alone, seed=0)[0].differences == plain.differences, "groups of one image change nothing"
 
 
 def test_equal_answers_do_not_prove_equal_models() -> None:
