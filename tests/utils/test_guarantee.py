@@ -112,3 +112,15 @@ def test_a_threshold_lies_between_its_neighbors() -> None:
     assert between(0.5, 0.6) == pytest.approx(0.55)
     low = float(np.float32(0.5))
     assert low < between(low, float(np.nextafter(np.float32(0.5), np.float32(1)))) <= np.nextafter(np.float32(0.5), np.float32(1))
+
+
+def test_all_starts_together_take_no_more_than_the_risk() -> None:
+    # Everywhere a little above the limit, whatever the score: each start is a chance of its own to accept what breaks the promise.
+    draws, count, limit = 400, 4000, 0.05
+    broken = 0
+    for seed in range(draws):
+        rng = np.random.default_rng(seed)
+        scores = rng.random(count)
+        failing = np.where(rng.random(count) < 1.001 * limit, scores, -1.0)
+        broken += limit_risk(scores, failing, limit, 0.05).count > 0
+    assert broken / draws <= 0.05 + 2 * (0.05 * 0.95 / draws) ** 0.5
