@@ -1,5 +1,7 @@
 """A promise of --target counts one image a group, and is kept however alike the images of a group are."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -73,7 +75,9 @@ def test_no_image_is_checked_by_thresholds_that_its_own_group_chose(monkeypatch:
     targets, probabilities = answers(np.full(500, 0.9), np.ones(500, dtype=bool))
     logits = torch.from_numpy(np.log(probabilities))
     given = Prediction(torch.arange(500), torch.from_numpy(targets), torch.from_numpy(probabilities), torch.zeros(500), logits)
-    task = Classify(("a", "b"), Criterion(build_elementwise(parse_specs("softmax")[0])), Preprocess(image_size=(4, 4)), torch.device("cpu"))
+    task: Any = Classify(
+        ("a", "b"), Criterion(build_elementwise(parse_specs("softmax")[0])), Preprocess(image_size=(4, 4)), torch.device("cpu")
+    )
     fit.cross_chosen(task, given, Target("error", 0.2), refit=True, groups=groups)
     assert len(asked) == 5
     for own in asked:
