@@ -115,9 +115,9 @@ def parse(argv: list[str]) -> Request:
     config = RunConfig().override(given, source=call.get("config") or "command line")
     looks = config.look.visual_method is not None
     action = chosen[0] if chosen else "visual_data" if looks else "train"
+    subject = actions.get(action, "")
     if action == "visual_data" and config.train.resume:
         action = "explain"
-    subject = actions.get(action, "")
     several = tuple(subject) if isinstance(subject, list) else ()
     named = "" if several or isinstance(subject, bool) else str(subject)
     request = Request(action, config, given, named, several, frozenset(values))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from applications.evaluation import waits
+from applications.explain import waits as heat_map_waits
 from tests.applications.conftest import NETS, Call, tiny
 from utils.timing import Timing, in_words
 
@@ -42,7 +43,7 @@ def test_an_evaluation_says_how_long_it_takes_before_it_begins(call: Call, color
 def test_heat_maps_name_the_slow_methods_before_they_begin(call: Call, colors, monkeypatch: pytest.MonkeyPatch) -> None:
     run = call(*tiny(colors, "--epochs", 1)).run
     # The whole network takes eight times as long as what is behind the map.
-    monkeypatch.setattr(waits, "measure_times", answering(8.0, 1.0))
+    monkeypatch.setattr(heat_map_waits, "measure_times", answering(8.0, 1.0))
     outcome = call("--visual_method", "grad-cam,score-cam", "--resume", run, *ARCH, "--limit", 3)
     assert outcome.code == 0, outcome.err
     said = next(line for line in outcome.out.splitlines() if line.startswith("time  "))
