@@ -5,7 +5,7 @@ build_preprocess -> build_loader -> build_transforms: from files to batches     
 build_task          what a batch means and what a wrong answer costs, by the catalog      task.py
 build_network    -> wrap_network: the starting weights, then compiled and distributed     network.py
 build_stepper       optimizer, schedule, clipping, averages, penalties over the network   step.py
-snapshot            all of it as plain types and tensors, from which it is built again    content.py
+snapshot            all of it as plain types and tensors, from which it is built again    snapshot.py
 
 `applications/training/train.py` calls them all, every other application those that it needs.
 """
