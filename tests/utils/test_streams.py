@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from shlex import quote
 
 import pytest
 
@@ -14,7 +15,7 @@ def run(code: str, *, shell: str = "{}", **environment: str) -> subprocess.Compl
     """Run Python code behind a shell's redirections; `{}` stands for the program."""
     import os
 
-    program = f'{sys.executable} -c "$CODE"'
+    program = f'{quote(sys.executable)} -c "$CODE"'
     return subprocess.run(
         ["bash", "-c", f"set -o pipefail; {shell.format(program)}"],
         cwd=ROOT,
