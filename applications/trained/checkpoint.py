@@ -179,7 +179,7 @@ def open_training(trained: Trained, purpose: str) -> Split:
     catalog = _open_for_evaluation(trained, "train")
     if "train" not in catalog.splits:
         raise UserError(f"{purpose} needs training images, and {catalog.root} has only {', '.join(catalog.splits)}; name data with train")
-    return catalog.splits["train"]
+    return replace(catalog.splits["train"], white=trained.preprocess.white)
 
 
 def open_held_out(trained: Trained, preferred: tuple[str, ...]) -> Split:

@@ -226,11 +226,9 @@ def look(optimizer, step):
         optimizer.look(step)
 
 
-@pytest.mark.parametrize("name", FORMULAS)
-def test_the_optimizer_follows_its_formula_step_by_step(name):
-    rng = np.random.default_rng(0)
-    start, grads = rng.normal(size=(3, 4)), [rng.normal(size=(3, 4)) for _ in range(15)]
-    model = nn.Linear(4, 3, bias=False, dtype=torch.float64)
+def follow_formula(name: str, start: np.ndarray, grads: list[np.ndarray]) -> None:
+    """Step from `start` with these gradients; after each the weights are those of the formula."""
+    model = nn.Linear(start.shape[1], start.shape[0], bias=False, dtype=torch.float64)
     with torch.no_grad():
         model.weight.copy_(torch.from_numpy(start))
     optimizer = build(name, model)
@@ -238,6 +236,12 @@ def test_the_optimizer_follows_its_formula_step_by_step(name):
         model.weight.grad = torch.from_numpy(grad.copy())
         optimizer.step()
         np.testing.assert_allclose(model.weight.detach().numpy(), expected, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_the_optimizer_follows_its_formula_step_by_step(name):
+    rng = np.random.default_rng(0)
+    follow_formula(name, rng.normal(size=(3, 4)), [rng.normal(size=(3, 4)) for _ in range(15)])
 
 
 def test_the_rectification_starts_late_and_tends_to_one():
@@ -421,14 +425,7 @@ def test_what_muon_does_not_turn_takes_adamw():
 def test_a_gradient_across_the_weights_never_lengthens_them_to_first_order(name):
     start = np.array([[3.0, 0.0, 0.0, 0.0], [0.0, 2.0, 0.0, 0.0]])
     grads = [np.array([[0.0, 1.0, -2.0, 0.5], [1.0, 0.0, 0.5, 2.0]]), np.array([[0.0, 3.0, 0.2, 0.1], [0.3, 0.0, 0.2, 0.1]])]
-    model = nn.Linear(4, 2, bias=False, dtype=torch.float64)
-    with torch.no_grad():
-        model.weight.copy_(torch.from_numpy(start))
-    optimizer = build(name, model)
-    for grad, expected in zip(grads, FORMULAS[name](start, grads), strict=True):
-        model.weight.grad = torch.from_numpy(grad.copy())
-        optimizer.step()
-        np.testing.assert_allclose(model.weight.detach().numpy(), expected, rtol=1e-7, atol=1e-9)
+    follow_formula(name, start, grads)
     # The first step was projected: a tenth of the decay.
     first = next(FORMULAS[name](start, grads[:1]))
     assert first[0, 0] == pytest.approx(3 * (1 - LR * DECAY * 0.1 / (1 if name == "adamp" else 1 - MOMENTUM)))

@@ -9,6 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from applications.settings.options import Request, RunConfig
+from applications.trained.checkpoint import load_trained, open_held_out, open_training, open_validation
 from dataloader.images.read import read_image
 from demos.classifier import main as classify
 from tests.applications.conftest import NETS, Call, read_rows, tiny
@@ -96,6 +98,15 @@ def test_every_use_of_the_model_sees_the_range_of_its_training(call: Call, camer
         said = {each["label"]: each["probability"] for each in line["top"]}
         found = truth[Path(line["path"]).relative_to(camera / "test").as_posix()]
         assert all(abs(said[name] - found[place]) < 1e-4 for place, name in enumerate(NAMES))
+
+
+def test_every_split_of_a_trained_model_is_read_by_its_range(call: Call, camera: Path) -> None:
+    run = call(*tiny(camera, "--epochs", 1)).run
+    given = {"resume": str(run), "arch": ARCH[1]}
+    trained = load_trained(Request("prune", RunConfig().override({"resume": str(run)}), given), torch.device("cpu"))
+    opened = (open_training(trained, "--prune"), open_validation(trained, "--calibrate"), open_held_out(trained, ("test",)))
+    assert [split.white for split in opened] == [trained.preprocess.white] * 3
+    assert trained.preprocess.white == 4095
 
 
 def test_a_checkpoint_without_a_range_keeps_its_meaning(call: Call, camera: Path) -> None:
