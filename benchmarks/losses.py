@@ -210,7 +210,7 @@ def train_and_test(entry: Entry, train: Images, test: Images, names: Sequence[st
         clean = train.images[chosen]
         images = torch.cat([clean, *(moved(clean) for _ in range(entry.aug_splits - 1))])
         targets = F.one_hot(train.labels[chosen], classes).float().repeat(entry.aug_splits, 1)
-        loss = criterion(model(images), targets, ones, splits=entry.aug_splits)
+        loss = criterion(model(images), targets, ones, copies=entry.aug_splits)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -46,7 +46,7 @@ class Batch:
         indices: int64 (N,) positions in the split.
         unreadable: images that were planned for this batch and left out.
         epoch: the epoch that it belongs to, from 0.
-        splits: k copies of every sample, one split after the other, so that N = k x samples: the clean images come first.
+        copies: k rows of every sample, all first ones, then all second ones, so that N = k x samples: the clean images come first.
         changed: files that are not what they were when they were found.
     """
 
@@ -57,7 +57,7 @@ class Batch:
     unreadable: tuple[Unreadable, ...] = ()
     changed: tuple[str, ...] = ()
     epoch: int = 0
-    splits: int = 1
+    copies: int = 1
 
     def __len__(self) -> int:
         return len(self.images)
@@ -69,7 +69,7 @@ class Batch:
         """Return everything but the images."""
         # Each tensor that leaves a process is a file handle to send: worth it for the images, not for a few numbers.
         numbers = (self.targets.numpy(), self.weights.numpy(), self.indices.numpy())
-        return BatchFields(*numbers, self.unreadable, self.changed, self.epoch, self.splits)
+        return BatchFields(*numbers, self.unreadable, self.changed, self.epoch, self.copies)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = True) -> "Batch":
         """Return the batch with its tensors on `device`; copies from pinned memory do not wait."""
@@ -101,7 +101,7 @@ class BatchFields(NamedTuple):
     unreadable: tuple[Unreadable, ...]
     changed: tuple[str, ...]
     epoch: int
-    splits: int
+    copies: int
 
 
 def rebuilt(images: Tensor, *about: Any) -> Batch:
@@ -131,7 +131,7 @@ def stack(
     unreadable: tuple[Unreadable, ...] = (),
     changed: tuple[str, ...] = (),
     epoch: int = 0,
-    splits: int = 1,
+    copies: int = 1,
 ) -> Batch:
     """Return the batch of `samples`, whose pixels are already in `images`.
 
@@ -140,7 +140,7 @@ def stack(
         images: uint8 (N, 3, H, W).
         unreadable: what was left out.
         epoch: the epoch that they belong to.
-        splits: copies of every sample, one split after the other.
+        copies: rows of every sample, all first ones, then all second ones.
         changed: files that are not what they were.
 
     Raises:
@@ -158,7 +158,7 @@ def stack(
         indices=torch.tensor([sample.index for sample in samples], dtype=torch.int64),
         unreadable=unreadable,
         epoch=epoch,
-        splits=splits,
+        copies=copies,
         changed=changed,
     )
 

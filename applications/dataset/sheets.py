@@ -55,7 +55,7 @@ def draw_samples(config: RunConfig, catalog: Catalog, split: Split, path: Path, 
         write_png(sheet(pixels_of(originals.images), captions, columns=COLUMNS, side=SIDE), path)
         return path
     reader = open_reader(config, split, augment)
-    epochs = [last_split(read(reader, epoch, chosen)) for epoch in range(COLUMNS - 1)]
+    epochs = [augmented_images(read(reader, epoch, chosen)) for epoch in range(COLUMNS - 1)]
     images, captions = [], []
     for row, index in enumerate(chosen.tolist()):
         images.append(pixels_of(originals.images)[row])
@@ -105,8 +105,8 @@ def open_reader(config: RunConfig, split: Split, augment: Augment | None) -> Bat
     if augment is None:
         return BatchReader(split, read_pixels, preprocess, Augment(), config.runtime.seed, tolerant=False)
     options = assemble.training_options(config, split, preprocess)
-    sizes, splits = options["sizes"], options["splits"]
-    return BatchReader(split, read_pixels, preprocess, augment, config.runtime.seed, tolerant=False, sizes=sizes, splits=splits)
+    sizes, copies = options["sizes"], options["copies"]
+    return BatchReader(split, read_pixels, preprocess, augment, config.runtime.seed, tolerant=False, sizes=sizes, copies=copies)
 
 
 def read(reader: BatchReader, epoch: int, indices: np.ndarray) -> Batch:
@@ -118,9 +118,9 @@ def read(reader: BatchReader, epoch: int, indices: np.ndarray) -> Batch:
     return batch
 
 
-def last_split(batch: Batch) -> Tensor:
-    """Return the augmented copies of a batch, which has clean ones before them where there are several splits."""
-    return batch.images[-(len(batch) // batch.splits) :]
+def augmented_images(batch: Batch) -> Tensor:
+    """Return the augmented images of a batch, which has clean ones before them where there are several copies."""
+    return batch.images[-(len(batch) // batch.copies) :]
 
 
 def choose(split: Split, count: int, *, seed: int) -> np.ndarray:

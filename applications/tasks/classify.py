@@ -46,7 +46,7 @@ class Classify:
         """Return the mean weighted loss; a mixed sample counts as right when its larger share is hit."""
         targets = to_dense(batch.targets, len(self.classes))
         logits = model(self.normalize(batch.images))
-        loss = self.criterion(logits, targets, batch.weights, splits=batch.splits, record=record)
+        loss = self.criterion(logits, targets, batch.weights, copies=batch.copies, record=record)
         correct = ((logits.detach().argmax(1) == targets.argmax(1)) & (batch.weights > 0)).sum()
         return StepResult(loss, {"loss": loss.detach() * len(batch), "top1": correct})
 

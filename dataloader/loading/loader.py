@@ -56,7 +56,7 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
         seed: of the augmentation.
         tolerant: leave unreadable images out of the batch instead of stopping.
         sizes: of the images of every epoch; None keeps the size of `preprocess`.
-        splits: copies of every sample: the clean image, and augmented ones.
+        copies: rows of every sample: the clean image, and augmented ones.
         slots: where images are left for the main process, in turn; None hands over the batch itself.
         notes: of what is being read, for the case that it ends the process.
     """
@@ -68,23 +68,23 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
     seed: int
     tolerant: bool
     sizes: SizeSchedule | None = None
-    splits: int = 1
+    copies: int = 1
     slots: Slots | None = None
     notes: CurrentReads | None = None
 
     def __getitem__(self, key: Key) -> Batch | SlottedBatch | UserError:
         epoch, indices, turns, number = key
         # One row for each copy, so that a copy keeps the target and the weight that its augmentation gave it.
-        copies: list[list[Sample]] = [[] for _ in range(self.splits)]
+        rows: list[list[Sample]] = [[] for _ in range(self.copies)]
         unreadable: list[Unreadable] = []
         preprocess = self.preprocess if self.sizes is None else replace(self.preprocess, image_size=self.sizes.at(epoch))
         augment = self.augment.at(preprocess.image_size)
         height, width = preprocess.image_size
         slot = number % len(self.slots) if self.slots else 0
-        room = (self.splits * len(indices), height, width)
+        room = (self.copies * len(indices), height, width)
         waiting = self.slots.images(slot, *room) if self.slots else None
         images = blank_images(*room, shared=get_worker_info() is not None) if waiting is None else waiting
-        images = images.unflatten(0, (self.splits, len(indices)))
+        images = images.unflatten(0, (self.copies, len(indices)))
         places = list(images)
         for index, turn in zip(indices.tolist(), turns.tolist(), strict=True):
             if self.notes is not None:
@@ -98,36 +98,36 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
                 continue
             except UserError as error:
                 return error
-            for row, place, version in zip(copies, places, self._versions(sample, augment, epoch, turn), strict=True):
+            for row, place, version in zip(rows, places, self._versions(sample, augment, epoch, turn), strict=True):
                 place[len(row)] = preprocess.apply(version.image)
                 row.append(_kept(version, sample))
         if self.notes is not None:
             self.notes.note(-1)
-        for gap in range(len(copies[0]), min(2, len(indices))):
+        for gap in range(len(rows[0]), min(2, len(indices))):
             # Batch norm needs two, and every process a batch: black images that weigh nothing fill the gap.
             images[:, gap] = 0
-            for row in copies:
+            for row in rows:
                 row.append(self._nothing(int(indices[0])))
-        count = len(copies[0])
-        whole = self.splits == 1 or count == len(indices)
+        count = len(rows[0])
+        whole = self.copies == 1 or count == len(indices)
         images = images[:, :count].flatten(0, 1)
         # Looked at after reading, so that nothing changes unseen in between.
         changed = tuple(self.split.file(index) for index in indices.tolist() if has_changed(self.split, index))
-        told = {"unreadable": tuple(unreadable), "changed": changed, "epoch": epoch, "splits": self.splits}
+        told = {"unreadable": tuple(unreadable), "changed": changed, "epoch": epoch, "copies": self.copies}
         try:
-            batch = stack([sample for row in copies for sample in row], images, **told)
+            batch = stack([sample for row in rows for sample in row], images, **told)
         except UserError as error:
             return error
         # Copies of fewer samples no longer lie behind one another in the slot.
         return batch if waiting is None or not whole else SlottedBatch(slot, (len(batch), height, width), batch.about())
 
     def _versions(self, sample: Sample, augment: Augment, epoch: int, turn: int) -> Iterator[Sample]:
-        """Yield the augmented sample; with several splits, the sample itself and then augmented ones."""
-        if self.splits == 1:
+        """Yield the augmented sample; with several copies, the sample itself and then augmented ones."""
+        if self.copies == 1:
             yield augment(sample, self._rng(epoch, sample.index, 0, turn))
             return
         yield sample
-        for copy in range(1, self.splits):
+        for copy in range(1, self.copies):
             yield augment(sample, self._rng(epoch, sample.index, copy, turn))
 
     def _rng(self, epoch: int, index: int, copy: int, turn: int) -> np.random.Generator:
@@ -191,7 +191,7 @@ class Loader:
         tolerant: in evaluation too, an unreadable image is left out of its batch.
         pin_memory: put batches into page-locked memory for a GPU.
         draws, epoch_size, repeats: of the plan of training (TrainPlan).
-        sizes, splits: of the images of training (BatchReader).
+        sizes, copies: of the images of training (BatchReader).
         look: called when an epoch begins.
     """
 
@@ -215,7 +215,7 @@ class Loader:
         epoch_size: int | None = None,
         repeats: int = 1,
         sizes: SizeSchedule | None = None,
-        splits: int = 1,
+        copies: int = 1,
         look: Callable[[], object] | None = None,
     ) -> None:
         assert shuffle or augment is None or not augment.operations, "evaluation data is never augmented"
@@ -236,14 +236,14 @@ class Loader:
         self._slots = None
         if workers and not pin_memory:
             # One is emptied here while all others are being filled: the next is asked for once this one is empty.
-            size = splits * max(1, batch_size // world) * math.prod(preprocess.image_size) * 3
+            size = copies * max(1, batch_size // world) * math.prod(preprocess.image_size) * 3
             self._slots = Slots.make(workers * AHEAD + 1, size)
         tolerant = tolerant or (shuffle and not strict)
         notes = CurrentReads(workers)
-        more = {"sizes": sizes, "splits": splits, "slots": self._slots, "notes": notes}
+        more = {"sizes": sizes, "copies": copies, "slots": self._slots, "notes": notes}
         reader = BatchReader(split, self.read, preprocess, augment or Augment(), seed, tolerant, **more)
-        self._crew = WorkerPool(reader, self._keys, workers=workers, pin_memory=pin_memory, notes=notes, name=split.file)
-        weakref.finalize(self, self._crew.dismiss)
+        self._pool = WorkerPool(reader, self._keys, workers=workers, pin_memory=pin_memory, notes=notes, name=split.file)
+        weakref.finalize(self, self._pool.dismiss)
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -255,7 +255,7 @@ class Loader:
             UserError: an unreadable image in evaluation or with `strict`, or a worker that died.
         """
         self._keys.epoch, self._keys.start = epoch, start_batch
-        self._crew.start()
+        self._pool.start()
         self._walks += 1
         number = self._walks
         if self._look is not None:
@@ -263,7 +263,7 @@ class Loader:
             self._look()
         for _ in range(start_batch, len(self.plan)):
             assert number == self._walks, "another epoch was started meanwhile"
-            item = self._crew.take()
+            item = self._pool.take()
             if isinstance(item, UserError):
                 raise item
             batch = self._emptied(item) if isinstance(item, SlottedBatch) else item
@@ -283,4 +283,4 @@ class Loader:
 
     def close(self) -> None:
         """End the workers; the loader cannot be used afterwards."""
-        self._crew.dismiss()
+        self._pool.dismiss()

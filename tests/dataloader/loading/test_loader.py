@@ -203,12 +203,12 @@ def test_wrong_numbers_are_user_errors(make_split):
         train_loader(make_split(4), batch_size=3, world=2)
 
 
-def test_a_batch_of_splits_begins_with_the_clean_images(make_split):
+def test_a_batch_of_copies_begins_with_the_clean_images(make_split):
     split = make_split(9)
     clean = {int(i): image for batch in score_loader(split).batches(0) for i, image in zip(batch.indices, batch.images, strict=True)}
-    for batch in train_loader(split, splits=3, batch_size=4).batches(1):
+    for batch in train_loader(split, copies=3, batch_size=4).batches(1):
         samples = len(batch) // 3
-        assert batch.splits == 3
+        assert batch.copies == 3
         assert batch.images.is_contiguous(memory_format=torch.channels_last)
         first, second, third = batch.images.split(samples)
         assert batch.indices.tolist() == batch.indices[:samples].tolist() * 3
@@ -218,10 +218,10 @@ def test_a_batch_of_splits_begins_with_the_clean_images(make_split):
         assert not torch.equal(second, third)
 
 
-def test_an_unreadable_image_leaves_all_splits(make_split):
+def test_an_unreadable_image_leaves_all_copies(make_split):
     split = make_split(4)
     spoil(split, 1)
-    (batch,) = train_loader(split, splits=2).batches(0)
+    (batch,) = train_loader(split, copies=2).batches(0)
     assert sorted(batch.indices.tolist()) == [0, 0, 2, 2, 3, 3]
 
 
@@ -317,13 +317,13 @@ def _soft(index: int) -> tuple[int | np.ndarray, float]:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("splits", [1, 3])
-def test_a_batch_has_the_targets_and_weights_of_the_augmented_samples(make_split, workers, splits):
+@pytest.mark.parametrize("copies", [1, 3])
+def test_a_batch_has_the_targets_and_weights_of_the_augmented_samples(make_split, workers, copies):
     split = make_split(10)
-    loader = train_loader(split, workers=workers, splits=splits, augment=Augment((Relabel(_other_class),)))
+    loader = train_loader(split, workers=workers, copies=copies, augment=Augment((Relabel(_other_class),)))
     seen = set()
     for batch in loader.batches(0):
-        clean = 0 if splits == 1 else len(batch) // splits
+        clean = 0 if copies == 1 else len(batch) // copies
         for row, (index, target, weight) in enumerate(zip(batch.indices, batch.targets, batch.weights, strict=True)):
             expected = (int(split.targets[index]), 1.0) if row < clean else _other_class(int(index))
             assert (int(target), float(weight)) == expected
