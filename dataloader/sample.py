@@ -7,7 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils.errors import UserError
+from dataloader.targets.boxes import BoxBatch
+from dataloader.targets.stack import stack_targets
+from dataloader.targets.target import Target
+
+Targets = Tensor | BoxBatch
+# Axes of stacked masks.
+MASKS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,13 +22,13 @@ class Sample:
 
     Attributes:
         image: uint8 (H, W, 3), RGB.
-        target: class index, or one probability a class, float (C,).
+        target: one of `dataloader/targets/`.
         weight: factor of this sample's loss.
         index: position in its split.
     """
 
     image: np.ndarray
-    target: int | np.ndarray
+    target: Target
     weight: float = 1.0
     index: int = -1
 
@@ -41,7 +47,8 @@ class Batch:
 
     Attributes:
         images: uint8 (N, 3, H, W), channels-last in memory; float32 in 0..255 after a mix.
-        targets: int64 (N,) class indices, or float32 (N, C) probabilities.
+        targets: as the targets of one kind are stacked: int64 (N,) class indices, float32 (N, C) probabilities, masks (N, H, W) of
+            their own type, boxes, or int64 (N, 0) where nothing is known.
         weights: float32 (N,) factors of the losses.
         indices: int64 (N,) positions in the split.
         unreadable: images that were planned for this batch and left out.
@@ -51,7 +58,7 @@ class Batch:
     """
 
     images: Tensor
-    targets: Tensor
+    targets: Targets
     weights: Tensor
     indices: Tensor
     unreadable: tuple[Unreadable, ...] = ()
@@ -67,9 +74,10 @@ class Batch:
 
     def about(self) -> "BatchFields":
         """Return everything but the images."""
-        # Each tensor that leaves a process is a file handle to send: worth it for the images, not for a few numbers.
-        numbers = (self.targets.numpy(), self.weights.numpy(), self.indices.numpy())
-        return BatchFields(*numbers, self.unreadable, self.changed, self.epoch, self.copies)
+        # Each tensor that leaves a process is a file handle to send: worth it for images and masks, not for a few numbers.
+        targets = self.targets.numpy() if isinstance(self.targets, Tensor) and self.targets.ndim < MASKS else self.targets
+        numbers = (self.weights.numpy(), self.indices.numpy())
+        return BatchFields(targets, *numbers, self.unreadable, self.changed, self.epoch, self.copies)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = True) -> "Batch":
         """Return the batch with its tensors on `device`; copies from pinned memory do not wait."""
@@ -93,9 +101,9 @@ class Batch:
 
 
 class BatchFields(NamedTuple):
-    """What a batch holds beside its images, cheap to send between processes."""
+    """What a batch holds beside its images, cheap to send between processes; no targets where they go another way."""
 
-    targets: np.ndarray
+    targets: np.ndarray | Targets | None
     weights: np.ndarray
     indices: np.ndarray
     unreadable: tuple[Unreadable, ...]
@@ -105,9 +113,11 @@ class BatchFields(NamedTuple):
 
 
 def rebuilt(images: Tensor, *about: Any) -> Batch:
-    """Return the batch of images, uint8 (N, 3, H, W), and what stands in its `About`."""
+    """Return the batch of images, uint8 (N, 3, H, W), and what stands in its `BatchFields`."""
     targets, weights, indices, *others = about
-    return Batch(images, torch.from_numpy(targets), torch.from_numpy(weights), torch.from_numpy(indices), *others)
+    if isinstance(targets, np.ndarray):
+        targets = torch.from_numpy(targets)
+    return Batch(images, targets, torch.from_numpy(weights), torch.from_numpy(indices), *others)
 
 
 def blank_images(count: int, height: int, width: int, *, shared: bool) -> Tensor:
@@ -136,7 +146,7 @@ def stack(
     """Return the batch of `samples`, whose pixels are already in `images`.
 
     Args:
-        samples: N samples. Where one has probabilities for a target, class indices beside it become probabilities too.
+        samples: N samples, whose targets belong to these images.
         images: uint8 (N, 3, H, W).
         unreadable: what was left out.
         epoch: the epoch that they belong to.
@@ -144,16 +154,12 @@ def stack(
         changed: files that are not what they were.
 
     Raises:
-        UserError: the targets have different numbers of classes, which an augmentation of the user's own may have given them.
+        UserError: the targets are of different kinds or shapes, which an augmentation of the user's own may have given them.
     """
     assert len(samples) == len(images), "one image a sample"
-    if any(isinstance(sample.target, np.ndarray) for sample in samples):
-        targets = torch.from_numpy(_dense([sample.target for sample in samples]))
-    else:
-        targets = torch.tensor([int(sample.target) for sample in samples], dtype=torch.int64)
     return Batch(
         images=images,
-        targets=targets,
+        targets=stack_targets([sample.target for sample in samples]),
         weights=torch.tensor([sample.weight for sample in samples], dtype=torch.float32),
         indices=torch.tensor([sample.index for sample in samples], dtype=torch.int64),
         unreadable=unreadable,
@@ -161,20 +167,3 @@ def stack(
         copies=copies,
         changed=changed,
     )
-
-
-def _dense(targets: list[int | np.ndarray]) -> np.ndarray:
-    """Return targets as probabilities, float32 (N, C)."""
-    shapes = {target.shape for target in targets if isinstance(target, np.ndarray)}
-    shape = next(iter(shapes))
-    highest = max((target for target in targets if not isinstance(target, np.ndarray)), default=0)
-    if len(shapes) > 1 or len(shape) != 1 or highest >= shape[0]:
-        found = ", ".join(sorted(str(each) for each in shapes))
-        raise UserError(f"an augmentation gave targets of the shapes {found}: give each image one class index, or one probability a class")
-    dense = np.zeros((len(targets), shape[0]), dtype=np.float32)
-    for row, target in zip(dense, targets, strict=True):
-        if isinstance(target, np.ndarray):
-            row[:] = target
-        else:
-            row[target] = 1.0
-    return dense

@@ -5,12 +5,13 @@ import pytest
 import torch
 
 from dataloader.sample import Sample, Unreadable, blank_images, stack
+from dataloader.targets.label import Label, Labels
 
 IMAGE = np.zeros((2, 2, 3), dtype=np.uint8)
 
 
 def test_batch_carries_targets_weights_and_indices():
-    samples = [Sample(IMAGE, target=2, weight=0.5, index=7), Sample(IMAGE, target=0, index=3)]
+    samples = [Sample(IMAGE, target=Label(2), weight=0.5, index=7), Sample(IMAGE, target=Label(0), index=3)]
     batch = stack(samples, torch.zeros(2, 3, 4, 4, dtype=torch.uint8), unreadable=(Unreadable("a.png", "empty"),))
     assert len(batch) == 2
     assert (batch.targets.tolist(), batch.targets.dtype) == ([2, 0], torch.int64)
@@ -19,19 +20,19 @@ def test_batch_carries_targets_weights_and_indices():
 
 
 def test_probability_targets_stay_probabilities():
-    samples = [Sample(IMAGE, target=np.array([0.25, 0.75])), Sample(IMAGE, target=np.array([1.0, 0.0]))]
+    samples = [Sample(IMAGE, target=Labels(np.array([0.25, 0.75]))), Sample(IMAGE, target=Labels(np.array([1.0, 0.0])))]
     batch = stack(samples, torch.zeros(2, 3, 4, 4, dtype=torch.uint8))
     assert batch.targets.dtype == torch.float32
     assert batch.targets.tolist() == [[0.25, 0.75], [1.0, 0.0]]
 
 
 def test_every_tensor_of_a_batch_moves_with_it():
-    batch = stack([Sample(IMAGE, target=1)], torch.zeros(1, 3, 4, 4, dtype=torch.uint8)).to("meta")
+    batch = stack([Sample(IMAGE, target=Label(1))], torch.zeros(1, 3, 4, 4, dtype=torch.uint8)).to("meta")
     assert {tensor.device.type for tensor in (batch.images, batch.targets, batch.weights, batch.indices)} == {"meta"}
 
 
 def test_a_batch_survives_the_way_out_of_a_process():
-    sample = Sample(IMAGE, target=1, weight=0.5, index=9)
+    sample = Sample(IMAGE, target=Label(1), weight=0.5, index=9)
     batch = stack([sample], torch.ones(1, 3, 4, 4, dtype=torch.uint8), unreadable=(Unreadable("a", "b"),))
     again = pickle.loads(pickle.dumps(batch))
     assert torch.equal(again.images, batch.images)
@@ -48,4 +49,4 @@ def test_blank_images_lie_row_by_row(shared):
 
 def test_sample_and_batch_are_read_only():
     with pytest.raises(AttributeError):
-        Sample(IMAGE, target=1).target = 2  # pyright: ignore[reportAttributeAccessIssue]
+        Sample(IMAGE, target=Label(1)).target = Label(2)  # pyright: ignore[reportAttributeAccessIssue]
