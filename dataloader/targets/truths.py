@@ -8,6 +8,11 @@ from dataloader.targets.target import Target
 class Truths(Protocol):
     """What is true of each image of a data set. It is read on demand, and sent to the loader's processes."""
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the numbers in masks or beside boxes, from 0 on."""
+        ...
+
     def read(self, path: str) -> Target:
         """Return what is true of the image that a split calls `path`, in the pixels of its file.
 
