@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dataloader.targets.plane import Change
+from dataloader.targets.target import Target
 from utils.errors import UserError
 
 
@@ -22,9 +24,20 @@ class Sample:
     """
 
     image: np.ndarray
-    target: int | np.ndarray
+    target: int | np.ndarray | Target
     weight: float = 1.0
     index: int = -1
+
+    @property
+    def is_spatial(self) -> bool:
+        """Whether the target has places on the image, which follow what is done to it."""
+        return isinstance(self.target, Target) and self.target.is_spatial
+
+    def moved(self, image: np.ndarray, change: Change) -> "Sample":
+        """Return the sample with the pixels after a change of geometry, and the target that follows it."""
+        if not isinstance(self.target, Target):
+            return replace(self, image=image)
+        return replace(self, image=image, target=self.target.moved(change))
 
 
 @dataclass(frozen=True)

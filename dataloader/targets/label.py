@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dataloader.targets.plane import PlaneChange
+from dataloader.targets.plane import Change
 from dataloader.targets.target import Target
 
 
@@ -17,7 +17,7 @@ class _OfWholeImage(Target):
 
     is_spatial = False
 
-    def moved(self, change: PlaneChange) -> "Target":
+    def moved(self, change: Change) -> "Target":
         del change
         return self
 

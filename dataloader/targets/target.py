@@ -7,7 +7,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from dataloader.targets.plane import PlaneChange
+from dataloader.targets.plane import Change
 
 
 class Stacked(Protocol):
@@ -31,7 +31,7 @@ class Target(ABC):
     is_spatial: bool = True
 
     @abstractmethod
-    def moved(self, change: PlaneChange) -> "Target":
+    def moved(self, change: Change) -> "Target":
         """Return the target after a change of the image's plane."""
 
     @abstractmethod
