@@ -140,7 +140,7 @@ def read_split(split: Split, size: int) -> Images:
     loader = Loader(split, Preprocess(image_size=(size, size)), augment=build_augment(""), batch_size=256, workers=0, seed=0, shuffle=False)
     batches = list(loader.batches(0))
     loader.close()
-    return Images(torch.cat([batch.images for batch in batches]).float() / 255, torch.cat([batch.targets for batch in batches]))
+    return Images(torch.cat([batch.images for batch in batches]).float() / 255, torch.cat([labels_of(batch.targets) for batch in batches]))
 
 
 def long_tail(labels: np.ndarray, classes: int, imbalance: float, rng: np.random.Generator) -> np.ndarray:

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from dataloader.targets.boxes import BoxBatch
+from dataloader.targets.plane import Change
 from dataloader.targets.stack import stack_targets
 from dataloader.targets.target import Target
+from utils.errors import UserError
 
 Targets = Tensor | BoxBatch
 # Axes of stacked masks.
@@ -20,17 +22,35 @@ MASKS = 3
 class Sample:
     """One image and what is known of it.
 
+    What changes pixels where they are gives `replace(sample, image=image)`; what moves them, `sample.moved(image, change)`.
+
     Attributes:
         image: uint8 (H, W, 3), RGB.
         target: one of `dataloader/targets/`.
         weight: factor of this sample's loss.
         index: position in its split.
+
+    Raises:
+        UserError: the target is none, which an augmentation of the user's own may have tried.
     """
 
     image: np.ndarray
     target: Target
     weight: float = 1.0
     index: int = -1
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.target, Target):
+            raise UserError(f"the target of a Sample is a {type(self.target).__name__}: write Label(number), or Labels(one number a class)")
+
+    @property
+    def is_spatial(self) -> bool:
+        """Whether the target has places on the image, which follow what is done to it."""
+        return self.target.is_spatial
+
+    def moved(self, image: np.ndarray, change: Change) -> "Sample":
+        """Return the sample with the pixels after a change of geometry, and the target that follows it."""
+        return replace(self, image=image, target=self.target.moved(change))
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def draw_mixed(config: RunConfig, catalog: Catalog, split: Split, augment: Augme
             batch = transform(batch, step, 0)
         images += pixels_of(batch.images)[:COLUMNS]
         size = f"{batch.images.shape[2]}x{batch.images.shape[3]}\n" if config.data.multi_scale else ""
-        captions += [f"{size}{label_of(catalog, target.numpy())}" for target in batch.targets[:COLUMNS]]
+        captions += [f"{size}{label_of(catalog, target.numpy())}" for target in labels_of(batch.targets)[:COLUMNS]]
     if config.data.multi_scale:
         images = on_equal_paper(images)
     write_png(sheet(images, captions, columns=COLUMNS, side=SIDE), path)

@@ -11,17 +11,27 @@ from dataloader.targets.plane import Size
 from utils.errors import UserError
 
 
+def labels_of(targets: Targets) -> Tensor:
+    """Return the targets of images that have labels, class indices (N,) or probabilities (N, C), as they are.
+
+    Raises:
+        UserError: the images have boxes or masks, or nothing is known of them.
+    """
+    if isinstance(targets, BoxBatch) or targets.ndim >= MASKS:
+        what = "boxes" if isinstance(targets, BoxBatch) else "masks"
+        raise UserError(f"the images have {what}, and labels of whole images are needed here")
+    if targets.shape[1:] == (0,):
+        raise UserError("nothing is known of these images, and labels are needed here")
+    return targets
+
+
 def to_dense(targets: Targets, num_classes: int) -> Tensor:
     """Return one probability a class, float32 (N, num_classes), from class indices (N,) or from probabilities (N, num_classes).
 
     Raises:
         UserError: the probabilities have another number of classes, or these are no labels of whole images.
     """
-    if isinstance(targets, BoxBatch) or targets.ndim > 2:
-        what = "boxes" if isinstance(targets, BoxBatch) else "masks"
-        raise UserError(f"the images have {what}, and labels of whole images are needed here")
-    if targets.shape[1:] == (0,):
-        raise UserError("nothing is known of these images, and labels are needed here")
+    targets = labels_of(targets)
     if targets.ndim == 1:
         return F.one_hot(targets, num_classes).float()
     if targets.shape[1] != num_classes:

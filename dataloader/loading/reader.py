@@ -17,7 +17,7 @@ from dataloader.loading.workers import CurrentReads
 from dataloader.sample import Batch, BatchFields, Sample, Unreadable, blank_images, stack
 from dataloader.splits.catalog import Split
 from dataloader.splits.integrity import has_changed
-from dataloader.targets.plane import Size, scaled
+from dataloader.targets.plane import scaled
 from dataloader.targets.target import Target
 from utils.errors import UserError
 from utils.randomness import Stream, numpy_rng
@@ -147,20 +147,14 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
         """
         pixels = preprocess.apply(version.image)
         target = version.target
-        if isinstance(target, Target) and (size := target.image_size()) is not None:
+        if (size := target.image_size()) is not None:
             if size != version.image.shape[:2]:
-                raise UserError(self._apart(version, sample.index, size))
+                name = self.split.file(sample.index)
+                raise UserError(f"{name}: an augmentation gave an image and a target of different sizes; use sample.moved(image, change)")
             target = target.moved(preprocess.change(size))
         elif target is sample.target and version.weight == sample.weight:
             return pixels, sample
         return pixels, replace(version, image=sample.image, target=target, index=sample.index)
-
-    def _apart(self, version: Sample, index: int, size: Size) -> str:
-        image, target = ("x".join(map(str, each)) for each in (version.image.shape[:2], size))
-        return (
-            f"{self.split.file(index)}: an augmentation made the image {image}, while its {type(version.target).__name__.lower()} "
-            f"stayed at {target}; one that moves pixels says how, by sample.moved(image, change)"
-        )
 
     def _nothing(self, preprocess: Preprocess) -> Sample:
         target = self.split.nothing()

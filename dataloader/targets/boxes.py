@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dataloader.targets.plane import PlaneChange, Size
+from dataloader.targets.plane import Change, Size
 from dataloader.targets.target import Target
 
+# Points of a side of a box that follow a change that bends lines.
+_BENDS = 17
 # Less than this share of an object left in the image is no longer the object.
 LEAST_VISIBLE = 0.1
 
@@ -42,11 +44,12 @@ class Boxes(Target):
     def image_size(self) -> Size:
         return self.size
 
-    def moved(self, change: PlaneChange) -> "Boxes":
+    def moved(self, change: Change) -> "Boxes":
         """Return the upright boxes around the moved corners, clipped to the image; what is hardly visible or has no area is dropped."""
-        left, top, right, bottom = self.corners.astype(np.float64).T
-        corners = np.stack([left, top, right, top, right, bottom, left, bottom], axis=1).reshape(-1, 2)
-        points = change.move_points(corners).reshape(-1, 4, 2)
+        corners = self.corners.astype(np.float64)
+        start, end = corners[:, None, :2], corners[:, None, 2:]
+        outline = _outline(2 if change.keeps_lines else _BENDS)
+        points = change.move_points((start + outline * (end - start)).reshape(-1, 2)).reshape(len(corners), len(outline), 2)
         whole = np.concatenate([points.min(1), points.max(1)], axis=1)
         height, width = change.size
         clipped = whole.clip(0, [width, height, width, height])
@@ -65,6 +68,13 @@ class Boxes(Target):
             torch.from_numpy(np.concatenate([each.classes for each in boxes])),
             torch.tensor([len(each.classes) for each in boxes], dtype=torch.int64),
         )
+
+
+def _outline(count: int) -> np.ndarray:
+    """Return points (4 * count, 2) on the border of the unit square, `count` a side."""
+    along, zeros = np.linspace(0, 1, count), np.zeros(count)
+    sides = [(along, zeros), (along, zeros + 1), (zeros, along), (zeros + 1, along)]
+    return np.concatenate([np.stack(side, axis=1) for side in sides])
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dataloader.targets.plane import PlaneChange, Size
+from dataloader.targets.plane import Change, Size
 from dataloader.targets.target import Target
 from utils.errors import UserError
 
@@ -21,7 +21,7 @@ class _OfWholeImage(Target):
     def image_size(self) -> Size | None:
         return None
 
-    def moved(self, change: PlaneChange) -> "Target":
+    def moved(self, change: Change) -> "Target":
         del change
         return self
 

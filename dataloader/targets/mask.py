@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dataloader.targets.plane import PlaneChange, Size
+from dataloader.targets.plane import Change, Size
 from dataloader.targets.target import Target
 
 # The field's number for pixels of which nothing is known.
@@ -35,7 +35,7 @@ class Mask(Target):
         height, width = self.ids.shape
         return height, width
 
-    def moved(self, change: PlaneChange) -> "Mask":
+    def moved(self, change: Change) -> "Mask":
         """Return the mask with each pixel's class looked up under its center (nearest neighbor)."""
         return replace(self, ids=change.move_ids(self.ids, self.ignore))
 

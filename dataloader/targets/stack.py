@@ -19,7 +19,9 @@ def stack_targets(targets: Sequence[Target]) -> Tensor | BoxBatch:
     kinds = {type(target) for target in targets}
     if kinds == {Label, Labels}:
         return Labels.stack(targets)
-    if len(kinds) > 1 or not issubclass(kind := next(iter(kinds)), Target):
+    if len(kinds) > 1:
         found = ", ".join(sorted(kind.__name__ for kind in kinds))
-        raise UserError(f"targets of the types {found} in one batch: give all images targets of one kind, such as Label or Labels")
-    return kind.stack(targets)
+        raise UserError(f"targets of the types {found} in one batch: give all images targets of one kind")
+    stacked = next(iter(kinds)).stack(targets)
+    assert isinstance(stacked, Tensor | BoxBatch)
+    return stacked

@@ -7,7 +7,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from dataloader.targets.plane import PlaneChange, Size
+from dataloader.targets.plane import Change, Size
 
 
 class Stacked(Protocol):
@@ -40,7 +40,7 @@ class Target(ABC):
         """Return (H, W) of the image that the target has places on; None where it has none."""
 
     @abstractmethod
-    def moved(self, change: PlaneChange) -> "Target":
+    def moved(self, change: Change) -> "Target":
         """Return the target after a change of the image's plane."""
 
     @abstractmethod

@@ -366,5 +366,5 @@ def test_targets_of_different_widths_are_one_clear_line(make_split):
 @pytest.mark.parametrize("target", [2, np.ones(3, np.float32)])
 def test_a_bare_number_for_a_target_is_one_clear_line(make_split, target):
     loader = train_loader(make_split(4), augment=Augment((Relabel(lambda _: (target, 1.0)),)))
-    with pytest.raises(UserError, match=rf"types {type(target).__name__} in one batch: .* Label or Labels"):
+    with pytest.raises(UserError, match=rf"target of a Sample is a {type(target).__name__}: write Label"):
         list(loader.batches(0))

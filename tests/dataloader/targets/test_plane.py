@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dataloader.targets.boxes import Boxes
 from dataloader.targets.label import Label, Labels, Unknown
 from dataloader.targets.mask import Mask
-from dataloader.targets.plane import PlaneChange, affine, cropped, mirrored, scaled, unchanged
+from dataloader.targets.plane import PlaneChange, cropped, from_centers, mirrored, scaled, unchanged
 
 COLOR = np.array([250, 20, 30], dtype=np.uint8)
 
@@ -92,7 +92,7 @@ def test_pixels_that_come_from_outside_are_ignored() -> None:
 def test_a_rotation_moves_image_mask_and_box_alike(degrees: float) -> None:
     image, mask, boxes = scene(81, 81, 30, 36, 15)
     matrix = cv2.getRotationMatrix2D((40, 40), degrees, 1.0)
-    change = affine(matrix, (81, 81))
+    change = from_centers(matrix, (81, 81))
     turned = cv2.warpAffine(image, matrix, (81, 81), flags=cv2.INTER_NEAREST)
     moved = mask.moved(change)
     assert ((turned[..., 0] > 0) != (moved.ids == 1)).sum() <= 2
@@ -100,7 +100,7 @@ def test_a_rotation_moves_image_mask_and_box_alike(degrees: float) -> None:
 
 
 def test_the_way_back_brings_points_home() -> None:
-    change = affine(cv2.getRotationMatrix2D((10, 7), 33.0, 1.3), (40, 50)).then(scaled((40, 50), (20, 99)))
+    change = from_centers(cv2.getRotationMatrix2D((10, 7), 33.0, 1.3), (40, 50)).then(scaled((40, 50), (20, 99)))
     points = np.random.default_rng(0).uniform(0, 40, (9, 2))
     assert change.undone((40, 50)).move_points(change.move_points(points)) == pytest.approx(points)
 
