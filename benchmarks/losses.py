@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from criterions.matrix import write_template
 from criterions.weighted import build_criterion
 from dataloader.augment.chain import build_augment
+from dataloader.batch.targets import labels_of
 from dataloader.images.preprocess import Preprocess
 from dataloader.loading.loader import Loader
 from dataloader.splits.catalog import Split, open_catalog

@@ -12,6 +12,7 @@ from applications.assemble.caching import build_cache_policy
 from applications.assemble.data import open_training_data
 from applications.settings.options import Request, RunConfig, run_folder_parent
 from dataloader.augment.chain import Augment
+from dataloader.batch.targets import labels_of
 from dataloader.loading.reader import BatchReader
 from dataloader.sample import Batch
 from dataloader.splits.catalog import Catalog, Split
