@@ -52,6 +52,33 @@ def told_apart(image: np.ndarray, mask: Mask) -> float:
     return float(min(shares))
 
 
+def off_center(image: np.ndarray, mask: Mask, boxes: Boxes) -> float:
+    """Return the distance in pixels between the center of what is colored and that of the target, to parts of a pixel.
+
+    The center is that of the box where the object fills it, else that of the pixels of class 1. 0 where the image has other colors
+    than before, or where not all of the object is to be seen.
+    """
+    inside = image[purified(mask).ids == 1]
+    if len(inside) == 0 or is_cut(mask) or np.abs(np.median(inside, axis=0) - COLOR).max() > 2:
+        return 0.0
+    way = COLOR.astype(float) - GROUND
+    share = ((image.astype(float) - GROUND) @ way / (way @ way)).clip(0, 1)
+    left, top, right, bottom = box_of(mask.ids)
+    if (mask.ids[top:bottom, left:right] == 1).all():
+        expected = boxes.corners[0].reshape(2, 2).mean(0)[::-1]
+    else:
+        expected = np.argwhere(mask.ids == 1).mean(0) + 0.5
+    center = [np.average(axis, weights=share) + 0.5 for axis in np.indices(share.shape)]
+    return float(np.abs(center - expected).max())
+
+
+def is_cut(mask: Mask) -> bool:
+    """Whether the object reaches the border of what is known, so that a part of it may be outside."""
+    left, top, right, bottom = box_of(mask.ids)
+    around = np.pad(mask.ids, 1, constant_values=mask.ignore)[top : bottom + 2, left : right + 2]
+    return bool((around == mask.ignore).any())
+
+
 def box_of(ids: np.ndarray) -> list[int]:
     """Return left, top, right and bottom of the pixels of class 1."""
     rows, columns = np.nonzero(ids == 1)
