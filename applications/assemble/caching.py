@@ -81,7 +81,7 @@ def open_cache(data: DataOptions, split: Split, keep: CachePolicy, world: World)
 def _share(store: PixelStore | None, world: World) -> PixelStore:
     """Hand the store of the first process of each machine to the others there."""
     # As plain values: a store opens its memory when it arrives, and that of another machine is out of reach.
-    parts = world.gather(None if store is None else (store.place, store.index, store.unreadable))
+    parts = world.gather(None if store is None else (store.place, store.index, store.planes, store.unreadable))
     return PixelStore(*parts[world.rank - world.local_rank]) if store is None else store
 
 

@@ -102,7 +102,7 @@ def open_reader(config: RunConfig, split: Split, augment: Augment | None) -> Bat
     """Return what reads batches of a split as training does, or without `augment` as validation does."""
     # A sheet shows pixels before they are normalized, whatever weights a training would begin with.
     preprocess = assemble.build_preprocess(config.override({"init_from": None}), white=split.white)
-    read_pixels = partial(split.read, at_least=build_cache_policy(config.data, preprocess, training=augment is not None).at_least)
+    read_pixels = partial(split.read_picture, at_least=build_cache_policy(config.data, preprocess, training=augment is not None).at_least)
     if augment is None:
         return BatchReader(split, read_pixels, preprocess, Augment(), config.runtime.seed, tolerant=False)
     options = assemble.training_options(config, split, preprocess)

@@ -8,6 +8,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from dataloader.augment.chain import Augment
+from dataloader.images.picture import Picture
 from dataloader.images.preprocess import Preprocess
 from dataloader.loading.plan import Plan, ScorePlan, TrainPlan
 from dataloader.loading.reader import BatchReader, Key, SlottedBatch
@@ -48,7 +49,7 @@ class Loader:
         seed: of order and augmentation.
         shuffle: True for training (TrainPlan), False for evaluation (ScorePlan).
         augment: operations on single images; only where `shuffle` is set.
-        read: index -> image, uint8 (H, W, 3), such as a cache has it; `split.read` when not given.
+        read: index -> picture, such as a cache has it; `split.read_picture` when not given.
         rank, world: number of this process, and how many there are.
         strict: in training too, an unreadable image is an error.
         tolerant: in evaluation too, an unreadable image is left out of its batch.
@@ -68,7 +69,7 @@ class Loader:
         seed: int,
         shuffle: bool,
         augment: Augment | None = None,
-        read: Callable[[int], np.ndarray] | None = None,
+        read: Callable[[int], Picture] | None = None,
         rank: int = 0,
         world: int = 1,
         strict: bool = False,
@@ -85,7 +86,7 @@ class Loader:
         if workers < 0:
             raise UserError(f"-j {workers}: write 0 or more loader processes")
         self.split = split
-        self.read = read or split.read
+        self.read = read or split.read_picture
         self.plan: Plan
         if shuffle:
             drawn = {"draws": draws, "epoch_size": epoch_size, "repeats": repeats}

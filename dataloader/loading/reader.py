@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from dataloader.augment.chain import Augment
+from dataloader.images.picture import Picture
 from dataloader.images.preprocess import Preprocess
 from dataloader.images.read import ImageError
 from dataloader.loading.sizes import SizeSchedule
@@ -18,7 +19,6 @@ from dataloader.sample import Batch, BatchFields, Sample, Unreadable, blank_imag
 from dataloader.splits.catalog import Split
 from dataloader.splits.integrity import has_changed
 from dataloader.targets.plane import scaled
-from dataloader.targets.target import Target
 from utils.errors import UserError
 from utils.randomness import Stream, numpy_rng
 
@@ -50,7 +50,7 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
 
     Attributes:
         split: files, targets and weights.
-        read: index -> image, uint8 (H, W, 3).
+        read: index -> picture.
         preprocess: geometry of the batch.
         augment: operations on single images.
         seed: of the augmentation.
@@ -62,7 +62,7 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
     """
 
     split: Split
-    read: Callable[[int], np.ndarray]
+    read: Callable[[int], Picture]
     preprocess: Preprocess
     augment: Augment
     seed: int
@@ -137,8 +137,12 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
         return numpy_rng(Stream.AUGMENT, self.seed, epoch, index, *more)
 
     def _read(self, index: int) -> Sample:
-        image, target = self.read(index), self.split.target(index)
-        return Sample(image, _as_read(target, image), float(self.split.weights[index]), index)
+        picture, target = self.read(index), self.split.target(index)
+        try:
+            target = picture.follow(target)
+        except UserError as error:
+            raise UserError(f"{self.split.file(index)}: {error}") from error
+        return Sample(picture.image, target, float(self.split.weights[index]), index)
 
     def _fitted(self, version: Sample, sample: Sample, preprocess: Preprocess) -> tuple[Tensor, Sample]:
         """Return the pixels of an augmented sample as the model sees them, (3, H, W), and what else is kept of it.
@@ -175,10 +179,3 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
                 place[:] = values
                 about, masks = about._replace(targets=None), values.dtype
         return SlottedBatch(slot, (count, height, width), about, masks)
-
-
-def _as_read(target: Target, image: np.ndarray) -> Target:
-    """Return the target of a file on the image, uint8 (H, W, 3), as it is read, which may be smaller."""
-    size = target.image_size()
-    height, width = image.shape[:2]
-    return target if size in (None, (height, width)) else target.moved(scaled(size, (height, width)))

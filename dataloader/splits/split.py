@@ -8,7 +8,8 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from dataloader.images.read import decode_image, file_status, read_file, read_image
+from dataloader.images.picture import Picture
+from dataloader.images.read import decode_picture, file_status, read_file, read_picture
 from dataloader.targets.label import Label, Labels, Unknown
 from dataloader.targets.target import Target
 from dataloader.targets.truths import Truths
@@ -146,10 +147,18 @@ class Split:
         Raises:
             ImageError: it cannot be read.
         """
+        return self.read_picture(index, at_least=at_least).image
+
+    def read_picture(self, index: int, *, at_least: int | None = None) -> Picture:
+        """Return what `read` reads, with where its pixels lie on the whole image of the file.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
         file = self.file(index)
         if self.store is None:
-            return read_image(file, at_least=at_least, white=self.white)
-        return decode_image(self.store.read_bytes(file), file, at_least=at_least, white=self.white)
+            return read_picture(file, at_least=at_least, white=self.white)
+        return decode_picture(self.store.read_bytes(file), file, at_least=at_least, white=self.white)
 
     def read_bytes(self, index: int) -> bytes:
         """Return image `index` as it is stored, still encoded.

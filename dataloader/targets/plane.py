@@ -165,7 +165,12 @@ def scaled(before: Size, after: Size) -> PlaneChange:
 def resampled(top: float, left: float, part: Size, size: Size) -> PlaneChange:
     """Return the cutting out of a rectangle of (H, W) `part`, resized to `size`."""
     across, down = size[1] / part[1], size[0] / part[0]
-    return PlaneChange(((across, 0.0, -left * across), (0.0, down, -top * down), _LAST), size)
+    return along_axes((across, -left * across), (down, -top * down), size)
+
+
+def along_axes(across: tuple[float, float], down: tuple[float, float], size: Size) -> PlaneChange:
+    """Return x * across[0] + across[1] and y * down[0] + down[1], onto an image of (H, W) `size`."""
+    return PlaneChange(((across[0], 0.0, across[1]), (0.0, down[0], down[1]), _LAST), size)
 
 
 def translated(right: float, down: float, size: Size) -> PlaneChange:

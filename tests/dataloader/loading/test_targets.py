@@ -186,7 +186,7 @@ def test_masks_wait_in_the_slot_behind_the_images(scenes: Split, kind: str, dtyp
     slots = Slots.make(1, 5 * 48 * 56 * (3 + (dtype.itemsize if dtype else 0)))
     assert slots is not None
     indices = np.arange(5)
-    settings = (split, split.read, Preprocess(SIZE), Augment(), 0, False)
+    settings = (split, split.read_picture, Preprocess(SIZE), Augment(), 0, False)
     plain, slotted = (BatchReader(*settings, slots=each)[0, indices, indices * 0, 0] for each in (None, slots))
     assert isinstance(plain, Batch)
     assert isinstance(slotted, SlottedBatch)
