@@ -103,7 +103,7 @@ def _wait_for(place: Path, leader: int, watch: Watch | None) -> PixelStore:
                 return store
             raise UserError(f"--cache disk: process {leader}, which was to fill {place}, has ended; what it said tells why")
         if watch is not None and (line := watch.look()):
-            # Errors alone are heard from any process but the first.
+            # Only errors are printed by processes other than the first.
             log().error(f"cache     {line}; the run waits for it")
         time.sleep(POLL)
     return store

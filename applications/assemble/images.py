@@ -138,7 +138,7 @@ def training_options(config: RunConfig, split: Split, preprocess: Preprocess) ->
         "epoch_size": data.epoch_size,
         "repeats": data.aug_repeats,
         "sizes": None if sizes is None else parse_sizes(sizes, preprocess.image_size, config.train.epochs),
-        "splits": data.aug_splits,
+        "copies": data.aug_splits,
     }
 
 

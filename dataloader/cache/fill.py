@@ -151,13 +151,13 @@ def fill(
     portions = _Portions(count)
     workers = min(workers, len(portions))
     notes = CurrentReads(workers)
-    crew = WorkerPool(_Filler(read, place, notes), portions, workers=workers, pin_memory=False, notes=notes, name=name)
+    pool = WorkerPool(_Filler(read, place, notes), portions, workers=workers, pin_memory=False, notes=notes, name=name)
     index, planes = np.zeros((count, 3), dtype=np.int64), np.zeros((count, 6))
     unreadable: dict[int, tuple[str, str]] = {}
     try:
-        crew.start()
+        pool.start()
         for _ in range(len(portions)):
-            part = crew.take()
+            part = pool.take()
             if isinstance(part, UserError):
                 raise part
             index[part.numbers] = part.rows
@@ -165,7 +165,7 @@ def fill(
             unreadable |= part.unreadable
             advance(len(part.numbers))
     finally:
-        crew.dismiss()
+        pool.dismiss()
     return Filled(index, planes, unreadable)
 
 
@@ -202,10 +202,10 @@ def measure(of: Callable[[int], int], numbers: Sequence[int], *, workers: int, n
     """
     workers = min(workers, len(numbers))
     notes = CurrentReads(workers)
-    crew = WorkerPool(_Measure(of, notes), _Numbers(numbers), workers=workers, pin_memory=False, notes=notes, name=name)
+    pool = WorkerPool(_Measure(of, notes), _Numbers(numbers), workers=workers, pin_memory=False, notes=notes, name=name)
     try:
-        crew.start()
+        pool.start()
         for _ in numbers:
-            yield crew.take()
+            yield pool.take()
     finally:
-        crew.dismiss()
+        pool.dismiss()

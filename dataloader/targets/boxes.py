@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dataloader.targets.plane import Change
+from dataloader.targets.plane import Change, Size
 from dataloader.targets.target import Target
 
 # Points of a side of a box that follow a change that bends lines.
@@ -29,15 +29,20 @@ class Boxes(Target):
     Attributes:
         corners: float32 (K, 4) of left, top, right, bottom in pixels, from the upper left corner of the image.
         classes: int64 (K,).
+        size: (H, W) of the image.
         least_visible: a box of which a change leaves a smaller share of the area inside the image is dropped.
     """
 
     corners: np.ndarray
     classes: np.ndarray
+    size: Size
     least_visible: float = LEAST_VISIBLE
 
     def __post_init__(self) -> None:
         assert self.corners.shape == (len(self.classes), 4), "one class and four corners a box"
+
+    def image_size(self) -> Size:
+        return self.size
 
     def moved(self, change: Change) -> "Boxes":
         """Return the upright boxes around the moved corners, clipped to the image; what is hardly visible or has no area is dropped."""
@@ -50,7 +55,7 @@ class Boxes(Target):
         clipped = whole.clip(0, [width, height, width, height])
         seen, area = areas(clipped), areas(whole)
         kept = (seen > 0) & (seen >= self.least_visible * area)
-        return replace(self, corners=clipped[kept].astype(np.float32), classes=self.classes[kept])
+        return replace(self, corners=clipped[kept].astype(np.float32), classes=self.classes[kept], size=change.size)
 
     def nothing(self) -> "Boxes":
         return replace(self, corners=self.corners[:0], classes=self.classes[:0])
@@ -74,7 +79,7 @@ def _outline(count: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class BoxBatch:
-    """The boxes of N images behind one another.
+    """The boxes of N images behind one another. It leaves a process as plain numbers.
 
     Attributes:
         corners: float32 (K, 4), of all images.
@@ -89,6 +94,10 @@ class BoxBatch:
     def __len__(self) -> int:
         return len(self.counts)
 
+    def __reduce__(self) -> tuple:
+        # Each tensor that leaves a process is a file handle to send: not worth it for a few numbers.
+        return _boxes_of, (self.corners.numpy(), self.classes.numpy(), self.counts.numpy())
+
     def of(self, number: int) -> tuple[Tensor, Tensor]:
         """Return corners (k, 4) and classes (k,) of image `number`."""
         end = int(self.counts[: number + 1].sum())
@@ -100,3 +109,8 @@ class BoxBatch:
 
     def pin_memory(self) -> "BoxBatch":
         return BoxBatch(*(each.pin_memory() for each in (self.corners, self.classes, self.counts)))
+
+
+def _boxes_of(*arrays: np.ndarray) -> BoxBatch:
+    """Return the batch of corners, classes and counts."""
+    return BoxBatch(*map(torch.from_numpy, arrays))

@@ -192,11 +192,11 @@ def test_a_process_that_hangs_is_named_and_one_that_ends_is_replaced(mixed, tmp_
     monkeypatch.setattr(waiting, "POLL", 0.05)
     said: list[str] = []
 
-    def hear(line: str) -> None:
+    def warn(line: str) -> None:
         said.append(line)
         builder.kill()
 
-    monkeypatch.setattr(waiting, "log", lambda: SimpleNamespace(info=said.append, warning=hear))
+    monkeypatch.setattr(waiting, "log", lambda: SimpleNamespace(info=said.append, warning=warn))
     store = on_disk(mixed, folder)
     builder.join()
     assert np.array_equal(store.read(2), FITTED.read_picture(mixed, 2).image)
@@ -221,12 +221,12 @@ def _fill_slowly(split: Split, folder: Path, log: Path) -> None:
 def test_two_processes_that_want_the_same_cache_make_it_once(mixed, tmp_path):
     fork = multiprocessing.get_context("fork")
     log = tmp_path / "log"
-    crew = [fork.Process(target=_fill_slowly, args=(mixed, tmp_path / "cache", log)) for _ in range(2)]
-    for process in crew:
+    processes = [fork.Process(target=_fill_slowly, args=(mixed, tmp_path / "cache", log)) for _ in range(2)]
+    for process in processes:
         process.start()
-    for process in crew:
+    for process in processes:
         process.join(timeout=30)
-    assert [process.exitcode for process in crew] == [0, 0]
+    assert [process.exitcode for process in processes] == [0, 0]
     # Once to foretell the size, once to fill.
     assert sorted(log.read_text().split()) == sorted(2 * [str(index) for index in range(len(mixed))])
 

@@ -18,7 +18,7 @@ def paint(size: tuple[int, int], rectangle: Rectangle) -> tuple[np.ndarray, Mask
     ids = np.zeros(size, dtype=np.uint8)
     ids[top:bottom, left:right] = 1
     image = np.where(ids[..., None] == 1, COLOR, GROUND)
-    return image, Mask(ids), Boxes(np.array([rectangle], dtype=np.float32), np.array([1]), least_visible=0.0)
+    return image, Mask(ids), Boxes(np.array([rectangle], dtype=np.float32), np.array([1]), size, least_visible=0.0)
 
 
 def purified(mask: Mask, radius: int = 1) -> Mask:
