@@ -142,7 +142,7 @@ TURNS = ["", "rotate(180, p=1)|", "Perspective(p=1)|"]
 STEPS = ["flip", "crop(0.4, p=1)", "resized_crop((0.4, 1))", "VerticalFlip", "Resize(61, 97)", "color"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     turn=st.sampled_from(TURNS),
     steps=st.lists(st.sampled_from(STEPS), min_size=1, max_size=3, unique=True),
