@@ -20,6 +20,7 @@ from dataloader.augment.chain import build_augment
 from dataloader.checks import CHECKS
 from dataloader.sample import Sample
 from dataloader.splits.catalog import open_catalog
+from dataloader.targets.label import Label
 from models import FAMILIES, build_model
 from optim import OPTIMIZERS, SCHEDULES
 from optim.optimizers import build_optimizer
@@ -237,7 +238,7 @@ def test_the_example_weighter_doubts_hard_samples(written) -> None:
 def test_the_example_augmentation_blurs(written) -> None:
     path = written(RECIPES_PAGE["dataloader/augment/blur.py"])
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    result = build_augment(f"{path}:Blur(1.5, p=1.0)")(Sample(image, 1), numpy_rng(3)).image
+    result = build_augment(f"{path}:Blur(1.5, p=1.0)")(Sample(image, Label(1)), numpy_rng(3)).image
     assert result.shape == image.shape
     assert result.std() < image.std()
 

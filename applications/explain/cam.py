@@ -127,7 +127,7 @@ def _explain_split(
     machine: Machine,
     advance: Callable[[int], None],
 ) -> Iterator[Case]:
-    """Yield the images with their heat maps, and add up how far these can be believed; `advance` hears how many are done."""
+    """Yield the images with their heat maps, and add up how far these can be believed; `advance` is told how many are done."""
     # So that its import is not counted as time of the first method.
     load_package()
     size = 1 if SLOW & set(methods) else BATCH

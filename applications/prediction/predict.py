@@ -15,9 +15,10 @@ from applications.contract import Task, decide
 from applications.prediction.files import ImageAnswer, Writer
 from applications.settings.options import LookOptions, Request
 from applications.trained.checkpoint import Trained, build_trained_task, load_trained
+from dataloader.images.preprocess import Normalize
 from dataloader.images.read import ImageError, read_image
 from dataloader.loading.loader import Loader
-from dataloader.sample import Batch, Unreadable
+from dataloader.sample import Unreadable
 from dataloader.sources.inputs import Inputs, find_inputs, read_frames
 from dataloader.splits.split import Split
 from models.backbone import Backbone
@@ -100,7 +101,8 @@ def _pages(trained: Trained, inputs: Inputs, options: LookOptions, machine: Mach
 
 def _pages_of_files(trained: Trained, files: Sequence[str], machine: Machine) -> Iterator[_Page]:
     # Paths are opened as they are written, from the folder that the user is in.
-    split = Split("test", Path(), tuple(files), np.zeros(len(files), dtype=np.int64), white=trained.preprocess.white)
+    unknown = np.empty((len(files), 0), dtype=np.int64)
+    split = Split("test", Path(), tuple(files), unknown, white=trained.preprocess.white)
     data = trained.config.data
     loader = Loader(
         split,
@@ -144,11 +146,10 @@ def _pages_of_frames(trained: Trained, frames: Iterator[tuple[str, np.ndarray]],
 
 def _answer(trained: Trained, task: Task, page: _Page, machine: Machine) -> list[ImageAnswer]:
     """Return what the model says of each image of a page."""
-    count, several = len(page.names), trained.thresholds is not None
-    # The truth is unknown; the losses that would follow from it are not looked at.
-    targets = torch.zeros((count, len(trained.classes))) if several else torch.zeros(count, dtype=torch.int64)
-    batch = Batch(page.images, targets, torch.ones(count), torch.arange(count))
+    normalize = Normalize(trained.preprocess.mean, trained.preprocess.std).to(machine.device)
     with torch.inference_mode(), machine.autocast():
-        probabilities = task.predict(trained.model, batch.to(machine.device)).probabilities
+        # The truth is unknown, so there is no loss to ask the task for.
+        logits = trained.model(normalize(page.images.to(machine.device))).float()
+        probabilities = task.criterion.probabilities(logits / task.temperature).nan_to_num(0.0).cpu()
     named = decide(probabilities, task.thresholds)
     return [ImageAnswer(name, p, n) for name, p, n in zip(page.names, probabilities.numpy(), named.numpy(), strict=True)]

@@ -9,7 +9,7 @@ from torch import nn
 
 from applications.contract import Prediction, StepResult, at_temperature
 from criterions.weighted import Criterion
-from dataloader.batch.targets import to_dense
+from dataloader.batch.targets import labels_of, to_dense
 from dataloader.images.preprocess import Normalize, Preprocess
 from dataloader.sample import Batch
 from utils.calibration import fit_temperature
@@ -46,7 +46,7 @@ class Classify:
         """Return the mean weighted loss; a mixed sample counts as right when its larger share is hit."""
         targets = to_dense(batch.targets, len(self.classes))
         logits = model(self.normalize(batch.images))
-        loss = self.criterion(logits, targets, batch.weights, splits=batch.splits, record=record)
+        loss = self.criterion(logits, targets, batch.weights, copies=batch.copies, record=record)
         correct = ((logits.detach().argmax(1) == targets.argmax(1)) & (batch.weights > 0)).sum()
         return StepResult(loss, {"loss": loss.detach() * len(batch), "top1": correct})
 
@@ -56,7 +56,7 @@ class Classify:
         losses = self.criterion.plain(logits, to_dense(batch.targets, len(self.classes)))
         # A model that diverged answers nan; it is measured as one that is sure of nothing.
         probabilities = self.criterion.probabilities(logits / self.temperature).nan_to_num(0.0)
-        return Prediction(batch.indices.cpu(), batch.targets.cpu(), probabilities.cpu(), losses.cpu(), logits.cpu())
+        return Prediction(batch.indices.cpu(), labels_of(batch.targets).cpu(), probabilities.cpu(), losses.cpu(), logits.cpu())
 
     def calibrate(self, prediction: Prediction) -> Prediction:
         """Choose the temperature; the most probable class stays the answer."""

@@ -102,7 +102,7 @@ class Multilabel:
         """Return the mean weighted loss, and the images of which every label is right at 0.5; mixed targets are rounded."""
         targets = to_dense(batch.targets, len(self.classes))
         logits = model(self.normalize(batch.images))
-        loss = self.criterion(logits, targets, batch.weights, splits=batch.splits, record=record)
+        loss = self.criterion(logits, targets, batch.weights, copies=batch.copies, record=record)
         exact = ((logits.detach() >= 0) == (targets >= EVEN)).all(1).sum()
         return StepResult(loss, {"loss": loss.detach() * len(batch), "exact": exact})
 

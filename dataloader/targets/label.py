@@ -1,4 +1,4 @@
-"""Targets that say something of the whole image: one label, any number of labels, or nothing."""
+"""Targets that say something of the whole image: one label, one number a label, or nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dataloader.targets.plane import PlaneChange
+from dataloader.targets.plane import Change, Size
 from dataloader.targets.target import Target
+from utils.errors import UserError
 
 
 class _OfWholeImage(Target):
@@ -17,7 +18,10 @@ class _OfWholeImage(Target):
 
     is_spatial = False
 
-    def moved(self, change: PlaneChange) -> "Target":
+    def image_size(self) -> Size | None:
+        return None
+
+    def moved(self, change: Change) -> "Target":
         del change
         return self
 
@@ -38,7 +42,10 @@ class Label(_OfWholeImage):
 
 @dataclass(frozen=True, eq=False)
 class Labels(_OfWholeImage):
-    """One probability a class, float32 (C,): several labels, or a label that is shared. Stacked: float32 (N, C)."""
+    """One probability a class, float32 (C,): several labels, or a label that is shared.
+
+    Stacked: float32 (N, C); where some images of a batch have a `Label`, it becomes a one.
+    """
 
     probabilities: np.ndarray
 
@@ -47,7 +54,20 @@ class Labels(_OfWholeImage):
 
     @classmethod
     def stack(cls, targets: Sequence[Target]) -> Tensor:
-        return torch.from_numpy(np.stack([np.asarray(cast(Labels, target).probabilities, dtype=np.float32) for target in targets]))
+        rows = [target.probabilities if isinstance(target, Labels) else cast(Label, target).index for target in targets]
+        shapes = {row.shape for row in rows if isinstance(row, np.ndarray)}
+        shape = next(iter(shapes))
+        highest = max((row for row in rows if not isinstance(row, np.ndarray)), default=0)
+        if len(shapes) > 1 or len(shape) != 1 or highest >= shape[0]:
+            found = ", ".join(sorted(str(each) for each in shapes))
+            raise UserError(f"targets of the shapes {found} in one batch: give each image a Label, or Labels with one number a class")
+        dense = np.zeros((len(rows), shape[0]), dtype=np.float32)
+        for place, row in zip(dense, rows, strict=True):
+            if isinstance(row, np.ndarray):
+                place[:] = row
+            else:
+                place[row] = 1.0
+        return torch.from_numpy(dense)
 
 
 @dataclass(frozen=True)

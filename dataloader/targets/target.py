@@ -7,7 +7,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from dataloader.targets.plane import PlaneChange
+from dataloader.targets.plane import Change, Size
 
 
 class Stacked(Protocol):
@@ -30,8 +30,17 @@ class Target(ABC):
     # Whether the target has places on the image, so that it must follow a change of geometry.
     is_spatial: bool = True
 
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of a stacked target for each pixel of its image; 0 where it does not grow with the image."""
+        return 0
+
     @abstractmethod
-    def moved(self, change: PlaneChange) -> "Target":
+    def image_size(self) -> Size | None:
+        """Return (H, W) of the image that the target has places on; None where it has none."""
+
+    @abstractmethod
+    def moved(self, change: Change) -> "Target":
         """Return the target after a change of the image's plane."""
 
     @abstractmethod
