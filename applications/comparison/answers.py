@@ -13,9 +13,9 @@ import numpy as np
 from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.seen_images import KEY, Overlap, overlap
-from applications.contract import decide
 from applications.report.material import GROUPS
 from applications.settings.options import Request
+from applications.tasks.labels import decide
 from applications.trained.checkpoint import build_trained_task, load_trained, open_held_out
 from applications.trained.inference import predict_split
 from dataloader.sources.lists import SEPARATOR

@@ -11,8 +11,8 @@ from torch import nn
 
 from applications import assemble
 from applications.assemble.seen_images import Overlap, Seen, describe_overlap, overlap, seen_of
-from applications.contract import Task
 from applications.settings.options import Request, RunConfig, is_run_folder, run_folder_parent
+from applications.tasks.labels import LabelTask
 from dataloader.images.preprocess import Preprocess
 from dataloader.images.white_value import mismatch
 from dataloader.splits.catalog import Catalog, Split, open_catalog, take_fold
@@ -250,8 +250,9 @@ def _through_split(trained: Trained, open_it: Callable[..., Catalog]) -> Catalog
     return take_fold(found, fold, seed=trained.config.runtime.seed, split_file=trained.split_file)
 
 
-def build_trained_task(trained: Trained, device: torch.device) -> Task:
-    """Return the task of a trained model, with the temperature and the thresholds that belong to its weights."""
+def build_trained_task(trained: Trained, device: torch.device) -> LabelTask:
+    """Return the task of a trained model that answers with labels, with the temperature and the thresholds that belong to its weights."""
     task = assemble.build_task(trained.config.loss, trained.classes, trained.preprocess, device, name=trained.task)
+    assert isinstance(task, LabelTask)
     task.thresholds, task.temperature = trained.thresholds, trained.temperature
     return task

@@ -165,7 +165,7 @@ def _walk(recipe: Recipe, folder: Path, left_out: LeftOut) -> int:
         kept=TopEpochs(folder, config.train.keep, prefix="best-epoch", index="best-epochs.json") if config.train.keep is not None else None,
         save_every=config.train.save_every,
     )
-    observers = build_observers(config, world, folder, progress, recipe.model, classes=recipe.catalog.classes)
+    observers = build_observers(config, world, folder, progress, recipe.model, classes=len(recipe.catalog.classes))
     norms = _fresh_norms(recipe)
     with StopSignal(config.train.max_minutes) as stop:
         run = Fit(
@@ -228,9 +228,7 @@ def _fresh_norms(recipe: Recipe) -> FreshNorms:
     )  # fmt: skip
 
 
-def build_observers(
-    config: RunConfig, world: World, folder: Path, progress: Progress, model: nn.Module, *, classes: tuple[str, ...]
-) -> list[Observer]:
+def build_observers(config: RunConfig, world: World, folder: Path, progress: Progress, model: nn.Module, *, classes: int) -> list[Observer]:
     """Return who watches: nobody but on the first process."""
     if not world.is_first:
         return []
@@ -257,11 +255,18 @@ def _validator(
         with nullcontext() if stepper is None else stepper.averaged(), machine.exact() as autocast:
             # Each process has counted its own batch-norm statistics; those of the first are the ones that are saved.
             machine.world.take_from_first(model.buffers())
-            where = {"device": machine.device, "autocast": autocast, "world": machine.world}
-            prediction = score(model, task, recipe.val_loader.batches(0), **where, left_out=left_out)
-        for observer in observers:
-            observer.validated(prediction)
-        return task.metrics(task.calibrate(prediction))
+            where = {"device": machine.device, "autocast": autocast, "world": machine.world, "images": len(recipe.val_loader.split)}
+            meter = score(model, task, recipe.val_loader.batches(0), **where, left_out=left_out)
+        found = None
+        # The others have counted their own share alone.
+        if machine.world.is_first:
+            for observer in observers:
+                observer.validated(meter)
+            task.calibrate(meter)
+            found = meter.figures(), task.calibration()
+        figures, calibration = machine.world.gather(found)[0]
+        task.load_calibration(calibration)
+        return figures
 
     return validate
 
