@@ -118,7 +118,7 @@ class Task(Protocol):
         ...
 
     @staticmethod
-    def build_model(arch: str, classes: Sequence[str], *, drop_rate: float, drop_path: float) -> nn.Module:
+    def build_model(arch: str, classes: Sequence[str], *, drop_rate: float | None = None, drop_path: float | None = None) -> nn.Module:
         """Return the network with random weights: the backbone that `arch` names, and the head that this task needs.
 
         Raises:

@@ -150,7 +150,7 @@ class LabelTask(ABC):
         self.temperature = 1.0
 
     @staticmethod
-    def build_model(arch: str, classes: Sequence[str], *, drop_rate: float, drop_path: float = 0.0) -> nn.Module:
+    def build_model(arch: str, classes: Sequence[str], *, drop_rate: float | None = None, drop_path: float | None = None) -> nn.Module:
         """Return the network that `arch` names, with an output a class."""
         return build_model(arch, num_classes=len(classes), drop_rate=drop_rate, drop_path=drop_path)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 
 from applications.contract import StepResult
@@ -66,6 +65,9 @@ def average_precisions(targets: np.ndarray, probabilities: np.ndarray) -> np.nda
         targets: bool (N, C).
         probabilities: (N, C).
     """
+    # Imported on use: it takes as long as everything else of a start but torch.
+    from sklearn.metrics import average_precision_score
+
     columns = zip(targets.T, probabilities.T, strict=True)
     return np.array([average_precision_score(truth, scores) if truth.any() else np.nan for truth, scores in columns])
 
