@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.seen_images import KEY, Overlap, overlap
-from applications.contract import decide
 from applications.report.material import GROUPS
 from applications.settings.options import Request
+from applications.tasks import TASKS
+from applications.tasks.labels import decide
 from applications.trained.checkpoint import build_trained_task, load_trained, open_held_out
 from applications.trained.inference import predict_split
 from dataloader.sources.lists import SEPARATOR
@@ -98,7 +98,12 @@ def kind_of(place: str) -> Kind:
         found = _from_folder(folder)
         return Kind(found.name, found.several, found.classes)
     content = load_checkpoint(find_checkpoint(place, BEST))
-    return Kind(_name(folder), content["task"] == assemble.SEVERAL_LABELS, tuple(content["classes"]))
+    return Kind(_name(folder), _gives_several(content["task"]), tuple(content["classes"]))
+
+
+def _gives_several(task: str) -> bool:
+    """Whether an image may get any number of labels by a row of TASKS."""
+    return not TASKS.resolve(task).target.is_one_class
 
 
 def refuse_unlike(first: Kind, other: Kind) -> None:
@@ -130,7 +135,7 @@ def read_answers(request: Request, place: str, machine: Machine) -> ModelAnswers
     split = open_held_out(trained, ("test", "val"))
     log().info(f"predict   {len(split)} {split.name} images with {trained.describe()}")
     prediction = predict_split(trained, split, build_trained_task(trained, machine.device), machine)
-    several = trained.task == assemble.SEVERAL_LABELS
+    several = _gives_several(trained.task)
     truth = prediction.targets >= 0.5 if several else decide_targets(prediction.targets.numpy(), len(trained.classes))
     named = decide(prediction.probabilities, trained.thresholds).numpy()
     indices = prediction.indices.tolist()
@@ -163,7 +168,7 @@ def _from_folder(folder: Path) -> ModelAnswers:
         facts = json.loads((folder / METRICS).read_text(encoding="utf-8"))
         with file.open(newline="", encoding="utf-8", errors="surrogateescape") as lines:
             header, *rows = list(csv.reader(lines))
-        several, root = facts["task"] == assemble.SEVERAL_LABELS, facts["data"]
+        several, root = _gives_several(facts["task"]), facts["data"]
         seen = Overlap(**facts[KEY]) if facts.get(KEY) else None
         classes = tuple(header[3:])
         shares = np.array([row[3:] for row in rows], dtype=np.float32).reshape(len(rows), len(classes))

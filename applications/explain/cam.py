@@ -8,7 +8,6 @@ import torch
 
 from applications import assemble
 from applications.assemble import Machine
-from applications.contract import Prediction, Task, decide
 from applications.explain.faithfulness import measure
 from applications.explain.gallery import Case, Gallery, MethodScores
 from applications.explain.heat_maps import ExplainedBatch, Explainer, available, heat_maps, load_package
@@ -16,6 +15,7 @@ from applications.explain.methods import named_methods
 from applications.explain.overlays import BATCH, DEFAULT_METHOD, normalized, open_explainer, shown
 from applications.explain.waits import expected_heat_maps
 from applications.settings.options import Request
+from applications.tasks.labels import LabelTask, Prediction, decide
 from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out
 from applications.trained.inference import predict_split
 from dataloader.batch.targets import dense_array
@@ -120,7 +120,7 @@ def _explain_split(
     trained: Trained,
     explainer: Explainer,
     split: Split,
-    task: Task,
+    task: LabelTask,
     verdicts: Sequence[JudgedAnswer],
     methods: Sequence[str],
     figures: MethodScores,

@@ -11,16 +11,16 @@ from torch import Tensor
 
 from applications import assemble
 from applications.assemble import Machine
-from applications.contract import Task, decide
 from applications.prediction.files import ImageAnswer, Writer
 from applications.settings.options import LookOptions, Request
+from applications.tasks.labels import LabelTask
 from applications.trained.checkpoint import Trained, build_trained_task, load_trained
-from dataloader.images.preprocess import Normalize
 from dataloader.images.read import ImageError, read_image
 from dataloader.loading.loader import Loader
-from dataloader.sample import Unreadable
+from dataloader.sample import Batch, Unreadable
 from dataloader.sources.inputs import Inputs, find_inputs, read_frames
 from dataloader.splits.split import Split
+from dataloader.targets.label import Unknown
 from models.backbone import Backbone
 from models.classifier_input import as_vectors, classifier_inputs
 from utils.cores import default_workers
@@ -144,12 +144,11 @@ def _pages_of_frames(trained: Trained, frames: Iterator[tuple[str, np.ndarray]],
         yield page()
 
 
-def _answer(trained: Trained, task: Task, page: _Page, machine: Machine) -> list[ImageAnswer]:
+def _answer(trained: Trained, task: LabelTask, page: _Page, machine: Machine) -> list[ImageAnswer]:
     """Return what the model says of each image of a page."""
-    normalize = Normalize(trained.preprocess.mean, trained.preprocess.std).to(machine.device)
+    count = len(page.names)
+    # The truth is unknown, and nothing here asks for it.
+    batch = Batch(page.images, Unknown.stack([Unknown()] * count), torch.ones(count), torch.arange(count))
     with torch.inference_mode(), machine.autocast():
-        # The truth is unknown, so there is no loss to ask the task for.
-        logits = trained.model(normalize(page.images.to(machine.device))).float()
-        probabilities = task.criterion.probabilities(logits / task.temperature).nan_to_num(0.0).cpu()
-    named = decide(probabilities, task.thresholds)
-    return [ImageAnswer(name, p, n) for name, p, n in zip(page.names, probabilities.numpy(), named.numpy(), strict=True)]
+        answers = task.postprocess(task.forward(trained.model, batch.to(machine.device)))
+    return [ImageAnswer(name, *answer) for name, answer in zip(page.names, answers, strict=True)]

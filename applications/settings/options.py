@@ -22,6 +22,7 @@ AUTO = "auto"
 class TrainOptions:
     """How long to train, and what to keep."""
 
+    task: str | None = flag(None, "what the images' targets mean (--list tasks); by default what the data can only mean", metavar="NAME")
     epochs: int = flag(30, "passes over the training images")
     patience: int | None = flag(None, "stop when validation has not improved for this many epochs", metavar="EPOCHS")
     max_minutes: float | None = flag(None, "stop after this time, with a checkpoint to go on from", metavar="M")

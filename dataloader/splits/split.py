@@ -192,7 +192,7 @@ class Catalog:
         splits: those of train, val and test that exist.
         notes: warnings for the user, a line each.
         split_origin: 'folders' or 'lists' when the user split the images, 'seeded' when they were held out here.
-        several: whether an image has any number of labels; else exactly one class.
+        target: what is known of an image.
         faults: lines of lists that are not used.
     """
 
@@ -201,7 +201,7 @@ class Catalog:
     splits: Mapping[str, Split]
     notes: tuple[str, ...] = ()
     split_origin: Origin = "folders"
-    several: bool = False
+    target: type[Target] = Label
     faults: tuple[LineFault, ...] = ()
 
     @property
@@ -269,11 +269,9 @@ def build_catalog(
     """Return the catalog of split -> class -> paths; these start from `folder`, or from root.
 
     Raises:
-        UserError: there is a single class, or one that training or the model does not know.
+        UserError: there is a class that training or the model does not know.
     """
     names = list(classes) if classes is not None else sorted(found.get("train", next(iter(found.values()))))
-    if len(names) < 2:
-        raise UserError(f"{root} holds a single class, {name_some(names)}; a classifier needs at least two")
     notes = list(notes)
     splits = {}
     for split in (split for split in SPLIT_NAMES if split in found):
@@ -324,7 +322,7 @@ def build_several(
         if missing := [name for name, column in zip(names, targets.T, strict=True) if not column.any()]:
             notes.append(_lacks(split, missing))
         splits[split] = Split(split, folder, tuple(path for path, _ in members), targets, store=store, place=root)
-    return Catalog(root, tuple(names), splits, tuple(notes), origin, several=True)
+    return Catalog(root, tuple(names), splits, tuple(notes), origin, target=Labels)
 
 
 def unknown_class(place: str, split: str, unknown: Sequence[str], names: Sequence[str], *, given: bool) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -30,10 +30,18 @@ class _OfWholeImage(Target):
 class Label(_OfWholeImage):
     """One class. Stacked: int64 (N,)."""
 
+    is_one_class = True
+    described = "classes, one an image"
+    per_image = "one label"
+
     index: int
 
     def nothing(self) -> "Label":
         return Label(0)
+
+    @classmethod
+    def class_numbers(cls, row: Any) -> list[int]:
+        return [int(row)]
 
     @classmethod
     def stack(cls, targets: Sequence[Target]) -> Tensor:
@@ -47,10 +55,17 @@ class Labels(_OfWholeImage):
     Stacked: float32 (N, C); where some images of a batch have a `Label`, it becomes a one.
     """
 
+    described = "labels, any number an image"
+    per_image = "any number of labels"
+
     probabilities: np.ndarray
 
     def nothing(self) -> "Labels":
         return Labels(np.zeros_like(self.probabilities))
+
+    @classmethod
+    def class_numbers(cls, row: Any) -> list[int]:
+        return np.flatnonzero(row).tolist()
 
     @classmethod
     def stack(cls, targets: Sequence[Target]) -> Tensor:

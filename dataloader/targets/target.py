@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -29,6 +29,11 @@ class Target(ABC):
 
     # Whether the target has places on the image, so that it must follow a change of geometry.
     is_spatial: bool = True
+    # Whether an image has exactly one class, which the name of its folder can say.
+    is_one_class: ClassVar[bool] = False
+    # In words: what the classes of a data set are, and what an image has of it.
+    described: ClassVar[str] = "classes"
+    per_image: ClassVar[str] = "a target of its own"
 
     @property
     def pixel_bytes(self) -> int:
@@ -46,6 +51,12 @@ class Target(ABC):
     @abstractmethod
     def nothing(self) -> "Target":
         """Return a target of the same kind that says nothing, for an image that fills up a batch and weighs nothing."""
+
+    @classmethod
+    def class_numbers(cls, row: Any) -> list[int]:
+        """Return the numbers of the classes that an image has, from its row of a `Split`'s targets; none where these are no labels."""
+        del row
+        return []
 
     @classmethod
     @abstractmethod
