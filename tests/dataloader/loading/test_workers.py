@@ -93,8 +93,7 @@ def test_nothing_hangs_when_the_main_process_ends_in_the_middle_of_an_epoch(make
         signal.signal(signal.SIGINT, signal.default_int_handler)
         from dataloader.splits.catalog import Split
         from dataloader.loading.loader import Loader
-        from dataloader.images.picture import Picture, whole
-from dataloader.images.preprocess import Preprocess
+        from dataloader.images.preprocess import Preprocess
         root = Path({str(tmp_path)!r})
         split = Split("train", root, tuple(f"train/{{i:03d}}.png" for i in range(40)), np.zeros(40, dtype=np.int64))
         loader = Loader(split, Preprocess((8, 8)), batch_size=4, workers=2, seed=0, shuffle=True)
