@@ -69,15 +69,15 @@ def mixed(tmp_path: Path) -> Split:
 def test_evaluation_sees_the_same_pixels_with_and_without_a_cache(mixed, tmp_path, kind, workers):
     store = keep_in_memory(job(mixed, workers=workers)) if kind == "ram" else on_disk(mixed, tmp_path / "cache", workers=workers)
     plain = batches(mixed, None)
-    assert all(map(torch.equal, plain, batches(mixed, store.read)))
-    assert all(map(torch.equal, plain, batches(mixed, store.read, workers=1)))
+    assert all(map(torch.equal, plain, batches(mixed, store.read_picture)))
+    assert all(map(torch.equal, plain, batches(mixed, store.read_picture, workers=1)))
     assert store.nbytes == len(mixed) * 6 * 8 * 3
 
 
 def test_augmented_training_sees_the_same_pixels_where_nothing_had_to_be_reduced(mixed, tmp_path):
     store = on_disk(mixed, tmp_path / "cache", CachePolicy(shorter=25))
     options = {"shuffle": True, "augment": build_augment("flip|crop|color")}
-    assert all(map(torch.equal, batches(mixed, None, **options), batches(mixed, store.read, **options)))
+    assert all(map(torch.equal, batches(mixed, None, **options), batches(mixed, store.read_picture, **options)))
 
 
 def test_an_image_is_reduced_by_its_shorter_side_and_never_enlarged():
@@ -163,7 +163,7 @@ def test_folds_share_one_cache_and_read_their_own_images(mixed, tmp_path, monkey
         assert list(store.unreadable) == [spoilt]
         for index in {0, 1, 2} - {spoilt}:
             assert np.array_equal(store.read(index), FITTED.read_picture(fold, index).image)
-        loader = Loader(fold, PREPROCESS, workers=1, read=store.read, batch_size=3, seed=0, shuffle=True)
+        loader = Loader(fold, PREPROCESS, workers=1, read=store.read_picture, batch_size=3, seed=0, shuffle=True)
         (batch,) = loader.batches(0)
         assert batch.unreadable[0].path == mixed.file(2)
         loader.close()
@@ -237,7 +237,7 @@ def test_unreadable_images_are_remembered_by_name(mixed, tmp_path):
         with pytest.raises(ImageError, match=r"ü 1\.png: not an image, or damaged"):
             store.read(1)
         assert np.array_equal(store.read(2), FITTED.read_picture(mixed, 2).image)
-    loader = Loader(mixed, PREPROCESS, workers=0, read=store.read, batch_size=5, seed=0, shuffle=True)
+    loader = Loader(mixed, PREPROCESS, workers=0, read=store.read_picture, batch_size=5, seed=0, shuffle=True)
     (batch,) = loader.batches(0)
     assert (len(batch), batch.unreadable[0].path) == (4, mixed.file(1))
 

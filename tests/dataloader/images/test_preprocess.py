@@ -200,7 +200,7 @@ def test_a_predicted_mask_and_its_boxes_return_at_the_original_size_without_the_
     assert (np.abs(there - (found + 0.5)) <= 0.5 + 1e-6).all(), "each pixel has the answer that was given where it was seen"
     left, right = sorted(data.draw(st.tuples(*[st.floats(0, image_size[1])] * 2)))
     top, bottom = sorted(data.draw(st.tuples(*[st.floats(0, image_size[0])] * 2)))
-    boxes = Boxes(np.array([[left, top, right, bottom]], dtype=np.float32), np.array([0]), least_visible=0.0).moved(back)
+    boxes = Boxes(np.array([[left, top, right, bottom]], dtype=np.float32), np.array([0]), image_size, least_visible=0.0).moved(back)
     for corners in boxes.corners:
         assert (corners >= 0).all()
         assert (corners <= [size[1], size[0], size[1], size[0]]).all()
@@ -216,7 +216,7 @@ def test_a_box_goes_to_the_model_and_back(mode, expected):
     size = {"fit": (50, 100), "stretch": (200, 100), "crop": (200, 100)}[mode]
     change = Preprocess((100, 100), mode).change(size)
     start = {"fit": [20, 0, 40, 50], "stretch": [20, 25, 40, 75], "crop": [20, 100, 40, 150]}[mode]
-    boxes = Boxes(np.array([start], dtype=np.float32), np.array([0]))
+    boxes = Boxes(np.array([start], dtype=np.float32), np.array([0]), size)
     seen = boxes.moved(change)
     assert seen.corners.tolist() == expected
     assert seen.moved(change.undone(size)).corners.tolist() == [start]
