@@ -3,10 +3,10 @@
 import csv
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -167,11 +167,11 @@ def _from_folder(folder: Path) -> ModelAnswers:
     try:
         facts = json.loads((folder / METRICS).read_text(encoding="utf-8"))
         with file.open(newline="", encoding="utf-8", errors="surrogateescape") as lines:
-            header, *rows = list(csv.reader(lines))
+            header, *rows = _parsed(csv.reader(lines))
         several, root = _gives_several(facts["task"]), facts["data"]
         seen = Overlap(**facts[KEY]) if facts.get(KEY) else None
         classes = tuple(header[3:])
-        shares = np.array([row[3:] for row in rows], dtype=np.float32).reshape(len(rows), len(classes))
+        shares = np.stack([row[3] for row in rows]) if rows else np.empty((0, len(classes)), dtype=np.float32)
         columns = {name: number for number, name in enumerate(classes)}
         truth, named = (_flags([row[column] for row in rows], columns, several) for column in (1, 2))
         files = tuple(row[0] for row in rows)
@@ -181,6 +181,17 @@ def _from_folder(folder: Path) -> ModelAnswers:
     return _ordered(
         ModelAnswers(f"{folder.parent.name}/{folder.name}", str(file), several, classes, root, files, truth, named, shares, seen, groups)
     )
+
+
+def _parsed(rows: Iterator[list[str]]) -> Iterator[list[Any]]:
+    """Yield the header as it is, then path, truth, answer and probabilities, float32 (C,), of each row: text takes far more."""
+    header = next(rows, [])
+    yield header
+    for row in rows:
+        shares = np.array(row[3:], dtype=np.float32)
+        if len(row) != len(header):
+            raise ValueError(f"a row of {len(row)} cells")
+        yield [*row[:3], shares]
 
 
 def _groups_of(file: Path, files: Sequence[str]) -> tuple[str, ...]:
