@@ -111,13 +111,13 @@ def _add_flag(group: argparse._ArgumentGroup, item: Field, hint: Any) -> None:
 
 def underscored(argv: Sequence[str]) -> list[str]:
     """Spell every flag with underscores: --batch-size=4 becomes --batch_size=4."""
-    spelt = []
+    spelled = []
     for argument in argv:
         if argument.startswith("--"):
             name, equals, value = argument[2:].partition("=")
             argument = f"--{name.replace('-', '_')}{equals}{value}"
-        spelt.append(argument)
-    return spelt
+        spelled.append(argument)
+    return spelled
 
 
 def _without_none(hint: Any) -> Any:

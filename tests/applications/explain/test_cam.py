@@ -118,7 +118,7 @@ def test_other_families_give_all_but_what_they_lack(arch, size):
         assert heat.ndim == 3
 
 
-def test_names_may_be_spelt_in_several_ways():
+def test_names_may_be_spelled_in_several_ways():
     assert named_methods("grad-camm++") == ["grad-cam++"]
     assert named_methods("Grad_CAM, layer-cam,grad-cam") == ["grad-cam", "layer-cam"]
     assert named_methods("all") == list(METHODS)
