@@ -84,7 +84,7 @@ def build_parser() -> FlagParser:
         "python main.py",
         "python main.py [ACTION] [FLAGS]",
         "Train, evaluate, slim and ship image classifiers. Without an action: train on --data. "
-        "Flags may be spelt with hyphens too; a switch is turned off with --no_NAME.",
+        "Flags may be spelled with hyphens, too; a switch is turned off with --no_NAME.",
     )
     add_flags(parser, "actions", ActionOptions)
     for title, (_, options) in SECTIONS.items():

@@ -10,6 +10,7 @@ import os
 import sys
 
 import config
+from applications.settings.flag_use import is_used
 from utils.distributed import USER_MISTAKE, launch, launched, leave, tell_launcher
 from utils.errors import UserError
 from utils.streams import open_streams
@@ -22,7 +23,8 @@ def main(argv: list[str]) -> int:
         request = config.parse(argv)
         runtime = request.config.runtime
         processes = runtime.nproc or runtime.gpus or 1
-        if (processes > 1 or runtime.nodes > 1) and not launched():
+        # A config file may name processes for an action that runs in one.
+        if (processes > 1 or runtime.nodes > 1) and is_used("nproc", request.action) and not launched():
             return launch(
                 os.path.abspath(__file__),
                 argv,

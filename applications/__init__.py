@@ -17,7 +17,7 @@ APPLICATIONS = Table(
         "write_matrix": Row(
             "applications.dataset.matrix:run", "write a template of costs, thresholds or class weights for the data's classes"
         ),
-        "prune": Row("applications.export.prune:run", "remove the channels with the smallest batch-norm scales"),
+        "prune": Row("applications.export.prune:run", "remove the channels that the model misses least"),
         "knowledge": Row("applications.sidecars.knowledge:run", "write the probabilities of a teacher for every image, to distill from"),
         "make_curriculum": Row("applications.sidecars.curriculum:run", "weigh every image by how sure a model is of its label"),
         "find_lr": Row("applications.training.find_lr:run", "try rising learning rates on a throw-away model and suggest one"),

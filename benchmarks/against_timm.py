@@ -2,7 +2,7 @@
 
     git clone https://github.com/huggingface/pytorch-image-models
     git -C pytorch-image-models checkout v$(python -c 'import timm; print(timm.__version__)')
-    python benchmarks/against_timm.py --timm_train pytorch-image-models/train.py
+    python -m benchmarks.against_timm --timm_train pytorch-image-models/train.py
 
 timm's wheel holds the library without train.py; if there is no tag for your version, take the nearest commit.
 
@@ -31,7 +31,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measure import Quiet, cores, darkroom_speed, run_quietly, write_pictures
+from benchmarks.shared import darkroom_speed, machine_share, run_quietly, write_pictures
+from utils.cores import available_cores
+from utils.timing import CpuContention
 
 GOAL = 2.0
 # A line such as `Train: 1 [   9/10 (100%)]  Loss: 2.30 (2.31)  Time: 0.700s,   45.71/s  (0.800s,   40.00/s)`.
@@ -89,7 +91,7 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=3, help="epochs of every run; the first is not counted")
     parser.add_argument("--batch", type=int, default=32, help="images a step")
     parser.add_argument("--size", type=int, default=224, help="height and width of the model's input")
-    parser.add_argument("--workers", type=int, default=min(8, cores()), help="loader processes, on both sides")
+    parser.add_argument("--workers", type=int, default=min(8, available_cores()), help="loader processes, on both sides")
     parser.add_argument("--data", type=Path, help="folder with train/ and val/ of your own images instead of generated ones")
     parser.add_argument("--pictures", type=int, default=320, help="generated training images")
     parser.add_argument("--picture_size", type=int, nargs=2, default=(500, 375), metavar=("W", "H"), help="their size, as JPEG files")
@@ -101,10 +103,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="darkroom-timm-") as folder:
         place = Path(folder)
         data = options.data or write_pictures(place / "data", options.pictures, tuple(options.picture_size))
-        quiet = Quiet()
-        print(f"{cores()} cores; input {options.size}x{options.size}, batch {options.batch}, {options.workers} workers", flush=True)
+        contention = CpuContention()
+        print(
+            f"{available_cores()} cores; input {options.size}x{options.size}, batch {options.batch}, {options.workers} workers", flush=True
+        )
         ratio = compare(options, data.resolve(), place)
-        print(quiet)
+        print(machine_share(contention))
     print(f"goal: darkroom / timm >= {GOAL}: {'reached' if ratio >= GOAL else 'missed'}")
     return 0 if ratio >= GOAL else 1
 

@@ -1,6 +1,6 @@
 """What does training with Darkroom cost beside the model itself?
 
-    python benchmarks/bare_loop.py
+    python -m benchmarks.bare_loop
 
 Three loops take turns, each in a process of its own, and the medians are compared:
 
@@ -19,7 +19,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from measure import ROOT, Quiet, cores, darkroom_speed, run_quietly, write_pictures
+from benchmarks.shared import darkroom_speed, machine_share, run_quietly, write_pictures
+from utils.cores import available_cores
+from utils.timing import CpuContention
 
 ARCHS = ("resnet18", "mobilenetv3_large", "efficientnet_b0")
 GOAL = 0.95
@@ -37,7 +39,6 @@ def bare_speed(arch: str, kind: str, *, size: int, batch: int, classes: int, ste
         steps: steps that are timed.
         warmup: steps before them.
     """
-    sys.path.insert(0, str(ROOT))
     import torch
     import torch.nn.functional as F
 
@@ -79,21 +80,21 @@ def _finish(device_type: str) -> None:
 def compare(arch: str, options: argparse.Namespace, data: Path, runs: Path) -> float:
     """Let the loops take turns, print one line a round and the medians; return darkroom / bare."""
     speeds: dict[str, list[float]] = {"plain": [], "bare": [], "darkroom": []}
-    quiet = Quiet()
+    contention = CpuContention()
     for number in range(options.rounds):
         for kind in speeds:
             if kind == "darkroom":
                 flags = ["--image_size", str(options.size), str(options.size), "--batch_size", str(options.batch)]
                 speed = darkroom_speed(data, arch, runs / f"{arch}-{number}", epochs=options.epochs, flags=flags)
             else:
-                command = [sys.executable, __file__, "--only", kind, "--archs", arch]
+                command = [sys.executable, "-m", "benchmarks.bare_loop", "--only", kind, "--archs", arch]
                 settings = ["--size", options.size, "--batch", options.batch, "--classes", options.classes, "--steps", options.steps]
                 speed = float(run_quietly([*command, *map(str, settings)]).split()[-1])
             speeds[kind].append(speed)
         print(f"  round {number + 1}  " + "  ".join(f"{kind} {values[-1]:.1f}" for kind, values in speeds.items()), flush=True)
     ratio = statistics.median(own / bare for own, bare in zip(speeds["darkroom"], speeds["bare"], strict=True))
     medians = "  ".join(f"{kind} {statistics.median(values):.1f}" for kind, values in speeds.items())
-    print(f"{arch:18}  {medians} images/s  darkroom / bare {ratio:.3f}  ({quiet})", flush=True)
+    print(f"{arch:18}  {medians} images/s  darkroom / bare {ratio:.3f}  ({machine_share(contention)})", flush=True)
     return ratio
 
 
@@ -120,7 +121,7 @@ def main() -> int:
         place = Path(folder)
         data = options.data or write_pictures(place / "data", options.pictures, tuple(options.picture_size), classes=options.classes)
         kind = "own images" if options.data else "JPEG of {}x{}".format(*options.picture_size)
-        print(f"{cores()} cores; {kind}, input {options.size}x{options.size}, batch {options.batch}", flush=True)
+        print(f"{available_cores()} cores; {kind}, input {options.size}x{options.size}, batch {options.batch}", flush=True)
         ratios = [compare(arch, options, data.resolve(), place / "runs") for arch in options.archs]
     reached = min(ratios) >= GOAL
     print(f"goal: darkroom / bare >= {GOAL}: {'reached' if reached else 'missed'}")

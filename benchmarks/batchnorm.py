@@ -1,6 +1,6 @@
 """How fresh batch-norm statistics are at the end of short runs: running averages against statistics counted anew.
 
-    python benchmarks/batchnorm.py --data digits --arch mobilenetv3_small --steps 20 100 500
+    python -m benchmarks.batchnorm --data digits --arch mobilenetv3_small --steps 20 100 500
 
 Statistics do not change how a network trains, so one training shows them all: at its end the same weights are
 measured with the running averages of several momenta, and with statistics over the last few training batches.
@@ -9,7 +9,6 @@ measured with the running averages of several momenta, and with statistics over 
 import argparse
 import csv
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dataloader.splits.catalog import open_catalog
 from models import build_model

@@ -1,6 +1,6 @@
 """How long does the data check take, and does its quick part hold training up?
 
-    python benchmarks/check.py
+    python -m benchmarks.check
 
 Writes JPEG files of 500x375, then lets `python main.py --check` look at them: every file read and decoded once, hashed, compared
 with all others, and the page written. Then the leak check that training makes by itself is timed over the same files, which the
@@ -13,7 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from measure import ROOT, Quiet, cores, run_quietly, write_pictures
+from benchmarks.shared import ROOT, machine_share, run_quietly, write_pictures
+from utils.cores import available_cores
+from utils.timing import CpuContention
 
 GOAL, LEAK_GOAL, IMAGES = 60.0, 1.0, 10_000
 
@@ -31,7 +33,6 @@ def check_seconds(data: Path, runs: Path) -> float:
 
 def leak_seconds(data: Path) -> float:
     """Return the seconds that training spends on stamps and leaks before its first step."""
-    sys.path.insert(0, str(ROOT))
     from dataloader.splits.catalog import open_catalog
     from dataloader.splits.integrity import find_leaks, stamp
 
@@ -54,11 +55,11 @@ def main() -> int:
         place = Path(folder)
         data = options.data or write_pictures(place / "data", options.pictures, tuple(options.picture_size))
         count = sum(1 for path in data.rglob("*") if path.is_file())
-        print(f"{cores()} cores; {count:,} files", flush=True)
-        quiet = Quiet()
+        print(f"{available_cores()} cores; {count:,} files", flush=True)
+        contention = CpuContention()
         seconds = check_seconds(data.resolve(), place / "runs")
         leaks = leak_seconds(data.resolve())
-    print(f"check      {seconds:.1f} s, {count / seconds:.0f} images/s  ({quiet})")
+    print(f"check      {seconds:.1f} s, {count / seconds:.0f} images/s  ({machine_share(contention)})")
     print(f"leak check {leaks:.2f} s")
     reached = seconds <= GOAL * count / IMAGES and leaks <= LEAK_GOAL * count / IMAGES
     print(f"goal: {GOAL:.0f} s and {LEAK_GOAL:.0f} s for {IMAGES:,} images: {'reached' if reached else 'missed'}")

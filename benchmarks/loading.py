@@ -1,6 +1,6 @@
 """How fast do images reach the training step, beside torchvision's ImageFolder?
 
-    python benchmarks/loading.py
+    python -m benchmarks.loading
 
 JPEG files of 500x375, random resized crop to 224 and flip, in batches; nothing is trained. The sides take turns, each in a
 process of its own, with equal numbers of loader processes and equal batches; the first epoch of each is not counted:
@@ -31,9 +31,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from measure import ROOT, Quiet, cores, darkroom_speed, processor_seconds, run_quietly, write_pictures
-
-sys.path.insert(0, str(ROOT))
+from benchmarks.shared import darkroom_speed, machine_share, processor_seconds, run_quietly, write_pictures
+from utils.cores import available_cores
+from utils.timing import CpuContention
 
 SIDES = ("torchvision", "float", "darkroom", "ram", "disk")
 GOALS = {"darkroom": 1.5, "disk": 4.0}
@@ -141,7 +141,7 @@ def compare(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     settings = [f"--{name}={getattr(options, name)}" for name in ("size", "batch", "workers", "epochs")]
     for number in range(options.rounds):
         for side in speeds:
-            text = run_quietly([sys.executable, __file__, "--only", side, "--data", str(folder), *settings])
+            text = run_quietly([sys.executable, "-m", "benchmarks.loading", "--only", side, "--data", str(folder), *settings])
             speed, cost = text.split()[-2:]
             speeds[side].append(float(speed))
             costs[side].append(float(cost))
@@ -175,7 +175,7 @@ def main() -> int:
     parser.add_argument("--train_epochs", type=int, default=3, help="epochs of the training run; 0 leaves it out")
     parser.add_argument("--batch", type=int, default=32, help="images a batch")
     parser.add_argument("--size", type=int, default=224, help="height and width of the model's input")
-    parser.add_argument("--workers", type=int, default=min(8, cores()), help="loader processes of every side")
+    parser.add_argument("--workers", type=int, default=min(8, available_cores()), help="loader processes of every side")
     parser.add_argument("--data", type=Path, help="folder with train/ and val/ of your own images instead of generated ones")
     parser.add_argument("--pictures", type=int, default=960, help="generated training images")
     parser.add_argument("--picture_size", type=int, nargs=2, default=(500, 375), metavar=("W", "H"), help="their size, as JPEG files")
@@ -192,14 +192,17 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="darkroom-loading-") as place:
         data = options.data or write_pictures(Path(place) / "data", options.pictures, tuple(options.picture_size))
         kind = "own images" if options.data else "JPEG of {}x{}".format(*options.picture_size)
-        print(f"{cores()} cores; {kind}, input {options.size}x{options.size}, batch {options.batch}, {options.workers} workers", flush=True)
-        quiet = Quiet()
+        print(
+            f"{available_cores()} cores; {kind}, input {options.size}x{options.size}, batch {options.batch}, {options.workers} workers",
+            flush=True,
+        )
+        contention = CpuContention()
         ratios = compare(data.resolve(), options)
         reached = all(ratios[side] >= goal for side, goal in GOALS.items() if side in ratios)
         if options.train_epochs:
             del os.environ["OMP_NUM_THREADS"]
             reached = waiting_share(data.resolve(), options, Path(place) / "runs") < WAITING_GOAL and reached
-        print(quiet)
+        print(machine_share(contention))
     goals = ", ".join(f"{side} >= {goal:g} x torchvision" for side, goal in GOALS.items())
     print(f"goals: {goals}, waiting < {WAITING_GOAL:.0%}: {'reached' if reached else 'missed'}")
     return 0 if reached else 1

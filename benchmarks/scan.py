@@ -1,6 +1,6 @@
 """How long it takes to find 200,000 images in 1,000 class folders, and what that costs in memory.
 
-    python benchmarks/scan.py [--images 200000] [--classes 1000] [--folder DIR]
+    python -m benchmarks.scan [--images 200000] [--classes 1000] [--folder DIR]
 
 Writes empty files (once, when --folder is given), then opens them as a data set in a fresh process: for the first time,
 and again, when the folders are as they were. Prints the seconds of the scan alone and the most memory of the process.

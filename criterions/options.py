@@ -18,38 +18,54 @@ class LossOptions:
         "softmax",
         "loss (--list criterions) and weighters (--list weighters): 'bce|ghm(bins=30,momentum=0.75)|ohm(0.7)|cost(costs.csv)'",
         metavar="SPEC",
+        used_for="training model compare",
+        spec=True,
     )
-    label_smoothing: float = flag(0.0, "share of every target that is spread over all classes")
-    weighted_loss: bool = flag(False, "weigh mistakes by the costs in --cost_matrix, as |cost(FILE) does")
-    cost_matrix: str | None = flag(None, "CSV of costs, a row a true class; --write_matrix makes a template", metavar="FILE")
-    threshold_loss: bool = flag(False, "train only probabilities between the bounds in --threshold_matrix, as |threshold(FILE) does")
+    label_smoothing: float = flag(0.0, "share of every target that is spread over all classes", used_for="training")
+    weighted_loss: bool = flag(False, "weigh mistakes by the costs in --cost_matrix, as |cost(FILE) does", used_for="training")
+    cost_matrix: str | None = flag(
+        None, "CSV of costs, a row a true class; --write_matrix makes a template", metavar="FILE", used_for="training"
+    )
+    threshold_loss: bool = flag(
+        False, "train only probabilities between the bounds in --threshold_matrix, as |threshold(FILE) does", used_for="training"
+    )
     threshold_matrix: str | None = flag(
-        None, "CSV of lower and upper bounds; --write_matrix with --matrix_kind threshold makes a template", metavar="FILE"
+        None,
+        "CSV of lower and upper bounds; --write_matrix with --matrix_kind threshold makes a template",
+        metavar="FILE",
+        used_for="training",
     )
-    ohm_loss: bool = flag(False, "train only the hardest --hard_ratio of a batch, as |ohm(R) does")
-    hard_ratio: float = flag(0.7, "share of a batch that --ohm_loss keeps: the hardest", metavar="R")
-    ghm_loss: bool = flag(False, "let common gradient sizes count less (GHM), as |ghm does")
+    ohm_loss: bool = flag(False, "train only the hardest --hard_ratio of a batch, as |ohm(R) does", used_for="training")
+    hard_ratio: float = flag(0.7, "share of a batch that --ohm_loss keeps: the hardest", metavar="R", used_for="training")
+    ghm_loss: bool = flag(False, "let common gradient sizes count less (GHM), as |ghm does", used_for="training")
     class_weights: str | None = flag(
         None,
         "factor of every class: auto (inverse frequency), effective (effective number), or a CSV of class,weight",
         metavar="auto|effective|FILE",
+        used_for="training",
     )
     logit_adjust: float | None = flag(
-        None, "long tails: add TAU x log of the class frequency to the logits while training (bare: 1)", const=1.0, metavar="TAU"
+        None,
+        "long tails: add TAU x log of the class frequency to the logits while training (bare: 1)",
+        const=1.0,
+        metavar="TAU",
+        used_for="training",
     )
     jsd: float | None = flag(
         None,
         "with --aug_splits: pull the answers to the copies of an image together, ALPHA x their divergence (bare: 12)",
         const=12.0,
         metavar="ALPHA",
+        used_for="training",
     )
     prior_bias: str | None = flag(
         None,
         "a fresh classifier starts at these probabilities: those of the data (bare), P for every class, or a CSV of class,weight",
         const="data",
         metavar="P|FILE",
+        used_for="training",
     )
-    matrix_kind: Literal["cost", "threshold", "weights"] = flag("cost", "what --write_matrix writes")
+    matrix_kind: Literal["cost", "threshold", "weights"] = flag("cost", "what --write_matrix writes", used_for="write_matrix")
 
     def spec(self) -> tuple[Spec, ...]:
         """Return the canonical spec: the loss, then the weighters in the order of their table.

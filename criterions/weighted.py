@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from criterions import CRITERIONS, WEIGHTERS
-from criterions.consistency import js_divergence
+from criterions.divergence import js_divergence
 from criterions.elementwise import ACTIVATIONS, ActivationName, Elementwise, smooth
 from criterions.priors import log_prior
 from criterions.weighters.base import ClassFacts, ClassWeighter, Weighter, as_buffer
@@ -37,7 +37,7 @@ class Criterion(nn.Module):
         jsd: factor of the divergence between the copies of a sample; None leaves it out.
 
     Attributes:
-        activation: 'softmax' or 'sigmoid', for files that leave the house.
+        activation: 'softmax' or 'sigmoid', for exported files.
     """
 
     logit_shift: Tensor | None

@@ -130,7 +130,7 @@ CURRICULA = Table(
     "curriculum",
     {
         "selfpaced": Row(
-            "dataloader.sidecars.selfpaced:SelfPaced",
+            "dataloader.sidecars.self_paced:SelfPaced",
             "easy images first, by their running loss: selfpaced(start=0.5, until=0.7, momentum=0.5)",
         ),
     },

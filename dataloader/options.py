@@ -16,68 +16,147 @@ class DataOptions:
         "folder with train/, val/, test/ of class folders, one folder of classes, a list of image,labels (.csv, .txt, .json), tar shards, "
         "or a data set by name (digits, cifar10, ...: --list sources)",
         metavar="DIR|FILE|NAME",
+        used_for="data held_out compare write_matrix",
     )
-    image_size: tuple[int, int] = flag((224, 224), "input height and width", metavar="H W")
-    resize: Literal["fit", "crop", "stretch"] = flag("fit", "geometry: fit and pad with black, cover and crop the center, or stretch")
+    image_size: tuple[int, int] = flag((224, 224), "input height and width", metavar="H W", used_for="data model compare info")
+    resize: Literal["fit", "crop", "stretch"] = flag(
+        "fit", "geometry: fit and pad with black, cover and crop the center, or stretch", used_for="training visual_data model compare"
+    )
     mean_std: str | None = flag(
-        None, "mean and standard deviation of the channels from this JSON file, such as --prepare writes", metavar="FILE"
+        None,
+        "mean and standard deviation of the channels from this JSON file, such as --prepare writes",
+        metavar="FILE",
+        used_for="training shard knowledge make_curriculum",
+        resumed="start",
     )
-    batch_size: int = flag(32, "images a step, over all processes", short="-b", metavar="N")
-    batch: Literal["auto"] | None = flag(None, "in place of --batch_size: the largest batch that fits into the memory of the GPU")
+    batch_size: int = flag(
+        32, "images a step, over all processes", short="-b", metavar="N", used_for="training model compare", above=0, resumed="position"
+    )
+    batch: Literal["auto"] | None = flag(
+        None, "in place of --batch_size: the largest batch that fits into the memory of the GPU", used_for="train", resumed="free start"
+    )
     workers: int | None = flag(
-        None, "loader processes for each training process; one a core up to 8 when not given", short="-j", metavar="N"
+        None,
+        "loader processes for each training process; one a core up to 8 when not given",
+        short="-j",
+        metavar="N",
+        used_for="data model compare",
+        least=0,
+        resumed="free",
     )
     val_share: float | None = flag(
-        None, "share held out for validation: 0.15 of one folder of classes; of a split without val/, what is given", metavar="SHARE"
+        None,
+        "share held out for validation: 0.15 of one folder of classes; of a split without val/, what is given",
+        metavar="SHARE",
+        used_for="data knowledge make_curriculum",
     )
-    test_share: float = flag(0.15, "share held out for the test when one folder of classes is split")
+    test_share: float = flag(
+        0.15, "share held out for the test when one folder of classes is split", used_for="data knowledge make_curriculum"
+    )
     group_by: str | None = flag(
         None,
         "never tear images of one group apart: a regular expression for the path, or a list of image,group",
         metavar="REGEX|CSV",
+        used_for="data",
     )
     cache: Literal["off", "ram", "disk"] = flag(
-        "off", "keep decoded images: ram for this run, disk for later runs too, in --cache_dir; made once, before training"
+        "off",
+        "keep decoded images: ram for this run, disk for later runs too, in --cache_dir; made once, before training",
+        used_for="training visual_data",
+        resumed="free",
     )
-    cache_dir: str | None = flag(None, "folder of --cache disk (default: ~/.cache/darkroom/images)", metavar="DIR")
+    cache_dir: str | None = flag(
+        None, "folder of --cache disk (default: ~/.cache/darkroom/images)", metavar="DIR", used_for="train", resumed="free"
+    )
     cache_size: int | None = flag(
-        None, "with --aug, shorter side of the images in the cache (default: twice the model's size)", metavar="PIXELS"
+        None,
+        "with --aug, shorter side of the images in the cache (default: twice the model's size)",
+        metavar="PIXELS",
+        used_for="training visual_data",
+        above=0,
+        resumed="free",
     )
     exact_decode: bool = flag(
-        False, "decode every pixel of training images; without it large JPEG files come at a lower scale, twice the model's size or more"
+        False,
+        "decode every pixel of training images; without it large JPEG files come at a lower scale, twice the model's size or more",
+        used_for="training visual_data",
     )
-    strict: bool = flag(False, "stop at an unreadable image, or a training image that no --distill file knows, instead of a warning")
+    strict: bool = flag(
+        False,
+        "stop at an unreadable image, or a training image that no --distill file knows, instead of a warning",
+        used_for="training held_out compare prepare",
+    )
     aug: str | None = flag(
         None,
         "augment training images: a recipe name, or a spec such as 'flip|crop(0.2)|color(0.3)'",
         const="default",
         metavar="RECIPE|SPEC",
+        used_for="training visual_data",
+        spec=True,
     )
     aug_config: str | None = flag(
-        None, "augment by a .json, .yaml or .py file of ordered 'name: {arguments}', in place of --aug", metavar="FILE"
+        None,
+        "augment by a .json, .yaml or .py file of ordered 'name: {arguments}', in place of --aug",
+        metavar="FILE",
+        used_for="training visual_data",
     )
-    aug_splits: int = flag(1, "copies of every image in a batch: the clean one and N-1 augmented ones, for --jsd")
+    aug_splits: int = flag(
+        1,
+        "copies of every image in a batch: the clean one and N-1 augmented ones, for --jsd",
+        used_for="training visual_data",
+        above=0,
+        resumed="position",
+    )
     aug_repeats: int = flag(
-        1, "times that every image stands in a batch, augmented anew; an epoch then has 1/N of the images (repeated augmentation)"
+        1,
+        "times that every image stands in a batch, augmented anew; an epoch then has 1/N of the images (repeated augmentation)",
+        used_for="training visual_data",
+        above=0,
+        resumed="position",
     )
-    mixup: bool = flag(False, "mix pairs of training images and their targets")
-    mixup_alpha: float = flag(0.2, "mixup: both parameters of the Beta distribution of the mixing share")
-    mixup_ratio: float = flag(1.0, "mixup, cutmix: probability that a batch is mixed; a pair or an image with --mix_mode")
-    cutmix: bool = flag(False, "put a rectangle of one training image into another; with --mixup, either by chance")
-    cutmix_alpha: float = flag(1.0, "cutmix: both parameters of the Beta distribution of the area that stays")
+    mixup: bool = flag(False, "mix pairs of training images and their targets", used_for="training visual_data")
+    mixup_alpha: float = flag(0.2, "mixup: both parameters of the Beta distribution of the mixing share", used_for="training visual_data")
+    mixup_ratio: float = flag(
+        1.0, "mixup, cutmix: probability that a batch is mixed; a pair or an image with --mix_mode", used_for="training visual_data"
+    )
+    cutmix: bool = flag(
+        False, "put a rectangle of one training image into another; with --mixup, either by chance", used_for="training visual_data"
+    )
+    cutmix_alpha: float = flag(
+        1.0, "cutmix: both parameters of the Beta distribution of the area that stays", used_for="training visual_data"
+    )
     mix_mode: Literal["batch", "pair", "elem"] = flag(
-        "batch", "mixup, cutmix: one share for a batch, for each pair of images that are joined with each other, or for each image"
+        "batch",
+        "mixup, cutmix: one share for a batch, for each pair of images that are joined with each other, or for each image",
+        used_for="training visual_data",
     )
-    mix_off_epochs: int = flag(0, "last epochs in which nothing is mixed", metavar="EPOCHS")
-    multi_scale: bool = flag(False, "resize every training batch at random, by up to 15 percent")
+    mix_off_epochs: int = flag(0, "last epochs in which nothing is mixed", metavar="EPOCHS", used_for="training visual_data", least=0)
+    multi_scale: bool = flag(False, "resize every training batch at random, by up to 15 percent", used_for="training visual_data")
     size_schedule: str | None = flag(
-        None, "small images first: '128:0.5,160:0.8,224' is width:share of the epochs; validation keeps --image_size", metavar="W:SHARE,..."
+        None,
+        "small images first: '128:0.5,160:0.8,224' is width:share of the epochs; validation keeps --image_size",
+        metavar="W:SHARE,...",
+        used_for="training visual_data",
     )
     sampler: str | None = flag(
-        None, "how often each image is drawn: balanced, repeat(0.01), file(weights.csv); else once an epoch", metavar="SPEC"
+        None,
+        "how often each image is drawn: balanced, repeat(0.01), file(weights.csv); else once an epoch",
+        metavar="SPEC",
+        used_for="training visual_data",
+        resumed="position",
+        spec=True,
     )
-    epoch_size: int | None = flag(None, "images an epoch; what is left over comes in the next", metavar="N")
-    fold: str | None = flag(None, "cross-validation: I/K validates on part I, from 0, of K parts of train and val", metavar="I/K")
+    epoch_size: int | None = flag(
+        None,
+        "images an epoch; what is left over comes in the next",
+        metavar="N",
+        used_for="training visual_data",
+        above=0,
+        resumed="position",
+    )
+    fold: str | None = flag(
+        None, "cross-validation: I/K validates on part I, from 0, of K parts of train and val", metavar="I/K", used_for="data model compare"
+    )
 
     def check_names(self) -> None:
         """Look whether augmentations and sampler can be read and are known, without importing them.
@@ -97,6 +176,6 @@ class DataOptions:
 class PrepareOptions:
     """What --prepare and --shard write."""
 
-    smaller_side: int = flag(256, "--prepare: smaller side of the written images, in pixels")
-    center_crop: bool = flag(False, "--prepare: cut each image to its centered square")
-    shard_size: float = flag(1000.0, "--shard: megabytes of images an archive", metavar="MB")
+    smaller_side: int = flag(256, "--prepare: smaller side of the written images, in pixels", used_for="prepare", above=0)
+    center_crop: bool = flag(False, "--prepare: cut each image to its centered square", used_for="prepare")
+    shard_size: float = flag(1000.0, "--shard: megabytes of images an archive", metavar="MB", used_for="shard", above=0)

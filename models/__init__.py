@@ -1,8 +1,9 @@
-"""The model shelf: the table of families, the list of names, and the one way to build a network."""
+"""The models: the table of families, the list of names, and the one way to build a network."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING
 
 from utils.errors import UserError, nearest
@@ -21,26 +22,29 @@ class Family:
     help: str
 
 
-FAMILIES: dict[str, Family] = {
-    "resnet": Family(
-        "models.families.resnet:ResNet",
-        (
-            *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
-            *("resnext50_32x4d", "resnext101_32x8d", "wide_resnet50_2", "wide_resnet101_2"),
+# The names of the variants stand here, too, so that listing does not import torch; tests/models/test_models_table.py compares them.
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {
+        "resnet": Family(
+            "models.families.resnet:ResNet",
+            (
+                *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+                *("resnext50_32x4d", "resnext101_32x8d", "wide_resnet50_2", "wide_resnet101_2"),
+            ),
+            "residual networks, grouped (ResNeXt) and wide ones: the dependable start",
         ),
-        "residual networks, grouped (ResNeXt) and wide ones: the dependable start",
-    ),
-    "mobilenetv3": Family(
-        "models.families.mobilenetv3:MobileNetV3",
-        ("mobilenetv3_small", "mobilenetv3_large"),
-        "small and fast networks for phones and single-board computers",
-    ),
-    "efficientnet": Family(
-        "models.families.efficientnet:EfficientNet",
-        tuple(f"efficientnet_b{index}" for index in range(9)),
-        "networks scaled in width, depth and resolution together: most accuracy for a parameter",
-    ),
-}
+        "mobilenetv3": Family(
+            "models.families.mobilenetv3:MobileNetV3",
+            ("mobilenetv3_small", "mobilenetv3_large"),
+            "small and fast networks for phones and single-board computers",
+        ),
+        "efficientnet": Family(
+            "models.families.efficientnet:EfficientNet",
+            tuple(f"efficientnet_b{index}" for index in range(9)),
+            "networks scaled in width, depth and resolution together: most accuracy per parameter",
+        ),
+    }
+)
 
 INITS = Table(
     "initialization",
@@ -56,7 +60,7 @@ INITS = Table(
 )
 
 # Packages whose classifiers answer the same contract, under PACKAGE/NAME.
-ADAPTERS: dict[str, str] = {"torchvision": "models.adapters.torchvision_models", "timm": "models.adapters.timm_models"}
+ADAPTERS: Mapping[str, str] = MappingProxyType({"torchvision": "models.adapters.torchvision_models", "timm": "models.adapters.timm_models"})
 
 
 def list_models(pattern: str = "*") -> list[str]:

@@ -11,13 +11,12 @@ import math
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from utils.errors import UserError
+from models.options import fixed_bn_momentum
 
 # Above this the averages are little more than the last batch, whose noise they inherit.
 LARGEST = 0.5
 # The averages look back over this part of an epoch: in short runs the weights move too fast for more.
 PART = 1 / 30
-RULES = ("auto", "published")
 
 
 def bn_momentum_for(published: float, steps_per_epoch: int) -> float:
@@ -44,7 +43,7 @@ def set_bn_momentum(model: nn.Module, rule: str, *, steps_per_epoch: int) -> str
     Raises:
         UserError: the rule is none of these.
     """
-    fixed = None if rule in RULES else _number(rule)
+    fixed = fixed_bn_momentum(rule)
     if rule == "published":
         return ""
     changed: dict[tuple[float, float], int] = {}
@@ -62,13 +61,3 @@ def set_bn_momentum(model: nn.Module, rule: str, *, steps_per_epoch: int) -> str
     moves = ", ".join(f"{old:g} -> {new:.3g} in {count} layers" for (old, new), count in changed.items())
     reason = "as asked" if fixed is not None else f"for epochs of {steps_per_epoch} steps"
     return f"batch-norm momentum {moves}, {reason}"
-
-
-def _number(rule: str) -> float:
-    try:
-        value = float(rule)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 1:
-        raise UserError(f"--bn_momentum {rule}: give auto, published, or a number above 0, up to 1")
-    return value

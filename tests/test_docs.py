@@ -113,7 +113,7 @@ def test_every_file_that_is_named_exists(file: Path) -> None:
     pattern = re.compile(rf"(?:python |bash )?((?:{FOLDERS})/[\w/.]*)(?=$| )")
     named = {ROOT / match.group(1) for code in code_lines(file) for match in [pattern.match(code)] if match}
     wanted = {(file.parent / link).resolve() for link in links if link} | named
-    expected = {ROOT / name for name in new_files()} | {ROOT / "tests/models/test_plain.py"}
+    expected = {ROOT / name for name in new_files()} | {ROOT / "tests/models/families/test_plain.py"}
     # What a user puts there is no part of the tree.
     expected |= {path for path in named if ROOT / "data" in path.parents or ROOT / "pretrained" in path.parents}
     assert not sorted(str(path) for path in wanted - expected if not path.exists())
@@ -203,7 +203,7 @@ def written(tmp_path: Path):
 
 def test_the_example_model_keeps_the_contract(written) -> None:
     build = "def build(num_classes):\n    return Plain('plain_small', num_classes=num_classes)\n"
-    path = written(RECIPES_PAGE["models/plain.py"] + "\n\n" + build)
+    path = written(RECIPES_PAGE["models/families/plain.py"] + "\n\n" + build)
     model = build_model(f"{path}:build", num_classes=4).eval()
     images = torch.rand(2, 3, 64, 96)
     shapes = [tuple(each.shape[1:]) for each in model.forward_features(images)]

@@ -108,12 +108,14 @@ def load_tensors(path: Path) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise UserError(f"{path} is refused: it is no checkpoint, or holds more than tensors and plain values") from error
+        raise UserError(
+            f"{path} was not loaded: it is not a checkpoint, or it contains pickled objects other than tensors and plain values"
+        ) from error
     except Exception as error:
         if "TorchScript" in str(error):
             raise UserError(f"{path} is a converted file (TorchScript), which runs but cannot be read back; give the run folder") from error
         # torch, zipfile and safetensors each have their own errors for a broken file.
-        raise UserError(f"{path} is no checkpoint, or damaged or incomplete ({_first_line(error)})") from error
+        raise UserError(f"{path} is not a checkpoint, or damaged or incomplete ({_first_line(error)})") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -12,7 +12,20 @@ from typing import Any, Literal
 from utils.errors import UserError, nearest
 
 
-def flag(default: Any, help: str, *, short: str = "", also: Sequence[str] = (), const: Any = None, metavar: str = "") -> Any:
+def flag(
+    default: Any,
+    help: str,
+    *,
+    short: str = "",
+    also: Sequence[str] = (),
+    const: Any = None,
+    metavar: str = "",
+    used_for: str = "",
+    above: float | None = None,
+    least: float | None = None,
+    resumed: str = "",
+    spec: bool = False,
+) -> Any:
     """Declare one option of an Options dataclass.
 
     Args:
@@ -22,8 +35,15 @@ def flag(default: Any, help: str, *, short: str = "", also: Sequence[str] = (), 
         also: further spellings.
         const: value of the bare flag, where the flag takes an optional value.
         metavar: name of the value in --help.
+        used_for: what uses the flag, words with spaces between them; '' for everything.
+        above: the value must be larger than this.
+        least: the smallest value.
+        resumed: what becomes of the setting when a run is resumed, words with spaces between them.
+        spec: whether the value is a spec such as 'name(a=1)|name', which may name code of the user's own.
     """
     meta = {"help": help, "short": short, "also": tuple(also), "const": const, "metavar": metavar}
+    meta |= {"used_for": frozenset(used_for.split()), "resumed": frozenset(resumed.split())}
+    meta |= {"above": above, "least": least, "spec": spec}
     return field(default=default, metadata=meta)
 
 
@@ -111,13 +131,13 @@ def _add_flag(group: argparse._ArgumentGroup, item: Field, hint: Any) -> None:
 
 def underscored(argv: Sequence[str]) -> list[str]:
     """Spell every flag with underscores: --batch-size=4 becomes --batch_size=4."""
-    spelt = []
+    spelled = []
     for argument in argv:
         if argument.startswith("--"):
             name, equals, value = argument[2:].partition("=")
             argument = f"--{name.replace('-', '_')}{equals}{value}"
-        spelt.append(argument)
-    return spelt
+        spelled.append(argument)
+    return spelled
 
 
 def _without_none(hint: Any) -> Any:

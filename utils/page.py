@@ -86,13 +86,13 @@ class Page:
 
     def html(self) -> str:
         """Return the whole page."""
-        links = "".join(f'<a href="#s{number}">{_text(title)}</a>' for number, (title, _) in enumerate(self._sections))
-        body = "".join(f'<h2 id="s{number}">{_text(title)}</h2>\n{blocks}\n' for number, (title, blocks) in enumerate(self._sections))
+        links = "".join(f'<a href="#s{number}">{escaped(title)}</a>' for number, (title, _) in enumerate(self._sections))
+        body = "".join(f'<h2 id="s{number}">{escaped(title)}</h2>\n{blocks}\n' for number, (title, blocks) in enumerate(self._sections))
         lines = [
             "<!doctype html>",
             '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{_text(self.title)}</title><style>{STYLE}{self.style}</style></head><body>",
-            f'<header><h1>{_text(self.title)}</h1><p class="soft">{_text(self.subtitle)}</p><nav>{links}</nav></header>',
+            f"<title>{escaped(self.title)}</title><style>{STYLE}{self.style}</style></head><body>",
+            f'<header><h1>{escaped(self.title)}</h1><p class="soft">{escaped(self.subtitle)}</p><nav>{links}</nav></header>',
             body,
             f"<script>{self.script}</script>" if self.script else "",
             "</body></html>",
@@ -106,19 +106,19 @@ class Page:
 
 def paragraph(text: str, *, tone: Tone | Literal["soft"] = "") -> str:
     """Return a paragraph."""
-    return f'<p class="{tone}">{_text(text)}</p>' if tone else f"<p>{_text(text)}</p>"
+    return f'<p class="{tone}">{escaped(text)}</p>' if tone else f"<p>{escaped(text)}</p>"
 
 
 def heading(text: str) -> str:
     """Return a heading inside a section."""
-    return f"<h3>{_text(text)}</h3>"
+    return f"<h3>{escaped(text)}</h3>"
 
 
 def tiles(facts: Mapping[str, str]) -> str:
     """Return large figures in a row, name -> value."""
     return (
         '<div class="tiles">'
-        + "".join(f'<div class="tile"><b>{_text(value)}</b><span>{_text(name)}</span></div>' for name, value in facts.items())
+        + "".join(f'<div class="tile"><b>{escaped(value)}</b><span>{escaped(name)}</span></div>' for name, value in facts.items())
         + "</div>"
     )
 
@@ -128,7 +128,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, tones: Sequen
     body = [list(row) for row in rows]
     numeric = [bool(body) and all(_is_number(row[column]) for row in body) for column in range(len(header))]
     kinds = [' class="number"' if is_number else "" for is_number in numeric]
-    head = "".join(f"<th{kind}>{_text(cell)}</th>" for kind, cell in zip(kinds, header, strict=True))
+    head = "".join(f"<th{kind}>{escaped(cell)}</th>" for kind, cell in zip(kinds, header, strict=True))
     lines = []
     for number, row in enumerate(body):
         tone = f' class="{tones[number]}"' if tones and tones[number] else ""
@@ -148,8 +148,8 @@ def bars(shares: Mapping[str, float]) -> str:
 
 def picture(address: str, *, alt: str, caption: str = "") -> str:
     """Return a picture, by its 'data:' address, with a line below."""
-    below = f"<figcaption>{_text(caption)}</figcaption>" if caption else ""
-    return f'<figure><img src="{escape(address)}" alt="{_text(alt)}">{below}</figure>'
+    below = f"<figcaption>{escaped(caption)}</figcaption>" if caption else ""
+    return f'<figure><img src="{escape(address)}" alt="{escaped(alt)}">{below}</figure>'
 
 
 def gallery(cards: Iterable[Card], *, wide: bool = False) -> str:
@@ -159,24 +159,24 @@ def gallery(cards: Iterable[Card], *, wide: bool = False) -> str:
 
 def folded(summary: str, *blocks: str) -> str:
     """Return blocks that show when the summary is clicked."""
-    return f"<details><summary>{_text(summary)}</summary>{''.join(blocks)}</details>"
+    return f"<details><summary>{escaped(summary)}</summary>{''.join(blocks)}</details>"
 
 
 def _card(card: Card) -> str:
-    anchor = f' id="{_text(card.anchor)}"' if card.anchor else ""
+    anchor = f' id="{escaped(card.anchor)}"' if card.anchor else ""
     first, *others = card.lines or [""]
     lines = f"<b>{_breakable(first)}</b>" + "".join(f"<br>{_breakable(line)}" for line in others)
-    return f'<div class="card {card.tone}"{anchor}><img src="{escape(card.image)}" alt="{_text(first)}" loading="lazy">{lines}</div>'
+    return f'<div class="card {card.tone}"{anchor}><img src="{escape(card.image)}" alt="{escaped(first)}" loading="lazy">{lines}</div>'
 
 
-def _text(text: str) -> str:
-    # File names need not be valid text.
+def escaped(text: str) -> str:
+    """Return a text as HTML; file names need not be valid text."""
     return escape(text.encode(errors="replace").decode())
 
 
 def _breakable(text: str) -> str:
     """Return the text with places where a long name may go on in the next line: behind its slashes and underscores."""
-    return re.sub(r"([/_])(?=\w)", r"\1<wbr>", _text(text))
+    return re.sub(r"([/_])(?=\w)", r"\1<wbr>", escaped(text))
 
 
 def _is_number(cell: str) -> bool:

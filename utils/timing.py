@@ -74,13 +74,13 @@ def measure_times(calls: Sequence[Callable[[], object]], *, seconds: float = SEC
     for call in calls:
         for _ in range(WARM_UP):
             call()
-    watch, times = MachineWatch(), [[] for _ in calls]
+    contention, times = CpuContention(), [[] for _ in calls]
     while len(times[0]) < MOST and (len(times[0]) < FEWEST or min(map(sum, times)) < seconds):
         for call, found in zip(calls, times, strict=True):
             start = time.perf_counter()
             call()
             found.append(time.perf_counter() - start)
-    others = watch.others()
+    others = contention.others()
     return [Timing(statistics.median(found), *_middle_half(found), len(found), others) for found in times]
 
 
@@ -96,7 +96,7 @@ def in_words(seconds: float) -> str:
     return f"{round(seconds / 60)} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-class MachineWatch:
+class CpuContention:
     """Measures which share of all cores goes to programs other than this one (Linux; 0 elsewhere)."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The one wiring diagram: settings in, objects out. Everything is built here, once.
+"""The one wiring diagram: settings in, objects out. Builds what several applications share.
 
 open_machine        processes, device, precision                                          machine.py, sizes.py
 build_preprocess -> build_loader -> build_transforms: from files to batches               images.py
@@ -7,7 +7,7 @@ build_network    -> wrap_network: the starting weights, then compiled and distri
 build_stepper       optimizer, schedule, clipping, averages, penalties over the network   step.py
 snapshot            all of it as plain types and tensors, from which it is built again    snapshot.py
 
-`applications/training/train.py` calls them all, every other application those that it needs.
+`applications/training/recipe.py` calls them all; every other application calls those that it needs.
 """
 
 from applications.assemble.images import build_loader, build_preprocess, build_transforms, read_augment, training_options

@@ -24,7 +24,7 @@ from utils.errors import UserError
 from utils.files import new_folder, write_text
 from utils.logs import console, log
 from utils.progress import progress_bar
-from utils.text import counted
+from utils.text import counted, printable
 
 MOST_LINES = 20
 STYLES: dict[Level, str] = {"error": "bold red", "warning": "yellow", "info": "dim"}
@@ -145,13 +145,13 @@ def print_findings(survey: Survey, findings: Sequence[tuple[str, Finding]]) -> N
         line.append(finding.title, style="" if finding.level == "info" else "bold")
         if finding.groups:
             first = finding.groups[0]
-            names = " = ".join(_printable(survey.picture(number).path) for number in first.images[:2])
+            names = " = ".join(printable(survey.picture(number).path) for number in first.images[:2])
             line.append(
                 f"; {'' if len(finding.groups) == 1 else 'such as '}{names}" + (f" ({first.note})" if first.note else ""), style="dim"
             )
         console().print(line)
         for each in finding.lines[:MOST_LINES]:
-            console().print(Text(" " * 9 + _printable(each)))
+            console().print(Text(" " * 9 + printable(each)))
         if len(finding.lines) > MOST_LINES:
             console().print(Text(f"{'':9}and {len(finding.lines) - MOST_LINES:,} more, all of them in check.json"))
         if finding.level == "error":
@@ -159,11 +159,6 @@ def print_findings(survey: Survey, findings: Sequence[tuple[str, Finding]]) -> N
     counts = {level: sum(finding.level == level for _, finding in findings) for level in LEVELS}
     log().info("")
     log().info(", ".join(counted(count, level, "info" if level == "info" else "") for level, count in counts.items()))
-
-
-def _printable(path: str) -> str:
-    # File names need not be valid text.
-    return path.encode(errors="replace").decode()
 
 
 def _refuse_fix(data: DataOptions) -> None:

@@ -4,19 +4,18 @@ import json
 import runpy
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from applications.settings.foreign_flags import advice
-from applications.settings.options import SECTIONS, RunConfig
+from applications.settings.options import SECTIONS, RunConfig, settings_where
 from utils.errors import UserError
 
 # The dicts that a Python file may group its settings in: those of general_backbone, and the sections of RunConfig.
 FOREIGN_SECTIONS = ("train_conf", "test_conf", "data_conf")
 # An ordered mapping of augmentations, as --aug_config reads it.
 TRANSFORMS = "dict_transform"
-# Settings that may be specs in the form {"type": ..., "kwargs": ...}.
-SPECS = ("aug", "criterion", "schedule", "sampler", "curriculum", "distill_loss")
 
 
 def read_config_file(path: Path) -> Mapping[str, Any]:
@@ -111,11 +110,8 @@ def _settings_of(found: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 def _plain_settings(places: Mapping[str, tuple[str, Any]], path: Path) -> dict[str, Any]:
     """Return name -> plain value of name -> place in the file and value, without those that are None."""
-    return {
-        name: _plain(value, where, path, may_map=name in (*SPECS, TRANSFORMS))
-        for name, (where, value) in places.items()
-        if value is not None
-    }
+    specs = {*settings_where(itemgetter("spec")), TRANSFORMS}
+    return {name: _plain(value, where, path, may_map=name in specs) for name, (where, value) in places.items() if value is not None}
 
 
 def _with_transforms(settings: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -2,25 +2,13 @@
 
 from pathlib import Path
 
-from applications.settings.options import AUTO, DataOptions, OptimOptions, Request, RunConfig
+from applications.settings.flag_use import GROUPS, refuse_unused
+from applications.settings.options import AUTO, DataOptions, OptimOptions, Request, RunConfig, flag_metadata
 from dataloader.loading.sizes import parse_sizes
 from dataloader.splits.holdout import parse_fold
+from models.options import fixed_bn_momentum
 from utils.errors import UserError
 from utils.spec import parse_specs
-
-# Actions that look at a trained model.
-LOOKERS = ("evaluation", "explain", "jit", "prune", "predict", "knowledge", "make_curriculum")
-# What nothing but training, and the sheet of --visual_data, would use.
-TRAINING_ONLY = ("epochs", "lr", "opt", "schedule", "warmup", "patience", "max_minutes", "ema", "swa", "soup", "distill", "teacher")
-TRAINING_ONLY += ("warmup_lr", "cooldown", "lr_noise", "init", "drop_path")
-TRAINING_ONLY += ("save_every", "keep")
-TRAINING_ONLY += ("curriculum", "curriculum_learning", "sampler", "epoch_size", "aug", "aug_config", "mixup", "cutmix", "multi_scale")
-TRAINING_ONLY += ("group_by",)
-POSITIVE = ("epochs", "batch_size", "aug_splits", "aug_repeats", "accumulate", "print_freq", "nodes", "save_minutes", "lr")
-POSITIVE += ("smaller_side", "shard_size", "top_k", "frames")
-POSITIVE_IF_GIVEN = ("patience", "max_minutes", "nproc", "gpus", "clip_grad", "soup", "epoch_size", "cache_size", "limit")
-NOT_NEGATIVE = ("weight_decay", "warmup", "warmup_lr", "cooldown", "workers", "mix_off_epochs")
-POSITIVE_IF_GIVEN += ("save_every", "keep")
 
 
 def check_request(request: Request) -> None:
@@ -67,28 +55,17 @@ def check_together(config: RunConfig) -> None:
 
 
 def _check_action(request: Request) -> None:
-    """Raise UserError for an action without its model, and for flags that belong to another one."""
+    """Raise UserError for an action without its model, and for flags that it would not use."""
     config, action = request.config, request.action
     looks = action == "visual_data" and config.look.visual_method is not None
-    if (looks or action in LOOKERS) and not config.train.resume:
+    if (looks or action in GROUPS["model"]) and not config.train.resume:
         raise UserError(f"--{action} needs --resume RUN_OR_FILE, the model to look at")
-    if action in LOOKERS:
-        for name in TRAINING_ONLY:
-            if name in request.typed:
-                shown = "visual_data" if action == "explain" else action
-                raise UserError(f"--{name} belongs to training and does nothing for --{shown} with --resume; leave it out")
-    if config.look.visual_method is not None and action not in ("visual_data", "explain"):
-        raise UserError(f"--visual_method goes with --visual_data, not with --{action}")
-    if config.check.fix and action != "check":
-        raise UserError("--fix is not used; add --check, or leave it out")
+    refuse_unused(request)
 
 
 def _check_evaluation(request: Request) -> None:
-    """Raise UserError for flags of --evaluation that nothing would use."""
+    """Raise UserError for flags of --evaluation that contradict each other, and for too few models to compare."""
     options = request.config.evaluation
-    for name in ("tta", "target", "calibrate"):
-        if request.given.get(name) and request.action != "evaluation":
-            raise UserError(f"--{name} belongs to --evaluation; add it, or leave --{name} out")
     if options.calibrate and options.tta:
         raise UserError("--calibrate stores what single views need; leave --tta out of that call")
     if request.action == "compare" and len(request.subjects) < 2:
@@ -96,12 +73,8 @@ def _check_evaluation(request: Request) -> None:
 
 
 def _check_processes(request: Request) -> None:
-    """Raise UserError for several processes where one is at work, and for two numbers of them."""
-    runtime, action = request.config.runtime, request.action
-    if action in ("visual_data", "explain", "predict", "table") and max(runtime.nproc or 1, runtime.gpus or 1, runtime.nodes) > 1:
-        raise UserError(f"--{action} runs in one process; leave --nproc, --gpus and --nodes out")
-    if action in ("check", "undo") and (runtime.nproc or runtime.gpus or runtime.nodes > 1):
-        raise UserError(f"--{action} starts processes of its own (-j N); leave --nproc, --gpus and --nodes out")
+    """Raise UserError for two numbers of processes."""
+    runtime = request.config.runtime
     if runtime.nproc and runtime.gpus and runtime.nproc != runtime.gpus:
         raise UserError("--nproc and --gpus both give the number of processes; give one of them")
 
@@ -131,13 +104,14 @@ def _check_start(request: Request) -> None:
 
 def _check_ranges(config: RunConfig) -> None:
     """Raise UserError for numbers that mean nothing, and for a name that is none."""
-    plain = config.to_dict()
-    for name in (*POSITIVE, *(name for name in POSITIVE_IF_GIVEN if plain[name] is not None)):
-        if not plain[name] > 0:
-            raise UserError(f"--{name} must be above 0, not {plain[name]}")
-    for name in NOT_NEGATIVE:
-        if plain[name] is not None and plain[name] < 0:
-            raise UserError(f"--{name} must not be negative, not {plain[name]}")
+    for name, value in config.to_dict().items():
+        declared = flag_metadata(name)
+        above, least = declared["above"], declared["least"]
+        if value is not None and above is not None and not value > above:
+            raise UserError(f"--{name} must be above {above:g}, not {value}")
+        if value is not None and least is not None and not value >= least:
+            raise UserError(f"--{name} must be {least:g} or more, not {value}")
+    fixed_bn_momentum(config.model.bn_momentum)
     if min(config.data.image_size) < 1:
         raise UserError("--image_size needs two numbers above 0: height and width")
     name = config.output.name
@@ -238,7 +212,3 @@ def _check_unused_teaching(request: Request) -> None:
                 raise UserError(f"--{name} is not used; it belongs to --teacher RUN")
     if "distill_feature_weight" in given and teach.distill_features is None and given["distill_feature_weight"] != 1:
         raise UserError("--distill_feature_weight is not used; it belongs to --distill_features")
-    if request.action != "make_curriculum":
-        for name in ("curriculum_thresholds", "curriculum_weights"):
-            if name in given and tuple(given[name]) != getattr(type(teach)(), name):
-                raise UserError(f"--{name} is not used; it belongs to --make_curriculum")

@@ -1,6 +1,6 @@
 """RunConfig: the tree of all Options, to and from plain values."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -22,18 +22,30 @@ AUTO = "auto"
 class TrainOptions:
     """How long to train, and what to keep."""
 
-    task: str | None = flag(None, "what the images' targets mean (--list tasks); by default what the data can only mean", metavar="NAME")
-    epochs: int = flag(30, "passes over the training images")
-    patience: int | None = flag(None, "stop when validation has not improved for this many epochs", metavar="EPOCHS")
-    max_minutes: float | None = flag(None, "stop after this time, with a checkpoint to go on from", metavar="M")
-    save_minutes: float = flag(10.0, "minutes between checkpoints inside an epoch", metavar="M")
-    save_every: int | None = flag(None, "keep a checkpoint to go on from every N epochs, epoch-NNNN.pt", metavar="N")
-    keep: int | None = flag(None, "keep checkpoints of the N best epochs, best-epoch-NNNN.pt", metavar="N")
+    task: str | None = flag(
+        None, "what the images' targets mean (--list tasks); by default what the data can only mean", metavar="NAME", used_for="data"
+    )
+    epochs: int = flag(30, "passes over the training images", used_for="training print_schedule visual_data", above=0, resumed="free")
+    patience: int | None = flag(
+        None, "stop when validation has not improved for this many epochs", metavar="EPOCHS", used_for="train", above=0, resumed="free"
+    )
+    max_minutes: float | None = flag(
+        None, "stop after this time, with a checkpoint to go on from", metavar="M", used_for="train", above=0, resumed="call"
+    )
+    save_minutes: float = flag(10.0, "minutes between checkpoints inside an epoch", metavar="M", used_for="train", above=0, resumed="free")
+    save_every: int | None = flag(
+        None, "keep a checkpoint to go on from every N epochs, epoch-NNNN.pt", metavar="N", used_for="train", above=0, resumed="free"
+    )
+    keep: int | None = flag(
+        None, "keep checkpoints of the N best epochs, best-epoch-NNNN.pt", metavar="N", used_for="train", above=0, resumed="free"
+    )
     resume: str | None = flag(
         None,
         "run folder or checkpoint: training goes on where it stopped; other actions read the model from it; "
         "auto: training goes on with the newest run of --name, or of this command, else begins one",
         metavar="RUN|FILE|auto",
+        used_for="train model",
+        resumed="call start",
     )
 
 
@@ -42,25 +54,55 @@ class TeachOptions:
     """Teachers and curricula: what to learn from besides the labels, and in which order."""
 
     distill: bool = flag(
-        False, "learn from the mean of all distill*.txt of the data folder, which --knowledge writes, instead of the labels"
+        False,
+        "learn from the mean of all distill*.txt of the data folder, which --knowledge writes, instead of the labels",
+        used_for="training",
     )
     sidecar_dir: str | None = flag(
-        None, "where distill*.txt, label.txt and curriculum.txt are written and read (default: the data folder)", metavar="DIR"
+        None,
+        "where distill*.txt, label.txt and curriculum.txt are written and read (default: the data folder)",
+        metavar="DIR",
+        used_for="training knowledge make_curriculum",
     )
-    teacher: tuple[str, ...] = flag((), "learn from the answers of these models: runs, checkpoints, exported files", metavar="RUN|FILE")
-    distill_loss: str = flag("kd", "distance to the teacher (--list distillations): kd, hard, 'dkd(alpha=1,beta=8)'", metavar="SPEC")
-    distill_temperature: float = flag(4.0, "what logits are divided by before teacher and student are compared", metavar="T")
-    distill_weight: float = flag(0.5, "share of --teacher in the loss; the rest is left to the labels", metavar="SHARE")
-    distill_features: Literal["mse", "cosine"] | None = flag(None, "compare the last feature maps too (bare: cosine)", const="cosine")
-    distill_feature_weight: float = flag(1.0, "factor of the distance between feature maps")
-    curriculum_learning: bool = flag(False, "weigh training images by curriculum.txt, which --make_curriculum writes; unlisted ones by 0")
+    teacher: tuple[str, ...] = flag(
+        (), "learn from the answers of these models: runs, checkpoints, exported files", metavar="RUN|FILE", used_for="training"
+    )
+    distill_loss: str = flag(
+        "kd",
+        "distance to the teacher (--list distillations): kd, hard, 'dkd(alpha=1,beta=8)'",
+        metavar="SPEC",
+        used_for="training",
+        spec=True,
+    )
+    distill_temperature: float = flag(
+        4.0, "what logits are divided by before teacher and student are compared", metavar="T", used_for="training"
+    )
+    distill_weight: float = flag(
+        0.5, "share of --teacher in the loss; the rest is left to the labels", metavar="SHARE", used_for="training"
+    )
+    distill_features: Literal["mse", "cosine"] | None = flag(
+        None, "compare the last feature maps too (bare: cosine)", const="cosine", used_for="training"
+    )
+    distill_feature_weight: float = flag(1.0, "factor of the distance between feature maps", used_for="training")
+    curriculum_learning: bool = flag(
+        False, "weigh training images by curriculum.txt, which --make_curriculum writes; unlisted ones by 0", used_for="training"
+    )
     curriculum: str | None = flag(
-        None, "weigh training images anew every epoch (--list curricula): 'selfpaced(start=0.5,until=0.7)'", metavar="SPEC"
+        None,
+        "weigh training images anew every epoch (--list curricula): 'selfpaced(start=0.5,until=0.7)'",
+        metavar="SPEC",
+        used_for="training",
+        spec=True,
     )
     curriculum_thresholds: tuple[float, ...] = flag(
-        (0.7, 0.5, 0.3, 0.0), "--make_curriculum: probabilities of the label above which an image belongs to a course", metavar="P"
+        (0.7, 0.5, 0.3, 0.0),
+        "--make_curriculum: probabilities of the label above which an image belongs to a course",
+        metavar="P",
+        used_for="make_curriculum",
     )
-    curriculum_weights: tuple[float, ...] = flag((1.0, 0.7, 0.4, 0.1), "--make_curriculum: weight of each course", metavar="W")
+    curriculum_weights: tuple[float, ...] = flag(
+        (1.0, 0.7, 0.4, 0.1), "--make_curriculum: weight of each course", metavar="W", used_for="make_curriculum"
+    )
 
     def courses(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return thresholds and weights of the courses.
@@ -86,28 +128,59 @@ class TeachOptions:
 class RuntimeOptions:
     """Machine, precision, processes."""
 
-    seed: int = flag(0, "everything random follows from this number")
-    device: Literal["auto", "cpu", "cuda"] = flag("auto", "where to compute")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = flag("auto", "training precision; auto takes bf16 where the hardware has it")
-    compile: bool = flag(False, "compile the model with torch.compile")
-    sync_bn: bool = flag(False, "batch-norm statistics over all GPUs")
-    nproc: int | None = flag(None, "training processes on this machine, started through torchrun", metavar="N")
-    gpus: int | None = flag(None, "the same, one process a GPU", short="-g", metavar="N")
-    nodes: int = flag(1, "machines of the run", short="-n", metavar="N")
-    rank: int = flag(0, "number of this machine in a run over several")
-    init_method: str | None = flag(None, "address of machine 0 in a run over several", metavar="tcp://HOST:PORT")
+    seed: int = flag(0, "everything random follows from this number", used_for="data held_out compare print_schedule", resumed="position")
+    device: Literal["auto", "cpu", "cuda"] = flag(
+        "auto", "where to compute", used_for="training info processes explain predict", resumed="free"
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = flag(
+        "auto",
+        "training precision; auto takes bf16 where the hardware has it",
+        used_for="training processes explain predict",
+        resumed="free",
+    )
+    compile: bool = flag(False, "compile the model with torch.compile", used_for="train", resumed="free")
+    sync_bn: bool = flag(False, "batch-norm statistics over all GPUs", used_for="training")
+    nproc: int | None = flag(
+        None,
+        "training processes on this machine, started through torchrun",
+        metavar="N",
+        used_for="training processes",
+        above=0,
+        resumed="call",
+    )
+    gpus: int | None = flag(
+        None, "the same, one process a GPU", short="-g", metavar="N", used_for="training processes", above=0, resumed="call"
+    )
+    nodes: int = flag(1, "machines of the run", short="-n", metavar="N", used_for="training processes", above=0, resumed="call")
+    rank: int = flag(0, "number of this machine in a run over several", used_for="training processes", resumed="call")
+    init_method: str | None = flag(
+        None, "address of machine 0 in a run over several", metavar="tcp://HOST:PORT", used_for="training processes", resumed="call"
+    )
 
 
 @dataclass(frozen=True)
 class OutputOptions:
     """Where results go and what is said meanwhile."""
 
-    logdir: str = flag("runs", "parent of all run folders", metavar="DIR")
-    name: str | None = flag(None, "name of the run folder (default: time and model); a number is added when it exists")
-    print_freq: int = flag(50, "steps between two reports", short="-p", metavar="STEPS")
-    log_level: Literal["info", "warning", "error"] = flag("info", "what the terminal shows of the lines of log.txt")
+    logdir: str = flag(
+        "runs",
+        "parent of all run folders",
+        metavar="DIR",
+        used_for="training print_schedule visual_data check model compare table",
+        resumed="place",
+    )
+    name: str | None = flag(
+        None,
+        "name of the run folder (default: time and model); a number is added when it exists",
+        used_for="training print_schedule visual_data check compare table",
+        resumed="place",
+    )
+    print_freq: int = flag(50, "steps between two reports", short="-p", metavar="STEPS", used_for="train", above=0, resumed="free")
+    log_level: Literal["info", "warning", "error"] = flag("info", "what the terminal shows of the lines of log.txt", resumed="call")
     split: Literal["train", "val", "test"] | None = flag(
-        None, "images that --evaluation and --jit look at (default: test, else val; for --jit val)"
+        None,
+        "images that --evaluation and --jit look at (default: test, else val; for --jit val)",
+        used_for="held_out compare",
     )
 
 
@@ -115,17 +188,23 @@ class OutputOptions:
 class EvaluationOptions:
     """How --evaluation looks at a model."""
 
-    report: bool = flag(True, "let --evaluation write report.html too; --no_report leaves it out")
+    report: bool = flag(True, "let --evaluation write report.html too; --no_report leaves it out", used_for="evaluation")
     tta: str | None = flag(
         None,
         "average the answers over views of each image: hflip, vflip, scale(FACTORS); bare: hflip",
         const="hflip",
         metavar="VIEWS",
+        used_for="evaluation",
     )
     target: str | None = flag(
-        None, "choose thresholds of every class on val, such as 'miss<=0.01', 'error<=0.02', 'coverage>=0.9'", metavar="PROMISE"
+        None,
+        "choose thresholds of every class on val, such as 'miss<=0.01', 'error<=0.02', 'coverage>=0.9'",
+        metavar="PROMISE",
+        used_for="evaluation",
     )
-    calibrate: bool = flag(False, "fit temperature and thresholds on val again and store them in the checkpoint of --resume")
+    calibrate: bool = flag(
+        False, "fit temperature and thresholds on val again and store them in the checkpoint of --resume", used_for="evaluation"
+    )
 
 
 @dataclass(frozen=True)
@@ -137,15 +216,24 @@ class LookOptions:
         "heat maps of what the model of --resume looked at: grad-cam, layer-cam, cam and others (docs/explain.md), several with commas, "
         "or all, which also measures how far each can be believed",
         metavar="NAME|all",
+        used_for="explain visual_data",
     )
     limit: int | None = flag(
-        None, "most images that --visual_method (default 48) and --predict (default all, of a camera 10) look at", metavar="N"
+        None,
+        "most images that --visual_method (default 48) and --predict (default all, of a camera 10) look at",
+        metavar="N",
+        used_for="explain predict",
+        above=0,
     )
-    top_k: int = flag(5, "classes that --predict writes for each image", metavar="K")
-    reject: float | None = flag(None, "--predict gives no answer below this probability (default: what --calibrate stored)", metavar="P")
-    annotate: bool = flag(False, "--predict also writes copies of the images with the answers on them")
-    embed: bool = flag(False, "--predict also writes features.npz: the vector that the classifier reads, for every image")
-    frames: float = flag(1.0, "frames a second that --predict takes from a video or a camera", metavar="F")
+    top_k: int = flag(5, "classes that --predict writes for each image", metavar="K", used_for="predict", above=0)
+    reject: float | None = flag(
+        None, "--predict gives no answer below this probability (default: what --calibrate stored)", metavar="P", used_for="predict"
+    )
+    annotate: bool = flag(False, "--predict also writes copies of the images with the answers on them", used_for="predict")
+    embed: bool = flag(
+        False, "--predict also writes features.npz: the vector that the classifier reads, for every image", used_for="predict"
+    )
+    frames: float = flag(1.0, "frames a second that --predict takes from a video or a camera", metavar="F", used_for="predict", above=0)
 
 
 @dataclass(frozen=True)
@@ -210,6 +298,16 @@ SECTIONS = {
     "single images": ("look", LookOptions),
     "data check": ("check", CheckOptions),
 }
+
+
+def flag_metadata(name: str) -> Mapping[str, Any]:
+    """Return what `flag` declared of a setting of RunConfig."""
+    return next(item.metadata for _, options in SECTIONS.values() for item in fields(options) if item.name == name)
+
+
+def settings_where(declared: Callable[[Mapping[str, Any]], bool]) -> tuple[str, ...]:
+    """Return the names of the settings whose declaration fulfills a condition."""
+    return tuple(item.name for _, options in SECTIONS.values() for item in fields(options) if declared(item.metadata))
 
 
 def run_folder_parent(output: OutputOptions, task: str) -> Path:

@@ -7,16 +7,9 @@ from pathlib import Path
 from shlex import quote
 
 from applications.settings.options import RunConfig, TeachOptions
-from dataloader.sidecars.files import (
-    CURRICULUM,
-    KNOWLEDGE_PATTERN,
-    find_knowledge,
-    read_curriculum,
-    read_knowledge,
-    unknown_images,
-    with_curriculum,
-    with_knowledge,
-)
+from dataloader.sidecars.curriculum import CURRICULUM, read_curriculum, with_curriculum
+from dataloader.sidecars.format import unknown_images
+from dataloader.sidecars.knowledge import KNOWLEDGE_PATTERN, find_knowledge, read_knowledge, with_knowledge
 from dataloader.splits.catalog import Catalog, Split
 from utils.errors import UserError
 from utils.logs import log

@@ -13,8 +13,8 @@ from applications.assemble.seen_images import write_beside
 from applications.settings.options import Request
 from applications.sidecars.apply import checked_writable, sidecar_folder
 from applications.sidecars.opinions import SplitPredictions, ask
-from dataloader.sidecars.courses import assign_courses, label_probabilities
-from dataloader.sidecars.files import CURRICULUM, WEIGHT, write_sidecar
+from dataloader.sidecars.curriculum import CURRICULUM, assign_courses, label_probabilities
+from dataloader.sidecars.format import WEIGHT, write_sidecar
 from dataloader.splits.split import Split
 from utils.distributed import close_world
 from utils.errors import UserError

@@ -12,7 +12,8 @@ from applications.assemble.seen_images import write_beside
 from applications.settings.options import Request
 from applications.sidecars.apply import checked_writable, sidecar_folder
 from applications.sidecars.opinions import SplitPredictions, ask
-from dataloader.sidecars.files import KNOWLEDGE, KNOWLEDGE_PATTERN, LABELS, read_facts, write_sidecar
+from dataloader.sidecars.format import read_facts, write_sidecar
+from dataloader.sidecars.knowledge import KNOWLEDGE, KNOWLEDGE_PATTERN, LABELS
 from utils.distributed import close_world
 from utils.errors import UserError
 from utils.logs import log

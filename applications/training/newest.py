@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from applications.settings.options import AUTO, Request, RunConfig, is_run_folder
-from applications.training.resume import CALL_ONLY, PLACE, pin_data
+from applications.training.resume import pin_data, settings_resumed
 from applications.training.teaching import pin_teaching
 from utils.checkpoint import LAST
 from utils.distributed import open_world, world_from_environment
@@ -17,11 +17,6 @@ from utils.runtime import choose_device
 
 # What makes a run another one, whatever it is called.
 IDENTITY = ("arch", "data", "fold", "seed")
-# What may differ between two starts of one run.
-FREE = (*CALL_ONLY, *PLACE, "epochs", "workers", "print_freq", "save_minutes", "save_every", "keep", "patience")
-FREE += ("device", "precision", "compile", "cache", "cache_dir", "cache_size", "batch")
-# Settings of a beginning, which a run that goes on has behind it.
-BEGINNING = ("resume", "batch", "init_from", "pretrained", "mean_std")
 
 
 def with_newest_run(request: Request) -> Request:
@@ -35,7 +30,8 @@ def with_newest_run(request: Request) -> Request:
     found = world.gather(newest_run(request) if world.is_first else None)[0]
     given = {name: value for name, value in request.given.items() if name != "resume"}
     if found is not None:
-        given = {**{name: value for name, value in given.items() if name not in BEGINNING}, "resume": str(found)}
+        starting = settings_resumed("start")
+        given = {**{name: value for name, value in given.items() if name not in starting}, "resume": str(found)}
     return replace(request, given=given, config=request.config.override({"resume": None if found is None else str(found)}))
 
 
@@ -72,5 +68,6 @@ def _fits(run: Path, request: Request) -> bool:
     names: Iterable[str] = IDENTITY
     if request.config.output.name is None:
         # --batch auto has found the number itself.
-        names = asked.keys() - {*FREE, *(["batch_size"] if asked["batch"] is not None else [])}
+        free = {name for word in ("call", "place", "free") for name in settings_resumed(word)}
+        names = asked.keys() - free - ({"batch_size"} if asked["batch"] is not None else set())
     return all(saved[name] == asked[name] for name in names)

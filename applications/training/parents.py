@@ -10,7 +10,9 @@ from applications.assemble.seen_images import NONE, Seen, read_beside, seen_of
 from applications.settings.options import RunConfig
 from applications.sidecars.apply import sidecar_folder
 from applications.trained.exported import is_exported
-from dataloader.sidecars.files import CURRICULUM, find_knowledge, read_facts
+from dataloader.sidecars.curriculum import CURRICULUM
+from dataloader.sidecars.format import read_facts
+from dataloader.sidecars.knowledge import find_knowledge
 from dataloader.splits.catalog import Catalog, Split
 from dataloader.splits.contents import NOTHING, content_hashes, count_known
 from utils.checkpoint import BEST, find_checkpoint, load_tensors

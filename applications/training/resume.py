@@ -1,25 +1,26 @@
 """The settings of a run that goes on: those of its checkpoint, changed by what the command line says now."""
 
 from collections.abc import Mapping
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from applications.settings.flag_checks import check_together
-from applications.settings.options import OutputOptions, RunConfig, is_run_folder
+from applications.settings.options import OutputOptions, RunConfig, is_run_folder, settings_where
 from applications.trained.checkpoint import check_arch, check_own_code
 from applications.training.teaching import pin_teaching
 from utils.checkpoint import LAST
 from utils.errors import UserError
 from utils.logs import log
 
-# Settings that the position inside an epoch is counted in.
-POSITION = ("seed", "batch_size", "accumulate", "sampler", "epoch_size", "aug_splits", "aug_repeats")
-# Settings that may name code of the user's own.
-SPECS = ("opt", "schedule", "aug", "sampler")
-# Settings of this call rather than of the run.
-CALL_ONLY = ("resume", "nproc", "gpus", "nodes", "rank", "init_method", "max_minutes", "log_level")
-# Settings that say where a run lies, which goes on where it is.
-PLACE = ("logdir", "name")
+
+def settings_resumed(word: str) -> tuple[str, ...]:
+    """Return the settings that are declared with this word of `resumed`.
+
+    call: a setting of this call rather than of the run. place: where the run lies, which goes on where it is. position: what
+    the position inside an epoch is counted in. start: only used when a run starts. free: may differ between two starts of a run.
+    """
+    return settings_where(lambda declared: word in declared["resumed"])
 
 
 def pin_data(config: RunConfig) -> RunConfig:
@@ -39,17 +40,17 @@ def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: P
     """
     check_arch(content, given, path)
     saved = _with_its_warmup(RunConfig.from_dict(content["config"], source=str(path)), content["config"], given)
-    check_own_code({name: content["config"].get(name) for name in SPECS}, given, path)
-    usual = RunConfig().to_dict()
+    check_own_code({name: content["config"].get(name) for name in settings_where(itemgetter("spec"))}, given, path)
+    usual, of_this_call = RunConfig().to_dict(), settings_resumed("call")
     config = pin_teaching(
-        pin_data(saved.override({**given, "resume": None, **{name: given.get(name, usual[name]) for name in CALL_ONLY[1:]}}))
+        pin_data(saved.override({**given, **{name: given.get(name, usual[name]) for name in of_this_call}, "resume": None}))
     )
     check_together(config)
     _check_place(saved.output, given, path)
     before, after = saved.to_dict(), config.to_dict()
-    differing = [name for name in after if before[name] != after[name] and name not in CALL_ONLY]
+    differing = [name for name in after if before[name] != after[name] and name not in of_this_call]
     if content["progress"]["batch"]:
-        for name in POSITION:
+        for name in settings_resumed("position"):
             if name in differing:
                 raise UserError(f"--{name} cannot change inside an epoch ({before[name]} -> {after[name]}); resume without it")
     if "fold" in differing:
@@ -79,7 +80,7 @@ def _check_place(saved: OutputOptions, given: Mapping[str, Any], path: Path) -> 
     """Raise UserError when another place is given to a run that goes on in its folder; a lone checkpoint gets a new one."""
     if not goes_on_in_place(path):
         return
-    for name in PLACE:
+    for name in settings_resumed("place"):
         if name in given and given[name] != getattr(saved, name):
             raise UserError(f"--{name} {given[name]} has no effect: the run goes on in {path.parent}; leave it out")
 

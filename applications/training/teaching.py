@@ -20,7 +20,7 @@ from criterions.elementwise import ActivationName
 from dataloader import CURRICULA
 from dataloader.images.preprocess import Normalize, Preprocess
 from dataloader.images.sixteen_bit import FULL
-from dataloader.sidecars.files import check_classes
+from dataloader.sidecars.format import check_classes
 from dataloader.splits.catalog import Catalog
 from dataloader.targets.target import Target
 from models.backbone import Backbone

@@ -213,8 +213,6 @@ def _walk(recipe: Recipe, folder: Path, left_out: LeftOut) -> int:
 def _fresh_norms(recipe: Recipe) -> FreshNorms:
     """Return what counts batch-norm statistics before every validation."""
     config, machine = recipe.config, recipe.machine
-    if config.model.bn_images < 0:
-        raise UserError(f"--bn_images {config.model.bn_images}: write a number of images, or 0 to keep the running averages")
     batches = batches_to_count(
         config.model.bn_images,
         batch_size=config.data.batch_size,

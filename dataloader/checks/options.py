@@ -10,5 +10,7 @@ class CheckOptions:
     """What --check does beside looking."""
 
     fix: bool = flag(
-        False, "with --check: move files that cannot be used, and train copies of test images, out of --data; --undo brings them back"
+        False,
+        "with --check: move files that cannot be used, and train copies of test images, out of --data; --undo brings them back",
+        used_for="check",
     )

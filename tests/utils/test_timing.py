@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from utils.timing import BUSY, MachineWatch, Timing, measure_times
+from utils.timing import BUSY, CpuContention, Timing, measure_times
 
 
 class Clock:
@@ -80,9 +80,9 @@ def test_busy_neighbors_are_seen() -> None:
     burn = "import time\nend = time.time() + 1.5\nwhile time.time() < end: pass"
     neighbors = [subprocess.Popen([sys.executable, "-c", burn]) for _ in range(os.cpu_count() or 1)]
     time.sleep(0.3)
-    watch = MachineWatch()
+    contention = CpuContention()
     time.sleep(0.7)
-    crowded = watch.others()
+    crowded = contention.others()
     for neighbor in neighbors:
         neighbor.wait()
     assert crowded > max(BUSY, 0.5)
@@ -93,4 +93,4 @@ def test_own_work_is_not_counted_as_that_of_others(monkeypatch: pytest.MonkeyPat
     # One second on the clock, all cores busy, all of it ours.
     readings = iter([(10.0, 100.0, 50.0), (11.0, 100.0 + cores, 50.0 + cores)])
     monkeypatch.setattr("utils.timing._used", lambda: next(readings))
-    assert MachineWatch().others() == 0
+    assert CpuContention().others() == 0

@@ -118,7 +118,7 @@ def test_other_families_give_all_but_what_they_lack(arch, size):
         assert heat.ndim == 3
 
 
-def test_names_may_be_spelt_in_several_ways():
+def test_names_may_be_spelled_in_several_ways():
     assert named_methods("grad-camm++") == ["grad-cam++"]
     assert named_methods("Grad_CAM, layer-cam,grad-cam") == ["grad-cam", "layer-cam"]
     assert named_methods("all") == list(METHODS)
@@ -233,8 +233,8 @@ def test_all_methods_are_compared_by_how_far_they_can_be_believed(run, call: Cal
     [
         (["--visual_method", "cam"], "--visual_data needs --resume"),
         (["--visual_method", "gradcam", "--resume", "@"], "no such method"),
-        (["--evaluation", "--visual_method", "cam", "--resume", "@"], "goes with --visual_data, not with --evaluation"),
-        (["--visual_data", "test", "--nproc", 2, "--resume", "@"], "runs in one process"),
+        (["--evaluation", "--visual_method", "cam", "--resume", "@"], "belongs to --visual_data and does nothing for --evaluation"),
+        (["--visual_data", "test", "--nproc", 2, "--resume", "@"], "--nproc belongs to training and does nothing"),
         (["--visual_data", "test", "--limit", 0, "--resume", "@"], "--limit must be above 0"),
     ],
 )

@@ -156,7 +156,7 @@ def test_frames_of_a_video_are_images(run, call: Call, tmp_path):
         (["--predict", ".", "--resume", "@"], "no images there"),
         (["--predict", ".", "--reject", 2, "--resume", "@"], "--reject 2.0: write a probability"),
         (["--predict", ".", "--top_k", 0, "--resume", "@"], "--top_k must be above 0"),
-        (["--predict", ".", "--gpus", 2, "--resume", "@"], "runs in one process"),
+        (["--predict", ".", "--gpus", 2, "--resume", "@"], "--gpus belongs to training and does nothing"),
     ],
 )
 def test_mistakes_are_told_in_one_line(run, call: Call, flags, message):

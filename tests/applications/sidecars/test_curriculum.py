@@ -11,8 +11,8 @@ from applications.contract import Progress
 from applications.objectives.paced import SelfPacedWeights
 from applications.sidecars.curriculum import kept_copy
 from dataloader.sample import Batch
-from dataloader.sidecars.files import read_sidecar
-from dataloader.sidecars.selfpaced import SelfPaced
+from dataloader.sidecars.format import read_sidecar
+from dataloader.sidecars.self_paced import SelfPaced
 from tests.applications.conftest import NETS, Call, read_rows, tiny, write_colors
 from tests.applications.training.test_resume import assert_equal_runs, same
 from utils.checkpoint import load_checkpoint

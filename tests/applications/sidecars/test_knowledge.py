@@ -12,7 +12,7 @@ import pytest
 
 from applications.sidecars.opinions import SplitPredictions
 from dataloader.images.preprocess import Preprocess
-from dataloader.sidecars.files import read_sidecar
+from dataloader.sidecars.format import read_sidecar
 from dataloader.splits.split import Split
 from tests.applications.conftest import NETS, Call, read_rows, tiny, write_colors
 from tests.applications.training.test_resume import assert_equal_runs

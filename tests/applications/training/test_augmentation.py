@@ -112,9 +112,9 @@ def test_what_cannot_work_is_said_in_one_line(call: Call, colors: Path, flags: l
 
 
 def test_the_position_in_an_epoch_is_counted_in_what_draws_it() -> None:
-    from applications.training.resume import POSITION
+    from applications.training.resume import settings_resumed
 
-    assert {"sampler", "epoch_size", "aug_splits", "aug_repeats"} <= set(POSITION)
+    assert {"sampler", "epoch_size", "aug_splits", "aug_repeats"} <= set(settings_resumed("position"))
 
 
 def test_a_network_of_fixed_size_is_refused_before_training() -> None:

@@ -1,7 +1,7 @@
 """The picture at the head of README.md: where a network looked in photographs, and the figures of a report.
 
     pip install scikit-image
-    python -m benchmarks.picture            # writes docs/images/first.png, in about a minute
+    python -m benchmarks.readme_picture            # writes docs/images/first.png, in about a minute
 
 The photographs come with scikit-image and are free of copyright: the cat (Stefan van der Walt, CC0), the coffee (Rachel Michetti, CC0),
 the rocket (SpaceX, public domain), the photographer (Lav Varshney, CC0), the astronaut (NASA, public domain), brick, grass and gravel
@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw
 from applications.explain.overlays import explain, normalized, shown
 from applications.settings.options import RunConfig
 from applications.trained.checkpoint import Trained
-from benchmarks.measure import ROOT
+from benchmarks.shared import ROOT
 from dataloader.images.preprocess import Preprocess
 from models import build_model
 from models.weights import load_published

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, log_softmax, softmax
 
-from criterions.consistency import js_divergence
+from criterions.divergence import js_divergence
 from criterions.weighted import build_criterion
 from utils.errors import UserError
 from utils.spec import parse_specs

@@ -14,24 +14,19 @@ import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from dataloader.batch.targets import dense_array
 from dataloader.splits.split import Split, name_some
 from utils.errors import UserError
 from utils.files import write_text
-from utils.logs import log
 from utils.text import counted
 
-KNOWLEDGE, LABELS, CURRICULUM = "distill.txt", "label.txt", "curriculum.txt"
-KNOWLEDGE_PATTERN = "distill*.txt"
-PATH, WEIGHT = "path", "weight"
-# How far from one the probabilities of a softmax may add up, for files that were rounded.
-ROUNDING = 1e-3
+PATH = "path"
+WEIGHT = "weight"
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,129 +128,6 @@ def check_classes(given: Sequence[str], classes: Sequence[str], *, source: str) 
     raise UserError(f"{source} was made for other classes than this data has: {', '.join(odd) or 'one is named twice'}")
 
 
-@dataclass(frozen=True, eq=False)
-class Knowledge:
-    """What one teacher says of some images.
-
-    Attributes:
-        file: where it was read.
-        teacher: whose answers these are.
-        paths: N images.
-        probabilities: float64 (N, C).
-    """
-
-    file: Path
-    teacher: str
-    paths: tuple[str, ...]
-    probabilities: np.ndarray
-
-
-def find_knowledge(folder: Path) -> list[Path]:
-    """Return the files of teachers in a folder, by name.
-
-    Raises:
-        UserError: there are none.
-    """
-    files = sorted(folder.glob(KNOWLEDGE_PATTERN))
-    if not files:
-        raise UserError(
-            f"there is no {KNOWLEDGE_PATTERN} in {folder}; python main.py --knowledge train --resume TEACHER writes {KNOWLEDGE}"
-        )
-    return files
-
-
-def read_knowledge(file: Path, classes: Sequence[str], *, competing: bool, several: bool = False) -> Knowledge:
-    """Read the probabilities of a teacher.
-
-    Args:
-        file: a sidecar with a column a class.
-        classes: what the columns must be, in this order.
-        competing: whether the loss makes classes compete (softmax): rows of a sigmoid teacher are then scaled to sum to one.
-        several: whether images have any number of labels.
-
-    Raises:
-        UserError: the classes differ, or a row holds no probabilities; file and line are named.
-    """
-    sidecar = read_sidecar(file)
-    if not sidecar.headed and len(sidecar.columns) == len(classes):
-        log().info(f"          {file} has no header: its columns are taken for the classes in their order, {name_some(classes)}")
-    else:
-        check_classes(sidecar.columns, classes, source=str(file))
-    activation = sidecar.facts.get("activation", "sigmoid" if several else "softmax")
-    if activation not in ("softmax", "sigmoid"):
-        raise UserError(f"{file}: the activation is '{activation}'; write softmax or sigmoid")
-    if several and activation == "softmax":
-        raise UserError(f"{file} is of a teacher that gives one label an image, but this data has several; take a teacher of such data")
-    values = sidecar.values
-    sums = values.sum(1)
-    for row in np.flatnonzero(((values < 0) | (values > 1 + ROUNDING)).any(1)).tolist():
-        sidecar.refuse(row, "a probability lies outside 0 to 1")
-    if activation == "softmax":
-        for row in np.flatnonzero(np.abs(sums - 1) > ROUNDING).tolist():
-            sidecar.refuse(
-                row, f"the probabilities sum to {sums[row]:.6g}, not to 1; write '# activation: \"sigmoid\"' above if they need not"
-            )
-    elif competing:
-        for row in np.flatnonzero(sums <= 0).tolist():
-            sidecar.refuse(row, "the probabilities sum to 0; leave the line out")
-        values = values / sums[:, None]
-    return Knowledge(file, str(sidecar.facts.get("teacher", file.name)), sidecar.paths, values)
-
-
-def with_knowledge(split: Split, teachers: Sequence[Knowledge], num_classes: int) -> tuple[Split, list[str]]:
-    """Return the split with the mean of its teachers as soft targets, and the images that no teacher knows; these keep their label.
-
-    Targets become float32 (N, num_classes).
-    """
-    dense = dense_array(split.targets, num_classes)
-    places = {path: place for place, path in enumerate(split.paths)}
-    sums, counts = np.zeros((len(split), num_classes)), np.zeros(len(split), dtype=np.int64)
-    for teacher in teachers:
-        rows = [(places[path], row) for row, path in enumerate(teacher.paths) if path in places]
-        if rows:
-            where, which = map(list, zip(*rows, strict=True))
-            sums[where] += teacher.probabilities[which]
-            counts[where] += 1
-    known = counts > 0
-    targets = np.where(known[:, None], sums / np.maximum(counts, 1)[:, None], dense).astype(np.float32)
-    return replace(split, targets=targets), [split.paths[index] for index in np.flatnonzero(~known).tolist()]
-
-
-def read_curriculum(file: Path) -> Sidecar:
-    """Read the weights of a curriculum, (N, 1).
-
-    Raises:
-        UserError: a weight is negative, or none is positive.
-    """
-    if not file.is_file():
-        remedy = f"python main.py --make_curriculum train --resume RUN writes {CURRICULUM}"
-        raise UserError(f"there is no {file}; {remedy}")
-    sidecar = read_sidecar(file)
-    if sidecar.columns != (WEIGHT,):
-        raise UserError(f"{file} is no curriculum: its columns must be {PATH},{WEIGHT}, not {','.join((PATH, *sidecar.columns))}")
-    if not sidecar.headed:
-        log().info(f"          {file} has no header: its lines are read as path and weight")
-    for row in np.flatnonzero(sidecar.values[:, 0] < 0).tolist():
-        sidecar.refuse(row, f"the weight is {sidecar.values[row, 0]:g}; write 0 or more")
-    if not (sidecar.values > 0).any():
-        raise UserError(f"{file}: no weight is positive, so there is nothing to learn from; raise some")
-    return sidecar
-
-
-def with_curriculum(split: Split, curriculum: Sidecar) -> tuple[Split, list[str]]:
-    """Return the split with the weights of a curriculum multiplied in, and the images that it does not list; these weigh 0.
-
-    Raises:
-        UserError: no image is left to learn from.
-    """
-    weights = dict(zip(curriculum.paths, curriculum.values[:, 0].tolist(), strict=True))
-    factors = np.array([weights.get(path, 0.0) for path in split.paths], dtype=np.float32)
-    if not (split.weights * factors > 0).any():
-        remedy = f"its paths look like {curriculum.paths[0]}, those of the data like {split.paths[0]}"
-        raise UserError(f"{curriculum.file} gives no {split.name} image a positive weight; {remedy}")
-    return replace(split, weights=split.weights * factors), [path for path in split.paths if path not in weights]
-
-
 def unknown_images(paths: Sequence[str], splits: Mapping[str, Split]) -> list[str]:
     """Return the paths that no split holds."""
     known = {path for split in splits.values() for path in split.paths}
@@ -336,7 +208,7 @@ def _numbers(file: Path, line: int, header: Sequence[str], cells: Sequence[str])
             number = math.nan
         if not math.isfinite(number):
             remedy = "; comments stand above the header" if cells[0].startswith("#") else ""
-            _refuse(file, line, f"'{cell}' is no number for {name}{remedy}")
+            _refuse(file, line, f"'{cell}' is not a number for {name}{remedy}")
         numbers.append(number)
     return numbers
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dataloader import CURRICULA
-from dataloader.sidecars.selfpaced import SelfPaced, easiest
+from dataloader.sidecars.self_paced import SelfPaced, easiest
 from utils.errors import UserError
 
 

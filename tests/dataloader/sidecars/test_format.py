@@ -6,17 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataloader.sidecars.files import (
-    check_classes,
-    find_knowledge,
-    read_curriculum,
-    read_facts,
-    read_knowledge,
-    read_sidecar,
-    with_curriculum,
-    with_knowledge,
-    write_sidecar,
-)
+from dataloader.sidecars.curriculum import read_curriculum, with_curriculum
+from dataloader.sidecars.format import check_classes, read_facts, read_sidecar, write_sidecar
+from dataloader.sidecars.knowledge import find_knowledge, read_knowledge, with_knowledge
 from dataloader.splits.split import Split
 from utils.errors import UserError
 

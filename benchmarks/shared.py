@@ -1,19 +1,18 @@
-"""What the benchmarks share: a folder of real JPEG files, a timed training run, and how quiet the machine was."""
+"""What the benchmarks share: a folder of real JPEG files, a timed training run, and how much of the machine other programs took."""
 
 import csv
 import multiprocessing
 import os
-import resource
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from utils.timing import CpuContention
 
 ROOT = Path(__file__).resolve().parent.parent
 VAL_IMAGES = 32
@@ -41,11 +40,6 @@ def write_pictures(folder: Path, count: int, size: tuple[int, int], *, classes: 
             pixels = np.clip(np.asarray(colors) + grain, 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(place, quality=90)
     return folder
-
-
-def cores() -> int:
-    """Return how many CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def darkroom_speed(data: Path, arch: str, runs: Path, *, epochs: int, flags: Sequence[str] = ()) -> float:
@@ -92,29 +86,8 @@ def processor_seconds() -> float:
     return total
 
 
-@dataclass
-class Quiet:
-    """Measures how much of the machine went to programs other than this one and those it started (Linux; 0 elsewhere)."""
-
-    _start: tuple[float, float, float] = field(default_factory=lambda: _times())
-
-    def disturbance(self) -> float:
-        """Return the share of all cores that others took since the beginning."""
-        wall, busy, own = (now - then for now, then in zip(_times(), self._start, strict=True))
-        return max(0.0, (busy - own) / (wall * (os.cpu_count() or 1)))
-
-    def __str__(self) -> str:
-        share = self.disturbance()
-        advice = "; measure again when the machine is quiet" if share > 0.05 else ""
-        return f"other programs took {share:.0%} of the machine{advice}"
-
-
-def _times() -> tuple[float, float, float]:
-    """Return seconds: on the clock, busy on all cores together, busy with this program and its finished children."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    own = sum(usage.ru_utime + usage.ru_stime for usage in used)
-    stat = Path("/proc/stat")
-    if not stat.is_file():
-        return time.perf_counter(), own, own
-    user, nice, system, _, _, irq, softirq, steal = (int(value) for value in stat.read_text().split()[1:9])
-    return time.perf_counter(), (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK"), own
+def machine_share(contention: CpuContention) -> str:
+    """Return how much of the machine other programs took, in a line."""
+    share = contention.others()
+    advice = "; measure again when the machine is quiet" if share > 0.05 else ""
+    return f"other programs took {share:.0%} of the machine{advice}"

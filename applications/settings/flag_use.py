@@ -1,0 +1,58 @@
+"""Which actions use which flag: a flag that the action would not use is refused, so that nothing typed is ignored."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from applications.settings.options import Request, flag_metadata
+from utils.errors import UserError
+
+# What `used_for` of a flag may name beside single actions.
+GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "training": ("train", "find_lr"),
+        # Divides the images of --data into splits.
+        "data": ("train", "find_lr", "visual_data", "prepare", "shard", "check"),
+        # Reads the model of --resume.
+        "model": ("evaluation", "explain", "jit", "prune", "predict", "knowledge", "make_curriculum"),
+        # The same, and the labeled images of a split.
+        "held_out": ("evaluation", "explain", "jit", "prune", "knowledge", "make_curriculum"),
+        # Runs in several processes that share the work.
+        "processes": ("train", "find_lr", "evaluation", "knowledge", "make_curriculum", "compare"),
+    }
+)
+
+
+def actions_that_use(name: str) -> frozenset[str] | None:
+    """Return the actions that use the flag; None for all of them."""
+    words = flag_metadata(name)["used_for"]
+    return frozenset(action for word in words for action in GROUPS.get(word, (word,))) if words else None
+
+
+def is_used(name: str, action: str) -> bool:
+    """Whether the action uses the flag."""
+    actions = actions_that_use(name)
+    return actions is None or action in actions
+
+
+def refuse_unused(request: Request) -> None:
+    """Raise UserError for a flag of the command line that the action would not use.
+
+    Settings of a config file or of a checkpoint may serve several actions, so they are not looked at.
+    """
+    for name in sorted(request.typed):
+        if not is_used(name, request.action):
+            raise UserError(f"--{name} belongs to {_owners(name)} and does nothing for {_shown(request.action)}; leave it out")
+
+
+def _owners(name: str) -> str:
+    """Return who uses a flag: training, where it does; else the actions."""
+    actions = actions_that_use(name) or frozenset()
+    if "train" in actions:
+        return "training"
+    # Both are --visual_data.
+    named = sorted({f"--{'visual_data' if action == 'explain' else action}" for action in actions})
+    return " and ".join(filter(None, [", ".join(named[:-1]), named[-1]]))
+
+
+def _shown(action: str) -> str:
+    return {"train": "training", "explain": "--visual_data with --resume"}.get(action, f"--{action}")

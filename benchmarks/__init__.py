@@ -1,0 +1,1 @@
+"""Measurements of speed and quality, each run by `python -m benchmarks.NAME`."""
