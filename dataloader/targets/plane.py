@@ -149,7 +149,7 @@ def turned(size: Size, quarters: int) -> PlaneChange:
         ((-1.0, 0.0, width), (0.0, -1.0, height), _LAST),
         ((0.0, -1.0, height), (1.0, 0.0, 0.0), _LAST),
     )
-    return PlaneChange(rows[quarters % 4], size[::-1] if quarters % 2 else size)
+    return PlaneChange(rows[quarters % 4], (size[1], size[0]) if quarters % 2 else size)
 
 
 def cropped(top: float, left: float, size: Size) -> PlaneChange:
