@@ -155,12 +155,13 @@ def test_the_guides_name_every_row_of_the_tables(file: str, name: str) -> None:
 
 
 def test_architecture_lists_what_a_checkpoint_holds() -> None:
-    """Read from the source: the dict of `snapshot`, and what the checkpoint saver and the writer add."""
+    """Read from the source: the dict of `snapshot`, what tasks of labels choose, and what the checkpoint saver and the writer add."""
     tree = ast.parse((ROOT / "applications/assemble/snapshot.py").read_text(encoding="utf-8"))
     function = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "snapshot")
     content = next(node.value for node in ast.walk(function) if isinstance(node, ast.Return))
     assert isinstance(content, ast.Dict)
-    keys = {key.value for key in content.keys if isinstance(key, ast.Constant)} | {"format", "epoch", "progress"}
+    added = {"format", "epoch", "progress", "temperature", "thresholds"}
+    keys = {key.value for key in content.keys if isinstance(key, ast.Constant)} | added
     section = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").partition("### Checkpoint")[2].partition("\n### ")[0]
     rows = re.findall(r"^\| (`.+?) \|", section, flags=re.M)
     assert {name for row in rows for name in inline_code(row)} == keys
