@@ -135,10 +135,10 @@ class Task(Protocol):
         ...
 
     def meter(self, images: int) -> Meter:
-        """Return a new meter, of at most so many images over all processes."""
+        """Return a new meter, of at most so many images over all processes; `calibrate`, `table` and `render` take such a one."""
         ...
 
-    def calibrate(self, meter: Meter) -> None:
+    def calibrate(self, meter: Any) -> None:
         """Choose by the validation images what is not trained, such as a temperature; where nothing is, nothing happens.
 
         The figures of the meter are those with what was chosen.
@@ -162,11 +162,11 @@ class Task(Protocol):
         """
         ...
 
-    def table(self, meter: Meter) -> list[list[str]]:
+    def table(self, meter: Any) -> list[list[str]]:
         """Return the table that a person reads first: a header, then rows of text."""
         ...
 
-    def render(self, meter: Meter, paths: Sequence[str], folder: Path) -> list[Path]:
+    def render(self, meter: Any, paths: Sequence[str], folder: Path) -> list[Path]:
         """Write tables and pictures of a whole split, whose image i is paths[i]; return the files."""
         ...
 

@@ -41,6 +41,7 @@ def build_network(
     model_options = config.model
     torch.manual_seed(config.runtime.seed)
     model = task.build_model(model_options.arch, classes, drop_rate=model_options.drop_rate, drop_path=model_options.drop_path)
+    assert isinstance(model, Backbone), "what follows asks for its classifier"
     check_sizes(model, config)
     if model_options.init is not None:
         log().info(f"          {initialize(model, model_options.init)}")

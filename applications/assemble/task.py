@@ -1,7 +1,7 @@
 """The task of a run: what a batch means, what a wrong answer costs, and the classes that both are about."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -120,4 +120,5 @@ def build_task(
             logit_adjust=loss.logit_adjust,
             jsd=loss.jsd,
         )
-    return kind(classes, criterion, preprocess, device)
+    # A protocol does not say how its classes are made.
+    return cast(Callable[..., Task], kind)(classes, criterion, preprocess, device)

@@ -91,6 +91,8 @@ def cross_checked(
             found[own], accepted[own], _ = judge(choice.thresholds, targets[own], scaled[own])
         else:
             found[own] = scaled[own] >= np.asarray(choice.thresholds)
+        # Before the next table of all images is made.
+        del scaled
     if not met:
         return None
     if targets.ndim == 1:

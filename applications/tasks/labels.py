@@ -116,7 +116,7 @@ def prediction_rows(
     for start in range(0, len(prediction), step):
         rows = slice(start, start + step)
         for index, values in zip(prediction.indices[rows].tolist(), prediction.probabilities[rows].tolist(), strict=True):
-            yield [paths[index], *next(words), *(f"{value:.9g}" for value in values)]
+            yield [paths[int(index)], *next(words), *(f"{value:.9g}" for value in values)]
 
 
 class LabelTask(ABC):
