@@ -22,7 +22,7 @@ from dataloader.splits.integrity import has_changed
 from utils.errors import UserError
 from utils.logs import log
 from utils.randomness import Stream, numpy_rng
-from utils.text import FirstFew, counted
+from utils.text import FirstNames, counted
 
 # The epoch travels with the indices, so that workers need no state of their own; and the number of the batch in its walk.
 Key = tuple[int, np.ndarray, np.ndarray, int]
@@ -231,7 +231,7 @@ class Loader:
             self.plan = ScorePlan(len(split), batch_size, rank=rank, world=world)
         self._keys = _Keys(self.plan)
         self._walks = 0
-        self._changed = FirstFew()
+        self._changed = FirstNames()
         self._look = look
         self._slots = None
         if workers and not pin_memory:

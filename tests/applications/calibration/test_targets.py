@@ -7,7 +7,7 @@ from applications.calibration.outcome import broken_by, count_failures, describe
 from applications.calibration.targets import Choice, Support, Target, choose_rejection, choose_thresholds, parse_target
 from utils.calibration import fit_temperature
 from utils.errors import UserError
-from utils.guarantee import NEVER
+from utils.risk_control import NEVER
 
 Kind = tuple[int, float, bool]
 # Classes, how far the true class stands out, whether classes are imbalanced.
