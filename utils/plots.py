@@ -1,5 +1,6 @@
 """Pictures of figures, drawn without a screen."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from utils.files import write_atomically
 from utils.fonts import figure_fonts, labels_of
 
 if TYPE_CHECKING:
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 
@@ -94,15 +96,21 @@ def draw_points(
         figure = Figure(figsize=(8, 5), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
+        ends = [min((x for x, _, _ in points), default=1.0), max((x for x, _, _ in points), default=1.0)]
+        # Names on the right half are written to the left of their point, so that they stay inside the frame.
+        middle = math.sqrt(ends[0] * ends[1]) if log_x else sum(ends) / 2
         axes.scatter([x for x, _, _ in points], [y for _, y, _ in points], color="tab:blue")
         for x, y, name in points:
-            shown = name if len(name) <= 30 else name[:29] + "…"
-            axes.annotate(shown, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=8)
+            shown = name if len(name) <= 30 else "…" + name[-29:]
+            side = "right" if x > middle else "left"
+            axes.annotate(shown, (x, y), xytext=(-4 if x > middle else 4, 4), textcoords="offset points", fontsize=8, ha=side)
         if log_x:
             axes.set_xscale("log")
         axes.margins(0.12)
         axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
         axes.grid(alpha=0.3)
+        if log_x:
+            _label_decades(axes.xaxis)
         _write(figure, path, "")
 
 
@@ -152,7 +160,24 @@ def draw_curve(
             axes.legend()
         axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
         axes.grid(alpha=0.3)
+        for axis in ([axes.xaxis] if log_x else []) + ([axes.yaxis] if log_y else []):
+            _label_decades(axis)
         _write(figure, path, "")
+
+
+def _label_decades(axis: "Axis") -> None:
+    """Write plain numbers on a logarithmic axis whose limits are set.
+
+    Matplotlib's own labels there are formulas, which `figure_fonts` turns off.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    decades = math.log10(high / low)
+    steps = (1.0,) if decades > 3 else (1.0, 2.0, 5.0) if decades > 1 else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _write(figure: "Figure", path: Path, note: str) -> None:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
-from utils.plots import draw_bars, draw_confusion, draw_points
+from utils.plots import draw_bars, draw_confusion, draw_curve, draw_points
 
 
 @pytest.mark.parametrize("count", [1, 2, 35, 120])
@@ -41,3 +42,25 @@ def test_named_points_are_drawn_on_a_logarithmic_axis(tmp_path: Path) -> None:
     for name in ("a.png", "none.png"):
         with Image.open(tmp_path / name) as picture:
             assert np.asarray(picture.convert("RGB")).std() > 5
+
+
+@pytest.mark.parametrize(("low", "high"), [(1e-7, 1e-1), (0.4, 0.9), (0.3, 20.0)])
+def test_a_logarithmic_axis_has_plain_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, low: float, high: float) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr("utils.plots.write_atomically", lambda _, write: write(tmp_path / "a.png"))
+    savefig = Figure.savefig
+
+    def kept(figure: Figure, *args: object, **kwargs: object) -> None:
+        figures.append(figure)
+        savefig(figure, *args, **kwargs)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(Figure, "savefig", kept)
+    options = {"title": "t", "xlabel": "x", "ylabel": "y", "log_x": True, "log_y": True}
+    draw_curve([low, high], {"": [low, high]}, tmp_path / "a.png", **options)
+    axes = figures[0].axes[0]
+    for axis in (axes.xaxis, axes.yaxis):
+        start, end = axis.get_view_interval()
+        places = [(tick.get_loc(), tick.label1.get_text()) for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]]
+        shown = [text for place, text in places if start <= place <= end and text]
+        assert 2 <= len(shown) <= 9
+        assert all(float(text) > 0 for text in shown)
