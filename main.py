@@ -11,7 +11,7 @@ import sys
 
 import config
 from applications.settings.flag_use import is_used
-from utils.distributed import USER_MISTAKE, launch, launched, leave, tell_launcher
+from utils.distributed import USER_MISTAKE, launch, launched, run_and_exit, tell_launcher
 from utils.errors import UserError
 from utils.streams import open_streams
 
@@ -60,4 +60,4 @@ def run(request: config.Request) -> int:
 
 if __name__ == "__main__":
     open_streams()
-    leave(main, sys.argv[1:])
+    run_and_exit(main, sys.argv[1:])

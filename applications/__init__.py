@@ -10,12 +10,14 @@ APPLICATIONS = Table(
         "compare": Row("applications.comparison.compare:run", "say whether trained models differ on the same images"),
         "table": Row("applications.comparison.table:run", "list the runs of a folder with accuracy, size and time"),
         "visual_data": Row("applications.dataset.sheets:run", "draw images as training sees them"),
-        "explain": Row("applications.explain.cam:run", "--visual_data and --visual_method with --resume: draw what the model looked at"),
+        "explain": Row(
+            "applications.explain.explain:run", "--visual_data and --visual_method with --resume: draw what the model looked at"
+        ),
         "predict": Row("applications.prediction.predict:run", "answer for images, videos and cameras"),
         "jit": Row("applications.export.convert:run", "write a TorchScript file that gives the same answers"),
-        "info": Row("applications.catalogue.info:run", "print layers, parameters, multiply-adds, memory and time of a model"),
+        "info": Row("applications.listing.info:run", "print layers, parameters, multiply-adds, memory and time of a model"),
         "write_matrix": Row(
-            "applications.dataset.matrix:run", "write a template of costs, thresholds or class weights for the data's classes"
+            "applications.dataset.write_matrix:run", "write a template of costs, thresholds or class weights for the data's classes"
         ),
         "prune": Row("applications.export.prune:run", "remove the channels that the model misses least"),
         "knowledge": Row("applications.sidecars.knowledge:run", "write the probabilities of a teacher for every image, to distill from"),
@@ -26,6 +28,6 @@ APPLICATIONS = Table(
         "shard": Row("applications.dataset.shard:run", "write images as tar archives of the WebDataset kind"),
         "check": Row("applications.dataset.check:run", "look for what is wrong with the data, and write a page of it"),
         "undo": Row("applications.dataset.check:undo", "bring back the files that --check --fix moved away"),
-        "list": Row("applications.catalogue.listing:run", "print a table of names"),
+        "list": Row("applications.listing.tables:run", "print a table of names"),
     },
 )

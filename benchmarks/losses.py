@@ -57,7 +57,7 @@ class BenchmarkOptions:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LossSetting:
     """One loss as it is given on the command line."""
 
     spec: str
@@ -77,30 +77,30 @@ class Entry:
 
 
 ENTRIES = (
-    Entry("softmax"),
-    Entry("softmax", label_smoothing=0.1),
-    Entry("focal"),
-    Entry("poly1"),
-    Entry("asymmetric_single", label_smoothing=0.1),
-    Entry("softmax", logit_adjust=1.0),
-    Entry("softmax|class_weights(auto)"),
-    Entry("softmax|class_weights(effective)"),
-    Entry("softmax|risk(costs.csv)"),
-    Entry("softmax|threshold(thresholds.csv)"),
-    Entry("softmax|ohm(0.7)"),
-    Entry("softmax|ghm"),
-    Entry("softmax", aug_splits=3),
-    Entry("softmax", aug_splits=3, jsd=12.0),
-    Entry("bce"),
-    Entry("bce", label_smoothing=0.1),
-    Entry("focal_bce"),
-    Entry("poly1_bce"),
-    Entry("asymmetric"),
-    Entry("bce|class_weights(auto)"),
-    Entry("bce|cost(costs.csv)"),
-    Entry("bce|threshold(thresholds.csv)"),
-    Entry("bce|ohm(0.7)"),
-    Entry("bce|ghm"),
+    LossSetting("softmax"),
+    LossSetting("softmax", label_smoothing=0.1),
+    LossSetting("focal"),
+    LossSetting("poly1"),
+    LossSetting("asymmetric_single", label_smoothing=0.1),
+    LossSetting("softmax", logit_adjust=1.0),
+    LossSetting("softmax|class_weights(auto)"),
+    LossSetting("softmax|class_weights(effective)"),
+    LossSetting("softmax|risk(costs.csv)"),
+    LossSetting("softmax|threshold(thresholds.csv)"),
+    LossSetting("softmax|ohm(0.7)"),
+    LossSetting("softmax|ghm"),
+    LossSetting("softmax", aug_splits=3),
+    LossSetting("softmax", aug_splits=3, jsd=12.0),
+    LossSetting("bce"),
+    LossSetting("bce", label_smoothing=0.1),
+    LossSetting("focal_bce"),
+    LossSetting("poly1_bce"),
+    LossSetting("asymmetric"),
+    LossSetting("bce|class_weights(auto)"),
+    LossSetting("bce|cost(costs.csv)"),
+    LossSetting("bce|threshold(thresholds.csv)"),
+    LossSetting("bce|ohm(0.7)"),
+    LossSetting("bce|ghm"),
 )
 
 
@@ -184,7 +184,7 @@ def write_files(folder: Path, names: Sequence[str], counts: Sequence[int]) -> Ma
     return {name: repr(str(folder / name)) for name in ("thresholds.csv", "costs.csv")}
 
 
-def train_and_test(entry: Entry, train: Images, test: Images, names: Sequence[str], options: BenchmarkOptions, seed: int) -> Score:
+def train_and_test(entry: LossSetting, train: Images, test: Images, names: Sequence[str], options: BenchmarkOptions, seed: int) -> Score:
     """Train one network with one loss; return what it reaches on the test images."""
     classes = len(names)
     counts = torch.bincount(train.labels, minlength=classes)

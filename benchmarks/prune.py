@@ -26,8 +26,8 @@ from applications.export.prune import losses_of, read_batches, refresh_norms, so
 from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out, open_training
 from applications.trained.inference import predict_split
 from config import parse
-from models.slimming.channel_groups import ChannelGroups, Group, Kept
-from models.slimming.prune import Importance, prune_channels, taylor
+from models.slimming.channel_groups import ChannelGroup, ChannelGroups, UnitMasks
+from models.slimming.prune import Importance, prune_channels, taylor_importance
 from utils.runtime import Precision
 
 SHARES = (0.3, 0.5, 0.7)
@@ -139,7 +139,7 @@ def darkroom(*flags: str) -> str:
 def compare(run: Path) -> dict[str, list[float]]:
     """Return importance -> test accuracy without fine-tuning, for each share."""
     device = torch.device("cpu")
-    machine = Machine(assemble.alone(), device, Precision("fp32", False, "exact answers"))
+    machine = Machine(assemble.single_process(), device, Precision("fp32", False, "exact answers"))
     whole = load_trained(parse(["--evaluation", "--resume", str(run), "--workers", "0"]), device)
     split, task = open_held_out(whole, ("test",)), build_trained_task(whole, device)
     batches = read_batches(whole, some_of(open_training(whole, "the benchmark"), whole.config.runtime.seed), machine)
@@ -148,7 +148,7 @@ def compare(run: Path) -> dict[str, list[float]]:
         return task.metrics(predict_split(trained, split, task, machine))["top1"]
 
     def taylor_of(trained: Trained) -> Importance:
-        return taylor(losses_of(trained, batches, task))
+        return taylor_importance(losses_of(trained, batches, task))
 
     kinds: dict[str, Callable[[Trained], Importance]] = {
         "mean of the scales": lambda _: scales(lambda values: values.mean(0)),
@@ -172,14 +172,14 @@ def compare(run: Path) -> dict[str, list[float]]:
 def scales(reduce: Callable[[Tensor], Tensor]) -> Importance:
     """Return the importance by the sizes of the batch-norm scales, (norms, U) reduced to (U,)."""
 
-    def score(groups: ChannelGroups, kept: Kept) -> list[Tensor]:
+    def score(groups: ChannelGroups, kept: UnitMasks) -> list[Tensor]:
         del kept
         return [undo_savings(groups, number, reduce(_scales(group))) for number, group in enumerate(groups.groups)]
 
     return score
 
 
-def scaled_weights(groups: ChannelGroups, kept: Kept) -> list[Tensor]:
+def scaled_weights(groups: ChannelGroups, kept: UnitMasks) -> list[Tensor]:
     """The importance by the L2 norm of a channel's scales, times that of the weights that read it."""
     del kept
     found = []
@@ -193,7 +193,7 @@ def scaled_weights(groups: ChannelGroups, kept: Kept) -> list[Tensor]:
     return found
 
 
-def _scales(group: Group) -> Tensor:
+def _scales(group: ChannelGroup) -> Tensor:
     """Return the sizes of the scales, (norms, U), for groups whose norms hold each unit once."""
     rows = [torch.zeros(group.units).index_add_(0, side.units, _weight(side.layer)[side.positions].abs()) for side in group.norms]
     return torch.stack(rows)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from applications.explain.overlays import explain, normalized, shown
+from applications.explain.overlays import displayable, explain, normalized
 from applications.settings.options import RunConfig
 from applications.trained.checkpoint import Trained
 from benchmarks.shared import ROOT
@@ -76,7 +76,7 @@ def heat_maps(images: list[np.ndarray]) -> np.ndarray:
         shares, answers = model(normalized(trained, pictures)).softmax(1).max(1)
     maps = explain(trained, images, answers.tolist())
     captions = [f"{names[answer]}: {share:.0%}" for answer, share in zip(answers.tolist(), shares.tolist(), strict=True)]
-    return sheet([*map(shown, pictures), *maps], [*("" for _ in images), *captions], columns=len(images), side=SIDE)
+    return sheet([*map(displayable, pictures), *maps], [*("" for _ in images), *captions], columns=len(images), side=SIDE)
 
 
 def evaluate(photographs: dict[str, np.ndarray], place: Path) -> Path:

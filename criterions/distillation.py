@@ -17,7 +17,7 @@ from utils.errors import UserError
 from utils.spec import parse_specs
 
 # (student's logits, teacher's tempered logits, dense targets, all (N, C); temperature) -> (N,).
-Terms = Callable[[Tensor, Tensor, Tensor, float], Tensor]
+DistanceTerms = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 
 TINY = 1e-7
 
@@ -64,17 +64,17 @@ def decoupled(student: Tensor, teacher: Tensor, targets: Tensor, temperature: fl
     return temperature**2 * (alpha * target_class + beta * other_classes)
 
 
-def kd(activation: ActivationName) -> Terms:
+def kd(activation: ActivationName) -> DistanceTerms:
     """Soft distillation."""
     return soft_softmax if activation == "softmax" else soft_sigmoid
 
 
-def hard(activation: ActivationName) -> Terms:
+def hard(activation: ActivationName) -> DistanceTerms:
     """Hard distillation; the temperature plays no part."""
     return hard_softmax if activation == "softmax" else hard_sigmoid
 
 
-def dkd(activation: ActivationName, *, alpha: float = 1.0, beta: float = 2.0) -> Terms:
+def dkd(activation: ActivationName, *, alpha: float = 1.0, beta: float = 2.0) -> DistanceTerms:
     """Decoupled distillation: alpha for the true class against the rest, beta among the others."""
     if activation != "softmax":
         raise UserError("--distill_loss dkd speaks of one true class, and needs a softmax loss; take kd with sigmoids")
@@ -83,7 +83,7 @@ def dkd(activation: ActivationName, *, alpha: float = 1.0, beta: float = 2.0) ->
     return lambda student, teacher, targets, temperature: decoupled(student, teacher, targets, temperature, alpha=alpha, beta=beta)
 
 
-def build_distillation(source: str, activation: ActivationName) -> Terms:
+def build_distillation(source: str, activation: ActivationName) -> DistanceTerms:
     """Return the terms that a spec such as 'kd' or 'dkd(beta=8)' names: a row of DISTILLATIONS, or 'my_file.py:name'.
 
     Raises:

@@ -19,7 +19,7 @@ import numpy as np
 from utils.errors import UserError, nearest, shorten
 from utils.files import write_text
 
-Kind = Literal["cost", "threshold", "weights"]
+MatrixKind = Literal["cost", "threshold", "weights"]
 
 
 def read_cost(path: str, classes: Sequence[str]) -> np.ndarray:
@@ -70,7 +70,7 @@ def read_weights(path: str, classes: Sequence[str], *, flag: str = "--class_weig
     return weights
 
 
-def write_template(path: str, classes: Sequence[str], *, kind: Kind) -> None:
+def write_template(path: str, classes: Sequence[str], *, kind: MatrixKind) -> None:
     """Write a file to be filled in.
 
     Costs and weights are 1, which changes nothing; the thresholds leave out what is already sure.
@@ -88,7 +88,7 @@ def write_template(path: str, classes: Sequence[str], *, kind: Kind) -> None:
     write_text(place, text.getvalue())
 
 
-def _template(classes: Sequence[str], kind: Kind) -> list[list[object]]:
+def _template(classes: Sequence[str], kind: MatrixKind) -> list[list[object]]:
     def rows(same: float, other: float) -> list[list[object]]:
         return [[true, *(same if name == true else other for name in classes)] for true in classes]
 
@@ -101,7 +101,7 @@ def _template(classes: Sequence[str], kind: Kind) -> list[list[object]]:
     return [["bound", "class", *classes], *lower, *upper]
 
 
-def _read(path: str, said: str, kind: Kind) -> list[list[str]]:
+def _read(path: str, said: str, kind: MatrixKind) -> list[list[str]]:
     """Return the cells of the file that are not in empty rows, with the right first header cells."""
     help_line = f"python main.py --data DIR --write_matrix FILE --matrix_kind {kind} writes a template"
     try:

@@ -93,7 +93,7 @@ AUGMENTS = Table(
     },
 )
 
-RECIPES: Mapping[str, str] = MappingProxyType(
+AUGMENT_PRESETS: Mapping[str, str] = MappingProxyType(
     {
         "default": "flip|crop|color",
         "light": "flip|crop(0.1)",

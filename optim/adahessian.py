@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optim.optimizers import Groups, make
+from optim.optimizers import ParamGroups, make
 from utils.errors import UserError
 from utils.randomness import Stream, torch_generator
 
@@ -124,6 +124,6 @@ def _second_pass(grads: Sequence[Any], params: Sequence[Tensor], signs: Sequence
         ) from error
 
 
-def build_adahessian(groups: Groups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
+def build_adahessian(groups: ParamGroups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
     """AdaHessian, with decoupled weight decay."""
     return make(AdaHessian, groups, {"lr": lr, "betas": (momentum, 0.999)}, opt_args)

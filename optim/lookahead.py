@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer, RAdam
 
 from optim import OPTIMIZERS
-from optim.optimizers import Groups, make
+from optim.optimizers import ParamGroups, make
 from optim.ralamb import Ralamb, adapted
 from utils.errors import UserError
 
@@ -96,20 +96,20 @@ def _parted(opt_args: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
     return ahead, {name: value for name, value in opt_args.items() if name not in ahead}
 
 
-def build_lookahead(groups: Groups, base: str = "adamw", /, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
+def build_lookahead(groups: ParamGroups, base: str = "adamw", /, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
     """Lookahead around `base`, another row of OPTIMIZERS or 'my_file.py:build'; what is not k or alpha goes to the base."""
     ahead, rest = _parted(opt_args)
     return _around(OPTIMIZERS.resolve(base)(groups, lr=lr, momentum=momentum, **rest), ahead)
 
 
-def build_ranger(groups: Groups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
+def build_ranger(groups: ParamGroups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
     """Ranger: rectified Adam with Lookahead and decoupled weight decay."""
     ahead, rest = _parted(opt_args)
     fast = make(RAdam, groups, {"lr": lr, "betas": (momentum, 0.999), "decoupled_weight_decay": True}, rest)
     return _around(fast, ahead, "Ranger")
 
 
-def build_rangerlars(groups: Groups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
+def build_rangerlars(groups: ParamGroups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
     """RangerLars: Ralamb with Lookahead; weight decay is part of the update whose length is adapted."""
     ahead, rest = _parted(opt_args)
     return _around(make(Ralamb, adapted(groups), {"lr": lr, "betas": (momentum, 0.999)}, rest), ahead, "RangerLars")

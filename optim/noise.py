@@ -10,7 +10,7 @@ from utils.randomness import Stream, torch_generator
 
 
 @dataclass(frozen=True)
-class Noise:
+class RateNoise:
     """Multiplies the rate of every epoch in a part of the run by 1 + n, n normal, drawn again while it is beyond the limit.
 
     Attributes:
@@ -35,7 +35,7 @@ class Noise:
         return 1 + drawn
 
 
-def read_noise(values: Sequence[float], *, seed: int) -> Noise | None:
+def read_noise(values: Sequence[float], *, seed: int) -> RateNoise | None:
     """Read --lr_noise LIMIT [FROM [UNTIL]]; nothing means none.
 
     Raises:
@@ -49,7 +49,7 @@ def read_noise(values: Sequence[float], *, seed: int) -> Noise | None:
     limit, *part = values
     if not 0 < limit < 1:
         raise UserError(f"{shown}: the limit is a share of the rate between 0 and 1; 0.3 is a start")
-    noise = Noise(limit, *part, seed=seed)
+    noise = RateNoise(limit, *part, seed=seed)
     if not 0 <= noise.begin < noise.end <= 1:
         raise UserError(f"{shown}: from and until are shares of the run, ascending from 0 to 1")
     return noise

@@ -8,13 +8,13 @@ from torch import nn
 from torch.optim import SGD, Adadelta, Adafactor, Adagrad, Adam, Adamax, AdamW, NAdam, Optimizer, RAdam, RMSprop
 
 from optim import OPTIMIZERS
-from optim.groups import Group, param_groups
-from optim.names import read_optimizer
+from optim.optimizer_name import read_optimizer
+from optim.param_groups import ParamGroup, param_groups
 from utils.errors import UserError, nearest
 from utils.registry import is_user_target
 from utils.spec import parse_specs
 
-Groups = Sequence[Group]
+ParamGroups = Sequence[ParamGroup]
 
 # Arguments that have flags of their own, or that the stepper relies on.
 FLAGS = ("self", "params", "lr", "weight_decay", "maximize", "differentiable", "capturable")
@@ -31,7 +31,7 @@ def build_optimizer(
     head: nn.Module | None = None,
     head_lr: float | None = None,
     layer_decay: float | None = None,
-    beside: nn.Module | None = None,
+    extra_modules: nn.Module | None = None,
     no_decay: Collection[str] = (),
 ) -> Optimizer:
     """Build the optimizer `name` over the trainable parameters of `model`.
@@ -48,7 +48,7 @@ def build_optimizer(
         head: the classifier, for `head_lr`.
         head_lr: the rate of the classifier; None for that of the rest.
         layer_decay: every block learns this factor slower than the one above it; None for one rate.
-        beside: what learns with the model, at `lr`, and is no part of it.
+        extra_modules: what learns with the model, at `lr`, and is no part of it.
         no_decay: shell patterns of names of further parameters that do not decay.
 
     Raises:
@@ -65,8 +65,8 @@ def build_optimizer(
     base = () if chosen.base is None else (chosen.base,)
     arguments = parse_opt_args(opt_args)
     groups = param_groups(model, weight_decay, lr=lr, head=head, head_lr=head_lr, layer_decay=layer_decay, no_decay=no_decay)
-    if beside is not None:
-        groups += param_groups(beside, weight_decay, lr=lr)
+    if extra_modules is not None:
+        groups += param_groups(extra_modules, weight_decay, lr=lr)
     if not any(map(is_user_target, (chosen.name, *base))):
         return build(groups, *base, lr=lr, momentum=momentum, **arguments)
     try:
@@ -97,7 +97,7 @@ def parse_opt_args(source: str | Mapping[str, Any]) -> dict[str, Any]:
     return spec.kwargs
 
 
-def make(kind: type[Optimizer], groups: Groups, arguments: Mapping[str, Any], opt_args: Mapping[str, Any]) -> Optimizer:
+def make(kind: type[Optimizer], groups: ParamGroups, arguments: Mapping[str, Any], opt_args: Mapping[str, Any]) -> Optimizer:
     """Build an optimizer of class `kind`; what the user said in --opt_args outranks `arguments`.
 
     Raises:
@@ -126,65 +126,65 @@ def accepted_arguments(kind: type[Optimizer]) -> list[str]:
     return [name for name in names if name not in FLAGS]
 
 
-def build_sgd(groups: Groups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
+def build_sgd(groups: ParamGroups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
     """Stochastic gradient descent with Nesterov momentum (Sutskever et al., ICML 2013); plain at momentum 0."""
     return make(SGD, groups, {"lr": lr, "momentum": momentum, "nesterov": momentum > 0, "fused": can_fuse(groups)}, opt_args)
 
 
-def build_momentum(groups: Groups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
+def build_momentum(groups: ParamGroups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
     """Stochastic gradient descent with the heavy ball's momentum (Polyak, 1964)."""
     return make(SGD, groups, {"lr": lr, "momentum": momentum, "fused": can_fuse(groups)}, opt_args)
 
 
-def build_adam(groups: Groups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
+def build_adam(groups: ParamGroups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
     """Adam (arXiv 1412.6980); weight decay is part of the gradient."""
     return make(Adam, groups, {"lr": lr, "betas": (momentum, 0.999), "fused": can_fuse(groups)}, opt_args)
 
 
-def build_adamw(groups: Groups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
+def build_adamw(groups: ParamGroups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
     """Adam with decoupled weight decay (arXiv 1711.05101)."""
     return make(AdamW, groups, {"lr": lr, "betas": (momentum, 0.999), "fused": can_fuse(groups)}, opt_args)
 
 
-def build_radam(groups: Groups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
+def build_radam(groups: ParamGroups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
     """Rectified Adam (arXiv 1908.03265) with decoupled weight decay, as its authors run it."""
     return make(RAdam, groups, {"lr": lr, "betas": (momentum, 0.999), "decoupled_weight_decay": True}, opt_args)
 
 
-def build_nadam(groups: Groups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
+def build_nadam(groups: ParamGroups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
     """Adam with Nesterov momentum (Dozat, 2016) and decoupled weight decay."""
     return make(NAdam, groups, {"lr": lr, "betas": (momentum, 0.999), "decoupled_weight_decay": True}, opt_args)
 
 
-def build_adamax(groups: Groups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
+def build_adamax(groups: ParamGroups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
     """Adam with the infinity norm (arXiv 1412.6980, section 7.1)."""
     return make(Adamax, groups, {"lr": lr, "betas": (momentum, 0.999)}, opt_args)
 
 
-def build_adagrad(groups: Groups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
+def build_adagrad(groups: ParamGroups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
     """Adagrad (Duchi et al., 2011), which has no momentum."""
     del momentum
     return make(Adagrad, groups, {"lr": lr, "fused": can_fuse(groups)}, opt_args)
 
 
-def build_adadelta(groups: Groups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
+def build_adadelta(groups: ParamGroups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
     """Adadelta (arXiv 1212.5701), which has no momentum."""
     del momentum
     return make(Adadelta, groups, {"lr": lr}, opt_args)
 
 
-def build_adafactor(groups: Groups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
+def build_adafactor(groups: ParamGroups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
     """Adafactor (arXiv 1804.04235) with torch's rate: --lr caps the paper's step size; it has no momentum."""
     del momentum
     return make(Adafactor, groups, {"lr": lr}, opt_args)
 
 
-def build_rmsprop(groups: Groups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
+def build_rmsprop(groups: ParamGroups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
     """RMSprop (Tieleman and Hinton, 2012) with momentum."""
     return make(RMSprop, groups, {"lr": lr, "momentum": momentum}, opt_args)
 
 
-def can_fuse(groups: Groups) -> bool:
+def can_fuse(groups: ParamGroups) -> bool:
     """Whether torch has one-pass update kernels for all these parameters: several times faster, on the CPU too."""
     params = [param for group in groups for param in group["params"]]
     return all(param.device.type in ("cpu", "cuda") and param.is_floating_point() for param in params)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from optim.groups import DECAYED
-from optim.optimizers import Groups, make
+from optim.optimizers import ParamGroups, make
+from optim.param_groups import DECAYED
 
 LARGEST_NORM = 10.0
 
@@ -85,11 +85,11 @@ class Ralamb(Optimizer):
         param.sub_(update, alpha=group["lr"])
 
 
-def adapted(groups: Groups) -> Groups:
+def adapted(groups: ParamGroups) -> ParamGroups:
     """Adapt the step of weights layer by layer; norms and biases take RAdam's step, as is usual with LAMB."""
     return [{**group, "adapts": group["role"] == DECAYED} for group in groups]
 
 
-def build_ralamb(groups: Groups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
+def build_ralamb(groups: ParamGroups, *, lr: float, momentum: float, **opt_args: Any) -> Optimizer:
     """Ralamb; weight decay is part of the update whose length is adapted."""
     return make(Ralamb, adapted(groups), {"lr": lr, "betas": (momentum, 0.999)}, opt_args)

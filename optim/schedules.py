@@ -12,7 +12,9 @@ from functools import partial
 from typing import Any
 
 from optim import SCHEDULES
-from optim.curves import (
+from optim.noise import RateNoise
+from optim.plateau import Plateau
+from optim.schedule_factors import (
     Curve,
     cosine_curve,
     curve_factor,
@@ -24,8 +26,6 @@ from optim.curves import (
     warm_factor,
     wave_factor,
 )
-from optim.noise import Noise
-from optim.plateau import Plateau
 from utils.errors import UserError, nearest
 from utils.registry import is_user_target
 from utils.spec import Spec, SpecSource, parse_specs
@@ -38,7 +38,7 @@ STAGE_RATIOS = (0.1, 1.0, 0.1, 0.01, 0.001)
 
 
 @dataclass(frozen=True)
-class Span:
+class RunLength:
     """The length of a run.
 
     Attributes:
@@ -84,13 +84,13 @@ def build_schedule(
     lr: float = 1.0,
     warmup_lr: float | None = None,
     cooldown: int = 0,
-    noise: Noise | None = None,
+    noise: RateNoise | None = None,
     hold_from: int | None = None,
 ) -> Schedule:
     """Build a schedule: a function from optimizer steps already made to the factor of the peak rate.
 
     Args:
-        source: the spec of a row of SCHEDULES, or of 'my_file.py:build' that takes (span, ...): a `Span`, and
+        source: the spec of a row of SCHEDULES, or of 'my_file.py:build' that takes (span, ...): a `RunLength`, and
             the arguments of the spec.
         epochs: length of the run.
         steps_per_epoch: optimizer steps, not batches, in an epoch.
@@ -124,7 +124,7 @@ def build_schedule(
     if warm >= length and build is not build_onecycle and not is_user_target(spec.name):
         raise UserError(f"schedule longer than the run: --warmup {warm:g}, and there are {length} epochs; lower it, or leave it out")
     start = None if warmup_lr is None else _start(warmup_lr, lr, warm, unused=build in (build_steps, build_onecycle))
-    span = Span(length, steps_per_epoch, warm, tuple(lr_ratios), tuple(lr_steps), start, lr, cooldown)
+    span = RunLength(length, steps_per_epoch, warm, tuple(lr_ratios), tuple(lr_steps), start, lr, cooldown)
     try:
         schedule = build(span, *spec.args, **spec.kwargs)
     except TypeError as error:
@@ -160,7 +160,7 @@ def _start(warmup_lr: float, lr: float, warmup: float, *, unused: bool) -> float
     return warmup_lr / lr
 
 
-def _finished(schedule: Schedule, span: Span, noise: Noise | None, hold_from: int | None, *, name: str) -> Schedule:
+def _finished(schedule: Schedule, span: RunLength, noise: RateNoise | None, hold_from: int | None, *, name: str) -> Schedule:
     """Return the schedule held where averaging or the cooldown begins, with noise on what comes before."""
     if span.cooldown and not schedule(span.steps) > 0:
         raise UserError(f"--cooldown {span.cooldown}: --schedule {name} ends at a rate of 0; give it an end such as {name}(floor=0.01)")
@@ -182,7 +182,7 @@ def _held(step: int, *, schedule: Schedule, end: int) -> float:
     return schedule(min(step, end))
 
 
-def _noise_before(step: int, *, noise: Noise, end: int | None, epochs: int, steps_per_epoch: int) -> float:
+def _noise_before(step: int, *, noise: RateNoise, end: int | None, epochs: int, steps_per_epoch: int) -> float:
     return 1.0 if end is not None and step >= end else noise(step, epochs=epochs, steps_per_epoch=steps_per_epoch)
 
 
@@ -191,7 +191,7 @@ def _shaken(step: int, *, schedule: Schedule, noise: Callable[[int], float]) -> 
 
 
 def build_cosine(
-    span: Span,
+    span: RunLength,
     *,
     cycles: int = 1,
     decay: float = 1.0,
@@ -230,7 +230,7 @@ def build_cosine(
     return _after_warmup(span, partial(cosine_curve, cycles=cycles, decay=decay, k=k, floor=floor))
 
 
-def _wave(span: Span, t_max: float, eta_min: float) -> Schedule:
+def _wave(span: RunLength, t_max: float, eta_min: float) -> Schedule:
     _between("cosine", "t_max", t_max, 0, math.inf)
     if t_max > span.epochs:
         raise UserError(f"schedule longer than the run: --schedule cosine falls for t_max={t_max:g} epochs, {span}")
@@ -240,20 +240,20 @@ def _wave(span: Span, t_max: float, eta_min: float) -> Schedule:
     return partial(wave_factor, half=half, low=eta_min / span.lr, warmup_steps=span.warmup_steps, start=span.warmup_start)
 
 
-def build_linear(span: Span, *, floor: float = 0.0) -> Schedule:
+def build_linear(span: RunLength, *, floor: float = 0.0) -> Schedule:
     """Build a straight line down over the whole run."""
     _floor("linear", floor)
     return _after_warmup(span, partial(poly_curve, power=1.0, floor=floor))
 
 
-def build_poly(span: Span, *, power: float = 0.9, floor: float = 0.0) -> Schedule:
+def build_poly(span: RunLength, *, power: float = 0.9, floor: float = 0.0) -> Schedule:
     """Build the polynomial schedule; 0.9 is DeepLab's power (arXiv 1606.00915)."""
     _between("poly", "power", power, 0, math.inf)
     _floor("poly", floor)
     return _after_warmup(span, partial(poly_curve, power=power, floor=floor))
 
 
-def build_tanh(span: Span, *, lower: float = -7.0, upper: float = 3.0, floor: float = 0.0) -> Schedule:
+def build_tanh(span: RunLength, *, lower: float = -7.0, upper: float = 3.0, floor: float = 0.0) -> Schedule:
     """Build the hyperbolic tangent schedule; -7 and 3 are close to the paper's best (arXiv 1806.01593).
 
     Raises:
@@ -265,12 +265,12 @@ def build_tanh(span: Span, *, lower: float = -7.0, upper: float = 3.0, floor: fl
     return _after_warmup(span, partial(tanh_curve, lower=lower, upper=upper, floor=floor))
 
 
-def build_constant(span: Span) -> Schedule:
+def build_constant(span: RunLength) -> Schedule:
     """Build a warm-up to the peak, where the rate stays."""
     return partial(warm_factor, warmup_steps=span.warmup_steps, start=span.warmup_start)
 
 
-def build_onecycle(span: Span, *, peak: float = 0.3, start: float = 0.04, end: float = 4e-6) -> Schedule:
+def build_onecycle(span: RunLength, *, peak: float = 0.3, start: float = 0.04, end: float = 4e-6) -> Schedule:
     """Build the one-cycle schedule over the whole run; its climb takes the place of --warmup."""
     _between("onecycle", "peak", peak, 0, 1)
     _between("onecycle", "start", start, 0, 1)
@@ -278,7 +278,7 @@ def build_onecycle(span: Span, *, peak: float = 0.3, start: float = 0.04, end: f
     return partial(onecycle_factor, total_steps=span.steps, peak=peak, start=start, end=end)
 
 
-def build_step(span: Span, *, every: float | None = None, gamma: float = 0.1) -> Schedule:
+def build_step(span: RunLength, *, every: float | None = None, gamma: float = 0.1) -> Schedule:
     """Build a staircase: times `gamma` after every `every` epochs.
 
     Without `every` there are two falls, at one and two thirds of what follows the warm-up.
@@ -297,7 +297,7 @@ def build_step(span: Span, *, every: float | None = None, gamma: float = 0.1) ->
     return _falling(span, falls, gamma)
 
 
-def build_multistep(span: Span, *falls: float, gamma: float = 0.1) -> Schedule:
+def build_multistep(span: RunLength, *falls: float, gamma: float = 0.1) -> Schedule:
     """Build falls by `gamma` at the given epochs; without any, at a half and three quarters of what follows the warm-up.
 
     Raises:
@@ -313,7 +313,7 @@ def build_multistep(span: Span, *falls: float, gamma: float = 0.1) -> Schedule:
 
 
 def build_plateau(
-    span: Span,
+    span: RunLength,
     *,
     metric: str = "loss",
     mode: str = "auto",
@@ -353,7 +353,7 @@ def build_plateau(
     return Plateau(base, metric=metric, lower_is_better=lower, **numbers)
 
 
-def build_steps(span: Span) -> Schedule:
+def build_steps(span: RunLength) -> Schedule:
     """Build the schedule in stages.
 
     Without stages of the user's there are five: the warm-up at a tenth of the peak rate; then,
@@ -389,16 +389,16 @@ def _spaced(values: Sequence[float]) -> str:
     return " ".join(f"{value:g}" for value in values)
 
 
-def _after_warmup(span: Span, curve: Curve) -> Schedule:
+def _after_warmup(span: RunLength, curve: Curve) -> Schedule:
     return partial(curve_factor, warmup_steps=span.warmup_steps, total_steps=span.steps, curve=curve, start=span.warmup_start)
 
 
-def _parts(span: Span, *shares: float) -> tuple[float, ...]:
+def _parts(span: RunLength, *shares: float) -> tuple[float, ...]:
     """Return the epochs at these shares of what follows the warm-up."""
     return tuple(span.warmup + (span.epochs - span.warmup) * share for share in shares)
 
 
-def _falling(span: Span, falls: Sequence[float], gamma: float) -> Schedule:
+def _falling(span: RunLength, falls: Sequence[float], gamma: float) -> Schedule:
     warm = {"warmup_steps": span.warmup_steps, "start": span.warmup_start}
     return partial(falls_factor, falls=tuple(falls), gamma=gamma, steps_per_epoch=span.steps_per_epoch, **warm)
 

@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 from optim.adahessian import AdaHessian
 from optim.clip import Clip
 from optim.ema import Ema
-from optim.groups import frozen_norms
 from optim.lookahead import kind_of, without_lookahead
+from optim.param_groups import frozen_norms
 from optim.plateau import Plateau
 from optim.sam import ascend, statistics_kept, undo_ascent
 from optim.schedules import Schedule
@@ -22,7 +22,7 @@ from utils.errors import UserError
 
 Penalty = Callable[[nn.Module, float], None]
 
-Precision = Literal["fp32", "bf16", "fp16"]
+PrecisionName = Literal["fp32", "bf16", "fp16"]
 
 
 class Stepper:
@@ -42,7 +42,7 @@ class Stepper:
         ema: the moving average to keep and to evaluate; None keeps none.
         swa: the mean over epochs to keep beside, for the end of the run; None keeps none.
         bare: the model itself, where `model` is more around it than DistributedDataParallel.
-        beside: what learns with the model but is no part of it: it is neither averaged nor saved with its weights.
+        extra_modules: what learns with the model but is no part of it: it is neither averaged nor saved with its weights.
         penalties: each is called after every step with the bare model and the rate of the step, and changes
             the parameters it concerns itself: like decoupled weight decay, it stays out of the moments.
     """
@@ -54,13 +54,13 @@ class Stepper:
         schedule: Schedule,
         *,
         device_type: str,
-        precision: Precision,
+        precision: PrecisionName,
         clip: Clip | None = None,
         sam: float | None = None,
         ema: Ema | None = None,
         swa: Swa | None = None,
         bare: nn.Module | None = None,
-        beside: nn.Module | None = None,
+        extra_modules: nn.Module | None = None,
         penalties: Sequence[Penalty] = (),
     ) -> None:
         wrapped = isinstance(model, DistributedDataParallel)
@@ -83,7 +83,7 @@ class Stepper:
         self._peaks = [group["lr"] for group in optimizer.param_groups]
         self._params = [param for group in optimizer.param_groups for param in group["params"]]
         names = {id(param): name for name, param in self._model.named_parameters()}
-        names |= {id(param): f"beside.{name}" for name, param in beside.named_parameters()} if beside is not None else {}
+        names |= {id(param): f"beside.{name}" for name, param in extra_modules.named_parameters()} if extra_modules is not None else {}
         self._names = [names[id(param)] for param in self._params]
         # What an optimizer adds to its groups on the way is history, not a setting.
         self._settings = set(optimizer.param_groups[0])

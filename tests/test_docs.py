@@ -15,7 +15,7 @@ from applications import APPLICATIONS
 from applications.explain.methods import METHODS
 from criterions import CRITERIONS, DISTILLATIONS, WEIGHTERS
 from criterions.weighted import build_criterion
-from dataloader import AUGMENTS, CURRICULA, MIXES, RECIPES, SAMPLERS, SOURCES
+from dataloader import AUGMENT_PRESETS, AUGMENTS, CURRICULA, MIXES, SAMPLERS, SOURCES
 from dataloader.augment.chain import build_augment
 from dataloader.checks import CHECKS
 from dataloader.sample import Sample
@@ -144,7 +144,7 @@ TABLES = {
     "docs/optimizers.md": [*OPTIMIZERS, *SCHEDULES],
     "docs/data.md": [*SOURCES],
     "docs/explain.md": [*METHODS],
-    "docs/augmentation.md": [*AUGMENTS, *RECIPES, *MIXES, *SAMPLERS],
+    "docs/augmentation.md": [*AUGMENTS, *AUGMENT_PRESETS, *MIXES, *SAMPLERS],
     "docs/check.md": [*CHECKS],
     "docs/models.md": [name for family in FAMILIES.values() for name in (family.variants[0], family.variants[-1])],
 }
@@ -156,9 +156,9 @@ def test_the_guides_name_every_row_of_the_tables(file: str, name: str) -> None:
 
 
 def test_architecture_lists_what_a_checkpoint_holds() -> None:
-    """Read from the source: the dict of `snapshot`, and what the checkpoint saver, the writer and `calibration` of the task add."""
-    tree = ast.parse((ROOT / "applications/assemble/snapshot.py").read_text(encoding="utf-8"))
-    function = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "snapshot")
+    """Read from the source: the dict of `checkpoint_content`, and what saver, writer and task add."""
+    tree = ast.parse((ROOT / "applications/assemble/checkpoint_content.py").read_text(encoding="utf-8"))
+    function = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "checkpoint_content")
     content = next(node.value for node in ast.walk(function) if isinstance(node, ast.Return))
     assert isinstance(content, ast.Dict)
     keys = {key.value for key in content.keys if isinstance(key, ast.Constant)}
@@ -280,7 +280,7 @@ def test_the_example_application_counts(written, tmp_path: Path, caplog: pytest.
         (tmp_path / "animals" / label).mkdir(parents=True)
         for number in range(count):
             Image.new("RGB", (4, 4)).save(tmp_path / "animals" / label / f"{number}.png")
-    run = import_user_target(f"{written(RECIPES_PAGE['applications/catalogue/count.py'])}:run", "application")
+    run = import_user_target(f"{written(RECIPES_PAGE['applications/listing/count.py'])}:run", "application")
     monkeypatch.setattr(log(), "propagate", True)
     with caplog.at_level("INFO", logger=log().name):
         assert run(config.parse(["--data", str(tmp_path / "animals")])) == 0

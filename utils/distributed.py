@@ -164,7 +164,7 @@ class StopVote:
                 work.wait()
 
 
-def leave(program: "Callable[[list[str]], int]", argv: list[str]) -> NoReturn:
+def run_and_exit(program: "Callable[[list[str]], int]", argv: list[str]) -> NoReturn:
     """Run the program and end with its exit code.
 
     One process of several, or their launcher, ends at once, after a mistake of ours too: torch's threads between processes now and

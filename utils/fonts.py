@@ -30,7 +30,7 @@ class Font:
 
 
 @dataclass(frozen=True)
-class Labels:
+class FigureLabels:
     """Names as a figure shows them.
 
     Attributes:
@@ -51,13 +51,13 @@ class Labels:
         return f"no font here can draw some of the names: {place.name} has them by number"
 
 
-def labels_of(names: Sequence[str], *, longest: int) -> Labels:
+def labels_of(names: Sequence[str], *, longest: int) -> FigureLabels:
     """Return what a figure writes for each name, at most `longest` letters wide."""
     clean = [printable(name) for name in names]
     missing = missing_letters(clean)
     numbered = {number: names[number - 1] for number, name in enumerate(clean, start=1) if missing & set(map(ord, name))}
     shown = (f"#{number}" if number in numbered else shortened(name, longest) for number, name in enumerate(clean, start=1))
-    return Labels(tuple(shown), numbered)
+    return FigureLabels(tuple(shown), numbered)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ CHUNK = 16
 AHEAD = 4
 
 
-def spread(
+def parallel_map(
     work: Callable[[Item], Result], items: Sequence[Item], *, workers: int, chunk: int = CHUNK, name: Callable[[Item], str] = str
 ) -> Iterator[Result]:
     """Yield work(item) of every item, in order.

@@ -11,7 +11,7 @@ from typing import TextIO
 READER_LEFT = 13
 
 
-class Sturdy(io.TextIOWrapper):
+class SafeStream(io.TextIOWrapper):
     """A stream that writes what its encoding lacks in escapes, and drops what nobody can read any more.
 
     Args:
@@ -66,9 +66,9 @@ def open_streams() -> None:
 def _sturdy(stream: TextIO | None, number: int, name: str) -> TextIO:
     if stream is None:
         stream = open(number, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - it lives as long as the process
-    return Sturdy(stream, name) if isinstance(stream, io.TextIOWrapper) else stream
+    return SafeStream(stream, name) if isinstance(stream, io.TextIOWrapper) else stream
 
 
 def reader_left() -> bool:
     """Whether the program at the other end of a pipe, such as head, has stopped reading what this one says."""
-    return isinstance(sys.stdout, Sturdy) and sys.stdout.reader_left
+    return isinstance(sys.stdout, SafeStream) and sys.stdout.reader_left

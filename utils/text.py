@@ -38,7 +38,7 @@ def say_bytes(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
 
 
-class FirstFew:
+class FirstNames:
     """Which of many files to name as they are met: each once, the first few; the others are only counted."""
 
     MOST = 5

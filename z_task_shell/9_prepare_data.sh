@@ -16,4 +16,4 @@ out=$1
 shift
 
 python main.py --prepare "$out" --data digits --smaller_side 32 "$@"
-python main.py --shard "$out-shards" "$@" --data "$out"
+python main.py --shard "$out-shards" --data "$out"

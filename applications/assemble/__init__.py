@@ -1,27 +1,26 @@
 """The one wiring diagram: settings in, objects out. Builds what several applications share.
 
-open_machine        processes, device, precision                                          machine.py, sizes.py
+open_machine        processes, device, precision                                          machine.py, image_sizes.py
 build_preprocess -> build_loader -> build_transforms: from files to batches               images.py
 build_task          what a batch means and what a wrong answer costs, by the catalog      task.py
 build_network    -> wrap_network: the starting weights, then compiled and distributed     network.py
 build_stepper       optimizer, schedule, clipping, averages, penalties over the network   step.py
-snapshot            all of it as plain types and tensors, from which it is built again    snapshot.py
+checkpoint_content  all of it as plain types and tensors, from which it is built again    checkpoint_content.py
 
 `applications/training/recipe.py` calls them all; every other application calls those that it needs.
 """
 
+from applications.assemble.checkpoint_content import checkpoint_content
+from applications.assemble.image_sizes import seen_sizes
 from applications.assemble.images import build_loader, build_preprocess, build_transforms, read_augment, training_options
-from applications.assemble.machine import Machine, alone, exact, open_machine
+from applications.assemble.machine import Machine, exact_precision, open_machine, single_process
 from applications.assemble.network import build_network, prepare_sync_bn, wrap_network
-from applications.assemble.sizes import seen_sizes
-from applications.assemble.snapshot import snapshot
 from applications.assemble.step import build_run_schedule, build_stepper, check_watched, count_steps
 from applications.assemble.task import activation_of, build_task, check_num_classes, choose_task, count_classes, refuse_unable
 
 __all__ = [
     "Machine",
     "activation_of",
-    "alone",
     "build_loader",
     "build_network",
     "build_preprocess",
@@ -31,16 +30,17 @@ __all__ = [
     "build_transforms",
     "check_num_classes",
     "check_watched",
+    "checkpoint_content",
     "choose_task",
     "count_classes",
     "count_steps",
-    "exact",
+    "exact_precision",
     "open_machine",
     "prepare_sync_bn",
     "read_augment",
     "refuse_unable",
     "seen_sizes",
-    "snapshot",
+    "single_process",
     "training_options",
     "wrap_network",
 ]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from applications.assemble.ranged import ranged
+from applications.assemble.sixteen_bit_range import scale_sixteen_bit_range
 from applications.settings.commands import check_command
 from applications.settings.options import RunConfig
 from applications.tasks import TASKS
@@ -67,7 +67,7 @@ def open_training_data(config: RunConfig, world: World, split_file: Path | None,
         warn_of_leaks(config, catalog)
     if numbers is not None:
         return shown(catalog, numbers.get("white"))
-    ranged_here = ranged(catalog, config.data.workers) if world.is_first else catalog
+    ranged_here = scale_sixteen_bit_range(catalog, config.data.workers) if world.is_first else catalog
     white = world.gather(ranged_here.splits["train"].white)[0]
     return shown(catalog, white)
 

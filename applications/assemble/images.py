@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from applications.assemble.caching import build_cache_policy, open_cache
+from applications.assemble.image_sizes import seen_sizes
 from applications.assemble.machine import Machine
-from applications.assemble.sizes import seen_sizes
 from applications.settings.options import RunConfig
 from dataloader import MIXES
 from dataloader.augment.chain import Augment, build_augment

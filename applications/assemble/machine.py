@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from applications.assemble.sizes import seen_sizes
+from applications.assemble.image_sizes import seen_sizes
 from applications.settings.options import RunConfig
 from utils.distributed import World, open_world, world_from_environment
 from utils.errors import UserError
@@ -26,7 +26,7 @@ class Machine:
         return torch.autocast(self.device.type, dtype=self.precision.dtype, enabled=self.precision.name != "fp32")
 
     @contextmanager
-    def exact(self) -> Iterator[torch.autocast]:
+    def fp32_autocast(self) -> Iterator[torch.autocast]:
         """Compute in fp32 inside the block, as evaluation does, whatever training chose; give the context of forward passes."""
         chosen = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("highest")
@@ -36,7 +36,7 @@ class Machine:
             torch.set_float32_matmul_precision(chosen)
 
 
-def exact() -> Precision:
+def exact_precision() -> Precision:
     """Return the precision of answers that are to be exact rather than fast."""
     return Precision("fp32", True, "exact answers; --precision changes it")
 
@@ -58,11 +58,11 @@ def open_machine(config: RunConfig, *, training: bool) -> Machine:
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
     if not training and runtime.precision == "auto":
-        return Machine(world, device, exact())
+        return Machine(world, device, exact_precision())
     smallest = min(min(size) for size in seen_sizes(config))
     return Machine(world, device, choose_precision(runtime.precision, device, smallest=smallest))
 
 
-def alone() -> World:
+def single_process() -> World:
     """Return the world of a single process."""
     return World()

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from applications.assemble.image_sizes import check_sizes
 from applications.assemble.machine import Machine
-from applications.assemble.sizes import check_sizes
 from applications.contract import Task
 from applications.settings.options import RunConfig, RuntimeOptions
 from criterions.priors import first_probabilities, prior_logits
@@ -15,9 +15,9 @@ from criterions.weighted import build_elementwise
 from models.backbone import Backbone
 from models.batchnorm import set_bn_momentum
 from models.initialization import initialize
-from models.slimming.widths import apply_plan
+from models.slimming.layer_widths import set_widths
 from models.weights import load_published, load_state
-from optim.groups import freeze
+from optim.param_groups import freeze
 from utils.checkpoint import load_tensors
 from utils.errors import UserError, shorten
 from utils.logs import log
@@ -77,7 +77,7 @@ def _load_from(model: Backbone, path: Path, classes: tuple[str, ...]) -> None:
     """Load the weights of a file, with the widths that it says; the classifier's rows follow the names of the classes."""
     tensors = load_tensors(path)
     if isinstance(tensors, dict) and "channels" in tensors:
-        apply_plan(model, tensors["channels"], classifier=model.get_classifier())
+        set_widths(model, tensors["channels"], classifier=model.get_classifier())
     head = model.get_classifier()
     fresh = {name: value.clone() for name, value in head.state_dict().items()}
     log().info(str(load_state(model, tensors, source=str(path))))

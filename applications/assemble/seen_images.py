@@ -48,7 +48,7 @@ class Overlap(NamedTuple):
     parents: int
 
 
-def seen_of(content: object) -> Seen | None:
+def read_seen(content: object) -> Seen | None:
     """Return what the content of a checkpoint says; None where it says nothing, as other programs' weights do.
 
     Hashes of another version say nothing either: they would equal none, and look like new images.

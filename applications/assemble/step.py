@@ -53,7 +53,7 @@ def check_watched(schedule: Schedule, figures: Collection[str]) -> None:
         schedule.check(figures)
 
 
-def build_network_optimizer(options: OptimOptions, model: nn.Module, beside: nn.Module | None = None) -> Optimizer:
+def build_network_optimizer(options: OptimOptions, model: nn.Module, extra_modules: nn.Module | None = None) -> Optimizer:
     """Return the optimizer over the parameters of the network, and of what stands beside it, that learn."""
     return build_optimizer(
         options.opt,
@@ -65,7 +65,7 @@ def build_network_optimizer(options: OptimOptions, model: nn.Module, beside: nn.
         head=find_head(model),
         head_lr=options.head_lr,
         layer_decay=options.layer_decay,
-        beside=beside,
+        extra_modules=extra_modules,
         no_decay=model.no_weight_decay() if isinstance(model, Backbone) else (),
     )
 
@@ -90,7 +90,7 @@ def build_stepper(
     batches_per_epoch: int,
     *,
     schedule: Schedule | None = None,
-    beside: nn.Module | None = None,
+    extra_modules: nn.Module | None = None,
     figures: Collection[str] | None = None,
 ) -> Stepper:
     """Return the only writer of weights.
@@ -102,7 +102,7 @@ def build_stepper(
         machine: where it computes.
         batches_per_epoch: of one process.
         schedule: takes the place of the run's own.
-        beside: learns with the model.
+        extra_modules: learns with the model.
         figures: what validation will answer; None where nothing is validated.
 
     Raises:
@@ -115,7 +115,7 @@ def build_stepper(
         schedule = build_run_schedule(config, steps_per_epoch)
     if figures is not None:
         check_watched(schedule, figures)
-    optimizer = build_network_optimizer(options, model, beside)
+    optimizer = build_network_optimizer(options, model, extra_modules)
     if isinstance(without_lookahead(optimizer), AdaHessian):
         _check_second_order(config, machine)
     return Stepper(
@@ -129,6 +129,6 @@ def build_stepper(
         ema=Ema(model, decay=options.ema) if options.ema is not None else None,
         swa=Swa(start_step=swa_from, every=steps_per_epoch) if swa_from is not None else None,
         bare=model,
-        beside=beside,
+        extra_modules=extra_modules,
         penalties=[build_sparsity(options.slim)] if options.sparsity else [],
     )

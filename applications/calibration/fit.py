@@ -12,8 +12,8 @@ from applications.tasks.labels import LabelTask, Prediction
 from applications.trained.checkpoint import Trained
 from utils.calibration import cross_fitted, fold_of
 from utils.checkpoint import load_checkpoint, save_checkpoint
-from utils.clusters import one_of_each
 from utils.files import locked
+from utils.grouped_statistics import one_of_each
 from utils.logs import log
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from applications.calibration.targets import CONFIDENCE, Choice, Support, Target
 from utils.errors import UserError
-from utils.guarantee import RISK
+from utils.risk_control import RISK
 from utils.text import counted, two_digits
 
 NAMES_SHOWN = 5

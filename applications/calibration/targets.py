@@ -2,7 +2,7 @@
 
 Every promise of a target holds at CONFIDENCE for all classes at once: they are put into groups, and the groups share the risk. A class with
 many validation images is a group of its own; the others are one group, for which the promise is made of all together. Which class stands
-where follows from numbers of images alone. How a threshold is found: utils/guarantee.py.
+where follows from numbers of images alone. How a threshold is found: utils/risk_control.py.
 """
 
 import re
@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from utils.errors import UserError, nearest
-from utils.guarantee import NEVER, RISK, between, fewest, images_wanted, limit_risk, most_failures, pool_small
+from utils.risk_control import NEVER, RISK, between, fewest, images_wanted, limit_risk, most_failures, pool_small
 
 CONFIDENCE = 1 - RISK
 

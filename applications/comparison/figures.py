@@ -8,7 +8,7 @@ import numpy as np
 from applications.comparison.answers import ModelAnswers
 from applications.report import classify, multilabel
 from applications.report.material import Figures, Top
-from utils.clusters import flip_test, fully_dependent, number_groups
+from utils.grouped_statistics import flip_test, fully_dependent, number_groups
 from utils.statistics import Interval, bootstrap, holm, wilson
 from utils.text import counted
 

@@ -11,7 +11,7 @@ import torch
 
 from applications.settings.options import Request, is_run_folder, run_folder_parent
 from models import build_model
-from models.slimming.widths import apply_plan
+from models.slimming.layer_widths import set_widths
 from utils.checkpoint import BEST, load_checkpoint
 from utils.errors import UserError
 from utils.files import new_folder, write_csv, write_text
@@ -148,7 +148,7 @@ def _cost(content: Mapping[str, Any]) -> tuple[float | None, float | None]:
     if is_user_target(content["arch"]):
         return None, None
     model = build_model(content["arch"], num_classes=content["num_classes"])
-    apply_plan(model, content["channels"])
+    set_widths(model, content["channels"])
     height, width = content["preprocess"]["image_size"]
     summary = summarize(model, (height, width), torch.device("cpu"))
     return summary.parameters / 1e6, summary.multiply_adds / 1e6

@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from applications.assemble.ranged import ranged
+from applications.assemble.sixteen_bit_range import scale_sixteen_bit_range
 from applications.dataset.describe import describe, describe_counts, refuse_inside, suggest_training
 from applications.settings.options import Request
 from dataloader.images.mean_std import read_mean_std
 from dataloader.splits.catalog import open_catalog
 from dataloader.splits.split import Catalog
-from dataloader.writers.claim import begin_or_continue, write_note
 from dataloader.writers.prepared import MEAN_STD, fingerprints, plan_copies, write_tables
-from dataloader.writers.resized import Resizer, Written
+from dataloader.writers.resized import Resizer, ResizeResult
+from dataloader.writers.resumable_folder import begin_or_continue, write_note
 from utils.errors import UserError
 from utils.logs import log
-from utils.parallel import spread
+from utils.parallel import parallel_map
 from utils.progress import progress_bar
 from utils.text import counted
 
@@ -28,7 +28,7 @@ def run(request: Request) -> int:
     folder = Path(request.subject).expanduser()
     data, seed = config.data, config.runtime.seed
     found = open_catalog(data.data, seed=seed, val_share=data.val_share, test_share=data.test_share, group_by=data.group_by)
-    catalog = ranged(found, data.workers)
+    catalog = scale_sixteen_bit_range(found, data.workers)
     refuse_inside(folder, catalog.root)
     for note in catalog.notes:
         log().warning(note)
@@ -56,7 +56,7 @@ def run(request: Request) -> int:
     return 0
 
 
-def _of_enlarged(catalog: Catalog, small: Sequence[Written], side: int) -> str:
+def _of_enlarged(catalog: Catalog, small: Sequence[ResizeResult], side: int) -> str:
     """Return one line about images that were smaller than --smaller_side."""
     least = min(small, key=lambda result: result.smaller_side)
     return (
@@ -65,11 +65,11 @@ def _of_enlarged(catalog: Catalog, small: Sequence[Written], side: int) -> str:
     )
 
 
-def _complaint(catalog: Catalog, result: Written) -> str:
+def _complaint(catalog: Catalog, result: ResizeResult) -> str:
     return f"cannot read the image {catalog.splits[result.copy.split].file(result.copy.index)}: {result.reason}"
 
 
-def _write(catalog: Catalog, resizer: Resizer, workers: int | None, *, strict: bool) -> list[Written]:
+def _write(catalog: Catalog, resizer: Resizer, workers: int | None, *, strict: bool) -> list[ResizeResult]:
     from utils.cores import default_workers
 
     copies = plan_copies(catalog)
@@ -78,7 +78,7 @@ def _write(catalog: Catalog, resizer: Resizer, workers: int | None, *, strict: b
     results = []
     with progress_bar("images", len(copies)) as advance:
         processes = default_workers() if workers is None else workers
-        for result in spread(resizer, copies, workers=processes, name=lambda copy: catalog.splits[copy.split].file(copy.index)):
+        for result in parallel_map(resizer, copies, workers=processes, name=lambda copy: catalog.splits[copy.split].file(copy.index)):
             if strict and result.moments is None:
                 raise UserError(_complaint(catalog, result))
             results.append(result)

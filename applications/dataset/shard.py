@@ -11,12 +11,12 @@ from applications.settings.options import Request
 from dataloader.sources.shards import MANIFEST
 from dataloader.splits.catalog import open_catalog
 from dataloader.splits.integrity import stamp
-from dataloader.writers.claim import begin_or_continue, write_note
 from dataloader.writers.prepared import MEAN_STD, fingerprints
+from dataloader.writers.resumable_folder import begin_or_continue, write_note
 from dataloader.writers.shards import ShardWriter, manifest, plan_shards
 from utils.cores import default_workers
 from utils.logs import log
-from utils.parallel import spread
+from utils.parallel import parallel_map
 from utils.progress import progress_bar
 from utils.text import counted
 
@@ -50,7 +50,7 @@ def run(request: Request) -> int:
     workers = default_workers() if data.workers is None else data.workers
     facts = []
     with progress_bar("archives", len(shards)) as advance:
-        for each in spread(writer, shards, workers=workers, chunk=1, name=lambda shard: shard.file):
+        for each in parallel_map(writer, shards, workers=workers, chunk=1, name=lambda shard: shard.file):
             facts.append(each)
             advance(1)
     write_note(folder, MANIFEST, settings, manifest(catalog, facts), complete=True)

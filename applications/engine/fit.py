@@ -1,4 +1,4 @@
-"""The training loop: reads batches, asks the task for a loss, lets the stepper change the weights."""
+"""The training loop."""
 
 import math
 import time
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from applications.contract import Objective, Observer, Progress, Sums, Task, Transform
+from applications.engine.batchnorm_recalibration import BatchNormRecalibration
 from applications.engine.checkpoint_saver import CheckpointSaver
-from applications.engine.norms import FreshNorms
 from applications.engine.score import LeftOut
 from dataloader.loading.loader import Loader
 from dataloader.loading.plan import TrainPlan
@@ -23,7 +23,7 @@ from utils.errors import UserError
 from utils.logs import log
 from utils.randomness import Stream, derive_seed
 from utils.runtime import TIME_UP, StopSignal
-from utils.text import FirstFew, counted
+from utils.text import FirstNames, counted
 
 
 class Interruption(Exception):  # noqa: N818 - it is no error
@@ -35,8 +35,8 @@ class Interruption(Exception):  # noqa: N818 - it is no error
 
 
 @dataclass
-class Fit:
-    """Everything a training run is made of; `applications/training/train.py` fills it."""
+class TrainingRun:
+    """Everything a training run is made of; `Recipe.training_run` builds it."""
 
     model: nn.Module
     task: Task
@@ -47,7 +47,7 @@ class Fit:
     progress: Progress
     observers: Sequence[Observer]
     saver: CheckpointSaver
-    norms: FreshNorms
+    norms: BatchNormRecalibration
     validate: Callable[[], Mapping[str, float]]
     world: World
     device: torch.device
@@ -56,12 +56,13 @@ class Fit:
     epochs: int
     accumulate: int
     print_freq: int
-    watch: "LossWatch" = field(default_factory=lambda: LossWatch())
-    skipped: "SkippedImages" = field(default_factory=lambda: SkippedImages())
     left_out: LeftOut = field(default_factory=LeftOut)
+    # State of the loop.
+    loss_guard: "NonFiniteLossGuard" = field(init=False, default_factory=lambda: NonFiniteLossGuard())
+    unreadable: "UnreadableTrainImages" = field(init=False, default_factory=lambda: UnreadableTrainImages())
 
 
-def fit(run: Fit) -> None:
+def fit(run: TrainingRun) -> None:
     """Train until the last epoch, or until validation stops improving.
 
     Raises:
@@ -78,17 +79,17 @@ def fit(run: Fit) -> None:
         log().info(f"stopped early: no better validation since epoch {run.progress.best_epoch}")
 
 
-def _fit_epoch(run: Fit, vote: StopVote) -> None:
-    """Train an epoch, or the rest of one; validate; tell the observers; save."""
+def _fit_epoch(run: TrainingRun, vote: StopVote) -> None:
+    """Train an epoch, or the rest of one; validate; inform the observers; save."""
     begun = run.progress.step
     row = {"epoch": run.progress.epoch + 1, **train_epoch(run, vote)}
-    # A call that goes on behind the last batch validates though its time is up: the next one would stand here again.
+    # A run resumed after its last batch validates even if its time is up; otherwise every further resume would stop here again.
     least = TIME_UP + 1 if run.progress.step == begun else TIME_UP
     _leave_if_stopped(run, least)
     run.norms.refresh()
     figures = _validate(run)
     _leave_if_stopped(run, least)
-    # After the last way out: a resumed run validates this epoch again.
+    # Only after the last early exit: a run that stops before this line validates the epoch again when resumed.
     run.stepper.validated(figures)
     row |= {f"val_{name}": value for name, value in figures.items()}
     row["val_unreadable"] = run.left_out.count
@@ -97,7 +98,7 @@ def _fit_epoch(run: Fit, vote: StopVote) -> None:
     run.saver.end_epoch(run.progress, (row[f"val_{run.task.headline}"], -row["val_loss"]))
 
 
-def _validate(run: Fit) -> Mapping[str, float]:
+def _validate(run: TrainingRun) -> Mapping[str, float]:
     try:
         figures = run.validate()
     except UserError as error:
@@ -105,7 +106,9 @@ def _validate(run: Fit) -> Mapping[str, float]:
             raise
         # An unreadable validation image must not cost the epoch: a resumed run begins with validating.
         run.saver.save(run.progress)
-        raise UserError(f"{error}; the epoch is saved: mend it, then python main.py --resume {quote(str(run.saver.folder))}") from error
+        raise UserError(
+            f"{error}; the epoch is saved; fix this, then run python main.py --resume {quote(str(run.saver.folder))}"
+        ) from error
     if not all(map(math.isfinite, figures.values())):
         raise UserError(
             f"the validation figures after epoch {run.progress.epoch + 1} are not finite: the last steps broke the weights, "
@@ -114,25 +117,25 @@ def _validate(run: Fit) -> Mapping[str, float]:
     return figures
 
 
-def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:
-    """Walk the rest of the epoch under way; return its figures over all processes."""
+def train_epoch(run: TrainingRun, vote: StopVote) -> dict[str, float]:
+    """Train on the rest of the epoch; return its metrics over all processes."""
     progress, loader = run.progress, run.loader
     assert isinstance(loader.plan, TrainPlan), "training walks a shuffled loader"
     shares = loader.plan.shares(run.accumulate)
     for observer in run.observers:
         observer.begin(progress, len(loader.plan))
     run.model.train()
-    run.skipped.begin()
-    clock = Clock()
+    run.unreadable.begin()
+    timer = DataWaitTimer()
     seen_before, first_walked = progress.samples, progress.batch
     first, begun = run.norms.first(progress.batch, len(loader.plan)), progress.step - progress.batch
-    for number, batch in enumerate(clock.waiting(loader.batches(progress.epoch, start_batch=first)), first):
+    for number, batch in enumerate(timer.waiting(loader.batches(progress.epoch, start_batch=first)), first):
         run.norms.hold(batch, begun + number)
         if number < progress.batch:
             continue
-        run.skipped.tell(batch)
+        run.unreadable.tell(batch)
         batch = batch.to(run.device)
-        # Dropout and its kin draw from the position too, so a resumed run repeats them.
+        # Dropout and skipped branches draw from the position, too, so that a resumed run repeats them.
         seed = derive_seed(Stream.MODEL, run.seed, progress.step, run.world.rank)
         torch.manual_seed(seed)
         for transform in run.transforms:
@@ -141,11 +144,11 @@ def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:
         with run.stepper.forward(sync=closes_group):
             result = run.objective(run.model, batch)
         run.stepper.step(result.loss, share, closes_group=closes_group, again=partial(_loss_again, run, batch, seed))
-        run.watch.add(progress.step, result.loss)
+        run.loss_guard.add(progress.step, result.loss)
         progress.advance(batch, result)
         for observer in run.observers:
             observer.step(progress)
-        if progress.batch % run.print_freq == 0 or clock.second_passed():
+        if progress.batch % run.print_freq == 0 or timer.second_passed():
             _report(run)
         if closes_group:
             signal, save_is_due = vote.agreed(run.stop.received, run.saver.is_due())
@@ -153,44 +156,44 @@ def train_epoch(run: Fit, vote: StopVote) -> dict[str, float]:
                 _save_and_leave(run, signal)
             if save_is_due:
                 _save(run)
-    run.watch.check()
-    run.skipped.check(run.world)
+    run.loss_guard.check()
+    run.unreadable.check(run.world)
     means = _means_of_all(progress, run.world)
     images = sum(run.world.gather(progress.samples - seen_before))
-    # A run that was stopped behind its last batch has nothing left of the epoch to measure.
-    seconds = clock.seconds() if images else math.nan
+    # A run resumed after the epoch's last batch read no images, so there is no speed to report.
+    seconds = timer.seconds() if images else math.nan
     figures = {"lr": run.stepper.lr, **{f"train_{name}": value for name, value in means.items()}}
     walked = progress.batch - first_walked
     timing = {"seconds": seconds, "batch_seconds": seconds / walked if walked else math.nan}
-    return {**figures, "images_per_second": images / seconds, "data_wait": clock.waited / seconds, **timing}
+    return {**figures, "images_per_second": images / seconds, "data_wait": timer.waited / seconds, **timing}
 
 
-def _loss_again(run: Fit, batch: Batch, seed: int) -> Tensor:
+def _loss_again(run: TrainingRun, batch: Batch, seed: int) -> Tensor:
     """Return the loss of a batch at the weights as they are now; neither the criterion nor the random stream counts it."""
     torch.manual_seed(seed)
     with run.stepper.forward(sync=True):
         return run.objective(run.model, batch, record=False).loss
 
 
-def _report(run: Fit) -> None:
-    run.watch.check()
+def _report(run: TrainingRun) -> None:
+    run.loss_guard.check()
     means = run.progress.means()
     for observer in run.observers:
         observer.report(run.progress, means)
 
 
-def _save(run: Fit) -> None:
+def _save(run: TrainingRun) -> None:
     """Write a checkpoint; every process comes here, since the sums of the epoch are gathered from all."""
-    run.watch.check()
+    run.loss_guard.check()
     run.saver.save(run.progress, _sums_of_all(run.progress, run.world))
 
 
-def _save_and_leave(run: Fit, signal: int) -> None:
+def _save_and_leave(run: TrainingRun, signal: int) -> None:
     _save(run)
     raise Interruption(signal)
 
 
-def _leave_if_stopped(run: Fit, least: int) -> None:
+def _leave_if_stopped(run: TrainingRun, least: int) -> None:
     """End all processes together when any of them was asked to stop by this or a larger signal."""
     signal = max(run.world.gather(run.stop.received))
     if signal >= least:
@@ -210,11 +213,11 @@ def _means_of_all(progress: Progress, world: World) -> dict[str, float]:
     return {name: value / max(1, samples) for name, value in sums.items()}
 
 
-class SkippedImages:
-    """Names the first unreadable training images, counts the others, and stops a run that is left without images."""
+class UnreadableTrainImages:
+    """Logs the first unreadable training images, counts the rest, and stops the run when more than half of an epoch is unreadable."""
 
     def __init__(self) -> None:
-        self.files = FirstFew()
+        self.files = FirstNames()
         self.left_out = self.wanted = 0
 
     def begin(self) -> None:
@@ -250,7 +253,7 @@ class SkippedImages:
                 log().warning(f"skipped {image.path}: {image.reason} ({number} unreadable so far; --strict stops at the first)")
 
 
-class LossWatch:
+class NonFiniteLossGuard:
     """Keeps the losses since the last look on the device, so that a bad one can be named by its step."""
 
     def __init__(self) -> None:
@@ -280,7 +283,7 @@ class LossWatch:
             )
 
 
-class Clock:
+class DataWaitTimer:
     """Measures an epoch, and how much of it was spent waiting for data."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from dataloader.sample import Batch, Unreadable
 from utils.distributed import World
 from utils.errors import UserError
 from utils.logs import log
-from utils.text import FirstFew, counted
+from utils.text import FirstNames, counted
 
 
 def score(
@@ -78,7 +78,7 @@ class LeftOut:
     def __init__(self, images: int = 0) -> None:
         self.images = images
         self.count = 0
-        self._files = FirstFew()
+        self._files = FirstNames()
 
     def __call__(self, unreadable: Sequence[Unreadable]) -> None:
         self.count = len(unreadable)

@@ -30,17 +30,17 @@ from applications.report.embedding import Listener
 from applications.report.material import GROUPS, Overlay, ReportInput, as_percent, plain_floats
 from applications.settings.options import Request
 from applications.tasks.labels import LabelMeter, LabelTask, Prediction
-from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out, open_validation, tell_seen
+from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out, open_validation, warn_of_seen_images
 from applications.trained.inference import measure_split
 from dataloader.sample import Unreadable
 from dataloader.splits.catalog import Split
-from utils.clusters import number_groups
 from utils.distributed import close_world
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_csv, write_text
+from utils.grouped_statistics import number_groups
 from utils.logs import console, log
 from utils.tables import print_table
-from utils.text import FirstFew, counted
+from utils.text import FirstNames, counted
 
 ROWS_ON_SCREEN = 40
 UNREADABLE = "unreadable.csv"
@@ -58,7 +58,7 @@ def run(request: Request) -> int:
         log().info(f"model     {trained.describe()}")
         log().info(f"data      {split.named}: {len(split)} {split.name} images")
         log().info(f"precision {machine.precision}")
-        known = tell_seen(trained, split) if machine.world.is_first else None
+        known = warn_of_seen_images(trained, split) if machine.world.is_first else None
         viewed = _with_views(trained, task)
         wait = expected_evaluation(viewed, split, machine, report=options.report)
         if wait and machine.world.is_first:
@@ -137,7 +137,7 @@ def _write_unreadable(unreadable: Sequence[Unreadable], folder: Path) -> None:
         return
     file = folder / UNREADABLE
     write_csv(file, [("image", "reason"), *((each.path, each.reason) for each in unreadable)])
-    for each in unreadable[: FirstFew.MOST]:
+    for each in unreadable[: FirstNames.MOST]:
         log().warning(f"cannot read {each.path}: {each.reason}")
     count = counted(len(unreadable), "image")
     log().warning(f"the figures go without {count} that cannot be read, listed in {file}; --strict stops instead")

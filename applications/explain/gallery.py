@@ -29,7 +29,7 @@ HEADER = ("method", "insertion - deletion", "insertion", "deletion", "ms an imag
 
 
 @dataclass(frozen=True)
-class Case:
+class ExplainedImage:
     """One image, explained.
 
     Attributes:
@@ -112,7 +112,7 @@ class Gallery:
         self.cards: dict[bool, list[Card]] = {False: [], True: []}
         self.rows: list[list[str]] = []
 
-    def add(self, case: Case) -> None:
+    def add(self, case: ExplainedImage) -> None:
         """Write the PNG of a case, and keep its card for the page."""
         place = self.folder / ("right" if case.right else "wrong")
         place.mkdir(exist_ok=True)
@@ -150,7 +150,7 @@ class Gallery:
         cells = [[str(row[HEADER[0]]), *(f"{row[name]:.4f}" for name in HEADER[1:4]), f"{row[HEADER[4]]:.1f}"] for row in rows]
         write_csv(self.folder / "faithfulness.csv", [HEADER, *cells])
         write_text(self.folder / "faithfulness.json", json.dumps(rows, indent=2) + "\n")
-        verdict = believe(cells, images=sum(map(len, self.cards.values())), rivals=figures.rivals(cells[0][0]))
+        verdict = trust_sentence(cells, images=sum(map(len, self.cards.values())), rivals=figures.rivals(cells[0][0]))
         page.section("Which map to believe", paragraph(verdict), table(HEADER, cells), folded("How this is measured", paragraph(MEASURE)))
         print_table(HEADER, cells)
         log().info(verdict)
@@ -167,7 +167,7 @@ MEASURE = (
 )
 
 
-def believe(rows: Sequence[Sequence[str]], *, images: int, rivals: Collection[str] = ()) -> str:
+def trust_sentence(rows: Sequence[Sequence[str]], *, images: int, rivals: Collection[str] = ()) -> str:
     """Return which methods to believe, in a sentence.
 
     Args:
@@ -188,7 +188,7 @@ def believe(rows: Sequence[Sequence[str]], *, images: int, rivals: Collection[st
     return f"Most faithful here: {above[0]}{near}.{tail}{doubt}"
 
 
-def draw(case: Case, methods: Sequence[str]) -> np.ndarray:
+def draw(case: ExplainedImage, methods: Sequence[str]) -> np.ndarray:
     """Return the picture of a case: the image and its heat maps in a row; of many methods, rows of their own for each label."""
     whole = (case.image, f"is {case.truth}\nsaid {case.found}")
     maps = [

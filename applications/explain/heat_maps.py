@@ -15,7 +15,7 @@ from torch import Tensor
 
 from applications.explain.methods import METHODS
 from models.backbone import Backbone
-from models.maps.view import MapView, find_averaged, find_view
+from models.maps.explained_map import MapView, find_averaged, find_view
 from utils.errors import UserError
 from utils.randomness import Stream, numpy_rng
 

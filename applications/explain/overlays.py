@@ -50,7 +50,7 @@ def explain(trained: Trained, images: Sequence[np.ndarray], classes: Sequence[in
         pictures = [trained.preprocess.apply(image) for image in images[start : start + BATCH]]
         look = ExplainedBatch(explainer, normalized(trained, pictures), start)
         heat = heat_maps(name, look, torch.tensor(classes[start : start + BATCH], device=look.x.device))
-        found += [overlay(shown(picture), each) for picture, each in zip(pictures, heat, strict=True)]
+        found += [overlay(displayable(picture), each) for picture, each in zip(pictures, heat, strict=True)]
     return found
 
 
@@ -61,7 +61,7 @@ def normalized(trained: Trained, pictures: Sequence[Tensor]) -> Tensor:
     return normalize(torch.stack(list(pictures)).to(device).contiguous(memory_format=torch.channels_last))
 
 
-def shown(picture: Tensor) -> np.ndarray:
+def displayable(picture: Tensor) -> np.ndarray:
     """Return an image, uint8 (3, H, W), as a person can see it, uint8 (H', W', 3): small ones are enlarged."""
     import cv2
 

@@ -29,7 +29,7 @@ MOST_IMAGES = 512
 def run(request: Request) -> int:
     """Convert the model of --resume; return 1 when the file answers otherwise than the model."""
     device = torch.device("cpu")
-    machine = Machine(assemble.alone(), device, Precision("fp32", False, "exported files answer in fp32"))
+    machine = Machine(assemble.single_process(), device, Precision("fp32", False, "exported files answer in fp32"))
     trained = load_trained(request, device)
     split = thin_out(open_held_out(trained, ("val", "test")), MOST_IMAGES)
     log().info(f"model     {trained.describe()}")

@@ -22,10 +22,10 @@ from dataloader.sample import Batch
 from dataloader.splits.catalog import Split
 from models import build_model
 from models.backbone import Backbone
-from models.slimming.prune import Losses, Size, largest_difference, prune_channels, taylor
-from models.slimming.widths import Plan, apply_plan, channel_plan
-from optim.norms import reestimate_norms
+from models.slimming.layer_widths import LayerWidths, read_widths, set_widths
+from models.slimming.prune import Losses, NetworkSize, largest_difference, prune_channels, taylor_importance
 from optim.options import OptimOptions
+from optim.precise_batchnorm import reestimate_norms
 from utils.checkpoint import BEST, load_checkpoint, save_checkpoint
 from utils.errors import UserError
 from utils.files import new_folder, write_text
@@ -49,7 +49,7 @@ def run(request: Request) -> int:
     """Prune the model of --resume; compare size, time and accuracy before and after; return the exit code."""
     share = float(request.subject)
     device = torch.device("cpu")
-    machine = Machine(assemble.alone(), device, Precision("fp32", False, "exact answers"))
+    machine = Machine(assemble.single_process(), device, Precision("fp32", False, "exact answers"))
     trained = load_trained(request, device)
     model, image_size = trained.model, trained.config.data.image_size
     assert isinstance(model, Backbone)
@@ -59,7 +59,7 @@ def run(request: Request) -> int:
     log().info(f"model     {trained.describe()}")
     log().info(f"scored    by the loss of {counted(len(scored), 'training image')} of {scored.root}")
     whole, batches = replace(trained, model=copy.deepcopy(model)), read_batches(trained, scored, machine)
-    sizes = prune_channels(model, share, image_size=image_size, importance=taylor(losses_of(trained, batches, task)))
+    sizes = prune_channels(model, share, image_size=image_size, importance=taylor_importance(losses_of(trained, batches, task)))
     refresh_norms(trained, batches)
     plan = checked_plan(trained, model)
     before, after = (_figures(each, split, machine) for each in (whole, trained))
@@ -115,16 +115,16 @@ def refresh_norms(trained: Trained, batches: Sequence[Batch]) -> None:
         reestimate_norms(trained.model, whole, lambda batch: trained.model(normalize(batch.images)))
 
 
-def checked_plan(trained: Trained, model: Backbone) -> Plan:
+def checked_plan(trained: Trained, model: Backbone) -> LayerWidths:
     """Return the widths of a pruned network, by which it can be built again to compute the same.
 
     Raises:
         UserError: it cannot.
     """
-    plan = channel_plan(model)
+    plan = read_widths(model)
     arch = trained.config.model.arch
     rebuilt = build_model(arch, num_classes=len(trained.classes), drop_rate=trained.config.model.drop_rate)
-    apply_plan(rebuilt, plan)
+    set_widths(rebuilt, plan)
     try:
         rebuilt.load_state_dict(model.state_dict())
     except RuntimeError as error:
@@ -134,7 +134,7 @@ def checked_plan(trained: Trained, model: Backbone) -> Plan:
     return plan
 
 
-def _write(trained: Trained, name: str | None, plan: Plan) -> Path:
+def _write(trained: Trained, name: str | None, plan: LayerWidths) -> Path:
     """Write the checkpoint, and the settings that fine-tune it, into a folder of their own."""
     content = load_checkpoint(trained.path)
     content |= {"state_dict": trained.model.state_dict(), "state_dict_ema": None, "averaging": None, "stepper": None, "channels": plan}
@@ -162,7 +162,7 @@ def _figures(trained: Trained, split: Split, machine: Machine) -> dict[str, floa
     }
 
 
-def _print(before: dict[str, float], after: dict[str, float], sizes: tuple[Size, Size], times: list[Timing]) -> None:
+def _print(before: dict[str, float], after: dict[str, float], sizes: tuple[NetworkSize, NetworkSize], times: list[Timing]) -> None:
     one, two = sizes
     rows = [["channels", f"{one.channels}", f"{two.channels}", f"{1 - two.channels / one.channels:.1%}"]]
     costs = one.multiply_adds / 1e6, two.multiply_adds / 1e6

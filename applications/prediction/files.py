@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from applications.settings.options import LookOptions
+from applications.settings.options import SingleImageOptions
 from utils.files import write_atomically, write_csv, write_text
 from utils.fonts import Pen
 from utils.images import enlarged
@@ -53,7 +53,9 @@ class Writer:
         source: which model answers.
     """
 
-    def __init__(self, folder: Path, classes: Sequence[str], options: LookOptions, *, reject: Sequence[float] | None, source: str) -> None:
+    def __init__(
+        self, folder: Path, classes: Sequence[str], options: SingleImageOptions, *, reject: Sequence[float] | None, source: str
+    ) -> None:
         self.folder = folder
         self.classes = tuple(classes)
         self.options = options

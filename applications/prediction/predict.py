@@ -12,7 +12,7 @@ from torch import Tensor
 from applications import assemble
 from applications.assemble import Machine
 from applications.prediction.files import ImageAnswer, Writer
-from applications.settings.options import LookOptions, Request
+from applications.settings.options import Request, SingleImageOptions
 from applications.tasks.labels import LabelTask
 from applications.trained.checkpoint import Trained, build_trained_task, load_trained
 from dataloader.images.read import ImageError, read_image
@@ -61,7 +61,7 @@ def run(request: Request) -> int:
         return writer.close()
 
 
-def _count(inputs: Inputs, options: LookOptions) -> int | None:
+def _count(inputs: Inputs, options: SingleImageOptions) -> int | None:
     """Return how many images there are; None with videos, which show their length only at their end."""
     return None if inputs.videos else min(len(inputs.images), options.limit or len(inputs.images))
 
@@ -89,7 +89,7 @@ class _Page:
         return read_image(self.names[row], white=self.white) if self.frames is None else self.frames[row]
 
 
-def _pages(trained: Trained, inputs: Inputs, options: LookOptions, machine: Machine) -> Iterator[_Page]:
+def _pages(trained: Trained, inputs: Inputs, options: SingleImageOptions, machine: Machine) -> Iterator[_Page]:
     """Yield all files, then all frames."""
     files = inputs.images[: options.limit]
     if files:

@@ -25,12 +25,12 @@ from applications.report.material import Figures, ReportInput, ReportPart, Thumb
 from applications.tasks.classify import FEWEST_FOR_TOP5
 from applications.tasks.labels import row_chunks
 from utils.calibration import bin_of, chance_error, measure_reliability
-from utils.clusters import mean, share
 from utils.files import write_csv
-from utils.guarantee import NEVER, RISK, images_wanted, limit_risk
+from utils.grouped_statistics import cluster_mean, cluster_share
 from utils.images import file_uri
 from utils.page import Tone, heading, paragraph, picture, table
 from utils.panels import Panel, draw_panels
+from utils.risk_control import NEVER, RISK, images_wanted, limit_risk
 from utils.statistics import Interval, bootstrap, confusion, macro_f1
 from utils.text import two_digits
 
@@ -105,9 +105,9 @@ def _headline(material: ReportInput, scaled: Top) -> ReportPart:
     of, groups = figures(targets, probabilities, losses, scaled), material.groups
     found = bootstrap(of, len(targets), seed=material.seed, shares=SHARES, raised=RAISED, groups=groups)
     hits = {"top1": probabilities.argmax(1) == targets} | ({"top5": among_best(targets, probabilities)} if "top5" in found else {})
-    found |= {name: share(each, groups) for name, each in hits.items()}
+    found |= {name: cluster_share(each, groups) for name, each in hits.items()}
     found["macro F1"] = macro_f1(targets, probabilities.argmax(1), groups)
-    found["loss"] = mean(losses, groups, seed=material.seed)
+    found["loss"] = cluster_mean(losses, groups, seed=material.seed)
     error = found["calibration error"]
     chance = chance_error(scaled.confidence, seed=material.seed, groups=groups)
     if error.value <= chance:
@@ -135,7 +135,7 @@ def _per_class(material: ReportInput, matrix: np.ndarray) -> ReportPart:
     rows, tones, plain = [], [], {}
     for number, name in enumerate(material.classes):
         members = (targets == number, found == number)
-        recall, precision = (share((targets == found)[own], None if groups is None else groups[own]) for own in members)
+        recall, precision = (cluster_share((targets == found)[own], None if groups is None else groups[own]) for own in members)
         f1 = 2 * hits[number] / max(1, true[number] + answered[number])
         worst = matrix[number].copy()
         worst[number] = 0

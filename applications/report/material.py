@@ -19,7 +19,7 @@ from applications.trained.checkpoint import Trained
 from dataloader.batch.targets import to_dense
 from dataloader.splits.catalog import Split
 from utils.calibration import cross_fitted
-from utils.clusters import number_groups, one_of_each
+from utils.grouped_statistics import number_groups, one_of_each
 from utils.images import data_uri, thumbnail
 from utils.page import Card, Tone
 from utils.text import counted

@@ -8,12 +8,12 @@ from applications.report.labels import label_section, several_suspects
 from applications.report.material import Figures, ReportInput, ReportPart, Thumbnails, as_percent, everything, scale
 from applications.tasks.labels import decide
 from utils.calibration import measure_reliability
-from utils.clusters import mean, share
 from utils.files import write_csv
-from utils.guarantee import NEVER
+from utils.grouped_statistics import cluster_mean, cluster_share
 from utils.images import file_uri
 from utils.page import Tone, folded, paragraph, picture, table
 from utils.panels import Panel, draw_panels
+from utils.risk_control import NEVER
 from utils.statistics import Interval, bootstrap, falling, macro_f1, weighted_average_precision
 
 # mAP weighs every label of every image in each resample; of large sets fewer say as much.
@@ -78,8 +78,8 @@ def _headline(material: ReportInput, truth: np.ndarray, named: np.ndarray) -> Re
     groups, draws = material.groups, max(100, min(RESAMPLES, MOST_CELLS // max(1, truth.size)))
     found = bootstrap(of, len(truth), seed=material.seed, resamples=draws, shares=SHARES, groups=groups)
     found["macro F1"] = macro_f1(truth, named, groups)
-    found["loss"] = mean(prediction.losses.numpy(), groups, seed=material.seed)
-    found["all labels right"] = share((truth == named).all(1), groups)
+    found["loss"] = cluster_mean(prediction.losses.numpy(), groups, seed=material.seed)
+    found["all labels right"] = cluster_share((truth == named).all(1), groups)
     rows = ([name, each.value, each.low, each.high] for name, each in found.items())
     write_csv(material.figures / "intervals.csv", [["figure", "value", "low", "high"], *rows])
     tiles = {name: as_percent(found[name].value) for name in ("mAP", "micro F1", "all labels right")}
@@ -97,7 +97,7 @@ def _per_label(material: ReportInput, truth: np.ndarray, named: np.ndarray) -> R
     for number, name in enumerate(material.classes):
         real, said = truth[:, number], named[:, number]
         both = real & said
-        recall, precision = (share(both[own], None if material.groups is None else material.groups[own]) for own in (real, said))
+        recall, precision = (cluster_share(both[own], None if material.groups is None else material.groups[own]) for own in (real, said))
         shown = [
             "never" if thresholds[number] >= NEVER else f"{thresholds[number]:.4f}",
             str(real.sum()),

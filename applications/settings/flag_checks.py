@@ -125,7 +125,7 @@ def _check_names(config: RunConfig) -> None:
     from dataloader import CURRICULA
     from models import INITS, check_arch
     from optim import SCHEDULES
-    from optim.names import read_optimizer
+    from optim.optimizer_name import read_optimizer
 
     check_arch(config.model.arch)
     read_optimizer(config.optim.opt)

@@ -35,13 +35,18 @@ def is_used(name: str, action: str) -> bool:
 
 
 def refuse_unused(request: Request) -> None:
-    """Raise UserError for a flag of the command line that the action would not use.
+    """Raise UserError for flags of the command line that the action would not use.
 
     Settings of a config file or of a checkpoint may serve several actions, so they are not looked at.
     """
-    for name in sorted(request.typed):
-        if not is_used(name, request.action):
-            raise UserError(f"--{name} belongs to {_owners(name)} and does nothing for {_shown(request.action)}; leave it out")
+    unused = [name for name in sorted(request.typed) if not is_used(name, request.action)]
+    if not unused:
+        return
+    owners = _owners(unused[0])
+    first, *rest = [name for name in unused if _owners(name) == owners]
+    named = f"--{first}" if not rest else f"{', '.join(f'--{name}' for name in [first, *rest[:-1]])} and --{rest[-1]}"
+    belong, do, them = ("belong", "do", "them") if rest else ("belongs", "does", "it")
+    raise UserError(f"{named} {belong} to {owners} and {do} nothing for {_shown(request.action)}; leave {them} out")
 
 
 def _owners(name: str) -> str:

@@ -172,7 +172,7 @@ class OutputOptions:
     name: str | None = flag(
         None,
         "name of the run folder (default: time and model); a number is added when it exists",
-        used_for="training print_schedule visual_data check compare table",
+        used_for="training print_schedule visual_data check compare table prune",
         resumed="place",
     )
     print_freq: int = flag(50, "steps between two reports", short="-p", metavar="STEPS", used_for="train", above=0, resumed="free")
@@ -208,7 +208,7 @@ class EvaluationOptions:
 
 
 @dataclass(frozen=True)
-class LookOptions:
+class SingleImageOptions:
     """What looking at single images writes: --visual_data and --predict."""
 
     visual_method: str | None = flag(
@@ -250,7 +250,7 @@ class RunConfig:
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
-    look: LookOptions = field(default_factory=LookOptions)
+    look: SingleImageOptions = field(default_factory=SingleImageOptions)
     check: CheckOptions = field(default_factory=CheckOptions)
 
     def override(self, values: Mapping[str, Any], *, source: str = "config") -> "RunConfig":
@@ -295,7 +295,7 @@ SECTIONS = {
     "machine": ("runtime", RuntimeOptions),
     "output": ("output", OutputOptions),
     "evaluation": ("evaluation", EvaluationOptions),
-    "single images": ("look", LookOptions),
+    "single images": ("look", SingleImageOptions),
     "data check": ("check", CheckOptions),
 }
 

@@ -12,7 +12,7 @@ from applications import assemble
 from applications.assemble.seen_images import write_beside
 from applications.settings.options import Request
 from applications.sidecars.apply import checked_writable, sidecar_folder
-from applications.sidecars.opinions import SplitPredictions, ask
+from applications.sidecars.split_predictions import SplitPredictions, predict_named_split
 from dataloader.sidecars.curriculum import CURRICULUM, assign_courses, label_probabilities
 from dataloader.sidecars.format import WEIGHT, write_sidecar
 from dataloader.splits.split import Split
@@ -48,7 +48,7 @@ def run(request: Request) -> int:
     thresholds, weights = request.config.teach.courses()
     machine = assemble.open_machine(request.config, training=False)
     try:
-        opinions = ask(request, request.subject, machine)
+        opinions = predict_named_split(request, request.subject, machine)
         if machine.world.is_first:
             _write(request, opinions, thresholds, weights)
         return 0
@@ -151,7 +151,7 @@ def write_summary(courses: Sequence[Course], opinions: SplitPredictions, probabi
         # Spread over the course from the surest image to the least sure.
         ordered = course.members[np.argsort(-probabilities[course.members], kind="stable")]
         chosen = ordered[np.linspace(0, len(ordered) - 1, min(PICTURES, len(ordered))).round().astype(int)]
-        captions = [f"{name_labels(split, index, opinions.classes)}\n{probabilities[index]:.3f}" for index in chosen.tolist()]
+        captions = [f"{label_text(split, index, opinions.classes)}\n{probabilities[index]:.3f}" for index in chosen.tolist()]
         file = folder / f"course-{number}.png"
         write_png(sheet([split.read(index) for index in chosen.tolist()], captions, columns=COLUMNS, side=SIDE), file)
         text = f"{len(chosen)} of {len(ordered)} images, the surest first, with the probability of their label"
@@ -161,7 +161,7 @@ def write_summary(courses: Sequence[Course], opinions: SplitPredictions, probabi
     return target
 
 
-def name_labels(split: Split, index: int, classes: Sequence[str]) -> str:
+def label_text(split: Split, index: int, classes: Sequence[str]) -> str:
     """Return the label of an image, or its labels."""
     target = split.targets[index]
     if split.targets.ndim == 1:

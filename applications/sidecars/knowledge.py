@@ -11,7 +11,7 @@ from applications import assemble
 from applications.assemble.seen_images import write_beside
 from applications.settings.options import Request
 from applications.sidecars.apply import checked_writable, sidecar_folder
-from applications.sidecars.opinions import SplitPredictions, ask
+from applications.sidecars.split_predictions import SplitPredictions, predict_named_split
 from dataloader.sidecars.format import read_facts, write_sidecar
 from dataloader.sidecars.knowledge import KNOWLEDGE, KNOWLEDGE_PATTERN, LABELS
 from utils.distributed import close_world
@@ -26,7 +26,7 @@ def run(request: Request) -> int:
     """Write the knowledge of the model of --resume about the split that --knowledge names."""
     machine = assemble.open_machine(request.config, training=False)
     try:
-        opinions = ask(request, request.subject, machine)
+        opinions = predict_named_split(request, request.subject, machine)
         if machine.world.is_first:
             _write(request, opinions)
         return 0

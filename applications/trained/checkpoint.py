@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from applications import assemble
-from applications.assemble.seen_images import Overlap, Seen, describe_overlap, overlap, seen_of
+from applications.assemble.seen_images import Overlap, Seen, describe_overlap, overlap, read_seen
 from applications.contract import Task
 from applications.settings.options import Request, RunConfig, is_run_folder, run_folder_parent
 from applications.tasks import TASKS
@@ -20,7 +20,7 @@ from dataloader.images.white_value import mismatch
 from dataloader.splits.catalog import Catalog, Split, open_catalog, take_fold
 from dataloader.splits.groups import read_groups
 from dataloader.splits.split import groups_of, with_groups
-from models.slimming.widths import apply_plan
+from models.slimming.layer_widths import set_widths
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
 from utils.errors import UserError, shorten
 from utils.logs import log
@@ -28,7 +28,7 @@ from utils.registry import is_user_target
 from utils.spec import parse_specs
 
 
-def check_arch(content: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
+def check_same_model(content: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
     """Raise UserError when the command line names another model than the checkpoint holds.
 
     A model of the user's own file is imported only when the command line names it too.
@@ -123,14 +123,14 @@ def load_trained(request: Request, device: torch.device) -> Trained:
     assert resume, "config.py asks for --resume"
     path = find_checkpoint(resume, BEST)
     content = load_checkpoint(path)
-    check_arch(content, request.given, path)
+    check_same_model(content, request.given, path)
     config = RunConfig.from_dict(content["config"], source=str(path)).override(request.given)
     _check_fold(config.data.fold, content["config"].get("fold"), path)
     classes = tuple(content["classes"])
     kind: type[Task] = TASKS.resolve(content["task"])
     assemble.refuse_unable(kind, {**config.to_dict(), request.action: True})
     model = kind.build_model(content["arch"], classes, drop_rate=config.model.drop_rate)
-    apply_plan(model, content["channels"])
+    set_widths(model, content["channels"])
     averages = content["state_dict_ema"]
     # Updated in place: some networks look for the version that a state dict carries beside its tensors.
     content["state_dict"].update(averages or {})
@@ -152,7 +152,7 @@ def load_trained(request: Request, device: torch.device) -> Trained:
         "data" in request.given and not same_data(request.given["data"], content["config"]["data"]),
         temperature_of(content),
         reject_of(content),
-        seen_of(content),
+        read_seen(content),
     )
 
 
@@ -206,7 +206,7 @@ def open_held_out(trained: Trained, preferred: tuple[str, ...]) -> Split:
     return split
 
 
-def tell_seen(trained: Trained, split: Split, model: str = "this model") -> Overlap | None:
+def warn_of_seen_images(trained: Trained, split: Split, model: str = "this model") -> Overlap | None:
     """Warn of images of a split that a model, or those it learned from, were trained on; return how many, None where it is not known."""
     found = overlap(trained.seen, split)
     if found is None:

@@ -10,7 +10,7 @@ from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.data import open_training_data
 from applications.settings.options import Request, RunConfig, run_folder_parent
-from applications.training.memory import memory_advice
+from applications.training.memory_advice import memory_advice
 from applications.training.recipe import for_trial, open_recipe
 from optim.range_test import exponential_rates, has_diverged, smoothed, suggest_rate
 from utils.distributed import close_world

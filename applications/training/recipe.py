@@ -1,6 +1,6 @@
 """What trains, assembled once: a run, the search for a rate and that for a batch size take of it what they need."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -10,19 +10,24 @@ from torch import nn
 from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.seen_images import NONE, Seen
-from applications.contract import Progress, Task, Transform
+from applications.contract import Observer, Progress, Task, Transform
+from applications.engine.batchnorm_recalibration import BatchNormRecalibration
+from applications.engine.checkpoint_saver import CheckpointSaver
+from applications.engine.fit import TrainingRun
+from applications.engine.score import LeftOut
 from applications.settings.options import RunConfig
 from applications.sidecars.apply import apply_sidecars
-from applications.training.parents import settle_seen
+from applications.training.inherited_images import training_image_hashes
 from applications.training.teaching import Teaching, build_teaching
 from dataloader.augment.chain import Augment
 from dataloader.images.preprocess import Preprocess
 from dataloader.loading.loader import Loader
 from dataloader.splits.catalog import Catalog, fingerprint
 from dataloader.splits.split import Split
-from models.slimming.widths import apply_plan
+from models.slimming.layer_widths import set_widths
 from optim.schedules import Schedule
 from optim.stepper import Stepper
+from utils.runtime import StopSignal
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +41,7 @@ class Recipe:
         split: those of training, with what sidecars make of them.
         preprocess: what the network sees of an image.
         augment: what is done to training images.
-        content: of the checkpoint whose network goes on; None for starting weights. What else it holds, `run.py` restores.
+        content: of the checkpoint whose network goes on; None for starting weights. What else it holds, `build_run.py` restores.
         cached: whether --cache takes effect.
         batches: of one process in an epoch; None for those of the loader.
     """
@@ -96,7 +101,7 @@ class Recipe:
         steps = max(1, self.batches_per_epoch)
         model = assemble.build_network(starts, self.kind, self.catalog.classes, steps, self.class_counts, images=len(self.split))
         if self.content is not None:
-            apply_plan(model, self.content["channels"])
+            set_widths(model, self.content["channels"])
         if config.runtime.sync_bn:
             model = assemble.prepare_sync_bn(model, machine)
         return model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
@@ -129,32 +134,66 @@ class Recipe:
         """The stepper of a run that is validated."""
         return assemble.build_stepper(
             self.config, self.model, self.network, self.machine, self.batches_per_epoch,
-            beside=self.teaching.beside, figures=self.task.figures,
+            extra_modules=self.teaching.extra_modules, figures=self.task.figures,
         )  # fmt: skip
 
     def trial_stepper(self, schedule: Schedule | None = None) -> Stepper:
         """Return the stepper of a throw-away network on one process; a schedule takes the place of the run's own."""
-        network, beside = self.teaching.network, self.teaching.beside
+        network, extra_modules = self.teaching.network, self.teaching.extra_modules
         return assemble.build_stepper(
-            self.config, self.model, network, self.machine, self.batches_per_epoch, schedule=schedule, beside=beside
+            self.config, self.model, network, self.machine, self.batches_per_epoch, schedule=schedule, extra_modules=extra_modules
         )
 
     @cached_property
-    def prints(self) -> str:
-        """The fingerprint of the training images."""
+    def data_fingerprint(self) -> str:
+        """A hash of the training images, by which a resumed run notices that they have changed."""
         return fingerprint(self.split)
 
     @cached_property
     def seen(self) -> Seen:
         """The images that the checkpoints of the run name as its training images; only the first process writes any."""
         first = self.machine.world.is_first
-        return settle_seen(self.config, self.catalog, self.split, self.content) if first else Seen(NONE, NONE)
+        return training_image_hashes(self.config, self.catalog, self.split, self.content) if first else Seen(NONE, NONE)
 
-    def snapshot(self) -> dict[str, Any]:
+    def training_run(
+        self,
+        *,
+        observers: Sequence[Observer],
+        saver: CheckpointSaver,
+        norms: BatchNormRecalibration,
+        validate: Callable[[], Mapping[str, float]],
+        stop: StopSignal,
+        left_out: LeftOut,
+    ) -> TrainingRun:
+        """Return the run that `fit` trains, with what watches and keeps it."""
+        config = self.config
+        return TrainingRun(
+            model=self.network,
+            task=self.task,
+            objective=self.teaching.objective,
+            loader=self.train_loader,
+            transforms=self.transforms,
+            stepper=self.stepper,
+            progress=self.progress,
+            observers=observers,
+            saver=saver,
+            norms=norms,
+            validate=validate,
+            world=self.machine.world,
+            device=self.machine.device,
+            stop=stop,
+            seed=config.runtime.seed,
+            epochs=config.train.epochs,
+            accumulate=config.optim.accumulate,
+            print_freq=config.output.print_freq,
+            left_out=left_out,
+        )
+
+    def checkpoint_content(self) -> dict[str, Any]:
         """Return everything that a checkpoint holds besides the progress."""
         taught = self.teaching.state_dict()
-        return assemble.snapshot(
-            self.config, self.task, self.model, self.stepper, taught, self.catalog, self.preprocess, self.prints, self.seen
+        return assemble.checkpoint_content(
+            self.config, self.task, self.model, self.stepper, taught, self.catalog, self.preprocess, self.data_fingerprint, self.seen
         )
 
 
@@ -181,4 +220,4 @@ def for_trial(recipe: Recipe) -> Recipe:
     """Return the recipe of a network that is thrown away: on this process alone, from starting weights, with nothing kept."""
     config = recipe.config
     config = replace(config, runtime=replace(config.runtime, sync_bn=False))
-    return replace(recipe, config=config, machine=replace(recipe.machine, world=assemble.alone()), content=None, cached=False)
+    return replace(recipe, config=config, machine=replace(recipe.machine, world=assemble.single_process()), content=None, cached=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 from applications.settings.flag_checks import check_together
 from applications.settings.options import OutputOptions, RunConfig, is_run_folder, settings_where
-from applications.trained.checkpoint import check_arch, check_own_code
+from applications.trained.checkpoint import check_own_code, check_same_model
 from applications.training.teaching import pin_teaching
 from utils.checkpoint import LAST
 from utils.errors import UserError
@@ -38,7 +38,7 @@ def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: P
     Raises:
         UserError: the change would make the position in the run meaningless, or names another model.
     """
-    check_arch(content, given, path)
+    check_same_model(content, given, path)
     saved = _with_its_warmup(RunConfig.from_dict(content["config"], source=str(path)), content["config"], given)
     check_own_code({name: content["config"].get(name) for name in settings_where(itemgetter("spec"))}, given, path)
     usual, of_this_call = RunConfig().to_dict(), settings_resumed("call")

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from applications.assemble import Machine
 from applications.contract import Objective, Progress, Task
-from applications.objectives.paced import Rule, SelfPacedObjective, SelfPacedWeights
-from applications.objectives.taught import DistillationObjective, FeatureMatching, StudentWithMaps, TeacherOutput, scaled
+from applications.objectives.distillation import DistillationObjective, FeatureMatching, StudentWithMaps, TeacherOutput, resize_images
+from applications.objectives.self_paced import Rule, SelfPacedObjective, SelfPacedWeights
 from applications.settings.options import Request, RunConfig, TeachOptions
 from applications.trained.checkpoint import Trained, build_trained_task, load_trained
 from applications.trained.exported import Exported, is_exported, load_exported
@@ -53,7 +53,7 @@ class NetworkTeacher:
         self.with_map = with_map
 
     def __call__(self, images: Tensor) -> TeacherOutput:
-        pixels = self.normalize(scaled(images, self.image_size))
+        pixels = self.normalize(resize_images(images, self.image_size))
         if not self.with_map:
             return TeacherOutput(self.model(pixels).float(), None)
         maps = self.model.forward_features(pixels)
@@ -69,7 +69,7 @@ class FileTeacher:
 
     def __call__(self, images: Tensor) -> TeacherOutput:
         with torch.autocast(images.device.type, enabled=False):
-            probabilities = self.exported.module(scaled(images, self.exported.preprocess.image_size)).float()
+            probabilities = self.exported.module(resize_images(images, self.exported.preprocess.image_size)).float()
         # The smallest float above zero: a probability that underflowed has no logarithm.
         tiny = torch.finfo(torch.float32).tiny
         logits = probabilities.clamp(min=tiny).log()
@@ -177,13 +177,13 @@ class Teaching:
     Attributes:
         objective: what training asks for a batch; the task's own step when nothing was added.
         network: what training calls: the model, or the model with its maps shown.
-        beside: what learns with it and is no part of it, or None.
+        extra_modules: what learns with it and is no part of it, or None.
         pace: sample weights that follow the running loss, or None.
     """
 
     objective: Objective
     network: nn.Module
-    beside: nn.Module | None
+    extra_modules: nn.Module | None
     pace: SelfPacedWeights | None
 
     def transforms(self) -> list:
@@ -193,17 +193,17 @@ class Teaching:
     def state_dict(self) -> dict[str, Any]:
         """Return plain values and tensors, for the checkpoint."""
         return {
-            "projections": None if self.beside is None else self.beside.state_dict(),
+            "projections": None if self.extra_modules is None else self.extra_modules.state_dict(),
             "pace": None if self.pace is None else self.pace.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned; what is new begins afresh."""
         saved = state["projections"]
-        if self.beside is not None and saved is not None:
-            own = self.beside.state_dict()
+        if self.extra_modules is not None and saved is not None:
+            own = self.extra_modules.state_dict()
             if {name: value.shape for name, value in own.items()} == {name: value.shape for name, value in saved.items()}:
-                self.beside.load_state_dict(saved)
+                self.extra_modules.load_state_dict(saved)
         if self.pace is not None and state["pace"] is not None:
             self.pace.load_state_dict(state["pace"])
 
@@ -219,12 +219,12 @@ def build_teaching(
     options = config.teach
     objective: Objective = task.training_step
     network: nn.Module = model
-    beside, pace = None, None
+    extra_modules, pace = None, None
     if options.teacher:
         teachers = [load_teacher(place, config, catalog, machine) for place in options.teacher]
         match = _build_match(config, model, teachers, machine.device)
         if match is not None:
-            network, beside = match.student, match.student.projections
+            network, extra_modules = match.student, match.student.projections
         objective = DistillationObjective(
             objective,
             teachers,
@@ -246,7 +246,7 @@ def build_teaching(
             device=machine.device,
         )
         objective = SelfPacedObjective(objective, task.criterion, pace, len(catalog.classes))
-    return Teaching(objective, network, beside, pace)
+    return Teaching(objective, network, extra_modules, pace)
 
 
 def _build_match(

@@ -17,21 +17,21 @@ from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.data import open_training_data
 from applications.contract import Observer, Progress, Task
+from applications.engine.batchnorm_recalibration import BatchNormRecalibration, batches_to_count
 from applications.engine.checkpoint_saver import CheckpointSaver
-from applications.engine.fit import Fit, Interruption, fit
-from applications.engine.norms import FreshNorms, batches_to_count
+from applications.engine.fit import Interruption, fit
 from applications.engine.observers import ChanceWarning, CsvLog, PlainLines, ProgressBar, TensorBoard
 from applications.engine.score import LeftOut, score
 from applications.engine.top_epochs import TopEpochs
 from applications.settings.options import DataOptions, Request, RunConfig, run_folder_parent
-from applications.training.averaging import SOUP, Ending, unfinished, write_averages
 from applications.training.batch_size import with_batch_size
-from applications.training.disk import check_disk
-from applications.training.memory import memory_advice, small_batch_explained
-from applications.training.newest import with_newest_run
+from applications.training.build_run import build_run
+from applications.training.disk_space import check_disk
+from applications.training.final_averages import SOUP, AveragingInputs, unfinished, write_averages
+from applications.training.memory_advice import memory_advice, small_batch_explained
 from applications.training.recipe import Recipe, open_recipe
 from applications.training.resume import goes_on_in_place, pin_data, resumed_config
-from applications.training.run import build_run
+from applications.training.resume_auto import with_newest_run
 from applications.training.teaching import pin_teaching
 from dataloader.loading.loader import Loader
 from dataloader.sample import Unreadable
@@ -113,7 +113,7 @@ def _take_along(old: Path, folder: Path) -> None:
 
 
 def forget_best(progress: Progress) -> None:
-    """Look for the best epoch among those to come: the weights of an earlier one are in another folder."""
+    """Forget the best epoch so far: its weights are in the old run folder."""
     progress.best, progress.best_epoch = (float("-inf"), float("-inf")), progress.epoch
 
 
@@ -157,7 +157,7 @@ def _walk(recipe: Recipe, folder: Path, left_out: LeftOut) -> int:
     config, task, progress, world = recipe.config, recipe.task, recipe.progress, recipe.machine.world
     saver = CheckpointSaver(
         folder,
-        recipe.snapshot,
+        recipe.checkpoint_content,
         save_minutes=config.train.save_minutes,
         patience=config.train.patience,
         writes=world.is_first,
@@ -168,36 +168,17 @@ def _walk(recipe: Recipe, folder: Path, left_out: LeftOut) -> int:
     observers = build_observers(config, world, folder, progress, recipe.model, classes=len(recipe.catalog.classes))
     norms = _fresh_norms(recipe)
     with StopSignal(config.train.max_minutes) as stop:
-        run = Fit(
-            model=recipe.network,
-            task=task,
-            objective=recipe.teaching.objective,
-            loader=recipe.train_loader,
-            transforms=recipe.transforms,
-            stepper=recipe.stepper,
-            progress=progress,
-            observers=observers,
-            saver=saver,
-            norms=norms,
-            validate=_validator(recipe, recipe.stepper, left_out, observers),
-            world=world,
-            device=recipe.machine.device,
-            stop=stop,
-            seed=config.runtime.seed,
-            epochs=config.train.epochs,
-            accumulate=config.optim.accumulate,
-            print_freq=config.output.print_freq,
-            left_out=left_out,
-        )
+        validate = _validator(recipe, recipe.stepper, left_out, observers)
+        run = recipe.training_run(observers=observers, saver=saver, norms=norms, validate=validate, stop=stop, left_out=left_out)
         try:
             fit(run)
-            write_averages(Ending(recipe, _validator(recipe, None, left_out), saver, norms.batches))
+            write_averages(AveragingInputs(recipe, _validator(recipe, None, left_out), saver, norms.batches))
         except Interruption as interruption:
             why = "by --max_minutes " if interruption.signal == TIME_UP else ""
             said = f"stopped {why}after a save; go on with: python main.py --resume {quote(str(folder))}"
             log().info(said)
             if interruption.signal == READER_LEFT and world.is_first:
-                print(f"nobody reads the output any more: {said}", file=sys.stderr)
+                print(f"the output is no longer read (closed pipe): {said}", file=sys.stderr)
             return 0 if interruption.signal == TIME_UP else 128 + interruption.signal
         except KeyboardInterrupt as stop:
             raise KeyboardInterrupt(_abandoned(folder, world)) from stop
@@ -210,7 +191,7 @@ def _walk(recipe: Recipe, folder: Path, left_out: LeftOut) -> int:
     return 0
 
 
-def _fresh_norms(recipe: Recipe) -> FreshNorms:
+def _fresh_norms(recipe: Recipe) -> BatchNormRecalibration:
     """Return what counts batch-norm statistics before every validation."""
     config, machine = recipe.config, recipe.machine
     batches = batches_to_count(
@@ -220,7 +201,7 @@ def _fresh_norms(recipe: Recipe) -> FreshNorms:
         batches_per_epoch=recipe.batches_per_epoch,
     )
     compiled = config.runtime.compile
-    return FreshNorms(
+    return BatchNormRecalibration(
         recipe.model, recipe.task, recipe.stepper, recipe.mixes,
         batches=batches, device=machine.device, world=machine.world, compiled=compiled,
     )  # fmt: skip
@@ -250,7 +231,7 @@ def _validator(
     machine, task, model = recipe.machine, recipe.task, recipe.model
 
     def validate() -> Mapping[str, float]:
-        with nullcontext() if stepper is None else stepper.averaged(), machine.exact() as autocast:
+        with nullcontext() if stepper is None else stepper.averaged(), machine.fp32_autocast() as autocast:
             # Each process has counted its own batch-norm statistics; those of the first are the ones that are saved.
             machine.world.take_from_first(model.buffers())
             where = {"device": machine.device, "autocast": autocast, "world": machine.world, "images": len(recipe.val_loader.split)}

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dataloader import AUGMENTS, RECIPES
+from dataloader import AUGMENT_PRESETS, AUGMENTS
 from utils.errors import UserError, nearest
 from utils.registry import is_user_target
 from utils.spec import Spec, SpecSource, parse_specs
@@ -18,15 +18,15 @@ def named_operations(source: SpecSource) -> tuple[Spec, ...]:
     if source == "":
         return ()
     if isinstance(source, str):
-        source = RECIPES.get(source.strip(), source)
+        source = AUGMENT_PRESETS.get(source.strip(), source)
     specs = parse_specs(source)
     for spec in specs:
-        if spec.name in RECIPES:
-            raise UserError(f"the recipe '{spec.name}' stands alone; in a chain write {RECIPES[spec.name]}")
+        if spec.name in AUGMENT_PRESETS:
+            raise UserError(f"the recipe '{spec.name}' stands alone; in a chain write {AUGMENT_PRESETS[spec.name]}")
         if spec.name not in AUGMENTS and not is_user_target(spec.name):
-            known = [*AUGMENTS, *RECIPES]
+            known = [*AUGMENTS, *AUGMENT_PRESETS]
             raise UserError(
-                f"unknown augmentation '{spec.name}'.{nearest(spec.name, known)} See --list augments; recipes: {', '.join(RECIPES)}"
+                f"unknown augmentation '{spec.name}'.{nearest(spec.name, known)} See --list augments; recipes: {', '.join(AUGMENT_PRESETS)}"
             )
         if spec.name == "OneOf":
             for choice in spelled_choices(spec.args, spec.kwargs.get("transforms", ())):

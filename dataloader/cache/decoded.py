@@ -23,11 +23,11 @@ from dataloader.images.picture import Picture
 from dataloader.images.preprocess import Preprocess, fit_change, fit_pixels
 from dataloader.images.read import ImageError
 from dataloader.splits.split import Split
-from utils.cache import cache_folder
 from utils.errors import UserError
 from utils.files import locked, new_folder, write_text
 from utils.runtime import available_memory
 from utils.text import counted, say_bytes
+from utils.user_cache import cache_folder
 
 FORMAT = 2
 # Reduced images keep this many times the pixels a side that are needed, so that what is cut out of them is still sharp.

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dataloader.checks.findings import Finding, Group, Level
+from dataloader.checks.findings import Finding, ImageSet, Level
 from dataloader.checks.survey import Survey
 from utils.text import counted
 
@@ -15,7 +15,7 @@ def find(survey: Survey) -> list[Finding]:
         ("warning", survey.lookalikes, "in two versions"),
     )
     for level, groups, what in kinds:
-        found = [Group(group, " or ".join(labels)) for group in groups if len(labels := _labels(survey, group)) > 1]
+        found = [ImageSet(group, " or ".join(labels)) for group in groups if len(labels := _labels(survey, group)) > 1]
         if found:
             title = f"label conflict: {counted(len(found), 'picture stands', 'pictures stand')} under two labels, {what}"
             advice = "Decide which label is right, and remove the other copy. --fix leaves them alone: it cannot know."

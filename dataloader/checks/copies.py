@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dataloader.checks.findings import Finding, Group
+from dataloader.checks.findings import Finding, ImageSet
 from dataloader.checks.survey import Survey
 from utils.text import counted
 
@@ -21,10 +21,10 @@ def find(survey: Survey) -> list[Finding]:
     return findings
 
 
-def _within(survey: Survey, groups: Sequence[tuple[int, ...]]) -> list[Group]:
+def _within(survey: Survey, groups: Sequence[tuple[int, ...]]) -> list[ImageSet]:
     found = []
     for group in groups:
         pictures = [survey.picture(number) for number in group]
         if len({picture.split for picture in pictures}) == len({picture.label for picture in pictures}) == 1:
-            found.append(Group(group, f"{pictures[0].split}: {pictures[0].label}"))
+            found.append(ImageSet(group, f"{pictures[0].split}: {pictures[0].label}"))
     return found

@@ -23,7 +23,7 @@ _VALUES = np.arange(256, dtype=np.float64)
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a folder", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
-class Facts(NamedTuple):
+class FileFacts(NamedTuple):
     """What is known of one file.
 
     Attributes:
@@ -62,18 +62,18 @@ class Facts(NamedTuple):
         return max(max(0.0, square - mean * mean) for mean, square in zip(self.mean, self.square, strict=True)) ** 0.5
 
 
-def examine(file: str) -> Facts:
+def examine(file: str) -> FileFacts:
     """Return the facts of a file; whatever is wrong with it becomes a fact, too."""
     try:
         status = os.stat(file)
         if not stat.S_ISREG(status.st_mode):
-            return Facts("special", f"it is {_KINDS.get(stat.S_IFMT(status.st_mode), 'special')}, not a file")
+            return FileFacts("special", f"it is {_KINDS.get(stat.S_IFMT(status.st_mode), 'special')}, not a file")
         if status.st_size == 0:
-            return Facts("empty", "the file is empty")
+            return FileFacts("empty", "the file is empty")
         with open(file, "rb") as opened:
             digest = hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=16)).digest()
     except OSError as error:
-        return Facts("denied" if isinstance(error, PermissionError) else "missing", (error.strerror or "cannot be opened").lower())
+        return FileFacts("denied" if isinstance(error, PermissionError) else "missing", (error.strerror or "cannot be opened").lower())
     known = read_header(file)._replace(size=status.st_size, digest=digest)
     if known.problem == "bomb":
         return known
@@ -95,7 +95,7 @@ def _is_of_the_machine(error: BaseException | None) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
 
 
-def read_header(file: str) -> Facts:
+def read_header(file: str) -> FileFacts:
     """Return what the header of a file says, without its pixels."""
     try:
         with _bombs_are_errors(), Image.open(file) as image:
@@ -106,11 +106,11 @@ def read_header(file: str) -> Facts:
             # A JPEG of several pictures (MPO) is a photograph with previews, not an animation.
             frames = getattr(image, "n_frames", 1) if image.format != "MPO" else 1
             form = "JPEG" if image.format == "MPO" else image.format or ""
-            return Facts(form=form, mode=image.mode, width=width, height=height, animated=frames > 1, turned=orientation > 1)
+            return FileFacts(form=form, mode=image.mode, width=width, height=height, animated=frames > 1, turned=orientation > 1)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        return Facts("bomb", f"more than {Image.MAX_IMAGE_PIXELS} pixels, taken for a decompression bomb")
+        return FileFacts("bomb", f"more than {Image.MAX_IMAGE_PIXELS} pixels, taken for a decompression bomb")
     except Exception:  # Decoders raise errors of many types; the reader that training uses says what is wrong.
-        return Facts("foreign")
+        return FileFacts("foreign")
 
 
 def glimpse(file: str, side: int) -> Image.Image:

@@ -9,7 +9,7 @@ LEVELS: tuple[Level, ...] = ("error", "warning", "info")
 
 
 @dataclass(frozen=True)
-class Group:
+class ImageSet:
     """Images that belong together, by their numbers, and a few words about them."""
 
     images: tuple[int, ...]
@@ -35,7 +35,7 @@ class Finding:
     level: Level
     title: str
     advice: str
-    groups: Sequence[Group] = ()
+    groups: Sequence[ImageSet] = ()
     header: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     bars: Mapping[str, float] = field(default_factory=dict)
@@ -44,6 +44,6 @@ class Finding:
     lines: Sequence[str] = ()
 
 
-def singles(numbers: Sequence[int], notes: Mapping[int, str] | None = None) -> list[Group]:
+def singles(numbers: Sequence[int], notes: Mapping[int, str] | None = None) -> list[ImageSet]:
     """Return a group an image."""
-    return [Group((number,), (notes or {}).get(number, "")) for number in numbers]
+    return [ImageSet((number,), (notes or {}).get(number, "")) for number in numbers]

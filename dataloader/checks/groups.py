@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dataloader.checks.findings import Finding, Group
+from dataloader.checks.findings import Finding, ImageSet
 from dataloader.checks.survey import Survey
 from dataloader.splits.integrity import find_torn_groups
 from dataloader.splits.split import name_some
@@ -44,7 +44,7 @@ def find(survey: Survey) -> list[Finding]:
     torn = find_torn_groups(catalog)
     if torn:
         starts = {name: survey.numbers(name).start for name in catalog.splits}
-        groups = [Group(tuple(starts[name] + index for name, index in places), group) for group, places in torn.items()]
+        groups = [ImageSet(tuple(starts[name] + index for name, index in places), group) for group, places in torn.items()]
         title = f"{counted(len(torn), 'group stands', 'groups stand')} in two splits: {name_some(list(torn), 5)}"
         advice = "Figures on these images are too good: an object that is tested was learned. Put all images of a group into one split."
         return [Finding("error", title, advice, groups, figures={"torn": len(torn)})]
@@ -58,7 +58,7 @@ def find(survey: Survey) -> list[Finding]:
         f"more alike than two others of their class in {hint.alike:.0%} of cases"
     )
     advice = f"If that is so, keep them together: --group_by '{hint.pattern}' in training and --prepare. If not, nothing is wrong."
-    return [Finding("warning", title, advice, [Group(numbers) for numbers in hint.torn], figures={"pattern": hint.pattern})]
+    return [Finding("warning", title, advice, [ImageSet(numbers) for numbers in hint.torn], figures={"pattern": hint.pattern})]
 
 
 def _hint(survey: Survey, pattern: str) -> Hint | None:

@@ -2,7 +2,7 @@
 
 import os
 
-from dataloader.checks.findings import Finding, Group
+from dataloader.checks.findings import Finding, ImageSet
 from dataloader.checks.survey import Survey
 from dataloader.splits.split import SPLIT_NAMES
 from utils.text import counted
@@ -11,7 +11,7 @@ from utils.text import counted
 def find(survey: Survey) -> list[Finding]:
     """Return an error for equal files, and a warning for pictures that look the same."""
     findings = []
-    if groups := [Group(group, _note(survey, group)) for group in survey.copies if _splits(survey, group)]:
+    if groups := [ImageSet(group, _note(survey, group)) for group in survey.copies if _splits(survey, group)]:
         fixable = tuple(number for group in groups for number in _spare(survey, group.images))
         title = f"leakage: {counted(len(groups), 'picture stands', 'pictures stand')} in two splits, byte for byte"
         advice = (
@@ -19,7 +19,7 @@ def find(survey: Survey) -> list[Finding]:
             "--fix keeps the copy in test, else in val, and moves the others away, unless their labels differ."
         )
         findings.append(Finding("error", title, advice, groups, fixable=fixable))
-    if groups := [Group(group, _note(survey, group)) for group in survey.lookalikes if _splits(survey, group)]:
+    if groups := [ImageSet(group, _note(survey, group)) for group in survey.lookalikes if _splits(survey, group)]:
         title = f"near leakage: {counted(len(groups), 'picture stands', 'pictures stand')} in two splits in two versions"
         advice = "The same picture saved anew, scaled, or taken twice in a row. Look at them; put all versions of a picture into one split."
         findings.append(Finding("warning", title, advice, groups))

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from dataloader.checks.examine import Facts
+from dataloader.checks.examine import FileFacts
 from dataloader.checks.findings import Finding, Level, singles
 from dataloader.checks.survey import Survey
 from utils.text import counted
 
-KINDS: tuple[tuple[Callable[[Facts], bool], Level, str, str, str], ...] = (
+KINDS: tuple[tuple[Callable[[FileFacts], bool], Level, str, str, str], ...] = (
     (lambda facts: facts.animated, "warning", "animation", "animations or files of several pages", "Only the first frame is used."),
     (
         lambda facts: facts.mode == "CMYK",

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from dataloader.checks.examine import Facts, examine
+from dataloader.checks.examine import FileFacts, examine
 from dataloader.checks.likeness import GRID, MIN_SIDE, MIN_SPREAD, grouped, near_pairs
 from dataloader.images.read import decode_image
 from dataloader.splits.catalog import Catalog
@@ -26,7 +26,7 @@ CHUNK = 32
 FEW = 200
 
 
-class Picture(NamedTuple):
+class ImageEntry(NamedTuple):
     """Where an image belongs: its split, path relative to the root, file to open, and label (several are joined by a semicolon)."""
 
     split: str
@@ -46,14 +46,14 @@ class Survey:
     """
 
     catalog: Catalog
-    facts: Sequence[Facts]
+    facts: Sequence[FileFacts]
     image_size: tuple[int, int]
 
-    def picture(self, number: int) -> Picture:
+    def picture(self, number: int) -> ImageEntry:
         """Return where an image belongs."""
         for name, split in self.catalog.splits.items():
             if number < len(split):
-                return Picture(name, split.paths[number], split.file(number), self._label(split.targets[number]))
+                return ImageEntry(name, split.paths[number], split.file(number), self._label(split.targets[number]))
             number -= len(split)
         raise IndexError(number)
 
@@ -109,8 +109,8 @@ class Survey:
 
 
 def look_at_all(
-    files: Sequence[str], *, workers: int, advance: Callable[[int], object] = int, look: Callable[[str], Facts] = examine
-) -> list[Facts]:
+    files: Sequence[str], *, workers: int, advance: Callable[[int], object] = int, look: Callable[[str], FileFacts] = examine
+) -> list[FileFacts]:
     """Return the facts of the files, in their order.
 
     A file that ends the process which decodes it is a fact too; the others are not lost with it.
@@ -127,7 +127,7 @@ def look_at_all(
     if workers == 0:
         return [_told(look(file), advance) for file in files]
     workers = workers if len(files) >= FEW else 1
-    facts: list[Facts] = [Facts()] * len(files)
+    facts: list[FileFacts] = [FileFacts()] * len(files)
     chunks = (range(start, min(start + CHUNK, len(files))) for start in range(0, len(files), CHUNK))
     lost: list[int] = []
     for chunk, answer in _in_processes(look, files, chunks, workers, ahead=4 * workers):
@@ -141,7 +141,7 @@ def look_at_all(
     blames = False
     for chunk, answer in _in_processes(look, files, singles, 1, ahead=1):
         blames = blames or (answer is None and _is_sound(files[chunk[0]]))
-        facts[chunk[0]] = _told(answer[0] if answer else Facts("crash", "the decoder crashed on it"), advance)
+        facts[chunk[0]] = _told(answer[0] if answer else FileFacts("crash", "the decoder crashed on it"), advance)
     return facts
 
 
@@ -160,30 +160,30 @@ def _is_sound(file: str) -> bool:
     return True
 
 
-def _look_at_good_one(file: str) -> Facts:
+def _look_at_good_one(file: str) -> FileFacts:
     """Decode small images of the usual formats in place of a file."""
     for form in ("JPEG", "PNG"):
         encoded = io.BytesIO()
         Image.new("RGB", (16, 16), "red").save(encoded, form)
         decode_image(encoded.getvalue(), file)
-    return Facts()
+    return FileFacts()
 
 
-def _told(facts: Facts, advance: Callable[[int], object]) -> Facts:
+def _told(facts: FileFacts, advance: Callable[[int], object]) -> FileFacts:
     advance(1)
     return facts
 
 
 def _in_processes(
-    look: Callable[[str], Facts], files: Sequence[str], chunks: Iterator[range], workers: int, *, ahead: int
-) -> Iterator[tuple[range, list[Facts] | None]]:
+    look: Callable[[str], FileFacts], files: Sequence[str], chunks: Iterator[range], workers: int, *, ahead: int
+) -> Iterator[tuple[range, list[FileFacts] | None]]:
     """Yield every chunk with its facts, or with None where a process died meanwhile; at most `ahead` are under way."""
     todo = next(chunks, None)
     while todo is not None:
         # Started anew rather than forked: a process with threads must not be forked, and this one draws a progress bar.
         others = multiprocessing.active_children()
         executor = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare)
-        waiting: dict[Future[list[Facts]], range] = {}
+        waiting: dict[Future[list[FileFacts]], range] = {}
         try:
             while todo is not None or waiting:
                 while todo is not None and len(waiting) < ahead:
@@ -205,7 +205,7 @@ def _in_processes(
             executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _look_at(look: Callable[[str], Facts], files: list[str]) -> list[Facts]:
+def _look_at(look: Callable[[str], FileFacts], files: list[str]) -> list[FileFacts]:
     return [look(file) for file in files]
 
 

@@ -19,7 +19,7 @@ from dataloader.sample import Batch, rebuilt
 from dataloader.splits.catalog import Split
 from utils.errors import UserError
 from utils.logs import log
-from utils.text import FirstFew, counted
+from utils.text import FirstNames, counted
 
 
 class _Keys(Sampler[Key]):
@@ -95,7 +95,7 @@ class Loader:
             self.plan = ScorePlan(len(split), batch_size, rank=rank, world=world)
         self._keys = _Keys(self.plan)
         self._walks = 0
-        self._changed = FirstFew()
+        self._changed = FirstNames()
         self._look = look
         self._slots = None
         if workers and not pin_memory:

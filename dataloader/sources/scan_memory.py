@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.cache import read_cached, write_cached
+from utils.user_cache import read_cached, write_cached
 
 WORTH_KEEPING = 10_000
 # A folder may change again within the resolution of its own time stamp, which is 2 s on the coarsest file systems.

@@ -15,8 +15,8 @@ import numpy as np
 
 from dataloader.images.read import ImageError
 from dataloader.sources.folders import SUFFIXES
-from utils.cache import read_cached, write_cached
 from utils.errors import UserError
+from utils.user_cache import read_cached, write_cached
 
 LABEL_SUFFIXES = ("cls", "json")
 LABEL_KEYS = ("labels", "label", "class", "cls")

@@ -12,7 +12,7 @@ from dataloader.images.mean_std import mean_std, write_mean_std
 from dataloader.sources.lists import join_labels
 from dataloader.splits.catalog import fingerprint
 from dataloader.splits.split import Catalog
-from dataloader.writers.resized import Copy, Written, suffix_for
+from dataloader.writers.resized import ResizeJob, ResizeResult, suffix_for
 from utils.errors import UserError
 from utils.files import write_csv
 
@@ -20,7 +20,7 @@ MEAN_STD = "mean_std.json"
 _FORBIDDEN = frozenset("/\\\0\n\r")
 
 
-def plan_copies(catalog: Catalog) -> list[Copy]:
+def plan_copies(catalog: Catalog) -> list[ResizeJob]:
     """Return where every image goes: SPLIT/CLASS/NAME, or SPLIT/NAME where images have several labels.
 
     The name is that of the image; where two would be alike, each gets a hash of its path. It follows from the data alone.
@@ -43,7 +43,7 @@ def plan_copies(catalog: Catalog) -> list[Copy]:
         for index, (folder, name, path) in enumerate(zip(folders, names, split.paths, strict=True)):
             if taken[folder, name.casefold()] > 1:
                 name += "-" + hashlib.blake2b(path.encode(errors="surrogateescape"), digest_size=5).hexdigest()
-            copies.append(Copy(split.name, index, f"{folder}/{name}{suffix_for(path)}"))
+            copies.append(ResizeJob(split.name, index, f"{folder}/{name}{suffix_for(path)}"))
     return copies
 
 
@@ -57,7 +57,7 @@ def fingerprints(catalog: Catalog) -> dict[str, Any]:
     return {"data": place, "classes": list(catalog.classes), "split": splits, **groups}
 
 
-def write_tables(catalog: Catalog, written: Sequence[Written], folder: Path) -> dict[str, int]:
+def write_tables(catalog: Catalog, written: Sequence[ResizeResult], folder: Path) -> dict[str, int]:
     """Write train.csv and its kin, categories.csv, mean_std.json and, where some were, skipped.csv; return images a split.
 
     Raises:

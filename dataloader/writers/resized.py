@@ -20,7 +20,7 @@ LONGEST = 65_535
 LOSSLESS = frozenset({"png", "bmp", "gif", "tif", "tiff"})
 
 
-class Copy(NamedTuple):
+class ResizeJob(NamedTuple):
     """One image to be written.
 
     Attributes:
@@ -33,7 +33,7 @@ class Copy(NamedTuple):
     target: str
 
 
-class Written(NamedTuple):
+class ResizeResult(NamedTuple):
     """What became of an image.
 
     Attributes:
@@ -43,7 +43,7 @@ class Written(NamedTuple):
         smaller_side: of the image as it was, in pixels; 0 where it could not be read.
     """
 
-    copy: Copy
+    copy: ResizeJob
     moments: Moments | None
     reason: str
     smaller_side: int = 0
@@ -65,7 +65,7 @@ class Resizer:
     side: int
     center_crop: bool
 
-    def __call__(self, copy: Copy) -> Written:
+    def __call__(self, copy: ResizeJob) -> ResizeResult:
         split, target = self.splits[copy.split], self.folder / copy.target
         try:
             if not _is_fresh(target, split, copy.index):
@@ -77,9 +77,9 @@ class Resizer:
                 data = target.read_bytes()
             before = smaller_side_of(split, copy.index)
         except ImageError as error:
-            return Written(copy, None, error.reason)
+            return ResizeResult(copy, None, error.reason)
         # What was written is what will be trained on, losses of the format included.
-        return Written(copy, measure(decode_image(data, str(target))), "", before)
+        return ResizeResult(copy, measure(decode_image(data, str(target))), "", before)
 
 
 def suffix_for(path: str) -> str:

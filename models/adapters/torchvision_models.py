@@ -10,7 +10,7 @@ from torchvision.ops import StochasticDepth
 
 from models.adapters.wrapped import Adapter, evaluating, set_classifier_dropout
 from models.backbone import FeatureInfo
-from models.maps.graph_split import GraphCut, find_cut, run_features, run_head, trace
+from models.maps.graph_split import GraphSplit, find_cut, run_features, run_head, trace
 from models.published import Published
 from utils.errors import UserError, nearest
 
@@ -31,11 +31,11 @@ class TorchvisionModel(Adapter):
 
     def __init__(self, net: nn.Module, *, arch: str, num_classes: int) -> None:
         super().__init__(net, arch=arch, num_classes=num_classes)
-        self._split: GraphCut | None = None
+        self._split: GraphSplit | None = None
         # One graph a mode: tracing writes the mode of dropout into it.
         self._graphs: dict[bool, fx.Graph] = {}
 
-    def _cuts(self) -> GraphCut:
+    def _cuts(self) -> GraphSplit:
         if self._split is None:
             with evaluating(self.net):
                 graph = trace(self.net, wrap=(torchvision.ops,))

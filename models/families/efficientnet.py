@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.backbone import Backbone, FeatureInfo, checked_width
+from models.layers.make_divisible import make_divisible
 from models.layers.squeeze_excite import squeeze_excite
 from models.layers.stochastic_depth import StochasticDepth, set_rates
-from models.layers.widths import make_divisible
 from models.published import Published
 from utils.errors import UserError
 

@@ -22,7 +22,7 @@ HEAD_LAYERS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Dropout)
 
 
 @dataclass(frozen=True)
-class Cut:
+class MapNode:
     """A node of the graph, how it carries its features, and what the map is."""
 
     node: str
@@ -32,10 +32,10 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class GraphCut:
+class GraphSplit:
     """The cuts, the largest map first, and the node of the classifier."""
 
-    cuts: tuple[Cut, ...]
+    cuts: tuple[MapNode, ...]
     classifier: str
 
 
@@ -62,7 +62,7 @@ def trace(net: nn.Module, *, wrap: tuple[Any, ...]) -> fx.Graph:
     return fx.Tracer(autowrap_modules=(math, *wrap)).trace(net)
 
 
-def find_cut(net: nn.Module, graph: fx.Graph, *, classifier: str, size: int) -> GraphCut | None:
+def find_cut(net: nn.Module, graph: fx.Graph, *, classifier: str, size: int) -> GraphSplit | None:
     """Find the cuts of a graph traced in evaluation mode, by one pass over a square image of `size` pixels.
 
     Returns:
@@ -73,8 +73,8 @@ def find_cut(net: nn.Module, graph: fx.Graph, *, classifier: str, size: int) -> 
     with evaluating(net), torch.no_grad():
         walker.run(torch.zeros(2, 3, size, size, device=weight.device, dtype=weight.dtype))
     head = next(node for node in graph.nodes if node.op == "call_module" and node.target == classifier)
-    found: dict[int, tuple[int, Cut]] = {}
-    last: Cut | None = None
+    found: dict[int, tuple[int, MapNode]] = {}
+    last: MapNode | None = None
     for node in _bottlenecks(graph, head):
         pooled = node.op == "call_module" and isinstance(net.get_submodule(str(node.target)), HEAD_LAYERS)
         shape = walker.shapes.get(node.name)
@@ -88,10 +88,10 @@ def find_cut(net: nn.Module, graph: fx.Graph, *, classifier: str, size: int) -> 
     if last is None:
         return None
     earlier = [cut for _, cut in found.values() if cut.stride < last.stride and cut.layout.kind != "NLC" and cut.stride > 1]
-    return GraphCut((*sorted(earlier, key=lambda cut: cut.stride), last), head.name)
+    return GraphSplit((*sorted(earlier, key=lambda cut: cut.stride), last), head.name)
 
 
-def run_features(net: nn.Module, graph: fx.Graph, split: GraphCut, *, x: Tensor) -> FeatureMaps:
+def run_features(net: nn.Module, graph: fx.Graph, split: GraphSplit, *, x: Tensor) -> FeatureMaps:
     """The maps at the cuts."""
     *earlier, last = split.cuts
     walker = _Walker(net, graph, {cut.node for cut in split.cuts})
@@ -102,7 +102,7 @@ def run_features(net: nn.Module, graph: fx.Graph, split: GraphCut, *, x: Tensor)
     return with_last(maps, walker.kept[last.node], layout=last.layout)
 
 
-def run_head(net: nn.Module, graph: fx.Graph, split: GraphCut, *, maps: list[Tensor], pre_logits: bool) -> Tensor:
+def run_head(net: nn.Module, graph: fx.Graph, split: GraphSplit, *, maps: list[Tensor], pre_logits: bool) -> Tensor:
     """Logits from the last map, or the vector (N, C) that enters the classifier."""
     nodes = list(graph.nodes)
     start = _position(nodes, split.cuts[-1].node)
@@ -145,10 +145,10 @@ def _layout(shape: torch.Size) -> Layout | None:
     return None
 
 
-def _cut(node: fx.Node, layout: Layout, *, shape: torch.Size, size: int) -> Cut:
+def _cut(node: fx.Node, layout: Layout, *, shape: torch.Size, size: int) -> MapNode:
     side = {"NCHW": shape[-1], "NHWC": shape[1], "NLC": math.isqrt(shape[1])}[layout.kind]
     channels = shape[1] if layout.kind == "NCHW" else shape[-1]
-    return Cut(node.name, layout, channels, stride_of(size, side))
+    return MapNode(node.name, layout, channels, stride_of(size, side))
 
 
 def _shared_depth(node: fx.Node, following: fx.Node) -> int:

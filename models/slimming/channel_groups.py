@@ -32,7 +32,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Group:
+class ChannelGroup:
     """Channels that one decision removes everywhere: writers, norms and readers of the same maps, across shortcuts too.
 
     A unit is the least that can go: a channel, or one in each part of a grouped convolution.
@@ -56,7 +56,7 @@ class Group:
 
 
 # For each group, which of its units stay, bool (U,).
-Kept = Sequence[Tensor]
+UnitMasks = Sequence[Tensor]
 
 
 class ChannelGroups:
@@ -82,7 +82,7 @@ class ChannelGroups:
             found = [self._read(group) for group in self._graph.get_all_groups(ignored_layers=[classifier])]
         self.groups = [group for group in found if group.norms]
 
-    def _read(self, found: Any) -> Group:
+    def _read(self, found: Any) -> ChannelGroup:
         root, count = found[0].dep.target.module, len(found[0].idxs)
         layers = [item.dep.target.module for item in found]
         parts = max([layer.groups for layer in layers if isinstance(layer, _ConvNd) and not _is_depthwise(layer)], default=1)
@@ -93,21 +93,21 @@ class ChannelGroups:
             # The inputs of a depthwise convolution are its outputs.
             if isinstance(layer, _ConvNd | nn.Linear | _BatchNorm) and (is_output or not _is_depthwise(layer)):
                 sides.append(Side(layer, is_output, torch.tensor(item.idxs), torch.tensor(item.root_idxs) % units))
-        return Group(root, torch.arange(count) % units, tuple(sides), units)
+        return ChannelGroup(root, torch.arange(count) % units, tuple(sides), units)
 
     def everything(self) -> list[Tensor]:
         """Return the choice that keeps all units."""
         return [torch.ones(group.units, dtype=torch.bool) for group in self.groups]
 
-    def channels(self, kept: Kept) -> int:
+    def channels(self, kept: UnitMasks) -> int:
         """Return how many channels of the groups are left."""
         return sum(int(stay[group.root_units].sum()) for group, stay in zip(self.groups, kept, strict=True))
 
-    def multiply_adds(self, kept: Kept) -> float:
+    def multiply_adds(self, kept: UnitMasks) -> float:
         """Return what convolutions and linear layers cost for one image when only these units are left."""
         return sum(self._cost(layer) * inputs * outputs for layer, (inputs, outputs) in self._shares(kept).items())
 
-    def savings(self, kept: Kept) -> list[Tensor]:
+    def savings(self, kept: UnitMasks) -> list[Tensor]:
         """Return the multiply-adds that the removal of each unit alone would save, (U,) a group."""
         left, found = self._shares(kept), []
         for group in self.groups:
@@ -119,7 +119,7 @@ class ChannelGroups:
             found.append(saved)
         return found
 
-    def _shares(self, kept: Kept) -> dict[nn.Module, list[float]]:
+    def _shares(self, kept: UnitMasks) -> dict[nn.Module, list[float]]:
         """Return which shares of the inputs and of the outputs of each layer are left."""
         left = {layer: [1.0, 1.0] for layer in self._places}
         for group, stay in zip(self.groups, kept, strict=True):
@@ -131,7 +131,7 @@ class ChannelGroups:
     def _cost(self, layer: nn.Module) -> float:
         return self._places[layer] * layer.get_parameter("weight").numel()
 
-    def remove(self, kept: Kept) -> None:
+    def remove(self, kept: UnitMasks) -> None:
         """Take the other units out of the network; this object does not describe it any more."""
         resting = {name for name, param in self.model.named_parameters() if not param.requires_grad}
         with _explained():
@@ -146,7 +146,7 @@ class ChannelGroups:
 
 
 @contextmanager
-def gated(groups: Sequence[Group], kept: Kept) -> Iterator[dict[nn.Module, Tensor]]:
+def masked_units(groups: Sequence[ChannelGroup], kept: UnitMasks) -> Iterator[dict[nn.Module, Tensor]]:
     """Make the network compute as if only these units were left; yield its gates.
 
     What a norm puts out is multiplied by its gate, 1 or 0 for every image and channel, (N, C). Where gradients are wanted, the

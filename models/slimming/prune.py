@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.backbone import Backbone
-from models.slimming.channel_groups import ChannelGroups, Kept, gated
+from models.slimming.channel_groups import ChannelGroups, UnitMasks, masked_units
 from utils.errors import UserError
 
 # No group of channels loses more than this share of them, whatever their scores say.
@@ -19,18 +19,20 @@ ROUNDS = 5
 # The losses of some images, summed over a batch each, as the network computes them now.
 Losses = Callable[[], Iterable[Tensor]]
 # (groups, which units stay) -> how much each unit matters, (U,) a group, in a measure that is the same for all groups.
-Importance = Callable[[ChannelGroups, Kept], list[Tensor]]
+Importance = Callable[[ChannelGroups, UnitMasks], list[Tensor]]
 
 
 @dataclass(frozen=True)
-class Size:
+class NetworkSize:
     """How large a network is: channels that could go, and multiply-adds of convolutions and linear layers for one image."""
 
     channels: int
     multiply_adds: float
 
 
-def prune_channels(model: Backbone, share: float, *, image_size: tuple[int, int], importance: Importance) -> tuple[Size, Size]:
+def prune_channels(
+    model: Backbone, share: float, *, image_size: tuple[int, int], importance: Importance
+) -> tuple[NetworkSize, NetworkSize]:
     """Remove this share of all multiply-adds from a network, in place; return its size before and after.
 
     The channels go that matter least for what they save, anywhere in the network. Those that belong together (across a shortcut,
@@ -51,19 +53,19 @@ def prune_channels(model: Backbone, share: float, *, image_size: tuple[int, int]
         raise UserError("--prune chooses channels by what their batch norms put out, and this model has no batch norm")
     groups = ChannelGroups(model, model.get_classifier(), image_size)
     kept = groups.everything()
-    before = Size(groups.channels(kept), groups.multiply_adds(kept))
+    before = NetworkSize(groups.channels(kept), groups.multiply_adds(kept))
     least = groups.multiply_adds(_without(kept, _removable(kept, [torch.zeros(len(stay)) for stay in kept]))) / before.multiply_adds
     if share > 1 - least:
         raise UserError(f"--prune {share:g}: at most {1 - least:.2f} of the multiply-adds of this model can go")
     for number in range(1, ROUNDS + 1):
         wanted = before.multiply_adds * (1 - share * number / ROUNDS)
         kept = _choose(groups, kept, importance(groups, kept), wanted)
-    after = Size(groups.channels(kept), groups.multiply_adds(kept))
+    after = NetworkSize(groups.channels(kept), groups.multiply_adds(kept))
     groups.remove(kept)
     return before, after
 
 
-def taylor(losses: Losses) -> Importance:
+def taylor_importance(losses: Losses) -> Importance:
     """Return the importance by how much the loss of an image would change without the channel, to first order.
 
     It is the mean over images of the squared change (Molchanov et al., arXiv 1906.10771). Where a channel is written by several
@@ -71,9 +73,9 @@ def taylor(losses: Losses) -> Importance:
     zero adds nothing, and takes nothing from what others write.
     """
 
-    def score(groups: ChannelGroups, kept: Kept) -> list[Tensor]:
+    def score(groups: ChannelGroups, kept: UnitMasks) -> list[Tensor]:
         squares, images = [torch.zeros(group.units) for group in groups.groups], 0
-        with gated(groups.groups, kept) as gates:
+        with masked_units(groups.groups, kept) as gates:
             for loss in losses():
                 found = dict(zip(gates, torch.autograd.grad(loss, list(gates.values())), strict=True))
                 for group, sums in zip(groups.groups, squares, strict=True):
@@ -87,7 +89,7 @@ def taylor(losses: Losses) -> Importance:
     return score
 
 
-def _choose(groups: ChannelGroups, kept: Kept, scores: Sequence[Tensor], wanted: float) -> list[Tensor]:
+def _choose(groups: ChannelGroups, kept: UnitMasks, scores: Sequence[Tensor], wanted: float) -> list[Tensor]:
     """Return what stays when units go, the least important for what they save first, until the network costs no more than wanted."""
     worth = [score.double() / saved.clamp(min=1.0) for score, saved in zip(scores, groups.savings(kept), strict=True)]
     order = _removable(kept, worth)
@@ -101,7 +103,7 @@ def _choose(groups: ChannelGroups, kept: Kept, scores: Sequence[Tensor], wanted:
     return _without(kept, order[:low])
 
 
-def _removable(kept: Kept, worth: Sequence[Tensor]) -> list[tuple[int, int]]:
+def _removable(kept: UnitMasks, worth: Sequence[Tensor]) -> list[tuple[int, int]]:
     """Return the (group, unit) pairs that may still go, the least worthy first; of equals each group gives its share in turn."""
     found = []
     for number, (stay, values) in enumerate(zip(kept, worth, strict=True)):
@@ -112,7 +114,7 @@ def _removable(kept: Kept, worth: Sequence[Tensor]) -> list[tuple[int, int]]:
     return [(number, unit) for _, _, number, unit in sorted(found)]
 
 
-def _without(kept: Kept, gone: Iterable[tuple[int, int]]) -> list[Tensor]:
+def _without(kept: UnitMasks, gone: Iterable[tuple[int, int]]) -> list[Tensor]:
     left = [stay.clone() for stay in kept]
     for group, unit in gone:
         left[group][unit] = False

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import main
+from applications.settings.flag_use import is_used
 
 ROOT = Path(__file__).parent.parent.parent
 NETS = Path(__file__).parent / "tiny_net.py"
@@ -76,10 +77,12 @@ def read_rows(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-def tiny(data: Path | str, *more: object, net: str = "TinyNet") -> list[object]:
-    """Return the flags of a run of a second."""
-    flags = ["--data", data, "--arch", f"{NETS}:{net}", "--image_size", 16, 16, "--epochs", 2, "-b", 10, "-j", 0, "--lr", 0.02]
-    return [*flags, "--warmup", 0, "--precision", "fp32", *more]
+def tiny(data: Path | str, *more: object, net: str = "TinyNet", action: str = "train") -> list[object]:
+    """Return the flags of a run of a second, those that the action uses."""
+    flags = {"data": [data], "arch": [f"{NETS}:{net}"], "image_size": [16, 16], "epochs": [2], "batch_size": [10], "workers": [0]}
+    flags |= {"lr": [0.02], "warmup": [0], "precision": ["fp32"]}
+    used = {name: values for name, values in flags.items() if is_used(name, action)}
+    return [*(part for name, values in used.items() for part in (f"--{name}", *values)), *more]
 
 
 def start(*argv: object, folder: Path) -> subprocess.Popen[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dataloader import AUGMENTS, MIXES, RECIPES, SOURCES
+from dataloader import AUGMENT_PRESETS, AUGMENTS, MIXES, SOURCES
 from dataloader.augment.chain import build_augment
 from dataloader.sample import Batch, Sample
 from dataloader.splits.catalog import open_catalog
@@ -26,7 +26,7 @@ EXAMPLES = {
     "Resize": "Resize(16, 20)",
     "SmallestMaxSize": "SmallestMaxSize(12)",
 }
-SPECS = [EXAMPLES.get(name, name) for name in [*AUGMENTS, *RECIPES]]
+SPECS = [EXAMPLES.get(name, name) for name in [*AUGMENTS, *AUGMENT_PRESETS]]
 SHAPES = [(1, 1), (1, 40), (40, 1), (24, 17)]
 
 

@@ -5,7 +5,7 @@ from torch import nn
 
 from models import build_model
 from models.adapters.wrapped import UserModel
-from optim.groups import param_groups
+from optim.param_groups import param_groups
 
 timm = pytest.importorskip("timm")
 

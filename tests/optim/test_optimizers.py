@@ -10,7 +10,7 @@ from torch import nn
 
 from optim import OPTIMIZERS
 from optim.adahessian import AdaHessian
-from optim.names import Chosen, read_optimizer
+from optim.optimizer_name import OptimizerName, read_optimizer
 from optim.optimizers import accepted_arguments, build_optimizer, parse_opt_args
 from optim.ralamb import rectification, trust_ratio
 from utils.errors import UserError
@@ -494,7 +494,7 @@ def test_random_signs_find_the_diagonal_of_a_hessian_in_the_mean():
 
 @pytest.mark.parametrize("spelling", ["lookahead(adam)", "lookahead_adam", "lookaheadadam", "LookaheadAdam", "lookahead( 'adam' )"])
 def test_lookahead_goes_around_what_it_names(spelling):
-    assert read_optimizer(spelling) == Chosen("lookahead", "adam")
+    assert read_optimizer(spelling) == OptimizerName("lookahead", "adam")
 
 
 def test_names_are_taken_in_capitals_and_nesterov_is_sgd():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optim import SCHEDULES
-from optim.noise import Noise, read_noise
+from optim.noise import RateNoise, read_noise
 from optim.schedules import build_schedule, usual_warmup
 from utils.errors import UserError
 
@@ -140,7 +140,7 @@ def test_a_wave_is_that_of_torch(warmup):
 
 
 def test_noise_is_a_function_of_seed_and_epoch_within_its_limit():
-    noise = Noise(0.3, 0.25, 0.75, seed=5)
+    noise = RateNoise(0.3, 0.25, 0.75, seed=5)
     calm, shaken = build("cosine", epochs=20), build("cosine", epochs=20, noise=noise)
     factors = [shaken(7 * epoch + 3) / calm(7 * epoch + 3) for epoch in range(20)]
     assert [shaken(step) for step in range(139, -1, -1)][::-1] == [shaken(step) for step in range(140)]
@@ -148,11 +148,11 @@ def test_noise_is_a_function_of_seed_and_epoch_within_its_limit():
     assert all(0.7 < factor < 1.3 for factor in factors[5:15])
     assert len(set(factors[5:15])) == 10
     assert shaken(45) / calm(45) == pytest.approx(factors[6]), "an epoch has one factor"
-    assert build("cosine", epochs=20, noise=Noise(0.3, 0.25, 0.75, seed=6))(45) != shaken(45)
+    assert build("cosine", epochs=20, noise=RateNoise(0.3, 0.25, 0.75, seed=6))(45) != shaken(45)
 
 
 def test_noise_is_a_normal_cut_at_its_limit():
-    noise = Noise(0.67)
+    noise = RateNoise(0.67)
     drawn = torch.tensor([noise(epoch, epochs=2000, steps_per_epoch=1) - 1 for epoch in range(2000)])
     # Of a standard normal cut at 0.67: mean 0, standard deviation 0.374.
     assert abs(float(drawn.mean())) < 0.03
@@ -160,7 +160,7 @@ def test_noise_is_a_normal_cut_at_its_limit():
 
 
 def test_a_plateau_is_shaken_too():
-    plateau = build("plateau(patience=0,factor=0.5)", epochs=20, warmup=0, noise=Noise(0.3), hold_from=105)
+    plateau = build("plateau(patience=0,factor=0.5)", epochs=20, warmup=0, noise=RateNoise(0.3), hold_from=105)
     before = plateau(30)
     assert before != 1
     plateau.observe({"loss": 1.0})
@@ -172,7 +172,7 @@ def test_a_plateau_is_shaken_too():
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("more", [{"cooldown": 4}, {"hold_from": 42}, {"cooldown": 2, "hold_from": 42}, {"cooldown": 4, "hold_from": 49}])
 def test_noise_ends_where_the_rate_is_held(more, seed):
-    calm, shaken = (build("cosine(floor=0.1)", epochs=10, noise=noise, **more) for noise in (None, Noise(0.67, seed=seed)))
+    calm, shaken = (build("cosine(floor=0.1)", epochs=10, noise=noise, **more) for noise in (None, RateNoise(0.67, seed=seed)))
     before, after = range(42), range(42, 70)
     assert len({shaken(step) / calm(step) for step in before}) >= 6, "a factor an epoch"
     assert [shaken(step) for step in after] == [calm(step) for step in after]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from utils.errors import UserError
-from utils.parallel import spread
+from utils.parallel import parallel_map
 
 
 def square(number):
@@ -24,10 +24,10 @@ def square(number):
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_results_come_in_order(workers):
-    results = list(spread(square, range(40), workers=workers))
+    results = list(parallel_map(square, range(40), workers=workers))
     assert [value for value, _ in results] == [number * number for number in range(40)]
     assert (os.getpid() in {process for _, process in results}) == (workers == 0)
-    assert list(spread(square, [], workers=workers)) == []
+    assert list(parallel_map(square, [], workers=workers)) == []
 
 
 @pytest.mark.parametrize(
@@ -35,12 +35,12 @@ def test_results_come_in_order(workers):
 )
 def test_a_mistake_or_a_death_in_a_worker_is_one_line(number, message):
     with pytest.raises(UserError, match=message):
-        list(spread(square, [1, 2, number], workers=2, chunk=1, name=lambda item: f"no. {item}"))
+        list(parallel_map(square, [1, 2, number], workers=2, chunk=1, name=lambda item: f"no. {item}"))
 
 
 def test_a_single_worker_is_a_process_too_and_names_the_item():
     with pytest.raises(UserError, match=r"a worker process died at no\. 98: "):
-        list(spread(square, [98], workers=1, name=lambda item: f"no. {item}"))
+        list(parallel_map(square, [98], workers=1, name=lambda item: f"no. {item}"))
 
 
 def die_when_seen(seen: Path, number: int) -> int:
@@ -53,7 +53,7 @@ def die_when_seen(seen: Path, number: int) -> int:
 
 
 def test_an_item_that_is_finished_is_not_named(tmp_path):
-    results = spread(partial(die_when_seen, tmp_path / "seen"), [1, 98], workers=2, chunk=1, name=lambda item: f"no. {item}")
+    results = parallel_map(partial(die_when_seen, tmp_path / "seen"), [1, 98], workers=2, chunk=1, name=lambda item: f"no. {item}")
     assert next(results) == 1
     (tmp_path / "seen").touch()
     with pytest.raises(UserError, match=r"a worker process died at no\. 98: "):
@@ -71,7 +71,7 @@ def test_a_death_leaves_no_process_however_slowly_it_is_told(monkeypatch):
     monkeypatch.setattr(Future, "set_exception", tell)
     before = multiprocessing.active_children()
     with pytest.raises(UserError, match="a worker process died at "):
-        list(spread(square, [98, *range(60)], workers=2, chunk=1))
+        list(parallel_map(square, [98, *range(60)], workers=2, chunk=1))
     assert multiprocessing.active_children() == before
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from applications.assemble.seen_images import BESIDE, KEY, Seen, read_beside, seen_of, write_beside
+from applications.assemble.seen_images import BESIDE, KEY, Seen, read_beside, read_seen, write_beside
 from tests.applications.conftest import NETS, Call, Outcome, tiny
 from utils.errors import UserError
 
@@ -135,7 +135,7 @@ def test_hashes_of_another_version_are_not_known(call: Call, noise: Path) -> Non
     for place, version in (("earlier.pt", None), ("later.pt", 99)):
         content[KEY] = {**content[KEY], "version": version}
         torch.save(content, place)
-        assert seen_of(content) is None
+        assert read_seen(content) is None
     child = trained(call, noise, "--seed", 1, "--init_from", "earlier.pt")
     assert "--init_from earlier.pt does not say which images it was trained on" in child.out
     shutil.copy("later.pt", parent.run / "best.pt")

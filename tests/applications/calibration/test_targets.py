@@ -9,7 +9,7 @@ from applications.tasks.classify import Classify
 from applications.tasks.multilabel import Multilabel
 from utils.calibration import fit_temperature
 from utils.errors import UserError
-from utils.guarantee import NEVER
+from utils.risk_control import NEVER
 
 Kind = tuple[int, float, bool]
 # Classes, how far the true class stands out, whether classes are imbalanced.

@@ -95,8 +95,8 @@ def test_the_next_command_works_as_it_is_typed(call: Call, tmp_path: Path) -> No
 def test_fix_without_check_is_refused(call: Call, colors: Path) -> None:
     outcome = call("--fix", "--data", colors)
     assert outcome.code == 2
-    assert "add --check" in outcome.err
-    assert "-j N" in call("--check", "--data", colors, "--nproc", 2).err
+    assert "--fix belongs to --check" in outcome.err
+    assert "--nproc belongs to training" in call("--check", "--data", colors, "--nproc", 2).err
 
 
 def test_training_warns_of_leaks_in_one_line_and_in_its_log(call: Call, tmp_path: Path) -> None:

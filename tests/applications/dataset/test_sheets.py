@@ -30,7 +30,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[np.ndarray], list[
 
 
 def test_the_sheet_holds_the_pixels_of_training(call: Call, colors: Path, drawn: list) -> None:
-    flags = tiny(colors, "--aug", "strong", "--seed", 3)
+    flags = tiny(colors, "--aug", "strong", "--seed", 3, action="visual_data")
     outcome = call("--visual_data", "train", *flags)
     assert outcome.code == 0, outcome.err
     with Image.open("runs/visual_data/train/sheet.png") as picture:
@@ -52,7 +52,7 @@ def test_the_sheet_holds_the_pixels_of_training(call: Call, colors: Path, drawn:
 
 
 def test_mixed_batches_get_a_sheet_with_their_shares(call: Call, colors: Path, drawn: list) -> None:
-    assert call("--visual_data", "train", *tiny(colors, "--aug", "--mixup", "--cutmix", "--multi_scale")).code == 0
+    assert call("--visual_data", "train", *tiny(colors, "--aug", "--mixup", "--cutmix", "--multi_scale", action="visual_data")).code == 0
     assert Path("runs/visual_data/train/mixed.png").is_file()
     images, captions = drawn[1]
     assert len(images) == 32
@@ -68,21 +68,21 @@ def test_mixed_batches_get_a_sheet_with_their_shares(call: Call, colors: Path, d
 
 
 def test_splits_and_held_out_images_are_drawn_too(call: Call, colors: Path, drawn: list) -> None:
-    assert call("--visual_data", "train", *tiny(colors, "--aug", "color(0.9,p=1)", "--aug_splits", 3)).code == 0
+    assert call("--visual_data", "train", *tiny(colors, "--aug", "color(0.9,p=1)", "--aug_splits", 3, action="visual_data")).code == 0
     images, _ = drawn[0]
     assert not np.array_equal(images[0], images[1]), "the first split is clean, and not what is shown as augmented"
-    assert call("--visual_data", "val", *tiny(colors, "--aug", "strong", "--mixup")).code == 0
+    assert call("--visual_data", "val", *tiny(colors, "--aug", "strong", "--mixup", action="visual_data")).code == 0
     assert len(drawn) == 2, "validation images are neither augmented nor mixed"
     assert drawn[1][1] == ["blue"] * 5 + ["green"] * 5 + ["red"] * 5
 
 
 def test_without_augmentation_it_says_what_to_add(call: Call, colors: Path) -> None:
-    assert "add --aug" in call("--visual_data", "train", *tiny(colors)).out
+    assert "add --aug" in call("--visual_data", "train", *tiny(colors, action="visual_data")).out
 
 
 @pytest.mark.parametrize(("flags", "said"), [(["--visual_method", "grad-cam"], "--resume"), (["--visual_data", "all"], "train")])
 def test_mistakes_are_explained(call: Call, colors: Path, flags: list[str], said: str) -> None:
-    outcome = call("--visual_data", "train", *tiny(colors, *flags))
+    outcome = call("--visual_data", "train", *tiny(colors, *flags, action="visual_data"))
     assert outcome.code == 2
     assert said in outcome.err
 

@@ -8,14 +8,14 @@ import torch
 
 from applications.contract import Progress
 from applications.engine import fit
-from applications.engine.fit import LossWatch
+from applications.engine.fit import NonFiniteLossGuard
 from dataloader.sample import Unreadable
 from utils.distributed import World
 from utils.errors import UserError
 
 
 def test_the_first_bad_loss_is_named_by_its_step() -> None:
-    watch = LossWatch()
+    watch = NonFiniteLossGuard()
     for step, loss in enumerate((1.0, 2.0, float("inf"), float("nan"))):
         watch.add(step, torch.tensor(loss))
     with pytest.raises(UserError, match="step 3"):
@@ -23,7 +23,7 @@ def test_the_first_bad_loss_is_named_by_its_step() -> None:
 
 
 def test_good_losses_are_forgotten_once_looked_at() -> None:
-    watch = LossWatch()
+    watch = NonFiniteLossGuard()
     watch.add(0, torch.tensor(1.0, requires_grad=True))
     watch.check()
     watch.check()
@@ -33,7 +33,7 @@ def test_good_losses_are_forgotten_once_looked_at() -> None:
 
 
 def test_a_bad_loss_is_noticed_before_weights_are_saved() -> None:
-    watch = LossWatch()
+    watch = NonFiniteLossGuard()
     watch.add(4, torch.tensor(float("nan")))
     saved: list[Any] = []
     run: Any = SimpleNamespace(watch=watch, saver=SimpleNamespace(save=lambda *what: saved.append(what)))
@@ -55,7 +55,7 @@ def test_a_stop_during_validation_is_no_second_hearing_for_the_plateau(monkeypat
         world=SimpleNamespace(size=1, gather=lambda _: [next(stops)]),
         stop=SimpleNamespace(received=0),
         saver=SimpleNamespace(save=lambda *_: None, folder="RUN"),
-        watch=LossWatch(),
+        watch=NonFiniteLossGuard(),
         observers=[],
     )
     monkeypatch.setattr(fit, "_save", lambda _: None)
@@ -72,7 +72,7 @@ def _batch(read: int, left_out: int, *, fillers: int = 0, copies: int = 1) -> An
 @pytest.mark.parametrize(("read", "left_out", "stops"), [(8, 0, False), (128, 68, False), (98, 98, False), (97, 99, True), (0, 8, True)])
 @pytest.mark.parametrize("copies", [1, 3])
 def test_a_run_stops_when_more_than_half_of_all_images_are_unreadable(read: int, left_out: int, copies: int, stops: bool) -> None:
-    skipped = fit.SkippedImages()
+    skipped = fit.UnreadableTrainImages()
     skipped.begin()
     skipped.tell(_batch(read, left_out, fillers=0 if read else 2, copies=copies))
     if stops:
@@ -87,7 +87,7 @@ def test_unreadable_images_are_counted_over_all_processes() -> None:
         def gather(self, value: Any) -> list[Any]:
             return [value, (0, 30)]
 
-    skipped = fit.SkippedImages()
+    skipped = fit.UnreadableTrainImages()
     skipped.tell(_batch(0, 8))
     skipped.check(Two(0, 2, 0))
 
@@ -95,7 +95,7 @@ def test_unreadable_images_are_counted_over_all_processes() -> None:
 def test_of_many_unreadable_images_the_first_are_named_and_the_others_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(fit, "log", lambda: SimpleNamespace(warning=said.append))
-    skipped = fit.SkippedImages()
+    skipped = fit.UnreadableTrainImages()
     for _ in range(2):
         skipped.begin()
         for first in (0, 4):

@@ -79,11 +79,11 @@ def test_a_large_loss_of_accuracy_is_warned_of_and_none_is_not(call: Call, color
     assert " fell from " not in gentle.err + gentle.out
 
     def backwards(losses: Losses):
-        from models.slimming.prune import taylor
+        from models.slimming.prune import taylor_importance
 
-        return lambda groups, kept: [-score for score in taylor(losses)(groups, kept)]
+        return lambda groups, kept: [-score for score in taylor_importance(losses)(groups, kept)]
 
-    monkeypatch.setattr("applications.export.prune.taylor", backwards)
+    monkeypatch.setattr("applications.export.prune.taylor_importance", backwards)
     harsh = call("--prune", 0.8, "--resume", run, *ARCH, "--name", "harsh")
     assert harsh.code == 0, harsh.err
     assert "val top1 fell from " in harsh.err + harsh.out

@@ -61,6 +61,11 @@ def test_evaluation_refuses_what_only_training_uses(argv: list[str]) -> None:
         config.parse(["--evaluation", "--resume", "x", *argv])
 
 
+def test_all_unused_flags_of_one_owner_are_named_at_once() -> None:
+    with pytest.raises(UserError, match="--arch, --batch_size and --lr belong to training and do nothing for --check; leave them out"):
+        config.parse(["--check", "--lr", "0.1", "--arch", "resnet18", "-b", "4", "--top_k", "3"])
+
+
 def test_other_data_may_be_evaluated() -> None:
     argv = ["--evaluation", "--resume", "x", "--data", "y", "--batch_size", "8", "--split", "val", "--image_size", "32", "32"]
     assert config.parse(argv).config.data.data == "y"

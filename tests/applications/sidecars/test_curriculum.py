@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from applications.contract import Progress
-from applications.objectives.paced import SelfPacedWeights
+from applications.objectives.self_paced import SelfPacedWeights
 from applications.sidecars.curriculum import kept_copy
 from dataloader.sample import Batch
 from dataloader.sidecars.format import read_sidecar

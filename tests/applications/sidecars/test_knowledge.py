@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from applications.sidecars.opinions import SplitPredictions
+from applications.sidecars.split_predictions import SplitPredictions
 from dataloader.images.preprocess import Preprocess
 from dataloader.sidecars.format import read_sidecar
 from dataloader.splits.split import Split

@@ -9,7 +9,7 @@ from tests.applications.conftest import Call, read_rows, tiny
 
 
 def test_a_range_test_suggests_a_rate_and_writes_no_model(call: Call, colors: Path) -> None:
-    outcome = call(*tiny(colors, "--find_lr", "--opt", "sgd", "--lr_range", 1e-4, 100, "--aug", "--mixup", "--sam", "--ema"))
+    outcome = call(*tiny(colors, "--find_lr", "--opt", "sgd", "--lr_range", 1e-4, 100, "--aug", "--mixup", action="find_lr"))
     assert outcome.code == 0, outcome.err
     assert "start with --lr" in outcome.out
     folder = Path("runs/find_lr/range")
@@ -19,7 +19,7 @@ def test_a_range_test_suggests_a_rate_and_writes_no_model(call: Call, colors: Pa
     assert float(rows[0]["lr"]) == pytest.approx(1e-4)
     suggestion = float(outcome.out.rsplit("--lr", 1)[1])
     assert 1e-3 < suggestion < 10
-    call(*tiny(colors, "--find_lr", "--opt", "sgd"))
+    call(*tiny(colors, "--find_lr", "--opt", "sgd", action="find_lr"))
     assert Path("runs/find_lr/range-2/find_lr.png").is_file(), "an earlier curve is never overwritten"
 
 
@@ -35,7 +35,7 @@ def test_a_range_test_learns_from_teachers_and_by_a_curriculum(call: Call, color
         "taught": ("--teacher", teacher, "--distill_weight", 1),
         "paced": ("--curriculum", "selfpaced(start=0.3)", "--epochs", 20),
     }.items():
-        outcome = call(*tiny(colors, *flags, "--name", name, *more))
+        outcome = call(*tiny(colors, *flags, "--name", name, *more, action="find_lr"))
         assert outcome.code == 0, outcome.err
     assert losses_of("taught") != losses_of("plain")
     # The first epoch of a curriculum knows no losses; from the second on, easy images count alone.
@@ -44,8 +44,8 @@ def test_a_range_test_learns_from_teachers_and_by_a_curriculum(call: Call, color
 
 
 def test_a_range_test_names_what_does_not_fit(call: Call, colors: Path) -> None:
-    assert "--init_from" in call(*tiny(colors, "--find_lr", "--resume", "x")).err
-    assert "--lr_range" in call(*tiny(colors, "--find_lr", "--lr_range", 1, 0.1)).err
+    assert "--resume belongs to training" in call(*tiny(colors, "--find_lr", "--resume", "x", action="find_lr")).err
+    assert "--lr_range" in call(*tiny(colors, "--find_lr", "--lr_range", 1, 0.1, action="find_lr")).err
 
 
 def test_the_end_that_diverges_is_outside_the_picture() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from applications.contract import StepResult
-from applications.objectives.taught import DistillationObjective, TeacherOutput, scaled
+from applications.objectives.distillation import DistillationObjective, TeacherOutput, resize_images
 from criterions.distillation import build_distillation
 from dataloader.sample import Batch
 from tests.applications.conftest import NETS, Call, read_rows, run_once, start, tiny, write_colors
@@ -77,8 +77,8 @@ def test_the_loss_is_shared_by_labels_and_teachers() -> None:
 
 def test_a_batch_is_scaled_to_the_size_of_the_teacher() -> None:
     images = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
-    assert scaled(images, (8, 8)) is images
-    assert scaled(images, (16, 4)).shape == (2, 3, 16, 4)
+    assert resize_images(images, (8, 8)) is images
+    assert resize_images(images, (16, 4)).shape == (2, 3, 16, 4)
 
 
 @pytest.mark.parametrize(

@@ -372,7 +372,7 @@ def test_a_training_cut_by_head_saves_and_says_how_to_go_on(colors: Path, tmp_pa
     done = subprocess.run(["bash", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     # 128 and the number of a pipe that nobody reads.
     assert done.returncode == 141, done.stderr
-    assert done.stderr.startswith("nobody reads the output any more: stopped after a save; go on with: python main.py --resume ")
+    assert done.stderr.startswith("the output is no longer read (closed pipe): stopped after a save; go on with: python main.py --resume ")
     assert done.stderr.count("\n") == 1
     run = tmp_path / "runs" / "classify" / "cut"
     assert load_checkpoint(run / "last.pt")["progress"]["step"] > 0

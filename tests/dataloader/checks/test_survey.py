@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 
 from dataloader.checks import survey
-from dataloader.checks.examine import SIDE, Facts, examine, glimpse
+from dataloader.checks.examine import SIDE, FileFacts, examine, glimpse
 from dataloader.checks.survey import FEW, look_at_all
 from dataloader.images.read import read_image
 from tests.dataloader.checks.pictures import bomb, save, scene, turned
 from utils.errors import UserError
 
 
-def crash_on_some(file: str) -> Facts:
+def crash_on_some(file: str) -> FileFacts:
     """End the process at two of the files, as a broken decoder would."""
     if file in ("7", "150"):
         os._exit(1)
-    return Facts(size=int(file))
+    return FileFacts(size=int(file))
 
 
 def test_a_file_that_crashes_the_decoder_is_named_and_costs_no_other() -> None:
@@ -34,7 +34,7 @@ def test_of_a_few_files_the_one_that_crashes_is_named_too() -> None:
     assert [number for number, each in enumerate(facts) if each.problem == "crash"] == [7]
 
 
-def crash_always(file: str) -> Facts:
+def crash_always(file: str) -> FileFacts:
     """End the process, as it ends where there is no memory left."""
     os._exit(len(file))
 

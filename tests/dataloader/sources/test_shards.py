@@ -15,8 +15,8 @@ from dataloader.images.read import ImageError
 from dataloader.loading.loader import Loader
 from dataloader.splits.catalog import fingerprint, open_catalog, save_split
 from dataloader.targets.label import Labels
-from utils.cache import cache_folder
 from utils.errors import UserError
+from utils.user_cache import cache_folder
 
 
 def png(number):

@@ -7,8 +7,8 @@ from PIL import Image
 
 from dataloader.images.read import ImageError, decode_image
 from dataloader.splits.split import Split
-from dataloader.writers.claim import begin_or_continue, write_note
-from dataloader.writers.resized import Copy, Resizer, resize_smaller_side, resized_bytes, smaller_side_size, suffix_for
+from dataloader.writers.resized import ResizeJob, Resizer, resize_smaller_side, resized_bytes, smaller_side_size, suffix_for
+from dataloader.writers.resumable_folder import begin_or_continue, write_note
 from utils.errors import UserError
 
 
@@ -55,15 +55,15 @@ def test_a_written_file_is_kept_until_its_image_changes(tmp_path, write_images):
     (tmp_path / "out").mkdir()
     split = Split("train", tmp_path / "in", ("cat/000.png",), np.zeros(1, np.int64))
     resizer = Resizer({"train": split}, tmp_path / "out", 5, False)
-    first = resizer(Copy("train", 0, "a.png"))
+    first = resizer(ResizeJob("train", 0, "a.png"))
     target = tmp_path / "out" / "a.png"
     assert decode_image(target.read_bytes(), "x").shape == (6, 5, 3)
     assert first.moments.pixels == 30
     stamp = target.stat().st_mtime_ns
-    assert resizer(Copy("train", 0, "a.png")) == first
+    assert resizer(ResizeJob("train", 0, "a.png")) == first
     assert target.stat().st_mtime_ns == stamp
     os.utime(tmp_path / "in/cat/000.png", ns=(stamp + 10**10, stamp + 10**10))
-    resizer(Copy("train", 0, "a.png"))
+    resizer(ResizeJob("train", 0, "a.png"))
     assert target.stat().st_mtime_ns != stamp
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png"]
 

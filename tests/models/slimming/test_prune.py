@@ -12,9 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models import build_model
 from models.backbone import Backbone
-from models.slimming.channel_groups import ChannelGroups, gated
-from models.slimming.prune import Losses, largest_difference, prune_channels, taylor
-from models.slimming.widths import apply_plan, channel_plan
+from models.slimming.channel_groups import ChannelGroups, masked_units
+from models.slimming.layer_widths import read_widths, set_widths
+from models.slimming.prune import Losses, largest_difference, prune_channels, taylor_importance
 from utils.errors import UserError
 
 SIZE = (32, 48)
@@ -63,13 +63,13 @@ def random_choice(groups: ChannelGroups) -> list[Tensor]:
 def test_the_share_of_multiply_adds_goes_by_the_count_of_torch_and_widths_rebuild_the_rest(arch: str) -> None:
     model = scaled(arch)
     whole = multiply_adds(model)
-    before, after = prune_channels(model, 0.5, image_size=SIZE, importance=taylor(losses_of(model, batches=1)))
+    before, after = prune_channels(model, 0.5, image_size=SIZE, importance=taylor_importance(losses_of(model, batches=1)))
     assert before.multiply_adds == pytest.approx(whole)
     assert after.multiply_adds == pytest.approx(multiply_adds(model))
     # A single unit of a grouped convolution is a channel in each of 32 parts.
     assert 0.45 < after.multiply_adds / before.multiply_adds <= 0.5
     rebuilt = build_model(arch, num_classes=5).eval()
-    apply_plan(rebuilt, channel_plan(model))
+    set_widths(rebuilt, read_widths(model))
     rebuilt.load_state_dict(model.state_dict())
     assert largest_difference(model, rebuilt, SIZE) < 1e-5
 
@@ -79,7 +79,7 @@ def test_closed_gates_compute_what_the_pruned_network_computes(arch: str) -> Non
     model, images = scaled(arch), torch.randn(2, 3, *SIZE)
     groups = groups_of(model)
     kept = random_choice(groups)
-    with torch.no_grad(), gated(groups.groups, kept):
+    with torch.no_grad(), masked_units(groups.groups, kept):
         gated_logits = model(images)
     groups.remove(kept)
     with torch.no_grad():
@@ -92,7 +92,7 @@ def test_the_score_is_the_squared_change_of_the_loss_when_a_channel_is_closed_a_
     model.double()
     image = torch.randn(1, 3, *SIZE, generator=torch.Generator().manual_seed(0)).double()
     target = torch.tensor([3])
-    scores = taylor(lambda: iter([F.cross_entropy(model(image), target)]))(groups, groups.everything())
+    scores = taylor_importance(lambda: iter([F.cross_entropy(model(image), target)]))(groups, groups.everything())
     names = {module: name for name, module in model.named_modules()}
     # The shared stream of the last stage, written by three norms; and the channels inside one block.
     for root in ("layer4.0.downsample.0", "layer1.0.conv1"):
@@ -124,7 +124,7 @@ def test_a_stream_that_one_block_leaves_alone_is_worth_what_the_others_write() -
     images = torch.randn(4, 3, *SIZE, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         before = model(images).softmax(1)
-    prune_channels(model, 0.3, image_size=SIZE, importance=taylor(losses_of(model)))
+    prune_channels(model, 0.3, image_size=SIZE, importance=taylor_importance(losses_of(model)))
     # What those blocks compute reaches nothing: their inner channels go, the stream stays.
     assert model.bn1.num_features == 64
     assert model.layer2[1].bn2.num_features == 128
@@ -139,7 +139,7 @@ def test_no_layer_loses_more_than_the_limit() -> None:
         for norm in (model.layer3[0].bn1, model.layer1[1].bn1):
             norm.weight.zero_()
             norm.bias.zero_()
-    prune_channels(model, 0.6, image_size=SIZE, importance=taylor(losses_of(model)))
+    prune_channels(model, 0.6, image_size=SIZE, importance=taylor_importance(losses_of(model)))
     # int(0.9 x 256) and int(0.9 x 64) may go.
     assert model.layer3[0].bn1.num_features == 26
     assert model.layer1[1].bn1.num_features == 7
@@ -152,7 +152,7 @@ def test_channels_that_reach_nothing_change_nothing() -> None:
         model.layer1[0].bn1.bias[:8] = 0.0
     images = torch.randn(2, 3, *SIZE)
     before = model(images).detach()
-    prune_channels(model, 0.01, image_size=SIZE, importance=taylor(losses_of(model)))
+    prune_channels(model, 0.01, image_size=SIZE, importance=taylor_importance(losses_of(model)))
     assert 56 <= model.layer1[0].conv1.out_channels < 64
     torch.testing.assert_close(model(images), before, rtol=1e-3, atol=1e-4)
 
@@ -161,7 +161,7 @@ def test_what_was_frozen_stays_so() -> None:
     model = scaled("mobilenetv3_small")
     model.requires_grad_(False)
     model.get_classifier().requires_grad_(True)
-    prune_channels(model, 0.3, image_size=SIZE, importance=taylor(losses_of(model)))
+    prune_channels(model, 0.3, image_size=SIZE, importance=taylor_importance(losses_of(model)))
     head = {id(param) for param in model.get_classifier().parameters()}
     assert head
     assert all(param.requires_grad == (id(param) in head) for param in model.parameters())
@@ -171,10 +171,10 @@ def test_what_was_frozen_stays_so() -> None:
 def test_an_impossible_share_names_the_flag(share: float) -> None:
     model = build_model("resnet18", num_classes=2)
     with pytest.raises(UserError, match="--prune"):
-        prune_channels(model, share, image_size=SIZE, importance=taylor(losses_of(model)))
+        prune_channels(model, share, image_size=SIZE, importance=taylor_importance(losses_of(model)))
 
 
 def test_more_than_the_limit_allows_is_refused_with_what_it_allows() -> None:
     model = scaled("resnet18")
     with pytest.raises(UserError, match=r"at most 0\.9\d of the multiply-adds"):
-        prune_channels(model, 0.9999, image_size=SIZE, importance=taylor(losses_of(model)))
+        prune_channels(model, 0.9999, image_size=SIZE, importance=taylor_importance(losses_of(model)))

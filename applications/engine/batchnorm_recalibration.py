@@ -1,0 +1,104 @@
+"""Fresh batch-norm statistics for every validation: counted on the last training batches of the epoch, at the weights it ends with."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+
+import torch
+from torch import nn
+
+from applications.contract import Task, Transform
+from dataloader.sample import Batch
+from optim.precise_batchnorm import learning_norms, reestimate_norms
+from optim.stepper import Stepper
+from utils.distributed import World
+
+# Images are kept in memory as bytes; larger ones give more pixels each, so fewer of them do.
+MOST_BYTES = 256 * 2**20
+# Of a short epoch a part is enough: a forward pass costs a third of a step, so a quarter costs 8 % of its time.
+PART = 0.25
+FEWEST = 128
+
+
+def batches_to_count(images: int, *, batch_size: int, image_size: tuple[int, int], batches_per_epoch: int) -> int:
+    """Return how many of the last batches of an epoch hold `images`: no more than memory and time to spare allow, and at least one.
+
+    Args:
+        images: over all processes; 0 for none.
+        batch_size: samples a batch, over all processes.
+        image_size: (height, width).
+        batches_per_epoch: in one epoch.
+    """
+    height, width = image_size
+    part = max(FEWEST, int(PART * batch_size * batches_per_epoch))
+    within = min(images, part, max(batch_size, MOST_BYTES // (3 * height * width)))
+    return min(-(-within // batch_size), batches_per_epoch)
+
+
+class BatchNormRecalibration:
+    """Holds the last batches of an epoch, and counts the statistics of batch norms on them before validation.
+
+    The batches follow from the position in the run, so a resumed run reads them again and counts the same.
+
+    Args:
+        model: the bare model.
+        task: runs it on a batch.
+        stepper: knows the precision, and the averages that validation looks at.
+        transforms: what is done to batches on the device.
+        batches: how many are held; 0 leaves the running averages as they are.
+        device: where the model is.
+        world: the processes, each with its part of every batch.
+        compiled: whether the model is compiled: another mode would cost another compilation.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        task: Task,
+        stepper: Stepper,
+        transforms: Sequence[Transform],
+        *,
+        batches: int,
+        device: torch.device,
+        world: World,
+        compiled: bool = False,
+    ) -> None:
+        self.model = model
+        self.task = task
+        self.stepper = stepper
+        self.transforms = transforms
+        self.device = device
+        self.world = world
+        self.compiled = compiled
+        # Before they go to the device, whose memory is needed for training.
+        self.batches = batches if learning_norms(model) else 0
+        self._held: deque[tuple[Batch, int]] = deque(maxlen=self.batches)
+
+    def first(self, batch: int, batches: int) -> int:
+        """Return the batch from which an epoch of `batches` is read where it goes on at `batch`: those to hold come again."""
+        self._held.clear()
+        return min(batch, batches - self.batches)
+
+    def hold(self, batch: Batch, step: int) -> None:
+        """Keep the batch of a step, and let go of the oldest."""
+        self._held.append((batch, step))
+
+    def refresh(self) -> None:
+        """Count the statistics at the weights that validation will look at; the batches are let go of."""
+        if not self._held:
+            return
+        with self.stepper.averaged(), torch.compiler.set_stance("force_eager") if self.compiled else nullcontext():
+            reestimate_norms(self.model, self._drained(), self._forward, world=self.world)
+            self.stepper.take_buffers()
+
+    def _drained(self) -> Iterator[Batch]:
+        while self._held:
+            batch, step = self._held.popleft()
+            batch = batch.to(self.device)
+            for transform in self.transforms:
+                batch = transform(batch, step, self.world.rank)
+            yield batch
+
+    def _forward(self, batch: Batch) -> None:
+        with self.stepper.forward(sync=True):
+            self.task.training_step(self.model, batch, record=False)

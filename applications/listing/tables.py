@@ -1,0 +1,56 @@
+"""Prints a table of names: models, criterions, optimizers, augments and their kin."""
+
+from applications.explain.methods import METHODS
+from applications.settings.options import Request
+from criterions import CRITERIONS, DISTILLATIONS, WEIGHTERS
+from dataloader import AUGMENT_PRESETS, AUGMENTS, CURRICULA, MIXES, SAMPLERS, SOURCES
+from dataloader.checks import CHECKS
+from models import FAMILIES, INITS, list_models
+from optim import OPTIMIZERS, SCHEDULES
+from utils.errors import UserError, nearest
+from utils.tables import print_table
+
+TABLES = {
+    "criterions": CRITERIONS,
+    "weighters": WEIGHTERS,
+    "distillations": DISTILLATIONS,
+    "inits": INITS,
+    "optimizers": OPTIMIZERS,
+    "schedules": SCHEDULES,
+    "sources": SOURCES,
+    "augments": AUGMENTS,
+    "mixes": MIXES,
+    "samplers": SAMPLERS,
+    "visual_methods": METHODS,
+    "curricula": CURRICULA,
+    "checks": CHECKS,
+}
+
+
+def run(request: Request) -> int:
+    """Print the table that --list names."""
+    print_table(("name", "what it is"), rows(request.subject), left=("what it is",), wrap=True)
+    return 0
+
+
+def rows(subject: str) -> list[tuple[str, str]]:
+    """Return (name, description) of every row of a table, or of the models that match a pattern.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if subject not in ("models", *TABLES):
+        names = list_models(subject)
+        if not names:
+            known = ["models", *TABLES]
+            raise UserError(f"--list {subject}: no such table or model.{nearest(subject, known)} Tables: {', '.join(known)}")
+        return [(name, "") for name in names]
+    if subject == "models":
+        # A family is described once, beside its first name.
+        listed = [(name, family.help if name == family.variants[0] else "") for family in FAMILIES.values() for name in family.variants]
+        more = "every other classifier of the package, the same way"
+        return [*listed, ("torchvision/NAME", more), ("timm/NAME", more), ("my_file.py:Class", "a network of your own")]
+    listed = [(name, row.help) for name, row in TABLES[subject].items()]
+    if subject == "augments":
+        listed += [(name, f"recipe: {spec}") for name, spec in AUGMENT_PRESETS.items()]
+    return listed

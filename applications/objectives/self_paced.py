@@ -1,0 +1,114 @@
+"""Self-paced training: the running loss of every image decides each epoch how much it counts."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from applications.contract import Objective, Progress, StepResult
+from applications.objectives.captured_logits import CapturedLogits
+from criterions.weighted import Criterion
+from dataloader.batch.targets import to_dense
+from dataloader.sample import Batch
+from utils.distributed import World
+
+
+class Rule(Protocol):
+    """A row of CURRICULA."""
+
+    momentum: float
+
+    def weights(self, losses: Tensor, done: float) -> Tensor:
+        """Return the weight of every image, float32 (N,), for its running loss (nan: not known) after `done` of the run, in [0, 1]."""
+        ...
+
+
+class SelfPacedWeights:
+    """The running loss and the weight of every training image; the same on all processes, and saved with the run.
+
+    Args:
+        rule: running losses -> weights.
+        images: how many there are.
+        progress: where the run stands; read only.
+        epochs: of the whole run.
+        part: images of a batch on one process, at most.
+        world: all processes.
+        device: where batches are.
+    """
+
+    def __init__(self, rule: Rule, *, images: int, progress: Progress, epochs: int, part: int, world: World, device: torch.device) -> None:
+        self.rule = rule
+        self.progress = progress
+        self.epochs = epochs
+        self.part = part
+        self.world = world
+        self.epoch = -1
+        # One place more than images: what fills up a short batch lands there, and is wiped out.
+        self.losses = torch.full((images + 1,), torch.nan, device=device)
+        self.weights = torch.ones(images, device=device)
+
+    def transform(self, batch: Batch, step: int, rank: int) -> Batch:
+        """Return the batch with the weights of this epoch multiplied in; a transform of the engine."""
+        del step, rank
+        if self.progress.epoch != self.epoch:
+            self.epoch = self.progress.epoch
+            self.weights = self.rule.weights(self.losses[:-1], min(1.0, self.epoch / self.epochs))
+        return replace(batch, weights=batch.weights * self.weights[batch.indices])
+
+    def update(self, indices: Tensor, losses: Tensor) -> None:
+        """Take in the losses (N,) of a batch, on every process those of all."""
+        indices, losses = self._of_all(indices, losses)
+        known = self.losses[indices]
+        mixed = torch.lerp(losses, known, self.rule.momentum)
+        self.losses[indices] = torch.where(known.isnan(), losses, mixed)
+        self.losses[-1] = torch.nan
+
+    def _of_all(self, indices: Tensor, losses: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the losses of all processes, in rank order, with index -1 where a batch was shorter: an image was unreadable."""
+        if self.world.size == 1:
+            return indices, losses
+        missing = self.part - len(indices)
+        # Positions up to 2**53 are exact in float64.
+        mine = torch.stack([torch.cat([values.double(), values.new_full((missing,), -1).double()]) for values in (indices, losses)])
+        everyone = torch.cat(self.world.gather_tensors(mine), dim=1)
+        return everyone[0].long(), everyone[1].to(losses.dtype)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain values and the tensors themselves."""
+        return {"epoch": self.epoch, "losses": self.losses, "weights": self.weights}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` returned; where the number of images changed, begin afresh."""
+        if len(state["losses"]) == len(self.losses):
+            self.epoch = state["epoch"]
+            self.losses.copy_(state["losses"])
+            self.weights.copy_(state["weights"])
+
+
+class SelfPacedObjective:
+    """An objective whose images are watched: their plain losses set the pace.
+
+    Args:
+        objective: what is learned.
+        criterion: gives the plain loss.
+        pace: updated by it.
+        num_classes: width of dense targets.
+    """
+
+    def __init__(self, objective: Objective, criterion: Criterion, pace: SelfPacedWeights, num_classes: int) -> None:
+        self.objective = objective
+        self.criterion = criterion
+        self.pace = pace
+        self.num_classes = num_classes
+
+    def __call__(self, model: nn.Module, batch: Batch, *, record: bool = True) -> StepResult:
+        """Return the loss of a batch, and count the images that weigh something."""
+        student = CapturedLogits(model)
+        result = self.objective(student, batch, record=record)
+        if record:
+            with torch.no_grad(), torch.autocast(batch.images.device.type, enabled=False):
+                losses = self.criterion.plain(student.logits.detach().float(), to_dense(batch.targets, self.num_classes))
+            self.pace.update(batch.indices, losses)
+        return StepResult(result.loss, {**result.sums, "counted": (batch.weights > 0).sum()})

@@ -1,0 +1,56 @@
+"""Builds a run by its recipe, fresh or as its checkpoint left it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from applications import assemble
+from applications.training.recipe import Recipe
+from optim.stepper import Stepper
+from utils.errors import shorten
+from utils.logs import log
+
+# Mistakes in the loss are told before a cache is filled, and all of them before the first step.
+ORDER = ("task", "train_loader", "val_loader", "model", "teaching", "stepper", "data_fingerprint", "seen")
+
+
+def build_run(recipe: Recipe) -> None:
+    """Have everything built that trains and is kept, and put it where the checkpoint left it, where there is one."""
+    _tell_priors(recipe)
+    for part in ORDER:
+        getattr(recipe, part)
+    if recipe.content is not None:
+        _restore(recipe, recipe.content)
+        if not recipe.progress.batch:
+            _recount(recipe.stepper, recipe.progress.epoch * assemble.count_steps(recipe.config.optim, recipe.batches_per_epoch))
+
+
+def _tell_priors(recipe: Recipe) -> None:
+    """Say by which shares of the classes the loss goes, where a sampler changes them."""
+    loss, counts = recipe.config.loss, recipe.class_counts
+    weighted = any(part.name == "class_weights" for part in loss.spec())
+    if recipe.config.data.sampler is not None and (weighted or loss.logit_adjust is not None or loss.prior_bias == "data"):
+        total = max(sum(counts), 1e-12)
+        shares = [f"{name} {count / total:.1%}" for name, count in zip(recipe.catalog.classes, counts, strict=True)]
+        log().info(f"priors    the loss counts classes as --sampler draws them: {shorten(shares)}")
+
+
+def _restore(recipe: Recipe, content: Mapping[str, Any]) -> None:
+    """Put everything where the checkpoint left it."""
+    task, world = recipe.task, recipe.machine.world
+    recipe.model.load_state_dict(content["state_dict"])
+    recipe.stepper.load_state_dict(content["stepper"])
+    task.criterion.load_state_dict(content["loss_state"])
+    task.load_calibration(content)
+    # Absent in checkpoints that were written before there were teachers.
+    if "teaching" in content:
+        recipe.teaching.load_state_dict(content["teaching"])
+    recipe.progress.load_state_dict(content["progress"], recipe.machine.device, is_first=world.is_first)
+    if content["data_fingerprint"] != recipe.data_fingerprint:
+        log().warning("the training images changed since the checkpoint; the run goes on with them, and will differ from an unbroken one")
+
+
+def _recount(stepper: Stepper, due: int) -> None:
+    """Begin an epoch at the step where the schedule has it, though epochs have another number of steps now."""
+    if stepper.steps != due:
+        log().info(f"an epoch has another number of steps now; the schedule goes on at step {due}, not {stepper.steps}")
+        stepper.move_to(due)
