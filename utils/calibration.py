@@ -44,7 +44,8 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray, activation: str, ro
         rows: the images to fit on, positions; None takes all.
     """
     rows = np.arange(len(logits)) if rows is None else rows
-    if len(rows) == 0 or not np.isfinite(logits).all(1)[rows].all():
+    finite: np.ndarray = np.isfinite(logits).all(axis=1)  # pyright: ignore[reportAssignmentType]
+    if len(rows) == 0 or not finite[rows].all():
         return 1.0
     from scipy.optimize import minimize_scalar
 

@@ -230,8 +230,8 @@ def scale(material: ReportInput, kept: Callable[[Tensor], tuple[np.ndarray, ...]
         before.append(kept(criterion.probabilities(logits).nan_to_num(0.0)))
         after.append(kept(criterion.probabilities(scaled).nan_to_num(0.0)))
         losses.append(criterion.plain(scaled, to_dense(prediction.targets[rows], scaled.shape[1])).numpy())
-    joined = (tuple(np.concatenate(parts) for parts in zip(*each, strict=True)) for each in (before, after))
-    return Scaled(*joined, prediction.losses.numpy(), np.concatenate(losses), note)
+    unscaled, divided = (tuple(np.concatenate(parts) for parts in zip(*each, strict=True)) for each in (before, after))
+    return Scaled(unscaled, divided, prediction.losses.numpy(), np.concatenate(losses), note)
 
 
 def _temperatures(material: ReportInput) -> tuple[Tensor, str]:

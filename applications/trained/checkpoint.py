@@ -20,6 +20,7 @@ from dataloader.images.white_value import mismatch
 from dataloader.splits.catalog import Catalog, Split, open_catalog, take_fold
 from dataloader.splits.groups import read_groups
 from dataloader.splits.split import groups_of, with_groups
+from models.backbone import Backbone
 from models.slimming.layer_widths import set_widths
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
 from utils.errors import UserError, shorten
@@ -130,6 +131,7 @@ def load_trained(request: Request, device: torch.device) -> Trained:
     kind: type[Task] = TASKS.resolve(content["task"])
     assemble.refuse_unable(kind, {**config.to_dict(), request.action: True})
     model = kind.build_model(content["arch"], classes, drop_rate=config.model.drop_rate)
+    assert isinstance(model, Backbone)
     set_widths(model, content["channels"])
     averages = content["state_dict_ema"]
     # Updated in place: some networks look for the version that a state dict carries beside its tensors.

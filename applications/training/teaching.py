@@ -13,6 +13,7 @@ from applications.contract import Objective, Progress, Task
 from applications.objectives.distillation import DistillationObjective, FeatureMatching, StudentWithMaps, TeacherOutput, resize_images
 from applications.objectives.self_paced import Rule, SelfPacedObjective, SelfPacedWeights
 from applications.settings.options import Request, RunConfig, TeachOptions
+from applications.tasks.labels import LabelTask
 from applications.trained.checkpoint import Trained, build_trained_task, load_trained
 from applications.trained.exported import Exported, is_exported, load_exported
 from criterions.distillation import build_distillation
@@ -221,6 +222,7 @@ def build_teaching(
     network: nn.Module = model
     extra_modules, pace = None, None
     if options.teacher:
+        assert isinstance(task, LabelTask), "other tasks refuse --teacher"
         teachers = [load_teacher(place, config, catalog, machine) for place in options.teacher]
         match = _build_match(config, model, teachers, machine.device)
         if match is not None:
@@ -236,6 +238,7 @@ def build_teaching(
             match=match,
         )
     if options.curriculum is not None:
+        assert isinstance(task, LabelTask), "other tasks refuse --curriculum"
         pace = SelfPacedWeights(
             build_rule(options.curriculum),
             images=images,

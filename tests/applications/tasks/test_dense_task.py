@@ -11,9 +11,9 @@ import torch
 
 from applications.assemble import refuse_unable
 from applications.contract import ABILITIES, Progress, Task
+from applications.engine.batchnorm_recalibration import BatchNormRecalibration
 from applications.engine.checkpoint_saver import CheckpointSaver
-from applications.engine.fit import Fit, fit
-from applications.engine.norms import FreshNorms
+from applications.engine.fit import TrainingRun, fit
 from applications.engine.score import score
 from applications.settings.options import RunConfig
 from applications.tasks import TASKS
@@ -100,7 +100,7 @@ def test_the_loop_trains_it(model: PixelNet, task: PixelTask, tmp_path: Path) ->
     stepper = Stepper(model, optimizer, lambda _: 1.0, device_type="cpu", precision="fp32")
     content = {"state_dict": model.state_dict(), "state_dict_ema": None, **task.calibration()}
     before, world, loader, progress = measure(model, task, held_out).figures(), World(), Scenes(12), Progress()
-    run = Fit(
+    run = TrainingRun(
         model=model,
         task=task,
         objective=task.training_step,
@@ -110,7 +110,7 @@ def test_the_loop_trains_it(model: PixelNet, task: PixelTask, tmp_path: Path) ->
         progress=progress,
         observers=[],
         saver=CheckpointSaver(tmp_path, lambda: dict(content), save_minutes=10, patience=None, writes=True),
-        norms=FreshNorms(model, task, stepper, [], batches=1, device=CPU, world=world),
+        norms=BatchNormRecalibration(model, task, stepper, [], batches=1, device=CPU, world=world),
         validate=lambda: measure(model, task, held_out).figures(),
         world=world,
         device=CPU,
