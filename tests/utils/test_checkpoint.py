@@ -38,7 +38,7 @@ class Bomb:
 def test_a_pickle_that_executes_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "evil.pt"
     torch.save({"format": 1, "arch": Bomb()}, file)
-    with pytest.raises(UserError, match="refused"):
+    with pytest.raises(UserError, match="was not loaded"):
         load_checkpoint(file)
     bare = tmp_path / "evil.pkl"
     bare.write_bytes(pickle.dumps(Bomb()))

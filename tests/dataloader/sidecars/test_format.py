@@ -55,8 +55,8 @@ def test_a_file_from_another_editor_is_read(tmp_path: Path) -> None:
         ("path,a,b\nx,1\n", "line 2: 2 cells where the header has 3"),
         ("path,a,b\nx,1,0,0\n", "line 2: 4 cells"),
         ("path,a,b\nx,1.5,-0.5\n", "line 2: x: a probability lies outside"),
-        ("path,a,b\nx,one,0\n", "line 2: 'one' is no number for a"),
-        ("path,a,b\nx,nan,1\n", "line 2: 'nan' is no number"),
+        ("path,a,b\nx,one,0\n", "line 2: 'one' is not a number for a"),
+        ("path,a,b\nx,nan,1\n", "line 2: 'nan' is not a number"),
         ("x,one,0\n", "line 1: the first line"),
         ("# only: facts\n", "line 2: the first line"),
         ("", "line 1: the first line"),
@@ -83,13 +83,13 @@ def test_a_mistake_in_knowledge_is_named_in_one_line(tmp_path: Path, text: str, 
     [
         ("path,weight\nx,1\ny,-2\n", "line 3: y: the weight is -2"),
         ("path,weight\nx,0\ny,0\n", "no weight is positive"),
-        ("path,a,b\nx,1,0\n", "is no curriculum"),
+        ("path,a,b\nx,1,0\n", "is not a curriculum"),
         ("path,weight\nx,1\n\ny,1\nx,1\n", "line 5: x is listed twice"),
         ('path,weight\nx,1\n"y,1\nz,1\nw,1\n', "line 3: unexpected end of data"),
-        ('path,weight\n"x\ny",1\nz,one\n', "line 4: 'one' is no number"),
-        ("path,weight\nx,1\n# a note, here\n", "line 3: ' here' is no number for weight; comments stand above"),
+        ('path,weight\n"x\ny",1\nz,one\n', "line 4: 'one' is not a number"),
+        ("path,weight\nx,1\n# a note, here\n", "line 3: ' here' is not a number for weight; comments stand above"),
         ("path,weight\nx,1\n# a note\n", "line 3: 1 cell where the header has 2; comments stand above"),
-        ("path,weight\nx,1_0\n", "line 2: '1_0' is no number"),
+        ("path,weight\nx,1_0\n", "line 2: '1_0' is not a number"),
     ],
 )
 def test_a_mistake_in_a_curriculum_is_named_in_one_line(tmp_path: Path, text: str, said: str) -> None:
@@ -171,9 +171,9 @@ def test_probabilities_without_a_header_are_those_of_the_classes_in_their_order(
     ("text", "said"),
     [
         ("a.png 1\nb.png\n", "line 2: 1 cell where the first line has 2"),
-        ("a.png 1\nb.png x\n", "line 2: 'x' is no number for weight"),
+        ("a.png 1\nb.png x\n", "line 2: 'x' is not a number for weight"),
         ("a.png 1\na.png 2\n", "line 2: a.png is listed twice, first in line 1"),
-        ("a.png one\n", "line 1: the first line that is no comment must be path,weight"),
+        ("a.png one\n", "line 1: the first line that is not a comment must be path,weight"),
     ],
 )
 def test_mistakes_in_a_file_without_a_header_are_named_by_their_line(tmp_path: Path, text: str, said: str) -> None:
