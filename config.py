@@ -26,7 +26,7 @@ class ActionOptions:
     info: bool = flag(False, "print layers, parameters, multiply-adds, memory and time of --arch")
     predict: tuple[str, ...] | None = flag(
         None,
-        "answers of the model of --resume for files, folders, patterns, lists (.txt, .csv), videos, camera 0",
+        "predict with the model of --resume: files, folders, patterns, lists (.txt, .csv), videos, camera 0",
         metavar="PATH",
     )
     check: bool = flag(False, "look for what is wrong with --data: broken files, leaks, copies, labels, balance; write a page of it")
@@ -43,7 +43,10 @@ class ActionOptions:
     find_lr: bool = flag(False, "try rising learning rates on a throw-away model, draw the loss and suggest a rate")
     print_schedule: bool = flag(False, "draw the learning rate over the run as a picture under --logdir, without training")
     write_matrix: str | None = flag(
-        None, "write a template of --matrix_kind for the classes of --data, to be filled in for --cost_matrix and its kin", metavar="FILE"
+        None,
+        "write a template of --matrix_kind for the classes of --data, to be filled in for --cost_matrix, --threshold_matrix or "
+        "--class_weights",
+        metavar="FILE",
     )
     visual_data: Literal["train", "val", "test"] | None = flag(
         None,
@@ -52,7 +55,7 @@ class ActionOptions:
     prepare: str | None = flag(None, "write the images of --data resized, split and measured to a new folder", metavar="DIR")
     shard: str | None = flag(None, "write the images of --data as tar archives of the WebDataset kind to a new folder", metavar="DIR")
     knowledge: Literal["train", "val", "test"] | None = flag(
-        None, "write what the model of --resume says of these images as distill.txt, from which --distill learns"
+        None, "write the model's probabilities for this split to distill.txt, for --distill"
     )
     make_curriculum: Literal["train", "val", "test"] | None = flag(
         None, "write a weight for each of these images, by how sure the model of --resume is of its label, as curriculum.txt"
@@ -144,7 +147,7 @@ def _unknown(argument: str, argv: Sequence[str], parser: FlagParser) -> str:
         written = next(each for each in argv if underscored([each]) == [argument]).partition("=")[0]
         return f"unknown flag {written}. {advice(written.lstrip('-'), known, prefix='--')}".rstrip()
     if equals and name.isidentifier():
-        return f"'{argument}' is no flag. {_as_flag(name, value, parser) if name in known else advice(name, known)}".rstrip()
+        return f"'{argument}' is not a flag. {_as_flag(name, value, parser) if name in known else advice(name, known)}".rstrip()
     before = [first[2:] for first, second in pairwise(underscored(argv)) if second == argument]
     switch = next((each for each in before if each in OTHER_VALUES and each in known), None)
     if switch is not None:

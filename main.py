@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
             print(f"error: {error}", file=sys.stderr)
         return USER_MISTAKE
     except KeyboardInterrupt as stop:
-        # Whoever knows says what is left.
+        # The code that was interrupted put what to do next into the exception.
         print(str(stop) or "interrupted", file=sys.stderr)
         return 130
 

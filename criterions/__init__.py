@@ -1,4 +1,4 @@
-"""The loss shelf: what a wrong answer costs. The rows are resolved on use."""
+"""The losses: what a wrong answer costs. The rows are resolved on use."""
 
 from utils.registry import Row, Table
 

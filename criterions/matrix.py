@@ -125,7 +125,7 @@ def _check_names(found: Sequence[str], classes: Sequence[str], said: str, where:
     if tuple(found) == tuple(classes):
         return
     if unknown := [name for name in found if name not in classes]:
-        raise UserError(f"{said}: {where} name '{unknown[0]}', which is no class of the data.{nearest(unknown[0], list(classes))}")
+        raise UserError(f"{said}: {where} name '{unknown[0]}', which is not a class of the data.{nearest(unknown[0], list(classes))}")
     if len(found) != len(classes):
         missing = [name for name in classes if name not in found]
         which = f"; '{missing[0]}' is missing" if missing else ""

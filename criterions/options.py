@@ -1,4 +1,4 @@
-"""Options of the loss shelf, and the one spec that its switches are short for."""
+"""Options of the loss, and the one spec that its switches are short for."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -24,7 +24,7 @@ class LossOptions:
     label_smoothing: float = flag(0.0, "share of every target that is spread over all classes", used_for="training")
     weighted_loss: bool = flag(False, "weigh mistakes by the costs in --cost_matrix, as |cost(FILE) does", used_for="training")
     cost_matrix: str | None = flag(
-        None, "CSV of costs, a row a true class; --write_matrix makes a template", metavar="FILE", used_for="training"
+        None, "CSV of costs, one row per true class; --write_matrix makes a template", metavar="FILE", used_for="training"
     )
     threshold_loss: bool = flag(
         False, "train only probabilities between the bounds in --threshold_matrix, as |threshold(FILE) does", used_for="training"

@@ -56,7 +56,7 @@ class Criterion(nn.Module):
         self._kind = ACTIVATIONS[elementwise.activation]
         self._terms = elementwise.terms
         self._smoothing = label_smoothing
-        # Settings come from the config of a run; only what moves is state.
+        # persistent=False: the shift is rebuilt from the config; only running counts are saved.
         self.register_buffer("logit_shift", None if logit_shift is None else as_buffer(logit_shift), persistent=False)
         self._jsd = jsd
         # Module names may hold no dots, which a user's file has.
@@ -141,7 +141,7 @@ class Criterion(nn.Module):
 
     def _factors(self, probabilities: Tensor, targets: Tensor, wanted: Tensor, sample_weights: Tensor, *, record: bool) -> Tensor:
         """Return the product of all weighters, of mean 1 over the terms that carry loss, broadcasting to (N, C)."""
-        # What the loss asks for (smoothing) says how wrong an answer is; it does not change what an image shows.
+        # Hardness is measured against the smoothed targets, but weighters see the unsmoothed ones.
         weights = sample_weights[:, None]
         hardness = torch.where(weights > 0, self._kind.hardness(probabilities, wanted), -1.0)
         products: dict[str, Tensor] = {kind: torch.ones_like(probabilities) for kind in ("own", *self.scales)}

@@ -1,4 +1,4 @@
-"""The data shelf: where images come from and what happens to them before the model."""
+"""The data: where images come from and what happens to them before the model."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -125,7 +125,7 @@ SAMPLERS = Table(
     },
 )
 
-# Rules that weigh training images anew every epoch; their arguments may stand in the spec: selfpaced(start=0.3).
+# Rules that re-weight training images every epoch; their arguments may stand in the spec: selfpaced(start=0.3).
 CURRICULA = Table(
     "curriculum",
     {

@@ -1,4 +1,4 @@
-"""Options of the data shelf."""
+"""Options of the data."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -26,18 +26,18 @@ class DataOptions:
         None,
         "mean and standard deviation of the channels from this JSON file, such as --prepare writes",
         metavar="FILE",
-        used_for="training shard knowledge make_curriculum",
+        used_for="training visual_data shard knowledge make_curriculum",
         resumed="start",
     )
     batch_size: int = flag(
-        32, "images a step, over all processes", short="-b", metavar="N", used_for="training model compare", above=0, resumed="position"
+        32, "images per step, over all processes", short="-b", metavar="N", used_for="training model compare", above=0, resumed="position"
     )
     batch: Literal["auto"] | None = flag(
         None, "in place of --batch_size: the largest batch that fits into the memory of the GPU", used_for="train", resumed="free start"
     )
     workers: int | None = flag(
         None,
-        "loader processes for each training process; one a core up to 8 when not given",
+        "loader processes for each training process; one per core up to 8 when not given",
         short="-j",
         metavar="N",
         used_for="data model compare",
@@ -109,7 +109,7 @@ class DataOptions:
     )
     aug_repeats: int = flag(
         1,
-        "times that every image stands in a batch, augmented anew; an epoch then has 1/N of the images (repeated augmentation)",
+        "times that every image stands in a batch, each augmented differently; an epoch then has 1/N of the images (repeated augmentation)",
         used_for="training visual_data",
         above=0,
         resumed="position",
@@ -148,7 +148,7 @@ class DataOptions:
     )
     epoch_size: int | None = flag(
         None,
-        "images an epoch; what is left over comes in the next",
+        "images per epoch; the next epoch continues where this one stopped",
         metavar="N",
         used_for="training visual_data",
         above=0,
@@ -178,4 +178,4 @@ class PrepareOptions:
 
     smaller_side: int = flag(256, "--prepare: smaller side of the written images, in pixels", used_for="prepare", above=0)
     center_crop: bool = flag(False, "--prepare: cut each image to its centered square", used_for="prepare")
-    shard_size: float = flag(1000.0, "--shard: megabytes of images an archive", metavar="MB", used_for="shard", above=0)
+    shard_size: float = flag(1000.0, "--shard: megabytes of images per archive", metavar="MB", used_for="shard", above=0)

@@ -84,7 +84,7 @@ class Classifier:
                 warnings.filterwarnings("ignore", message=r".*torch\.jit\.")
                 self._module = torch.jit.load(path, map_location="cpu", _extra_files=extra)
         except (RuntimeError, ValueError, OSError) as error:
-            raise ModelError(f"{path} is no TorchScript file; python main.py --jit --resume RUN writes one") from error
+            raise ModelError(f"{path} is not a TorchScript file; python main.py --jit --resume RUN writes one") from error
         self._module.eval()
         self.card = _read_card(path, extra[CARD])
         self.classes: tuple[str, ...] = tuple(self.card["classes"])

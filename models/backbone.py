@@ -1,4 +1,4 @@
-"""The contract of every network of the shelf: maps, head, classifier."""
+"""The contract of every network: maps, head, classifier."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

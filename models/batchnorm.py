@@ -3,7 +3,7 @@
 Evaluation uses running averages that forget at the rate of the momentum. Families made for epochs of
 many thousand steps publish 0.01: after a few hundred steps such averages still describe the network
 as it was at its start, and evaluation stays at chance while training goes well. Before every validation
-the statistics are counted anew (`optim/precise_batchnorm.py`); the running averages serve what is saved inside an epoch.
+the statistics are measured again (`optim/precise_batchnorm.py`); the running averages serve what is saved inside an epoch.
 """
 
 import math
@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.options import fixed_bn_momentum
 
-# Above this the averages are little more than the last batch, whose noise they inherit.
+# Upper limit: with more momentum the averages are as noisy as a single batch.
 LARGEST = 0.5
 # The averages look back over this part of an epoch: in short runs the weights move too fast for more.
 PART = 1 / 30

@@ -59,12 +59,12 @@ def _fan(mode: str) -> str:
 
 def _spread(std: float) -> float:
     if not 0 < std < float("inf"):
-        raise UserError(f"--init: std={std} is no standard deviation; give a positive number")
+        raise UserError(f"--init: std={std} is not a standard deviation; give a positive number")
     return std
 
 
 def initialize(model: nn.Module, source: str) -> str:
-    """Draw the weights of all convolutions and linear layers anew and set their biases to zero; return one line that says so.
+    """Draw the weights of all convolutions and linear layers again and set their biases to zero; return one line that says so.
 
     Norms, embeddings and scales keep what their family gives them.
 
@@ -93,4 +93,4 @@ def initialize(model: nn.Module, source: str) -> str:
             raise UserError(f"--init {spec}: these arguments make no weights; write numbers with their names ({error})") from error
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
-    return f"--init {spec}: {len(layers)} convolutions and linear layers drawn anew, biases 0; norms as they were"
+    return f"--init {spec}: {len(layers)} convolutions and linear layers drawn again, biases 0; norms as they were"

@@ -1,4 +1,4 @@
-"""Options of the model shelf."""
+"""Options of the model."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class ModelOptions:
     )
     pretrained: bool = flag(
         False,
-        "start from published weights: pretrained/NAME.pth or .safetensors, else downloaded there",
+        "start from published weights, read from pretrained/ or downloaded to it",
         used_for="training",
         resumed="start",
     )
@@ -45,7 +45,7 @@ class ModelOptions:
     )
     init: str | None = flag(
         None,
-        "draw the starting weights anew (--list inits): xavier, kaiming, orthogonal, 'trunc_normal(std=0.02)'",
+        "draw the starting weights by this scheme (--list inits): xavier, kaiming, orthogonal, 'trunc_normal(std=0.02)'",
         metavar="SPEC",
         used_for="training",
     )

@@ -64,10 +64,10 @@ def load_state(model: Backbone, state: Mapping[str, Any], *, source: str) -> Loa
         source: what the user calls the file, for messages.
 
     Raises:
-        UserError: it is no state dict, or one of another architecture; the network is unchanged.
+        UserError: it is not a state dict, or one of another architecture; the network is unchanged.
     """
     if not isinstance(state, Mapping):
-        raise UserError(f"{source} holds a {type(state).__name__}, not a state dict")
+        raise UserError(f"{source} contains a {type(state).__name__} instead of a state dict")
     given = model.remap(_stripped(_unwrapped(state, source)))
     own = model.state_dict()
     fitting = {name for name, tensor in own.items() if name in given and given[name].shape == tensor.shape}
@@ -162,8 +162,8 @@ def _unwrapped(state: Mapping[str, Any], source: str) -> Mapping[str, Tensor]:
         state = inner
     strange = [str(name) for name, value in state.items() if not isinstance(value, Tensor)]
     if strange or not state:
-        found = f"; {_names(tuple(strange))} are no tensors" if strange else "; it is empty"
-        raise UserError(f"{source} is no state dict{found}")
+        found = f"; {_names(tuple(strange))} are not tensors" if strange else "; it is empty"
+        raise UserError(f"{source} is not a state dict{found}")
     return state
 
 

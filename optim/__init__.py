@@ -1,4 +1,4 @@
-"""The optimizer shelf: how the weights change. The rows are resolved on use."""
+"""The optimizers: how the weights change. The rows are resolved on use."""
 
 from utils.registry import Row, Table
 

@@ -23,7 +23,7 @@ class AdaHessian(Optimizer):
         params: parameters or groups.
         lr: the paper takes 0.15 where it takes 0.1 for momentum.
         betas: of the gradient and of D^2.
-        eps: joins the denominator; more of it tames layers whose curvature is near zero.
+        eps: added to the denominator; raise it when layers with near-zero curvature take too large steps.
         weight_decay: decoupled.
         hessian_power: exponent of the curvature, in (0, 1].
         every: steps between two looks at the curvature; those between use the last one.

@@ -26,7 +26,7 @@ def build_clip(mode: str, limit: float, *, head: nn.Module | None = None) -> Cli
         UserError: the limit is not positive.
     """
     if not limit > 0:
-        raise UserError(f"--clip_grad {limit} is no positive limit; leave it out to turn clipping off")
+        raise UserError(f"--clip_grad {limit} is not a positive limit; leave it out to turn clipping off")
     if mode == "norm":
         return partial(clip_norm, limit=limit)
     if mode == "value":

@@ -28,7 +28,7 @@ def warm_decay(decay: float, updates: int) -> float:
 
 
 class Ema:
-    """A shadow of the state of a model.
+    """An exponential moving average of a model's parameters and floating-point buffers.
 
     Parameters and floating-point buffers are averaged alike: batch-norm statistics that are
     averaged with the weights describe the averaged weights. Integer buffers are copied.
@@ -66,7 +66,7 @@ class Ema:
 
     @torch.no_grad()
     def take_buffers(self, model: nn.Module) -> None:
-        """Hold the buffers of `model`, which has the averages: its batch-norm statistics were counted anew."""
+        """Hold the buffers of `model`, which has the averages: its batch-norm statistics were measured again."""
         for name, value in model.named_buffers():
             if name in self._average:
                 self._average[name].copy_(value)

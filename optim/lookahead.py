@@ -31,7 +31,7 @@ class Lookahead(Optimizer):
 
     def __init__(self, base: Optimizer, *, k: int = 6, alpha: float = 0.5, kind: str | None = None) -> None:
         if not (isinstance(k, int) and k >= 1):
-            raise ValueError(f"k {k} is no number of steps")
+            raise ValueError(f"k {k} is not a number of steps")
         if not 0 < alpha <= 1:
             raise ValueError(f"alpha {alpha} is outside (0, 1]")
         super().__init__(base.param_groups, base.defaults)

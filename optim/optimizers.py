@@ -42,7 +42,7 @@ def build_optimizer(
         name: a row of OPTIMIZERS, lookahead(ROW), or 'my_file.py:build' that takes (groups, *, lr, momentum, **opt_args).
         model: the bare model or its wrapper.
         lr: the rate at factor one of the schedule.
-        momentum: of sgd and its kin; the first beta of the Adam family.
+        momentum: of sgd and other momentum methods; the first beta of the Adam family.
         weight_decay: of everything but norms and biases.
         opt_args: further arguments, 'betas=(0.9,0.95),eps=1e-6' or a mapping.
         head: the classifier, for `head_lr`.
@@ -55,7 +55,7 @@ def build_optimizer(
         UserError: a value that no optimizer can use, or a model without trainable parameters.
     """
     if not 0 < lr < float("inf"):
-        raise UserError(f"--lr {lr} is no learning rate; take a positive number such as 0.001")
+        raise UserError(f"--lr {lr} is not a learning rate; take a positive number such as 0.001")
     if not 0 <= momentum < 1:
         raise UserError(f"--momentum {momentum} is outside [0, 1); 0.9 is the usual choice")
     if not 0 <= weight_decay < float("inf"):

@@ -1,4 +1,4 @@
-"""Options of the optimizer shelf."""
+"""Options of optimizer and schedule."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,12 +15,12 @@ class OptimOptions:
     lr: float = flag(1e-3, "peak learning rate", used_for="training print_schedule", above=0)
     head_lr: float | None = flag(None, "peak learning rate of the classifier (default: --lr)", metavar="X", used_for="training")
     layer_decay: float | None = flag(
-        None, "every block learns this factor slower than the one above it", metavar="FACTOR", used_for="training"
+        None, "layer-wise rate decay: each block's rate is this factor times that of the next block", metavar="FACTOR", used_for="training"
     )
     freeze: tuple[str, ...] = flag(
         (), "what does not learn: backbone, a number of blocks from the input, names like 'layer[12]', or none", used_for="training"
     )
-    momentum: float = flag(0.9, "momentum of sgd and its kin; first beta of the Adam family", used_for="training")
+    momentum: float = flag(0.9, "momentum of sgd and other momentum methods; first beta of the Adam family", used_for="training")
     weight_decay: float = flag(0.01, "weight decay; norms and biases get none", also=("--wd",), used_for="training", least=0)
     schedule: str = flag(
         "cosine",
@@ -33,7 +33,7 @@ class OptimOptions:
     )
     warmup_lr: float | None = flag(
         None,
-        "rate at which the warm-up starts (default: a first equal part of --lr)",
+        "rate at which the warm-up starts (default: --lr / (warm-up steps + 1))",
         metavar="X",
         used_for="train print_schedule",
         least=0,
@@ -58,7 +58,7 @@ class OptimOptions:
     )
     clip_grad: float | None = flag(None, "clip the gradient to this limit", metavar="X", used_for="training", above=0)
     clip_mode: Literal["norm", "value", "agc"] = flag(
-        "norm", "what is limited: the norm, every value, or each unit's share of its weights", used_for="training"
+        "norm", "how gradients are clipped: by total norm, by value, or adaptively per unit (agc)", used_for="training"
     )
     sam: float | None = flag(
         None, "sharpness-aware minimization with this radius (bare --sam: 0.05)", const=0.05, metavar="RADIUS", used_for="train"
@@ -82,4 +82,4 @@ class OptimOptions:
         None, "mix the best N epochs at the end, greedily by validation (bare --soup: 5)", const=5, metavar="N", used_for="train", above=0
     )
     sparsity: bool = flag(False, "pull batch-norm gammas to zero, so that --prune finds channels to remove", used_for="training")
-    slim: float = flag(5e-4, "strength of --sparsity: gammas move by this times the learning rate a step", used_for="training")
+    slim: float = flag(5e-4, "strength of --sparsity: gammas move by this times the learning rate per step", used_for="training")

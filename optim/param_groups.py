@@ -57,7 +57,7 @@ def param_groups(
         UserError: every parameter is frozen, or a rate is out of range.
     """
     if head_lr is not None and not 0 < head_lr < float("inf"):
-        raise UserError(f"--head_lr {head_lr} is no learning rate; take a positive number such as 0.01")
+        raise UserError(f"--head_lr {head_lr} is not a learning rate; take a positive number such as 0.01")
     if layer_decay is not None and not 0 < layer_decay <= 1:
         raise UserError(f"--layer_decay {layer_decay} is outside (0, 1]; 0.75 is a common choice")
     resting = {id(param) for module in model.modules() if isinstance(module, NORMS) for param in module.parameters(recurse=False)}

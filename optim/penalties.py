@@ -22,7 +22,7 @@ def build_sparsity(slim: float) -> Callable[[nn.Module, float], None]:
         UserError: the strength is not positive.
     """
     if not 0 < slim < float("inf"):
-        raise UserError(f"--slim {slim} is no strength; take a positive number such as 5e-4")
+        raise UserError(f"--slim {slim} is not a strength; take a positive number such as 5e-4")
 
     def pull(model: nn.Module, rate: float) -> None:
         for gamma in learning_gammas(model):

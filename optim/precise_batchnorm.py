@@ -1,4 +1,4 @@
-"""Batch-norm statistics counted anew for the weights of now (precise batch norm: arXiv 2105.07576, section 3).
+"""Batch-norm statistics measured for the current weights (precise batch norm: arXiv 2105.07576, section 3).
 
 Running averages describe weights that training has left behind, the more so the faster they move.
 """

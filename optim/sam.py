@@ -17,7 +17,7 @@ def checked_radius(rho: float) -> float:
         UserError: it is not positive.
     """
     if not 0 < rho < float("inf"):
-        raise UserError(f"--sam {rho} is no radius; take a positive number, 0.05 is the paper's")
+        raise UserError(f"--sam {rho} is not a radius; take a positive number, 0.05 is the paper's")
     return rho
 
 

@@ -170,7 +170,7 @@ def _finished(schedule: Schedule, span: RunLength, noise: RateNoise | None, hold
         schedule = partial(_held, schedule=schedule, end=end)
     if noise is None:
         return schedule
-    # Held after it was shaken, one draw would stay for good.
+    # Apply noise only before the hold; otherwise the last random factor would stay for the rest of the run.
     shaken = partial(_noise_before, noise=noise, end=end, epochs=span.epochs + span.cooldown, steps_per_epoch=span.steps_per_epoch)
     if not isinstance(schedule, Plateau):
         return partial(_shaken, schedule=schedule, noise=shaken)
@@ -221,7 +221,7 @@ def build_cosine(
     if eta_min is not None:
         raise UserError("--schedule cosine: eta_min goes with t_max; the lowest share of --lr is floor=0.01")
     if not (isinstance(cycles, int) and cycles >= 1):
-        raise UserError(f"--schedule cosine: cycles={cycles} is no number of cycles")
+        raise UserError(f"--schedule cosine: cycles={cycles} is not a number of cycles")
     if cycles > span.epochs:
         raise UserError(f"schedule longer than the run: --schedule cosine has {cycles} cycles, {span}; raise --epochs")
     _between("cosine", "decay", decay, 0, 1)
@@ -290,7 +290,7 @@ def build_step(span: RunLength, *, every: float | None = None, gamma: float = 0.
     if every is None:
         return _falling(span, _parts(span, 1 / 3, 2 / 3), gamma)
     if not every > 0:
-        raise UserError(f"--schedule step: every={every:g} is no number of epochs")
+        raise UserError(f"--schedule step: every={every:g} is not a number of epochs")
     if every >= span.epochs:
         raise UserError(f"schedule longer than the run: --schedule step falls at epoch {every:g}, {span}")
     falls = [every * count for count in range(1, math.ceil(span.epochs / every))]
@@ -346,7 +346,7 @@ def build_plateau(
     if not (isinstance(patience, int) and 0 <= patience < span.epochs):
         raise UserError(f"schedule longer than the run: --schedule plateau waits for patience={patience} epochs, {span}")
     if not (isinstance(cooldown, int) and cooldown >= 0):
-        raise UserError(f"--schedule plateau: cooldown={cooldown} is no number of epochs")
+        raise UserError(f"--schedule plateau: cooldown={cooldown} is not a number of epochs")
     lower = mode == "min" or (mode == "auto" and metric.endswith("loss"))
     base = build_constant(span)
     numbers = {"factor": factor, "patience": patience, "cooldown": cooldown, "threshold": threshold, "floor": floor}

@@ -85,7 +85,7 @@ class Stepper:
         names = {id(param): name for name, param in self._model.named_parameters()}
         names |= {id(param): f"beside.{name}" for name, param in extra_modules.named_parameters()} if extra_modules is not None else {}
         self._names = [names[id(param)] for param in self._params]
-        # What an optimizer adds to its groups on the way is history, not a setting.
+        # Only these keys are settings; anything an optimizer adds to its groups later is state, and is saved.
         self._settings = set(optimizer.param_groups[0])
         self._resting = frozen_norms(self._model)
         self._steps = 0
@@ -140,7 +140,7 @@ class Stepper:
         if self._curvature is None or not self._curvature.looks(self._steps):
             self._scaler.scale(loss).backward()
             return
-        # Unlike backward(), this makes no ring of references between a parameter and its gradient.
+        # backward(create_graph=True) would leak memory through a reference cycle between a parameter and its .grad.
         for param, grad in zip(self._params, torch.autograd.grad(loss, self._params, create_graph=True, allow_unused=True), strict=True):
             if grad is not None:
                 param.grad = grad if param.grad is None else param.grad + grad

@@ -17,7 +17,7 @@ class Swa:
     """The equal mean of the weights at the ends of the last epochs.
 
     Parameters and floating-point buffers are averaged; integer buffers are those of the latest epoch. Batch-norm
-    statistics of the mean describe no network: estimate them anew before the mean is used.
+    statistics of the mean describe no network: estimate them again before the mean is used.
 
     Args:
         start_step: optimizer steps after which epoch ends count.

@@ -79,7 +79,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     content = load_tensors(path)
     if not is_checkpoint(content):
-        raise UserError(f"{path} holds no Darkroom checkpoint; for bare weights use --init_from {path}")
+        raise UserError(f"{path} is not a Darkroom checkpoint; for bare weights use --init_from {path}")
     if content["format"] > FORMAT:
         raise UserError(f"{path} was written by a later Darkroom (format {content['format']}, this one reads {FORMAT}); update Darkroom")
     return content

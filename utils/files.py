@@ -158,7 +158,7 @@ def locked(path: Path, *, wait: Callable[[], Any] | None = None) -> Iterator[Non
         return
     with path.open("a") as file:
         try:
-            # Of the record kind, which the loader's processes do not inherit.
+            # fcntl record locks are not inherited by forked loader workers (flock would be).
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             if wait is None:

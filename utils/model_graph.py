@@ -8,7 +8,7 @@ from torch import nn
 
 
 class _Layers(torch.fx.Tracer):
-    """Leaves every module without parts whole, those of the network's own kind too."""
+    """Traces leaf modules as units, user-defined ones too."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         del module_qualified_name

@@ -43,13 +43,13 @@ def parallel_map(
     if workers < 1 or not items:
         yield from map(work, items)
         return
-    # One process, too, is another one: what ends it can be told.
+    # Even with one worker use a child process, so that a crash can be reported.
     workers = min(workers, len(items))
     with TemporaryDirectory() as scratch:
         # Through a file: what travels with every item is only its name.
         file = Path(scratch) / "work"
         file.write_bytes(pickle.dumps(work))
-        # Started before signals are held back, which it would end.
+        # Start the resource tracker before Ctrl-C is blocked: starting it would unblock SIGINT.
         resource_tracker.ensure_running()
         # Fresh processes: a copy of this one would have its locks but not its threads.
         pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
@@ -67,7 +67,7 @@ def parallel_map(
                 yield from waiting.popleft().result()
             done = True
         except BrokenProcessPool as error:
-            # The pool tells of it before it has ended the other processes, which write notes until then.
+            # BrokenProcessPool is raised before the other workers are stopped; wait for them, since they still update their notes.
             pool.shutdown()
             places = " or ".join(name(items[number]) for number in _under_way(Path(scratch)))
             raise UserError(

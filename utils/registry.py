@@ -103,7 +103,7 @@ def _load_file(path: Path) -> Any:
     if spec is None or spec.loader is None:
         raise UserError(f"{path} cannot be read as a Python file")
     module = importlib.util.module_from_spec(spec)
-    # Loader workers find the class again by this name.
+    # Registered in sys.modules so that loader workers can unpickle it.
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module

@@ -19,20 +19,21 @@ from itertools import pairwise
 
 import numpy as np
 
-# No probability reaches it.
+# A threshold above every probability: accept nothing.
 NEVER = 2.0
 # How often a promise may be broken by chance.
 RISK = 0.05
-# A walk starts where that many failures are allowed. Found by simulation to keep most of the answers, whether errors begin early or late.
+# Fixed-sequence tests start at the counts that allow this many failures.
+# Found by simulation to keep most of the answers, whether errors begin early or late.
 STARTS = (0, 2, 8, 30, 120)
 # A start beyond this part of the answers would take more from the others than it gives.
 LATEST_START = 0.7
 # A class with so many times the fewest answers that could keep a promise alone gets a threshold of its own. With fewer, a group of its own
 # costs more answers than it wins: of 1,000 answers of six classes 25 % were accepted with 3, 53 % with 6, 61 % with 10.
 ENOUGH = 10
-# Of fewer answers it is not told what more would do.
+# With fewer accepted answers than this, no estimate of the images needed is given.
 FEWEST_ANSWERS = 5
-# Where fewer would have done with better luck, so many times as many are told.
+# Smallest factor that is ever suggested, even when the bound was missed by chance.
 MORE = 1.25
 
 
@@ -126,8 +127,7 @@ def _starts(count: int, limit: float, risk: float) -> list[int]:
 def images_wanted(scores: np.ndarray, failing: np.ndarray, limit: float, risk: float) -> float:
     """Return how many times as many images would let `limit_risk` accept some, if they fail as often; inf where none would.
 
-    By Chernoff's bound, for the threshold that needs the fewest. Where none failed of the few, some of more will: a quarter of the limit
-    is reckoned with.
+    By Chernoff's bound, for the threshold that needs the fewest. When no image failed, a failure rate of a quarter of the limit is assumed.
     """
     _, counts, failures = count_by_threshold(scores, failing)
     share = np.maximum(failures / np.maximum(counts, 1), limit / 4)

@@ -111,7 +111,7 @@ def available_memory() -> int:
     group = Path("/sys/fs/cgroup")
     limit = group / "memory.max"
     if limit.is_file() and limit.read_text().strip().isdigit():
-        # Pages of files count as used there, but make room when memory is wanted.
+        # The container counts the page cache as used, but it is reclaimed on demand.
         stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
         used = int((group / "memory.current").read_text()) - int(stat["inactive_file"]) - int(stat["active_file"])
         found.append(int(limit.read_text()) - used)
@@ -120,7 +120,7 @@ def available_memory() -> int:
 
 @contextmanager
 def memory_explained(advice: str) -> Iterator[None]:
-    """Turn running out of memory inside the block into a mistake that the user can mend.
+    """Turn running out of memory inside the block into a mistake that the user can fix.
 
     Raises:
         UserError: the device or the machine had no memory left.

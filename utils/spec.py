@@ -36,7 +36,7 @@ def parse_specs(source: SpecSource) -> tuple[Spec, ...]:
     """Parse 'a|b(1)|c(x=2)', a {"type", "kwargs"} mapping, or a list of either.
 
     Raises:
-        UserError: the text is no chain of names with literal arguments.
+        UserError: the text is not a chain of names with literal arguments.
     """
     if isinstance(source, str):
         return tuple(_parse_one(part, source) for part in _split(source))

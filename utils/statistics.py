@@ -166,7 +166,7 @@ def macro_f1(truth: np.ndarray, named: np.ndarray, groups: np.ndarray | None = N
     else:
         changes = (truth & named) @ both + (truth & ~named) @ missed + (named & ~truth) @ extra
         gone = truth @ last
-    # Leaving out one image at a time shows how much classes of few images weigh, which draws with replacement hide.
+    # The jackknife captures the variance from rare classes, which the bootstrap underestimates.
     value, count = float(total / occurring), len(truth)
     others = (total + changes) / np.maximum(occurring - gone, 1)
     if count == 1:

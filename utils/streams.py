@@ -49,11 +49,11 @@ class SafeStream(io.TextIOWrapper):
             os.close(nowhere)
         if not self.reader_left and self is not sys.stderr:
             reason = (error.strerror or str(error)).lower()
-            print(f"warning: {self.called} cannot be written ({reason}); the program goes on without it", file=sys.stderr)
+            print(f"warning: {self.called} cannot be written ({reason}); continuing without it", file=sys.stderr)
 
 
 def open_streams() -> None:
-    """Make stdout and stderr sturdy; those that were closed go nowhere."""
+    """Replace stdout and stderr by streams that survive a closed reader; closed ones discard what is written."""
     for number in range(3):
         try:
             os.fstat(number)

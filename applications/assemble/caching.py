@@ -80,7 +80,7 @@ def open_cache(data: DataOptions, split: Split, keep: CachePolicy, world: World)
 
 def _share(store: PixelStore | None, world: World) -> PixelStore:
     """Hand the store of the first process of each machine to the others there."""
-    # As plain values: a store opens its memory when it arrives, and that of another machine is out of reach.
+    # Sent as plain values: unpickling a store opens its shared memory, which exists only on the machine that made it.
     parts = world.gather(None if store is None else (store.place, store.index, store.planes, store.unreadable))
     return PixelStore(*parts[world.rank - world.local_rank]) if store is None else store
 
@@ -103,7 +103,7 @@ def _wait_for(place: Path, leader: int, watch: Watch | None) -> PixelStore:
                 return store
             raise UserError(f"--cache disk: process {leader}, which was to fill {place}, has ended; what it said tells why")
         if watch is not None and (line := watch.look()):
-            # Only errors are printed by processes other than the first.
+            # Processes other than the first show only errors.
             log().error(f"cache     {line}; the run waits for it")
         time.sleep(POLL)
     return store

@@ -1,4 +1,4 @@
-"""The image sizes that a network must take: that of validation, and those that training gives it."""
+"""Image sizes that a network has to accept."""
 
 from applications.settings.options import RunConfig
 from dataloader.batch.multi_scale import possible_sizes

@@ -1,4 +1,4 @@
-"""The way of an image: Preprocess, the loaders of the splits, and what is done to training batches on the device."""
+"""From files to batches on the device: preprocessing, loaders, and what is done to training batches."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -30,8 +30,8 @@ from utils.logs import log
 
 
 def build_preprocess(config: RunConfig, content: Mapping[str, Any] | None = None, *, white: int | None = None) -> Preprocess:
-    """Return geometry from the flags, and the numbers that belong to the weights: of a checkpoint, --mean_std, those of the starting
-    weights (published, or of a checkpoint of --init_from), ImageNet's.
+    """Return the preprocessing: image size and resize mode from the flags; mean and std from the checkpoint, else --mean_std, else
+    the starting weights (published, or a checkpoint of --init_from), else ImageNet.
 
     `white` is that of the data, where there is no checkpoint that has its own.
     """
@@ -72,7 +72,7 @@ def _numbers_of_start(path: Path, white: int | None, *, replaced: bool) -> dict[
     if None not in (white, start.white) and white != start.white:
         log().warning(
             f"--init_from {path} was trained with {start.white:,} as white in 16-bit images, this run takes {white:,}: equal values are "
-            "shown in other brightness to these weights, which have to learn it anew"
+            "shown to these weights with another brightness, which they have to learn again"
         )
     numbers = {"mean": start.mean, "std": start.std}
     if not replaced:
@@ -106,7 +106,7 @@ def build_loader(
             # Known already, so no epoch is spent before it is said.
             refuse_unreadable(split, [ImageError(*each) for each in store.unreadable.values()])
         read = store.read_picture
-        # The cache has the pixels of its making, whatever happens to the files: that is told, by one process.
+        # A cache does not notice files that change later, so the first process looks for changes and warns.
         look = CachedFiles(split).look if machine.world.is_first else None
         split = replace(split, stamps=split.stamps[:0])
     workers = default_workers(machine.world.size) if data.workers is None else data.workers

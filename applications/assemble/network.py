@@ -113,7 +113,7 @@ def find_head(model: nn.Module) -> nn.Module:
 def wrap_network(runtime: RuntimeOptions, model: nn.Module, machine: Machine) -> nn.Module:
     """Return the network as training calls it: compiled and distributed when asked for."""
     if runtime.compile:
-        # In place, so that the names in the checkpoint stay bare.
+        # model.compile() compiles in place; torch.compile(model) would prefix every name in the checkpoint.
         model.compile()
     if machine.world.size == 1:
         return model

@@ -1,1 +1,1 @@
-"""Looking at a data set, and writing one anew."""
+"""Looking at a data set, and writing a new one."""

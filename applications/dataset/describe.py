@@ -43,7 +43,7 @@ def suggest_training(data: DataOptions, folder: Path, splits: Container[str], *,
     """
     if "train" not in splits or "val" not in splits:
         return
-    # A folder of this name here; the name alone is a source.
+    # A bare name would be read as a built-in source, so write ./NAME.
     command = f"python main.py --data {'./' if str(folder) in SOURCES else ''}{quote(str(folder))}"
     if numbers is not None:
         command += f" --mean_std {quote(str(numbers))}"

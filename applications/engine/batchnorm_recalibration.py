@@ -1,4 +1,4 @@
-"""Fresh batch-norm statistics for every validation: counted on the last training batches of the epoch, at the weights it ends with."""
+"""Batch-norm statistics for every validation, measured on the last training batches of the epoch with the weights at its end."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from optim.precise_batchnorm import learning_norms, reestimate_norms
 from optim.stepper import Stepper
 from utils.distributed import World
 
-# Images are kept in memory as bytes; larger ones give more pixels each, so fewer of them do.
+# Memory for the held batches, which stay uint8 on the CPU. Larger images need fewer of them, since each has more pixels.
 MOST_BYTES = 256 * 2**20
 # Of a short epoch a part is enough: a forward pass costs a third of a step, so a quarter costs 8 % of its time.
 PART = 0.25
@@ -21,7 +21,7 @@ FEWEST = 128
 
 
 def batches_to_count(images: int, *, batch_size: int, image_size: tuple[int, int], batches_per_epoch: int) -> int:
-    """Return how many of the last batches of an epoch hold `images`: no more than memory and time to spare allow, and at least one.
+    """Return how many of the last batches of an epoch are needed for `images`, within the limits on memory and time; at least one.
 
     Args:
         images: over all processes; 0 for none.
@@ -36,9 +36,9 @@ def batches_to_count(images: int, *, batch_size: int, image_size: tuple[int, int
 
 
 class BatchNormRecalibration:
-    """Holds the last batches of an epoch, and counts the statistics of batch norms on them before validation.
+    """Holds the last batches of an epoch, and measures batch-norm statistics on them before validation.
 
-    The batches follow from the position in the run, so a resumed run reads them again and counts the same.
+    The batches follow from the position in the run, so a resumed run reads them again and measures the same.
 
     Args:
         model: the bare model.
@@ -80,11 +80,11 @@ class BatchNormRecalibration:
         return min(batch, batches - self.batches)
 
     def hold(self, batch: Batch, step: int) -> None:
-        """Keep the batch of a step, and let go of the oldest."""
+        """Keep the batch of a step, and drop the oldest."""
         self._held.append((batch, step))
 
     def refresh(self) -> None:
-        """Count the statistics at the weights that validation will look at; the batches are let go of."""
+        """Measure the statistics with the weights that validation uses; release the batches."""
         if not self._held:
             return
         with self.stepper.averaged(), torch.compiler.set_stance("force_eager") if self.compiled else nullcontext():

@@ -144,7 +144,7 @@ class CsvLog(Observer):
 
 
 class ChanceWarning(Observer):
-    """Says once when validation knows less than training: one answer for all images, or answers at chance for two epochs.
+    """Warns once when validation is at chance although training is not: the same answer for all images, or two epochs at chance.
 
     Args:
         classes: how many there are.
@@ -152,7 +152,7 @@ class ChanceWarning(Observer):
     """
 
     EPOCHS = 2
-    # One answer is no wonder while training gets no more than this right beyond what the answer is worth.
+    # A constant answer is expected while training accuracy exceeds that of the constant answer by less than this.
     LEARNED = 0.1
 
     def __init__(self, classes: int, epochs: int) -> None:

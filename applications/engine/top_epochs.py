@@ -33,7 +33,7 @@ class TopEpochs:
 
     def offer(self, epoch: int, reached: Reached, weights: Mapping[str, Any]) -> None:
         """Keep the weights of an epoch, or a checkpoint with them, if they are among the best, and drop those that no longer are."""
-        # Later epochs were left behind by a resumption from before them.
+        # Epochs after the resumed one belong to the abandoned part of the run.
         index = {key: value for key, value in self._index().items() if key < epoch} | {epoch: reached}
         best = sorted(index, key=lambda key: (index[key], key), reverse=True)[: self.count]
         if epoch in best:

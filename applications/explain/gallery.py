@@ -18,7 +18,7 @@ from utils.statistics import bootstrap
 from utils.tables import print_table
 
 SIDE = 224
-# Fewer images than this order the methods by chance.
+# With fewer images the ranking of the methods is mostly noise.
 FEW = 20
 # Pictures side by side, besides the image itself.
 COLUMNS = 5

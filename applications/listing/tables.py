@@ -1,4 +1,4 @@
-"""Prints a table of names: models, criterions, optimizers, augments and their kin."""
+"""Prints a table of names: models, losses, optimizers, augmentations and others."""
 
 from applications.explain.methods import METHODS
 from applications.settings.options import Request

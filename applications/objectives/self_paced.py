@@ -45,7 +45,7 @@ class SelfPacedWeights:
         self.part = part
         self.world = world
         self.epoch = -1
-        # One place more than images: what fills up a short batch lands there, and is wiped out.
+        # One extra slot: padding images have index -1, so their loss is written there and reset.
         self.losses = torch.full((images + 1,), torch.nan, device=device)
         self.weights = torch.ones(images, device=device)
 
@@ -88,7 +88,7 @@ class SelfPacedWeights:
 
 
 class SelfPacedObjective:
-    """An objective whose images are watched: their plain losses set the pace.
+    """Wraps an objective and records the plain loss of every image for SelfPacedWeights.
 
     Args:
         objective: what is learned.

@@ -24,7 +24,7 @@ def read_config_file(path: Path) -> Mapping[str, Any]:
     A Python file is run, with the rights of the user who named it.
 
     Raises:
-        UserError: the file is missing, cannot be read or run, or holds something that is no setting.
+        UserError: the file is missing, cannot be read or run, or holds something that is not a setting.
     """
     text = _text(path)
     if path.suffix == ".py":
@@ -45,7 +45,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"--config {path} is no text") from error
+        raise UserError(f"--config {path} is not a text file") from error
     except OSError as error:
         raise UserError(f"--config {path}: {(error.strerror or 'cannot be read').lower()}") from error
 

@@ -22,7 +22,7 @@ def check_request(request: Request) -> None:
     _check_names(config)
     _check_optimizer(config.optim)
     if not config.train.resume or config.train.resume == AUTO:
-        # A resumed run has its other half in the checkpoint; the loss is read again when it is built.
+        # On --resume these settings are completed by the checkpoint; the loss is checked when it is built.
         _check_loss(request)
         _check_cache(config.data)
         _check_unused_teaching(request)
@@ -95,10 +95,10 @@ def _check_start(request: Request) -> None:
     if config.data.batch is not None and (resumes or request.action != "train"):
         raise UserError("--batch auto belongs to the start of a training; give a number, --batch_size N")
     if config.data.batch is not None and "batch_size" in request.given:
-        raise UserError("--batch auto and --batch_size both give the images a step; give one of them")
+        raise UserError("--batch auto and --batch_size both give the images per step; give one of them")
     if resumes and config.data.mean_std is not None:
         raise UserError(
-            "--mean_std belongs to the start of a training: the numbers travel with the weights; start anew with --init_from FILE"
+            "--mean_std belongs to the start of a training: the numbers travel with the weights; start a new run with --init_from FILE"
         )
 
 
@@ -144,9 +144,9 @@ def _check_optimizer(optim: OptimOptions) -> None:
     """Raise UserError for settings of the optimizer that nothing would use."""
     usual = type(optim)()
     if optim.slim != usual.slim and not optim.sparsity:
-        raise UserError(f"--slim {optim.slim:g} is not used; add --sparsity, or leave it out")
+        raise UserError(f"--slim {optim.slim:g} has no effect without --sparsity")
     if optim.clip_mode != usual.clip_mode and optim.clip_grad is None:
-        raise UserError(f"--clip_mode {optim.clip_mode} is not used; add --clip_grad X, or leave it out")
+        raise UserError(f"--clip_mode {optim.clip_mode} has no effect without --clip_grad X")
 
 
 def _check_loss(request: Request) -> None:
@@ -158,15 +158,15 @@ def _check_loss(request: Request) -> None:
         ("threshold_loss", loss.threshold_loss, "threshold_matrix", loss.threshold_matrix),
     ):
         if file is not None and not on:
-            raise UserError(f"--{matrix} {file} is not used; add --{switch}, or leave it out")
+            raise UserError(f"--{matrix} {file} has no effect without --{switch}")
     if loss.hard_ratio != type(loss)().hard_ratio and not loss.ohm_loss:
-        raise UserError(f"--hard_ratio {loss.hard_ratio} is not used; add --ohm_loss, or leave it out")
+        raise UserError(f"--hard_ratio {loss.hard_ratio} has no effect without --ohm_loss")
 
 
 def _check_cache(data: DataOptions) -> None:
     """Raise UserError for settings of a cache that nothing would use."""
     if data.cache_dir is not None and data.cache != "disk":
-        raise UserError(f"--cache_dir {data.cache_dir} is not used; add --cache disk, or leave it out")
+        raise UserError(f"--cache_dir {data.cache_dir} has no effect without --cache disk")
     if data.cache_size is not None and (data.cache == "off" or not data.aug):
         raise UserError(f"--cache_size {data.cache_size} is for --cache with --aug; without --aug the model's own pixels are kept")
 
@@ -179,9 +179,9 @@ def _check_augmentation(config: RunConfig) -> None:
     if data.size_schedule is not None:
         parse_sizes(data.size_schedule, data.image_size, config.train.epochs)
     if data.mix_mode != type(data)().mix_mode and not (data.mixup or data.cutmix):
-        raise UserError(f"--mix_mode {data.mix_mode} is not used; add --mixup or --cutmix, or leave it out")
+        raise UserError(f"--mix_mode {data.mix_mode} has no effect without --mixup or --cutmix")
     if data.mix_off_epochs and not (data.mixup or data.cutmix):
-        raise UserError(f"--mix_off_epochs {data.mix_off_epochs} is not used; add --mixup or --cutmix, or leave it out")
+        raise UserError(f"--mix_off_epochs {data.mix_off_epochs} has no effect without --mixup or --cutmix")
 
 
 def _check_teaching(request: Request) -> None:
@@ -209,6 +209,6 @@ def _check_unused_teaching(request: Request) -> None:
     if not teach.teacher:
         for name in ("distill_loss", "distill_temperature", "distill_weight", "distill_features"):
             if name in given and given[name] != getattr(type(teach)(), name):
-                raise UserError(f"--{name} is not used; it belongs to --teacher RUN")
+                raise UserError(f"--{name} has no effect without --teacher RUN")
     if "distill_feature_weight" in given and teach.distill_features is None and given["distill_feature_weight"] != 1:
-        raise UserError("--distill_feature_weight is not used; it belongs to --distill_features")
+        raise UserError("--distill_feature_weight has no effect without --distill_features")

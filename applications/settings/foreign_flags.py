@@ -310,7 +310,7 @@ def translated(spelling: str, *, prefix: str = "") -> str:
     for program, rows in PROGRAMS.items():
         if name in rows:
             owners.setdefault(rows[name], []).append(f"{program}'" if program.endswith("s") else f"{program}'s")
-    # Two of several programs that say the same are enough to know it by.
+    # Name at most two programs in the message.
     return "; ".join(f"{' and '.join(whose[:2])} {prefix}{spelling} {_predicate(here)}" for here, whose in owners.items())
 
 

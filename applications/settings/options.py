@@ -75,7 +75,7 @@ class TeachOptions:
         spec=True,
     )
     distill_temperature: float = flag(
-        4.0, "what logits are divided by before teacher and student are compared", metavar="T", used_for="training"
+        4.0, "distillation temperature: divides the logits of teacher and student", metavar="T", used_for="training"
     )
     distill_weight: float = flag(
         0.5, "share of --teacher in the loss; the rest is left to the labels", metavar="SHARE", used_for="training"
@@ -89,7 +89,7 @@ class TeachOptions:
     )
     curriculum: str | None = flag(
         None,
-        "weigh training images anew every epoch (--list curricula): 'selfpaced(start=0.5,until=0.7)'",
+        "re-weight training images every epoch (--list curricula): 'selfpaced(start=0.5,until=0.7)'",
         metavar="SPEC",
         used_for="training",
         spec=True,
@@ -108,7 +108,7 @@ class TeachOptions:
         """Return thresholds and weights of the courses.
 
         Raises:
-            UserError: there is not one weight a threshold, they do not fall, or a value is out of range.
+            UserError: the number of weights differs, they do not fall, or a value is out of range.
         """
         thresholds, weights = self.curriculum_thresholds, self.curriculum_weights
         shown = f"--curriculum_thresholds {' '.join(f'{value:g}' for value in thresholds)}"
@@ -120,7 +120,7 @@ class TeachOptions:
         if not all(0 <= value < float("inf") for value in weights) or any(a < b for a, b in pairwise(weights)):
             raise UserError(f"{also}: write numbers of 0 or more, the largest first; to turn the order round, edit the file")
         if not any(value > 0 for value in weights):
-            raise UserError(f"{also}: no weight is positive, so there would be nothing to learn from")
+            raise UserError(f"{also}: no weight is positive, so no image would be trained on")
         return thresholds, weights
 
 
@@ -149,7 +149,7 @@ class RuntimeOptions:
         resumed="call",
     )
     gpus: int | None = flag(
-        None, "the same, one process a GPU", short="-g", metavar="N", used_for="training processes", above=0, resumed="call"
+        None, "the same, one process per GPU", short="-g", metavar="N", used_for="training processes", above=0, resumed="call"
     )
     nodes: int = flag(1, "machines of the run", short="-n", metavar="N", used_for="training processes", above=0, resumed="call")
     rank: int = flag(0, "number of this machine in a run over several", used_for="training processes", resumed="call")
@@ -233,7 +233,7 @@ class SingleImageOptions:
     embed: bool = flag(
         False, "--predict also writes features.npz: the vector that the classifier reads, for every image", used_for="predict"
     )
-    frames: float = flag(1.0, "frames a second that --predict takes from a video or a camera", metavar="F", used_for="predict", above=0)
+    frames: float = flag(1.0, "frames per second that --predict takes from a video or a camera", metavar="F", used_for="predict", above=0)
 
 
 @dataclass(frozen=True)

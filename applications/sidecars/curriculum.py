@@ -83,7 +83,7 @@ def _write(request: Request, opinions: SplitPredictions, thresholds: Sequence[fl
 
 @contextmanager
 def kept_copy(file: Path) -> Iterator[None]:
-    """Keep a copy of a file that the block writes anew: a person may have edited it. Nothing is kept when the block fails."""
+    """Keep a copy of a file that the block overwrites: a person may have edited it. Nothing is kept when the block fails."""
     if not file.is_file():
         yield
         return

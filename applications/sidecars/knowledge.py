@@ -68,7 +68,7 @@ def mean_confidence(probabilities: np.ndarray) -> float:
 
 
 def choose_file(folder: Path, facts: Mapping[str, Any], name: str) -> Path:
-    """Return the file of the same teacher and split, to be written anew, or the first free name: distill.txt, distill-2.txt, ..."""
+    """Return the file of the same teacher and split, to be overwritten, or the first free name: distill.txt, distill-2.txt, ..."""
     stem, suffix = Path(name).stem, Path(name).suffix
     for path in sorted(folder.glob(f"{stem}*{suffix}")):
         if _says(path, facts):

@@ -9,7 +9,7 @@ from optim.stepper import Stepper
 from utils.errors import shorten
 from utils.logs import log
 
-# Mistakes in the loss are told before a cache is filled, and all of them before the first step.
+# Build order: the loss first, so that its mistakes are reported before the (slow) cache; everything before the first step.
 ORDER = ("task", "train_loader", "val_loader", "model", "teaching", "stepper", "data_fingerprint", "seen")
 
 

@@ -113,6 +113,6 @@ def report(config: RunConfig, rates: list[float], losses: list[float]) -> None:
     log().info(f"loss      {losses[0]:.4f} at first, lowest average {min(averages):.4f}")
     log().info(f"curve     {folder / 'find_lr.png'}, {folder / 'find_lr.csv'}")
     if suggestion is None:
-        log().warning("the loss falls nowhere on the way; try a wider --lr_range or look at the curve")
+        log().warning("the loss never decreases; try a wider --lr_range, or look at the curve")
     else:
         log().info(f"the loss falls fastest at {suggestion:.2g}: start with --lr {suggestion:.1g}")

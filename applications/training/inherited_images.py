@@ -1,4 +1,6 @@
-"""What a run inherits of the models that it begins from or learns from: which images they were trained on."""
+"""The training images of the models that a run starts from or learns from, so that leaks into its held-out
+images are found.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -62,7 +64,7 @@ def _parents(config: RunConfig, catalog: Catalog, *, fresh: bool) -> Iterator[tu
     folder = sidecar_folder(config.teach, catalog.splits["train"])
     if config.teach.distill:
         for file in find_knowledge(folder):
-            # Labels are of no model.
+            # label.txt holds the data's own labels, not a model's answers.
             if read_facts(file).get("teacher") != "labels":
                 yield f"the teacher of {file}", lambda file=file: read_beside(file)
     if config.teach.curriculum_learning:

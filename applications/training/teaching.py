@@ -76,7 +76,7 @@ class FileTeacher:
         logits = probabilities.clamp(min=tiny).log()
         if self.activation == "sigmoid":
             logits = logits - (1 - probabilities).clamp(min=torch.finfo(torch.float32).eps).log()
-        # As they were before calibration, which a teacher's checkpoint is read without, too.
+        # Undo the temperature: a teacher read from a checkpoint is used uncalibrated, and files must behave the same.
         return TeacherOutput(logits * self.exported.temperature, None)
 
 

@@ -63,7 +63,7 @@ class GradientHarmony(Weighter):
 
     SCALE: ClassVar[Literal["moving", "batch", "own"]] = "batch"
 
-    # Not 'moving', the name under which earlier runs saved counts of every class for softmax, too.
+    # Renamed from 'moving': old checkpoints stored different counts under that name.
     bin_counts: Tensor
     counted: Tensor
 

@@ -16,7 +16,7 @@ def find(survey: Survey) -> list[Finding]:
         findings.append(Finding("warning", title, advice, groups))
     if groups := _within(survey, survey.lookalikes):
         title = f"{counted(len(groups), 'picture stands', 'pictures stand')} more than once in a split, in different versions"
-        advice = "Harmless inside one split; a split made anew could tear them apart."
+        advice = "Harmless inside one split; a new split could tear them apart."
         findings.append(Finding("info", title, advice, groups))
     return findings
 

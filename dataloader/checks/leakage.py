@@ -21,7 +21,7 @@ def find(survey: Survey) -> list[Finding]:
         findings.append(Finding("error", title, advice, groups, fixable=fixable))
     if groups := [ImageSet(group, _note(survey, group)) for group in survey.lookalikes if _splits(survey, group)]:
         title = f"near leakage: {counted(len(groups), 'picture stands', 'pictures stand')} in two splits in two versions"
-        advice = "The same picture saved anew, scaled, or taken twice in a row. Look at them; put all versions of a picture into one split."
+        advice = "One picture saved again, scaled, or taken twice in a row. Look at them; put all versions of a picture into one split."
         findings.append(Finding("warning", title, advice, groups))
     return findings
 

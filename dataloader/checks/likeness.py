@@ -1,4 +1,4 @@
-"""Which pictures are the same one again: saved anew, scaled, a little brighter.
+"""Near-duplicate images: re-encoded, resized or slightly brightened copies.
 
 Two steps. A hash of 64 bits from the lowest frequencies of the discrete cosine transform (the idea is Zauner's: Implementation
 and Benchmarking of Perceptual Image Hash Functions, 2010) finds candidates, without comparing all pairs. Then the slopes of
@@ -14,7 +14,7 @@ GRID = 32
 MIN_SIDE = 32
 # Standard deviation of the grid, of 0..255, below which there is nothing to compare.
 MIN_SPREAD = 4.0
-# Correlation of slopes. On 2,527 photographs of waste, pictures saved anew at JPEG quality 25 stay above 0.89, and the first
+# Correlation of slopes. On 2,527 photographs of waste, pictures saved again at JPEG quality 25 stay above 0.89, and the first
 # pair of different things is at 0.84.
 SAME = 0.88
 # Bits by which the hashes of candidates may differ; the search below finds all of these.

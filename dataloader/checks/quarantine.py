@@ -92,7 +92,7 @@ def _read_log(log: Path) -> list[tuple[int, tuple[Path, Path]]]:
     except (OSError, csv.Error) as error:
         raise UserError(f"--undo {log}: {getattr(error, 'strerror', None) or error}; name the {LOG} that --fix wrote") from error
     if not rows or tuple(rows[0]) != FIELDS:
-        raise UserError(f"--undo {log} is no log of --fix: its first line must be {','.join(FIELDS)}")
+        raise UserError(f"--undo {log} is not a log of --fix: its first line must be {','.join(FIELDS)}")
     moves = []
     for line, row in enumerate(rows[1:], start=2):
         if len(row) != len(FIELDS):

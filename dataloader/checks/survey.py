@@ -22,7 +22,7 @@ from dataloader.splits.catalog import Catalog
 from utils.errors import UserError
 
 CHUNK = 32
-# Starting more than one process takes longer than looking at so few; one is needed, since a file may end it.
+# Below this many images use one worker: starting more takes longer. Never zero, since a broken file can crash it.
 FEW = 200
 
 
@@ -180,7 +180,7 @@ def _in_processes(
     """Yield every chunk with its facts, or with None where a process died meanwhile; at most `ahead` are under way."""
     todo = next(chunks, None)
     while todo is not None:
-        # Started anew rather than forked: a process with threads must not be forked, and this one draws a progress bar.
+        # Spawned rather than forked: a process with threads must not be forked, and this one draws a progress bar.
         others = multiprocessing.active_children()
         executor = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare)
         waiting: dict[Future[list[FileFacts]], range] = {}

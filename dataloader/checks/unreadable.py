@@ -9,7 +9,7 @@ from utils.text import counted
 KINDS: dict[Problem, tuple[str, str, str, bool]] = {
     "empty": ("empty file", "empty files", "Fetch them again or remove them; --fix moves them away.", True),
     "damaged": ("damaged image", "damaged images", "Fetch them again or remove them; --fix moves them away.", True),
-    "foreign": ("file that is no image", "files that are no images", "Remove them; --fix moves them away.", True),
+    "foreign": ("file that is not an image", "files that are not images", "Remove them; --fix moves them away.", True),
     "bomb": (
         "image too large to be honest",
         "images too large to be honest",

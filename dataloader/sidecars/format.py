@@ -92,7 +92,7 @@ def read_sidecar(file: Path) -> Sidecar:
         header = [PATH, WEIGHT] if [name.strip() for name in header] == [PATH, WEIGHT] else header
         if len(header) < 2 or header[0] != PATH:
             form = f"{PATH},{WEIGHT} or {PATH},CLASS,CLASS,..., or already a path and its numbers"
-            _refuse(file, line, f"the first line that is no comment must be {form}")
+            _refuse(file, line, f"the first line that is not a comment must be {form}")
     paths: dict[str, int] = {}
     values = []
     for line, cells in records:

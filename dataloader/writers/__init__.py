@@ -1,1 +1,1 @@
-"""Data sets written anew: resized, split, packed."""
+"""Writers of data sets: resized, split, packed."""

@@ -50,7 +50,7 @@ def plan_copies(catalog: Catalog) -> list[ResizeJob]:
 def fingerprints(catalog: Catalog) -> dict[str, Any]:
     """Return plain values that change when the images, the classes, the splits or the groups do."""
     splits = {name: fingerprint(split) for name, split in catalog.splits.items()}
-    # The place itself is nobody's business where the folder is passed on.
+    # Store only a hash of the source path, since the written folder may be shared.
     place = hashlib.blake2b(os.fsencode(catalog.root.resolve()), digest_size=8).hexdigest()
     named = {name: split.groups for name, split in catalog.splits.items() if any(split.groups)}
     groups = {"groups": hashlib.blake2b(json.dumps(named).encode(), digest_size=8).hexdigest()} if named else {}
@@ -58,7 +58,7 @@ def fingerprints(catalog: Catalog) -> dict[str, Any]:
 
 
 def write_tables(catalog: Catalog, written: Sequence[ResizeResult], folder: Path) -> dict[str, int]:
-    """Write train.csv and its kin, categories.csv, mean_std.json and, where some were, skipped.csv; return images a split.
+    """Write train.csv, val.csv and test.csv, categories.csv, mean_std.json and, where some were, skipped.csv; return images a split.
 
     Raises:
         UserError: no image of a split could be read.

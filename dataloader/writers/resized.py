@@ -88,7 +88,7 @@ def suffix_for(path: str) -> str:
 
 
 def resized_bytes(data: bytes, name: str, suffix: str, *, side: int, center_crop: bool, white: int | None = None) -> bytes:
-    """Return an encoded image resized and encoded anew; as it is where nothing would change.
+    """Return an encoded image resized and encoded again; as it is where nothing would change.
 
     Of 16 bits a channel, 8 are left, scaled to `white` as `read_image` does it: among the new files there is no range to find.
 

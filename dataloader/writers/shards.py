@@ -130,7 +130,7 @@ def suffix_of(path: str, data: bytes) -> str:
     except UnidentifiedImageError:
         kind = ""
     if kind not in SUFFIXES:
-        raise UserError(f"{path} is no image of a known kind; remove it")
+        raise UserError(f"{path} is not an image of a known kind; remove it")
     return kind
 
 

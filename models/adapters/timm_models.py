@@ -85,7 +85,7 @@ def _maps(features: Any, stages: list[Tensor], *, arch: str) -> FeatureMaps:
     elif len(shape) == 3 and shape[1] >= h * w:
         layout = Layout("NLC", shape[1] - h * w)
     else:
-        raise UserError(f"{arch} has no feature maps: what enters its head is no grid of pixels")
+        raise UserError(f"{arch} has no feature maps: what enters its head is not a grid of pixels")
     larger = {stage.shape[-2:]: stage for stage in stages if stage.shape[-1] > w}
     return with_last(list(larger.values()), features, layout=layout, grid=(h, w))
 

@@ -101,7 +101,7 @@ def build_user_model(
     if drop_path is not None:
         given["drop_path"] = drop_path
     if not callable(target):
-        raise UserError(f"model '{arch}' is no class or function")
+        raise UserError(f"model '{arch}' is not a class or function")
     try:
         net = target(**given)
     except TypeError as error:

@@ -106,7 +106,7 @@ def run_head(net: nn.Module, graph: fx.Graph, split: GraphSplit, *, maps: list[T
     """Logits from the last map, or the vector (N, C) that enters the classifier."""
     nodes = list(graph.nodes)
     start = _position(nodes, split.cuts[-1].node)
-    # Constants and parameters are fetched again; everything else before the cut is behind it.
+    # Run the graph from the cut on: skip every earlier node except constants and parameters.
     env: dict[fx.Node, Any] = dict.fromkeys(node for node in nodes[:start] if node.op != "get_attr")
     env[nodes[start]] = own_tensor(maps)
     classifier = nodes[_position(nodes, split.classifier)]

@@ -13,7 +13,7 @@ from utils.errors import UserError
 
 # No group of channels loses more than this share of them, whatever their scores say.
 MOST = 0.9
-# The scores change as channels go: they are taken anew this often.
+# Pruning rounds; importance is measured again in each, since it changes as channels are removed.
 ROUNDS = 5
 
 # The losses of some images, summed over a batch each, as the network computes them now.

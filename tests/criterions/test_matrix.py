@@ -45,7 +45,7 @@ COSTS = [
     ("", "header must begin with 'class'"),
     ("a,b\n1,2\n", "header must begin with 'class'"),
     ("class,a\na,1\n", "name 1 classes, the data has 2; 'b' is missing"),
-    ("class,a,b,c\na,1,1,1\nb,1,1,1\nc,1,1,1\n", "name 'c', which is no class"),
+    ("class,a,b,c\na,1,1,1\nb,1,1,1\nc,1,1,1\n", "name 'c', which is not a class"),
     ("class,b,a\nb,1,1\na,1,1\n", "another order"),
     ("class,a,b\nb,1,1\na,1,1\n", "its rows name the classes in another order"),
     ("class,a,b\na,1,1\n", "its rows name 1 classes"),
@@ -75,7 +75,7 @@ THRESHOLDS = [
     ("bound,class,a\nupper,a,0\nlower,a,1\n", "rows that begin with 'lower'"),
     ("bound,class,a\nlower,a,0.5\nupper,a,0.5\n", "row a, column a: the lower bound must be below"),
     ("bound,class,a\nlower,a,x\nupper,a,0.5\n", "'x' is not a number"),
-    ("bound,class,a\nlower,b,0\nupper,a,0.5\n", "name 'b', which is no class"),
+    ("bound,class,a\nlower,b,0\nupper,a,0.5\n", "name 'b', which is not a class"),
 ]
 
 

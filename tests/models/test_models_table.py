@@ -103,7 +103,7 @@ def test_a_plain_module_of_the_user_trains_behind_the_contract(user_file):
     [
         ("no_network", "returned str, not a torch.nn.Module"),
         ("Picky", "cannot be called with num_classes"),
-        ("constant", "no class or function"),
+        ("constant", "not a class or function"),
         ("Absent", "has no 'Absent'"),
     ],
 )

@@ -74,7 +74,7 @@ def test_weights_of_another_architecture_are_refused_and_change_nothing(other):
 
 @pytest.mark.parametrize("content", [{}, {"epoch": 3}, {"state_dict": {"a": 1}}])
 def test_what_is_no_state_dict_is_refused(content):
-    with pytest.raises(UserError, match=r"file\.pth is no state dict"):
+    with pytest.raises(UserError, match=r"file\.pth is not a state dict"):
         load_state(net(), content, source="file.pth")
 
 

@@ -35,7 +35,7 @@ def test_a_reader_that_left_is_noticed_and_nothing_fails() -> None:
 @pytest.mark.parametrize(
     ("shell", "said"),
     [
-        ("{} > /dev/full", b"warning: stdout cannot be written (no space left on device); the program goes on without it\nFalse\n"),
+        ("{} > /dev/full", b"warning: stdout cannot be written (no space left on device); continuing without it\nFalse\n"),
         ("{} >&-", b"False\n"),
         ("{} 2>&-", b""),
         ("{} 2>/dev/full", b""),

@@ -15,28 +15,28 @@ from utils.errors import UserError
 
 
 def test_the_first_bad_loss_is_named_by_its_step() -> None:
-    watch = NonFiniteLossGuard()
+    guard = NonFiniteLossGuard()
     for step, loss in enumerate((1.0, 2.0, float("inf"), float("nan"))):
-        watch.add(step, torch.tensor(loss))
+        guard.add(step, torch.tensor(loss))
     with pytest.raises(UserError, match="step 3"):
-        watch.check()
+        guard.check()
 
 
 def test_good_losses_are_forgotten_once_looked_at() -> None:
-    watch = NonFiniteLossGuard()
-    watch.add(0, torch.tensor(1.0, requires_grad=True))
-    watch.check()
-    watch.check()
-    watch.add(1, torch.tensor(float("nan")))
+    guard = NonFiniteLossGuard()
+    guard.add(0, torch.tensor(1.0, requires_grad=True))
+    guard.check()
+    guard.check()
+    guard.add(1, torch.tensor(float("nan")))
     with pytest.raises(UserError, match="step 2"):
-        watch.check()
+        guard.check()
 
 
 def test_a_bad_loss_is_noticed_before_weights_are_saved() -> None:
-    watch = NonFiniteLossGuard()
-    watch.add(4, torch.tensor(float("nan")))
+    guard = NonFiniteLossGuard()
+    guard.add(4, torch.tensor(float("nan")))
     saved: list[Any] = []
-    run: Any = SimpleNamespace(watch=watch, saver=SimpleNamespace(save=lambda *what: saved.append(what)))
+    run: Any = SimpleNamespace(loss_guard=guard, saver=SimpleNamespace(save=lambda *what: saved.append(what)))
     with pytest.raises(UserError, match="step 5"):
         fit._save(run)
     assert saved == []
@@ -55,7 +55,7 @@ def test_a_stop_during_validation_is_no_second_hearing_for_the_plateau(monkeypat
         world=SimpleNamespace(size=1, gather=lambda _: [next(stops)]),
         stop=SimpleNamespace(received=0),
         saver=SimpleNamespace(save=lambda *_: None, folder="RUN"),
-        watch=NonFiniteLossGuard(),
+        loss_guard=NonFiniteLossGuard(),
         observers=[],
     )
     monkeypatch.setattr(fit, "_save", lambda _: None)

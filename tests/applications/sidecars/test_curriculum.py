@@ -134,11 +134,13 @@ def test_a_mistake_in_the_file_is_named_by_line(call: Call, data: Path) -> None:
     outcome = call(*tiny(data, "--curriculum_learning"))
     assert outcome.code == 2
     assert "--make_curriculum train" in outcome.err
-    assert "--make_curriculum train" in call(*tiny(data, "--find_lr", "--curriculum_learning")).err, "rates are tried on what is trained"
+    assert "--make_curriculum train" in call(*tiny(data, "--find_lr", "--curriculum_learning", action="find_lr")).err, (
+        "rates are tried on what is trained"
+    )
     weigh(data, lambda image: "much" if image.name == "0.png" else 1)
     outcome = call(*tiny(data, "--curriculum_learning"))
     assert outcome.code == 2
-    assert "curriculum.txt, line 2: 'much' is no number for weight" in outcome.err
+    assert "curriculum.txt, line 2: 'much' is not a number for weight" in outcome.err
 
 
 def test_self_paced_training_counts_more_images_every_epoch(call: Call, data: Path) -> None:
@@ -191,7 +193,7 @@ def test_the_pace_counts_all_processes_and_short_batches() -> None:
         (("--curriculum", "selfpaced(speed=2)"), "speed"),
         (("--curriculum", "selfpaced(start=2)"), "start"),
         (("--curriculum", "selfpaced", "--mixup"), "--mixup"),
-        (("--curriculum_weights", 1, 2), "not used"),
+        (("--curriculum_weights", 1, 2), "belongs to --make_curriculum"),
     ],
 )
 def test_a_rule_that_cannot_be_used_is_refused(call: Call, data: Path, flags: tuple[object, ...], said: str) -> None:

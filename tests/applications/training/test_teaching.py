@@ -202,9 +202,9 @@ def test_a_teacher_with_its_classes_in_another_order_is_refused(call: Call, home
         (("--teacher", "{tiny}", "--distill_temperature", 0), "--distill_temperature"),
         (("--teacher", "{tiny}", "--distill_weight", 2), "--distill_weight"),
         (("--teacher", "{maps}", "--distill_features", "--compile"), "--compile"),
-        (("--distill_weight", 0.7), "not used"),
+        (("--distill_weight", 0.7), "has no effect without --teacher"),
         (("--teacher", "{tiny}", "--distill_loss", "nothing_like_it"), "unknown distillation"),
-        (("--distill_feature_weight", 2, "--teacher", "{tiny}"), "not used"),
+        (("--distill_feature_weight", 2, "--teacher", "{tiny}"), "has no effect without --distill_features"),
     ],
 )
 def test_what_cannot_teach_is_refused_in_one_line(call: Call, home: Path, data: Path, flags: tuple[object, ...], said: str) -> None:

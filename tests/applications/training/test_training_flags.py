@@ -48,7 +48,7 @@ def test_skipped_branches_follow_from_the_position_and_resume_bit_for_bit(call: 
     flags = tiny(colors, "--arch", "mobilenetv3_small", "--drop_path", 0.5, "--init", "xavier", "--epochs", 1, "-b", 20)
     whole = call(*flags)
     assert whole.code == 0, whole.err
-    assert "--init xavier: 54 convolutions and linear layers drawn anew" in whole.out
+    assert "--init xavier: 54 convolutions and linear layers drawn again" in whole.out
     part = call(*flags, "--max_minutes", 1e-9, "--name", "part")
     assert call("--resume", part.run, "--max_minutes", 100).code == 0
     assert_equal_runs(whole.run, part.run)

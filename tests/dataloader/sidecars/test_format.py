@@ -173,7 +173,7 @@ def test_probabilities_without_a_header_are_those_of_the_classes_in_their_order(
         ("a.png 1\nb.png\n", "line 2: 1 cell where the first line has 2"),
         ("a.png 1\nb.png x\n", "line 2: 'x' is not a number for weight"),
         ("a.png 1\na.png 2\n", "line 2: a.png is listed twice, first in line 1"),
-        ("a.png one\n", "line 1: the first line that is no comment must be path,weight"),
+        ("a.png one\n", "line 1: the first line that is not a comment must be path,weight"),
     ],
 )
 def test_mistakes_in_a_file_without_a_header_are_named_by_their_line(tmp_path: Path, text: str, said: str) -> None:
