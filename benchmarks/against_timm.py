@@ -82,7 +82,7 @@ def compare(options: argparse.Namespace, data: Path, place: Path) -> float:
 
 def main() -> int:
     """Return 0 when the goal is reached, 1 otherwise."""
-    parser = argparse.ArgumentParser(description="Default training throughput of Darkroom beside timm's train.py.")
+    parser = argparse.ArgumentParser(description="Default training throughput of Darkroom and of timm's train.py.")
     parser.add_argument("--timm_train", type=Path, required=True, help="timm's train.py, from a clone of its repository")
     parser.add_argument("--timm_flags", default="", metavar="FLAGS", help="further flags of timm's side, as one string")
     parser.add_argument("--arch", default="resnet18", help="model; its name must mean the same on both sides")

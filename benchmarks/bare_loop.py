@@ -100,7 +100,7 @@ def compare(arch: str, options: argparse.Namespace, data: Path, runs: Path) -> f
 
 def main() -> int:
     """Return 0 when every model reaches the goal, 1 otherwise."""
-    parser = argparse.ArgumentParser(description="Training throughput of Darkroom beside a bare PyTorch loop.")
+    parser = argparse.ArgumentParser(description="Training throughput of Darkroom and of a bare PyTorch loop.")
     parser.add_argument("--archs", nargs="+", default=ARCHS, help=f"models (default: {' '.join(ARCHS)})")
     parser.add_argument("--rounds", type=int, default=3, help="turns of every loop")
     parser.add_argument("--epochs", type=int, default=4, help="epochs of every Darkroom run; the first is not counted")

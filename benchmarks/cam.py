@@ -90,7 +90,7 @@ def main(argv: list[str]) -> int:
     medians = {name: statistics.median(values) for name, values in times.items()}
     ratio = medians["package"] / medians["darkroom"]
     for name, median in medians.items():
-        print(f"{name:<9} {1e3 * median:8.2f} ms an image")
+        print(f"{name:<9} {1e3 * median:8.2f} ms per image")
     print(f"{options.arch} at {options.image_size} on {options.device}: {ratio:.2f} times as fast (goal {GOAL:g})")
     print(f"heat, from 0 to 1, differs by {difference:.1e} at most")
     return 0 if ratio >= GOAL else 1

@@ -119,7 +119,7 @@ class Walks(Iterable[Any], Sized):
 
 
 def loading_speed(side: str, folder: Path, options: argparse.Namespace) -> tuple[float, float]:
-    """Return images/s of a side and its processor time in ms an image, medians of all epochs but the first."""
+    """Return images/s of a side and its processor time in ms per image, medians of all epochs but the first."""
     if side in ("torchvision", "float"):
         loader = torchvision_loader(folder, options, to_float=side == "float")
     else:
@@ -149,8 +149,8 @@ def compare(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     base = speeds["torchvision"]
     ratios = {side: statistics.median(a / b for a, b in zip(values, base, strict=True)) for side, values in speeds.items()}
     print("  ".join(f"{side} {statistics.median(values):.0f}" for side, values in speeds.items()) + " images/s")
-    print("CPU ms an image: " + "  ".join(f"{side} {statistics.median(values):.2f}" for side, values in costs.items()))
-    print("beside torchvision: " + "  ".join(f"{side} {ratio:.2f}" for side, ratio in ratios.items()), flush=True)
+    print("CPU ms per image: " + "  ".join(f"{side} {statistics.median(values):.2f}" for side, values in costs.items()))
+    print("compared with torchvision: " + "  ".join(f"{side} {ratio:.2f}" for side, ratio in ratios.items()), flush=True)
     return ratios
 
 
@@ -168,7 +168,7 @@ def waiting_share(folder: Path, options: argparse.Namespace, runs: Path) -> floa
 
 def main() -> int:
     """Return 0 when the goals are reached, 1 otherwise."""
-    parser = argparse.ArgumentParser(description="Loading speed of Darkroom beside torchvision's ImageFolder.")
+    parser = argparse.ArgumentParser(description="Loading speed of Darkroom and of torchvision's ImageFolder.")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES, help="what is measured; torchvision always is")
     parser.add_argument("--rounds", type=int, default=3, help="turns of every side")
     parser.add_argument("--epochs", type=int, default=4, help="epochs of a turn; the first is not counted")

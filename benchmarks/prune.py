@@ -158,7 +158,7 @@ def compare(run: Path) -> dict[str, list[float]]:
     }
     found: dict[str, list[float]] = {}
     for name, importance in kinds.items():
-        without, fresh = found.setdefault(name, []), found.setdefault(f"{name}, norms measured anew", [])
+        without, fresh = found.setdefault(name, []), found.setdefault(f"{name}, norms measured again", [])
         for share in SHARES:
             trained = replace(whole, model=copy.deepcopy(whole.model))
             size = trained.config.data.image_size

@@ -12,5 +12,5 @@ def available_cores() -> int:
 
 
 def default_workers(processes: int = 1) -> int:
-    """Return how many loader processes each training process gets: one a core, at most 8."""
+    """Return how many loader processes each training process gets: one per core, at most 8."""
     return max(1, min(8, available_cores() // processes))

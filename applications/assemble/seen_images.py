@@ -84,7 +84,7 @@ def read_beside(file: Path) -> np.ndarray | None:
         with place.open("rb") as opened, np.load(opened, allow_pickle=False) as found:
             return found["hashes"].astype(np.int64) if found["version"] == VERSION else None
     except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, BadZipFile) as error:
-        raise UserError(f"{place} is damaged ({error}); write the file beside it again, or remove it") from error
+        raise UserError(f"{place} is damaged ({error}); write the file next to it again, or remove it") from error
 
 
 def overlap(seen: Seen | None, split: Split) -> Overlap | None:

@@ -1,4 +1,4 @@
-"""The folder that --visual_method writes: a PNG an image, a page of them all, and how far each method can be believed."""
+"""The folder that --visual_method writes: one PNG per image, a page of all, and how far each method can be believed."""
 
 import json
 import time
@@ -25,7 +25,7 @@ COLUMNS = 5
 # Two in a row, so that what is written below the pictures can be read.
 HALF_WIDTH = ".gallery.wide { grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr)); }"
 FULL_WIDTH = ".gallery.wide { grid-template-columns: 1fr; } .gallery.wide .card img { width: auto; max-width: 100%; }"
-HEADER = ("method", "insertion - deletion", "insertion", "deletion", "ms an image")
+HEADER = ("method", "insertion - deletion", "insertion", "deletion", "ms per image")
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Gallery:
             page.section(title, gallery(cards, wide=True) if cards else paragraph("No image.", tone="soft"))
         page.write(self.folder / "index.html")
         log().info(f"{wrong} of {total} answers are wrong; {len(self.cards[False])} wrong and {len(self.cards[True])} right ones are shown")
-        log().info(f"written: {self.folder} (index.html, images.csv, a PNG an image)")
+        log().info(f"written: {self.folder} (index.html, images.csv, one PNG per image)")
 
     def _write_figures(self, figures: MethodScores, page: Page) -> None:
         rows = figures.rows()

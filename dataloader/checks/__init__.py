@@ -16,7 +16,7 @@ CHECKS = Table(
         "suffix": Row("dataloader.checks.suffix:find", "files whose content is another format than their name says"),
         "plain": Row("dataloader.checks.single_color:find", "images of a single color"),
         "tiny": Row("dataloader.checks.tiny:find", "images far smaller than the others"),
-        "modes": Row("dataloader.checks.modes:find", "animations, transparency, CMYK, 16 bits, gray beside color, EXIF orientation"),
+        "modes": Row("dataloader.checks.modes:find", "animations, transparency, CMYK, 16 bits, gray mixed with color, EXIF orientation"),
         "shapes": Row("dataloader.checks.image_shapes:find", "sizes and aspect ratios"),
         "channels": Row("dataloader.checks.channels:find", "mean and standard deviation of the channels, split by split"),
     },
