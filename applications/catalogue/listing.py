@@ -1,6 +1,7 @@
 """Prints a table of names: models, criterions, optimizers, augments and their kin."""
 
 from applications.explain.methods import METHODS
+from applications.formats import FORMATS
 from applications.settings.options import Request
 from criterions import CRITERIONS, DISTILLATIONS, WEIGHTERS
 from dataloader import AUGMENTS, CURRICULA, MIXES, RECIPES, SAMPLERS, SOURCES
@@ -24,6 +25,7 @@ TABLES = {
     "visual_methods": METHODS,
     "curricula": CURRICULA,
     "checks": CHECKS,
+    "formats": FORMATS,
 }
 
 

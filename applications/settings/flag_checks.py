@@ -1,5 +1,6 @@
 """What flags must agree on: values out of range, combinations that contradict each other, settings that nothing would use."""
 
+from dataclasses import fields
 from pathlib import Path
 
 from applications.settings.options import AUTO, DataOptions, OptimOptions, Request, RunConfig
@@ -9,7 +10,7 @@ from utils.errors import UserError
 from utils.spec import parse_specs
 
 # Actions that look at a trained model.
-LOOKERS = ("evaluation", "explain", "jit", "prune", "predict", "knowledge", "make_curriculum")
+LOOKERS = ("evaluation", "explain", "export", "jit", "prune", "predict", "knowledge", "make_curriculum")
 # What nothing but training, and the sheet of --visual_data, would use.
 TRAINING_ONLY = ("epochs", "lr", "opt", "schedule", "warmup", "patience", "max_minutes", "ema", "swa", "soup", "distill", "teacher")
 TRAINING_ONLY += ("warmup_lr", "cooldown", "lr_noise", "init", "drop_path")
@@ -28,6 +29,7 @@ def check_request(request: Request) -> None:
     config = request.config
     _check_action(request)
     _check_evaluation(request)
+    _check_export(request)
     _check_processes(request)
     _check_start(request)
     _check_ranges(config)
@@ -93,6 +95,16 @@ def _check_evaluation(request: Request) -> None:
         raise UserError("--calibrate stores what single views need; leave --tta out of that call")
     if request.action == "compare" and len(request.subjects) < 2:
         raise UserError("--compare needs at least two models: --compare RUN RUN ...")
+
+
+def _check_export(request: Request) -> None:
+    """Raise UserError for flags of --export that nothing would use, and for a tolerance that means nothing."""
+    options = request.config.export
+    if request.action not in ("export", "jit"):
+        for name in sorted(request.typed & {item.name for item in fields(options)}):
+            raise UserError(f"--{name} belongs to --export; add --export FORMAT, or leave --{name} out")
+    if options.tolerance is not None and not 0 <= options.tolerance < 1:
+        raise UserError(f"--tolerance {options.tolerance:g} is a difference of probabilities, from 0 up to, not including, 1")
 
 
 def _check_processes(request: Request) -> None:

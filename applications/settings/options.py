@@ -106,7 +106,7 @@ class OutputOptions:
     print_freq: int = flag(50, "steps between two reports", short="-p", metavar="STEPS")
     log_level: Literal["info", "warning", "error"] = flag("info", "what the terminal shows of the lines of log.txt")
     split: Literal["train", "val", "test"] | None = flag(
-        None, "images that --evaluation and --jit look at (default: test, else val; for --jit val)"
+        None, "images that --evaluation and --export look at (default: test, else val; for --export val)"
     )
 
 
@@ -148,6 +148,24 @@ class LookOptions:
 
 
 @dataclass(frozen=True)
+class ExportOptions:
+    """What --export and --jit write."""
+
+    dynamic_size: bool = flag(
+        True,
+        "take images of any size, with the geometry in the file, where the format has room for it; --no_dynamic_size: images of the "
+        "network's own size alone",
+    )
+    half: bool = flag(False, "write the network in 16-bit floating point")
+    with_features: bool = flag(False, "let the file also answer the vector that the classifier reads")
+    with_cam: bool = flag(False, "let the file also answer the class map: what speaks for each class, place by place")
+    opset: int | None = flag(None, "version of the operators of ONNX (default: the exporter's)", metavar="N")
+    tolerance: float | None = flag(
+        None, "how far a probability of the file may lie from the model's (default: 0.0001; with --half 0.02)", metavar="P"
+    )
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Every setting of a run. Names are unique over the sections, so a config file is flat."""
 
@@ -162,6 +180,7 @@ class RunConfig:
     output: OutputOptions = field(default_factory=OutputOptions)
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
     look: LookOptions = field(default_factory=LookOptions)
+    export: ExportOptions = field(default_factory=ExportOptions)
     check: CheckOptions = field(default_factory=CheckOptions)
 
     def override(self, values: Mapping[str, Any], *, source: str = "config") -> "RunConfig":
@@ -207,6 +226,7 @@ SECTIONS = {
     "output": ("output", OutputOptions),
     "evaluation": ("evaluation", EvaluationOptions),
     "single images": ("look", LookOptions),
+    "export": ("export", ExportOptions),
     "data check": ("check", CheckOptions),
 }
 
