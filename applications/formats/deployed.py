@@ -149,7 +149,7 @@ def _keep(name: str, found: list[tuple[str, Tensor]]) -> Callable[..., None]:
 
 
 def deploy(
-    net: Backbone,
+    net: nn.Module,
     preprocess: Preprocess,
     activation: str,
     *,
@@ -165,6 +165,7 @@ def deploy(
     Raises:
         UserError: the network has no features or class map to show.
     """
+    assert isinstance(net, Backbone)
     # Halving works in place, and the network is still to be asked.
     core = Core(copy.deepcopy(net) if half else net, features=features, cam=cam).eval()
     if features or cam:

@@ -22,7 +22,7 @@ from utils.errors import UserError
 # Protocol buffers end there; weights beyond it go into a file beside.
 LARGEST = 2**31 - 2**20
 INPUT = "images"
-TO_WRITE = (Package("onnx", "onnx", 60), Package("onnxscript", "onnxscript", 10))
+TO_WRITE = (Package("onnx", "onnx", 35), Package("onnxscript", "onnxscript", 8))
 
 
 class Onnx(Format):
@@ -32,7 +32,7 @@ class Onnx(Format):
     suffix = ".onnx"
     holds = Holds(opset=True)
     to_write = TO_WRITE
-    to_open = (Package("onnxruntime", "onnxruntime", 60),)
+    to_open = (Package("onnxruntime", "onnxruntime", 70),)
 
     def write(self, deployed: Deployed, path: Path, facts: Facts, settings: WriteSettings) -> list[str]:
         onnx: Any = import_module("onnx")
@@ -124,7 +124,7 @@ def _by_trace(deployed: Deployed, outputs: tuple[str, ...], opset: int | None) -
         torch.onnx.export(
             deployed.module(),
             (deployed.example(),),
-            content,
+            content,  # pyright: ignore[reportArgumentType] - the older exporter takes files that are open
             dynamo=False,
             opset_version=opset,
             input_names=[INPUT],

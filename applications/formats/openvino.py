@@ -21,7 +21,7 @@ class OpenVino(Format):
     name = "openvino"
     suffix = ".xml"
     holds = Holds(opset=True)
-    to_open = (Package("openvino", "openvino", 200),)
+    to_open = (Package("openvino", "openvino", 180),)
     to_write = (*TO_WRITE, *to_open)
 
     def write(self, deployed: Deployed, path: Path, facts: Facts, settings: WriteSettings) -> list[str]:

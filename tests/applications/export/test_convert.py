@@ -1,32 +1,44 @@
 """The exported file answers as the trained model does, or it is not kept."""
 
+import errno
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from applications.export import convert
+import models
+from applications.export import convert, placing
 from applications.formats import torchscript
 from applications.formats.contract import Format
 from applications.formats.deployed import Deployed
 from applications.formats.facts import Facts
 from dataloader.images.preprocess import Normalize
-from tests.applications.conftest import NETS, ROOT, Call, read_rows, tiny
+from tests.applications.conftest import NETS, ROOT, Call, read_rows, run_once, tiny
 
 ARCH = ("--arch", f"{NETS}:TinyNet")
 
 
+@pytest.fixture(scope="session")
+def trained(colors: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    run_once(*tiny(colors, "--image_size", 24, 16, "--epochs", 1, "--logdir", folder, "--name", "one"))
+    return folder / "classify" / "one"
+
+
 @pytest.fixture
-def run(call: Call, colors: Path) -> Path:
-    return call(*tiny(colors, "--image_size", 24, 16, "--epochs", 1)).run
+def run(trained: Path, tmp_path: Path) -> Path:
+    """Return a run folder of this test's own."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 def left_over(run: Path) -> list[str]:
@@ -84,18 +96,6 @@ class Reversed(nn.Module):
         return self.normalize(images.flip(1))
 
 
-class Nearest(nn.Module):
-    """Resizes by another kernel."""
-
-    def __init__(self, height: int, width: int, resize: str) -> None:
-        super().__init__()
-        self.size = (height, width)
-        self.resize = resize
-
-    def forward(self, images: Tensor) -> Tensor:
-        return F.interpolate(images.float(), self.size, mode="nearest")
-
-
 Break = Callable[[pytest.MonkeyPatch], None]
 
 
@@ -123,8 +123,8 @@ def wrong_order(deployed: Deployed) -> None:
     deployed.answering.normalize = Reversed(deployed.answering.normalize)
 
 
-def wrong_resize(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torchscript, "FitImages", Nearest)
+def wrong_resize(deployed: Deployed) -> None:
+    object.__setattr__(deployed, "preprocess", replace(deployed.preprocess, resize="stretch"))
 
 
 def wrong_classes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ def wrong_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         pytest.param(break_parts(wrong_mean), "the first layer that differs is normalization", id="mean"),
         pytest.param(break_parts(wrong_order), "the first layer that differs is normalization", id="bgr"),
-        pytest.param(wrong_resize, "the first layer that differs is geometry", id="resize"),
+        pytest.param(break_parts(wrong_resize), "the first layer that differs is geometry", id="resize"),
         pytest.param(wrong_classes, "it says otherwise of classes", id="classes"),
     ],
 )
@@ -185,3 +185,93 @@ def test_a_list_is_called_by_its_name_not_by_its_folder(call: Call, colors: Path
     run = call(*tiny("my list.csv", "--epochs", 1)).run
     assert f"compare   on 15 val images of {Path('my list.csv').resolve()}\n" in call("--jit", "--resume", run, *ARCH).out
     assert f"data      {Path('my list.csv').resolve()}: 15 test images" in call("--evaluation", "--resume", run, *ARCH, "--no_report").out
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--export", "onxx"), "unknown format 'onxx'. Did you mean onnx?"),
+        (("--export", "onnx,onnx"), "names a format twice"),
+        (("--export", "hub", "--with_cam"), "the format hub answers probabilities alone"),
+        (("--export", "torchscript", "--opset", 18), "--opset 18 is for the formats onnx and openvino"),
+        (("--export", "torchscript", "--with_features"), "TinyNet has no head of its own that reads a map"),
+        (("--export", "hub"), "is a network of your own file"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_said_in_one_line(flags: tuple[object, ...], said: str, call: Call, run: Path) -> None:
+    outcome = call(*flags, "--resume", run, *ARCH)
+    assert outcome.code == 2
+    assert said in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+    assert left_over(run) == []
+
+
+def test_a_missing_runtime_ends_the_call_before_anything_is_read(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    outcome = call("--export", "onnx", "--resume", "no such run")
+    assert outcome.code == 2
+    assert outcome.err.endswith("the format onnx needs onnxruntime, about 70 MB: pip install onnxruntime\n")
+
+
+def test_a_checkpoint_that_changes_while_it_is_read_is_refused(call: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = convert.load_trained
+
+    def load(*args: Any) -> Any:
+        trained = honest(*args)
+        (run / "best.pt").write_bytes((run / "best.pt").read_bytes() + b"more")
+        return trained
+
+    monkeypatch.setattr(convert, "load_trained", load)
+    outcome = call("--jit", "--resume", run, *ARCH)
+    assert outcome.code == 2
+    assert "best.pt changes while it is read; wait until the training is done" in outcome.err
+
+
+def test_a_full_disk_leaves_nothing(call: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(self: torchscript.TorchScript, deployed: Deployed, path: Path, *_: object) -> list[str]:
+        del self, deployed
+        path.write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(torchscript.TorchScript, "write", write)
+    outcome = call("--jit", "--resume", run, *ARCH)
+    assert outcome.code == 2
+    assert "model.jit.pt: no space left on device; free some space" in outcome.err
+    assert left_over(run) == []
+
+
+def test_a_disk_with_too_little_room_is_noticed_first(call: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placing.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    outcome = call("--jit", "--resume", run, *ARCH)
+    assert outcome.code == 2
+    assert "model.jit.pt: 1 kB are free, about 4 MB are needed" in outcome.err
+
+
+FAMILIES = [family.variants[0] for family in models.FAMILIES.values()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", FAMILIES)
+def test_every_family_passes_in_every_common_format(arch: str, call: Call, colors: Path) -> None:
+    flags = ("--arch", arch, "--image_size", 40, 48, "--epochs", 1, "-b", 20, "-j", 0, "--precision", "fp32")
+    run = call("--data", colors, *flags).run
+    outcome = call("--export", "torchscript,onnx,openvino,hub", "--resume", run)
+    assert outcome.code == 0, outcome.out
+    for name in ("torchscript", "onnx", "openvino", "hub"):
+        record = json.loads((run / f"parity-{name}.json").read_text())
+        assert record["kept"]
+        assert record["parity"]["largest"] < 1e-4
+        assert record["file"]["any_size"] == (name != "hub")
+        assert not record["notes"] or name == "hub"
+    assert {file.name for file in run.glob("model*")} == {"model.jit.pt", "model.onnx", "model.xml", "model.bin", "model-hub"}
+
+
+@pytest.mark.slow
+def test_timm_loads_the_folder_of_a_family_that_it_has(call: Call, colors: Path) -> None:
+    timm = pytest.importorskip("timm")
+    run = call("--data", colors, "--arch", "resnet18", "--image_size", 32, 32, "--epochs", 1, "-b", 20, "-j", 0).run
+    assert call("--export", "hub", "--resume", run).code == 0
+    net = timm.create_model(f"local-dir:{run / 'model-hub'}", pretrained=True)
+    weights = torch.load(run / "best.pt", weights_only=True)["state_dict"]
+    assert all(torch.equal(value, weights[name]) for name, value in net.state_dict().items())
+    assert net.pretrained_cfg["mean"] == (0.485, 0.456, 0.406)

@@ -99,5 +99,5 @@ def test_a_file_of_a_later_version_is_named_as_such() -> None:
 
 
 def test_a_missing_runtime_is_answered_with_the_line_for_pip() -> None:
-    with pytest.raises(UserError, match=r"the format fast needs no-such-runtime: pip install no-such-runtime$"):
+    with pytest.raises(UserError, match=r"the format fast needs no-such-runtime, about 1 MB: pip install no-such-runtime$"):
         check_installed("fast", (Package("numpy", "numpy", 1), Package("no_such_runtime", "no-such-runtime", 1)))
