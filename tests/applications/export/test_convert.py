@@ -26,6 +26,7 @@ from dataloader.images.preprocess import Normalize
 from tests.applications.conftest import NETS, ROOT, Call, read_rows, run_once, tiny
 
 ARCH = ("--arch", f"{NETS}:TinyNet")
+MAPS = Path(__file__).parent.parent / "map_net.py"
 
 
 @pytest.fixture(scope="session")
@@ -171,6 +172,17 @@ def test_a_runtime_that_dies_costs_the_file_alone(call: Call, run: Path, monkeyp
     assert outcome.code == 1
     assert "its runtime failed" in outcome.out
     assert (run / "model.jit.pt").read_bytes() == b"of before"
+
+
+def test_more_outputs_and_half_the_bits_are_compared_too(call: Call, colors: Path) -> None:
+    run = call(*tiny(colors, "--arch", f"{MAPS}:MapNet", "--epochs", 1)).run
+    flags = ("--resume", run, "--arch", f"{MAPS}:MapNet", "--with_features", "--with_cam", "--half", "--no_dynamic_size")
+    outcome = call("--jit", *flags)
+    assert outcome.code == 0, outcome.out
+    file = json.loads((run / "parity-torchscript-half.json").read_text())["file"]
+    assert (file["precision"], file["any_size"], file["outputs"]) == ("half", False, ["probabilities", "features", "cam"])
+    outputs = torch.jit.load(str(run / "model-half.jit.pt"))(torch.zeros(2, 3, 16, 16, dtype=torch.uint8))
+    assert [tuple(each.shape) for each in outputs] == [(2, 3), (2, 12), (2, 3, 4, 4)]
 
 
 def test_the_tolerance_can_be_chosen(call: Call, run: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from applications.formats import FORMATS, build_format
 from applications.formats.contract import Package, check_installed
 from applications.formats.facts import Facts
+from applications.trained.exported import is_exported, load_exported
 from dataloader.images.preprocess import Preprocess, fit_images
 from models.backbone import Backbone
 from tests.applications.formats.conftest import PREPROCESS, Written
@@ -101,3 +102,25 @@ def test_a_file_of_a_later_version_is_named_as_such() -> None:
 def test_a_missing_runtime_is_answered_with_the_line_for_pip() -> None:
     with pytest.raises(UserError, match=r"the format fast needs no-such-runtime, about 1 MB: pip install no-such-runtime$"):
         check_installed("fast", (Package("numpy", "numpy", 1), Package("no_such_runtime", "no-such-runtime", 1)))
+
+
+@pytest.mark.parametrize("name", ["torchscript", "onnx", "hub"])
+def test_a_file_is_read_back_as_a_module_of_probabilities(name: str, written: Written) -> None:
+    path, deployed, facts = written(name)
+    assert is_exported(str(path))
+    exported = load_exported(path, torch.device("cpu"))
+    assert (exported.classes, exported.preprocess, exported.temperature, exported.several) == (facts.classes, facts.preprocess, 1.7, False)
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 3, 40, 30), dtype=np.uint8))
+    with torch.inference_mode():
+        expected = deployed.answering(fit_images(images, *PREPROCESS.image_size, PREPROCESS.resize))
+        probabilities = expected[0] if isinstance(expected, tuple) else expected
+        torch.testing.assert_close(exported.module(images), probabilities, atol=1e-5, rtol=0)
+        # Mixed images are no whole numbers.
+        torch.testing.assert_close(exported.module(images.float()), probabilities, atol=1e-3, rtol=0)
+
+
+def test_a_checkpoint_is_no_exported_file(tmp_path: Path) -> None:
+    torch.save({"format": 1}, tmp_path / "best.pt")
+    assert not is_exported(str(tmp_path / "best.pt"))
+    assert not is_exported(str(tmp_path))
+    assert not is_exported(str(tmp_path / "none.onnx"))
