@@ -109,7 +109,7 @@ class Format(ABC):
 
     def damaged(self, path: Path) -> UserError:
         """Return the error for a file that cannot be read."""
-        return UserError(f"{path} is damaged, or was not written by Darkroom; write it again with --export {self.name}")
+        return UserError(f"{path} is damaged or incomplete, or was not written by Darkroom; write it again with --export {self.name}")
 
 
 def check_installed(name: str, packages: Sequence[Package]) -> None:

@@ -76,6 +76,9 @@ class Facts:
                 f"the file was written by a later Darkroom (format {content['format']}, this one reads {FORMAT}); update Darkroom"
             )
         numbers = {item.name: content[item.name] for item in fields(Preprocess) if item.name in content}
+        # Its default would be a wrong answer where a file has lost it.
+        if "temperature" not in content:
+            raise KeyError("temperature")
         known = {item.name for item in fields(Facts)} - {"preprocess"}
         plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items() if key in known}
         # Files that were written before the task stood in them have thresholds where an image may have several labels.
