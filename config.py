@@ -22,7 +22,13 @@ class ActionOptions:
     """What to do. Without any of these, train."""
 
     evaluation: bool = flag(False, "measure the model of --resume on held-out images", short="-e", also=("--evaluate",))
-    jit: bool = flag(False, "convert the model of --resume to TorchScript and compare the answers")
+    export: str | None = flag(
+        None,
+        "write the model of --resume as files for other programs (--list formats), several with commas, and keep those that answer "
+        "as it does",
+        metavar="FORMAT",
+    )
+    jit: bool = flag(False, "short for --export torchscript")
     info: bool = flag(False, "print layers, parameters, multiply-adds, memory and time of --arch")
     predict: tuple[str, ...] | None = flag(
         None,
@@ -63,7 +69,7 @@ class ActionOptions:
     list: str | None = flag(
         None,
         "print a table: models, criterions, weighters, distillations, inits, optimizers, schedules, sources, augments, mixes, samplers, "
-        "checks, curricula, visual_methods; or models such as 'timm/*vit*'",
+        "checks, curricula, visual_methods, formats; or models such as 'timm/*vit*'",
         metavar="TABLE|PATTERN",
     )
 

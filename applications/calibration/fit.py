@@ -10,6 +10,7 @@ from applications.calibration.outcome import Answers, judge, kept_together, name
 from applications.calibration.targets import Choice, Target, choose_rejection, choose_thresholds
 from applications.tasks.labels import LabelTask, Prediction
 from applications.trained.checkpoint import Trained
+from applications.trained.exported import find_format
 from utils.calibration import cross_fitted, fold_of
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.files import locked
@@ -114,9 +115,9 @@ def store_calibration(trained: Trained) -> None:
         content["reject"] = None if trained.reject is None else list(trained.reject)
         save_checkpoint(trained.path, content)
     log().info(f"stored    temperature {trained.temperature:.4f}{' and thresholds' if _has_thresholds(trained) else ''} in {trained.path}")
-    exported = trained.path.parent / "model.jit.pt"
-    if exported.is_file():
-        log().warning(f"{exported} still answers with what was stored before; write it again with --jit")
+    for exported in sorted(trained.path.parent.glob("model*")):
+        if (found := find_format(exported)) is not None:
+            log().warning(f"{exported} still answers with what was stored before; write it again with --export {found.name}")
 
 
 def _has_thresholds(trained: Trained) -> bool:

@@ -1,7 +1,10 @@
-"""Writes a TorchScript file, loads it again, and compares its answers with the trained model's."""
+"""Writes exported files, has each asked by its own runtime, and keeps those that give the model's answers."""
 
-import io
-from collections.abc import Sequence
+import hashlib
+import platform
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from shlex import quote
 
@@ -9,84 +12,251 @@ import torch
 
 from applications import assemble
 from applications.assemble import Machine
-from applications.export.torchscript import deploy, facts
-from applications.settings.options import Request
-from applications.tasks.labels import decide
-from applications.trained.checkpoint import build_trained_task, load_trained, open_held_out
-from applications.trained.exported import EXTRA_FILE
+from applications.export.diverging import find_diverging
+from applications.export.parity import ALLOWED, Allowed, compare
+from applications.export.placing import check_room, draft_folder, place, size_of
+from applications.export.probe import Answers, Job, RuntimeFailedError, ask
+from applications.export.record import Record, write_record
+from applications.formats import FORMATS, build_format
+from applications.formats.contract import Format, WriteSettings, check_installed
+from applications.formats.deployed import Deployed, deploy
+from applications.formats.facts import Facts
+from applications.settings.options import ExportOptions, Request
+from applications.tasks.labels import LabelTask, Prediction
+from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out
 from applications.trained.inference import predict_split
+from dataloader.images.preprocess import fit_images
 from dataloader.splits.catalog import Split
+from utils.checkpoint import BEST, find_checkpoint
 from utils.errors import UserError
-from utils.files import write_atomically
 from utils.logs import log
 from utils.runtime import Precision
+from utils.text import say_bytes
+from utils.timing import measure_times
 
-TOLERANCE = 1e-4
-ROUNDING = 1e-5
 MOST_IMAGES = 512
+# Images that go in together, beside one by one.
+BATCH = 8
+STEM = "model"
+
+
+@dataclass(frozen=True)
+class Source:
+    """The model that is exported, and what it says of the images of the comparison.
+
+    Attributes:
+        trained: the model.
+        task: what its answers mean.
+        split: the images.
+        expected: its answers.
+        options: what the user chose.
+        sha256: of the checkpoint's file.
+        milliseconds: for one image, by PyTorch.
+    """
+
+    trained: Trained
+    task: LabelTask
+    split: Split
+    expected: Prediction
+    options: ExportOptions
+    sha256: str
+    milliseconds: float
+
+    @property
+    def precision(self) -> str:
+        return "half" if self.options.half else "fp32"
+
+    @property
+    def allowed(self) -> Allowed:
+        usual = ALLOWED[self.precision]
+        return usual if self.options.tolerance is None else replace(usual, difference=self.options.tolerance)
 
 
 def run(request: Request) -> int:
-    """Convert the model of --resume; return 1 when the file answers otherwise than the model."""
+    """Export the model of --resume; return 1 when a file answers otherwise than the model."""
+    formats = [build_format(name) for name in named_formats(request)]
+    for found in formats:
+        check_format(found, request.config.export)
+    source = read_source(request)
+    return max([export(source, found) for found in formats])
+
+
+def named_formats(request: Request) -> list[str]:
+    """Return the formats that the user named.
+
+    Raises:
+        UserError: one is unknown or named twice.
+    """
+    if request.action == "jit":
+        return ["torchscript"]
+    names = [name.strip() for name in request.subject.split(",")]
+    for name in names:
+        FORMATS.check(name)
+    if len(set(names)) < len(names):
+        raise UserError(f"--export {request.subject} names a format twice")
+    return names
+
+
+def check_format(found: Format, options: ExportOptions) -> None:
+    """Raise UserError when the format cannot hold what was asked for, or a package is missing."""
+    if options.half and not found.holds.half:
+        raise UserError(f"--half: the format {found.name} has no room for 16 bits; leave it out")
+    if (options.with_features or options.with_cam) and not found.holds.outputs:
+        raise UserError(f"--with_features and --with_cam: the format {found.name} answers probabilities alone; leave them out")
+    if options.opset is not None and not found.holds.opset:
+        raise UserError(f"--opset {options.opset} is for the formats onnx and openvino; leave it out for {found.name}")
+    check_installed(found.name, (*found.to_write, *found.to_open))
+
+
+def read_source(request: Request) -> Source:
+    """Read the model of --resume and let it answer.
+
+    Raises:
+        UserError: there is no such model, it has no images to compare on, or its file changes meanwhile.
+    """
     device = torch.device("cpu")
-    machine = Machine(assemble.single_process(), device, Precision("fp32", False, "exported files answer in fp32"))
+    machine = Machine(assemble.single_process(), device, Precision("fp32", False, "exported files are compared in fp32"))
+    resume = request.config.train.resume
+    assert resume, "config.py asks for --resume"
+    path = find_checkpoint(resume, BEST)
+    before = sha256_of(path)
     trained = load_trained(request, device)
+    if sha256_of(path) != before:
+        raise UserError(f"{path} changes while it is read; wait until the training is done, or export a copy")
     split = thin_out(open_held_out(trained, ("val", "test")), MOST_IMAGES)
     log().info(f"model     {trained.describe()}")
     log().info(f"compare   on {len(split)} {split.name} images of {split.named}")
     task = build_trained_task(trained, device)
-    target = trained.path.parent / "model.jit.pt"
-    problems: list[str] = []
+    with machine.fp32_autocast():
+        expected = predict_split(trained, split, task, machine)
+        milliseconds = time_model(trained, task, split)
+    return Source(trained, task, split, expected, request.config.export, before, milliseconds)
 
-    def write(temporary: Path) -> None:
-        module = deploy(trained, task.criterion)
-        # Through memory: torch's own file writer ends the whole process when the disk is full.
-        content = io.BytesIO()
-        torch.jit.save(module, content, _extra_files={EXTRA_FILE: facts(trained, task.criterion)})
-        temporary.write_bytes(content.getbuffer())
-        answers = answers_of_file(temporary, split)
-        expected = predict_split(trained, split, task, machine).probabilities
-        difference = float((answers - expected).abs().max())
-        agreeing = count_agreeing(answers, expected, trained.thresholds)
-        log().info(f"parity    {agreeing} of {len(split)} labels agree, largest probability difference {difference:.1e}")
-        if agreeing < len(split) or not difference <= TOLERANCE:
-            problems.append(f"the file answers otherwise than the model (allowed: {TOLERANCE:.0e}); {target} was not written")
-            raise _RejectedError
 
-    try:
-        write_atomically(target, write)
-    except _RejectedError:
-        log().error(problems[0])
-        return 1
-    log().info(f"written   {target} ({target.stat().st_size / 1e6:.1f} MB)")
-    log().info(f"next: python demos/classifier.py {quote(str(target))} IMAGE_OR_FOLDER")
+def time_model(trained: Trained, task: LabelTask, split: Split) -> float:
+    """Return the median time that PyTorch takes for one image, in ms, from its pixels to the answer."""
+    numbers = trained.preprocess
+    answering = deploy(trained.model, numbers, task.criterion.activation, arch="", temperature=trained.temperature).answering
+    image = torch.from_numpy(split.read(0)).permute(2, 0, 1)[None].contiguous()
+    with torch.inference_mode():
+        (timing,) = measure_times([lambda: answering(fit_images(image, *numbers.image_size, numbers.resize))], seconds=0.5)
+    return 1e3 * timing.median
+
+
+def export(source: Source, found: Format) -> int:
+    """Write one file, and keep it when it gives the model's answers; return 0, or 1 when it does not."""
+    target = source.trained.path.parent / (STEM + ("-half" if source.options.half else "") + found.suffix)
+    check_room(target, source.trained.model)
+    facts = facts_of(source, found)
+    with draft_folder(target) as folder:
+        draft = folder / target.name
+        notes = found.write(build_deployed(source, found), draft, facts, WriteSettings(source.options.opset))
+        for note in notes:
+            log().warning(f"{found.name}: {note}")
+        record = judge(source, found, draft, facts)
+        record = replace(record, notes=tuple(notes))
+        write_record(record, target)
+        if record.refusal:
+            log().error(f"{found.name}: the file answers otherwise than the model: {record.refusal}; {target} was not written")
+            return 1
+        place(folder, target)
+    log().info(f"written   {target} ({record.bytes / 1e6:.1f} MB)")
+    if found.name == "torchscript":
+        log().info(f"next: python demos/classifier.py {quote(str(target))} IMAGE_OR_FOLDER")
     return 0
 
 
-class _RejectedError(Exception):
-    """The converted file failed the comparison."""
+def build_deployed(source: Source, found: Format) -> Deployed:
+    """Return the model as the format is to write it."""
+    options, trained = source.options, source.trained
+    return deploy(
+        trained.model,
+        trained.preprocess,
+        source.task.criterion.activation,
+        arch=trained.config.model.arch,
+        temperature=trained.temperature,
+        any_size=options.dynamic_size and found.holds.geometry,
+        half=options.half,
+        features=options.with_features,
+        cam=options.with_cam,
+    )
 
 
-def answers_of_file(path: Path, split: Split) -> torch.Tensor:
-    """Return the probabilities (N, C) that the saved file gives for the image files themselves, one by one."""
-    module = torch.jit.load(str(path))
-    answers = []
-    with torch.inference_mode():
-        for index in range(len(split)):
-            image = torch.from_numpy(split.read(index))
-            answers.append(module(image.permute(2, 0, 1)[None]))
-    return torch.cat(answers)
+def facts_of(source: Source, found: Format) -> Facts:
+    """Return what the file of this format is to say of itself."""
+    options, trained = source.options, source.trained
+    extras = (("features", options.with_features), ("cam", options.with_cam))
+    return Facts(
+        arch=trained.config.model.arch,
+        task=trained.task,
+        classes=trained.classes,
+        preprocess=trained.preprocess,
+        activation=source.task.criterion.activation,
+        temperature=trained.temperature,
+        thresholds=trained.thresholds,
+        reject=trained.reject,
+        source=f"{trained.path.name}, epoch {trained.epoch}",
+        checkpoint_sha256=source.sha256,
+        exported_as=found.name,
+        precision=source.precision,
+        any_size=options.dynamic_size and found.holds.geometry,
+        outputs=("probabilities", *(name for name, asked in extras if asked)),
+        versions=versions_of(found),
+    )
 
 
-def count_agreeing(answers: torch.Tensor, expected: torch.Tensor, thresholds: Sequence[float] | None) -> int:
-    """Return how many rows of two (N, C) probabilities name the same labels.
+def versions_of(found: Format) -> dict[str, str]:
+    """Return the versions of Python and of the packages that write this format."""
+    packages = ("torch", *(package.name for package in found.to_write))
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
-    Where every label has a threshold, one whose probability lies on it up to rounding agrees either way.
-    """
-    same = decide(answers, thresholds) == decide(expected, thresholds)
-    if thresholds is not None:
-        same |= (answers - expected).abs() <= ROUNDING
-    return int(same.all(1).sum())
+
+def judge(source: Source, found: Format, draft: Path, facts: Facts) -> Record:
+    """Ask the written file in a fresh process and compare it with the model."""
+    job = Job(found.name, draft.resolve(), source.split, BATCH, torch.get_num_threads())
+    size = size_of(draft.parent)
+    record = partial(
+        Record,
+        facts=facts,
+        split=source.split.name,
+        data=str(source.split.named),
+        allowed=source.allowed,
+        bytes=size,
+        threads=job.threads,
+        model_ms=source.milliseconds,
+    )
+    try:
+        answers = ask(job)
+    except RuntimeFailedError as error:
+        return record(refusal=f"its runtime failed ({error})")
+    parity = compare(answers, source.expected, facts, source.task)
+    log().info(
+        f"parity    {found.name}: {parity.agreeing} of {parity.images} labels agree, largest probability difference {parity.largest:.1e}, "
+        f"in batches {parity.batched:.1e}; {parity.headline} {100 * parity.file:.2f} %, of the model {100 * parity.model:.2f} %"
+    )
+    log().info(f"speed     {found.name}: {answers.timing} an image, by PyTorch {source.milliseconds:.1f} ms; {say_bytes(size)}")
+    refusal = differing_facts(answers, facts) or parity.refusal(source.allowed)
+    diverging = None
+    if refusal:
+        honest = deploy(source.trained.model, source.trained.preprocess, facts.activation, arch=facts.arch, temperature=facts.temperature)
+        diverging = find_diverging(honest, replace(job, split=source.split.chosen([parity.worst]), inner=True), source.precision)
+        if diverging:
+            refusal += f"; the first layer that differs is {diverging}"
+    return record(refusal=refusal, parity=parity, timing=answers.timing, open_seconds=answers.open_seconds, diverging=diverging)
+
+
+def differing_facts(answers: Answers, facts: Facts) -> str:
+    """Return which facts of the file are not those of the model, or ''."""
+    # A format may leave the geometry to the caller, and says so.
+    told = replace(answers.facts, any_size=facts.any_size)
+    names = [name for name in vars(facts) if name != "versions" and getattr(told, name) != getattr(facts, name)]
+    return f"it says otherwise of {', '.join(names)}" if names else ""
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def thin_out(split: Split, most: int) -> Split:

@@ -1,6 +1,7 @@
 """Prints a table of names: models, losses, optimizers, augmentations and others."""
 
 from applications.explain.methods import METHODS
+from applications.formats import FORMATS
 from applications.settings.options import Request
 from criterions import CRITERIONS, DISTILLATIONS, WEIGHTERS
 from dataloader import AUGMENT_PRESETS, AUGMENTS, CURRICULA, MIXES, SAMPLERS, SOURCES
@@ -24,6 +25,7 @@ TABLES = {
     "visual_methods": METHODS,
     "curricula": CURRICULA,
     "checks": CHECKS,
+    "formats": FORMATS,
 }
 
 

@@ -16,6 +16,7 @@ def check_request(request: Request) -> None:
     config = request.config
     _check_action(request)
     _check_evaluation(request)
+    _check_export(request)
     _check_processes(request)
     _check_start(request)
     _check_ranges(config)
@@ -70,6 +71,13 @@ def _check_evaluation(request: Request) -> None:
         raise UserError("--calibrate stores what single views need; leave --tta out of that call")
     if request.action == "compare" and len(request.subjects) < 2:
         raise UserError("--compare needs at least two models: --compare RUN RUN ...")
+
+
+def _check_export(request: Request) -> None:
+    """Raise UserError for a tolerance that means nothing."""
+    options = request.config.export
+    if options.tolerance is not None and not 0 <= options.tolerance < 1:
+        raise UserError(f"--tolerance {options.tolerance:g} is a difference of probabilities, from 0 up to, not including, 1")
 
 
 def _check_processes(request: Request) -> None:

@@ -13,9 +13,10 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         # Divides the images of --data into splits.
         "data": ("train", "find_lr", "visual_data", "prepare", "shard", "check"),
         # Reads the model of --resume.
-        "model": ("evaluation", "explain", "jit", "prune", "predict", "knowledge", "make_curriculum"),
+        "model": ("evaluation", "explain", "export", "jit", "prune", "predict", "knowledge", "make_curriculum"),
         # The same, and the labeled images of a split.
-        "held_out": ("evaluation", "explain", "jit", "prune", "knowledge", "make_curriculum"),
+        "held_out": ("evaluation", "explain", "export", "jit", "prune", "knowledge", "make_curriculum"),
+        "exports": ("export", "jit"),
         # Runs in several processes that share the work.
         "processes": ("train", "find_lr", "evaluation", "knowledge", "make_curriculum", "compare"),
     }

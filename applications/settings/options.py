@@ -179,7 +179,7 @@ class OutputOptions:
     log_level: Literal["info", "warning", "error"] = flag("info", "what the terminal shows of the lines of log.txt", resumed="call")
     split: Literal["train", "val", "test"] | None = flag(
         None,
-        "images that --evaluation and --jit look at (default: test, else val; for --jit val)",
+        "images that --evaluation and --export look at (default: test, else val; for --export val)",
         used_for="held_out compare",
     )
 
@@ -237,6 +237,28 @@ class SingleImageOptions:
 
 
 @dataclass(frozen=True)
+class ExportOptions:
+    """What --export and --jit write."""
+
+    dynamic_size: bool = flag(
+        True,
+        "take images of any size, with the geometry in the file, where the format has room for it; --no_dynamic_size: images of the "
+        "network's own size alone",
+        used_for="exports",
+    )
+    half: bool = flag(False, "write the network in 16-bit floating point", used_for="exports")
+    with_features: bool = flag(False, "let the file also answer the vector that the classifier reads", used_for="exports")
+    with_cam: bool = flag(False, "let the file also answer the class map: what speaks for each class, place by place", used_for="exports")
+    opset: int | None = flag(None, "version of the operators of ONNX (default: the exporter's)", metavar="N", used_for="exports")
+    tolerance: float | None = flag(
+        None,
+        "how far a probability of the file may lie from the model's (default: 0.0001; with --half 0.02)",
+        metavar="P",
+        used_for="exports",
+    )
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Every setting of a run. Names are unique over the sections, so a config file is flat."""
 
@@ -251,6 +273,7 @@ class RunConfig:
     output: OutputOptions = field(default_factory=OutputOptions)
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
     look: SingleImageOptions = field(default_factory=SingleImageOptions)
+    export: ExportOptions = field(default_factory=ExportOptions)
     check: CheckOptions = field(default_factory=CheckOptions)
 
     def override(self, values: Mapping[str, Any], *, source: str = "config") -> "RunConfig":
@@ -296,6 +319,7 @@ SECTIONS = {
     "output": ("output", OutputOptions),
     "evaluation": ("evaluation", EvaluationOptions),
     "single images": ("look", SingleImageOptions),
+    "export": ("export", ExportOptions),
     "data check": ("check", CheckOptions),
 }
 

@@ -1,18 +1,19 @@
-"""An exported model read back: the TorchScript module with the facts that stand in its file."""
+"""An exported model read back: a file of any format in its own runtime, with the facts that stand in it."""
 
-import json
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from dataloader.images.preprocess import Preprocess
+from applications.formats import FORMATS, build_format
+from applications.formats.contract import Format, Opened, check_installed
+from applications.formats.facts import FACTS, Facts
+from applications.formats.torchscript import TorchScript, load
+from dataloader.images.preprocess import Preprocess, fit_images
 from dataloader.targets.label import Label, Labels
 from dataloader.targets.target import Target
-from utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -22,53 +23,101 @@ class Exported:
     Attributes:
         path: its file.
         module: images in 0..255, (N, 3, h, w) of any size -> probabilities (N, C).
-        classes: names, in the order of the answers.
-        preprocess: what the module does to images first.
-        activation: 'softmax' or 'sigmoid'.
-        target: what it says of an image.
-        temperature: by which its logits were divided.
+        facts: what the file says of itself.
     """
 
     path: Path
-    module: torch.jit.ScriptModule
-    classes: tuple[str, ...]
-    preprocess: Preprocess
-    activation: str
-    target: type[Target]
-    temperature: float
+    module: nn.Module
+    facts: Facts
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names, in the order of the answers."""
+        return self.facts.classes
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """What is done to images first."""
+        return self.facts.preprocess
+
+    @property
+    def activation(self) -> str:
+        """'softmax' or 'sigmoid'."""
+        return self.facts.activation
+
+    @property
+    def target(self) -> type[Target]:
+        """What it says of an image."""
+        return Label if self.facts.thresholds is None else Labels
+
+    @property
+    def temperature(self) -> float:
+        """By which its logits were divided."""
+        return self.facts.temperature
 
     def describe(self) -> str:
         """Return which file this is."""
-        return f"exported file, {len(self.classes)} classes, {self.path}"
+        return f"exported file ({self.facts.exported_as}), {len(self.classes)} classes, {self.path}"
+
+
+class FirstOutput(nn.Module):
+    """The probabilities alone, of a file that answers more."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, images: Tensor) -> Tensor:
+        outputs = self.module(images)
+        return outputs[0] if isinstance(outputs, tuple) else outputs
+
+
+class InRuntime(nn.Module):
+    """A file of another runtime as a module: it computes on the CPU, and on whole numbers."""
+
+    def __init__(self, opened: Opened) -> None:
+        super().__init__()
+        self.opened = opened
+
+    def forward(self, images: Tensor) -> Tensor:
+        pixels = images if images.dtype == torch.uint8 else images.round().clamp(0, 255).to(torch.uint8)
+        if not self.opened.facts.any_size:
+            numbers = self.opened.facts.preprocess
+            pixels = fit_images(pixels, *numbers.image_size, numbers.resize)
+        return torch.from_numpy(self.opened.run(pixels.cpu().contiguous().numpy())[0]).to(images.device)
+
+
+def find_format(path: Path) -> Format | None:
+    """Return the format of an exported file or folder, by its name; None where it is of none."""
+    if not path.exists():
+        return None
+    return next((found for found in map(build_format, FORMATS) if found.recognizes(path)), None)
 
 
 def is_exported(place: str) -> bool:
-    """Whether the file is one that --jit wrote."""
+    """Whether the file is one that --export wrote, rather than a checkpoint."""
     path = Path(place)
+    found = find_format(path)
+    if not isinstance(found, TorchScript):
+        return found is not None
+    # Checkpoints have the same ending.
     if not path.is_file() or not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
-        return any(name.endswith(f"extra/{EXTRA_FILE}") for name in archive.namelist())
+        return any(name.endswith(f"extra/{FACTS}") for name in archive.namelist())
 
 
 def load_exported(path: Path, device: torch.device) -> Exported:
     """Read an exported file.
 
     Raises:
-        UserError: the file is damaged.
+        UserError: the file is damaged or foreign, or its runtime is not installed.
     """
-    extra = {EXTRA_FILE: ""}
-    try:
-        module = torch.jit.load(str(path), map_location=device, _extra_files=extra)
-        facts: Mapping[str, Any] = json.loads(extra[EXTRA_FILE])
-        # Files that were written before it was known lack the last one.
-        numbers = {name: facts.get(name) for name in ("image_size", "resize", "mean", "std", "white")}
-        classes, activation, temperature = tuple(facts["classes"]), str(facts["activation"]), float(facts["temperature"])
-        preprocess = Preprocess.from_dict(numbers)
-        target = Labels if "thresholds" in facts else Label
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged or incomplete; convert the model again with --jit") from error
-    return Exported(path, module.eval(), classes, preprocess, activation, target, temperature)
-
-
-EXTRA_FILE = "darkroom.json"
+    found = find_format(path)
+    assert found is not None, "is_exported was asked"
+    if isinstance(found, TorchScript):
+        module, facts = load(path, device)
+        return Exported(path, FirstOutput(module).eval() if len(facts.outputs) > 1 else module, facts)
+    check_installed(found.name, found.to_open)
+    opened = found.open(path)
+    return Exported(path, InRuntime(opened).eval(), opened.facts)

@@ -182,7 +182,7 @@ def test_a_target_is_kept_on_val_stored_and_used_by_evaluation_and_the_converted
     torch.jit.load(str(run / "model.jit.pt"), _extra_files=extra)
     card = json.loads(extra["darkroom.json"])
     assert (card["reject"], card["temperature"]) == (content["reject"], content["temperature"])
-    assert "write it again with --jit" in call("--evaluation", "--resume", run, *ARCH, "--calibrate", "--no_report").out
+    assert "write it again with --export torchscript" in call("--evaluation", "--resume", run, *ARCH, "--calibrate", "--no_report").out
     assert load_checkpoint(run / "best.pt")["reject"] is None, "without a target no answer is rejected"
 
 

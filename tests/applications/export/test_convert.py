@@ -1,23 +1,50 @@
-"""The exported file answers as the trained model does, or it is not written."""
+"""The exported file answers as the trained model does, or it is not kept."""
 
+import errno
 import json
+import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from applications.export import convert
-from tests.applications.conftest import NETS, ROOT, Call, read_rows, tiny
+import models
+from applications.export import convert, placing
+from applications.formats import torchscript
+from applications.formats.contract import Format
+from applications.formats.deployed import Deployed
+from applications.formats.facts import Facts
+from dataloader.images.preprocess import Normalize
+from tests.applications.conftest import NETS, ROOT, Call, read_rows, run_once, tiny
 
 ARCH = ("--arch", f"{NETS}:TinyNet")
+MAPS = Path(__file__).parent.parent / "map_net.py"
+
+
+@pytest.fixture(scope="session")
+def trained(colors: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    run_once(*tiny(colors, "--image_size", 24, 16, "--epochs", 1, "--logdir", folder, "--name", "one"))
+    return folder / "classify" / "one"
 
 
 @pytest.fixture
-def run(call: Call, colors: Path) -> Path:
-    return call(*tiny(colors, "--image_size", 24, 16, "--epochs", 1)).run
+def run(trained: Path, tmp_path: Path) -> Path:
+    """Return a run folder of this test's own."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+def left_over(run: Path) -> list[str]:
+    """Return the names of what an export left, beside its records."""
+    return [file.name for file in run.iterdir() if file.name.startswith((".", "model"))]
 
 
 def test_the_file_holds_all_that_a_program_needs(call: Call, run: Path) -> None:
@@ -30,9 +57,18 @@ def test_the_file_holds_all_that_a_program_needs(call: Call, run: Path) -> None:
     assert facts["classes"] == ["blue", "green", "red"]
     assert facts["image_size"] == [24, 16]
     assert facts["resize"] == "fit"
+    assert facts["checkpoint_sha256"] == convert.sha256_of(run / "best.pt")
+    assert facts["versions"]["torch"] == torch.__version__.partition("+")[0]
     for size in ((24, 16), (7, 90), (300, 200)):
         answer = module(torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8))
         torch.testing.assert_close(answer.sum(1), torch.ones(2))
+    record = json.loads((run / "parity-torchscript.json").read_text())
+    assert record["kept"]
+    assert record["parity"]["agreeing"] == 15
+    assert record["parity"]["largest"] <= 1e-4
+    assert record["bytes"] == (run / "model.jit.pt").stat().st_size
+    assert "Kept as `model.jit.pt`" in (run / "parity-torchscript.md").read_text()
+    assert left_over(run) == ["model.jit.pt"]
 
 
 def test_the_demo_gives_exactly_the_labels_of_evaluation(call: Call, run: Path, colors: Path, tmp_path: Path) -> None:
@@ -50,26 +86,109 @@ def test_the_demo_gives_exactly_the_labels_of_evaluation(call: Call, run: Path, 
         assert best["probability"] == pytest.approx(float(row[row["predicted"]]), abs=1e-5)
 
 
-def test_a_file_that_answers_otherwise_is_not_written(call: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = convert.answers_of_file
-    monkeypatch.setattr(convert, "answers_of_file", lambda path, split: honest(path, split) + 2e-4)
-    outcome = call("--jit", "--resume", run, *ARCH)
-    assert outcome.code == 1
-    assert "answers otherwise" in outcome.out
-    assert not [file for file in run.iterdir() if "jit" in file.name]
+class Reversed(nn.Module):
+    """Takes its images for BGR."""
+
+    def __init__(self, normalize: nn.Module) -> None:
+        super().__init__()
+        self.normalize = normalize
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.normalize(images.flip(1))
 
 
-def test_a_label_that_turns_is_refused_however_close_the_probabilities_are(call: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Both sides say nearly 1/3 for every class, so that a difference far below the tolerance turns a label.
-    even = torch.full((15, 3), 1 / 3) + torch.tensor([1e-6, 0.0, 0.0])
-    turned = even.clone()
-    turned[4] = even[4].flip(0)
-    monkeypatch.setattr(convert, "answers_of_file", lambda *_: turned)
-    monkeypatch.setattr(convert, "predict_split", lambda *_: SimpleNamespace(probabilities=even))
+Break = Callable[[pytest.MonkeyPatch], None]
+
+
+def break_parts(change: Callable[[Deployed], Any]) -> Break:
+    """Return what lets the exporter write a changed model."""
+
+    def apply(monkeypatch: pytest.MonkeyPatch) -> None:
+        honest = convert.build_deployed
+
+        def build(source: convert.Source, found: Format) -> Deployed:
+            deployed = honest(source, found)
+            change(deployed)
+            return deployed
+
+        monkeypatch.setattr(convert, "build_deployed", build)
+
+    return apply
+
+
+def wrong_mean(deployed: Deployed) -> None:
+    deployed.answering.normalize = Normalize((0.0, 0.0, 0.0), deployed.preprocess.std)
+
+
+def wrong_order(deployed: Deployed) -> None:
+    deployed.answering.normalize = Reversed(deployed.answering.normalize)
+
+
+def wrong_resize(deployed: Deployed) -> None:
+    object.__setattr__(deployed, "preprocess", replace(deployed.preprocess, resize="stretch"))
+
+
+def wrong_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = torchscript.TorchScript.write
+
+    def write(self: torchscript.TorchScript, deployed: Deployed, path: Path, facts: Facts, settings: Any) -> list[str]:
+        return honest(self, deployed, path, replace(facts, classes=facts.classes[::-1]), settings)
+
+    monkeypatch.setattr(torchscript.TorchScript, "write", write)
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        pytest.param(break_parts(wrong_mean), "the first layer that differs is normalization", id="mean"),
+        pytest.param(break_parts(wrong_order), "the first layer that differs is normalization", id="bgr"),
+        pytest.param(break_parts(wrong_resize), "the first layer that differs is geometry", id="resize"),
+        pytest.param(wrong_classes, "it says otherwise of classes", id="classes"),
+    ],
+)
+def test_a_broken_export_is_not_kept(broken: Break, said: str, call: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken(monkeypatch)
     outcome = call("--jit", "--resume", run, *ARCH)
     assert outcome.code == 1
-    assert "14 of 15 labels agree" in outcome.out
-    assert not [file for file in run.iterdir() if "jit" in file.name]
+    assert "answers otherwise than the model" in outcome.out
+    assert said in outcome.out
+    assert left_over(run) == []
+    record = json.loads((run / "parity-torchscript.json").read_text())
+    assert not record["kept"]
+    assert said in record["refusal"]
+    assert "Not kept: " in (run / "parity-torchscript.md").read_text()
+
+
+def test_a_runtime_that_dies_costs_the_file_alone(call: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (run / "model.jit.pt").write_bytes(b"of before")
+
+    def write(self: torchscript.TorchScript, deployed: Deployed, path: Path, *_: object) -> list[str]:
+        del self, deployed
+        path.write_bytes(b"no model")
+        return []
+
+    monkeypatch.setattr(torchscript.TorchScript, "write", write)
+    outcome = call("--jit", "--resume", run, *ARCH)
+    assert outcome.code == 1
+    assert "its runtime failed" in outcome.out
+    assert (run / "model.jit.pt").read_bytes() == b"of before"
+
+
+def test_more_outputs_and_half_the_bits_are_compared_too(call: Call, colors: Path) -> None:
+    run = call(*tiny(colors, "--arch", f"{MAPS}:MapNet", "--epochs", 1)).run
+    flags = ("--resume", run, "--arch", f"{MAPS}:MapNet", "--with_features", "--with_cam", "--half", "--no_dynamic_size")
+    outcome = call("--jit", *flags)
+    assert outcome.code == 0, outcome.out
+    file = json.loads((run / "parity-torchscript-half.json").read_text())["file"]
+    assert (file["precision"], file["any_size"], file["outputs"]) == ("half", False, ["probabilities", "features", "cam"])
+    outputs = torch.jit.load(str(run / "model-half.jit.pt"))(torch.zeros(2, 3, 16, 16, dtype=torch.uint8))
+    assert [tuple(each.shape) for each in outputs] == [(2, 3), (2, 12), (2, 3, 4, 4)]
+
+
+def test_the_tolerance_can_be_chosen(call: Call, run: Path) -> None:
+    outcome = call("--jit", "--resume", run, *ARCH, "--tolerance", "0")
+    assert outcome.code == 1, "folded batch norms round otherwise"
+    assert "allowed are 0e+00" in outcome.out
 
 
 def test_a_list_is_called_by_its_name_not_by_its_folder(call: Call, colors: Path) -> None:
@@ -78,3 +197,93 @@ def test_a_list_is_called_by_its_name_not_by_its_folder(call: Call, colors: Path
     run = call(*tiny("my list.csv", "--epochs", 1)).run
     assert f"compare   on 15 val images of {Path('my list.csv').resolve()}\n" in call("--jit", "--resume", run, *ARCH).out
     assert f"data      {Path('my list.csv').resolve()}: 15 test images" in call("--evaluation", "--resume", run, *ARCH, "--no_report").out
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--export", "onxx"), "unknown format 'onxx'. Did you mean onnx?"),
+        (("--export", "onnx,onnx"), "names a format twice"),
+        (("--export", "hub", "--with_cam"), "the format hub answers probabilities alone"),
+        (("--export", "torchscript", "--opset", 18), "--opset 18 is for the formats onnx and openvino"),
+        (("--export", "torchscript", "--with_features"), "TinyNet has no head of its own that reads a map"),
+        (("--export", "hub"), "is a network of your own file"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_said_in_one_line(flags: tuple[object, ...], said: str, call: Call, run: Path) -> None:
+    outcome = call(*flags, "--resume", run, *ARCH)
+    assert outcome.code == 2
+    assert said in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+    assert left_over(run) == []
+
+
+def test_a_missing_runtime_ends_the_call_before_anything_is_read(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    outcome = call("--export", "onnx", "--resume", "no such run")
+    assert outcome.code == 2
+    assert outcome.err.endswith("the format onnx needs onnxruntime, about 70 MB: pip install onnxruntime\n")
+
+
+def test_a_checkpoint_that_changes_while_it_is_read_is_refused(call: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = convert.load_trained
+
+    def load(*args: Any) -> Any:
+        trained = honest(*args)
+        (run / "best.pt").write_bytes((run / "best.pt").read_bytes() + b"more")
+        return trained
+
+    monkeypatch.setattr(convert, "load_trained", load)
+    outcome = call("--jit", "--resume", run, *ARCH)
+    assert outcome.code == 2
+    assert "best.pt changes while it is read; wait until the training is done" in outcome.err
+
+
+def test_a_full_disk_leaves_nothing(call: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(self: torchscript.TorchScript, deployed: Deployed, path: Path, *_: object) -> list[str]:
+        del self, deployed
+        path.write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(torchscript.TorchScript, "write", write)
+    outcome = call("--jit", "--resume", run, *ARCH)
+    assert outcome.code == 2
+    assert "model.jit.pt: no space left on device; free some space" in outcome.err
+    assert left_over(run) == []
+
+
+def test_a_disk_with_too_little_room_is_noticed_first(call: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placing.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    outcome = call("--jit", "--resume", run, *ARCH)
+    assert outcome.code == 2
+    assert "model.jit.pt: 1 kB are free, about 4 MB are needed" in outcome.err
+
+
+FAMILIES = [family.variants[0] for family in models.FAMILIES.values()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", FAMILIES)
+def test_every_family_passes_in_every_common_format(arch: str, call: Call, colors: Path) -> None:
+    flags = ("--arch", arch, "--image_size", 40, 48, "--epochs", 1, "-b", 20, "-j", 0, "--precision", "fp32")
+    run = call("--data", colors, *flags).run
+    outcome = call("--export", "torchscript,onnx,openvino,hub", "--resume", run)
+    assert outcome.code == 0, outcome.out
+    for name in ("torchscript", "onnx", "openvino", "hub"):
+        record = json.loads((run / f"parity-{name}.json").read_text())
+        assert record["kept"]
+        assert record["parity"]["largest"] < 1e-4
+        assert record["file"]["any_size"] == (name != "hub")
+        assert not record["notes"] or name == "hub"
+    assert {file.name for file in run.glob("model*")} == {"model.jit.pt", "model.onnx", "model.xml", "model.bin", "model-hub"}
+
+
+@pytest.mark.slow
+def test_timm_loads_the_folder_of_a_family_that_it_has(call: Call, colors: Path) -> None:
+    timm = pytest.importorskip("timm")
+    run = call("--data", colors, "--arch", "resnet18", "--image_size", 32, 32, "--epochs", 1, "-b", 20, "-j", 0).run
+    assert call("--export", "hub", "--resume", run).code == 0
+    net = timm.create_model(f"local-dir:{run / 'model-hub'}", pretrained=True)
+    weights = torch.load(run / "best.pt", weights_only=True)["state_dict"]
+    assert all(torch.equal(value, weights[name]) for name, value in net.state_dict().items())
+    assert net.pretrained_cfg["mean"] == (0.485, 0.456, 0.406)

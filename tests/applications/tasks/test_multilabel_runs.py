@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import torch
 from PIL import Image
 
 from applications.export import convert
+from applications.export.parity import count_agreeing
+from applications.export.probe import Answers, Job
 from applications.tasks.multilabel import best_thresholds
 from tests.applications.conftest import COLORS, NETS, ROOT, Call, read_rows, start, tiny
 from tests.applications.training.test_resume import assert_equal_runs, same, wait_for
@@ -151,9 +154,14 @@ def test_the_demo_names_the_labels_of_evaluation(call: Call, unbroken: Path, squ
 
 
 def test_a_file_that_names_other_labels_is_not_written(call: Call, unbroken: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    honest = convert.answers_of_file
+    honest = convert.ask
+
+    def ask(job: Job) -> Answers:
+        answers = honest(job)
+        return replace(answers, single=answers.single * 0.9)
+
     (tmp_path / "best.pt").write_bytes((unbroken / "best.pt").read_bytes())
-    monkeypatch.setattr(convert, "answers_of_file", lambda path, split: honest(path, split) * 0.9)
+    monkeypatch.setattr(convert, "ask", ask)
     assert call("--jit", "--resume", tmp_path / "best.pt", *ARCH, "--data", unbroken.parent).code == 2, "that folder is no data"
     outcome = call("--jit", "--resume", tmp_path / "best.pt", *ARCH)
     assert (outcome.code, "answers otherwise" in outcome.out) == (1, True)
@@ -163,8 +171,8 @@ def test_a_file_that_names_other_labels_is_not_written(call: Call, unbroken: Pat
 def test_agreement_is_counted_by_labels_and_rounding_is_forgiven() -> None:
     expected = torch.tensor([[0.7, 0.2], [0.5, 0.5], [0.5, 0.9]])
     answers = torch.tensor([[0.7, 0.4], [0.499999, 0.5], [0.49, 0.9]])
-    assert convert.count_agreeing(answers, expected, (0.5, 0.5)) == 2
-    assert convert.count_agreeing(answers, expected, None) == 2
+    assert count_agreeing(answers, expected, (0.5, 0.5), (0.5, 0.5)) == 2
+    assert count_agreeing(answers, expected, None, None) == 2
 
 
 def test_a_stopped_run_resumes_to_equal_weights_and_thresholds(squares: Path, unbroken: Path, tmp_path: Path) -> None:

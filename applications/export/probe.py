@@ -1,0 +1,202 @@
+"""A written file asked in a process of its own: opened by its runtime alone, fed from the bytes of image files."""
+
+import json
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from applications.formats import build_format
+from applications.formats.contract import Format, Opened
+from applications.formats.facts import Facts
+from dataloader.images.preprocess import fit_pixels
+from dataloader.splits.split import Split
+from utils.errors import UserError
+from utils.timing import Timing, measure_times
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# The folder of the call is kept, so that relative paths mean the same; modules are found here alone.
+START = "import sys; sys.path[0] = sys.argv[1]; from applications.export.probe import main; sys.exit(main(sys.argv[2], sys.argv[3]))"
+# Pixels that wait for others of their size, in bytes.
+MOST_WAITING = 2**28
+SECONDS = 0.5
+
+
+class RuntimeFailedError(Exception):
+    """The runtime could not open the file, or not answer; the reason in one line."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to ask a file.
+
+    Attributes:
+        format: row of FORMATS.
+        path: the file.
+        split: the images.
+        batch: how many go in together, beside one by one.
+        threads: of the runtime.
+        inner: ask for what is computed on the way, for the first image alone.
+    """
+
+    format: str
+    path: Path
+    split: Split
+    batch: int
+    threads: int
+    inner: bool = False
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a file answered.
+
+    Attributes:
+        facts: what it says of itself.
+        single: probabilities (N, C), one image at a time.
+        batched: the same, several images at a time.
+        timing: of one image, from its pixels to the answer.
+        open_seconds: until the file could answer.
+    """
+
+    facts: Facts
+    single: np.ndarray
+    batched: np.ndarray
+    timing: Timing
+    open_seconds: float
+
+
+def ask(job: Job) -> Answers:
+    """Have a fresh process open the file and answer for all images.
+
+    Raises:
+        RuntimeFailedError: it could not.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        arrays = _run(job, Path(folder))
+    told = json.loads(str(arrays["told"]))
+    return Answers(Facts.from_json(told["facts"]), arrays["single"], arrays["batched"], Timing(**told["timing"]), told["open_seconds"])
+
+
+def ask_inner(job: Job) -> list[np.ndarray]:
+    """Have a fresh process say what the file computes on the way for the first image; nothing where that cannot be seen."""
+    with tempfile.TemporaryDirectory() as folder:
+        arrays = _run(job, Path(folder))
+    return [arrays[name] for name in sorted(arrays)]
+
+
+def _run(job: Job, folder: Path) -> dict[str, np.ndarray]:
+    asked, answered = folder / "job.pickle", folder / "answers.npz"
+    asked.write_bytes(pickle.dumps(job))
+    command = [sys.executable, "-c", START, str(ROOT), str(asked), str(answered)]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode != 0 or not answered.is_file():
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        raise RuntimeFailedError(lines[-1] if lines and done.returncode > 0 else f"it ended with code {done.returncode}")
+    with np.load(answered) as content:
+        return dict(content)
+
+
+def main(asked: str, answered: str) -> int:
+    """Do the job that is pickled in a file; write the answers to another."""
+    # Written by `_run` a moment ago, in a folder that only this user may read.
+    job: Job = pickle.loads(Path(asked).read_bytes())
+    torch.set_num_threads(job.threads)
+    found = build_format(job.format)
+    try:
+        arrays = _look_inside(found, job) if job.inner else _answer(found, job)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    np.savez(answered, **arrays)  # pyright: ignore[reportArgumentType]
+    return 0
+
+
+def _look_inside(found: Format, job: Job) -> dict[str, np.ndarray]:
+    opened = found.open(job.path, threads=job.threads)
+    images = _pixels(opened, job.split.read(0))[None]
+    return {f"{number:06d}": value for number, value in enumerate(found.inner_values(job.path, images))}
+
+
+def _answer(found: Format, job: Job) -> dict[str, Any]:
+    import time
+
+    start = time.perf_counter()
+    opened = found.open(job.path, threads=job.threads)
+    open_seconds = time.perf_counter() - start
+    together = Together(opened, job.batch)
+    single = []
+    for index in range(len(job.split)):
+        pixels = _pixels(opened, job.split.read(index))
+        single.append(opened.run(pixels[None])[0][0])
+        together.add(index, pixels)
+    first = _pixels(opened, job.split.read(0))[None]
+    (timing,) = measure_times([lambda: opened.run(first)], seconds=SECONDS)
+    told = {"facts": opened.facts.to_json(), "timing": vars(timing), "open_seconds": open_seconds}
+    return {"single": np.stack(single), "batched": together.finish(), "told": np.array(json.dumps(told))}
+
+
+def _pixels(opened: Opened, image: np.ndarray) -> np.ndarray:
+    """Return an image (h, w, 3) as the file takes it: uint8 (3, h, w), at the network's size where the geometry is not in the file."""
+    if not opened.facts.any_size:
+        numbers = opened.facts.preprocess
+        image = fit_pixels(image, *numbers.image_size, numbers.resize)
+    return np.ascontiguousarray(image.transpose(2, 0, 1))
+
+
+class Together:
+    """Asks for several images at a time: those of one size as they are, the others at the network's size.
+
+    Args:
+        opened: the file.
+        batch: how many go in together at most.
+    """
+
+    def __init__(self, opened: Opened, batch: int) -> None:
+        self.opened = opened
+        self.batch = batch
+        self.answers: dict[int, np.ndarray] = {}
+        self._waiting: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = {}
+        self._bytes = 0
+
+    def add(self, index: int, pixels: np.ndarray) -> None:
+        """Take one image, uint8 (3, h, w)."""
+        self._waiting.setdefault(pixels.shape, []).append((index, pixels))
+        self._bytes += pixels.nbytes
+        if len(self._waiting[pixels.shape]) == self.batch:
+            self._ask(self._waiting.pop(pixels.shape))
+        if self._bytes > MOST_WAITING:
+            self._flush()
+
+    def finish(self) -> np.ndarray:
+        """Return the answers (N, C), in the order of the images."""
+        self._flush()
+        return np.stack([self.answers[index] for index in sorted(self.answers)])
+
+    def _flush(self) -> None:
+        groups, self._waiting, self._bytes = list(self._waiting.values()), {}, 0
+        numbers = self.opened.facts.preprocess
+        alone = []
+        for group in groups:
+            if len(group) > 1:
+                self._ask(group)
+            else:
+                (index, pixels), *_ = group
+                fitted = fit_pixels(pixels.transpose(1, 2, 0), *numbers.image_size, numbers.resize)
+                alone.append((index, np.ascontiguousarray(fitted.transpose(2, 0, 1))))
+        for start in range(0, len(alone), self.batch):
+            self._ask(alone[start : start + self.batch])
+
+    def _ask(self, group: Sequence[tuple[int, np.ndarray]]) -> None:
+        self._bytes -= sum(pixels.nbytes for _, pixels in group)
+        # A batch is of two at least.
+        images = np.stack([pixels for _, pixels in group] * (2 if len(group) == 1 else 1))
+        for (index, _), answer in zip(group, self.opened.run(images)[0], strict=False):
+            self.answers[index] = answer

@@ -1,0 +1,95 @@
+"""What became of an export, for people and for programs: parity-FORMAT.md and parity-FORMAT.json beside the file."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from applications.export.parity import Allowed, Parity
+from applications.formats.facts import KERNEL, Facts
+from utils.files import write_text
+from utils.timing import Timing
+
+
+@dataclass(frozen=True)
+class Record:
+    """An export and its comparison.
+
+    Attributes:
+        facts: what the file was to say of itself.
+        split, data: the images of the comparison.
+        allowed: what it may differ by.
+        bytes: of all files that belong to it.
+        threads: of the runtime.
+        model_ms: median time of PyTorch for one image.
+        refusal: why the file was not kept, or ''.
+        parity: the comparison; None where the runtime failed.
+        timing: of the file for one image.
+        open_seconds: until it could answer.
+        diverging: the first layer that differs, where it was looked for and found.
+        notes: what the user should know.
+    """
+
+    facts: Facts
+    split: str
+    data: str
+    allowed: Allowed
+    bytes: int
+    threads: int
+    model_ms: float
+    refusal: str
+    parity: Parity | None = None
+    timing: Timing | None = None
+    open_seconds: float | None = None
+    diverging: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "kept": not self.refusal,
+            **{name: value for name, value in asdict(self).items() if name not in ("facts", "timing")},
+            "timing": None if self.timing is None else self.timing.to_dict(),
+            "file": json.loads(self.facts.to_json()),
+        }
+
+    def to_markdown(self, target: Path) -> str:
+        """Return a page of it."""
+        facts, parity = self.facts, self.parity
+        verdict = f"Not kept: {self.refusal}." if self.refusal else f"Kept as `{target.name}`."
+        rows = [("size", f"{self.bytes / 1e6:.1f} MB"), ("precision", facts.precision)]
+        if parity is not None and self.timing is not None:
+            rows += [
+                (f"labels that agree, of {parity.images} {self.split} images", str(parity.agreeing)),
+                ("largest difference of a probability, one image at a time", f"{parity.largest:.1e}"),
+                ("the same, several images at a time", f"{parity.batched:.1e}"),
+                ("allowed", f"{self.allowed.difference:.0e}"),
+                ("mean difference", f"{parity.mean:.1e}"),
+                (f"{parity.headline}, file", f"{100 * parity.file:.2f} %"),
+                (f"{parity.headline}, model", f"{100 * parity.model:.2f} %"),
+                (f"one image, median, {self.threads} threads", str(self.timing)),
+                ("the same by PyTorch", f"{self.model_ms:.1f} ms"),
+                ("until the file could answer", f"{self.open_seconds:.2f} s"),
+            ]
+        table = "\n".join(f"| {name} | {value} |" for name, value in rows)
+        doubt = self.timing.doubt() if self.timing is not None else ""
+        geometry = "done in the file" if facts.any_size else "left to the caller"
+        height, width = facts.preprocess.image_size
+        lines = [
+            f"# {facts.arch} as {facts.exported_as}",
+            f"{verdict} Compared with {facts.source} on {self.data}; the file was opened by its own runtime in a fresh process, and read "
+            "the image files themselves.",
+            f"| | |\n|---|---|\n{table}",
+            f"Times: {doubt}." if doubt else "",
+            f"Geometry ({facts.preprocess.resize} to {height} x {width}): {geometry}; kernel: {KERNEL}.",
+            *(f"Note: {note}." for note in self.notes),
+        ]
+        return "\n\n".join(line for line in lines if line) + "\n"
+
+
+def write_record(record: Record, target: Path) -> None:
+    """Write the page and the figures beside `target`."""
+    half = "-half" if record.facts.precision == "half" else ""
+    stem = target.with_name(f"parity-{record.facts.exported_as}{half}")
+    write_text(stem.with_suffix(".json"), json.dumps(record.to_dict(), indent=2, default=str) + "\n")
+    write_text(stem.with_suffix(".md"), record.to_markdown(target))

@@ -1,0 +1,188 @@
+"""The model as it leaves the house: geometry, normalization, network and probabilities in one module."""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from applications.formats.resize import GraphResize
+from dataloader.images.preprocess import Normalize, Preprocess, fit_images
+from models.backbone import Backbone
+from utils.errors import UserError
+
+
+class Core(nn.Module):
+    """A network with more to show than its logits: (N, 3, H, W) -> logits (N, C) and what else was asked for.
+
+    Args:
+        net: the network.
+        features: also the vector (N, F) that the classifier reads.
+        cam: also the class map (N, C, h, w): what the head says of every place of the last map. Where the head averages a map and
+            multiplies it by a matrix, its mean over the places is the logits (arXiv 1512.04150).
+    """
+
+    def __init__(self, net: Any, *, features: bool = False, cam: bool = False) -> None:
+        super().__init__()
+        self.net = net
+        self.features = features
+        self.cam = cam
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        if not (self.features or self.cam):
+            return (self.net(x),)
+        maps = self.net.forward_features(x)
+        outputs = [self.net.forward_head(list(maps))]
+        if self.features:
+            outputs.append(self.net.forward_head(list(maps), pre_logits=True))
+        if self.cam:
+            outputs.append(self._class_map(maps))
+        return tuple(outputs)
+
+    def _class_map(self, maps: list[Tensor]) -> Tensor:
+        last = maps[-1]
+        n, channels, height, width = last.shape
+        places = last.permute(0, 2, 3, 1).reshape(n * height * width, channels, 1, 1)
+        said = self.net.forward_head([*maps[:-1], places])
+        return said.reshape(n, height, width, -1).permute(0, 3, 1, 2)
+
+
+class Answering(nn.Module):
+    """Images of the network's own size, uint8 (N, 3, H, W), to probabilities (N, C) and what else the core shows.
+
+    Args:
+        core: normalized images -> a tuple of tensors, the logits first.
+        normalize: uint8 pixels to normalized floats.
+        activation: 'softmax' or 'sigmoid'.
+        temperature: divides the logits.
+        half: the core computes in 16 bits.
+    """
+
+    def __init__(self, core: nn.Module, normalize: nn.Module, activation: str, *, temperature: float = 1.0, half: bool = False) -> None:
+        super().__init__()
+        self.core = core
+        self.normalize = normalize
+        self.softmax = activation == "softmax"
+        self.temperature = temperature
+        self.half_core = half
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        x = self.normalize(images)
+        logits, *others = self.core(x.half() if self.half_core else x)
+        logits = logits.float() / self.temperature
+        probabilities = logits.softmax(1) if self.softmax else logits.sigmoid()
+        return (probabilities, *(each.float() for each in others)) if others else probabilities
+
+
+class FitImages(nn.Module):
+    """`fit_images` as a module, which TorchScript keeps as it is."""
+
+    def __init__(self, height: int, width: int, resize: str) -> None:
+        super().__init__()
+        self.height = height
+        self.width = width
+        self.resize = resize
+
+    def forward(self, images: Tensor) -> Tensor:
+        return fit_images(images, self.height, self.width, self.resize)
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """All parts of a model that leaves the house, on the CPU, in evaluation mode.
+
+    Attributes:
+        preprocess: image size, geometry, mean, std.
+        answering: from images of the network's own size to probabilities.
+        any_size: whether the file is to take images of any size.
+        net: the network itself, with its own names of weights.
+    """
+
+    preprocess: Preprocess
+    answering: Answering
+    any_size: bool
+    net: Backbone
+
+    def example(self, size: tuple[int, int] | None = None) -> Tensor:
+        """Return two images, uint8 (2, 3, h, w), of some size that the file takes."""
+        generator = torch.Generator().manual_seed(0)
+        return torch.randint(0, 256, (2, 3, *(size or self.preprocess.image_size)), dtype=torch.uint8, generator=generator)
+
+    def module(self) -> nn.Module:
+        """Return the whole model as one module, without branches where images of any size come in."""
+        if not self.any_size:
+            return self.answering
+        resize = GraphResize(*self.preprocess.image_size, self.preprocess.resize)
+        return nn.Sequential(resize, self.answering).eval()
+
+    def stages(self, images: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Yield (name, output) of every layer for images of any size, in the order in which they are computed."""
+        found: list[tuple[str, Tensor]] = []
+        fitted = FitImages(*self.preprocess.image_size, self.preprocess.resize)(images)
+        found.append(("geometry", fitted.float()))
+        handles = [module.register_forward_hook(_keep(name, found)) for name, module in self._layers()]
+        try:
+            with torch.no_grad():
+                answers = self.answering(fitted)
+        finally:
+            for handle in handles:
+                handle.remove()
+        found.append(("probabilities", answers[0] if isinstance(answers, tuple) else answers))
+        yield from found
+
+    def _layers(self) -> Iterator[tuple[str, nn.Module]]:
+        yield "normalization", self.answering.normalize
+        core = self.answering.core
+        yield from ((name.removeprefix("net."), module) for name, module in core.named_modules() if name and not list(module.children()))
+
+
+def _keep(name: str, found: list[tuple[str, Tensor]]) -> Callable[..., None]:
+    def hook(module: nn.Module, inputs: object, output: object) -> None:
+        del module, inputs
+        if isinstance(output, Tensor):
+            # Layers behind it may work in place.
+            found.append((name, output.detach().float().clone()))
+
+    return hook
+
+
+def deploy(
+    net: nn.Module,
+    preprocess: Preprocess,
+    activation: str,
+    *,
+    arch: str,
+    temperature: float = 1.0,
+    any_size: bool = True,
+    half: bool = False,
+    features: bool = False,
+    cam: bool = False,
+) -> Deployed:
+    """Return the parts of a model, ready to be written.
+
+    Raises:
+        UserError: the network has no features or class map to show.
+    """
+    assert isinstance(net, Backbone)
+    # Halving works in place, and the network is still to be asked.
+    core = Core(copy.deepcopy(net) if half else net, features=features, cam=cam).eval()
+    if features or cam:
+        _check_outputs(core, preprocess, arch)
+    core = core.half() if half else core
+    normalize = Normalize(preprocess.mean, preprocess.std)
+    answering = Answering(core, normalize, activation, temperature=temperature, half=half).eval()
+    return Deployed(preprocess, answering, any_size, core.net)
+
+
+def _check_outputs(core: Core, preprocess: Preprocess, arch: str) -> None:
+    """Raise UserError where the network cannot show what was asked for."""
+    wanted = " and ".join(flag for flag, asked in (("--with_features", core.features), ("--with_cam", core.cam)) if asked)
+    try:
+        with torch.no_grad():
+            outputs = core(torch.zeros(1, 3, *preprocess.image_size))
+    except (UserError, RuntimeError, IndexError, AttributeError, ValueError, TypeError) as error:
+        raise UserError(f"{wanted}: {arch} has no head of its own that reads a map; leave it out") from error
+    if core.cam and (outputs[-1].dim() != 4 or outputs[-1].shape[1] != outputs[0].shape[1]):
+        raise UserError(f"{wanted}: the head of {arch} does not read a map place by place; leave --with_cam out")

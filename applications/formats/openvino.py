@@ -1,0 +1,57 @@
+"""OpenVINO: a graph (.xml) and its weights (.bin), for processors and graphics of Intel, and other CPUs."""
+
+import tempfile
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from applications.formats.contract import Format, Holds, Opened, Package, WriteSettings
+from applications.formats.deployed import Deployed
+from applications.formats.facts import Facts
+from applications.formats.onnx import TO_WRITE, save, to_onnx
+
+ENTRY = "darkroom"
+
+
+class OpenVino(Format):
+    """Converted from the ONNX graph, whose arithmetic on sizes its own reader of PyTorch graphs does not know."""
+
+    name = "openvino"
+    suffix = ".xml"
+    holds = Holds(opset=True)
+    to_open = (Package("openvino", "openvino", 180),)
+    to_write = (*TO_WRITE, *to_open)
+
+    def write(self, deployed: Deployed, path: Path, facts: Facts, settings: WriteSettings) -> list[str]:
+        openvino: Any = import_module("openvino")
+        graph, facts, notes = to_onnx(deployed, facts, opset=settings.opset)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".onnx.") as folder:
+            between = Path(folder) / "model.onnx"
+            save(graph, between)
+            model = openvino.Core().read_model(str(between))
+            model.set_rt_info(facts.to_json(), [ENTRY])
+            # Weights of 16 bits are those of a network in 16 bits, never those of the geometry.
+            openvino.save_model(model, str(path), compress_to_fp16=False)
+        return notes
+
+    def open(self, path: Path, *, threads: int | None = None) -> Opened:
+        openvino: Any = import_module("openvino")
+        # Without it, processors with arithmetic of 16 bits use that for everything, and answers differ in the second digit.
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        if threads:
+            settings["INFERENCE_NUM_THREADS"] = threads
+        try:
+            core = openvino.Core()
+            model = core.read_model(str(path))
+            facts = Facts.from_json(model.get_rt_info([ENTRY]).astype(str))
+            compiled = core.compile_model(model, "CPU", settings)
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            raise self.damaged(path) from error
+
+        def run(images: np.ndarray) -> list[np.ndarray]:
+            answer = compiled(images)
+            return [np.array(answer[index]) for index in range(len(compiled.outputs))]
+
+        return Opened(facts, run)
