@@ -11,7 +11,7 @@ from utils.distributed import LAUNCHER
 ROOT = Path(__file__).parent.parent.parent
 PROGRAM = """
 import atexit, os, sys
-from utils.distributed import leave
+from utils.distributed import run_and_exit
 
 def program(argv):
     atexit.register(print, "torn down")
@@ -21,7 +21,7 @@ def program(argv):
         raise ArithmeticError("ours")
     return 7
 
-leave(program, sys.argv[1:])
+run_and_exit(program, sys.argv[1:])
 """
 LAUNCHES, LAUNCHED = f"{LAUNCHER}=darkroom", ("LOCAL_RANK=0", "WORLD_SIZE=1")
 

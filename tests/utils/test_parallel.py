@@ -78,9 +78,9 @@ def test_a_death_leaves_no_process_however_slowly_it_is_told(monkeypatch):
 SLOW = """
 import sys, time
 sys.path.insert(0, {root!r})
-from utils.parallel import spread
+from utils.parallel import parallel_map
 if __name__ == "__main__":
-    for _ in spread(time.sleep, [0, *[60] * 20], workers=2, chunk=1):
+    for _ in parallel_map(time.sleep, [0, *[60] * 20], workers=2, chunk=1):
         print("going", flush=True)
 """
 
