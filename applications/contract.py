@@ -1,15 +1,16 @@
 """The contracts between tasks and engines: what a batch means, how it is walked, who watches."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from criterions.weighted import Criterion
 from dataloader.sample import Batch
+from dataloader.targets.plane import PlaneChange
+from dataloader.targets.target import Target
 
 
 @dataclass(frozen=True)
@@ -26,94 +27,163 @@ class StepResult:
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What a model says of some samples, on the CPU, one row a sample.
+class TensorSpec:
+    """A tensor that goes into an exported model, or comes out of it.
 
     Attributes:
-        indices: (N,) positions in the split.
-        targets: (N,) class indices, or (N, C) with a one for every label of the image.
-        probabilities: (N, C), softmax or sigmoid as trained, of logits / temperature.
-        losses: (N,) plain loss of each sample at temperature 1, without any weighting.
-        logits: (N, C) float32, as the network gave them.
+        name: by which a program asks for it.
+        dtype: as torch and NumPy call it, such as 'uint8'.
+        axes: a number for an axis of that length, a name for one that may differ from call to call; equal names are equal lengths.
     """
 
-    indices: Tensor
-    targets: Tensor
-    probabilities: Tensor
-    losses: Tensor
-    logits: Tensor
-
-    @staticmethod
-    def concatenate(parts: Sequence["Prediction"]) -> "Prediction":
-        """Join predictions and order them by index."""
-        indices = torch.cat([part.indices for part in parts])
-        order = indices.argsort()
-        return Prediction(
-            indices[order],
-            torch.cat([part.targets for part in parts])[order],
-            torch.cat([part.probabilities for part in parts])[order],
-            torch.cat([part.losses for part in parts])[order],
-            torch.cat([part.logits for part in parts])[order],
-        )
+    name: str
+    dtype: str
+    axes: tuple[int | str, ...]
 
 
-def decide(probabilities: Tensor, thresholds: Sequence[float] | None) -> Tensor:
-    """Return what the answers name, bool (N, C): every class that reaches its threshold, or the most probable one.
+@dataclass(frozen=True)
+class Signature:
+    """What an exported model takes and answers; post-processing up to the outputs is inside."""
 
-    Args:
-        probabilities: (N, C).
-        thresholds: one a class; None where exactly one class is right.
-    """
-    if thresholds is None:
-        return torch.nn.functional.one_hot(probabilities.argmax(1), probabilities.shape[1]).bool()
-    return probabilities >= torch.tensor(thresholds, dtype=torch.float64, device=probabilities.device)
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
 
 
-def at_temperature(prediction: Prediction, temperature: float, criterion: Criterion) -> Prediction:
-    """Return the prediction with the probabilities of logits / temperature; what is not a number counts as 0."""
-    return replace(prediction, probabilities=criterion.probabilities(prediction.logits / temperature).nan_to_num(0.0))
+class Meter(Protocol):
+    """Figures of a split, from its batches as they come. It keeps rows only where its task needs rows."""
+
+    def update(self, batch: Batch, outputs: Any) -> None:
+        """Count a batch. Rows with a negative index stand for no image.
+
+        Args:
+            batch: on the device.
+            outputs: of `Task.forward` for it.
+        """
+        ...
+
+    def state(self) -> Any:
+        """Return what was counted, plain values and tensors on the CPU, to be sent to another process."""
+        ...
+
+    def merge(self, state: Any) -> None:
+        """Count what the meter of another process has counted, its `state`."""
+        ...
+
+    def figures(self) -> dict[str, float]:
+        """Return the figures of all that was counted: those that the task names. It always holds 'loss' and the headline."""
+        ...
+
+    def one_answer(self) -> str:
+        """Return in words that all answers are alike though the truth is not, without a verb's time or place; '' where they differ."""
+        ...
+
+
+# What not every task can do -> the flags that ask for it.
+ABILITIES: Mapping[str, tuple[str, ...]] = {
+    "learning from teachers": ("teacher", "distill", "knowledge"),
+    "weights of single images": ("curriculum", "curriculum_learning", "make_curriculum"),
+    "mixing images": ("mixup", "cutmix"),
+    "comparing copies of an image": ("jsd",),
+    "heat maps": ("visual_method",),
+    "averaging views": ("tta",),
+    "thresholds that keep a promise": ("target", "calibrate"),
+    "comparing models": ("compare",),
+    "answers for single images": ("predict",),
+    "exported files": ("jit",),
+    "pruning": ("prune",),
+}
 
 
 class Task(Protocol):
-    """What a batch means. It never sees optimizers, processes or checkpoints."""
+    """What a batch means. It never sees optimizers, processes or checkpoints.
+
+    It learns by gradients from `training_step`, or it is a `FittedTask`.
+    """
 
     name: str
-    # The metric by which the best checkpoint is chosen; higher is better.
+    # What is known of an image: it decides which data fits.
+    target: ClassVar[type[Target]]
+    # How many classes it needs at least.
+    fewest_classes: ClassVar[int]
+    # Rows of ABILITIES that it has, beside training, evaluation and what every task can do.
+    abilities: ClassVar[frozenset[str]]
+    # The figure by which the best checkpoint is chosen; higher is better.
     headline: str
-    # Names of what `metrics` answers; those of the class are all that any of its tasks may have.
+    # Names of what its meter answers; those of the class are all that any of its tasks may have.
     figures: tuple[str, ...]
-    # The loss as a module; its buffers are saved and restored.
-    criterion: Criterion
-    # The probability at which each class is named, for `decide`; saved in checkpoints and exported files.
-    thresholds: tuple[float, ...] | None
-    # Logits are divided by it before they become probabilities; saved in checkpoints, baked into exported files.
-    temperature: float
+
+    @property
+    def criterion(self) -> nn.Module:
+        """The loss; its buffers are saved and restored."""
+        ...
+
+    @staticmethod
+    def build_model(arch: str, classes: Sequence[str], *, drop_rate: float | None = None, drop_path: float | None = None) -> nn.Module:
+        """Return the network with random weights: the backbone that `arch` names, and the head that this task needs.
+
+        Raises:
+            UserError: there is none of that name, or it does not carry such a head.
+        """
+        ...
 
     def training_step(self, model: nn.Module, batch: Batch, *, record: bool = True) -> StepResult:
         """Return the loss of a batch, with gradient; unless `record`, the counts of the criterion stay as they are."""
         ...
 
-    def predict(self, model: nn.Module, batch: Batch) -> Prediction:
-        """Return what the model says of a batch, without gradient."""
+    def forward(self, model: nn.Module, batch: Batch) -> Any:
+        """Return what the network says of a batch in evaluation, on the device, in float32: for the meter, and for `postprocess`."""
         ...
 
-    def calibrate(self, prediction: Prediction) -> Prediction:
-        """Choose the temperature, and the thresholds where there are some, by the predictions for the validation images.
+    def meter(self, images: int) -> Meter:
+        """Return a new meter, of at most so many images over all processes; `calibrate`, `table` and `render` take such a one."""
+        ...
 
-        Returns the prediction as it reads with them.
+    def calibrate(self, meter: Any) -> None:
+        """Choose by the validation images what is not trained, such as a temperature; where nothing is, nothing happens.
+
+        The figures of the meter are those with what was chosen.
         """
         ...
 
-    def metrics(self, prediction: Prediction) -> dict[str, float]:
-        """Return the figures of a whole split, name -> value."""
+    def calibration(self) -> dict[str, Any]:
+        """Return what `calibrate` chooses, plain values, as checkpoints hold it."""
         ...
 
-    def table(self, prediction: Prediction) -> list[list[str]]:
+    def load_calibration(self, values: Mapping[str, Any]) -> None:
+        """Take what `calibration` returned, or what a checkpoint holds; what is missing takes its usual value."""
+        ...
+
+    def postprocess(self, outputs: Any, changes: Sequence[PlaneChange] = ()) -> Sequence[Any]:
+        """Return the answer for each image of a batch, in the plane of the original image.
+
+        Args:
+            outputs: of `forward`.
+            changes: what preprocessing did to the plane of each image; `undone` leads back. Answers without places need none.
+        """
+        ...
+
+    def table(self, meter: Any) -> list[list[str]]:
         """Return the table that a person reads first: a header, then rows of text."""
         ...
 
-    def render(self, prediction: Prediction, paths: Sequence[str], folder: Path) -> list[Path]:
-        """Write tables and pictures of a whole split; return the files."""
+    def render(self, meter: Any, paths: Sequence[str], folder: Path) -> list[Path]:
+        """Write tables and pictures of a whole split, whose image i is paths[i]; return the files."""
+        ...
+
+    def signature(self) -> Signature:
+        """Return what an exported model takes and answers."""
+        ...
+
+
+class FittedTask(Task, Protocol):
+    """A task that is fitted to what the network says of the training images, without gradients."""
+
+    def observe(self, model: nn.Module, batch: Batch) -> None:
+        """Take in a training batch; what is kept is a buffer of the model."""
+        ...
+
+    def finish(self, model: nn.Module) -> None:
+        """Fit to all that was observed, after the last training batch."""
         ...
 
 
@@ -194,8 +264,8 @@ class Observer:
     def step(self, progress: Progress) -> None:
         """A batch was done. Cheap: nothing is read from the device."""
 
-    def validated(self, prediction: Prediction) -> None:
-        """The validation images were answered."""
+    def validated(self, meter: Meter) -> None:
+        """The validation images were measured."""
 
     def report(self, progress: Progress, means: Mapping[str, float]) -> None:
         """The running means were read, every print interval."""

@@ -18,6 +18,7 @@ from torchvision.transforms import v2
 
 from dataloader.augment.chain import build_augment
 from dataloader.sample import Sample
+from dataloader.targets.label import Label
 from utils.flags import add_flags, flag, make_parser
 from utils.randomness import numpy_rng
 
@@ -70,7 +71,7 @@ CONTESTS = (
 def ours(spec: str) -> Apply:
     """Return the operation of `--aug`, each time with another generator."""
     augment, count = build_augment(spec).at((224, 224)), iter(range(10**9))
-    return lambda image: augment(Sample(image, 0), numpy_rng(next(count)))
+    return lambda image: augment(Sample(image, Label(0)), numpy_rng(next(count)))
 
 
 def of_torchvision(transform: v2.Transform) -> Apply:

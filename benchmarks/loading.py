@@ -98,7 +98,7 @@ def darkroom_loader(folder: Path, options: argparse.Namespace, cache: str) -> An
     preprocess = Preprocess((options.size, options.size))
     data = DataOptions(cache=cache, cache_dir=str(folder.parent / "cache"), workers=options.workers, aug="default")  # pyright: ignore[reportArgumentType]
     keep = build_cache_policy(data, preprocess, training=True)
-    read = None if cache == "off" else open_cache(data, split, keep, World()).read
+    read = None if cache == "off" else open_cache(data, split, keep, World()).read_picture
     augment = Augment((RandomResizedCrop(options.size), Flip()))
     settings = {"batch_size": options.batch, "workers": options.workers, "seed": 0}
     return Loader(split, preprocess, augment=augment, shuffle=True, read=read, **settings)

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from criterions.matrix import write_template
 from criterions.weighted import build_criterion
 from dataloader.augment.chain import build_augment
+from dataloader.batch.targets import labels_of
 from dataloader.images.preprocess import Preprocess
 from dataloader.loading.loader import Loader
 from dataloader.splits.catalog import Split, open_catalog
@@ -140,7 +141,7 @@ def read_split(split: Split, size: int) -> Images:
     loader = Loader(split, Preprocess(image_size=(size, size)), augment=build_augment(""), batch_size=256, workers=0, seed=0, shuffle=False)
     batches = list(loader.batches(0))
     loader.close()
-    return Images(torch.cat([batch.images for batch in batches]).float() / 255, torch.cat([batch.targets for batch in batches]))
+    return Images(torch.cat([batch.images for batch in batches]).float() / 255, torch.cat([labels_of(batch.targets) for batch in batches]))
 
 
 def long_tail(labels: np.ndarray, classes: int, imbalance: float, rng: np.random.Generator) -> np.ndarray:
@@ -210,7 +211,7 @@ def train_and_test(entry: LossSetting, train: Images, test: Images, names: Seque
         clean = train.images[chosen]
         images = torch.cat([clean, *(moved(clean) for _ in range(entry.aug_splits - 1))])
         targets = F.one_hot(train.labels[chosen], classes).float().repeat(entry.aug_splits, 1)
-        loss = criterion(model(images), targets, ones, splits=entry.aug_splits)
+        loss = criterion(model(images), targets, ones, copies=entry.aug_splits)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

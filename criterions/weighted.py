@@ -65,7 +65,7 @@ class Criterion(nn.Module):
         momenta = {"moving": MOMENTUM, "batch": 0.0}
         self.scales = nn.ModuleDict({kind: MeanFactor(momentum) for kind, momentum in momenta.items() if kind in wanted})
 
-    def forward(self, logits: Tensor, targets: Tensor, sample_weights: Tensor, *, splits: int = 1, record: bool = True) -> Tensor:
+    def forward(self, logits: Tensor, targets: Tensor, sample_weights: Tensor, *, copies: int = 1, record: bool = True) -> Tensor:
         """Return the weighted loss, a scalar in float32 or better.
 
         The divisor is the number of samples, not the sum of their weights: a sample of weight
@@ -75,7 +75,7 @@ class Criterion(nn.Module):
             logits: (N, C).
             targets: (N, C), dense.
             sample_weights: (N,).
-            splits: copies of every sample, one split after the other, the clean images first. With `jsd` the loss looks at these
+            copies: rows of every sample, all first ones, then all second ones, the clean images first. With `jsd` the loss looks at these
                 alone, and the divergence between the copies is added to it.
             record: whether weighters with counts count this batch; not where it is looked at once more.
         """
@@ -83,11 +83,11 @@ class Criterion(nn.Module):
         assert sample_weights.shape == logits.shape[:1], f"one weight a sample is wanted, not {tuple(sample_weights.shape)}"
         # Half precision is for the network: costs and bounds would be rounded.
         with torch.autocast(logits.device.type, enabled=False):
-            if self._jsd is None or splits == 1:
+            if self._jsd is None or copies == 1:
                 return self._weighted(logits, targets, sample_weights, record=record)
-            clean = len(logits) // splits
+            clean = len(logits) // copies
             parts = self._kind.parts(logits)
-            apart = js_divergence(parts.reshape(splits, clean, *parts.shape[1:]))
+            apart = js_divergence(parts.reshape(copies, clean, *parts.shape[1:]))
             loss = self._weighted(logits[:clean], targets[:clean], sample_weights[:clean], record=record)
             return loss + self._jsd * (apart * sample_weights[:clean]).mean()
 

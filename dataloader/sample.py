@@ -7,24 +7,50 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dataloader.targets.boxes import BoxBatch
+from dataloader.targets.plane import Change
+from dataloader.targets.stack import stack_targets
+from dataloader.targets.target import Target
 from utils.errors import UserError
+
+Targets = Tensor | BoxBatch
+# Axes of stacked masks.
+MASKS = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
     """One image and what is known of it.
 
+    What changes pixels where they are gives `replace(sample, image=image)`; what moves them, `sample.moved(image, change)`.
+
     Attributes:
         image: uint8 (H, W, 3), RGB.
-        target: class index, or one probability a class, float (C,).
+        target: one of `dataloader/targets/`.
         weight: factor of this sample's loss.
         index: position in its split.
+
+    Raises:
+        UserError: the target is none, which an augmentation of the user's own may have tried.
     """
 
     image: np.ndarray
-    target: int | np.ndarray
+    target: Target
     weight: float = 1.0
     index: int = -1
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.target, Target):
+            raise UserError(f"the target of a Sample is a {type(self.target).__name__}: write Label(number), or Labels(one number a class)")
+
+    @property
+    def is_spatial(self) -> bool:
+        """Whether the target has places on the image, which follow what is done to it."""
+        return self.target.is_spatial
+
+    def moved(self, image: np.ndarray, change: Change) -> "Sample":
+        """Return the sample with the pixels after a change of geometry, and the target that follows it."""
+        return replace(self, image=image, target=self.target.moved(change))
 
 
 @dataclass(frozen=True)
@@ -41,23 +67,24 @@ class Batch:
 
     Attributes:
         images: uint8 (N, 3, H, W), channels-last in memory; float32 in 0..255 after a mix.
-        targets: int64 (N,) class indices, or float32 (N, C) probabilities.
+        targets: as the targets of one kind are stacked: int64 (N,) class indices, float32 (N, C) probabilities, masks (N, H, W) of
+            their own type, boxes, or int64 (N, 0) where nothing is known.
         weights: float32 (N,) factors of the losses.
         indices: int64 (N,) positions in the split.
         unreadable: images that were planned for this batch and left out.
         epoch: the epoch that it belongs to, from 0.
-        splits: k copies of every sample, one split after the other, so that N = k x samples: the clean images come first.
+        copies: k rows of every sample, all first ones, then all second ones, so that N = k x samples: the clean images come first.
         changed: files that are not what they were when they were found.
     """
 
     images: Tensor
-    targets: Tensor
+    targets: Targets
     weights: Tensor
     indices: Tensor
     unreadable: tuple[Unreadable, ...] = ()
     changed: tuple[str, ...] = ()
     epoch: int = 0
-    splits: int = 1
+    copies: int = 1
 
     def __len__(self) -> int:
         return len(self.images)
@@ -67,9 +94,10 @@ class Batch:
 
     def about(self) -> "BatchFields":
         """Return everything but the images."""
-        # Each tensor that leaves a process is a file handle to send: worth it for the images, not for a few numbers.
-        numbers = (self.targets.numpy(), self.weights.numpy(), self.indices.numpy())
-        return BatchFields(*numbers, self.unreadable, self.changed, self.epoch, self.splits)
+        # Each tensor that leaves a process is a file handle to send: worth it for images and masks, not for a few numbers.
+        targets = self.targets.numpy() if isinstance(self.targets, Tensor) and self.targets.ndim < MASKS else self.targets
+        numbers = (self.weights.numpy(), self.indices.numpy())
+        return BatchFields(targets, *numbers, self.unreadable, self.changed, self.epoch, self.copies)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = True) -> "Batch":
         """Return the batch with its tensors on `device`; copies from pinned memory do not wait."""
@@ -93,21 +121,23 @@ class Batch:
 
 
 class BatchFields(NamedTuple):
-    """What a batch holds beside its images, cheap to send between processes."""
+    """What a batch holds beside its images, cheap to send between processes; no targets where they go another way."""
 
-    targets: np.ndarray
+    targets: np.ndarray | Targets | None
     weights: np.ndarray
     indices: np.ndarray
     unreadable: tuple[Unreadable, ...]
     changed: tuple[str, ...]
     epoch: int
-    splits: int
+    copies: int
 
 
 def rebuilt(images: Tensor, *about: Any) -> Batch:
-    """Return the batch of images, uint8 (N, 3, H, W), and what stands in its `About`."""
+    """Return the batch of images, uint8 (N, 3, H, W), and what stands in its `BatchFields`."""
     targets, weights, indices, *others = about
-    return Batch(images, torch.from_numpy(targets), torch.from_numpy(weights), torch.from_numpy(indices), *others)
+    if isinstance(targets, np.ndarray):
+        targets = torch.from_numpy(targets)
+    return Batch(images, targets, torch.from_numpy(weights), torch.from_numpy(indices), *others)
 
 
 def blank_images(count: int, height: int, width: int, *, shared: bool) -> Tensor:
@@ -131,50 +161,29 @@ def stack(
     unreadable: tuple[Unreadable, ...] = (),
     changed: tuple[str, ...] = (),
     epoch: int = 0,
-    splits: int = 1,
+    copies: int = 1,
 ) -> Batch:
     """Return the batch of `samples`, whose pixels are already in `images`.
 
     Args:
-        samples: N samples. Where one has probabilities for a target, class indices beside it become probabilities too.
+        samples: N samples, whose targets belong to these images.
         images: uint8 (N, 3, H, W).
         unreadable: what was left out.
         epoch: the epoch that they belong to.
-        splits: copies of every sample, one split after the other.
+        copies: rows of every sample, all first ones, then all second ones.
         changed: files that are not what they were.
 
     Raises:
-        UserError: the targets have different numbers of classes, which an augmentation of the user's own may have given them.
+        UserError: the targets are of different kinds or shapes, which an augmentation of the user's own may have given them.
     """
     assert len(samples) == len(images), "one image a sample"
-    if any(isinstance(sample.target, np.ndarray) for sample in samples):
-        targets = torch.from_numpy(_dense([sample.target for sample in samples]))
-    else:
-        targets = torch.tensor([int(sample.target) for sample in samples], dtype=torch.int64)
     return Batch(
         images=images,
-        targets=targets,
+        targets=stack_targets([sample.target for sample in samples]),
         weights=torch.tensor([sample.weight for sample in samples], dtype=torch.float32),
         indices=torch.tensor([sample.index for sample in samples], dtype=torch.int64),
         unreadable=unreadable,
         epoch=epoch,
-        splits=splits,
+        copies=copies,
         changed=changed,
     )
-
-
-def _dense(targets: list[int | np.ndarray]) -> np.ndarray:
-    """Return targets as probabilities, float32 (N, C)."""
-    shapes = {target.shape for target in targets if isinstance(target, np.ndarray)}
-    shape = next(iter(shapes))
-    highest = max((target for target in targets if not isinstance(target, np.ndarray)), default=0)
-    if len(shapes) > 1 or len(shape) != 1 or highest >= shape[0]:
-        found = ", ".join(sorted(str(each) for each in shapes))
-        raise UserError(f"an augmentation gave targets of the shapes {found}: give each image one class index, or one probability a class")
-    dense = np.zeros((len(targets), shape[0]), dtype=np.float32)
-    for row, target in zip(dense, targets, strict=True):
-        if isinstance(target, np.ndarray):
-            row[:] = target
-        else:
-            row[target] = 1.0
-    return dense

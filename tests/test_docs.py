@@ -20,6 +20,7 @@ from dataloader.augment.chain import build_augment
 from dataloader.checks import CHECKS
 from dataloader.sample import Sample
 from dataloader.splits.catalog import open_catalog
+from dataloader.targets.label import Label
 from models import FAMILIES, build_model
 from optim import OPTIMIZERS, SCHEDULES
 from optim.optimizers import build_optimizer
@@ -155,12 +156,13 @@ def test_the_guides_name_every_row_of_the_tables(file: str, name: str) -> None:
 
 
 def test_architecture_lists_what_a_checkpoint_holds() -> None:
-    """Read from the source: the dict of `checkpoint_content`, and what the checkpoint saver and the writer add."""
+    """Read from the source: the dict of `checkpoint_content`, and what saver, writer and task add."""
     tree = ast.parse((ROOT / "applications/assemble/checkpoint_content.py").read_text(encoding="utf-8"))
     function = next(node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "checkpoint_content")
     content = next(node.value for node in ast.walk(function) if isinstance(node, ast.Return))
     assert isinstance(content, ast.Dict)
-    keys = {key.value for key in content.keys if isinstance(key, ast.Constant)} | {"format", "epoch", "progress"}
+    keys = {key.value for key in content.keys if isinstance(key, ast.Constant)}
+    keys |= {"format", "epoch", "progress", "temperature", "thresholds"}
     section = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").partition("### Checkpoint")[2].partition("\n### ")[0]
     rows = re.findall(r"^\| (`.+?) \|", section, flags=re.M)
     assert {name for row in rows for name in inline_code(row)} == keys
@@ -237,7 +239,7 @@ def test_the_example_weighter_doubts_hard_samples(written) -> None:
 def test_the_example_augmentation_blurs(written) -> None:
     path = written(RECIPES_PAGE["dataloader/augment/blur.py"])
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    result = build_augment(f"{path}:Blur(1.5, p=1.0)")(Sample(image, 1), numpy_rng(3)).image
+    result = build_augment(f"{path}:Blur(1.5, p=1.0)")(Sample(image, Label(1)), numpy_rng(3)).image
     assert result.shape == image.shape
     assert result.std() < image.std()
 

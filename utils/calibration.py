@@ -31,7 +31,7 @@ def mean_log_loss(logits: np.ndarray, targets: np.ndarray, activation: str) -> f
     return float((np.logaddexp(0, logits) - targets * logits).sum(1).mean())
 
 
-def fit_temperature(logits: np.ndarray, targets: np.ndarray, activation: str) -> float:
+def fit_temperature(logits: np.ndarray, targets: np.ndarray, activation: str, rows: np.ndarray | None = None) -> float:
     """Return the temperature T at which the probabilities of logits / T have the least cross entropy.
 
     One image more is imagined, of which nothing is known: where every answer is right, the fit would otherwise make
@@ -39,17 +39,23 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray, activation: str) ->
 
     Args:
         logits: (N, C), of images that the model was not trained on.
-        targets: (N, C) dense.
+        targets: class indices (N,), or (N, C) dense.
         activation: 'softmax' or 'sigmoid'.
+        rows: the images to fit on, positions; None takes all.
     """
-    if len(logits) == 0 or not np.isfinite(logits).all():
+    rows = np.arange(len(logits)) if rows is None else rows
+    finite: np.ndarray = np.isfinite(logits).all(axis=1)  # pyright: ignore[reportAssignmentType]
+    if len(rows) == 0 or not finite[rows].all():
         return 1.0
     from scipy.optimize import minimize_scalar
 
-    step = max(1, -(-logits.size // MOST_CELLS))
-    kept = logits[::step].astype(np.float64)
-    even = 1 / logits.shape[1] if activation == "softmax" else 0.5
-    softened = (targets[::step].astype(np.float64) * len(kept) + even) / (len(kept) + 1)
+    classes = logits.shape[1]
+    # No larger table is ever made of the images.
+    chosen = rows[:: max(1, -(-len(rows) * classes // MOST_CELLS))]
+    kept = logits[chosen].astype(np.float64)
+    dense = targets[chosen].astype(np.float64) if targets.ndim == 2 else np.eye(classes)[targets[chosen]]
+    even = 1 / classes if activation == "softmax" else 0.5
+    softened = (dense * len(kept) + even) / (len(kept) + 1)
     found = minimize_scalar(
         lambda log_t: mean_log_loss(kept * np.exp(-log_t), softened, activation),
         bounds=(np.log(LOWEST), np.log(HIGHEST)),
@@ -74,7 +80,7 @@ def cross_fitted(logits: np.ndarray, targets: np.ndarray, activation: str, group
     fold = fold_of(len(logits), groups)
     fitted = np.ones(len(logits))
     for number in np.unique(fold):
-        fitted[fold == number] = fit_temperature(logits[fold != number], targets[fold != number], activation)
+        fitted[fold == number] = fit_temperature(logits, targets, activation, np.flatnonzero(fold != number))
     return fitted
 
 

@@ -18,7 +18,7 @@ from utils.errors import UserError
 from utils.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from torch import Tensor
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
@@ -55,6 +55,22 @@ class World:
         values: list[Any] = [None] * self.size
         dist.all_gather_object(values, value)
         return values
+
+    def sent_to_first(self, make: "Callable[[], Any]") -> "Iterator[Any]":
+        """Send what `make` returns to the first process, which yields that of each of the others in rank order, one at a time."""
+        if self.size == 1:
+            return
+        import torch
+        import torch.distributed as dist
+
+        cpu = torch.device("cpu")
+        if not self.is_first:
+            dist.send_object_list([make()], dst=0, device=cpu)
+            return
+        for rank in range(1, self.size):
+            received = [None]
+            dist.recv_object_list(received, src=rank, device=cpu)
+            yield received[0]
 
     def gather_tensors(self, tensor: "Tensor") -> "list[Tensor]":
         """Return the tensor of every process, in rank order, to all of them; all have one shape. Nothing waits for a GPU."""

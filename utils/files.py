@@ -2,7 +2,6 @@
 
 import csv
 import errno
-import io
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -51,12 +50,19 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
-    """Write rows of cells as a CSV file, atomically, in UTF-8."""
-    text, cells = io.StringIO(), [list(row) for row in rows]
-    # A carriage return ends a row unless quotes stand around it, which the writer does not see to.
-    returns = any("\r" in str(cell) for row in cells for cell in row)
-    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL).writerows(cells)
-    write_text(path, text.getvalue())
+    """Write rows of cells as a CSV file, atomically, in UTF-8; of rows that are made as they are asked for, one is in memory."""
+
+    def write(place: Path) -> None:
+        # File names need not be UTF-8; their bytes are kept.
+        with place.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            plain = csv.writer(file, lineterminator="\n")
+            # A carriage return ends a row unless quotes stand around it, which the writer does not see to.
+            quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+            for row in rows:
+                cells = list(row)
+                (quoted if "\r" in "".join(map(str, cells)) else plain).writerow(cells)
+
+    write_atomically(path, write)
 
 
 def move_file(source: Path, target: Path) -> None:

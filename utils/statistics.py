@@ -129,6 +129,11 @@ def share_interval(value: float, deviation: float, bias: float, count: int) -> I
     return Interval(value, min(value, float(low)), max(value, float(high)))
 
 
+def confusion(targets: np.ndarray, found: np.ndarray, classes: int) -> np.ndarray:
+    """Return how often each class was answered with each, int (C, C), a row a true class, for class indices (N,)."""
+    return np.bincount(targets * classes + found, minlength=classes * classes).reshape(classes, classes)
+
+
 def macro_f1(truth: np.ndarray, named: np.ndarray, groups: np.ndarray | None = None) -> Interval:
     """Return the mean F1 of the classes that occur, with its 95 % interval by the jackknife.
 

@@ -16,11 +16,9 @@ from applications.assemble.images import build_loader, build_preprocess, build_t
 from applications.assemble.machine import Machine, exact_precision, open_machine, single_process
 from applications.assemble.network import build_network, prepare_sync_bn, wrap_network
 from applications.assemble.step import build_run_schedule, build_stepper, check_watched, count_steps
-from applications.assemble.task import ONE_LABEL, SEVERAL_LABELS, activation_of, build_task, check_num_classes, count_classes, task_name
+from applications.assemble.task import activation_of, build_task, check_num_classes, choose_task, count_classes, refuse_unable
 
 __all__ = [
-    "ONE_LABEL",
-    "SEVERAL_LABELS",
     "Machine",
     "activation_of",
     "build_loader",
@@ -33,15 +31,16 @@ __all__ = [
     "check_num_classes",
     "check_watched",
     "checkpoint_content",
+    "choose_task",
     "count_classes",
     "count_steps",
     "exact_precision",
     "open_machine",
     "prepare_sync_bn",
     "read_augment",
+    "refuse_unable",
     "seen_sizes",
     "single_process",
-    "task_name",
     "training_options",
     "wrap_network",
 ]

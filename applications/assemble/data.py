@@ -10,6 +10,7 @@ from typing import Any
 from applications.assemble.sixteen_bit_range import scale_sixteen_bit_range
 from applications.settings.commands import check_command
 from applications.settings.options import RunConfig
+from applications.tasks import TASKS
 from dataloader.images.white_value import shown
 from dataloader.splits.catalog import VAL_SHARE, Catalog, label_names, open_catalog, take_fold
 from dataloader.splits.integrity import find_leaks, find_torn_groups, stamp
@@ -33,6 +34,8 @@ def open_training_data(config: RunConfig, world: World, split_file: Path | None,
         UserError: there is no such data.
     """
 
+    task = config.train.task
+
     def read() -> Catalog:
         found = open_catalog(
             config.data.data,
@@ -41,6 +44,8 @@ def open_training_data(config: RunConfig, world: World, split_file: Path | None,
             test_share=config.data.test_share,
             group_by=config.data.group_by,
             split_file=split_file,
+            target=None if task is None else TASKS.resolve(task).target,
+            asked_by=f"--task {task}",
         )
         fold = config.data.fold
         return found if fold is None else take_fold(found, fold, seed=config.runtime.seed, split_file=split_file)

@@ -99,13 +99,13 @@ def build_loader(
     data, training = config.data, augment is not None
     split = replace(split, white=preprocess.white)
     keep = build_cache_policy(data, preprocess, training=training, largest=max(max(size) for size in seen_sizes(config)))
-    read, look = partial(split.read, at_least=keep.at_least), None
+    read, look = partial(split.read_picture, at_least=keep.at_least), None
     if cached and data.cache != "off":
         store = open_cache(data, split, keep, machine.world)
         if data.strict or not (training or tolerant):
             # Known already, so no epoch is spent before it is said.
             refuse_unreadable(split, [ImageError(*each) for each in store.unreadable.values()])
-        read = store.read
+        read = store.read_picture
         # A cache does not notice files that change later, so the first process looks for changes and warns.
         look = CachedFiles(split).look if machine.world.is_first else None
         split = replace(split, stamps=split.stamps[:0])
@@ -138,7 +138,7 @@ def training_options(config: RunConfig, split: Split, preprocess: Preprocess) ->
         "epoch_size": data.epoch_size,
         "repeats": data.aug_repeats,
         "sizes": None if sizes is None else parse_sizes(sizes, preprocess.image_size, config.train.epochs),
-        "splits": data.aug_splits,
+        "copies": data.aug_splits,
     }
 
 

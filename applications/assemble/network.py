@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from applications.assemble.image_sizes import check_sizes
 from applications.assemble.machine import Machine
+from applications.contract import Task
 from applications.settings.options import RunConfig, RuntimeOptions
 from criterions.priors import first_probabilities, prior_logits
 from criterions.weighted import build_elementwise
-from models import build_model
 from models.backbone import Backbone
 from models.batchnorm import set_bn_momentum
 from models.initialization import initialize
@@ -26,7 +26,13 @@ PRETRAINED = Path("pretrained")
 
 
 def build_network(
-    config: RunConfig, classes: tuple[str, ...], steps_per_epoch: int, class_counts: Sequence[float], *, images: int
+    config: RunConfig,
+    task: type[Task],
+    classes: tuple[str, ...],
+    steps_per_epoch: int,
+    class_counts: Sequence[float],
+    *,
+    images: int,
 ) -> nn.Module:
     """Return the network with its starting weights, on the CPU.
 
@@ -34,7 +40,8 @@ def build_network(
     """
     model_options = config.model
     torch.manual_seed(config.runtime.seed)
-    model = build_model(model_options.arch, num_classes=len(classes), drop_rate=model_options.drop_rate, drop_path=model_options.drop_path)
+    model = task.build_model(model_options.arch, classes, drop_rate=model_options.drop_rate, drop_path=model_options.drop_path)
+    assert isinstance(model, Backbone), "what follows asks for its classifier"
     check_sizes(model, config)
     if model_options.init is not None:
         log().info(f"          {initialize(model, model_options.init)}")

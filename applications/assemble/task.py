@@ -1,12 +1,13 @@
 """The task of a run: what a batch means, what a wrong answer costs, and the classes that both are about."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
 
-from applications.contract import Task
-from applications.settings.options import LossOptions
+from applications.contract import ABILITIES, Task
+from applications.settings.options import LossOptions, RunConfig
 from applications.tasks import TASKS
 from criterions.elementwise import ActivationName
 from criterions.weighted import Criterion, build_criterion, build_elementwise
@@ -16,12 +17,37 @@ from dataloader.splits.catalog import Catalog, Split
 from utils.errors import UserError, shorten
 from utils.spec import SpecSource
 
-ONE_LABEL, SEVERAL_LABELS = "classify", "multilabel"
+
+def choose_task(config: RunConfig, catalog: Catalog) -> type[Task]:
+    """Return the row of TASKS that --task names, or the only one that the targets can mean.
+
+    Raises:
+        UserError: the targets are another task's, there are too few classes, or a flag asks for what the task cannot do.
+    """
+    name, meant = config.train.task, [each for each in TASKS if TASKS.resolve(each).target is catalog.target]
+    if name is None and not meant:
+        raise UserError(f"the images of {catalog.root} have {catalog.target.per_image}, which no task of this program takes")
+    if name is None and len(meant) > 1:
+        raise UserError(f"the images of {catalog.root} have {catalog.target.per_image}: choose with --task {' or --task '.join(meant)}")
+    kind: type[Task] = TASKS.resolve(name or meant[0])
+    if kind.target is not catalog.target:
+        raise UserError(
+            f"--task {name} takes {kind.target.per_image} an image, {catalog.root} has {catalog.target.per_image}; leave the flag out, or "
+            "name other data"
+        )
+    if len(catalog.classes) < kind.fewest_classes:
+        known = f"a single class, {catalog.classes[0]}" if len(catalog.classes) == 1 else f"{len(catalog.classes)} classes"
+        raise UserError(f"{catalog.root} holds {known}; --task {kind.name} needs at least {kind.fewest_classes}")
+    refuse_unable(kind, config.to_dict())
+    return kind
 
 
-def task_name(catalog: Catalog) -> str:
-    """Return the row of TASKS that the targets ask for."""
-    return SEVERAL_LABELS if catalog.several else ONE_LABEL
+def refuse_unable(kind: type[Task], asked: Mapping[str, Any]) -> None:
+    """Raise UserError for the first flag, of name -> value, that asks for what a task cannot do."""
+    for ability, flags in ABILITIES.items():
+        for flag in flags if ability not in kind.abilities else ():
+            if asked.get(flag):
+                raise UserError(f"--{flag} is for {ability}, which --task {kind.name} does not do; leave it out")
 
 
 def check_num_classes(given: int | None, classes: tuple[str, ...]) -> None:
@@ -65,14 +91,21 @@ def build_task(
     preprocess: Preprocess,
     device: torch.device,
     *,
-    name: str = ONE_LABEL,
+    kind: type[Task],
     class_counts: Sequence[float] | None = None,
     class_shares: Sequence[float] | None = None,
 ) -> Task:
     """Return the task: what a batch means, and what a wrong answer costs.
 
     Without the training images of every class it measures but does not train: weighters and their files are left out.
-    The shares are counts that are spread (`count_classes`); None where each image has one label.
+    Args:
+        kind: the row of TASKS.
+        loss: of training.
+        classes: names.
+        preprocess: what the network sees of an image.
+        device: where it computes.
+        class_counts: as `count_classes` gives them; None for a model that is trained.
+        class_shares: counts that are spread; None where each image has one label.
     """
     spec = loss.spec()
     if class_counts is None:
@@ -87,4 +120,5 @@ def build_task(
             logit_adjust=loss.logit_adjust,
             jsd=loss.jsd,
         )
-    return TASKS.resolve(name)(classes, criterion, preprocess, device)
+    # A protocol does not say how its classes are made.
+    return cast(Callable[..., Task], kind)(classes, criterion, preprocess, device)

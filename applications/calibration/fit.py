@@ -1,15 +1,15 @@
 """Temperature and thresholds of a trained model, chosen on its validation images and stored beside its weights."""
 
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 
+from applications.calibration.outcome import Answers, judge, kept_together, named_together
 from applications.calibration.targets import Choice, Target, choose_rejection, choose_thresholds
-from applications.contract import Prediction, Task, at_temperature
+from applications.tasks.labels import LabelTask, Prediction
 from applications.trained.checkpoint import Trained
-from dataloader.batch.targets import to_dense
 from utils.calibration import cross_fitted, fold_of
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.files import locked
@@ -19,7 +19,7 @@ from utils.logs import log
 
 def calibrated(
     trained: Trained,
-    task: Task,
+    task: LabelTask,
     prediction: Prediction,
     target: Target | None,
     *,
@@ -39,7 +39,7 @@ def calibrated(
         groups: number of the group of every image, (N,), such as the object it shows; None where every image stands for itself.
     """
     if refit:
-        prediction = task.calibrate(prediction)
+        prediction = task.calibrate_by(prediction)
     thresholds, reject, choice = task.thresholds, None if refit else trained.reject, None
     if target is not None:
         choice = choose(target, prediction.targets.numpy(), prediction.probabilities.numpy(), groups)
@@ -61,23 +61,13 @@ def choose(target: Target, targets: np.ndarray, probabilities: np.ndarray, group
     )
 
 
-@dataclass(frozen=True)
-class CrossChosen:
-    """For every image, thresholds that it had no part in: those of the other four fifths.
+def cross_checked(
+    task: LabelTask, prediction: Prediction, target: Target, *, refit: bool, groups: np.ndarray | None = None
+) -> dict[str, float] | None:
+    """Return what a promise comes to, name -> share, for a fair look at the images that choose the thresholds.
 
-    Attributes:
-        thresholds: (N, C).
-        probabilities: (N, C), by a temperature of the other four fifths too.
-        met: whether four fifths are enough to accept something.
-    """
-
-    thresholds: np.ndarray
-    probabilities: np.ndarray
-    met: bool
-
-
-def cross_chosen(task: Task, prediction: Prediction, target: Target, *, refit: bool, groups: np.ndarray | None = None) -> CrossChosen:
-    """Choose thresholds for a target fold by fold, for a fair look at the images that choose the thresholds.
+    Each fifth of them is looked at with the thresholds, and with `refit` the temperature, of the other four. None where four fifths are
+    too few to accept anything.
 
     Args:
         task: gives criterion and temperature.
@@ -86,18 +76,28 @@ def cross_chosen(task: Task, prediction: Prediction, target: Target, *, refit: b
         refit: whether the temperature was fitted on these images too.
         groups: number of the group of every image, from 0, (N,), which is in one fold; None where every image stands for itself.
     """
-    targets, shape = prediction.targets.numpy(), prediction.probabilities.shape
+    targets = prediction.targets.numpy()
     fold, temperatures = fold_of(len(targets), groups), np.full(len(targets), task.temperature)
     if refit:
-        dense = to_dense(prediction.targets, shape[1]).numpy()
-        temperatures = cross_fitted(prediction.logits.numpy(), dense, task.criterion.activation, groups)
-    thresholds, probabilities, met = np.empty(shape), np.empty(shape, dtype=np.float32), False
+        temperatures = cross_fitted(prediction.logits.numpy(), targets, task.criterion.activation, groups)
+    # Classes, or labels, that each image is answered with, and which of the answers are accepted.
+    found, accepted, met = np.empty(targets.shape, targets.dtype), np.empty(len(targets), dtype=bool), False
     for own in (fold == number for number in np.unique(fold)):
         temperature = float(torch.tensor(temperatures[own][0]).float())
-        scaled = at_temperature(prediction, temperature, task.criterion).probabilities.numpy()
+        scaled = prediction.at_temperature(temperature).probabilities.numpy()
         choice = choose(target, targets[~own], scaled[~own], None if groups is None else groups[~own])
-        thresholds[own], probabilities[own], met = choice.thresholds, scaled[own], met or not choice.is_empty
-    return CrossChosen(thresholds, probabilities, met)
+        met = met or not choice.is_empty
+        if targets.ndim == 1:
+            found[own], accepted[own], _ = judge(choice.thresholds, targets[own], scaled[own])
+        else:
+            found[own] = scaled[own] >= np.asarray(choice.thresholds)
+        # Before the next table of all images is made.
+        del scaled
+    if not met:
+        return None
+    if targets.ndim == 1:
+        return kept_together(target, Answers(found, accepted, accepted & (found != targets)))
+    return named_together(target, targets >= 0.5, found >= 0.5)
 
 
 def store_calibration(trained: Trained) -> None:

@@ -1,7 +1,8 @@
 """What the thresholds of a --target do to images, in figures and in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,9 +14,6 @@ from utils.text import counted, two_digits
 NAMES_SHOWN = 5
 # What is counted behind each promise, and what of it fails.
 COUNTED = {"error": ("accepted", "wrong"), "miss": ("images", "missed"), "coverage": ("answers", "rejected")}
-
-# Thresholds (C,), or (N, C) where every image has its own.
-Thresholds = Sequence[float] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -33,9 +31,24 @@ class Kept:
     miss: float
 
 
-def measure_rejection(thresholds: Thresholds, targets: np.ndarray, probabilities: np.ndarray) -> list[Kept]:
+class Answers(NamedTuple):
+    """The answers (N,) to images of one label: the class, whether it is accepted, and whether it is accepted though wrong."""
+
+    found: np.ndarray
+    accepted: np.ndarray
+    wrong: np.ndarray
+
+
+def judge(thresholds: Sequence[float] | np.ndarray, targets: np.ndarray, probabilities: np.ndarray) -> Answers:
+    """Return what rejection thresholds (C,) make of the answers, for targets (N,) and probabilities (N, C)."""
+    found = probabilities.argmax(1)
+    accepted = probabilities.max(1) >= np.asarray(thresholds)[found]
+    return Answers(found, accepted, accepted & (found != targets))
+
+
+def measure_rejection(thresholds: Sequence[float], targets: np.ndarray, probabilities: np.ndarray) -> list[Kept]:
     """Return what rejection thresholds do, a class each and then all together, for targets (N,) and probabilities (N, C)."""
-    found, accepted, wrong = _answers(thresholds, targets, probabilities)
+    found, accepted, wrong = judge(thresholds, targets, probabilities)
     groups = [(found == number, targets == number) for number in range(probabilities.shape[1])]
     everything = np.ones(len(targets), dtype=bool)
     return [
@@ -44,15 +57,8 @@ def measure_rejection(thresholds: Thresholds, targets: np.ndarray, probabilities
     ]
 
 
-def _answers(thresholds: Thresholds, targets: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the answers (N,), whether they are accepted, and whether they are accepted though wrong."""
-    found, needed = probabilities.argmax(1), np.broadcast_to(np.asarray(thresholds), probabilities.shape)
-    accepted = probabilities.max(1) >= np.take_along_axis(needed, found[:, None], axis=1)[:, 0]
-    return found, accepted, accepted & (found != targets)
-
-
 def count_failures(
-    target: Target, members: Sequence[int], thresholds: Thresholds, targets: np.ndarray, probabilities: np.ndarray
+    target: Target, members: Sequence[int], thresholds: Sequence[float], targets: np.ndarray, probabilities: np.ndarray
 ) -> tuple[int, int]:
     """Return how many images break the promise of a group of classes, and how many it is about.
 
@@ -63,29 +69,42 @@ def count_failures(
         targets: class indices (N,), or labels (N, C).
         probabilities: (N, C).
     """
-    own = list(members)
-    if targets.ndim == 2:
-        truth, named = targets[:, own] >= 0.5, (probabilities >= np.asarray(thresholds))[:, own]
-        about, fails = (named, named & ~truth) if target.name == "error" else (truth, truth & ~named)
-        return int(fails.any(1).sum()), int(about.any(1).sum())
-    found, accepted, wrong = _answers(thresholds, targets, probabilities)
-    answered = np.isin(found, own)
-    if target.name == "coverage":
-        return int((answered & ~accepted).sum()), int(answered.sum())
-    if target.name == "error":
-        return int((answered & wrong).sum()), int((answered & accepted).sum())
-    return int((np.isin(targets, own) & wrong).sum()), int(np.isin(targets, own).sum())
+    return _counter(target, thresholds, targets, probabilities)(members)
 
 
-def count_together(target: Target, thresholds: Thresholds, targets: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """Return what thresholds do to all images together: name -> share; arguments as in `count_failures`."""
+def _counter(
+    target: Target, thresholds: Sequence[float], targets: np.ndarray, probabilities: np.ndarray
+) -> Callable[[Sequence[int]], tuple[int, int]]:
+    """Return `count_failures` of a group, with what all groups share computed once."""
     if targets.ndim == 2:
         truth, named = targets >= 0.5, probabilities >= np.asarray(thresholds)
-        return {"wrong of the names": _share(~truth[named])} if target.name == "error" else {"missed of the labels": _share(~named[truth])}
-    kept = measure_rejection(thresholds, targets, probabilities)[-1]
-    return {"accepted": kept.coverage} | (
-        {"accepted as another class": kept.miss} if target.name == "miss" else {"wrong of those": kept.error}
-    )
+        about, fails = (named, named & ~truth) if target.name == "error" else (truth, truth & ~named)
+        return lambda members: (int(fails[:, list(members)].any(1).sum()), int(about[:, list(members)].any(1).sum()))
+    found, accepted, wrong = judge(thresholds, targets, probabilities)
+
+    def of(members: Sequence[int]) -> tuple[int, int]:
+        own = list(members)
+        answered = np.isin(found, own)
+        if target.name == "coverage":
+            return int((answered & ~accepted).sum()), int(answered.sum())
+        if target.name == "error":
+            return int((answered & wrong).sum()), int((answered & accepted).sum())
+        return int((np.isin(targets, own) & wrong).sum()), int(np.isin(targets, own).sum())
+
+    return of
+
+
+def kept_together(target: Target, answers: Answers) -> dict[str, float]:
+    """Return what a promise comes to for all answers of one label together: name -> share."""
+    found = {"accepted": _share(answers.accepted)}
+    if target.name == "miss":
+        return found | {"accepted as another class": _share(answers.wrong)}
+    return found | {"wrong of those": _share(answers.wrong[answers.accepted])}
+
+
+def named_together(target: Target, truth: np.ndarray, named: np.ndarray) -> dict[str, float]:
+    """Return what a promise comes to for all labels together, bool (N, C): name -> share."""
+    return {"wrong of the names": _share(~truth[named])} if target.name == "error" else {"missed of the labels": _share(~named[truth])}
 
 
 def broken_by(target: Target, choice: Choice, targets: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
@@ -104,9 +123,9 @@ def broken_by(target: Target, choice: Choice, targets: np.ndarray, probabilities
     from scipy.stats import binom
 
     coverage = target.name == "coverage"
-    over = {}
+    over, counts = {}, _counter(target, choice.thresholds, targets, probabilities)
     for group in choice.groups:
-        failures, count = count_failures(target, group.members, choice.thresholds, targets, probabilities)
+        failures, count = counts(group.members)
         limit = 1 - target.limit if coverage else target.limit
         if count and binom.sf(failures - 1, count, limit) < RISK / len(choice.groups):
             over[name_group(group.members, classes)] = 1 - failures / count if coverage else failures / count

@@ -40,18 +40,17 @@ class Target:
         return f"{self.name}{TARGETS[self.name][0]}{self.limit:g}"
 
 
-def parse_target(text: str, *, several: bool) -> Target:
+def parse_target(text: str, known: Sequence[str]) -> Target:
     """Return the target that a text such as 'miss<=0.01' or 'error<=1%' names.
 
     Args:
         text: what the user wrote.
-        several: whether an image has several labels.
+        known: the rows of TARGETS that the task can promise.
 
     Raises:
         UserError: it is none, or none for this task.
     """
     match = re.fullmatch(r"\s*(\w+)\s*(<=|>=)\s*([\d.eE+-]+)\s*(%?)\s*", text)
-    known = [name for name in TARGETS if not (several and name == "coverage")]
     usual = ", ".join(f"'{name}{TARGETS[name][0]}{0.9 if name == 'coverage' else 0.01}'" for name in known)
     if match is None:
         raise UserError(f"--target '{text}' cannot be read; write one of {usual}")

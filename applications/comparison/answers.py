@@ -3,19 +3,19 @@
 import csv
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.seen_images import KEY, Overlap, overlap
-from applications.contract import decide
 from applications.report.material import GROUPS
 from applications.settings.options import Request
+from applications.tasks import TASKS
+from applications.tasks.labels import decide
 from applications.trained.checkpoint import build_trained_task, load_trained, open_held_out
 from applications.trained.inference import predict_split
 from dataloader.sources.lists import SEPARATOR
@@ -98,7 +98,12 @@ def kind_of(place: str) -> Kind:
         found = _from_folder(folder)
         return Kind(found.name, found.several, found.classes)
     content = load_checkpoint(find_checkpoint(place, BEST))
-    return Kind(_name(folder), content["task"] == assemble.SEVERAL_LABELS, tuple(content["classes"]))
+    return Kind(_name(folder), _gives_several(content["task"]), tuple(content["classes"]))
+
+
+def _gives_several(task: str) -> bool:
+    """Whether an image may get any number of labels by a row of TASKS."""
+    return not TASKS.resolve(task).target.is_one_class
 
 
 def refuse_unlike(first: Kind, other: Kind) -> None:
@@ -130,7 +135,7 @@ def read_answers(request: Request, place: str, machine: Machine) -> ModelAnswers
     split = open_held_out(trained, ("test", "val"))
     log().info(f"predict   {len(split)} {split.name} images with {trained.describe()}")
     prediction = predict_split(trained, split, build_trained_task(trained, machine.device), machine)
-    several = trained.task == assemble.SEVERAL_LABELS
+    several = _gives_several(trained.task)
     truth = prediction.targets >= 0.5 if several else decide_targets(prediction.targets.numpy(), len(trained.classes))
     named = decide(prediction.probabilities, trained.thresholds).numpy()
     indices = prediction.indices.tolist()
@@ -162,11 +167,11 @@ def _from_folder(folder: Path) -> ModelAnswers:
     try:
         facts = json.loads((folder / METRICS).read_text(encoding="utf-8"))
         with file.open(newline="", encoding="utf-8", errors="surrogateescape") as lines:
-            header, *rows = list(csv.reader(lines))
-        several, root = facts["task"] == assemble.SEVERAL_LABELS, facts["data"]
+            header, *rows = _parsed(csv.reader(lines))
+        several, root = _gives_several(facts["task"]), facts["data"]
         seen = Overlap(**facts[KEY]) if facts.get(KEY) else None
         classes = tuple(header[3:])
-        shares = np.array([row[3:] for row in rows], dtype=np.float32).reshape(len(rows), len(classes))
+        shares = np.stack([row[3] for row in rows]) if rows else np.empty((0, len(classes)), dtype=np.float32)
         columns = {name: number for number, name in enumerate(classes)}
         truth, named = (_flags([row[column] for row in rows], columns, several) for column in (1, 2))
         files = tuple(row[0] for row in rows)
@@ -176,6 +181,17 @@ def _from_folder(folder: Path) -> ModelAnswers:
     return _ordered(
         ModelAnswers(f"{folder.parent.name}/{folder.name}", str(file), several, classes, root, files, truth, named, shares, seen, groups)
     )
+
+
+def _parsed(rows: Iterator[list[str]]) -> Iterator[list[Any]]:
+    """Yield the header as it is, then path, truth, answer and probabilities, float32 (C,), of each row: text takes far more."""
+    header = next(rows, [])
+    yield header
+    for row in rows:
+        shares = np.array(row[3:], dtype=np.float32)
+        if len(row) != len(header):
+            raise ValueError(f"a row of {len(row)} cells")
+        yield [*row[:3], shares]
 
 
 def _groups_of(file: Path, files: Sequence[str]) -> tuple[str, ...]:

@@ -33,8 +33,9 @@ def run(request: Request) -> int:
     try:
         first, *rest = [_asked(request, place, machine) for place in request.subjects]
         named = named_apart([first, *rest])
-        models, apart = alike(named)
         if machine.world.is_first:
+            # The answers of all processes are there alone.
+            models, apart = alike(named)
             output = request.config.output
             with removed_on_error(new_folder(Path(output.logdir) / "compare", output.name or "comparison")) as folder:
                 seed = request.config.runtime.seed

@@ -7,7 +7,7 @@ import numpy as np
 
 from applications.comparison.answers import ModelAnswers
 from applications.report import classify, multilabel
-from applications.report.material import Figures
+from applications.report.material import Figures, Top
 from utils.grouped_statistics import flip_test, fully_dependent, number_groups
 from utils.statistics import Interval, bootstrap, holm, wilson
 from utils.text import counted
@@ -80,7 +80,7 @@ def figures(model: ModelAnswers) -> Figures:
     if model.several:
         of = multilabel.figures(shares, model.truth, model.named, model.losses())
     else:
-        of = classify.figures(model.truth.argmax(1), shares, model.losses(), shares)
+        of = classify.figures(model.truth.argmax(1), shares, model.losses(), Top(shares.argmax(1), shares.max(1)))
     return lambda counts: {LOSS if name == "loss" else name: value for name, value in of(counts).items()}
 
 

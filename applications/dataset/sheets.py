@@ -12,7 +12,8 @@ from applications.assemble.caching import build_cache_policy
 from applications.assemble.data import open_training_data
 from applications.settings.options import Request, RunConfig, run_folder_parent
 from dataloader.augment.chain import Augment
-from dataloader.loading.loader import BatchReader
+from dataloader.batch.targets import labels_of
+from dataloader.loading.reader import BatchReader
 from dataloader.sample import Batch
 from dataloader.splits.catalog import Catalog, Split
 from utils.errors import UserError
@@ -55,7 +56,7 @@ def draw_samples(config: RunConfig, catalog: Catalog, split: Split, path: Path, 
         write_png(sheet(pixels_of(originals.images), captions, columns=COLUMNS, side=SIDE), path)
         return path
     reader = open_reader(config, split, augment)
-    epochs = [last_split(read(reader, epoch, chosen)) for epoch in range(COLUMNS - 1)]
+    epochs = [augmented_images(read(reader, epoch, chosen)) for epoch in range(COLUMNS - 1)]
     images, captions = [], []
     for row, index in enumerate(chosen.tolist()):
         images.append(pixels_of(originals.images)[row])
@@ -78,7 +79,7 @@ def draw_mixed(config: RunConfig, catalog: Catalog, split: Split, augment: Augme
             batch = transform(batch, step, 0)
         images += pixels_of(batch.images)[:COLUMNS]
         size = f"{batch.images.shape[2]}x{batch.images.shape[3]}\n" if config.data.multi_scale else ""
-        captions += [f"{size}{label_of(catalog, target.numpy())}" for target in batch.targets[:COLUMNS]]
+        captions += [f"{size}{label_of(catalog, target.numpy())}" for target in labels_of(batch.targets)[:COLUMNS]]
     if config.data.multi_scale:
         images = on_equal_paper(images)
     write_png(sheet(images, captions, columns=COLUMNS, side=SIDE), path)
@@ -101,12 +102,12 @@ def open_reader(config: RunConfig, split: Split, augment: Augment | None) -> Bat
     """Return what reads batches of a split as training does, or without `augment` as validation does."""
     # A sheet shows pixels before they are normalized, whatever weights a training would begin with.
     preprocess = assemble.build_preprocess(config.override({"init_from": None}), white=split.white)
-    read_pixels = partial(split.read, at_least=build_cache_policy(config.data, preprocess, training=augment is not None).at_least)
+    read_pixels = partial(split.read_picture, at_least=build_cache_policy(config.data, preprocess, training=augment is not None).at_least)
     if augment is None:
         return BatchReader(split, read_pixels, preprocess, Augment(), config.runtime.seed, tolerant=False)
     options = assemble.training_options(config, split, preprocess)
-    sizes, splits = options["sizes"], options["splits"]
-    return BatchReader(split, read_pixels, preprocess, augment, config.runtime.seed, tolerant=False, sizes=sizes, splits=splits)
+    sizes, copies = options["sizes"], options["copies"]
+    return BatchReader(split, read_pixels, preprocess, augment, config.runtime.seed, tolerant=False, sizes=sizes, copies=copies)
 
 
 def read(reader: BatchReader, epoch: int, indices: np.ndarray) -> Batch:
@@ -118,9 +119,9 @@ def read(reader: BatchReader, epoch: int, indices: np.ndarray) -> Batch:
     return batch
 
 
-def last_split(batch: Batch) -> Tensor:
-    """Return the augmented copies of a batch, which has clean ones before them where there are several splits."""
-    return batch.images[-(len(batch) // batch.splits) :]
+def augmented_images(batch: Batch) -> Tensor:
+    """Return the augmented images of a batch, which has clean ones before them where there are several copies."""
+    return batch.images[-(len(batch) // batch.copies) :]
 
 
 def choose(split: Split, count: int, *, seed: int) -> np.ndarray:

@@ -247,7 +247,7 @@ class UnreadableTrainImages:
         """Count the images of a batch, still on the CPU, and name those that were left out."""
         self.left_out += len(batch.unreadable)
         # Black images that fill a batch stand for none.
-        self.wanted += len(batch.unreadable) + int((batch.indices >= 0).sum()) // batch.splits
+        self.wanted += len(batch.unreadable) + int((batch.indices >= 0).sum()) // batch.copies
         for image in batch.unreadable:
             if number := self.files.number(image.path):
                 log().warning(f"skipped {image.path}: {image.reason} ({number} unreadable so far; --strict stops at the first)")

@@ -3,7 +3,7 @@
 import csv
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import isnan, nan
 from pathlib import Path
 from typing import ClassVar
@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from torch import nn
 
-from applications.contract import Observer, Prediction, Progress
+from applications.contract import Meter, Observer, Progress
 from utils.files import write_text
 from utils.logs import console, log
 from utils.model_graph import model_graph
@@ -147,7 +147,7 @@ class ChanceWarning(Observer):
     """Warns once when validation is at chance although training is not: the same answer for all images, or two epochs at chance.
 
     Args:
-        classes: their names.
+        classes: how many there are.
         epochs: of the whole run, whose last one is looked at more strictly.
     """
 
@@ -155,20 +155,15 @@ class ChanceWarning(Observer):
     # A constant answer is expected while training accuracy exceeds that of the constant answer by less than this.
     LEARNED = 0.1
 
-    def __init__(self, classes: Sequence[str], epochs: int) -> None:
-        self.classes = tuple(classes)
-        self.chance = 1 / len(classes)
+    def __init__(self, classes: int, epochs: int) -> None:
+        self.chance = 1 / classes
         self.epochs = epochs
         self._row = 0
-        self._only: str | None = None
-        self._images = 0
+        self._alike = ""
         self._said = False
 
-    def validated(self, prediction: Prediction) -> None:
-        # Images with any number of labels have no one answer.
-        alike = prediction.targets.ndim == 1 and len(prediction.targets.unique()) > 1 and len(prediction.logits.argmax(1).unique()) == 1
-        self._only = self.classes[int(prediction.logits[0].argmax())] if alike else None
-        self._images = len(prediction.targets)
+    def validated(self, meter: Meter) -> None:
+        self._alike = meter.one_answer()
 
     def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
         del progress
@@ -177,9 +172,8 @@ class ChanceWarning(Observer):
         train, val, number = row["train_top1"], row["val_top1"], int(row["epoch"])
         learns = train > (1 + self.chance) / 3
         self._row = self._row + 1 if learns and val <= 1.2 * self.chance else 0
-        if self._only is not None and (train > val + self.LEARNED or number == self.epochs):
-            which = f"all {self._images} validation images are answered '{self._only}' after epoch {number}"
-            self._say(f"{which}, while training is at {train:.0%}")
+        if self._alike and (train > val + self.LEARNED or number == self.epochs):
+            self._say(f"validation after epoch {number}: {self._alike}, while training is at {train:.0%}")
         elif self._row == self.EPOCHS:
             self._say(f"validation has stayed at chance ({val:.0%}) for {self.EPOCHS} epochs while training is at {train:.0%}")
 

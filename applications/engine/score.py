@@ -1,12 +1,11 @@
-"""Walks batches without training: predictions of a whole split, every sample exactly once."""
+"""Measures a model without training: every image of a split exactly once."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields
 
 import torch
 from torch import nn
 
-from applications.contract import Prediction, Task
+from applications.contract import Meter, Task
 from dataloader.sample import Batch, Unreadable
 from utils.distributed import World
 from utils.errors import UserError
@@ -19,20 +18,22 @@ def score(
     task: Task,
     batches: Iterable[Batch],
     *,
+    images: int,
     device: torch.device,
     autocast: torch.autocast,
     world: World,
     advance: Callable[[int], object] = int,
     left_out: Callable[[Sequence[Unreadable]], object] | None = None,
-) -> Prediction:
-    """Return the predictions for all batches of all processes, ordered by index.
+) -> Meter:
+    """Return the meter of the task. That of the first process has counted the batches of all, that of another its own alone.
 
-    Images that a tolerant loader left out have no row.
+    Images that a tolerant loader left out are not counted.
 
     Args:
         model: network, set to evaluation mode meanwhile.
         task: what a batch means.
         batches: this process's share of the split.
+        images: of the split.
         device: where the model is.
         autocast: precision of the forward pass.
         world: the processes that share the split.
@@ -44,30 +45,27 @@ def score(
     """
     was_training = model.training
     model.eval()
-    parts: list[Prediction] = []
+    meter, seen = task.meter(images), 0
     unreadable: list[Unreadable] = []
     with torch.inference_mode(), autocast:
         for batch in batches:
-            parts.append(_real(task.predict(model, batch.to(device))))
+            # Black images that fill a batch have no number.
+            count = int((batch.indices >= 0).sum())
+            batch = batch.to(device)
+            meter.update(batch, task.forward(model, batch))
+            seen += count
             unreadable += batch.unreadable
-            advance(len(parts[-1].indices) + len(batch.unreadable))
+            advance(count + len(batch.unreadable))
     model.train(was_training)
-    gathered = world.gather((parts, unreadable))
-    lost = [each for _, some in gathered for each in some]
-    rows = [part for some, _ in gathered for part in some]
+    told = world.gather((seen, unreadable))
+    lost = [each for _, some in told for each in some]
     if left_out is not None:
         left_out(lost)
-    if lost and not any(len(part.indices) for part in rows):
+    if lost and not any(count for count, _ in told):
         raise UserError(f"none of {counted(len(lost), 'image')} can be read, such as {lost[0].path}: {lost[0].reason}")
-    return Prediction.concatenate(rows)
-
-
-def _real(prediction: Prediction) -> Prediction:
-    """Return the rows that stand for images: black ones that fill a batch have no number."""
-    rows = prediction.indices >= 0
-    if rows.all():
-        return prediction
-    return Prediction(*(getattr(prediction, each.name)[rows] for each in fields(prediction)))
+    for state in world.sent_to_first(meter.state):
+        meter.merge(state)
+    return meter
 
 
 class LeftOut:

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from applications import assemble
+from applications.assemble import Machine
 from applications.assemble.seen_images import KEY
-from applications.calibration.fit import calibrated, cross_chosen, store_calibration
+from applications.calibration.fit import calibrated, cross_checked, store_calibration
 from applications.calibration.outcome import (
-    count_together,
     describe_broken,
     describe_choice,
     describe_unmet,
@@ -23,15 +23,15 @@ from applications.calibration.outcome import (
     refuse_empty,
 )
 from applications.calibration.targets import CONFIDENCE, Choice, Target, parse_target
-from applications.contract import Prediction, Task
 from applications.engine.score import LeftOut
 from applications.evaluation.tta import AveragedViews, parse_views
 from applications.evaluation.waits import expected_evaluation
 from applications.report.embedding import Listener
 from applications.report.material import GROUPS, Overlay, ReportInput, as_percent, plain_floats
 from applications.settings.options import Request
+from applications.tasks.labels import LabelMeter, LabelTask, Prediction
 from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out, open_validation, warn_of_seen_images
-from applications.trained.inference import predict_split
+from applications.trained.inference import measure_split
 from dataloader.sample import Unreadable
 from dataloader.splits.catalog import Split
 from utils.distributed import close_world
@@ -52,45 +52,39 @@ def run(request: Request) -> int:
     try:
         trained = load_trained(request, machine.device)
         options = trained.config.evaluation
-        target = parse_target(options.target, several=trained.task == assemble.SEVERAL_LABELS) if options.target else None
+        task = build_trained_task(trained, machine.device)
+        target = parse_target(options.target, task.promises) if options.target else None
         split = open_held_out(trained, ("test", "val"))
         log().info(f"model     {trained.describe()}")
         log().info(f"data      {split.named}: {len(split)} {split.name} images")
         log().info(f"precision {machine.precision}")
         known = warn_of_seen_images(trained, split) if machine.world.is_first else None
-        task = build_trained_task(trained, machine.device)
         viewed = _with_views(trained, task)
         wait = expected_evaluation(viewed, split, machine, report=options.report)
         if wait and machine.world.is_first:
             log().info(f"time      {wait}")
         choice = None
         if target is not None or options.calibrate:
-            purpose = "--calibrate" if options.calibrate else "--target"
-            chosen_on = LeftOut()
-            held = open_validation(trained, purpose)
-            prediction = predict_split(viewed, held, task, machine, left_out=chosen_on)
-            if chosen_on.count:
-                log().warning(f"{purpose} chooses without {counted(chosen_on.count, 'unreadable val image')}")
-            groups = number_groups([held.groups[index] for index in prediction.indices.tolist()] if held.groups else ())
-            trained, choice = calibrated(trained, task, prediction, target, refit=options.calibrate, groups=groups)
-            if target is not None and choice is not None:
-                _announce(target, choice, trained)
-            if options.calibrate and machine.world.is_first:
-                store_calibration(trained)
+            trained, choice = _calibrated(trained, viewed, task, target, machine)
         listener = Listener(trained.model, len(split)) if options.report else None
         start = time.perf_counter()
         unreadable: list[Unreadable] = []
-        prediction = predict_split(viewed, split, listener.around(task) if listener else task, machine, left_out=unreadable.extend)
+        meter = measure_split(viewed, split, listener.around(task) if listener else task, machine, left_out=unreadable.extend)
+        assert isinstance(meter, LabelMeter)
         seconds = time.perf_counter() - start
-        vectors = {index: vector for part in machine.world.gather(listener.vectors if listener else {}) for index, vector in part.items()}
-        if unreadable:
-            vectors = {row: vectors[index] for row, index in enumerate(prediction.indices.tolist()) if index in vectors}
-            split, prediction = _readable(split, prediction)
+        vectors = dict(listener.vectors) if listener else {}
+        for more in machine.world.sent_to_first(vectors.copy):
+            vectors |= more
         if machine.world.is_first:
             with removed_on_error(new_folder(trained.results_folder(), f"evaluation-{split.name}")) as folder:
                 heat = _heat_maps(trained) if options.report else None
-                views, lost = options.tta or "", len(unreadable)
                 _write_unreadable(unreadable, folder)
+                prediction = meter.prediction
+                del meter
+                if unreadable:
+                    vectors = {row: vectors[index] for row, index in enumerate(prediction.indices.tolist()) if index in vectors}
+                    split, prediction = _readable(split, prediction)
+                views, lost = options.tta or "", len(unreadable)
                 _write(
                     ReportInput(
                         trained, split, task, prediction, machine, folder, seconds, target, choice, views, heat, lost, known, vectors
@@ -99,6 +93,36 @@ def run(request: Request) -> int:
         return 1 if unreadable else 0
     finally:
         close_world(machine.world)
+
+
+def _calibrated(
+    trained: Trained, viewed: Trained, task: LabelTask, target: Target | None, machine: Machine
+) -> tuple[Trained, Choice | None]:
+    """Return the model with what --target and --calibrate choose on val images, and what the thresholds rest on.
+
+    What was said of these images is let go of before others are measured.
+    """
+    refit, world = trained.config.evaluation.calibrate, machine.world
+    purpose, left_out = "--calibrate" if refit else "--target", LeftOut()
+    held = open_validation(trained, purpose)
+    meter = measure_split(viewed, held, task, machine, left_out=left_out)
+    assert isinstance(meter, LabelMeter)
+    if left_out.count:
+        log().warning(f"{purpose} chooses without {counted(left_out.count, 'unreadable val image')}")
+    choice = None
+    if world.is_first:
+        prediction = meter.prediction
+        groups = number_groups([held.groups[index] for index in prediction.indices.tolist()] if held.groups else ())
+        trained, choice = calibrated(trained, task, prediction, target, refit=refit, groups=groups)
+    # Chosen once: the rows are on the first process alone.
+    temperature, thresholds, reject, choice = world.gather((trained.temperature, trained.thresholds, trained.reject, choice))[0]
+    trained = replace(trained, temperature=temperature, thresholds=thresholds, reject=reject)
+    task.temperature, task.thresholds = temperature, thresholds
+    if target is not None and choice is not None:
+        _announce(target, choice, trained)
+    if refit and world.is_first:
+        store_calibration(trained)
+    return trained, choice
 
 
 def _readable(split: Split, prediction: Prediction) -> tuple[Split, Prediction]:
@@ -145,7 +169,7 @@ def _heat_maps(trained: Trained) -> Overlay | None:
     return partial(explain, trained)
 
 
-def _with_views(trained: Trained, task: Task) -> Trained:
+def _with_views(trained: Trained, task: LabelTask) -> Trained:
     """Return the model as it looks at images: once, or at the views of --tta."""
     views = trained.config.evaluation.tta
     if not views:
@@ -156,9 +180,10 @@ def _with_views(trained: Trained, task: Task) -> Trained:
 
 
 def _write(material: ReportInput) -> None:
-    trained, split, task, prediction, folder = material.trained, material.split, material.task, material.prediction, material.folder
-    metrics = task.metrics(prediction)
-    files = task.render(prediction, [split.file(index) for index in range(len(split))], folder)
+    trained, split, task, folder = material.trained, material.split, material.task, material.folder
+    meter = LabelMeter.holding(task, material.prediction)
+    metrics = meter.figures()
+    files = task.render(meter, [split.file(index) for index in range(len(split))], folder)
     facts = {
         "task": trained.task,
         "checkpoint": str(trained.path),
@@ -171,7 +196,7 @@ def _write(material: ReportInput) -> None:
         "unreadable": material.unreadable,
         KEY: None if material.seen is None else material.seen._asdict(),
     }
-    _print_table(task.table(prediction))
+    _print_table(task.table(meter))
     facts |= plain_floats(_say_accepted(material) | _say_promise(material))
     write_text(folder / "metrics.json", json.dumps({**facts, **metrics}, indent=2) + "\n")
     shares = "  ".join(f"{name} {value:.2%}" for name, value in metrics.items() if name != "loss")
@@ -221,11 +246,10 @@ def _say_promise(material: ReportInput) -> dict[str, Any]:
         log().warning(f"--target {describe_broken(str(target), material.broken, len(choice.groups))}; its thresholds were chosen on val")
     if not material.is_chosen_here:
         return facts
-    crossed = cross_chosen(material.task, prediction, target, refit=material.is_fitted_here, groups=material.groups)
-    if not crossed.met:
+    figures = cross_checked(material.task, prediction, target, refit=material.is_fitted_here, groups=material.groups)
+    if figures is None:
         log().info("checked: not at all: four fifths of these images are too few to choose thresholds that the last fifth could test")
         return facts
-    figures = count_together(target, crossed.thresholds, prediction.targets.numpy(), crossed.probabilities)
     said = ", ".join(f"{name} {as_percent(value)}" for name, value in figures.items())
     log().info(f"checked: {said}, with thresholds chosen on four fifths of these images and measured on the last, in turn")
     return facts | {"target_checked": figures}

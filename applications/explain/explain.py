@@ -8,7 +8,6 @@ import torch
 
 from applications import assemble
 from applications.assemble import Machine
-from applications.contract import Prediction, Task, decide
 from applications.explain.faithfulness import measure
 from applications.explain.gallery import ExplainedImage, Gallery, MethodScores
 from applications.explain.heat_maps import ExplainedBatch, Explainer, available, heat_maps, load_package
@@ -16,6 +15,7 @@ from applications.explain.methods import named_methods
 from applications.explain.overlays import BATCH, DEFAULT_METHOD, displayable, normalized, open_explainer
 from applications.explain.time_estimate import expected_heat_maps
 from applications.settings.options import Request
+from applications.tasks.labels import LabelTask, Prediction, decide
 from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out
 from applications.trained.inference import predict_split
 from dataloader.batch.targets import dense_array
@@ -120,14 +120,14 @@ def _explain_split(
     trained: Trained,
     explainer: Explainer,
     split: Split,
-    task: Task,
+    task: LabelTask,
     verdicts: Sequence[JudgedAnswer],
     methods: Sequence[str],
     figures: MethodScores,
     machine: Machine,
     advance: Callable[[int], None],
 ) -> Iterator[ExplainedImage]:
-    """Yield the images with their heat maps, and add up how far these can be believed; `advance` hears how many are done."""
+    """Yield the images with their heat maps, and add up how far these can be believed; `advance` is told how many are done."""
     # So that its import is not counted as time of the first method.
     load_package()
     size = 1 if SLOW & set(methods) else BATCH

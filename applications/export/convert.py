@@ -9,9 +9,9 @@ import torch
 
 from applications import assemble
 from applications.assemble import Machine
-from applications.contract import decide
 from applications.export.torchscript import deploy, facts
 from applications.settings.options import Request
+from applications.tasks.labels import decide
 from applications.trained.checkpoint import build_trained_task, load_trained, open_held_out
 from applications.trained.exported import EXTRA_FILE
 from applications.trained.inference import predict_split

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from applications import assemble
 from applications.assemble import Machine
-from applications.contract import Task
 from applications.settings.options import Request, run_folder_parent
+from applications.tasks.labels import LabelTask
 from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out, open_training
 from applications.trained.inference import predict_split
 from dataloader.batch.targets import to_dense
@@ -94,7 +94,7 @@ def read_batches(trained: Trained, split: Split, machine: Machine) -> list[Batch
         loader.close()
 
 
-def losses_of(trained: Trained, batches: Sequence[Batch], task: Task) -> Losses:
+def losses_of(trained: Trained, batches: Sequence[Batch], task: LabelTask) -> Losses:
     """Return a function that gives the cross entropy of the images, summed over each batch, as the model is now."""
     normalize = Normalize(trained.preprocess.mean, trained.preprocess.std)
 

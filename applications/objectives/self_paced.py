@@ -57,7 +57,7 @@ class SelfPacedWeights:
             self.weights = self.rule.weights(self.losses[:-1], min(1.0, self.epoch / self.epochs))
         return replace(batch, weights=batch.weights * self.weights[batch.indices])
 
-    def hear(self, indices: Tensor, losses: Tensor) -> None:
+    def update(self, indices: Tensor, losses: Tensor) -> None:
         """Take in the losses (N,) of a batch, on every process those of all."""
         indices, losses = self._of_all(indices, losses)
         known = self.losses[indices]
@@ -66,7 +66,7 @@ class SelfPacedWeights:
         self.losses[-1] = torch.nan
 
     def _of_all(self, indices: Tensor, losses: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what all processes heard, in rank order, with index -1 where a batch was shorter: an image was unreadable."""
+        """Return the losses of all processes, in rank order, with index -1 where a batch was shorter: an image was unreadable."""
         if self.world.size == 1:
             return indices, losses
         missing = self.part - len(indices)
@@ -93,7 +93,7 @@ class SelfPacedObjective:
     Args:
         objective: what is learned.
         criterion: gives the plain loss.
-        pace: hears it.
+        pace: updated by it.
         num_classes: width of dense targets.
     """
 
@@ -110,5 +110,5 @@ class SelfPacedObjective:
         if record:
             with torch.no_grad(), torch.autocast(batch.images.device.type, enabled=False):
                 losses = self.criterion.plain(student.logits.detach().float(), to_dense(batch.targets, self.num_classes))
-            self.pace.hear(batch.indices, losses)
+            self.pace.update(batch.indices, losses)
         return StepResult(result.loss, {**result.sums, "counted": (batch.weights > 0).sum()})

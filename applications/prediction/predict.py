@@ -11,15 +11,16 @@ from torch import Tensor
 
 from applications import assemble
 from applications.assemble import Machine
-from applications.contract import Task, decide
 from applications.prediction.files import ImageAnswer, Writer
 from applications.settings.options import Request, SingleImageOptions
+from applications.tasks.labels import LabelTask
 from applications.trained.checkpoint import Trained, build_trained_task, load_trained
 from dataloader.images.read import ImageError, read_image
 from dataloader.loading.loader import Loader
 from dataloader.sample import Batch, Unreadable
 from dataloader.sources.inputs import Inputs, find_inputs, read_frames
 from dataloader.splits.split import Split
+from dataloader.targets.label import Unknown
 from models.backbone import Backbone
 from models.classifier_input import as_vectors, classifier_inputs
 from utils.cores import default_workers
@@ -100,7 +101,8 @@ def _pages(trained: Trained, inputs: Inputs, options: SingleImageOptions, machin
 
 def _pages_of_files(trained: Trained, files: Sequence[str], machine: Machine) -> Iterator[_Page]:
     # Paths are opened as they are written, from the folder that the user is in.
-    split = Split("test", Path(), tuple(files), np.zeros(len(files), dtype=np.int64), white=trained.preprocess.white)
+    unknown = np.empty((len(files), 0), dtype=np.int64)
+    split = Split("test", Path(), tuple(files), unknown, white=trained.preprocess.white)
     data = trained.config.data
     loader = Loader(
         split,
@@ -142,13 +144,11 @@ def _pages_of_frames(trained: Trained, frames: Iterator[tuple[str, np.ndarray]],
         yield page()
 
 
-def _answer(trained: Trained, task: Task, page: _Page, machine: Machine) -> list[ImageAnswer]:
+def _answer(trained: Trained, task: LabelTask, page: _Page, machine: Machine) -> list[ImageAnswer]:
     """Return what the model says of each image of a page."""
-    count, several = len(page.names), trained.thresholds is not None
-    # The truth is unknown; the losses that would follow from it are not looked at.
-    targets = torch.zeros((count, len(trained.classes))) if several else torch.zeros(count, dtype=torch.int64)
-    batch = Batch(page.images, targets, torch.ones(count), torch.arange(count))
+    count = len(page.names)
+    # The truth is unknown, and nothing here asks for it.
+    batch = Batch(page.images, Unknown.stack([Unknown()] * count), torch.ones(count), torch.arange(count))
     with torch.inference_mode(), machine.autocast():
-        probabilities = task.predict(trained.model, batch.to(machine.device)).probabilities
-    named = decide(probabilities, task.thresholds)
-    return [ImageAnswer(name, p, n) for name, p, n in zip(page.names, probabilities.numpy(), named.numpy(), strict=True)]
+        answers = task.postprocess(task.forward(trained.model, batch.to(machine.device)))
+    return [ImageAnswer(name, *answer) for name, answer in zip(page.names, answers, strict=True)]

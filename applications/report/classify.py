@@ -21,9 +21,9 @@ from applications.report.common import (
 from applications.report.confusion import STYLE, confusion_blocks
 from applications.report.embedding import embedding_map
 from applications.report.labels import label_section, suspects
-from applications.report.material import Figures, ReportInput, ReportPart, Thumbnails, as_percent, scale
+from applications.report.material import Figures, ReportInput, ReportPart, Thumbnails, Top, as_percent, scale, top_of
 from applications.tasks.classify import FEWEST_FOR_TOP5
-from dataloader.batch.targets import to_dense
+from applications.tasks.labels import row_chunks
 from utils.calibration import bin_of, chance_error, measure_reliability
 from utils.files import write_csv
 from utils.grouped_statistics import cluster_mean, cluster_share
@@ -31,7 +31,7 @@ from utils.images import file_uri
 from utils.page import Tone, heading, paragraph, picture, table
 from utils.panels import Panel, draw_panels
 from utils.risk_control import NEVER, RISK, images_wanted, limit_risk
-from utils.statistics import Interval, bootstrap, macro_f1
+from utils.statistics import Interval, bootstrap, confusion, macro_f1
 from utils.text import two_digits
 
 CURVE_POINTS = 400
@@ -43,15 +43,14 @@ def findings(material: ReportInput) -> list[ReportPart]:
     """Return the parts of the report, in the order of the page."""
     prediction, classes = material.prediction, material.classes
     targets, probabilities = prediction.targets.numpy(), prediction.probabilities.numpy()
-    found, right = probabilities.argmax(1), probabilities.argmax(1) == targets
-    matrix = np.zeros((len(classes), len(classes)), dtype=int)
-    np.add.at(matrix, (targets, found), 1)
+    found = prediction.found.numpy()
+    right, matrix = found == targets, confusion(targets, found, len(classes))
     pictures = Thumbnails(material.split.read)
-    scaled = scale(material, to_dense(prediction.targets, len(classes)))
-    before, after = (measure_reliability(each.max(1), right) for each in (scaled.before, scaled.after))
+    scaled = scale(material, top_of)
+    before, after = (measure_reliability(Top(*each).confidence, right) for each in (scaled.before, scaled.after))
     labels = [classes[target] for target in targets], [classes[best] for best in found]
     return [
-        _headline(material, scaled.after),
+        _headline(material, Top(*scaled.after)),
         ReportPart(sections=[("What is mistaken for what", confusion_blocks(material, matrix, pictures))], style=STYLE),
         _per_class(material, matrix),
         _hard(material, pictures, targets, probabilities),
@@ -62,19 +61,19 @@ def findings(material: ReportInput) -> list[ReportPart]:
     ]
 
 
-def figures(targets: np.ndarray, probabilities: np.ndarray, losses: np.ndarray, scaled: np.ndarray) -> Figures:
+def figures(targets: np.ndarray, probabilities: np.ndarray, losses: np.ndarray, scaled: Top) -> Figures:
     """Return a function from how often each image is counted, int (N,), to the headline figures.
 
     Args:
         targets: class indices (N,).
         probabilities: (N, C).
         losses: (N,).
-        scaled: probabilities (N, C) by which the calibration error is measured.
+        scaled: the answers by which the calibration error is measured.
     """
     # What no resample changes is computed here, once.
     classes = probabilities.shape[1]
-    found, confidence = probabilities.argmax(1), scaled.max(1)
-    right, gaps = found == targets, confidence - (scaled.argmax(1) == targets)
+    found, confidence = probabilities.argmax(1), scaled.confidence
+    right, gaps = found == targets, confidence - (scaled.found == targets)
     bins = bin_of(confidence)
     among = among_best(targets, probabilities) if classes >= FEWEST_FOR_TOP5 else None
 
@@ -96,10 +95,11 @@ def figures(targets: np.ndarray, probabilities: np.ndarray, losses: np.ndarray, 
 
 def among_best(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Return whether the class (N,) of each image is among the five most probable of (N, C)."""
-    return (np.argpartition(-probabilities, 5, axis=1)[:, :5] == targets[:, None]).any(1)
+    parts = ((np.argpartition(-probabilities[rows], 5, axis=1)[:, :5] == targets[rows, None]).any(1) for rows in row_chunks(probabilities))
+    return np.concatenate(list(parts))
 
 
-def _headline(material: ReportInput, scaled: np.ndarray) -> ReportPart:
+def _headline(material: ReportInput, scaled: Top) -> ReportPart:
     prediction = material.prediction
     targets, probabilities, losses = prediction.targets.numpy(), prediction.probabilities.numpy(), prediction.losses.numpy()
     of, groups = figures(targets, probabilities, losses, scaled), material.groups
@@ -109,7 +109,7 @@ def _headline(material: ReportInput, scaled: np.ndarray) -> ReportPart:
     found["macro F1"] = macro_f1(targets, probabilities.argmax(1), groups)
     found["loss"] = cluster_mean(losses, groups, seed=material.seed)
     error = found["calibration error"]
-    chance = chance_error(scaled.max(1), seed=material.seed, groups=groups)
+    chance = chance_error(scaled.confidence, seed=material.seed, groups=groups)
     if error.value <= chance:
         found["calibration error"] = replace(error, low=0.0)
     note = f"Well calibrated answers to these images would show a calibration error of up to {chance:.1%} by chance (in 95 of 100 cases)."
@@ -131,7 +131,7 @@ def _plain(found: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
 
 def _per_class(material: ReportInput, matrix: np.ndarray) -> ReportPart:
     hits, true, answered, groups = np.diag(matrix), matrix.sum(1), matrix.sum(0), material.groups
-    targets, found = material.prediction.targets.numpy(), material.prediction.probabilities.numpy().argmax(1)
+    targets, found = material.prediction.targets.numpy(), material.prediction.found.numpy()
     rows, tones, plain = [], [], {}
     for number, name in enumerate(material.classes):
         members = (targets == number, found == number)
@@ -164,7 +164,7 @@ def _tone(recall: Interval) -> Tone:
 
 def _coverage(material: ReportInput, targets: np.ndarray, probabilities: np.ndarray) -> ReportPart:
     """Return how right the answers are when the least sure ones are rejected, and what the thresholds of a target do."""
-    confidence, right = probabilities.max(1), probabilities.argmax(1) == targets
+    confidence, right = material.prediction.confidence.numpy(), material.prediction.found.numpy() == targets
     threshold, coverage, accuracy = accepting(confidence, right)
     points = np.unique(np.linspace(0, len(threshold) - 1, min(len(threshold), CURVE_POINTS)).round().astype(int))
     cells = ([f"{threshold[k]:.9g}", f"{coverage[k]:.6f}", f"{accuracy[k]:.6f}"] for k in points)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from html import escape
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
-from applications.contract import Prediction, Task
 from applications.report.material import ReportInput, ReportPart
+from applications.tasks.labels import LabelTask
 from dataloader.sample import Batch
 from models.backbone import Backbone
 from models.classifier_input import as_vectors, classifier_inputs
@@ -42,24 +42,25 @@ class Listener:
         self._wanted = set(np.linspace(0, images - 1, min(images, MOST_IMAGES)).round().astype(int).tolist())
         self._model = model
 
-    def around(self, task: Task) -> Task:
-        """Return the task with a `predict` that is listened to."""
+    def around(self, task: LabelTask) -> LabelTask:
+        """Return the task with a `forward` that is listened to."""
         try:
             self._model.get_classifier()
         except UserError:
             return task
         told = copy.copy(task)
 
-        def predict(model: nn.Module, batch: Batch) -> Prediction:
+        def forward(model: nn.Module, batch: Batch) -> Tensor:
             with classifier_inputs(self._model) as read:
-                prediction = task.predict(model, batch)
+                outputs = task.forward(model, batch)
             # Of several views the first.
             for index, vector in zip(batch.indices.tolist(), as_vectors(read[0]).cpu().numpy(), strict=True):
                 if index in self._wanted:
-                    self.vectors[index] = vector
-            return prediction
+                    # A copy: a part of the batch would keep all of it.
+                    self.vectors[index] = vector.copy()
+            return outputs
 
-        told.predict = predict
+        told.forward = forward
         return told
 
 

@@ -1,39 +1,93 @@
 """Labels that may be wrong: confident learning (Northcutt, Jiang, Chuang, arXiv 1911.00068), by cleanlab."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from applications.report.material import ReportInput, ReportPart, Thumbnails
+from applications.tasks.labels import CHUNK
 from utils.files import write_csv
 from utils.page import gallery, paragraph
+from utils.statistics import confusion
 
 SHOWN = 24
 # A model below this share of right answers doubts too much.
 GOOD = 0.8
+# cleanlab's own: no class is surely meant at less.
+LEAST_USUAL = 2e-6
 
 
-def suspects(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+def suspects(targets: np.ndarray, probabilities: np.ndarray, *, cells: int = CHUNK) -> np.ndarray:
     """Return the images of one label whose label is probably wrong, the most suspicious first.
+
+    cleanlab judges whole classes apart from one another once it knows how often each is taken for each, so it is given a few at a time:
+    of 50,000 images of 1,000 classes it makes copies that take gigabytes.
 
     Args:
         targets: class indices (N,).
         probabilities: (N, C), of a model that was not trained on the images.
+        cells: of the table that are looked at together.
     """
     from cleanlab.filter import find_label_issues
 
-    present = np.unique(targets)
+    present, labels = np.unique(targets, return_inverse=True)
     if len(present) < 2:
         return np.empty(0, dtype=int)
-    # Classes without an image cannot be the label; the others share their probability.
-    shares = probabilities[:, present].astype(np.float64) + 1e-12
-    shares /= shares.sum(1, keepdims=True)
+
+    def shares(rows: np.ndarray) -> np.ndarray:
+        # Classes without an image cannot be the label; the others share their probability.
+        found = probabilities[rows][:, present].astype(np.float64) + 1e-12
+        return found / found.sum(1, keepdims=True)
+
+    parts = _whole_classes(labels, most=max(1, cells // len(present)))
+    own = np.empty(len(labels))
+    for rows in parts:
+        own[rows] = shares(rows)[np.arange(len(rows)), labels[rows]]
+    joint = _confident_joint(labels, own, ((rows, shares(rows)) for rows in parts))
+    doubtful = np.zeros(len(labels), dtype=bool)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return np.asarray(
-            find_label_issues(np.searchsorted(present, targets), shares, return_indices_ranked_by="self_confidence", n_jobs=1), dtype=int
-        )
+        for rows in parts:
+            doubtful[rows] = find_label_issues(labels[rows], shares(rows), confident_joint=joint, n_jobs=1)
+    found = np.flatnonzero(doubtful)
+    return found[np.argsort(own[found])]
+
+
+def _whole_classes(labels: np.ndarray, *, most: int) -> list[np.ndarray]:
+    """Return the rows of two classes or more at a time, each class whole: about `most` of them where classes are small."""
+    order, starts = np.argsort(labels, kind="stable"), np.bincount(labels).cumsum()[:-1]
+    parts: list[list[np.ndarray]] = [[]]
+    for members in np.split(order, starts):
+        if len(parts[-1]) >= 2 and sum(map(len, parts[-1])) + len(members) > most:
+            parts.append([])
+        parts[-1].append(members)
+    if len(parts) > 1 and len(parts[-1]) < 2:
+        last = parts.pop()
+        parts[-1] += last
+    return [np.concatenate(part) for part in parts]
+
+
+def _confident_joint(labels: np.ndarray, own: np.ndarray, parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Return how many images of each label are surely of each class, (C, C), as `cleanlab.count.compute_confident_joint` does.
+
+    Args:
+        labels: class indices (N,), each of which occurs.
+        own: probability of the label of each image, (N,).
+        parts: rows and their probabilities (n, C), together all images.
+    """
+    from cleanlab.count import calibrate_confident_joint
+
+    count = int(labels.max()) + 1
+    usual = np.clip([own[labels == number].mean() for number in range(count)], LEAST_USUAL, None)
+    joint = np.zeros((count, count), dtype=int)
+    for rows, shares in parts:
+        sure = shares >= usual - 1e-6
+        guess = np.where(sure.sum(1) > 1, shares.argmax(1), sure.argmax(1))
+        some = sure.any(1)
+        joint += confusion(labels[rows][some], guess[some], count)
+    np.fill_diagonal(joint, joint.diagonal().clip(min=1))
+    return calibrate_confident_joint(joint, labels)
 
 
 def several_suspects(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

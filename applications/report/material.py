@@ -4,18 +4,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from applications.assemble import Machine
 from applications.assemble.seen_images import Overlap
 from applications.calibration.outcome import broken_by
 from applications.calibration.targets import CONFIDENCE, Choice, Target
-from applications.contract import Prediction, Task
+from applications.tasks.labels import LabelTask, Prediction, row_chunks
 from applications.trained.checkpoint import Trained
-from criterions.weighted import Criterion
+from dataloader.batch.targets import to_dense
 from dataloader.splits.catalog import Split
 from utils.calibration import cross_fitted
 from utils.grouped_statistics import number_groups, one_of_each
@@ -59,7 +60,7 @@ class ReportInput:
 
     trained: Trained
     split: Split
-    task: Task
+    task: LabelTask
     prediction: Prediction
     machine: Machine
     folder: Path
@@ -110,9 +111,9 @@ class ReportInput:
         return number_groups(self.split.groups)
 
     @property
-    def separate(self) -> np.ndarray:
+    def separate(self) -> np.ndarray | slice:
         """Rows of images that say nothing of each other: all, or one of each group."""
-        return np.arange(len(self.split)) if self.groups is None else one_of_each(self.groups)
+        return slice(None) if self.groups is None else one_of_each(self.groups)
 
     def over_groups(self) -> str:
         """Return ' over 40 groups', or '' where every image stands for itself."""
@@ -177,52 +178,79 @@ def _side_by_side(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.concatenate(parts, axis=1)[:, :-4]
 
 
+class Top(NamedTuple):
+    """The most probable class of each image, int (N,), and its probability, (N,)."""
+
+    found: np.ndarray
+    confidence: np.ndarray
+
+
+def top_of(probabilities: Tensor) -> Top:
+    """Return the most probable classes, for (N, C)."""
+    return Top(probabilities.argmax(1).numpy(), probabilities.amax(1).numpy())
+
+
+def everything(probabilities: Tensor) -> tuple[np.ndarray]:
+    """Return probabilities (N, C) as they are."""
+    return (probabilities.numpy(),)
+
+
 @dataclass(frozen=True)
 class Scaled:
-    """Probabilities (N, C) and losses (N,) before and after temperature scaling, for a fair look at it.
+    """What is kept of the probabilities, and losses (N,), before and after temperature scaling, for a fair look at it.
 
     Attributes:
+        before, after: arrays (N, ...).
         note: what the temperature was fitted on.
     """
 
-    before: np.ndarray
-    after: np.ndarray
+    before: tuple[np.ndarray, ...]
+    after: tuple[np.ndarray, ...]
     loss_before: np.ndarray
     loss_after: np.ndarray
     note: str
 
 
-def scale(material: ReportInput, dense: torch.Tensor) -> Scaled:
+def scale(material: ReportInput, kept: Callable[[Tensor], tuple[np.ndarray, ...]]) -> Scaled:
     """Return what temperature scaling does to images that it was not fitted on.
 
     On the validation images themselves, each image gets a temperature that was fitted on four fifths of the others.
 
     Args:
         material: the measured model.
-        dense: targets (N, C).
+        kept: probabilities (n, C) of some images -> what of them is wanted, arrays (n, ...).
     """
-    criterion: Criterion = material.task.criterion
-    logits = material.prediction.logits
+    criterion, prediction = material.task.criterion, material.prediction
+    temperatures, note = _temperatures(material)
+    before, after, losses = [], [], []
+    # A row at a time means the same, so no second table of all images is made.
+    for rows in row_chunks(prediction.logits):
+        logits = prediction.logits[rows]
+        scaled = logits / (temperatures[rows] if temperatures.ndim else temperatures)
+        before.append(kept(criterion.probabilities(logits).nan_to_num(0.0)))
+        after.append(kept(criterion.probabilities(scaled).nan_to_num(0.0)))
+        losses.append(criterion.plain(scaled, to_dense(prediction.targets[rows], scaled.shape[1])).numpy())
+    unscaled, divided = (tuple(np.concatenate(parts) for parts in zip(*each, strict=True)) for each in (before, after))
+    return Scaled(unscaled, divided, prediction.losses.numpy(), np.concatenate(losses), note)
+
+
+def _temperatures(material: ReportInput) -> tuple[Tensor, str]:
+    """Return what the logits are divided by, a number or (N, 1), and on what it was fitted, in words."""
+    prediction, stored = material.prediction, material.trained.temperature
     if material.is_fitted_here:
-        fitted = cross_fitted(logits.numpy(), dense.numpy(), criterion.activation, material.groups)
+        targets, activation = prediction.targets.numpy(), material.task.criterion.activation
+        fitted = cross_fitted(prediction.logits.numpy(), targets, activation, material.groups)
         temperatures = torch.from_numpy(fitted).float()[:, None]
         note = (
-            f"The stored temperature, {material.trained.temperature:.3f}, was fitted on these same validation images. So that the figures "
+            f"The stored temperature, {stored:.3f}, was fitted on these same validation images. So that the figures "
             "do not flatter it, each image is scaled here with a temperature that was fitted on the other four fifths of them."
         )
     else:
-        temperatures = torch.tensor(material.trained.temperature)
-        note = f"The temperature, {material.trained.temperature:.3f}, was fitted on the validation images of the run, not on these."
+        temperatures = torch.tensor(stored)
+        note = f"The temperature, {stored:.3f}, was fitted on the validation images of the run, not on these."
     if material.views:
         note += " It was fitted on single views, and here divides the mean of several."
-    after = logits / temperatures
-    return Scaled(
-        criterion.probabilities(logits).nan_to_num(0.0).numpy(),
-        criterion.probabilities(after).nan_to_num(0.0).numpy(),
-        material.prediction.losses.numpy(),
-        criterion.plain(after, dense).numpy(),
-        note,
-    )
+    return temperatures, note
 
 
 def as_percent(value: float) -> str:

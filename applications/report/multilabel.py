@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from applications.contract import decide
 from applications.report.common import HARDEST, LOSS_NOTE, SHARES, broken_promise, calibration, hard_images, intervals_table, support
 from applications.report.embedding import embedding_map
 from applications.report.labels import label_section, several_suspects
-from applications.report.material import Figures, ReportInput, ReportPart, Thumbnails, as_percent, scale
+from applications.report.material import Figures, ReportInput, ReportPart, Thumbnails, as_percent, everything, scale
+from applications.tasks.labels import decide
 from utils.calibration import measure_reliability
 from utils.files import write_csv
 from utils.grouped_statistics import cluster_mean, cluster_share
@@ -28,8 +28,8 @@ def findings(material: ReportInput) -> list[ReportPart]:
     truth = prediction.targets.numpy() >= 0.5
     named = decide(prediction.probabilities, material.trained.thresholds).numpy()
     pictures = Thumbnails(material.split.read)
-    scaled = scale(material, prediction.targets)
-    before, after = (measure_reliability(each.ravel(), truth.ravel()) for each in (scaled.before, scaled.after))
+    scaled = scale(material, everything)
+    before, after = (measure_reliability(each.ravel(), truth.ravel()) for (each,) in (scaled.before, scaled.after))
     joined = [[_join(material.classes, row) for row in flags] for flags in (truth, named)]
     return [
         _headline(material, truth, named),

@@ -193,7 +193,6 @@ ULTRALYTICS: Mapping[str, str] = MappingProxyType(
         "scale": "--aug 'resized_crop(scale=(0.5, 1))'",
         "shear": "--aug 'Affine(shear=10)'",
         "source": "--predict PATH --resume RUN",
-        "task": f"{NO_FLAG}: labels are read from --data",
         "time": "--max_minutes 60 (in minutes)",
         "translate": "--aug 'Affine(translate_percent=(-0.1, 0.1))'",
         "vid_stride": "--predict PATH --resume RUN --frames 1",

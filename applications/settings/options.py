@@ -22,6 +22,9 @@ AUTO = "auto"
 class TrainOptions:
     """How long to train, and what to keep."""
 
+    task: str | None = flag(
+        None, "what the images' targets mean (--list tasks); by default what the data can only mean", metavar="NAME", used_for="data"
+    )
     epochs: int = flag(30, "passes over the training images", used_for="training print_schedule visual_data", above=0, resumed="free")
     patience: int | None = flag(
         None, "stop when validation has not improved for this many epochs", metavar="EPOCHS", used_for="train", above=0, resumed="free"

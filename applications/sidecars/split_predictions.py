@@ -19,6 +19,7 @@ from dataloader.batch.targets import dense_array
 from dataloader.images.preprocess import Preprocess
 from dataloader.options import DataOptions
 from dataloader.splits.catalog import Split, open_catalog
+from dataloader.targets.target import Target
 from utils.errors import UserError
 from utils.logs import log
 from utils.progress import progress_bar
@@ -99,7 +100,7 @@ def predict_named_split(request: Request, name: str, machine: Machine) -> SplitP
     probabilities = predict_split(trained, split, task, machine).probabilities.numpy()
     results = trained.results_folder()
     activation = task.criterion.activation
-    flags = flags_for(trained.config, trained.preprocess, several=split.targets.ndim == 2)
+    flags = flags_for(trained.config, trained.preprocess, task.target)
     return SplitPredictions(
         trained.path, results, flags, split, trained.classes, probabilities, activation, trained.preprocess, trained.seen
     )
@@ -111,7 +112,7 @@ def _opinions_of_file(config: RunConfig, exported: Exported, name: str, device: 
     if config.data.fold is not None:
         raise UserError(f"--fold {config.data.fold}: {exported.path} does not know the folds of its training; leave --fold out")
     data = config.data.data
-    catalog = open_catalog(data, classes=exported.classes, require_train=False, whole=name, several=exported.several)
+    catalog = open_catalog(data, classes=exported.classes, require_train=False, whole=name, target=exported.target)
     for note in catalog.notes:
         log().warning(note)
     if name not in catalog.splits:
@@ -129,11 +130,11 @@ def _opinions_of_file(config: RunConfig, exported: Exported, name: str, device: 
     finally:
         loader.close()
     path, probabilities = exported.path, torch.cat(parts).numpy()
-    flags = flags_for(config, exported.preprocess, several=exported.several)
+    flags = flags_for(config, exported.preprocess, exported.target)
     return SplitPredictions(path, path.parent, flags, split, exported.classes, probabilities, exported.activation, exported.preprocess)
 
 
-def flags_for(config: RunConfig, preprocess: Preprocess, *, several: bool) -> str:
+def flags_for(config: RunConfig, preprocess: Preprocess, target: type[Target]) -> str:
     """Return the flags of a training on the same images: the data and its split, the geometry, and a loss that fits the labels."""
     data, usual = config.data, DataOptions()
     parts: list[object] = ["--data", data.data]
@@ -148,7 +149,7 @@ def flags_for(config: RunConfig, preprocess: Preprocess, *, several: bool) -> st
             parts += [f"--{name}", getattr(data, name)]
     if config.runtime.seed:
         parts += ["--seed", config.runtime.seed]
-    if several:
+    if not target.is_one_class:
         parts += ["--criterion", "bce"]
     return " ".join(quote(str(part)) for part in parts)
 

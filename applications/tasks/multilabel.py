@@ -9,15 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.metrics import average_precision_score
-from torch import nn
+from torch import Tensor, nn
 
-from applications.contract import Prediction, StepResult, at_temperature, decide
+from applications.contract import StepResult
+from applications.tasks.labels import LabelMeter, LabelTask, Prediction, decide, prediction_rows
 from criterions.weighted import Criterion
 from dataloader.batch.targets import to_dense
-from dataloader.images.preprocess import Normalize, Preprocess
-from dataloader.sample import Batch
+from dataloader.images.preprocess import Preprocess
+from dataloader.sample import Batch, Targets
 from dataloader.sources.lists import join_labels
+from dataloader.targets.label import Labels
 from utils.calibration import fit_temperature
 from utils.errors import UserError
 from utils.files import write_csv
@@ -64,6 +65,9 @@ def average_precisions(targets: np.ndarray, probabilities: np.ndarray) -> np.nda
         targets: bool (N, C).
         probabilities: (N, C).
     """
+    # Imported on use: it takes as long as everything else of a start but torch.
+    from sklearn.metrics import average_precision_score
+
     columns = zip(targets.T, probabilities.T, strict=True)
     return np.array([average_precision_score(truth, scores) if truth.any() else np.nan for truth, scores in columns])
 
@@ -73,13 +77,8 @@ def count_decisions(targets: np.ndarray, found: np.ndarray) -> np.ndarray:
     return np.stack([targets & found, ~targets & found, targets & ~found, ~targets & ~found]).sum(1)
 
 
-class Multilabel:
-    """The multi-label task.
-
-    Args:
-        classes: labels, in the order of the model's outputs.
-        criterion: a sigmoid loss.
-        preprocess: its normalization is applied on the device.
+class Multilabel(LabelTask):
+    """The multi-label task, for a sigmoid loss.
 
     Raises:
         UserError: the criterion makes labels compete.
@@ -88,38 +87,32 @@ class Multilabel:
     name = "multilabel"
     headline = "mAP"
     figures = ("loss", "mAP", "micro_f1", "macro_f1", "exact")
+    target = Labels
+    promises = ("error", "miss")
 
     def __init__(self, classes: Sequence[str], criterion: Criterion, preprocess: Preprocess, device: torch.device) -> None:
         if criterion.activation != "sigmoid":
             raise UserError("these images have several labels each: add --criterion bce")
-        self.classes = tuple(classes)
-        self.criterion = criterion.to(device)
-        self.normalize = Normalize(preprocess.mean, preprocess.std).to(device)
-        self.thresholds: tuple[float, ...] | None = (EVEN,) * len(self.classes)
-        self.temperature = 1.0
+        super().__init__(classes, criterion, preprocess, device)
+        self.thresholds = (EVEN,) * len(self.classes)
 
     def training_step(self, model: nn.Module, batch: Batch, *, record: bool = True) -> StepResult:
         """Return the mean weighted loss, and the images of which every label is right at 0.5; mixed targets are rounded."""
         targets = to_dense(batch.targets, len(self.classes))
         logits = model(self.normalize(batch.images))
-        loss = self.criterion(logits, targets, batch.weights, splits=batch.splits, record=record)
+        loss = self.criterion(logits, targets, batch.weights, copies=batch.copies, record=record)
         exact = ((logits.detach() >= 0) == (targets >= EVEN)).all(1).sum()
         return StepResult(loss, {"loss": loss.detach() * len(batch), "exact": exact})
 
-    def predict(self, model: nn.Module, batch: Batch) -> Prediction:
-        """Return probabilities and plain losses, summed over labels, of a batch."""
-        targets = to_dense(batch.targets, len(self.classes))
-        logits = model(self.normalize(batch.images)).float()
-        # A model that diverged answers nan; it is measured as one that names nothing.
-        probabilities = self.criterion.probabilities(logits / self.temperature).nan_to_num(0.0)
-        losses = self.criterion.plain(logits, targets)
-        return Prediction(batch.indices.cpu(), targets.cpu(), probabilities.cpu(), losses.cpu(), logits.cpu())
+    def kept_targets(self, targets: Targets) -> Tensor:
+        """Return whether each image has each label, bool (N, C)."""
+        return to_dense(targets, len(self.classes)) >= EVEN
 
-    def calibrate(self, prediction: Prediction) -> Prediction:
+    def calibrate_by(self, prediction: Prediction) -> Prediction:
         """Choose the temperature, and the threshold of every label that makes its F1 largest."""
         truth = _truth(prediction)
         self.temperature = fit_temperature(prediction.logits.numpy(), truth, self.criterion.activation)
-        prediction = at_temperature(prediction, self.temperature, self.criterion)
+        prediction = prediction.at_temperature(self.temperature)
         self.thresholds = best_thresholds(truth, prediction.probabilities.numpy())
         return prediction
 
@@ -140,9 +133,10 @@ class Multilabel:
             "exact": float((truth == self._found(prediction)).all(1).mean()),
         }
 
-    def table(self, prediction: Prediction) -> list[list[str]]:
+    def table(self, meter: LabelMeter) -> list[list[str]]:
         """Return average precision, precision, recall, F1, threshold and number of images of every label, below a header."""
         assert self.thresholds is not None
+        prediction = meter.prediction
         truth = _truth(prediction)
         precision, recall, f1 = _scores(count_decisions(truth, self._found(prediction)))
         averages = average_precisions(truth, prediction.probabilities.numpy())
@@ -153,17 +147,14 @@ class Multilabel:
         ]
         return [["label", "AP", "precision", "recall", "f1", "threshold", "images"], *rows]
 
-    def render(self, prediction: Prediction, paths: Sequence[str], folder: Path) -> list[Path]:
+    def render(self, meter: LabelMeter, paths: Sequence[str], folder: Path) -> list[Path]:
         """Write predictions.csv, classes.csv, labels.csv and average_precision.png; return them."""
+        prediction = meter.prediction
         truth, found = _truth(prediction), self._found(prediction)
         files = [folder / name for name in ("predictions.csv", "classes.csv", "labels.csv", "average_precision.png")]
-        columns = (prediction.indices.tolist(), truth, found, prediction.probabilities.tolist())
-        rows = (
-            [paths[index], self._join(true), self._join(named), *(f"{p:.9g}" for p in row)]
-            for index, true, named, row in zip(*columns, strict=True)
-        )
-        write_csv(files[0], [["path", "true", "predicted", *self.classes], *rows])
-        write_csv(files[1], self.table(prediction))
+        said = ((self._join(true), self._join(named)) for true, named in zip(truth, found, strict=True))
+        write_csv(files[0], prediction_rows(prediction, paths, self.classes, said))
+        write_csv(files[1], self.table(meter))
         counts = ([name, *row] for name, row in zip(self.classes, count_decisions(truth, found).T.tolist(), strict=True))
         write_csv(files[2], [["label", "named rightly", "named wrongly", "missed", "left out rightly"], *counts])
         averages = average_precisions(truth, prediction.probabilities.numpy())

@@ -13,12 +13,14 @@ from applications import assemble
 from applications.assemble.seen_images import Overlap, Seen, describe_overlap, overlap, read_seen
 from applications.contract import Task
 from applications.settings.options import Request, RunConfig, is_run_folder, run_folder_parent
+from applications.tasks import TASKS
+from applications.tasks.labels import LabelTask
 from dataloader.images.preprocess import Preprocess
 from dataloader.images.white_value import mismatch
 from dataloader.splits.catalog import Catalog, Split, open_catalog, take_fold
 from dataloader.splits.groups import read_groups
 from dataloader.splits.split import groups_of, with_groups
-from models import build_model
+from models.backbone import Backbone
 from models.slimming.layer_widths import set_widths
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
 from utils.errors import UserError, shorten
@@ -35,6 +37,8 @@ def check_same_model(content: Mapping[str, Any], given: Mapping[str, Any], path:
     arch = content["arch"]
     if "arch" in given and given["arch"] != arch:
         raise UserError(f"{path} holds {arch}, not {given['arch']}; leave --arch out, or start a new run with --init_from {path}")
+    if given.get("task", content["task"]) != content["task"]:
+        raise UserError(f"{path} holds a model of --task {content['task']}, not {given['task']}; leave --task out")
     if is_user_target(arch) and given.get("arch") != arch:
         raise UserError(f"{path} holds a model of your own file; name it too: --arch {arch}")
     check_own_code({"criterion": content["criterion"]}, given, path)
@@ -124,7 +128,10 @@ def load_trained(request: Request, device: torch.device) -> Trained:
     config = RunConfig.from_dict(content["config"], source=str(path)).override(request.given)
     _check_fold(config.data.fold, content["config"].get("fold"), path)
     classes = tuple(content["classes"])
-    model = build_model(content["arch"], num_classes=len(classes), drop_rate=config.model.drop_rate)
+    kind: type[Task] = TASKS.resolve(content["task"])
+    assemble.refuse_unable(kind, {**config.to_dict(), request.action: True})
+    model = kind.build_model(content["arch"], classes, drop_rate=config.model.drop_rate)
+    assert isinstance(model, Backbone)
     set_widths(model, content["channels"])
     averages = content["state_dict_ema"]
     # Updated in place: some networks look for the version that a state dict carries beside its tensors.
@@ -213,8 +220,8 @@ def warn_of_seen_images(trained: Trained, split: Split, model: str = "this model
 
 def _open_for_evaluation(trained: Trained, whole: str) -> Catalog:
     """Return the data through the run's own split, or a single folder of other images as the one split `whole`."""
-    several = trained.task == assemble.SEVERAL_LABELS
-    open_it = partial(open_catalog, trained.config.data.data, classes=trained.classes, require_train=False, several=several)
+    target = TASKS.resolve(trained.task).target
+    open_it = partial(open_catalog, trained.config.data.data, classes=trained.classes, require_train=False, target=target)
     if trained.split_file is None:
         found = open_it(whole=whole)
         return found if trained.other_data else _with_run_groups(trained, found)
@@ -250,8 +257,9 @@ def _through_split(trained: Trained, open_it: Callable[..., Catalog]) -> Catalog
     return take_fold(found, fold, seed=trained.config.runtime.seed, split_file=trained.split_file)
 
 
-def build_trained_task(trained: Trained, device: torch.device) -> Task:
-    """Return the task of a trained model, with the temperature and the thresholds that belong to its weights."""
-    task = assemble.build_task(trained.config.loss, trained.classes, trained.preprocess, device, name=trained.task)
+def build_trained_task(trained: Trained, device: torch.device) -> LabelTask:
+    """Return the task of a trained model that answers with labels, with the temperature and the thresholds that belong to its weights."""
+    task = assemble.build_task(trained.config.loss, trained.classes, trained.preprocess, device, kind=TASKS.resolve(trained.task))
+    assert isinstance(task, LabelTask)
     task.thresholds, task.temperature = trained.thresholds, trained.temperature
     return task

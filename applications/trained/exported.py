@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from dataloader.images.preprocess import Preprocess
+from dataloader.targets.label import Label, Labels
+from dataloader.targets.target import Target
 from utils.errors import UserError
 
 
@@ -23,7 +25,7 @@ class Exported:
         classes: names, in the order of the answers.
         preprocess: what the module does to images first.
         activation: 'softmax' or 'sigmoid'.
-        several: whether it gives an image any number of labels.
+        target: what it says of an image.
         temperature: by which its logits were divided.
     """
 
@@ -32,7 +34,7 @@ class Exported:
     classes: tuple[str, ...]
     preprocess: Preprocess
     activation: str
-    several: bool
+    target: type[Target]
     temperature: float
 
     def describe(self) -> str:
@@ -63,9 +65,10 @@ def load_exported(path: Path, device: torch.device) -> Exported:
         numbers = {name: facts.get(name) for name in ("image_size", "resize", "mean", "std", "white")}
         classes, activation, temperature = tuple(facts["classes"]), str(facts["activation"]), float(facts["temperature"])
         preprocess = Preprocess.from_dict(numbers)
+        target = Labels if "thresholds" in facts else Label
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged or incomplete; convert the model again with --jit") from error
-    return Exported(path, module.eval(), classes, preprocess, activation, "thresholds" in facts, temperature)
+    return Exported(path, module.eval(), classes, preprocess, activation, target, temperature)
 
 
 EXTRA_FILE = "darkroom.json"

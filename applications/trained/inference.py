@@ -4,30 +4,38 @@ from collections.abc import Callable, Sequence
 
 from applications import assemble
 from applications.assemble import Machine
-from applications.contract import Prediction, Task
+from applications.contract import Meter, Task
 from applications.engine.score import score
+from applications.tasks.labels import LabelMeter, LabelTask, Prediction
 from applications.trained.checkpoint import Trained
 from dataloader.sample import Unreadable
 from dataloader.splits.catalog import Split
 from utils.progress import progress_bar
 
 
-def predict_split(
+def predict_split(trained: Trained, split: Split, task: LabelTask, machine: Machine) -> Prediction:
+    """Return the predictions for every image of a split; on other processes than the first, for their own share alone."""
+    meter = measure_split(trained, split, task, machine)
+    assert isinstance(meter, LabelMeter)
+    return meter.prediction
+
+
+def measure_split(
     trained: Trained,
     split: Split,
     task: Task,
     machine: Machine,
     *,
     left_out: Callable[[Sequence[Unreadable]], object] | None = None,
-) -> Prediction:
-    """Return the predictions for every image of a split, with a progress bar on a terminal.
+) -> Meter:
+    """Return the meter of a split, with a progress bar on a terminal; that of the first process has counted the images of all.
 
     Args:
         trained: the model.
         split: the images.
         task: what they mean.
         machine: where it is computed.
-        left_out: told which images could not be read, and have no row; without it, such an image is an error.
+        left_out: told which images could not be read, and are not counted; without it, such an image is an error.
     """
     tolerant = left_out is not None
     loader = assemble.build_loader(trained.config, split, trained.preprocess, machine, tolerant=tolerant)
@@ -38,6 +46,7 @@ def predict_split(
                 trained.model,
                 task,
                 loader.batches(0),
+                images=len(split),
                 device=machine.device,
                 autocast=machine.autocast(),
                 world=machine.world,

@@ -68,7 +68,7 @@ class Trial:
         self.size = recipe.preprocess.image_size
         self.classes = len(recipe.catalog.classes)
         self.dense = recipe.split.targets.ndim == 2
-        self.splits = recipe.config.data.aug_splits
+        self.copies = recipe.config.data.aug_splits
 
     def fits(self, images: int) -> bool:
         """Whether two steps with this many images, and the copies of --aug_splits, leave a share of the memory free."""
@@ -94,7 +94,7 @@ class Trial:
 
     def _batch(self, images: int) -> Batch:
         height, width = self.size
-        rows = self.splits * images
+        rows = self.copies * images
         targets: Tensor = torch.zeros(rows, self.classes) if self.dense else torch.zeros(rows, dtype=torch.int64)
         pixels = torch.zeros(rows, height, width, 3, dtype=torch.uint8).permute(0, 3, 1, 2)
-        return Batch(pixels, targets, torch.ones(rows), torch.arange(images).repeat(self.splits), splits=self.splits)
+        return Batch(pixels, targets, torch.ones(rows), torch.arange(images).repeat(self.copies), copies=self.copies)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from applications import assemble
-from applications.trained.checkpoint import temperature_of, thresholds_of
 from applications.training.recipe import Recipe
 from optim.stepper import Stepper
 from utils.errors import shorten
@@ -41,7 +40,7 @@ def _restore(recipe: Recipe, content: Mapping[str, Any]) -> None:
     recipe.model.load_state_dict(content["state_dict"])
     recipe.stepper.load_state_dict(content["stepper"])
     task.criterion.load_state_dict(content["loss_state"])
-    task.thresholds, task.temperature = thresholds_of(content), temperature_of(content)
+    task.load_calibration(content)
     # Absent in checkpoints that were written before there were teachers.
     if "teaching" in content:
         recipe.teaching.load_state_dict(content["teaching"])

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -22,8 +23,8 @@ SWA, SOUP = "swa", "soup"
 # Statistics over this many batches no longer change in the digits that matter.
 ENOUGH = 200
 
-# Temperature and thresholds.
-Calibrated = tuple[float, tuple[float, ...] | None]
+# What the task chose by the validation images, as checkpoints hold it.
+Calibrated = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -110,20 +111,19 @@ def _write_soup(ending: AveragingInputs, top: TopEpochs) -> None:
 
 
 def _measure(ending: AveragingInputs, weights: Mapping[str, Tensor]) -> tuple[Reached, Calibrated]:
-    """Return what the weights reach, and the temperature and thresholds that suit them; the task keeps those of the last epoch."""
+    """Return what the weights reach, and what was chosen for them; the task keeps what suits the last epoch."""
     task = ending.recipe.task
-    own = task.temperature, task.thresholds
+    own = task.calibration()
     with temporarily_loaded(ending.recipe.model, weights):
         figures = ending.validate()
-    found = task.temperature, task.thresholds
-    task.temperature, task.thresholds = own
+    found = task.calibration()
+    task.load_calibration(own)
     return (figures[task.headline], -figures["loss"]), found
 
 
 def _write(ending: AveragingInputs, name: str, label: str, weights: Mapping[str, Tensor], reached: Reached, calibrated: Calibrated) -> None:
-    progress, (temperature, thresholds) = ending.recipe.progress, calibrated
-    changes = {"state_dict_ema": dict(weights), "averaging": label, "temperature": temperature}
-    changes["thresholds"] = None if thresholds is None else list(thresholds)
+    progress = ending.recipe.progress
+    changes = {"state_dict_ema": dict(weights), "averaging": label, **calibrated}
     best = progress.best
     is_best = ending.saver.save_average(name, changes, progress, reached)
     verdict = "now the best weights" if is_best else f"epoch {progress.best_epoch} stays the best with {best[0]:.2%}"

@@ -62,6 +62,11 @@ class Recipe:
         return assemble.count_classes(self.split, len(self.catalog.classes), sampler=self.config.data.sampler)
 
     @cached_property
+    def kind(self) -> type[Task]:
+        """The row of TASKS that trains."""
+        return assemble.choose_task(self.config, self.catalog)
+
+    @cached_property
     def task(self) -> Task:
         classes = self.catalog.classes
         return assemble.build_task(
@@ -69,7 +74,7 @@ class Recipe:
             classes,
             self.preprocess,
             self.machine.device,
-            name=assemble.task_name(self.catalog),
+            kind=self.kind,
             class_counts=self.class_counts,
             class_shares=assemble.count_classes(self.split, len(classes), sampler=self.config.data.sampler, spread=True),
         )
@@ -94,7 +99,7 @@ class Recipe:
         config, machine = self.config, self.machine
         starts = config if self.content is None else replace(config, model=replace(config.model, pretrained=False, init_from=None))
         steps = max(1, self.batches_per_epoch)
-        model = assemble.build_network(starts, self.catalog.classes, steps, self.class_counts, images=len(self.split))
+        model = assemble.build_network(starts, self.kind, self.catalog.classes, steps, self.class_counts, images=len(self.split))
         if self.content is not None:
             set_widths(model, self.content["channels"])
         if config.runtime.sync_bn:

@@ -13,6 +13,7 @@ from applications.contract import Objective, Progress, Task
 from applications.objectives.distillation import DistillationObjective, FeatureMatching, StudentWithMaps, TeacherOutput, resize_images
 from applications.objectives.self_paced import Rule, SelfPacedObjective, SelfPacedWeights
 from applications.settings.options import Request, RunConfig, TeachOptions
+from applications.tasks.labels import LabelTask
 from applications.trained.checkpoint import Trained, build_trained_task, load_trained
 from applications.trained.exported import Exported, is_exported, load_exported
 from criterions.distillation import build_distillation
@@ -22,6 +23,7 @@ from dataloader.images.preprocess import Normalize, Preprocess
 from dataloader.images.sixteen_bit import FULL
 from dataloader.sidecars.format import check_classes
 from dataloader.splits.catalog import Catalog
+from dataloader.targets.target import Target
 from models.backbone import Backbone
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
 from utils.errors import UserError
@@ -92,14 +94,14 @@ def load_teacher(place: str, config: RunConfig, catalog: Catalog, machine: Machi
             )
         exported = load_exported(Path(place), device)
         check_classes(exported.classes, catalog.classes, source=f"--teacher {place}")
-        _check_kind(place, several=exported.several, catalog=catalog)
+        _check_kind(place, exported.target, catalog)
         _check_range(place, exported.preprocess, catalog)
         log().info(f"teacher   {exported.describe()}")
         return FileTeacher(exported)
     trained = _load(place, config, device)
     check_classes(trained.classes, catalog.classes, source=f"--teacher {place}")
     task = build_trained_task(trained, device)
-    _check_kind(place, several=task.thresholds is not None, catalog=catalog)
+    _check_kind(place, task.target, catalog)
     wants_map = config.teach.distill_features is not None
     assert isinstance(trained.model, Backbone)
     if wants_map:
@@ -131,11 +133,10 @@ def _load(place: str, config: RunConfig, device: torch.device) -> Trained:
         raise UserError(f"--teacher: {str(error).removeprefix('--resume: ')}") from error
 
 
-def _check_kind(place: str, *, several: bool, catalog: Catalog) -> None:
-    if several != catalog.several:
-        kinds = {True: "any number of labels", False: "one label"}
+def _check_kind(place: str, target: type[Target], catalog: Catalog) -> None:
+    if target is not catalog.target:
         raise UserError(
-            f"--teacher {place} gives an image {kinds[several]}, the data has {kinds[catalog.several]}; take a teacher of such data"
+            f"--teacher {place} gives an image {target.per_image}, the data has {catalog.target.per_image}; take a teacher of such data"
         )
 
 
@@ -221,6 +222,7 @@ def build_teaching(
     network: nn.Module = model
     extra_modules, pace = None, None
     if options.teacher:
+        assert isinstance(task, LabelTask), "other tasks refuse --teacher"
         teachers = [load_teacher(place, config, catalog, machine) for place in options.teacher]
         match = _build_match(config, model, teachers, machine.device)
         if match is not None:
@@ -236,6 +238,7 @@ def build_teaching(
             match=match,
         )
     if options.curriculum is not None:
+        assert isinstance(task, LabelTask), "other tasks refuse --curriculum"
         pace = SelfPacedWeights(
             build_rule(options.curriculum),
             images=images,

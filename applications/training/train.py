@@ -89,7 +89,7 @@ def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | Non
     build_run(recipe)
     config, progress = recipe.config, recipe.progress
     left_out = _look_at_held_out(config.data, machine, recipe.val_loader)
-    kind = assemble.task_name(catalog)
+    kind = recipe.task.name
     check_disk(config, recipe.model, path.parent if path is not None else run_folder_parent(config.output, kind))
     folder = _run_folder(config, machine.world, path, kind, locks)
     log().info(f"run       {folder}")
@@ -123,7 +123,7 @@ def _open_data(config: RunConfig, machine: Machine, content: Mapping[str, Any] |
     saved = split_file if split_file and split_file.is_file() else None
     catalog = open_training_data(config, machine.world, saved, numbers=None if content is None else content["preprocess"])
     assemble.check_num_classes(config.model.num_classes, catalog.classes)
-    kind = assemble.task_name(catalog)
+    kind = assemble.choose_task(config, catalog).name
     if content is not None and (content["task"], tuple(content["classes"])) != (kind, catalog.classes):
         what = "other classes" if content["task"] == kind else "another number of labels an image"
         raise UserError(f"{path} was trained on {what} than {catalog.root} has; start a new run with --init_from {path}")
@@ -139,7 +139,7 @@ def _look_at_held_out(data: DataOptions, machine: Machine, loader: Loader) -> Le
     """
     split = loader.split
     # The cache has been filled, and knows; JPEG files are decoded at the smallest scale, all of their data read nonetheless.
-    read = partial(split.read, at_least=1) if data.cache == "off" else loader.read
+    read = partial(split.read_picture, at_least=1) if data.cache == "off" else loader.read
     workers = default_workers(machine.world.size) if data.workers is None else data.workers
     errors = list(glance(read, split, workers=workers, seconds=GLANCE)) if machine.world.is_first else []
     errors = machine.world.gather(errors)[0]
@@ -165,7 +165,7 @@ def _walk(recipe: Recipe, folder: Path, left_out: LeftOut) -> int:
         kept=TopEpochs(folder, config.train.keep, prefix="best-epoch", index="best-epochs.json") if config.train.keep is not None else None,
         save_every=config.train.save_every,
     )
-    observers = build_observers(config, world, folder, progress, recipe.model, classes=recipe.catalog.classes)
+    observers = build_observers(config, world, folder, progress, recipe.model, classes=len(recipe.catalog.classes))
     norms = _fresh_norms(recipe)
     with StopSignal(config.train.max_minutes) as stop:
         validate = _validator(recipe, recipe.stepper, left_out, observers)
@@ -207,9 +207,7 @@ def _fresh_norms(recipe: Recipe) -> BatchNormRecalibration:
     )  # fmt: skip
 
 
-def build_observers(
-    config: RunConfig, world: World, folder: Path, progress: Progress, model: nn.Module, *, classes: tuple[str, ...]
-) -> list[Observer]:
+def build_observers(config: RunConfig, world: World, folder: Path, progress: Progress, model: nn.Module, *, classes: int) -> list[Observer]:
     """Return who watches: nobody but on the first process."""
     if not world.is_first:
         return []
@@ -236,11 +234,18 @@ def _validator(
         with nullcontext() if stepper is None else stepper.averaged(), machine.fp32_autocast() as autocast:
             # Each process has counted its own batch-norm statistics; those of the first are the ones that are saved.
             machine.world.take_from_first(model.buffers())
-            where = {"device": machine.device, "autocast": autocast, "world": machine.world}
-            prediction = score(model, task, recipe.val_loader.batches(0), **where, left_out=left_out)
-        for observer in observers:
-            observer.validated(prediction)
-        return task.metrics(task.calibrate(prediction))
+            where = {"device": machine.device, "autocast": autocast, "world": machine.world, "images": len(recipe.val_loader.split)}
+            meter = score(model, task, recipe.val_loader.batches(0), **where, left_out=left_out)
+        found = None
+        # The others have counted their own share alone.
+        if machine.world.is_first:
+            for observer in observers:
+                observer.validated(meter)
+            task.calibrate(meter)
+            found = meter.figures(), task.calibration()
+        figures, calibration = machine.world.gather(found)[0]
+        task.load_calibration(calibration)
+        return figures
 
     return validate
 
@@ -275,8 +280,7 @@ def _run_folder(config: RunConfig, world: World, path: Path | None, kind: str, l
 def _announce(config: RunConfig, machine: Machine, catalog: Catalog) -> None:
     sizes = ", ".join(f"{len(split)} {name}" for name, split in catalog.splits.items())
     height, width = config.data.image_size
-    kind = "labels, any number an image" if catalog.several else "classes, one an image"
-    log().info(f"data      {catalog.root}: {len(catalog.classes)} {kind}; {sizes} images")
+    log().info(f"data      {catalog.root}: {len(catalog.classes)} {catalog.target.described}; {sizes} images")
     log().info(f"model     {config.model.arch} at {height}x{width}")
     processes = f", {machine.world.size} processes" if machine.world.size > 1 else ""
     log().info(f"machine   {describe_machine(machine.device)}{processes}")

@@ -27,6 +27,14 @@ class Sized(ABC):
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample: ...
 
 
+class Picky(ABC):
+    """An operation that not every kind of target can follow."""
+
+    @abstractmethod
+    def check_spatial(self) -> None:
+        """Raise UserError, in one line, where masks and boxes could not follow what this operation does to the image."""
+
+
 @dataclass(frozen=True)
 class Augment:
     """Operations in order; an empty chain changes nothing."""
@@ -34,13 +42,34 @@ class Augment:
     operations: tuple[Operation, ...] = ()
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        if sample.is_spatial:
+            return self._followed(sample, rng)
         for operation in self.operations:
             sample = operation(sample, rng)
+        return sample
+
+    def check_spatial(self) -> None:
+        """Raise UserError when an operation is one that masks and boxes cannot follow; to be asked before the first image is read."""
+        for operation in self.operations:
+            if isinstance(operation, Picky):
+                operation.check_spatial()
+
+    def _followed(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        self.check_spatial()
+        for operation in self.operations:
+            before, sample = sample, operation(sample, rng)
+            if sample.image.shape != before.image.shape and sample.target is before.target:
+                # One of the user's own: those of the table are tested.
+                raise UserError(f"{_named(operation)} changes the size of the image but not the target: return sample.moved(image, change)")
         return sample
 
     def at(self, image_size: tuple[int, int]) -> "Augment":
         """Return the chain for a network that sees images of this height and width."""
         return Augment(tuple(each.at(image_size) if isinstance(each, Sized) else each for each in self.operations))
+
+
+def _named(operation: Operation) -> str:
+    return getattr(operation, "__name__", type(operation).__name__)
 
 
 def build_augment(source: SpecSource) -> Augment:

@@ -1,11 +1,12 @@
 """Cut away a random border of an image."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from dataloader.augment.checks import check_share
 from dataloader.sample import Sample
+from dataloader.targets.plane import cropped
 
 
 def crop_box(image: np.ndarray, *, top: int, left: int, height: int, width: int) -> np.ndarray:
@@ -32,4 +33,5 @@ class Crop:
         width = max(1, round(wide * (1 - self.share * rng.random())))
         top = int(rng.integers(high - height + 1))
         left = int(rng.integers(wide - width + 1))
-        return replace(sample, image=crop_box(sample.image, top=top, left=left, height=height, width=width))
+        part = crop_box(sample.image, top=top, left=left, height=height, width=width)
+        return sample.moved(part, cropped(top, left, (height, width)))

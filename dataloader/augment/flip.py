@@ -1,12 +1,13 @@
 """Mirror an image left and right."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from dataloader.augment.checks import check_share
 from dataloader.sample import Sample
+from dataloader.targets.plane import mirrored
 
 
 def flip_horizontal(image: np.ndarray) -> np.ndarray:
@@ -26,4 +27,4 @@ class Flip:
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         if rng.random() >= self.p:
             return sample
-        return replace(sample, image=flip_horizontal(sample.image))
+        return sample.moved(flip_horizontal(sample.image), mirrored(sample.image.shape[:2]))

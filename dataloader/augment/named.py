@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from dataloader import AUGMENTS
+from dataloader.augment.chain import Picky
+from dataloader.augment.named_changes import DESCRIBED, IN_PLACE, Applied
 from dataloader.sample import Sample
 from utils.errors import UserError
 
@@ -25,7 +27,7 @@ PADDED = ("RandomCrop", "CenterCrop")
 
 
 @dataclass(frozen=True)
-class Named:
+class Named(Picky):
     """One operation of albumentations, seeded by position."""
 
     name: str
@@ -36,8 +38,22 @@ class Named:
         if min(sample.image.shape[:2]) < least_side(self.name, self.arguments):
             return sample
         self.transform.set_random_seed(int(rng.integers(2**31)))
-        image = self.transform(image=np.ascontiguousarray(sample.image))["image"]
-        return replace(sample, image=np.ascontiguousarray(image))
+        image = np.ascontiguousarray(self.transform(image=np.ascontiguousarray(sample.image))["image"])
+        drawn = self.transform.get_applied_params() if sample.is_spatial else None
+        if not drawn or self.keeps_places:
+            return replace(sample, image=image)
+        self.check_spatial()
+        done = Applied(drawn, sample.image.shape[:2], image.shape[:2], self.transform)
+        return sample.moved(image, DESCRIBED[self.name](done))
+
+    @property
+    def keeps_places(self) -> bool:
+        """Whether the operation changes pixels where they are."""
+        return self.name in IN_PLACE or isinstance(self.transform, _library().ImageOnlyTransform)
+
+    def check_spatial(self) -> None:
+        if self.name not in DESCRIBED and not self.keeps_places:
+            raise UserError(f"{self.name} moves pixels in a way that masks and boxes cannot follow here; leave it out of --aug")
 
 
 def __getattr__(name: str) -> Callable[..., Named]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataloader import AUGMENTS
-from dataloader.augment.chain import Augment, Sized, build_augment
+from dataloader.augment.chain import Augment, Picky, Sized, build_augment
 from dataloader.augment.checks import check_share
 from dataloader.augment.names import named_operations, spelled_choices
 from dataloader.sample import Sample
@@ -16,7 +16,7 @@ from utils.spec import Spec, SpecSource
 
 
 @dataclass(frozen=True)
-class Chosen(Sized):
+class Chosen(Sized, Picky):
     """With probability p one of the chains, each as likely as its weight says.
 
     Attributes:
@@ -37,6 +37,10 @@ class Chosen(Sized):
     def at(self, image_size: tuple[int, int]) -> "Chosen":
         """Return the same choice for images of this height and width."""
         return Chosen(tuple(chain.at(image_size) for chain in self.chains), self.weights, self.p)
+
+    def check_spatial(self) -> None:
+        for chain in self.chains:
+            chain.check_spatial()
 
 
 def one_of(*choices: SpecSource, transforms: Sequence[SpecSource] | Mapping[str, Mapping] = (), p: float = 0.5) -> Chosen:

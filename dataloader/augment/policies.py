@@ -1,18 +1,58 @@
 """Published policies of torchvision: AutoAugment, RandAugment, TrivialAugment and AugMix, seeded by position."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
 from torchvision.transforms import v2
 
+from dataloader.augment.chain import Picky
 from dataloader.augment.checks import check_count, check_number
 from dataloader.sample import Sample
+from dataloader.targets.plane import PlaneChange, Size, rotated, sheared, translated
 from utils.errors import UserError, nearest
 
 SETS = {"imagenet": v2.AutoAugmentPolicy.IMAGENET, "cifar10": v2.AutoAugmentPolicy.CIFAR10, "svhn": v2.AutoAugmentPolicy.SVHN}
+
+# What torchvision's operations of these names do to the plane, by their magnitude; all others change colors alone.
+MOVES: Mapping[str, Callable[[float, Size], PlaneChange]] = MappingProxyType(
+    {
+        "ShearX": lambda magnitude, size: sheared(-magnitude, 0.0, size),
+        "ShearY": lambda magnitude, size: sheared(0.0, -magnitude, size),
+        "TranslateX": lambda magnitude, size: translated(int(magnitude), 0, size),
+        "TranslateY": lambda magnitude, size: translated(0, int(magnitude), size),
+        "Rotate": rotated,
+    }
+)
+
+
+class Recording(v2.Transform):
+    """Notes which operations a policy of torchvision applies to an image, in order; a base in front of the policy's class."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.applied: list[tuple[str, float]] = []
+
+    def _apply_image_or_video_transform(self, image: Any, transform_id: str, magnitude: float, *args: Any, **kwargs: Any) -> Any:
+        self.applied.append((transform_id, magnitude))
+        return super()._apply_image_or_video_transform(image, transform_id, magnitude, *args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class RecordingAutoAugment(Recording, v2.AutoAugment):
+    """AutoAugment of torchvision that notes what it does."""
+
+
+class RecordingRandAugment(Recording, v2.RandAugment):
+    """RandAugment of torchvision that notes what it does."""
+
+
+class RecordingTrivialAugment(Recording, v2.TrivialAugmentWide):
+    """TrivialAugment of torchvision that notes what it does."""
 
 
 def apply_seeded(transform: v2.Transform, image: np.ndarray, seed: int) -> np.ndarray:
@@ -30,20 +70,42 @@ def apply_seeded(transform: v2.Transform, image: np.ndarray, seed: int) -> np.nd
 class Policy(ABC):
     """A transform of torchvision as an augmentation."""
 
-    @cached_property
-    def transform(self) -> v2.Transform:
-        return self.build()
-
     @abstractmethod
     def build(self) -> v2.Transform:
         """Return the transform of torchvision."""
+
+    @cached_property
+    def transform(self) -> v2.Transform:
+        return self.build()
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         return replace(sample, image=apply_seeded(self.transform, sample.image, int(rng.integers(2**31))))
 
 
+class FollowedPolicy(Policy):
+    """A policy that notes what it did, so that masks and boxes can follow."""
+
+    @abstractmethod
+    def build(self) -> Recording:
+        """Return the transform of torchvision, which notes what it does."""
+
+    @cached_property
+    def transform(self) -> Recording:
+        return self.build()
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        applied = self.transform.applied
+        applied.clear()
+        image = apply_seeded(self.transform, sample.image, int(rng.integers(2**31)))
+        size = image.shape[0], image.shape[1]
+        for name, magnitude in applied if sample.is_spatial else ():
+            if name in MOVES:
+                sample = sample.moved(image, MOVES[name](magnitude, size))
+        return replace(sample, image=image)
+
+
 @dataclass(frozen=True)
-class AutoAugment(Policy):
+class AutoAugment(FollowedPolicy):
     """One of 25 learned pairs of operations (Cubuk et al., arXiv 1805.09501), found on imagenet, cifar10 or svhn."""
 
     policy: str = "imagenet"
@@ -53,12 +115,12 @@ class AutoAugment(Policy):
             known = list(SETS)
             raise UserError(f"autoaugment: policy is {self.policy!r}; write one of {', '.join(known)}.{nearest(str(self.policy), known)}")
 
-    def build(self) -> v2.Transform:
-        return v2.AutoAugment(SETS[self.policy], interpolation=v2.InterpolationMode.BILINEAR)
+    def build(self) -> Recording:
+        return RecordingAutoAugment(SETS[self.policy], interpolation=v2.InterpolationMode.BILINEAR)
 
 
 @dataclass(frozen=True)
-class RandAugment(Policy):
+class RandAugment(FollowedPolicy):
     """`n` random operations of magnitude `m`, in 0 to 30 (Cubuk et al., arXiv 1909.13719)."""
 
     n: int = 2
@@ -68,20 +130,20 @@ class RandAugment(Policy):
         check_count("randaug", "n", self.n, low=1, high=14)
         check_count("randaug", "m", self.m, low=0, high=30)
 
-    def build(self) -> v2.Transform:
-        return v2.RandAugment(self.n, self.m, interpolation=v2.InterpolationMode.BILINEAR)
+    def build(self) -> Recording:
+        return RecordingRandAugment(self.n, self.m, interpolation=v2.InterpolationMode.BILINEAR)
 
 
 @dataclass(frozen=True)
-class TrivialAugment(Policy):
+class TrivialAugment(FollowedPolicy):
     """One random operation of random magnitude, from wide ranges (Mueller and Hutter, arXiv 2103.10158)."""
 
-    def build(self) -> v2.Transform:
-        return v2.TrivialAugmentWide(interpolation=v2.InterpolationMode.BILINEAR)
+    def build(self) -> Recording:
+        return RecordingTrivialAugment(interpolation=v2.InterpolationMode.BILINEAR)
 
 
 @dataclass(frozen=True)
-class AugMix(Policy):
+class AugMix(Policy, Picky):
     """A blend of `width` chains of random operations of severity 1 to 10 with the image itself (Hendrycks et al., arXiv 1912.02781)."""
 
     severity: int = 3
@@ -95,3 +157,11 @@ class AugMix(Policy):
 
     def build(self) -> v2.Transform:
         return v2.AugMix(self.severity, self.width, alpha=self.alpha, interpolation=v2.InterpolationMode.BILINEAR)
+
+    def check_spatial(self) -> None:
+        raise UserError("augmix blends several versions of an image, which no mask or box can follow; use randaug or trivialaugment")
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        if sample.is_spatial:
+            self.check_spatial()
+        return super().__call__(sample, rng)

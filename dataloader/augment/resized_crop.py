@@ -11,6 +11,7 @@ from dataloader.augment.checks import check_range, check_share
 from dataloader.augment.crop import crop_box
 from dataloader.images.preprocess import fit_images
 from dataloader.sample import Sample
+from dataloader.targets.plane import resampled
 
 ATTEMPTS = 10
 
@@ -64,4 +65,4 @@ class ResizedCrop(Sized):
         part = crop_box(sample.image, top=top, left=left, height=height, width=width)
         pixels = torch.from_numpy(np.ascontiguousarray(part)).permute(2, 0, 1)[None]
         image = fit_images(pixels, *self.image_size, "stretch")[0].permute(1, 2, 0)
-        return replace(sample, image=np.ascontiguousarray(image.numpy()))
+        return sample.moved(np.ascontiguousarray(image.numpy()), resampled(top, left, (height, width), self.image_size))

@@ -1,12 +1,13 @@
 """Rotate an image around its center."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from dataloader.augment.checks import check_number, check_share
 from dataloader.sample import Sample
+from dataloader.targets.plane import rotated
 
 
 def rotate_image(image: np.ndarray, degrees: float) -> np.ndarray:
@@ -30,4 +31,5 @@ class Rotate:
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         if rng.random() >= self.p:
             return sample
-        return replace(sample, image=rotate_image(sample.image, float(rng.uniform(-self.degrees, self.degrees))))
+        degrees = float(rng.uniform(-self.degrees, self.degrees))
+        return sample.moved(rotate_image(sample.image, degrees), rotated(degrees, sample.image.shape[:2]))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dataloader.batch.mix import PAIRS, Mode, draw_pairs
-from dataloader.batch.targets import to_dense
+from dataloader.batch.targets import labels_of, to_dense
 from dataloader.sample import Batch
 from utils.randomness import Stream, numpy_rng
 
@@ -55,7 +55,7 @@ def _rows_of(batches: Sequence[Batch], chosen: Tensor) -> Batch:
         found = replace(
             found,
             images=torch.where(mine[:, None, None, None], other.images, found.images),
-            targets=torch.where(mine[:, None], other.targets, found.targets),
+            targets=torch.where(mine[:, None], labels_of(other.targets), labels_of(found.targets)),
             weights=torch.where(mine, other.weights, found.weights),
         )
     return found

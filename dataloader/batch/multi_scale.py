@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import torch.nn.functional as F
 
+from dataloader.batch.targets import resized
 from dataloader.sample import Batch
 from utils.randomness import Stream, numpy_rng
 
@@ -39,7 +40,7 @@ def scaled_height(height: int, width: int, new_width: int) -> int:
 class MultiScale:
     """A batch transform: every batch gets a size of its own, the same on all processes; the aspect ratio stays.
 
-    Images become float32 in 0..255.
+    Images become float32 in 0..255; masks and boxes follow them.
     """
 
     seed: int
@@ -51,6 +52,7 @@ class MultiScale:
         new_width = draw_width(width, Stream.SCALE, self.seed, step)
         images = batch.images.float()
         if new_width != width:
-            size = [scaled_height(height, width, new_width), new_width]
-            images = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
+            size = (scaled_height(height, width, new_width), new_width)
+            images = F.interpolate(images, size=list(size), mode="bilinear", align_corners=False, antialias=True)
+            return replace(batch, images=images, targets=resized(batch.targets, (height, width), size))
         return replace(batch, images=images)

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from dataloader.cache.fill import fill, weigh
+from dataloader.cache.fill import Filled, fill, weigh
 from dataloader.cache.pixel_store import PIXELS, PixelStore, open_store, save_store
 from dataloader.cache.waiting import BUILDER, Watch, building_name, wait_for_lock
-from dataloader.images.preprocess import Preprocess, fit_pixels
+from dataloader.images.picture import Picture
+from dataloader.images.preprocess import Preprocess, fit_change, fit_pixels
 from dataloader.images.read import ImageError
 from dataloader.splits.split import Split
 from utils.errors import UserError
@@ -28,7 +29,7 @@ from utils.runtime import available_memory
 from utils.text import counted, say_bytes
 from utils.user_cache import cache_folder
 
-FORMAT = 1
+FORMAT = 2
 # Reduced images keep this many times the pixels a side that are needed, so that what is cut out of them is still sharp.
 SPARE = 2
 # Images that are looked at to foretell the size of a cache.
@@ -45,6 +46,10 @@ def reduce_image(image: np.ndarray, shorter: int) -> np.ndarray:
         return image
     size = [max(1, (2 * side * shorter + least) // (2 * least)) for side in (height, width)]
     return fit_pixels(image, size[0], size[1], "stretch")
+
+
+def _size(image: np.ndarray) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
 
 
 @dataclass(frozen=True)
@@ -64,13 +69,16 @@ class CachePolicy:
     def __post_init__(self) -> None:
         assert (self.fitted is None) != (self.shorter is None), "either the model's pixels, or the whole image"
 
-    def read(self, split: Split, index: int) -> np.ndarray:
-        """Return what is kept of image `index`, uint8 (h, w, 3)."""
-        image = split.read(index, at_least=self.at_least)
+    def read_picture(self, split: Split, index: int) -> Picture:
+        """Return what is kept of image `index`."""
+        picture = split.read_picture(index, at_least=self.at_least)
         if self.fitted is not None:
-            return fit_pixels(image, *self.fitted.image_size, self.fitted.resize)
-        assert self.shorter is not None
-        return reduce_image(image, self.shorter)
+            image, mode = fit_pixels(picture.image, *self.fitted.image_size, self.fitted.resize), self.fitted.resize
+        else:
+            assert self.shorter is not None
+            image, mode = reduce_image(picture.image, self.shorter), "stretch"
+        change = fit_change(_size(picture.image), _size(image), mode)
+        return Picture(image, picture.size, picture.change.then(change))
 
     def describe(self) -> str:
         if self.fitted is not None:
@@ -103,10 +111,15 @@ class CacheFill:
     workers: int
     advance: Advance
 
-    def fill(self, place: str) -> tuple[np.ndarray, dict[int, tuple[str, str]]]:
+    def fill(self, place: str) -> Filled:
         """Write the images into the file `place`, which exists."""
         return fill(
-            partial(self.keep.read, self.split), len(self.split), place, workers=self.workers, advance=self.advance, name=self.split.file
+            partial(self.keep.read_picture, self.split),
+            len(self.split),
+            place,
+            workers=self.workers,
+            advance=self.advance,
+            name=self.split.file,
         )
 
     def estimate_bytes(self) -> int:
@@ -121,7 +134,7 @@ class CacheFill:
 
     def _weigh(self, numbers: list[int]) -> Iterator[int]:
         # In the processes that fill it too: a file may end the one that decodes it.
-        return weigh(partial(self.keep.read, self.split), numbers, workers=self.workers, name=self.split.file)
+        return weigh(partial(self.keep.read_picture, self.split), numbers, workers=self.workers, name=self.split.file)
 
 
 def cache_name(split: Split, keep: CachePolicy) -> str:
@@ -180,9 +193,9 @@ def keep_on_disk(job: CacheFill, folder: Path, name: str) -> PixelStore:
             try:
                 (building / PIXELS).touch()
                 write_text(building / BUILDER, f"process {os.getpid()} on {socket.gethostname()}")
-                index, unreadable = job.fill(str(building / PIXELS))
+                filled = job.fill(str(building / PIXELS))
                 facts = {"root": str(job.split.root), "split": job.split.name, **job.keep.facts()}
-                save_store(building, index, unreadable, facts)
+                save_store(building, *filled, facts)
                 (building / BUILDER).unlink()
                 building.rename(place)
             finally:

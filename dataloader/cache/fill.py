@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch.utils.data import Dataset, Sampler
 
+from dataloader.cache.pixel_store import plane_row
+from dataloader.images.picture import Picture
 from dataloader.images.read import ImageError
 from dataloader.loading.workers import CurrentReads, WorkerPool
 from utils.errors import UserError
@@ -24,11 +26,21 @@ class Part(NamedTuple):
     Attributes:
         numbers: which images, int64 (n,).
         rows: their rows of the index, int64 (n, 3).
+        planes: their rows of the planes, float64 (n, 6).
         unreadable: number of an image -> its path and the reason.
     """
 
     numbers: np.ndarray
     rows: np.ndarray
+    planes: np.ndarray
+    unreadable: dict[int, tuple[str, str]]
+
+
+class Filled(NamedTuple):
+    """What a PixelStore needs beside the file of the pixels, as its arguments describe it."""
+
+    index: np.ndarray
+    planes: np.ndarray
     unreadable: dict[int, tuple[str, str]]
 
 
@@ -36,20 +48,23 @@ class Part(NamedTuple):
 class _Filler(Dataset[Part | UserError]):
     """Portions of images -> their place in the file `place`; `end` counts the bytes that are taken."""
 
-    read: Callable[[int], np.ndarray]
+    read: Callable[[int], Picture]
     place: str
     notes: CurrentReads
     end: Any = field(default_factory=lambda: multiprocessing.Value("q", 0))
 
     def __getitem__(self, numbers: np.ndarray) -> Part | UserError:
         images, rows, unreadable = [], np.zeros((len(numbers), 3), dtype=np.int64), {}
-        for row, number in zip(rows, numbers.tolist(), strict=True):
+        planes = np.zeros((len(numbers), 6))
+        for row, plane, number in zip(rows, planes, numbers.tolist(), strict=True):
             self.notes.note(number)
             try:
-                image = np.ascontiguousarray(self.read(number))
+                picture = self.read(number)
             except ImageError as error:
                 unreadable[number] = (error.path, error.reason)
                 continue
+            image = np.ascontiguousarray(picture.image)
+            plane[:] = plane_row(picture)
             row[:] = image.nbytes, *image.shape[:2]
             images.append(image)
         self.notes.note(-1)
@@ -63,7 +78,7 @@ class _Filler(Dataset[Part | UserError]):
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             return UserError(f"--cache: cannot write {self.place}: {reason}; free some space or choose another --cache_dir")
-        return Part(numbers, rows, unreadable)
+        return Part(numbers, rows, planes, unreadable)
 
     def _write(self, images: list[np.ndarray], start: int) -> None:
         handle = os.open(self.place, os.O_WRONLY)
@@ -118,12 +133,12 @@ class _Portions(Sampler[np.ndarray]):
 
 
 def fill(
-    read: Callable[[int], np.ndarray], count: int, place: str, *, workers: int, advance: Callable[[int], Any], name: Callable[[int], str]
-) -> tuple[np.ndarray, dict[int, tuple[str, str]]]:
-    """Write the images 0 to count - 1 into the file `place`, which exists; return the index and the unreadable ones of a PixelStore.
+    read: Callable[[int], Picture], count: int, place: str, *, workers: int, advance: Callable[[int], Any], name: Callable[[int], str]
+) -> Filled:
+    """Write the images 0 to count - 1 into the file `place`, which exists; return what a PixelStore needs beside it.
 
     Args:
-        read: number -> image, uint8 (H, W, 3).
+        read: number -> picture.
         count: images.
         place: the file.
         workers: processes; 0 works in this one.
@@ -136,30 +151,31 @@ def fill(
     portions = _Portions(count)
     workers = min(workers, len(portions))
     notes = CurrentReads(workers)
-    crew = WorkerPool(_Filler(read, place, notes), portions, workers=workers, pin_memory=False, notes=notes, name=name)
-    index = np.zeros((count, 3), dtype=np.int64)
+    pool = WorkerPool(_Filler(read, place, notes), portions, workers=workers, pin_memory=False, notes=notes, name=name)
+    index, planes = np.zeros((count, 3), dtype=np.int64), np.zeros((count, 6))
     unreadable: dict[int, tuple[str, str]] = {}
     try:
-        crew.start()
+        pool.start()
         for _ in range(len(portions)):
-            part = crew.take()
+            part = pool.take()
             if isinstance(part, UserError):
                 raise part
             index[part.numbers] = part.rows
+            planes[part.numbers] = part.planes
             unreadable |= part.unreadable
             advance(len(part.numbers))
     finally:
-        crew.dismiss()
-    return index, unreadable
+        pool.dismiss()
+    return Filled(index, planes, unreadable)
 
 
 def weigh(
-    read: Callable[[int], np.ndarray], numbers: Sequence[int], *, workers: int, name: Callable[[int], str]
+    read: Callable[[int], Picture], numbers: Sequence[int], *, workers: int, name: Callable[[int], str]
 ) -> Generator[int, None, None]:
     """Yield the bytes of every image, decoded, in the order of the numbers; -1 where it cannot be read.
 
     Args:
-        read: number -> image, uint8 (H, W, 3).
+        read: number -> picture.
         numbers, workers, name: as for `measure`.
 
     Raises:
@@ -168,8 +184,8 @@ def weigh(
     return measure(partial(_bytes, read), numbers, workers=workers, name=name)
 
 
-def _bytes(read: Callable[[int], np.ndarray], number: int) -> int:
-    return read(number).nbytes
+def _bytes(read: Callable[[int], Picture], number: int) -> int:
+    return read(number).image.nbytes
 
 
 def measure(of: Callable[[int], int], numbers: Sequence[int], *, workers: int, name: Callable[[int], str]) -> Generator[int, None, None]:
@@ -186,10 +202,10 @@ def measure(of: Callable[[int], int], numbers: Sequence[int], *, workers: int, n
     """
     workers = min(workers, len(numbers))
     notes = CurrentReads(workers)
-    crew = WorkerPool(_Measure(of, notes), _Numbers(numbers), workers=workers, pin_memory=False, notes=notes, name=name)
+    pool = WorkerPool(_Measure(of, notes), _Numbers(numbers), workers=workers, pin_memory=False, notes=notes, name=name)
     try:
-        crew.start()
+        pool.start()
         for _ in numbers:
-            yield crew.take()
+            yield pool.take()
     finally:
-        crew.dismiss()
+        pool.dismiss()

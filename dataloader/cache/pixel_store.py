@@ -3,15 +3,18 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dataloader.images.picture import Picture
 from dataloader.images.read import ImageError
+from dataloader.targets.plane import along_axes
 from utils.files import write_atomically, write_text
 
-PIXELS, INDEX, FACTS = "pixels.bin", "index.npy", "facts.json"
+PIXELS, INDEX, PLANES, FACTS = "pixels.bin", "index.npy", "planes.npy", "facts.json"
 
 
 class PixelStore:
@@ -20,19 +23,22 @@ class PixelStore:
     Args:
         place: the file of the pixels; a process that is handed the store opens it again.
         index: where an image starts in bytes, its height and its width, int64 (N, 3); no height, no image.
+        planes: what each image is of the whole one, float64 (N, 6): the height and the width of that, then scale and shift along x,
+            then along y.
         unreadable: number of an image -> its path and the reason.
     """
 
-    def __init__(self, place: str, index: np.ndarray, unreadable: Mapping[int, tuple[str, str]]) -> None:
+    def __init__(self, place: str, index: np.ndarray, planes: np.ndarray, unreadable: Mapping[int, tuple[str, str]]) -> None:
         self.place = place
         self.index = index
+        self.planes = planes
         self.unreadable = unreadable
         # Copied on write: nothing that is done to an image reaches the file or another process. A file without a byte,
         # whose images are all unreadable, cannot be mapped.
         self._pixels = np.memmap(place, dtype=np.uint8, mode="c").view(np.ndarray) if index[:, 1].any() else np.empty(0, dtype=np.uint8)
 
     def __reduce__(self) -> tuple:
-        return PixelStore, (self.place, self.index, self.unreadable)
+        return PixelStore, (self.place, self.index, self.planes, self.unreadable)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -45,7 +51,8 @@ class PixelStore:
     def chosen(self, numbers: Sequence[int]) -> "PixelStore":
         """Return a store of these images alone, in this order, in the same file."""
         lost = {place: self.unreadable[number] for place, number in enumerate(numbers) if number in self.unreadable}
-        return PixelStore(self.place, self.index[np.asarray(numbers, dtype=np.int64)], lost)
+        rows = np.asarray(numbers, dtype=np.int64)
+        return PixelStore(self.place, self.index[rows], self.planes[rows], lost)
 
     def read(self, index: int) -> np.ndarray:
         """Return image `index`, uint8 (H, W, 3), RGB: a view, not to be changed in place.
@@ -58,29 +65,51 @@ class PixelStore:
         start, height, width = self.index[index].tolist()
         return self._pixels[start : start + height * width * 3].reshape(height, width, 3)
 
+    def read_picture(self, index: int) -> Picture:
+        """Return image `index` with where its pixels lie on the whole image of the file.
 
-def save_store(folder: Path, index: np.ndarray, unreadable: Mapping[int, tuple[str, str]], facts: Mapping[str, Any]) -> None:
+        Raises:
+            ImageError: it could not be read when the store was filled.
+        """
+        image = self.read(index)
+        high, wide, across, right, down, below = self.planes[index].tolist()
+        return Picture(image, (int(high), int(wide)), along_axes((across, right), (down, below), (image.shape[0], image.shape[1])))
+
+
+def plane_row(picture: Picture) -> tuple[float, ...]:
+    """Return the row of the planes of a store for a picture."""
+    assert picture.change.is_axis_aligned, "no reading turns an image but by putting it upright"
+    (across, _, right), (_, down, below), _ = picture.change.rows
+    return (*picture.size, across, right, down, below)
+
+
+def save_store(
+    folder: Path, index: np.ndarray, planes: np.ndarray, unreadable: Mapping[int, tuple[str, str]], facts: Mapping[str, Any]
+) -> None:
     """Write what `open_store` needs beside the pixels, which are in the folder already; `facts` are for people."""
     with (folder / PIXELS).open("rb") as pixels:
         os.fsync(pixels.fileno())
         size = os.fstat(pixels.fileno()).st_size
 
-    def write_index(path: Path) -> None:
-        with path.open("wb") as file:
-            np.save(file, index)
-
-    write_atomically(folder / INDEX, write_index)
+    for name, array in ((INDEX, index), (PLANES, planes)):
+        write_atomically(folder / name, partial(_write_array, array))
     rows = [[number, *what] for number, what in sorted(unreadable.items())]
     write_text(folder / FACTS, json.dumps({**facts, "images": len(index), "bytes": size, "unreadable": rows}, indent=2) + "\n")
+
+
+def _write_array(array: np.ndarray, path: Path) -> None:
+    with path.open("wb") as file:
+        np.save(file, array)
 
 
 def open_store(folder: Path) -> PixelStore | None:
     """Return the store of a folder, or None where there is none or it is damaged."""
     try:
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8", errors="surrogateescape"))
-        index = np.load(folder / INDEX)
-        if (folder / PIXELS).stat().st_size != facts["bytes"] or index.shape != (facts["images"], 3):
+        index, planes = np.load(folder / INDEX), np.load(folder / PLANES)
+        shapes = (facts["images"], 3), (facts["images"], 6)
+        if (folder / PIXELS).stat().st_size != facts["bytes"] or (index.shape, planes.shape) != shapes:
             return None
-        return PixelStore(str(folder / PIXELS), index, {number: (path, reason) for number, path, reason in facts["unreadable"]})
+        return PixelStore(str(folder / PIXELS), index, planes, {number: (path, reason) for number, path, reason in facts["unreadable"]})
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -2,16 +2,58 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dataloader.targets.plane import PlaneChange, Size, cropped, resampled
 from utils.errors import UserError, nearest
 
 RESIZES = ("fit", "crop", "stretch")
+
+
+class Placement(NamedTuple):
+    """How an image is brought to another size: a rectangle of it is resized, and padded all around its center.
+
+    Attributes:
+        top, left, height, width: of the rectangle that is kept, in pixels of the image.
+        new_height, new_width: what it is resized to.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    new_height: int
+    new_width: int
+
+
+def placement(h: int, w: int, height: int, width: int, mode: str) -> Placement:
+    """Return how `fit_images` brings an image of h x w pixels to height x width. It can be scripted by TorchScript."""
+    top = 0
+    left = 0
+    keep_h = h
+    keep_w = w
+    new_h = height
+    new_w = width
+    # Integer arithmetic, rounded half up; no side ever becomes zero.
+    if mode == "fit":
+        if w * height >= h * width:
+            new_h = min(height, max(1, (2 * h * width + w) // (2 * w)))
+        else:
+            new_w = min(width, max(1, (2 * w * height + h) // (2 * h)))
+    elif mode == "crop":
+        # Cutting before resizing keeps a 1x5000 image from growing beyond all memory.
+        if w * height >= h * width:
+            keep_w = min(w, max(1, (2 * h * width + height) // (2 * height)))
+            left = (w - keep_w) // 2
+        else:
+            keep_h = min(h, max(1, (2 * w * height + width) // (2 * width)))
+            top = (h - keep_h) // 2
+    return Placement(top, left, keep_h, keep_w, new_h, new_w)
 
 
 def fit_images(images: Tensor, height: int, width: int, mode: str) -> Tensor:
@@ -30,24 +72,11 @@ def fit_images(images: Tensor, height: int, width: int, mode: str) -> Tensor:
     w = images.shape[3]
     if h == height and w == width:
         return images
-    new_h = height
-    new_w = width
-    # Integer arithmetic, rounded half up; no side ever becomes zero.
-    if mode == "fit":
-        if w * height >= h * width:
-            new_h = min(height, max(1, (2 * h * width + w) // (2 * w)))
-        else:
-            new_w = min(width, max(1, (2 * w * height + h) // (2 * h)))
-    elif mode == "crop":
-        # Cutting before resizing keeps a 1x5000 image from growing beyond all memory.
-        if w * height >= h * width:
-            keep = min(w, max(1, (2 * h * width + height) // (2 * height)))
-            left = (w - keep) // 2
-            images = images[:, :, :, left : left + keep]
-        else:
-            keep = min(h, max(1, (2 * w * height + width) // (2 * width)))
-            top = (h - keep) // 2
-            images = images[:, :, top : top + keep, :]
+    place = placement(h, w, height, width, mode)
+    new_h = place.new_height
+    new_w = place.new_width
+    if place.height != h or place.width != w:
+        images = images[:, :, place.top : place.top + place.height, place.left : place.left + place.width]
     if images.shape[2] != new_h or images.shape[3] != new_w:
         # The integer kernel exists on the CPU alone, and pixels must not depend on the device.
         resized = F.interpolate(images.cpu(), size=[new_h, new_w], mode="bilinear", align_corners=False, antialias=True)
@@ -64,6 +93,16 @@ def fit_pixels(image: np.ndarray, height: int, width: int, mode: str) -> np.ndar
     # Added in front, the axis of one image has the stride by which torch knows channels-last memory, and answers in it.
     pixels = torch.from_numpy(np.ascontiguousarray(image))[None].permute(0, 3, 1, 2)
     return fit_images(pixels, height, width, mode)[0].permute(1, 2, 0).numpy()
+
+
+def fit_change(before: Size, after: Size, mode: str) -> PlaneChange:
+    """Return what `fit_images` does to the plane of images of (H, W) `before` when it brings them to `after`."""
+    place = placement(*before, *after, mode)
+    kept, size = (place.height, place.width), (place.new_height, place.new_width)
+    change = resampled(place.top, place.left, kept, size)
+    if size == after:
+        return change
+    return change.then(cropped(-((after[0] - size[0]) // 2), -((after[1] - size[1]) // 2), after))
 
 
 @dataclass(frozen=True)
@@ -95,6 +134,14 @@ class Preprocess:
     def apply(self, image: np.ndarray) -> Tensor:
         """Return the image, uint8 (h, w, 3), at the model's size: uint8 (3, H, W)."""
         return torch.from_numpy(fit_pixels(image, *self.image_size, self.resize)).permute(2, 0, 1)
+
+    def change(self, size: Size) -> PlaneChange:
+        """Return what `apply` does to the plane of an image of (H, W) `size`.
+
+        Masks and boxes follow it onto the pixels that the model sees; `change(size).undone(size)` carries what the model says of
+        these, such as a mask or boxes, back onto the image, without the padded border.
+        """
+        return fit_change(size, self.image_size, self.resize)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON or a checkpoint."""

@@ -13,6 +13,7 @@ from typing import IO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from dataloader.images.picture import Picture, reduced, whole
 from dataloader.images.quiet import quiet_decoders
 from dataloader.images.sixteen_bit import FULL, UnknownRangeError, deep_values, is_deep, show, to_eight_bits
 from utils.errors import UserError
@@ -27,6 +28,10 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# Turns after which the columns, or the rows, run against those of the file.
+_FROM_RIGHT = (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE)
+_FROM_BOTTOM = (Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_90, Image.Transpose.TRANSVERSE)
+_SIDEWAYS = (Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90)
 _JPEG = b"\xff\xd8\xff"
 _COLORS = ("YCbCr", "RGB")
 # Where Pillow looks for the orientation: EXIF and XMP.
@@ -68,6 +73,15 @@ def read_image(path: str | os.PathLike[str], *, at_least: int | None = None, whi
 
     Raises:
         ImageError: the file is missing, empty, truncated, damaged, too large to be honest, or no image.
+    """
+    return read_picture(path, at_least=at_least, white=white).image
+
+
+def read_picture(path: str | os.PathLike[str], *, at_least: int | None = None, white: int | None = None) -> Picture:
+    """Return what `read_image` reads, with where its pixels lie on the whole image.
+
+    Raises:
+        ImageError: as for `read_image`.
     """
     name = os.fspath(path)
     try:
@@ -113,30 +127,39 @@ def decode_image(data: bytes, name: str, *, at_least: int | None = None, white: 
     Raises:
         ImageError: as for `read_image`.
     """
+    return decode_picture(data, name, at_least=at_least, white=white).image
+
+
+def decode_picture(data: bytes, name: str, *, at_least: int | None = None, white: int | None = None) -> Picture:
+    """Return what `decode_image` does, with where its pixels lie on the whole image.
+
+    Raises:
+        ImageError: as for `read_image`.
+    """
     return _read(io.BytesIO(data), name, at_least or 0, white)
 
 
-def _read(source: IO[bytes], name: str, at_least: int, white: int | None) -> np.ndarray:
+def _read(source: IO[bytes], name: str, at_least: int, white: int | None) -> Picture:
     quiet_decoders()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             if source.read(len(_JPEG)) == _JPEG:
-                pixels = _decode_jpeg(_JPEG + source.read(), at_least)
-                if pixels is not None:
-                    return pixels
+                picture = _decode_jpeg(_JPEG + source.read(), at_least)
+                if picture is not None:
+                    return picture
             source.seek(0)
             with Image.open(source) as image:
                 scaled = white not in (None, FULL) and is_deep(image)
                 image.load()
                 if scaled and white is not None:
                     source.seek(0)
-                    return _to_rgb(show(image, source.read(), white), _turn(image))
-                return _to_rgb(image, _turn(image))
+                    return whole(_to_rgb(show(image, source.read(), white), _turn(image)))
+                return whole(_to_rgb(image, _turn(image)))
     except UnidentifiedImageError:
         source.seek(0)
-        return _read_tiff(np.frombuffer(source.read(), dtype=np.uint8), name, white)
+        return whole(_read_tiff(np.frombuffer(source.read(), dtype=np.uint8), name, white))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(name, f"more than {Image.MAX_IMAGE_PIXELS} pixels, taken for a decompression bomb") from error
     except UnknownRangeError as error:
@@ -146,8 +169,8 @@ def _read(source: IO[bytes], name: str, at_least: int, white: int | None) -> np.
         raise ImageError(name, " ".join(reason.split())) from error
 
 
-def _decode_jpeg(data: bytes, at_least: int) -> np.ndarray | None:
-    """Return the pixels of a color JPEG, or None where Pillow is to decide: of another color model, too large, or damaged."""
+def _decode_jpeg(data: bytes, at_least: int) -> Picture | None:
+    """Return the picture of a color JPEG, or None where Pillow is to decide: of another color model, too large, or damaged."""
     import simplejpeg
 
     try:
@@ -158,11 +181,14 @@ def _decode_jpeg(data: bytes, at_least: int) -> np.ndarray | None:
         pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=at_least, min_width=at_least, min_factor=2 if at_least else 1)
     except ValueError:
         return None
-    if not any(mark in data for mark in _MAY_BE_TURNED):
-        return pixels
-    with Image.open(io.BytesIO(data)) as image:
-        turn = _turn(image)
-    return pixels if turn is None else np.array(Image.fromarray(pixels).transpose(turn))
+    turn = None
+    if any(mark in data for mark in _MAY_BE_TURNED):
+        with Image.open(io.BytesIO(data)) as image:
+            turn = _turn(image)
+    if turn is not None:
+        pixels = np.array(Image.fromarray(pixels).transpose(turn))
+    size = (int(width), int(height)) if turn in _SIDEWAYS else (int(height), int(width))
+    return reduced(pixels, size, from_right=turn in _FROM_RIGHT, from_bottom=turn in _FROM_BOTTOM)
 
 
 def _to_rgb(image: Image.Image, turn: Image.Transpose | None) -> np.ndarray:

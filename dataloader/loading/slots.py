@@ -1,5 +1,6 @@
 """Places in memory that loader processes fill in turn: fresh shared pages cost as much time as the images of a cache."""
 
+import math
 import os
 import weakref
 from typing import Self
@@ -7,6 +8,8 @@ from typing import Self
 import numpy as np
 import torch
 from torch import Tensor
+
+PIXELS = np.dtype(np.uint8)
 
 
 class Slots:
@@ -40,15 +43,19 @@ class Slots:
     def __len__(self) -> int:
         return len(self._bytes)
 
-    def copied(self, slot: int, count: int, height: int, width: int) -> Tensor:
-        """Return a copy of the images of a slot, which may be filled again afterwards."""
+    def array(self, slot: int, shape: tuple[int, ...], dtype: np.dtype, *, start: int = 0) -> np.ndarray | None:
+        """Return the bytes of a slot from `start` on as an array of this shape, or None when it is too small for that."""
+        end = start + math.prod(shape) * dtype.itemsize
+        return self._bytes[slot, start:end].view(dtype).reshape(shape) if end <= self._bytes.shape[1] else None
+
+    def copied(self, slot: int, shape: tuple[int, ...], dtype: np.dtype, *, start: int = 0) -> Tensor:
+        """Return a copy of what lies in a slot, which may be filled again afterwards."""
+        content = self.array(slot, shape, dtype, start=start)
+        assert content is not None, "more than was put there"
         # By NumPy: torch would wake its threads, which wait for one another while loader processes have the cores.
-        pixels = self._bytes[slot, : count * height * width * 3].copy()
-        return torch.from_numpy(pixels.reshape(count, height, width, 3)).permute(0, 3, 1, 2)
+        return torch.from_numpy(content.copy())
 
     def images(self, slot: int, count: int, height: int, width: int) -> Tensor | None:
         """Return a slot as uint8 (count, 3, height, width), channels-last, or None when it is too small for them."""
-        size = count * height * width * 3
-        if size > self._bytes.shape[1]:
-            return None
-        return torch.from_numpy(self._bytes[slot, :size].reshape(count, height, width, 3)).permute(0, 3, 1, 2)
+        pixels = self.array(slot, (count, height, width, 3), PIXELS)
+        return None if pixels is None else torch.from_numpy(pixels).permute(0, 3, 1, 2)

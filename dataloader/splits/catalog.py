@@ -30,6 +30,8 @@ from dataloader.splits.split import (
     unknown_class,
     with_groups,
 )
+from dataloader.targets.label import Label, Labels
+from dataloader.targets.target import Target
 from utils.errors import UserError, nearest
 from utils.registry import is_user_target
 from utils.text import counted
@@ -67,7 +69,8 @@ def open_catalog(
     split_file: Path | None = None,
     require_train: bool = True,
     whole: str | None = None,
-    several: bool | None = None,
+    target: type[Target] | None = None,
+    asked_by: str = "the model",
     tolerant: bool = False,
     home: Path = Path("data"),
 ) -> Catalog:
@@ -82,26 +85,29 @@ def open_catalog(
         split_file: what `save_split` wrote; read in place of a new split where the data is not split, or has no val.
         require_train: False accepts folders without train/, for evaluation.
         whole: name of the split ('test') that takes a single folder of classes, or one list, as a whole.
-        several: whether a model answers with any number of labels; None takes what the data says.
+        target: what a task takes of an image; None takes what the data says.
+        asked_by: who takes it, in words.
         tolerant: whether lines of lists that cannot be used are left out, and told in `faults`, rather than refused.
         home: where built-in sources are written.
 
     Raises:
-        UserError: there is no such folder, its layout is none of the known ones, a class is empty or unknown.
+        UserError: there is no such folder, its layout is none of the known ones, a class is empty or unknown, or the target is another.
     """
     cut = Cut(seed, val_share, test_share, split_file)
     root, listing = _open(data, home, tolerant=tolerant)
     if listing is not None:
         listing = _grouped(listing, root, group_by)
-        found = _from_lists(root, listing, classes, cut=cut, require_train=require_train, whole=whole, several=several)
+        found = _from_lists(root, listing, classes, cut=cut, require_train=require_train, whole=whole, target=target, asked_by=asked_by)
         found = with_groups(found, {image.path: image.group for image in listing.images})
         doubles = [fault.message for fault in listing.faults if fault.kind == "double"]
         if doubles and not tolerant:
             more = f", and {len(doubles) - 1} more" if doubles[1:] else ""
             found = replace(found, notes=(*found.notes, f"{doubles[0]}{more}; each image counts once"))
         return _with_val(replace(found, faults=listing.faults), cut)
-    if several:
-        raise UserError(f"{root} holds class folders, one label an image, but the model gives several: name a list, --data FILE.csv")
+    if target not in (None, Label):
+        raise UserError(
+            f"{root} holds class folders, one label an image, but {asked_by} gives {target.per_image}: name a list, --data FILE.csv"
+        )
     folders = split_folders(root)
     if not folders:
         files = _scan_flat(root, data)
@@ -115,7 +121,7 @@ def open_catalog(
             if classes is None:
                 _refuse_empty(root, files)
             labels = {path: (label,) for label, paths in files.items() for path in paths}
-            entries, notes = [Entry(path, label, split) for path, (label,), split in _cut(labels, groups, cut, several=False)], []
+            entries, notes = [Entry(path, label, split) for path, (label,), split in _cut(labels, groups, cut, Label)], []
         return with_groups(build_catalog(root, _group(entries), classes, notes=notes, origin="seeded"), groups)
     if require_train and "train" not in folders:
         raise UserError(f"{root} holds {', '.join(folders.values())} but no train folder; expected {LAYOUT}")
@@ -140,15 +146,15 @@ def _grouped(listing: Listing, root: Path, group_by: str | None) -> Listing:
 
 
 def _cut(
-    labels: Mapping[str, Sequence[str]], groups: Mapping[str, str], cut: Cut, *, several: bool
+    labels: Mapping[str, Sequence[str]], groups: Mapping[str, str], cut: Cut, target: type[Target]
 ) -> list[tuple[str, Sequence[str], str]]:
     """Return (path, labels, split) of images that are cut into train, val and test."""
     shares = {"val_share": VAL_SHARE if cut.val_share is None else cut.val_share, "test_share": cut.test_share}
     if any(groups.values()):
         return [(path, labels[path], split) for path, split in hold_out_groups(labels, groups, seed=cut.seed, **shares).items()]
-    if several:
-        return hold_out_labels(labels, seed=cut.seed, **shares)
-    return [(entry.path, labels[entry.path], entry.split) for entry in hold_out(_by_class(labels), seed=cut.seed, **shares)]
+    if target.is_one_class:
+        return [(entry.path, labels[entry.path], entry.split) for entry in hold_out(_by_class(labels), seed=cut.seed, **shares)]
+    return hold_out_labels(labels, seed=cut.seed, **shares)
 
 
 def _with_val(catalog: Catalog, cut: Cut) -> Catalog:
@@ -167,7 +173,7 @@ def _with_val(catalog: Catalog, cut: Cut) -> Catalog:
     if cut.val_share is None:
         return catalog
     labels = {path: label_names(catalog, target) for path, target in _members(train)}
-    entries = _cut(labels, groups_of([train]), cut._replace(test_share=0.0), several=catalog.several)
+    entries = _cut(labels, groups_of([train]), cut._replace(test_share=0.0), catalog.target)
     places = {path: split for path, _, split in entries}
     return rearranged(catalog, places) if "val" in places.values() else catalog
 
@@ -238,9 +244,7 @@ def _cell(catalog: Catalog, target: np.ndarray | np.int64) -> str:
 
 def label_names(catalog: Catalog, target: np.ndarray | np.int64) -> list[str]:
     """Return the names of an image's labels."""
-    if not catalog.several:
-        return [catalog.classes[int(target)]]
-    return [catalog.classes[index] for index in np.flatnonzero(target)]
+    return [catalog.classes[number] for number in catalog.target.class_numbers(target)]
 
 
 def fingerprint(split: Split) -> str:
@@ -346,11 +350,15 @@ def _from_lists(
     cut: Cut,
     require_train: bool,
     whole: str | None,
-    several: bool | None,
+    target: type[Target] | None,
+    asked_by: str,
 ) -> Catalog:
-    if several is False and listing.several:
-        raise UserError(f"{root} gives images any number of labels, but the model gives one; where each has one, call the column 'label'")
-    several = listing.several or bool(several)
+    if target not in (None, Label, Labels):
+        raise UserError(f"{root} lists labels, but {asked_by} gives {target.per_image}")
+    if target is Label and listing.several:
+        raise UserError(f"{root} gives images any number of labels, but {asked_by} gives one; where each has one, call the column 'label'")
+    # One label is any number of labels, too.
+    target = target or (Labels if listing.several else Label)
     labels = {image.path: image.labels for image in listing.images}
     notes: list[str] = []
     origin: Origin = "lists"
@@ -365,11 +373,11 @@ def _from_lists(
             saved, notes = _from_file(cut.split_file, cells, where="has '{}' in the list")
             entries = [(entry.path, labels[entry.path], entry.split) for entry in saved]
         else:
-            entries = _cut(labels, {image.path: image.group for image in listing.images}, cut, several=several)
+            entries = _cut(labels, {image.path: image.group for image in listing.images}, cut, target)
     if require_train and whole is None and all(split != "train" for _, _, split in entries):
         raise UserError(f"{root} lists no train images; training needs a train.csv or a column 'split' that says train")
     _check_labels(listing, entries, classes)
-    if several:
+    if target is Labels:
         return build_several(root, listing.folder, entries, classes, notes=notes, origin=origin, store=listing.store)
     grouped = _group([Entry(path, join_labels(names), split) for path, names, split in entries])
     return build_catalog(root, grouped, classes, notes=notes, origin=origin, folder=listing.folder, store=listing.store)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dataloader.cache.fill import weigh
+from dataloader.images.picture import Picture
 from dataloader.images.read import ImageError
 from dataloader.splits.split import Catalog, Split
 from utils.errors import UserError
@@ -84,11 +85,11 @@ class CachedFiles:
             )
 
 
-def glance(read: Callable[[int], np.ndarray], split: Split, *, workers: int, seconds: float) -> Iterator[ImageError]:
+def glance(read: Callable[[int], Picture], split: Split, *, workers: int, seconds: float) -> Iterator[ImageError]:
     """Yield why images of a split cannot be read, as far as they are looked at in this time.
 
     Args:
-        read: index -> image, as quickly as it can be had.
+        read: index -> picture, as quickly as it can be had.
         split: the images.
         workers: processes that decode.
         seconds: after which no more are looked at.

@@ -8,7 +8,11 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from dataloader.images.read import decode_image, file_status, read_file, read_image
+from dataloader.images.picture import Picture
+from dataloader.images.read import decode_picture, file_status, read_file, read_picture
+from dataloader.targets.label import Label, Labels, Unknown
+from dataloader.targets.target import Target
+from dataloader.targets.truths import Truths
 from utils.errors import UserError, nearest
 
 SPLIT_NAMES = ("train", "val", "test")
@@ -60,7 +64,8 @@ class Split:
         name: 'train', 'val' or 'test'.
         root: folder that the paths start from.
         paths: N POSIX paths relative to root.
-        targets: class indices, int64 (N,), or one probability a class, float32 (N, C): ones for all labels of an image.
+        targets: class indices, int64 (N,), or one probability a class, float32 (N, C): ones for all labels of an image. By these
+            classes are counted and images held out. Without columns, (N, 0), nothing is known of the images.
         weights: factor of every sample's loss, float32 (N,); ones when not given.
         store: what holds the images; None where each is a file.
         stamps: size in bytes and time of the last change in ns of every file, int64 (N, 2), by which a change is noticed;
@@ -70,6 +75,7 @@ class Split:
         groups: name of the group of every image, N of them, such as the object it shows; '' is a group of its own. Empty when nobody
             has named any. What cuts a data set keeps groups whole.
         place: what the user named: the list that the paths stand in, where it is not the root.
+        truths: what is learned of each image in place of `targets`, where that has places on it.
     """
 
     name: str
@@ -83,6 +89,7 @@ class Split:
     white: int | None = None
     groups: tuple[str, ...] = ()
     place: Path | None = None
+    truths: Truths | None = None
 
     def __post_init__(self) -> None:
         if len(self.weights) == 0:
@@ -114,16 +121,44 @@ class Split:
         """Return the path of image `index`: a file, or where it lies inside one."""
         return os.path.join(self.root, self.paths[index])
 
+    def target(self, index: int) -> Target:
+        """Return what is known of image `index`, its own to change: places are those in the file, with all of its pixels.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        if self.truths is not None:
+            return self.truths.read(self.paths[index])
+        if self.targets.ndim == 1:
+            return Label(int(self.targets[index]))
+        return Labels(self.targets[index].copy()) if self.targets.shape[1] else Unknown()
+
+    def nothing(self) -> Target:
+        """Return a target of the same kind that says nothing."""
+        if self.truths is not None:
+            return self.truths.nothing()
+        if self.targets.ndim == 1:
+            return Label(0)
+        return Labels(np.zeros(self.targets.shape[1], self.targets.dtype)) if self.targets.shape[1] else Unknown()
+
     def read(self, index: int, *, at_least: int | None = None) -> np.ndarray:
         """Return image `index`, uint8 (H, W, 3), RGB; a large JPEG may come smaller, with sides of `at_least` pixels.
 
         Raises:
             ImageError: it cannot be read.
         """
+        return self.read_picture(index, at_least=at_least).image
+
+    def read_picture(self, index: int, *, at_least: int | None = None) -> Picture:
+        """Return what `read` reads, with where its pixels lie on the whole image of the file.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
         file = self.file(index)
         if self.store is None:
-            return read_image(file, at_least=at_least, white=self.white)
-        return decode_image(self.store.read_bytes(file), file, at_least=at_least, white=self.white)
+            return read_picture(file, at_least=at_least, white=self.white)
+        return decode_picture(self.store.read_bytes(file), file, at_least=at_least, white=self.white)
 
     def read_bytes(self, index: int) -> bytes:
         """Return image `index` as it is stored, still encoded.
@@ -157,7 +192,7 @@ class Catalog:
         splits: those of train, val and test that exist.
         notes: warnings for the user, a line each.
         split_origin: 'folders' or 'lists' when the user split the images, 'seeded' when they were held out here.
-        several: whether an image has any number of labels; else exactly one class.
+        target: what is known of an image.
         faults: lines of lists that are not used.
     """
 
@@ -166,7 +201,7 @@ class Catalog:
     splits: Mapping[str, Split]
     notes: tuple[str, ...] = ()
     split_origin: Origin = "folders"
-    several: bool = False
+    target: type[Target] = Label
     faults: tuple[LineFault, ...] = ()
 
     @property
@@ -193,9 +228,8 @@ def rearranged(catalog: Catalog, places: Mapping[str, str]) -> Catalog:
         pool = tuple(sorted(paths)) if name == "train" else ()
         chosen = tuple(paths[mine])
         own = tuple(groups.get(path, "") for path in chosen) if groups else ()
-        splits[name] = Split(
-            name, parts[0].root, chosen, targets[mine], weights[mine], parts[0].store, pool=pool, groups=own, place=parts[0].place
-        )
+        more = {"pool": pool, "groups": own, "place": parts[0].place, "truths": parts[0].truths}
+        splits[name] = Split(name, parts[0].root, chosen, targets[mine], weights[mine], parts[0].store, **more)
         notes = [note for note in notes if not note.startswith(f"{name}:")]
         held = set(targets[mine].tolist()) if targets.ndim == 1 else set(np.flatnonzero(targets[mine].any(0)).tolist())
         if missing := [label for number, label in enumerate(catalog.classes) if number not in held]:
@@ -235,11 +269,9 @@ def build_catalog(
     """Return the catalog of split -> class -> paths; these start from `folder`, or from root.
 
     Raises:
-        UserError: there is a single class, or one that training or the model does not know.
+        UserError: there is a class that training or the model does not know.
     """
     names = list(classes) if classes is not None else sorted(found.get("train", next(iter(found.values()))))
-    if len(names) < 2:
-        raise UserError(f"{root} holds a single class, {name_some(names)}; a classifier needs at least two")
     notes = list(notes)
     splits = {}
     for split in (split for split in SPLIT_NAMES if split in found):
@@ -290,7 +322,7 @@ def build_several(
         if missing := [name for name, column in zip(names, targets.T, strict=True) if not column.any()]:
             notes.append(_lacks(split, missing))
         splits[split] = Split(split, folder, tuple(path for path, _ in members), targets, store=store, place=root)
-    return Catalog(root, tuple(names), splits, tuple(notes), origin, several=True)
+    return Catalog(root, tuple(names), splits, tuple(notes), origin, target=Labels)
 
 
 def unknown_class(place: str, split: str, unknown: Sequence[str], names: Sequence[str], *, given: bool) -> str:

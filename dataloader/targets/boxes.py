@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dataloader.targets.plane import PlaneChange
+from dataloader.targets.plane import Change, Size
 from dataloader.targets.target import Target
 
+# Points of a side of a box that follow a change that bends lines.
+_BENDS = 17
 # Less than this share of an object left in the image is no longer the object.
 LEAST_VISIBLE = 0.1
 
@@ -27,27 +29,33 @@ class Boxes(Target):
     Attributes:
         corners: float32 (K, 4) of left, top, right, bottom in pixels, from the upper left corner of the image.
         classes: int64 (K,).
+        size: (H, W) of the image.
         least_visible: a box of which a change leaves a smaller share of the area inside the image is dropped.
     """
 
     corners: np.ndarray
     classes: np.ndarray
+    size: Size
     least_visible: float = LEAST_VISIBLE
 
     def __post_init__(self) -> None:
         assert self.corners.shape == (len(self.classes), 4), "one class and four corners a box"
 
-    def moved(self, change: PlaneChange) -> "Boxes":
+    def image_size(self) -> Size:
+        return self.size
+
+    def moved(self, change: Change) -> "Boxes":
         """Return the upright boxes around the moved corners, clipped to the image; what is hardly visible or has no area is dropped."""
-        left, top, right, bottom = self.corners.astype(np.float64).T
-        corners = np.stack([left, top, right, top, right, bottom, left, bottom], axis=1).reshape(-1, 2)
-        points = change.move_points(corners).reshape(-1, 4, 2)
+        corners = self.corners.astype(np.float64)
+        start, end = corners[:, None, :2], corners[:, None, 2:]
+        outline = _outline(2 if change.keeps_lines else _BENDS)
+        points = change.move_points((start + outline * (end - start)).reshape(-1, 2)).reshape(len(corners), len(outline), 2)
         whole = np.concatenate([points.min(1), points.max(1)], axis=1)
         height, width = change.size
         clipped = whole.clip(0, [width, height, width, height])
         seen, area = areas(clipped), areas(whole)
         kept = (seen > 0) & (seen >= self.least_visible * area)
-        return replace(self, corners=clipped[kept].astype(np.float32), classes=self.classes[kept])
+        return replace(self, corners=clipped[kept].astype(np.float32), classes=self.classes[kept], size=change.size)
 
     def nothing(self) -> "Boxes":
         return replace(self, corners=self.corners[:0], classes=self.classes[:0])
@@ -62,9 +70,16 @@ class Boxes(Target):
         )
 
 
+def _outline(count: int) -> np.ndarray:
+    """Return points (4 * count, 2) on the border of the unit square, `count` a side."""
+    along, zeros = np.linspace(0, 1, count), np.zeros(count)
+    sides = [(along, zeros), (along, zeros + 1), (zeros, along), (zeros + 1, along)]
+    return np.concatenate([np.stack(side, axis=1) for side in sides])
+
+
 @dataclass(frozen=True, eq=False)
 class BoxBatch:
-    """The boxes of N images behind one another.
+    """The boxes of N images behind one another. It leaves a process as plain numbers.
 
     Attributes:
         corners: float32 (K, 4), of all images.
@@ -79,6 +94,10 @@ class BoxBatch:
     def __len__(self) -> int:
         return len(self.counts)
 
+    def __reduce__(self) -> tuple:
+        # Each tensor that leaves a process is a file handle to send: not worth it for a few numbers.
+        return _boxes_of, (self.corners.numpy(), self.classes.numpy(), self.counts.numpy())
+
     def of(self, number: int) -> tuple[Tensor, Tensor]:
         """Return corners (k, 4) and classes (k,) of image `number`."""
         end = int(self.counts[: number + 1].sum())
@@ -90,3 +109,8 @@ class BoxBatch:
 
     def pin_memory(self) -> "BoxBatch":
         return BoxBatch(*(each.pin_memory() for each in (self.corners, self.classes, self.counts)))
+
+
+def _boxes_of(*arrays: np.ndarray) -> BoxBatch:
+    """Return the batch of corners, classes and counts."""
+    return BoxBatch(*map(torch.from_numpy, arrays))

@@ -1,15 +1,16 @@
-"""Targets that say something of the whole image: one label, any number of labels, or nothing."""
+"""Targets that say something of the whole image: one label, one number a label, or nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dataloader.targets.plane import PlaneChange
+from dataloader.targets.plane import Change, Size
 from dataloader.targets.target import Target
+from utils.errors import UserError
 
 
 class _OfWholeImage(Target):
@@ -17,7 +18,10 @@ class _OfWholeImage(Target):
 
     is_spatial = False
 
-    def moved(self, change: PlaneChange) -> "Target":
+    def image_size(self) -> Size | None:
+        return None
+
+    def moved(self, change: Change) -> "Target":
         del change
         return self
 
@@ -26,10 +30,18 @@ class _OfWholeImage(Target):
 class Label(_OfWholeImage):
     """One class. Stacked: int64 (N,)."""
 
+    is_one_class = True
+    described = "classes, one an image"
+    per_image = "one label"
+
     index: int
 
     def nothing(self) -> "Label":
         return Label(0)
+
+    @classmethod
+    def class_numbers(cls, row: Any) -> list[int]:
+        return [int(row)]
 
     @classmethod
     def stack(cls, targets: Sequence[Target]) -> Tensor:
@@ -38,7 +50,13 @@ class Label(_OfWholeImage):
 
 @dataclass(frozen=True, eq=False)
 class Labels(_OfWholeImage):
-    """One probability a class, float32 (C,): several labels, or a label that is shared. Stacked: float32 (N, C)."""
+    """One probability a class, float32 (C,): several labels, or a label that is shared.
+
+    Stacked: float32 (N, C); where some images of a batch have a `Label`, it becomes a one.
+    """
+
+    described = "labels, any number an image"
+    per_image = "any number of labels"
 
     probabilities: np.ndarray
 
@@ -46,8 +64,25 @@ class Labels(_OfWholeImage):
         return Labels(np.zeros_like(self.probabilities))
 
     @classmethod
+    def class_numbers(cls, row: Any) -> list[int]:
+        return np.flatnonzero(row).tolist()
+
+    @classmethod
     def stack(cls, targets: Sequence[Target]) -> Tensor:
-        return torch.from_numpy(np.stack([np.asarray(cast(Labels, target).probabilities, dtype=np.float32) for target in targets]))
+        rows = [target.probabilities if isinstance(target, Labels) else cast(Label, target).index for target in targets]
+        shapes = {row.shape for row in rows if isinstance(row, np.ndarray)}
+        shape = next(iter(shapes))
+        highest = max((row for row in rows if not isinstance(row, np.ndarray)), default=0)
+        if len(shapes) > 1 or len(shape) != 1 or highest >= shape[0]:
+            found = ", ".join(sorted(str(each) for each in shapes))
+            raise UserError(f"targets of the shapes {found} in one batch: give each image a Label, or Labels with one number a class")
+        dense = np.zeros((len(rows), shape[0]), dtype=np.float32)
+        for place, row in zip(dense, rows, strict=True):
+            if isinstance(row, np.ndarray):
+                place[:] = row
+            else:
+                place[row] = 1.0
+        return torch.from_numpy(dense)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dataloader.targets.plane import PlaneChange
+from dataloader.targets.plane import Change, Size
 from dataloader.targets.target import Target
 
 # The field's number for pixels of which nothing is known.
@@ -27,7 +27,15 @@ class Mask(Target):
     ids: np.ndarray
     ignore: int = IGNORE
 
-    def moved(self, change: PlaneChange) -> "Mask":
+    @property
+    def pixel_bytes(self) -> int:
+        return self.ids.itemsize
+
+    def image_size(self) -> Size:
+        height, width = self.ids.shape
+        return height, width
+
+    def moved(self, change: Change) -> "Mask":
         """Return the mask with each pixel's class looked up under its center (nearest neighbor)."""
         return replace(self, ids=change.move_ids(self.ids, self.ignore))
 

@@ -5,14 +5,43 @@ Coordinates are continuous, (x, y) from the upper left corner of the image: pixe
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import cos, radians, sin
+from typing import Protocol
 
 import cv2
 import numpy as np
 
 Size = tuple[int, int]
-Rows = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
+Row = tuple[float, float, float]
+Rows = tuple[Row, Row, Row]
 
-_IDENTITY: Rows = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+_LAST: Row = (0.0, 0.0, 1.0)
+_IDENTITY: Rows = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), _LAST)
+# OpenCV counts from the centers of pixels.
+_TO_CENTERS = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])
+_TO_EDGES = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+
+
+class Change(Protocol):
+    """What a target follows: a `PlaneChange`, or a `Field` where lines do not stay straight."""
+
+    @property
+    def size(self) -> Size:
+        """(H, W) of the image after."""
+        ...
+
+    def move_points(self, points: np.ndarray) -> np.ndarray:
+        """Return where points (K, 2) of (x, y) are after the change, float64 (K, 2)."""
+        ...
+
+    def move_ids(self, ids: np.ndarray, fill: int) -> np.ndarray:
+        """Return an image of numbers (H, W) after the change, each pixel with the number under its center; `fill` from outside."""
+        ...
+
+    @property
+    def keeps_lines(self) -> bool:
+        """Whether straight lines stay straight, so that the corners of a box say where all of it is."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,7 +65,11 @@ class PlaneChange:
     def is_axis_aligned(self) -> bool:
         """Whether rows of pixels stay rows and columns stay columns."""
         (_, b, _), (d, _, _), bottom = self.rows
-        return b == d == 0 and bottom == _IDENTITY[2]
+        return b == d == 0 and bottom == _LAST
+
+    @property
+    def keeps_lines(self) -> bool:
+        return True
 
     def then(self, other: "PlaneChange") -> "PlaneChange":
         """Return this change and then another one, as one."""
@@ -58,24 +91,17 @@ class PlaneChange:
             ids: integers.
             fill: where the image before has no pixel.
         """
+        if self.rows == _IDENTITY and ids.shape == self.size:
+            return ids
         if self.is_axis_aligned:
             return _gathered(ids, self._sources(1, ids.shape[0]), self._sources(0, ids.shape[1]), fill)
-        # OpenCV counts from the centers of pixels.
-        to_centers = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])
-        matrix = to_centers @ self.matrix @ np.linalg.inv(to_centers)
+        matrix = _TO_CENTERS @ self.matrix @ _TO_EDGES
         height, width = self.size
         source = ids if ids.dtype in (np.uint8, np.int16, np.uint16) else ids.astype(np.float64)
         moved = cv2.warpPerspective(
             np.ascontiguousarray(source), matrix, (width, height), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=fill
         )
         return moved.astype(ids.dtype)
-
-    def move_pixels(self, image: np.ndarray) -> np.ndarray:
-        """Return an image, uint8 (H, W, 3), after the change: bilinear, black where it has no pixel."""
-        to_centers = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]])
-        matrix = to_centers @ self.matrix @ np.linalg.inv(to_centers)
-        height, width = self.size
-        return cv2.warpPerspective(np.ascontiguousarray(image), matrix, (width, height), flags=cv2.INTER_LINEAR)
 
     def _sources(self, axis: int, length: int) -> np.ndarray:
         """Return which pixel before stands at each pixel after, along x (0) or y (1); -1 where there is none."""
@@ -106,21 +132,64 @@ def unchanged(size: Size) -> PlaneChange:
 
 def mirrored(size: Size) -> PlaneChange:
     """Return the mirroring of left and right."""
-    return PlaneChange(((-1.0, 0.0, float(size[1])), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)), size)
+    return PlaneChange(((-1.0, 0.0, float(size[1])), (0.0, 1.0, 0.0), _LAST), size)
+
+
+def flipped(size: Size) -> PlaneChange:
+    """Return the mirroring of top and bottom."""
+    return PlaneChange(((1.0, 0.0, 0.0), (0.0, -1.0, float(size[0])), _LAST), size)
+
+
+def turned(size: Size, quarters: int) -> PlaneChange:
+    """Return counterclockwise turns of an image of (H, W) `size` by so many quarters."""
+    height, width = float(size[0]), float(size[1])
+    rows: tuple[Rows, ...] = (
+        _IDENTITY,
+        ((0.0, 1.0, 0.0), (-1.0, 0.0, width), _LAST),
+        ((-1.0, 0.0, width), (0.0, -1.0, height), _LAST),
+        ((0.0, -1.0, height), (1.0, 0.0, 0.0), _LAST),
+    )
+    return PlaneChange(rows[quarters % 4], (size[1], size[0]) if quarters % 2 else size)
 
 
 def cropped(top: float, left: float, size: Size) -> PlaneChange:
     """Return the cutting out of a rectangle of (H, W) `size`; negative positions pad."""
-    return PlaneChange(((1.0, 0.0, -float(left)), (0.0, 1.0, -float(top)), (0.0, 0.0, 1.0)), size)
+    return PlaneChange(((1.0, 0.0, -float(left)), (0.0, 1.0, -float(top)), _LAST), size)
 
 
 def scaled(before: Size, after: Size) -> PlaneChange:
     """Return the resizing from (H, W) `before` to `after`."""
-    return PlaneChange(((after[1] / before[1], 0.0, 0.0), (0.0, after[0] / before[0], 0.0), (0.0, 0.0, 1.0)), after)
+    return resampled(0, 0, before, after)
 
 
-def affine(matrix: np.ndarray, size: Size) -> PlaneChange:
-    """Return the change of an OpenCV matrix (2, 3) from before to after, which counts from the centers of pixels."""
-    whole = np.vstack([matrix, [0.0, 0.0, 1.0]])
-    to_edges = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-    return from_matrix(to_edges @ whole @ np.linalg.inv(to_edges), size)
+def resampled(top: float, left: float, part: Size, size: Size) -> PlaneChange:
+    """Return the cutting out of a rectangle of (H, W) `part`, resized to `size`."""
+    across, down = size[1] / part[1], size[0] / part[0]
+    return along_axes((across, -left * across), (down, -top * down), size)
+
+
+def along_axes(across: tuple[float, float], down: tuple[float, float], size: Size) -> PlaneChange:
+    """Return x * across[0] + across[1] and y * down[0] + down[1], onto an image of (H, W) `size`."""
+    return PlaneChange(((across[0], 0.0, across[1]), (0.0, down[0], down[1]), _LAST), size)
+
+
+def translated(right: float, down: float, size: Size) -> PlaneChange:
+    """Return a shift of the image in its frame, in pixels."""
+    return cropped(-down, -right, size)
+
+
+def sheared(across: float, down: float, size: Size) -> PlaneChange:
+    """Return x + across * y and y + down * x, one of the two 0, from the upper left corner."""
+    return PlaneChange(((1.0, across, 0.0), (down, 1.0, 0.0), _LAST), size)
+
+
+def rotated(degrees: float, size: Size) -> PlaneChange:
+    """Return the counterclockwise rotation around the center, in the same frame."""
+    a, b, x, y = cos(radians(degrees)), sin(radians(degrees)), size[1] / 2, size[0] / 2
+    return PlaneChange(((a, b, x - a * x - b * y), (-b, a, y + b * x - a * y), _LAST), size)
+
+
+def from_centers(matrix: np.ndarray, size: Size) -> PlaneChange:
+    """Return the change of a matrix of OpenCV, (2, 3) or (3, 3), from before to after, which counts from the centers of pixels."""
+    whole = matrix if len(matrix) == 3 else np.vstack([matrix, _LAST])
+    return from_matrix(_TO_EDGES @ whole @ _TO_CENTERS, size)

@@ -2,12 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor
 
-from dataloader.targets.plane import PlaneChange
+from dataloader.targets.plane import Change, Size
 
 
 class Stacked(Protocol):
@@ -29,14 +29,34 @@ class Target(ABC):
 
     # Whether the target has places on the image, so that it must follow a change of geometry.
     is_spatial: bool = True
+    # Whether an image has exactly one class, which the name of its folder can say.
+    is_one_class: ClassVar[bool] = False
+    # In words: what the classes of a data set are, and what an image has of it.
+    described: ClassVar[str] = "classes"
+    per_image: ClassVar[str] = "a target of its own"
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes of a stacked target for each pixel of its image; 0 where it does not grow with the image."""
+        return 0
 
     @abstractmethod
-    def moved(self, change: PlaneChange) -> "Target":
+    def image_size(self) -> Size | None:
+        """Return (H, W) of the image that the target has places on; None where it has none."""
+
+    @abstractmethod
+    def moved(self, change: Change) -> "Target":
         """Return the target after a change of the image's plane."""
 
     @abstractmethod
     def nothing(self) -> "Target":
         """Return a target of the same kind that says nothing, for an image that fills up a batch and weighs nothing."""
+
+    @classmethod
+    def class_numbers(cls, row: Any) -> list[int]:
+        """Return the numbers of the classes that an image has, from its row of a `Split`'s targets; none where these are no labels."""
+        del row
+        return []
 
     @classmethod
     @abstractmethod

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from dataloader.images.mean_std import mean_std, write_mean_std
 from dataloader.sources.lists import join_labels
 from dataloader.splits.catalog import fingerprint
@@ -30,13 +28,15 @@ def plan_copies(catalog: Catalog) -> list[ResizeJob]:
     Raises:
         UserError: the name of a class cannot be that of a folder.
     """
-    if not catalog.several:
+    if catalog.target.is_one_class:
         for name in catalog.classes:
             if name in ("", ".", "..") or name.startswith(".") or _FORBIDDEN & set(name):
                 raise UserError(f"{catalog.root}: the class '{name}' cannot be the name of a folder; rename it")
     copies = []
     for split in catalog.splits.values():
-        folders = [split.name if catalog.several else f"{split.name}/{catalog.classes[int(target)]}" for target in split.targets]
+        folders = [split.name] * len(split)
+        if catalog.target.is_one_class:
+            folders = [f"{split.name}/{catalog.classes[int(target)]}" for target in split.targets]
         names = [_stem(path) for path in split.paths]
         # Some file systems do not tell upper from lower case.
         taken = Counter((folder, name.casefold()) for folder, name in zip(folders, names, strict=True))
@@ -71,10 +71,10 @@ def write_tables(catalog: Catalog, written: Sequence[ResizeResult], folder: Path
             skipped.append((catalog.splits[result.copy.split].file(result.copy.index), result.reason))
             continue
         split, index = catalog.splits[result.copy.split], result.copy.index
-        numbers = np.flatnonzero(split.targets[index]).tolist() if catalog.several else [int(split.targets[index])]
+        numbers = catalog.target.class_numbers(split.targets[index])
         group = ((split.groups[index] if split.groups else ""),) if grouped else ()
         rows[result.copy.split].append((result.copy.target, join_labels([str(number) for number in numbers]), *group))
-    header = ("image", "labels" if catalog.several else "class", *(("group",) if grouped else ()))
+    header = ("image", "class" if catalog.target.is_one_class else "labels", *(("group",) if grouped else ()))
     for name, lines in rows.items():
         if not lines:
             raise UserError(f"no {name} image of {catalog.root} can be read, such as {skipped[0][0]}")

@@ -140,4 +140,4 @@ def manifest(catalog: Catalog, facts: Sequence[ShardFacts]) -> dict:
     for name in catalog.splits:
         shards = [{"file": each.file, "images": each.images, "bytes": each.bytes} for each in facts if each.split == name]
         splits[name] = {"images": sum(each.images for each in facts if each.split == name), "shards": shards}
-    return {"classes": list(catalog.classes), "several": catalog.several, "splits": splits}
+    return {"classes": list(catalog.classes), "several": not catalog.target.is_one_class, "splits": splits}

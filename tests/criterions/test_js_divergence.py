@@ -35,7 +35,7 @@ def test_softmax_loss_is_the_formula_of_the_paper(shape, seed, scale, alpha):
     expected = (weights * (cross_entropy + alpha * divergence(softmax(logits, axis=2)))).mean()
     criterion = build_criterion(parse_specs("softmax"), jsd=alpha)
     dense = torch.eye(c, dtype=torch.float64)[torch.from_numpy(targets)].repeat(k, 1)
-    loss = criterion(torch.from_numpy(logits.reshape(k * n, c)), dense, torch.from_numpy(weights).repeat(k), splits=k)
+    loss = criterion(torch.from_numpy(logits.reshape(k * n, c)), dense, torch.from_numpy(weights).repeat(k), copies=k)
     assert float(loss) == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
@@ -50,7 +50,7 @@ def test_sigmoids_answer_one_question_a_class(shape, seed):
     entropy = -(targets * np.log(p[0]) + (1 - targets) * np.log(1 - p[0])).sum(1)
     criterion = build_criterion(parse_specs("bce"), jsd=12.0)
     dense = torch.from_numpy(targets).repeat(k, 1)
-    loss = criterion(torch.from_numpy(logits.reshape(k * n, c)), dense, torch.from_numpy(weights).repeat(k), splits=k)
+    loss = criterion(torch.from_numpy(logits.reshape(k * n, c)), dense, torch.from_numpy(weights).repeat(k), copies=k)
     assert float(loss) == pytest.approx((weights * (entropy + 12 * apart)).mean(), rel=1e-6)
 
 
@@ -64,7 +64,7 @@ def test_equal_answers_are_not_apart_and_opposite_ones_by_log_k():
 def test_gradients_stay_finite_where_probabilities_vanish():
     logits = (torch.eye(4) * 300).repeat(2, 1).requires_grad_()
     criterion = build_criterion(parse_specs("softmax"), jsd=12.0)
-    criterion(logits, torch.eye(4).roll(1, 0).repeat(2, 1), torch.ones(8), splits=2).backward()
+    criterion(logits, torch.eye(4).roll(1, 0).repeat(2, 1), torch.ones(8), copies=2).backward()
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
 
@@ -74,14 +74,14 @@ def test_weighters_look_at_the_clean_images_alone():
     dense, weights = torch.eye(3).repeat(2, 1), torch.ones(6)
     hard = build_criterion(parse_specs("softmax|ohm(0.5)"), jsd=1e-9)
     alone = build_criterion(parse_specs("softmax|ohm(0.5)"))
-    assert float(hard(logits, dense, weights, splits=2)) == pytest.approx(float(alone(logits[:3], dense[:3], weights[:3])), rel=1e-5)
+    assert float(hard(logits, dense, weights, copies=2)) == pytest.approx(float(alone(logits[:3], dense[:3], weights[:3])), rel=1e-5)
 
 
 def test_without_the_flag_all_copies_are_trained_alike():
     logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
     criterion = build_criterion(parse_specs("softmax"))
     arguments = logits, torch.eye(3).repeat(2, 1), torch.ones(6)
-    assert torch.equal(criterion(*arguments, splits=2), criterion(*arguments))
+    assert torch.equal(criterion(*arguments, copies=2), criterion(*arguments))
 
 
 @pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan"), float("inf")])

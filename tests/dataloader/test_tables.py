@@ -12,6 +12,7 @@ from dataloader import AUGMENT_PRESETS, AUGMENTS, MIXES, SOURCES
 from dataloader.augment.chain import build_augment
 from dataloader.sample import Batch, Sample
 from dataloader.splits.catalog import open_catalog
+from dataloader.targets.label import Label
 from utils.randomness import numpy_rng
 
 # Operations that need an argument, or do nothing without one.
@@ -31,7 +32,7 @@ SHAPES = [(1, 1), (1, 40), (40, 1), (24, 17)]
 
 def sample(height: int = 24, width: int = 17) -> Sample:
     image = np.random.default_rng(height + width).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    return Sample(image, target=2, weight=0.5, index=9)
+    return Sample(image, target=Label(2), weight=0.5, index=9)
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -46,7 +47,7 @@ def test_augmentation_gives_an_image_and_keeps_everything_else(spec, shape):
         assert result.image.ndim == 3
         assert result.image.shape[2] == 3
         assert min(result.image.shape) >= 1
-        assert (result.target, result.weight, result.index) == (2, 0.5, 9)
+        assert (result.target, result.weight, result.index) == (Label(2), 0.5, 9)
     assert np.array_equal(given.image, before)
 
 

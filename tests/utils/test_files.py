@@ -3,6 +3,7 @@
 import csv
 import errno
 import os
+import weakref
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,28 @@ def test_a_link_is_moved_as_a_link(tmp_path: Path) -> None:
     move_file(tmp_path / "a", tmp_path / "b")
     assert os.readlink(tmp_path / "b") == "nowhere"
     assert not (tmp_path / "a").is_symlink()
+
+
+def test_rows_that_are_made_one_by_one_are_written_one_by_one(tmp_path: Path) -> None:
+    class Row(list):
+        """A list that can be watched."""
+
+    alive: weakref.WeakSet = weakref.WeakSet()
+    most = 0
+
+    def rows():
+        nonlocal most
+        for number in range(50):
+            row = Row([number, "x"])
+            alive.add(row)
+            most = max(most, len(alive))
+            yield row
+
+    # Lists have no hash of their own.
+    Row.__hash__ = object.__hash__  # pyright: ignore[reportAttributeAccessIssue]
+    write_csv(tmp_path / "a.csv", rows())
+    assert most <= 3
+    assert (tmp_path / "a.csv").read_text().splitlines()[49] == "49,x"
 
 
 def test_a_carriage_return_in_a_cell_survives(tmp_path: Path) -> None:

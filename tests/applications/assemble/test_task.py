@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from applications.assemble import count_classes
+from applications.assemble import choose_task, count_classes
+from applications.settings.options import RunConfig
 from criterions.weighted import build_criterion
-from dataloader.splits.split import Split
+from dataloader.splits.split import Catalog, Split
+from dataloader.targets.boxes import Boxes
+from dataloader.targets.label import Label, Labels
+from dataloader.targets.target import Target
+from utils.errors import UserError
 from utils.spec import parse_specs
 
 
@@ -43,3 +48,32 @@ def test_class_weights_have_mean_one_over_images_with_several_labels(case, weigh
     factors = criterion.weighters["class_weights"](dense, dense, hardness=dense).flatten().numpy()
     assert np.average(factors, weights=weights) == pytest.approx(1, rel=1e-4)
     assert torch.equal(criterion.weighters["class_weights"].retarget(dense), dense), "labels that are all there stay ones"
+
+
+def data_of(target: type[Target], *classes: str) -> Catalog:
+    return Catalog(Path("photos"), classes, {}, target=target)
+
+
+@pytest.mark.parametrize(("target", "name"), [(Label, "classify"), (Labels, "multilabel")])
+def test_data_that_can_only_mean_one_task_chooses_it(target, name):
+    assert choose_task(RunConfig(), data_of(target, "a", "b")).name == name
+    assert choose_task(RunConfig().override({"task": name}), data_of(target, "a", "b")).name == name
+
+
+@pytest.mark.parametrize(
+    ("task", "catalog", "message"),
+    [
+        ("multilabel", data_of(Label, "a", "b"), "--task multilabel takes any number of labels an image, photos has one label; "),
+        ("classfy", data_of(Label, "a", "b"), "Did you mean classify"),
+        (None, data_of(Label, "a"), "photos holds a single class, a; --task classify needs at least 2"),
+        (None, data_of(Boxes, "a"), "no task of this program"),
+    ],
+)
+def test_data_that_contradicts_the_task_is_refused_in_one_line(task, catalog, message):
+    with pytest.raises(UserError, match=message) as caught:
+        choose_task(RunConfig().override({"task": task}), catalog)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_label_is_enough_for_any_number_of_them():
+    assert choose_task(RunConfig(), data_of(Labels, "scratch")).name == "multilabel"

@@ -11,8 +11,8 @@ from applications.calibration import fit
 from applications.calibration.fit import choose
 from applications.calibration.outcome import describe_choice, describe_unmet
 from applications.calibration.targets import Choice, Target
-from applications.contract import Prediction
 from applications.tasks.classify import Classify
+from applications.tasks.labels import Prediction
 from criterions.weighted import Criterion, build_elementwise
 from dataloader.images.preprocess import Preprocess
 from utils.risk_control import NEVER
@@ -74,11 +74,11 @@ def test_no_image_is_checked_by_thresholds_that_its_own_group_chose(monkeypatch:
     groups = np.repeat(np.arange(100), 5)
     targets, probabilities = answers(np.full(500, 0.9), np.ones(500, dtype=bool))
     logits = torch.from_numpy(np.log(probabilities))
-    given = Prediction(torch.arange(500), torch.from_numpy(targets), torch.from_numpy(probabilities), torch.zeros(500), logits)
+    given = Prediction(torch.arange(500), torch.from_numpy(targets), torch.zeros(500), logits, "softmax")
     task: Any = Classify(
         ("a", "b"), Criterion(build_elementwise(parse_specs("softmax")[0])), Preprocess(image_size=(4, 4)), torch.device("cpu")
     )
-    fit.cross_chosen(task, given, Target("error", 0.2), refit=True, groups=groups)
+    fit.cross_checked(task, given, Target("error", 0.2), refit=True, groups=groups)
     assert len(asked) == 5
     for own in asked:
         assert (np.bincount(own, minlength=100)[np.unique(own)] == 5).all(), "a group is left out whole"

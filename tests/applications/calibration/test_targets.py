@@ -5,6 +5,8 @@ import pytest
 
 from applications.calibration.outcome import broken_by, count_failures, describe_broken, describe_choice, describe_unmet, measure_rejection
 from applications.calibration.targets import Choice, Support, Target, choose_rejection, choose_thresholds, parse_target
+from applications.tasks.classify import Classify
+from applications.tasks.multilabel import Multilabel
 from utils.calibration import fit_temperature
 from utils.errors import UserError
 from utils.risk_control import NEVER
@@ -175,7 +177,7 @@ def test_a_class_without_answers_stands_with_others() -> None:
 
 
 def test_targets_are_read_and_mistakes_named() -> None:
-    assert parse_target("miss<=0.01", several=False) == parse_target(" miss <= 1% ", several=True) == Target("miss", 0.01)
+    assert parse_target("miss<=0.01", Classify.promises) == parse_target(" miss <= 1% ", Multilabel.promises) == Target("miss", 0.01)
     assert str(Target("coverage", 0.9)) == "coverage>=0.9"
     for text, said in (
         ("miss", "cannot be read"),
@@ -186,7 +188,7 @@ def test_targets_are_read_and_mistakes_named() -> None:
         ("miss<=100%", "everything keeps"),
     ):
         with pytest.raises(UserError, match=said) as caught:
-            parse_target(text, several=False)
+            parse_target(text, Classify.promises)
         assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="no 'coverage' here"):
-        parse_target("coverage>=0.9", several=True)
+        parse_target("coverage>=0.9", Multilabel.promises)

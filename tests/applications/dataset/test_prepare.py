@@ -17,6 +17,7 @@ import main
 from dataloader.images.read import read_image
 from dataloader.splits.catalog import open_catalog, take_fold
 from dataloader.splits.split import groups_of
+from dataloader.targets.label import Labels
 from dataloader.writers.resized import Resizer
 from tests.applications.conftest import Call, Outcome
 
@@ -186,7 +187,7 @@ def test_several_labels_are_prepared_too(photos: Path, prepare: Call) -> None:
     (photos / "list.csv").write_text("\n".join(lines))
     assert prepare("out", data=photos / "list.csv").code == 0
     catalog = open_catalog(str(photos.parent / "out"))
-    assert catalog.several
+    assert catalog.target is Labels
     assert catalog.classes == ("x", "y")
     assert sum(split.targets.sum() for split in catalog.splits.values()) == 4
     assert all(path.count("/") == 1 for split in catalog.splits.values() for path in split.paths)
@@ -305,7 +306,7 @@ def test_shards_of_several_labels_and_from_shards(photos: Path, shard: Call) -> 
     assert shard("b", data=photos.parent / "a").code == 0
     for name in ("a", "b"):
         catalog = open_catalog(str(photos.parent / name), require_train=False)
-        assert catalog.several
+        assert catalog.target is Labels
         assert sum(split.targets.sum() for split in catalog.splits.values()) == 4
 
 

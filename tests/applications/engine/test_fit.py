@@ -64,17 +64,17 @@ def test_a_stop_during_validation_is_no_second_hearing_for_the_plateau(monkeypat
     assert heard == []
 
 
-def _batch(read: int, left_out: int, *, fillers: int = 0, splits: int = 1) -> Any:
-    indices = torch.cat([torch.arange(read), torch.full((fillers,), -1)]).repeat(splits)
-    return SimpleNamespace(indices=indices, splits=splits, unreadable=tuple(Unreadable(f"{n}.jpg", "damaged") for n in range(left_out)))
+def _batch(read: int, left_out: int, *, fillers: int = 0, copies: int = 1) -> Any:
+    indices = torch.cat([torch.arange(read), torch.full((fillers,), -1)]).repeat(copies)
+    return SimpleNamespace(indices=indices, copies=copies, unreadable=tuple(Unreadable(f"{n}.jpg", "damaged") for n in range(left_out)))
 
 
 @pytest.mark.parametrize(("read", "left_out", "stops"), [(8, 0, False), (128, 68, False), (98, 98, False), (97, 99, True), (0, 8, True)])
-@pytest.mark.parametrize("splits", [1, 3])
-def test_a_run_stops_when_more_than_half_of_all_images_are_unreadable(read: int, left_out: int, splits: int, stops: bool) -> None:
+@pytest.mark.parametrize("copies", [1, 3])
+def test_a_run_stops_when_more_than_half_of_all_images_are_unreadable(read: int, left_out: int, copies: int, stops: bool) -> None:
     skipped = fit.UnreadableTrainImages()
     skipped.begin()
-    skipped.tell(_batch(read, left_out, fillers=0 if read else 2, splits=splits))
+    skipped.tell(_batch(read, left_out, fillers=0 if read else 2, copies=copies))
     if stops:
         with pytest.raises(UserError, match=rf"^{left_out} of {read + left_out} training images \(.*%\).*still there"):
             skipped.check(World())
@@ -100,7 +100,7 @@ def test_of_many_unreadable_images_the_first_are_named_and_the_others_counted(mo
         skipped.begin()
         for first in (0, 4):
             left_out = tuple(Unreadable(f"{number}.jpg", "damaged") for number in range(first, first + 4))
-            batch: Any = SimpleNamespace(unreadable=left_out, indices=torch.arange(20), splits=1)
+            batch: Any = SimpleNamespace(unreadable=left_out, indices=torch.arange(20), copies=1)
             skipped.tell(batch)
         skipped.check(World())
     assert [line.split(":")[0] for line in said[:5]] == [f"skipped {number}.jpg" for number in range(5)]

@@ -9,10 +9,16 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.graph_pb2 import GraphDef
 from torch import nn
 
-from applications.contract import Prediction, Progress
+from applications.contract import Progress
 from applications.engine.observers import ChanceWarning, CsvLog, TensorBoard, batchnorm_gammas, describe_row
+from applications.tasks.classify import Classify
+from applications.tasks.labels import LabelMeter
+from criterions.elementwise import softmax
+from criterions.weighted import Criterion
+from dataloader.images.preprocess import Preprocess
 from models import build_model
 from tests.applications.conftest import read_rows
+from tests.applications.predicted import predicted
 from utils.logs import log
 from utils.model_graph import model_graph
 
@@ -104,16 +110,17 @@ def test_validation_that_stays_at_chance_while_training_learns_is_warned_about_o
     epochs: list[tuple[float, float]], warnings: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log(), "propagate", True)
-    watcher = ChanceWarning(list(map(str, range(10))), 100)
+    watcher = ChanceWarning(10, 100)
     for number, (train, val) in enumerate(epochs, start=1):
         watcher.epoch(Progress(), row(number) | {"train_top1": train, "val_top1": val})
     # pytest listens at two loggers when an earlier test has cut them apart; a record is one all the same.
     assert sum("at chance" in text for text in {id(record): record.getMessage() for record in caplog.records}.values()) == warnings
 
 
-def answered(classes: list[int], targets: list[int]) -> Prediction:
+def answered(classes: list[int], targets: list[int]) -> LabelMeter:
+    task = Classify(("cat", "dog", "fox"), Criterion(softmax()), Preprocess(image_size=(4, 4)), torch.device("cpu"))
     logits = torch.nn.functional.one_hot(torch.tensor(classes), 3).float()
-    return Prediction(torch.arange(len(classes)), torch.tensor(targets), logits, torch.zeros(len(classes)), logits)
+    return LabelMeter.holding(task, predicted(torch.tensor(targets), logits.sigmoid()))
 
 
 @pytest.mark.parametrize(
@@ -137,10 +144,10 @@ def test_one_answer_for_all_images_is_warned_about_after_a_single_epoch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(log(), "propagate", True)
-    watcher = ChanceWarning(["cat", "dog", "fox"], epochs)
+    watcher = ChanceWarning(3, epochs)
     watcher.validated(answered(answers, targets))
     watcher.epoch(Progress(), row(1) | {"train_top1": train, "val_top1": 0.5})
-    assert ("all 4 validation images are answered 'dog' after epoch 1" in caplog.text) == warned
+    assert ("validation after epoch 1: all 4 images are answered 'dog'" in caplog.text) == warned
 
 
 def test_what_was_not_measured_is_an_empty_cell_and_no_point(tmp_path: Path) -> None:

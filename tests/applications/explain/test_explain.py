@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 
-from applications.contract import Prediction
 from applications.explain import overlays
 from applications.explain.explain import choose, judge
 from applications.explain.faithfulness import Faithfulness
@@ -22,6 +21,7 @@ from applications.settings.options import Request, RunConfig
 from applications.trained.checkpoint import load_trained
 from models import build_model
 from tests.applications.conftest import NETS, Call, read_rows, run_once, tiny
+from tests.applications.predicted import predicted
 from utils import progress
 from utils.errors import UserError
 
@@ -137,7 +137,7 @@ def test_half_of_the_shown_images_are_wrong_answers_the_worst_first():
 def test_of_several_labels_the_missed_one_is_explained_too():
     targets = torch.tensor([[1.0, 1, 0], [0, 0, 0]])
     probabilities = torch.tensor([[0.9, 0.2, 0.1], [0.1, 0.2, 0.3]])
-    prediction = Prediction(torch.arange(2), targets, probabilities, torch.zeros(2), probabilities.logit())
+    prediction = predicted(targets, probabilities)
     first, second = judge(prediction, ("a", "b", "c"), (0.5, 0.5, 0.5))
     assert (first.right, first.truth, first.found, first.first, first.second) == (False, "a, b", "a", 0, 1)
     assert (second.right, second.truth, second.found, second.first, second.second) == (True, "nothing", "nothing", 2, None)

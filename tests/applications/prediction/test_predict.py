@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from criterions.weighted import Criterion
 from tests.applications.conftest import NETS, Call, read_rows, run_once, tiny
 
 NET = ("--arch", f"{NETS}:TinyNet", "-j", 0)
@@ -42,6 +43,19 @@ def test_answers_equal_those_of_evaluation(run, colors, call: Call, workers):
         assert mine["predicted"] == row["predicted"]
         for name in ("blue", "green", "red"):
             assert float(mine[name]) == pytest.approx(float(row[name]), abs=1e-6)
+
+
+def test_no_loss_is_computed_where_the_truth_is_unknown(run, labels, colors, call: Call, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a loss on no truth")
+
+    monkeypatch.setattr(Criterion, "plain", refuse)
+    monkeypatch.setattr(Criterion, "forward", refuse)
+    for model in (run, labels):
+        done = call("--predict", colors / "test", "--resume", model, *NET)
+        assert done.code == 0, done.err
+    with pytest.raises(AssertionError, match="a loss on no truth"):
+        call("--evaluation", "--resume", run, *NET)
 
 
 def test_unreadable_files_are_listed_and_the_rest_is_done(run, colors, call: Call, tmp_path):

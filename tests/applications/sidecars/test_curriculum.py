@@ -175,11 +175,11 @@ class Crowd(World):
         return [tensor, tensor + (tensor[0] >= 0) * torch.tensor([[2.0], [1.0]])]
 
 
-def test_the_pace_hears_all_processes_and_short_batches() -> None:
+def test_the_pace_counts_all_processes_and_short_batches() -> None:
     pace = SelfPacedWeights(SelfPaced(), images=4, progress=Progress(), epochs=2, part=2, world=Crowd(0, 2), device=torch.device("cpu"))
-    pace.hear(torch.tensor([0]), torch.tensor([3.0]))
-    assert pace.losses.nan_to_num(-1).tolist() == [3, -1, 4, -1, -1], "nothing is heard of a filled place"
-    pace.hear(torch.tensor([1, 0]), torch.tensor([1.0, 5.0]))
+    pace.update(torch.tensor([0]), torch.tensor([3.0]))
+    assert pace.losses.nan_to_num(-1).tolist() == [3, -1, 4, -1, -1], "a place that is filled up counts for nothing"
+    pace.update(torch.tensor([1, 0]), torch.tensor([1.0, 5.0]))
     assert pace.losses.nan_to_num(-1).tolist() == [4, 1, 5, 2, -1]
     pace.progress.epoch = 1
     batch = Batch(torch.zeros(3, 3, 4, 4), torch.tensor([0, 1, 1]), torch.tensor([0.5, 2.0, 1.0]), torch.tensor([1, 2, 3]))

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from applications.contract import Prediction
+from applications.tasks.labels import LabelMeter, Prediction
 from applications.tasks.multilabel import Multilabel, average_precisions, best_threshold, best_thresholds
 from criterions.elementwise import bce, softmax
 from criterions.weighted import Criterion
 from dataloader.images.preprocess import Preprocess
+from tests.applications.predicted import predicted
 from utils.errors import UserError
 
 CPU = torch.device("cpu")
@@ -25,9 +26,8 @@ def build(classes: int = 3) -> Multilabel:
 
 
 def make(truth: np.ndarray, probabilities: np.ndarray) -> Prediction:
-    count = len(truth)
-    targets, answers = torch.from_numpy(truth.astype(np.float32)), torch.from_numpy(probabilities.astype(np.float32))
-    return Prediction(torch.arange(count), targets, answers, torch.ones(count), torch.logit(answers))
+    answers = torch.from_numpy(probabilities.astype(np.float32))
+    return predicted(torch.from_numpy(truth.astype(bool)), answers, torch.ones(len(truth)))
 
 
 @st.composite
@@ -112,7 +112,7 @@ def test_the_written_tables_agree_with_the_figures(tmp_path: Path) -> None:
     truth = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 0], [0, 0, 0]], dtype=bool)
     probabilities = np.array([[0.9, 0.2, 0.1], [0.6, 0.7, 0.1], [0.4, 0.8, 0.1], [0.1, 0.1, 0.6]])
     task = build()
-    files = {file.name: file for file in task.render(make(truth, probabilities), ["w", "x", "y", "z"], tmp_path)}
+    files = {file.name: file for file in task.render(LabelMeter.holding(task, make(truth, probabilities)), ["w", "x", "y", "z"], tmp_path)}
     rows = {name: list(csv.reader(file.read_text().splitlines())) for name, file in files.items() if name.endswith(".csv")}
     assert [row[:3] for row in rows["predictions.csv"]] == [
         ["path", "true", "predicted"],
@@ -142,5 +142,6 @@ def test_a_model_that_diverged_is_measured_as_one_that_names_nothing() -> None:
     images = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
     batch = Batch(images, torch.tensor([[1.0], [0.0]]), torch.ones(2), torch.arange(2))
     task = build(1)
-    prediction = task.predict(lambda images: torch.full((len(images), 1), torch.nan), batch)  # pyright: ignore[reportArgumentType]
-    assert task.metrics(prediction)["micro_f1"] == 0
+    meter = task.meter(2)
+    meter.update(batch, torch.full((2, 1), torch.nan))
+    assert meter.figures()["micro_f1"] == 0

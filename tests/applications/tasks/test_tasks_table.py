@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from applications.contract import Prediction, Task, decide
 from applications.tasks import TASKS
+from applications.tasks.labels import LabelMeter, LabelTask, decide
 from criterions.elementwise import bce
 from criterions.weighted import Criterion
 from dataloader.images.preprocess import Preprocess
@@ -29,7 +29,7 @@ class Mean(nn.Module):
         return images.mean((2, 3)) * self.scale
 
 
-def build(name: str) -> Task:
+def build(name: str) -> LabelTask:
     return TASKS.resolve(name)(CLASSES, Criterion(bce()), Preprocess(image_size=(4, 4)), torch.device("cpu"))
 
 
@@ -42,17 +42,19 @@ def batch(dense: bool, count: int = 6) -> Batch:
 
 
 @pytest.fixture(params=TASKS)
-def task(request: pytest.FixtureRequest) -> Task:
+def task(request: pytest.FixtureRequest) -> LabelTask:
     return build(request.param)
 
 
-def predict(task: Task) -> Prediction:
+def measure(task: LabelTask) -> LabelMeter:
+    given, meter = batch(dense=task.thresholds is not None), task.meter(6)
     with torch.no_grad():
-        return task.predict(Mean(), batch(dense=task.thresholds is not None))
+        meter.update(given, task.forward(Mean(), given))
+    return meter
 
 
 @pytest.mark.parametrize("dense", [False, True])
-def test_a_step_gives_a_loss_with_gradient_and_sums_without(task: Task, dense: bool) -> None:
+def test_a_step_gives_a_loss_with_gradient_and_sums_without(task: LabelTask, dense: bool) -> None:
     model = Mean()
     result = task.training_step(model, batch(dense))
     assert result.loss.shape == ()
@@ -65,7 +67,7 @@ def test_a_step_gives_a_loss_with_gradient_and_sums_without(task: Task, dense: b
     assert float(result.sums["loss"]) == pytest.approx(6 * float(result.loss.detach()))
 
 
-def test_sample_weights_reach_the_loss(task: Task) -> None:
+def test_sample_weights_reach_the_loss(task: LabelTask) -> None:
     def loss(given: Batch) -> float:
         return task.training_step(Mean(), given).loss.item()
 
@@ -76,30 +78,34 @@ def test_sample_weights_reach_the_loss(task: Task) -> None:
     assert loss(replace(given, weights=given.weights * 2)) == pytest.approx(2 * loss(given))
 
 
-def test_figures_hold_the_headline_and_the_plain_loss(task: Task) -> None:
-    prediction = predict(task)
+def test_figures_hold_the_headline_and_the_plain_loss(task: LabelTask) -> None:
+    meter = measure(task)
+    prediction = meter.prediction
     assert (prediction.probabilities.shape, prediction.losses.shape) == ((6, 3), (6,))
-    figures = task.metrics(prediction)
+    figures = meter.figures()
+    assert tuple(figures) == task.figures
     assert {task.headline, "loss"} <= set(figures)
     assert figures["loss"] == pytest.approx(float(prediction.losses.mean()))
     assert all(0 <= value <= 1 for name, value in figures.items() if name != "loss")
 
 
-def test_what_is_rendered_exists_and_the_table_has_a_row_a_class(task: Task, tmp_path: Path) -> None:
-    prediction = predict(task)
-    files = task.render(prediction, [f"{number}.png" for number in range(6)], tmp_path)
+def test_what_is_rendered_exists_and_the_table_has_a_row_a_class(task: LabelTask, tmp_path: Path) -> None:
+    meter = measure(task)
+    files = task.render(meter, [f"{number}.png" for number in range(6)], tmp_path)
     assert {file.name for file in files} == {file.name for file in tmp_path.iterdir()} >= {"predictions.csv", "classes.csv"}
-    table = task.table(prediction)
+    table = task.table(meter)
     assert [row[0] for row in table[1:]] == list(CLASSES)
     assert len({len(row) for row in table}) == 1
 
 
-def test_thresholds_are_plain_numbers_that_calibrating_keeps_plain(task: Task, tmp_path: Path) -> None:
+def test_thresholds_are_plain_numbers_that_calibrating_keeps_plain(task: LabelTask, tmp_path: Path) -> None:
     before = task.thresholds
-    task.calibrate(predict(task))
+    task.calibrate(measure(task))
     assert (task.thresholds is None) == (before is None)
-    torch.save({"thresholds": task.thresholds}, tmp_path / "file.pt")
-    assert load_tensors(tmp_path / "file.pt")["thresholds"] == task.thresholds
+    torch.save(task.calibration(), tmp_path / "file.pt")
+    saved, other = load_tensors(tmp_path / "file.pt"), build(task.name)
+    other.load_calibration(saved)
+    assert (other.thresholds, other.temperature) == (task.thresholds, task.temperature)
 
 
 def test_without_thresholds_the_most_probable_class_is_named() -> None:

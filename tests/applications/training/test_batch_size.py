@@ -62,7 +62,7 @@ def test_the_trial_has_the_copies_of_every_image(colors: Path) -> None:
     config = config_for(colors, aug="flip", aug_splits=3, jsd=12.0)
     trial = Trial(open_recipe(config, assemble.open_machine(config, training=True), open_catalog(str(colors)), Augment()))
     batch = trial._batch(4)
-    assert (len(batch), batch.splits) == (12, 3)
+    assert (len(batch), batch.copies) == (12, 3)
     assert batch.indices.tolist() == [0, 1, 2, 3] * 3
     trial._step(4, 0)
 

@@ -61,7 +61,7 @@ def test_names_are_looked_up_without_torch() -> None:
 
 @pytest.mark.parametrize("action", [(), ("--visual_data", "train"), ("--find_lr",)])
 def test_a_bad_argument_of_an_augmentation_is_answered_before_the_images_are_looked_for(call: Call, action: tuple[str, ...]) -> None:
-    outcome = call(*tiny("no such folder", *action, "--aug", "flip|crop(shar=0.2)"))
+    outcome = call("--data", "no such folder", *action, "--aug", "flip|crop(shar=0.2)")
     assert (outcome.code, outcome.err.count("\n")) == (2, 1)
     assert "crop has no argument 'shar'. Did you mean share?" in outcome.err
 
@@ -93,9 +93,9 @@ def test_a_fold_is_validated_on_remembered_and_kept(call: Call, colors: Path) ->
         (["--aug", "--aug_repeats", 3, "--aug_splits", 3], "give one of them"),
         (["--aug", "--aug_repeats", 3, "--curriculum", "selfpaced"], "--curriculum follows"),
         (["--aug_repeats", 0], "--aug_repeats must be above 0"),
-        (["--mix_mode", "pair"], "add --mixup or --cutmix"),
+        (["--mix_mode", "pair"], "without --mixup or --cutmix"),
         (["--aug", "OneOf('flp')"], "Did you mean flip"),
-        (["--mix_off_epochs", 2], "add --mixup or --cutmix"),
+        (["--mix_off_epochs", 2], "without --mixup or --cutmix"),
         (["--fold", "3/3"], "write I/K"),
         (["--size_schedule", "8:0.5,12"], "ends with the width 12"),
         (["--sampler", "balance"], "Did you mean balanced"),

@@ -6,6 +6,7 @@ from dataloader.augment.color import Color
 from dataloader.augment.crop import Crop
 from dataloader.augment.flip import Flip
 from dataloader.sample import Sample
+from dataloader.targets.label import Label
 from utils.errors import UserError
 from utils.randomness import numpy_rng
 
@@ -23,7 +24,7 @@ def test_a_config_file_may_write_mappings():
 
 
 def test_the_empty_chain_changes_nothing():
-    sample = Sample(np.zeros((2, 2, 3), dtype=np.uint8), target=0)
+    sample = Sample(np.zeros((2, 2, 3), dtype=np.uint8), target=Label(0))
     assert build_augment("") == Augment()
     assert Augment()(sample, numpy_rng(0)) is sample
 
@@ -57,4 +58,4 @@ def test_an_operation_of_the_users_own_joins_the_chain(tmp_path):
         "        return dataclasses.replace(sample, image=self.top - sample.image)\n"
     )
     augment = build_augment(f"flip(0)|{tmp_path}/own_operation.py:Invert(top=254)")
-    assert augment(Sample(np.full((2, 2, 3), 4, dtype=np.uint8), target=0), numpy_rng(0)).image.tolist() == [[[250] * 3] * 2] * 2
+    assert augment(Sample(np.full((2, 2, 3), 4, dtype=np.uint8), Label(0)), numpy_rng(0)).image.tolist() == [[[250] * 3] * 2] * 2

@@ -12,6 +12,7 @@ from dataloader.augment.erase import Erase
 from dataloader.augment.policies import AutoAugment, apply_seeded
 from dataloader.augment.rotate import rotate_image
 from dataloader.sample import Sample
+from dataloader.targets.label import Label
 from utils.errors import UserError
 from utils.randomness import numpy_rng
 
@@ -27,7 +28,7 @@ def test_a_quarter_turn_of_a_square_is_exact():
 def test_erasing_changes_one_rectangle_of_the_share_that_was_asked_for():
     shares = []
     for draw in range(100):
-        changed = (Erase(p=1.0, scale=(0.1, 0.3))(Sample(IMAGE, 0), numpy_rng(draw)).image != IMAGE).any(2)
+        changed = (Erase(p=1.0, scale=(0.1, 0.3))(Sample(IMAGE, Label(0)), numpy_rng(draw)).image != IMAGE).any(2)
         rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
         box = changed[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         assert box.mean() > 0.9, "noise may meet a pixel's own value, but not often"
@@ -36,7 +37,7 @@ def test_erasing_changes_one_rectangle_of_the_share_that_was_asked_for():
 
 
 def test_erasing_happens_as_often_as_said():
-    erased = sum(Erase(p=0.25)(Sample(IMAGE, 0), numpy_rng(draw)).image is not IMAGE for draw in range(400))
+    erased = sum(Erase(p=0.25)(Sample(IMAGE, Label(0)), numpy_rng(draw)).image is not IMAGE for draw in range(400))
     assert 70 < erased < 130
 
 
@@ -57,7 +58,7 @@ def test_distort_makes_none_to_most_different_changes(monkeypatch):
     rounds = []
     for draw in range(300):
         made.clear()
-        Distort(3)(Sample(IMAGE, 0), numpy_rng(draw))
+        Distort(3)(Sample(IMAGE, Label(0)), numpy_rng(draw))
         assert len(set(made)) == len(made)
         rounds.append(tuple(made))
     assert {len(names) for names in rounds} == {0, 1, 2, 3}
@@ -100,7 +101,7 @@ def test_the_generator_comes_back_after_an_error_too():
 
 
 def test_the_three_sets_of_autoaugment_differ():
-    images = [AutoAugment(name)(Sample(IMAGE, 0), numpy_rng(6)).image for name in ("imagenet", "cifar10", "svhn")]
+    images = [AutoAugment(name)(Sample(IMAGE, Label(0)), numpy_rng(6)).image for name in ("imagenet", "cifar10", "svhn")]
     assert not np.array_equal(images[0], images[2])
     assert not np.array_equal(images[1], images[2])
 

@@ -10,6 +10,7 @@ from dataloader.augment import named
 from dataloader.augment.chain import build_augment
 from dataloader.augment.named import least_side, present_arguments, sigma_of
 from dataloader.sample import Sample
+from dataloader.targets.label import Label
 from utils.errors import UserError
 from utils.randomness import numpy_rng
 
@@ -41,7 +42,7 @@ SETTINGS = {
 @pytest.mark.parametrize("name", SETTINGS)
 def test_settings_of_other_programs_work(name):
     augment = build_augment([{"type": name, "kwargs": SETTINGS[name]}])
-    images = [augment(Sample(IMAGE, 0), numpy_rng(draw)).image for draw in range(12)]
+    images = [augment(Sample(IMAGE, Label(0)), numpy_rng(draw)).image for draw in range(12)]
     assert any(image.shape != IMAGE.shape or not np.array_equal(image, IMAGE) for image in images)
     if name == "RandomResizedCrop":
         assert images[0].shape == (32, 48, 3)
@@ -51,7 +52,7 @@ def test_an_operation_is_the_librarys_at_a_seed():
     transform = albumentations.RandomGamma(gamma_limit=(60, 140), p=1)
     transform.set_random_seed(int(numpy_rng(4).integers(2**31)))
     expected = transform(image=IMAGE)["image"]
-    assert np.array_equal(build_augment("RandomGamma((60, 140), p=1)")(Sample(IMAGE, 0), numpy_rng(4)).image, expected)
+    assert np.array_equal(build_augment("RandomGamma((60, 140), p=1)")(Sample(IMAGE, Label(0)), numpy_rng(4)).image, expected)
 
 
 def test_every_listed_name_is_one_of_the_library():
@@ -68,11 +69,11 @@ def test_former_arguments_become_todays():
 
 
 def test_a_crop_larger_than_its_image_is_filled_up():
-    assert build_augment("RandomCrop(64, 30)")(Sample(IMAGE, 0), numpy_rng(0)).image.shape == (64, 30, 3)
+    assert build_augment("RandomCrop(64, 30)")(Sample(IMAGE, Label(0)), numpy_rng(0)).image.shape == (64, 30, 3)
 
 
 def test_images_that_are_too_small_stay_as_they_are():
-    tiny = Sample(np.zeros((1, 5, 3), np.uint8), 0)
+    tiny = Sample(np.zeros((1, 5, 3), np.uint8), Label(0))
     assert build_augment("GlassBlur(p=1)")(tiny, numpy_rng(0)) is tiny
     assert least_side("GlassBlur", {"max_delta": 6}) == 12
 

@@ -7,6 +7,7 @@ import pytest
 from dataloader.augment.chain import build_augment
 from dataloader.augment.config_file import read_aug_config
 from dataloader.sample import Sample
+from dataloader.targets.label import Label
 from utils.errors import UserError
 from utils.randomness import numpy_rng
 
@@ -27,7 +28,7 @@ def test_choices_are_as_likely_as_in_the_library_and_applied_for_sure():
     ours = build_augment("OneOf('HorizontalFlip(p=0.9)', 'VerticalFlip(0.3)', p=0.8)")
     theirs = albumentations.OneOf([albumentations.HorizontalFlip(p=0.9), albumentations.VerticalFlip(p=0.3)], p=0.8)
     theirs.set_random_seed(0)
-    found = shares([ours(Sample(IMAGE, 0), numpy_rng(draw)).image for draw in range(2000)])
+    found = shares([ours(Sample(IMAGE, Label(0)), numpy_rng(draw)).image for draw in range(2000)])
     expected = shares([theirs(image=IMAGE)["image"] for _ in range(2000)])
     assert found == pytest.approx({"left": 0.6, "top": 0.2, "none": 0.2}, abs=0.04)
     assert found == pytest.approx(expected, abs=0.05)
@@ -35,22 +36,22 @@ def test_choices_are_as_likely_as_in_the_library_and_applied_for_sure():
 
 def test_a_chain_is_one_choice_and_runs_in_its_order():
     ours = build_augment("OneOf('HorizontalFlip(p=1)|VerticalFlip(p=1)', p=1.0)")
-    assert np.array_equal(ours(Sample(IMAGE, 0), numpy_rng(0)).image, IMAGE[::-1, ::-1])
+    assert np.array_equal(ours(Sample(IMAGE, Label(0)), numpy_rng(0)).image, IMAGE[::-1, ::-1])
 
 
 def test_a_settings_file_may_nest_the_operations(tmp_path):
     file = tmp_path / "transforms.yaml"
     file.write_text("OneOf:\n  transforms:\n    HorizontalFlip: {p: 0.5}\n    VerticalFlip: {p: 0.5}\n  p: 1.0\n")
     ours = build_augment(read_aug_config(file))
-    found = shares([ours(Sample(IMAGE, 0), numpy_rng(draw)).image for draw in range(400)])
+    found = shares([ours(Sample(IMAGE, Label(0)), numpy_rng(draw)).image for draw in range(400)])
     assert found == pytest.approx({"left": 0.5, "top": 0.5, "none": 0.0}, abs=0.1)
     listed = build_augment([{"type": "OneOf", "kwargs": {"transforms": ["HorizontalFlip", {"type": "VerticalFlip"}], "p": 1.0}}])
-    assert kind_of(listed(Sample(IMAGE, 0), numpy_rng(0)).image) in ("left", "top")
+    assert kind_of(listed(Sample(IMAGE, Label(0)), numpy_rng(0)).image) in ("left", "top")
 
 
 def test_a_choice_follows_the_size_that_the_network_sees():
     chosen = build_augment("OneOf('resized_crop', p=1.0)")
-    assert chosen.at((8, 12))(Sample(IMAGE, 0), numpy_rng(0)).image.shape == (8, 12, 3)
+    assert chosen.at((8, 12))(Sample(IMAGE, Label(0)), numpy_rng(0)).image.shape == (8, 12, 3)
 
 
 @pytest.mark.parametrize(
@@ -72,4 +73,4 @@ def test_mistakes_are_named(spec, said):
 
 def test_equalize_is_that_of_the_library():
     expected = albumentations.Equalize(p=1)(image=IMAGE // 2)["image"]
-    assert np.array_equal(build_augment("Equalize(p=1)")(Sample(IMAGE // 2, 0), numpy_rng(0)).image, expected)
+    assert np.array_equal(build_augment("Equalize(p=1)")(Sample(IMAGE // 2, Label(0)), numpy_rng(0)).image, expected)

@@ -7,6 +7,7 @@ from dataloader.augment.color import Color, adjust_brightness, adjust_contrast, 
 from dataloader.augment.crop import Crop, crop_box
 from dataloader.augment.flip import Flip, flip_horizontal
 from dataloader.sample import Sample
+from dataloader.targets.label import Label
 from utils.randomness import numpy_rng
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -22,7 +23,7 @@ def test_flip_mirrors_left_and_right():
 
 
 def test_flip_happens_as_often_as_said():
-    flips = sum(not np.array_equal(Flip(0.25)(Sample(IMAGE, 0), numpy_rng(draw)).image, IMAGE) for draw in range(400))
+    flips = sum(not np.array_equal(Flip(0.25)(Sample(IMAGE, Label(0)), numpy_rng(draw)).image, IMAGE) for draw in range(400))
     assert 70 < flips < 130
 
 
@@ -33,7 +34,7 @@ def test_crop_box_is_a_rectangle():
 def test_crop_keeps_a_rectangle_within_its_share():
     shapes, corners = set(), set()
     for draw in range(200):
-        image = Crop(0.5, p=1.0)(Sample(IMAGE, 0), numpy_rng(draw)).image
+        image = Crop(0.5, p=1.0)(Sample(IMAGE, Label(0)), numpy_rng(draw)).image
         height, width = image.shape[:2]
         assert 10 <= height <= 20
         assert 15 <= width <= 30
@@ -63,10 +64,10 @@ def test_saturation_pulls_to_the_gray_of_each_pixel(factor):
 
 
 def test_color_of_strength_zero_changes_nothing():
-    assert np.array_equal(Color(0.0, p=1.0)(Sample(IMAGE, 0), numpy_rng(0)).image, IMAGE)
+    assert np.array_equal(Color(0.0, p=1.0)(Sample(IMAGE, Label(0)), numpy_rng(0)).image, IMAGE)
 
 
 def test_color_takes_views():
     view = IMAGE[3:17, 5:25]
-    draws = [Color(p=1.0)(Sample(image, 0), numpy_rng(1)).image for image in (view, view.copy())]
+    draws = [Color(p=1.0)(Sample(image, Label(0)), numpy_rng(1)).image for image in (view, view.copy())]
     assert np.array_equal(*draws)

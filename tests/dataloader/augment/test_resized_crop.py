@@ -4,6 +4,7 @@ import pytest
 from dataloader.augment.chain import build_augment
 from dataloader.augment.resized_crop import ResizedCrop, draw_box
 from dataloader.sample import Sample
+from dataloader.targets.label import Label
 from utils.errors import UserError
 from utils.randomness import numpy_rng
 
@@ -32,13 +33,13 @@ def test_a_box_of_an_extreme_image_is_inside(shape):
 
 def test_the_result_has_the_size_that_the_network_sees():
     chain = build_augment("flip|resized_crop((0.3, 1))").at((32, 24))
-    assert chain(Sample(IMAGE, 0), numpy_rng(0)).image.shape == (32, 24, 3)
-    assert build_augment("resized_crop(p=0)").at((32, 24))(Sample(IMAGE, 0), numpy_rng(0)).image is IMAGE
+    assert chain(Sample(IMAGE, Label(0)), numpy_rng(0)).image.shape == (32, 24, 3)
+    assert build_augment("resized_crop(p=0)").at((32, 24))(Sample(IMAGE, Label(0)), numpy_rng(0)).image is IMAGE
 
 
 def test_the_whole_image_at_its_own_size_is_the_image():
     crop = ResizedCrop(scale=(1.0, 1.0), ratio=(1.5, 1.5)).at((60, 90))
-    assert np.array_equal(crop(Sample(IMAGE, 0), numpy_rng(3)).image, IMAGE)
+    assert np.array_equal(crop(Sample(IMAGE, Label(0)), numpy_rng(3)).image, IMAGE)
 
 
 @pytest.mark.parametrize("spec", ["resized_crop(0.5)", "resized_crop((0.5, 0.2))", "resized_crop(ratio=(0, 2))", "resized_crop((0.5, 2))"])

@@ -25,6 +25,7 @@ from dataloader.cache.decoded import (
     reduce_image,
 )
 from dataloader.cache.pixel_store import PixelStore
+from dataloader.images.picture import Picture, whole
 from dataloader.images.preprocess import Preprocess
 from dataloader.images.read import ImageError
 from dataloader.loading.loader import Loader
@@ -68,15 +69,15 @@ def mixed(tmp_path: Path) -> Split:
 def test_evaluation_sees_the_same_pixels_with_and_without_a_cache(mixed, tmp_path, kind, workers):
     store = keep_in_memory(job(mixed, workers=workers)) if kind == "ram" else on_disk(mixed, tmp_path / "cache", workers=workers)
     plain = batches(mixed, None)
-    assert all(map(torch.equal, plain, batches(mixed, store.read)))
-    assert all(map(torch.equal, plain, batches(mixed, store.read, workers=1)))
+    assert all(map(torch.equal, plain, batches(mixed, store.read_picture)))
+    assert all(map(torch.equal, plain, batches(mixed, store.read_picture, workers=1)))
     assert store.nbytes == len(mixed) * 6 * 8 * 3
 
 
 def test_augmented_training_sees_the_same_pixels_where_nothing_had_to_be_reduced(mixed, tmp_path):
     store = on_disk(mixed, tmp_path / "cache", CachePolicy(shorter=25))
     options = {"shuffle": True, "augment": build_augment("flip|crop|color")}
-    assert all(map(torch.equal, batches(mixed, None, **options), batches(mixed, store.read, **options)))
+    assert all(map(torch.equal, batches(mixed, None, **options), batches(mixed, store.read_picture, **options)))
 
 
 def test_an_image_is_reduced_by_its_shorter_side_and_never_enlarged():
@@ -100,7 +101,7 @@ def test_a_changed_file_makes_a_new_cache_in_place_of_the_old_one(mixed, tmp_pat
     other = on_disk(mixed, folder, CachePolicy(shorter=25))
     Image.new("RGB", (6, 8), "red").save(mixed.file(2))
     store = on_disk(mixed, folder)
-    assert np.array_equal(store.read(2), FITTED.read(mixed, 2))
+    assert np.array_equal(store.read(2), FITTED.read_picture(mixed, 2).image)
     # The cache in another geometry is not this one's to judge.
     assert sorted(str(path) for path in folder.glob("[!.]*")) == sorted([str(Path(store.place).parent), str(Path(other.place).parent)])
 
@@ -125,7 +126,7 @@ def test_a_damaged_cache_and_a_killed_attempt_are_made_anew(mixed, tmp_path):
     os.truncate(place, 10)
     attempt = folder / f".{cache_name(mixed, FITTED)}.building"
     attempt.mkdir()
-    assert np.array_equal(on_disk(mixed, folder).read(3), FITTED.read(mixed, 3))
+    assert np.array_equal(on_disk(mixed, folder).read(3), FITTED.read_picture(mixed, 3).image)
     assert not attempt.exists()
 
 
@@ -161,8 +162,8 @@ def test_folds_share_one_cache_and_read_their_own_images(mixed, tmp_path, monkey
         spoilt = 1 if number == 0 else 2
         assert list(store.unreadable) == [spoilt]
         for index in {0, 1, 2} - {spoilt}:
-            assert np.array_equal(store.read(index), FITTED.read(fold, index))
-        loader = Loader(fold, PREPROCESS, workers=1, read=store.read, batch_size=3, seed=0, shuffle=True)
+            assert np.array_equal(store.read(index), FITTED.read_picture(fold, index).image)
+        loader = Loader(fold, PREPROCESS, workers=1, read=store.read_picture, batch_size=3, seed=0, shuffle=True)
         (batch,) = loader.batches(0)
         assert batch.unreadable[0].path == mixed.file(2)
         loader.close()
@@ -176,7 +177,7 @@ def test_images_of_no_fold_have_a_cache_of_their_own(mixed, tmp_path):
 
 def _hang(split: Split, folder: Path) -> None:
     """Begin to fill a cache, and stop in the middle."""
-    CachePolicy.read = lambda *_: time.sleep(600)  # pyright: ignore[reportAttributeAccessIssue]
+    CachePolicy.read_picture = lambda *_: time.sleep(600)  # pyright: ignore[reportAttributeAccessIssue]
     CacheFill.estimate_bytes = lambda _: 0  # pyright: ignore[reportAttributeAccessIssue]
     on_disk(split, folder)
 
@@ -191,41 +192,41 @@ def test_a_process_that_hangs_is_named_and_one_that_ends_is_replaced(mixed, tmp_
     monkeypatch.setattr(waiting, "POLL", 0.05)
     said: list[str] = []
 
-    def hear(line: str) -> None:
+    def warn(line: str) -> None:
         said.append(line)
         builder.kill()
 
-    monkeypatch.setattr(waiting, "log", lambda: SimpleNamespace(info=said.append, warning=hear))
+    monkeypatch.setattr(waiting, "log", lambda: SimpleNamespace(info=said.append, warning=warn))
     store = on_disk(mixed, folder)
     builder.join()
-    assert np.array_equal(store.read(2), FITTED.read(mixed, 2))
+    assert np.array_equal(store.read(2), FITTED.read_picture(mixed, 2).image)
     assert said[0] == "cache     another process is filling it; waiting"
     assert f"process {builder.pid} on " in said[1]
     assert "has written nothing for 0 s; if it hangs, end it" in said[1]
-    assert sorted(path.name for path in Path(store.place).parent.iterdir()) == ["facts.json", "index.npy", "pixels.bin"]
+    assert sorted(path.name for path in Path(store.place).parent.iterdir()) == ["facts.json", "index.npy", "pixels.bin", "planes.npy"]
 
 
 def _fill_slowly(split: Split, folder: Path, log: Path) -> None:
-    original = CachePolicy.read
+    original = CachePolicy.read_picture
 
-    def read(self: CachePolicy, split: Split, index: int) -> np.ndarray:
+    def read(self: CachePolicy, split: Split, index: int) -> Picture:
         with log.open("a") as file:
             file.write(f"{index}\n")
         return original(self, split, index)
 
-    CachePolicy.read = read  # pyright: ignore[reportAttributeAccessIssue]
+    CachePolicy.read_picture = read  # pyright: ignore[reportAttributeAccessIssue]
     on_disk(split, folder)
 
 
 def test_two_processes_that_want_the_same_cache_make_it_once(mixed, tmp_path):
     fork = multiprocessing.get_context("fork")
     log = tmp_path / "log"
-    crew = [fork.Process(target=_fill_slowly, args=(mixed, tmp_path / "cache", log)) for _ in range(2)]
-    for process in crew:
+    processes = [fork.Process(target=_fill_slowly, args=(mixed, tmp_path / "cache", log)) for _ in range(2)]
+    for process in processes:
         process.start()
-    for process in crew:
+    for process in processes:
         process.join(timeout=30)
-    assert [process.exitcode for process in crew] == [0, 0]
+    assert [process.exitcode for process in processes] == [0, 0]
     # Once to foretell the size, once to fill.
     assert sorted(log.read_text().split()) == sorted(2 * [str(index) for index in range(len(mixed))])
 
@@ -235,8 +236,8 @@ def test_unreadable_images_are_remembered_by_name(mixed, tmp_path):
     for store in (keep_in_memory(job(mixed)), on_disk(mixed, tmp_path / "cache"), on_disk(mixed, tmp_path / "cache")):
         with pytest.raises(ImageError, match=r"ü 1\.png: not an image, or damaged"):
             store.read(1)
-        assert np.array_equal(store.read(2), FITTED.read(mixed, 2))
-    loader = Loader(mixed, PREPROCESS, workers=0, read=store.read, batch_size=5, seed=0, shuffle=True)
+        assert np.array_equal(store.read(2), FITTED.read_picture(mixed, 2).image)
+    loader = Loader(mixed, PREPROCESS, workers=0, read=store.read_picture, batch_size=5, seed=0, shuffle=True)
     (batch,) = loader.batches(0)
     assert (len(batch), batch.unreadable[0].path) == (4, mixed.file(1))
 
@@ -251,7 +252,7 @@ def test_a_cache_of_nothing_but_unreadable_images_can_be_opened(mixed, tmp_path)
 
 def test_what_is_done_to_an_image_stays_in_its_process(mixed, tmp_path):
     on_disk(mixed, tmp_path / "cache").read(2)[:] = 0
-    assert np.array_equal(on_disk(mixed, tmp_path / "cache").read(2), FITTED.read(mixed, 2))
+    assert np.array_equal(on_disk(mixed, tmp_path / "cache").read(2), FITTED.read_picture(mixed, 2).image)
 
 
 @pytest.mark.parametrize("keep", [FITTED, CachePolicy(shorter=8)])
@@ -324,19 +325,19 @@ def test_a_cache_is_made_anew_when_an_image_can_be_read_again(mixed, tmp_path):
     os.utime(file, ns=times)
     for workers in (1, 0):
         store = on_disk(mixed, tmp_path / "cache", workers=workers)
-        assert np.array_equal(store.read(1), FITTED.read(mixed, 1))
+        assert np.array_equal(store.read(1), FITTED.read_picture(mixed, 1).image)
 
 
-def _die_at_3(*where: object) -> np.ndarray:
+def _die_at_3(*where: object) -> Picture:
     if where[-1] == 3:
         os.kill(os.getpid(), signal.SIGSEGV)
-    return np.zeros((2, 2, 3), np.uint8)
+    return whole(np.zeros((2, 2, 3), np.uint8))
 
 
 # torch looks for dead processes every five seconds.
 @pytest.mark.slow
 def test_a_file_that_crashes_its_decoder_is_named_when_the_size_is_foretold(mixed, monkeypatch):
-    monkeypatch.setattr(CachePolicy, "read", _die_at_3)
+    monkeypatch.setattr(CachePolicy, "read_picture", _die_at_3)
     with pytest.raises(UserError, match=r"died at .*ü 3\.jpg \(exit code -11"):
         keep_in_memory(job(mixed, workers=1))
 
@@ -344,14 +345,14 @@ def test_a_file_that_crashes_its_decoder_is_named_when_the_size_is_foretold(mixe
 def test_images_are_looked_at_in_processes_before_a_cache_is_filled(mixed, tmp_path, monkeypatch):
     _spoil(Path(mixed.file(1)))
     store = on_disk(mixed, tmp_path / "cache")
-    here, real = os.getpid(), CachePolicy.read
+    here, real = os.getpid(), CachePolicy.read_picture
 
-    def elsewhere(self: CachePolicy, split: Split, index: int) -> np.ndarray:
+    def elsewhere(self: CachePolicy, split: Split, index: int) -> Picture:
         assert os.getpid() != here
         return real(self, split, index)
 
-    monkeypatch.setattr(CachePolicy, "read", elsewhere)
+    monkeypatch.setattr(CachePolicy, "read_picture", elsewhere)
     parted = job(mixed, workers=2)
     assert parted.estimate_bytes() == (len(mixed) - 1) * 6 * 8 * 3
     assert not parted.can_repair(store)
-    assert not job(mixed).can_repair(PixelStore(store.place, store.index, {}))
+    assert not job(mixed).can_repair(PixelStore(store.place, store.index, store.planes, {}))

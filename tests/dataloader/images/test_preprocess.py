@@ -3,9 +3,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from dataloader.images.preprocess import RESIZES, Normalize, Preprocess, fit_images, fit_pixels
+from dataloader.targets.boxes import Boxes
+from dataloader.targets.mask import Mask
+from tests.dataloader.targets.scenes import purified
 from utils.errors import UserError
 
 SIZES = [(1, 5000), (5000, 1), (1, 1), (3, 4), (37, 91), (91, 37), (64, 48), (480, 640)]
@@ -140,3 +145,78 @@ def test_normalize_lets_gradients_through():
     Normalize((0.5, 0.5, 0.5), (0.5, 0.25, 0.1))(images).sum().backward()
     assert images.grad is not None
     assert torch.allclose(images.grad[0, :, 0, 0], torch.tensor([1 / (255 * std) for std in (0.5, 0.25, 0.1)]))
+
+
+SIDE = st.one_of(st.integers(1, 3), st.integers(4, 300))
+SIZE = st.tuples(SIDE, SIDE)
+SEEN = st.tuples(st.integers(1, 80), st.integers(1, 80))
+
+
+@settings(max_examples=150, deadline=None)
+@given(size=SIZE, image_size=SEEN, mode=st.sampled_from(RESIZES))
+def test_the_change_says_where_each_pixel_comes_from(size: tuple[int, int], image_size: tuple[int, int], mode: str) -> None:
+    preprocess = Preprocess(image_size, mode)
+    change = preprocess.change(size)
+    # Brightness grows evenly, along x in one channel and along y in another, so that it tells the place.
+    steps = 200 / np.array(size[::-1])
+    image = np.zeros((*size, 3), np.uint8)
+    image[..., 0] = np.rint((np.arange(size[1]) + 0.5) * steps[0] + 50)[None, :]
+    image[..., 1] = np.rint((np.arange(size[0]) + 0.5) * steps[1] + 50)[:, None]
+    seen = preprocess.apply(image).permute(1, 2, 0).numpy().astype(float)
+    known = Mask(np.zeros(size, np.uint8)).moved(change)
+    assert known.ids.shape == image_size == seen.shape[:2]
+    assert ((seen.max(-1) == 0) == (known.ids == known.ignore)).all(), "what is padded, and nothing else, is ignored"
+    # Beyond the center of the outermost pixel that is kept there is nothing to interpolate with.
+    back = change.undone(size)
+    corners = back.move_points(np.array([[0, 0], image_size[::-1]])).clip(0, size[::-1])
+    centers = np.stack(np.meshgrid(np.arange(image_size[1]) + 0.5, np.arange(image_size[0]) + 0.5), axis=-1)
+    before = back.move_points(centers.reshape(-1, 2)).clip(corners[0] + 0.5, corners[1] - 0.5).reshape(*image_size, 2)
+    error = np.abs(seen[..., :2] - (before * steps + 50))
+    inner = purified(known).ids != known.ignore
+    assert (error[inner] <= 2.01).all(), "two roundings"
+    # At a border that is reduced, the weights of the neighbors outside fall to those inside.
+    reach = np.maximum(1 / np.array([change.rows[0][0], change.rows[1][1]]), 1) * steps
+    assert (error[known.ids != known.ignore] <= 2.01 + 0.3 * reach).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(size=SIZE, image_size=SEEN, mode=st.sampled_from(RESIZES), data=st.data())
+def test_a_predicted_mask_and_its_boxes_return_at_the_original_size_without_the_padded_border(
+    size: tuple[int, int], image_size: tuple[int, int], mode: str, data: st.DataObject
+) -> None:
+    change = Preprocess(image_size, mode).change(size)
+    back = change.undone(size)
+    # What is said of the padded border is 9, of each kept pixel its place.
+    kept = Mask(np.zeros(size, np.uint8)).moved(change).ids == 0
+    predicted = np.where(kept, np.arange(kept.size).reshape(kept.shape), -9).astype(np.int32)
+    returned = Mask(predicted, ignore=-1).moved(back).ids
+    assert returned.shape == size
+    assert not (returned == -9).any(), "the border is gone"
+    if mode != "crop":
+        assert not (returned == -1).any(), "every pixel has an answer"
+    rows, columns = np.divmod(returned, image_size[1])
+    there = change.move_points(np.argwhere(returned >= 0)[:, ::-1] + 0.5)
+    found = np.stack([columns, rows], axis=-1)[returned >= 0]
+    assert (np.abs(there - (found + 0.5)) <= 0.5 + 1e-6).all(), "each pixel has the answer that was given where it was seen"
+    left, right = sorted(data.draw(st.tuples(*[st.floats(0, image_size[1])] * 2)))
+    top, bottom = sorted(data.draw(st.tuples(*[st.floats(0, image_size[0])] * 2)))
+    boxes = Boxes(np.array([[left, top, right, bottom]], dtype=np.float32), np.array([0]), image_size, least_visible=0.0).moved(back)
+    for corners in boxes.corners:
+        assert (corners >= 0).all()
+        assert (corners <= [size[1], size[0], size[1], size[0]]).all()
+        again = change.move_points(corners.reshape(2, 2)).ravel()
+        assert (again >= np.array([left, top, left, top]) - 1e-3).all()
+        assert (again <= np.array([right, bottom, right, bottom]) + 1e-3).all()
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"), [("fit", [[20, 25, 40, 75]]), ("stretch", [[20, 12.5, 40, 37.5]]), ("crop", [[20, 50, 40, 100]])]
+)
+def test_a_box_goes_to_the_model_and_back(mode, expected):
+    size = {"fit": (50, 100), "stretch": (200, 100), "crop": (200, 100)}[mode]
+    change = Preprocess((100, 100), mode).change(size)
+    start = {"fit": [20, 0, 40, 50], "stretch": [20, 25, 40, 75], "crop": [20, 100, 40, 150]}[mode]
+    boxes = Boxes(np.array([start], dtype=np.float32), np.array([0]), size)
+    seen = boxes.moved(change)
+    assert seen.corners.tolist() == expected
+    assert seen.moved(change.undone(size)).corners.tolist() == [start]

@@ -169,7 +169,7 @@ def test_a_cache_belongs_to_the_white_of_its_pixels(tmp_path):
     assert pooled(Split("train", tmp_path, split.paths, split.targets, pool=split.paths, white=WHITE)).white == WHITE
     place = tmp_path / "pixels"
     place.touch()
-    fill(lambda index: keep.read(light, index), 1, str(place), workers=0, advance=int, name=light.file)
+    fill(lambda index: keep.read_picture(light, index), 1, str(place), workers=0, advance=int, name=light.file)
     assert np.array_equal(np.fromfile(place, np.uint8), to_eight_bits(np.repeat(GRAY[:, :, None], 3, 2), WHITE).ravel())
 
 

@@ -2,6 +2,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from dataloader.loading.loader import Loader
 from dataloader.loading.sizes import parse_sizes
 from dataloader.sample import Sample
 from dataloader.splits.integrity import stamp
+from dataloader.targets.label import Label, Labels
+from dataloader.targets.target import Target
 from utils.errors import UserError
 from utils.logs import log
 
@@ -203,12 +206,12 @@ def test_wrong_numbers_are_user_errors(make_split):
         train_loader(make_split(4), batch_size=3, world=2)
 
 
-def test_a_batch_of_splits_begins_with_the_clean_images(make_split):
+def test_a_batch_of_copies_begins_with_the_clean_images(make_split):
     split = make_split(9)
     clean = {int(i): image for batch in score_loader(split).batches(0) for i, image in zip(batch.indices, batch.images, strict=True)}
-    for batch in train_loader(split, splits=3, batch_size=4).batches(1):
+    for batch in train_loader(split, copies=3, batch_size=4).batches(1):
         samples = len(batch) // 3
-        assert batch.splits == 3
+        assert batch.copies == 3
         assert batch.images.is_contiguous(memory_format=torch.channels_last)
         first, second, third = batch.images.split(samples)
         assert batch.indices.tolist() == batch.indices[:samples].tolist() * 3
@@ -218,10 +221,10 @@ def test_a_batch_of_splits_begins_with_the_clean_images(make_split):
         assert not torch.equal(second, third)
 
 
-def test_an_unreadable_image_leaves_all_splits(make_split):
+def test_an_unreadable_image_leaves_all_copies(make_split):
     split = make_split(4)
     spoil(split, 1)
-    (batch,) = train_loader(split, splits=2).batches(0)
+    (batch,) = train_loader(split, copies=2).batches(0)
     assert sorted(batch.indices.tolist()) == [0, 0, 2, 2, 3, 3]
 
 
@@ -299,7 +302,7 @@ def test_a_file_that_vanishes_is_skipped_in_training_and_an_error_in_evaluation(
 class Relabel:
     """Gives every image the target and the weight that `choose` makes of its number."""
 
-    choose: Callable[[int], tuple[int | np.ndarray, float]]
+    choose: Callable[[int], tuple[Any, float]]
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         del rng
@@ -308,25 +311,25 @@ class Relabel:
         return Sample(sample.image, target, weight)
 
 
-def _other_class(index: int) -> tuple[int, float]:
-    return (index + 1) % 3, 0.25 * (index + 1)
+def _other_class(index: int) -> tuple[Label, float]:
+    return Label((index + 1) % 3), 0.25 * (index + 1)
 
 
-def _soft(index: int) -> tuple[int | np.ndarray, float]:
-    return (np.array([0.25, 0.75, 0.0], dtype=np.float32), 1.0) if index % 2 else (2, 1.0)
+def _soft(index: int) -> tuple[Target, float]:
+    return (Labels(np.array([0.25, 0.75, 0.0], dtype=np.float32)) if index % 2 else Label(2)), 1.0
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("splits", [1, 3])
-def test_a_batch_has_the_targets_and_weights_of_the_augmented_samples(make_split, workers, splits):
+@pytest.mark.parametrize("copies", [1, 3])
+def test_a_batch_has_the_targets_and_weights_of_the_augmented_samples(make_split, workers, copies):
     split = make_split(10)
-    loader = train_loader(split, workers=workers, splits=splits, augment=Augment((Relabel(_other_class),)))
+    loader = train_loader(split, workers=workers, copies=copies, augment=Augment((Relabel(_other_class),)))
     seen = set()
     for batch in loader.batches(0):
-        clean = 0 if splits == 1 else len(batch) // splits
+        clean = 0 if copies == 1 else len(batch) // copies
         for row, (index, target, weight) in enumerate(zip(batch.indices, batch.targets, batch.weights, strict=True)):
-            expected = (int(split.targets[index]), 1.0) if row < clean else _other_class(int(index))
-            assert (int(target), float(weight)) == expected
+            expected = (split.target(int(index)), 1.0) if row < clean else _other_class(int(index))
+            assert (Label(int(target)), float(weight)) == expected
             seen.add(int(index))
     loader.close()
     assert seen == set(range(10))
@@ -346,7 +349,7 @@ def test_labels_changed_in_place_are_as_they_were_in_the_next_epoch(make_split):
 
     def clear(sample, rng):
         del rng
-        sample.target[:] = 0
+        sample.target.probabilities[:] = 0
         return sample
 
     loader = train_loader(split, augment=Augment((clear,)))
@@ -355,6 +358,13 @@ def test_labels_changed_in_place_are_as_they_were_in_the_next_epoch(make_split):
 
 
 def test_targets_of_different_widths_are_one_clear_line(make_split):
-    loader = train_loader(make_split(4), augment=Augment((Relabel(lambda index: (np.ones(2 + index % 2, np.float32), 1.0)),)))
+    loader = train_loader(make_split(4), augment=Augment((Relabel(lambda index: (Labels(np.ones(2 + index % 2, np.float32)), 1.0)),)))
     with pytest.raises(UserError, match=r"shapes \(2,\), \(3,\)"):
+        list(loader.batches(0))
+
+
+@pytest.mark.parametrize("target", [2, np.ones(3, np.float32)])
+def test_a_bare_number_for_a_target_is_one_clear_line(make_split, target):
+    loader = train_loader(make_split(4), augment=Augment((Relabel(lambda _: (target, 1.0)),)))
+    with pytest.raises(UserError, match=rf"target of a Sample is a {type(target).__name__}: write Label"):
         list(loader.batches(0))

@@ -3,7 +3,7 @@ import pickle
 
 import torch
 
-from dataloader.loading.slots import Slots
+from dataloader.loading.slots import PIXELS, Slots
 
 
 def test_what_is_left_in_a_slot_is_found_through_another_opening():
@@ -13,7 +13,7 @@ def test_what_is_left_in_a_slot_is_found_through_another_opening():
     assert images is not None
     assert (images.shape, images.is_contiguous(memory_format=torch.channels_last)) == ((2, 3, 4, 5), True)
     images.fill_(7)
-    copied = slots.copied(1, 2, 4, 5)
+    copied = slots.copied(1, (2, 4, 5, 3), PIXELS).permute(0, 3, 1, 2)
     images[0].fill_(9)
     assert (copied == 7).all()
     assert copied.is_contiguous(memory_format=torch.channels_last)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from dataloader.cache.fill import fill
+from dataloader.images.picture import Picture, whole
 from dataloader.images.preprocess import Preprocess
 from dataloader.loading.loader import Loader
 from dataloader.loading.workers import CurrentReads
@@ -60,10 +61,10 @@ def test_a_worker_that_dies_is_explained(make_split):
     assert signal.getsignal(signal.SIGCHLD) == handler
 
 
-def _crash_at_17(index: int) -> np.ndarray:
+def _crash_at_17(index: int) -> Picture:
     if index == 17:
         os.kill(os.getpid(), signal.SIGSEGV)
-    return np.zeros((6, 6, 3), np.uint8)
+    return whole(np.zeros((6, 6, 3), np.uint8))
 
 
 # torch looks for dead processes every five seconds.

@@ -11,6 +11,7 @@ from PIL import Image
 
 from dataloader.images.read import ImageError
 from dataloader.splits.catalog import open_catalog
+from dataloader.targets.label import Labels
 from utils.errors import UserError
 
 
@@ -138,7 +139,7 @@ def test_no_image_is_read_for_its_size(saved, tmp_path, monkeypatch):
 def test_lists_of_labels_mean_several(saved):
     table = FakeTable([cell(0), cell(1)], [["a", "b"], []], object())
     catalog = open_catalog(saved(FakePackage.DatasetDict(train=table)))
-    assert catalog.several
+    assert catalog.target is Labels
     assert catalog.splits["train"].targets.tolist() == [[1, 1], [0, 0]]
 
 

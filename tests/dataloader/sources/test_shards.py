@@ -14,6 +14,7 @@ from dataloader.images.preprocess import Preprocess
 from dataloader.images.read import ImageError
 from dataloader.loading.loader import Loader
 from dataloader.splits.catalog import fingerprint, open_catalog, save_split
+from dataloader.targets.label import Labels
 from utils.errors import UserError
 from utils.user_cache import cache_folder
 
@@ -122,7 +123,7 @@ def test_labels_may_be_names_numbers_with_names_or_several(tmp_path):
     several = {"a.png": png(0), "a.json": '{"labels": ["p", "q"]}', "b/c.d.png": png(1), "b/d.jpg": png(1), "b/d.json": '{"labels": []}'}
     del several["b/c.d.png"]
     catalog = open_catalog(str(write_tar(tmp_path / "b" / "train.tar", several)))
-    assert catalog.several
+    assert catalog.target is Labels
     assert catalog.splits["train"].targets.tolist() == [[1, 1], [0, 0]]
 
 

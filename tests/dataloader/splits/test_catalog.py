@@ -166,13 +166,17 @@ def test_small_classes_stay_in_train_with_a_note(empty):
     assert catalog.notes == ("val: no images of dog", "test: no images of dog")
 
 
+def test_how_many_classes_are_enough_is_for_the_task_to_say(empty):
+    catalog = open_catalog(str(empty(*flat(dog=0))))
+    assert catalog.classes == ("cat",)
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [
         ([], "holds no images"),
         (["a.png"], "images but no class folders"),
         (["cat/notes.txt", "dog/notes.txt"], "holds no images"),
-        (["cat/1.png"], "single class, cat"),
         (["cat/1.png", "dog/x.txt"], "class folder dog"),
         (["train/1.png"], "images but no class folders"),
         (["train/cat/x.txt", "train/dog/x.txt"], "no images"),

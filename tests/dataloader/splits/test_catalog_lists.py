@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dataloader.splits.catalog import fingerprint, open_catalog, save_split
+from dataloader.targets.label import Label, Labels
 from utils.errors import UserError
 
 COLORS = ("blue", "green", "red")
@@ -33,7 +34,7 @@ def test_targets_have_a_one_for_every_label(listed, tmp_path):
     path = listed(["red;blue,train", ",train", "green,train", "red,val"], header="image,labels,split")
     catalog = open_catalog(path)
     assert catalog.classes == COLORS
-    assert catalog.several
+    assert catalog.target is Labels
     assert catalog.split_origin == "lists"
     assert catalog.splits["train"].targets.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
     assert catalog.splits["train"].targets.dtype == np.float32
@@ -43,7 +44,7 @@ def test_targets_have_a_one_for_every_label(listed, tmp_path):
 
 def test_a_list_of_one_class_an_image_gives_indices(listed):
     catalog = open_catalog(listed(["cat,train", "dog,train", "cat,val"], header="image,class,split"))
-    assert not catalog.several
+    assert catalog.target is Label
     assert catalog.splits["train"].targets.tolist() == [0, 1]
     assert catalog.splits["val"].targets.dtype == np.int64
 
@@ -95,7 +96,7 @@ def test_a_split_file_of_other_labels_is_an_error(listed, tmp_path):
 
 
 def test_one_list_can_be_one_split(listed):
-    catalog = open_catalog(listed(["red", ""]), classes=("red", "x"), whole="test", require_train=False, several=True)
+    catalog = open_catalog(listed(["red", ""]), classes=("red", "x"), whole="test", require_train=False, target=Labels)
     assert {name: split.targets.tolist() for name, split in catalog.splits.items()} == {"test": [[1, 0], [0, 0]]}
 
 
@@ -109,13 +110,13 @@ def test_labels_that_train_or_the_model_does_not_know_are_errors(listed):
 
 def test_the_kind_of_labels_that_the_model_gives_is_kept(listed, tmp_path):
     single = listed(["cat", "dog"], header="image,label")
-    assert open_catalog(single, classes=("cat", "dog"), whole="test", several=True).splits["test"].targets.tolist() == [[1, 0], [0, 1]]
+    assert open_catalog(single, classes=("cat", "dog"), whole="test", target=Labels).splits["test"].targets.tolist() == [[1, 0], [0, 1]]
     with pytest.raises(UserError, match=r"any number of labels, but the model gives one"):
-        open_catalog(listed(["cat", "dog"]), classes=("cat", "dog"), several=False)
+        open_catalog(listed(["cat", "dog"]), classes=("cat", "dog"), target=Label)
     for name in ("cat", "dog"):
         (tmp_path / "folders" / name).mkdir(parents=True)
     with pytest.raises(UserError, match=r"class folders.*--data FILE\.csv"):
-        open_catalog(str(tmp_path / "folders"), classes=("cat", "dog"), several=True)
+        open_catalog(str(tmp_path / "folders"), classes=("cat", "dog"), target=Labels)
 
 
 def test_a_list_without_training_images_or_labels_is_an_error(listed):

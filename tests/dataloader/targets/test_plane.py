@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dataloader.targets.boxes import Boxes
 from dataloader.targets.label import Label, Labels, Unknown
 from dataloader.targets.mask import Mask
-from dataloader.targets.plane import PlaneChange, affine, cropped, mirrored, scaled, unchanged
+from dataloader.targets.plane import PlaneChange, cropped, from_centers, mirrored, scaled, unchanged
 
 COLOR = np.array([250, 20, 30], dtype=np.uint8)
 
@@ -21,7 +21,7 @@ def scene(height: int, width: int, top: int, left: int, side: int) -> tuple[np.n
     image[top : top + side, left : left + side] = COLOR
     mask = Mask((image[..., 0] > 0).astype(np.uint8))
     bottom, right = min(height, top + side), min(width, left + side)
-    return image, mask, Boxes(np.array([[left, top, right, bottom]], dtype=np.float32), np.array([1]))
+    return image, mask, Boxes(np.array([[left, top, right, bottom]], dtype=np.float32), np.array([1]), (height, width))
 
 
 def box_of(ids: np.ndarray) -> list[int]:
@@ -57,7 +57,7 @@ def redone(image: np.ndarray, change: PlaneChange) -> np.ndarray:
 @given(data=st.data())
 def test_image_mask_and_box_stay_aligned_to_the_pixel_through_any_chain(data: st.DataObject) -> None:
     image, mask, boxes = scene(30, 40, data.draw(st.integers(5, 15)), data.draw(st.integers(5, 20)), 10)
-    boxes = Boxes(boxes.corners, boxes.classes, least_visible=0.0)
+    boxes = Boxes(boxes.corners, boxes.classes, boxes.size, least_visible=0.0)
     for change in data.draw(exact_changes((30, 40))):
         image, mask, boxes = redone(image, change), mask.moved(change), boxes.moved(change)
     assert ((image == COLOR).all(-1) == (mask.ids == 1)).all()
@@ -92,7 +92,7 @@ def test_pixels_that_come_from_outside_are_ignored() -> None:
 def test_a_rotation_moves_image_mask_and_box_alike(degrees: float) -> None:
     image, mask, boxes = scene(81, 81, 30, 36, 15)
     matrix = cv2.getRotationMatrix2D((40, 40), degrees, 1.0)
-    change = affine(matrix, (81, 81))
+    change = from_centers(matrix, (81, 81))
     turned = cv2.warpAffine(image, matrix, (81, 81), flags=cv2.INTER_NEAREST)
     moved = mask.moved(change)
     assert ((turned[..., 0] > 0) != (moved.ids == 1)).sum() <= 2
@@ -100,7 +100,7 @@ def test_a_rotation_moves_image_mask_and_box_alike(degrees: float) -> None:
 
 
 def test_the_way_back_brings_points_home() -> None:
-    change = affine(cv2.getRotationMatrix2D((10, 7), 33.0, 1.3), (40, 50)).then(scaled((40, 50), (20, 99)))
+    change = from_centers(cv2.getRotationMatrix2D((10, 7), 33.0, 1.3), (40, 50)).then(scaled((40, 50), (20, 99)))
     points = np.random.default_rng(0).uniform(0, 40, (9, 2))
     assert change.undone((40, 50)).move_points(change.move_points(points)) == pytest.approx(points)
 
@@ -112,7 +112,7 @@ def test_a_reduced_mask_has_the_class_under_each_center() -> None:
 
 
 def test_boxes_are_clipped_and_hardly_visible_ones_dropped() -> None:
-    boxes = Boxes(np.array([[0, 0, 10, 10], [0, 0, 100, 100], [95, 95, 100, 100]], dtype=np.float32), np.array([3, 4, 5]))
+    boxes = Boxes(np.array([[0, 0, 10, 10], [0, 0, 100, 100], [95, 95, 100, 100]], dtype=np.float32), np.array([3, 4, 5]), (100, 100))
     moved = boxes.moved(cropped(9.5, 0, (50, 50)))
     assert moved.classes.tolist() == [4], "5 % of the first and nothing of the last are left"
     assert moved.corners.tolist() == [[0, 0, 50, 50]]
@@ -133,7 +133,7 @@ def test_stacks_have_the_type_of_their_kind() -> None:
     masks = Mask.stack([Mask(np.zeros((4, 5), dtype=np.uint16))] * 2)
     assert (masks.shape, masks.dtype) == ((2, 4, 5), torch.uint16)
     assert Unknown.stack([Unknown()] * 2).shape == (2, 0)
-    one = Boxes(np.array([[1, 2, 3, 4]], dtype=np.float32), np.array([7]))
+    one = Boxes(np.array([[1, 2, 3, 4]], dtype=np.float32), np.array([7]), (5, 6))
     none = one.nothing()
     batch = Boxes.stack([one, none, one])
     assert (len(batch), batch.counts.tolist()) == (3, [1, 0, 1])

@@ -1,0 +1,181 @@
+"""One batch: its files read, augmented, brought to the size of the model and stacked, image and target alike."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Dataset, get_worker_info
+
+from dataloader.augment.chain import Augment
+from dataloader.images.picture import Picture
+from dataloader.images.preprocess import Preprocess
+from dataloader.images.read import ImageError
+from dataloader.loading.sizes import SizeSchedule
+from dataloader.loading.slots import Slots
+from dataloader.loading.workers import CurrentReads
+from dataloader.sample import Batch, BatchFields, Sample, Unreadable, blank_images, stack
+from dataloader.splits.catalog import Split
+from dataloader.splits.integrity import has_changed
+from dataloader.targets.plane import scaled
+from utils.errors import UserError
+from utils.randomness import Stream, numpy_rng
+
+# The epoch travels with the indices, so that workers need no state of their own; and the number of the batch in its walk.
+Key = tuple[int, np.ndarray, np.ndarray, int]
+
+
+class SlottedBatch(NamedTuple):
+    """A batch whose images, uint8 (N, 3, H, W), wait in a slot; and behind them its masks, (N, H, W).
+
+    Attributes:
+        slot: its number.
+        shape: N, H and W.
+        about: the rest of the batch.
+        masks: type of the masks in the slot; None where there are none.
+    """
+
+    slot: int
+    shape: tuple[int, int, int]
+    about: BatchFields
+    masks: np.dtype | None
+
+
+@dataclass(frozen=True, eq=False)
+class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
+    """(epoch, indices, how often each was drawn before in the epoch, number) -> Batch: reads, augments and resizes images and targets.
+
+    A user's mistake comes back as a value: an exception would lose its one clear line on the way out of a worker.
+
+    Attributes:
+        split: files, targets and weights.
+        read: index -> picture.
+        preprocess: geometry of the batch.
+        augment: operations on single images.
+        seed: of the augmentation.
+        tolerant: leave unreadable images out of the batch instead of stopping.
+        sizes: of the images of every epoch; None keeps the size of `preprocess`.
+        copies: rows of every sample: the clean image, and augmented ones.
+        slots: where images are left for the main process, in turn; None hands over the batch itself.
+        notes: of what is being read, for the case that it ends the process.
+    """
+
+    split: Split
+    read: Callable[[int], Picture]
+    preprocess: Preprocess
+    augment: Augment
+    seed: int
+    tolerant: bool
+    sizes: SizeSchedule | None = None
+    copies: int = 1
+    slots: Slots | None = None
+    notes: CurrentReads | None = None
+
+    def __getitem__(self, key: Key) -> Batch | SlottedBatch | UserError:
+        epoch, indices, turns, number = key
+        # One row for each copy, so that a copy keeps the target and the weight that its augmentation gave it.
+        rows: list[list[Sample]] = [[] for _ in range(self.copies)]
+        unreadable: list[Unreadable] = []
+        preprocess = self.preprocess if self.sizes is None else replace(self.preprocess, image_size=self.sizes.at(epoch))
+        augment = self.augment.at(preprocess.image_size)
+        height, width = preprocess.image_size
+        slot = number % len(self.slots) if self.slots else 0
+        room = (self.copies * len(indices), height, width)
+        waiting = self.slots.images(slot, *room) if self.slots else None
+        images = blank_images(*room, shared=get_worker_info() is not None) if waiting is None else waiting
+        images = images.unflatten(0, (self.copies, len(indices)))
+        places = list(images)
+        for index, turn in zip(indices.tolist(), turns.tolist(), strict=True):
+            if self.notes is not None:
+                self.notes.note(index)
+            try:
+                sample = self._read(index)
+                versions = [self._fitted(each, sample, preprocess) for each in self._versions(sample, augment, epoch, turn)]
+            except ImageError as error:
+                if not self.tolerant:
+                    return UserError(str(error))
+                unreadable.append(Unreadable(error.path, error.reason))
+                continue
+            except UserError as error:
+                return error
+            for row, place, (pixels, kept) in zip(rows, places, versions, strict=True):
+                place[len(row)] = pixels
+                row.append(kept)
+        if self.notes is not None:
+            self.notes.note(-1)
+        for gap in range(len(rows[0]), min(2, len(indices))):
+            # Batch norm needs two, and every process a batch: black images that weigh nothing fill the gap.
+            images[:, gap] = 0
+            for row in rows:
+                row.append(self._nothing(preprocess))
+        count = len(rows[0])
+        whole = self.copies == 1 or count == len(indices)
+        images = images[:, :count].flatten(0, 1)
+        # Looked at after reading, so that nothing changes unseen in between.
+        changed = tuple(self.split.file(index) for index in indices.tolist() if has_changed(self.split, index))
+        told = {"unreadable": tuple(unreadable), "changed": changed, "epoch": epoch, "copies": self.copies}
+        try:
+            batch = stack([sample for row in rows for sample in row], images, **told)
+        except UserError as error:
+            return error
+        # Copies of fewer samples no longer lie behind one another in the slot.
+        return batch if waiting is None or not whole else self._slotted(batch, slot)
+
+    def _versions(self, sample: Sample, augment: Augment, epoch: int, turn: int) -> Iterator[Sample]:
+        """Yield the augmented sample; with several copies, the sample itself and then augmented ones."""
+        if self.copies == 1:
+            yield augment(sample, self._rng(epoch, sample.index, 0, turn))
+            return
+        yield sample
+        for copy in range(1, self.copies):
+            yield augment(sample, self._rng(epoch, sample.index, copy, turn))
+
+    def _rng(self, epoch: int, index: int, copy: int, turn: int) -> np.random.Generator:
+        """Return the generator of an image; what a plain run has no need of is no part of the position."""
+        more = (copy, turn) if copy or turn else ()
+        return numpy_rng(Stream.AUGMENT, self.seed, epoch, index, *more)
+
+    def _read(self, index: int) -> Sample:
+        picture, target = self.read(index), self.split.target(index)
+        try:
+            target = picture.follow(target)
+        except UserError as error:
+            raise UserError(f"{self.split.file(index)}: {error}") from error
+        return Sample(picture.image, target, float(self.split.weights[index]), index)
+
+    def _fitted(self, version: Sample, sample: Sample, preprocess: Preprocess) -> tuple[Tensor, Sample]:
+        """Return the pixels of an augmented sample as the model sees them, (3, H, W), and what else is kept of it.
+
+        That is its target, which follows the pixels, and its weight, under the number of the image.
+        """
+        pixels = preprocess.apply(version.image)
+        target = version.target
+        if (size := target.image_size()) is not None:
+            if size != version.image.shape[:2]:
+                name = self.split.file(sample.index)
+                raise UserError(f"{name}: an augmentation gave an image and a target of different sizes; use sample.moved(image, change)")
+            target = target.moved(preprocess.change(size))
+        elif target is sample.target and version.weight == sample.weight:
+            return pixels, sample
+        return pixels, replace(version, image=sample.image, target=target, index=sample.index)
+
+    def _nothing(self, preprocess: Preprocess) -> Sample:
+        target = self.split.nothing()
+        if target.is_spatial:
+            target = target.moved(scaled((1, 1), preprocess.image_size))
+        # It stands for no image, so that nothing is noted down under the number of one.
+        return Sample(np.zeros((1, 1, 3), np.uint8), target, weight=0.0, index=-1)
+
+    def _slotted(self, batch: Batch, slot: int) -> SlottedBatch:
+        """Return the batch, whose images are in a slot, with its masks behind them."""
+        assert self.slots is not None
+        about, masks = batch.about(), None
+        count, _, height, width = batch.images.shape
+        if isinstance(about.targets, Tensor):
+            values = about.targets.numpy()
+            place = self.slots.array(slot, values.shape, values.dtype, start=batch.images.nbytes)
+            if place is not None:
+                place[:] = values
+                about, masks = about._replace(targets=None), values.dtype
+        return SlottedBatch(slot, (count, height, width), about, masks)

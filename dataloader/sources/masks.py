@@ -1,0 +1,62 @@
+"""Masks in image files: one number a pixel."""
+
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dataloader.images.read import ImageError, file_status
+from dataloader.targets.mask import IGNORE, Mask
+
+# Pillow's names of images with one number a pixel: of 1, 8, 16 and 32 bits, and numbers of colors in a palette.
+_NUMBERS = ("1", "L", "P", "I;16", "I;16B", "I")
+
+
+def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
+    """Return the numbers in an image file, integers (H, W) of the type that the file has; those of a palette are not its colors.
+
+    Raises:
+        ImageError: the file is missing, damaged, or has colors.
+    """
+    name = os.fspath(path)
+    file_status(name)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(name) as image:
+                mode, ids = image.mode, np.array(image)
+    except Exception as error:  # Decoders raise errors of many types on damaged files; all mean the same here.
+        raise ImageError(name, f"not a mask, or damaged ({type(error).__name__})") from error
+    if mode not in _NUMBERS:
+        raise ImageError(name, f"a mask has one number a pixel, and this file has colors ({mode})")
+    return ids.astype(np.uint8) if mode == "1" else ids
+
+
+@dataclass(frozen=True)
+class MaskFolder:
+    """The truths of images whose masks have the same names, as PNG, in a folder of their own.
+
+    Attributes:
+        folder: where the paths of a split begin.
+        classes: names of the numbers, from 0 on.
+        ignore: the number of pixels of which nothing is known.
+    """
+
+    folder: Path
+    classes: tuple[str, ...]
+    ignore: int = IGNORE
+
+    def read(self, path: str) -> Mask:
+        """Return the mask of an image.
+
+        Raises:
+            ImageError: it is missing or damaged.
+        """
+        return Mask(read_mask((self.folder / path).with_suffix(".png")), self.ignore)
+
+    def nothing(self) -> Mask:
+        """Return a mask of one pixel of which nothing is known."""
+        return Mask(np.full((1, 1), self.ignore, np.uint8), self.ignore)

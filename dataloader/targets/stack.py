@@ -1,0 +1,27 @@
+"""The targets of a batch out of those of its samples, which are all of one kind."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from dataloader.targets.boxes import BoxBatch
+from dataloader.targets.label import Label, Labels
+from dataloader.targets.target import Target
+from utils.errors import UserError
+
+
+def stack_targets(targets: Sequence[Target]) -> Tensor | BoxBatch:
+    """Return the stacked targets, as their kind does it; a `Label` beside `Labels` becomes one of these.
+
+    Raises:
+        UserError: their kinds or shapes differ, which an augmentation of the user's own may have done.
+    """
+    kinds = {type(target) for target in targets}
+    if kinds == {Label, Labels}:
+        return Labels.stack(targets)
+    if len(kinds) > 1:
+        found = ", ".join(sorted(kind.__name__ for kind in kinds))
+        raise UserError(f"targets of the types {found} in one batch: give all images targets of one kind")
+    stacked = next(iter(kinds)).stack(targets)
+    assert isinstance(stacked, Tensor | BoxBatch)
+    return stacked
