@@ -301,7 +301,7 @@ def test_a_file_that_is_no_torchscript_is_refused_in_one_line(tmp_path, capsys):
     image = paint(tmp_path / "a.png", "red")
     torch.save({"weights": torch.zeros(2)}, tmp_path / "weights.pt")
     (tmp_path / "text.pt").write_text("hello")
-    said = {"weights.pt": "no TorchScript", "text.pt": "no TorchScript", "gone.pt": "no model file", ".": "no model file"}
+    said = {"weights.pt": "not a TorchScript", "text.pt": "not a TorchScript", "gone.pt": "no model file", ".": "no model file"}
     for name, words in said.items():
         assert main([str(tmp_path / name), image]) == 2
         out, err = capsys.readouterr()
