@@ -12,6 +12,7 @@ from applications.formats.contract import Package, check_installed
 from applications.formats.facts import Facts
 from applications.trained.exported import is_exported, load_exported
 from dataloader.images.preprocess import Preprocess, fit_images
+from dataloader.targets.label import Labels
 from models.backbone import Backbone
 from tests.applications.formats.conftest import PREPROCESS, Written
 from utils.errors import UserError
@@ -109,7 +110,12 @@ def test_a_file_is_read_back_as_a_module_of_probabilities(name: str, written: Wr
     path, deployed, facts = written(name)
     assert is_exported(str(path))
     exported = load_exported(path, torch.device("cpu"))
-    assert (exported.classes, exported.preprocess, exported.temperature, exported.several) == (facts.classes, facts.preprocess, 1.7, False)
+    assert (exported.classes, exported.preprocess, exported.temperature, (exported.target is Labels)) == (
+        facts.classes,
+        facts.preprocess,
+        1.7,
+        False,
+    )
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 3, 40, 30), dtype=np.uint8))
     with torch.inference_mode():
         expected = deployed.answering(fit_images(images, *PREPROCESS.image_size, PREPROCESS.resize))
