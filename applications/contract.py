@@ -110,7 +110,7 @@ class Task(Protocol):
     # The figure by which the best checkpoint is chosen; higher is better.
     headline: str
     # Names of what its meter answers; those of the class are all that any of its tasks may have.
-    figures: tuple[str, ...]
+    metric_names: tuple[str, ...]
 
     @property
     def criterion(self) -> nn.Module:

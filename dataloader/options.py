@@ -165,7 +165,7 @@ class DataOptions:
             UserError: they are not.
         """
         from dataloader import SAMPLERS
-        from dataloader.augment.names import named_operations
+        from dataloader.augment.check_names import named_operations
 
         named_operations(self.aug or "")
         for spec in parse_specs(self.sampler) if self.sampler is not None else ():

@@ -12,7 +12,7 @@ import numpy as np
 
 from applications.assemble import Machine
 from applications.assemble.seen_images import KEY, Overlap, overlap
-from applications.report.material import GROUPS
+from applications.report.report_input import GROUPS
 from applications.settings.options import Request
 from applications.tasks import TASKS
 from applications.tasks.labels import decide
@@ -37,7 +37,7 @@ class ModelAnswers:
     Attributes:
         name: how people call the model.
         source: the file that it was read from.
-        several: whether an image has any number of labels.
+        multi_label: whether an image has any number of labels.
         classes: names, in the order of the columns.
         root: folder of the data.
         files: paths that can be opened, sorted.
@@ -50,7 +50,7 @@ class ModelAnswers:
 
     name: str
     source: str
-    several: bool
+    multi_label: bool
     classes: tuple[str, ...]
     root: str
     files: tuple[str, ...]
@@ -74,20 +74,20 @@ class ModelAnswers:
     def losses(self) -> np.ndarray:
         """Return the cross entropy of each image, (N,): of its class, or summed over labels."""
         sure = np.clip(self.probabilities, 1e-7, 1 - 1e-7)
-        if self.several:
+        if self.multi_label:
             return -np.where(self.truth, np.log(sure), np.log(1 - sure)).sum(1)
         return -np.log(sure[self.truth])
 
 
-class Kind(NamedTuple):
+class AnswerKind(NamedTuple):
     """What a model answers with: its name, whether with any number of labels, and its classes."""
 
     name: str
-    several: bool
+    multi_label: bool
     classes: tuple[str, ...]
 
 
-def kind_of(place: str) -> Kind:
+def kind_of(place: str) -> AnswerKind:
     """Return what the model of an evaluation folder, a run or a checkpoint answers with; nothing is predicted.
 
     Raises:
@@ -96,9 +96,9 @@ def kind_of(place: str) -> Kind:
     folder = Path(place)
     if (folder / PREDICTIONS).is_file():
         found = _from_folder(folder)
-        return Kind(found.name, found.several, found.classes)
+        return AnswerKind(found.name, found.multi_label, found.classes)
     content = load_checkpoint(find_checkpoint(place, BEST))
-    return Kind(_name(folder), _gives_several(content["task"]), tuple(content["classes"]))
+    return AnswerKind(_name(folder), _gives_several(content["task"]), tuple(content["classes"]))
 
 
 def _gives_several(task: str) -> bool:
@@ -106,10 +106,10 @@ def _gives_several(task: str) -> bool:
     return not TASKS.resolve(task).target.is_one_class
 
 
-def refuse_unlike(first: Kind, other: Kind) -> None:
+def refuse_unlike(first: AnswerKind, other: AnswerKind) -> None:
     """Raise UserError where two models answer with other classes, or one with a class and the other with labels."""
     pair = f"{first.name} and {other.name}"
-    if first.several != other.several:
+    if first.multi_label != other.multi_label:
         raise UserError(f"{pair} cannot be compared: one answers with a class, the other with any number of labels")
     if set(first.classes) != set(other.classes):
         odd = sorted(set(first.classes) ^ set(other.classes))
@@ -135,8 +135,8 @@ def read_answers(request: Request, place: str, machine: Machine) -> ModelAnswers
     split = open_held_out(trained, ("test", "val"))
     log().info(f"predict   {len(split)} {split.name} images with {trained.describe()}")
     prediction = predict_split(trained, split, build_trained_task(trained, machine.device), machine)
-    several = _gives_several(trained.task)
-    truth = prediction.targets >= 0.5 if several else decide_targets(prediction.targets.numpy(), len(trained.classes))
+    multi_label = _gives_several(trained.task)
+    truth = prediction.targets >= 0.5 if multi_label else decide_targets(prediction.targets.numpy(), len(trained.classes))
     named = decide(prediction.probabilities, trained.thresholds).numpy()
     indices = prediction.indices.tolist()
     files = [split.file(index) for index in indices]
@@ -144,7 +144,7 @@ def read_answers(request: Request, place: str, machine: Machine) -> ModelAnswers
         ModelAnswers(
             _name(folder),
             str(trained.path),
-            several,
+            multi_label,
             trained.classes,
             str(split.root),
             tuple(files),
@@ -168,18 +168,20 @@ def _from_folder(folder: Path) -> ModelAnswers:
         facts = json.loads((folder / METRICS).read_text(encoding="utf-8"))
         with file.open(newline="", encoding="utf-8", errors="surrogateescape") as lines:
             header, *rows = _parsed(csv.reader(lines))
-        several, root = _gives_several(facts["task"]), facts["data"]
+        multi_label, root = _gives_several(facts["task"]), facts["data"]
         seen = Overlap(**facts[KEY]) if facts.get(KEY) else None
         classes = tuple(header[3:])
         shares = np.stack([row[3] for row in rows]) if rows else np.empty((0, len(classes)), dtype=np.float32)
         columns = {name: number for number, name in enumerate(classes)}
-        truth, named = (_flags([row[column] for row in rows], columns, several) for column in (1, 2))
+        truth, named = (_flags([row[column] for row in rows], columns, multi_label) for column in (1, 2))
         files = tuple(row[0] for row in rows)
         groups = _groups_of(folder / GROUPS, files)
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         raise UserError(f"{file} cannot be read with the metrics.json beside it ({_reason(error)}); evaluate that run again") from error
     return _ordered(
-        ModelAnswers(f"{folder.parent.name}/{folder.name}", str(file), several, classes, root, files, truth, named, shares, seen, groups)
+        ModelAnswers(
+            f"{folder.parent.name}/{folder.name}", str(file), multi_label, classes, root, files, truth, named, shares, seen, groups
+        )
     )
 
 
@@ -206,10 +208,10 @@ def _reason(error: Exception) -> str:
     return f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:100]
 
 
-def _flags(cells: Sequence[str], columns: dict[str, int], several: bool) -> np.ndarray:
+def _flags(cells: Sequence[str], columns: dict[str, int], multi_label: bool) -> np.ndarray:
     flags = np.zeros((len(cells), len(columns)), dtype=bool)
     for row, cell in zip(flags, cells, strict=True):
-        names = cell.split(SEPARATOR) if several else [cell]
+        names = cell.split(SEPARATOR) if multi_label else [cell]
         row[[columns[name] for name in names if name]] = True
     return flags
 
@@ -229,7 +231,7 @@ def aligned(first: ModelAnswers, other: ModelAnswers) -> ModelAnswers:
         OtherImagesError: they were measured on other images, or with other labels.
     """
     pair = f"{first.name} and {other.name}"
-    refuse_unlike(*(Kind(each.name, each.several, each.classes) for each in (first, other)))
+    refuse_unlike(*(AnswerKind(each.name, each.multi_label, each.classes) for each in (first, other)))
     mine, theirs = first.images, other.images
     if mine != theirs:
         odd = sorted(set(mine) ^ set(theirs))

@@ -10,9 +10,9 @@ from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.seen_images import KEY, describe_overlap
 from applications.comparison.answers import PREDICTIONS, ModelAnswers, OtherImagesError, aligned, kind_of, read_answers, refuse_unlike
-from applications.comparison.figures import Pair, class_rows, compare, figures, named_apart, names_of, sentence
-from applications.comparison.page import comparison_page
-from applications.report.material import plain_floats
+from applications.comparison.compare_page import comparison_page
+from applications.comparison.paired_metrics import Pair, class_rows, compare, figures, named_apart, names_of, sentence
+from applications.report.report_input import plain_floats
 from applications.settings.options import Request
 from utils.checkpoint import BEST, find_checkpoint
 from utils.distributed import close_world

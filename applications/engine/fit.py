@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from applications.contract import Objective, Observer, Progress, Sums, Task, Transform
 from applications.engine.batchnorm_recalibration import BatchNormRecalibration
 from applications.engine.checkpoint_saver import CheckpointSaver
-from applications.engine.score import LeftOut
+from applications.engine.unreadable import UnreadableHeldOutImages, UnreadableTrainImages
 from dataloader.loading.loader import Loader
 from dataloader.loading.plan import TrainPlan
 from dataloader.sample import Batch
@@ -23,7 +23,6 @@ from utils.errors import UserError
 from utils.logs import log
 from utils.randomness import Stream, derive_seed
 from utils.runtime import TIME_UP, StopSignal
-from utils.text import FirstNames, counted
 
 
 class Interruption(Exception):  # noqa: N818 - it is no error
@@ -56,10 +55,10 @@ class TrainingRun:
     epochs: int
     accumulate: int
     print_freq: int
-    left_out: LeftOut = field(default_factory=LeftOut)
+    left_out: UnreadableHeldOutImages = field(default_factory=UnreadableHeldOutImages)
     # State of the loop.
     loss_guard: "NonFiniteLossGuard" = field(init=False, default_factory=lambda: NonFiniteLossGuard())
-    unreadable: "UnreadableTrainImages" = field(init=False, default_factory=lambda: UnreadableTrainImages())
+    unreadable: UnreadableTrainImages = field(init=False, default_factory=UnreadableTrainImages)
 
 
 def fit(run: TrainingRun) -> None:
@@ -211,46 +210,6 @@ def _means_of_all(progress: Progress, world: World) -> dict[str, float]:
     """Return the epoch's means over all processes, weighted by their samples."""
     sums, samples = _sums_of_all(progress, world)
     return {name: value / max(1, samples) for name, value in sums.items()}
-
-
-class UnreadableTrainImages:
-    """Logs the first unreadable training images, counts the rest, and stops the run when more than half of an epoch is unreadable."""
-
-    def __init__(self) -> None:
-        self.files = FirstNames()
-        self.left_out = self.wanted = 0
-
-    def begin(self) -> None:
-        """Begin to count an epoch, or the rest of one."""
-        self.left_out = self.wanted = 0
-
-    def check(self, world: World) -> None:
-        """Tell the rest, and look at how many of all images of the epoch could be read, over all processes.
-
-        Raises:
-            UserError: less than half of them.
-        """
-        left_out, wanted = (sum(counts) for counts in zip(*world.gather((self.left_out, self.wanted)), strict=True))
-        share = f"{left_out:,} of {wanted:,} training images ({left_out / max(1, wanted):.1%})"
-        if rest := self.files.rest():
-            log().warning(
-                f"skipped {counted(rest, 'more unreadable image')} ({len(self.files):,} so far); this epoch went without {share}; "
-                "--check names all of them"
-            )
-        if 2 * left_out > wanted:
-            raise UserError(
-                f"{share} could not be read in this epoch: is the folder still there? "
-                "The checkpoints written before are kept; go on with --resume"
-            )
-
-    def tell(self, batch: Batch) -> None:
-        """Count the images of a batch, still on the CPU, and name those that were left out."""
-        self.left_out += len(batch.unreadable)
-        # Black images that fill a batch stand for none.
-        self.wanted += len(batch.unreadable) + int((batch.indices >= 0).sum()) // batch.copies
-        for image in batch.unreadable:
-            if number := self.files.number(image.path):
-                log().warning(f"skipped {image.path}: {image.reason} ({number} unreadable so far; --strict stops at the first)")
 
 
 class NonFiniteLossGuard:

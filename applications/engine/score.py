@@ -9,8 +9,7 @@ from applications.contract import Meter, Task
 from dataloader.sample import Batch, Unreadable
 from utils.distributed import World
 from utils.errors import UserError
-from utils.logs import log
-from utils.text import FirstNames, counted
+from utils.text import counted
 
 
 def score(
@@ -66,27 +65,3 @@ def score(
     for state in world.sent_to_first(meter.state):
         meter.merge(state)
     return meter
-
-
-class LeftOut:
-    """Names the first held-out images that cannot be read, and knows how many the last look went without.
-
-    Args:
-        images: of the split.
-    """
-
-    def __init__(self, images: int = 0) -> None:
-        self.images = images
-        self.count = 0
-        self._files = FirstNames()
-
-    def __call__(self, unreadable: Sequence[Unreadable]) -> None:
-        self.count = len(unreadable)
-        for image in unreadable:
-            if self._files.number(image.path):
-                log().warning(f"cannot read {image.path}: {image.reason}")
-        if new := self._files.rest():
-            log().warning(f"cannot read {counted(new, 'more image')} of this split")
-
-    def __str__(self) -> str:
-        return f"{self.count:,} of {counted(self.images, 'val image')} unreadable" if self.count else ""

@@ -6,8 +6,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from applications.calibration.outcome import measure_rejection
-from applications.report.common import (
+from applications.calibration.threshold_outcome import measure_rejection
+from applications.report.confusion import STYLE, confusion_blocks
+from applications.report.embedding import embedding_map
+from applications.report.label_issues import find_label_issues, label_section
+from applications.report.report_input import Figures, ReportInput, ReportPart, Thumbnails, Top, as_percent, scale, top_of
+from applications.report.shared_sections import (
     HARDEST,
     LOSS_NOTE,
     RAISED,
@@ -18,10 +22,6 @@ from applications.report.common import (
     intervals_table,
     support,
 )
-from applications.report.confusion import STYLE, confusion_blocks
-from applications.report.embedding import embedding_map
-from applications.report.labels import label_section, suspects
-from applications.report.material import Figures, ReportInput, ReportPart, Thumbnails, Top, as_percent, scale, top_of
 from applications.tasks.classify import FEWEST_FOR_TOP5
 from applications.tasks.labels import row_chunks
 from utils.calibration import bin_of, chance_error, measure_reliability
@@ -39,7 +39,7 @@ CURVE_POINTS = 400
 WISHES = (0.95, 0.98, 0.99, 0.995, 0.999)
 
 
-def findings(material: ReportInput) -> list[ReportPart]:
+def report_parts(material: ReportInput) -> list[ReportPart]:
     """Return the parts of the report, in the order of the page."""
     prediction, classes = material.prediction, material.classes
     targets, probabilities = prediction.targets.numpy(), prediction.probabilities.numpy()
@@ -54,14 +54,14 @@ def findings(material: ReportInput) -> list[ReportPart]:
         ReportPart(sections=[("What is mistaken for what", confusion_blocks(material, matrix, pictures))], style=STYLE),
         _per_class(material, matrix),
         _hard(material, pictures, targets, probabilities),
-        label_section(material, pictures, suspects(targets, probabilities), *labels),
+        label_section(material, pictures, find_label_issues(targets, probabilities), *labels),
         calibration(material, scaled, before, after, what="answers"),
         _coverage(material, targets, probabilities),
         embedding_map(material, targets, right),
     ]
 
 
-def figures(targets: np.ndarray, probabilities: np.ndarray, losses: np.ndarray, scaled: Top) -> Figures:
+def headline_metrics(targets: np.ndarray, probabilities: np.ndarray, losses: np.ndarray, scaled: Top) -> Figures:
     """Return a function from how often each image is counted, int (N,), to the headline figures.
 
     Args:
@@ -102,7 +102,7 @@ def among_best(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 def _headline(material: ReportInput, scaled: Top) -> ReportPart:
     prediction = material.prediction
     targets, probabilities, losses = prediction.targets.numpy(), prediction.probabilities.numpy(), prediction.losses.numpy()
-    of, groups = figures(targets, probabilities, losses, scaled), material.groups
+    of, groups = headline_metrics(targets, probabilities, losses, scaled), material.groups
     found = bootstrap(of, len(targets), seed=material.seed, shares=SHARES, raised=RAISED, groups=groups)
     hits = {"top1": probabilities.argmax(1) == targets} | ({"top5": among_best(targets, probabilities)} if "top5" in found else {})
     found |= {name: cluster_share(each, groups) for name, each in hits.items()}
@@ -165,7 +165,7 @@ def _tone(recall: Interval) -> Tone:
 def _coverage(material: ReportInput, targets: np.ndarray, probabilities: np.ndarray) -> ReportPart:
     """Return how right the answers are when the least sure ones are rejected, and what the thresholds of a target do."""
     confidence, right = material.prediction.confidence.numpy(), material.prediction.found.numpy() == targets
-    threshold, coverage, accuracy = accepting(confidence, right)
+    threshold, coverage, accuracy = coverage_curve(confidence, right)
     points = np.unique(np.linspace(0, len(threshold) - 1, min(len(threshold), CURVE_POINTS)).round().astype(int))
     cells = ([f"{threshold[k]:.9g}", f"{coverage[k]:.6f}", f"{accuracy[k]:.6f}"] for k in points)
     write_csv(material.figures / "coverage.csv", [["threshold", "coverage", "accuracy"], *cells])
@@ -175,7 +175,7 @@ def _coverage(material: ReportInput, targets: np.ndarray, probabilities: np.ndar
         [Panel("accepting the surest answers", "coverage: share of answers accepted", "accuracy of those", curve, percent=True)], place
     )
     rows, unit = material.separate, "images" if material.groups is None else "groups"
-    rows = [[f"{wish:.1%}", *granted(wish, confidence[rows], right[rows], unit=unit)] for wish in WISHES]
+    rows = [[f"{wish:.1%}", *certified_coverage(wish, confidence[rows], right[rows], unit=unit)] for wish in WISHES]
     counted_once = f" One image of each group is counted,{material.over_groups()}." if material.groups is not None else ""
     blocks = [
         paragraph("Answers below a probability can be left to a person. How right are the others then?"),
@@ -199,7 +199,7 @@ def _coverage(material: ReportInput, targets: np.ndarray, probabilities: np.ndar
     return ReportPart(sections=[("Which answers to accept", blocks)], figures=plain)
 
 
-def accepting(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def coverage_curve(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return thresholds (T,), falling, and the share of answers that reach each and how many of those are right; equal ones go together.
 
     Args:
@@ -212,7 +212,7 @@ def accepting(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np
     return ranked[last], (number / len(order))[last], (right[order].cumsum() / number)[last]
 
 
-def granted(wish: float, confidence: np.ndarray, right: np.ndarray, *, unit: str = "images") -> list[str]:
+def certified_coverage(wish: float, confidence: np.ndarray, right: np.ndarray, *, unit: str = "images") -> list[str]:
     """Return which answers keep an accuracy on other images too: their share, the probability from which on, how many of them are right.
 
     Args:

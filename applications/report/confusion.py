@@ -4,7 +4,7 @@ from html import escape
 
 import numpy as np
 
-from applications.report.material import ReportInput, Thumbnails
+from applications.report.report_input import ReportInput, Thumbnails
 from utils.page import gallery, paragraph
 
 STYLE = """

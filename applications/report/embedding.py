@@ -7,7 +7,7 @@ from html import escape
 import numpy as np
 from torch import Tensor, nn
 
-from applications.report.material import ReportInput, ReportPart
+from applications.report.report_input import ReportInput, ReportPart
 from applications.tasks.labels import LabelTask
 from dataloader.sample import Batch
 from models.backbone import Backbone
@@ -25,7 +25,7 @@ PALETTE = (
 SIZE, MARGIN = 560, 14
 
 
-class Listener:
+class ClassifierInputRecorder:
     """Keeps what the classifier is given of some images while they are measured, so that no image is looked at twice.
 
     Args:

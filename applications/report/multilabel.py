@@ -2,10 +2,19 @@
 
 import numpy as np
 
-from applications.report.common import HARDEST, LOSS_NOTE, SHARES, broken_promise, calibration, hard_images, intervals_table, support
 from applications.report.embedding import embedding_map
-from applications.report.labels import label_section, several_suspects
-from applications.report.material import Figures, ReportInput, ReportPart, Thumbnails, as_percent, everything, scale
+from applications.report.label_issues import label_section, several_suspects
+from applications.report.report_input import Figures, ReportInput, ReportPart, Thumbnails, as_percent, everything, scale
+from applications.report.shared_sections import (
+    HARDEST,
+    LOSS_NOTE,
+    SHARES,
+    broken_promise,
+    calibration,
+    hard_images,
+    intervals_table,
+    support,
+)
 from applications.tasks.labels import decide
 from utils.calibration import measure_reliability
 from utils.files import write_csv
@@ -22,7 +31,7 @@ CURVE_POINTS = 200
 CURVES_SHOWN = 12
 
 
-def findings(material: ReportInput) -> list[ReportPart]:
+def report_parts(material: ReportInput) -> list[ReportPart]:
     """Return the parts of the report, in the order of the page."""
     prediction = material.prediction
     truth = prediction.targets.numpy() >= 0.5
@@ -42,7 +51,7 @@ def findings(material: ReportInput) -> list[ReportPart]:
     ]
 
 
-def figures(probabilities: np.ndarray, truth: np.ndarray, named: np.ndarray, losses: np.ndarray) -> Figures:
+def headline_metrics(probabilities: np.ndarray, truth: np.ndarray, named: np.ndarray, losses: np.ndarray) -> Figures:
     """Return a function from how often each image is counted, int (N,), to the headline figures.
 
     Args:
@@ -74,7 +83,7 @@ def figures(probabilities: np.ndarray, truth: np.ndarray, named: np.ndarray, los
 
 def _headline(material: ReportInput, truth: np.ndarray, named: np.ndarray) -> ReportPart:
     prediction = material.prediction
-    of = figures(prediction.probabilities.numpy(), truth, named, prediction.losses.numpy())
+    of = headline_metrics(prediction.probabilities.numpy(), truth, named, prediction.losses.numpy())
     groups, draws = material.groups, max(100, min(RESAMPLES, MOST_CELLS // max(1, truth.size)))
     found = bootstrap(of, len(truth), seed=material.seed, resamples=draws, shares=SHARES, groups=groups)
     found["macro F1"] = macro_f1(truth, named, groups)
@@ -114,11 +123,11 @@ def _per_label(material: ReportInput, truth: np.ndarray, named: np.ndarray) -> R
             "precision": precision.to_dict(),
         }
     note = f"Thresholds were {material.origin_of_thresholds()}. In brackets Wilson intervals of 95 %{material.over_groups()}."
-    figures = {"labels": plain} | ({"broken": material.broken} if material.target else {})
+    headline_metrics = {"labels": plain} | ({"broken": material.broken} if material.target else {})
     header = ["label", "threshold", "images", "average precision", "recall", "precision", "named wrongly", "missed"]
     return ReportPart(
         sections=[("Labels", [*broken_promise(material), *support(material), table(header, rows), paragraph(note, tone="soft")])],
-        figures=figures,
+        figures=headline_metrics,
     )
 
 

@@ -139,7 +139,7 @@ class LabelTask(ABC):
     target: ClassVar[type[Target]]
     fewest_classes: ClassVar[int] = 1
     abilities: ClassVar[frozenset[str]] = frozenset(ABILITIES)
-    # The rows of TARGETS that --target can promise.
+    # The rows of RISK_TARGETS that --target can promise.
     promises: ClassVar[tuple[str, ...]]
     thresholds: tuple[float, ...] | None = None
 

@@ -86,7 +86,7 @@ class Multilabel(LabelTask):
 
     name = "multilabel"
     headline = "mAP"
-    figures = ("loss", "mAP", "micro_f1", "macro_f1", "exact")
+    metric_names = ("loss", "mAP", "micro_f1", "macro_f1", "exact")
     target = Labels
     promises = ("error", "miss")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataloader import AUGMENTS
-from dataloader.augment.names import named_operations
+from dataloader.augment.check_names import named_operations
 from dataloader.sample import Sample
 from utils.errors import UserError, nearest
 from utils.spec import Spec, SpecSource
@@ -16,11 +16,11 @@ from utils.spec import Spec, SpecSource
 Operation = Callable[[Sample, np.random.Generator], Sample]
 
 
-class Sized(ABC):
+class SizeAware(ABC):
     """An operation whose result depends on the size that the network sees."""
 
     @abstractmethod
-    def at(self, image_size: tuple[int, int]) -> "Sized":
+    def at(self, image_size: tuple[int, int]) -> "SizeAware":
         """Return the same operation for images of this height and width."""
 
     @abstractmethod
@@ -65,7 +65,7 @@ class Augment:
 
     def at(self, image_size: tuple[int, int]) -> "Augment":
         """Return the chain for a network that sees images of this height and width."""
-        return Augment(tuple(each.at(image_size) if isinstance(each, Sized) else each for each in self.operations))
+        return Augment(tuple(each.at(image_size) if isinstance(each, SizeAware) else each for each in self.operations))
 
 
 def _named(operation: Operation) -> str:

@@ -18,7 +18,7 @@ import torch
 
 from dataloader.cache.fill import Filled, fill, weigh
 from dataloader.cache.pixel_store import PIXELS, PixelStore, open_store, save_store
-from dataloader.cache.waiting import BUILDER, Watch, building_name, wait_for_lock
+from dataloader.cache.wait_for_cache import BUILDER, StallDetector, building_name, wait_for_lock
 from dataloader.images.picture import Picture
 from dataloader.images.preprocess import Preprocess, fit_change, fit_pixels
 from dataloader.images.read import ImageError
@@ -166,7 +166,7 @@ def part_of(store: PixelStore, split: Split) -> PixelStore:
     if not split.pool:
         return store
     numbers = {path: number for number, path in enumerate(split.pool)}
-    return store.chosen([numbers[path] for path in split.paths])
+    return store.subset([numbers[path] for path in split.paths])
 
 
 def keep_on_disk(job: CacheFill, folder: Path, name: str) -> PixelStore:
@@ -181,7 +181,7 @@ def keep_on_disk(job: CacheFill, folder: Path, name: str) -> PixelStore:
     with _disk_explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = folder / f".{name.rpartition('-')[0]}.lock"
-        with locked(lock, wait=partial(wait_for_lock, lock, Watch(folder, name))):
+        with locked(lock, wait=partial(wait_for_lock, lock, StallDetector(folder, name))):
             store = open_store(place)
             if store is not None and not job.can_repair(store):
                 job.advance(len(store))

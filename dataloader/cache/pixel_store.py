@@ -48,7 +48,7 @@ class PixelStore:
         """Bytes of all pixels."""
         return int((self.index[:, 1] * self.index[:, 2] * 3).sum())
 
-    def chosen(self, numbers: Sequence[int]) -> "PixelStore":
+    def subset(self, numbers: Sequence[int]) -> "PixelStore":
         """Return a store of these images alone, in this order, in the same file."""
         lost = {place: self.unreadable[number] for place, number in enumerate(numbers) if number in self.unreadable}
         rows = np.asarray(numbers, dtype=np.int64)

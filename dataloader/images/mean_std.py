@@ -13,7 +13,7 @@ from utils.files import write_text
 FORM = '{"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}'
 
 
-class Moments(NamedTuple):
+class ChannelSums(NamedTuple):
     """Sums over the pixels of images; integers, so that the order of the images plays no part.
 
     Attributes:
@@ -27,15 +27,15 @@ class Moments(NamedTuple):
     squares: tuple[int, int, int]
 
 
-def measure(image: np.ndarray) -> Moments:
+def measure(image: np.ndarray) -> ChannelSums:
     """Return the sums of an image, uint8 (H, W, 3)."""
     values = image.reshape(-1, 3).astype(np.int64)
     red, green, blue = values.sum(0).tolist()
     red2, green2, blue2 = (values * values).sum(0).tolist()
-    return Moments(len(values), (red, green, blue), (red2, green2, blue2))
+    return ChannelSums(len(values), (red, green, blue), (red2, green2, blue2))
 
 
-def mean_std(moments: Iterable[Moments]) -> tuple[list[float], list[float]]:
+def mean_std(moments: Iterable[ChannelSums]) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation of each channel over all pixels, for values in 0..1."""
     pixels, sums, squares = 0, [0, 0, 0], [0, 0, 0]
     for each in moments:

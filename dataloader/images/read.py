@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from dataloader.images.picture import Picture, reduced, whole
-from dataloader.images.quiet import quiet_decoders
+from dataloader.images.silence_decoders import silence_decoders
 from dataloader.images.sixteen_bit import FULL, UnknownRangeError, deep_values, is_deep, show, to_eight_bits
 from utils.errors import UserError
 
@@ -140,7 +140,7 @@ def decode_picture(data: bytes, name: str, *, at_least: int | None = None, white
 
 
 def _read(source: IO[bytes], name: str, at_least: int, white: int | None) -> Picture:
-    quiet_decoders()
+    silence_decoders()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -9,7 +9,7 @@ import io
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from dataloader.images.quiet import quiet_decoders
+from dataloader.images.silence_decoders import silence_decoders
 
 FULL = 65535
 # 65535 / 255.
@@ -100,7 +100,7 @@ def brightest(data: bytes) -> int:
     """Return the largest value of a file of 16 bits a channel, alpha left out; -1 where it is of another kind, or cannot be read."""
     if not may_be_deep(data[:HEAD]):
         return -1
-    quiet_decoders()
+    silence_decoders()
     try:
         with Image.open(io.BytesIO(data)) as image:
             if not is_deep(image):

@@ -24,7 +24,7 @@ SAMPLE = 64
 STRETCHED = 4
 
 
-class Range(NamedTuple):
+class SixteenBitRange(NamedTuple):
     """What the values of the 16-bit files of a data set use.
 
     Attributes:
@@ -44,7 +44,7 @@ class Range(NamedTuple):
         return self.white is not None and self.white.bit_length() - self.usual.bit_length() >= STRETCHED
 
 
-def find_white(catalog: Catalog, *, workers: int, advance: Callable[[int], Any] = int) -> Range:
+def find_white(catalog: Catalog, *, workers: int, advance: Callable[[int], Any] = int) -> SixteenBitRange:
     """Return what is white in the 16-bit files of a data set, and what says so.
 
     White is the largest value of as many bits as the largest value of all splits needs, at least 8: 4095 for a camera of
@@ -77,12 +77,12 @@ def find_white(catalog: Catalog, *, workers: int, advance: Callable[[int], Any] 
     return _range_of(found)
 
 
-def _range_of(found: list[tuple[int, str]]) -> Range:
+def _range_of(found: list[tuple[int, str]]) -> SixteenBitRange:
     """Return the range of files by their largest values."""
     if not found:
-        return Range()
+        return SixteenBitRange()
     largest, brightest = max(found)
-    return Range(white_of(largest), largest, brightest, white_of(median_low(value for value, _ in found)))
+    return SixteenBitRange(white_of(largest), largest, brightest, white_of(median_low(value for value, _ in found)))
 
 
 def _sample_first(numbers: list[int]) -> list[int]:
@@ -101,7 +101,7 @@ def deep_files(split: Split) -> list[int]:
     return [index for index, path in enumerate(split.paths) if not path.lower().endswith(SHALLOW) and may_be_deep(_head(split, index))]
 
 
-def shown(catalog: Catalog, white: int | None) -> Catalog:
+def with_white(catalog: Catalog, white: int | None) -> Catalog:
     """Return the catalog with the 16-bit files of all its splits scaled to this white."""
     return replace(catalog, splits={name: replace(split, white=white) for name, split in catalog.splits.items()})
 

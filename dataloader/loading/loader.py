@@ -10,9 +10,9 @@ from torch.utils.data import Sampler
 from dataloader.augment.chain import Augment
 from dataloader.images.picture import Picture
 from dataloader.images.preprocess import Preprocess
-from dataloader.loading.plan import Plan, ScorePlan, TrainPlan
+from dataloader.loading.plan import BatchPlan, ScorePlan, TrainPlan
 from dataloader.loading.reader import BatchReader, Key, SlottedBatch
-from dataloader.loading.sizes import SizeSchedule
+from dataloader.loading.size_schedule import SizeSchedule
 from dataloader.loading.slots import PIXELS, Slots
 from dataloader.loading.workers import AHEAD, CurrentReads, WorkerPool
 from dataloader.sample import Batch, rebuilt
@@ -25,7 +25,7 @@ from utils.text import FirstNames, counted
 class _Keys(Sampler[Key]):
     """The keys of one epoch, from the position that was last set."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: BatchPlan) -> None:
         self.plan = plan
         self.epoch = 0
         self.start = 0
@@ -56,7 +56,7 @@ class Loader:
         pin_memory: put batches into page-locked memory for a GPU.
         draws, epoch_size, repeats: of the plan of training (TrainPlan).
         sizes, copies: of the images of training (BatchReader).
-        look: called when an epoch begins.
+        on_epoch_start: called when an epoch begins.
     """
 
     def __init__(
@@ -80,14 +80,14 @@ class Loader:
         repeats: int = 1,
         sizes: SizeSchedule | None = None,
         copies: int = 1,
-        look: Callable[[], object] | None = None,
+        on_epoch_start: Callable[[], object] | None = None,
     ) -> None:
         assert shuffle or augment is None or not augment.operations, "evaluation data is never augmented"
         if workers < 0:
             raise UserError(f"-j {workers}: write 0 or more loader processes")
         self.split = split
         self.read = read or split.read_picture
-        self.plan: Plan
+        self.plan: BatchPlan
         if shuffle:
             drawn = {"draws": draws, "epoch_size": epoch_size, "repeats": repeats}
             self.plan = TrainPlan(len(split), batch_size, seed=seed, rank=rank, world=world, **drawn)
@@ -96,7 +96,7 @@ class Loader:
         self._keys = _Keys(self.plan)
         self._walks = 0
         self._changed = FirstNames()
-        self._look = look
+        self._on_epoch_start = on_epoch_start
         self._slots = None
         if workers and not pin_memory:
             # One is emptied here while all others are being filled: the next is asked for once this one is empty.
@@ -123,9 +123,9 @@ class Loader:
         self._pool.start()
         self._walks += 1
         number = self._walks
-        if self._look is not None:
+        if self._on_epoch_start is not None:
             # While the processes read ahead.
-            self._look()
+            self._on_epoch_start()
         for _ in range(start_batch, len(self.plan)):
             assert number == self._walks, "another epoch was started meanwhile"
             item = self._pool.take()

@@ -220,4 +220,4 @@ class ScorePlan:
         return max(1, self.batch_size // self.world)
 
 
-Plan = TrainPlan | ScorePlan
+BatchPlan = TrainPlan | ScorePlan

@@ -12,7 +12,7 @@ from dataloader.augment.chain import Augment
 from dataloader.images.picture import Picture
 from dataloader.images.preprocess import Preprocess
 from dataloader.images.read import ImageError
-from dataloader.loading.sizes import SizeSchedule
+from dataloader.loading.size_schedule import SizeSchedule
 from dataloader.loading.slots import Slots
 from dataloader.loading.workers import CurrentReads
 from dataloader.sample import Batch, BatchFields, Sample, Unreadable, blank_images, stack

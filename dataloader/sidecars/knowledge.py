@@ -50,14 +50,14 @@ def find_knowledge(folder: Path) -> list[Path]:
     return files
 
 
-def read_knowledge(file: Path, classes: Sequence[str], *, competing: bool, several: bool = False) -> TeacherPredictions:
+def read_knowledge(file: Path, classes: Sequence[str], *, competing: bool, multi_label: bool = False) -> TeacherPredictions:
     """Read the probabilities of a teacher.
 
     Args:
         file: a sidecar with a column a class.
         classes: what the columns must be, in this order.
         competing: whether the loss makes classes compete (softmax): rows of a sigmoid teacher are then scaled to sum to one.
-        several: whether images have any number of labels.
+        multi_label: whether images have any number of labels.
 
     Raises:
         UserError: the classes differ, or a row holds no probabilities; file and line are named.
@@ -67,10 +67,10 @@ def read_knowledge(file: Path, classes: Sequence[str], *, competing: bool, sever
         log().info(f"          {file} has no header: its columns are taken for the classes in their order, {name_some(classes)}")
     else:
         check_classes(sidecar.columns, classes, source=str(file))
-    activation = sidecar.facts.get("activation", "sigmoid" if several else "softmax")
+    activation = sidecar.facts.get("activation", "sigmoid" if multi_label else "softmax")
     if activation not in ("softmax", "sigmoid"):
         raise UserError(f"{file}: the activation is '{activation}'; write softmax or sigmoid")
-    if several and activation == "softmax":
+    if multi_label and activation == "softmax":
         raise UserError(f"{file} is of a teacher that gives one label an image, but this data has several; take a teacher of such data")
     values = sidecar.values
     sums = values.sum(1)

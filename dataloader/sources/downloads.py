@@ -22,7 +22,7 @@ SPLIT_TRAIN_TEST = MappingProxyType({"train": {"split": "train"}, "test": {"spli
 SPLIT_ALL = MappingProxyType({**SPLIT_TRAIN_TEST, "val": {"split": "val"}})
 
 
-class Picture(NamedTuple):
+class DownloadedImage(NamedTuple):
     """One image of a downloaded data set.
 
     Attributes:
@@ -114,10 +114,10 @@ def class_names(names: Sequence[str | tuple[str, ...]]) -> tuple[str, ...]:
     return tuple((name if isinstance(name, str) else name[0]).replace("/", "-").strip() for name in names)
 
 
-def with_all_splits(parts: Mapping[str, list[Picture]]) -> dict[str, list[Picture]]:
+def with_all_splits(parts: Mapping[str, list[DownloadedImage]]) -> dict[str, list[DownloadedImage]]:
     """Return train, val and test; those that are missing are held out of train, class by class."""
     shares = {split: share for split, share in (("val", VAL_SHARE), ("test", TEST_SHARE)) if split not in parts}
-    members: dict[int, list[Picture]] = {}
+    members: dict[int, list[DownloadedImage]] = {}
     for picture in parts["train"]:
         members.setdefault(picture.target, []).append(picture)
     found = {**parts, "train": [], **{split: [] for split in shares}}
@@ -132,22 +132,22 @@ def with_all_splits(parts: Mapping[str, list[Picture]]) -> dict[str, list[Pictur
     return found
 
 
-def _pictures(part: Any, listed: tuple[str, ...]) -> Iterator[Picture]:
+def _pictures(part: Any, listed: tuple[str, ...]) -> Iterator[DownloadedImage]:
     """Yield the images of a data set of torchvision, in its order."""
     if not listed:
         for index in range(len(part)):
             # Looked at twice, so that not all images are held in memory.
-            yield Picture(lambda index=index: part[index][0], None, f"{index:06d}", int(part[index][1]))
+            yield DownloadedImage(lambda index=index: part[index][0], None, f"{index:06d}", int(part[index][1]))
         return
     columns = [getattr(part, name) for name in listed]
     pairs = columns[0] if len(columns) == 1 else zip(*columns, strict=True)
     for index, (path, target) in enumerate(pairs):
         file = Path(path) if is_image_name(Path(path).name) else None
         # Numbered, since files of one class may come from several folders.
-        yield Picture(lambda index=index: part[index][0], file, f"{index:06d}", int(target))
+        yield DownloadedImage(lambda index=index: part[index][0], file, f"{index:06d}", int(target))
 
 
-def _write_split(pictures: Sequence[Picture], names: Sequence[str], folder: Path, *, what: str) -> None:
+def _write_split(pictures: Sequence[DownloadedImage], names: Sequence[str], folder: Path, *, what: str) -> None:
     for target in sorted({picture.target for picture in pictures}):
         (folder / names[target]).mkdir(parents=True)
     with progress_bar(what, len(pictures)) as advance:

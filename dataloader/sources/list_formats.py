@@ -33,7 +33,7 @@ class Record(NamedTuple):
         image: path as written.
         labels: names as written; none where the list says so.
         split: as written, or None where the list has no such column.
-        several: whether this entry says that an image may have any number of labels.
+        multi_label: whether this entry says that an image may have any number of labels.
         group: as written, such as the object that the image shows; '' where the list names none.
     """
 
@@ -41,7 +41,7 @@ class Record(NamedTuple):
     image: str
     labels: tuple[str, ...]
     split: str | None
-    several: bool
+    multi_label: bool
     group: str = ""
 
 
@@ -148,10 +148,10 @@ def read_json(file: Path, split: str | None) -> Iterator[Record]:
         labels = value if isinstance(value, list) else [value]
         if not all(isinstance(label, str | int) and not isinstance(label, bool) for label in labels):
             refuse(file, line, f"the label of {row['image']} is {json.dumps(value)[:40]}; write a name, or a list of names")
-        several = isinstance(value, list) or owners[0] == "labels"
+        multi_label = isinstance(value, list) or owners[0] == "labels"
         own_split = str(row["split"]) if "split" in row else None
         group = str(row.get("group") or "").strip()
-        yield Record(line, row["image"].strip(), tuple(str(label) for label in labels), own_split, several, group)
+        yield Record(line, row["image"].strip(), tuple(str(label) for label in labels), own_split, multi_label, group)
 
 
 def _json_items(file: Path, text: str) -> Iterator[tuple[int, Any]]:

@@ -40,14 +40,14 @@ class Listing:
     Attributes:
         folder: where the paths start.
         images: all lines.
-        several: whether an image may have any number of labels; else each has exactly one.
+        multi_label: whether an image may have any number of labels; else each has exactly one.
         store: what holds the images; None where each is a file.
         faults: lines that are not among the images.
     """
 
     folder: Path
     images: tuple[ListedImage, ...]
-    several: bool
+    multi_label: bool
     store: Store | None = None
     faults: tuple[LineFault, ...] = ()
 
@@ -89,22 +89,22 @@ def read_lists(files: Mapping[str, Path], *, tolerant: bool = False) -> Listing:
     Raises:
         UserError: a list cannot be read, or one of its lines cannot be used; file and line are named.
     """
-    several = False
+    multi_label = False
     images: list[ListedImage] = []
     faults: list[LineFault] = []
     for split, file in files.items():
         before = len(images) + len(faults)
-        several = _read_list(file, split or None, images, faults) or several
+        multi_label = _read_list(file, split or None, images, faults) or multi_label
         if len(images) + len(faults) == before:
             raise UserError(f"{file} lists no images; {FORMATS[file.suffix.lower()].form}")
     images = _each_once(images, faults)
-    faults += _unlabelled(images, several=several)
+    faults += _unlabelled(images, multi_label=multi_label)
     bad = [fault for fault in faults if fault.kind != "double"]
-    used = [image for image in images if several or image.labels]
+    used = [image for image in images if multi_label or image.labels]
     if bad and (not tolerant or not used):
         _refuse_all(bad)
     folder = next(iter(files.values())).parent
-    return Listing(folder, tuple(name_labels(used, find_label_names(folder))), several, faults=tuple(faults))
+    return Listing(folder, tuple(name_labels(used, find_label_names(folder))), multi_label, faults=tuple(faults))
 
 
 def _refuse_all(faults: Sequence[LineFault]) -> NoReturn:
@@ -127,16 +127,16 @@ def _each_once(images: Sequence[ListedImage], faults: list[LineFault]) -> list[L
     return list(first.values())
 
 
-def refuse_empty_labels(images: Sequence[ListedImage], *, several: bool) -> None:
+def refuse_empty_labels(images: Sequence[ListedImage], *, multi_label: bool) -> None:
     """Raise UserError when an image without a label is among those that have exactly one each."""
-    if faults := _unlabelled(images, several=several):
+    if faults := _unlabelled(images, multi_label=multi_label):
         raise UserError(faults[0].message)
 
 
-def _unlabelled(images: Sequence[ListedImage], *, several: bool) -> list[LineFault]:
+def _unlabelled(images: Sequence[ListedImage], *, multi_label: bool) -> list[LineFault]:
     """Return the images without a label, where each has exactly one."""
     remedy = "give it one, or call the column 'labels' if an image may have none or several"
-    empty = [] if several else [image for image in images if not image.labels]
+    empty = [] if multi_label else [image for image in images if not image.labels]
     return [LineFault("label", f"{image.place}: {image.path} has no label; {remedy}") for image in empty]
 
 
@@ -174,10 +174,10 @@ def _read_list(file: Path, split: str | None, images: list[ListedImage], faults:
         split: what its name says.
         images, faults: what grows.
     """
-    several = False
+    multi_label = False
     name, folder = str(file), str(file.parent)
     for record in FORMATS[file.suffix.lower()].read(file, split):
-        several = several or record.several
+        multi_label = multi_label or record.multi_label
         labels = tuple(sorted({label.strip() for label in record.labels} - {""}))
         own_split = split if record.split is None else SPLIT_FOLDERS.get(record.split.lower())
         path = posixpath.normpath(record.image) if record.image else ""
@@ -192,4 +192,4 @@ def _read_list(file: Path, split: str | None, images: list[ListedImage], faults:
             faults.append(LineFault("missing", f"{place}: there is no image {path} in {folder}{hint}"))
         else:
             images.append(ListedImage(path, labels, own_split, place, record.group))
-    return several
+    return multi_label

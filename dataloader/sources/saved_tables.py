@@ -99,7 +99,7 @@ def read_saved_table(root: Path) -> Listing:
             f"{root} has the columns {', '.join(first.features)}; needed are one of images, and one of {', '.join(LABEL_COLUMNS)}"
         )
     images: list[ListedImage] = []
-    tables, sizes, several = {}, {}, False
+    tables, sizes, multi_label = {}, {}, False
     for part, table in parts.items():
         split = None if len(parts) == 1 and part == "all" else SPLIT_FOLDERS.get(part.lower())
         if split is None and part != "all":
@@ -110,13 +110,13 @@ def read_saved_table(root: Path) -> Listing:
         groups = table["group"] if "group" in table.features else [""] * len(table)
         for row, (value, group) in enumerate(zip(table[label], groups, strict=True)):
             values = value if isinstance(value, list) else [value]
-            several = several or isinstance(value, list)
+            multi_label = multi_label or isinstance(value, list)
             found = {names[each] if names and isinstance(each, int) else str(each) for each in values if each is not None}
             place = f"{part}/{row:08d}"
             images.append(ListedImage(place, tuple(sorted(found)), split, f"{root}/{place}", "" if group is None else str(group)))
-    refuse_empty_labels(images, several=several)
+    refuse_empty_labels(images, multi_label=multi_label)
     changed = max((file.stat().st_mtime_ns for file in root.rglob("*.arrow")), default=0)
-    return Listing(root, tuple(images), several, TableStore(root, tables, column, sizes, changed))
+    return Listing(root, tuple(images), multi_label, TableStore(root, tables, column, sizes, changed))
 
 
 def _sizes(table: Any, column: str) -> np.ndarray:

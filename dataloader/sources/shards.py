@@ -96,16 +96,16 @@ def read_shards(root: Path, files: list[Path]) -> Listing:
         log().info(f"shards    {counted(len(files), 'archive')}; a first look at each takes a while and is remembered")
     indexes: dict[str, TarIndex] = {}
     images: list[ListedImage] = []
-    several = False
+    multi_label = False
     for file in files:
         indexes[str(file)], members = index_tar(file)
         front = file.relative_to(root).as_posix()
-        several = several or any(member.several for member in members)
+        multi_label = multi_label or any(member.multi_label for member in members)
         images += [
             ListedImage(f"{front}/{member.name}", member.labels, splits[file], f"{file}/{member.name}", member.group) for member in members
         ]
-    refuse_empty_labels(images, several=several)
-    return Listing(root, tuple(name_labels(images, _names(root))), several, ShardStore(indexes))
+    refuse_empty_labels(images, multi_label=multi_label)
+    return Listing(root, tuple(name_labels(images, _names(root))), multi_label, ShardStore(indexes))
 
 
 def _archives(folder: Path) -> list[Path]:

@@ -25,14 +25,14 @@ _KIND = "shards"
 _VERSION = 2
 
 
-class Member(NamedTuple):
+class TarImage(NamedTuple):
     """One image of an archive.
 
     Attributes:
         name: of the member.
         offset, size: of its bytes in the archive.
         labels: as written; numbers as text.
-        several: whether the archive gives any number of labels.
+        multi_label: whether the archive gives any number of labels.
         group: of the image, such as the object that it shows; '' where none is named.
     """
 
@@ -40,7 +40,7 @@ class Member(NamedTuple):
     offset: int
     size: int
     labels: tuple[str, ...]
-    several: bool
+    multi_label: bool
     group: str = ""
 
 
@@ -87,7 +87,7 @@ class TarIndex:
             os.close(descriptor)
 
 
-def index_tar(archive: Path) -> tuple[TarIndex, list[Member]]:
+def index_tar(archive: Path) -> tuple[TarIndex, list[TarImage]]:
     """Return the index of an archive and its images, sorted by name; from the cache if the archive is as it was.
 
     Raises:
@@ -99,7 +99,7 @@ def index_tar(archive: Path) -> tuple[TarIndex, list[Member]]:
         raise UserError(f"cannot read {archive}: {error.strerror}") from error
     cached = read_cached(_KIND, archive)
     if isinstance(cached, dict) and cached.get("version") == _VERSION and cached.get("stamp") == list(stamp):
-        members = [Member(*row)._replace(labels=tuple(row[3])) for row in cached["members"]]
+        members = [TarImage(*row)._replace(labels=tuple(row[3])) for row in cached["members"]]
     else:
         members = sorted(_scan(archive), key=lambda member: os.fsencode(member.name))
         write_cached(_KIND, archive, {"version": _VERSION, "stamp": stamp, "members": members})
@@ -116,7 +116,7 @@ def _stamp(status: os.stat_result) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
-def _scan(archive: Path) -> list[Member]:
+def _scan(archive: Path) -> list[TarImage]:
     images: dict[str, tarfile.TarInfo] = {}
     labels: dict[str, tuple[tuple[str, ...], bool]] = {}
     groups: dict[str, str] = {}
@@ -153,7 +153,7 @@ def _scan(archive: Path) -> list[Member]:
     bare = next((info.name for key, info in images.items() if key not in labels), None)
     if bare is not None:
         raise UserError(f"{archive}: {bare} has no label; put a {bare.rpartition('.')[0]}.cls or .json beside it")
-    return [Member(info.name, info.offset_data, info.size, *labels[key], groups.get(key, "")) for key, info in images.items()]
+    return [TarImage(info.name, info.offset_data, info.size, *labels[key], groups.get(key, "")) for key, info in images.items()]
 
 
 def _read_content(data: bytes, suffix: str, place: str) -> Any:
@@ -167,14 +167,14 @@ def _read_content(data: bytes, suffix: str, place: str) -> Any:
 
 def _read_labels(content: Any, place: str) -> tuple[tuple[str, ...], bool]:
     """Return the labels in the content of a member, and whether it gives any number of them."""
-    several = False
+    multi_label = False
     if isinstance(content, dict):
         name = next((name for name in LABEL_KEYS if name in content), None)
         if name is None:
             raise UserError(f'{place}: no label; write one of {", ".join(LABEL_KEYS)}, such as {{"label": "cat"}}')
-        several, content = name == "labels", content[name]
+        multi_label, content = name == "labels", content[name]
     values = content if isinstance(content, list) else [content]
     if not all(isinstance(value, str | int) and not isinstance(value, bool) for value in values):
         raise UserError(f"{place}: the label is {str(content)[:40]}; write a name, a number, or a list of them")
     found = sorted({str(value).strip() for value in values} - {""})
-    return tuple(found), several or isinstance(content, list)
+    return tuple(found), multi_label or isinstance(content, list)

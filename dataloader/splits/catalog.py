@@ -16,7 +16,7 @@ from dataloader.sources.lists import Listing, find_lists, is_list_name, join_lab
 from dataloader.sources.saved_tables import is_saved_table, read_saved_table
 from dataloader.sources.shards import expand, find_shards, is_shard_name, read_shards
 from dataloader.splits.groups import GROUPS_TWICE, count_groups, group_folds, hold_out_groups, read_groups
-from dataloader.splits.holdout import Entry, fold_numbers, hold_out, hold_out_labels, parse_fold, read_split_file, write_split_file
+from dataloader.splits.holdout import SplitLine, fold_numbers, hold_out, hold_out_labels, parse_fold, read_split_file, write_split_file
 from dataloader.splits.split import (
     SPLIT_NAMES,
     Catalog,
@@ -42,7 +42,7 @@ TRY = "try --data digits, which is built in"
 VAL_SHARE = 0.15
 
 
-class Cut(NamedTuple):
+class HoldOut(NamedTuple):
     """How images that nobody has split are cut.
 
     Attributes:
@@ -93,7 +93,7 @@ def open_catalog(
     Raises:
         UserError: there is no such folder, its layout is none of the known ones, a class is empty or unknown, or the target is another.
     """
-    cut = Cut(seed, val_share, test_share, split_file)
+    cut = HoldOut(seed, val_share, test_share, split_file)
     root, listing = _open(data, home, tolerant=tolerant)
     if listing is not None:
         listing = _grouped(listing, root, group_by)
@@ -121,7 +121,7 @@ def open_catalog(
             if classes is None:
                 _refuse_empty(root, files)
             labels = {path: (label,) for label, paths in files.items() for path in paths}
-            entries, notes = [Entry(path, label, split) for path, (label,), split in _cut(labels, groups, cut, Label)], []
+            entries, notes = [SplitLine(path, label, split) for path, (label,), split in _cut(labels, groups, cut, Label)], []
         return with_groups(build_catalog(root, _group(entries), classes, notes=notes, origin="seeded"), groups)
     if require_train and "train" not in folders:
         raise UserError(f"{root} holds {', '.join(folders.values())} but no train folder; expected {LAYOUT}")
@@ -146,7 +146,7 @@ def _grouped(listing: Listing, root: Path, group_by: str | None) -> Listing:
 
 
 def _cut(
-    labels: Mapping[str, Sequence[str]], groups: Mapping[str, str], cut: Cut, target: type[Target]
+    labels: Mapping[str, Sequence[str]], groups: Mapping[str, str], cut: HoldOut, target: type[Target]
 ) -> list[tuple[str, Sequence[str], str]]:
     """Return (path, labels, split) of images that are cut into train, val and test."""
     shares = {"val_share": VAL_SHARE if cut.val_share is None else cut.val_share, "test_share": cut.test_share}
@@ -157,7 +157,7 @@ def _cut(
     return hold_out_labels(labels, seed=cut.seed, **shares)
 
 
-def _with_val(catalog: Catalog, cut: Cut) -> Catalog:
+def _with_val(catalog: Catalog, cut: HoldOut) -> Catalog:
     """Return the catalog with validation images taken out of train, where it has none and a share or a saved split says so."""
     if "val" in catalog.splits or "train" not in catalog.splits:
         return catalog
@@ -229,7 +229,7 @@ def save_split(catalog: Catalog, path: Path) -> None:
     """Write which image belongs to which split, as CSV: path, class, split."""
     write_split_file(
         (
-            Entry(image, _cell(catalog, target), name)
+            SplitLine(image, _cell(catalog, target), name)
             for name, split in catalog.splits.items()
             for image, target in zip(split.paths, split.targets, strict=True)
         ),
@@ -303,7 +303,7 @@ def _scan_flat(root: Path, data: str) -> dict[str, list[str]]:
     return files
 
 
-def _from_file(split_file: Path, labels: Mapping[str, str], *, where: str) -> tuple[list[Entry], list[str]]:
+def _from_file(split_file: Path, labels: Mapping[str, str], *, where: str) -> tuple[list[SplitLine], list[str]]:
     """Return the entries of a split file for path -> label, and notes; `where` says what the data has instead."""
     entries = read_split_file(split_file)
     missing = [entry.path for entry in entries if entry.path not in labels]
@@ -321,7 +321,7 @@ def _not_used(new: Sequence[str], split_file: Path) -> list[str]:
     return [f"{counted(len(new), 'image is', 'images are')} not in {split_file} and not used, such as {new[0]}"] if new else []
 
 
-def _group(entries: Sequence[Entry]) -> dict[str, dict[str, list[str]]]:
+def _group(entries: Sequence[SplitLine]) -> dict[str, dict[str, list[str]]]:
     found: dict[str, dict[str, list[str]]] = {}
     for entry in entries:
         found.setdefault(entry.split, {}).setdefault(entry.label, []).append(entry.path)
@@ -347,7 +347,7 @@ def _from_lists(
     listing: Listing,
     classes: Sequence[str] | None,
     *,
-    cut: Cut,
+    cut: HoldOut,
     require_train: bool,
     whole: str | None,
     target: type[Target] | None,
@@ -355,10 +355,10 @@ def _from_lists(
 ) -> Catalog:
     if target not in (None, Label, Labels):
         raise UserError(f"{root} lists labels, but {asked_by} gives {target.per_image}")
-    if target is Label and listing.several:
+    if target is Label and listing.multi_label:
         raise UserError(f"{root} gives images any number of labels, but {asked_by} gives one; where each has one, call the column 'label'")
     # One label is any number of labels, too.
-    target = target or (Labels if listing.several else Label)
+    target = target or (Labels if listing.multi_label else Label)
     labels = {image.path: image.labels for image in listing.images}
     notes: list[str] = []
     origin: Origin = "lists"
@@ -379,7 +379,7 @@ def _from_lists(
     _check_labels(listing, entries, classes)
     if target is Labels:
         return build_several(root, listing.folder, entries, classes, notes=notes, origin=origin, store=listing.store)
-    grouped = _group([Entry(path, join_labels(names), split) for path, names, split in entries])
+    grouped = _group([SplitLine(path, join_labels(names), split) for path, names, split in entries])
     return build_catalog(root, grouped, classes, notes=notes, origin=origin, folder=listing.folder, store=listing.store)
 
 

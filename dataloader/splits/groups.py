@@ -9,7 +9,7 @@ import numpy as np
 
 from dataloader.sources.list_formats import refuse, table_rows
 from dataloader.splits.holdout import SPLITS, check_shares, needs_of, rank_of
-from dataloader.splits.stratify import Member, spread
+from dataloader.splits.stratify import ImageGroup, assign_groups
 from utils.errors import UserError
 from utils.text import counted
 
@@ -56,7 +56,7 @@ def hold_out_groups(
     if len(names) < len(wanted):
         raise UserError(f"{counted(len(names), 'group of images is', 'groups of images are')} too few for {', '.join(wanted)}")
     needs = [needs_of(int(total), val_share, test_share) for total in totals]
-    places = spread(members, np.array([[need[split] for need in needs] for split in wanted], dtype=np.float64))
+    places = assign_groups(members, np.array([[need[split] for need in needs] for split in wanted], dtype=np.float64))
     _bring_back(members, places, len(totals))
     by_group = {name: wanted[place] for name, place in zip(names, places.tolist(), strict=True)}
     return {path: by_group[_key(path, groups)] for path in sorted(labels)}
@@ -80,7 +80,7 @@ def group_folds(labels: Mapping[str, Sequence[str]], groups: Mapping[str, str], 
         if member.pinned is not None:
             pinned[member.columns] += member.counts
     wanted = np.vstack([np.tile((totals - pinned) / count, (count, 1)), pinned])
-    places = spread(members, wanted).tolist()
+    places = assign_groups(members, wanted).tolist()
     by_group = {name: -1 if place == count else place for name, place in zip(names, places, strict=True)}
     return {path: by_group[_key(path, groups)] for path in labels}
 
@@ -97,7 +97,7 @@ def _key(path: str, groups: Mapping[str, str]) -> str:
 
 def _members(
     labels: Mapping[str, Sequence[str]], groups: Mapping[str, str], *, seed: int, pin: int
-) -> tuple[list[str], list[Member], np.ndarray]:
+) -> tuple[list[str], list[ImageGroup], np.ndarray]:
     """Return the names of the groups, the groups, and the images of every column, (L + 1,): the labels, and all images.
 
     The largest groups come first; the seed decides between equal ones. One that alone has a label is pinned to the part `pin`.
@@ -114,13 +114,13 @@ def _members(
     for name in names:
         held = sorted(found[name])
         alone = any(owners[column] == 1 for column in held[:-1])
-        member = Member(np.array(held), np.array([found[name][column] for column in held], dtype=np.float64), pin if alone else None)
+        member = ImageGroup(np.array(held), np.array([found[name][column] for column in held], dtype=np.float64), pin if alone else None)
         totals[member.columns] += member.counts
         members.append(member)
     return names, members, totals
 
 
-def _bring_back(members: Sequence[Member], places: np.ndarray, columns: int) -> None:
+def _bring_back(members: Sequence[ImageGroup], places: np.ndarray, columns: int) -> None:
     """Move the smallest group of every label that training lacks into it, the part 0."""
     held = np.zeros(columns, dtype=bool)
     for member, place in zip(members, places.tolist(), strict=True):

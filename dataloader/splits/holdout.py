@@ -15,7 +15,7 @@ FIELDS = ("path", "class", "split")
 SPLITS = ("train", "val", "test")
 
 
-class Entry(NamedTuple):
+class SplitLine(NamedTuple):
     """One line of a split file: a POSIX path relative to the data folder, its class (or labels, joined), its split."""
 
     path: str
@@ -23,7 +23,7 @@ class Entry(NamedTuple):
     split: str
 
 
-def hold_out(files: Mapping[str, list[str]], *, seed: int, val_share: float, test_share: float) -> list[Entry]:
+def hold_out(files: Mapping[str, list[str]], *, seed: int, val_share: float, test_share: float) -> list[SplitLine]:
     """Split every class by itself: class -> paths becomes one entry a path, sorted by path.
 
     The place of an image follows from the seed and its path, not from the order of the directory. A class of
@@ -38,7 +38,7 @@ def hold_out(files: Mapping[str, list[str]], *, seed: int, val_share: float, tes
         val, test = _counts(len(paths), val_share, test_share)
         ranked = sorted(paths, key=lambda path: (rank_of(path, seed), path))
         places = ["val"] * val + ["test"] * test + ["train"] * (len(paths) - val - test)
-        entries += [Entry(path, label, place) for path, place in zip(ranked, places, strict=True)]
+        entries += [SplitLine(path, label, place) for path, place in zip(ranked, places, strict=True)]
     return sorted(entries)
 
 
@@ -161,12 +161,12 @@ def rank_of(path: str, seed: int) -> bytes:
     return hashlib.blake2b(f"{seed}/{path}".encode(errors="surrogateescape"), digest_size=8).digest()
 
 
-def write_split_file(entries: Iterable[Entry], path: Path) -> None:
+def write_split_file(entries: Iterable[SplitLine], path: Path) -> None:
     """Write the entries as CSV with the columns path, class, split; the file appears complete or not at all."""
     write_csv(path, [FIELDS, *entries])
 
 
-def read_split_file(path: Path) -> list[Entry]:
+def read_split_file(path: Path) -> list[SplitLine]:
     """Return the entries of a split file, sorted by path.
 
     Raises:
@@ -179,11 +179,11 @@ def read_split_file(path: Path) -> list[Entry]:
         raise UserError(f"cannot read the split file {path}: {getattr(error, 'strerror', None) or error}") from error
     if not rows or tuple(rows[0]) != FIELDS:
         raise UserError(f"{path} is no split file: its first line must be {','.join(FIELDS)}")
-    entries: dict[str, Entry] = {}
+    entries: dict[str, SplitLine] = {}
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(FIELDS) or row[2] not in SPLITS:
             raise UserError(f"{path}, line {number}: write path,class,split with the split one of {', '.join(SPLITS)}")
         if row[0] in entries:
             raise UserError(f"{path}, line {number}: {row[0]} is listed twice")
-        entries[row[0]] = Entry(*row)
+        entries[row[0]] = SplitLine(*row)
     return sorted(entries.values())

@@ -74,7 +74,7 @@ class Split:
         white: the value of 16-bit files that is shown as white; None where they span all 16 bits (`dataloader/images/white_value.py`).
         groups: name of the group of every image, N of them, such as the object it shows; '' is a group of its own. Empty when nobody
             has named any. What cuts a data set keeps groups whole.
-        place: what the user named: the list that the paths stand in, where it is not the root.
+        given_path: what the user wrote, such as a list, where it is not the root.
         truths: what is learned of each image in place of `targets`, where that has places on it.
     """
 
@@ -88,7 +88,7 @@ class Split:
     pool: tuple[str, ...] = ()
     white: int | None = None
     groups: tuple[str, ...] = ()
-    place: Path | None = None
+    given_path: Path | None = None
     truths: Truths | None = None
 
     def __post_init__(self) -> None:
@@ -101,11 +101,11 @@ class Split:
         return len(self.paths)
 
     @property
-    def named(self) -> Path:
+    def display_path(self) -> Path:
         """What to call the data in messages: the folder, or the list, that the user named."""
-        return self.place or self.root
+        return self.given_path or self.root
 
-    def chosen(self, positions: Sequence[int]) -> "Split":
+    def subset(self, positions: Sequence[int]) -> "Split":
         """Return the images at these positions, in this order, with all that is known of each."""
         numbers = np.asarray(positions, dtype=np.int64)
         return replace(
@@ -228,7 +228,7 @@ def rearranged(catalog: Catalog, places: Mapping[str, str]) -> Catalog:
         pool = tuple(sorted(paths)) if name == "train" else ()
         chosen = tuple(paths[mine])
         own = tuple(groups.get(path, "") for path in chosen) if groups else ()
-        more = {"pool": pool, "groups": own, "place": parts[0].place, "truths": parts[0].truths}
+        more = {"pool": pool, "groups": own, "given_path": parts[0].given_path, "truths": parts[0].truths}
         splits[name] = Split(name, parts[0].root, chosen, targets[mine], weights[mine], parts[0].store, **more)
         notes = [note for note in notes if not note.startswith(f"{name}:")]
         held = set(targets[mine].tolist()) if targets.ndim == 1 else set(np.flatnonzero(targets[mine].any(0)).tolist())
@@ -284,7 +284,7 @@ def build_catalog(
             notes.append(_lacks(split, missing))
         pairs = [(path, target) for target, name in enumerate(names) for path in members.get(name, [])]
         targets = np.array([target for _, target in pairs], dtype=np.int64)
-        splits[split] = Split(split, folder or root, tuple(path for path, _ in pairs), targets, store=store, place=root)
+        splits[split] = Split(split, folder or root, tuple(path for path, _ in pairs), targets, store=store, given_path=root)
     return Catalog(root, tuple(names), splits, tuple(notes), origin)
 
 
@@ -321,7 +321,7 @@ def build_several(
             row[[numbers[label] for label in labels]] = 1
         if missing := [name for name, column in zip(names, targets.T, strict=True) if not column.any()]:
             notes.append(_lacks(split, missing))
-        splits[split] = Split(split, folder, tuple(path for path, _ in members), targets, store=store, place=root)
+        splits[split] = Split(split, folder, tuple(path for path, _ in members), targets, store=store, given_path=root)
     return Catalog(root, tuple(names), splits, tuple(notes), origin, target=Labels)
 
 

@@ -16,7 +16,7 @@ EPSILON = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class Member:
+class ImageGroup:
     """A group of images.
 
     Attributes:
@@ -47,14 +47,14 @@ class Balance:
         self.missed = np.where(wanted > 0, ABSENT, 0.0)
         self.missed[:, -1] = np.where(wanted[:, -1] > 0, EMPTY, 0.0)
 
-    def adding(self, member: Member) -> np.ndarray:
+    def adding(self, member: ImageGroup) -> np.ndarray:
         """Return what a group would add to the cost of every part, (P,)."""
         columns, counts = member.columns, member.counts
         gap = self.gap[:, columns]
         filled = np.where(self.held[:, columns] == 0, self.missed[:, columns], 0.0)
         return ((2 * gap + counts) * counts * self.scale[columns] - filled).sum(1)
 
-    def removing(self, member: Member, part: int) -> float:
+    def removing(self, member: ImageGroup, part: int) -> float:
         """Return what the cost would change by, were a group taken out of its part."""
         columns, counts = member.columns, member.counts
         emptied = np.where(self.held[part, columns] == counts, self.missed[part, columns], 0.0)
@@ -66,13 +66,13 @@ class Balance:
         absent = missed * (held + changes == 0) - missed * (held == 0)
         return ((2 * gap + changes) * changes * self.scale + absent).sum(1)
 
-    def put(self, member: Member, part: int, sign: int = 1) -> None:
+    def put(self, member: ImageGroup, part: int, sign: int = 1) -> None:
         """Place a group, or take it away with the sign -1."""
         self.gap[part, member.columns] += sign * member.counts
         self.held[part, member.columns] += sign * member.counts
 
 
-def spread(members: Sequence[Member], wanted: np.ndarray) -> np.ndarray:
+def assign_groups(members: Sequence[ImageGroup], wanted: np.ndarray) -> np.ndarray:
     """Return the part of every group, int64 (G,).
 
     Groups are placed in the given order, each where it costs least; then groups are moved, and where they are few exchanged for
@@ -98,7 +98,7 @@ def spread(members: Sequence[Member], wanted: np.ndarray) -> np.ndarray:
     return places
 
 
-def _moved(members: Sequence[Member], places: np.ndarray, balance: Balance, free: Sequence[int]) -> int:
+def _moved(members: Sequence[ImageGroup], places: np.ndarray, balance: Balance, free: Sequence[int]) -> int:
     """Move single groups where that lowers the cost; return how many."""
     moved = 0
     for number in free:
@@ -114,7 +114,7 @@ def _moved(members: Sequence[Member], places: np.ndarray, balance: Balance, free
     return moved
 
 
-def _exchanged(members: Sequence[Member], places: np.ndarray, balance: Balance, free: Sequence[int]) -> int:
+def _exchanged(members: Sequence[ImageGroup], places: np.ndarray, balance: Balance, free: Sequence[int]) -> int:
     """Exchange each group for the one of another part that lowers the cost most; return how many were."""
     counts = np.zeros((len(free), balance.gap.shape[1]))
     for row, number in zip(counts, free, strict=True):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dataloader.images.mean_std import Moments, measure
+from dataloader.images.mean_std import ChannelSums, measure
 from dataloader.images.read import ImageError, decode_image
 from dataloader.images.sixteen_bit import brightest
 from dataloader.splits.split import Split
@@ -44,7 +44,7 @@ class ResizeResult(NamedTuple):
     """
 
     copy: ResizeJob
-    moments: Moments | None
+    moments: ChannelSums | None
     reason: str
     smaller_side: int = 0
 

@@ -5,8 +5,6 @@ import warnings
 import numpy as np
 import pytest
 
-from applications.report.labels import suspects
-
 
 def answers(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return targets and probabilities of a random number of images and classes, some of which may have no image."""
@@ -34,4 +32,4 @@ def test_parts_of_the_classes_give_what_cleanlab_finds_in_all(seed: int) -> None
         expected = find_label_issues(np.searchsorted(present, targets), shares, return_indices_ranked_by="self_confidence", n_jobs=1)
     assert len(expected)
     for cells in (1, 40 * len(present), 10**9):
-        assert suspects(targets, probabilities, cells=cells).tolist() == expected.tolist()
+        assert find_label_issues(targets, probabilities, cells=cells).tolist() == expected.tolist()

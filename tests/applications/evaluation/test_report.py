@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 from applications.evaluation import evaluate
 from applications.evaluation.tta import AveragedViews, parse_views
 from applications.report import classify
-from applications.report.labels import several_suspects, suspects
+from applications.report.label_issues import find_label_issues, several_suspects
 from models import build_model
 from tests.applications.conftest import NETS, Call, read_rows, tiny, write_colors
 from tests.applications.tasks.test_multilabel_runs import BCE, write_squares
@@ -114,7 +114,7 @@ def test_the_calibration_error_is_that_of_the_scaled_probabilities(call: Call, r
 def test_answers_of_one_probability_are_accepted_together() -> None:
     confidence = np.array([1.0] * 50 + [0.6] * 10)
     right = np.array([True] * 45 + [False] * 5 + [True] * 10)
-    threshold, coverage, accuracy = classify.accepting(confidence, right)
+    threshold, coverage, accuracy = classify.coverage_curve(confidence, right)
     assert threshold.tolist() == [1.0, 0.6]
     assert coverage.tolist() == pytest.approx([50 / 60, 1.0])
     assert accuracy.tolist() == pytest.approx([0.9, 55 / 60])
@@ -124,10 +124,10 @@ def test_a_wished_accuracy_is_one_of_other_images_too() -> None:
     confidence = np.array([1.0] * 100 + [0.6] * 100)
     right = np.arange(200) < 150
     # 100 right answers of 100 prove 97 % at 95 % confidence, and not 98 %.
-    assert classify.granted(0.97, confidence, right) == ["50.0 %", "1.0000", "100.0 %"]
-    assert classify.granted(0.98, confidence, right)[0].startswith("none: about ")
-    assert classify.granted(0.5, confidence, right) == ["100.0 %", "0.6000", "75.0 %"]
-    assert classify.granted(0.9, confidence, ~right) == ["none", "-", "-"]
+    assert classify.certified_coverage(0.97, confidence, right) == ["50.0 %", "1.0000", "100.0 %"]
+    assert classify.certified_coverage(0.98, confidence, right)[0].startswith("none: about ")
+    assert classify.certified_coverage(0.5, confidence, right) == ["100.0 %", "0.6000", "75.0 %"]
+    assert classify.certified_coverage(0.9, confidence, ~right) == ["none", "-", "-"]
 
 
 @pytest.mark.parametrize(("threshold", "above", "shown"), [(0.99998, 0.5, "0.9999"), (0.99998, 0.99996, "0.99998"), (0.5, 0.0, "0.5000")])
@@ -327,7 +327,7 @@ def test_wrong_labels_are_suspected() -> None:
     shares[np.arange(200), truth] = 0.88
     given = truth.copy()
     given[[5, 50, 120]] = (given[[5, 50, 120]] + 1) % 3
-    assert set(suspects(given, shares)) == {5, 50, 120}
+    assert set(find_label_issues(given, shares)) == {5, 50, 120}
     labels = rng.random((200, 3)) < 0.4
     answers = np.where(labels, 0.9, 0.1)
     wrong = labels.copy()

@@ -44,7 +44,7 @@ class PixelTask:
     fewest_classes: ClassVar[int] = 1
     abilities: ClassVar[frozenset[str]] = frozenset({"averaging views"})
     headline = "mIoU"
-    figures: tuple[str, ...] = ("loss", "mIoU", "pixel_accuracy")
+    metric_names: tuple[str, ...] = ("loss", "mIoU", "pixel_accuracy")
 
     def __init__(self, classes: Sequence[str], preprocess: Preprocess) -> None:
         self.classes = tuple(classes)

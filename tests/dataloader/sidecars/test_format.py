@@ -130,7 +130,7 @@ def test_a_sigmoid_teacher_is_scaled_where_classes_compete_alone(tmp_path: Path)
 def test_one_label_a_teacher_is_no_teacher_of_several(tmp_path: Path) -> None:
     file = written(tmp_path, '# activation: "softmax"\npath,a,b\nx,0.9,0.1\n')
     with pytest.raises(UserError, match="one label an image"):
-        read_knowledge(file, ["a", "b"], competing=False, several=True)
+        read_knowledge(file, ["a", "b"], competing=False, multi_label=True)
 
 
 def test_an_unlisted_image_weighs_nothing_and_weights_multiply(tmp_path: Path) -> None:

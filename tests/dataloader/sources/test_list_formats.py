@@ -52,14 +52,14 @@ def rows(listing):
 def test_one_label_an_image_is_read_from_every_form(folder, name):
     listing = read(folder, name, ONE_LABEL[name])
     assert rows(listing) == [("a.png", ("cat",), None), ("b c.png", ("dog",), None)]
-    assert not listing.several
+    assert not listing.multi_label
 
 
 @pytest.mark.parametrize("name", SEVERAL)
 def test_several_labels_an_image_are_read_from_every_form(folder, name):
     listing = read(folder, name, SEVERAL[name])
     assert rows(listing) == [("a.png", ("x", "y"), None), ("b c.png", (), None)]
-    assert listing.several
+    assert listing.multi_label
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

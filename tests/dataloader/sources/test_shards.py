@@ -120,7 +120,13 @@ def test_labels_may_be_names_numbers_with_names_or_several(tmp_path):
     assert open_catalog(str(names)).classes == ("cat", "dog")
     numbers = write_tar(tmp_path / "a" / "train.tar", samples(0, 4))
     assert open_catalog(str(numbers)).classes == ("x", "y")
-    several = {"a.png": png(0), "a.json": '{"labels": ["p", "q"]}', "b/c.d.png": png(1), "b/d.jpg": png(1), "b/d.json": '{"labels": []}'}
+    several = {
+        "a.png": png(0),
+        "a.json": '{"labels": ["p", "q"]}',
+        "b/c.d.png": png(1),
+        "b/d.jpg": png(1),
+        "b/d.json": '{"labels": []}',
+    }
     del several["b/c.d.png"]
     catalog = open_catalog(str(write_tar(tmp_path / "b" / "train.tar", several)))
     assert catalog.target is Labels

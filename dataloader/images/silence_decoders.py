@@ -9,7 +9,7 @@ from PIL import Image
 
 
 @cache
-def quiet_decoders() -> None:
+def silence_decoders() -> None:
     """Keep Pillow's logger and libtiff from writing to the terminal, in this process and in those that it forks.
 
     libtiff is told so itself. To close the stream of errors meanwhile would take the lines of other threads with it.

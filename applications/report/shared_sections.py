@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from applications.calibration.outcome import describe_broken, support_rows
-from applications.report.material import ReportInput, ReportPart, Scaled, Thumbnails, as_percent
+from applications.calibration.threshold_outcome import describe_broken, support_rows
+from applications.report.report_input import ReportInput, ReportPart, Scaled, Thumbnails, as_percent
 from utils.calibration import Reliability
 from utils.files import write_csv
 from utils.images import file_uri
@@ -230,7 +230,7 @@ def origin(material: ReportInput) -> ReportPart:
     lost = f"; {material.unreadable} more cannot be read, and are in no figure: see unreadable.csv" if material.unreadable else ""
     rows = [
         ["model", trained.describe()],
-        ["images", f"{len(material.split)} {material.split.name} images of {material.split.named}{lost}"],
+        ["images", f"{len(material.split)} {material.split.name} images of {material.split.display_path}{lost}"],
         ["loss of training", trained.config.loss.canonical()],
         ["temperature", f"{trained.temperature:.4f}"],
         ["target", str(material.target or "none")],

@@ -17,7 +17,7 @@ from utils.risk_control import NEVER, RISK, between, fewest, images_wanted, limi
 
 CONFIDENCE = 1 - RISK
 
-TARGETS = {
+RISK_TARGETS = {
     "error": ("<=", "of the answers of a class that are accepted, at most this share is wrong"),
     "miss": ("<=", "of the images of a class, at most this share is accepted as another class, or for several labels not named"),
     "coverage": (">=", "of the answers of a class, at least this share is accepted (one label an image)"),
@@ -25,11 +25,11 @@ TARGETS = {
 
 
 @dataclass(frozen=True)
-class Target:
+class RiskTarget:
     """A promise, such as miss <= 0.01.
 
     Attributes:
-        name: a row of TARGETS.
+        name: a row of RISK_TARGETS.
         limit: a share in [0, 1].
     """
 
@@ -37,28 +37,28 @@ class Target:
     limit: float
 
     def __str__(self) -> str:
-        return f"{self.name}{TARGETS[self.name][0]}{self.limit:g}"
+        return f"{self.name}{RISK_TARGETS[self.name][0]}{self.limit:g}"
 
 
-def parse_target(text: str, known: Sequence[str]) -> Target:
+def parse_risk_target(text: str, known: Sequence[str]) -> RiskTarget:
     """Return the target that a text such as 'miss<=0.01' or 'error<=1%' names.
 
     Args:
         text: what the user wrote.
-        known: the rows of TARGETS that the task can promise.
+        known: the rows of RISK_TARGETS that the task can promise.
 
     Raises:
         UserError: it is none, or none for this task.
     """
     match = re.fullmatch(r"\s*(\w+)\s*(<=|>=)\s*([\d.eE+-]+)\s*(%?)\s*", text)
-    usual = ", ".join(f"'{name}{TARGETS[name][0]}{0.9 if name == 'coverage' else 0.01}'" for name in known)
+    usual = ", ".join(f"'{name}{RISK_TARGETS[name][0]}{0.9 if name == 'coverage' else 0.01}'" for name in known)
     if match is None:
         raise UserError(f"--target '{text}' cannot be read; write one of {usual}")
     name, sign, number, percent = match.groups()
     if name not in known:
         raise UserError(f"--target '{text}': there is no '{name}' here.{nearest(name, known)} Write one of {usual}")
-    if sign != TARGETS[name][0]:
-        raise UserError(f"--target '{text}': write {name}{TARGETS[name][0]}...: {TARGETS[name][1]}")
+    if sign != RISK_TARGETS[name][0]:
+        raise UserError(f"--target '{text}': write {name}{RISK_TARGETS[name][0]}...: {RISK_TARGETS[name][1]}")
     try:
         limit = float(number) / (100 if percent else 1)
     except ValueError as error:
@@ -68,7 +68,7 @@ def parse_target(text: str, known: Sequence[str]) -> Target:
     if name != "coverage" and limit in (0, 1):
         why = "no number of images proves that nothing is wrong" if limit == 0 else "everything keeps that"
         raise UserError(f"--target '{text}': {why}; write a share between, such as 0.01")
-    return Target(name, limit)
+    return RiskTarget(name, limit)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Support:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ThresholdChoice:
     """Thresholds (C,) of a target, and what stands behind them.
 
     Attributes:
@@ -117,7 +117,7 @@ class Choice:
         return len(self.unmet) == len(self.groups) or min(self.thresholds) >= NEVER
 
 
-def choose_rejection(target: Target, targets: np.ndarray, probabilities: np.ndarray) -> Choice:
+def choose_rejection(target: RiskTarget, targets: np.ndarray, probabilities: np.ndarray) -> ThresholdChoice:
     """Return, for one label an image, the probability that an answer of each class must reach to be accepted.
 
     Args:
@@ -127,10 +127,10 @@ def choose_rejection(target: Target, targets: np.ndarray, probabilities: np.ndar
     """
     choose = {"error": _limit_error, "miss": _limit_misses, "coverage": _keep_coverage}[target.name]
     thresholds, groups = choose(target.limit, targets, probabilities)
-    return Choice(tuple(thresholds.tolist()), tuple(groups), len(targets))
+    return ThresholdChoice(tuple(thresholds.tolist()), tuple(groups), len(targets))
 
 
-def choose_thresholds(target: Target, truth: np.ndarray, probabilities: np.ndarray) -> Choice:
+def choose_thresholds(target: RiskTarget, truth: np.ndarray, probabilities: np.ndarray) -> ThresholdChoice:
     """Return, for several labels an image, the probability from which on each label is named.
 
     Labels of few images share a threshold, and their promise is one of images: of those that one of these labels is named for, at most so
@@ -144,17 +144,17 @@ def choose_thresholds(target: Target, truth: np.ndarray, probabilities: np.ndarr
     assert target.name in ("error", "miss"), target.name
     choose = _limit_wrong_names if target.name == "error" else _limit_missed_names
     thresholds, groups = choose(target.limit, truth, probabilities)
-    return Choice(tuple(thresholds.tolist()), tuple(groups), len(truth))
+    return ThresholdChoice(tuple(thresholds.tolist()), tuple(groups), len(truth))
 
 
-Chosen = tuple[np.ndarray, list[Support]]
+ThresholdsWithSupport = tuple[np.ndarray, list[Support]]
 
 
 def _share_risk(limit: float, groups: int) -> int:
     return fewest(limit, RISK / groups)
 
 
-def _limit_error(limit: float, targets: np.ndarray, probabilities: np.ndarray) -> Chosen:
+def _limit_error(limit: float, targets: np.ndarray, probabilities: np.ndarray) -> ThresholdsWithSupport:
     found, confidence = probabilities.argmax(1), probabilities.max(1)
     failing = np.where(found == targets, -1.0, confidence)
     sizes = np.bincount(found, minlength=probabilities.shape[1])
@@ -163,7 +163,7 @@ def _limit_error(limit: float, targets: np.ndarray, probabilities: np.ndarray) -
     return _risk_of_groups(limit, len(sizes), [(members, confidence[own], failing[own]) for members, own in parts], len(targets))
 
 
-def _limit_wrong_names(limit: float, truth: np.ndarray, probabilities: np.ndarray) -> Chosen:
+def _limit_wrong_names(limit: float, truth: np.ndarray, probabilities: np.ndarray) -> ThresholdsWithSupport:
     # The sum of the probabilities is how many images should have a label, and no count of labels that are to be judged.
     groups = pool_small(probabilities.sum(0), partial(_share_risk, limit))
     wrong = np.where(truth, -1.0, probabilities)
@@ -171,7 +171,9 @@ def _limit_wrong_names(limit: float, truth: np.ndarray, probabilities: np.ndarra
     return _risk_of_groups(limit, truth.shape[1], parts, len(truth))
 
 
-def _risk_of_groups(limit: float, classes: int, parts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], images: int) -> Chosen:
+def _risk_of_groups(
+    limit: float, classes: int, parts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], images: int
+) -> ThresholdsWithSupport:
     """Return the thresholds of groups, each given by its members, its scores and those of its failures."""
     thresholds, supports = np.full(classes, NEVER), []
     for members, scores, failing in parts:
@@ -182,7 +184,7 @@ def _risk_of_groups(limit: float, classes: int, parts: Sequence[tuple[np.ndarray
     return thresholds, supports
 
 
-def _limit_misses(limit: float, targets: np.ndarray, probabilities: np.ndarray) -> Chosen:
+def _limit_misses(limit: float, targets: np.ndarray, probabilities: np.ndarray) -> ThresholdsWithSupport:
     """Return thresholds at which at most this share of the images of every group is accepted as another class.
 
     Fewer misses remain the higher a threshold common to all answers is, so a single bound at the last threshold that fits is valid (Bates,
@@ -219,14 +221,14 @@ def _above(ranked: np.ndarray, failing: np.ndarray, most: int) -> float:
     return between(worst, float(ranked[place])) if place < len(ranked) else NEVER
 
 
-def _limit_missed_names(limit: float, truth: np.ndarray, probabilities: np.ndarray) -> Chosen:
+def _limit_missed_names(limit: float, truth: np.ndarray, probabilities: np.ndarray) -> ThresholdsWithSupport:
     groups = pool_small(truth.sum(0), partial(_share_risk, limit))
     scores = np.where(truth, probabilities, 1.0)
     parts = [(members, scores[:, members].min(1)[truth[:, members].any(1)]) for members in groups]
     return _keep_share(limit, truth.shape[1], parts, len(truth))
 
 
-def _keep_coverage(limit: float, targets: np.ndarray, probabilities: np.ndarray) -> Chosen:
+def _keep_coverage(limit: float, targets: np.ndarray, probabilities: np.ndarray) -> ThresholdsWithSupport:
     del targets
     found, confidence = probabilities.argmax(1), probabilities.max(1)
     parts = [(np.array([number]), confidence[found == number]) for number in range(probabilities.shape[1])]
@@ -235,7 +237,7 @@ def _keep_coverage(limit: float, targets: np.ndarray, probabilities: np.ndarray)
     return thresholds, [Support(each.members, each.count, each.failures) for each in supports]
 
 
-def _keep_share(limit: float, classes: int, parts: Sequence[tuple[np.ndarray, np.ndarray]], images: int) -> Chosen:
+def _keep_share(limit: float, classes: int, parts: Sequence[tuple[np.ndarray, np.ndarray]], images: int) -> ThresholdsWithSupport:
     """Return the highest thresholds below which at most this share of the scores of each group lies; 0 where there are too few."""
     thresholds, supports = np.zeros(classes), []
     for members, scores in parts:

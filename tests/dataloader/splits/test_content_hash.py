@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataloader.splits.contents import NOTHING, PIECE, PIECES, content_hashes, count_known
+from dataloader.splits.content_hash import NOTHING, PIECE, PIECES, content_hashes, count_known
 from dataloader.splits.split import Split
 
 
@@ -80,6 +80,6 @@ def test_many_slow_files_are_read_by_several_threads_in_their_order(tmp_path, mo
     for name in names:
         (tmp_path / name).write_text(name)
     quick = content_hashes(split_of(tmp_path, names))
-    monkeypatch.setattr("dataloader.splits.contents.SLOW", 0)
+    monkeypatch.setattr("dataloader.splits.content_hash.SLOW", 0)
     assert content_hashes(split_of(tmp_path, names)).tolist() == quick.tolist()
     assert len(set(quick.tolist())) == 150

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from applications.report.material import ReportInput, ReportPart, Thumbnails
+from applications.report.report_input import ReportInput, ReportPart, Thumbnails
 from applications.tasks.labels import CHUNK
 from utils.files import write_csv
 from utils.page import gallery, paragraph
@@ -18,7 +18,7 @@ GOOD = 0.8
 LEAST_USUAL = 2e-6
 
 
-def suspects(targets: np.ndarray, probabilities: np.ndarray, *, cells: int = CHUNK) -> np.ndarray:
+def find_label_issues(targets: np.ndarray, probabilities: np.ndarray, *, cells: int = CHUNK) -> np.ndarray:
     """Return the images of one label whose label is probably wrong, the most suspicious first.
 
     cleanlab judges whole classes apart from one another once it knows how often each is taken for each, so it is given a few at a time:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from dataloader import AUGMENTS
+from dataloader.augment.albumentations_changes import DESCRIBED, IN_PLACE, Applied
 from dataloader.augment.chain import Picky
-from dataloader.augment.named_changes import DESCRIBED, IN_PLACE, Applied
 from dataloader.sample import Sample
 from utils.errors import UserError
 
@@ -27,7 +27,7 @@ PADDED = ("RandomCrop", "CenterCrop")
 
 
 @dataclass(frozen=True)
-class Named(Picky):
+class AlbumentationsOperation(Picky):
     """One operation of albumentations, seeded by position."""
 
     name: str
@@ -56,7 +56,7 @@ class Named(Picky):
             raise UserError(f"{self.name} moves pixels in a way that masks and boxes cannot follow here; leave it out of --aug")
 
 
-def __getattr__(name: str) -> Callable[..., Named]:
+def __getattr__(name: str) -> Callable[..., AlbumentationsOperation]:
     """Return the maker of an operation that is a row of AUGMENTS; its signature is the library's, plus former arguments."""
     if name not in AUGMENTS or AUGMENTS[name].target != f"{__name__}:{name}":
         raise AttributeError(name)
@@ -68,13 +68,13 @@ def __getattr__(name: str) -> Callable[..., Named]:
         own = [parameter.replace(default=None) if parameter.name == "size" else parameter for parameter in own]
     signature = inspect.Signature([*own, *more])
 
-    def make(*args: Any, **kwargs: Any) -> Named:
+    def make(*args: Any, **kwargs: Any) -> AlbumentationsOperation:
         arguments = present_arguments(name, signature.bind(*args, **kwargs).arguments)
         try:
             with warnings.catch_warnings():
                 # It is asked for by this name in settings that exist.
                 warnings.filterwarnings("ignore", message="ShiftScaleRotate is a special case")
-                return Named(name, arguments, kind(**arguments))
+                return AlbumentationsOperation(name, arguments, kind(**arguments))
         except (ValueError, TypeError) as error:
             raise UserError(f"{name}: {_first_line(error)}") from error
 

@@ -25,7 +25,7 @@ HEADER = ("run", "model", "data", "image size", "epochs", "figure", "val", "test
 
 
 @dataclass(frozen=True)
-class Entry:
+class RunSummary:
     """What the table says of a run; None for what is not known.
 
     Attributes:
@@ -68,7 +68,7 @@ def run(request: Request) -> int:
     entries = []
     for folder in folders:
         try:
-            entries.append(read_entry(folder, place))
+            entries.append(read_run_summary(folder, place))
         except UserError as error:
             log().warning(f"left out {folder}: {error}")
     if not entries:
@@ -82,7 +82,7 @@ def run(request: Request) -> int:
     return 0
 
 
-def read_entry(folder: Path, root: Path) -> Entry:
+def read_run_summary(folder: Path, root: Path) -> RunSummary:
     """Return what the files of a run say of it.
 
     Raises:
@@ -94,7 +94,7 @@ def read_entry(folder: Path, root: Path) -> Entry:
     seconds = [float(row["seconds"]) for row in rows if row.get("seconds")]
     parameters, multiply_adds = _cost(content)
     height, width = content["preprocess"]["image_size"]
-    return Entry(
+    return RunSummary(
         run=str(folder.relative_to(root)),
         arch=content["arch"].rpartition("/")[2] if is_user_target(content["arch"]) else content["arch"],
         data=Path(config["data"]).name,
@@ -110,7 +110,7 @@ def read_entry(folder: Path, root: Path) -> Entry:
     )
 
 
-def write_table(entries: Sequence[Entry], folder: Path) -> None:
+def write_table(entries: Sequence[RunSummary], folder: Path) -> None:
     """Write table.csv, table.md and table.png."""
     rows = [list(HEADER), *(entry.row() for entry in entries)]
     write_csv(folder / "table.csv", rows)

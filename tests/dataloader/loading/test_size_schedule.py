@@ -1,6 +1,6 @@
 import pytest
 
-from dataloader.loading.sizes import parse_sizes
+from dataloader.loading.size_schedule import parse_sizes
 from utils.errors import UserError
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from applications.comparison.answers import ModelAnswers
 from applications.report import classify, multilabel
-from applications.report.material import Figures, Top
+from applications.report.report_input import Figures, Top
 from utils.grouped_statistics import flip_test, fully_dependent, number_groups
 from utils.statistics import Interval, bootstrap, holm, wilson
 from utils.text import counted
@@ -77,10 +77,10 @@ def named_apart(models: Sequence[ModelAnswers]) -> list[ModelAnswers]:
 def figures(model: ModelAnswers) -> Figures:
     """Return a function from how often each image is counted, int (N,), to the model's headline figures."""
     shares = model.probabilities
-    if model.several:
-        of = multilabel.figures(shares, model.truth, model.named, model.losses())
+    if model.multi_label:
+        of = multilabel.headline_metrics(shares, model.truth, model.named, model.losses())
     else:
-        of = classify.figures(model.truth.argmax(1), shares, model.losses(), Top(shares.argmax(1), shares.max(1)))
+        of = classify.headline_metrics(model.truth.argmax(1), shares, model.losses(), Top(shares.argmax(1), shares.max(1)))
     return lambda counts: {LOSS if name == "loss" else name: value for name, value in of(counts).items()}
 
 

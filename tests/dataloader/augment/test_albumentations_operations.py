@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from dataloader import ALBUMENTATIONS
-from dataloader.augment import named
+from dataloader.augment import albumentations_operations
+from dataloader.augment.albumentations_operations import least_side, present_arguments, sigma_of
 from dataloader.augment.chain import build_augment
-from dataloader.augment.named import least_side, present_arguments, sigma_of
 from dataloader.sample import Sample
 from dataloader.targets.label import Label
 from utils.errors import UserError
@@ -97,6 +97,6 @@ def test_mistakes_are_explained_in_one_line(spec, message):
 
 
 def test_the_library_is_imported_on_use_alone():
-    for file in Path(named.__file__).parent.parent.rglob("*.py"):
+    for file in Path(albumentations_operations.__file__).parent.parent.rglob("*.py"):
         top = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
         assert "albumentations" not in {name.name for node in top for name in node.names} | {getattr(node, "module", "") for node in top}

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from applications.calibration.outcome import Answers, judge, kept_together, named_together
-from applications.calibration.targets import Choice, Target, choose_rejection, choose_thresholds
+from applications.calibration.risk_targets import RiskTarget, ThresholdChoice, choose_rejection, choose_thresholds
+from applications.calibration.threshold_outcome import Answers, judge, kept_together, named_together
 from applications.tasks.labels import LabelTask, Prediction
 from applications.trained.checkpoint import Trained
 from applications.trained.exported import find_format
@@ -22,11 +22,11 @@ def calibrated(
     trained: Trained,
     task: LabelTask,
     prediction: Prediction,
-    target: Target | None,
+    target: RiskTarget | None,
     *,
     refit: bool,
     groups: np.ndarray | None = None,
-) -> tuple[Trained, Choice | None]:
+) -> tuple[Trained, ThresholdChoice | None]:
     """Return the model with thresholds for a target, and with `refit` a temperature too, and what the thresholds rest on.
 
     Without a target, `refit` gives each of several labels the threshold of its best F1, and takes rejection away.
@@ -51,7 +51,7 @@ def calibrated(
     return replace(trained, temperature=task.temperature, thresholds=thresholds, reject=reject), choice
 
 
-def choose(target: Target, targets: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None) -> Choice:
+def choose(target: RiskTarget, targets: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None) -> ThresholdChoice:
     """Return the choice by all images, or by one of each group: the bound is one for images that say nothing of each other."""
     if groups is not None:
         rows = one_of_each(groups)
@@ -63,7 +63,7 @@ def choose(target: Target, targets: np.ndarray, probabilities: np.ndarray, group
 
 
 def cross_checked(
-    task: LabelTask, prediction: Prediction, target: Target, *, refit: bool, groups: np.ndarray | None = None
+    task: LabelTask, prediction: Prediction, target: RiskTarget, *, refit: bool, groups: np.ndarray | None = None
 ) -> dict[str, float] | None:
     """Return what a promise comes to, name -> share, for a fair look at the images that choose the thresholds.
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from applications.assemble.seen_images import describe_overlap
 from applications.comparison.answers import ModelAnswers
-from applications.comparison.figures import LOSS, RESAMPLES, SIGNIFICANT, Pair, class_rows, names_of, sentence
-from applications.report.material import Thumbnails, as_percent
+from applications.comparison.paired_metrics import LOSS, RESAMPLES, SIGNIFICANT, Pair, class_rows, names_of, sentence
+from applications.report.report_input import Thumbnails, as_percent
 from dataloader.images.read import ImageError, read_image
 from utils.page import Page, Tone, gallery, heading, paragraph, table
 from utils.text import counted

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from applications.calibration.targets import CONFIDENCE, Choice, Support, Target
+from applications.calibration.risk_targets import CONFIDENCE, RiskTarget, Support, ThresholdChoice
 from utils.errors import UserError
 from utils.risk_control import RISK
 from utils.text import counted, two_digits
@@ -17,7 +17,7 @@ COUNTED = {"error": ("accepted", "wrong"), "miss": ("images", "missed"), "covera
 
 
 @dataclass(frozen=True)
-class Kept:
+class RejectionOutcome:
     """What thresholds do to the answers of one class.
 
     Attributes:
@@ -46,19 +46,19 @@ def judge(thresholds: Sequence[float] | np.ndarray, targets: np.ndarray, probabi
     return Answers(found, accepted, accepted & (found != targets))
 
 
-def measure_rejection(thresholds: Sequence[float], targets: np.ndarray, probabilities: np.ndarray) -> list[Kept]:
+def measure_rejection(thresholds: Sequence[float], targets: np.ndarray, probabilities: np.ndarray) -> list[RejectionOutcome]:
     """Return what rejection thresholds do, a class each and then all together, for targets (N,) and probabilities (N, C)."""
     found, accepted, wrong = judge(thresholds, targets, probabilities)
     groups = [(found == number, targets == number) for number in range(probabilities.shape[1])]
     everything = np.ones(len(targets), dtype=bool)
     return [
-        Kept(_share(accepted[answered]), _share(wrong[answered & accepted]), _share(wrong[members]))
+        RejectionOutcome(_share(accepted[answered]), _share(wrong[answered & accepted]), _share(wrong[members]))
         for answered, members in [*groups, (everything, everything)]
     ]
 
 
 def count_failures(
-    target: Target, members: Sequence[int], thresholds: Sequence[float], targets: np.ndarray, probabilities: np.ndarray
+    target: RiskTarget, members: Sequence[int], thresholds: Sequence[float], targets: np.ndarray, probabilities: np.ndarray
 ) -> tuple[int, int]:
     """Return how many images break the promise of a group of classes, and how many it is about.
 
@@ -73,7 +73,7 @@ def count_failures(
 
 
 def _counter(
-    target: Target, thresholds: Sequence[float], targets: np.ndarray, probabilities: np.ndarray
+    target: RiskTarget, thresholds: Sequence[float], targets: np.ndarray, probabilities: np.ndarray
 ) -> Callable[[Sequence[int]], tuple[int, int]]:
     """Return `count_failures` of a group, with what all groups share computed once."""
     if targets.ndim == 2:
@@ -94,7 +94,7 @@ def _counter(
     return of
 
 
-def kept_together(target: Target, answers: Answers) -> dict[str, float]:
+def kept_together(target: RiskTarget, answers: Answers) -> dict[str, float]:
     """Return what a promise comes to for all answers of one label together: name -> share."""
     found = {"accepted": _share(answers.accepted)}
     if target.name == "miss":
@@ -102,12 +102,14 @@ def kept_together(target: Target, answers: Answers) -> dict[str, float]:
     return found | {"wrong of those": _share(answers.wrong[answers.accepted])}
 
 
-def named_together(target: Target, truth: np.ndarray, named: np.ndarray) -> dict[str, float]:
+def named_together(target: RiskTarget, truth: np.ndarray, named: np.ndarray) -> dict[str, float]:
     """Return what a promise comes to for all labels together, bool (N, C): name -> share."""
     return {"wrong of the names": _share(~truth[named])} if target.name == "error" else {"missed of the labels": _share(~named[truth])}
 
 
-def broken_by(target: Target, choice: Choice, targets: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
+def broken_by(
+    target: RiskTarget, choice: ThresholdChoice, targets: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
+) -> dict[str, float]:
     """Return group of classes -> share, the worst first, where these images disprove the promise.
 
     A share beyond the limit is no proof: of few images, one more than allowed is chance. Groups count from where chance alone shows so
@@ -148,7 +150,7 @@ def describe_broken(target: str, broken: Mapping[str, float], groups: int) -> st
     return f"{target} is not kept on these images{of}, by more than chance explains: {shown}{more}"
 
 
-def describe_choice(target: Target, choice: Choice, classes: Sequence[str]) -> str:
+def describe_choice(target: RiskTarget, choice: ThresholdChoice, classes: Sequence[str]) -> str:
     """Return in words what a promise rests on."""
     about, failing = COUNTED[target.name]
     said = [
@@ -163,12 +165,12 @@ def describe_choice(target: Target, choice: Choice, classes: Sequence[str]) -> s
     )
 
 
-def _images(choice: Choice) -> str:
+def _images(choice: ThresholdChoice) -> str:
     within = "" if choice.image_groups is None else f" in {counted(choice.image_groups, 'group')}"
     return counted(choice.images, "validation image") + within
 
 
-def support_rows(target: Target, choice: Choice, classes: Sequence[str]) -> list[list[str]]:
+def support_rows(target: RiskTarget, choice: ThresholdChoice, classes: Sequence[str]) -> list[list[str]]:
     """Return, for every group of classes, how many validation images speak for it, and how many of them fail, below a header."""
     rows = [
         [name_group(group.members, classes), *((f"{group.count:,}", f"{group.failures:,}") if group.wanted is None else ("none", "-"))]
@@ -177,13 +179,13 @@ def support_rows(target: Target, choice: Choice, classes: Sequence[str]) -> list
     return [["the promise is made for", *(f"{name} on val" for name in COUNTED[target.name])], *rows]
 
 
-def describe_unmet(choice: Choice, classes: Sequence[str], *, several: bool) -> str:
+def describe_unmet(choice: ThresholdChoice, classes: Sequence[str], *, multi_label: bool) -> str:
     """Return in words for which classes no threshold makes the promise, and how many images would do; '' where there is none."""
     if not choice.unmet and not choice.is_empty:
         return ""
     whole = choice.is_empty
     groups = sorted(choice.unmet, key=lambda group: group.wanted or 0.0)
-    what = "nothing can be " + ("promised" if several else "accepted") + " at this limit"
+    what = "nothing can be " + ("promised" if multi_label else "accepted") + " at this limit"
     which = "" if whole else " for " + "; ".join(name_group(group.members, classes) for group in groups[:NAMES_SHOWN])
     which += f" and {len(groups) - NAMES_SHOWN} more groups" if not whole and len(groups) > NAMES_SHOWN else ""
     return f"{what}{which} with {_images(choice)}; {_remedy(groups, 'groups ' if choice.image_groups is not None else '')}"
@@ -196,10 +198,10 @@ def _remedy(groups: Sequence[Support], unit: str) -> str:
     return f"about {two_digits(wanted):,} {unit}would do"
 
 
-def refuse_empty(target: Target, choice: Choice, classes: Sequence[str], *, several: bool) -> None:
+def refuse_empty(target: RiskTarget, choice: ThresholdChoice, classes: Sequence[str], *, multi_label: bool) -> None:
     """Raise UserError when thresholds of a target would accept, or promise, nothing at all."""
     if choice.is_empty:
-        raise UserError(f"--target '{target}': {describe_unmet(choice, classes, several=several)} ({CONFIDENCE:.0%} confidence)")
+        raise UserError(f"--target '{target}': {describe_unmet(choice, classes, multi_label=multi_label)} ({CONFIDENCE:.0%} confidence)")
 
 
 def _share(flags: np.ndarray) -> float:

@@ -2,18 +2,18 @@
 
 from types import SimpleNamespace
 
-from dataloader.cache import waiting
+from dataloader.cache import wait_for_cache
 from dataloader.cache.pixel_store import PIXELS
-from dataloader.cache.waiting import BUILDER, PATIENCE, Watch, building_name
+from dataloader.cache.wait_for_cache import BUILDER, PATIENCE, StallDetector, building_name
 
 
 def test_a_cache_that_does_not_grow_is_mentioned_now_and_then(tmp_path, monkeypatch):
     clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(waiting, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(wait_for_cache, "time", SimpleNamespace(monotonic=lambda: clock.now))
     attempt = tmp_path / building_name("data-train-1-2")
     attempt.mkdir()
     (attempt / BUILDER).write_text("process 7 on here")
-    watch = Watch(tmp_path, "data-train-1-3")
+    watch = StallDetector(tmp_path, "data-train-1-3")
 
     def after(seconds: float) -> str:
         clock.now += seconds

@@ -11,11 +11,11 @@ from dataloader.batch.targets import labels_of, to_dense
 from dataloader.sample import Batch
 from utils.randomness import Stream, numpy_rng
 
-Mix = Callable[[Batch, int, int], Batch]
+BatchTransform = Callable[[Batch, int, int], Batch]
 
 
 @dataclass(frozen=True)
-class Choice:
+class RandomMix:
     """A batch transform: one of `mixes`, each as likely as the others, in all epochs before `until`.
 
     Attributes:
@@ -26,7 +26,7 @@ class Choice:
         mode: of the mixes.
     """
 
-    mixes: Sequence[Mix]
+    mixes: Sequence[BatchTransform]
     until: int | None
     num_classes: int
     seed: int

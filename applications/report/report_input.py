@@ -12,8 +12,8 @@ from torch import Tensor
 
 from applications.assemble import Machine
 from applications.assemble.seen_images import Overlap
-from applications.calibration.outcome import broken_by
-from applications.calibration.targets import CONFIDENCE, Choice, Target
+from applications.calibration.risk_targets import CONFIDENCE, RiskTarget, ThresholdChoice
+from applications.calibration.threshold_outcome import broken_by
 from applications.tasks.labels import LabelTask, Prediction, row_chunks
 from applications.trained.checkpoint import Trained
 from dataloader.batch.targets import to_dense
@@ -65,8 +65,8 @@ class ReportInput:
     machine: Machine
     folder: Path
     seconds: float
-    target: Target | None = None
-    choice: Choice | None = None
+    target: RiskTarget | None = None
+    choice: ThresholdChoice | None = None
     views: str = ""
     overlay: Overlay | None = None
     unreadable: int = 0

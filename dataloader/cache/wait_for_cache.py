@@ -21,7 +21,7 @@ def building_name(name: str) -> str:
     return f".{name}{ATTEMPT}"
 
 
-class Watch:
+class StallDetector:
     """Notices when a cache that another process fills does not grow.
 
     Args:
@@ -48,7 +48,7 @@ class Watch:
         return f"{builder} has written nothing for {now - self.since:.0f} s"
 
 
-def wait_for_lock(lock: Path, watch: Watch) -> None:
+def wait_for_lock(lock: Path, watch: StallDetector) -> None:
     """Return when no process holds a lock, done or ended; meanwhile say what is waited for."""
     log().info("cache     another process is filling it; waiting")
     while _is_held(lock):
