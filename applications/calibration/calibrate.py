@@ -27,16 +27,16 @@ def calibrated(
     refit: bool,
     groups: np.ndarray | None = None,
 ) -> tuple[Trained, ThresholdChoice | None]:
-    """Return the model with thresholds for a target, and with `refit` a temperature too, and what the thresholds rest on.
+    """Return the model with thresholds for `target` (and, with `refit`, a new temperature), and the `ThresholdChoice` behind them.
 
-    Without a target, `refit` gives each of several labels the threshold of its best F1, and takes rejection away.
+    Without a target, `refit` gives each of several labels the threshold of its best F1, and removes rejection thresholds.
 
     Args:
         trained: the model.
-        task: its task; it takes the new temperature and thresholds.
+        task: its task, which is given the new temperature and thresholds.
         prediction: of the task, for the model's val images.
-        target: the promise of the thresholds; None makes none.
-        refit: whether to choose the temperature anew.
+        target: what the thresholds must guarantee; None for nothing.
+        refit: whether to fit the temperature again.
         groups: number of the group of every image, (N,), such as the object it shows; None where every image stands for itself.
     """
     if refit:
@@ -52,7 +52,7 @@ def calibrated(
 
 
 def choose(target: RiskTarget, targets: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None) -> ThresholdChoice:
-    """Return the choice by all images, or by one of each group: the bound is one for images that say nothing of each other."""
+    """Return the choice made on all images, or on one of each group, since the bound assumes independent images."""
     if groups is not None:
         rows = one_of_each(groups)
         choice = choose(target, targets[rows], probabilities[rows], None)
@@ -65,23 +65,22 @@ def choose(target: RiskTarget, targets: np.ndarray, probabilities: np.ndarray, g
 def cross_checked(
     task: LabelTask, prediction: Prediction, target: RiskTarget, *, refit: bool, groups: np.ndarray | None = None
 ) -> dict[str, float] | None:
-    """Return what a promise comes to, name -> share, for a fair look at the images that choose the thresholds.
+    """Return cross-fitted shares for a target, name -> share: each image is judged by thresholds chosen on the other four folds.
 
-    Each fifth of them is looked at with the thresholds, and with `refit` the temperature, of the other four. None where four fifths are
-    too few to accept anything.
+    With `refit`, the temperature is fitted on the other four folds, too. None where four fifths are too few to accept anything.
 
     Args:
         task: gives criterion and temperature.
         prediction: of the task, for the model's val images.
-        target: the promise.
-        refit: whether the temperature was fitted on these images too.
+        target: what the thresholds must guarantee.
+        refit: whether the temperature was fitted on these images, too.
         groups: number of the group of every image, from 0, (N,), which is in one fold; None where every image stands for itself.
     """
     targets = prediction.targets.numpy()
     fold, temperatures = fold_of(len(targets), groups), np.full(len(targets), task.temperature)
     if refit:
         temperatures = cross_fitted(prediction.logits.numpy(), targets, task.criterion.activation, groups)
-    # Classes, or labels, that each image is answered with, and which of the answers are accepted.
+    # The class, or the labels, of each answer, and which answers are accepted.
     found, accepted, met = np.empty(targets.shape, targets.dtype), np.empty(len(targets), dtype=bool), False
     for own in (fold == number for number in np.unique(fold)):
         temperature = float(torch.tensor(temperatures[own][0]).float())
@@ -92,7 +91,7 @@ def cross_checked(
             found[own], accepted[own], _ = judge(choice.thresholds, targets[own], scaled[own])
         else:
             found[own] = scaled[own] >= np.asarray(choice.thresholds)
-        # Before the next table of all images is made.
+        # Freed before the next fold needs as much memory.
         del scaled
     if not met:
         return None

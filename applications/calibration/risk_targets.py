@@ -1,8 +1,8 @@
-"""--target: the probability that an answer of each class must reach, so that a promise is kept on images to come.
+"""--target: the probability that an answer of each class must reach, so that a guarantee holds for new images.
 
-Every promise of a target holds at CONFIDENCE for all classes at once: they are put into groups, and the groups share the risk. A class with
-many validation images is a group of its own; the others are one group, for which the promise is made of all together. Which class stands
-where follows from numbers of images alone. How a threshold is found: utils/risk_control.py.
+A guarantee holds at CONFIDENCE for all classes at once: they are put into groups, and the groups share the risk. A class with many
+validation images is a group of its own; the others form one group, which has one guarantee for all of them together. The grouping depends
+only on how many images each class has, never on which answers are wrong. How a threshold is found: utils/risk_control.py.
 """
 
 import re
@@ -20,13 +20,13 @@ CONFIDENCE = 1 - RISK
 RISK_TARGETS = {
     "error": ("<=", "of the answers of a class that are accepted, at most this share is wrong"),
     "miss": ("<=", "of the images of a class, at most this share is accepted as another class, or for several labels not named"),
-    "coverage": (">=", "of the answers of a class, at least this share is accepted (one label an image)"),
+    "coverage": (">=", "of the answers of a class, at least this share is accepted (one label per image)"),
 }
 
 
 @dataclass(frozen=True)
 class RiskTarget:
-    """A promise, such as miss <= 0.01.
+    """What is to be guaranteed, such as miss <= 0.01.
 
     Attributes:
         name: a row of RISK_TARGETS.
@@ -48,7 +48,7 @@ def parse_risk_target(text: str, known: Sequence[str]) -> RiskTarget:
         known: the rows of RISK_TARGETS that the task can promise.
 
     Raises:
-        UserError: it is none, or none for this task.
+        UserError: it cannot be read, or this task cannot guarantee it.
     """
     match = re.fullmatch(r"\s*(\w+)\s*(<=|>=)\s*([\d.eE+-]+)\s*(%?)\s*", text)
     usual = ", ".join(f"'{name}{RISK_TARGETS[name][0]}{0.9 if name == 'coverage' else 0.01}'" for name in known)
@@ -62,9 +62,9 @@ def parse_risk_target(text: str, known: Sequence[str]) -> RiskTarget:
     try:
         limit = float(number) / (100 if percent else 1)
     except ValueError as error:
-        raise UserError(f"--target '{text}': {number} is no number; write one of {usual}") from error
+        raise UserError(f"--target '{text}': {number} is not a number; write one of {usual}") from error
     if not 0 <= limit <= 1:
-        raise UserError(f"--target '{text}': {number}{percent} is no share from 0 to 1")
+        raise UserError(f"--target '{text}': {number}{percent} is not a share from 0 to 1")
     if name != "coverage" and limit in (0, 1):
         why = "no number of images proves that nothing is wrong" if limit == 0 else "everything keeps that"
         raise UserError(f"--target '{text}': {why}; write a share between, such as 0.01")
@@ -73,14 +73,14 @@ def parse_risk_target(text: str, known: Sequence[str]) -> RiskTarget:
 
 @dataclass(frozen=True)
 class Support:
-    """What stands behind the promise for a group of classes.
+    """The validation images behind the guarantee for a group of classes.
 
     Attributes:
         members: the classes.
-        count: validation images that speak for it: accepted answers for 'error', images of the classes for 'miss', answers for 'coverage'.
+        count: how many are counted: accepted answers for 'error', images of the classes for 'miss', answers for 'coverage'.
         failures: how many of them fail.
-        wanted: None where answers are accepted; else about how many validation images in all would let some be, inf where none would;
-            groups of images, where these come in groups.
+        wanted: None where answers are accepted; else about how many validation images would be needed to accept any, inf where no number
+            is enough; groups of images, where they come in groups.
     """
 
     members: tuple[int, ...]
@@ -91,11 +91,11 @@ class Support:
 
 @dataclass(frozen=True)
 class ThresholdChoice:
-    """Thresholds (C,) of a target, and what stands behind them.
+    """Thresholds (C,) of a target, and the validation images behind them.
 
     Attributes:
-        thresholds: of rejection for one label an image, of naming for several labels.
-        groups: every class stands in one.
+        thresholds: below which an answer is rejected (one label per image), or from which on a label is named (several).
+        groups: of classes; every class is in one.
         images: number of validation images.
         image_groups: number of groups that these images come in, such as objects that they show: one image of each was counted. None
             where every image stands for itself.
@@ -108,20 +108,20 @@ class ThresholdChoice:
 
     @property
     def unmet(self) -> list[Support]:
-        """Return the groups that no threshold can make a promise for."""
+        """Return the groups for which no threshold gives the guarantee."""
         return [group for group in self.groups if group.wanted is not None]
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing can be accepted, or promised, at all."""
+        """Whether no group has a threshold that gives the guarantee."""
         return len(self.unmet) == len(self.groups) or min(self.thresholds) >= NEVER
 
 
 def choose_rejection(target: RiskTarget, targets: np.ndarray, probabilities: np.ndarray) -> ThresholdChoice:
-    """Return, for one label an image, the probability that an answer of each class must reach to be accepted.
+    """Return, for one label per image, the probability that an answer of each class must reach to be accepted.
 
     Args:
-        target: the promise.
+        target: what must be guaranteed.
         targets: class indices (N,).
         probabilities: (N, C).
     """
@@ -131,13 +131,13 @@ def choose_rejection(target: RiskTarget, targets: np.ndarray, probabilities: np.
 
 
 def choose_thresholds(target: RiskTarget, truth: np.ndarray, probabilities: np.ndarray) -> ThresholdChoice:
-    """Return, for several labels an image, the probability from which on each label is named.
+    """Return, for several labels per image, the probability from which on each label is named.
 
-    Labels of few images share a threshold, and their promise is one of images: of those that one of these labels is named for, at most so
-    many bear a wrong one of them; of those that have one of these labels, at most so many miss one.
+    Labels with few images share one threshold. Their guarantee counts images: among images given at least one of these labels, the share
+    with a wrong one is at most the limit (error); among images that have one, the share that misses one is at most the limit (miss).
 
     Args:
-        target: the promise, 'error' or 'miss'.
+        target: 'error' or 'miss'.
         truth: bool (N, C).
         probabilities: (N, C).
     """
@@ -164,7 +164,7 @@ def _limit_error(limit: float, targets: np.ndarray, probabilities: np.ndarray) -
 
 
 def _limit_wrong_names(limit: float, truth: np.ndarray, probabilities: np.ndarray) -> ThresholdsWithSupport:
-    # The sum of the probabilities is how many images should have a label, and no count of labels that are to be judged.
+    # Classes are grouped by expected counts (the sum of probabilities), not by true labels, which the guarantee must not look at.
     groups = pool_small(probabilities.sum(0), partial(_share_risk, limit))
     wrong = np.where(truth, -1.0, probabilities)
     parts = [(members, probabilities[:, members].max(1), wrong[:, members].max(1)) for members in groups]
@@ -187,9 +187,9 @@ def _risk_of_groups(
 def _limit_misses(limit: float, targets: np.ndarray, probabilities: np.ndarray) -> ThresholdsWithSupport:
     """Return thresholds at which at most this share of the images of every group is accepted as another class.
 
-    Fewer misses remain the higher a threshold common to all answers is, so a single bound at the last threshold that fits is valid (Bates,
-    Angelopoulos, Lei, Malik, Jordan: Distribution-Free, Risk-Controlling Prediction Sets, arXiv 2101.02703). An answer need reach only what
-    the classes ask for that it would be wrong about.
+    Raising one common threshold never adds misses, so a single bound at the lowest threshold that satisfies it is valid (Bates,
+    Angelopoulos, Lei, Malik, Jordan: Distribution-Free, Risk-Controlling Prediction Sets, arXiv 2101.02703). The threshold of an answer
+    is the largest one that the other classes need, since only their images can be missed by it.
     """
     found, confidence = probabilities.argmax(1), probabilities.max(1)
     failing = np.where(found == targets, -1.0, confidence)
@@ -211,7 +211,7 @@ def _limit_misses(limit: float, targets: np.ndarray, probabilities: np.ndarray) 
 
 
 def _above(ranked: np.ndarray, failing: np.ndarray, most: int) -> float:
-    """Return the lowest threshold that at most so many failures reach, between two of the rising probabilities."""
+    """Return the lowest threshold that at most `most` failures reach, halfway between two of the sorted probabilities."""
     if most < 0:
         return NEVER
     worst = float(np.sort(failing)[::-1][most])
@@ -233,7 +233,7 @@ def _keep_coverage(limit: float, targets: np.ndarray, probabilities: np.ndarray)
     found, confidence = probabilities.argmax(1), probabilities.max(1)
     parts = [(np.array([number]), confidence[found == number]) for number in range(probabilities.shape[1])]
     thresholds, supports = _keep_share(1 - limit, probabilities.shape[1], parts, len(found))
-    # All answers of a class are accepted where there are few, and that keeps any coverage.
+    # Where a class has few answers all of them are accepted, which satisfies any coverage.
     return thresholds, [Support(each.members, each.count, each.failures) for each in supports]
 
 

@@ -1,4 +1,4 @@
-"""What the thresholds of a --target do to images, in figures and in words."""
+"""What the thresholds of a --target do to answers, in numbers and in words."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from utils.risk_control import RISK
 from utils.text import counted, two_digits
 
 NAMES_SHOWN = 5
-# What is counted behind each promise, and what of it fails.
+# Target -> (what is counted, what a failure is called), for messages.
 COUNTED = {"error": ("accepted", "wrong"), "miss": ("images", "missed"), "coverage": ("answers", "rejected")}
 
 
@@ -40,14 +40,14 @@ class Answers(NamedTuple):
 
 
 def judge(thresholds: Sequence[float] | np.ndarray, targets: np.ndarray, probabilities: np.ndarray) -> Answers:
-    """Return what rejection thresholds (C,) make of the answers, for targets (N,) and probabilities (N, C)."""
+    """Return the answers under rejection thresholds (C,), for targets (N,) and probabilities (N, C)."""
     found = probabilities.argmax(1)
     accepted = probabilities.max(1) >= np.asarray(thresholds)[found]
     return Answers(found, accepted, accepted & (found != targets))
 
 
 def measure_rejection(thresholds: Sequence[float], targets: np.ndarray, probabilities: np.ndarray) -> list[RejectionOutcome]:
-    """Return what rejection thresholds do, a class each and then all together, for targets (N,) and probabilities (N, C)."""
+    """Return the outcome of rejection thresholds, for each class and then for all together, for targets (N,) and probabilities (N, C)."""
     found, accepted, wrong = judge(thresholds, targets, probabilities)
     groups = [(found == number, targets == number) for number in range(probabilities.shape[1])]
     everything = np.ones(len(targets), dtype=bool)
@@ -60,12 +60,12 @@ def measure_rejection(thresholds: Sequence[float], targets: np.ndarray, probabil
 def count_failures(
     target: RiskTarget, members: Sequence[int], thresholds: Sequence[float], targets: np.ndarray, probabilities: np.ndarray
 ) -> tuple[int, int]:
-    """Return how many images break the promise of a group of classes, and how many it is about.
+    """Return how many images fail the target in a group of classes, and how many are counted.
 
     Args:
-        target: the promise.
+        target: what was to be guaranteed.
         members: the classes.
-        thresholds: of rejection, for class indices; of naming, for several labels.
+        thresholds: below which an answer is rejected (class indices), or from which on a label is named (several labels).
         targets: class indices (N,), or labels (N, C).
         probabilities: (N, C).
     """
@@ -95,7 +95,7 @@ def _counter(
 
 
 def kept_together(target: RiskTarget, answers: Answers) -> dict[str, float]:
-    """Return what a promise comes to for all answers of one label together: name -> share."""
+    """Return the shares that a target is about, over all answers of one label together: name -> share."""
     found = {"accepted": _share(answers.accepted)}
     if target.name == "miss":
         return found | {"accepted as another class": _share(answers.wrong)}
@@ -103,20 +103,20 @@ def kept_together(target: RiskTarget, answers: Answers) -> dict[str, float]:
 
 
 def named_together(target: RiskTarget, truth: np.ndarray, named: np.ndarray) -> dict[str, float]:
-    """Return what a promise comes to for all labels together, bool (N, C): name -> share."""
+    """Return the share that a target is about, over all labels together, bool (N, C): name -> share."""
     return {"wrong of the names": _share(~truth[named])} if target.name == "error" else {"missed of the labels": _share(~named[truth])}
 
 
 def broken_by(
     target: RiskTarget, choice: ThresholdChoice, targets: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
 ) -> dict[str, float]:
-    """Return group of classes -> share, the worst first, where these images disprove the promise.
+    """Return group of classes -> share, the worst first, where the target is not kept on these images by more than chance.
 
-    A share beyond the limit is no proof: of few images, one more than allowed is chance. Groups count from where chance alone shows so
-    many failures in fewer than RISK of cases, for all groups together.
+    A share beyond the limit alone proves nothing: among few images, one failure too many is chance. A group is returned when so many
+    failures would have a probability below RISK, divided by the number of groups (Bonferroni), at the limit.
 
     Args:
-        target: the promise.
+        target: what was to be guaranteed.
         choice: its thresholds.
         targets: class indices (N,), or labels (N, C).
         probabilities: (N, C).
@@ -143,7 +143,7 @@ def name_group(members: Sequence[int], classes: Sequence[str]) -> str:
 
 
 def describe_broken(target: str, broken: Mapping[str, float], groups: int) -> str:
-    """Return in words for which of so many groups a target, in the user's words, is not kept."""
+    """Return a sentence on the groups of classes for which `target`, as the user wrote it, is not kept."""
     shown = "; ".join(f"{name} ({share:.1%})" for name, share in list(broken.items())[:NAMES_SHOWN])
     more = f" and {len(broken) - NAMES_SHOWN} more" if len(broken) > NAMES_SHOWN else ""
     of = "" if groups == 1 else f" for {len(broken)} of {groups} groups of classes"
@@ -151,7 +151,7 @@ def describe_broken(target: str, broken: Mapping[str, float], groups: int) -> st
 
 
 def describe_choice(target: RiskTarget, choice: ThresholdChoice, classes: Sequence[str]) -> str:
-    """Return in words what a promise rests on."""
+    """Return in words the validation images behind a guarantee."""
     about, failing = COUNTED[target.name]
     said = [
         f"{name_group(group.members, classes)} ({group.count:,} {about}, {group.failures:,} {failing})"
@@ -171,7 +171,7 @@ def _images(choice: ThresholdChoice) -> str:
 
 
 def support_rows(target: RiskTarget, choice: ThresholdChoice, classes: Sequence[str]) -> list[list[str]]:
-    """Return, for every group of classes, how many validation images speak for it, and how many of them fail, below a header."""
+    """Return, for every group of classes, how many validation images were counted, and how many of them fail, below a header."""
     rows = [
         [name_group(group.members, classes), *((f"{group.count:,}", f"{group.failures:,}") if group.wanted is None else ("none", "-"))]
         for group in choice.groups
@@ -180,7 +180,7 @@ def support_rows(target: RiskTarget, choice: ThresholdChoice, classes: Sequence[
 
 
 def describe_unmet(choice: ThresholdChoice, classes: Sequence[str], *, multi_label: bool) -> str:
-    """Return in words for which classes no threshold makes the promise, and how many images would do; '' where there is none."""
+    """Return in words for which classes no threshold gives the guarantee, and how many images would be enough; '' where all have one."""
     if not choice.unmet and not choice.is_empty:
         return ""
     whole = choice.is_empty
@@ -194,12 +194,12 @@ def describe_unmet(choice: ThresholdChoice, classes: Sequence[str], *, multi_lab
 def _remedy(groups: Sequence[Support], unit: str) -> str:
     wanted = groups[0].wanted if groups else None
     if wanted is None or not np.isfinite(wanted):
-        return "more of them would not help: even the surest answers are wrong too often"
-    return f"about {two_digits(wanted):,} {unit}would do"
+        return "more of them would not help: even the most confident answers are wrong too often"
+    return f"about {two_digits(wanted):,} {unit}would be enough"
 
 
 def refuse_empty(target: RiskTarget, choice: ThresholdChoice, classes: Sequence[str], *, multi_label: bool) -> None:
-    """Raise UserError when thresholds of a target would accept, or promise, nothing at all."""
+    """Raise UserError when no class has a threshold that gives the guarantee."""
     if choice.is_empty:
         raise UserError(f"--target '{target}': {describe_unmet(choice, classes, multi_label=multi_label)} ({CONFIDENCE:.0%} confidence)")
 

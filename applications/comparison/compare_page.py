@@ -1,4 +1,4 @@
-"""The page of --compare: figures side by side, classes, and the images that flipped."""
+"""The page of --compare: metrics side by side, classes, and the images that flipped."""
 
 from collections.abc import Mapping, Sequence
 
@@ -28,19 +28,19 @@ def comparison_page(
     """Return the page of models and pairs.
 
     Args:
-        models: the first, and those beside it.
+        models: the first, and those compared with it.
         pairs: what `compare` found.
         rows: their table with its header.
         measured: model -> figure -> value.
         seed: of the bootstrap.
-        reasons: why no conclusion is drawn about other models that stand in the table.
+        reasons: why no conclusion is drawn about other models in the table.
     """
     first, headline = models[0], rows[0][1]
     unit, test = "images", "McNemar's exact test"
     if pairs and pairs[0].groups is not None:
         unit = f"the {counted(pairs[0].groups, 'group')} that the images come in"
         test = "the exact test that exchanges the two models in whole groups (McNemar's would count images)"
-    page = Page(f"{len(models)} models on {len(first.files)} images", f"each beside {first.name}")
+    page = Page(f"{len(models)} models on {len(first.files)} images", f"each compared with {first.name}")
     tones: list[Tone] = ["", *(_tone(pair) for pair in pairs), *("" for _ in reasons)]
     page.section(
         "Which is better?",
@@ -49,18 +49,18 @@ def comparison_page(
         *(paragraph(f"No conclusion: {why}", tone="warn") for why in reasons),
         table(rows[0], rows[1:], tones=tones),
         paragraph(
-            f"Differences are in points of one hundred, with 95 % intervals of a paired bootstrap over {unit} ({RESAMPLES} resamples, seed "
-            f"{seed}). p is that of {test} on the images that one of two models alone answers rightly, adjusted by Holm when "
+            f"Differences are in percentage points, with 95 % intervals of a paired bootstrap over {unit} ({RESAMPLES} resamples, seed "
+            f"{seed}). p is that of {test} on the images that only one of the two models answers rightly, adjusted by Holm when "
             f"there are several comparisons; below {SIGNIFICANT} a difference is called significant. "
-            "Where no image flips, the interval is that of a flip which these images do not show (Wilson). "
-            "The exact test is stricter than the interval of a figure. The calibrated loss is that of the probabilities as they are "
-            "answered; the loss of a report is measured before calibration, so the two are not to be compared.",
+            "Where no image flips, the interval is Wilson's. "
+            "The exact test is stricter than the interval of a metric. The calibrated loss is computed after temperature scaling, "
+            "the loss of a report before it, so the two cannot be compared.",
             tone="soft",
         ),
     )
     for pair in pairs:
         blocks = [_figures_table(first, pair, measured), heading("Classes"), _class_table(first, pair), *_flips(first, pair)]
-        page.section(f"{pair.other.name} beside {first.name}", *blocks)
+        page.section(f"{pair.other.name} compared with {first.name}", *blocks)
     sources = [[model.name, model.source] for model in models]
     page.section("Where the answers come from", table(["model", "read from"], sources))
     return page
@@ -107,14 +107,14 @@ def _flips(first: ModelAnswers, pair: Pair) -> list[str]:
     for members, who, other, tone in sides:
         shown = members[np.argsort(-who.probabilities[members].max(1), kind="stable")][:FLIPS_SHOWN].tolist()
         part = "" if len(shown) == len(members) else f", {len(shown)} of them; flips.csv has all"
-        blocks.append(heading(f"{who.name} alone is right: {len(members)} images{part}"))
+        blocks.append(heading(f"only {who.name} is right: {len(members)} images{part}"))
         cards = []
         for row in shown:
             lines = (f"{names_of(first, first.truth[row])}, not {names_of(other, other.named[row])}", places[row])
             try:
                 card = pictures.card(row, lines, tone)
             except ImageError:
-                # The evaluation may be older than the images.
+                # Images may have changed since the evaluation.
                 continue
             cards += [card] if card else []
         blocks.append(gallery(cards) if cards or not shown else paragraph("The images are no longer there.", tone="soft"))

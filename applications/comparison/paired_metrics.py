@@ -1,4 +1,4 @@
-"""Whether trained models differ on the same images, by how much, and how sure that is: the figures of --compare."""
+"""The metrics of --compare: differences between models on the same images, their intervals and tests."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from utils.statistics import Interval, bootstrap, holm, wilson
 from utils.text import counted
 
 SIGNIFICANT = 0.05
-# The figures whose difference the test is about.
+# The metrics that the test is about.
 OF_THE_TEST = ("top1", "all labels right")
 RESAMPLES = 600
 # Not the "loss" of an evaluation, which is measured before calibration.
@@ -22,16 +22,16 @@ LOSS = "calibrated loss"
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A model beside the first one.
+    """A model compared with the first one.
 
     Attributes:
         other: the model.
-        differences: its figures minus those of the first, with paired bootstrap intervals.
-        gained: images that it alone answers rightly, (G,).
-        lost: images that the first alone answers rightly, (L,).
+        differences: its metrics minus those of the first, with paired bootstrap intervals.
+        gained: images that only it answers rightly, (G,).
+        lost: images that only the first answers rightly, (L,).
         p: of McNemar's test, or of `flip_test` over groups, adjusted for the number of comparisons.
         comparisons: that number.
-        groups: number of groups that the images come in, over which intervals and test are made; None where every image stands for itself.
+        groups: number of groups that the images come in, over which intervals and test are computed; None where images are independent.
     """
 
     other: ModelAnswers
@@ -43,13 +43,13 @@ class Pair:
     groups: int | None = None
 
     def verdict(self) -> str:
-        """Return the answer in words."""
+        """Return the verdict."""
         if self.p >= SIGNIFICANT:
             return "no significant difference"
         return "better" if len(self.gained) > len(self.lost) else "worse"
 
     def odds(self, headline: str) -> str:
-        """Return a clause on why verdict and interval of the headline figure disagree; '' where they agree."""
+        """Return a clause on why verdict and interval of the headline metric disagree; '' where they agree."""
         interval, doubtful = self.differences[headline], self.p >= SIGNIFICANT
         if doubtful == (interval.low <= 0 <= interval.high):
             return ""
@@ -64,7 +64,7 @@ class Pair:
 
 
 def named_apart(models: Sequence[ModelAnswers]) -> list[ModelAnswers]:
-    """Return the models with names that tell them apart: their sources, where the short ones do not."""
+    """Return the models with distinct names: their sources where short names are equal."""
     names = [model.name for model in models]
     apart = [model if names.count(model.name) == 1 else replace(model, name=model.source) for model in models]
     sources = [model.name for model in apart]
@@ -75,7 +75,7 @@ def named_apart(models: Sequence[ModelAnswers]) -> list[ModelAnswers]:
 
 
 def figures(model: ModelAnswers) -> Figures:
-    """Return a function from how often each image is counted, int (N,), to the model's headline figures."""
+    """Return a function: how often each image is counted, int (N,) -> the model's headline metrics."""
     shares = model.probabilities
     if model.multi_label:
         of = multilabel.headline_metrics(shares, model.truth, model.named, model.losses())
@@ -85,7 +85,7 @@ def figures(model: ModelAnswers) -> Figures:
 
 
 def compare(models: Sequence[ModelAnswers], *, seed: int) -> list[Pair]:
-    """Return each model but the first beside the first; all have been `aligned` with it."""
+    """Return each other model compared with the first; all have been `aligned` with it."""
     first, *others = models
     flips = [(np.flatnonzero(other.right & ~first.right), np.flatnonzero(first.right & ~other.right)) for other in others]
     groups = next((number_groups(model.groups) for model in models if model.groups), None)
@@ -107,7 +107,7 @@ def compare(models: Sequence[ModelAnswers], *, seed: int) -> list[Pair]:
     for other, (gained, lost), p in zip(others, flips, adjusted, strict=True):
         found = bootstrap(differences(other), count, seed=seed, resamples=RESAMPLES, groups=groups)
         if not len(gained) and not len(lost):
-            # No draw shows a flip where there is none; other images may.
+            # Without a flipped image the bootstrap interval has width zero; use Wilson's instead.
             most = wilson(0, separate).high
             found |= {name: Interval(0.0, -most, most) for name in OF_THE_TEST if name in found}
         pairs.append(Pair(other, found, gained, lost, p, len(others), among))
@@ -115,7 +115,7 @@ def compare(models: Sequence[ModelAnswers], *, seed: int) -> list[Pair]:
 
 
 def sentence(first: ModelAnswers, pair: Pair, headline: str) -> str:
-    """Return the verdict of a comparison with the difference in the headline figure."""
+    """Return the verdict of a comparison with the difference in the headline metric."""
     change = pair.differences[headline]
     points = f"{headline} {100 * change.value:+.2f} points ({100 * change.low:+.2f} to {100 * change.high:+.2f}), p = {pair.p:.3g}"
     if pair.groups is not None:
@@ -126,7 +126,7 @@ def sentence(first: ModelAnswers, pair: Pair, headline: str) -> str:
 
 
 def recalls(model: ModelAnswers) -> np.ndarray:
-    """Return, of the images of every class, the share that the model names it for, (C,); nan without any."""
+    """Return the recall of every class, (C,); nan without images."""
     counts = model.truth.sum(0)
     return np.where(counts > 0, (model.truth & model.named).sum(0) / np.maximum(counts, 1), np.nan)
 

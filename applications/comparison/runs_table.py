@@ -26,17 +26,17 @@ HEADER = ("run", "model", "data", "image size", "epochs", "figure", "val", "test
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What the table says of a run; None for what is not known.
+    """A row of the table; None where a value is not known.
 
     Attributes:
         run: path below the folder of the table.
-        arch, data: what was trained on what.
+        arch, data: model and data set.
         image_size: height x width.
-        epochs: that were trained.
-        headline: name of the figures.
-        val: the best of validation, by which the weights were chosen.
-        test: of the latest --evaluation of these weights on test images.
-        parameters, multiply_adds: in millions, of one image.
+        epochs: trained.
+        headline: name of the metric.
+        val: the best value on validation images, which chose the weights.
+        test: the value of the latest --evaluation of these weights on test images.
+        parameters, multiply_adds: in millions; multiply-adds per image.
         minutes: of training, without validation.
     """
 
@@ -78,12 +78,12 @@ def run(request: Request) -> int:
     print_table(HEADER, [entry.row() for entry in entries], left=("model", "data", "image size", "figure"))
     write_table(entries, folder)
     log().info(f"written: {folder} (table.csv, table.md, table.png)")
-    log().info("figures on other images cannot be compared; whether two runs differ on the same ones: python main.py --compare RUN RUN")
+    log().info("metrics from different images are not comparable; to compare two runs on the same images: python main.py --compare RUN RUN")
     return 0
 
 
 def read_run_summary(folder: Path, root: Path) -> RunSummary:
-    """Return what the files of a run say of it.
+    """Return the row of a run, from its files.
 
     Raises:
         UserError: they cannot be read.
@@ -101,7 +101,7 @@ def read_run_summary(folder: Path, root: Path) -> RunSummary:
         image_size=f"{height}x{width}",
         epochs=len(rows) or content["epoch"],
         headline=headline,
-        # A pruned model has no run of its own, and was measured on other weights.
+        # A pruned model has no metrics of its own: its checkpoint holds those of the model before pruning.
         val=content["progress"]["best"][0] if rows else None,
         test=_test_figure(folder, headline),
         parameters=parameters,
@@ -126,7 +126,7 @@ def write_table(entries: Sequence[RunSummary], folder: Path) -> None:
         points,
         folder / "table.png",
         title=f"{len(points)} of {len(entries)} runs",
-        xlabel="multiply-adds of an image (millions)",
+        xlabel="multiply-adds per image (millions)",
         ylabel=f"{entries[0].headline if len({entry.headline for entry in entries}) == 1 else 'figure'} on {shown} images (%)",
         log_x=bool(points),
     )
@@ -144,7 +144,7 @@ def _rows(file: Path) -> list[dict[str, str]]:
 
 
 def _cost(content: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """Return parameters and multiply-adds in millions; None for a network of the user's own file, which is not imported unasked."""
+    """Return parameters and multiply-adds in millions; None for a network in a user's file, which is not imported without being asked."""
     if is_user_target(content["arch"]):
         return None, None
     model = build_model(content["arch"], num_classes=content["num_classes"])
@@ -155,7 +155,7 @@ def _cost(content: Mapping[str, Any]) -> tuple[float | None, float | None]:
 
 
 def _test_figure(folder: Path, headline: str) -> float | None:
-    """Return what the latest evaluation of the best weights reached on test images; None without one."""
+    """Return the headline metric of the latest evaluation of the best weights on test images; None without one."""
     best = (folder / BEST).resolve()
     found: list[tuple[int, float]] = []
     for file in folder.glob("evaluation-test*/metrics.json"):

@@ -25,8 +25,8 @@ from utils.randomness import Stream, derive_seed
 from utils.runtime import TIME_UP, StopSignal
 
 
-class Interruption(Exception):  # noqa: N818 - it is no error
-    """A signal, or the end of the time, ended the run after a checkpoint was written."""
+class Interruption(Exception):  # noqa: N818 - it is not an error
+    """A signal, or the time limit, ended the run after a checkpoint was written."""
 
     def __init__(self, signal: int) -> None:
         super().__init__(signal)
@@ -79,7 +79,7 @@ def fit(run: TrainingRun) -> None:
 
 
 def _fit_epoch(run: TrainingRun, vote: StopVote) -> None:
-    """Train an epoch, or the rest of one; validate; inform the observers; save."""
+    """Train an epoch, or the rest of one; validate; notify the observers; save."""
     begun = run.progress.step
     row = {"epoch": run.progress.epoch + 1, **train_epoch(run, vote)}
     # A run resumed after its last batch validates even if its time is up; otherwise every further resume would stop here again.
@@ -134,7 +134,7 @@ def train_epoch(run: TrainingRun, vote: StopVote) -> dict[str, float]:
             continue
         run.unreadable.tell(batch)
         batch = batch.to(run.device)
-        # Dropout and skipped branches draw from the position, too, so that a resumed run repeats them.
+        # Dropout and drop path are seeded by the position, too, so that a resumed run repeats them.
         seed = derive_seed(Stream.MODEL, run.seed, progress.step, run.world.rank)
         torch.manual_seed(seed)
         for transform in run.transforms:
@@ -168,7 +168,7 @@ def train_epoch(run: TrainingRun, vote: StopVote) -> dict[str, float]:
 
 
 def _loss_again(run: TrainingRun, batch: Batch, seed: int) -> Tensor:
-    """Return the loss of a batch at the weights as they are now; neither the criterion nor the random stream counts it."""
+    """Return the loss of a batch at the current weights, without effect on the criterion's counts or the random streams."""
     torch.manual_seed(seed)
     with run.stepper.forward(sync=True):
         return run.objective(run.model, batch, record=False).loss
@@ -213,7 +213,7 @@ def _means_of_all(progress: Progress, world: World) -> dict[str, float]:
 
 
 class NonFiniteLossGuard:
-    """Keeps the losses since the last look on the device, so that a bad one can be named by its step."""
+    """Keeps the losses since the last check on the device, so that the first bad one can be named by its step."""
 
     def __init__(self) -> None:
         self._steps: list[int] = []
@@ -224,7 +224,7 @@ class NonFiniteLossGuard:
         self._losses.append(loss.detach())
 
     def check(self) -> None:
-        """Look at all losses since the last call.
+        """Check all losses since the last call.
 
         Raises:
             UserError: one of them is not finite.

@@ -1,4 +1,4 @@
-"""Measures a model without training: every image of a split exactly once."""
+"""Evaluation: every image of a split exactly once."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -24,7 +24,7 @@ def score(
     advance: Callable[[int], object] = int,
     left_out: Callable[[Sequence[Unreadable]], object] | None = None,
 ) -> Meter:
-    """Return the meter of the task. That of the first process has counted the batches of all, that of another its own alone.
+    """Return the meter of the task: on the first process with the batches of all, on another with its own alone.
 
     Images that a tolerant loader left out are not counted.
 
@@ -37,7 +37,7 @@ def score(
         autocast: precision of the forward pass.
         world: the processes that share the split.
         advance: called with the number of samples after each batch.
-        left_out: called once with the images of all processes that could not be read.
+        left_out: called once with the unreadable images of all processes.
 
     Raises:
         UserError: no image could be read.
@@ -48,7 +48,7 @@ def score(
     unreadable: list[Unreadable] = []
     with torch.inference_mode(), autocast:
         for batch in batches:
-            # Black images that fill a batch have no number.
+            # Padding has a negative index.
             count = int((batch.indices >= 0).sum())
             batch = batch.to(device)
             meter.update(batch, task.forward(model, batch))

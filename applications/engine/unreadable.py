@@ -17,14 +17,14 @@ class UnreadableTrainImages:
         self.left_out = self.wanted = 0
 
     def begin(self) -> None:
-        """Begin to count an epoch, or the rest of one."""
+        """Start counting for an epoch, or the rest of one."""
         self.left_out = self.wanted = 0
 
     def check(self, world: World) -> None:
-        """Tell the rest, and look at how many of all images of the epoch could be read, over all processes.
+        """Log how many more could not be read, and check the share of the epoch over all processes.
 
         Raises:
-            UserError: less than half of them.
+            UserError: more than half could not be read.
         """
         left_out, wanted = (sum(counts) for counts in zip(*world.gather((self.left_out, self.wanted)), strict=True))
         share = f"{left_out:,} of {wanted:,} training images ({left_out / max(1, wanted):.1%})"
@@ -42,7 +42,7 @@ class UnreadableTrainImages:
     def tell(self, batch: Batch) -> None:
         """Count the images of a batch, still on the CPU, and name those that were left out."""
         self.left_out += len(batch.unreadable)
-        # Black images that fill a batch stand for none.
+        # Padding has a negative index.
         self.wanted += len(batch.unreadable) + int((batch.indices >= 0).sum()) // batch.copies
         for image in batch.unreadable:
             if number := self.files.number(image.path):

@@ -35,7 +35,7 @@ from utils.statistics import Interval, bootstrap, confusion, macro_f1
 from utils.text import two_digits
 
 CURVE_POINTS = 400
-# Shares of right answers that a person may wish for. No number of images proves that all are right.
+# Accuracies to choose from. 100 % is not among them, since no number of images proves it.
 WISHES = (0.95, 0.98, 0.99, 0.995, 0.999)
 
 
@@ -51,7 +51,7 @@ def report_parts(material: ReportInput) -> list[ReportPart]:
     labels = [classes[target] for target in targets], [classes[best] for best in found]
     return [
         _headline(material, Top(*scaled.after)),
-        ReportPart(sections=[("What is mistaken for what", confusion_blocks(material, matrix, pictures))], style=STYLE),
+        ReportPart(sections=[("Confusion matrix", confusion_blocks(material, matrix, pictures))], style=STYLE),
         _per_class(material, matrix),
         _hard(material, pictures, targets, probabilities),
         label_section(material, pictures, find_label_issues(targets, probabilities), *labels),
@@ -62,7 +62,7 @@ def report_parts(material: ReportInput) -> list[ReportPart]:
 
 
 def headline_metrics(targets: np.ndarray, probabilities: np.ndarray, losses: np.ndarray, scaled: Top) -> Figures:
-    """Return a function from how often each image is counted, int (N,), to the headline figures.
+    """Return a function: how often each image is counted, int (N,) -> headline metrics. The bootstrap calls it.
 
     Args:
         targets: class indices (N,).
@@ -70,7 +70,7 @@ def headline_metrics(targets: np.ndarray, probabilities: np.ndarray, losses: np.
         losses: (N,).
         scaled: the answers by which the calibration error is measured.
     """
-    # What no resample changes is computed here, once.
+    # Computed once, since resampling does not change it.
     classes = probabilities.shape[1]
     found, confidence = probabilities.argmax(1), scaled.confidence
     right, gaps = found == targets, confidence - (scaled.found == targets)
@@ -112,7 +112,9 @@ def _headline(material: ReportInput, scaled: Top) -> ReportPart:
     chance = chance_error(scaled.confidence, seed=material.seed, groups=groups)
     if error.value <= chance:
         found["calibration error"] = replace(error, low=0.0)
-    note = f"Well calibrated answers to these images would show a calibration error of up to {chance:.1%} by chance (in 95 of 100 cases)."
+    note = (
+        f"Perfectly calibrated answers to these images would show a calibration error of up to {chance:.1%} by chance (in 95 of 100 cases)."
+    )
     write_csv(
         material.figures / "intervals.csv",
         [["figure", "value", "low", "high"], *([name, each.value, each.low, each.high] for name, each in found.items())],
@@ -163,7 +165,7 @@ def _tone(recall: Interval) -> Tone:
 
 
 def _coverage(material: ReportInput, targets: np.ndarray, probabilities: np.ndarray) -> ReportPart:
-    """Return how right the answers are when the least sure ones are rejected, and what the thresholds of a target do."""
+    """Return accuracy against coverage when the least confident answers are rejected, and the outcome of a target's thresholds."""
     confidence, right = material.prediction.confidence.numpy(), material.prediction.found.numpy() == targets
     threshold, coverage, accuracy = coverage_curve(confidence, right)
     points = np.unique(np.linspace(0, len(threshold) - 1, min(len(threshold), CURVE_POINTS)).round().astype(int))
@@ -172,7 +174,8 @@ def _coverage(material: ReportInput, targets: np.ndarray, probabilities: np.ndar
     place = material.figures / "coverage.png"
     curve = {"": (coverage[points].tolist(), accuracy[points].tolist())}
     draw_panels(
-        [Panel("accepting the surest answers", "coverage: share of answers accepted", "accuracy of those", curve, percent=True)], place
+        [Panel("accepting the most confident answers", "coverage: share of answers accepted", "accuracy of those", curve, percent=True)],
+        place,
     )
     rows, unit = material.separate, "images" if material.groups is None else "groups"
     rows = [[f"{wish:.1%}", *certified_coverage(wish, confidence[rows], right[rows], unit=unit)] for wish in WISHES]
@@ -180,10 +183,11 @@ def _coverage(material: ReportInput, targets: np.ndarray, probabilities: np.ndar
     blocks = [
         paragraph("Answers below a probability can be left to a person. How right are the others then?"),
         picture(file_uri(place), alt="coverage and accuracy"),
-        table(["accuracy wished for", "answers accepted", "from probability", "right of those here"], rows),
+        table(["accuracy wanted", "answers accepted", "from probability", "right of those here"], rows),
         paragraph(
-            f"Each row holds for other images of the same kind at {1 - RISK:.0%} confidence, so of these images more are right than "
-            "is wished for. Where it says none, these images are too few, or their surest answers are wrong too often." + counted_once,
+            f"Each row holds for other images of the same kind at {1 - RISK:.0%} confidence, so on these images the accuracy is "
+            "higher than wanted. 'none' means that these images are too few, or their most confident answers are wrong too often."
+            + counted_once,
             tone="soft",
         ),
     ]
@@ -200,7 +204,7 @@ def _coverage(material: ReportInput, targets: np.ndarray, probabilities: np.ndar
 
 
 def coverage_curve(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return thresholds (T,), falling, and the share of answers that reach each and how many of those are right; equal ones go together.
+    """Return falling thresholds (T,), the coverage at each (share of answers that reach it), and the accuracy of those; ties go together.
 
     Args:
         confidence: probabilities of the answers (N,).
@@ -213,7 +217,7 @@ def coverage_curve(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarra
 
 
 def certified_coverage(wish: float, confidence: np.ndarray, right: np.ndarray, *, unit: str = "images") -> list[str]:
-    """Return which answers keep an accuracy on other images too: their share, the probability from which on, how many of them are right.
+    """Return the answers that are certified to keep an accuracy on other images: their share, the threshold, their accuracy here.
 
     Args:
         wish: the accuracy.
@@ -225,7 +229,7 @@ def certified_coverage(wish: float, confidence: np.ndarray, right: np.ndarray, *
     kept = limit_risk(confidence, failing, 1 - wish, RISK)
     if kept.threshold >= NEVER:
         times = images_wanted(confidence, failing, 1 - wish, RISK)
-        more = f": about {two_digits(times * len(right)):,} {unit} would do" if np.isfinite(times) else ""
+        more = f": about {two_digits(times * len(right)):,} {unit} would be enough" if np.isfinite(times) else ""
         return [f"none{more}", "-", "-"]
     accepted = confidence[confidence >= kept.threshold]
     lower = confidence[confidence < kept.threshold].max(initial=0.0)
@@ -234,7 +238,7 @@ def certified_coverage(wish: float, confidence: np.ndarray, right: np.ndarray, *
 
 
 def rounded_down(threshold: float, *, above: float) -> str:
-    """Return a threshold in as few digits, four at least, as still part it from the next lower probability."""
+    """Return a threshold rounded down to as few digits, at least four, as still separate it from the next lower probability."""
     for digits in range(4, 17):
         shown = np.floor(threshold * 10**digits) / 10**digits
         if above < shown <= threshold:
@@ -278,8 +282,8 @@ def _hard(material: ReportInput, pictures: Thumbnails, targets: np.ndarray, prob
     ]
     tones: list[Tone] = ["good" if f == t else "bad" for f, t in zip(found, targets, strict=True)]
     groups = [
-        ("Most wrong", "Wrong answers, the surest first.", wrong[np.argsort(-best[wrong], kind="stable")][:HARDEST]),
+        ("Most wrong", "Wrong answers, the most confident first.", wrong[np.argsort(-best[wrong], kind="stable")][:HARDEST]),
         ("Least sure", "The two most probable classes are nearly even.", np.argsort(first - second, kind="stable")[:HARDEST]),
-        ("Highest loss", "The true class was given the least probability.", np.argsort(-losses, kind="stable")[:HARDEST]),
+        ("Highest loss", "The true class has the lowest probability.", np.argsort(-losses, kind="stable")[:HARDEST]),
     ]
     return hard_images(material, pictures, groups, lines, tones)

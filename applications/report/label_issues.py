@@ -12,22 +12,22 @@ from utils.page import gallery, paragraph
 from utils.statistics import confusion
 
 SHOWN = 24
-# A model below this share of right answers doubts too much.
+# Below this accuracy most suggestions are mistakes of the model.
 GOOD = 0.8
-# cleanlab's own: no class is surely meant at less.
+# cleanlab's own lower limit of a class threshold.
 LEAST_USUAL = 2e-6
 
 
 def find_label_issues(targets: np.ndarray, probabilities: np.ndarray, *, cells: int = CHUNK) -> np.ndarray:
     """Return the images of one label whose label is probably wrong, the most suspicious first.
 
-    cleanlab judges whole classes apart from one another once it knows how often each is taken for each, so it is given a few at a time:
-    of 50,000 images of 1,000 classes it makes copies that take gigabytes.
+    Given the confident joint, cleanlab judges each class by itself, so it gets a few classes at a time: its copies of 50,000 images of
+    1,000 classes would take gigabytes.
 
     Args:
         targets: class indices (N,).
         probabilities: (N, C), of a model that was not trained on the images.
-        cells: of the table that are looked at together.
+        cells: of the table that are processed at a time.
     """
     from cleanlab.filter import find_label_issues
 
@@ -69,7 +69,7 @@ def _whole_classes(labels: np.ndarray, *, most: int) -> list[np.ndarray]:
 
 
 def _confident_joint(labels: np.ndarray, own: np.ndarray, parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Return how many images of each label are surely of each class, (C, C), as `cleanlab.count.compute_confident_joint` does.
+    """Return how many images of each label are confidently of each class, (C, C), as `cleanlab.count.compute_confident_joint` does.
 
     Args:
         labels: class indices (N,), each of which occurs.
@@ -100,7 +100,7 @@ def several_suspects(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray
     from cleanlab.multilabel_classification.filter import find_label_issues
 
     counts = truth.sum(0)
-    # Confident learning compares images with a label to those without; of other labels there is nothing to learn.
+    # Confident learning compares images with a label to images without it, so both must exist.
     judged = np.flatnonzero((counts > 1) & (counts < len(truth) - 1))
     if len(judged) < 2:
         return np.empty(0, dtype=int)
@@ -115,25 +115,25 @@ def several_suspects(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray
 def label_section(
     material: ReportInput, pictures: Thumbnails, rows: np.ndarray, given: Sequence[str], suggested: Sequence[str]
 ) -> ReportPart:
-    """Return the gallery of suspects.
+    """Return the gallery of probable label issues.
 
     Args:
         material: the measured model.
         pictures: gives the thumbnails.
-        rows: suspects (K,), the most suspicious first.
-        given: label or labels of every image of the split, as they are.
+        rows: images (K,), the most suspicious first.
+        given: label or labels of every image of the split.
         suggested: what the model says instead.
     """
     table = [["image", "given", "suggested"], *([material.file(row), given[row], suggested[row]] for row in rows.tolist())]
     write_csv(material.figures / "label_issues.csv", table)
     seen = material.split.name == "train"
-    note = "The model is sure of another label than the given one, measured against how sure it usually is of each class."
+    note = "The model is confident of another label than the given one, compared to its usual confidence in each class."
     if seen:
         note += " It was trained on these very images, so it agrees with wrong labels more than it should."
     agreeing = sum(label == other for label, other in zip(given, suggested, strict=True)) / max(1, len(given))
     if agreeing < GOOD:
-        note += f" It is right for only {agreeing:.0%} of the images, so most of these doubts are mistakes of its own."
-    blocks = [paragraph(f"The labels of {len(rows)} of {len(given)} images are in doubt. {note}" if len(rows) else "No label is in doubt.")]
+        note += f" It is right for only {agreeing:.0%} of the images, so most of these are mistakes of the model."
+    blocks = [paragraph(f"The labels of {len(rows)} of {len(given)} images are in doubt. {note}" if len(rows) else "No label looks wrong.")]
     cards = []
     for row in rows[:SHOWN].tolist():
         lines = [f"{given[row] or 'nothing'}, or {suggested[row] or 'nothing'}?", material.file(row)]

@@ -25,7 +25,7 @@ from utils.panels import Panel, draw_panels
 from utils.risk_control import NEVER
 from utils.statistics import Interval, bootstrap, falling, macro_f1, weighted_average_precision
 
-# mAP weighs every label of every image in each resample; of large sets fewer say as much.
+# mAP is costly for each resample; on large sets fewer resamples are enough.
 RESAMPLES, MOST_CELLS = 400, 200_000_000
 CURVE_POINTS = 200
 CURVES_SHOWN = 12
@@ -52,14 +52,14 @@ def report_parts(material: ReportInput) -> list[ReportPart]:
 
 
 def headline_metrics(probabilities: np.ndarray, truth: np.ndarray, named: np.ndarray, losses: np.ndarray) -> Figures:
-    """Return a function from how often each image is counted, int (N,), to the headline figures.
+    """Return a function: how often each image is counted, int (N,) -> headline metrics. The bootstrap calls it.
 
     Args:
         probabilities: (N, C).
         truth, named: bool (N, C).
         losses: (N,).
     """
-    # What no resample changes is computed here, once.
+    # Computed once, since resampling does not change it.
     order, last = falling(probabilities)
     both, exact = truth & named, (truth == named).all(1)
 
@@ -136,7 +136,7 @@ def _with_limits(interval: Interval) -> str:
 
 
 def _curves(material: ReportInput, truth: np.ndarray) -> ReportPart:
-    """Return precision against recall of the labels, and what each threshold gives."""
+    """Return precision against recall of the labels, at every threshold."""
     from sklearn.metrics import precision_recall_curve
 
     rows = [["label", "threshold", "precision", "recall"]]
@@ -152,7 +152,7 @@ def _curves(material: ReportInput, truth: np.ndarray) -> ReportPart:
         against = {"precision": (cuts[kept].tolist(), precision[kept].tolist()), "recall": (cuts[kept].tolist(), recall[kept].tolist())}
         panels.append([Panel(name, "recall", "precision", by_recall), Panel(name, "threshold", "share", against)])
     write_csv(material.figures / "precision_recall.csv", rows)
-    blocks = [paragraph("What another threshold would give. A label that must not be missed wants a lower one.")]
+    blocks = [paragraph("What other thresholds would give. A label that must not be missed needs a lower one.")]
     for number, pair in enumerate(panels[:CURVES_SHOWN]):
         place = material.figures / f"precision_recall_{number}.png"
         draw_panels(pair, place)
@@ -174,8 +174,8 @@ def _hard(material: ReportInput, pictures: Thumbnails, truth: np.ndarray, named:
     most = np.lexsort((-losses, -wrong))
     groups = [
         ("Most wrong", "The largest number of wrong labels, then the highest loss.", most[wrong[most] > 0][:HARDEST]),
-        ("Least sure", "A label is nearly at its threshold.", np.argsort(margin, kind="stable")[:HARDEST]),
-        ("Highest loss", "The labels as they are were given the least probability.", np.argsort(-losses, kind="stable")[:HARDEST]),
+        ("Least sure", "The probability of a label is close to its threshold.", np.argsort(margin, kind="stable")[:HARDEST]),
+        ("Highest loss", "The true labels have the lowest probability.", np.argsort(-losses, kind="stable")[:HARDEST]),
     ]
     return hard_images(material, pictures, groups, lines, tones)
 

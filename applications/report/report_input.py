@@ -1,4 +1,4 @@
-"""What a report is made of, and what its parts give back."""
+"""The input of a report, and the output of its parts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,10 +27,10 @@ from utils.text import counted
 # Images, uint8 (H, W, 3), and the class to explain of each -> pictures with a heat map laid on, uint8 (h, w, 3).
 Overlay = Callable[[Sequence[np.ndarray], Sequence[int]], Sequence[np.ndarray]]
 
-# How often each image is counted, int (N,) -> name -> value.
+# How often each image is counted, int (N,) -> metrics, name -> value.
 Figures = Callable[[np.ndarray], dict[str, float]]
 
-# Image and group of every image, beside the predictions, where groups are known.
+# CSV of image and group, next to the predictions, where groups are known.
 GROUPS = "groups.csv"
 SIDE = 112
 # About 3 kB each; a page of more opens slowly.
@@ -44,18 +44,18 @@ class ReportInput:
     Attributes:
         trained: the model, with the temperature and thresholds that were used.
         split: the images.
-        task: what they mean.
-        prediction: what the model says of all of them, a row an image in the order of the split.
+        task: of the model.
+        prediction: for all of them, one row per image in the order of the split.
         machine: where it was measured.
         folder: where files go; a folder 'figures' in it takes tables and pictures.
         seconds: time of reading and predicting.
-        target: the promise of the thresholds; None for none.
-        choice: what the promise rests on; None without one.
+        target: what the thresholds guarantee; None for nothing.
+        choice: the validation images behind that; None without a target.
         views: the views of --tta; '' for none.
-        overlay: draws heat maps beside the hardest images; None shows the images alone.
-        unreadable: images of the split that could not be read, which stand in none of the figures.
+        overlay: draws heat maps next to the hardest images; None shows the images alone.
+        unreadable: number of images that could not be read; they are in none of the figures.
         seen: how many of these images were trained on; None where the checkpoint does not say.
-        vectors: index of an image -> what the classifier was given of it, (D,), for the map of the images.
+        vectors: index of an image -> the classifier's input, (D,), for the map of the images.
     """
 
     trained: Trained
@@ -98,7 +98,7 @@ class ReportInput:
 
     @cached_property
     def broken(self) -> dict[str, float]:
-        """Group of classes -> share, where these images disprove the promise of the target; the images that chose it cannot."""
+        """Group of classes -> share, where the target is not kept on these images; empty on the images that chose the thresholds."""
         if self.target is None or self.choice is None or self.is_chosen_here:
             return {}
         rows = self.separate
@@ -107,20 +107,20 @@ class ReportInput:
 
     @cached_property
     def groups(self) -> np.ndarray | None:
-        """Number of the group of every image, from 0, (N,), such as the object it shows; None where every image stands for itself."""
+        """Number of the group of every image, from 0, (N,), such as the object it shows; None where images are independent."""
         return number_groups(self.split.groups)
 
     @property
     def separate(self) -> np.ndarray | slice:
-        """Rows of images that say nothing of each other: all, or one of each group."""
+        """Rows of independent images: all, or one of each group."""
         return slice(None) if self.groups is None else one_of_each(self.groups)
 
     def over_groups(self) -> str:
-        """Return ' over 40 groups', or '' where every image stands for itself."""
+        """Return ' over 40 groups', or '' where images are independent."""
         return "" if self.groups is None else f" over {counted(int(self.groups.max()) + 1, 'group')}"
 
     def origin_of_thresholds(self) -> str:
-        """Return what the thresholds were chosen on and for, in words."""
+        """Return a clause on what the thresholds were chosen for, and on which images."""
         promise = f"so that {self.target} at {CONFIDENCE:.0%} confidence, on " if self.target is not None else "on "
         return f"chosen {promise}{'these same validation images' if self.is_chosen_here else 'the validation images, not on these'}"
 
@@ -197,7 +197,7 @@ def everything(probabilities: Tensor) -> tuple[np.ndarray]:
 
 @dataclass(frozen=True)
 class Scaled:
-    """What is kept of the probabilities, and losses (N,), before and after temperature scaling, for a fair look at it.
+    """Arrays of the probabilities, and losses (N,), before and after temperature scaling; cross-fitted on the validation images.
 
     Attributes:
         before, after: arrays (N, ...).
@@ -212,18 +212,18 @@ class Scaled:
 
 
 def scale(material: ReportInput, kept: Callable[[Tensor], tuple[np.ndarray, ...]]) -> Scaled:
-    """Return what temperature scaling does to images that it was not fitted on.
+    """Return the effect of temperature scaling on images that it was not fitted on.
 
     On the validation images themselves, each image gets a temperature that was fitted on four fifths of the others.
 
     Args:
         material: the measured model.
-        kept: probabilities (n, C) of some images -> what of them is wanted, arrays (n, ...).
+        kept: probabilities (n, C) of some images -> the arrays to keep of them, (n, ...).
     """
     criterion, prediction = material.task.criterion, material.prediction
     temperatures, note = _temperatures(material)
     before, after, losses = [], [], []
-    # A row at a time means the same, so no second table of all images is made.
+    # In chunks of rows, so that there is no second table of all images.
     for rows in row_chunks(prediction.logits):
         logits = prediction.logits[rows]
         scaled = logits / (temperatures[rows] if temperatures.ndim else temperatures)
@@ -235,7 +235,7 @@ def scale(material: ReportInput, kept: Callable[[Tensor], tuple[np.ndarray, ...]
 
 
 def _temperatures(material: ReportInput) -> tuple[Tensor, str]:
-    """Return what the logits are divided by, a number or (N, 1), and on what it was fitted, in words."""
+    """Return the temperature, a number or (N, 1), and a note on the images that it was fitted on."""
     prediction, stored = material.prediction, material.trained.temperature
     if material.is_fitted_here:
         targets, activation = prediction.targets.numpy(), material.task.criterion.activation
@@ -249,17 +249,17 @@ def _temperatures(material: ReportInput) -> tuple[Tensor, str]:
         temperatures = torch.tensor(stored)
         note = f"The temperature, {stored:.3f}, was fitted on the validation images of the run, not on these."
     if material.views:
-        note += " It was fitted on single views, and here divides the mean of several."
+        note += " It was fitted on single views, and is applied here to the mean of several."
     return temperatures, note
 
 
 def as_percent(value: float) -> str:
-    """Return '97.2 %', or a dash where there is nothing to say."""
+    """Return '97.2 %', or a dash for nan."""
     return "-" if np.isnan(value) else f"{value:.1%}".replace("%", " %")
 
 
 def plain_floats(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values with what JSON cannot hold, nan and infinity, as None."""
+    """Return the values with nan and infinity, which JSON cannot hold, as None."""
     return {
         name: plain_floats(value) if isinstance(value, Mapping) else None if isinstance(value, float) and not np.isfinite(value) else value
         for name, value in values.items()

@@ -18,7 +18,7 @@ from utils.runtime import describe_machine
 from utils.statistics import Interval
 
 HARDEST = 12
-# How the intervals of the headline figures are made, see utils/statistics.py.
+# Resamples of the intervals of the headline metrics, see utils/statistics.py.
 SHARES = ("mAP", "top1", "top5", "macro F1", "micro F1", "all labels right")
 RAISED = ("calibration error",)
 LOSS_NOTE = "The loss is measured before calibration, as in training; a comparison of models shows the calibrated loss."
@@ -71,7 +71,7 @@ def intervals_table(intervals: dict[str, Interval]) -> str:
 
 
 def broken_promise(material: ReportInput) -> list[str]:
-    """Return a paragraph on the classes whose promise does not hold on these images, where there are any."""
+    """Return a paragraph on the classes for which the target is not kept on these images, where there are any."""
     if not material.broken:
         return []
     groups = len(material.choice.groups) if material.choice is not None else 0
@@ -79,7 +79,7 @@ def broken_promise(material: ReportInput) -> list[str]:
 
 
 def support(material: ReportInput) -> list[str]:
-    """Return a table of what the promise of a target rests on; nothing without one."""
+    """Return a table of the validation images behind a target; nothing without one."""
     if material.target is None or material.choice is None:
         return []
     header, *rows = support_rows(material.target, material.choice, material.classes)
@@ -136,7 +136,7 @@ def calibration(material: ReportInput, scaled: Scaled, before: Reliability, afte
 def _reliability(title: str, bins: Reliability) -> Panel:
     width = 1 / len(bins.counts)
     left = [number * width for number in range(len(bins.counts))]
-    # A bar of three answers says little.
+    # A bar of a few answers means little.
     strengths = (0.1 + 0.8 * np.minimum(1.0, bins.counts / 20)).tolist()
     return Panel(
         f"{title}: error {bins.error:.2%}",
@@ -154,7 +154,7 @@ def hard_images(
     lines: Sequence[list[str]],
     tones: Sequence[Tone],
 ) -> ReportPart:
-    """Return galleries of images that a person should look at.
+    """Return galleries of images that deserve a look.
 
     Args:
         material: the measured model.
@@ -213,7 +213,7 @@ def cost(material: ReportInput) -> ReportPart:
         ["machine", f"{describe_machine(material.machine.device)}; {material.machine.precision}"],
     ]
     blocks = [table(["", ""], rows), *([paragraph(f"Do not rely on the time of one image: {timing.doubt()}.")] if timing.doubt() else [])]
-    # A figure on top of the page is read as a property of the model; a disturbed one is none.
+    # A tile is read as a property of the model, so a disturbed measurement is not shown there.
     tiles = {"one image": f"{timing.median * 1e3:.1f} ms"} if timing.is_steady else {}
     return ReportPart(tiles, [("Speed and size", blocks)], {"cost": figures})
 
@@ -221,20 +221,20 @@ def cost(material: ReportInput) -> ReportPart:
 def _how_intervals(material: ReportInput) -> str:
     what = "95 %: Wilson's for shares of images, jackknife for macro F1, bootstrap for the others with seed"
     over = material.over_groups()
-    return f"{what} {material.seed}" + (f";{over}, which are drawn and left out whole" if over else "")
+    return f"{what} {material.seed}" + (f";{over}, which are resampled as a whole" if over else "")
 
 
 def origin(material: ReportInput) -> ReportPart:
     """Return what was measured, on what, and how."""
     trained = material.trained
-    lost = f"; {material.unreadable} more cannot be read, and are in no figure: see unreadable.csv" if material.unreadable else ""
+    lost = f"; {material.unreadable} more cannot be read and are not counted: see unreadable.csv" if material.unreadable else ""
     rows = [
         ["model", trained.describe()],
         ["images", f"{len(material.split)} {material.split.name} images of {material.split.display_path}{lost}"],
         ["loss of training", trained.config.loss.canonical()],
         ["temperature", f"{trained.temperature:.4f}"],
         ["target", str(material.target or "none")],
-        ["views", material.views or "one an image"],
+        ["views", material.views or "one per image"],
         ["intervals", _how_intervals(material)],
         ["files", "report.json holds all figures; the folder figures the tables as CSV and the pictures"],
     ]

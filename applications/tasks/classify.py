@@ -1,4 +1,4 @@
-"""Classification: one label an image."""
+"""Classification: one label per image."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -20,7 +20,7 @@ from utils.files import write_csv
 from utils.plots import draw_confusion
 from utils.statistics import confusion
 
-# Of six classes, five guesses are nearly always right.
+# With six classes, five guesses are nearly always right.
 FEWEST_FOR_TOP5 = 10
 
 

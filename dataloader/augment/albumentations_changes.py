@@ -1,6 +1,6 @@
-"""What the operations of albumentations did to the plane, from the parameters that each says it has drawn.
+"""The changes of geometry that operations of albumentations made, from the parameters that each reports.
 
-Elastic transforms bend lines: they are a `Field`, all others a `PlaneChange`. Pixels that the border mode makes up, such as mirrored
+Elastic transforms bend lines: they are a `Field`, all others a `PlaneChange`. Pixels made up by the border mode, such as mirrored
 ones, belong to no object: masks ignore them.
 """
 
@@ -18,7 +18,7 @@ class Applied(NamedTuple):
     """One application of an operation.
 
     Attributes:
-        drawn: the parameters that it has drawn.
+        drawn: its random parameters.
         before, after: (H, W) of the image.
         transform: the operation of the library.
     """
@@ -43,7 +43,7 @@ def _rotated(done: Applied) -> PlaneChange:
 def _in_perspective(done: Applied) -> PlaneChange:
     matrix = np.asarray(done.drawn["matrix"], dtype=np.float64)
     if done.transform.keep_size:
-        # As the library does it: the scale is laid on the centers of pixels.
+        # As in the library: the scale applies to the centers of pixels.
         across, down = done.before[1] / done.drawn["max_width"], done.before[0] / done.drawn["max_height"]
         matrix = np.diag([across, down, 1.0]) @ matrix
     return from_centers(matrix, done.after)
@@ -82,5 +82,5 @@ DESCRIBED: Mapping[str, Callable[[Applied], Change]] = MappingProxyType(
         "LongestMaxSize": _resized,
     }
 )
-# The library moves no pixel here, though it counts it among the operations of space.
+# Moves no pixel, although the library counts it among the spatial operations.
 IN_PLACE = ("CoarseDropout",)

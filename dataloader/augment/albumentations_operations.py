@@ -19,10 +19,10 @@ from dataloader.augment.chain import Picky
 from dataloader.sample import Sample
 from utils.errors import UserError
 
-# Arguments of earlier versions of the library, which many settings in the world still have.
+# Arguments of earlier versions of the library, still common in settings files.
 FORMER: Mapping[str, tuple[str, ...]] = {"GaussNoise": ("var_limit", "mean"), "RandomResizedCrop": ("height", "width")}
 EVERYWHERE = "always_apply"
-# A crop larger than its image is filled up with black rather than refused in the middle of a run.
+# A crop larger than its image is padded with black; the library would raise an error in the middle of a run.
 PADDED = ("RandomCrop", "CenterCrop")
 
 
@@ -48,12 +48,12 @@ class AlbumentationsOperation(Picky):
 
     @property
     def keeps_places(self) -> bool:
-        """Whether the operation changes pixels where they are."""
+        """Whether the operation moves no pixels."""
         return self.name in IN_PLACE or isinstance(self.transform, _library().ImageOnlyTransform)
 
     def check_spatial(self) -> None:
         if self.name not in DESCRIBED and not self.keeps_places:
-            raise UserError(f"{self.name} moves pixels in a way that masks and boxes cannot follow here; leave it out of --aug")
+            raise UserError(f"{self.name} moves pixels in a way that masks and boxes cannot follow; leave it out of --aug")
 
 
 def __getattr__(name: str) -> Callable[..., AlbumentationsOperation]:
@@ -64,7 +64,7 @@ def __getattr__(name: str) -> Callable[..., AlbumentationsOperation]:
     own = list(inspect.signature(kind).parameters.values())
     more = [inspect.Parameter(former, inspect.Parameter.KEYWORD_ONLY, default=None) for former in (*FORMER.get(name, ()), EVERYWHERE)]
     if name == "RandomResizedCrop":
-        # The former height and width take the place of size.
+        # The former height and width replace size.
         own = [parameter.replace(default=None) if parameter.name == "size" else parameter for parameter in own]
     signature = inspect.Signature([*own, *more])
 
@@ -72,7 +72,7 @@ def __getattr__(name: str) -> Callable[..., AlbumentationsOperation]:
         arguments = present_arguments(name, signature.bind(*args, **kwargs).arguments)
         try:
             with warnings.catch_warnings():
-                # It is asked for by this name in settings that exist.
+                # Existing settings use this name.
                 warnings.filterwarnings("ignore", message="ShiftScaleRotate is a special case")
                 return AlbumentationsOperation(name, arguments, kind(**arguments))
         except (ValueError, TypeError) as error:
@@ -83,7 +83,7 @@ def __getattr__(name: str) -> Callable[..., AlbumentationsOperation]:
 
 
 def present_arguments(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments, perhaps of an earlier version of the library, as today's one takes them."""
+    """Return arguments, perhaps of an earlier version of the library, as the installed one takes them."""
     arguments = {key: _tuples(value) for key, value in given.items()}
     if arguments.pop(EVERYWHERE, False):
         arguments["p"] = 1.0
@@ -96,7 +96,7 @@ def present_arguments(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     if name == "GaussNoise":
         _translate_noise(arguments)
     if name == "GaussianBlur" and arguments.get("sigma_limit") == 0:
-        # It stands for the deviations that belong to windows of these sizes.
+        # 0 means: the standard deviations that belong to windows of these sizes.
         low, high = _pair(arguments.pop("blur_limit", (3, 7)), low=3)
         arguments["sigma_limit"] = (sigma_of(low), sigma_of(high))
     return arguments
@@ -108,12 +108,12 @@ def sigma_of(window: float) -> float:
 
 
 def _pair(limit: Any, *, low: float) -> tuple[float, float]:
-    """Return a range, of which a single number is the upper end."""
+    """Return a range; a single number is its upper end."""
     return limit if isinstance(limit, tuple) else (low, limit)
 
 
 def least_side(name: str, arguments: Mapping[str, Any]) -> int:
-    """Return the side in pixels below which the library cannot work, and an image stays as it is."""
+    """Return the shorter side in pixels below which the library fails; smaller images are not changed."""
     if name == "GlassBlur":
         return 2 * int(arguments.get("max_delta", 4))
     return 2 if name == "ToGray" else 1
@@ -134,13 +134,13 @@ def _tuples(value: Any) -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    """Return what is wrong, in one line, of an error that may have several."""
+    """Return the message of an error in one line."""
     lines = [line.strip().partition(" [type=")[0] for line in str(error).splitlines() if line.strip()]
     return ": ".join(lines[1:3]) if len(lines) > 2 else " ".join(lines)
 
 
 def _library() -> Any:
-    # Its import would otherwise ask the network for a newer version.
+    # Otherwise its import looks for a newer version on the network.
     os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
     import albumentations
 

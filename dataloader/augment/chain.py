@@ -28,11 +28,11 @@ class SizeAware(ABC):
 
 
 class Picky(ABC):
-    """An operation that not every kind of target can follow."""
+    """An operation that some kinds of targets cannot follow."""
 
     @abstractmethod
     def check_spatial(self) -> None:
-        """Raise UserError, in one line, where masks and boxes could not follow what this operation does to the image."""
+        """Raise UserError when masks and boxes cannot follow this operation."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Augment:
         return sample
 
     def check_spatial(self) -> None:
-        """Raise UserError when an operation is one that masks and boxes cannot follow; to be asked before the first image is read."""
+        """Raise UserError when masks and boxes cannot follow an operation; called before the first image is read."""
         for operation in self.operations:
             if isinstance(operation, Picky):
                 operation.check_spatial()
@@ -59,7 +59,7 @@ class Augment:
         for operation in self.operations:
             before, sample = sample, operation(sample, rng)
             if sample.image.shape != before.image.shape and sample.target is before.target:
-                # One of the user's own: those of the table are tested.
+                # A user's own operation; those of the table are tested.
                 raise UserError(f"{_named(operation)} changes the size of the image but not the target: return sample.moved(image, change)")
         return sample
 

@@ -1,4 +1,4 @@
-"""Look whether an augmentation can be read, and whether its operations are known, before anything slow is imported."""
+"""Check that an augmentation can be read and its operations are known, before slow imports."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -35,15 +35,15 @@ def named_operations(source: SpecSource) -> tuple[Spec, ...]:
 
 
 def spelled_choices(choices: Iterable[Any], transforms: Any) -> list[SpecSource]:
-    """Return what OneOf chooses from as specs, of its arguments and of `transforms`, which may be name -> arguments.
+    """Return the choices of OneOf as specs, from its arguments and from `transforms`, which may be name -> arguments.
 
     Raises:
-        UserError: something else than specs is there.
+        UserError: a choice is not a spec.
     """
     if isinstance(transforms, Mapping):
         transforms = [{"type": str(name), "kwargs": dict(arguments or {})} for name, arguments in transforms.items()]
     found = [*choices, *(transforms if isinstance(transforms, list | tuple) else [transforms])]
     for choice in found:
         if not isinstance(choice, str | dict | list) or not choice:
-            raise UserError(f"OneOf: {choice!r} is no operation; write OneOf('GaussNoise', 'flip|color', p=0.5)")
+            raise UserError(f"OneOf: {choice!r} is not an operation; write OneOf('GaussNoise', 'flip|color', p=0.5)")
     return found

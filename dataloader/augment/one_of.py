@@ -47,11 +47,11 @@ def one_of(*choices: SpecSource, transforms: Sequence[SpecSource] | Mapping[str,
     """Return the choice between chains, each written as a spec: OneOf('GaussNoise', 'flip|color', p=0.5).
 
     As in the library, the p of a choice that is a single operation is its weight among the others, and once chosen it is
-    applied for sure. A chain of several weighs 1 and is applied as it stands.
+    always applied. A chain of several weighs 1 and is applied as it stands.
 
     Args:
         choices: specs.
-        transforms: specs too, or name -> arguments, as settings files have them.
+        transforms: specs too, or name -> arguments, as in settings files.
         p: probability that any is applied.
 
     Raises:

@@ -21,7 +21,7 @@ def draw_box(
 ) -> tuple[int, int, int, int]:
     """Return top, left, height and width of a rectangle whose share of the area lies in `scale` and whose width / height in `ratio`.
 
-    After ten rectangles that do not fit, it is the largest centered one of the nearest allowed shape.
+    After ten attempts that do not fit, it is the largest centered rectangle of the nearest allowed aspect ratio.
     """
     high, wide = shape
     logs = np.log(ratio)

@@ -1,4 +1,4 @@
-"""Mixes by turns: one of several by chance, for a batch or for each of its pairs or samples, and none in the last epochs."""
+"""A random one of several mixes, for a batch or for each of its pairs or samples, and none in the last epochs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ BatchTransform = Callable[[Batch, int, int], Batch]
 
 @dataclass(frozen=True)
 class RandomMix:
-    """A batch transform: one of `mixes`, each as likely as the others, in all epochs before `until`.
+    """A batch transform: one of `mixes`, chosen uniformly, in all epochs before `until`.
 
     Attributes:
         mixes: at least one.
@@ -36,7 +36,7 @@ class RandomMix:
         """Return the batch, with floating-point images and dense targets whether it is mixed or not."""
         if self.until is not None and batch.epoch >= self.until:
             return replace(batch, images=batch.images.float(), targets=to_dense(batch.targets, self.num_classes))
-        # One number more than a mix has, so that the choice says nothing of what is drawn in it.
+        # The extra 1 gives the choice its own random stream, independent of the draws inside the mixes.
         rng = numpy_rng(Stream.MIX, self.seed, step, rank, 1)
         if len(self.mixes) == 1:
             return self.mixes[0](batch, step, rank)

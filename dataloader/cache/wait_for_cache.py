@@ -1,4 +1,4 @@
-"""Processes that fill a cache, as others see them that wait for it: who they are, and whether they get on."""
+"""Waiting for another process that fills a cache: which one it is, and whether it makes progress."""
 
 import glob
 import time
@@ -9,10 +9,10 @@ from utils.errors import UserError
 from utils.files import locked
 from utils.logs import log
 
-# In a folder that is being filled: by whom.
+# File that names the process that fills a folder, and suffix of such folders.
 BUILDER = "builder.txt"
 ATTEMPT = ".building"
-# Seconds without a byte after which a process is mentioned, and between two looks.
+# Seconds without progress after which the user is told, and seconds between two checks.
 PATIENCE, POLL = 60.0, 0.5
 
 
@@ -22,11 +22,11 @@ def building_name(name: str) -> str:
 
 
 class StallDetector:
-    """Notices when a cache that another process fills does not grow.
+    """Notices when a cache that another process fills stops growing.
 
     Args:
         folder: of the caches.
-        name: of this one; the same images in another state are watched as well.
+        name: of this one; other versions of the same images are watched as well.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -36,7 +36,7 @@ class StallDetector:
         self.since = self.told = time.monotonic()
 
     def look(self) -> str:
-        """Return who has written nothing for how long, from time to time; '' where that is not long."""
+        """Return which process has written nothing for how long, once per PATIENCE; otherwise ''."""
         now, attempts = time.monotonic(), sorted(self.folder.glob(self.pattern))
         state = [(place.name, _size(place / PIXELS)) for place in attempts]
         if state != self.before:
@@ -49,7 +49,7 @@ class StallDetector:
 
 
 def wait_for_lock(lock: Path, watch: StallDetector) -> None:
-    """Return when no process holds a lock, done or ended; meanwhile say what is waited for."""
+    """Wait until no process holds a lock; log when the other one stalls."""
     log().info("cache     another process is filling it; waiting")
     while _is_held(lock):
         time.sleep(POLL)

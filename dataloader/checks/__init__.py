@@ -1,4 +1,4 @@
-"""What may be wrong with a data set, one check a file."""
+"""Checks of a data set, one per file."""
 
 from utils.registry import Row, Table
 

@@ -1,4 +1,4 @@
-"""Decoders that keep their lines to themselves: what is wrong with a file is said in one line of ours."""
+"""Keep decoders from printing: this program reports what is wrong with a file in one line."""
 
 import ctypes
 import logging
@@ -12,11 +12,11 @@ from PIL import Image
 def silence_decoders() -> None:
     """Keep Pillow's logger and libtiff from writing to the terminal, in this process and in those that it forks.
 
-    libtiff is told so itself. To close the stream of errors meanwhile would take the lines of other threads with it.
+    libtiff gets an empty error handler; closing stderr meanwhile would also lose the output of other threads.
     """
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     with suppress(OSError, AttributeError):
-        # Found among the libraries that Pillow is linked with; one that is built into Pillow keeps talking.
+        # Works where Pillow is linked with a libtiff library; one that is compiled into Pillow keeps printing.
         pillow = ctypes.CDLL(Image.core.__file__)
         for setter in (pillow.TIFFSetErrorHandler, pillow.TIFFSetWarningHandler):
             setter.restype = ctypes.c_void_p

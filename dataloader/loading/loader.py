@@ -23,7 +23,7 @@ from utils.text import FirstNames, counted
 
 
 class _Keys(Sampler[Key]):
-    """The keys of one epoch, from the position that was last set."""
+    """The keys of the batches of one epoch, from the position that was last set."""
 
     def __init__(self, plan: BatchPlan) -> None:
         self.plan = plan
@@ -38,21 +38,21 @@ class _Keys(Sampler[Key]):
 class Loader:
     """Batches of a split, for training (shuffled, augmented, tolerant) or evaluation (in order, complete, strict).
 
-    Batches are equal for any number of workers, and an epoch can start at any batch. One epoch is walked at a time:
-    asking for another one ends the walk before it.
+    Batches are equal for any number of workers, and an epoch can start at any batch. One epoch is read at a time:
+    starting another one ends the one before.
 
     Args:
         split: the images.
         preprocess: their geometry.
-        batch_size: samples a step, over all processes.
+        batch_size: samples per step, over all processes.
         workers: reading processes; 0 reads in this one.
         seed: of order and augmentation.
         shuffle: True for training (TrainPlan), False for evaluation (ScorePlan).
         augment: operations on single images; only where `shuffle` is set.
-        read: index -> picture, such as a cache has it; `split.read_picture` when not given.
-        rank, world: number of this process, and how many there are.
-        strict: in training too, an unreadable image is an error.
-        tolerant: in evaluation too, an unreadable image is left out of its batch.
+        read: index -> picture, such as from a cache; `split.read_picture` when not given.
+        rank, world: number of this process, and of all processes.
+        strict: an unreadable image is an error in training, too.
+        tolerant: an unreadable image is left out of its batch in evaluation, too.
         pin_memory: put batches into page-locked memory for a GPU.
         draws, epoch_size, repeats: of the plan of training (TrainPlan).
         sizes, copies: of the images of training (BatchReader).
@@ -99,7 +99,7 @@ class Loader:
         self._on_epoch_start = on_epoch_start
         self._slots = None
         if workers and not pin_memory:
-            # One is emptied here while all others are being filled: the next is asked for once this one is empty.
+            # One slot more than batches in flight: the main process copies from one while the workers fill the rest.
             pixel_bytes = 3 + split.nothing().pixel_bytes
             size = copies * max(1, batch_size // world) * math.prod(preprocess.image_size) * pixel_bytes
             self._slots = Slots.make(workers * AHEAD + 1, size)
@@ -124,7 +124,7 @@ class Loader:
         self._walks += 1
         number = self._walks
         if self._on_epoch_start is not None:
-            # While the processes read ahead.
+            # Called while the workers read ahead.
             self._on_epoch_start()
         for _ in range(start_batch, len(self.plan)):
             assert number == self._walks, "another epoch was started meanwhile"

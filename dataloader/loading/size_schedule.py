@@ -10,7 +10,7 @@ FORM = "write WIDTH:SHARE,... with rising shares of the epochs, the last one wit
 
 @dataclass(frozen=True)
 class SizeSchedule:
-    """Which size training images have in which epoch.
+    """The size of training images in each epoch.
 
     Attributes:
         image_size: height and width that validation sees, and training in the end.

@@ -1,6 +1,6 @@
-"""Where every image of a tar archive begins, so that any of them can be read at any time: found once, then remembered.
+"""The offsets of all images in a tar archive, for random access: found once, then cached.
 
-The samples of an archive follow the WebDataset convention: members that differ only behind the first dot belong together,
+The samples of an archive follow the WebDataset convention: members that differ only after the first dot belong together,
 such as 000123.jpg and 000123.cls.
 """
 
@@ -46,7 +46,7 @@ class TarImage(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class TarIndex:
-    """The places of the images of one archive, small enough for every loader process.
+    """The offsets of the images in one archive, small enough for every loader process.
 
     Attributes:
         stamp: modification time in ns, and size, of the archive that was indexed.
@@ -80,7 +80,7 @@ class TarIndex:
             raise ImageError(file, error.strerror or str(error)) from error
         try:
             if _stamp(os.fstat(descriptor)) != self.stamp:
-                # No fault of one image: a run that skipped them all would go on without any.
+                # Not an ImageError: the run would skip all images of the archive.
                 raise UserError(f"the archive {archive} has changed since it was opened; start again, or --resume the run")
             return os.pread(descriptor, int(self.sizes[place]), int(self.offsets[place]))
         finally:
@@ -88,10 +88,10 @@ class TarIndex:
 
 
 def index_tar(archive: Path) -> tuple[TarIndex, list[TarImage]]:
-    """Return the index of an archive and its images, sorted by name; from the cache if the archive is as it was.
+    """Return the index of an archive and its images, sorted by name; from the cache if the archive has not changed.
 
     Raises:
-        UserError: it is no tar archive, is compressed or truncated, or one of its samples cannot be used.
+        UserError: it is not a tar archive, is compressed or truncated, or one of its samples cannot be used.
     """
     try:
         stamp = _stamp(archive.stat())
@@ -140,24 +140,24 @@ def _scan(archive: Path) -> list[TarImage]:
                     if isinstance(content, dict) and content.get(GROUP) is not None:
                         groups[key] = str(content[GROUP])
                         if not set(LABEL_KEYS) & content.keys():
-                            # It speaks of the group alone; the label stands in a .cls.
+                            # It has only the group; the label is in a .cls file.
                             continue
                     if suffix == "cls" or key not in labels:
                         labels[key] = _read_labels(content, place)
     except (tarfile.TarError, EOFError) as error:
-        raise UserError(f"{archive} is damaged, compressed or no tar archive ({error}); shards are plain .tar files") from error
+        raise UserError(f"{archive} is damaged, compressed or not a tar archive ({error}); shards are plain .tar files") from error
     except OSError as error:
         raise UserError(f"cannot read {archive}: {error.strerror or error}") from error
     if not images:
-        raise UserError(f"{archive} holds no images; a sample is such as 000123.jpg with 000123.cls or 000123.json")
+        raise UserError(f"{archive} holds no images; a sample is, for example, 000123.jpg with 000123.cls or 000123.json")
     bare = next((info.name for key, info in images.items() if key not in labels), None)
     if bare is not None:
-        raise UserError(f"{archive}: {bare} has no label; put a {bare.rpartition('.')[0]}.cls or .json beside it")
+        raise UserError(f"{archive}: {bare} has no label; put a {bare.rpartition('.')[0]}.cls or .json next to it")
     return [TarImage(info.name, info.offset_data, info.size, *labels[key], groups.get(key, "")) for key, info in images.items()]
 
 
 def _read_content(data: bytes, suffix: str, place: str) -> Any:
-    """Return what a member says: a text, or the value of a JSON file."""
+    """Return the content of a member: a text, or the value of a JSON file."""
     try:
         text = data.decode("utf-8-sig").strip()
         return json.loads(text) if suffix == "json" else text

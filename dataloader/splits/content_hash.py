@@ -1,7 +1,7 @@
-"""Hashes of what images hold, by which the same file is known again wherever it lies: 8 bytes an image.
+"""Hashes of image content, which identify equal files wherever they are: 8 bytes per image.
 
-Every byte counts in files of up to 4 MiB. Of a larger one its size and 256 pieces count, evenly from the first byte to the last, a
-row or more of every object in a picture that is not compressed. An image that was saved anew, scaled or cropped has another hash.
+Files of up to 4 MiB are hashed as a whole; of larger ones, the size and 256 evenly spaced pieces, which is at least a row of every
+object in an uncompressed image. An image that was saved again, scaled or cropped has another hash.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ import numpy as np
 from dataloader.images.read import ImageError
 from dataloader.splits.split import Split
 
-# What is hashed of a file. Whatever changes it changes VERSION: hashes of two versions cannot be compared.
+# The parts of a file that are hashed. Change VERSION with them: hashes of two versions cannot be compared.
 VERSION = 2
 PIECE, PIECES = 16 * 1024, 256
-# Files that take longer than this to hash, in seconds, lie on a disk or a network that answers several at a time.
+# Seconds per file above which threads are used: a slow disk or network serves several requests at a time.
 SLOW, PROBES, THREADS = 0.001, 64, 16
-# Of an image that cannot be read.
+# The hash of an image that cannot be read.
 NOTHING = 0
 
 
@@ -56,7 +56,7 @@ def count_known(hashes: np.ndarray, known: np.ndarray) -> int:
 
 
 def _of_file(file: str) -> int:
-    # A pipe would be waited for without end.
+    # Without O_NONBLOCK, opening a pipe would block forever.
     descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
         size = os.fstat(descriptor).st_size
@@ -70,7 +70,7 @@ def _of_bytes(data: bytes) -> int:
 
 
 def _pieces(size: int) -> list[tuple[int, int]]:
-    """Return (first byte, length) of what is hashed of a file."""
+    """Return (first byte, length) of the parts of a file to hash."""
     if size <= PIECE * PIECES:
         return [(0, size)]
     return [((size - PIECE) * number // (PIECES - 1), PIECE) for number in range(PIECES)]

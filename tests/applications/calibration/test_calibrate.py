@@ -57,7 +57,7 @@ def test_the_promise_says_how_many_groups_it_rests_on() -> None:
     small = choose(RiskTarget("error", 0.01), targets, probabilities, groups)
     said = describe_unmet(small, ("a", "b"), multi_label=False)
     assert said.startswith("nothing can be accepted at this limit with 500 validation images in 100 groups; about ")
-    assert said.endswith(" groups would do")
+    assert said.endswith(" groups would be enough")
     labels = choose(RiskTarget("miss", 0.05), np.eye(2)[targets], probabilities, groups)
     assert labels.image_groups == 100
 

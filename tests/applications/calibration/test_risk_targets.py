@@ -144,7 +144,7 @@ def test_what_cannot_be_promised_is_said_with_the_images_that_would_do() -> None
         assert said.startswith("nothing can be accepted at this limit with 30 validation images; about ")
         assert 300 <= int(said.split("about ")[1].split()[0].replace(",", "")) < 1500
     hopeless = describe_unmet(choose_rejection(RiskTarget("error", 0.01), (targets + 1) % 3, shares), names, multi_label=False)
-    assert hopeless.endswith("more of them would not help: even the surest answers are wrong too often")
+    assert hopeless.endswith("more of them would not help: even the most confident answers are wrong too often")
     kept = choose_rejection(RiskTarget("error", 0.2), targets, shares)
     assert describe_unmet(kept, names, multi_label=False) == ""
     said = describe_choice(RiskTarget("error", 0.2), kept, names)

@@ -166,7 +166,7 @@ def test_tables_and_page_say_the_same_of_gains_and_losses(colors: Path, tmp_path
     for row in read_rows(tmp_path / "classes.csv"):
         assert float(row["points"]) == pytest.approx(100 * (float(row["recall"]) - float(row["recall of the first"])), abs=0.01)
     page = (tmp_path / "compare.html").read_text().replace("<wbr>", "")
-    galleries = [re.findall(r"<br>(test/[^<]*)<", part) for part in page.split("alone is right")[1:]]
+    galleries = [re.findall(r"<br>(test/[^<]*)<", part) for part in page.split("is right")[1:]]
     assert galleries[0] == [path.removeprefix(f"{colors}/") for path in files[:4:-1]], "the surest first"
     assert len(galleries[1]) == 4
     line = re.search(r"<td>calibrated loss</td>(.*?)</tr>", page)
@@ -207,8 +207,8 @@ def test_what_cannot_be_compared_is_refused() -> None:
     model = answers("one", np.ones(9, dtype=bool))
     for other, said in (
         (replace(model, multi_label=True), "any number of labels"),
-        (replace(model, classes=("a", "b", "d")), "c, d in one alone"),
-        (replace(model, files=(*model.files[:-1], "/data/test/new.png")), "2 are in one alone, such as test/0008.png"),
+        (replace(model, classes=("a", "b", "d")), "c, d in only one of them"),
+        (replace(model, files=(*model.files[:-1], "/data/test/new.png")), "2 are in only one of them, such as test/0008.png"),
         (replace(model, truth=np.roll(model.truth, 1, axis=1)), "different labels for 9 images"),
     ):
         with pytest.raises(UserError, match=said) as caught:
@@ -328,4 +328,4 @@ def test_models_of_other_classes_are_refused_before_anything_is_predicted(
     monkeypatch.setattr("applications.comparison.answers.predict_split", lambda *_: pytest.fail("it predicts first"))
     outcome = call("--compare", run, other, *ARCH)
     assert outcome.code == 2
-    assert "have different classes (pink, red in one alone)" in outcome.err
+    assert "have different classes (pink, red in only one of them)" in outcome.err

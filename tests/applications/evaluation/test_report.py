@@ -30,7 +30,7 @@ WIDE = "error<=0.6"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return data and two finished runs: one label an image, several labels an image."""
+    """Return data and two finished runs: one label per image, several labels per image."""
     import main
 
     folder = tmp_path_factory.mktemp("runs")
@@ -78,7 +78,7 @@ def test_the_page_stands_alone_and_its_figures_are_those_of_the_tables(call: Cal
     if kind == "one":
         assert figures["label_issues"] >= 5
         assert "wrong0.png" in page
-        assert ("most of these doubts are mistakes of its own" in page) == (metrics["top1"] < 0.8)
+        assert ("most of these are mistakes of the model" in page) == (metrics["top1"] < 0.8)
 
 
 def test_every_cell_of_the_matrix_leads_to_its_images(call: Call, runs: dict[str, Path]) -> None:
@@ -203,7 +203,7 @@ def test_the_images_that_chose_the_thresholds_are_said_to_prove_nothing(call: Ca
     assert "checked: missed of the labels" in outcome.out
 
 
-def test_a_limit_that_too_few_images_can_prove_is_refused_with_the_number_that_would_do(call: Call, runs: dict[str, Path]) -> None:
+def test_a_limit_that_too_few_images_can_prove_is_refused_with_the_number_that_would_be_enough(call: Call, runs: dict[str, Path]) -> None:
     for kind, target, what in (
         ("one", "error<=0.01", "accepted"),
         ("one", "miss<=0.01", "accepted"),
@@ -213,7 +213,7 @@ def test_a_limit_that_too_few_images_can_prove_is_refused_with_the_number_that_w
         outcome = call("--evaluation", "--resume", runs[kind], *ARCH, "--target", target, "--calibrate")
         assert (outcome.code, outcome.err.count("\n")) == (2, 1), outcome.err
         images = 36 if kind == "one" else 12
-        said = f"--target '{target}': nothing can be {what} at this limit with {images} validation images; about ([0-9,]+) would do"
+        said = f"--target '{target}': nothing can be {what} at this limit with {images} validation images; about ([0-9,]+) would be enough"
         found = re.search(said, outcome.err)
         assert found is not None, outcome.err
         assert int(found[1].replace(",", "")) >= 299, "the rule of three"

@@ -106,7 +106,7 @@ class PixelMeter:
     """Sums, whatever the number of images.
 
     Attributes:
-        matrix: pixels, int64 (C, C), a row a true class.
+        matrix: pixels, int64 (C, C), one row per true class.
     """
 
     def __init__(self, task: PixelTask) -> None:

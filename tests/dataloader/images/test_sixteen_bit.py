@@ -1,4 +1,4 @@
-"""16 bits a channel: every kind of file is scaled to the same white, by the reader and by the demo."""
+"""16 bits per channel: every kind of file is scaled to the same white, by the reader and by the demo."""
 
 import io
 import struct
@@ -26,7 +26,7 @@ KINDS = ["gray.png", "gray.tif", "gray_lzw.tif", "color.png", "color.tif", "colo
 
 
 def write(path: Path, *, gray: np.ndarray = GRAY, color: np.ndarray = COLOR) -> np.ndarray:
-    """Write a file of 16 bits a channel; return its values, uint16 (H, W, 3)."""
+    """Write a file of 16 bits per channel; return its values, uint16 (H, W, 3)."""
     values = np.repeat(gray[:, :, None], 3, 2) if path.name.startswith(("gray", "wide")) else color
     if path.name.startswith("wide"):
         Image.fromarray(gray.astype(np.int32)).save(path)

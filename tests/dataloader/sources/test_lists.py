@@ -88,7 +88,7 @@ BAD = {
     "no labels": ("image,split\na.png,train\n", r"line 1: a list has one column 'image' and one 'labels'"),
     "no images": ("labels,split\nx,train\n", r"line 1: a list has one column 'image'"),
     "two kinds of labels": ("image,label,class\na.png,x,y\n", r"line 1: a list has one column"),
-    "column twice": ("image,labels,labels\na.png,x,y\n", r"line 1: a column stands there twice"),
+    "column twice": ("image,labels,labels\na.png,x,y\n", r"line 1: a column occurs twice"),
     "only a header": ("image,labels\n\n", r"list\.csv lists no images"),
     "too many cells": ("image,labels\na.png,x\nb.png,x,y\n", r"line 3: 3 cells where the first line has 2; put quotes"),
     "too few cells": ("image,labels\na.png\n", r"line 2: 1 cell\b"),
