@@ -99,7 +99,7 @@ def read_sidecar(file: Path) -> Sidecar:
         if not cells:
             continue
         if len(cells) != len(header):
-            remedy = "comments stand above the header" if cells[0].startswith("#") else "put quotes around a path that holds a comma"
+            remedy = "comments belong above the header" if cells[0].startswith("#") else "put quotes around a path that holds a comma"
             model = "header" if bare is None else "first line"
             _refuse(file, line, f"{counted(len(cells), 'cell')} where the {model} has {len(header)}; {remedy}")
         if cells[0] in paths:

@@ -97,8 +97,8 @@ def test_numbers_get_the_names_beside_the_list(folder):
 BAD_NAMES = {
     "2 is missing": ("cat:0\ndog:1\n", r"list\.txt, line 2: b c\.png has the class 2, which .*labels\.txt does not name"),
     "no number": ("cat:0\ndog\n", r"labels\.txt, line 2: 'dog' is not name:id"),
-    "name twice": ("cat:0\ncat:2\n", r"labels\.txt, line 2: 'cat' is there twice"),
-    "number twice": ("cat:2\ndog:2\n", r"labels\.txt, line 2: '2' is there twice"),
+    "name twice": ("cat:0\ncat:2\n", r"labels\.txt, line 2: 'cat' occurs twice"),
+    "number twice": ("cat:2\ndog:2\n", r"labels\.txt, line 2: '2' occurs twice"),
 }
 
 
