@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from applications.settings.options import Request, is_run_folder, run_folder_parent
+from applications.tasks import TASKS
 from models import build_model
 from models.slimming.layer_widths import set_widths
 from utils.checkpoint import BEST, load_checkpoint
@@ -90,7 +91,7 @@ def read_run_summary(folder: Path, root: Path) -> RunSummary:
     """
     content = load_checkpoint(folder / BEST)
     config, rows = content["config"], _rows(folder / "metrics.csv")
-    headline = "mAP" if content["task"] == "multilabel" else "top1"
+    headline = TASKS.resolve(content["task"]).headline
     seconds = [float(row["seconds"]) for row in rows if row.get("seconds")]
     parameters, multiply_adds = _cost(content)
     height, width = content["preprocess"]["image_size"]

@@ -1,11 +1,9 @@
 """The confusion matrix of a page: a table whose cells show their images when clicked, without a script."""
 
-from html import escape
-
 import numpy as np
 
 from applications.report.report_input import ReportInput, Thumbnails
-from utils.page import gallery, paragraph
+from utils.page import escaped, gallery, paragraph
 
 STYLE = """
 .matrix td, .matrix th { padding: 0; border: 0; text-align: center; min-width: 2.3rem; font-size: .82rem; }
@@ -42,11 +40,11 @@ def confusion_blocks(material: ReportInput, matrix: np.ndarray, pictures: Thumbn
 
 def _table(classes: tuple[str, ...], matrix: np.ndarray, shown: np.ndarray, linked: set[tuple[int, int]]) -> str:
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    head = "".join(f'<th title="{_text(classes[column])}">{_text(_short(classes[column]))}</th>' for column in shown)
+    head = "".join(f'<th title="{escaped(classes[column])}">{escaped(_short(classes[column]))}</th>' for column in shown)
     rows = []
     for row in shown.tolist():
         cells = "".join(_cell(row, column, int(matrix[row, column]), shares[row, column], linked) for column in shown.tolist())
-        rows.append(f'<tr><th title="{_text(classes[row])}">{_text(_short(classes[row]))}</th>{cells}</tr>')
+        rows.append(f'<tr><th title="{escaped(classes[row])}">{escaped(_short(classes[row]))}</th>{cells}</tr>')
     return f'<div class="scroll"><table class="matrix"><thead><tr><th></th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
@@ -88,12 +86,8 @@ def _view(classes: tuple[str, ...], row: int, column: int, count: int, pictures:
     what = f"{classes[row]}, answered rightly" if row == column else f"{classes[row]}, answered as {classes[column]}"
     kind = "the least confident" if row == column else "the most confident"
     part = f"{count} images" if shown == count else f"{kind} {shown} of {count} images"
-    return f'<div class="cellview" id="c{row}-{column}"><h3>{_text(what)}: {part}</h3>{pictures}</div>'
+    return f'<div class="cellview" id="c{row}-{column}"><h3>{escaped(what)}: {part}</h3>{pictures}</div>'
 
 
 def _short(name: str) -> str:
     return name if len(name) <= 14 else name[:13] + "…"
-
-
-def _text(text: str) -> str:
-    return escape(text.encode(errors="replace").decode())

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from models.backbone import Backbone
 from models.classifier_input import as_vectors, classifier_inputs
 from utils.errors import UserError
 from utils.files import write_csv
-from utils.page import paragraph
+from utils.page import escaped, paragraph
 
 MOST_IMAGES = 500
 FEWEST_IMAGES = 10
@@ -112,7 +111,7 @@ def _scatter(material: ReportInput, rows: np.ndarray, places: np.ndarray, groups
         group = int(groups[row])
         ring = "" if right[row] else ' stroke="var(--ink)" stroke-width="2"'
         label = f"{material.classes[group] if group >= 0 else '-'}: {material.file(row)}"
-        dots.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{_color(group)}"{ring}><title>{_text(label)}</title></circle>')
+        dots.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{_color(group)}"{ring}><title>{escaped(label)}</title></circle>')
     used = [group for group in sorted(set(groups[rows].tolist())) if group >= 0]
     return (
         f'<figure><svg viewBox="0 0 {SIZE} {SIZE}" width="{SIZE}" style="max-width:100%;background:var(--card);border-radius:.5rem">'
@@ -123,12 +122,8 @@ def _scatter(material: ReportInput, rows: np.ndarray, places: np.ndarray, groups
 def _legend(classes: tuple[str, ...], used: Sequence[int]) -> str:
     if len(used) > len(PALETTE):
         return "Colors repeat; point at a dot for its class."
-    return " &nbsp; ".join(f'<span style="color:{_color(group)}">●</span> {_text(classes[group])}' for group in used)
+    return " &nbsp; ".join(f'<span style="color:{_color(group)}">●</span> {escaped(classes[group])}' for group in used)
 
 
 def _color(group: int) -> str:
     return PALETTE[group % len(PALETTE)] if group >= 0 else "#999999"
-
-
-def _text(text: str) -> str:
-    return escape(text.encode(errors="replace").decode())

@@ -135,7 +135,7 @@ class LabelTask(ABC):
 
     name: str
     headline: str
-    figures: tuple[str, ...]
+    metric_names: tuple[str, ...]
     target: ClassVar[type[Target]]
     fewest_classes: ClassVar[int] = 1
     abilities: ClassVar[frozenset[str]] = frozenset(ABILITIES)

@@ -18,6 +18,7 @@ from types import MappingProxyType
 import numpy as np
 
 from utils.errors import UserError
+from utils.files import publish_folder
 from utils.randomness import derive_seed
 
 CLASSES = ("circle", "cross", "ring", "square", "star", "triangle")
@@ -233,12 +234,7 @@ def open_shapes(home: Path) -> Path:
             _write_split(temporary, split, range(first, first + count * len(CLASSES)))
             first += count * len(CLASSES)
         _write_defects(temporary / "defects", first)
-        try:
-            temporary.rename(folder)
-        except OSError:
-            # Another process may have written the same scenes in the meantime.
-            if not folder.is_dir():
-                raise
+        publish_folder(temporary, folder)
     except OSError as error:
         raise UserError(f"cannot write the shapes to {folder}: {error.strerror or error}") from error
     finally:
