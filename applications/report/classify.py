@@ -9,7 +9,7 @@ import torch
 from applications.calibration.threshold_outcome import measure_rejection
 from applications.report.confusion import STYLE, confusion_blocks
 from applications.report.embedding import embedding_map
-from applications.report.label_issues import find_label_issues, label_section
+from applications.report.label_issues import suspicious_labels, label_section
 from applications.report.report_input import Figures, ReportInput, ReportPart, Thumbnails, Top, as_percent, scale, top_of
 from applications.report.shared_sections import (
     HARDEST,
@@ -54,7 +54,7 @@ def report_parts(material: ReportInput) -> list[ReportPart]:
         ReportPart(sections=[("Confusion matrix", confusion_blocks(material, matrix, pictures))], style=STYLE),
         _per_class(material, matrix),
         _hard(material, pictures, targets, probabilities),
-        label_section(material, pictures, find_label_issues(targets, probabilities), *labels),
+        label_section(material, pictures, suspicious_labels(targets, probabilities), *labels),
         calibration(material, scaled, before, after, what="answers"),
         _coverage(material, targets, probabilities),
         embedding_map(material, targets, right),

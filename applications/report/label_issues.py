@@ -18,7 +18,7 @@ GOOD = 0.8
 LEAST_USUAL = 2e-6
 
 
-def find_label_issues(targets: np.ndarray, probabilities: np.ndarray, *, cells: int = CHUNK) -> np.ndarray:
+def suspicious_labels(targets: np.ndarray, probabilities: np.ndarray, *, cells: int = CHUNK) -> np.ndarray:
     """Return the images of one label whose label is probably wrong, the most suspicious first.
 
     Given the confident joint, cleanlab judges each class by itself, so it gets a few classes at a time: its copies of 50,000 images of
@@ -90,7 +90,7 @@ def _confident_joint(labels: np.ndarray, own: np.ndarray, parts: Iterable[tuple[
     return calibrate_confident_joint(joint, labels)
 
 
-def several_suspects(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+def suspicious_label_sets(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Return the images of several labels of which a label is probably wrong or missing, the most suspicious first.
 
     Args:

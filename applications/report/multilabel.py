@@ -3,7 +3,7 @@
 import numpy as np
 
 from applications.report.embedding import embedding_map
-from applications.report.label_issues import label_section, several_suspects
+from applications.report.label_issues import label_section, suspicious_label_sets
 from applications.report.report_input import Figures, ReportInput, ReportPart, Thumbnails, as_percent, everything, scale
 from applications.report.shared_sections import (
     HARDEST,
@@ -45,7 +45,7 @@ def report_parts(material: ReportInput) -> list[ReportPart]:
         _per_label(material, truth, named),
         _curves(material, truth),
         _hard(material, pictures, truth, named, joined),
-        label_section(material, pictures, several_suspects(truth, prediction.probabilities.numpy()), *joined),
+        label_section(material, pictures, suspicious_label_sets(truth, prediction.probabilities.numpy()), *joined),
         calibration(material, scaled, before, after, what="labels"),
         embedding_map(material, np.where(truth.any(1), truth.argmax(1), -1), (truth == named).all(1)),
     ]

@@ -5,6 +5,8 @@ import warnings
 import numpy as np
 import pytest
 
+from applications.report.label_issues import suspicious_label_sets, suspicious_labels
+
 
 def answers(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return targets and probabilities of a random number of images and classes, some of which may have no image."""
@@ -32,4 +34,4 @@ def test_parts_of_the_classes_give_what_cleanlab_finds_in_all(seed: int) -> None
         expected = find_label_issues(np.searchsorted(present, targets), shares, return_indices_ranked_by="self_confidence", n_jobs=1)
     assert len(expected)
     for cells in (1, 40 * len(present), 10**9):
-        assert find_label_issues(targets, probabilities, cells=cells).tolist() == expected.tolist()
+        assert suspicious_labels(targets, probabilities, cells=cells).tolist() == expected.tolist()

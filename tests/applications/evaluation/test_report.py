@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 from applications.evaluation import evaluate
 from applications.evaluation.tta import AveragedViews, parse_views
 from applications.report import classify
-from applications.report.label_issues import find_label_issues, several_suspects
+from applications.report.label_issues import suspicious_labels, suspicious_label_sets
 from models import build_model
 from tests.applications.conftest import NETS, Call, read_rows, tiny, write_colors
 from tests.applications.tasks.test_multilabel_runs import BCE, write_squares
@@ -327,12 +327,12 @@ def test_wrong_labels_are_suspected() -> None:
     shares[np.arange(200), truth] = 0.88
     given = truth.copy()
     given[[5, 50, 120]] = (given[[5, 50, 120]] + 1) % 3
-    assert set(find_label_issues(given, shares)) == {5, 50, 120}
+    assert set(suspicious_labels(given, shares)) == {5, 50, 120}
     labels = rng.random((200, 3)) < 0.4
     answers = np.where(labels, 0.9, 0.1)
     wrong = labels.copy()
     wrong[7, 1] ^= True
-    assert several_suspects(wrong, answers).tolist() == [7]
+    assert suspicious_label_sets(wrong, answers).tolist() == [7]
 
 
 def test_a_scale_is_refused_where_the_network_takes_one_size_alone() -> None:
@@ -367,7 +367,7 @@ def test_heat_maps_stand_beside_the_hardest_images(call: Call, runs: dict[str, P
 
 @pytest.mark.parametrize("truth", [[[1, 0], [1, 1], [1, 0]], [[0, 0]] * 3, [[1, 0], [0, 0], [0, 0]]], ids=["always", "never", "once"])
 def test_labels_that_nothing_can_be_said_of_are_not_doubted(truth: list[list[int]]) -> None:
-    assert several_suspects(np.array(truth, dtype=bool), np.full((3, 2), 0.5)).tolist() == []
+    assert suspicious_label_sets(np.array(truth, dtype=bool), np.full((3, 2), 0.5)).tolist() == []
 
 
 def test_a_network_without_maps_is_reported_without_heat_maps(call: Call, colors: Path, tmp_path: Path) -> None:
