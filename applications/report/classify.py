@@ -9,7 +9,7 @@ import torch
 from applications.calibration.threshold_outcome import measure_rejection
 from applications.report.confusion import STYLE, confusion_blocks
 from applications.report.embedding import embedding_map
-from applications.report.label_issues import suspicious_labels, label_section
+from applications.report.label_issues import label_section, suspicious_labels
 from applications.report.report_input import Figures, ReportInput, ReportPart, Thumbnails, Top, as_percent, scale, top_of
 from applications.report.shared_sections import (
     HARDEST,

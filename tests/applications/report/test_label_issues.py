@@ -1,4 +1,4 @@
-"""Doubtful labels are found in parts, and are those that cleanlab finds in the whole table."""
+"""Labels that may be wrong are found, in parts as in the whole table."""
 
 import warnings
 
@@ -6,6 +6,26 @@ import numpy as np
 import pytest
 
 from applications.report.label_issues import suspicious_label_sets, suspicious_labels
+
+
+def test_wrong_labels_are_suspected() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, 200)
+    shares = np.full((200, 4), 0.04)
+    shares[np.arange(200), truth] = 0.88
+    given = truth.copy()
+    given[[5, 50, 120]] = (given[[5, 50, 120]] + 1) % 3
+    assert set(suspicious_labels(given, shares)) == {5, 50, 120}
+    labels = rng.random((200, 3)) < 0.4
+    answers = np.where(labels, 0.9, 0.1)
+    wrong = labels.copy()
+    wrong[7, 1] ^= True
+    assert suspicious_label_sets(wrong, answers).tolist() == [7]
+
+
+@pytest.mark.parametrize("truth", [[[1, 0], [1, 1], [1, 0]], [[0, 0]] * 3, [[1, 0], [0, 0], [0, 0]]], ids=["always", "never", "once"])
+def test_labels_that_nothing_can_be_said_of_are_not_doubted(truth: list[list[int]]) -> None:
+    assert suspicious_label_sets(np.array(truth, dtype=bool), np.full((3, 2), 0.5)).tolist() == []
 
 
 def answers(seed: int) -> tuple[np.ndarray, np.ndarray]:
