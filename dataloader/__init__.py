@@ -128,7 +128,7 @@ SAMPLERS = Table(
     },
 )
 
-# Rules that re-weight training images every epoch; their arguments may stand in the spec: selfpaced(start=0.3).
+# Rules that re-weight training images every epoch; arguments are part of the spec: selfpaced(start=0.3).
 CURRICULA = Table(
     "curriculum",
     {

@@ -109,7 +109,7 @@ class DataOptions:
     )
     aug_repeats: int = flag(
         1,
-        "times that every image stands in a batch, each augmented differently; an epoch then has 1/N of the images (repeated augmentation)",
+        "times that every image is in a batch, each augmented differently; an epoch then has 1/N of the images (repeated augmentation)",
         used_for="training visual_data",
         above=0,
         resumed="position",

@@ -1,4 +1,4 @@
-"""Temperature and thresholds of a trained model, chosen on its validation images and stored beside its weights."""
+"""Temperature and thresholds of a trained model, chosen on its validation images and stored with its weights."""
 
 from contextlib import nullcontext
 from dataclasses import replace
@@ -37,7 +37,7 @@ def calibrated(
         prediction: of the task, for the model's val images.
         target: what the thresholds must guarantee; None for nothing.
         refit: whether to fit the temperature again.
-        groups: number of the group of every image, (N,), such as the object it shows; None where every image stands for itself.
+        groups: number of the group of every image, (N,), such as the object it shows; None where images are independent.
     """
     if refit:
         prediction = task.calibrate_by(prediction)
@@ -74,7 +74,7 @@ def cross_checked(
         prediction: of the task, for the model's val images.
         target: what the thresholds must guarantee.
         refit: whether the temperature was fitted on these images, too.
-        groups: number of the group of every image, from 0, (N,), which is in one fold; None where every image stands for itself.
+        groups: number of the group of every image, from 0, (N,), which is in one fold; None where images are independent.
     """
     targets = prediction.targets.numpy()
     fold, temperatures = fold_of(len(targets), groups), np.full(len(targets), task.temperature)

@@ -98,7 +98,7 @@ class ThresholdChoice:
         groups: of classes; every class is in one.
         images: number of validation images.
         image_groups: number of groups that these images come in, such as objects that they show: one image of each was counted. None
-            where every image stands for itself.
+            where images are independent.
     """
 
     thresholds: tuple[float, ...]

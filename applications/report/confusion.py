@@ -18,7 +18,7 @@ MOST_IN_ALL = 300
 
 
 def confusion_blocks(material: ReportInput, matrix: np.ndarray, pictures: Thumbnails) -> list[str]:
-    """Return the matrix as a table of links, and the images behind every cell.
+    """Return the matrix as a table of links, and the images of every cell.
 
     With many classes, those with the most errors are shown.
 

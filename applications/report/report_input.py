@@ -162,7 +162,7 @@ class Thumbnails:
         self.left = most
 
     def card(self, index: int, lines: Sequence[str], tone: Tone = "", *, beside: np.ndarray | None = None) -> Card | None:
-        """Return image `index` with lines of text, and a picture beside it; None when the page is full."""
+        """Return image `index` with lines of text, and a picture next to it; None when the page is full."""
         if self.left <= 0:
             return None
         self.left -= 1

@@ -25,7 +25,7 @@ LOSS_NOTE = "The loss is measured before calibration, as in training; a comparis
 
 
 def run_curves(material: ReportInput) -> ReportPart:
-    """Return the curves of the run that the model comes from, where its metrics.csv lies beside the checkpoint."""
+    """Return the curves of the run that the model comes from, if its metrics.csv is next to the checkpoint."""
     file = material.trained.path.parent / "metrics.csv"
     rows = _read_rows(file) if file.is_file() else []
     if not rows:

@@ -240,7 +240,7 @@ class LabelMeter:
         return meter
 
     def update(self, batch: Batch, outputs: Tensor) -> None:
-        """Keep the rows of a batch, without those that stand for no image."""
+        """Keep the rows of a batch, without padding."""
         losses = self.task.criterion.plain(outputs, to_dense(batch.targets, len(self.task.classes)))
         rows = [batch.indices, self.task.kept_targets(batch.targets), losses, outputs]
         real = batch.indices >= 0

@@ -1,4 +1,4 @@
-"""Tables of class names beside a list whose labels are numbers: labels.txt of name:id, or categories.csv of id,label."""
+"""Tables of class names next to a list whose labels are numbers: labels.txt of name:id, or categories.csv of id,label."""
 
 import csv
 from pathlib import Path

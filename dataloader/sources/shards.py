@@ -83,7 +83,7 @@ def find_shards(root: Path) -> list[Path]:
 def read_shards(root: Path, files: list[Path]) -> Listing:
     """Read the listing of archives; an archive belongs to the split that its name, or its folder, begins with.
 
-    Numbered labels get the names of manifest.json, categories.csv or labels.txt beside the archives, if there are any.
+    Numbered labels get the names of manifest.json, categories.csv or labels.txt next to the archives, if there are any.
 
     Raises:
         UserError: an archive or a sample cannot be used, or only some of the archives name a split.

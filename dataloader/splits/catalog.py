@@ -338,7 +338,7 @@ def _from_folders(root: Path, folders: Mapping[str, str], classes: Sequence[str]
     if classes is None and "train" in found:
         _refuse_empty(root / folders["train"], found["train"])
     others = [name for name in subfolders(root) if name not in folders.values()]
-    notes = [f"{root}: ignored {', '.join(others)} beside {', '.join(folders.values())}"] if others else []
+    notes = [f"{root}: ignored {', '.join(others)} next to {', '.join(folders.values())}"] if others else []
     return build_catalog(root, found, classes, notes=notes, origin="folders")
 
 

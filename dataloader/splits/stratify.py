@@ -20,7 +20,7 @@ class ImageGroup:
     """A group of images.
 
     Attributes:
-        columns: which labels it has, int64 (L,); the last column stands for all images.
+        columns: which labels it has, int64 (L,); the last column is for all images.
         counts: how many images of each, float64 (L,).
         pinned: the part that it must be in, or None.
     """

@@ -10,7 +10,7 @@ class Truths(Protocol):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the numbers in masks or beside boxes, from 0 on."""
+        """Names of the classes in masks or of boxes, from 0 on."""
         ...
 
     def read(self, path: str) -> Target:

@@ -94,7 +94,7 @@ def test_a_test_folder_alone_serves_evaluation_only(empty):
 
 def test_folders_beside_the_splits_are_mentioned(empty):
     root = empty("train/a/1.png", "train/b/1.png", "extra/c/1.png")
-    assert open_catalog(str(root)).notes == (f"{root}: ignored extra beside train",)
+    assert open_catalog(str(root)).notes == (f"{root}: ignored extra next to train",)
 
 
 def test_one_folder_of_classes_is_split(empty):
