@@ -125,7 +125,7 @@ def read_source(request: Request) -> Source:
         raise UserError(f"{path} changes while it is read; wait until the training is done, or export a copy")
     split = thin_out(open_held_out(trained, ("val", "test")), MOST_IMAGES)
     log().info(f"model     {trained.describe()}")
-    log().info(f"compare   on {len(split)} {split.name} images of {split.named}")
+    log().info(f"compare   on {len(split)} {split.name} images of {split.display_path}")
     task = build_trained_task(trained, device)
     with machine.fp32_autocast():
         expected = predict_split(trained, split, task, machine)
@@ -219,7 +219,7 @@ def judge(source: Source, found: Format, draft: Path, facts: Facts) -> Record:
         Record,
         facts=facts,
         split=source.split.name,
-        data=str(source.split.named),
+        data=str(source.split.display_path),
         allowed=source.allowed,
         bytes=size,
         threads=job.threads,
@@ -239,7 +239,7 @@ def judge(source: Source, found: Format, draft: Path, facts: Facts) -> Record:
     diverging = None
     if refusal:
         honest = deploy(source.trained.model, source.trained.preprocess, facts.activation, arch=facts.arch, temperature=facts.temperature)
-        diverging = find_diverging(honest, replace(job, split=source.split.chosen([parity.worst]), inner=True), source.precision)
+        diverging = find_diverging(honest, replace(job, split=source.split.subset([parity.worst]), inner=True), source.precision)
         if diverging:
             refusal += f"; the first layer that differs is {diverging}"
     return record(refusal=refusal, parity=parity, timing=answers.timing, open_seconds=answers.open_seconds, diverging=diverging)
@@ -262,6 +262,6 @@ def sha256_of(path: Path) -> str:
 def thin_out(split: Split, most: int) -> Split:
     """Return at most `most` images, spread evenly over the split."""
     if len(split) == 0:
-        raise UserError(f"{split.named}: the {split.name} split is empty; there is nothing to compare on")
+        raise UserError(f"{split.display_path}: the {split.name} split is empty; there is nothing to compare on")
     step = max(1, -(-len(split) // most))
-    return split.chosen(range(0, len(split), step))
+    return split.subset(range(0, len(split), step))

@@ -156,5 +156,5 @@ def flags_for(config: RunConfig, preprocess: Preprocess, target: type[Target]) -
 
 def _announce(model: str, split: Split, machine: Machine) -> None:
     log().info(f"model     {model}")
-    log().info(f"data      {split.named}: {len(split)} {split.name} images")
+    log().info(f"data      {split.display_path}: {len(split)} {split.name} images")
     log().info(f"precision {machine.precision}")
