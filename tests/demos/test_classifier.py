@@ -285,9 +285,9 @@ def test_labels_are_one_or_as_many_as_the_model_gives(model_file, threshold_file
     [
         ({"darkroom.json": '{"format": 1, "classes": ["a", "b"], "thresholds": [0.5]}'}, "not one that"),
         ({"darkroom.json": '{"format": 1, "classes": ["a"], "thresholds": ["x"]}'}, "not one that"),
-        ({}, "not one that python main.py --jit wrote"),
-        ({"darkroom.json": "[1]"}, "not one that python main.py --jit wrote"),
-        ({"darkroom.json": '{"format": 1}'}, "not one that python main.py --jit wrote"),
+        ({}, "not one that python main.py --export wrote"),
+        ({"darkroom.json": "[1]"}, "not one that python main.py --export wrote"),
+        ({"darkroom.json": '{"format": 1}'}, "not one that python main.py --export wrote"),
         ({"darkroom.json": '{"format": 2, "classes": []}'}, "format 2"),
     ],
 )
@@ -315,8 +315,8 @@ def test_without_arguments_it_says_what_to_do_with_an_example(capsys, monkeypatc
     for argv in (None, []):
         assert main(argv) == 2
         said = capsys.readouterr().err
-        assert "python classifier.py model.jit.pt photo.jpg" in said
-        assert "--jit --resume RUN" in said
+        assert "python classifier.py model.onnx photo.jpg" in said
+        assert "--export onnx --resume RUN" in said
         assert said.count("\n") == 1
 
 
