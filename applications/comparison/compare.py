@@ -14,6 +14,7 @@ from applications.comparison.figures import Pair, class_rows, compare, figures, 
 from applications.comparison.page import comparison_page
 from applications.report.material import plain_floats
 from applications.settings.options import Request
+from applications.trained.exported import is_exported
 from utils.checkpoint import BEST, find_checkpoint
 from utils.distributed import close_world
 from utils.errors import UserError
@@ -71,7 +72,7 @@ def _asked(request: Request, place: str, machine: Machine) -> ModelAnswers:
 def check_places(places: Sequence[str]) -> None:
     """Raise UserError where one of the places holds no model and no evaluation, before anything slow begins."""
     for place in places:
-        if (Path(place) / PREDICTIONS).is_file():
+        if (Path(place) / PREDICTIONS).is_file() or is_exported(place):
             continue
         try:
             find_checkpoint(place, BEST)
