@@ -12,7 +12,7 @@ from applications.formats.contract import Package, check_installed
 from applications.formats.facts import Facts
 from applications.trained.exported import is_exported, load_exported
 from dataloader.images.preprocess import Preprocess, fit_images
-from dataloader.targets.label import Labels
+from dataloader.targets.label import Label
 from models.backbone import Backbone
 from tests.applications.formats.conftest import PREPROCESS, Written
 from utils.errors import UserError
