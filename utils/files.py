@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -182,3 +183,9 @@ def locked(path: Path, *, wait: Callable[[], Any] | None = None) -> Iterator[Non
             if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
                 raise
         yield
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from applications.assemble import Machine
 from applications.assemble.seen_images import KEY, Overlap, overlap
@@ -16,7 +17,9 @@ from applications.report.report_input import GROUPS
 from applications.settings.options import Request
 from applications.tasks import TASKS
 from applications.tasks.labels import decide
-from applications.trained.checkpoint import build_trained_task, load_trained, open_held_out
+from applications.trained.any_model import load_model
+from applications.trained.checkpoint import build_trained_task, open_held_out
+from applications.trained.exported import is_exported, load_exported
 from applications.trained.inference import predict_split
 from dataloader.sources.lists import SEPARATOR
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
@@ -88,7 +91,7 @@ class AnswerKind(NamedTuple):
 
 
 def kind_of(place: str) -> AnswerKind:
-    """Return the kind of answers of an evaluation folder, a run or a checkpoint; nothing is predicted.
+    """Return what the model of an evaluation folder, a run, a checkpoint or an exported file answers with; nothing is predicted.
 
     Raises:
         UserError: the place holds none of these.
@@ -97,6 +100,9 @@ def kind_of(place: str) -> AnswerKind:
     if (folder / PREDICTIONS).is_file():
         found = _from_folder(folder)
         return AnswerKind(found.name, found.multi_label, found.classes)
+    if is_exported(place):
+        facts = load_exported(folder, torch.device("cpu")).facts
+        return AnswerKind(_name(folder), _gives_several(facts.task), facts.classes)
     content = load_checkpoint(find_checkpoint(place, BEST))
     return AnswerKind(_name(folder), _gives_several(content["task"]), tuple(content["classes"]))
 
@@ -121,7 +127,7 @@ def _name(folder: Path) -> str:
 
 
 def read_answers(request: Request, place: str, machine: Machine) -> ModelAnswers:
-    """Return the answers of a model: those in an evaluation folder, or new ones of a run or a checkpoint.
+    """Return the answers of a model: those that an evaluation folder holds, or fresh ones of a run, a checkpoint or an exported file.
 
     Raises:
         UserError: the place holds neither, or its table cannot be read.
@@ -131,7 +137,7 @@ def read_answers(request: Request, place: str, machine: Machine) -> ModelAnswers
         return _from_folder(folder)
     given = {**request.given, "resume": place}
     one = replace(request, given=given, config=request.config.override({"resume": place}))
-    trained = load_trained(one, machine.device)
+    trained = load_model(one, machine.device)
     split = open_held_out(trained, ("test", "val"))
     log().info(f"predict   {len(split)} {split.name} images with {trained.describe()}")
     prediction = predict_split(trained, split, build_trained_task(trained, machine.device), machine)

@@ -14,6 +14,7 @@ from applications.comparison.compare_page import comparison_page
 from applications.comparison.paired_metrics import Pair, class_rows, compare, figures, named_apart, names_of, sentence
 from applications.report.report_input import plain_floats
 from applications.settings.options import Request
+from applications.trained.exported import is_exported
 from utils.checkpoint import BEST, find_checkpoint
 from utils.distributed import close_world
 from utils.errors import UserError
@@ -71,7 +72,7 @@ def _asked(request: Request, place: str, machine: Machine) -> ModelAnswers:
 def check_places(places: Sequence[str]) -> None:
     """Raise UserError early where one of the places holds neither a model nor an evaluation."""
     for place in places:
-        if (Path(place) / PREDICTIONS).is_file():
+        if (Path(place) / PREDICTIONS).is_file() or is_exported(place):
             continue
         try:
             find_checkpoint(place, BEST)

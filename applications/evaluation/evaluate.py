@@ -30,7 +30,8 @@ from applications.report.embedding import ClassifierInputRecorder
 from applications.report.report_input import GROUPS, Overlay, ReportInput, as_percent, plain_floats
 from applications.settings.options import Request
 from applications.tasks.labels import LabelMeter, LabelTask, Prediction
-from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out, open_validation, warn_of_seen_images
+from applications.trained.any_model import load_model
+from applications.trained.checkpoint import Trained, build_trained_task, open_held_out, open_validation, warn_of_seen_images
 from applications.trained.inference import measure_split
 from dataloader.sample import Unreadable
 from dataloader.splits.catalog import Split
@@ -50,17 +51,17 @@ def run(request: Request) -> int:
     """Evaluate the model of --resume; return 0, or 1 when images could not be read."""
     machine = assemble.open_machine(request.config, training=False)
     try:
-        trained = load_trained(request, machine.device)
+        trained = load_model(request, machine.device)
         options = trained.config.evaluation
         task = build_trained_task(trained, machine.device)
         target = parse_risk_target(options.target, task.promises) if options.target else None
         split = open_held_out(trained, ("test", "val"))
         log().info(f"model     {trained.describe()}")
         log().info(f"data      {split.display_path}: {len(split)} {split.name} images")
-        log().info(f"precision {machine.precision}")
+        log().info(f"precision {trained.precision(machine)}")
         known = warn_of_seen_images(trained, split) if machine.world.is_first else None
         viewed = _with_views(trained, task)
-        wait = expected_evaluation(viewed, split, machine, report=options.report)
+        wait = expected_evaluation(viewed, task, split, machine, report=options.report)
         if wait and machine.world.is_first:
             log().info(f"time      {wait}")
         choice = None
@@ -194,6 +195,7 @@ def _write(material: ReportInput) -> None:
         "split": split.name,
         "images": len(split),
         "unreadable": material.unreadable,
+        "exported_as": None if trained.exported is None else trained.exported.facts.exported_as,
         KEY: None if material.seen is None else material.seen._asdict(),
     }
     _print_table(task.table(meter))

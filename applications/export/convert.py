@@ -1,6 +1,5 @@
 """Writes exported files, has each asked by its own runtime, and keeps those that give the model's answers."""
 
-import hashlib
 import platform
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,6 +28,7 @@ from dataloader.images.preprocess import fit_images
 from dataloader.splits.catalog import Split
 from utils.checkpoint import BEST, find_checkpoint
 from utils.errors import UserError
+from utils.files import sha256_of
 from utils.logs import log
 from utils.runtime import Precision
 from utils.text import say_bytes
@@ -38,6 +38,8 @@ MOST_IMAGES = 512
 # Images that go in together, beside one by one.
 BATCH = 8
 STEM = "model"
+# Formats that demos/classifier.py opens.
+DEMO_OPENS = ("torchscript", "onnx", "openvino")
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,7 @@ def export(source: Source, found: Format) -> int:
     target = source.trained.path.parent / (STEM + ("-half" if source.options.half else "") + found.suffix)
     check_room(target, source.trained.model)
     facts = facts_of(source, found)
+    log().info(f"write     {found.name}, then ask it in a process of its own")
     with draft_folder(target) as folder:
         draft = folder / target.name
         notes = found.write(build_deployed(source, found), draft, facts, WriteSettings(source.options.opset))
@@ -161,7 +164,7 @@ def export(source: Source, found: Format) -> int:
             return 1
         place(folder, target)
     log().info(f"written   {target} ({record.bytes / 1e6:.1f} MB)")
-    if found.name == "torchscript":
+    if found.name in DEMO_OPENS:
         log().info(f"next: python demos/classifier.py {quote(str(target))} IMAGE_OR_FOLDER")
     return 0
 
@@ -251,12 +254,6 @@ def differing_facts(answers: Answers, facts: Facts) -> str:
     told = replace(answers.facts, any_size=facts.any_size)
     names = [name for name in vars(facts) if name != "versions" and getattr(told, name) != getattr(facts, name)]
     return f"it says otherwise of {', '.join(names)}" if names else ""
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def thin_out(split: Split, most: int) -> Split:

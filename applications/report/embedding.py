@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from applications.report.report_input import ReportInput, ReportPart
 from applications.tasks.labels import LabelTask
+from applications.trained.inference import read_by_classifier
 from dataloader.sample import Batch
-from models.backbone import Backbone
-from models.classifier_input import as_vectors, classifier_inputs
+from models.classifier_input import as_vectors
 from utils.errors import UserError
 from utils.files import write_csv
+from utils.logs import log
 from utils.page import escaped, paragraph
 
 MOST_IMAGES = 500
@@ -36,7 +37,6 @@ class ClassifierInputRecorder:
     """
 
     def __init__(self, model: nn.Module, images: int) -> None:
-        assert isinstance(model, Backbone)
         self.vectors: dict[int, np.ndarray] = {}
         self._wanted = set(np.linspace(0, images - 1, min(images, MOST_IMAGES)).round().astype(int).tolist())
         self._model = model
@@ -44,13 +44,15 @@ class ClassifierInputRecorder:
     def around(self, task: LabelTask) -> LabelTask:
         """Return the task with a `forward` that records."""
         try:
-            self._model.get_classifier()
-        except UserError:
+            with read_by_classifier(self._model):
+                pass
+        except UserError as error:
+            log().info(f"          the report comes without a map of the images: {error}")
             return task
         told = copy.copy(task)
 
         def forward(model: nn.Module, batch: Batch) -> Tensor:
-            with classifier_inputs(self._model) as read:
+            with read_by_classifier(self._model) as read:
                 outputs = task.forward(model, batch)
             # With --tta there is one vector per view; keep the first view's.
             for index, vector in zip(batch.indices.tolist(), as_vectors(read[0]).cpu().numpy(), strict=True):

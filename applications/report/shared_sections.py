@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from applications.calibration.threshold_outcome import describe_broken, support_rows
 from applications.report.report_input import ReportInput, ReportPart, Scaled, Thumbnails, as_percent
+from applications.trained.exported import Exported
 from utils.calibration import Reliability
 from utils.files import write_csv
 from utils.images import file_uri
@@ -16,6 +18,7 @@ from utils.page import Card, Tone, gallery, heading, paragraph, picture, table
 from utils.panels import Panel, draw_panels
 from utils.runtime import describe_machine
 from utils.statistics import Interval
+from utils.timing import measure_times
 
 HARDEST = 12
 # Resamples of the intervals of the headline metrics, see utils/statistics.py.
@@ -28,7 +31,7 @@ def run_curves(material: ReportInput) -> ReportPart:
     """Return the curves of the run that the model comes from, if its metrics.csv is next to the checkpoint."""
     file = material.trained.path.parent / "metrics.csv"
     rows = _read_rows(file) if file.is_file() else []
-    if not rows:
+    if not rows or not material.trained.epoch:
         return ReportPart()
     headline = material.task.headline
     panels = [
@@ -189,6 +192,8 @@ def _gallery(material: ReportInput, pictures: Thumbnails, rows: np.ndarray, line
 
 def cost(material: ReportInput) -> ReportPart:
     """Return how large and how fast the model is."""
+    if material.trained.exported is not None:
+        return _cost_of_file(material, material.trained.exported)
     from utils.summary import summarize, time_forward
 
     size = material.trained.config.data.image_size
@@ -218,6 +223,25 @@ def cost(material: ReportInput) -> ReportPart:
     return ReportPart(tiles, [("Speed and size", blocks)], {"cost": figures})
 
 
+def _cost_of_file(material: ReportInput, exported: Exported) -> ReportPart:
+    """Return how large an exported file is, and how fast in its runtime."""
+    size, device = material.trained.preprocess.image_size, material.machine.device
+    image = torch.zeros((1, 3, *size), dtype=torch.uint8, device=device)
+    with torch.inference_mode():
+        (timing,) = measure_times([lambda: exported.ask(image)["probabilities"].cpu()])
+    rate, stored = len(material.split) / max(1e-9, material.seconds), exported.bytes()
+    rows = [
+        ["file on disk", f"{stored / 2**20:.1f} MiB, {exported.facts.exported_as}, {exported.facts.precision}"],
+        ["one image alone", f"{timing}, of {size[0]}x{size[1]} pixels"],
+        ["this evaluation, reading included", f"{rate:.0f} images/s"],
+        ["machine", describe_machine(device)],
+    ]
+    blocks = [table(["", ""], rows), *([paragraph(f"Do not rely on the time of one image: {timing.doubt()}.")] if timing.doubt() else [])]
+    tiles = {"one image": f"{timing.median * 1e3:.1f} ms"} if timing.is_steady else {}
+    figures = {"file_bytes": stored, "forward": timing.to_dict(), "images_per_second": rate}
+    return ReportPart(tiles, [("Speed and size", blocks)], {"cost": figures})
+
+
 def _how_intervals(material: ReportInput) -> str:
     what = "95 %: Wilson's for shares of images, jackknife for macro F1, bootstrap for the others with seed"
     over = material.over_groups()
@@ -231,7 +255,7 @@ def origin(material: ReportInput) -> ReportPart:
     rows = [
         ["model", trained.describe()],
         ["images", f"{len(material.split)} {material.split.name} images of {material.split.display_path}{lost}"],
-        ["loss of training", trained.config.loss.canonical()],
+        *([["loss of training", trained.config.loss.canonical()]] if trained.exported is None else []),
         ["temperature", f"{trained.temperature:.4f}"],
         ["target", str(material.target or "none")],
         ["views", material.views or "one per image"],

@@ -22,7 +22,7 @@ def write_report(material: ReportInput) -> list[Path]:
     trained = material.trained
     page = Page(
         f"{trained.config.model.arch} on {len(material.split)} {material.split.name} images",
-        f"{trained.path}, after epoch {trained.epoch}; {material.split.display_path}",
+        f"{trained.origin()}; {material.split.display_path}",
         style="".join(part.style for part in parts),
     )
     facts = {name: value for part in parts for name, value in part.tiles.items()}

@@ -146,7 +146,7 @@ class LabelTask(ABC):
     def __init__(self, classes: Sequence[str], criterion: Criterion, preprocess: Preprocess, device: torch.device) -> None:
         self.classes = tuple(classes)
         self.criterion = criterion.to(device)
-        self.normalize = Normalize(preprocess.mean, preprocess.std).to(device)
+        self.normalize: nn.Module = Normalize(preprocess.mean, preprocess.std).to(device)
         self.temperature = 1.0
 
     @staticmethod
