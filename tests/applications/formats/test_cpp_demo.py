@@ -20,8 +20,9 @@ HAS_TOOLS = shutil.which("cmake") and shutil.which("g++") and Path("/usr/include
 def test_the_demo_in_cpp_gives_the_answers_of_the_one_in_python(written: Written, tmp_path: Path) -> None:
     openvino = pytest.importorskip("openvino")
     package = Path(openvino.__path__[0]).resolve() / "cmake"
-    for command in (["cmake", "-S", SOURCE, "-B", tmp_path / "build", f"-DOpenVINO_DIR={package}"], ["cmake", "--build", tmp_path / "build"]):
-        subprocess.run(command, check=True, capture_output=True)
+    build = tmp_path / "build"
+    for command in (["-S", SOURCE, "-B", build, f"-DOpenVINO_DIR={package}"], ["--build", build]):
+        subprocess.run(["cmake", *command], check=True, capture_output=True)
     model = written("openvino").path
     photos = [tmp_path / f"{number}.jpg" for number in range(3)]
     for number, photo in enumerate(photos):
@@ -29,7 +30,7 @@ def test_the_demo_in_cpp_gives_the_answers_of_the_one_in_python(written: Written
         Image.fromarray(light).resize((90 - 20 * number, 40 + 7 * number)).save(photo, quality=95)
     bad = tmp_path / "bad.jpg"
     bad.write_text("no photograph")
-    done = subprocess.run([tmp_path / "build" / "classifier", model, *photos, bad], capture_output=True, text=True, check=False)
+    done = subprocess.run([build / "classifier", model, *photos, bad], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, f"{bad}: not a JPEG file, or damaged\n")
     classifier = Classifier(str(model), threads=1)
     for line, photo in zip(done.stdout.splitlines(), photos, strict=True):
@@ -39,5 +40,5 @@ def test_the_demo_in_cpp_gives_the_answers_of_the_one_in_python(written: Written
         assert set(said) == set(CLASSES)
         for label, share in classifier.top(read_image(str(photo)), 3):
             assert float(said[label]) == pytest.approx(100 * share, abs=0.01)
-    foreign = subprocess.run([tmp_path / "build" / "classifier", bad, photos[0]], capture_output=True, text=True, check=False)
+    foreign = subprocess.run([build / "classifier", bad, photos[0]], capture_output=True, text=True, check=False)
     assert (foreign.returncode, foreign.stderr.count("\n")) == (2, 1)
