@@ -194,7 +194,10 @@ class Classifier:
         self.reject = None if reject is None else np.array(reject, dtype=np.float64)
         self.white: int | None = self.card.get("white")
         # A file without geometry takes images of its own size alone.
-        self._fits = None if self.card.get("any_size", True) else (*self.card["image_size"], self.card["resize"])
+        self._fits: tuple[int, int, str] | None = None
+        if not self.card.get("any_size", True):
+            height, width = self.card["image_size"]
+            self._fits = height, width, self.card["resize"]
 
     def predict(self, image: np.ndarray) -> np.ndarray:
         """Return the (C,) float32 probabilities of one image, uint8 (H, W, 3) RGB of any size."""
