@@ -191,7 +191,7 @@ def test_a_wrong_layout_is_explained_in_one_line(empty, names, message):
 
 
 def test_a_missing_folder_teaches_the_layout_and_offers_the_built_in_set(tmp_path):
-    with pytest.raises(UserError, match=r"--data .*nowhere is no folder.*train,val,test.*--data digits"):
+    with pytest.raises(UserError, match=r"--data .*nowhere is not a folder.*train,val,test.*--data digits"):
         open_catalog(str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"Did you mean digits\?"):
         open_catalog("digit")

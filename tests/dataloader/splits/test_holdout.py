@@ -72,8 +72,8 @@ def test_split_file_survives_odd_names(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no split file"),
-        ("file,label\n", "no split file"),
+        ("", "not a split file"),
+        ("file,label\n", "not a split file"),
         ("path,class,split\na/1.png,a\n", "line 2"),
         ("path,class,split\na/1.png,a,dev\n", "line 2"),
         ("path,class,split\na/1.png,a,val\na/1.png,a,train\n", "line 3: .* twice"),
