@@ -101,7 +101,7 @@ def _calibrated(
 ) -> tuple[Trained, ThresholdChoice | None]:
     """Return the model with what --target and --calibrate choose on val images, and what the thresholds rest on.
 
-    What was said of these images is let go of before others are measured.
+    The rows of the val images are freed before the split is measured.
     """
     refit, world = trained.config.evaluation.calibrate, machine.world
     purpose, left_out = "--calibrate" if refit else "--target", UnreadableHeldOutImages()

@@ -119,7 +119,7 @@ def read_source(request: Request) -> Source:
     device = torch.device("cpu")
     machine = Machine(assemble.single_process(), device, Precision("fp32", False, "exported files are compared in fp32"))
     resume = request.config.train.resume
-    assert resume, "config.py asks for --resume"
+    assert resume, "flag_checks.py asks for --resume"
     path = find_checkpoint(resume, BEST)
     before = sha256_of(path)
     trained = load_trained(request, device)

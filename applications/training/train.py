@@ -139,7 +139,8 @@ def _look_at_held_out(data: DataOptions, machine: Machine, loader: Loader) -> Un
         UserError: with --strict, any; else all of them.
     """
     split = loader.split
-    # The cache has been filled, and knows; JPEG files are decoded at the smallest scale, all of their data read nonetheless.
+    # A cache knows unreadable images from being filled. Without one, JPEG files are decoded at the smallest scale,
+    # which still reads all of their data.
     read = partial(split.read_picture, at_least=1) if data.cache == "off" else loader.read
     workers = default_workers(machine.world.size) if data.workers is None else data.workers
     errors = list(glance(read, split, workers=workers, seconds=GLANCE)) if machine.world.is_first else []

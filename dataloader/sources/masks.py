@@ -40,7 +40,7 @@ class MaskFolder:
     """The truths of images whose masks have the same names, as PNG, in a folder of their own.
 
     Attributes:
-        folder: where the paths of a split begin.
+        folder: root of the masks; that of image a/b.jpg is a/b.png below it.
         classes: names of the numbers, from 0 on.
         ignore: the number of unlabeled pixels.
     """
