@@ -201,7 +201,7 @@ def test_targets_are_read_and_mistakes_named() -> None:
         ("miss", "cannot be read"),
         ("mis<=0.1", "Did you mean miss?"),
         ("miss>=0.1", "miss<="),
-        ("error<=2", "no share"),
+        ("error<=2", "not a share"),
         ("error<=0", "proves that nothing is wrong"),
         ("miss<=100%", "everything keeps"),
     ):
