@@ -79,7 +79,14 @@ def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None
 
 
 def draw_points(
-    points: Sequence[tuple[float, float, str]], path: Path, *, title: str, xlabel: str, ylabel: str, log_x: bool = False
+    points: Sequence[tuple[float, float, str]],
+    path: Path,
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    log_x: bool = False,
+    line: Sequence[tuple[float, float]] = (),
 ) -> None:
     """Draw named points as a PNG.
 
@@ -88,6 +95,7 @@ def draw_points(
         path: PNG file to write.
         title, xlabel, ylabel: what to write beside it.
         log_x: whether the axis is logarithmic.
+        line: (x, y) of the points that a line joins.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -99,6 +107,8 @@ def draw_points(
         ends = [min((x for x, _, _ in points), default=1.0), max((x for x, _, _ in points), default=1.0)]
         # Names on the right half are written to the left of their point, so that they stay inside the frame.
         middle = math.sqrt(ends[0] * ends[1]) if log_x else sum(ends) / 2
+        if line:
+            axes.plot([x for x, _ in line], [y for _, y in line], color="tab:blue", alpha=0.35)
         axes.scatter([x for x, _, _ in points], [y for _, y, _ in points], color="tab:blue")
         for x, y, name in points:
             shown = name if len(name) <= 30 else "…" + name[-29:]
