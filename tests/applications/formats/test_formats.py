@@ -12,6 +12,7 @@ from applications.formats.facts import Facts
 from applications.formats.package import Package, check_installed
 from applications.trained.exported import is_exported, load_exported
 from dataloader.images.preprocess import Preprocess, fit_images
+from dataloader.targets.label import Label
 from models.backbone import Backbone
 from tests.applications.formats.conftest import PREPROCESS, Written
 from utils.errors import UserError
