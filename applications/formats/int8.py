@@ -9,7 +9,7 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -109,9 +109,37 @@ def _behind(op: Op, by_name: Mapping[str, Op], fixed: frozenset[str]) -> Iterato
 
 
 def in_floating_point(ops: Sequence[Op], quantizers: frozenset[str]) -> list[str]:
-    """Return the layers of a quantized graph whose input comes from none of these kinds of operations."""
-    kinds, fixed = {op.name: op.kind for op in ops}, constants(ops)
-    return [op.name for op in layers(ops) if not any(kinds.get(source) in quantizers for source in op.sources if source not in fixed)]
+    """Return the layers of a quantized graph whose weights come through none of these kinds of operations."""
+    by_name, fixed = {op.name: op for op in ops}, constants(ops)
+    return [op.name for op in layers(ops) if not any(by_name[name].kind in quantizers for name in _behind(op, by_name, fixed))]
+
+
+class Judge:
+    """Says how good a model is: by accuracy on all images, and on a part of them, by which layers are ranked, by how far answers moved.
+
+    Args:
+        calibration: the images.
+        answering: makes the model that NNCF hands over answer.
+    """
+
+    def __init__(self, calibration: Calibration, answering: Callable[[Any], Answer]) -> None:
+        self._calibration = calibration
+        self._answering = answering
+        self._expected: list[np.ndarray] = []
+
+    def __call__(self, asked: Any, items: Iterable[int]) -> tuple[float, list[float] | None]:
+        """Return the figure, the higher the better, and likewise one of each image; `items` are positions."""
+        answer, positions = self._answering(asked), list(items)
+        rows = [answer(self._calibration.held_out[position]) for position in positions]
+        everything = len(positions) == len(self._calibration.held_out)
+        if everything and not self._expected:
+            # The model itself is asked first.
+            self._expected = rows
+        figure = self._calibration.figure(positions, np.concatenate(rows))
+        if not self._expected:
+            return figure, None
+        moved = [-float(np.abs(row - self._expected[position]).sum()) for position, row in zip(positions, rows, strict=True)]
+        return (figure if everything else float(np.mean(moved))), moved
 
 
 def quantize(model: Any, ops: Sequence[Op], calibration: Calibration, answering: Callable[[Any], Answer]) -> Any:
@@ -126,25 +154,17 @@ def quantize(model: Any, ops: Sequence[Op], calibration: Calibration, answering:
     with quiet():
         nncf: Any = import_module("nncf")
         numbered = list(range(len(calibration.held_out)))
-
-        def validate(asked: Any, items: Any) -> tuple[float, list[list[np.ndarray]]]:
-            answer = answering(asked)
-            positions = list(items)
-            rows = [answer(calibration.held_out[position]) for position in positions]
-            # With the answers themselves, layers are ranked by how far these move, which tells more than right and wrong.
-            return calibration.figure(positions, np.concatenate(rows)), [[row] for row in rows]
-
         return nncf.quantize_with_accuracy_control(
             model,
             nncf.Dataset(list(calibration.images), lambda image: {INPUT: image}),
             nncf.Dataset(numbered, lambda index: {INPUT: calibration.held_out[index]}),
-            validation_fn=validate,
+            validation_fn=Judge(calibration, answering),
             max_drop=calibration.max_drop,
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(calibration.images),
             ignored_scope=nncf.IgnoredScope(names=outside_network(ops), validate=False),
             advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
-                max_num_iterations=MOST_RESTORED, ranking_subset_size=min(RANKING_IMAGES, len(numbered))
+                max_num_iterations=MOST_RESTORED, ranking_subset_size=min(RANKING_IMAGES, max(1, len(numbered) // 2))
             ),
         )
 

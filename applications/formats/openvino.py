@@ -15,6 +15,8 @@ from applications.formats.onnx import INPUT, TO_WRITE, save, to_onnx
 from applications.formats.package import Package
 
 ENTRY = "darkroom"
+# Through these come weights of 8 bits; others are stored as they are.
+QUANTIZED = frozenset({"FakeQuantize", "Convert"})
 
 
 class OpenVino(Format):
@@ -79,7 +81,7 @@ class OpenVino(Format):
             del model
             for file in sorted(Path(folder).iterdir()):
                 file.replace(path.with_name(file.name))
-        return [names.get(name, name) for name in in_floating_point(_ops(found), frozenset({"FakeQuantize"}))]
+        return [names.get(name, name) for name in in_floating_point(_ops(found), QUANTIZED)]
 
 
 def _ops(model: Any) -> list[Op]:

@@ -1,6 +1,7 @@
 """Quantization: the network in 8 bits, all around it untouched, and what costs accuracy turned back."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from applications.formats import FORMATS, build_format
 from applications.formats.contract import WriteSettings
-from applications.formats.int8 import Calibration, Op, in_floating_point, layer_names, layers, outside_network
+from applications.formats.int8 import Calibration, Judge, Op, in_floating_point, layer_names, layers, outside_network
 from models.backbone import Backbone
 from tests.applications.formats.conftest import PREPROCESS, parts_for
 
@@ -38,11 +39,21 @@ def test_geometry_normalization_and_probabilities_are_outside_of_the_network() -
     assert layer_names(GRAPH) == {"stem": "stem", "head": "head"}
 
 
-def test_a_layer_without_a_quantizer_before_it_is_in_floating_point() -> None:
-    quantized = [Op("q", "FakeQuantize", ("normalized",)) if op.name == "act" else op for op in GRAPH]
-    quantized = [Op("stem", "Conv", ("q", "net.stem.weight")) if op.name == "stem" else op for op in quantized]
-    order = sorted(quantized, key=lambda op: op.name == "stem")
-    assert in_floating_point(order, frozenset({"FakeQuantize"})) == ["head"]
+def test_a_layer_whose_weights_are_not_quantized_is_in_floating_point() -> None:
+    quantizers = frozenset({"FakeQuantize"})
+    quantized = [replace(op, kind="FakeQuantize") if op.name == "turned" else op for op in GRAPH]
+    assert in_floating_point(quantized, quantizers) == ["stem"]
+    assert in_floating_point(GRAPH, quantizers) == ["stem", "head"]
+
+
+def test_accuracy_judges_all_images_and_the_movement_of_answers_a_part_of_them() -> None:
+    images = [np.full((1, 3, 1, 1), value, dtype=np.uint8) for value in (1, 2, 3)]
+    calibration = Calibration(images, images, lambda positions, rows: float(len(positions) + rows.sum()), 0.1)
+    judge = Judge(calibration, lambda factor: lambda image: np.array([[factor * float(image[0, 0, 0, 0])]]))
+    assert judge(1.0, [0]) == (2.0, None), "nothing to compare with yet"
+    assert judge(1.0, [0, 1, 2]) == (9.0, [0.0, 0.0, 0.0])
+    assert judge(2.0, [0, 1, 2]) == (15.0, [-1.0, -2.0, -3.0])
+    assert judge(2.0, [0, 2]) == (-2.0, [-1.0, -3.0])
 
 
 def written(name: str, net: Backbone, folder: Path, figure, *, max_drop: float = 0.5) -> tuple[Path, list[str]]:
