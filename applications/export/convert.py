@@ -77,7 +77,7 @@ class Source:
         return usual if self.options.tolerance is None else replace(usual, difference=self.options.tolerance)
 
 
-def run(request: Request) -> int:
+def export_named(request: Request) -> int:
     """Export the model of --resume; return 1 when a file answers otherwise than the model."""
     formats = [build_format(name) for name in named_formats(request)]
     for found in formats:
