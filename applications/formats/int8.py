@@ -142,7 +142,9 @@ class Judge:
         return (figure if everything else float(np.mean(moved))), moved
 
 
-def quantize(model: Any, ops: Sequence[Op], calibration: Calibration, answering: Callable[[Any], Answer]) -> Any:
+def quantize(
+    model: Any, ops: Sequence[Op], calibration: Calibration, answering: Callable[[Any], Answer], *, per_channel: bool = True
+) -> Any:
     """Return the quantized model.
 
     Args:
@@ -150,9 +152,14 @@ def quantize(model: Any, ops: Sequence[Op], calibration: Calibration, answering:
         ops: its operations, in the order of computing.
         calibration: images, and what may be lost.
         answering: makes the model that NNCF hands over answer.
+        per_channel: the runtime knows ranges of single channels before depthwise convolutions, not of weights alone.
     """
     with quiet():
         nncf: Any = import_module("nncf")
+        finer: Any = import_module("nncf.quantization.advanced_parameters")
+        advanced = finer.AdvancedQuantizationParameters()
+        if not per_channel:
+            advanced.activations_quantization_params = finer.QuantizationParameters(per_channel=False)
         numbered = list(range(len(calibration.held_out)))
         return nncf.quantize_with_accuracy_control(
             model,
@@ -163,6 +170,7 @@ def quantize(model: Any, ops: Sequence[Op], calibration: Calibration, answering:
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(calibration.images),
             ignored_scope=nncf.IgnoredScope(names=outside_network(ops), validate=False),
+            advanced_quantization_parameters=advanced,
             advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
                 max_num_iterations=MOST_RESTORED, ranking_subset_size=min(RANKING_IMAGES, max(1, len(numbered) // 2))
             ),

@@ -78,7 +78,7 @@ class Onnx(Format):
             session = self._session(asked.SerializeToString(), path)
             return lambda images: session.run(None, {INPUT: images})[0]
 
-        found = quantize(model, _ops(model.graph), calibration, answering)
+        found = quantize(model, _ops(model.graph), calibration, answering, per_channel=False)
         onnx.helper.set_model_props(found, dict(facts))
         save(found, path)
         kept = in_floating_point(_ops(found.graph), frozenset({"DequantizeLinear"}))
