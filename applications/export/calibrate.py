@@ -53,7 +53,7 @@ def calibration_of(trained: Trained, task: LabelTask, split: Split, expected: Pr
 
 def _spread(split: Split, most: int) -> Split:
     """Return at most `most` images, evenly over the split, whose classes may follow one another."""
-    return split.chosen(np.unique(np.linspace(0, len(split) - 1, min(most, len(split))).round().astype(int)).tolist())
+    return split.subset(np.unique(np.linspace(0, len(split) - 1, min(most, len(split))).round().astype(int)).tolist())
 
 
 def _fitted(split: Split, numbers: Preprocess) -> list[np.ndarray]:

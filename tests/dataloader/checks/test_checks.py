@@ -39,8 +39,8 @@ EXPECTED = {
     # words of the title -> level, files
     "empty file": ("error", {"empty.jpg"}),
     "damaged": ("error", {"cut.jpg"}),
-    "no image": ("error", {"text.jpg"}),
-    "too large": ("error", {"huge.png"}),
+    "not an image": ("error", {"text.jpg"}),
+    "suspiciously large": ("error", {"huge.png"}),
     "pipe": ("error", {"pipe.jpg"}),
     "cannot be opened": ("error", {"loop.jpg"}),
     "leakage: 1 picture stands in two splits, byte": ("error", {"boat00.jpg", "again.jpg"}),
