@@ -25,8 +25,14 @@ class ActionOptions:
     export: str | None = flag(
         None,
         "write the model of --resume as files for other programs (--list formats), several with commas, and keep those that answer "
-        "as it does",
+        "as it does; best: the fastest of several that is accurate enough",
         metavar="FORMAT",
+    )
+    benchmark: tuple[str, ...] | None = flag(
+        None,
+        "measure checkpoints and exported files on this device, each in a process of its own: time, memory, size, accuracy; as CSV, "
+        "Markdown and a picture",
+        metavar="FILE",
     )
     jit: bool = flag(False, "short for --export torchscript")
     info: bool = flag(False, "print layers, parameters, multiply-adds, memory and time of --arch")

@@ -14,8 +14,9 @@ APPLICATIONS = Table(
             "applications.explain.explain:run", "--visual_data and --visual_method with --resume: draw what the model looked at"
         ),
         "predict": Row("applications.prediction.predict:run", "answer for images, videos and cameras"),
-        "export": Row("applications.export.convert:run", "write files for other runtimes, and keep those that give the same answers"),
-        "jit": Row("applications.export.convert:run", "short for --export torchscript"),
+        "export": Row("applications.export.write:run", "write files for other runtimes, and keep those that give the same answers"),
+        "benchmark": Row("applications.export.benchmark:run", "measure checkpoints and exported files side by side"),
+        "jit": Row("applications.export.write:run", "short for --export torchscript"),
         "info": Row("applications.listing.info:run", "print layers, parameters, multiply-adds, memory and time of a model"),
         "write_matrix": Row(
             "applications.dataset.write_matrix:run", "write a template of costs, thresholds or class weights for the data's classes"

@@ -97,7 +97,7 @@ def known_flags() -> set[str]:
 @pytest.mark.parametrize("file", DOCUMENTS, ids=name_of)
 def test_every_flag_exists(file: Path) -> None:
     text = "\n".join(code_lines(file))
-    flags = set(re.findall(r"(?<![\w-])--[a-z][a-z_]*", text)) - {"--no_"}
+    flags = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9_]*", text)) - {"--no_"}
     assert flags <= known_flags(), f"unknown: {sorted(flags - known_flags())}"
 
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
+# Points whose heights differ by less than this share of all heights have their names above one another.
+NEAR = 0.03
+
 
 def draw_bars(values: Sequence[float], names: Sequence[str], path: Path, *, axis: str, title: str) -> None:
     """Draw shares as a PNG of horizontal bars, the largest on top, each with its value.
@@ -79,7 +82,14 @@ def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None
 
 
 def draw_points(
-    points: Sequence[tuple[float, float, str]], path: Path, *, title: str, xlabel: str, ylabel: str, log_x: bool = False
+    points: Sequence[tuple[float, float, str]],
+    path: Path,
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    log_x: bool = False,
+    line: Sequence[tuple[float, float]] = (),
 ) -> None:
     """Draw named points as a PNG.
 
@@ -88,6 +98,7 @@ def draw_points(
         path: PNG file to write.
         title, xlabel, ylabel: what to write beside it.
         log_x: whether the axis is logarithmic.
+        line: (x, y) of the points that a line joins.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -99,11 +110,17 @@ def draw_points(
         ends = [min((x for x, _, _ in points), default=1.0), max((x for x, _, _ in points), default=1.0)]
         # Names on the right half are written to the left of their point, so that they stay inside the frame.
         middle = math.sqrt(ends[0] * ends[1]) if log_x else sum(ends) / 2
+        if line:
+            axes.plot([x for x, _ in line], [y for _, y in line], color="tab:blue", alpha=0.35)
         axes.scatter([x for x, _, _ in points], [y for _, y, _ in points], color="tab:blue")
-        for x, y, name in points:
+        near = NEAR * (max((y for _, y, _ in points), default=0.0) - min((y for _, y, _ in points), default=0.0))
+        for index, (x, y, name) in enumerate(points):
             shown = name if len(name) <= 30 else "…" + name[-29:]
             side = "right" if x > middle else "left"
-            axes.annotate(shown, (x, y), xytext=(-4 if x > middle else 4, 4), textcoords="offset points", fontsize=8, ha=side)
+            # Names beside one another would hide one another, so each goes above the last.
+            level = sum(abs(y - other) <= near and (z > middle) == (x > middle) for z, other, _ in points[:index])
+            place = (-4 if x > middle else 4, 4 + 10 * level)
+            axes.annotate(shown, (x, y), xytext=place, textcoords="offset points", fontsize=8, ha=side)
         if log_x:
             axes.set_xscale("log")
         axes.margins(0.12)

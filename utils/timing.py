@@ -1,5 +1,6 @@
 """How long something takes: the median of many runs, their spread, and how much of the machine other programs had meanwhile."""
 
+import math
 import os
 import statistics
 import time
@@ -26,6 +27,7 @@ class Timing:
         median, low, high: seconds; half of the runs lie between low and high.
         runs: how many were counted.
         others: share of all cores that other programs took meanwhile, in 0..1.
+        p95: seconds that 95 % of the runs stay within; nan where nobody counted.
     """
 
     median: float
@@ -33,6 +35,7 @@ class Timing:
     high: float
     runs: int
     others: float
+    p95: float = math.nan
 
     @property
     def is_steady(self) -> bool:
@@ -58,6 +61,7 @@ class Timing:
             "median_seconds": self.median,
             "low_seconds": self.low,
             "high_seconds": self.high,
+            "p95_seconds": self.p95,
             "runs": self.runs,
             "others_share": self.others,
             "steady": self.is_steady,
@@ -81,12 +85,16 @@ def measure_times(calls: Sequence[Callable[[], object]], *, seconds: float = SEC
             call()
             found.append(time.perf_counter() - start)
     others = contention.others()
-    return [Timing(statistics.median(found), *_middle_half(found), len(found), others) for found in times]
+    return [Timing(statistics.median(found), *_middle_half(found), len(found), others, _percentile_95(found)) for found in times]
 
 
 def _middle_half(values: Sequence[float]) -> tuple[float, float]:
     low, _, high = statistics.quantiles(values, n=4, method="inclusive")
     return low, high
+
+
+def _percentile_95(values: Sequence[float]) -> float:
+    return statistics.quantiles(values, n=20, method="inclusive")[-1]
 
 
 def in_words(seconds: float) -> str:

@@ -11,15 +11,18 @@ import torch
 
 from applications import assemble
 from applications.assemble import Machine
-from applications.export.diverging import find_diverging
+from applications.export.calibrate import calibration_of
+from applications.export.diverging import CLOSE, find_diverging
 from applications.export.parity import ALLOWED, Allowed, compare
 from applications.export.placing import check_room, draft_folder, place, size_of
 from applications.export.probe import Answers, Job, RuntimeFailedError, ask
 from applications.export.record import Record, write_record
 from applications.formats import FORMATS, build_format
-from applications.formats.contract import Format, WriteSettings, check_installed
+from applications.formats.contract import Format, WriteSettings
 from applications.formats.deployed import Deployed, deploy
 from applications.formats.facts import Facts
+from applications.formats.int8 import TO_QUANTIZE
+from applications.formats.package import check_installed
 from applications.settings.options import ExportOptions, Request
 from applications.tasks.labels import LabelTask, Prediction
 from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out
@@ -66,15 +69,17 @@ class Source:
 
     @property
     def precision(self) -> str:
-        return "half" if self.options.half else "fp32"
+        return "int8" if self.options.int8 else "half" if self.options.half else "fp32"
 
     @property
     def allowed(self) -> Allowed:
         usual = ALLOWED[self.precision]
+        if usual.drop is not None:
+            usual = replace(usual, drop=self.options.max_drop)
         return usual if self.options.tolerance is None else replace(usual, difference=self.options.tolerance)
 
 
-def run(request: Request) -> int:
+def export_named(request: Request) -> int:
     """Export the model of --resume; return 1 when a file answers otherwise than the model."""
     formats = [build_format(name) for name in named_formats(request)]
     for found in formats:
@@ -101,13 +106,16 @@ def named_formats(request: Request) -> list[str]:
 
 def check_format(found: Format, options: ExportOptions) -> None:
     """Raise UserError when the format cannot hold what was asked for, or a package is missing."""
+    if options.int8 and not found.holds.int8:
+        able = [name for name in FORMATS if build_format(name).holds.int8]
+        raise UserError(f"--int8: the format {found.name} has no room for 8-bit integers; take {' or '.join(able)}")
     if options.half and not found.holds.half:
         raise UserError(f"--half: the format {found.name} has no room for 16 bits; leave it out")
     if (options.with_features or options.with_cam) and not found.holds.outputs:
         raise UserError(f"--with_features and --with_cam: the format {found.name} answers probabilities alone; leave them out")
     if options.opset is not None and not found.holds.opset:
         raise UserError(f"--opset {options.opset} is for the formats onnx and openvino; leave it out for {found.name}")
-    check_installed(found.name, (*found.to_write, *found.to_open))
+    check_installed(found.name, (*found.to_write, *found.to_open, *((TO_QUANTIZE,) if options.int8 else ())))
 
 
 def read_source(request: Request) -> Source:
@@ -147,17 +155,11 @@ def time_model(trained: Trained, task: LabelTask, split: Split) -> float:
 
 def export(source: Source, found: Format) -> int:
     """Write one file, and keep it when it gives the model's answers; return 0, or 1 when it does not."""
-    target = source.trained.path.parent / (STEM + ("-half" if source.options.half else "") + found.suffix)
+    target = target_of(source, found)
     check_room(target, source.trained.model)
-    facts = facts_of(source, found)
     log().info(f"write     {found.name}, then ask it in a process of its own")
     with draft_folder(target) as folder:
-        draft = folder / target.name
-        notes = found.write(build_deployed(source, found), draft, facts, WriteSettings(source.options.opset))
-        for note in notes:
-            log().warning(f"{found.name}: {note}")
-        record = judge(source, found, draft, facts)
-        record = replace(record, notes=tuple(notes))
+        record = write_draft(source, found, folder / target.name)
         write_record(record, target)
         if record.refusal:
             log().error(f"{found.name}: the file answers otherwise than the model: {record.refusal}; {target} was not written")
@@ -167,6 +169,26 @@ def export(source: Source, found: Format) -> int:
     if found.name in DEMO_OPENS:
         log().info(f"next: python demos/classifier.py {quote(str(target))} IMAGE_OR_FOLDER")
     return 0
+
+
+def target_of(source: Source, found: Format) -> Path:
+    """Return where a file of this format comes to lie."""
+    precision = "" if source.precision == "fp32" else f"-{source.precision}"
+    return source.trained.path.parent / (STEM + precision + found.suffix)
+
+
+def write_draft(source: Source, found: Format, draft: Path) -> Record:
+    """Write a file of this format, compare it with the model, and return what became of it."""
+    facts, floating = facts_of(source, found), []
+    notes = found.write(build_deployed(source, found), draft, facts, WriteSettings(source.options.opset))
+    if source.options.int8:
+        floating = found.quantize(draft, calibration_of(source.trained, source.task, source.split, source.expected, source.options))
+        log().info(f"int8      {found.name}: layers in floating point: {', '.join(floating) or 'none'}")
+        if source.split.name == "val" and floating:
+            notes = [*notes, "these layers were chosen on the images of this comparison; --split test measures on others"]
+    for note in notes:
+        log().warning(f"{found.name}: {note}")
+    return replace(judge(source, found, draft, facts), notes=tuple(notes), floating=tuple(floating))
 
 
 def build_deployed(source: Source, found: Format) -> Deployed:
@@ -204,13 +226,14 @@ def facts_of(source: Source, found: Format) -> Facts:
         precision=source.precision,
         any_size=options.dynamic_size and found.holds.geometry,
         outputs=(*(each.name for each in source.task.signature().outputs), *(name for name, asked in extras if asked)),
-        versions=versions_of(found),
+        versions=versions_of(found, source.precision),
     )
 
 
-def versions_of(found: Format) -> dict[str, str]:
+def versions_of(found: Format, precision: str) -> dict[str, str]:
     """Return the versions of Python and of the packages that write this format."""
-    packages = ("torch", *(package.name for package in found.to_write))
+    quantizing = (TO_QUANTIZE.name,) if precision == "int8" else ()
+    packages = ("torch", *(package.name for package in found.to_write), *quantizing)
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 
 
@@ -240,7 +263,8 @@ def judge(source: Source, found: Format, draft: Path, facts: Facts) -> Record:
     log().info(f"speed     {found.name}: {answers.timing} an image, by PyTorch {source.milliseconds:.1f} ms; {say_bytes(size)}")
     refusal = differing_facts(answers, facts) or parity.refusal(source.allowed)
     diverging = None
-    if refusal:
+    # In 8 bits every layer differs.
+    if refusal and source.precision in CLOSE:
         honest = deploy(source.trained.model, source.trained.preprocess, facts.activation, arch=facts.arch, temperature=facts.temperature)
         diverging = find_diverging(honest, replace(job, split=source.split.subset([parity.worst]), inner=True), source.precision)
         if diverging:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,14 +23,25 @@ class Allowed:
     Attributes:
         difference: of any probability.
         agreeing: share of the images that must get the same labels.
+        drop: of the accuracy, as a share; None where the two bounds above say enough.
     """
 
     difference: float
     agreeing: float
+    drop: float | None = None
 
 
 # In 16 bits a probability moves by up to 1 %, and a label turns where two are as close as that.
-ALLOWED = {"fp32": Allowed(1e-4, 1.0), "half": Allowed(2e-2, 0.99)}
+ALLOWED = {"fp32": Allowed(1e-4, 1.0), "half": Allowed(2e-2, 0.99), "int8": Allowed(1.0, 0.0, 0.005)}
+
+
+class ClassShares(NamedTuple):
+    """Of how many images of a class the model and the file name it, as shares."""
+
+    name: str
+    images: int
+    model: float
+    file: float
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,7 @@ class Parity:
         headline: name of the figure below.
         model, file: that figure of both, as a share.
         worst: position of the image with the largest difference.
+        classes: what both find of each class that has images.
     """
 
     images: int
@@ -55,6 +68,12 @@ class Parity:
     model: float
     file: float
     worst: int
+    classes: tuple[ClassShares, ...] = ()
+
+    @property
+    def drop(self) -> float:
+        """What the file loses of the figure, as a share; below 0 where it gains."""
+        return self.model - self.file
 
     def refusal(self, allowed: Allowed) -> str:
         """Return why the file is not kept, or ''."""
@@ -62,6 +81,8 @@ class Parity:
             return f"probabilities differ by up to {max(self.largest, self.batched):.1e}, allowed are {allowed.difference:.0e}"
         if self.agreeing < allowed.agreeing * self.images:
             return f"{self.images - self.agreeing} of {self.images} labels differ"
+        if allowed.drop is not None and not self.drop <= allowed.drop + ROUNDING:
+            return f"{self.headline} falls by {100 * self.drop:.2f} points, allowed are {100 * allowed.drop:.2f}"
         return ""
 
 
@@ -92,7 +113,18 @@ def compare(answers: Answers, expected: Prediction, truth: Facts, task: LabelTas
         model=figures[0],
         file=figures[1],
         worst=int(np.argmax(np.nan_to_num(difference.amax(1).numpy(), nan=np.inf))),
+        classes=class_shares(expected, told, answers.facts.thresholds, truth),
     )
+
+
+def class_shares(model: Prediction, file: Prediction, thresholds: Sequence[float] | None, truth: Facts) -> tuple[ClassShares, ...]:
+    """Return what the model and the file name of the images of each class."""
+    targets = model.targets
+    true = targets if targets.ndim > 1 else torch.nn.functional.one_hot(targets, len(truth.classes)).bool()
+    named = decide(model.probabilities, truth.thresholds), decide(file.probabilities, thresholds)
+    counts, (by_model, by_file) = true.sum(0), ((true & each).sum(0) for each in named)
+    rows = zip(truth.classes, counts.tolist(), by_model.tolist(), by_file.tolist(), strict=True)
+    return tuple(ClassShares(name, count, first / count, second / count) for name, count, first, second in rows if count)
 
 
 def with_probabilities(expected: Prediction, probabilities: Tensor) -> Prediction:

@@ -28,6 +28,7 @@ class Record:
         open_seconds: until it could answer.
         diverging: the first layer that differs, where it was looked for and found.
         notes: what the user should know.
+        floating: layers of a file of 8 bits that stay in floating point.
     """
 
     facts: Facts
@@ -43,6 +44,7 @@ class Record:
     open_seconds: float | None = None
     diverging: str | None = None
     notes: tuple[str, ...] = ()
+    floating: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -63,10 +65,12 @@ class Record:
                 (f"labels that agree, of {parity.images} {self.split} images", str(parity.agreeing)),
                 ("largest difference of a probability, one image at a time", f"{parity.largest:.1e}"),
                 ("the same, several images at a time", f"{parity.batched:.1e}"),
-                ("allowed", f"{self.allowed.difference:.0e}"),
+                ("allowed", f"{self.allowed.difference:.0e}" if self.allowed.drop is None else "any"),
                 ("mean difference", f"{parity.mean:.1e}"),
                 (f"{parity.headline}, file", f"{100 * parity.file:.2f} %"),
                 (f"{parity.headline}, model", f"{100 * parity.model:.2f} %"),
+                *([(f"{parity.headline} lost, in points", f"{100 * parity.drop:.2f}")] if self.allowed.drop is not None else []),
+                *([("lost points allowed", f"{100 * self.allowed.drop:.2f}")] if self.allowed.drop is not None else []),
                 (f"one image, median, {self.threads} threads", str(self.timing)),
                 ("the same by PyTorch", f"{self.model_ms:.1f} ms"),
                 ("until the file could answer", f"{self.open_seconds:.2f} s"),
@@ -82,14 +86,31 @@ class Record:
             f"| | |\n|---|---|\n{table}",
             f"Times: {doubt}." if doubt else "",
             f"Geometry ({facts.preprocess.resize} to {height} x {width}): {geometry}; kernel: {KERNEL}.",
+            self._floating(),
             *(f"Note: {note}." for note in self.notes),
+            self._classes(),
         ]
         return "\n\n".join(line for line in lines if line) + "\n"
+
+    def _floating(self) -> str:
+        if self.facts.precision != "int8":
+            return ""
+        return f"Layers in floating point: {', '.join(f'`{name}`' for name in self.floating) or 'none'}."
+
+    def _classes(self) -> str:
+        """Return what is lost of each class, where something may be."""
+        if self.allowed.drop is None or self.parity is None:
+            return ""
+        rows = [
+            f"| {row.name} | {row.images} | {100 * row.model:.1f} % | {100 * row.file:.1f} % | {100 * (row.model - row.file):.1f} |"
+            for row in self.parity.classes
+        ]
+        return "\n".join(["| class | images | found by the model | by the file | lost points |", "|---|---|---|---|---|", *rows])
 
 
 def write_record(record: Record, target: Path) -> None:
     """Write the page and the figures beside `target`."""
-    half = "-half" if record.facts.precision == "half" else ""
-    stem = target.with_name(f"parity-{record.facts.exported_as}{half}")
+    precision = "" if record.facts.precision == "fp32" else f"-{record.facts.precision}"
+    stem = target.with_name(f"parity-{record.facts.exported_as}{precision}")
     write_text(stem.with_suffix(".json"), json.dumps(record.to_dict(), indent=2, default=str) + "\n")
     write_text(stem.with_suffix(".md"), record.to_markdown(target))

@@ -1,8 +1,7 @@
 """The contract of a kind of exported file: written from a model, opened in a runtime of its own."""
 
-import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import numpy as np
 
 from applications.formats.deployed import Deployed
 from applications.formats.facts import Facts
+from applications.formats.int8 import Calibration
+from applications.formats.package import Package
 from utils.errors import UserError
 
 
@@ -23,6 +24,7 @@ class Holds:
         outputs: more than the probabilities.
         facts: class names and all else that a program needs to know, in the file itself.
         opset: the version of its operators can be chosen.
+        int8: the network in 8-bit integers.
     """
 
     geometry: bool = True
@@ -30,21 +32,7 @@ class Holds:
     outputs: bool = True
     facts: bool = True
     opset: bool = False
-
-
-@dataclass(frozen=True)
-class Package:
-    """A package that a format cannot do without.
-
-    Attributes:
-        module: by which it is imported.
-        name: by which pip knows it.
-        megabytes: what it takes on the disk, without what Darkroom needs anyway.
-    """
-
-    module: str
-    name: str
-    megabytes: int
+    int8: bool = False
 
 
 # Images uint8 (N, 3, h, w) -> the outputs of the file in their order: probabilities (N, C) first, float32.
@@ -98,10 +86,18 @@ class Format(ABC):
             UserError: it is damaged, or no file that Darkroom wrote.
         """
 
+    def quantize(self, path: Path, calibration: Calibration) -> list[str]:
+        """Bring a written file to 8-bit integers, in place; return the layers that stay in floating point."""
+        raise NotImplementedError(f"{self.name} holds no int8")
+
     def inner_values(self, path: Path, images: np.ndarray) -> Iterator[np.ndarray]:
         """Yield what the file computes on the way, in its order, as arrays; nothing where that cannot be seen."""
         del path, images
         return iter(())
+
+    def files(self, path: Path) -> list[Path]:
+        """Return what belongs to a written file: itself, and weights that lie beside it."""
+        return [path]
 
     def recognizes(self, path: Path) -> bool:
         """Whether a file has the name of this format."""
@@ -110,11 +106,3 @@ class Format(ABC):
     def damaged(self, path: Path) -> UserError:
         """Return the error for a file that cannot be read."""
         return UserError(f"{path} is damaged or incomplete, or was not written by Darkroom; write it again with --export {self.name}")
-
-
-def check_installed(name: str, packages: Sequence[Package]) -> None:
-    """Raise UserError, with the line for pip, when a package of a format is missing."""
-    missing = [package for package in packages if importlib.util.find_spec(package.module) is None]
-    if missing:
-        names, size = [package.name for package in missing], sum(package.megabytes for package in missing)
-        raise UserError(f"the format {name} needs {' and '.join(names)}, about {size} MB: pip install {' '.join(names)}")

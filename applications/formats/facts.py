@@ -33,7 +33,7 @@ class Facts:
         source: checkpoint and epoch.
         checkpoint_sha256: of the checkpoint's file.
         exported_as: row of FORMATS.
-        precision: 'fp32' or 'half'.
+        precision: 'fp32', 'half' or 'int8'.
         any_size: images of any size come in, and geometry is done in the file; else images of `image_size`.
         outputs: names of what comes out, 'probabilities' first.
         versions: of Python and of the packages that wrote the file.

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from applications.formats.contract import Format, Holds, Opened, Package, WriteSettings
+from applications.formats.contract import Format, Holds, Opened, WriteSettings
 from applications.formats.deployed import Deployed
 from applications.formats.facts import FACTS, Facts
+from applications.formats.int8 import Answer, Calibration, Op, in_floating_point, layer_names, quantize
+from applications.formats.package import Package
 from applications.formats.torch_export import traced_parts
 from utils.errors import UserError
 
@@ -30,7 +32,7 @@ class Onnx(Format):
 
     name = "onnx"
     suffix = ".onnx"
-    holds = Holds(opset=True)
+    holds = Holds(opset=True, int8=True)
     to_write = TO_WRITE
     to_open = (Package("onnxruntime", "onnxruntime", 70),)
 
@@ -59,6 +61,28 @@ class Onnx(Format):
         for value in session.run(names, {INPUT: images}):
             if isinstance(value, np.ndarray) and value.dtype in (np.float16, np.float32):
                 yield value.astype(np.float32)
+
+    def files(self, path: Path) -> list[Path]:
+        beside = path.with_name(path.name + ".data")
+        return [path, beside] if beside.is_file() else [path]
+
+    def quantize(self, path: Path, calibration: Calibration) -> list[str]:
+        onnx: Any = import_module("onnx")
+        model = onnx.load(str(path))
+        for number, node in enumerate(model.graph.node):
+            node.name = node.name or f"{node.op_type}_{number}"
+        facts = [(entry.key, entry.value) for entry in model.metadata_props]
+        names = layer_names(_ops(model.graph))
+
+        def answering(asked: Any) -> Answer:
+            session = self._session(asked.SerializeToString(), path)
+            return lambda images: session.run(None, {INPUT: images})[0]
+
+        found = quantize(model, _ops(model.graph), calibration, answering, per_channel=False)
+        onnx.helper.set_model_props(found, dict(facts))
+        save(found, path)
+        kept = in_floating_point(_ops(found.graph), frozenset({"DequantizeLinear"}))
+        return [names.get(name, name) for name in kept]
 
     def _session(self, model: bytes | str, path: Path, *, threads: int | None = None, optimized: bool = True) -> Any:
         runtime: Any = import_module("onnxruntime")
@@ -132,6 +156,18 @@ def _by_trace(deployed: Deployed, outputs: tuple[str, ...], opset: int | None) -
             dynamic_axes=axes,
         )
     return onnx.load_model_from_string(content.getvalue())
+
+
+def _ops(graph: Any) -> list[Op]:
+    """Return the operations of a graph, its stored values and its inputs, in the order of computing."""
+    makers = {output: node.name for node in graph.node for output in node.output}
+    stored = [Op(tensor.name, "Constant") for tensor in graph.initializer]
+    inputs = [Op(value.name, "Parameter") for value in graph.input]
+    nodes = []
+    for node in graph.node:
+        sources = tuple(makers.get(name, name) for name in node.input if name)
+        nodes.append(Op(node.name, node.op_type, sources))
+    return [*stored, *inputs, *nodes]
 
 
 def save(model: Any, path: Path) -> None:

@@ -7,12 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from applications.formats.contract import Format, Holds, Opened, Package, WriteSettings
+from applications.formats.contract import Format, Holds, Opened, WriteSettings
 from applications.formats.deployed import Deployed
 from applications.formats.facts import Facts
-from applications.formats.onnx import TO_WRITE, save, to_onnx
+from applications.formats.int8 import Answer, Calibration, Op, in_floating_point, layer_names, quantize
+from applications.formats.onnx import INPUT, TO_WRITE, save, to_onnx
+from applications.formats.package import Package
 
 ENTRY = "darkroom"
+# Through these come weights of 8 bits; others are stored as they are.
+QUANTIZED = frozenset({"FakeQuantize", "Convert"})
 
 
 class OpenVino(Format):
@@ -20,7 +24,7 @@ class OpenVino(Format):
 
     name = "openvino"
     suffix = ".xml"
-    holds = Holds(opset=True)
+    holds = Holds(opset=True, int8=True)
     to_open = (Package("openvino", "openvino", 180),)
     to_write = (*TO_WRITE, *to_open)
 
@@ -55,3 +59,35 @@ class OpenVino(Format):
             return [np.array(answer[index]) for index in range(len(compiled.outputs))]
 
         return Opened(facts, run)
+
+    def files(self, path: Path) -> list[Path]:
+        return [path, path.with_suffix(".bin")]
+
+    def quantize(self, path: Path, calibration: Calibration) -> list[str]:
+        openvino: Any = import_module("openvino")
+        model = openvino.Core().read_model(str(path))
+        facts = model.get_rt_info([ENTRY]).astype(str)
+        names = layer_names(_ops(model))
+
+        def answering(asked: Any) -> Answer:
+            return lambda images: np.array(asked({INPUT: images})[0])
+
+        found = quantize(model, _ops(model), calibration, answering)
+        found.set_rt_info(facts, [ENTRY])
+        # The file that was read may still be mapped into memory.
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".int8.") as folder:
+            between = Path(folder) / path.name
+            openvino.save_model(found, str(between), compress_to_fp16=False)
+            del model
+            for file in sorted(Path(folder).iterdir()):
+                file.replace(path.with_name(file.name))
+        return [names.get(name, name) for name in in_floating_point(_ops(found), QUANTIZED)]
+
+
+def _ops(model: Any) -> list[Op]:
+    """Return the operations of a model, in the order of computing."""
+    found = []
+    for op in model.get_ordered_ops():
+        sources = tuple(value.get_node().get_friendly_name() for value in op.input_values())
+        found.append(Op(op.get_friendly_name(), op.get_type_name(), sources))
+    return found

@@ -78,6 +78,19 @@ def _check_export(request: Request) -> None:
     options = request.config.export
     if options.tolerance is not None and not 0 <= options.tolerance < 1:
         raise UserError(f"--tolerance {options.tolerance:g} is a difference of probabilities, from 0 up to, not including, 1")
+    if options.int8 and options.half:
+        raise UserError("--int8 and --half both say how the network is written; give one of them")
+    best = request.action == "export" and request.subject == "best"
+    if "calibration" in request.typed and not (options.int8 or best):
+        raise UserError(f"--calibration {options.calibration} has no effect without --int8")
+    if "max_drop" in request.typed and not (options.int8 or best):
+        raise UserError(f"--max_drop {options.max_drop:g} has no effect without --int8")
+    for name, value in (("max_drop", options.max_drop), ("min_accuracy", options.min_accuracy)):
+        if value is not None and not 0 <= value <= 1:
+            raise UserError(f"--{name} {value:g} is a share, from 0 to 1; half a point is 0.005")
+    for name in ("min_accuracy", "max_ms"):
+        if name in request.typed and request.action == "export" and not best:
+            raise UserError(f"--{name} chooses among files; write --export best")
 
 
 def _check_processes(request: Request) -> None:

@@ -15,7 +15,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         # Reads the model of --resume.
         "model": ("evaluation", "explain", "export", "jit", "prune", "predict", "knowledge", "make_curriculum"),
         # The same, and the labeled images of a split.
-        "held_out": ("evaluation", "explain", "export", "jit", "prune", "knowledge", "make_curriculum"),
+        "held_out": ("evaluation", "explain", "export", "jit", "prune", "knowledge", "make_curriculum", "benchmark"),
         "exports": ("export", "jit"),
         # Runs in several processes that share the work.
         "processes": ("train", "find_lr", "evaluation", "knowledge", "make_curriculum", "compare"),

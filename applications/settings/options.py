@@ -166,13 +166,13 @@ class OutputOptions:
         "runs",
         "parent of all run folders",
         metavar="DIR",
-        used_for="training print_schedule visual_data check model compare table",
+        used_for="training print_schedule visual_data check model compare table benchmark",
         resumed="place",
     )
     name: str | None = flag(
         None,
         "name of the run folder (default: time and model); a number is added when it exists",
-        used_for="training print_schedule visual_data check compare table prune",
+        used_for="training print_schedule visual_data check compare table prune benchmark",
         resumed="place",
     )
     print_freq: int = flag(50, "steps between two reports", short="-p", metavar="STEPS", used_for="train", above=0, resumed="free")
@@ -247,14 +247,37 @@ class ExportOptions:
         used_for="exports",
     )
     half: bool = flag(False, "write the network in 16-bit floating point", used_for="exports")
+    int8: bool = flag(
+        False,
+        "write the network in 8-bit integers (onnx, openvino), with layers that cost accuracy left in floating point",
+        used_for="exports",
+    )
+    calibration: int = flag(300, "--int8: training images that choose the ranges of values", metavar="N", least=1, used_for="exports")
+    max_drop: float = flag(
+        0.005, "--int8: how much of the accuracy on validation images may be lost, as a share", metavar="X", least=0, used_for="exports"
+    )
     with_features: bool = flag(False, "let the file also answer the vector that the classifier reads", used_for="exports")
     with_cam: bool = flag(False, "let the file also answer the class map: what speaks for each class, place by place", used_for="exports")
     opset: int | None = flag(None, "version of the operators of ONNX (default: the exporter's)", metavar="N", used_for="exports")
     tolerance: float | None = flag(
         None,
-        "how far a probability of the file may lie from the model's (default: 0.0001; with --half 0.02)",
+        "how far a probability of the file may lie from the model's (default: 0.0001; with --half 0.02; with --int8 any)",
         metavar="P",
         used_for="exports",
+    )
+    min_accuracy: float | None = flag(
+        None,
+        "--benchmark and --export best: least accuracy, as a share, of what may win (default for --export best: the model's, less "
+        "--max_drop)",
+        metavar="A",
+        used_for="benchmark export",
+    )
+    max_ms: float | None = flag(
+        None,
+        "--export best: most milliseconds for one image of what may win",
+        metavar="T",
+        above=0,
+        used_for="export",
     )
 
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from applications.formats import FORMATS, build_format
-from applications.formats.contract import Format, Opened, check_installed
+from applications.formats.contract import Format, Opened
 from applications.formats.facts import FACTS, Facts
+from applications.formats.package import check_installed
 from applications.formats.torchscript import TorchScript, load
 from dataloader.images.preprocess import Preprocess, fit_images
 from dataloader.targets.label import Label, Labels

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from applications.formats import FORMATS, build_format
-from applications.formats.contract import Package, check_installed
 from applications.formats.facts import Facts
+from applications.formats.package import Package, check_installed
 from applications.trained.exported import is_exported, load_exported
 from dataloader.images.preprocess import Preprocess, fit_images
 from dataloader.targets.label import Label

@@ -1,0 +1,241 @@
+"""--benchmark: checkpoints and exported files side by side, as they run on this device."""
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from applications import assemble
+from applications.export.convert import MOST_IMAGES, thin_out
+from applications.export.measure import BATCH, Measured, Subject, measure
+from applications.export.parity import in_order, with_probabilities
+from applications.export.probe import RuntimeFailedError
+from applications.formats.facts import Facts
+from applications.settings.options import Request, RunConfig, run_folder_parent
+from applications.tasks import TASKS
+from applications.tasks.labels import LabelTask, Prediction
+from applications.trained.checkpoint import build_trained_task, load_trained, open_held_out
+from applications.trained.exported import is_exported, load_exported
+from dataloader.splits.catalog import open_catalog
+from dataloader.splits.split import Split
+from utils.checkpoint import BEST, find_checkpoint
+from utils.errors import UserError
+from utils.files import new_folder, write_csv, write_text
+from utils.logs import log
+from utils.plots import draw_points
+from utils.tables import print_table
+
+# What may be lost against the most accurate one, where the user does not say.
+USUAL_LOSS = 0.005
+HEADER = ("file", "kind", "load (s)", "median (ms)", "p95 (ms)", "images/s", "memory (MB)", "size (MB)", "accuracy", "steady")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the table.
+
+    Attributes:
+        name: as the user gave it.
+        kind: 'checkpoint' or a format, with its precision.
+        accuracy: the headline figure of the task, as a share.
+        measured: all else.
+    """
+
+    name: str
+    kind: str
+    accuracy: float
+    measured: Measured
+
+    @property
+    def milliseconds(self) -> float:
+        """Median for one image."""
+        return 1e3 * self.measured.one.median
+
+    def row(self) -> list[str]:
+        """Return the cells, in the order of HEADER."""
+        found = self.measured
+        memory = "" if found.memory is None else f"{found.memory / 1e6:.0f}"
+        steady = "yes" if found.one.is_steady and found.many.is_steady else "no"
+        times = [f"{found.load_seconds:.2f}", f"{self.milliseconds:.2f}", f"{1e3 * found.one.p95:.2f}", f"{found.throughput:.0f}"]
+        return [self.name, self.kind, *times, memory, f"{found.size / 1e6:.1f}", f"{self.accuracy:.2%}", steady]
+
+
+@dataclass(frozen=True)
+class Images:
+    """What all files are asked about, and what their answers mean."""
+
+    split: Split
+    task: LabelTask
+    classes: tuple[str, ...]
+
+
+def run(request: Request) -> int:
+    """Measure the files; return 1 when one of them could not be measured."""
+    places = [_find(place) for place in request.subjects]
+    images, threads = read_images(request, places), torch.get_num_threads()
+    log().info(f"images    {len(images.split)} {images.split.name} images of {images.split.named}")
+    log().info(f"device    {device_name()}, {threads} threads")
+    entries, failed = [], 0
+    for given, (path, exported) in zip(request.subjects, places, strict=True):
+        try:
+            subject = Subject(path.resolve(), exported, _of(request, path.resolve()), images.split, threads)
+            entries.append(entry_of(given, measure(subject), images))
+        except (RuntimeFailedError, UserError) as error:
+            log().error(f"{given} could not be measured: {error}")
+            failed += 1
+    if not entries:
+        raise UserError("--benchmark: none of the files could be measured")
+    entries.sort(key=lambda entry: entry.milliseconds)
+    folder = new_folder(run_folder_parent(request.config.output, "benchmark"), request.config.output.name or "benchmark")
+    print_table(HEADER, [entry.row() for entry in entries], left=("kind",))
+    winner, reason = choose(entries, request.config.export.min_accuracy)
+    write(entries, folder, images, threads, reason)
+    log().info(reason)
+    if any(entry.row()[-1] == "no" for entry in entries):
+        log().warning("some times are not steady: other programs had the machine, or runs differed; measure again when it is quiet")
+    log().info(f"written: {folder} (benchmark.csv, benchmark.md, benchmark.json, benchmark.png)")
+    return 1 if failed or winner is None else 0
+
+
+def _find(place: str) -> tuple[Path, bool]:
+    """Return the file that is meant, and whether it is an exported one."""
+    if is_exported(place):
+        return Path(place), True
+    if not Path(place).exists():
+        raise UserError(f"--benchmark: there is no run, checkpoint or exported file {place}")
+    return find_checkpoint(place, BEST), False
+
+
+def _of(request: Request, path: Path) -> Request:
+    """Return the call as it would be with --resume PATH."""
+    return replace(request, config=request.config.override({"resume": str(path)}))
+
+
+def read_images(request: Request, places: Sequence[tuple[Path, bool]]) -> Images:
+    """Return the images: those of the first checkpoint, or of that beside the first exported file; --data names others.
+
+    Raises:
+        UserError: there is no checkpoint to say which, and no --data.
+    """
+    device = torch.device("cpu")
+    beside = places[0][0].parent / BEST
+    checkpoint = next((path for path, exported in places if not exported), beside if beside.is_file() else None)
+    if checkpoint is not None:
+        trained = load_trained(_of(request, checkpoint), device)
+        split = open_held_out(trained, ("val", "test"))
+        return Images(thin_out(split, MOST_IMAGES), build_trained_task(trained, device), trained.classes)
+    if "data" not in request.given:
+        raise UserError(f"--benchmark: no checkpoint lies beside {places[0][0]} to say which images are meant; name them with --data")
+    exported = load_exported(places[0][0], device)
+    facts, kind = exported.facts, TASKS.resolve(exported.facts.task)
+    wanted = request.config.output.split or "val"
+    catalog = open_catalog(str(request.given["data"]), classes=facts.classes, require_train=False, whole=wanted, target=kind.target)
+    if wanted not in catalog.splits:
+        raise UserError(f"{catalog.root} has no {wanted} images; it has {', '.join(catalog.splits)}: choose with --split")
+    loss = RunConfig().override({"criterion": "softmax" if facts.activation == "softmax" else "bce"}).loss
+    task = assemble.build_task(loss, facts.classes, facts.preprocess, device, kind=kind)
+    assert isinstance(task, LabelTask)
+    task.thresholds = facts.thresholds
+    return Images(thin_out(replace(catalog.splits[wanted], white=facts.preprocess.white), MOST_IMAGES), task, facts.classes)
+
+
+def entry_of(name: str, measured: Measured, images: Images) -> Entry:
+    """Return the row of what was measured.
+
+    Raises:
+        UserError: the model knows other classes than the images.
+    """
+    facts = measured.facts
+    answers = in_order(torch.from_numpy(measured.probabilities), facts.classes, images.classes)
+    if answers.shape[1] != len(images.classes):
+        raise UserError(f"it knows {len(facts.classes)} classes, which are not the {len(images.classes)} of the images")
+    kind = facts.exported_as + ("" if facts.precision == "fp32" else f" {facts.precision}")
+    return Entry(name, kind, accuracy_of(answers, facts, images), measured)
+
+
+def accuracy_of(probabilities: torch.Tensor, facts: Facts, images: Images) -> float:
+    """Return the headline figure of answers (N, C), as a share."""
+    task, n = images.task, len(images.split)
+    targets = task.kept_targets(torch.from_numpy(images.split.targets))
+    empty = Prediction(torch.arange(n), targets, torch.zeros(n), torch.zeros_like(probabilities), task.criterion.activation)
+    usual = task.thresholds
+    task.thresholds = facts.thresholds
+    try:
+        return float(task.metrics(with_probabilities(empty, probabilities))[task.headline])
+    finally:
+        task.thresholds = usual
+
+
+def choose(entries: Sequence[Entry], least: float | None) -> tuple[Entry | None, str]:
+    """Return the fastest one that is accurate enough, and why it is that one.
+
+    Args:
+        entries: one at least.
+        least: accuracy, as a share; None allows USUAL_LOSS against the most accurate one.
+    """
+    best = max(entry.accuracy for entry in entries)
+    bound = best - USUAL_LOSS if least is None else least
+    said = f"{100 * bound:.2f} % ({100 * USUAL_LOSS:g} points below the most accurate)" if least is None else f"{100 * bound:.2f} %"
+    able = [entry for entry in entries if entry.accuracy >= bound - 1e-9]
+    if not able:
+        return None, f"none reaches an accuracy of {said}; the most accurate has {100 * best:.2f} %"
+    found = min(able, key=lambda entry: entry.milliseconds)
+    return found, f"the fastest with at least {said} is {found.name}: {found.milliseconds:.2f} ms, {100 * found.accuracy:.2f} %"
+
+
+def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the points (time, accuracy) that no other beats in both, by rising time."""
+    found: list[tuple[float, float]] = []
+    for time, accuracy in sorted(set(points), key=lambda point: (point[0], -point[1])):
+        if not found or accuracy > found[-1][1]:
+            found.append((time, accuracy))
+    return found
+
+
+def device_name() -> str:
+    """Return the name of the processor."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor() or "CPU")
+
+
+def write(entries: Sequence[Entry], folder: Path, images: Images, threads: int, reason: str) -> None:
+    """Write benchmark.csv, benchmark.md, benchmark.json and benchmark.png."""
+    rows = [list(HEADER), *(entry.row() for entry in entries)]
+    write_csv(folder / "benchmark.csv", rows)
+    table = ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in rows]
+    about = (
+        f"On {device_name()}, {threads} threads, each file in a process of its own; accuracy is {images.task.headline} on "
+        f"{len(images.split)} {images.split.name} images of {images.split.named}. Median and p95 are of one image at a time, from its "
+        f"pixels to the answer; images/s of {BATCH} at a time; memory is what opening and answering added to the process."
+    )
+    table.insert(1, "|" + "---|" * len(HEADER))
+    write_text(folder / "benchmark.md", "\n".join(["# Benchmark", "", about, "", *table, "", f"{reason[0].upper()}{reason[1:]}.", ""]))
+    plain = [
+        {
+            "file": entry.name,
+            "kind": entry.kind,
+            "accuracy": entry.accuracy,
+            "load_seconds": entry.measured.load_seconds,
+            "one": entry.measured.one.to_dict(),
+            "images_per_second": entry.measured.throughput,
+            "memory_bytes": entry.measured.memory,
+            "bytes": entry.measured.size,
+        }
+        for entry in entries
+    ]
+    facts = {"device": device_name(), "threads": threads, "images": len(images.split), "reason": reason, "files": plain}
+    write_text(folder / "benchmark.json", json.dumps(facts, indent=2) + "\n")
+    points = [(entry.milliseconds, 100 * entry.accuracy, f"{Path(entry.name).name} ({entry.kind})") for entry in entries]
+    draw_points(
+        points,
+        folder / "benchmark.png",
+        title=f"{len(entries)} files on {threads} threads; the line joins those that none beats in both",
+        xlabel="median of one image (ms)",
+        ylabel=f"{images.task.headline} (%)",
+        log_x=True,
+        line=frontier([(x, y) for x, y, _ in points]),
+    )

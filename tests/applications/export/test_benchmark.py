@@ -1,0 +1,160 @@
+"""Files side by side, and the best of several."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from applications.export.benchmark import Entry, choose, frontier
+from applications.export.best import Candidate, choose_winner
+from applications.export.measure import Measured
+from applications.export.parity import ALLOWED, Parity
+from applications.export.record import Record
+from applications.formats.facts import Facts
+from dataloader.images.preprocess import Preprocess
+from tests.applications.conftest import NETS, Call, read_rows, tiny
+from utils.timing import Timing, measure_times
+
+ARCH = ("--arch", f"{NETS}:TinyNet")
+FACTS = Facts("net", "classify", ("a", "b"), Preprocess(), "softmax")
+
+
+def timing(milliseconds: float) -> Timing:
+    return Timing(milliseconds / 1e3, milliseconds / 1e3, milliseconds / 1e3, 9, 0.0, milliseconds / 1e3)
+
+
+def entry(name: str, milliseconds: float, accuracy: float) -> Entry:
+    took = timing(milliseconds)
+    return Entry(name, "onnx", accuracy, Measured(FACTS, np.zeros((1, 2)), 0.1, took, took, None, 1))
+
+
+def candidate(name: str, milliseconds: float, accuracy: float, *, refusal: str = "") -> Candidate:
+    parity = Parity(10, 10, 0.0, 0.0, 0.0, "top1", 0.9, accuracy, 0)
+    record = Record(FACTS, "val", "data", ALLOWED["fp32"], 1, 1, 9.0, refusal, parity, timing(milliseconds))
+    return Candidate(name, record, Path(), Path(name))
+
+
+def test_the_fastest_of_those_that_are_accurate_enough_is_named() -> None:
+    entries = [entry("fast", 1, 0.80), entry("good", 2, 0.896), entry("best", 3, 0.90)]
+    found, said = choose(entries, None)
+    assert found is entries[1], "half a point below the most accurate one"
+    assert "the fastest with at least 89.50 %" in said
+    assert choose(entries, 0.8)[0] is entries[0]
+    assert choose(entries, 0.9)[0] is entries[2]
+    assert choose(entries, 0.91)[0] is None
+
+
+def test_the_line_joins_what_nothing_beats_in_both() -> None:
+    points = [(3.0, 0.9), (1.0, 0.8), (2.0, 0.7), (2.5, 0.9), (1.0, 0.6)]
+    assert frontier(points) == [(1.0, 0.8), (2.5, 0.9)]
+
+
+def test_the_winner_keeps_both_promises_and_its_parity() -> None:
+    broken = candidate("broken", 0.5, 0.9, refusal="labels differ")
+    quick, exact = candidate("quick", 1, 0.85), candidate("exact", 4, 0.9)
+    assert choose_winner([broken, quick, exact], 0.895, None)[0] is exact
+    assert choose_winner([broken, quick, exact], 0.8, None)[0] is quick
+    nobody, said = choose_winner([broken, quick, exact], 0.895, 2.0)
+    assert nobody is None
+    assert "none of 3 files is accurate and fast enough" in said
+
+
+def test_95_percent_of_the_runs_are_within_the_percentile() -> None:
+    (found,) = measure_times([lambda: None], seconds=0.01)
+    assert found.p95 >= found.median
+    assert math.isnan(Timing(1, 1, 1, 5, 0).p95)
+
+
+@pytest.fixture
+def run(call: Call, colors: Path) -> Path:
+    run = call(*tiny(colors, "--epochs", 3)).run
+    assert call("--jit", "--resume", run, *ARCH).code == 0
+    return run
+
+
+@pytest.mark.slow
+def test_a_checkpoint_and_its_file_are_measured_on_the_same_images(call: Call, run: Path) -> None:
+    outcome = call("--benchmark", run, run / "model.jit.pt", *ARCH, "--logdir", "out", "--name", "both")
+    assert outcome.code == 0, outcome.err + outcome.out
+    folder = Path("out") / "benchmark" / "both"
+    rows = read_rows(folder / "benchmark.csv")
+    assert {row["kind"] for row in rows} == {"checkpoint", "torchscript"}
+    assert rows[0]["accuracy"] == rows[1]["accuracy"], "the same model"
+    facts = json.loads((folder / "benchmark.json").read_text())
+    assert facts["images"] == 15
+    recorded = json.loads((run / "parity-torchscript.json").read_text())["parity"]["model"]
+    assert [each["accuracy"] for each in facts["files"]] == pytest.approx([recorded] * 2)
+    assert all(each["load_seconds"] > 0 and each["bytes"] > 0 and each["images_per_second"] > 0 for each in facts["files"])
+    assert (folder / "benchmark.png").stat().st_size > 1000
+    assert "Each file" not in (folder / "benchmark.md").read_text().partition("On ")[0]
+    assert "the fastest with at least" in outcome.out
+
+
+@pytest.mark.slow
+def test_a_damaged_file_costs_its_row_alone(call: Call, run: Path) -> None:
+    (run / "model.onnx").write_bytes(b"no model")
+    outcome = call("--benchmark", run, run / "model.onnx", *ARCH)
+    assert outcome.code == 1
+    assert "could not be measured" in outcome.out
+    assert "is damaged or incomplete" in outcome.out
+
+
+def test_what_is_missing_is_said_in_one_line(call: Call, run: Path, tmp_path: Path) -> None:
+    lonely = tmp_path / "lonely"
+    lonely.mkdir()
+    (run / "model.jit.pt").rename(lonely / "model.jit.pt")
+    for flags, said in (
+        (("--benchmark", "nowhere"), "there is no run, checkpoint or exported file nowhere"),
+        (("--benchmark", lonely / "model.jit.pt"), "no checkpoint lies beside"),
+        (("--export", "onnx", "--resume", run, "--max_ms", 3), "--max_ms chooses among files; write --export best"),
+        (("--export", "best", "--resume", run, "--min_accuracy", 80), "--min_accuracy 80 is a share"),
+        (("--export", "best", "--resume", run, "--int8"), "tries precisions by itself"),
+        (("--export", "torchscript", "--resume", run, "--int8"), "has no room for 8-bit integers; take onnx or openvino"),
+        (("--export", "onnx", "--resume", run, "--int8", "--half"), "give one of them"),
+        (("--export", "onnx", "--resume", run, "--max_drop", 0.1), "has no effect without --int8"),
+    ):
+        outcome = call(*flags, *(() if "--benchmark" in flags else ARCH))
+        assert (outcome.code, len(outcome.err.splitlines())) == (2, 1), outcome.err
+        assert said in outcome.err
+
+
+@pytest.mark.slow
+def test_the_best_export_is_the_only_one_that_stays(call: Call, colors: Path) -> None:
+    run = call(*tiny(colors, "--epochs", 3)).run
+    outcome = call("--export", "best", "--resume", run, *ARCH, "--calibration", 20, "--max_drop", 0.2)
+    assert outcome.code == 0, outcome.err + outcome.out
+    facts = json.loads((run / "export-best.json").read_text())
+    assert "torchscript" in {each["name"] for each in facts["candidates"]}
+    able = [each for each in facts["candidates"] if not each["fault"]]
+    fastest = min(able, key=lambda each: each["timing"]["median_seconds"])
+    assert facts["reason"].startswith(f"{fastest['name']} wins")
+    kept = {file.name for file in run.iterdir() if file.name.startswith(("model", "."))}
+    assert len(kept - {"model.bin", "model-int8.bin"}) == 1
+    assert call("--export", "best", "--resume", run, *ARCH, "--max_ms", 1e-6).code == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_an_int8_file_says_what_it_lost_of_each_class(name: str, call: Call, colors: Path) -> None:
+    pytest.importorskip("nncf")
+    run = call(*tiny(colors, "--epochs", 4)).run
+    outcome = call("--export", name, "--int8", "--resume", run, *ARCH, "--calibration", 20, "--max_drop", 0.2)
+    assert outcome.code == 0, outcome.err + outcome.out
+    record = json.loads((run / f"parity-{name}-int8.json").read_text())
+    assert record["file"]["precision"] == "int8"
+    assert "nncf" in record["file"]["versions"]
+    assert [row[0] for row in record["parity"]["classes"]] == ["blue", "green", "red"]
+    assert record["parity"]["model"] - record["parity"]["file"] <= 0.2
+    page = (run / f"parity-{name}-int8.md").read_text()
+    assert "Layers in floating point: " in page
+    assert "| class | images | found by the model | by the file | lost points |" in page
+
+
+def test_a_larger_drop_than_allowed_is_refused() -> None:
+    parity = Parity(200, 190, 0.3, 0.01, 0.3, "top1", 0.9, 0.89, 0)
+    assert parity.refusal(ALLOWED["int8"]) == "top1 falls by 1.00 points, allowed are 0.50"
+    assert parity.refusal(replace(ALLOWED["int8"], drop=0.01)) == ""
+    assert parity.refusal(ALLOWED["fp32"])

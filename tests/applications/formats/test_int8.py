@@ -1,0 +1,101 @@
+"""Quantization: the network in 8 bits, all around it untouched, and what costs accuracy turned back."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from applications.formats import FORMATS, build_format
+from applications.formats.contract import WriteSettings
+from applications.formats.int8 import Calibration, Judge, Op, in_floating_point, layer_names, layers, outside_network
+from models.backbone import Backbone
+from tests.applications.formats.conftest import PREPROCESS, parts_for
+
+QUANTIZED = [name for name in FORMATS if build_format(name).holds.int8]
+
+# Resizing by a computed matrix, normalization, two layers, softmax.
+GRAPH = (
+    Op("images", "Parameter"),
+    Op("mean", "Constant"),
+    Op("net.stem.weight", "Constant"),
+    Op("net.head.weight", "Constant"),
+    Op("turned", "Transpose", ("net.head.weight",)),
+    Op("size", "Shape", ("images",)),
+    Op("resized", "MatMul", ("size", "images")),
+    Op("normalized", "Sub", ("resized", "mean")),
+    Op("stem", "Conv", ("normalized", "net.stem.weight")),
+    Op("act", "Relu", ("stem",)),
+    Op("head", "MatMul", ("act", "turned")),
+    Op("probabilities", "Softmax", ("head",)),
+)
+
+
+def test_geometry_normalization_and_probabilities_are_outside_of_the_network() -> None:
+    assert [op.name for op in layers(GRAPH)] == ["stem", "head"], "the geometry multiplies, too, but stores no weights"
+    assert outside_network(GRAPH) == ["size", "resized", "normalized", "probabilities"]
+    assert layer_names(GRAPH) == {"stem": "stem", "head": "head"}
+
+
+def test_a_layer_whose_weights_are_not_quantized_is_in_floating_point() -> None:
+    quantizers = frozenset({"FakeQuantize"})
+    quantized = [replace(op, kind="FakeQuantize") if op.name == "turned" else op for op in GRAPH]
+    assert in_floating_point(quantized, quantizers) == ["stem"]
+    assert in_floating_point(GRAPH, quantizers) == ["stem", "head"]
+
+
+def test_accuracy_judges_all_images_and_the_movement_of_answers_a_part_of_them() -> None:
+    images = [np.full((1, 3, 1, 1), value, dtype=np.uint8) for value in (1, 2, 3)]
+    calibration = Calibration(images, images, lambda positions, rows: float(len(positions) + rows.sum()), 0.1)
+    judge = Judge(calibration, lambda factor: lambda image: np.array([[factor * float(image[0, 0, 0, 0])]]))
+    assert judge(1.0, [0]) == (2.0, None), "nothing to compare with yet"
+    assert judge(1.0, [0, 1, 2]) == (9.0, [0.0, 0.0, 0.0])
+    assert judge(2.0, [0, 1, 2]) == (15.0, [-1.0, -2.0, -3.0])
+    assert judge(2.0, [0, 2]) == (-2.0, [-1.0, -3.0])
+
+
+def written(name: str, net: Backbone, folder: Path, figure, *, max_drop: float = 0.5) -> tuple[Path, list[str]]:
+    found = build_format(name)
+    deployed, facts = parts_for(found, net)
+    path = folder / f"model{found.suffix}"
+    found.write(deployed, path, facts, WriteSettings())
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (1, 3, *PREPROCESS.image_size), dtype=np.uint8) for _ in range(6)]
+    return path, found.quantize(path, Calibration(images, images, figure, max_drop))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", QUANTIZED)
+def test_a_quantized_file_keeps_its_facts_its_geometry_and_almost_its_answers(name: str, map_net: Backbone, tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    found = build_format(name)
+    path, kept = written(name, map_net, tmp_path, lambda positions, _: float(len(positions) > 0))
+    assert kept == []
+    deployed, facts = parts_for(found, map_net)
+    opened = found.open(path, threads=1)
+    assert opened.facts == facts
+    # Another size than that of calibration, so that the geometry counts.
+    images = torch.randint(0, 256, (2, 3, 40, 30), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    expected = dict(deployed.stages(images))["probabilities"].numpy()
+    difference = np.abs(opened.run(images.numpy())[0] - expected)
+    assert 0 < difference.max() < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", QUANTIZED)
+def test_layers_that_cost_accuracy_are_turned_back_and_named(name: str, map_net: Backbone, tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    first: list[np.ndarray] = []
+
+    def figure(positions: Sequence[int], probabilities: np.ndarray) -> float:
+        if len(positions) < 6:
+            return 1.0
+        first.append(probabilities)
+        # The first answers are those of the model itself; any other answer costs.
+        return 1.0 - float(np.abs(probabilities - first[0]).max() > 1e-6)
+
+    _, kept = written(name, map_net, tmp_path, figure, max_drop=0.1)
+    assert kept
+    assert all("." in layer or layer for layer in kept)
