@@ -14,6 +14,7 @@ APPLICATIONS = Table(
             "applications.explain.explain:run", "--visual_data and --visual_method with --resume: draw what the model looked at"
         ),
         "predict": Row("applications.prediction.predict:run", "answer for images, videos and cameras"),
+        "serve": Row("applications.serving.serve:run", "answer on a page and through a JSON API"),
         "export": Row("applications.export.convert:run", "write files for other runtimes, and keep those that give the same answers"),
         "jit": Row("applications.export.convert:run", "short for --export torchscript"),
         "info": Row("applications.listing.info:run", "print layers, parameters, multiply-adds, memory and time of a model"),
