@@ -25,7 +25,7 @@ def wait_for_address(process: "subprocess.Popen[str]") -> str:
     raise AssertionError(process.communicate()[1])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_ends_it_cleanly(runs, tmp_path, number):
     process = start("--serve", runs[0], *NET, "--port", 0, folder=tmp_path)
     try:
@@ -43,6 +43,7 @@ def test_a_signal_ends_it_cleanly(runs, tmp_path, number):
         assert not Path(f"/proc/{child}/cmdline").exists() or b"forkserver" not in Path(f"/proc/{child}/cmdline").read_bytes()
 
 
+@pytest.mark.slow
 def test_other_machines_get_a_token_that_is_printed(runs, tmp_path):
     process = start("--serve", runs[0], *NET, "--port", 0, "--host", "0.0.0.0", folder=tmp_path)
     try:
