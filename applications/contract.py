@@ -95,10 +95,7 @@ ABILITIES: Mapping[str, tuple[str, ...]] = {
 
 
 class Task(Protocol):
-    """What a batch means. It never sees optimizers, processes or checkpoints.
-
-    It learns by gradients from `training_step`, or it is a `FittedTask`.
-    """
+    """What a batch means. It never sees optimizers, processes or checkpoints."""
 
     name: str
     # What is known of an image: it decides which data fits.
@@ -172,18 +169,6 @@ class Task(Protocol):
 
     def signature(self) -> Signature:
         """Return what an exported model takes and answers."""
-        ...
-
-
-class FittedTask(Task, Protocol):
-    """A task that is fitted to what the network says of the training images, without gradients."""
-
-    def observe(self, model: nn.Module, batch: Batch) -> None:
-        """Take in a training batch; what is kept is a buffer of the model."""
-        ...
-
-    def finish(self, model: nn.Module) -> None:
-        """Fit to all that was observed, after the last training batch."""
         ...
 
 

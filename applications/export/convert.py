@@ -200,7 +200,7 @@ def facts_of(source: Source, found: Format) -> Facts:
         exported_as=found.name,
         precision=source.precision,
         any_size=options.dynamic_size and found.holds.geometry,
-        outputs=("probabilities", *(name for name, asked in extras if asked)),
+        outputs=(*(each.name for each in source.task.signature().outputs), *(name for name, asked in extras if asked)),
         versions=versions_of(found),
     )
 

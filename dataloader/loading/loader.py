@@ -85,6 +85,8 @@ class Loader:
         assert shuffle or augment is None or not augment.operations, "evaluation data is never augmented"
         if workers < 0:
             raise UserError(f"-j {workers}: write 0 or more loader processes")
+        if augment is not None and split.nothing().is_spatial:
+            augment.check_spatial()
         self.split = split
         self.read = read or split.read_picture
         self.plan: Plan
