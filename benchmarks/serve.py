@@ -50,7 +50,7 @@ class ServeOptions:
     requests: int = flag(2_000, "in all")
     clients: int = flag(8, "that ask at the same time")
     every: int = flag(20, "one request in so many is hostile")
-    hang_seconds: float = flag(1.0, "that the server gives a decoder")
+    hang_seconds: float = flag(5.0, "that the server gives a decoder")
 
 
 def decode(data: bytes, job: DecodingJob) -> Decoded | Refused:
@@ -117,12 +117,12 @@ class Load:
             started = time.perf_counter()
             connection.request("POST", "/api/predict", body, kind)
             answer = connection.getresponse()
-            answer.read()
+            said = answer.read()
             # What is refused for its size or its time says nothing of speed.
             if status == 200:
                 self.seconds.append(time.perf_counter() - started)
             if answer.status != status:
-                self.wrong[f"{answer.status} for {status}"] += 1
+                self.wrong[f"{answer.status} for {status}: {said[:120].decode()}"] += 1
             if (number + 1) % (self.options.requests // 4) == 0:
                 self.memories.append(memory(self.pid))
 
