@@ -41,6 +41,11 @@ class ActionOptions:
         "predict with the model of --resume: files, folders, patterns, lists (.txt, .csv), videos, camera 0",
         metavar="PATH",
     )
+    serve: tuple[str, ...] | None = flag(
+        None,
+        "answer for images on a page and through a JSON API of this machine: runs, checkpoints, exported files; several are compared",
+        metavar="RUN|FILE",
+    )
     check: bool = flag(False, "look for what is wrong with --data: broken files, leaks, copies, labels, balance; write a page of it")
     undo: str | None = flag(None, "bring back the files that --check --fix moved away", metavar="LOG")
     prune: float | None = flag(

@@ -14,6 +14,7 @@ APPLICATIONS = Table(
             "applications.explain.explain:run", "--visual_data and --visual_method with --resume: draw what the model looked at"
         ),
         "predict": Row("applications.prediction.predict:run", "answer for images, videos and cameras"),
+        "serve": Row("applications.serving.serve:run", "answer on a page and through a JSON API"),
         "export": Row("applications.export.write:run", "write files for other runtimes, and keep those that give the same answers"),
         "benchmark": Row("applications.export.benchmark:run", "measure checkpoints and exported files side by side"),
         "jit": Row("applications.export.write:run", "short for --export torchscript"),

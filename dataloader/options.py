@@ -30,7 +30,13 @@ class DataOptions:
         resumed="start",
     )
     batch_size: int = flag(
-        32, "images per step, over all processes", short="-b", metavar="N", used_for="training model compare", above=0, resumed="position"
+        32,
+        "images per step, over all processes",
+        short="-b",
+        metavar="N",
+        used_for="training model compare serve",
+        above=0,
+        resumed="position",
     )
     batch: Literal["auto"] | None = flag(
         None, "in place of --batch_size: the largest batch that fits into the memory of the GPU", used_for="train", resumed="free start"
@@ -40,7 +46,7 @@ class DataOptions:
         "loader processes for each training process; one per core up to 8 when not given",
         short="-j",
         metavar="N",
-        used_for="data model compare",
+        used_for="data model compare serve",
         least=0,
         resumed="free",
     )

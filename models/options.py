@@ -16,7 +16,7 @@ class ModelOptions:
         "resnet18",
         "model name (see --list models), torchvision/NAME, timm/NAME or my_file.py:Class",
         short="-a",
-        used_for="training model compare info benchmark",
+        used_for="training model compare info benchmark serve",
     )
     num_classes: int | None = flag(
         None, "number of classes; found in the data when not given, checked when given", used_for="training model compare info"

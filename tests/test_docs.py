@@ -33,8 +33,8 @@ GUIDES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "data/README.md", ROOT / "pretrained/README.md"])
 SCRIPTS = sorted((ROOT / "z_task_shell").glob("*.sh"))
 FOLDERS = "applications|benchmarks|criterions|data|dataloader|demos|docs|models|optim|pretrained|tests|utils|z_task_shell"
-# Flags of pip, pytest and torchrun, which the documents mention beside our own.
-FOREIGN_FLAGS = {"--nproc_per_node", "--logdir"}
+# Flags of pip, pytest, torchrun, docker and the benchmarks, which the documents mention beside our own.
+FOREIGN_FLAGS = {"--nproc_per_node", "--logdir", "--rm", "--build", "--model", "--hang_seconds"}
 
 
 def name_of(file: Path) -> str:

@@ -76,7 +76,7 @@ def run(request: Request) -> int:
     """Measure the files; return 1 when one of them could not be measured."""
     places = [_find(place) for place in request.subjects]
     images, threads = read_images(request, places), torch.get_num_threads()
-    log().info(f"images    {len(images.split)} {images.split.name} images of {images.split.named}")
+    log().info(f"images    {len(images.split)} {images.split.name} images of {images.split.display_path}")
     log().info(f"device    {device_name()}, {threads} threads")
     entries, failed = [], 0
     for given, (path, exported) in zip(request.subjects, places, strict=True):
@@ -209,7 +209,7 @@ def write(entries: Sequence[Entry], folder: Path, images: Images, threads: int, 
     table = ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in rows]
     about = (
         f"On {device_name()}, {threads} threads, each file in a process of its own; accuracy is {images.task.headline} on "
-        f"{len(images.split)} {images.split.name} images of {images.split.named}. Median and p95 are of one image at a time, from its "
+        f"{len(images.split)} {images.split.name} images of {images.split.display_path}. Median and p95 are of one image at a time, from its "
         f"pixels to the answer; images/s of {BATCH} at a time; memory is what opening and answering added to the process."
     )
     table.insert(1, "|" + "---|" * len(HEADER))

@@ -130,12 +130,12 @@ class RuntimeOptions:
 
     seed: int = flag(0, "everything random follows from this number", used_for="data held_out compare print_schedule", resumed="position")
     device: Literal["auto", "cpu", "cuda"] = flag(
-        "auto", "where to compute", used_for="training info processes explain predict", resumed="free"
+        "auto", "where to compute", used_for="training info processes explain predict serve", resumed="free"
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = flag(
         "auto",
         "training precision; auto takes bf16 where the hardware has it",
-        used_for="training processes explain predict",
+        used_for="training processes explain predict serve",
         resumed="free",
     )
     compile: bool = flag(False, "compile the model with torch.compile", used_for="train", resumed="free")
@@ -216,7 +216,7 @@ class SingleImageOptions:
         "heat maps of what the model of --resume looked at: grad-cam, layer-cam, cam and others (docs/explain.md), several with commas, "
         "or all, which also measures how far each can be believed",
         metavar="NAME|all",
-        used_for="explain visual_data",
+        used_for="explain visual_data serve",
     )
     limit: int | None = flag(
         None,
@@ -227,7 +227,10 @@ class SingleImageOptions:
     )
     top_k: int = flag(5, "classes that --predict writes for each image", metavar="K", used_for="predict", above=0)
     reject: float | None = flag(
-        None, "--predict gives no answer below this probability (default: what --calibrate stored)", metavar="P", used_for="predict"
+        None,
+        "--predict and --serve give no answer below this probability (default: what --calibrate stored)",
+        metavar="P",
+        used_for="predict serve",
     )
     annotate: bool = flag(False, "--predict also writes copies of the images with the answers on them", used_for="predict")
     embed: bool = flag(
@@ -282,6 +285,29 @@ class ExportOptions:
 
 
 @dataclass(frozen=True)
+class ServeOptions:
+    """Where --serve listens, and what a request may cost."""
+
+    host: str = flag(
+        "127.0.0.1",
+        "address that --serve listens on; 127.0.0.1 is this machine alone, 0.0.0.0 all its addresses, which asks for a token",
+        metavar="ADDRESS",
+        used_for="serve",
+    )
+    port: int = flag(8000, "port that --serve listens on; 0 takes any that is free", metavar="P", used_for="serve", least=0)
+    token: str | None = flag(
+        None, "what requests must carry (default: none on this machine alone, else one that is made and printed)", used_for="serve"
+    )
+    max_mb: float = flag(64.0, "most megabytes of a request to --serve", metavar="MB", used_for="serve", above=0)
+    max_images: int = flag(64, "most images of a request to --serve", metavar="N", used_for="serve", above=0)
+    max_megapixels: float = flag(50.0, "most megapixels of an image that --serve decodes", metavar="MP", used_for="serve", above=0)
+    decode_seconds: float = flag(10.0, "most seconds that --serve spends on decoding a file", metavar="S", used_for="serve", above=0)
+    wait_ms: float = flag(
+        4.0, "milliseconds that an image waits for others, up to --batch_size, to go together", metavar="MS", used_for="serve", least=0
+    )
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Every setting of a run. Names are unique over the sections, so a config file is flat."""
 
@@ -297,6 +323,7 @@ class RunConfig:
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
     look: SingleImageOptions = field(default_factory=SingleImageOptions)
     export: ExportOptions = field(default_factory=ExportOptions)
+    serve: ServeOptions = field(default_factory=ServeOptions)
     check: CheckOptions = field(default_factory=CheckOptions)
 
     def override(self, values: Mapping[str, Any], *, source: str = "config") -> "RunConfig":
@@ -343,6 +370,7 @@ SECTIONS = {
     "evaluation": ("evaluation", EvaluationOptions),
     "single images": ("look", SingleImageOptions),
     "export": ("export", ExportOptions),
+    "serve": ("serving", ServeOptions),
     "data check": ("check", CheckOptions),
 }
 
