@@ -125,6 +125,19 @@ def new_folder(parent: Path, name: str) -> Path:
             raise UserError(f"cannot create {folder}: {_reason(error)}; choose another --logdir") from error
 
 
+def publish_folder(temporary: Path, folder: Path) -> None:
+    """Rename a complete folder to its final name; keep the one that another process may have written in the meantime.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    try:
+        temporary.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()

@@ -37,7 +37,7 @@ def expected_evaluation(trained: Trained, task: LabelTask, split: Split, machine
     try:
         pictures = [trained.preprocess.apply(split.read(index)) for index in tried]
     except ImageError:
-        # What cannot be read is reported when it is measured.
+        # No estimate; the measurement reports unreadable images.
         return ""
     images = task.normalize(torch.stack(pictures).to(machine.device))
 

@@ -43,7 +43,7 @@ def run(request: Request) -> int:
         trained = replace(trained, config=replace(trained.config, output=replace(trained.config.output, split=request.subject)))
     split = open_held_out(trained, ("test", "val"))
     log().info(f"model     {trained.describe()}")
-    log().info(f"data      {split.named}: {len(split)} {split.name} images")
+    log().info(f"data      {split.display_path}: {len(split)} {split.name} images")
     explainer = open_explainer(trained)
     methods, reasons = available(asked or [explainer.default], explainer)
     if not methods:
@@ -58,7 +58,7 @@ def run(request: Request) -> int:
         first = ExplainedBatch(explainer, normalized(trained, [trained.preprocess.apply(split.read(verdicts[chosen[0]].index))]))
         log().info(f"time      {expected_heat_maps(first, methods, len(chosen))}")
     with removed_on_error(new_folder(trained.results_folder(), f"visual-{split.name}")) as folder:
-        gallery = Gallery(folder, methods, trained.describe(), f"{split.name} images of {split.named}")
+        gallery = Gallery(folder, methods, trained.describe(), f"{split.name} images of {split.display_path}")
         figures = MethodScores(methods)
         with progress_bar("heat maps", len(chosen) * len(methods)) as advance:
             listed = [verdicts[index] for index in chosen]

@@ -119,7 +119,7 @@ def read_source(request: Request) -> Source:
     device = torch.device("cpu")
     machine = Machine(assemble.single_process(), device, Precision("fp32", False, "exported files are compared in fp32"))
     resume = request.config.train.resume
-    assert resume, "config.py asks for --resume"
+    assert resume, "flag_checks.py asks for --resume"
     path = find_checkpoint(resume, BEST)
     before = sha256_of(path)
     trained = load_trained(request, device)
@@ -127,7 +127,7 @@ def read_source(request: Request) -> Source:
         raise UserError(f"{path} changes while it is read; wait until the training is done, or export a copy")
     split = thin_out(open_held_out(trained, ("val", "test")), MOST_IMAGES)
     log().info(f"model     {trained.describe()}")
-    log().info(f"compare   on {len(split)} {split.name} images of {split.named}")
+    log().info(f"compare   on {len(split)} {split.name} images of {split.display_path}")
     task = build_trained_task(trained, device)
     with machine.fp32_autocast():
         expected = predict_split(trained, split, task, machine)
@@ -222,7 +222,7 @@ def judge(source: Source, found: Format, draft: Path, facts: Facts) -> Record:
         Record,
         facts=facts,
         split=source.split.name,
-        data=str(source.split.named),
+        data=str(source.split.display_path),
         allowed=source.allowed,
         bytes=size,
         threads=job.threads,
@@ -242,7 +242,7 @@ def judge(source: Source, found: Format, draft: Path, facts: Facts) -> Record:
     diverging = None
     if refusal:
         honest = deploy(source.trained.model, source.trained.preprocess, facts.activation, arch=facts.arch, temperature=facts.temperature)
-        diverging = find_diverging(honest, replace(job, split=source.split.chosen([parity.worst]), inner=True), source.precision)
+        diverging = find_diverging(honest, replace(job, split=source.split.subset([parity.worst]), inner=True), source.precision)
         if diverging:
             refusal += f"; the first layer that differs is {diverging}"
     return record(refusal=refusal, parity=parity, timing=answers.timing, open_seconds=answers.open_seconds, diverging=diverging)
@@ -259,6 +259,6 @@ def differing_facts(answers: Answers, facts: Facts) -> str:
 def thin_out(split: Split, most: int) -> Split:
     """Return at most `most` images, spread evenly over the split."""
     if len(split) == 0:
-        raise UserError(f"{split.named}: the {split.name} split is empty; there is nothing to compare on")
+        raise UserError(f"{split.display_path}: the {split.name} split is empty; there is nothing to compare on")
     step = max(1, -(-len(split) // most))
-    return split.chosen(range(0, len(split), step))
+    return split.subset(range(0, len(split), step))

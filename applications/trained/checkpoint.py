@@ -139,7 +139,7 @@ def load_trained(request: Request, device: torch.device) -> Trained:
     Everything comes from the checkpoint; the command line may change where and how to look.
     """
     resume = request.config.train.resume
-    assert resume, "config.py asks for --resume"
+    assert resume, "flag_checks.py asks for --resume"
     if is_exported(resume):
         raise UserError(f"--resume {resume} is an exported file, which only answers; give the run or the checkpoint that it came from")
     path = find_checkpoint(resume, BEST)

@@ -1,4 +1,4 @@
-"""What is added to training: teachers in the loop, and a pace that follows the losses."""
+"""Builds teachers (--teacher) and self-paced weights (--curriculum) around the task's objective."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

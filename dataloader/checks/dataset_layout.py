@@ -1,4 +1,4 @@
-"""What opening the data set has to say, classes that a split lacks, and files that are not used."""
+"""Notes from opening the data set, classes that a split lacks, and files that are not used."""
 
 import os
 from collections import Counter
@@ -10,14 +10,14 @@ from dataloader.sources.folders import is_image_name
 from dataloader.splits.split import name_some
 from utils.text import counted
 
-# Suffixes of pictures that the loader does not take.
+# Suffixes of images that the loader does not read.
 PICTURES = frozenset({"heic", "heif", "avif", "jfif", "jp2", "svg", "raw", "cr2", "nef", "arw", "dng", "psd", "ico", "ppm", "pgm"})
 
 
 def find(survey: Survey) -> list[Finding]:
     """Return a warning for every note of the catalog, for a split that is not there, and for pictures that are left out."""
     findings = [
-        Finding("warning", note, "What is not there is neither learned nor measured; see docs/data.md for the layouts.")
+        Finding("warning", note, "Missing images are neither learned nor measured; see docs/data.md for the layouts.")
         for note in survey.catalog.notes
     ]
     if missing := [name for name in ("train", "val") if name not in survey.catalog.splits]:
@@ -32,13 +32,13 @@ def find(survey: Survey) -> list[Finding]:
     others = {suffix: count for suffix, count in ignored.items() if suffix not in PICTURES}
     if others:
         kinds = name_some([f".{suffix}" if suffix else "no suffix" for suffix in others], 5)
-        title = f"{counted(sum(others.values()), 'other file')} beside the images ({kinds})"
+        title = f"{counted(sum(others.values()), 'other file')} next to the images ({kinds})"
         findings.append(Finding("info", title, "They are not used.", figures=others))
     return findings
 
 
 def _ignored(root: Path) -> Counter[str]:
-    """Return suffix -> number of visible files that are no images by their names; nothing for a list, which may lie anywhere."""
+    """Return suffix -> number of visible files whose names are not those of images; nothing for a list, which may be in any folder."""
     found: Counter[str] = Counter()
     for _, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]

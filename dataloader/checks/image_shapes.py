@@ -28,7 +28,7 @@ def find(survey: Survey) -> list[Finding]:
     aspects = sizes[:, 0] / sizes[:, 1]
     low, middle, high = (np.percentile(sizes, share, axis=0).round().astype(int).tolist() for share in (0, 50, 100))
     kinds = np.histogram(aspects, EDGES)[0] / len(numbers)
-    title = f"sizes: median {middle[0]}x{middle[1]}, from {low[0]}x{low[1]} to {high[0]}x{high[1]} (width x height, each by itself)"
+    title = f"sizes: median {middle[0]}x{middle[1]}, from {low[0]}x{low[1]} to {high[0]}x{high[1]} (width x height, each separately)"
     smaller = int((sizes < survey.image_size[::-1]).all(1).sum())
     asked = f"--image_size {survey.image_size[0]} {survey.image_size[1]}"
     advice = f"{asked} suits them."
@@ -43,6 +43,6 @@ def find(survey: Survey) -> list[Finding]:
     if strips:
         notes = {number: f"{survey.facts[number].width}x{survey.facts[number].height}" for number in strips}
         title = f"{counted(len(strips), 'image is', 'images are')} more than {EXTREME:g} times as long as wide, or the other way round"
-        advice = "Fitted into a square little of them is left; cut them into pieces or remove them."
+        advice = "Little of them is left when fitted into a square; cut them into pieces or remove them."
         findings.append(Finding("warning", title, advice, singles(strips, notes)))
     return findings
