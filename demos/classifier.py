@@ -107,7 +107,14 @@ def open_onnx(path: str, threads: int | None) -> Opened:
 
 def open_openvino(path: str, threads: int | None) -> Opened:
     """Open a graph of OpenVINO, whose weights lie beside it in a .bin file."""
+    with open(path, "rb") as file:
+        # OpenVINO tries other kinds of files on whatever this is not, each with words of its own.
+        is_graph = b"<net" in file.read(1024)
+    hint = "is not a graph of OpenVINO, or damaged, or its .bin file is not beside it"
+    foreign = ModelError(f"{path} {hint}; python main.py --export openvino --resume RUN writes both")
     openvino = _need("openvino", path)
+    if not is_graph:
+        raise foreign
     # Without f32, processors with arithmetic of 16 bits use that even for the resizing, and the answers are others.
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     if threads:
@@ -120,8 +127,7 @@ def open_openvino(path: str, threads: int | None) -> Opened:
             card = model.get_rt_info(["darkroom"]).astype(str)
         compiled = core.compile_model(model, "CPU", settings)
     except RuntimeError as error:
-        hint = "is not a graph of OpenVINO, or damaged, or its .bin file is not beside it"
-        raise ModelError(f"{path} {hint}; python main.py --export openvino --resume RUN writes both") from error
+        raise foreign from error
     return Opened(lambda images: np.array(compiled(images)[0]), card, f"openvino {openvino.__version__.partition('-')[0]}")
 
 

@@ -42,6 +42,10 @@ class OpenVino(Format):
 
     def open(self, path: Path, *, threads: int | None = None) -> Opened:
         openvino: Any = import_module("openvino")
+        with path.open("rb") as file:
+            # OpenVINO tries other kinds of files on whatever this is not, each with words of its own.
+            if b"<net" not in file.read(1024):
+                raise self.damaged(path)
         # Without it, processors with arithmetic of 16 bits use that for everything, and answers differ in the second digit.
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads:

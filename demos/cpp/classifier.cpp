@@ -10,6 +10,7 @@
 #include <jpeglib.h>
 
 #include <algorithm>
+#include <fstream>
 #include <iostream>
 #include <numeric>
 #include <openvino/openvino.hpp>
@@ -136,9 +137,18 @@ int main(int count, char** arguments) {
         std::cerr << "usage: classifier model.xml photo.jpg...\n";
         return 2;
     }
+    const std::string path = arguments[1];
+    const char* message = " is not a graph that python main.py --export openvino wrote, or damaged, or its .bin file is not beside it\n";
+    std::string head(1024, ' ');
+    std::ifstream(path, std::ios::binary).read(head.data(), head.size());
+    // OpenVINO tries other kinds of files on whatever this is not, each with words of its own.
+    if (head.find("<net") == std::string::npos) {
+        std::cerr << path << message;
+        return 2;
+    }
     try {
         ov::Core core;
-        auto model = core.read_model(arguments[1]);
+        auto model = core.read_model(path);
         const auto names = class_names(model->get_rt_info<std::string>("darkroom"));
         // Without f32, processors with arithmetic of 16 bits use that even for the resizing, and the answers are others.
         auto request = core.compile_model(model, "CPU", ov::hint::inference_precision(ov::element::f32)).create_infer_request();
@@ -163,9 +173,8 @@ int main(int count, char** arguments) {
             std::cout << std::endl;
         }
         return code;
-    } catch (const std::exception& error) {
-        const std::string reason = error.what();
-        std::cerr << arguments[1] << " is not a graph that python main.py --export openvino wrote: " << reason.substr(0, reason.find('\n')) << "\n";
+    } catch (const std::exception&) {
+        std::cerr << path << message;
         return 2;
     }
 }

@@ -40,5 +40,8 @@ def test_the_demo_in_cpp_gives_the_answers_of_the_one_in_python(written: Written
         assert set(said) == set(CLASSES)
         for label, share in classifier.top(read_image(str(photo)), 3):
             assert float(said[label]) == pytest.approx(100 * share, abs=0.01)
-    foreign = subprocess.run([build / "classifier", bad, photos[0]], capture_output=True, text=True, check=False)
-    assert (foreign.returncode, foreign.stderr.count("\n")) == (2, 1)
+    damaged = tmp_path / "damaged.xml"
+    damaged.write_text("no graph")
+    for wrong in (bad, damaged, tmp_path / "gone.xml"):
+        done = subprocess.run([build / "classifier", wrong, photos[0]], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
