@@ -167,21 +167,23 @@ def _walk(recipe: Recipe, folder: Path, left_out: LeftOut) -> int:
     )
     observers = build_observers(config, world, folder, progress, recipe.model, classes=len(recipe.catalog.classes))
     norms = _fresh_norms(recipe)
-    with StopSignal(config.train.max_minutes) as stop:
+    with StopSignal(config.train.max_minutes, speaks=world.is_first) as stop:
         validate = _validator(recipe, recipe.stepper, left_out, observers)
         run = recipe.training_run(observers=observers, saver=saver, norms=norms, validate=validate, stop=stop, left_out=left_out)
         try:
             fit(run)
             write_averages(AveragingInputs(recipe, _validator(recipe, None, left_out), saver, norms.batches))
         except Interruption as interruption:
+            stop.leave()
             why = "by --max_minutes " if interruption.signal == TIME_UP else ""
             said = f"stopped {why}after a save; go on with: python main.py --resume {quote(str(folder))}"
             log().info(said)
             if interruption.signal == READER_LEFT and world.is_first:
                 print(f"the output is no longer read (closed pipe): {said}", file=sys.stderr)
             return 0 if interruption.signal == TIME_UP else 128 + interruption.signal
-        except KeyboardInterrupt as stop:
-            raise KeyboardInterrupt(_abandoned(folder, world)) from stop
+        except KeyboardInterrupt as interrupt:
+            stop.leave()
+            raise KeyboardInterrupt(_abandoned(folder, world)) from interrupt
         finally:
             for observer in observers:
                 observer.close()

@@ -404,6 +404,8 @@ def test_a_second_interrupt_says_what_is_left(colors: Path, tmp_path: Path, save
     _, errors = process.communicate(timeout=60)
     run = Path("runs/classify/slow")
     assert process.returncode == 130
+    heard, _, errors = errors.partition("\n")
+    assert heard == "stopping after this step; press Ctrl-C again to stop without saving"
     if saved:
         assert errors == f"interrupted without another save; go on from the last one with: python main.py --resume {run}\n"
     else:
