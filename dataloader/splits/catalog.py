@@ -87,7 +87,8 @@ def open_catalog(
         whole: name of the split ('test') that takes a single folder of classes, or one list, as a whole.
         target: what a task takes of an image; None takes what the data says.
         asked_by: who takes it, in words.
-        tolerant: whether lines of lists that cannot be used are left out, and told in `faults`, rather than refused.
+        tolerant: whether lines of lists that cannot be used are left out, and told in `faults`, and class folders without images
+            are kept, rather than refused.
         home: where built-in sources are written.
 
     Raises:
@@ -118,14 +119,17 @@ def open_catalog(
         if split_file is not None:
             entries, notes = _from_file(split_file, {path: label for label, paths in files.items() for path in paths}, where="lies in {}/")
         else:
-            if classes is None:
+            if classes is None and not tolerant:
                 _refuse_empty(root, files)
             labels = {path: (label,) for label, paths in files.items() for path in paths}
             entries, notes = [Entry(path, label, split) for path, (label,), split in _cut(labels, groups, cut, Label)], []
-        return with_groups(build_catalog(root, _group(entries), classes, notes=notes, origin="seeded"), groups)
+        found = _group(entries)
+        if tolerant and "train" in found:
+            found["train"] |= {name: [] for name, paths in files.items() if not paths}
+        return with_groups(build_catalog(root, found, classes, notes=notes, origin="seeded"), groups)
     if require_train and "train" not in folders:
         raise UserError(f"{root} holds {', '.join(folders.values())} but no train folder; expected {LAYOUT}")
-    found = _from_folders(root, folders, classes)
+    found = _from_folders(root, folders, classes, tolerant=tolerant)
     if group_by is not None:
         found = with_groups(found, read_groups(group_by, [path for split in found.splits.values() for path in split.paths]))
     return _with_val(found, cut)
@@ -328,14 +332,14 @@ def _group(entries: Sequence[Entry]) -> dict[str, dict[str, list[str]]]:
     return found
 
 
-def _from_folders(root: Path, folders: Mapping[str, str], classes: Sequence[str] | None) -> Catalog:
+def _from_folders(root: Path, folders: Mapping[str, str], classes: Sequence[str] | None, *, tolerant: bool) -> Catalog:
     found = {split: scan_classes(root / name, f"{name}/") for split, name in folders.items()}
     for split, members in found.items():
         folder = root / folders[split]
         if not any(members.values()):
             what = "images but no class folders" if not members and has_images(folder) else "no images"
             raise UserError(f"{folder} holds {what}. Expected {LAYOUT}; {TRY}")
-    if classes is None and "train" in found:
+    if classes is None and "train" in found and not tolerant:
         _refuse_empty(root / folders["train"], found["train"])
     others = [name for name in subfolders(root) if name not in folders.values()]
     notes = [f"{root}: ignored {', '.join(others)} beside {', '.join(folders.values())}"] if others else []

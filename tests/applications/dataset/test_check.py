@@ -47,6 +47,21 @@ def test_a_good_data_set_ends_with_0_and_earlier_reports_stay(call: Call, colors
         assert f"runs/check/{folder}/check.html" in outcome.out
 
 
+@pytest.mark.parametrize("split", [True, False], ids=["split", "flat"])
+def test_an_empty_class_folder_is_an_error_beside_the_other_findings(call: Call, toys: Path, split: bool) -> None:
+    root = toys if split else toys / "train"
+    (toys / "train" / "ghost").mkdir()
+    outcome = call("--check", "--data", root, "-j", 0)
+    assert outcome.code == 1, outcome.err
+    assert "1 class folder holds no images to train on: ghost" in outcome.out
+    assert "empty file" in outcome.out
+    report = json.loads(Path(f"runs/check/{root.name}/check.json").read_text())
+    found = [finding for finding in report["findings"] if "ghost" in finding["title"]]
+    assert [finding["level"] for finding in found if "class folder" in finding["title"]] == ["error"]
+    assert not any("train: no images" in finding["title"] for finding in found)
+    assert "no images in the class folder ghost" in call(*tiny(root)).err
+
+
 def test_fix_moves_what_it_may_and_undo_brings_all_of_it_back(call: Call, toys: Path) -> None:
     before = names(toys)
     outcome = call("--check", "--fix", "--data", toys)
