@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ import torch
 from applications.settings.options import Request, is_run_folder, run_folder_parent
 from models import build_model
 from models.slimming.layer_widths import set_widths
-from utils.checkpoint import BEST, load_checkpoint
+from utils.checkpoint import BEST, LAST, load_checkpoint
 from utils.errors import UserError
 from utils.files import new_folder, write_csv, write_text
 from utils.logs import log
@@ -65,6 +66,10 @@ def run(request: Request) -> int:
     if not place.is_dir():
         raise UserError(f"--table: there is no folder {place}; give one with runs below it, such as runs")
     folders = sorted(file.parent for file in place.rglob(BEST) if is_run_folder(file.parent))
+    for file in sorted(place.rglob(LAST)):
+        if is_run_folder(file.parent) and not (file.parent / BEST).is_file():
+            go_on = f"python main.py --resume {quote(str(file.parent))}"
+            log().warning(f"left out {file.parent}: it was stopped before its first epoch ended; go on with {go_on}")
     entries = []
     for folder in folders:
         try:
@@ -77,7 +82,7 @@ def run(request: Request) -> int:
     folder = new_folder(run_folder_parent(request.config.output, "table"), request.config.output.name or "table")
     print_table(HEADER, [entry.row() for entry in entries], left=("model", "data", "image size", "figure"))
     write_table(entries, folder)
-    log().info(f"written: {folder} (table.csv, table.md, table.png)")
+    log().info(f"written   {folder} (table.csv, table.md, table.png)")
     log().info("figures on other images cannot be compared; whether two runs differ on the same ones: python main.py --compare RUN RUN")
     return 0
 

@@ -50,7 +50,7 @@ def run(request: Request) -> int:
     left = [finding for _, finding in findings if finding.level == "error"]
     print_findings(survey, findings)
     log().info(f"looked at {counted(len(survey.facts), 'image')} in {time.monotonic() - started:.1f} s")
-    log().info(f"written: {folder / 'check.html'}, {folder / 'check.json'}")
+    log().info(f"written   {folder / 'check.html'}, {folder / 'check.json'}")
     if config.check.fix:
         left = _fix(survey, findings, folder.name)
     elif any(finding.fixable for finding in left):

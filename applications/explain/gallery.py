@@ -143,7 +143,7 @@ class Gallery:
             page.section(title, gallery(cards, wide=True) if cards else paragraph("No image.", tone="soft"))
         page.write(self.folder / "index.html")
         log().info(f"{wrong} of {total} answers are wrong; {len(self.cards[False])} wrong and {len(self.cards[True])} right ones are shown")
-        log().info(f"written: {self.folder} (index.html, images.csv, one PNG per image)")
+        log().info(f"written   {self.folder} (index.html, images.csv, one PNG per image)")
 
     def _write_figures(self, figures: MethodScores, page: Page) -> None:
         rows = figures.rows()

@@ -32,7 +32,7 @@ from dataloader.splits.split import (
 )
 from dataloader.targets.label import Label, Labels
 from dataloader.targets.target import Target
-from utils.errors import UserError, nearest
+from utils.errors import UserError, closest
 from utils.registry import is_user_target
 from utils.text import counted
 
@@ -276,10 +276,18 @@ def _open(data: str, home: Path, *, tolerant: bool) -> tuple[Path, Listing | Non
     is_list = root.is_file() and (is_list_name(root.name) or is_shard_name(root.name))
     if not root.is_dir() and not is_list:
         what = "is a file, but no list (.csv, .txt, .json) or archive (.tar)" if root.exists() else "is no folder or list"
-        # What looks like a path is none of the names.
-        meant = "" if os.path.basename(data) != data else nearest(data, list(SOURCES), cutoff=0.7)
-        raise UserError(f"--data {data} {what}.{meant} Expected {LAYOUT}; {TRY}")
+        raise UserError(f"--data {data} {what}.{'' if root.exists() else _meant(data)} Expected {LAYOUT}; {TRY}")
     return _open_path(root, tolerant=tolerant)
+
+
+def _meant(data: str) -> str:
+    """Return ' Did you mean X?' for the source, folder or list whose name is closest to one that is not there; '' where none is."""
+    parent, name = os.path.split(data.rstrip("/"))
+    place = Path(parent).expanduser()
+    there = [entry.name for entry in place.iterdir() if entry.is_dir() or is_list_name(entry.name)] if place.is_dir() else []
+    # What looks like a path is none of the names of sources.
+    found = closest(name, [*([] if parent else SOURCES), *(each for each in there if not each.startswith("."))], cutoff=0.7)
+    return f" Did you mean {os.path.join(parent, found)}?" if found else ""
 
 
 def _open_path(root: Path, *, tolerant: bool) -> tuple[Path, Listing | None]:

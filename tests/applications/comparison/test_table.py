@@ -50,3 +50,14 @@ def test_what_cannot_be_listed_is_said(call: Call, colors: Path) -> None:
     outcome = call("--table", "runs")
     assert outcome.code == 0, outcome.err
     assert "left out runs/classify/broken" in outcome.out
+
+
+def test_a_run_that_was_stopped_before_its_first_epoch_ended_is_named_with_the_way_on(call: Call, colors: Path) -> None:
+    call(*tiny(colors, "--name", "whole"))
+    stopped = call(*tiny(colors, "--name", "stopped")).run
+    (stopped / "best.pt").unlink()
+    outcome = call("--table", "runs")
+    assert outcome.code == 0, outcome.err
+    said = f"left out {stopped}: it was stopped before its first epoch ended; go on with python main.py --resume {stopped}"
+    assert said in outcome.out
+    assert "left out runs/classify/whole" not in outcome.out

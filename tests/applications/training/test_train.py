@@ -239,6 +239,7 @@ sys.exit(main.main(["--resume", "runs/classify/full", "--arch", {f"{NETS}:TinyNe
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: cannot write")
     assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith("last.pt, saved before, is whole; go on from it with: python main.py --resume runs/classify/full\n")
     run = tmp_path / "runs/classify/full"
     assert load_checkpoint(run / "last.pt")["epoch"] == 1
     assert not list(run.glob(".*")), "no half-written file is left"

@@ -39,7 +39,7 @@ EXPECTED = {
     # words of the title -> level, files
     "empty file": ("error", {"empty.jpg"}),
     "damaged": ("error", {"cut.jpg"}),
-    "no image": ("error", {"text.jpg"}),
+    "not an image": ("error", {"text.jpg"}),
     "too large": ("error", {"huge.png"}),
     "pipe": ("error", {"pipe.jpg"}),
     "cannot be opened": ("error", {"loop.jpg"}),
