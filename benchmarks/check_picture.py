@@ -1,4 +1,4 @@
-"""The picture of docs/check.md: the page of a data check of generated images, with a leak, a label conflict and damaged files.
+"""The picture of docs/check.md: the page of a check of generated images, with leaks, a label conflict and damaged files.
 
 apt install chromium
 python -m benchmarks.check_picture             # writes docs/images/check.png, in about a minute
@@ -17,7 +17,7 @@ from benchmarks.shared import ROOT
 TARGET = ROOT / "docs/images/check.png"
 # Images of each class.
 COUNTS = {"train": 30, "val": 10, "test": 10}
-CLASSES = ("circle", "square", "triangle")
+CLASSES = ("calm", "loud", "wild")
 WIDTH, HEIGHT = 1100, 2000
 
 
@@ -46,14 +46,14 @@ def write_images(root: Path) -> None:
                 save(scene(seed, (500, 375)), root / split / label / f"{number:03d}.jpg", quality=90)
                 seed += 1
     train, test = root / "train", root / "test"
-    (test / "circle" / "again.jpg").write_bytes((train / "circle" / "003.jpg").read_bytes())
-    (root / "val" / "square" / "old.jpg").write_bytes((train / "square" / "007.jpg").read_bytes())
-    (train / "triangle" / "same.jpg").write_bytes((train / "circle" / "021.jpg").read_bytes())
+    (test / "calm" / "again.jpg").write_bytes((train / "calm" / "003.jpg").read_bytes())
+    (root / "val" / "loud" / "old.jpg").write_bytes((train / "loud" / "007.jpg").read_bytes())
+    (train / "wild" / "same.jpg").write_bytes((train / "calm" / "021.jpg").read_bytes())
     for name in ("005.jpg", "006.jpg"):
-        whole = (train / "square" / name).read_bytes()
-        (train / "square" / name).write_bytes(whole[: len(whole) // 2])
-    (train / "circle" / "notes.jpg").write_text("what to buy")
-    for label, name in (("circle", "011.jpg"), ("square", "015.jpg")):
+        whole = (train / "loud" / name).read_bytes()
+        (train / "loud" / name).write_bytes(whole[: len(whole) // 2])
+    (train / "calm" / "notes.jpg").write_text("what to buy")
+    for label, name in (("calm", "011.jpg"), ("loud", "015.jpg")):
         with Image.open(train / label / name) as image:
             save(image.resize((330, 248)), test / label / f"small-{name}", quality=60)
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,8 +124,8 @@ def write_table(entries: Sequence[Entry], folder: Path) -> None:
     write_text(folder / "table.md", "\n".join(lines) + "\n")
     shown = "test" if any(entry.test is not None for entry in entries) else "val"
     points = [
-        (entry.multiply_adds, 100 * value, entry.run)
-        for entry in entries
+        (entry.multiply_adds, 100 * value, name)
+        for entry, name in zip(entries, telling_names([entry.run for entry in entries]), strict=True)
         if (value := entry.test if shown == "test" else entry.val) is not None and entry.multiply_adds
     ]
     draw_points(
@@ -135,6 +136,16 @@ def write_table(entries: Sequence[Entry], folder: Path) -> None:
         ylabel=f"{entries[0].headline if len({entry.headline for entry in entries}) == 1 else 'figure'} on {shown} images (%)",
         log_x=bool(points),
     )
+
+
+def telling_names(runs: Sequence[str]) -> list[str]:
+    """Return what tells runs apart: their names without the folders, the date and whatever else all of them begin with."""
+    # The first and the last in order share what all share.
+    first, last = min(runs), max(runs)
+    alike = next((place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), min(len(first), len(last)))
+    shared = first[:alike] if len(runs) > 1 else f"{os.path.dirname(first)}/"
+    end = max(shared.rfind("/"), shared.rfind("-")) + 1 if len(runs) > 1 or "/" in first else 0
+    return [run[end:] for run in runs]
 
 
 def _markdown(cells: Sequence[str]) -> str:
