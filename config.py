@@ -1,4 +1,4 @@
-"""The only argparse: argv and an optional --config file -> a Request."""
+"""argv and an optional --config file -> a Request."""
 
 import shlex
 from collections.abc import Mapping, Sequence

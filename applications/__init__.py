@@ -8,7 +8,7 @@ APPLICATIONS = Table(
         "train": Row("applications.training.train:run", "train a model, or go on with a run (the default)"),
         "evaluation": Row("applications.evaluation.evaluate:run", "measure a trained model on held-out images"),
         "compare": Row("applications.comparison.compare:run", "say whether trained models differ on the same images"),
-        "table": Row("applications.comparison.table:run", "list the runs of a folder with accuracy, size and time"),
+        "table": Row("applications.comparison.runs_table:run", "list the runs of a folder with accuracy, size and time"),
         "visual_data": Row("applications.dataset.sheets:run", "draw images as training sees them"),
         "explain": Row(
             "applications.explain.explain:run", "--visual_data and --visual_method with --resume: draw what the model looked at"

@@ -15,7 +15,7 @@ from dataloader.targets.target import Target
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one training step answers: the loss to descend, and sums for the report.
+    """The result of one training step: the loss, and sums for the report.
 
     Attributes:
         loss: scalar with gradient, the mean over the samples of the batch.
@@ -31,7 +31,7 @@ class TensorSpec:
     """A tensor that goes into an exported model, or comes out of it.
 
     Attributes:
-        name: by which a program asks for it.
+        name: by which a program addresses it.
         dtype: as torch and NumPy call it, such as 'uint8'.
         axes: a number for an axis of that length, a name for one that may differ from call to call; equal names are equal lengths.
     """
@@ -50,10 +50,10 @@ class Signature:
 
 
 class Meter(Protocol):
-    """Figures of a split, from its batches as they come. It keeps rows only where its task needs rows."""
+    """Computes the metrics of a split from its batches as they come. It keeps rows only where its task needs rows."""
 
     def update(self, batch: Batch, outputs: Any) -> None:
-        """Count a batch. Rows with a negative index stand for no image.
+        """Count a batch. Rows with a negative index are padding.
 
         Args:
             batch: on the device.
@@ -70,15 +70,15 @@ class Meter(Protocol):
         ...
 
     def figures(self) -> dict[str, float]:
-        """Return the figures of all that was counted: those that the task names. It always holds 'loss' and the headline."""
+        """Return the metrics that the task names, over all that was counted; always with 'loss' and the headline."""
         ...
 
     def one_answer(self) -> str:
-        """Return in words that all answers are alike though the truth is not, without a verb's time or place; '' where they differ."""
+        """Return a clause such as "all 90 images are answered 'cat'" where all answers are equal although the labels are not; else ''."""
         ...
 
 
-# What not every task can do -> the flags that ask for it.
+# Abilities that not every task has -> the flags that ask for them.
 ABILITIES: Mapping[str, tuple[str, ...]] = {
     "learning from teachers": ("teacher", "distill", "knowledge"),
     "weights of single images": ("curriculum", "curriculum_learning", "make_curriculum"),
@@ -95,22 +95,19 @@ ABILITIES: Mapping[str, tuple[str, ...]] = {
 
 
 class Task(Protocol):
-    """What a batch means. It never sees optimizers, processes or checkpoints.
-
-    It learns by gradients from `training_step`, or it is a `FittedTask`.
-    """
+    """What a batch means. It never sees optimizers, processes or checkpoints."""
 
     name: str
-    # What is known of an image: it decides which data fits.
+    # The type of target that it takes; it decides which data fits.
     target: ClassVar[type[Target]]
     # How many classes it needs at least.
     fewest_classes: ClassVar[int]
-    # Rows of ABILITIES that it has, beside training, evaluation and what every task can do.
+    # Rows of ABILITIES that it has, in addition to training and evaluation.
     abilities: ClassVar[frozenset[str]]
-    # The figure by which the best checkpoint is chosen; higher is better.
+    # The metric by which the best checkpoint is chosen; higher is better.
     headline: str
-    # Names of what its meter answers; those of the class are all that any of its tasks may have.
-    figures: tuple[str, ...]
+    # Names of the metrics of its meter; those of the class are all that any instance may have.
+    metric_names: tuple[str, ...]
 
     @property
     def criterion(self) -> nn.Module:
@@ -122,7 +119,7 @@ class Task(Protocol):
         """Return the network with random weights: the backbone that `arch` names, and the head that this task needs.
 
         Raises:
-            UserError: there is none of that name, or it does not carry such a head.
+            UserError: there is no such network, or it cannot have such a head.
         """
         ...
 
@@ -131,26 +128,26 @@ class Task(Protocol):
         ...
 
     def forward(self, model: nn.Module, batch: Batch) -> Any:
-        """Return what the network says of a batch in evaluation, on the device, in float32: for the meter, and for `postprocess`."""
+        """Return the outputs of the network for a batch in evaluation, on the device, in float32: for the meter, and for `postprocess`."""
         ...
 
     def meter(self, images: int) -> Meter:
-        """Return a new meter, of at most so many images over all processes; `calibrate`, `table` and `render` take such a one."""
+        """Return a new meter for at most `images` images over all processes; `calibrate`, `table` and `render` take one."""
         ...
 
     def calibrate(self, meter: Any) -> None:
-        """Choose by the validation images what is not trained, such as a temperature; where nothing is, nothing happens.
+        """Choose on the validation images what is not trained, such as a temperature; does nothing where there is nothing to choose.
 
-        The figures of the meter are those with what was chosen.
+        The metrics of the meter follow what was chosen.
         """
         ...
 
     def calibration(self) -> dict[str, Any]:
-        """Return what `calibrate` chooses, plain values, as checkpoints hold it."""
+        """Return what `calibrate` chose, as plain values for checkpoints."""
         ...
 
     def load_calibration(self, values: Mapping[str, Any]) -> None:
-        """Take what `calibration` returned, or what a checkpoint holds; what is missing takes its usual value."""
+        """Take what `calibration` returned; what an older checkpoint lacks gets its default."""
         ...
 
     def postprocess(self, outputs: Any, changes: Sequence[PlaneChange] = ()) -> Sequence[Any]:
@@ -158,7 +155,7 @@ class Task(Protocol):
 
         Args:
             outputs: of `forward`.
-            changes: what preprocessing did to the plane of each image; `undone` leads back. Answers without places need none.
+            changes: what preprocessing did to the plane of each image; `undone` reverses it. Answers for the whole image need none.
         """
         ...
 
@@ -175,43 +172,31 @@ class Task(Protocol):
         ...
 
 
-class FittedTask(Task, Protocol):
-    """A task that is fitted to what the network says of the training images, without gradients."""
-
-    def observe(self, model: nn.Module, batch: Batch) -> None:
-        """Take in a training batch; what is kept is a buffer of the model."""
-        ...
-
-    def finish(self, model: nn.Module) -> None:
-        """Fit to all that was observed, after the last training batch."""
-        ...
-
-
 class Objective(Protocol):
-    """What training asks for a batch: a task's `training_step`, or that with more to learn from around it."""
+    """The loss of a training batch: a task's `training_step`, or one that adds to it, such as distillation."""
 
     def __call__(self, model: nn.Module, batch: Batch, *, record: bool = True) -> StepResult:
-        """Return the loss of a batch; unless `record`, nothing counts it: it is a second look, or one at the network alone."""
+        """Return the loss of a batch; unless `record`, statistics stay as they are (the second pass of SAM, for example)."""
         ...
 
 
 # (batch, step, rank) -> batch, on the device.
 Transform = Callable[[Batch, int, int], Batch]
 
-# Sums over an epoch by name, and the samples that they are over.
+# (sums over an epoch by name, number of samples)
 Sums = tuple[dict[str, float], int]
 
 
 @dataclass
 class Progress:
-    """Where a run stands. It is saved in the checkpoint and restored from it.
+    """The position of a run. It is saved in the checkpoint and restored from it.
 
     Attributes:
         epoch: finished epochs.
-        batch: batches done in the epoch under way.
+        batch: batches done in the current epoch.
         step: batches done in the whole run.
-        samples: samples seen in the epoch under way, of this process.
-        sums: StepResult.sums added up over the epoch under way, of this process.
+        samples: samples of this process in the current epoch.
+        sums: StepResult.sums of this process, added up over the current epoch.
         best: best validation so far, as (headline, -loss): a tie goes to the lower loss.
         best_epoch: the epoch that reached it.
     """
@@ -256,7 +241,7 @@ class Progress:
 
 
 class Observer:
-    """Watches a run. It reads, and changes nothing; a subclass overrides what it wants to hear."""
+    """Watches a run. It reads, and changes nothing; a subclass overrides the events that it needs."""
 
     def begin(self, progress: Progress, batches: int) -> None:
         """An epoch of `batches` batches begins, or goes on after a resume."""
@@ -271,7 +256,7 @@ class Observer:
         """The running means were read, every print interval."""
 
     def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
-        """An epoch ended with these figures; what was not measured is not a number."""
+        """An epoch ended with these metrics; those that were not measured are nan."""
 
     def close(self) -> None:
         """The run ended or stops."""

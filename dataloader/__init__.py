@@ -89,7 +89,10 @@ AUGMENTS = Table(
         "trivialaugment": Row("dataloader.augment.policies:TrivialAugment", "one random operation of random strength"),
         "augmix": Row("dataloader.augment.policies:AugMix", "chains of operations blended with the image: augmix(severity=3, width=3)"),
         "OneOf": Row("dataloader.augment.one_of:one_of", "one of several, by their p: OneOf('GaussNoise', 'MotionBlur(p=0.2)', p=0.5)"),
-        **{name: Row(f"dataloader.augment.named:{name}", f"albumentations: {text}") for name, text in ALBUMENTATIONS.items()},
+        **{
+            name: Row(f"dataloader.augment.albumentations_operations:{name}", f"albumentations: {text}")
+            for name, text in ALBUMENTATIONS.items()
+        },
     },
 )
 
@@ -125,7 +128,7 @@ SAMPLERS = Table(
     },
 )
 
-# Rules that re-weight training images every epoch; their arguments may stand in the spec: selfpaced(start=0.3).
+# Rules that re-weight training images every epoch; arguments are part of the spec: selfpaced(start=0.3).
 CURRICULA = Table(
     "curriculum",
     {

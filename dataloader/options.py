@@ -46,7 +46,7 @@ class DataOptions:
     )
     val_share: float | None = flag(
         None,
-        "share held out for validation: 0.15 of one folder of classes; of a split without val/, what is given",
+        "share held out for validation; default: 0.15 of one folder of classes, nothing of a split without val/",
         metavar="SHARE",
         used_for="data knowledge make_curriculum",
     )
@@ -55,7 +55,7 @@ class DataOptions:
     )
     group_by: str | None = flag(
         None,
-        "never tear images of one group apart: a regular expression for the path, or a list of image,group",
+        "never separate images of one group: a regular expression for the path, or a list of image,group",
         metavar="REGEX|CSV",
         used_for="data",
     )
@@ -109,7 +109,7 @@ class DataOptions:
     )
     aug_repeats: int = flag(
         1,
-        "times that every image stands in a batch, each augmented differently; an epoch then has 1/N of the images (repeated augmentation)",
+        "times that every image is in a batch, each augmented differently; an epoch then has 1/N of the images (repeated augmentation)",
         used_for="training visual_data",
         above=0,
         resumed="position",
@@ -120,14 +120,14 @@ class DataOptions:
         1.0, "mixup, cutmix: probability that a batch is mixed; a pair or an image with --mix_mode", used_for="training visual_data"
     )
     cutmix: bool = flag(
-        False, "put a rectangle of one training image into another; with --mixup, either by chance", used_for="training visual_data"
+        False, "put a rectangle of one training image into another; with --mixup, one of the two at random", used_for="training visual_data"
     )
     cutmix_alpha: float = flag(
         1.0, "cutmix: both parameters of the Beta distribution of the area that stays", used_for="training visual_data"
     )
     mix_mode: Literal["batch", "pair", "elem"] = flag(
         "batch",
-        "mixup, cutmix: one share for a batch, for each pair of images that are joined with each other, or for each image",
+        "mixup, cutmix: one share for a batch, for each pair of images that are mixed with each other, or for each image",
         used_for="training visual_data",
     )
     mix_off_epochs: int = flag(0, "last epochs in which nothing is mixed", metavar="EPOCHS", used_for="training visual_data", least=0)
@@ -159,13 +159,13 @@ class DataOptions:
     )
 
     def check_names(self) -> None:
-        """Look whether augmentations and sampler can be read and are known, without importing them.
+        """Check that augmentations and sampler can be read and are known, without importing them.
 
         Raises:
             UserError: they are not.
         """
         from dataloader import SAMPLERS
-        from dataloader.augment.names import named_operations
+        from dataloader.augment.check_names import named_operations
 
         named_operations(self.aug or "")
         for spec in parse_specs(self.sampler) if self.sampler is not None else ():

@@ -1,4 +1,4 @@
-"""What travels through the data shelf: one image with its target, and a batch of them."""
+"""One image with its target, and a batch of them."""
 
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -20,9 +20,9 @@ MASKS = 3
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One image and what is known of it.
+    """One image and its target.
 
-    What changes pixels where they are gives `replace(sample, image=image)`; what moves them, `sample.moved(image, change)`.
+    An operation that moves no pixels returns `replace(sample, image=image)`; one that does, `sample.moved(image, change)`.
 
     Attributes:
         image: uint8 (H, W, 3), RGB.
@@ -31,7 +31,7 @@ class Sample:
         index: position in its split.
 
     Raises:
-        UserError: the target is none, which an augmentation of the user's own may have tried.
+        UserError: the target is of another type, perhaps from a user's own augmentation.
     """
 
     image: np.ndarray
@@ -41,15 +41,17 @@ class Sample:
 
     def __post_init__(self) -> None:
         if not isinstance(self.target, Target):
-            raise UserError(f"the target of a Sample is a {type(self.target).__name__}: write Label(number), or Labels(one number a class)")
+            raise UserError(
+                f"the target of a Sample is a {type(self.target).__name__}: write Label(number), or Labels(one number per class)"
+            )
 
     @property
     def is_spatial(self) -> bool:
-        """Whether the target has places on the image, which follow what is done to it."""
+        """Whether the target has positions on the image, which must follow changes of geometry."""
         return self.target.is_spatial
 
     def moved(self, image: np.ndarray, change: Change) -> "Sample":
-        """Return the sample with the pixels after a change of geometry, and the target that follows it."""
+        """Return the sample after a change of geometry: the new pixels, and the target moved with them."""
         return replace(self, image=image, target=self.target.moved(change))
 
 
@@ -67,14 +69,14 @@ class Batch:
 
     Attributes:
         images: uint8 (N, 3, H, W), channels-last in memory; float32 in 0..255 after a mix.
-        targets: as the targets of one kind are stacked: int64 (N,) class indices, float32 (N, C) probabilities, masks (N, H, W) of
-            their own type, boxes, or int64 (N, 0) where nothing is known.
+        targets: stacked by their type: int64 (N,) class indices, float32 (N, C) probabilities, masks (N, H, W) of
+            their own dtype, boxes, or int64 (N, 0) if unknown.
         weights: float32 (N,) factors of the losses.
         indices: int64 (N,) positions in the split.
         unreadable: images that were planned for this batch and left out.
         epoch: the epoch that it belongs to, from 0.
         copies: k rows of every sample, all first ones, then all second ones, so that N = k x samples: the clean images come first.
-        changed: files that are not what they were when they were found.
+        changed: files that have changed since they were found.
     """
 
     images: Tensor
@@ -94,7 +96,7 @@ class Batch:
 
     def about(self) -> "BatchFields":
         """Return everything but the images."""
-        # Each tensor that leaves a process is a file handle to send: worth it for images and masks, not for a few numbers.
+        # Every tensor sent to another process needs a file handle: too costly for a few numbers, so only images and masks stay tensors.
         targets = self.targets.numpy() if isinstance(self.targets, Tensor) and self.targets.ndim < MASKS else self.targets
         numbers = (self.weights.numpy(), self.indices.numpy())
         return BatchFields(targets, *numbers, self.unreadable, self.changed, self.epoch, self.copies)
@@ -121,7 +123,7 @@ class Batch:
 
 
 class BatchFields(NamedTuple):
-    """What a batch holds beside its images, cheap to send between processes; no targets where they go another way."""
+    """The fields of a batch except its images, cheap to send between processes; targets are None where they are sent separately."""
 
     targets: np.ndarray | Targets | None
     weights: np.ndarray
@@ -133,7 +135,7 @@ class BatchFields(NamedTuple):
 
 
 def rebuilt(images: Tensor, *about: Any) -> Batch:
-    """Return the batch of images, uint8 (N, 3, H, W), and what stands in its `BatchFields`."""
+    """Return the batch of `images`, uint8 (N, 3, H, W), and the values of its `BatchFields`."""
     targets, weights, indices, *others = about
     if isinstance(targets, np.ndarray):
         targets = torch.from_numpy(targets)
@@ -146,7 +148,7 @@ def blank_images(count: int, height: int, width: int, *, shared: bool) -> Tensor
     Args:
         count: images.
         height, width: their size.
-        shared: in memory that another process can take over without a copy.
+        shared: in shared memory, which another process can use without a copy.
     """
     size = count * height * width * 3
     storage = torch.UntypedStorage._new_shared(size) if shared else torch.UntypedStorage(size)
@@ -168,13 +170,13 @@ def stack(
     Args:
         samples: N samples, whose targets belong to these images.
         images: uint8 (N, 3, H, W).
-        unreadable: what was left out.
+        unreadable: images that were left out.
         epoch: the epoch that they belong to.
         copies: rows of every sample, all first ones, then all second ones.
-        changed: files that are not what they were.
+        changed: files that have changed since they were found.
 
     Raises:
-        UserError: the targets are of different kinds or shapes, which an augmentation of the user's own may have given them.
+        UserError: the targets are of different kinds or shapes, perhaps because of a user's own augmentation.
     """
     assert len(samples) == len(images), "one image a sample"
     return Batch(

@@ -48,7 +48,7 @@ class Plateau:
         self._noise = noise
 
     def check(self, known: Collection[str]) -> None:
-        """Look whether validation has the figure to watch.
+        """Raise UserError unless validation has the metric to watch.
 
         Args:
             known: names of its figures.

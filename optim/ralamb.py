@@ -31,7 +31,7 @@ def trust_ratio(weight: Tensor, update: Tensor) -> Tensor:
 
 
 class Ralamb(Optimizer):
-    """RAdam whose step a layer is as long as the layer's weights, times the rate.
+    """RAdam with LAMB's trust ratio: each layer's step has length lr x min(norm of its weights, 10).
 
     update = r m^ / (sqrt(v^) + eps) + weight decay x weight, or m^ + weight decay x weight while r has no value;
     weight -= lr x trust ratio x update. A group with `adapts` False takes the update as it is.

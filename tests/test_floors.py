@@ -123,7 +123,7 @@ def test_no_verb_imports_another_verbs_file() -> None:
     assert not {(file, verb) for file, others in arrows().items() for verb in others & verbs}
 
 
-def test_argparse_lives_in_config_and_its_helper() -> None:
+def test_argparse_lives_in_utils_flags_alone() -> None:
     users = {str(file.relative_to(ROOT)) for file in source_files() if "argparse" in imports(file)}
     # The demo is a program of its own, copied to a device.
     assert users - {"demos/classifier.py"} == {"utils/flags.py"}

@@ -58,7 +58,7 @@ def test_training_evaluation_conversion_and_demo(house: Path) -> None:
     run(house, "2_train.sh", *TOY, "--name", "one")
     assert "top1" in run(house, "4_evaluate.sh", "runs/classify/one")
     assert "index.html" in run(house, "5_visualize.sh", "runs/classify/one", "--limit", "4")
-    assert "0.png" in run(house, "8_convert_to_jit.sh", "runs/classify/one", "data/digits/test/3")
+    assert "0.png" in run(house, "8_export.sh", "runs/classify/one", "torchscript", "data/digits/test/3")
     assert "course 1" in run(house, "6_make_curriculum.sh", "runs/classify/one", *TOY)
     assert "distill   distill.txt" in run(house, "7_knowledge.sh", "runs/classify/one", *TOY)
 

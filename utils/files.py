@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -128,6 +129,19 @@ def new_folder(parent: Path, name: str) -> Path:
             raise UserError(f"cannot create {folder}: {_reason(error)}; choose another --logdir") from error
 
 
+def publish_folder(temporary: Path, folder: Path) -> None:
+    """Rename a complete folder to its final name; keep the one that another process may have written in the meantime.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    try:
+        temporary.rename(folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
@@ -173,3 +187,9 @@ def locked(path: Path, *, wait: Callable[[], Any] | None = None) -> Iterator[Non
             if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
                 raise
         yield
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

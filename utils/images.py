@@ -11,11 +11,11 @@ from PIL import Image, ImageDraw
 from utils.files import write_atomically
 from utils.fonts import Pen
 
-# Of captions, in pixels; those of larger cells are larger, since a page shows them smaller.
+# Font size of captions in pixels; it grows with the cell, since a page shows large cells smaller.
 FONT_SIZE = 13
 SIDE_OF_FONT = 12
 GAP = 10
-# Of the hottest place.
+# Opacity of the overlay where the heat is greatest.
 HEAT_OPACITY = 0.65
 # The last colors of the map are nearly black.
 HOTTEST = 225

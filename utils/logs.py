@@ -40,7 +40,7 @@ class _LineFormatter(logging.Formatter):
 
 
 def open_logging(*, speaks: bool, level: str = "info") -> None:
-    """Send log lines from a level on to the terminal; a process that does not speak (rank > 0) drops them."""
+    """Send log lines from a level on to the terminal; a process that does not speak (rank > 0) shows errors alone."""
     # A full disk must not bury the run's own message under tracebacks of the log file.
     logging.raiseExceptions = False
     logger = log()

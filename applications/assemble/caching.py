@@ -16,7 +16,7 @@ from dataloader.cache.decoded import (
     pooled,
 )
 from dataloader.cache.pixel_store import PixelStore, open_store
-from dataloader.cache.waiting import POLL, Watch
+from dataloader.cache.wait_for_cache import POLL, StallDetector
 from dataloader.images.preprocess import Preprocess
 from dataloader.options import DataOptions
 from dataloader.splits.split import Split
@@ -68,7 +68,7 @@ def open_cache(data: DataOptions, split: Split, keep: CachePolicy, world: World)
             whole = (
                 keep_on_disk(job, folder, name)
                 if leads
-                else _wait_for(folder / name, leader, Watch(folder, name) if world.local_rank == 1 else None)
+                else _wait_for(folder / name, leader, StallDetector(folder, name) if world.local_rank == 1 else None)
             )
             store = part_of(whole, split)
             where = str(folder / name) + (f", with those of the other folds {say_bytes(whole.nbytes)}" if kept is not split else "")
@@ -85,7 +85,7 @@ def _share(store: PixelStore | None, world: World) -> PixelStore:
     return PixelStore(*parts[world.rank - world.local_rank]) if store is None else store
 
 
-def _wait_for(place: Path, leader: int, watch: Watch | None) -> PixelStore:
+def _wait_for(place: Path, leader: int, watch: StallDetector | None) -> PixelStore:
     """Return the store that the first process of the machine makes.
 
     Args:

@@ -11,7 +11,7 @@ from applications.assemble.sixteen_bit_range import scale_sixteen_bit_range
 from applications.settings.commands import check_command
 from applications.settings.options import RunConfig
 from applications.tasks import TASKS
-from dataloader.images.white_value import shown
+from dataloader.images.white_value import with_white
 from dataloader.splits.catalog import VAL_SHARE, Catalog, label_names, open_catalog, take_fold
 from dataloader.splits.integrity import find_leaks, find_torn_groups, stamp
 from dataloader.splits.split import groups_of
@@ -66,10 +66,10 @@ def open_training_data(config: RunConfig, world: World, split_file: Path | None,
     if world.is_first:
         warn_of_leaks(config, catalog)
     if numbers is not None:
-        return shown(catalog, numbers.get("white"))
+        return with_white(catalog, numbers.get("white"))
     ranged_here = scale_sixteen_bit_range(catalog, config.data.workers) if world.is_first else catalog
     white = world.gather(ranged_here.splits["train"].white)[0]
-    return shown(catalog, white)
+    return with_white(catalog, white)
 
 
 def _way_on(catalog: Catalog) -> str:

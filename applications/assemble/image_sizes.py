@@ -2,7 +2,7 @@
 
 from applications.settings.options import RunConfig
 from dataloader.batch.multi_scale import possible_sizes
-from dataloader.loading.sizes import parse_sizes
+from dataloader.loading.size_schedule import parse_sizes
 from models.backbone import Backbone
 from utils.errors import UserError
 

@@ -12,14 +12,14 @@ from applications.assemble.machine import Machine
 from applications.settings.options import RunConfig
 from dataloader import MIXES
 from dataloader.augment.chain import Augment, build_augment
-from dataloader.batch.choice import Choice
 from dataloader.batch.multi_scale import MultiScale
+from dataloader.batch.random_mix import RandomMix
 from dataloader.images.mean_std import read_mean_std
 from dataloader.images.preprocess import Preprocess
 from dataloader.images.read import ImageError
 from dataloader.loading.loader import Loader
 from dataloader.loading.sampling import expected_draws
-from dataloader.loading.sizes import parse_sizes
+from dataloader.loading.size_schedule import parse_sizes
 from dataloader.options import DataOptions
 from dataloader.splits.catalog import Split
 from dataloader.splits.integrity import CachedFiles, refuse_unreadable
@@ -99,7 +99,7 @@ def build_loader(
     data, training = config.data, augment is not None
     split = replace(split, white=preprocess.white)
     keep = build_cache_policy(data, preprocess, training=training, largest=max(max(size) for size in seen_sizes(config)))
-    read, look = partial(split.read_picture, at_least=keep.at_least), None
+    read, on_epoch_start = partial(split.read_picture, at_least=keep.at_least), None
     if cached and data.cache != "off":
         store = open_cache(data, split, keep, machine.world)
         if data.strict or not (training or tolerant):
@@ -107,7 +107,7 @@ def build_loader(
             refuse_unreadable(split, [ImageError(*each) for each in store.unreadable.values()])
         read = store.read_picture
         # A cache does not notice files that change later, so the first process looks for changes and warns.
-        look = CachedFiles(split).look if machine.world.is_first else None
+        on_epoch_start = CachedFiles(split).look if machine.world.is_first else None
         split = replace(split, stamps=split.stamps[:0])
     workers = default_workers(machine.world.size) if data.workers is None else data.workers
     only_training = {} if augment is None else {"augment": augment, **training_options(config, split, preprocess)}
@@ -124,7 +124,7 @@ def build_loader(
         strict=data.strict,
         tolerant=tolerant and not data.strict,
         pin_memory=machine.device.type == "cuda",
-        look=look,
+        on_epoch_start=on_epoch_start,
         **only_training,
     )
 
@@ -151,7 +151,7 @@ def build_transforms(config: RunConfig, num_classes: int) -> list:
         more = {"ratio": data.mixup_ratio, "num_classes": num_classes, "seed": seed, "mode": data.mix_mode}
         mixes = [MIXES.resolve(name)(alpha=alpha, **more) for name, alpha in chosen.items()]
         until = config.train.epochs - data.mix_off_epochs if data.mix_off_epochs else None
-        transforms.append(Choice(mixes, until=until, num_classes=num_classes, seed=seed, mode=data.mix_mode))
+        transforms.append(RandomMix(mixes, until=until, num_classes=num_classes, seed=seed, mode=data.mix_mode))
     return transforms
 
 

@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 
-from dataloader.splits.contents import VERSION, content_hashes, count_known
+from dataloader.splits.content_hash import VERSION, content_hashes, count_known
 from dataloader.splits.split import Split
 from utils.errors import UserError
 from utils.files import write_atomically

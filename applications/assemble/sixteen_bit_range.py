@@ -1,7 +1,7 @@
 """Scales the 16-bit images of a data set by the range that their values use, and says so."""
 
 from dataloader.images.sixteen_bit import FULL
-from dataloader.images.white_value import find_white, shown
+from dataloader.images.white_value import find_white, with_white
 from dataloader.splits.catalog import Catalog
 from utils.cores import default_workers
 from utils.logs import log
@@ -20,4 +20,4 @@ def scale_sixteen_bit_range(catalog: Catalog, workers: int | None) -> Catalog:
             f"most 16-bit images end at {found.usual:,} or below, but {found.brightest} reaches {found.largest:,}: scaled by its range, "
             f"the others are nearly black. If it is damaged or of another camera, remove it or scale it to {found.usual.bit_length()} bits"
         )
-    return shown(catalog, found.white)
+    return with_white(catalog, found.white)

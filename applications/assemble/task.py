@@ -1,4 +1,4 @@
-"""The task of a run: what a batch means, what a wrong answer costs, and the classes that both are about."""
+"""The task of a run, its loss, and the numbers of images per class that the loss needs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -19,10 +19,10 @@ from utils.spec import SpecSource
 
 
 def choose_task(config: RunConfig, catalog: Catalog) -> type[Task]:
-    """Return the row of TASKS that --task names, or the only one that the targets can mean.
+    """Return the row of TASKS that --task names, or the only one that fits the targets.
 
     Raises:
-        UserError: the targets are another task's, there are too few classes, or a flag asks for what the task cannot do.
+        UserError: the targets belong to another task, there are too few classes, or a flag asks for what the task cannot do.
     """
     name, meant = config.train.task, [each for each in TASKS if TASKS.resolve(each).target is catalog.target]
     if name is None and not meant:
@@ -62,16 +62,16 @@ def activation_of(loss: LossOptions) -> ActivationName:
 
 
 def count_classes(split: Split, num_classes: int, *, sampler: SpecSource | None = None, spread: bool = False) -> list[float]:
-    """Return how many images of an epoch each class has, as the loss will see them; shared targets count by their shares.
+    """Return how many images of each class an epoch has, as the loss will see them; shared targets count by their shares.
 
-    An image counts as often as the sampler draws it, times its weight, so that priors are those of what is learned from. Draws
+    An image counts as often as the sampler draws it, times its weight, so that the priors are those of the images that are drawn. Draws
     and weights are scaled so that they sum to the number of images.
 
     Args:
         split: the training images, with the targets and the weights that training uses.
         num_classes: width of the answer.
         sampler: --sampler; None draws every image alike.
-        spread: whether an image with several labels is an equal part of an image for each, so that it counts once.
+        spread: whether an image with several labels counts once in all, in equal parts for its labels.
     """
     draws = np.ones(len(split)) if sampler is None else expected_draws(sampler, split)
     counted = draws * split.weights
@@ -97,7 +97,8 @@ def build_task(
 ) -> Task:
     """Return the task: what a batch means, and what a wrong answer costs.
 
-    Without the training images of every class it measures but does not train: weighters and their files are left out.
+    Without `class_counts` the task can evaluate but not train: weighters and their files are left out.
+
     Args:
         kind: the row of TASKS.
         loss: of training.
@@ -120,5 +121,5 @@ def build_task(
             logit_adjust=loss.logit_adjust,
             jsd=loss.jsd,
         )
-    # A protocol does not say how its classes are made.
+    # A protocol does not declare a constructor.
     return cast(Callable[..., Task], kind)(classes, criterion, preprocess, device)

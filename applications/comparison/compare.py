@@ -1,4 +1,4 @@
-"""--compare: looks whether trained models differ on the same images, and writes it down."""
+"""--compare: tests whether trained models differ on the same images, and writes a page."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,11 @@ from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.seen_images import KEY, describe_overlap
 from applications.comparison.answers import PREDICTIONS, ModelAnswers, OtherImagesError, aligned, kind_of, read_answers, refuse_unlike
-from applications.comparison.figures import Pair, class_rows, compare, figures, named_apart, names_of, sentence
-from applications.comparison.page import comparison_page
-from applications.report.material import plain_floats
+from applications.comparison.compare_page import comparison_page
+from applications.comparison.paired_metrics import Pair, class_rows, compare, figures, named_apart, names_of, sentence
+from applications.report.report_input import plain_floats
 from applications.settings.options import Request
+from applications.trained.exported import is_exported
 from utils.checkpoint import BEST, find_checkpoint
 from utils.distributed import close_world
 from utils.errors import UserError
@@ -25,7 +26,7 @@ from utils.tables import print_table
 def run(request: Request) -> int:
     """Compare the models of --compare with the first of them; return the exit code."""
     check_places(request.subjects)
-    # Before anything slow: models of other classes cannot be compared.
+    # Checked first, since predicting is slow and models with different classes cannot be compared.
     first, *others = [kind_of(place) for place in request.subjects]
     for other in others:
         refuse_unlike(first, other)
@@ -34,7 +35,7 @@ def run(request: Request) -> int:
         first, *rest = [_asked(request, place, machine) for place in request.subjects]
         named = named_apart([first, *rest])
         if machine.world.is_first:
-            # The answers of all processes are there alone.
+            # Only the first process has the answers of all.
             models, apart = alike(named)
             output = request.config.output
             with removed_on_error(new_folder(Path(output.logdir) / "compare", output.name or "comparison")) as folder:
@@ -49,7 +50,7 @@ def alike(models: Sequence[ModelAnswers]) -> tuple[list[ModelAnswers], dict[str,
     """Return the models that answered the images of the first, and the others, name -> (answers, why no conclusion is drawn).
 
     Raises:
-        UserError: a model answers with other classes.
+        UserError: a model has other classes.
     """
     first, *rest = models
     found, apart = [first], {}
@@ -69,14 +70,14 @@ def _asked(request: Request, place: str, machine: Machine) -> ModelAnswers:
 
 
 def check_places(places: Sequence[str]) -> None:
-    """Raise UserError where one of the places holds no model and no evaluation, before anything slow begins."""
+    """Raise UserError early where one of the places holds neither a model nor an evaluation."""
     for place in places:
-        if (Path(place) / PREDICTIONS).is_file():
+        if (Path(place) / PREDICTIONS).is_file() or is_exported(place):
             continue
         try:
             find_checkpoint(place, BEST)
         except UserError as error:
-            # Models are found as those of --resume are, which nobody wrote here.
+            # find_checkpoint speaks of --resume; the user wrote --compare.
             raise UserError(f"--compare: {str(error).removeprefix('--resume: ')}") from error
 
 
@@ -88,7 +89,7 @@ def write_comparison(
     seed: int,
     apart: Mapping[str, tuple[ModelAnswers, str]] | None = None,
 ) -> None:
-    """Print what `compare` found, and write compare.html and its kin into the folder; `apart` are models on other images."""
+    """Print what `compare` found, and write compare.html and the tables into the folder; `apart` are models on other images."""
     first, apart = models[0], apart or {}
     measured = {model.name: figures(model)(np.ones(len(model.files), dtype=int)) for model in models}
     elsewhere = {name: figures(model)(np.ones(len(model.files), dtype=int)) for name, (model, _) in apart.items()}

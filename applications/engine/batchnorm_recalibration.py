@@ -15,7 +15,7 @@ from utils.distributed import World
 
 # Memory for the held batches, which stay uint8 on the CPU. Larger images need fewer of them, since each has more pixels.
 MOST_BYTES = 256 * 2**20
-# Of a short epoch a part is enough: a forward pass costs a third of a step, so a quarter costs 8 % of its time.
+# Share of a short epoch: a forward pass costs a third of a step, so a quarter of the epoch adds 8 % to its time.
 PART = 0.25
 FEWEST = 128
 
@@ -25,7 +25,7 @@ def batches_to_count(images: int, *, batch_size: int, image_size: tuple[int, int
 
     Args:
         images: over all processes; 0 for none.
-        batch_size: samples a batch, over all processes.
+        batch_size: samples per batch, over all processes.
         image_size: (height, width).
         batches_per_epoch: in one epoch.
     """
@@ -38,17 +38,17 @@ def batches_to_count(images: int, *, batch_size: int, image_size: tuple[int, int
 class BatchNormRecalibration:
     """Holds the last batches of an epoch, and measures batch-norm statistics on them before validation.
 
-    The batches follow from the position in the run, so a resumed run reads them again and measures the same.
+    The batches are a function of the position in the run, so a resumed run reads the same ones again.
 
     Args:
         model: the bare model.
-        task: runs it on a batch.
+        task: runs the model on a batch.
         stepper: knows the precision, and the averages that validation looks at.
         transforms: what is done to batches on the device.
         batches: how many are held; 0 leaves the running averages as they are.
         device: where the model is.
         world: the processes, each with its part of every batch.
-        compiled: whether the model is compiled: another mode would cost another compilation.
+        compiled: whether the model is compiled; then this runs without the compiled code, since another mode would compile again.
     """
 
     def __init__(
@@ -70,12 +70,12 @@ class BatchNormRecalibration:
         self.device = device
         self.world = world
         self.compiled = compiled
-        # Before they go to the device, whose memory is needed for training.
+        # Held on the CPU: the device's memory is needed for training.
         self.batches = batches if learning_norms(model) else 0
         self._held: deque[tuple[Batch, int]] = deque(maxlen=self.batches)
 
     def first(self, batch: int, batches: int) -> int:
-        """Return the batch from which an epoch of `batches` is read where it goes on at `batch`: those to hold come again."""
+        """Return the first batch to read where an epoch of `batches` continues at `batch`: batches to hold are read again."""
         self._held.clear()
         return min(batch, batches - self.batches)
 

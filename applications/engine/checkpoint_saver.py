@@ -1,4 +1,4 @@
-"""Keeps checkpoints: the last, the best ones, one every few minutes or epochs; and knows when patience ends."""
+"""Keeps checkpoints: the last, the best, one every few minutes or epochs; and says when patience is exhausted."""
 
 import copy
 import time
@@ -13,16 +13,16 @@ from utils.files import write_atomically
 
 
 def weights_alone(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what it takes to use a model: the weights that were measured, and what describes them; nothing of the run it came from."""
+    """Return the content of a checkpoint to use: the weights that were measured, and what describes them, without the state of the run."""
     averages = content["state_dict_ema"]
-    # Updated in a copy: some networks look for the version that a state dict carries beside its tensors.
+    # A copy keeps the `_metadata` attribute of the state dict, from which some networks read its version.
     weights = copy.copy(content["state_dict"])
     weights.update(averages or {})
     return {**content, "state_dict": weights, "stepper": None, "teaching": None}
 
 
 class CheckpointSaver:
-    """Writes checkpoints of a run: last.pt to go on from, best.pt to use.
+    """Writes checkpoints of a run: last.pt to resume from, best.pt to use.
 
     Args:
         folder: run folder.
@@ -32,7 +32,7 @@ class CheckpointSaver:
         writes: whether this process writes; the others only keep count.
         top: keeps the weights of the best epochs too; None keeps none.
         kept: keeps checkpoints of the best epochs too, to use; None keeps none.
-        save_every: epochs after which a checkpoint to go on from is kept for good; None keeps none.
+        save_every: epochs after which a checkpoint to resume from is kept for good; None keeps none.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class CheckpointSaver:
         return self.writes and time.monotonic() - self._saved_at >= self.save_seconds
 
     def save(self, progress: Progress, of_all: Sums | None = None, *, is_best: bool = False) -> None:
-        """Write the last checkpoint, and the best one with what it takes to use it, if it is.
+        """Write last.pt; with `is_best`, best.pt, too.
 
         Args:
-            progress: where the run stands.
-            of_all: sums of the epoch under way over all processes, where there are several.
+            progress: the position of the run.
+            of_all: sums of the current epoch over all processes, where there are several.
             is_best: whether these weights are the best.
         """
         if self.writes:
@@ -88,7 +88,7 @@ class CheckpointSaver:
             write_atomically(self.folder / f"epoch-{progress.epoch:04d}.pt", lambda place: link_or_copy(self.folder / LAST, place))
 
     def _offer(self, progress: Progress, reached: tuple[float, float]) -> None:
-        """Show the weights of the epoch to those who keep the best of them."""
+        """Offer the weights of the epoch to `top` and `kept`, which keep the best."""
         if self.top is not None:
             content = self.snapshot()
             self.top.offer(progress.epoch, reached, content["state_dict_ema"] or content["state_dict"])
@@ -97,7 +97,7 @@ class CheckpointSaver:
             self.kept.offer(progress.epoch, reached, {"format": FORMAT, **weights_alone(content)})
 
     def save_average(self, name: str, changes: Mapping[str, Any], progress: Progress, reached: tuple[float, float]) -> bool:
-        """Write NAME.pt, a checkpoint with `changes`: averaged weights and what belongs to them; and the best if it is; return whether."""
+        """Write NAME.pt, a checkpoint with `changes` (averaged weights and what belongs to them); return whether it is the new best.pt."""
         is_best = reached > progress.best
         if is_best:
             progress.best, progress.best_epoch = reached, progress.epoch

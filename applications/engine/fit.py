@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from applications.contract import Objective, Observer, Progress, Sums, Task, Transform
 from applications.engine.batchnorm_recalibration import BatchNormRecalibration
 from applications.engine.checkpoint_saver import CheckpointSaver
-from applications.engine.score import LeftOut
+from applications.engine.unreadable import UnreadableHeldOutImages, UnreadableTrainImages
 from dataloader.loading.loader import Loader
 from dataloader.loading.plan import TrainPlan
 from dataloader.sample import Batch
@@ -23,11 +23,10 @@ from utils.errors import UserError
 from utils.logs import log
 from utils.randomness import Stream, derive_seed
 from utils.runtime import TIME_UP, StopSignal
-from utils.text import FirstNames, counted
 
 
-class Interruption(Exception):  # noqa: N818 - it is no error
-    """A signal, or the end of the time, ended the run after a checkpoint was written."""
+class Interruption(Exception):  # noqa: N818 - it is not an error
+    """A signal, or the time limit, ended the run after a checkpoint was written."""
 
     def __init__(self, signal: int) -> None:
         super().__init__(signal)
@@ -56,10 +55,10 @@ class TrainingRun:
     epochs: int
     accumulate: int
     print_freq: int
-    left_out: LeftOut = field(default_factory=LeftOut)
+    left_out: UnreadableHeldOutImages = field(default_factory=UnreadableHeldOutImages)
     # State of the loop.
     loss_guard: "NonFiniteLossGuard" = field(init=False, default_factory=lambda: NonFiniteLossGuard())
-    unreadable: "UnreadableTrainImages" = field(init=False, default_factory=lambda: UnreadableTrainImages())
+    unreadable: UnreadableTrainImages = field(init=False, default_factory=UnreadableTrainImages)
 
 
 def fit(run: TrainingRun) -> None:
@@ -80,7 +79,7 @@ def fit(run: TrainingRun) -> None:
 
 
 def _fit_epoch(run: TrainingRun, vote: StopVote) -> None:
-    """Train an epoch, or the rest of one; validate; inform the observers; save."""
+    """Train an epoch, or the rest of one; validate; notify the observers; save."""
     begun = run.progress.step
     row = {"epoch": run.progress.epoch + 1, **train_epoch(run, vote)}
     # A run resumed after its last batch validates even if its time is up; otherwise every further resume would stop here again.
@@ -135,7 +134,7 @@ def train_epoch(run: TrainingRun, vote: StopVote) -> dict[str, float]:
             continue
         run.unreadable.tell(batch)
         batch = batch.to(run.device)
-        # Dropout and skipped branches draw from the position, too, so that a resumed run repeats them.
+        # Dropout and drop path are seeded by the position, too, so that a resumed run repeats them.
         seed = derive_seed(Stream.MODEL, run.seed, progress.step, run.world.rank)
         torch.manual_seed(seed)
         for transform in run.transforms:
@@ -169,7 +168,7 @@ def train_epoch(run: TrainingRun, vote: StopVote) -> dict[str, float]:
 
 
 def _loss_again(run: TrainingRun, batch: Batch, seed: int) -> Tensor:
-    """Return the loss of a batch at the weights as they are now; neither the criterion nor the random stream counts it."""
+    """Return the loss of a batch at the current weights, without effect on the criterion's counts or the random streams."""
     torch.manual_seed(seed)
     with run.stepper.forward(sync=True):
         return run.objective(run.model, batch, record=False).loss
@@ -213,48 +212,8 @@ def _means_of_all(progress: Progress, world: World) -> dict[str, float]:
     return {name: value / max(1, samples) for name, value in sums.items()}
 
 
-class UnreadableTrainImages:
-    """Logs the first unreadable training images, counts the rest, and stops the run when more than half of an epoch is unreadable."""
-
-    def __init__(self) -> None:
-        self.files = FirstNames()
-        self.left_out = self.wanted = 0
-
-    def begin(self) -> None:
-        """Begin to count an epoch, or the rest of one."""
-        self.left_out = self.wanted = 0
-
-    def check(self, world: World) -> None:
-        """Tell the rest, and look at how many of all images of the epoch could be read, over all processes.
-
-        Raises:
-            UserError: less than half of them.
-        """
-        left_out, wanted = (sum(counts) for counts in zip(*world.gather((self.left_out, self.wanted)), strict=True))
-        share = f"{left_out:,} of {wanted:,} training images ({left_out / max(1, wanted):.1%})"
-        if rest := self.files.rest():
-            log().warning(
-                f"skipped {counted(rest, 'more unreadable image')} ({len(self.files):,} so far); this epoch went without {share}; "
-                "--check names all of them"
-            )
-        if 2 * left_out > wanted:
-            raise UserError(
-                f"{share} could not be read in this epoch: is the folder still there? "
-                "The checkpoints written before are kept; go on with --resume"
-            )
-
-    def tell(self, batch: Batch) -> None:
-        """Count the images of a batch, still on the CPU, and name those that were left out."""
-        self.left_out += len(batch.unreadable)
-        # Black images that fill a batch stand for none.
-        self.wanted += len(batch.unreadable) + int((batch.indices >= 0).sum()) // batch.copies
-        for image in batch.unreadable:
-            if number := self.files.number(image.path):
-                log().warning(f"skipped {image.path}: {image.reason} ({number} unreadable so far; --strict stops at the first)")
-
-
 class NonFiniteLossGuard:
-    """Keeps the losses since the last look on the device, so that a bad one can be named by its step."""
+    """Keeps the losses since the last check on the device, so that the first bad one can be named by its step."""
 
     def __init__(self) -> None:
         self._steps: list[int] = []
@@ -265,7 +224,7 @@ class NonFiniteLossGuard:
         self._losses.append(loss.detach())
 
     def check(self) -> None:
-        """Look at all losses since the last call.
+        """Check all losses since the last call.
 
         Raises:
             UserError: one of them is not finite.

@@ -20,18 +20,18 @@ from utils.model_graph import model_graph
 from utils.progress import SILENCE
 from utils.text import counted, say_rate
 
-# Endings of the names of figures that are shares of one.
+# Endings of the names of metrics that are shares.
 SHARES = ("top1", "top5", "mAP", "f1", "exact", "counted")
 
 
 def describe(means: Mapping[str, float]) -> str:
-    """Return 'loss 0.123  top1 97.1%' for the figures that people follow."""
+    """Return 'loss 0.123  top1 97.1%' for the metrics that people follow."""
     parts = [f"{name} {value:.1%}" if name.endswith(SHARES) else f"{name} {value:.4f}" for name, value in means.items()]
     return "  ".join(parts)
 
 
 def describe_row(row: Mapping[str, float], epochs: int) -> str:
-    """Return the line that stands for a finished epoch."""
+    """Return the line for a finished epoch."""
     figures = {name: value for name, value in row.items() if name.startswith(("train_", "val_")) and name != "val_unreadable"}
     lost = f"  ({counted(int(row['val_unreadable']), 'val image')} unreadable)" if row.get("val_unreadable") else ""
     wait = f"  waiting for data {row['data_wait']:.0%}" if row["data_wait"] > 0.05 else ""
@@ -40,7 +40,7 @@ def describe_row(row: Mapping[str, float], epochs: int) -> str:
 
 
 class _Speed:
-    """Images a second since the epoch began or went on."""
+    """Images per second since the epoch began or went on."""
 
     def __init__(self, world_size: int) -> None:
         self.world_size = world_size
@@ -54,7 +54,7 @@ class _Speed:
 
 
 class ProgressBar(Observer):
-    """A bar an epoch on a terminal, and one line that stays for each finished epoch."""
+    """One bar per epoch on a terminal, and one line that stays for each finished epoch."""
 
     def __init__(self, epochs: int, world_size: int) -> None:
         self.epochs = epochs
@@ -94,7 +94,7 @@ class ProgressBar(Observer):
 
 
 class PlainLines(Observer):
-    """Lines for a file or a pipe: one a print interval, one an epoch."""
+    """Lines for a file or a pipe: one per print interval, one per epoch."""
 
     def __init__(self, epochs: int, world_size: int, print_freq: int) -> None:
         self.epochs = epochs
@@ -109,7 +109,7 @@ class PlainLines(Observer):
         self._said = time.perf_counter()
 
     def report(self, progress: Progress, means: Mapping[str, float]) -> None:
-        # At least a sign of life every few seconds, however large the print interval is.
+        # A line every few seconds at least, however large the print interval is.
         if progress.batch % self.print_freq and time.perf_counter() - self._said < SILENCE:
             return
         self._said = time.perf_counter()
@@ -124,7 +124,7 @@ class PlainLines(Observer):
 
 
 class CsvLog(Observer):
-    """metrics.csv, a row an epoch. Rows after the position of a resumed run are dropped."""
+    """metrics.csv, one row per epoch. Rows after the position of a resumed run are removed."""
 
     def __init__(self, path: Path, finished_epochs: int) -> None:
         self.path = path
@@ -184,7 +184,7 @@ class ChanceWarning(Observer):
 
 
 class TensorBoard(Observer):
-    """TensorBoard: the graph of the model once; scalars and the histogram of batch-norm gammas, a point an epoch.
+    """TensorBoard: the graph of the model once; scalars and the histogram of batch-norm gammas, one point per epoch.
 
     Points after the position of a resumed run are purged.
     """

@@ -1,4 +1,4 @@
-"""Measures a model without training: every image of a split exactly once."""
+"""Evaluation: every image of a split exactly once."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -9,8 +9,7 @@ from applications.contract import Meter, Task
 from dataloader.sample import Batch, Unreadable
 from utils.distributed import World
 from utils.errors import UserError
-from utils.logs import log
-from utils.text import FirstNames, counted
+from utils.text import counted
 
 
 def score(
@@ -25,7 +24,7 @@ def score(
     advance: Callable[[int], object] = int,
     left_out: Callable[[Sequence[Unreadable]], object] | None = None,
 ) -> Meter:
-    """Return the meter of the task. That of the first process has counted the batches of all, that of another its own alone.
+    """Return the meter of the task: on the first process with the batches of all, on another with its own alone.
 
     Images that a tolerant loader left out are not counted.
 
@@ -38,7 +37,7 @@ def score(
         autocast: precision of the forward pass.
         world: the processes that share the split.
         advance: called with the number of samples after each batch.
-        left_out: called once with the images of all processes that could not be read.
+        left_out: called once with the unreadable images of all processes.
 
     Raises:
         UserError: no image could be read.
@@ -49,7 +48,7 @@ def score(
     unreadable: list[Unreadable] = []
     with torch.inference_mode(), autocast:
         for batch in batches:
-            # Black images that fill a batch have no number.
+            # Padding has a negative index.
             count = int((batch.indices >= 0).sum())
             batch = batch.to(device)
             meter.update(batch, task.forward(model, batch))
@@ -66,27 +65,3 @@ def score(
     for state in world.sent_to_first(meter.state):
         meter.merge(state)
     return meter
-
-
-class LeftOut:
-    """Names the first held-out images that cannot be read, and knows how many the last look went without.
-
-    Args:
-        images: of the split.
-    """
-
-    def __init__(self, images: int = 0) -> None:
-        self.images = images
-        self.count = 0
-        self._files = FirstNames()
-
-    def __call__(self, unreadable: Sequence[Unreadable]) -> None:
-        self.count = len(unreadable)
-        for image in unreadable:
-            if self._files.number(image.path):
-                log().warning(f"cannot read {image.path}: {image.reason}")
-        if new := self._files.rest():
-            log().warning(f"cannot read {counted(new, 'more image')} of this split")
-
-    def __str__(self) -> str:
-        return f"{self.count:,} of {counted(self.images, 'val image')} unreadable" if self.count else ""

@@ -14,15 +14,15 @@ from utils.files import write_atomically, write_text
 
 
 class TopEpochs:
-    """The weights of the best epochs as files of a folder, with what they reached in index.json.
+    """The weights of the best epochs as files in a folder, with their scores in index.json.
 
-    The files are the memory: a resumed run goes on with them.
+    The files are the only state: a resumed run continues with them.
 
     Args:
-        folder: where the files lie; made with the first one.
+        folder: of the files; created with the first one.
         count: how many are kept.
         prefix: of the names of the files.
-        index: name of the file that says what they reached.
+        index: name of the file with their scores.
     """
 
     def __init__(self, folder: Path, count: int, *, prefix: str = "epoch", index: str = "index.json") -> None:
@@ -32,7 +32,7 @@ class TopEpochs:
         self.index = index
 
     def offer(self, epoch: int, reached: Reached, weights: Mapping[str, Any]) -> None:
-        """Keep the weights of an epoch, or a checkpoint with them, if they are among the best, and drop those that no longer are."""
+        """Keep the weights of an epoch, or a checkpoint with them, if they are among the best, and remove those that no longer are."""
         # Epochs after the resumed one belong to the abandoned part of the run.
         index = {key: value for key, value in self._index().items() if key < epoch} | {epoch: reached}
         best = sorted(index, key=lambda key: (index[key], key), reverse=True)[: self.count]

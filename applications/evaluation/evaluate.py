@@ -14,23 +14,24 @@ import torch
 from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.seen_images import KEY
-from applications.calibration.fit import calibrated, cross_checked, store_calibration
-from applications.calibration.outcome import (
+from applications.calibration.calibrate import calibrated, cross_checked, store_calibration
+from applications.calibration.risk_targets import CONFIDENCE, RiskTarget, ThresholdChoice, parse_risk_target
+from applications.calibration.threshold_outcome import (
     describe_broken,
     describe_choice,
     describe_unmet,
     measure_rejection,
     refuse_empty,
 )
-from applications.calibration.targets import CONFIDENCE, Choice, Target, parse_target
-from applications.engine.score import LeftOut
+from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.evaluation.tta import AveragedViews, parse_views
 from applications.evaluation.waits import expected_evaluation
-from applications.report.embedding import Listener
-from applications.report.material import GROUPS, Overlay, ReportInput, as_percent, plain_floats
+from applications.report.embedding import ClassifierInputRecorder
+from applications.report.report_input import GROUPS, Overlay, ReportInput, as_percent, plain_floats
 from applications.settings.options import Request
 from applications.tasks.labels import LabelMeter, LabelTask, Prediction
-from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out, open_validation, warn_of_seen_images
+from applications.trained.any_model import load_model
+from applications.trained.checkpoint import Trained, build_trained_task, open_held_out, open_validation, warn_of_seen_images
 from applications.trained.inference import measure_split
 from dataloader.sample import Unreadable
 from dataloader.splits.catalog import Split
@@ -50,23 +51,23 @@ def run(request: Request) -> int:
     """Evaluate the model of --resume; return 0, or 1 when images could not be read."""
     machine = assemble.open_machine(request.config, training=False)
     try:
-        trained = load_trained(request, machine.device)
+        trained = load_model(request, machine.device)
         options = trained.config.evaluation
         task = build_trained_task(trained, machine.device)
-        target = parse_target(options.target, task.promises) if options.target else None
+        target = parse_risk_target(options.target, task.promises) if options.target else None
         split = open_held_out(trained, ("test", "val"))
         log().info(f"model     {trained.describe()}")
-        log().info(f"data      {split.named}: {len(split)} {split.name} images")
-        log().info(f"precision {machine.precision}")
+        log().info(f"data      {split.display_path}: {len(split)} {split.name} images")
+        log().info(f"precision {trained.precision(machine)}")
         known = warn_of_seen_images(trained, split) if machine.world.is_first else None
         viewed = _with_views(trained, task)
-        wait = expected_evaluation(viewed, split, machine, report=options.report)
+        wait = expected_evaluation(viewed, task, split, machine, report=options.report)
         if wait and machine.world.is_first:
             log().info(f"time      {wait}")
         choice = None
         if target is not None or options.calibrate:
             trained, choice = _calibrated(trained, viewed, task, target, machine)
-        listener = Listener(trained.model, len(split)) if options.report else None
+        listener = ClassifierInputRecorder(trained.model, len(split)) if options.report else None
         start = time.perf_counter()
         unreadable: list[Unreadable] = []
         meter = measure_split(viewed, split, listener.around(task) if listener else task, machine, left_out=unreadable.extend)
@@ -96,14 +97,14 @@ def run(request: Request) -> int:
 
 
 def _calibrated(
-    trained: Trained, viewed: Trained, task: LabelTask, target: Target | None, machine: Machine
-) -> tuple[Trained, Choice | None]:
+    trained: Trained, viewed: Trained, task: LabelTask, target: RiskTarget | None, machine: Machine
+) -> tuple[Trained, ThresholdChoice | None]:
     """Return the model with what --target and --calibrate choose on val images, and what the thresholds rest on.
 
-    What was said of these images is let go of before others are measured.
+    The rows of the val images are freed before the split is measured.
     """
     refit, world = trained.config.evaluation.calibrate, machine.world
-    purpose, left_out = "--calibrate" if refit else "--target", LeftOut()
+    purpose, left_out = "--calibrate" if refit else "--target", UnreadableHeldOutImages()
     held = open_validation(trained, purpose)
     meter = measure_split(viewed, held, task, machine, left_out=left_out)
     assert isinstance(meter, LabelMeter)
@@ -128,7 +129,7 @@ def _calibrated(
 def _readable(split: Split, prediction: Prediction) -> tuple[Split, Prediction]:
     """Return the images that were predicted as a split of their own, a row each."""
     kept = prediction.indices.numpy()
-    return split.chosen(kept.tolist()), replace(prediction, indices=torch.arange(len(kept)))
+    return split.subset(kept.tolist()), replace(prediction, indices=torch.arange(len(kept)))
 
 
 def _write_unreadable(unreadable: Sequence[Unreadable], folder: Path) -> None:
@@ -143,16 +144,16 @@ def _write_unreadable(unreadable: Sequence[Unreadable], folder: Path) -> None:
     log().warning(f"the figures go without {count} that cannot be read, listed in {file}; --strict stops instead")
 
 
-def _announce(target: Target, choice: Choice, trained: Trained) -> None:
+def _announce(target: RiskTarget, choice: ThresholdChoice, trained: Trained) -> None:
     """Say what a promise rests on, and for which classes none can be made.
 
     Raises:
         UserError: there is none for any class.
     """
-    several = trained.thresholds is not None
-    refuse_empty(target, choice, trained.classes, several=several)
+    multi_label = trained.thresholds is not None
+    refuse_empty(target, choice, trained.classes, multi_label=multi_label)
     log().info(f"target    {describe_choice(target, choice, trained.classes)}")
-    if unmet := describe_unmet(choice, trained.classes, several=several):
+    if unmet := describe_unmet(choice, trained.classes, multi_label=multi_label):
         log().warning(f"--target {target}: {unmet}")
 
 
@@ -194,6 +195,7 @@ def _write(material: ReportInput) -> None:
         "split": split.name,
         "images": len(split),
         "unreadable": material.unreadable,
+        "exported_as": None if trained.exported is None else trained.exported.facts.exported_as,
         KEY: None if material.seen is None else material.seen._asdict(),
     }
     _print_table(task.table(meter))

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from applications.assemble import Machine
+from applications.tasks.labels import LabelTask
 from applications.trained.checkpoint import Trained
-from dataloader.images.preprocess import Normalize
 from dataloader.images.read import ImageError
 from dataloader.splits.catalog import Split
 from utils.cores import default_workers
@@ -21,11 +21,12 @@ PAGE_PASSES = 36 * 2
 BRIEF = 0.1
 
 
-def expected_evaluation(trained: Trained, split: Split, machine: Machine, *, report: bool) -> str:
+def expected_evaluation(trained: Trained, task: LabelTask, split: Split, machine: Machine, *, report: bool) -> str:
     """Return how long the images of a split will take, in words; '' for so few that it does not matter.
 
     Args:
         trained: the model, with the views it looks at.
+        task: its task.
         split: the images.
         machine: where it computes.
         report: whether a page is written, too.
@@ -36,9 +37,9 @@ def expected_evaluation(trained: Trained, split: Split, machine: Machine, *, rep
     try:
         pictures = [trained.preprocess.apply(split.read(index)) for index in tried]
     except ImageError:
-        # What cannot be read is reported when it is measured.
+        # No estimate; the measurement reports unreadable images.
         return ""
-    images = Normalize(trained.preprocess.mean, trained.preprocess.std).to(machine.device)(torch.stack(pictures).to(machine.device))
+    images = task.normalize(torch.stack(pictures).to(machine.device))
 
     def look() -> None:
         with torch.inference_mode(), machine.autocast():

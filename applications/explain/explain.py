@@ -12,11 +12,12 @@ from applications.explain.faithfulness import measure
 from applications.explain.gallery import ExplainedImage, Gallery, MethodScores
 from applications.explain.heat_maps import ExplainedBatch, Explainer, available, heat_maps, load_package
 from applications.explain.methods import named_methods
-from applications.explain.overlays import BATCH, DEFAULT_METHOD, displayable, normalized, open_explainer
+from applications.explain.overlays import BATCH, displayable, normalized, open_explainer
 from applications.explain.time_estimate import expected_heat_maps
 from applications.settings.options import Request
 from applications.tasks.labels import LabelTask, Prediction, decide
-from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out
+from applications.trained.any_model import load_model
+from applications.trained.checkpoint import Trained, build_trained_task, open_held_out
 from applications.trained.inference import predict_split
 from dataloader.batch.targets import dense_array
 from dataloader.splits.catalog import Split
@@ -35,28 +36,29 @@ def run(request: Request) -> int:
     """Explain answers of the model of --resume; return the exit code."""
     machine = assemble.open_machine(request.config, training=False)
     options = request.config.look
-    methods = named_methods(options.visual_method or DEFAULT_METHOD)
-    trained = load_trained(request, machine.device)
+    # A name that is wrong is told before anything is read.
+    asked = named_methods(options.visual_method) if options.visual_method else []
+    trained = load_model(request, machine.device)
     if request.subject:
         trained = replace(trained, config=replace(trained.config, output=replace(trained.config.output, split=request.subject)))
     split = open_held_out(trained, ("test", "val"))
     log().info(f"model     {trained.describe()}")
-    log().info(f"data      {split.named}: {len(split)} {split.name} images")
+    log().info(f"data      {split.display_path}: {len(split)} {split.name} images")
     explainer = open_explainer(trained)
-    methods, reasons = available(methods, explainer)
+    methods, reasons = available(asked or [explainer.default], explainer)
     if not methods:
-        raise UserError(f"--visual_method {options.visual_method}: {reasons[0]}; take grad-cam")
+        raise UserError(f"--visual_method {options.visual_method or explainer.default}: {reasons[0]}")
     for reason in reasons:
         log().info(f"          left out: {reason}")
     task = build_trained_task(trained, machine.device)
     prediction = predict_split(trained, split, task, machine)
     verdicts = judge(prediction, trained.classes, task.thresholds)
     chosen = choose([verdict.right for verdict in verdicts], prediction.losses.numpy(), limit=options.limit or DEFAULT_LIMIT)
-    if chosen:
+    if chosen and trained.exported is None:
         first = ExplainedBatch(explainer, normalized(trained, [trained.preprocess.apply(split.read(verdicts[chosen[0]].index))]))
         log().info(f"time      {expected_heat_maps(first, methods, len(chosen))}")
     with removed_on_error(new_folder(trained.results_folder(), f"visual-{split.name}")) as folder:
-        gallery = Gallery(folder, methods, trained.describe(), f"{split.name} images of {split.named}")
+        gallery = Gallery(folder, methods, trained.describe(), f"{split.name} images of {split.display_path}")
         figures = MethodScores(methods)
         with progress_bar("heat maps", len(chosen) * len(methods)) as advance:
             listed = [verdicts[index] for index in chosen]

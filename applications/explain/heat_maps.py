@@ -31,7 +31,12 @@ class Explainer:
         arch: its name, for messages.
         image_size: (height, width) of the images.
         dtype: in which the map is computed; gradients and answers are float32.
+
+    Attributes:
+        default: the row of METHODS that is taken where none is named.
     """
+
+    default = "grad-cam"
 
     def __init__(self, model: Backbone, arch: str, image_size: tuple[int, int], dtype: torch.dtype = torch.float32) -> None:
         self.model = model
@@ -47,9 +52,20 @@ class Explainer:
     def averaged(self) -> Callable[[Tensor], Tensor] | None:
         return find_averaged(self.model, self.image_size)
 
-    def lacks_average(self) -> str:
-        """Say why the classic CAM is out of reach."""
-        return f"the classifier of {self.arch} does not read the mean of a map at {self.image_size[0]} x {self.image_size[1]} pixels"
+    def lacks(self, method: str) -> str:
+        """Say why a method is out of reach, and what to do; '' for those that the network can give."""
+        if method != "cam" or self.averaged is not None:
+            return ""
+        size = f"{self.image_size[0]} x {self.image_size[1]}"
+        return f"the classifier of {self.arch} does not read the mean of a map at {size} pixels; take grad-cam"
+
+    def class_map(self, batch: "ExplainedBatch", classes: Tensor) -> np.ndarray:
+        """Return the weights of the classifier on the map that it averages, for the class of each image, (N, h, w)."""
+        if self.averaged is None:
+            raise UserError(f"--visual_method cam: {self.lacks('cam')}")
+        with torch.no_grad():
+            weight = self.model.get_classifier().weight[classes]
+            return torch.einsum("nchw,nc->nhw", self.averaged(batch.x).float(), weight.float()).cpu().numpy()
 
 
 @dataclass(eq=False)
@@ -105,12 +121,7 @@ def heat_maps(method: str, batch: ExplainedBatch, classes: Tensor) -> np.ndarray
 
 def classic_cam(batch: ExplainedBatch, classes: Tensor) -> np.ndarray:
     """CAM: the weights of the classifier on the map whose mean it reads."""
-    explainer = batch.explainer
-    if explainer.averaged is None:
-        raise UserError(f"--visual_method cam: {explainer.lacks_average()}; take grad-cam")
-    with torch.no_grad():
-        weight = explainer.model.get_classifier().weight[classes]
-        return torch.einsum("nchw,nc->nhw", explainer.averaged(batch.x).float(), weight.float()).cpu().numpy()
+    return batch.explainer.class_map(batch, classes)
 
 
 def load_package() -> ModuleType:
@@ -215,10 +226,5 @@ def random_map(batch: ExplainedBatch, classes: Tensor) -> np.ndarray:
 
 def available(methods: list[str], explainer: Explainer) -> tuple[list[str], list[str]]:
     """Return the methods that the network can give, and why not for the others."""
-    fit, reasons = [], []
-    for method in methods:
-        if method == "cam" and explainer.averaged is None:
-            reasons.append(explainer.lacks_average())
-        else:
-            fit.append(method)
-    return fit, reasons
+    reasons = {method: explainer.lacks(method) for method in methods}
+    return [method for method in methods if not reasons[method]], list(dict.fromkeys(filter(None, reasons.values())))

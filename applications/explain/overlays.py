@@ -6,16 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from applications.explain.exported_file import ExplainedFile
 from applications.explain.heat_maps import ExplainedBatch, Explainer, heat_maps
 from applications.explain.methods import named_methods
 from applications.trained.checkpoint import Trained
+from applications.trained.exported import ExportedNetwork
 from dataloader.images.preprocess import Normalize
 from models.backbone import Backbone
 from utils.images import enlarged, overlay
 from utils.runtime import choose_precision
-
-DEFAULT_METHOD = "grad-cam"
-
 
 BATCH = 32
 
@@ -26,26 +25,28 @@ SIDE = 224
 
 def open_explainer(trained: Trained) -> Explainer:
     """Return the network of a trained model, prepared for looking: in half precision where the hardware has it, but for fp32 runs."""
+    if isinstance(trained.model, ExportedNetwork):
+        return ExplainedFile(trained.model, trained.preprocess.image_size)
     assert isinstance(trained.model, Backbone)
     wanted = "fp32" if trained.config.runtime.precision == "fp32" else "auto"
     precision = choose_precision(wanted, next(trained.model.parameters()).device)
     return Explainer(trained.model, trained.config.model.arch, trained.preprocess.image_size, precision.dtype)
 
 
-def explain(trained: Trained, images: Sequence[np.ndarray], classes: Sequence[int], method: str = DEFAULT_METHOD) -> list[np.ndarray]:
+def explain(trained: Trained, images: Sequence[np.ndarray], classes: Sequence[int], method: str | None = None) -> list[np.ndarray]:
     """Return each image as the model sees it, with the heat of a class laid over, uint8 (H, W, 3).
 
     Args:
         trained: the model.
         images: uint8 (h, w, 3), RGB, of any sizes.
         classes: the class of each image whose heat is wanted.
-        method: a row of METHODS.
+        method: a row of METHODS; None takes the usual one.
 
     Raises:
         UserError: the method is unknown, or the network cannot give it.
     """
-    (name,) = named_methods(method)
     explainer, found = open_explainer(trained), []
+    (name,) = named_methods(method or explainer.default)
     for start in range(0, len(images), BATCH):
         pictures = [trained.preprocess.apply(image) for image in images[start : start + BATCH]]
         look = ExplainedBatch(explainer, normalized(trained, pictures), start)
@@ -56,6 +57,8 @@ def explain(trained: Trained, images: Sequence[np.ndarray], classes: Sequence[in
 
 def normalized(trained: Trained, pictures: Sequence[Tensor]) -> Tensor:
     """Return images, uint8 (3, H, W) each, as the network takes them: (N, 3, H, W) on its device."""
+    if trained.exported is not None:
+        return torch.stack(list(pictures))
     device = next(trained.model.parameters()).device
     normalize = Normalize(trained.preprocess.mean, trained.preprocess.std).to(device)
     return normalize(torch.stack(list(pictures)).to(device).contiguous(memory_format=torch.channels_last))

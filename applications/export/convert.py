@@ -1,6 +1,5 @@
 """Writes exported files, has each asked by its own runtime, and keeps those that give the model's answers."""
 
-import hashlib
 import platform
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,6 +28,7 @@ from dataloader.images.preprocess import fit_images
 from dataloader.splits.catalog import Split
 from utils.checkpoint import BEST, find_checkpoint
 from utils.errors import UserError
+from utils.files import sha256_of
 from utils.logs import log
 from utils.runtime import Precision
 from utils.text import say_bytes
@@ -38,6 +38,8 @@ MOST_IMAGES = 512
 # Images that go in together, beside one by one.
 BATCH = 8
 STEM = "model"
+# Formats that demos/classifier.py opens.
+DEMO_OPENS = ("torchscript", "onnx", "openvino")
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def read_source(request: Request) -> Source:
     device = torch.device("cpu")
     machine = Machine(assemble.single_process(), device, Precision("fp32", False, "exported files are compared in fp32"))
     resume = request.config.train.resume
-    assert resume, "config.py asks for --resume"
+    assert resume, "flag_checks.py asks for --resume"
     path = find_checkpoint(resume, BEST)
     before = sha256_of(path)
     trained = load_trained(request, device)
@@ -125,7 +127,7 @@ def read_source(request: Request) -> Source:
         raise UserError(f"{path} changes while it is read; wait until the training is done, or export a copy")
     split = thin_out(open_held_out(trained, ("val", "test")), MOST_IMAGES)
     log().info(f"model     {trained.describe()}")
-    log().info(f"compare   on {len(split)} {split.name} images of {split.named}")
+    log().info(f"compare   on {len(split)} {split.name} images of {split.display_path}")
     task = build_trained_task(trained, device)
     with machine.fp32_autocast():
         expected = predict_split(trained, split, task, machine)
@@ -148,6 +150,7 @@ def export(source: Source, found: Format) -> int:
     target = source.trained.path.parent / (STEM + ("-half" if source.options.half else "") + found.suffix)
     check_room(target, source.trained.model)
     facts = facts_of(source, found)
+    log().info(f"write     {found.name}, then ask it in a process of its own")
     with draft_folder(target) as folder:
         draft = folder / target.name
         notes = found.write(build_deployed(source, found), draft, facts, WriteSettings(source.options.opset))
@@ -161,7 +164,7 @@ def export(source: Source, found: Format) -> int:
             return 1
         place(folder, target)
     log().info(f"written   {target} ({record.bytes / 1e6:.1f} MB)")
-    if found.name == "torchscript":
+    if found.name in DEMO_OPENS:
         log().info(f"next: python demos/classifier.py {quote(str(target))} IMAGE_OR_FOLDER")
     return 0
 
@@ -200,7 +203,7 @@ def facts_of(source: Source, found: Format) -> Facts:
         exported_as=found.name,
         precision=source.precision,
         any_size=options.dynamic_size and found.holds.geometry,
-        outputs=("probabilities", *(name for name, asked in extras if asked)),
+        outputs=(*(each.name for each in source.task.signature().outputs), *(name for name, asked in extras if asked)),
         versions=versions_of(found),
     )
 
@@ -219,7 +222,7 @@ def judge(source: Source, found: Format, draft: Path, facts: Facts) -> Record:
         Record,
         facts=facts,
         split=source.split.name,
-        data=str(source.split.named),
+        data=str(source.split.display_path),
         allowed=source.allowed,
         bytes=size,
         threads=job.threads,
@@ -239,7 +242,7 @@ def judge(source: Source, found: Format, draft: Path, facts: Facts) -> Record:
     diverging = None
     if refusal:
         honest = deploy(source.trained.model, source.trained.preprocess, facts.activation, arch=facts.arch, temperature=facts.temperature)
-        diverging = find_diverging(honest, replace(job, split=source.split.chosen([parity.worst]), inner=True), source.precision)
+        diverging = find_diverging(honest, replace(job, split=source.split.subset([parity.worst]), inner=True), source.precision)
         if diverging:
             refusal += f"; the first layer that differs is {diverging}"
     return record(refusal=refusal, parity=parity, timing=answers.timing, open_seconds=answers.open_seconds, diverging=diverging)
@@ -253,15 +256,9 @@ def differing_facts(answers: Answers, facts: Facts) -> str:
     return f"it says otherwise of {', '.join(names)}" if names else ""
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def thin_out(split: Split, most: int) -> Split:
     """Return at most `most` images, spread evenly over the split."""
     if len(split) == 0:
-        raise UserError(f"{split.named}: the {split.name} split is empty; there is nothing to compare on")
+        raise UserError(f"{split.display_path}: the {split.name} split is empty; there is nothing to compare on")
     step = max(1, -(-len(split) // most))
-    return split.chosen(range(0, len(split), step))
+    return split.subset(range(0, len(split), step))

@@ -19,6 +19,7 @@ from applications.formats.facts import Facts
 from dataloader.images.preprocess import fit_pixels
 from dataloader.splits.split import Split
 from utils.errors import UserError
+from utils.progress import progress_bar
 from utils.timing import Timing, measure_times
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -27,6 +28,8 @@ START = "import sys; sys.path[0] = sys.argv[1]; from applications.export.probe i
 # Pixels that wait for others of their size, in bytes.
 MOST_WAITING = 2**28
 SECONDS = 0.5
+# What the process says after each image.
+ONE_DONE = "one image done"
 
 
 class RuntimeFailedError(Exception):
@@ -96,10 +99,19 @@ def _run(job: Job, folder: Path) -> dict[str, np.ndarray]:
     asked, answered = folder / "job.pickle", folder / "answers.npz"
     asked.write_bytes(pickle.dumps(job))
     command = [sys.executable, "-c", START, str(ROOT), str(asked), str(answered)]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    if done.returncode != 0 or not answered.is_file():
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        raise RuntimeFailedError(lines[-1] if lines and done.returncode > 0 else f"it ended with code {done.returncode}")
+    # A file takes whatever it says, so that it never waits for a reader.
+    with (folder / "errors").open("w+", encoding="utf-8", errors="replace") as errors:
+        with (
+            progress_bar(f"{job.format} images", 1 if job.inner else len(job.split)) as advance,
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, errors="replace") as process,
+        ):
+            assert process.stdout is not None
+            for line in process.stdout:
+                advance(line.strip() == ONE_DONE)
+        errors.seek(0)
+        lines = [line.strip() for line in errors if line.strip()]
+    if process.returncode != 0 or not answered.is_file():
+        raise RuntimeFailedError(lines[-1] if lines and process.returncode > 0 else f"it ended with code {process.returncode}")
     with np.load(answered) as content:
         return dict(content)
 
@@ -137,6 +149,7 @@ def _answer(found: Format, job: Job) -> dict[str, Any]:
         pixels = _pixels(opened, job.split.read(index))
         single.append(opened.run(pixels[None])[0][0])
         together.add(index, pixels)
+        print(ONE_DONE, flush=True)
     first = _pixels(opened, job.split.read(0))[None]
     (timing,) = measure_times([lambda: opened.run(first)], seconds=SECONDS)
     told = {"facts": opened.facts.to_json(), "timing": vars(timing), "open_seconds": open_seconds}

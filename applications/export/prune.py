@@ -66,7 +66,7 @@ def run(request: Request) -> int:
 
     folder = _write(trained, request.given.get("name"), plan)
     _print(before, after, sizes, time_forward([whole.model, model], image_size, device))
-    log().info(f"measured  on {len(split)} {split.name} images of {split.named}, without fine-tuning")
+    log().info(f"measured  on {len(split)} {split.name} images of {split.display_path}, without fine-tuning")
     headline = f"{split.name} {task.headline} (%)"
     if before[headline] - after[headline] > 100 * LARGE_DROP:
         log().warning(
@@ -82,7 +82,7 @@ def run(request: Request) -> int:
 def some_of(split: Split, seed: int) -> Split:
     """Return images to score the channels on, drawn at random, all classes among one another."""
     chosen = numpy_rng(Stream.PRUNE, seed).permutation(len(split))[:SCORED]
-    return replace(split.chosen(chosen.tolist()), stamps=split.stamps[:0])
+    return replace(split.subset(chosen.tolist()), stamps=split.stamps[:0])
 
 
 def read_batches(trained: Trained, split: Split, machine: Machine) -> list[Batch]:

@@ -1,1 +1,1 @@
-"""What training asks of a batch beside the task: teachers, and a pace."""
+"""What training asks of a batch beside the task: teachers, and self-paced weights."""

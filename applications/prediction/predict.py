@@ -14,15 +14,16 @@ from applications.assemble import Machine
 from applications.prediction.files import ImageAnswer, Writer
 from applications.settings.options import Request, SingleImageOptions
 from applications.tasks.labels import LabelTask
-from applications.trained.checkpoint import Trained, build_trained_task, load_trained
+from applications.trained.any_model import load_model
+from applications.trained.checkpoint import Trained, build_trained_task
+from applications.trained.inference import read_by_classifier
 from dataloader.images.read import ImageError, read_image
 from dataloader.loading.loader import Loader
 from dataloader.sample import Batch, Unreadable
 from dataloader.sources.inputs import Inputs, find_inputs, read_frames
 from dataloader.splits.split import Split
 from dataloader.targets.label import Unknown
-from models.backbone import Backbone
-from models.classifier_input import as_vectors, classifier_inputs
+from models.classifier_input import as_vectors
 from utils.cores import default_workers
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error
@@ -38,7 +39,7 @@ def run(request: Request) -> int:
         raise UserError(f"--reject {options.reject}: write a probability from 0 to 1")
     inputs = find_inputs(request.subjects)
     machine = assemble.open_machine(request.config, training=False)
-    trained = load_trained(request, machine.device)
+    trained = load_model(request, machine.device)
     log().info(f"model     {trained.describe()}")
     log().info(f"images    {counted(len(inputs.images), 'file')}, {counted(len(inputs.videos), 'video or camera', 'videos and cameras')}")
     task = build_trained_task(trained, machine.device)
@@ -52,8 +53,7 @@ def run(request: Request) -> int:
                 for unreadable in page.unreadable:
                     writer.miss(unreadable.path, unreadable.reason)
                 if len(page.names):
-                    assert isinstance(trained.model, Backbone)
-                    with classifier_inputs(trained.model) if options.embed else nullcontext([]) as read:
+                    with read_by_classifier(trained.model) if options.embed else nullcontext([]) as read:
                         answers = _answer(trained, task, page, machine)
                     features = as_vectors(read[-1]).cpu().numpy() if read else None
                     writer.add(answers, features, [page.picture(row) for row in range(len(page.names))] if options.annotate else None)

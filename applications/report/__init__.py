@@ -5,7 +5,7 @@ from utils.registry import Row, Table
 REPORTS = Table(
     "report",
     {
-        "classify": Row("applications.report.classify:findings", "one label an image"),
-        "multilabel": Row("applications.report.multilabel:findings", "any number of labels an image"),
+        "classify": Row("applications.report.classify:report_parts", "one label per image"),
+        "multilabel": Row("applications.report.multilabel:report_parts", "any number of labels per image"),
     },
 )

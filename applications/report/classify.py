@@ -6,8 +6,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from applications.calibration.outcome import measure_rejection
-from applications.report.common import (
+from applications.calibration.threshold_outcome import measure_rejection
+from applications.report.confusion import STYLE, confusion_blocks
+from applications.report.embedding import embedding_map
+from applications.report.label_issues import label_section, suspicious_labels
+from applications.report.report_input import Figures, ReportInput, ReportPart, Thumbnails, Top, as_percent, scale, top_of
+from applications.report.shared_sections import (
     HARDEST,
     LOSS_NOTE,
     RAISED,
@@ -18,10 +22,6 @@ from applications.report.common import (
     intervals_table,
     support,
 )
-from applications.report.confusion import STYLE, confusion_blocks
-from applications.report.embedding import embedding_map
-from applications.report.labels import label_section, suspects
-from applications.report.material import Figures, ReportInput, ReportPart, Thumbnails, Top, as_percent, scale, top_of
 from applications.tasks.classify import FEWEST_FOR_TOP5
 from applications.tasks.labels import row_chunks
 from utils.calibration import bin_of, chance_error, measure_reliability
@@ -35,11 +35,11 @@ from utils.statistics import Interval, bootstrap, confusion, macro_f1
 from utils.text import two_digits
 
 CURVE_POINTS = 400
-# Shares of right answers that a person may wish for. No number of images proves that all are right.
+# Accuracies to choose from. 100 % is not among them, since no number of images proves it.
 WISHES = (0.95, 0.98, 0.99, 0.995, 0.999)
 
 
-def findings(material: ReportInput) -> list[ReportPart]:
+def report_parts(material: ReportInput) -> list[ReportPart]:
     """Return the parts of the report, in the order of the page."""
     prediction, classes = material.prediction, material.classes
     targets, probabilities = prediction.targets.numpy(), prediction.probabilities.numpy()
@@ -51,18 +51,18 @@ def findings(material: ReportInput) -> list[ReportPart]:
     labels = [classes[target] for target in targets], [classes[best] for best in found]
     return [
         _headline(material, Top(*scaled.after)),
-        ReportPart(sections=[("What is mistaken for what", confusion_blocks(material, matrix, pictures))], style=STYLE),
+        ReportPart(sections=[("Confusion matrix", confusion_blocks(material, matrix, pictures))], style=STYLE),
         _per_class(material, matrix),
         _hard(material, pictures, targets, probabilities),
-        label_section(material, pictures, suspects(targets, probabilities), *labels),
+        label_section(material, pictures, suspicious_labels(targets, probabilities), *labels),
         calibration(material, scaled, before, after, what="answers"),
         _coverage(material, targets, probabilities),
         embedding_map(material, targets, right),
     ]
 
 
-def figures(targets: np.ndarray, probabilities: np.ndarray, losses: np.ndarray, scaled: Top) -> Figures:
-    """Return a function from how often each image is counted, int (N,), to the headline figures.
+def headline_metrics(targets: np.ndarray, probabilities: np.ndarray, losses: np.ndarray, scaled: Top) -> Figures:
+    """Return a function: how often each image is counted, int (N,) -> headline metrics. The bootstrap calls it.
 
     Args:
         targets: class indices (N,).
@@ -70,7 +70,7 @@ def figures(targets: np.ndarray, probabilities: np.ndarray, losses: np.ndarray, 
         losses: (N,).
         scaled: the answers by which the calibration error is measured.
     """
-    # What no resample changes is computed here, once.
+    # Computed once, since resampling does not change it.
     classes = probabilities.shape[1]
     found, confidence = probabilities.argmax(1), scaled.confidence
     right, gaps = found == targets, confidence - (scaled.found == targets)
@@ -102,7 +102,7 @@ def among_best(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 def _headline(material: ReportInput, scaled: Top) -> ReportPart:
     prediction = material.prediction
     targets, probabilities, losses = prediction.targets.numpy(), prediction.probabilities.numpy(), prediction.losses.numpy()
-    of, groups = figures(targets, probabilities, losses, scaled), material.groups
+    of, groups = headline_metrics(targets, probabilities, losses, scaled), material.groups
     found = bootstrap(of, len(targets), seed=material.seed, shares=SHARES, raised=RAISED, groups=groups)
     hits = {"top1": probabilities.argmax(1) == targets} | ({"top5": among_best(targets, probabilities)} if "top5" in found else {})
     found |= {name: cluster_share(each, groups) for name, each in hits.items()}
@@ -113,7 +113,7 @@ def _headline(material: ReportInput, scaled: Top) -> ReportPart:
     if error.value <= chance:
         found["calibration error"] = replace(error, low=0.0)
     limit = as_percent(chance)
-    note = f"Well calibrated answers to these images would show a calibration error of up to {limit} by chance (in 95 of 100 cases)."
+    note = f"Perfectly calibrated answers to these images would show a calibration error of up to {limit} by chance (in 95 of 100 cases)."
     write_csv(
         material.figures / "intervals.csv",
         [["figure", "value", "low", "high"], *([name, each.value, each.low, each.high] for name, each in found.items())],
@@ -164,27 +164,28 @@ def _tone(recall: Interval) -> Tone:
 
 
 def _coverage(material: ReportInput, targets: np.ndarray, probabilities: np.ndarray) -> ReportPart:
-    """Return how right the answers are when the least sure ones are rejected, and what the thresholds of a target do."""
+    """Return accuracy against coverage when the least confident answers are rejected, and the outcome of a target's thresholds."""
     confidence, right = material.prediction.confidence.numpy(), material.prediction.found.numpy() == targets
-    threshold, coverage, accuracy = accepting(confidence, right)
+    threshold, coverage, accuracy = coverage_curve(confidence, right)
     points = np.unique(np.linspace(0, len(threshold) - 1, min(len(threshold), CURVE_POINTS)).round().astype(int))
     cells = ([f"{threshold[k]:.9g}", f"{coverage[k]:.6f}", f"{accuracy[k]:.6f}"] for k in points)
     write_csv(material.figures / "coverage.csv", [["threshold", "coverage", "accuracy"], *cells])
     place = material.figures / "coverage.png"
     curve = {"": (coverage[points].tolist(), accuracy[points].tolist())}
     draw_panels(
-        [Panel("accepting the surest answers", "coverage: share of answers accepted", "accuracy of those", curve, percent=True)], place
+        [Panel("accepting the most confident answers", "coverage: share of answers accepted", "accuracy of those", curve, percent=True)],
+        place,
     )
     rows, unit = material.separate, "images" if material.groups is None else "groups"
-    rows = [[as_percent(wish), *granted(wish, confidence[rows], right[rows], unit=unit)] for wish in WISHES]
+    rows = [[as_percent(wish), *certified_coverage(wish, confidence[rows], right[rows], unit=unit)] for wish in WISHES]
     counted_once = f" One image of each group is counted,{material.over_groups()}." if material.groups is not None else ""
     blocks = [
         paragraph("Answers below a probability can be left to a person. How right are the others then?"),
         picture(file_uri(place), alt="coverage and accuracy"),
-        table(["accuracy wished for", "answers accepted", "from probability", "right of those here"], rows),
+        table(["accuracy wanted", "answers accepted", "from probability", "right of those here"], rows),
         paragraph(
-            f"Each row holds for other images of the same kind at {as_percent(1 - RISK, 0)} confidence, so of these images more are "
-            "right than is wished for. Where it says none, these images are too few, or their surest answers are wrong too often."
+            f"Each row holds for other images of the same kind at {as_percent(1 - RISK, 0)} confidence, so on these images the accuracy is "
+            "higher than wanted. 'none' means that these images are too few, or their most confident answers are wrong too often."
             + counted_once,
             tone="soft",
         ),
@@ -201,8 +202,8 @@ def _coverage(material: ReportInput, targets: np.ndarray, probabilities: np.ndar
     return ReportPart(sections=[("Which answers to accept", blocks)], figures=plain)
 
 
-def accepting(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return thresholds (T,), falling, and the share of answers that reach each and how many of those are right; equal ones go together.
+def coverage_curve(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return falling thresholds (T,), the coverage at each (share of answers that reach it), and the accuracy of those; ties go together.
 
     Args:
         confidence: probabilities of the answers (N,).
@@ -214,8 +215,8 @@ def accepting(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np
     return ranked[last], (number / len(order))[last], (right[order].cumsum() / number)[last]
 
 
-def granted(wish: float, confidence: np.ndarray, right: np.ndarray, *, unit: str = "images") -> list[str]:
-    """Return which answers keep an accuracy on other images too: their share, the probability from which on, how many of them are right.
+def certified_coverage(wish: float, confidence: np.ndarray, right: np.ndarray, *, unit: str = "images") -> list[str]:
+    """Return the answers that are certified to keep an accuracy on other images: their share, the threshold, their accuracy here.
 
     Args:
         wish: the accuracy.
@@ -227,7 +228,7 @@ def granted(wish: float, confidence: np.ndarray, right: np.ndarray, *, unit: str
     kept = limit_risk(confidence, failing, 1 - wish, RISK)
     if kept.threshold >= NEVER:
         times = images_wanted(confidence, failing, 1 - wish, RISK)
-        more = f": about {two_digits(times * len(right)):,} {unit} would do" if np.isfinite(times) else ""
+        more = f": about {two_digits(times * len(right)):,} {unit} would be enough" if np.isfinite(times) else ""
         return [f"none{more}", "-", "-"]
     accepted = confidence[confidence >= kept.threshold]
     lower = confidence[confidence < kept.threshold].max(initial=0.0)
@@ -236,7 +237,7 @@ def granted(wish: float, confidence: np.ndarray, right: np.ndarray, *, unit: str
 
 
 def rounded_down(threshold: float, *, above: float) -> str:
-    """Return a threshold in as few digits, four at least, as still part it from the next lower probability."""
+    """Return a threshold rounded down to as few digits, at least four, as still separate it from the next lower probability."""
     for digits in range(4, 17):
         shown = np.floor(threshold * 10**digits) / 10**digits
         if above < shown <= threshold:
@@ -280,8 +281,8 @@ def _hard(material: ReportInput, pictures: Thumbnails, targets: np.ndarray, prob
     ]
     tones: list[Tone] = ["good" if f == t else "bad" for f, t in zip(found, targets, strict=True)]
     groups = [
-        ("Most wrong", "Wrong answers, the surest first.", wrong[np.argsort(-best[wrong], kind="stable")][:HARDEST]),
+        ("Most wrong", "Wrong answers, the most confident first.", wrong[np.argsort(-best[wrong], kind="stable")][:HARDEST]),
         ("Least sure", "The two most probable classes are nearly even.", np.argsort(first - second, kind="stable")[:HARDEST]),
-        ("Highest loss", "The true class was given the least probability.", np.argsort(-losses, kind="stable")[:HARDEST]),
+        ("Highest loss", "The true class has the lowest probability.", np.argsort(-losses, kind="stable")[:HARDEST]),
     ]
     return hard_images(material, pictures, groups, lines, tones)

@@ -1,11 +1,9 @@
 """The confusion matrix of a page: a table whose cells show their images when clicked, without a script."""
 
-from html import escape
-
 import numpy as np
 
-from applications.report.material import ReportInput, Thumbnails, as_percent
-from utils.page import gallery, paragraph
+from applications.report.report_input import ReportInput, Thumbnails, as_percent
+from utils.page import escaped, gallery, paragraph
 
 STYLE = """
 .matrix td, .matrix th { padding: 0; border: 0; text-align: center; min-width: 2.3rem; font-size: .82rem; }
@@ -20,13 +18,13 @@ MOST_IN_ALL = 300
 
 
 def confusion_blocks(material: ReportInput, matrix: np.ndarray, pictures: Thumbnails) -> list[str]:
-    """Return the matrix as a table of links, and the images behind every cell.
+    """Return the matrix as a table of links, and the images of every cell.
 
-    Of many classes the ones with the most wrong answers are shown.
+    With many classes, those with the most errors are shown.
 
     Args:
         material: the measured model.
-        matrix: counts (C, C), a row a true class.
+        matrix: counts (C, C), one row per true class.
         pictures: gives the thumbnails.
     """
     wrong = matrix.sum(1) + matrix.sum(0) - 2 * np.diag(matrix)
@@ -34,7 +32,7 @@ def confusion_blocks(material: ReportInput, matrix: np.ndarray, pictures: Thumbn
     blocks = [paragraph("A row is a true class, a column an answer. Click a number to see its images.", tone="soft")]
     if len(matrix) > MOST_CLASSES:
         blocks.append(
-            paragraph(f"The {MOST_CLASSES} of {len(matrix)} classes with the most wrong answers; confusion.csv has all.", tone="soft")
+            paragraph(f"Shown are the {MOST_CLASSES} of {len(matrix)} classes with the most errors; confusion.csv has all.", tone="soft")
         )
     views = _views(material, matrix, shown, pictures)
     return [*blocks, _table(material.classes, matrix, shown, set(views)), *views.values()]
@@ -42,11 +40,11 @@ def confusion_blocks(material: ReportInput, matrix: np.ndarray, pictures: Thumbn
 
 def _table(classes: tuple[str, ...], matrix: np.ndarray, shown: np.ndarray, linked: set[tuple[int, int]]) -> str:
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    head = "".join(f'<th title="{_text(classes[column])}">{_text(_short(classes[column]))}</th>' for column in shown)
+    head = "".join(f'<th title="{escaped(classes[column])}">{escaped(_short(classes[column]))}</th>' for column in shown)
     rows = []
     for row in shown.tolist():
         cells = "".join(_cell(row, column, int(matrix[row, column]), shares[row, column], linked) for column in shown.tolist())
-        rows.append(f'<tr><th title="{_text(classes[row])}">{_text(_short(classes[row]))}</th>{cells}</tr>')
+        rows.append(f'<tr><th title="{escaped(classes[row])}">{escaped(_short(classes[row]))}</th>{cells}</tr>')
     return f'<div class="scroll"><table class="matrix"><thead><tr><th></th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
@@ -54,7 +52,7 @@ def _cell(row: int, column: int, count: int, share: float, linked: set[tuple[int
     if not count:
         return "<td><span>·</span></td>"
     color = "37 99 168" if row == column else "179 38 30"
-    # Rare mistakes must be seen, too.
+    # A minimum strength, so that rare mistakes are visible.
     strength = share if row == column else min(1.0, 0.15 + 2 * share)
     dark = ' class="dark"' if strength > 0.55 else ""
     inner = f'<a href="#c{row}-{column}">{count}</a>' if (row, column) in linked else str(count)
@@ -71,7 +69,7 @@ def _views(material: ReportInput, matrix: np.ndarray, shown: np.ndarray, picture
     for row, column in cells:
         most = min(left, RIGHT_IN_A_CELL if row == column else WRONG_IN_A_CELL)
         members = np.flatnonzero((targets == row) & (found == column))
-        # Of right answers the least sure ones, of wrong ones the surest.
+        # The least confident right answers, the most confident wrong ones.
         order = np.argsort(probabilities[members, column] * (1 if row == column else -1), kind="stable")
         cards = []
         for member in members[order][:most].tolist():
@@ -86,14 +84,10 @@ def _views(material: ReportInput, matrix: np.ndarray, shown: np.ndarray, picture
 
 def _view(classes: tuple[str, ...], row: int, column: int, count: int, pictures: str, shown: int) -> str:
     what = f"{classes[row]}, answered rightly" if row == column else f"{classes[row]}, answered as {classes[column]}"
-    kind = "the least sure" if row == column else "the surest"
+    kind = "the least confident" if row == column else "the most confident"
     part = f"{count} images" if shown == count else f"{kind} {shown} of {count} images"
-    return f'<div class="cellview" id="c{row}-{column}"><h3>{_text(what)}: {part}</h3>{pictures}</div>'
+    return f'<div class="cellview" id="c{row}-{column}"><h3>{escaped(what)}: {part}</h3>{pictures}</div>'
 
 
 def _short(name: str) -> str:
     return name if len(name) <= 14 else name[:13] + "…"
-
-
-def _text(text: str) -> str:
-    return escape(text.encode(errors="replace").decode())

@@ -2,19 +2,19 @@
 
 import copy
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 from torch import Tensor, nn
 
-from applications.report.material import ReportInput, ReportPart
+from applications.report.report_input import ReportInput, ReportPart
 from applications.tasks.labels import LabelTask
+from applications.trained.inference import read_by_classifier
 from dataloader.sample import Batch
-from models.backbone import Backbone
-from models.classifier_input import as_vectors, classifier_inputs
+from models.classifier_input import as_vectors
 from utils.errors import UserError
 from utils.files import write_csv
-from utils.page import paragraph
+from utils.logs import log
+from utils.page import escaped, paragraph
 
 MOST_IMAGES = 500
 FEWEST_IMAGES = 10
@@ -25,38 +25,39 @@ PALETTE = (
 SIZE, MARGIN = 560, 14
 
 
-class Listener:
-    """Keeps what the classifier is given of some images while they are measured, so that no image is looked at twice.
+class ClassifierInputRecorder:
+    """Records the classifier's input vectors of up to MOST_IMAGES images during evaluation, so that no second pass is needed.
 
     Args:
         model: the network.
-        images: how many there are; at most MOST_IMAGES of them, evenly chosen, are kept.
+        images: how many there are; those recorded are evenly spaced.
 
     Attributes:
-        vectors: index of the image -> what the classifier is given of it, (D,).
+        vectors: index of an image -> the classifier's input, (D,).
     """
 
     def __init__(self, model: nn.Module, images: int) -> None:
-        assert isinstance(model, Backbone)
         self.vectors: dict[int, np.ndarray] = {}
         self._wanted = set(np.linspace(0, images - 1, min(images, MOST_IMAGES)).round().astype(int).tolist())
         self._model = model
 
     def around(self, task: LabelTask) -> LabelTask:
-        """Return the task with a `forward` that is listened to."""
+        """Return the task with a `forward` that records."""
         try:
-            self._model.get_classifier()
-        except UserError:
+            with read_by_classifier(self._model):
+                pass
+        except UserError as error:
+            log().info(f"          the report comes without a map of the images: {error}")
             return task
         told = copy.copy(task)
 
         def forward(model: nn.Module, batch: Batch) -> Tensor:
-            with classifier_inputs(self._model) as read:
+            with read_by_classifier(self._model) as read:
                 outputs = task.forward(model, batch)
-            # Of several views the first.
+            # With --tta there is one vector per view; keep the first view's.
             for index, vector in zip(batch.indices.tolist(), as_vectors(read[0]).cpu().numpy(), strict=True):
                 if index in self._wanted:
-                    # A copy: a part of the batch would keep all of it.
+                    # A copy: a view would keep the whole batch in memory.
                     self.vectors[index] = vector.copy()
             return outputs
 
@@ -65,7 +66,7 @@ class Listener:
 
 
 def embedding_map(material: ReportInput, groups: np.ndarray, right: np.ndarray) -> ReportPart:
-    """Return the map, a dot an image.
+    """Return the map, one dot per image.
 
     Args:
         material: the measured model.
@@ -81,7 +82,7 @@ def embedding_map(material: ReportInput, groups: np.ndarray, right: np.ndarray) 
     cells = ([material.file(row), name, f"{x:.4f}", f"{y:.4f}"] for row, name, (x, y) in zip(rows, names, places.tolist(), strict=True))
     write_csv(material.figures / "embedding.csv", [["image", "class", "x", "y"], *cells])
     part = "" if len(rows) == len(groups) else f" {len(rows)} of {len(groups)} images, evenly chosen."
-    note = "Images that the network finds alike lie close together; rings are wrong answers. Distances between far clusters mean nothing."
+    note = "Images that the network finds similar lie close together; rings are wrong answers. Distances between clusters mean nothing."
     blocks = [paragraph(note + part, tone="soft"), _scatter(material, rows, places, groups, right)]
     return ReportPart(sections=[("A map of the images", blocks)])
 
@@ -93,7 +94,7 @@ def _unfold(vectors: np.ndarray, seed: int) -> np.ndarray:
 
     vectors = np.nan_to_num(vectors)
     if vectors.shape[1] > 30:
-        # Fifty dimensions or fewer, as the paper does: it is faster and drops noise.
+        # At most 50 dimensions, as in the paper: faster, and less noise.
         vectors = PCA(min(30, len(vectors)), svd_solver="randomized", random_state=seed).fit_transform(vectors)
     perplexity = min(30.0, (len(vectors) - 1) / 3)
     # A dead network gives equal vectors everywhere, which have no first component.
@@ -112,7 +113,7 @@ def _scatter(material: ReportInput, rows: np.ndarray, places: np.ndarray, groups
         group = int(groups[row])
         ring = "" if right[row] else ' stroke="var(--ink)" stroke-width="2"'
         label = f"{material.classes[group] if group >= 0 else '-'}: {material.file(row)}"
-        dots.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{_color(group)}"{ring}><title>{_text(label)}</title></circle>')
+        dots.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{_color(group)}"{ring}><title>{escaped(label)}</title></circle>')
     used = [group for group in sorted(set(groups[rows].tolist())) if group >= 0]
     return (
         f'<figure><svg viewBox="0 0 {SIZE} {SIZE}" width="{SIZE}" style="max-width:100%;background:var(--card);border-radius:.5rem">'
@@ -123,12 +124,8 @@ def _scatter(material: ReportInput, rows: np.ndarray, places: np.ndarray, groups
 def _legend(classes: tuple[str, ...], used: Sequence[int]) -> str:
     if len(used) > len(PALETTE):
         return "Colors repeat; point at a dot for its class."
-    return " &nbsp; ".join(f'<span style="color:{_color(group)}">●</span> {_text(classes[group])}' for group in used)
+    return " &nbsp; ".join(f'<span style="color:{_color(group)}">●</span> {escaped(classes[group])}' for group in used)
 
 
 def _color(group: int) -> str:
     return PALETTE[group % len(PALETTE)] if group >= 0 else "#999999"
-
-
-def _text(text: str) -> str:
-    return escape(text.encode(errors="replace").decode())

@@ -2,10 +2,19 @@
 
 import numpy as np
 
-from applications.report.common import HARDEST, LOSS_NOTE, SHARES, broken_promise, calibration, hard_images, intervals_table, support
 from applications.report.embedding import embedding_map
-from applications.report.labels import label_section, several_suspects
-from applications.report.material import Figures, ReportInput, ReportPart, Thumbnails, as_percent, everything, scale
+from applications.report.label_issues import label_section, suspicious_label_sets
+from applications.report.report_input import Figures, ReportInput, ReportPart, Thumbnails, as_percent, everything, scale
+from applications.report.shared_sections import (
+    HARDEST,
+    LOSS_NOTE,
+    SHARES,
+    broken_promise,
+    calibration,
+    hard_images,
+    intervals_table,
+    support,
+)
 from applications.tasks.labels import decide
 from utils.calibration import measure_reliability
 from utils.files import write_csv
@@ -16,13 +25,13 @@ from utils.panels import Panel, draw_panels
 from utils.risk_control import NEVER
 from utils.statistics import Interval, bootstrap, falling, macro_f1, weighted_average_precision
 
-# mAP weighs every label of every image in each resample; of large sets fewer say as much.
+# mAP is costly for each resample; on large sets fewer resamples are enough.
 RESAMPLES, MOST_CELLS = 400, 200_000_000
 CURVE_POINTS = 200
 CURVES_SHOWN = 12
 
 
-def findings(material: ReportInput) -> list[ReportPart]:
+def report_parts(material: ReportInput) -> list[ReportPart]:
     """Return the parts of the report, in the order of the page."""
     prediction = material.prediction
     truth = prediction.targets.numpy() >= 0.5
@@ -36,21 +45,21 @@ def findings(material: ReportInput) -> list[ReportPart]:
         _per_label(material, truth, named),
         _curves(material, truth),
         _hard(material, pictures, truth, named, joined),
-        label_section(material, pictures, several_suspects(truth, prediction.probabilities.numpy()), *joined),
+        label_section(material, pictures, suspicious_label_sets(truth, prediction.probabilities.numpy()), *joined),
         calibration(material, scaled, before, after, what="labels"),
         embedding_map(material, np.where(truth.any(1), truth.argmax(1), -1), (truth == named).all(1)),
     ]
 
 
-def figures(probabilities: np.ndarray, truth: np.ndarray, named: np.ndarray, losses: np.ndarray) -> Figures:
-    """Return a function from how often each image is counted, int (N,), to the headline figures.
+def headline_metrics(probabilities: np.ndarray, truth: np.ndarray, named: np.ndarray, losses: np.ndarray) -> Figures:
+    """Return a function: how often each image is counted, int (N,) -> headline metrics. The bootstrap calls it.
 
     Args:
         probabilities: (N, C).
         truth, named: bool (N, C).
         losses: (N,).
     """
-    # What no resample changes is computed here, once.
+    # Computed once, since resampling does not change it.
     order, last = falling(probabilities)
     both, exact = truth & named, (truth == named).all(1)
 
@@ -74,7 +83,7 @@ def figures(probabilities: np.ndarray, truth: np.ndarray, named: np.ndarray, los
 
 def _headline(material: ReportInput, truth: np.ndarray, named: np.ndarray) -> ReportPart:
     prediction = material.prediction
-    of = figures(prediction.probabilities.numpy(), truth, named, prediction.losses.numpy())
+    of = headline_metrics(prediction.probabilities.numpy(), truth, named, prediction.losses.numpy())
     groups, draws = material.groups, max(100, min(RESAMPLES, MOST_CELLS // max(1, truth.size)))
     found = bootstrap(of, len(truth), seed=material.seed, resamples=draws, shares=SHARES, groups=groups)
     found["macro F1"] = macro_f1(truth, named, groups)
@@ -114,11 +123,11 @@ def _per_label(material: ReportInput, truth: np.ndarray, named: np.ndarray) -> R
             "precision": precision.to_dict(),
         }
     note = f"Thresholds were {material.origin_of_thresholds()}. In brackets Wilson intervals of 95 %{material.over_groups()}."
-    figures = {"labels": plain} | ({"broken": material.broken} if material.target else {})
+    headline_metrics = {"labels": plain} | ({"broken": material.broken} if material.target else {})
     header = ["label", "threshold", "images", "average precision", "recall", "precision", "named wrongly", "missed"]
     return ReportPart(
         sections=[("Labels", [*broken_promise(material), *support(material), table(header, rows), paragraph(note, tone="soft")])],
-        figures=figures,
+        figures=headline_metrics,
     )
 
 
@@ -129,7 +138,7 @@ def _with_limits(interval: Interval) -> str:
 
 
 def _curves(material: ReportInput, truth: np.ndarray) -> ReportPart:
-    """Return precision against recall of the labels, and what each threshold gives."""
+    """Return precision against recall of the labels, at every threshold."""
     from sklearn.metrics import precision_recall_curve
 
     rows = [["label", "threshold", "precision", "recall"]]
@@ -145,7 +154,7 @@ def _curves(material: ReportInput, truth: np.ndarray) -> ReportPart:
         against = {"precision": (cuts[kept].tolist(), precision[kept].tolist()), "recall": (cuts[kept].tolist(), recall[kept].tolist())}
         panels.append([Panel(name, "recall", "precision", by_recall), Panel(name, "threshold", "share", against)])
     write_csv(material.figures / "precision_recall.csv", rows)
-    blocks = [paragraph("What another threshold would give. A label that must not be missed wants a lower one.")]
+    blocks = [paragraph("What other thresholds would give. A label that must not be missed needs a lower one.")]
     for number, pair in enumerate(panels[:CURVES_SHOWN]):
         place = material.figures / f"precision_recall_{number}.png"
         draw_panels(pair, place)
@@ -167,8 +176,8 @@ def _hard(material: ReportInput, pictures: Thumbnails, truth: np.ndarray, named:
     most = np.lexsort((-losses, -wrong))
     groups = [
         ("Most wrong", "The largest number of wrong labels, then the highest loss.", most[wrong[most] > 0][:HARDEST]),
-        ("Least sure", "A label is nearly at its threshold.", np.argsort(margin, kind="stable")[:HARDEST]),
-        ("Highest loss", "The labels as they are were given the least probability.", np.argsort(-losses, kind="stable")[:HARDEST]),
+        ("Least sure", "The probability of a label is close to its threshold.", np.argsort(margin, kind="stable")[:HARDEST]),
+        ("Highest loss", "The true labels have the lowest probability.", np.argsort(-losses, kind="stable")[:HARDEST]),
     ]
     return hard_images(material, pictures, groups, lines, tones)
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from applications.assemble.seen_images import KEY, describe_overlap
 from applications.report import REPORTS
-from applications.report.common import cost, origin, run_curves
-from applications.report.material import ReportInput, plain_floats
+from applications.report.report_input import ReportInput, plain_floats
+from applications.report.shared_sections import cost, origin, run_curves
 from utils.files import write_text
 from utils.page import Page, paragraph, tiles
 
@@ -22,7 +22,7 @@ def write_report(material: ReportInput) -> list[Path]:
     trained = material.trained
     page = Page(
         f"{trained.config.model.arch} on {len(material.split)} {material.split.name} images",
-        f"{trained.path}, after epoch {trained.epoch}; {material.split.named}",
+        f"{trained.origin()}; {material.split.display_path}",
         style="".join(part.style for part in parts),
     )
     facts = {name: value for part in parts for name, value in part.tiles.items()}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from applications.settings.flag_use import GROUPS, refuse_unused
 from applications.settings.options import AUTO, DataOptions, OptimOptions, Request, RunConfig, flag_metadata
-from dataloader.loading.sizes import parse_sizes
+from dataloader.loading.size_schedule import parse_sizes
 from dataloader.splits.holdout import parse_fold
 from models.options import fixed_bn_momentum
 from utils.errors import UserError

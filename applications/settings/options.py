@@ -41,7 +41,7 @@ class TrainOptions:
     )
     resume: str | None = flag(
         None,
-        "run folder or checkpoint: training goes on where it stopped; other actions read the model from it; "
+        "run folder or checkpoint: training goes on where it stopped; other actions read the model from it, or ask an exported file; "
         "auto: training goes on with the newest run of --name, or of this command, else begins one",
         metavar="RUN|FILE|auto",
         used_for="train model",

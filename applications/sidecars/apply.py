@@ -48,8 +48,8 @@ def apply_sidecars(config: RunConfig, catalog: Catalog, activation: str) -> Spli
         raise UserError(f"--sidecar_dir {folder}: there is no such folder; {remedy}")
     if config.teach.distill:
         competing = activation == "softmax"
-        several = not catalog.target.is_one_class
-        teachers = [read_knowledge(file, catalog.classes, competing=competing, several=several) for file in find_knowledge(folder)]
+        multi_label = not catalog.target.is_one_class
+        teachers = [read_knowledge(file, catalog.classes, competing=competing, multi_label=multi_label) for file in find_knowledge(folder)]
         split, missing = with_knowledge(split, teachers, len(catalog.classes))
         if len(missing) == len(split):
             remedy = f"they speak of {teachers[0].paths[0]} and others, the data of {split.paths[0]}"

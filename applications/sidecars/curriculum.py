@@ -139,7 +139,7 @@ def write_summary(courses: Sequence[Course], opinions: SplitPredictions, probabi
     split = opinions.split
     lines = rows(courses, len(split))
     write_csv(folder / "courses.csv", lines)
-    page = Page(f"Curriculum of {len(split)} {split.name} images", f"{split.named}, judged by {opinions.source}")
+    page = Page(f"Curriculum of {len(split)} {split.name} images", f"{split.display_path}, judged by {opinions.source}")
     page.section(
         "Courses",
         table(lines[0], lines[1:]),

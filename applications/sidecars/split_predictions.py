@@ -84,7 +84,7 @@ def predict_named_split(request: Request, name: str, machine: Machine) -> SplitP
         UserError: there is no such model or split.
     """
     resume = request.config.train.resume
-    assert resume, "config.py asks for --resume"
+    assert resume, "flag_checks.py asks for --resume"
     if is_exported(resume):
         return _opinions_of_file(
             request.config, load_exported(Path(resume), machine.device), name, machine.device, given="data" in request.given
@@ -156,5 +156,5 @@ def flags_for(config: RunConfig, preprocess: Preprocess, target: type[Target]) -
 
 def _announce(model: str, split: Split, machine: Machine) -> None:
     log().info(f"model     {model}")
-    log().info(f"data      {split.named}: {len(split)} {split.name} images")
+    log().info(f"data      {split.display_path}: {len(split)} {split.name} images")
     log().info(f"precision {machine.precision}")

@@ -5,7 +5,7 @@ from utils.registry import Row, Table
 TASKS = Table(
     "task",
     {
-        "classify": Row("applications.tasks.classify:Classify", "one label an image"),
-        "multilabel": Row("applications.tasks.multilabel:Multilabel", "any number of labels an image"),
+        "classify": Row("applications.tasks.classify:Classify", "one label per image"),
+        "multilabel": Row("applications.tasks.multilabel:Multilabel", "any number of labels per image"),
     },
 )

@@ -1,4 +1,4 @@
-"""Classification: one label an image."""
+"""Classification: one label per image."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -20,7 +20,7 @@ from utils.files import write_csv
 from utils.plots import draw_confusion
 from utils.statistics import confusion
 
-# Of six classes, five guesses are nearly always right.
+# With six classes, five guesses are nearly always right.
 FEWEST_FOR_TOP5 = 10
 
 
@@ -29,14 +29,14 @@ class Classify(LabelTask):
 
     name = "classify"
     headline = "top1"
-    figures: tuple[str, ...] = ("loss", "top1", "top5")
+    metric_names: tuple[str, ...] = ("loss", "top1", "top5")
     target = Label
     fewest_classes = 2
     promises = ("error", "miss", "coverage")
 
     def __init__(self, classes: Sequence[str], criterion: Criterion, preprocess: Preprocess, device: torch.device) -> None:
         super().__init__(classes, criterion, preprocess, device)
-        self.figures = tuple(name for name in self.figures if name != "top5" or len(self.classes) >= FEWEST_FOR_TOP5)
+        self.metric_names = tuple(name for name in self.metric_names if name != "top5" or len(self.classes) >= FEWEST_FOR_TOP5)
 
     def training_step(self, model: nn.Module, batch: Batch, *, record: bool = True) -> StepResult:
         """Return the mean weighted loss; a mixed sample counts as right when its larger share is hit."""

@@ -1,4 +1,4 @@
-"""What tasks of labels share: one label an image, or any number. Their meter keeps a row an image."""
+"""What the tasks with labels share, one or any number per image. Their meter keeps one row per image."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,14 +21,14 @@ from dataloader.targets.plane import PlaneChange
 from dataloader.targets.target import Target
 from models import build_model
 
-# Cells of a table that are computed at once.
+# Cells of a table that are computed at a time.
 CHUNK = 4_000_000
 WRITTEN_AT_ONCE = 100_000
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a model says of N images, on the CPU, one row an image. Whatever follows from the logits is computed when asked for.
+    """The outputs of a model for N images, on the CPU, one row per image. What follows from the logits is computed on first use.
 
     Attributes:
         indices: (N,) positions in the split, rising.
@@ -55,9 +55,9 @@ class Prediction:
 
     @cached_property
     def probabilities(self) -> Tensor:
-        """Probabilities (N, C) of logits / temperature, as large as the logits; they are kept, so let go of the prediction after use.
+        """Probabilities (N, C) of logits / temperature: as large as the logits, and cached, so drop the prediction after use.
 
-        What is not a number counts as 0: a model that diverged is measured as one that is sure of nothing.
+        nan becomes 0: a model that diverged counts as one with no confidence in any class.
         """
         found = torch.empty_like(self.logits)
         for rows in row_chunks(found):
@@ -93,7 +93,7 @@ def decide(probabilities: Tensor, thresholds: Sequence[float] | None) -> Tensor:
 
     Args:
         probabilities: (N, C).
-        thresholds: one a class; None where exactly one class is right.
+        thresholds: one per class; None where exactly one class is right.
     """
     if thresholds is None:
         return torch.nn.functional.one_hot(probabilities.argmax(1), probabilities.shape[1]).bool()
@@ -109,7 +109,7 @@ def prediction_rows(
         prediction: of N images.
         paths: of the split that its indices are positions in.
         classes: names.
-        said: truth and answer of every image, in words.
+        said: truth and answer of every image, as text.
     """
     yield ["path", "true", "predicted", *classes]
     words, step = iter(said), max(1, WRITTEN_AT_ONCE // max(1, len(classes)))
@@ -135,23 +135,23 @@ class LabelTask(ABC):
 
     name: str
     headline: str
-    figures: tuple[str, ...]
+    metric_names: tuple[str, ...]
     target: ClassVar[type[Target]]
     fewest_classes: ClassVar[int] = 1
     abilities: ClassVar[frozenset[str]] = frozenset(ABILITIES)
-    # The rows of TARGETS that --target can promise.
+    # The rows of RISK_TARGETS that --target can ask for.
     promises: ClassVar[tuple[str, ...]]
     thresholds: tuple[float, ...] | None = None
 
     def __init__(self, classes: Sequence[str], criterion: Criterion, preprocess: Preprocess, device: torch.device) -> None:
         self.classes = tuple(classes)
         self.criterion = criterion.to(device)
-        self.normalize = Normalize(preprocess.mean, preprocess.std).to(device)
+        self.normalize: nn.Module = Normalize(preprocess.mean, preprocess.std).to(device)
         self.temperature = 1.0
 
     @staticmethod
     def build_model(arch: str, classes: Sequence[str], *, drop_rate: float | None = None, drop_path: float | None = None) -> nn.Module:
-        """Return the network that `arch` names, with an output a class."""
+        """Return the network that `arch` names, with one output per class."""
         return build_model(arch, num_classes=len(classes), drop_rate=drop_rate, drop_path=drop_path)
 
     @abstractmethod
@@ -160,15 +160,15 @@ class LabelTask(ABC):
 
     @abstractmethod
     def metrics(self, prediction: Prediction) -> dict[str, float]:
-        """Return the figures of a whole split, name -> value."""
+        """Return the metrics of a whole split, name -> value."""
 
     @abstractmethod
     def table(self, meter: "LabelMeter") -> list[list[str]]:
-        """Return the table that a person reads first: a header, then a row a class."""
+        """Return the table that a person reads first: a header, then one row per class."""
 
     @abstractmethod
     def render(self, meter: "LabelMeter", paths: Sequence[str], folder: Path) -> list[Path]:
-        """Write predictions.csv, classes.csv, and what else tells of the split; return the files."""
+        """Write predictions.csv, classes.csv and the plots of the task; return the files."""
 
     @abstractmethod
     def kept_targets(self, targets: Targets) -> Tensor:
@@ -188,14 +188,14 @@ class LabelTask(ABC):
 
     @abstractmethod
     def calibrate_by(self, prediction: Prediction) -> Prediction:
-        """Choose as `calibrate` does, and return the prediction as it reads with what was chosen."""
+        """Choose as `calibrate` does, and return the prediction at the new temperature."""
 
     def calibration(self) -> dict[str, Any]:
         """Return temperature and thresholds, as checkpoints hold them."""
         return {"temperature": self.temperature, "thresholds": None if self.thresholds is None else list(self.thresholds)}
 
     def load_calibration(self, values: Mapping[str, Any]) -> None:
-        """Take temperature and thresholds; files that were written before there were some lack them."""
+        """Take temperature and thresholds; older files lack them."""
         self.temperature = values.get("temperature", 1.0)
         thresholds = values.get("thresholds")
         self.thresholds = None if thresholds is None else tuple(thresholds)
@@ -203,7 +203,7 @@ class LabelTask(ABC):
     def postprocess(self, outputs: Tensor, changes: Sequence[PlaneChange] = ()) -> list[LabelAnswer]:
         """Return probabilities and named classes of every image; labels have no place on it."""
         del changes
-        # As of a `Prediction`: a model that diverged names nothing.
+        # As in `Prediction.probabilities`: a model that diverged names nothing.
         probabilities = self.criterion.probabilities(outputs / self.temperature).nan_to_num(0.0).cpu()
         named = decide(probabilities, self.thresholds)
         return [LabelAnswer(*pair) for pair in zip(probabilities.numpy(), named.numpy(), strict=True)]
@@ -215,10 +215,10 @@ class LabelTask(ABC):
 
 
 class LabelMeter:
-    """Keeps a row an image: logits once, and losses, targets and positions. Rows of all processes meet on the first.
+    """Keeps one row per image: logits once, and losses, targets and positions. Rows of all processes meet on the first.
 
     Args:
-        task: gives losses, figures and the temperature.
+        task: gives losses, metrics and the temperature.
         images: rows to make room for, over all processes; memory is taken as they come.
     """
 
@@ -240,7 +240,7 @@ class LabelMeter:
         return meter
 
     def update(self, batch: Batch, outputs: Tensor) -> None:
-        """Keep the rows of a batch, without those that stand for no image."""
+        """Keep the rows of a batch, without padding."""
         losses = self.task.criterion.plain(outputs, to_dense(batch.targets, len(self.task.classes)))
         rows = [batch.indices, self.task.kept_targets(batch.targets), losses, outputs]
         real = batch.indices >= 0
@@ -251,7 +251,7 @@ class LabelMeter:
         return [store[: self.count] for store in self._stores]
 
     def merge(self, state: Sequence[np.ndarray]) -> None:
-        """Add rows of another process."""
+        """Add the rows of another process."""
         if state:
             self._add(state)
 
@@ -287,7 +287,7 @@ class LabelMeter:
         return self.task.metrics(self.prediction)
 
     def one_answer(self) -> str:
-        """Return that all images are answered with one class; images with any number of labels have no one answer."""
+        """Return the clause where all images get the same class; with any number of labels per image, ''."""
         prediction = self.prediction
         found = prediction.logits.argmax(1)
         if prediction.targets.ndim > 1 or len(prediction.targets.unique()) < 2 or len(found.unique()) > 1:

@@ -1,4 +1,4 @@
-"""Multi-label classification: any number of labels an image, each a sigmoid problem of its own with its own threshold.
+"""Multi-label classification: any number of labels per image, each a sigmoid problem of its own with its own threshold.
 
 Thresholds that make F1 largest on validation images: Lipton, Elkan, Narayanaswamy: Thresholding Classifiers to Maximize
 F1 Score (arXiv 1402.1892).
@@ -30,8 +30,8 @@ EVEN = 0.5
 def best_threshold(targets: np.ndarray, probabilities: np.ndarray) -> float:
     """Return the threshold of the largest F1 of one label; 0.5 when no image has it.
 
-    It lies halfway between two neighboring probabilities, so that rounding does not move an image across it; among
-    equally good ones it is the nearest to 0.5.
+    It lies halfway between two neighboring probabilities, so that rounding does not move an image across it. Among
+    equally good thresholds, the one nearest to 0.5 is chosen.
 
     Args:
         targets: bool (N,).
@@ -42,11 +42,11 @@ def best_threshold(targets: np.ndarray, probabilities: np.ndarray) -> float:
         return EVEN
     order = np.argsort(-probabilities, kind="stable")
     ranked = probabilities[order].astype(np.float64)
-    # Equal probabilities are named together or not at all.
+    # Images with equal probabilities are on the same side of every threshold.
     ends = np.flatnonzero(np.append(ranked[1:] < ranked[:-1], True))
     below = np.append(ranked, 0.0)[ends + 1]
     f1 = 2 * np.cumsum(targets[order])[ends] / (ends + 1 + total)
-    # Probabilities are float32: a threshold of the same type compares equally wherever it is read.
+    # Thresholds are rounded to float32, like the probabilities, so that every reader compares the same numbers.
     cuts = ((ranked[ends] + below) / 2).astype(np.float32).astype(np.float64)
     cuts = np.where(cuts <= below, ranked[ends], cuts)
     best = cuts[f1 > f1.max() - 1e-12]
@@ -65,7 +65,7 @@ def average_precisions(targets: np.ndarray, probabilities: np.ndarray) -> np.nda
         targets: bool (N, C).
         probabilities: (N, C).
     """
-    # Imported on use: it takes as long as everything else of a start but torch.
+    # Imported on use, since it is slow: about as long as all other imports but torch.
     from sklearn.metrics import average_precision_score
 
     columns = zip(targets.T, probabilities.T, strict=True)
@@ -81,12 +81,12 @@ class Multilabel(LabelTask):
     """The multi-label task, for a sigmoid loss.
 
     Raises:
-        UserError: the criterion makes labels compete.
+        UserError: the criterion is a softmax one, which makes labels compete.
     """
 
     name = "multilabel"
     headline = "mAP"
-    figures = ("loss", "mAP", "micro_f1", "macro_f1", "exact")
+    metric_names = ("loss", "mAP", "micro_f1", "macro_f1", "exact")
     target = Labels
     promises = ("error", "miss")
 
@@ -97,7 +97,7 @@ class Multilabel(LabelTask):
         self.thresholds = (EVEN,) * len(self.classes)
 
     def training_step(self, model: nn.Module, batch: Batch, *, record: bool = True) -> StepResult:
-        """Return the mean weighted loss, and the images of which every label is right at 0.5; mixed targets are rounded."""
+        """Return the mean weighted loss, and the number of images whose labels are all right at 0.5; mixed targets are rounded."""
         targets = to_dense(batch.targets, len(self.classes))
         logits = model(self.normalize(batch.images))
         loss = self.criterion(logits, targets, batch.weights, copies=batch.copies, record=record)

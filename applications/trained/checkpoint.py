@@ -10,11 +10,13 @@ import torch
 from torch import nn
 
 from applications import assemble
+from applications.assemble import Machine
 from applications.assemble.seen_images import Overlap, Seen, describe_overlap, overlap, read_seen
 from applications.contract import Task
 from applications.settings.options import Request, RunConfig, is_run_folder, run_folder_parent
 from applications.tasks import TASKS
 from applications.tasks.labels import LabelTask
+from applications.trained.exported import Exported, is_exported
 from dataloader.images.preprocess import Preprocess
 from dataloader.images.white_value import mismatch
 from dataloader.splits.catalog import Catalog, Split, open_catalog, take_fold
@@ -98,11 +100,27 @@ class Trained:
     reject: tuple[float, ...] | None = None
     # The images that it was trained on; None where the checkpoint does not say.
     seen: Seen | None = None
+    # The exported file that it was read from; None for a checkpoint.
+    exported: Exported | None = None
+    # Whether the settings name images of its own: an exported file may know none.
+    knows_images: bool = True
 
     def describe(self) -> str:
         """Return which weights of which file these are."""
+        if self.exported is not None:
+            return f"{self.config.model.arch}, {self.exported.describe()}"
         which = f"averaged weights ({self.averaging})" if self.averaging else "weights"
         return f"{self.config.model.arch}, {len(self.classes)} classes, {which} after epoch {self.epoch} of {self.path}"
+
+    def origin(self) -> str:
+        """Return which file this is, and of when."""
+        if self.exported is not None:
+            return f"{self.path}, exported from {self.exported.facts.source or 'a checkpoint'}"
+        return f"{self.path}, after epoch {self.epoch}"
+
+    def precision(self, machine: Machine) -> str:
+        """Return what it computes in."""
+        return str(machine.precision) if self.exported is None else f"{self.exported.facts.precision} (of the file, in its own runtime)"
 
     def results_folder(self) -> Path:
         """Return where results go: the run folder of the checkpoint, or the folder of all runs when it lies elsewhere."""
@@ -121,12 +139,14 @@ def load_trained(request: Request, device: torch.device) -> Trained:
     Everything comes from the checkpoint; the command line may change where and how to look.
     """
     resume = request.config.train.resume
-    assert resume, "config.py asks for --resume"
+    assert resume, "flag_checks.py asks for --resume"
+    if is_exported(resume):
+        raise UserError(f"--resume {resume} is an exported file, which only answers; give the run or the checkpoint that it came from")
     path = find_checkpoint(resume, BEST)
     content = load_checkpoint(path)
     check_same_model(content, request.given, path)
     config = RunConfig.from_dict(content["config"], source=str(path)).override(request.given)
-    _check_fold(config.data.fold, content["config"].get("fold"), path)
+    check_fold(config.data.fold, content["config"].get("fold"), path)
     classes = tuple(content["classes"])
     kind: type[Task] = TASKS.resolve(content["task"])
     assemble.refuse_unable(kind, {**config.to_dict(), request.action: True})
@@ -158,7 +178,7 @@ def load_trained(request: Request, device: torch.device) -> Trained:
     )
 
 
-def _check_fold(asked: str | None, trained: str | None, path: Path) -> None:
+def check_fold(asked: str | None, trained: str | None, path: Path) -> None:
     """Raise UserError when --fold names other parts than the model was trained and validated on."""
     if asked != trained:
         known = "without folds" if trained is None else f"with --fold {trained}"
@@ -220,6 +240,8 @@ def warn_of_seen_images(trained: Trained, split: Split, model: str = "this model
 
 def _open_for_evaluation(trained: Trained, whole: str) -> Catalog:
     """Return the data through the run's own split, or a single folder of other images as the one split `whole`."""
+    if not trained.knows_images:
+        raise UserError(f"{trained.path} does not know its images, as its checkpoint is not beside it; name them: --data DIR")
     target = TASKS.resolve(trained.task).target
     open_it = partial(open_catalog, trained.config.data.data, classes=trained.classes, require_train=False, target=target)
     if trained.split_file is None:
@@ -262,4 +284,7 @@ def build_trained_task(trained: Trained, device: torch.device) -> LabelTask:
     task = assemble.build_task(trained.config.loss, trained.classes, trained.preprocess, device, kind=TASKS.resolve(trained.task))
     assert isinstance(task, LabelTask)
     task.thresholds, task.temperature = trained.thresholds, trained.temperature
+    if trained.exported is not None:
+        # A file normalizes by itself.
+        task.normalize = nn.Identity()
     return task

@@ -1,6 +1,8 @@
 """An exported model read back: a file of any format in its own runtime, with the facts that stand in it."""
 
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from applications.formats.torchscript import TorchScript, load
 from dataloader.images.preprocess import Preprocess, fit_images
 from dataloader.targets.label import Label, Labels
 from dataloader.targets.target import Target
+from utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,23 @@ class Exported:
 
     Attributes:
         path: its file.
-        module: images in 0..255, (N, 3, h, w) of any size -> probabilities (N, C).
+        all_outputs: images in 0..255, (N, 3, h, w) of any size -> probabilities (N, C), or a tuple of all that the file answers.
         facts: what the file says of itself.
     """
 
     path: Path
-    module: nn.Module
+    all_outputs: nn.Module
     facts: Facts
+
+    @property
+    def module(self) -> nn.Module:
+        """Images in 0..255, (N, 3, h, w) of any size -> probabilities (N, C)."""
+        return FirstOutput(self.all_outputs).eval()
+
+    def ask(self, images: Tensor) -> dict[str, Tensor]:
+        """Return all that the file answers, name -> (N, ...): 'probabilities', and what else it was written with."""
+        outputs = self.all_outputs(images)
+        return dict(zip(self.facts.outputs, outputs if isinstance(outputs, tuple) else (outputs,), strict=True))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -55,6 +68,12 @@ class Exported:
         """By which its logits were divided."""
         return self.facts.temperature
 
+    def bytes(self) -> int:
+        """Return how much room the file takes, with what belongs to it: the weights of OpenVINO, and of very large models."""
+        beside = {self.path, self.path.with_suffix(".bin") if self.path.suffix == ".xml" else self.path.with_name(self.path.name + ".data")}
+        places = self.path.rglob("*") if self.path.is_dir() else beside
+        return sum(place.stat().st_size for place in places if place.is_file())
+
     def describe(self) -> str:
         """Return which file this is."""
         return f"exported file ({self.facts.exported_as}), {len(self.classes)} classes, {self.path}"
@@ -79,12 +98,62 @@ class InRuntime(nn.Module):
         super().__init__()
         self.opened = opened
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         pixels = images if images.dtype == torch.uint8 else images.round().clamp(0, 255).to(torch.uint8)
         if not self.opened.facts.any_size:
             numbers = self.opened.facts.preprocess
             pixels = fit_images(pixels, *numbers.image_size, numbers.resize)
-        return torch.from_numpy(self.opened.run(pixels.cpu().contiguous().numpy())[0]).to(images.device)
+        return tuple(torch.from_numpy(each).to(images.device) for each in self.opened.run(pixels.cpu().contiguous().numpy()))
+
+
+class ExportedNetwork(nn.Module):
+    """An exported file in the place of a network: images in 0..255, (N, 3, H, W), to logits (N, C).
+
+    The logits are found from the probabilities, up to what makes no difference to these, and before the temperature.
+    """
+
+    def __init__(self, exported: Exported) -> None:
+        super().__init__()
+        self.exported = exported
+        self._listening: list[list[Tensor]] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        return logits_of(self.look(images)["probabilities"], self.exported)
+
+    def look(self, images: Tensor) -> dict[str, Tensor]:
+        """Return all that the file answers, by name."""
+        # A file has a precision of its own.
+        with torch.autocast(images.device.type, enabled=False):
+            outputs = self.exported.ask(images)
+        for read in self._listening:
+            read.append(outputs["features"])
+        return outputs
+
+    @contextmanager
+    def features(self) -> Iterator[list[Tensor]]:
+        """Give a list to which every pass inside the block adds what the classifier reads, (N, D).
+
+        Raises:
+            UserError: the file does not tell.
+        """
+        if "features" not in self.exported.facts.outputs:
+            raise UserError(f"{self.exported.path} does not tell what the classifier reads; write it --with_features, or give its run")
+        read: list[Tensor] = []
+        self._listening.append(read)
+        try:
+            yield read
+        finally:
+            self._listening.remove(read)
+
+
+def logits_of(probabilities: Tensor, exported: Exported) -> Tensor:
+    """Return logits (N, C) whose probabilities, at the temperature of the file, are these."""
+    probabilities = probabilities.float()
+    # The smallest float above zero: a probability that underflowed has no logarithm.
+    logits = probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()
+    if exported.activation == "sigmoid":
+        logits = logits - (1 - probabilities).clamp(min=torch.finfo(torch.float32).eps).log()
+    return logits * exported.temperature
 
 
 def find_format(path: Path) -> Format | None:
@@ -116,8 +185,7 @@ def load_exported(path: Path, device: torch.device) -> Exported:
     found = find_format(path)
     assert found is not None, "is_exported was asked"
     if isinstance(found, TorchScript):
-        module, facts = load(path, device)
-        return Exported(path, FirstOutput(module).eval() if len(facts.outputs) > 1 else module, facts)
+        return Exported(path, *load(path, device))
     check_installed(found.name, found.to_open)
     opened = found.open(path)
     return Exported(path, InRuntime(opened).eval(), opened.facts)

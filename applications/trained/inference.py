@@ -1,6 +1,9 @@
 """A trained model's answers for a whole split."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+from torch import Tensor, nn
 
 from applications import assemble
 from applications.assemble import Machine
@@ -8,8 +11,11 @@ from applications.contract import Meter, Task
 from applications.engine.score import score
 from applications.tasks.labels import LabelMeter, LabelTask, Prediction
 from applications.trained.checkpoint import Trained
+from applications.trained.exported import ExportedNetwork
 from dataloader.sample import Unreadable
 from dataloader.splits.catalog import Split
+from models.backbone import Backbone
+from models.classifier_input import classifier_inputs
 from utils.progress import progress_bar
 
 
@@ -55,3 +61,15 @@ def measure_split(
             )
         finally:
             loader.close()
+
+
+def read_by_classifier(model: nn.Module) -> AbstractContextManager[list[Tensor]]:
+    """Give a list to which every pass inside the block adds what the classifier reads, (N, D) or a map.
+
+    Raises:
+        UserError: the network has no classifier that it could name, or the exported file does not tell.
+    """
+    if isinstance(model, ExportedNetwork):
+        return model.features()
+    assert isinstance(model, Backbone)
+    return classifier_inputs(model)

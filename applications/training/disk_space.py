@@ -11,7 +11,7 @@ from applications.settings.options import OptimOptions, RunConfig
 from optim.optimizers import build_optimizer
 from utils.checkpoint import check_space
 
-# Of most optimizers that keep anything.
+# Moments that most optimizers keep for each weight; taken where a trial step fails.
 USUAL_MOMENTS = 2.0
 
 
@@ -30,7 +30,7 @@ def check_disk(config: RunConfig, model: nn.Module, folder: Path) -> None:
     learns = size_of(parameter for parameter in model.parameters() if parameter.requires_grad)
     averages = weights if config.optim.ema is not None or config.optim.swa is not None else 0
     first = weights + averages + round(learns * moments_of(config.optim))
-    # The last one and the one that is being written; those that are kept for good; the weights of the best epochs.
+    # Full checkpoints: last.pt, its successor while it is written, --save_every. Weights alone: best.pt, --keep, --soup.
     kept = 0 if config.train.save_every is None else config.train.epochs // config.train.save_every
     later = (2 + kept) * first + (weights + averages) * (1 + (config.train.keep or 0)) + weights * (config.optim.soup or 0)
     check_space(folder, first, later)

@@ -16,7 +16,7 @@ from dataloader.sidecars.curriculum import CURRICULUM
 from dataloader.sidecars.format import read_facts
 from dataloader.sidecars.knowledge import find_knowledge
 from dataloader.splits.catalog import Catalog, Split
-from dataloader.splits.contents import NOTHING, content_hashes, count_known
+from dataloader.splits.content_hash import NOTHING, content_hashes, count_known
 from utils.checkpoint import BEST, find_checkpoint, load_tensors
 from utils.logs import log
 

@@ -14,7 +14,7 @@ from applications.contract import Observer, Progress, Task, Transform
 from applications.engine.batchnorm_recalibration import BatchNormRecalibration
 from applications.engine.checkpoint_saver import CheckpointSaver
 from applications.engine.fit import TrainingRun
-from applications.engine.score import LeftOut
+from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.settings.options import RunConfig
 from applications.sidecars.apply import apply_sidecars
 from applications.training.inherited_images import training_image_hashes
@@ -134,7 +134,7 @@ class Recipe:
         """The stepper of a run that is validated."""
         return assemble.build_stepper(
             self.config, self.model, self.network, self.machine, self.batches_per_epoch,
-            extra_modules=self.teaching.extra_modules, figures=self.task.figures,
+            extra_modules=self.teaching.extra_modules, figures=self.task.metric_names,
         )  # fmt: skip
 
     def trial_stepper(self, schedule: Schedule | None = None) -> Stepper:
@@ -163,7 +163,7 @@ class Recipe:
         norms: BatchNormRecalibration,
         validate: Callable[[], Mapping[str, float]],
         stop: StopSignal,
-        left_out: LeftOut,
+        left_out: UnreadableHeldOutImages,
     ) -> TrainingRun:
         """Return the run that `fit` trains, with what watches and keeps it."""
         config = self.config

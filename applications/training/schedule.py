@@ -17,7 +17,7 @@ SHOWN = 1e-4
 
 def all_figures() -> list[str]:
     """Return the names of all figures that validation may answer: without data, the task is not known."""
-    return list(dict.fromkeys(name for task in TASKS for name in TASKS.resolve(task).figures))
+    return list(dict.fromkeys(name for task in TASKS for name in TASKS.resolve(task).metric_names))
 
 
 def run(request: Request) -> int:

@@ -1,4 +1,4 @@
-"""What is added to training: teachers in the loop, and a pace that follows the losses."""
+"""Builds teachers (--teacher) and self-paced weights (--curriculum) around the task's objective."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from applications.objectives.self_paced import Rule, SelfPacedObjective, SelfPac
 from applications.settings.options import Request, RunConfig, TeachOptions
 from applications.tasks.labels import LabelTask
 from applications.trained.checkpoint import Trained, build_trained_task, load_trained
-from applications.trained.exported import Exported, is_exported, load_exported
+from applications.trained.exported import Exported, is_exported, load_exported, logits_of
 from criterions.distillation import build_distillation
 from criterions.elementwise import ActivationName
 from dataloader import CURRICULA
@@ -70,14 +70,9 @@ class FileTeacher:
 
     def __call__(self, images: Tensor) -> TeacherOutput:
         with torch.autocast(images.device.type, enabled=False):
-            probabilities = self.exported.module(resize_images(images, self.exported.preprocess.image_size)).float()
-        # The smallest float above zero: a probability that underflowed has no logarithm.
-        tiny = torch.finfo(torch.float32).tiny
-        logits = probabilities.clamp(min=tiny).log()
-        if self.activation == "sigmoid":
-            logits = logits - (1 - probabilities).clamp(min=torch.finfo(torch.float32).eps).log()
-        # Undo the temperature: a teacher read from a checkpoint is used uncalibrated, and files must behave the same.
-        return TeacherOutput(logits * self.exported.temperature, None)
+            probabilities = self.exported.module(resize_images(images, self.exported.preprocess.image_size))
+        # Before the temperature: a teacher read from a checkpoint is used uncalibrated, and files must behave the same.
+        return TeacherOutput(logits_of(probabilities, self.exported), None)
 
 
 def load_teacher(place: str, config: RunConfig, catalog: Catalog, machine: Machine) -> NetworkTeacher | FileTeacher:

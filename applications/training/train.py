@@ -21,8 +21,9 @@ from applications.engine.batchnorm_recalibration import BatchNormRecalibration, 
 from applications.engine.checkpoint_saver import CheckpointSaver
 from applications.engine.fit import Interruption, fit
 from applications.engine.observers import ChanceWarning, CsvLog, PlainLines, ProgressBar, TensorBoard
-from applications.engine.score import LeftOut, score
+from applications.engine.score import score
 from applications.engine.top_epochs import TopEpochs
+from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.settings.options import DataOptions, Request, RunConfig, run_folder_parent
 from applications.training.batch_size import with_batch_size
 from applications.training.build_run import build_run
@@ -140,28 +141,29 @@ def _differences(known: Sequence[str], found: Sequence[str]) -> str:
     return f" ({'; '.join(said) or 'the same ones in another order'})"
 
 
-def _look_at_held_out(data: DataOptions, machine: Machine, loader: Loader) -> LeftOut:
+def _look_at_held_out(data: DataOptions, machine: Machine, loader: Loader) -> UnreadableHeldOutImages:
     """Return the validation images that cannot be read, as far as a quick look tells, before an epoch is spent on them.
 
     Raises:
         UserError: with --strict, any; else all of them.
     """
     split = loader.split
-    # The cache has been filled, and knows; JPEG files are decoded at the smallest scale, all of their data read nonetheless.
+    # A cache knows unreadable images from being filled. Without one, JPEG files are decoded at the smallest scale,
+    # which still reads all of their data.
     read = partial(split.read_picture, at_least=1) if data.cache == "off" else loader.read
     workers = default_workers(machine.world.size) if data.workers is None else data.workers
     errors = list(glance(read, split, workers=workers, seconds=GLANCE)) if machine.world.is_first else []
     errors = machine.world.gather(errors)[0]
     if data.strict or len(errors) == len(split):
         refuse_unreadable(split, errors)
-    left_out = LeftOut(len(split))
+    left_out = UnreadableHeldOutImages(len(split))
     left_out([Unreadable(error.path, error.reason) for error in errors])
     if errors:
         log().warning(f"{left_out}: validation goes on without them, and every row says so; --strict stops instead")
     return left_out
 
 
-def _walk(recipe: Recipe, folder: Path, left_out: LeftOut) -> int:
+def _walk(recipe: Recipe, folder: Path, left_out: UnreadableHeldOutImages) -> int:
     """Train to the end, or to the first signal; return the exit code."""
     config, task, progress, world = recipe.config, recipe.task, recipe.progress, recipe.machine.world
     saver = CheckpointSaver(
@@ -232,7 +234,7 @@ def build_observers(config: RunConfig, world: World, folder: Path, progress: Pro
 
 
 def _validator(
-    recipe: Recipe, stepper: Stepper | None, left_out: LeftOut, observers: Sequence[Observer] = ()
+    recipe: Recipe, stepper: Stepper | None, left_out: UnreadableHeldOutImages, observers: Sequence[Observer] = ()
 ) -> Callable[[], Mapping[str, float]]:
     """Return a function that measures the weights to be kept on the validation images.
 
@@ -308,7 +310,7 @@ def _announce(config: RunConfig, machine: Machine, catalog: Catalog) -> None:
     log().info(f"precision {machine.precision}")
 
 
-def _conclude(folder: Path, progress: Progress, task: Task, left_out: LeftOut) -> None:
+def _conclude(folder: Path, progress: Progress, task: Task, left_out: UnreadableHeldOutImages) -> None:
     best = f"best val {task.headline} {progress.best[0]:.2%} (epoch {progress.best_epoch}{f'; {left_out}' if left_out.count else ''})"
     log().info(f"done: {best}; best weights {folder / BEST}, curves {folder / 'metrics.csv'}")
     log().info(f"next: python main.py --evaluation --resume {quote(str(folder))}")

@@ -43,7 +43,7 @@ class ClassWeights(ClassWeighter):
 
     Args:
         weights: (C,), at least 0.
-        several: whether an image may have several labels. What part of a mixed target stems from which image cannot be told
+        multi_label: whether an image may have several labels. What part of a mixed target stems from which image cannot be told
             then, and its terms are weighed by the mean over its labels.
     """
 
@@ -51,20 +51,20 @@ class ClassWeights(ClassWeighter):
 
     weights: Tensor
 
-    def __init__(self, weights: np.ndarray, *, several: bool = False) -> None:
+    def __init__(self, weights: np.ndarray, *, multi_label: bool = False) -> None:
         super().__init__()
         self.register_buffer("weights", as_buffer(weights), persistent=False)
-        self.several = several
+        self.multi_label = multi_label
 
     @classmethod
     def build(cls, facts: ClassFacts, rule: str = "auto", beta: float = priors.BETA) -> Self:
         """Return the weighter for 'auto', 'effective' (with `beta`) or a file; the mean weight of a training image is 1."""
         weights = priors.class_weights(rule, classes=facts.names, counts=facts.counts, beta=beta)
-        several = not np.allclose(facts.counts, facts.shares, rtol=1e-4, atol=0)
-        return cls(weights / priors.mean_weight(weights, facts.shares), several=several)
+        multi_label = not np.allclose(facts.counts, facts.shares, rtol=1e-4, atol=0)
+        return cls(weights / priors.mean_weight(weights, facts.shares), multi_label=multi_label)
 
     def retarget(self, targets: Tensor) -> Tensor:
-        return targets if self.several else balanced_targets(targets, self.weights.to(targets.dtype))
+        return targets if self.multi_label else balanced_targets(targets, self.weights.to(targets.dtype))
 
     def forward(self, probabilities: Tensor, targets: Tensor, *, hardness: Tensor) -> Tensor:
         del probabilities, hardness

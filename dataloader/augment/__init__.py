@@ -1,1 +1,1 @@
-"""What training does to single images, one operation a file."""
+"""What training does to single images, one operation per file."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataloader import AUGMENTS
-from dataloader.augment.names import named_operations
+from dataloader.augment.check_names import named_operations
 from dataloader.sample import Sample
 from utils.errors import UserError, nearest
 from utils.spec import Spec, SpecSource
@@ -16,11 +16,11 @@ from utils.spec import Spec, SpecSource
 Operation = Callable[[Sample, np.random.Generator], Sample]
 
 
-class Sized(ABC):
+class SizeAware(ABC):
     """An operation whose result depends on the size that the network sees."""
 
     @abstractmethod
-    def at(self, image_size: tuple[int, int]) -> "Sized":
+    def at(self, image_size: tuple[int, int]) -> "SizeAware":
         """Return the same operation for images of this height and width."""
 
     @abstractmethod
@@ -28,11 +28,11 @@ class Sized(ABC):
 
 
 class Picky(ABC):
-    """An operation that not every kind of target can follow."""
+    """An operation that some kinds of targets cannot follow."""
 
     @abstractmethod
     def check_spatial(self) -> None:
-        """Raise UserError, in one line, where masks and boxes could not follow what this operation does to the image."""
+        """Raise UserError when masks and boxes cannot follow this operation."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Augment:
         return sample
 
     def check_spatial(self) -> None:
-        """Raise UserError when an operation is one that masks and boxes cannot follow; to be asked before the first image is read."""
+        """Raise UserError when masks and boxes cannot follow an operation; called before the first image is read."""
         for operation in self.operations:
             if isinstance(operation, Picky):
                 operation.check_spatial()
@@ -59,13 +59,13 @@ class Augment:
         for operation in self.operations:
             before, sample = sample, operation(sample, rng)
             if sample.image.shape != before.image.shape and sample.target is before.target:
-                # One of the user's own: those of the table are tested.
+                # A user's own operation; those of the table are tested.
                 raise UserError(f"{_named(operation)} changes the size of the image but not the target: return sample.moved(image, change)")
         return sample
 
     def at(self, image_size: tuple[int, int]) -> "Augment":
         """Return the chain for a network that sees images of this height and width."""
-        return Augment(tuple(each.at(image_size) if isinstance(each, Sized) else each for each in self.operations))
+        return Augment(tuple(each.at(image_size) if isinstance(each, SizeAware) else each for each in self.operations))
 
 
 def _named(operation: Operation) -> str:

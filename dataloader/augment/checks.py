@@ -29,5 +29,5 @@ def check_range(operation: str, argument: str, value: object, *, low: float, hig
 
 
 def is_number(value: object) -> bool:
-    """Whether `value` is a number; True and False are none."""
+    """Whether `value` is a number; True and False are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)

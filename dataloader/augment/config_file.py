@@ -10,9 +10,9 @@ from dataloader import AUGMENTS
 from utils.errors import UserError, nearest
 from utils.registry import is_user_target
 
-# Keys under which settings of other programs keep the mapping.
+# Keys under which settings of other programs have the mapping.
 HOLDERS = ("data_conf", "dict_transform", "transforms", "kwargs")
-# Other programs do in their chain what the model does here, with numbers that travel with its weights.
+# Other programs normalize in the augmentation; here the model does, with numbers stored with its weights.
 NOT_OURS = ("Normalize", "ToTensorV2", "ToTensor")
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "max_pixel_value": 255.0}
 
@@ -59,7 +59,7 @@ def _read(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "is no text"
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "is not text"
         raise UserError(f"--aug_config {path}: {reason.lower()}") from error
     try:
         if path.suffix == ".json":
@@ -70,11 +70,11 @@ def _read(path: Path) -> Any:
 
 
 def _unique(pairs: list[tuple[Any, Any]], path: Path) -> dict[Any, Any]:
-    """Return the pairs as a mapping; a key that stands there twice would lose the first one silently."""
+    """Return the pairs as a mapping; refuse a key that occurs twice, since the first one would be lost."""
     found = {}
     for key, value in pairs:
         if key in found:
-            raise UserError(f"--aug_config {path}: '{key}' stands there twice; a name can be used once")
+            raise UserError(f"--aug_config {path}: '{key}' is given twice; a name can be used once")
         found[key] = value
     return found
 
@@ -87,7 +87,7 @@ def _read_yaml(text: str, path: Path) -> Any:
         return _unique(pairs, path)
 
     class Loader(yaml.SafeLoader):
-        """A loader of its own, so that yaml elsewhere stays as it is."""
+        """A loader subclass, so that other uses of yaml are not affected."""
 
     Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, build)
     try:
@@ -108,7 +108,7 @@ def _read_python(text: str, path: Path) -> Any:
 
 
 def _literal(node: ast.expr, path: Path) -> Any:
-    """Return what a literal stands for, in which dict(a=1) is one too."""
+    """Return the value of a literal; dict(a=1) counts as one."""
     if isinstance(node, ast.Call):
         if not (isinstance(node.func, ast.Name) and node.func.id == "dict"):
             raise ValueError(f"line {node.lineno}: only literals and dict(...) are read")
@@ -131,5 +131,5 @@ def _unwrapped(content: Any) -> Any:
 
 
 def _lists(value: Any) -> Any:
-    """Return tuples as lists, which every settings file can hold."""
+    """Return tuples as lists, which every settings format can hold."""
     return [_lists(part) for part in value] if isinstance(value, tuple | list) else value

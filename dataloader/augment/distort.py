@@ -54,7 +54,7 @@ def contrast(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def sharpen(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Add what a blur takes away."""
+    """Sharpen: add the difference to a blurred image."""
     strength = float(rng.uniform(0.3, 1.5))
     return cv2.addWeighted(image, 1 + strength, cv2.GaussianBlur(image, (0, 0), 1.0), -strength, 0.0)
 

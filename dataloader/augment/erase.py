@@ -16,8 +16,8 @@ class Erase:
     """With probability p put noise in place of a rectangle.
 
     Its area is a share of the image's, drawn from `scale`; width / height is drawn from `ratio`, evenly on a log scale. An image
-    into which none of ten rectangles fits stays as it is. Masks and boxes stay, as is usual: nothing moved, and what is hidden is to
-    be told from what is around it.
+    into which none of ten rectangles fits stays as it is. Masks and boxes stay, as is usual: nothing moves, and the hidden part is to
+    be inferred from its surroundings.
     """
 
     p: float = 0.25

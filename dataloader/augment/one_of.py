@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataloader import AUGMENTS
-from dataloader.augment.chain import Augment, Picky, Sized, build_augment
+from dataloader.augment.chain import Augment, Picky, SizeAware, build_augment
+from dataloader.augment.check_names import named_operations, spelled_choices
 from dataloader.augment.checks import check_share
-from dataloader.augment.names import named_operations, spelled_choices
 from dataloader.sample import Sample
 from utils.errors import UserError
 from utils.spec import Spec, SpecSource
 
 
 @dataclass(frozen=True)
-class Chosen(Sized, Picky):
+class OneOf(SizeAware, Picky):
     """With probability p one of the chains, each as likely as its weight says.
 
     Attributes:
@@ -34,24 +34,24 @@ class Chosen(Sized, Picky):
             return sample
         return self.chains[int(rng.choice(len(self.chains), p=self.weights))](sample, rng)
 
-    def at(self, image_size: tuple[int, int]) -> "Chosen":
+    def at(self, image_size: tuple[int, int]) -> "OneOf":
         """Return the same choice for images of this height and width."""
-        return Chosen(tuple(chain.at(image_size) for chain in self.chains), self.weights, self.p)
+        return OneOf(tuple(chain.at(image_size) for chain in self.chains), self.weights, self.p)
 
     def check_spatial(self) -> None:
         for chain in self.chains:
             chain.check_spatial()
 
 
-def one_of(*choices: SpecSource, transforms: Sequence[SpecSource] | Mapping[str, Mapping] = (), p: float = 0.5) -> Chosen:
+def one_of(*choices: SpecSource, transforms: Sequence[SpecSource] | Mapping[str, Mapping] = (), p: float = 0.5) -> OneOf:
     """Return the choice between chains, each written as a spec: OneOf('GaussNoise', 'flip|color', p=0.5).
 
     As in the library, the p of a choice that is a single operation is its weight among the others, and once chosen it is
-    applied for sure. A chain of several weighs 1 and is applied as it stands.
+    always applied. A chain of several weighs 1 and is applied as it stands.
 
     Args:
         choices: specs.
-        transforms: specs too, or name -> arguments, as settings files have them.
+        transforms: specs too, or name -> arguments, as in settings files.
         p: probability that any is applied.
 
     Raises:
@@ -65,7 +65,7 @@ def one_of(*choices: SpecSource, transforms: Sequence[SpecSource] | Mapping[str,
     total = sum(weights)
     if not total > 0:
         raise UserError("OneOf: every choice has p=0; none could ever be chosen")
-    return Chosen(tuple(chains), tuple(weight / total for weight in weights), p)
+    return OneOf(tuple(chains), tuple(weight / total for weight in weights), p)
 
 
 def _weighed(chain: tuple[Spec, ...]) -> tuple[float, Augment]:

@@ -19,7 +19,7 @@ from utils.errors import UserError, nearest
 
 SETS = {"imagenet": v2.AutoAugmentPolicy.IMAGENET, "cifar10": v2.AutoAugmentPolicy.CIFAR10, "svhn": v2.AutoAugmentPolicy.SVHN}
 
-# What torchvision's operations of these names do to the plane, by their magnitude; all others change colors alone.
+# The change of geometry of torchvision's operations, by magnitude; all others only change colors.
 MOVES: Mapping[str, Callable[[float, Size], PlaneChange]] = MappingProxyType(
     {
         "ShearX": lambda magnitude, size: sheared(-magnitude, 0.0, size),
@@ -32,7 +32,7 @@ MOVES: Mapping[str, Callable[[float, Size], PlaneChange]] = MappingProxyType(
 
 
 class Recording(v2.Transform):
-    """Notes which operations a policy of torchvision applies to an image, in order; a base in front of the policy's class."""
+    """A mixin, before the policy's class: records which operations a policy of torchvision applies to an image, in order."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -44,21 +44,21 @@ class Recording(v2.Transform):
 
 
 class RecordingAutoAugment(Recording, v2.AutoAugment):
-    """AutoAugment of torchvision that notes what it does."""
+    """AutoAugment of torchvision that records its operations."""
 
 
 class RecordingRandAugment(Recording, v2.RandAugment):
-    """RandAugment of torchvision that notes what it does."""
+    """RandAugment of torchvision that records its operations."""
 
 
 class RecordingTrivialAugment(Recording, v2.TrivialAugmentWide):
-    """TrivialAugment of torchvision that notes what it does."""
+    """TrivialAugment of torchvision that records its operations."""
 
 
 def apply_seeded(transform: v2.Transform, image: np.ndarray, seed: int) -> np.ndarray:
-    """Return the transformed image, uint8 (H, W, 3); the transform draws from `seed`, and torch's generator stays where it was."""
+    """Return the transformed image, uint8 (H, W, 3); the transform draws from `seed`, and the state of torch's generator is restored."""
     before = torch.get_rng_state()
-    # Only the generator of the CPU: seeding all devices would move those that dropout draws from.
+    # Only the CPU's generator: torch.manual_seed would also change those of the devices, which dropout draws from.
     torch.default_generator.manual_seed(seed)
     try:
         result = transform(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1))
@@ -83,11 +83,11 @@ class Policy(ABC):
 
 
 class FollowedPolicy(Policy):
-    """A policy that notes what it did, so that masks and boxes can follow."""
+    """A policy that records its operations, so that masks and boxes can follow."""
 
     @abstractmethod
     def build(self) -> Recording:
-        """Return the transform of torchvision, which notes what it does."""
+        """Return the transform of torchvision that records its operations."""
 
     @cached_property
     def transform(self) -> Recording:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from dataloader.augment.chain import Sized
+from dataloader.augment.chain import SizeAware
 from dataloader.augment.checks import check_range, check_share
 from dataloader.augment.crop import crop_box
 from dataloader.images.preprocess import fit_images
@@ -21,7 +21,7 @@ def draw_box(
 ) -> tuple[int, int, int, int]:
     """Return top, left, height and width of a rectangle whose share of the area lies in `scale` and whose width / height in `ratio`.
 
-    After ten rectangles that do not fit, it is the largest centered one of the nearest allowed shape.
+    After ten attempts that do not fit, it is the largest centered rectangle of the nearest allowed aspect ratio.
     """
     high, wide = shape
     logs = np.log(ratio)
@@ -38,7 +38,7 @@ def draw_box(
 
 
 @dataclass(frozen=True)
-class ResizedCrop(Sized):
+class ResizedCrop(SizeAware):
     """With probability p a random rectangle, stretched to the size that the network sees.
 
     The area is a share of the image's, drawn from `scale`; width / height is drawn from `ratio`, evenly on a log scale.

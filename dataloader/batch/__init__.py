@@ -1,1 +1,1 @@
-"""What training does to whole batches, one operation a file."""
+"""What training does to whole batches, one operation per file."""

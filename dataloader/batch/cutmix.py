@@ -10,7 +10,7 @@ from dataloader.batch.mix import Mix, Pairs
 
 
 def draw_rectangle(height: int, width: int, share: float, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Return top, bottom, left and right of a rectangle around a random center, of 1 - share of the area before it is cut at the border."""
+    """Return top, bottom, left and right of a rectangle around a random center: 1 - share of the area, clipped at the border."""
     side = float(np.sqrt(1 - share)) / 2
     row, column = rng.random() * height, rng.random() * width
     top, bottom = (int(np.clip(round(row + sign * side * height), 0, height)) for sign in (-1, 1))
@@ -24,7 +24,7 @@ def draw_rectangles(height: int, width: int, shares: np.ndarray, draws: np.ndarr
     Args:
         height, width: of the images.
         shares: that stay, (N,).
-        draws: number of the draw of each sample, in 0..N-1, (N,); equal ones have equal centers.
+        draws: number of the draw of each sample, in 0..N-1, (N,); samples with equal numbers have equal centers.
     """
     sides, centers = np.sqrt(1 - shares) / 2, rng.random((len(shares), 2))[draws]
     borders = [centers[:, axis] * size + sign * sides * size for axis, size in ((0, height), (1, width)) for sign in (-1, 1)]
@@ -33,7 +33,7 @@ def draw_rectangles(height: int, width: int, shares: np.ndarray, draws: np.ndarr
 
 
 class CutMix(Mix):
-    """Every sample gets a rectangle of another one; the larger picture's index stays.
+    """Every sample gets a rectangle of another one, and keeps its index.
 
     Targets and sample weights are shared by the area that each image has in the end.
     """

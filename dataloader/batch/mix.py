@@ -1,4 +1,4 @@
-"""What batch transforms that join samples have in common: when they do, with whom, and what becomes of targets and weights."""
+"""What mixup and CutMix share: when samples are mixed, with which partners, and how targets and weights are mixed."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
@@ -14,12 +14,12 @@ from utils.errors import UserError
 from utils.randomness import Stream, numpy_rng
 
 Mode = Literal["batch", "pair", "elem"]
-# Last number of a position from which pairs are drawn, so that they have nothing to do with what is drawn for whole batches.
+# Stream number for drawing pairs, independent of the draws for whole batches.
 PAIRS = 2
 
 
 def blend(values: Tensor, partners: Tensor, share: float | Tensor) -> Tensor:
-    """Return share * values + (1 - share) * values[partners], for float values (N, ...); share is one number, or one a sample (N,)."""
+    """Return share * values + (1 - share) * values[partners], for float values (N, ...); share is one number, or one per sample (N,)."""
     if isinstance(share, Tensor):
         share = share.to(values.dtype).view(-1, *[1] * (values.ndim - 1))
     return torch.lerp(values[partners], values, share)
@@ -28,14 +28,14 @@ def blend(values: Tensor, partners: Tensor, share: float | Tensor) -> Tensor:
 def blend_targets(targets: Tensor, weights: Tensor, partners: Tensor, share: float | Tensor) -> tuple[Tensor, Tensor]:
     """Return the targets and the weights of mixed samples, so that each label counts by its share of the image x its own weight.
 
-    A loss that is linear in the targets then is the sum of both losses, each with its share and its weight: what an image of
-    weight zero shows may be seen, but its label is not learned.
+    A loss that is linear in the targets is then the sum of both losses, each times its share and its weight: the pixels of an image
+    of weight zero may appear, but its label is not learned.
 
     Args:
         targets: (N, C), probabilities.
         weights: (N,).
         partners: (N,).
-        share: of the sample itself.
+        share: of the sample itself, not its partner.
     """
     mixed = blend(weights, partners, share)
     counted = blend(targets * weights[:, None], partners, share)
@@ -44,14 +44,14 @@ def blend_targets(targets: Tensor, weights: Tensor, partners: Tensor, share: flo
 
 
 class Pairs(NamedTuple):
-    """Who is joined with whom: partner of every sample, int64 (N,), and the number of its draw, equal for both of a pair, int64 (N,)."""
+    """The partner of every sample, int64 (N,), and the number of its draw, equal for both samples of a pair, int64 (N,)."""
 
     partners: np.ndarray
     draws: np.ndarray
 
 
 def draw_pairs(count: int, mode: Mode, rng: np.random.Generator) -> Pairs:
-    """Return the partners in a batch: in 'pair' two samples are each other's, and the last of an odd number its own."""
+    """Return the partners in a batch. In mode 'pair' two samples are each other's partner, and the last of an odd number is its own."""
     order = rng.permutation(count)
     if mode == "elem":
         return Pairs(order, np.arange(count))
@@ -64,7 +64,7 @@ def draw_pairs(count: int, mode: Mode, rng: np.random.Generator) -> Pairs:
 
 @dataclass(frozen=True)
 class Mix(ABC):
-    """A batch transform: with probability `ratio` a sample is joined with another one of its batch.
+    """A batch transform: with probability `ratio` a sample is mixed with another one of its batch.
 
     Images become float32 in 0..255 and targets probabilities, mixed or not, so that the model always sees one type.
 
@@ -73,7 +73,7 @@ class Mix(ABC):
         ratio: probability that a batch is mixed; with another `mode`, a pair or a sample.
         num_classes: width of the targets.
         seed: with step and rank, the only source of randomness.
-        mode: one draw for the whole batch, for two samples that are joined with each other, or for every sample.
+        mode: one draw for the whole batch, for two samples that are mixed with each other, or for every sample.
     """
 
     NAME: ClassVar[str]
@@ -94,7 +94,7 @@ class Mix(ABC):
         """Return the mixed batch, on the device of the given one; labels count by share and sample weight, and indices stay."""
         images = batch.images.float()
         targets = to_dense(batch.targets, self.num_classes)
-        # float() has made a copy of bytes; images that are floating-point already belong to the caller.
+        # float() copied uint8 images; images that were float already belong to the caller.
         copied = images is not batch.images
         share: float | Tensor
         if self.mode == "batch":
@@ -135,5 +135,5 @@ class Mix(ABC):
 
     @staticmethod
     def partners(images: Tensor, rng: np.random.Generator) -> Tensor:
-        """Return which image of the batch each one is joined with, (N,)."""
+        """Return the partner of each image of the batch, (N,)."""
         return torch.from_numpy(rng.permutation(len(images))).to(images.device)

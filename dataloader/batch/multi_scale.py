@@ -9,12 +9,12 @@ from dataloader.sample import Batch
 from utils.randomness import Stream, numpy_rng
 
 SPREAD = 0.15
-# Sizes are this many steps of the base, so that a GPU need not tune its kernels for every pixel more.
+# Sizes are rounded to this many steps of the base, so that cuDNN does not re-tune for every size.
 STEPS = 28
 
 
 def draw_width(base: int, *position: int) -> int:
-    """Return a width in pixels from a normal distribution around `base`, cut off at two deviations, 15 % of it."""
+    """Return a width in pixels from a normal distribution around `base`, cut off at two standard deviations, which are 15 % of it."""
     rng = numpy_rng(*position)
     factor = rng.normal(1.0, SPREAD / 2)
     while abs(factor - 1) > SPREAD:
@@ -24,7 +24,7 @@ def draw_width(base: int, *position: int) -> int:
 
 
 def possible_sizes(image_size: tuple[int, int]) -> list[tuple[int, int]]:
-    """Return every height and width that a batch can get, for a look at whether a network takes them."""
+    """Return every height and width that a batch can get, to check that a network accepts them."""
     height, width = image_size
     unit = max(1, width // STEPS)
     low, high = (round(width * factor / unit) for factor in (1 - SPREAD, 1 + SPREAD))
@@ -38,9 +38,9 @@ def scaled_height(height: int, width: int, new_width: int) -> int:
 
 @dataclass(frozen=True)
 class MultiScale:
-    """A batch transform: every batch gets a size of its own, the same on all processes; the aspect ratio stays.
+    """A batch transform: every batch gets a random size, the same on all processes; the aspect ratio stays.
 
-    Images become float32 in 0..255; masks and boxes follow them.
+    Images become float32 in 0..255; masks and boxes are resized with them.
     """
 
     seed: int

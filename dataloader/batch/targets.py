@@ -1,4 +1,4 @@
-"""What is done to the targets of a batch: labels as probabilities, places in images of another size."""
+"""Operations on the targets of a batch: labels as probabilities, masks and boxes in resized images."""
 
 import numpy as np
 import torch
@@ -12,24 +12,24 @@ from utils.errors import UserError
 
 
 def labels_of(targets: Targets) -> Tensor:
-    """Return the targets of images that have labels, class indices (N,) or probabilities (N, C), as they are.
+    """Return the targets unchanged if they are labels: class indices (N,) or probabilities (N, C).
 
     Raises:
-        UserError: the images have boxes or masks, or nothing is known of them.
+        UserError: the targets are boxes, masks or unknown.
     """
     if isinstance(targets, BoxBatch) or targets.ndim >= MASKS:
         what = "boxes" if isinstance(targets, BoxBatch) else "masks"
-        raise UserError(f"the images have {what}, and labels of whole images are needed here")
+        raise UserError(f"the images have {what}, but labels of whole images are needed here")
     if targets.shape[1:] == (0,):
-        raise UserError("nothing is known of these images, and labels are needed here")
+        raise UserError("these images have no targets, but labels are needed here")
     return targets
 
 
 def to_dense(targets: Targets, num_classes: int) -> Tensor:
-    """Return one probability a class, float32 (N, num_classes), from class indices (N,) or from probabilities (N, num_classes).
+    """Return one probability per class, float32 (N, num_classes), from class indices (N,) or from probabilities (N, num_classes).
 
     Raises:
-        UserError: the probabilities have another number of classes, or these are no labels of whole images.
+        UserError: the probabilities have another number of classes, or the targets are not labels of whole images.
     """
     targets = labels_of(targets)
     if targets.ndim == 1:
@@ -40,7 +40,7 @@ def to_dense(targets: Targets, num_classes: int) -> Tensor:
 
 
 def dense_array(targets: np.ndarray, num_classes: int) -> np.ndarray:
-    """Return one number a class, float32 (N, num_classes), from class indices (N,) of a split, or from its dense targets as they are."""
+    """Return one number per class, float32 (N, num_classes), from class indices (N,) of a split, or from its dense targets as they are."""
     return targets if targets.ndim == 2 else np.eye(num_classes, dtype=np.float32)[targets]
 
 

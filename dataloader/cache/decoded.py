@@ -1,4 +1,4 @@
-"""Images decoded once and kept: in memory for all processes of a machine, or in a file for the next runs too."""
+"""Images decoded once and kept: in memory for all processes of a machine, or in a file for later runs, too."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ import torch
 
 from dataloader.cache.fill import Filled, fill, weigh
 from dataloader.cache.pixel_store import PIXELS, PixelStore, open_store, save_store
-from dataloader.cache.waiting import BUILDER, Watch, building_name, wait_for_lock
+from dataloader.cache.wait_for_cache import BUILDER, StallDetector, building_name, wait_for_lock
 from dataloader.images.picture import Picture
 from dataloader.images.preprocess import Preprocess, fit_change, fit_pixels
 from dataloader.images.read import ImageError
@@ -30,11 +30,11 @@ from utils.text import counted, say_bytes
 from utils.user_cache import cache_folder
 
 FORMAT = 2
-# Reduced images keep this many times the pixels a side that are needed, so that what is cut out of them is still sharp.
+# Reduced images keep this many times the pixels per side that are needed, so that crops are still sharp.
 SPARE = 2
-# Images that are looked at to foretell the size of a cache.
+# Images that are decoded to estimate the size of a cache.
 PROBES = 32
-# Training needs memory too.
+# The rest of the memory is for training.
 MEMORY_SHARE = 0.8
 
 
@@ -54,11 +54,11 @@ def _size(image: np.ndarray) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class CachePolicy:
-    """What is kept of an image.
+    """Which pixels of an image a cache holds.
 
     Attributes:
-        fitted: the geometry of the model; the pixels that it sees are kept, no others.
-        shorter: or the whole image, its shorter side reduced to this.
+        fitted: the model's geometry: only the pixels that it sees are kept.
+        shorter: else the whole image is kept, its shorter side reduced to this.
         at_least: how far a JPEG may be reduced while it is decoded (see read_image); None decodes every pixel.
     """
 
@@ -70,7 +70,7 @@ class CachePolicy:
         assert (self.fitted is None) != (self.shorter is None), "either the model's pixels, or the whole image"
 
     def read_picture(self, split: Split, index: int) -> Picture:
-        """Return what is kept of image `index`."""
+        """Return the cached pixels of image `index`."""
         picture = split.read_picture(index, at_least=self.at_least)
         if self.fitted is not None:
             image, mode = fit_pixels(picture.image, *self.fitted.image_size, self.fitted.resize), self.fitted.resize
@@ -86,8 +86,8 @@ class CachePolicy:
         return f"a shorter side of at most {self.shorter} pixels"
 
     def facts(self) -> dict[str, Any]:
-        """Return what decides the pixels, plain values."""
-        # Mean and std are no matter of the pixels.
+        """Return the settings that determine the pixels, as plain values."""
+        # Mean and std do not change the cached pixels, so they are not part of the key.
         fitted = None if self.fitted is None else [*self.fitted.image_size, self.fitted.resize]
         return {**asdict(self), "fitted": fitted}
 
@@ -97,13 +97,13 @@ Advance = Callable[[int], Any]
 
 @dataclass(frozen=True)
 class CacheFill:
-    """A cache to be made.
+    """A cache to be filled.
 
     Attributes:
         split: its images.
-        keep: what is kept of each.
+        keep: which pixels of each are kept.
         workers: processes that decode.
-        advance: told how many images are done.
+        advance: called with the number of images done.
     """
 
     split: Split
@@ -123,24 +123,24 @@ class CacheFill:
         )
 
     def estimate_bytes(self) -> int:
-        """Return about how many bytes the images need, from a few of them."""
+        """Estimate the bytes that the images need from a few of them."""
         count = len(self.split)
         sizes = [max(0, size) for size in self._weigh(np.linspace(0, count - 1, min(count, PROBES)).astype(int).tolist())]
         return round(float(np.mean(sizes)) * count)
 
     def can_repair(self, store: PixelStore) -> bool:
-        """Whether an image that could not be read when `store` was filled can be read now: denied then, or out of reach."""
+        """Whether an image that could not be read when `store` was filled can be read now (permissions, network)."""
         return any(size >= 0 for size in self._weigh(sorted(store.unreadable)))
 
     def _weigh(self, numbers: list[int]) -> Iterator[int]:
-        # In the processes that fill it too: a file may end the one that decodes it.
+        # Probe in worker processes as well: a broken file can crash the decoder.
         return weigh(partial(self.keep.read_picture, self.split), numbers, workers=self.workers, name=self.split.file)
 
 
 def cache_name(split: Split, keep: CachePolicy) -> str:
-    """Return the name of the folder of a cache: which images in which geometry, then the state of their files and the decoders."""
+    """Return the folder name of a cache: a hash of images and geometry, then one of the state of the files and decoders."""
     which = hashlib.blake2b(digest_size=8)
-    # What is white decides the pixels of 16-bit files; all others keep their cache.
+    # The white value only affects the pixels of 16-bit files, so other caches stay valid.
     range_of_values = [] if split.white is None else [split.white]
     which.update(json.dumps([str(split.root.resolve()), split.name, keep.facts(), *range_of_values]).encode())
     what = hashlib.blake2b(json.dumps([FORMAT, torch.__version__, *_decoders()]).encode(), digest_size=8)
@@ -148,13 +148,13 @@ def cache_name(split: Split, keep: CachePolicy) -> str:
         name = f"{path}\0".encode(errors="surrogateescape")
         which.update(name)
         what.update(b"%d %d " % _stamp(split, index))
-    # A name that begins with a dot would be hidden, from people and from the search for older states.
+    # Not a leading dot: the folder would be hidden, also from the search for older states.
     front = split.root.name.lstrip(".") or split.root.resolve().name.lstrip(".") or "images"
     return f"{front}-{split.name}-{which.hexdigest()}-{what.hexdigest()}"
 
 
 def pooled(split: Split) -> Split:
-    """Return the images that are kept together with those of a split: all that folds are taken from, else these alone."""
+    """Return the images that share a cache with a split: with folds, all images that the folds are taken from."""
     if not split.pool:
         return split
     targets = np.zeros(len(split.pool), dtype=np.int64)
@@ -162,17 +162,17 @@ def pooled(split: Split) -> Split:
 
 
 def part_of(store: PixelStore, split: Split) -> PixelStore:
-    """Return the images of a split out of a store of `pooled(split)`."""
+    """Return the images of a split from a store of `pooled(split)`."""
     if not split.pool:
         return store
     numbers = {path: number for number, path in enumerate(split.pool)}
-    return store.chosen([numbers[path] for path in split.paths])
+    return store.subset([numbers[path] for path in split.paths])
 
 
 def keep_on_disk(job: CacheFill, folder: Path, name: str) -> PixelStore:
-    """Fill a cache folder/name and return it; another process that wants the same waits, then finds it.
+    """Fill a cache folder/name and return it; another process that needs the same one waits for it.
 
-    Caches of the same images in an older state are removed.
+    Outdated caches of the same images are removed.
 
     Raises:
         UserError: the disk is too small, or cannot be written.
@@ -181,7 +181,7 @@ def keep_on_disk(job: CacheFill, folder: Path, name: str) -> PixelStore:
     with _disk_explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = folder / f".{name.rpartition('-')[0]}.lock"
-        with locked(lock, wait=partial(wait_for_lock, lock, Watch(folder, name))):
+        with locked(lock, wait=partial(wait_for_lock, lock, StallDetector(folder, name))):
             store = open_store(place)
             if store is not None and not job.can_repair(store):
                 job.advance(len(store))
@@ -206,17 +206,17 @@ def keep_on_disk(job: CacheFill, folder: Path, name: str) -> PixelStore:
 
 
 def keep_in_memory(job: CacheFill) -> PixelStore:
-    """Fill a nameless file in memory, which lives as long as a process has it open.
+    """Fill an anonymous file in memory, which exists as long as a process has it open.
 
     Raises:
-        UserError: the memory is too small, or this system has no such files.
+        UserError: there is too little memory, or this system has no such files.
     """
     _check_memory(job)
     try:
         handle = os.memfd_create("darkroom-cache")
     except (AttributeError, OSError) as error:
         raise UserError("--cache ram needs Linux; use --cache disk") from error
-    # By this name other processes of the user open it too.
+    # Other processes of the user open it by this name.
     place = f"/proc/{os.getpid()}/fd/{handle}"
     try:
         store = PixelStore(place, *job.fill(place))
@@ -228,7 +228,7 @@ def keep_in_memory(job: CacheFill) -> PixelStore:
 
 
 def default_folder() -> Path:
-    """Return where caches lie when nothing is said."""
+    """Return the default folder of caches."""
     return cache_folder() / "images"
 
 
@@ -247,7 +247,7 @@ def _stamp(split: Split, index: int) -> tuple[int, int]:
 
 
 def _remove_others(folder: Path, name: str) -> None:
-    """Remove caches of the same images in an older state, and what a killed process began."""
+    """Remove outdated caches of the same images, and the unfinished ones of killed processes."""
     prefix = f"{name.rpartition('-')[0]}-"
     for other in folder.iterdir():
         if other.name.removeprefix(".").startswith(prefix):

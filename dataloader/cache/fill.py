@@ -16,12 +16,12 @@ from dataloader.images.read import ImageError
 from dataloader.loading.workers import CurrentReads, WorkerPool
 from utils.errors import UserError
 
-# Images that a process takes at a time: few enough that the progress bar moves.
+# Images per task of a process: few enough that the progress bar moves.
 PORTION = 32
 
 
 class Part(NamedTuple):
-    """What became of a portion of images.
+    """The result of a chunk of images.
 
     Attributes:
         numbers: which images, int64 (n,).
@@ -37,7 +37,7 @@ class Part(NamedTuple):
 
 
 class Filled(NamedTuple):
-    """What a PixelStore needs beside the file of the pixels, as its arguments describe it."""
+    """What a PixelStore needs in addition to the file of the pixels; see its arguments."""
 
     index: np.ndarray
     planes: np.ndarray
@@ -46,7 +46,7 @@ class Filled(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Filler(Dataset[Part | UserError]):
-    """Portions of images -> their place in the file `place`; `end` counts the bytes that are taken."""
+    """Writes chunks of images into the file `place`; `end` counts the bytes that are used."""
 
     read: Callable[[int], Picture]
     place: str
@@ -95,7 +95,7 @@ class _Filler(Dataset[Part | UserError]):
 
 @dataclass(frozen=True, eq=False)
 class _Measure(Dataset[int]):
-    """Number of an image -> what is measured of it; -1 where it cannot be read."""
+    """Number of an image -> its measurement; -1 where it cannot be read."""
 
     of: Callable[[int], int]
     notes: CurrentReads
@@ -135,18 +135,18 @@ class _Portions(Sampler[np.ndarray]):
 def fill(
     read: Callable[[int], Picture], count: int, place: str, *, workers: int, advance: Callable[[int], Any], name: Callable[[int], str]
 ) -> Filled:
-    """Write the images 0 to count - 1 into the file `place`, which exists; return what a PixelStore needs beside it.
+    """Write the images 0 to count - 1 into the file `place`, which exists; return what a PixelStore needs in addition.
 
     Args:
         read: number -> picture.
         count: images.
         place: the file.
         workers: processes; 0 works in this one.
-        advance: told after every portion how many images it had.
-        name: number -> what the image is called, where a process dies at it.
+        advance: called after every chunk with its number of images.
+        name: number -> name of the image, for the message when a process crashes on it.
 
     Raises:
-        UserError: the file cannot be written, or a process died.
+        UserError: the file cannot be written, or a process crashed.
     """
     portions = _Portions(count)
     workers = min(workers, len(portions))
@@ -179,7 +179,7 @@ def weigh(
         numbers, workers, name: as for `measure`.
 
     Raises:
-        UserError: a process died.
+        UserError: a process crashed.
     """
     return measure(partial(_bytes, read), numbers, workers=workers, name=name)
 
@@ -192,13 +192,13 @@ def measure(of: Callable[[int], int], numbers: Sequence[int], *, workers: int, n
     """Yield a number for every image, in order; -1 where it cannot be read.
 
     Args:
-        of: number of an image -> what is measured.
+        of: number of an image -> its measurement.
         numbers: which images.
-        workers: processes; 0 works in this one, which a file may end.
-        name: number -> what the image is called, where a process dies at it.
+        workers: processes; 0 works in this one, which a broken file can crash.
+        name: number -> name of the image, for the message when a process crashes on it.
 
     Raises:
-        UserError: a process died.
+        UserError: a process crashed.
     """
     workers = min(workers, len(numbers))
     notes = CurrentReads(workers)

@@ -1,4 +1,4 @@
-"""Decoded images of any sizes behind one another in a memory-mapped file, read by number."""
+"""Decoded images of any sizes, concatenated in a memory-mapped file and read by number."""
 
 import json
 import os
@@ -18,13 +18,13 @@ PIXELS, INDEX, PLANES, FACTS = "pixels.bin", "index.npy", "planes.npy", "facts.j
 
 
 class PixelStore:
-    """Images that are read from memory, or from the pages of a file that the system keeps there for all processes.
+    """Images in a memory-mapped file, whose pages all processes share.
 
     Args:
-        place: the file of the pixels; a process that is handed the store opens it again.
-        index: where an image starts in bytes, its height and its width, int64 (N, 3); no height, no image.
-        planes: what each image is of the whole one, float64 (N, 6): the height and the width of that, then scale and shift along x,
-            then along y.
+        place: the file of the pixels; unpickling a store opens it again.
+        index: where an image starts in bytes, its height and its width, int64 (N, 3); height 0 means that there is no image.
+        planes: how each image lies on the original, float64 (N, 6): the height and width of the original, then scale and shift along
+            x, then along y.
         unreadable: number of an image -> its path and the reason.
     """
 
@@ -33,8 +33,8 @@ class PixelStore:
         self.index = index
         self.planes = planes
         self.unreadable = unreadable
-        # Copied on write: nothing that is done to an image reaches the file or another process. A file without a byte,
-        # whose images are all unreadable, cannot be mapped.
+        # Copy on write: changes of an image reach neither the file nor another process. An empty file, all of whose images are
+        # unreadable, cannot be mapped.
         self._pixels = np.memmap(place, dtype=np.uint8, mode="c").view(np.ndarray) if index[:, 1].any() else np.empty(0, dtype=np.uint8)
 
     def __reduce__(self) -> tuple:
@@ -48,8 +48,8 @@ class PixelStore:
         """Bytes of all pixels."""
         return int((self.index[:, 1] * self.index[:, 2] * 3).sum())
 
-    def chosen(self, numbers: Sequence[int]) -> "PixelStore":
-        """Return a store of these images alone, in this order, in the same file."""
+    def subset(self, numbers: Sequence[int]) -> "PixelStore":
+        """Return a store of only these images, in this order, on the same file."""
         lost = {place: self.unreadable[number] for place, number in enumerate(numbers) if number in self.unreadable}
         rows = np.asarray(numbers, dtype=np.int64)
         return PixelStore(self.place, self.index[rows], self.planes[rows], lost)
@@ -78,7 +78,7 @@ class PixelStore:
 
 def plane_row(picture: Picture) -> tuple[float, ...]:
     """Return the row of the planes of a store for a picture."""
-    assert picture.change.is_axis_aligned, "no reading turns an image but by putting it upright"
+    assert picture.change.is_axis_aligned, "reading only turns an image to put it upright"
     (across, _, right), (_, down, below), _ = picture.change.rows
     return (*picture.size, across, right, down, below)
 
@@ -86,7 +86,7 @@ def plane_row(picture: Picture) -> tuple[float, ...]:
 def save_store(
     folder: Path, index: np.ndarray, planes: np.ndarray, unreadable: Mapping[int, tuple[str, str]], facts: Mapping[str, Any]
 ) -> None:
-    """Write what `open_store` needs beside the pixels, which are in the folder already; `facts` are for people."""
+    """Write what `open_store` needs in addition to the pixels, which are in the folder already; `facts` are for people."""
     with (folder / PIXELS).open("rb") as pixels:
         os.fsync(pixels.fileno())
         size = os.fstat(pixels.fileno()).st_size

@@ -1,16 +1,16 @@
-"""What may be wrong with a data set, one check a file."""
+"""Checks of a data set, one per file."""
 
 from utils.registry import Row, Table
 
 CHECKS = Table(
     "check",
     {
-        "leakage": Row("dataloader.checks.leakage:find", "pictures that stand in two splits"),
-        "groups": Row("dataloader.checks.groups:find", "groups that stand in two splits, and names that look like groups"),
-        "conflicts": Row("dataloader.checks.conflicts:find", "pictures that stand under two labels"),
+        "leakage": Row("dataloader.checks.leakage:find", "images that are in two splits"),
+        "groups": Row("dataloader.checks.groups:find", "groups that are in two splits, and names that look like groups"),
+        "conflicts": Row("dataloader.checks.conflicts:find", "images that have two labels"),
         "lines": Row("dataloader.checks.lines:find", "lines of a list that cannot be used: no such image, listed twice"),
         "unreadable": Row("dataloader.checks.unreadable:find", "files that cannot be read: empty, damaged, no images, far too large"),
-        "copies": Row("dataloader.checks.copies:find", "pictures that stand twice in one split"),
+        "copies": Row("dataloader.checks.copies:find", "images that occur twice in one split"),
         "layout": Row("dataloader.checks.dataset_layout:find", "classes that a split lacks, files and folders that are not used"),
         "balance": Row("dataloader.checks.balance:find", "classes with few images, or many times fewer than others"),
         "suffix": Row("dataloader.checks.suffix:find", "files whose content is another format than their name says"),

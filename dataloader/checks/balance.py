@@ -13,7 +13,7 @@ FEW = 10
 
 
 def find(survey: Survey) -> list[Finding]:
-    """Return the images of every class and split, with a warning where training can hardly learn a class."""
+    """Return the images of every class and split, with a warning where a class has too few to be learned well."""
     catalog = survey.catalog
     counts = {name: _counts(split.targets, len(catalog.classes)) for name, split in catalog.splits.items()}
     first = "train" if "train" in counts else next(iter(counts))
@@ -28,7 +28,7 @@ def find(survey: Survey) -> list[Finding]:
         title = f"all classes have {counted(int(train.max()), f'{first} image')}"
     advice = "That is even enough."
     if ratio >= TOLD:
-        advice = "Try --class_weights effective, and look at the figures of every class rather than at the accuracy alone."
+        advice = "Try --class_weights effective, and look at the metrics of every class, not only at the accuracy."
     findings = [
         Finding(
             level,

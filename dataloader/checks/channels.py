@@ -10,7 +10,7 @@ SHIFT, ENOUGH = 0.08, 50
 
 
 def find(survey: Survey) -> list[Finding]:
-    """Return the figures of every split, every image counting the same, and a warning where a split looks otherwise."""
+    """Return mean and standard deviation of every split, each image with equal weight, and a warning where a split differs."""
     found: dict[str, tuple[np.ndarray, np.ndarray, int]] = {}
     for name in survey.catalog.splits:
         facts = [survey.facts[number] for number in survey.numbers(name) if not survey.facts[number].problem]
@@ -27,7 +27,7 @@ def find(survey: Survey) -> list[Finding]:
         Finding(
             "info",
             f"colors of {first}: mean {words[0]}, standard deviation {words[1]}",
-            "Red, green, blue in 0..1. Published weights want the numbers that they were trained with, which training takes by itself.",
+            "Red, green, blue in 0..1. Published weights need the numbers that they were trained with; training uses those by itself.",
             header=["split", "mean R", "mean G", "mean B", "std R", "std G", "std B"],
             rows=rows,
             figures={name: {"mean": mean.tolist(), "std": std.tolist(), "images": count} for name, (mean, std, count) in found.items()},
@@ -37,6 +37,6 @@ def find(survey: Survey) -> list[Finding]:
         shift = float(np.abs(mean - found[first][0]).max())
         if shift > SHIFT and min(count, found[first][2]) >= ENOUGH:
             title = f"{name} differs from {first} in color: a channel's mean is off by {shift:.2f}"
-            advice = "Another camera, light or source? Then figures on it measure that, too. Split the images at random."
+            advice = "Another camera, light or source? Then metrics on it measure that, too. Split the images at random."
             findings.append(Finding("warning", title, advice))
     return findings

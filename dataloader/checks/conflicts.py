@@ -1,4 +1,4 @@
-"""Pictures that stand under two labels: one of them is wrong."""
+"""Images that have two labels: one of them is wrong."""
 
 from collections.abc import Sequence
 

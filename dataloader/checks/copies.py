@@ -1,4 +1,4 @@
-"""Pictures that stand more than once in one split, under one label."""
+"""Images that occur more than once in one split, under one label."""
 
 from collections.abc import Sequence
 
@@ -12,11 +12,11 @@ def find(survey: Survey) -> list[Finding]:
     findings = []
     if groups := _within(survey, survey.copies):
         title = f"{counted(len(groups), 'picture stands', 'pictures stand')} more than once in a split, byte for byte"
-        advice = "A picture that is there twice counts twice. Remove the copies, unless they are there on purpose."
+        advice = "An image that occurs twice counts twice. Remove the copies, unless they are intended."
         findings.append(Finding("warning", title, advice, groups))
     if groups := _within(survey, survey.lookalikes):
         title = f"{counted(len(groups), 'picture stands', 'pictures stand')} more than once in a split, in different versions"
-        advice = "Harmless inside one split; a new split could tear them apart."
+        advice = "Harmless within one split, but a new split could separate them."
         findings.append(Finding("info", title, advice, groups))
     return findings
 

@@ -1,4 +1,4 @@
-"""What opening the data set has to say, classes that a split lacks, and files that are not used."""
+"""Notes from opening the data set, classes that a split lacks, and files that are not used."""
 
 import os
 from collections import Counter
@@ -10,12 +10,12 @@ from dataloader.sources.folders import is_image_name
 from dataloader.splits.split import Catalog, name_some
 from utils.text import counted
 
-# Suffixes of pictures that the loader does not take.
+# Suffixes of images that the loader does not read.
 PICTURES = frozenset({"heic", "heif", "avif", "jfif", "jp2", "svg", "raw", "cr2", "nef", "arw", "dng", "psd", "ico", "ppm", "pgm"})
 
 
 def find(survey: Survey) -> list[Finding]:
-    """Return an error for class folders without images, warnings for the notes of the catalog and for what is not there or left out."""
+    """Return an error for class folders without images, and warnings for notes of the catalog, missing splits and unread pictures."""
     findings = []
     notes = survey.catalog.notes
     if empty := _empty_classes(survey.catalog):
@@ -23,7 +23,7 @@ def find(survey: Survey) -> list[Finding]:
         title = f"{len(empty)} {what} no images to train on: {name_some(empty)}"
         findings.append(Finding("error", title, "Training refuses them: add images, or remove the folders."))
         notes = [note for note in notes if not note.startswith("train:")]
-    advice = "What is not there is neither learned nor measured; see docs/data.md for the layouts."
+    advice = "Missing images are neither learned nor measured; see docs/data.md for the layouts."
     findings += [Finding("warning", note, advice) for note in notes]
     if missing := [name for name in ("train", "val") if name not in survey.catalog.splits]:
         findings.append(Finding("warning", f"there are no {' and no '.join(missing)} images", "Training needs train and val images."))
@@ -37,7 +37,7 @@ def find(survey: Survey) -> list[Finding]:
     others = {suffix: count for suffix, count in ignored.items() if suffix not in PICTURES}
     if others:
         kinds = name_some([f".{suffix}" if suffix else "no suffix" for suffix in others], 5)
-        title = f"{counted(sum(others.values()), 'other file')} beside the images ({kinds})"
+        title = f"{counted(sum(others.values()), 'other file')} next to the images ({kinds})"
         findings.append(Finding("info", title, "They are not used.", figures=others))
     return findings
 
@@ -53,7 +53,7 @@ def _empty_classes(catalog: Catalog) -> list[str]:
 
 
 def _ignored(root: Path) -> Counter[str]:
-    """Return suffix -> number of visible files that are no images by their names; nothing for a list, which may lie anywhere."""
+    """Return suffix -> number of visible files whose names are not those of images; nothing for a list, which may be in any folder."""
     found: Counter[str] = Counter()
     for _, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not name.startswith(".")]

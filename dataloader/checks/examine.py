@@ -1,4 +1,4 @@
-"""Look at one image file once: whether it can be read, what it is, its colors, and what tells its copies."""
+"""Examine one image file once: whether it can be read, its format, its colors, and hashes to find copies."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFDIR: "a fo
 
 
 class FileFacts(NamedTuple):
-    """What is known of one file.
+    """The facts about one file.
 
     Attributes:
         problem: kind of the problem that keeps it from being read; '' when it can be read.
@@ -33,7 +33,7 @@ class FileFacts(NamedTuple):
         digest: of the bytes, 16 bytes long; empty when they could not be read.
         form: format by content, as Pillow names it: JPEG, PNG, ...; '' when no header was understood.
         mode: Pillow's name of the kind of pixels: RGB, L, CMYK, ...
-        width, height: pixels, as the network sees the image, upright.
+        width, height: pixels of the upright image.
         animated: whether it has more than one frame.
         turned: whether EXIF says to turn or mirror it.
         mean, square: means of the channels and of their squares, of values in 0..1.
@@ -63,7 +63,7 @@ class FileFacts(NamedTuple):
 
 
 def examine(file: str) -> FileFacts:
-    """Return the facts of a file; whatever is wrong with it becomes a fact, too."""
+    """Return the facts about a file; problems are facts, too, and never raise."""
     try:
         status = os.stat(file)
         if not stat.S_ISREG(status.st_mode):
@@ -85,13 +85,13 @@ def examine(file: str) -> FileFacts:
         if _is_of_the_machine(error.__cause__):
             return known._replace(problem="missing", reason=error.reason)
         return known._replace(problem=known.problem or "damaged", reason=error.reason)
-    # Headers that Pillow does not know may still be read, as some TIFF files are.
+    # Some TIFF files that Pillow does not know can still be read.
     known = known._replace(problem="", reason="", width=known.width or image.width, height=known.height or image.height)
     return known._replace(**_measure(image))
 
 
 def _is_of_the_machine(error: BaseException | None) -> bool:
-    """Whether the system failed (a bad disk, too many open files, no memory) rather than the file: it must not be moved away for that."""
+    """Whether the system failed (a bad disk, too many open files, no memory) rather than the file, which must not be moved away then."""
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
 
 
@@ -109,19 +109,19 @@ def read_header(file: str) -> FileFacts:
             return FileFacts(form=form, mode=image.mode, width=width, height=height, animated=frames > 1, turned=orientation > 1)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         return FileFacts("bomb", f"more than {Image.MAX_IMAGE_PIXELS} pixels, taken for a decompression bomb")
-    except Exception:  # Decoders raise errors of many types; the reader that training uses says what is wrong.
+    except Exception:  # Decoders raise errors of many types; the reader of training reports the reason.
         return FileFacts("foreign")
 
 
 def glimpse(file: str, side: int) -> Image.Image:
     """Return a file as an upright RGB image, its smaller side at least `side` pixels where the file has them.
 
-    Large JPEG files are decoded at a half, a quarter or an eighth of their size, all of their data read nonetheless.
+    Large JPEG files are decoded at a half, a quarter or an eighth of their size, but all of their data is read.
 
     Raises:
         ImageError: it cannot be read.
     """
-    # Whatever is odd about this short cut is left to the reader that training uses.
+    # Anything unusual is left to the reader of training.
     with suppress(Exception), _bombs_are_errors(), Image.open(file) as image:
         if image.format == "JPEG" and image.mode in ("L", "RGB"):
             image.draft(image.mode, (side, side))
@@ -145,7 +145,7 @@ def _measure(image: Image.Image) -> dict:
 def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # Damaged metadata does not spoil the pixels.
+    except Exception:  # Damaged metadata does not affect the pixels.
         return 1
     return value if value in range(1, 9) else 1
 

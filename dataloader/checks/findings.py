@@ -1,4 +1,4 @@
-"""What a check says: how bad it is, what it is, what to do, and which images show it."""
+"""The result of a check: level, title, advice, and the images that show it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ LEVELS: tuple[Level, ...] = ("error", "warning", "info")
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images that belong together, by their numbers, and a few words about them."""
+    """Numbers of images that belong together, and a note about them."""
 
     images: tuple[int, ...]
     note: str = ""
@@ -21,15 +21,15 @@ class Finding:
     """One thing that a check found.
 
     Attributes:
-        level: an error makes figures wrong or stops a run, a warning deserves a look, an info is good to know.
+        level: an error distorts metrics or stops a run, a warning deserves a look, an info is good to know.
         title: what it is, in a line.
         advice: what to do, in a line or two.
         groups: the images that show it.
         header, rows: a table of figures.
         bars: shares of one, name -> value, to be drawn.
-        fixable: images that may be moved away without a person's judgment.
+        fixable: images that may be moved away without asking a person.
         figures: plain values for programs.
-        lines: what stands in no image, such as lines of a list, named one by one.
+        lines: findings that are not images, such as lines of a list, one text each.
     """
 
     level: Level
@@ -45,5 +45,5 @@ class Finding:
 
 
 def singles(numbers: Sequence[int], notes: Mapping[int, str] | None = None) -> list[ImageSet]:
-    """Return a group an image."""
+    """Return one group per image."""
     return [ImageSet((number,), (notes or {}).get(number, "")) for number in numbers]

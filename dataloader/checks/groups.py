@@ -1,4 +1,4 @@
-"""Groups that stand in two splits; and names of files that look like groups nobody has named."""
+"""Groups that are in two splits, and file names that look like groups."""
 
 import re
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from dataloader.splits.integrity import find_torn_groups
 from dataloader.splits.split import name_some
 from utils.text import counted
 
-# Ways in which people name shots of one object: folders below the class, a last number, a last letter.
+# Common names of shots of one object: folders below the class, a trailing number, a trailing letter.
 PATTERNS = (r"[^/]+/[^/]+(?=/[^/]+$)", r"([^/]+)[_-]\d+\.[^./]*$", r"([^/]*\d)[a-z]\.[^./]*$")
 FEWEST_GROUPS = 6
-# A group that holds more of its class is the class under another name.
+# A group with a larger share of its class is just the class.
 LARGEST = 0.25
 PAIRS = 2000
-# How probable two images of one group must be more alike than two of the class, and by how many standard errors more than by chance.
+# Least probability that two images of one group are more alike than two of the class, and least standard errors above chance.
 ALIKE, ERRORS = 0.75, 5.0
 
 
@@ -27,7 +27,7 @@ class Hint(NamedTuple):
 
     Attributes:
         pattern: for --group_by.
-        torn: groups that stand in two splits, by the numbers of their images.
+        torn: groups that are in two splits, as numbers of their images.
         groups: how many there are.
         alike: the probability that two images of one group are more alike than two of one class in different groups.
     """
@@ -39,14 +39,14 @@ class Hint(NamedTuple):
 
 
 def find(survey: Survey) -> list[Finding]:
-    """Return an error for named groups in two splits; without groups, a warning where names and pictures both speak of some."""
+    """Return an error for groups in two splits; without groups, a warning where both names and pixels suggest some."""
     catalog = survey.catalog
     torn = find_torn_groups(catalog)
     if torn:
         starts = {name: survey.numbers(name).start for name in catalog.splits}
         groups = [ImageSet(tuple(starts[name] + index for name, index in places), group) for group, places in torn.items()]
         title = f"{counted(len(torn), 'group stands', 'groups stand')} in two splits: {name_some(list(torn), 5)}"
-        advice = "Figures on these images are too good: an object that is tested was learned. Put all images of a group into one split."
+        advice = "Metrics on these images are too good: tested objects were trained on. Put all images of a group into one split."
         return [Finding("error", title, advice, groups, figures={"torn": len(torn)})]
     if any(any(split.groups) for split in catalog.splits.values()):
         return []
@@ -62,7 +62,7 @@ def find(survey: Survey) -> list[Finding]:
 
 
 def _hint(survey: Survey, pattern: str) -> Hint | None:
-    """Return what a way to name groups finds; None where it does not fit, or where the pictures say nothing of it."""
+    """Return the groups that a pattern finds; None where it does not fit the names, or the pixels do not support it."""
     pictures = [survey.picture(number) for number in range(len(survey.facts))]
     found = [re.search(pattern, picture.path) for picture in pictures]
     keys = [match.group(match.re.groups) for match in found if match is not None]
@@ -87,7 +87,7 @@ def _hint(survey: Survey, pattern: str) -> Hint | None:
 def _alikeness(survey: Survey, keys: Sequence[tuple[str, str]], groups: dict[tuple[str, str], list[int]]) -> tuple[float, float]:
     """Return how probable two images of one group are more alike than two of their class, and that in standard errors above chance.
 
-    Alike is the correlation of their luma on a grid of 32x32.
+    Likeness is the correlation of luma on a grid of 32x32.
     """
     known = set(survey.comparable)
     rng = np.random.default_rng(0)
@@ -100,7 +100,7 @@ def _alikeness(survey: Survey, keys: Sequence[tuple[str, str]], groups: dict[tup
     if len(order) < FEWEST_GROUPS:
         return 0.0, 0.0
     inside, outside = [], []
-    # One pair a group and round: pairs of one large group say the same again and again.
+    # One pair per group and round, since pairs of one large group are not independent.
     for key in order[:PAIRS]:
         one, two = rng.choice(usable[key], 2, replace=False).tolist()
         others = [other for other in by_class[key[0]] if other != key]
@@ -110,7 +110,7 @@ def _alikeness(survey: Survey, keys: Sequence[tuple[str, str]], groups: dict[tup
     wins = np.array(inside)[:, None] - np.array(outside)[None]
     share = float((wins > 0).mean() + 0.5 * (wins == 0).mean())
     count = len(inside)
-    # Of the Mann-Whitney statistic under chance.
+    # Standard error of the Mann-Whitney statistic under the null hypothesis.
     return share, (share - 0.5) / float(np.sqrt((2 * count + 1) / (12 * count * count)))
 
 

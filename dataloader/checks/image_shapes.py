@@ -44,6 +44,6 @@ def find(survey: Survey) -> list[Finding]:
     if strips:
         notes = {number: f"{survey.facts[number].width}x{survey.facts[number].height}" for number in strips}
         title = f"{counted(len(strips), 'image is', 'images are')} more than {EXTREME:g} times as long as wide, or the other way round"
-        advice = "Fitted into a square little of them is left; cut them into pieces or remove them."
+        advice = "Little of them is left when fitted into a square; cut them into pieces or remove them."
         findings.append(Finding("warning", title, advice, singles(strips, notes)))
     return findings

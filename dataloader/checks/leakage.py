@@ -1,4 +1,4 @@
-"""Pictures that stand in two splits: figures on images that training has seen say nothing about new ones."""
+"""Images that are in two splits: metrics on images that training has seen say nothing about new ones."""
 
 import os
 
@@ -15,7 +15,7 @@ def find(survey: Survey) -> list[Finding]:
         fixable = tuple(number for group in groups for number in _spare(survey, group.images))
         title = f"leakage: {counted(len(groups), 'picture stands', 'pictures stand')} in two splits, byte for byte"
         advice = (
-            "Figures on these images are too good. Keep each in one split; "
+            "Metrics on these images are too good. Keep each in one split; "
             "--fix keeps the copy in test, else in val, and moves the others away, unless their labels differ."
         )
         findings.append(Finding("error", title, advice, groups, fixable=fixable))
@@ -39,7 +39,7 @@ def _note(survey: Survey, group: tuple[int, ...]) -> str:
 def _spare(survey: Survey, group: tuple[int, ...]) -> list[int]:
     """Return the images to move away; none where the labels differ, since a person has to say which is right.
 
-    None either where links lead to one file: moving that would leave nothing behind.
+    Also none where links lead to one file: moving it would leave nothing behind.
     """
     pictures = [survey.picture(number) for number in group]
     if len({picture.label for picture in pictures}) > 1 or len({os.path.realpath(picture.file) for picture in pictures}) < len(pictures):

@@ -2,7 +2,7 @@
 
 Two steps. A hash of 64 bits from the lowest frequencies of the discrete cosine transform (the idea is Zauner's: Implementation
 and Benchmarking of Perceptual Image Hash Functions, 2010) finds candidates, without comparing all pairs. Then the slopes of
-luma on a grid of 32x32 cells decide: they agree for one picture saved twice, and differ for two pictures of like things.
+luma on a grid of 32x32 cells decide: they agree for one image saved twice, and differ for two images of similar things.
 """
 
 from collections.abc import Iterator
@@ -10,16 +10,16 @@ from collections.abc import Iterator
 import numpy as np
 
 GRID = 32
-# Pictures below this smaller side have too few pixels to tell likeness from sameness.
+# Images with a smaller side below this have too few pixels to tell similar from equal.
 MIN_SIDE = 32
-# Standard deviation of the grid, of 0..255, below which there is nothing to compare.
+# Standard deviation of the grid, of 0..255, below which an image has too little contrast to compare.
 MIN_SPREAD = 4.0
 # Correlation of slopes. On 2,527 photographs of waste, pictures saved again at JPEG quality 25 stay above 0.89, and the first
 # pair of different things is at 0.84.
 SAME = 0.88
 # Bits by which the hashes of candidates may differ; the search below finds all of these.
 RADIUS = 7
-# Pairs of candidates that are compared at most.
+# Most pairs of candidates to compare.
 MOST = 1 << 20
 _BANDS, _BITS = 4, 16
 _BLOCK = 1 << 21
@@ -30,7 +30,7 @@ _COSINES = np.cos(_ANGLES).astype(np.float32)
 def perceptual_hash(luma: np.ndarray) -> int:
     """Return 64 bits for a grid of luma, uint8 (32, 32): which of the 8x8 lowest frequencies lie above their median."""
     waves = (_COSINES @ luma.astype(np.float32) @ _COSINES.T).ravel()
-    # The first one is the brightness, which says nothing.
+    # The first one is the mean brightness, which does not matter.
     bits = waves > np.median(waves[1:])
     bits[0] = False
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
@@ -39,7 +39,7 @@ def perceptual_hash(luma: np.ndarray) -> int:
 def near_pairs(hashes: np.ndarray, grids: np.ndarray) -> np.ndarray:
     """Return the pairs of pictures that are the same one again, int64 (M, 2), each sorted.
 
-    Of many pictures with one hash, each is compared with the first; the pairs join them all the same.
+    Where many images have one hash, each is compared only with the first, which is enough to join them.
 
     Args:
         hashes: uint64 (N,).
@@ -61,7 +61,7 @@ def near_pairs(hashes: np.ndarray, grids: np.ndarray) -> np.ndarray:
 def candidates(unique: np.ndarray, most: int = MOST) -> np.ndarray:
     """Return the pairs of positions of hashes, all different, at most RADIUS bits apart, int64 (M, 2).
 
-    Where more than `most` are found the radius shrinks: pictures that all look alike must not cost hours.
+    Where there are more than `most` the radius shrinks, so that data sets of similar images do not take hours.
     """
     kept, apart, total, radius = [np.empty((0, 2), dtype=np.int64)], [np.empty(0, dtype=np.uint8)], 0, RADIUS
     for pairs in close_hashes(unique):
@@ -90,7 +90,7 @@ def close_hashes(unique: np.ndarray) -> Iterator[np.ndarray]:
     flips = (0, *(1 << bit for bit in range(_BITS)))
     total = sum(int((starts[(keys ^ flip) + 1] - starts[keys ^ flip]).sum()) for keys, _, starts in bands for flip in flips)
     if total > len(unique) ** 2 // 2:
-        # Hashes that crowd together: to compare each with all behind it is less work.
+        # For dense hashes it is less work to compare each with all that follow.
         yield from _all_close(unique)
         return
     for keys, order, starts in bands:
@@ -138,7 +138,7 @@ def _joined(begins: np.ndarray, counts: np.ndarray) -> Iterator[tuple[np.ndarray
 
 
 def _confirmed(pairs: np.ndarray, grids: np.ndarray) -> np.ndarray:
-    """Return those of the pairs whose slopes agree."""
+    """Return the pairs whose slopes agree."""
     kept = [np.empty((0, 2), dtype=np.int64)]
     for start in range(0, len(pairs), 4096):
         block = pairs[start : start + 4096]

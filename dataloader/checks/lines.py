@@ -5,21 +5,21 @@ from dataloader.checks.survey import Survey
 from utils.text import counted
 
 KINDS: dict[str, tuple[Level, str, str, str]] = {
-    "missing": ("error", "line names no image that is there", "lines name no image that is there", "Mend the paths, or take them out."),
+    "missing": ("error", "line names no image that is there", "lines name no image that is there", "Fix the paths, or remove the lines."),
     "label": ("error", "line has no label", "lines have no label", "Give each image one, or call the column 'labels'."),
     "split": ("error", "line names no split", "lines name no split", "Write train, val or test."),
     "contradiction": (
         "error",
-        "image is listed again and otherwise",
-        "images are listed again and otherwise",
+        "image is listed again with other values",
+        "images are listed again with other values",
         "Keep the line that is right.",
     ),
-    "double": ("warning", "line is there twice", "lines are there twice", "Each image counts once; take the second line out."),
+    "double": ("warning", "line is there twice", "lines are there twice", "Each image counts once; remove the second line."),
 }
 
 
 def find(survey: Survey) -> list[Finding]:
-    """Return the lines that are not used, each by its file and number: an error, or a warning where they only repeat themselves."""
+    """Return the lines that are not used, each by its file and number: an error, or a warning for exact repetitions."""
     findings = []
     for kind, (level, one, many, advice) in KINDS.items():
         lines = [fault.message for fault in survey.catalog.faults if fault.kind == kind]

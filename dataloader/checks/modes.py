@@ -1,4 +1,4 @@
-"""Kinds of pixels that are converted on the way: what that means for the picture."""
+"""Kinds of pixels that are converted when read, and the effect on the image."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ KINDS: tuple[tuple[Callable[[FileFacts], bool], Level, str, str, str], ...] = (
         "info",
         "image with transparency",
         "images with transparency",
-        "They are laid on white.",
+        "They are blended with white.",
     ),
     (
         lambda facts: facts.mode.startswith("I"),
@@ -36,7 +36,7 @@ KINDS: tuple[tuple[Callable[[FileFacts], bool], Level, str, str, str], ...] = (
         "info",
         "image turned by EXIF",
         "images turned by EXIF",
-        "The orientation is applied here; other programs may show or read them lying.",
+        "The orientation is applied here; other programs may show or read them turned.",
     ),
 )
 GRAY = ("L", "1", "LA", "I", "I;16")
@@ -53,6 +53,6 @@ def find(survey: Survey) -> list[Finding]:
     gray = [number for number in survey.readable if survey.facts[number].mode in GRAY]
     if gray and len(gray) < len(survey.readable):
         title = f"{counted(len(gray), 'gray image')} among {len(survey.readable) - len(gray):,} colored ones"
-        advice = "Gray is copied into all three channels. Make sure that gray does not give the class away."
+        advice = "Gray is copied into all three channels. Make sure that being gray does not reveal the class."
         findings.append(Finding("info", title, advice, singles(gray)))
     return findings

@@ -7,7 +7,7 @@ from utils.flags import flag
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """What --check does beside looking."""
+    """What --check does in addition to reporting."""
 
     fix: bool = flag(
         False,

@@ -23,18 +23,18 @@ class Move(NamedTuple):
 
 
 def quarantine(moves: Sequence[Move], root: Path, name: str) -> Path:
-    """Move files into a new folder beside `root`, `root`.quarantine/`name`, and return the log in it.
+    """Move files into a new folder next to `root`, `root`.quarantine/`name`, and return the log in it.
 
-    The log is complete before the first file moves, and names every file by its whole path; what stops half-way can be undone.
+    The log is complete before the first file moves, and has full paths, so that an interrupted move can be undone.
 
     Raises:
         UserError: the folder cannot be written, or a file cannot be moved; those before it are moved.
     """
     root = root.resolve()
     if not os.access(root.parent, os.W_OK):
-        raise UserError(f"--fix puts files beside {root}, but {root.parent} cannot be written")
+        raise UserError(f"--fix puts files next to {root}, but {root.parent} cannot be written")
     folder = new_folder(root.with_name(f"{root.name}.quarantine"), name)
-    # The folder of a link, but not its target: what is moved is the link.
+    # Resolves the folder but not the file itself: of a link, the link is moved.
     planned = [(move.file.parent.resolve() / move.file.name, folder / _inside(move.path), move.reason) for move in moves]
     log = folder / LOG
     write_csv(log, [FIELDS, *planned])
@@ -48,12 +48,12 @@ def quarantine(moves: Sequence[Move], root: Path, name: str) -> Path:
 
 
 def restore(log: Path) -> tuple[int, list[str]]:
-    """Move every file of a log back, and return how many came back, and what did not, a line each.
+    """Move every file of a log back, and return how many came back, and one line for each that did not.
 
     A file that already lies at its old place is never overwritten. Where all came back the quarantine folder is removed.
 
     Raises:
-        UserError: the log cannot be read, or is none.
+        UserError: the log cannot be read, or is not a log.
     """
     back, kept = 0, []
     for line, (source, target) in _read_log(log):
@@ -67,7 +67,7 @@ def restore(log: Path) -> tuple[int, list[str]]:
             back += 1
         except FileExistsError:
             if not target.is_symlink() and source.exists() and source.samefile(target):
-                # The move was killed between the second name and the loss of the first.
+                # The move was killed after the new link was made, and before the old one was removed.
                 target.unlink()
                 back += 1
                 continue
@@ -81,7 +81,7 @@ def restore(log: Path) -> tuple[int, list[str]]:
 
 
 def _inside(path: str) -> Path:
-    """Return a path that stays inside the folder it is joined to."""
+    """Return the path made safe to join: it stays inside the folder."""
     return Path(*(part if part != ".." else "__" for part in PurePosixPath(path.lstrip("/")).parts))
 
 
@@ -102,7 +102,7 @@ def _read_log(log: Path) -> list[tuple[int, tuple[Path, Path]]]:
 
 
 def _remove_empty(folder: Path) -> None:
-    """Remove the folders below, the folder and its parent as far as they are empty."""
+    """Remove empty folders: those below, the folder itself and its parent."""
     below = sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True)
     for each in (*below, folder, folder.parent):
         try:

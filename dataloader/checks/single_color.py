@@ -14,4 +14,4 @@ def find(survey: Survey) -> list[Finding]:
     if not numbers:
         return []
     title = f"{counted(len(numbers), 'image is', 'images are')} of a single color"
-    return [Finding("warning", title, "There is nothing to learn from them; remove them unless they are meant.", singles(numbers))]
+    return [Finding("warning", title, "There is nothing to learn from them; remove them unless they are intended.", singles(numbers))]

@@ -1,4 +1,4 @@
-"""All images of a data set, each looked at once by several processes, and what the checks ask about them."""
+"""All images of a data set, each examined once by several processes, with the queries of the checks."""
 
 import io
 import multiprocessing
@@ -27,7 +27,7 @@ FEW = 200
 
 
 class ImageEntry(NamedTuple):
-    """Where an image belongs: its split, path relative to the root, file to open, and label (several are joined by a semicolon)."""
+    """An image: its split, path relative to the root, file to open, and label (several are joined by a semicolon)."""
 
     split: str
     path: str
@@ -41,8 +41,8 @@ class Survey:
 
     Attributes:
         catalog: the data set.
-        facts: one an image.
-        image_size: height and width that a network is to see.
+        facts: one per image.
+        image_size: --image_size, height and width.
     """
 
     catalog: Catalog
@@ -50,7 +50,7 @@ class Survey:
     image_size: tuple[int, int]
 
     def picture(self, number: int) -> ImageEntry:
-        """Return where an image belongs."""
+        """Return the entry of an image."""
         for name, split in self.catalog.splits.items():
             if number < len(split):
                 return ImageEntry(name, split.paths[number], split.file(number), self._label(split.targets[number]))
@@ -81,7 +81,7 @@ class Survey:
 
     @cached_property
     def comparable(self) -> list[int]:
-        """One of every set of equal files, where it is large and rich enough to be compared by its looks."""
+        """One of every set of equal files, if it has enough pixels and contrast for a comparison by likeness."""
         first = {self.facts[number].digest: number for number in reversed(self.readable)}
         return [
             number
@@ -92,7 +92,7 @@ class Survey:
 
     @cached_property
     def lookalikes(self) -> list[tuple[int, ...]]:
-        """Groups of different files that show the same picture; equal files stand in a group together."""
+        """Groups of different files with the same picture, each with all its equal files."""
         numbers = self.comparable
         if len(numbers) < 2:
             return []
@@ -113,16 +113,16 @@ def look_at_all(
 ) -> list[FileFacts]:
     """Return the facts of the files, in their order.
 
-    A file that ends the process which decodes it is a fact too; the others are not lost with it.
+    A file that crashes the process that decodes it is reported as a fact; the others are not lost.
 
     Args:
         files: what to open.
-        workers: processes; 0 looks in this one, which a file may end.
-        advance: called with the number of files that are done since the last call.
-        look: what tells the facts of a file; a function of a module.
+        workers: processes; 0 works in this one, which a broken file can crash.
+        advance: called with the number of files done since the last call.
+        look: file -> facts; a module-level function, so that it can be pickled.
 
     Raises:
-        UserError: processes die of an image that is known to be good, too.
+        UserError: processes also crash on an image that is known to be good.
     """
     if workers == 0:
         return [_told(look(file), advance) for file in files]
@@ -136,7 +136,7 @@ def look_at_all(
             continue
         for number, each in zip(chunk, answer, strict=True):
             facts[number] = _told(each, advance)
-    # A process died, and took the chunks under way with it: one by one they tell which file it was.
+    # A process crashed, and its chunks are lost: each file is examined alone to find the one.
     singles = (range(number, number + 1) for number in lost)
     blames = False
     for chunk, answer in _in_processes(look, files, singles, 1, ahead=1):
@@ -146,22 +146,22 @@ def look_at_all(
 
 
 def _is_sound(file: str) -> bool:
-    """Return True where a process decodes a good image, so that `file` alone can be to blame for one that died.
+    """Return True if a process can decode a good image, so that `file` is the cause of the crash.
 
     Raises:
-        UserError: it dies of that one, too.
+        UserError: it crashes on that one, too.
     """
     ((_, answer),) = _in_processes(_look_at_good_one, [file], iter([range(1)]), 1, ahead=1)
     if answer is None:
         raise UserError(
-            f"a process died at {file}, and another one at an image that is good: usually the machine is out of memory. "
+            f"a process crashed on {file}, and another one on a good image: usually the machine is out of memory. "
             "Free some, or use fewer processes (-j 1)"
         )
     return True
 
 
 def _look_at_good_one(file: str) -> FileFacts:
-    """Decode small images of the usual formats in place of a file."""
+    """Decode small images of the common formats instead of a file."""
     for form in ("JPEG", "PNG"):
         encoded = io.BytesIO()
         Image.new("RGB", (16, 16), "red").save(encoded, form)
@@ -177,7 +177,7 @@ def _told(facts: FileFacts, advance: Callable[[int], object]) -> FileFacts:
 def _in_processes(
     look: Callable[[str], FileFacts], files: Sequence[str], chunks: Iterator[range], workers: int, *, ahead: int
 ) -> Iterator[tuple[range, list[FileFacts] | None]]:
-    """Yield every chunk with its facts, or with None where a process died meanwhile; at most `ahead` are under way."""
+    """Yield every chunk with its facts, or with None where a process crashed; at most `ahead` are in progress."""
     todo = next(chunks, None)
     while todo is not None:
         # Spawned rather than forked: a process with threads must not be forked, and this one draws a progress bar.
@@ -196,7 +196,7 @@ def _in_processes(
             for chunk in waiting.values():
                 yield chunk, None
         except BaseException:
-            # Stopped by Ctrl-C, perhaps in the middle of a start: the executor could wait for its processes without end.
+            # Stopped by Ctrl-C, perhaps while processes start: the executor could wait for them forever.
             for process in multiprocessing.active_children():
                 if process not in others:
                     process.kill()
@@ -210,7 +210,7 @@ def _look_at(look: Callable[[str], FileFacts], files: list[str]) -> list[FileFac
 
 
 def _prepare() -> None:
-    """Leave Ctrl-C to the main process, and end with it, however it ends."""
+    """Ignore Ctrl-C, and end when the main process ends, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -1,4 +1,4 @@
-"""Images far smaller than the others: thumbnails and icons that slipped in."""
+"""Images far smaller than the others, such as thumbnails and icons."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ PIXELS, SHARE = 64, 0.25
 
 
 def find(survey: Survey) -> list[Finding]:
-    """Return a warning for outliers; where all images are small, that is how they are."""
+    """Return a warning for outliers; none where all images are small."""
     sides = {number: min(survey.facts[number].width, survey.facts[number].height) for number in survey.readable}
     if not sides:
         return []
@@ -20,5 +20,5 @@ def find(survey: Survey) -> list[Finding]:
     if not notes:
         return []
     title = f"{counted(len(notes), 'image is', 'images are')} far smaller than the others"
-    advice = "Enlarged to the size of the others they are a blur; replace or remove them."
+    advice = "They are blurred when enlarged to the size of the others; replace or remove them."
     return [Finding("warning", title, advice, singles(list(notes), notes))]

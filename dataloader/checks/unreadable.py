@@ -1,25 +1,25 @@
-"""Files that cannot be read, by what is wrong with them."""
+"""Files that cannot be read, by reason."""
 
 from dataloader.checks.examine import Problem
 from dataloader.checks.findings import Finding, singles
 from dataloader.checks.survey import Survey
 from utils.text import counted
 
-# Problem -> what the files are, what to do, whether they may be moved away: a missing right can be given, the others are lost.
+# Problem -> name of such files, advice, and whether --fix may move them away (not where a permission can be given).
 KINDS: dict[Problem, tuple[str, str, str, bool]] = {
     "empty": ("empty file", "empty files", "Fetch them again or remove them; --fix moves them away.", True),
     "damaged": ("damaged image", "damaged images", "Fetch them again or remove them; --fix moves them away.", True),
     "foreign": ("file that is not an image", "files that are not images", "Remove them; --fix moves them away.", True),
     "bomb": (
-        "image too large to be honest",
-        "images too large to be honest",
+        "suspiciously large image",
+        "suspiciously large images",
         "Training refuses them: scale them down, or remove them; --fix moves them away.",
         True,
     ),
     "unsupported": (
         "image of an unsupported kind",
         "images of unsupported kinds",
-        "They are whole, but training skips them: convert them to 8 or 16 bits a channel, or take them out.",
+        "They are intact, but training skips them: convert them to 8 or 16 bits per channel, or take them out.",
         False,
     ),
     "crash": (
@@ -34,8 +34,8 @@ KINDS: dict[Problem, tuple[str, str, str, bool]] = {
         "Remove them.",
         False,
     ),
-    "denied": ("file without the right to read it", "files without the right to read them", "Give the right: chmod u+r FILE.", False),
-    "missing": ("file that cannot be opened", "files that cannot be opened", "Mend the link, or take it out.", False),
+    "denied": ("file without the right to read it", "files without the right to read them", "Give read permission: chmod u+r FILE.", False),
+    "missing": ("file that cannot be opened", "files that cannot be opened", "Fix the link, or remove it.", False),
 }
 
 

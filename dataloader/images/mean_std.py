@@ -1,4 +1,4 @@
-"""Mean and standard deviation of the channels of many images: summed exactly, written as JSON, read for normalization."""
+"""Mean and standard deviation of the channels of many images: summed exactly, stored as JSON, used for normalization."""
 
 import json
 from collections.abc import Iterable
@@ -13,8 +13,8 @@ from utils.files import write_text
 FORM = '{"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}'
 
 
-class Moments(NamedTuple):
-    """Sums over the pixels of images; integers, so that the order of the images plays no part.
+class ChannelSums(NamedTuple):
+    """Sums over the pixels of images; integers, so that the result does not depend on the order of the images.
 
     Attributes:
         pixels: number of them.
@@ -27,15 +27,15 @@ class Moments(NamedTuple):
     squares: tuple[int, int, int]
 
 
-def measure(image: np.ndarray) -> Moments:
+def measure(image: np.ndarray) -> ChannelSums:
     """Return the sums of an image, uint8 (H, W, 3)."""
     values = image.reshape(-1, 3).astype(np.int64)
     red, green, blue = values.sum(0).tolist()
     red2, green2, blue2 = (values * values).sum(0).tolist()
-    return Moments(len(values), (red, green, blue), (red2, green2, blue2))
+    return ChannelSums(len(values), (red, green, blue), (red2, green2, blue2))
 
 
-def mean_std(moments: Iterable[Moments]) -> tuple[list[float], list[float]]:
+def mean_std(moments: Iterable[ChannelSums]) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation of each channel over all pixels, for values in 0..1."""
     pixels, sums, squares = 0, [0, 0, 0], [0, 0, 0]
     for each in moments:
@@ -44,13 +44,13 @@ def mean_std(moments: Iterable[Moments]) -> tuple[list[float], list[float]]:
         squares = [total + new for total, new in zip(squares, each.squares, strict=True)]
     assert pixels > 0, "there is an image"
     means = [total / pixels for total in sums]
-    # In integers: the difference of two large numbers must not lose its digits.
+    # In integers, since the difference of two large floats loses digits.
     variances = [(pixels * square - total * total) / pixels**2 for total, square in zip(sums, squares, strict=True)]
     return [mean / 255 for mean in means], [variance**0.5 / 255 for variance in variances]
 
 
 def write_mean_std(path: Path, mean: list[float], std: list[float], *, images: int) -> None:
-    """Write what `read_mean_std` reads, and over how many images it was measured."""
+    """Write the file that `read_mean_std` reads, with the number of images."""
     rounded = {"mean": [round(value, 6) for value in mean], "std": [round(value, 6) for value in std], "images": images}
     write_text(path, json.dumps(rounded) + "\n")
 
@@ -66,7 +66,7 @@ def read_mean_std(path: Path) -> tuple[tuple[float, float, float], tuple[float, 
     except OSError as error:
         raise UserError(f"--mean_std {path}: {(error.strerror or 'cannot be read').lower()}; --prepare writes such a file") from error
     except ValueError as error:
-        raise UserError(f"--mean_std {path}: no valid JSON ({error}); write {FORM}") from error
+        raise UserError(f"--mean_std {path}: not valid JSON ({error}); write {FORM}") from error
     mean, std = (_three(content, name, path) for name in ("mean", "std"))
     if not all(0 <= value <= 1 for value in mean) or not all(0 < value <= 1 for value in std):
         raise UserError(f"--mean_std {path}: the numbers are for values in 0..1, each std above 0; divide those for 0..255 by 255")

@@ -1,4 +1,4 @@
-"""Geometry and normalization of images: one kernel for training, evaluation, prediction and the exported file."""
+"""Geometry and normalization of images: one implementation for training, evaluation, prediction and exported files."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -16,10 +16,10 @@ RESIZES = ("fit", "crop", "stretch")
 
 
 class Placement(NamedTuple):
-    """How an image is brought to another size: a rectangle of it is resized, and padded all around its center.
+    """How an image is brought to another size: a rectangle of it is resized and centered in a padded frame.
 
     Attributes:
-        top, left, height, width: of the rectangle that is kept, in pixels of the image.
+        top, left, height, width: of the rectangle, in pixels of the image.
         new_height, new_width: what it is resized to.
     """
 
@@ -46,7 +46,7 @@ def placement(h: int, w: int, height: int, width: int, mode: str) -> Placement:
         else:
             new_w = min(width, max(1, (2 * w * height + h) // (2 * h)))
     elif mode == "crop":
-        # Cutting before resizing keeps a 1x5000 image from growing beyond all memory.
+        # Cropped before resizing: a 1x5000 image would become too large for the memory.
         if w * height >= h * width:
             keep_w = min(w, max(1, (2 * h * width + height) // (2 * height)))
             left = (w - keep_w) // 2
@@ -64,7 +64,7 @@ def fit_images(images: Tensor, height: int, width: int, mode: str) -> Tensor:
     antialiasing, in integer arithmetic. The function can be scripted by TorchScript.
 
     Raises:
-        ValueError: the mode is none of the three.
+        ValueError: the mode is unknown.
     """
     if mode != "fit" and mode != "crop" and mode != "stretch":
         raise ValueError("resize must be fit, crop or stretch")
@@ -78,7 +78,7 @@ def fit_images(images: Tensor, height: int, width: int, mode: str) -> Tensor:
     if place.height != h or place.width != w:
         images = images[:, :, place.top : place.top + place.height, place.left : place.left + place.width]
     if images.shape[2] != new_h or images.shape[3] != new_w:
-        # The integer kernel exists on the CPU alone, and pixels must not depend on the device.
+        # torch has the integer kernel for the CPU only, and pixels must not depend on the device.
         resized = F.interpolate(images.cpu(), size=[new_h, new_w], mode="bilinear", align_corners=False, antialias=True)
         images = resized.to(images.device)
     if new_h == height and new_w == width:
@@ -90,13 +90,13 @@ def fit_images(images: Tensor, height: int, width: int, mode: str) -> Tensor:
 
 def fit_pixels(image: np.ndarray, height: int, width: int, mode: str) -> np.ndarray:
     """Return `fit_images` of one image: uint8 (h, w, 3) -> uint8 (height, width, 3)."""
-    # Added in front, the axis of one image has the stride by which torch knows channels-last memory, and answers in it.
+    # With the batch axis added in front, the strides are those of channels-last memory, so torch returns channels-last, too.
     pixels = torch.from_numpy(np.ascontiguousarray(image))[None].permute(0, 3, 1, 2)
     return fit_images(pixels, height, width, mode)[0].permute(1, 2, 0).numpy()
 
 
 def fit_change(before: Size, after: Size, mode: str) -> PlaneChange:
-    """Return what `fit_images` does to the plane of images of (H, W) `before` when it brings them to `after`."""
+    """Return the change of geometry of `fit_images` from images of (H, W) `before` to `after`."""
     place = placement(*before, *after, mode)
     kept, size = (place.height, place.width), (place.new_height, place.new_width)
     change = resampled(place.top, place.left, kept, size)
@@ -107,14 +107,14 @@ def fit_change(before: Size, after: Size, mode: str) -> PlaneChange:
 
 @dataclass(frozen=True)
 class Preprocess:
-    """From the pixels of a file to the pixels that a model sees; it travels with the weights.
+    """From the pixels of a file to those that a model sees; stored with the weights.
 
     Attributes:
         image_size: height and width, in pixels.
         resize: 'fit', 'crop' or 'stretch' (see fit_images).
         mean, std: of the RGB channels, for values in 0..1.
-        white: the value of 16-bit files that is shown as white, by the range of the data set that was trained on; None where
-            it has none, and 16-bit values are taken to span all bits.
+        white: the value of 16-bit files that is shown as white, by the range of the training data; None where it has no
+            16-bit files: then 16-bit values are taken to use all bits.
     """
 
     image_size: tuple[int, int] = (224, 224)
@@ -136,10 +136,10 @@ class Preprocess:
         return torch.from_numpy(fit_pixels(image, *self.image_size, self.resize)).permute(2, 0, 1)
 
     def change(self, size: Size) -> PlaneChange:
-        """Return what `apply` does to the plane of an image of (H, W) `size`.
+        """Return the change of geometry of `apply` for an image of (H, W) `size`.
 
-        Masks and boxes follow it onto the pixels that the model sees; `change(size).undone(size)` carries what the model says of
-        these, such as a mask or boxes, back onto the image, without the padded border.
+        Masks and boxes follow it to the pixels that the model sees; `change(size).undone(size)` maps predictions, such as a mask or
+        boxes, back to the image, without the padded border.
         """
         return fit_change(size, self.image_size, self.resize)
 
@@ -177,6 +177,6 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        # Two passes over the pixels: the product promotes uint8 on the way, the sum is in place.
+        # Two passes over the pixels: the product converts uint8 to float, the sum is in place.
         scaled = images * (1.0 / (255.0 * self.std))
         return scaled.sub_(self.mean / self.std)

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from dataloader.images.picture import Picture, reduced, whole
-from dataloader.images.quiet import quiet_decoders
+from dataloader.images.silence_decoders import silence_decoders
 from dataloader.images.sixteen_bit import FULL, UnknownRangeError, deep_values, is_deep, show, to_eight_bits
 from utils.errors import UserError
 
@@ -28,7 +28,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Turns after which the columns, or the rows, run against those of the file.
+# Orientations after which the columns, or the rows, are in reverse order.
 _FROM_RIGHT = (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE)
 _FROM_BOTTOM = (Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_90, Image.Transpose.TRANSVERSE)
 _SIDEWAYS = (Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90)
@@ -40,7 +40,7 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 class ImageError(UserError):
-    """A file that is no readable image.
+    """A file that is not a readable image.
 
     Attributes:
         path: the file.
@@ -57,28 +57,28 @@ class ImageError(UserError):
 
 
 class UnsupportedError(ImageError):
-    """A whole image of a kind that cannot be shown: nobody knows which of its values is white."""
+    """An intact image of a kind whose range of values is unknown, so it cannot be converted to 8 bits."""
 
 
 def read_image(path: str | os.PathLike[str], *, at_least: int | None = None, white: int | None = None) -> np.ndarray:
     """Return the first frame of an image file as uint8 (H, W, 3), RGB.
 
-    The EXIF orientation is applied, transparent pixels are laid on white, 16-bit values are scaled to 8 bits.
+    The EXIF orientation is applied, transparent pixels are blended with white, 16-bit values are scaled to 8 bits.
 
     Args:
         path: the file.
         at_least: decode a large JPEG file at the smallest scale, of half or below, that leaves both sides this many pixels.
-            It saves time, and the pixels are about those of an exact reduction. None decodes every pixel.
+            This saves time; the pixels are close to those of an exact reduction. None decodes every pixel.
         white: the 16-bit value that becomes 255; None where they span all 16 bits.
 
     Raises:
-        ImageError: the file is missing, empty, truncated, damaged, too large to be honest, or no image.
+        ImageError: the file is missing, empty, truncated, damaged, suspiciously large (a decompression bomb), or not an image.
     """
     return read_picture(path, at_least=at_least, white=white).image
 
 
 def read_picture(path: str | os.PathLike[str], *, at_least: int | None = None, white: int | None = None) -> Picture:
-    """Return what `read_image` reads, with where its pixels lie on the whole image.
+    """Return the image of `read_image`, with how its pixels lie on the whole image.
 
     Raises:
         ImageError: as for `read_image`.
@@ -93,25 +93,25 @@ def read_picture(path: str | os.PathLike[str], *, at_least: int | None = None, w
 
 
 def file_status(name: str) -> os.stat_result:
-    """Return what the system says of an image file; to be asked before it is opened, for a pipe would be waited for, without end.
+    """Return the status of an image file; called before it is opened, since opening a pipe would block forever.
 
     Raises:
-        ImageError: it is missing, or no file.
+        ImageError: it is missing, or not a file.
     """
     try:
         status = os.stat(name)
     except OSError as error:
         raise ImageError(name, error.strerror or str(error)) from error
     if not stat.S_ISREG(status.st_mode):
-        raise ImageError(name, "it is no file but a directory, a pipe or the like")
+        raise ImageError(name, "it is not a file but a directory, a pipe or the like")
     return status
 
 
 def read_file(name: str) -> bytes:
-    """Return what an image file holds, still encoded.
+    """Return the bytes of an image file, still encoded.
 
     Raises:
-        ImageError: it is missing, no file, or cannot be read.
+        ImageError: it is missing, not a file, or cannot be read.
     """
     file_status(name)
     try:
@@ -131,7 +131,7 @@ def decode_image(data: bytes, name: str, *, at_least: int | None = None, white: 
 
 
 def decode_picture(data: bytes, name: str, *, at_least: int | None = None, white: int | None = None) -> Picture:
-    """Return what `decode_image` does, with where its pixels lie on the whole image.
+    """Return the image of `decode_image`, with how its pixels lie on the whole image.
 
     Raises:
         ImageError: as for `read_image`.
@@ -140,7 +140,7 @@ def decode_picture(data: bytes, name: str, *, at_least: int | None = None, white
 
 
 def _read(source: IO[bytes], name: str, at_least: int, white: int | None) -> Picture:
-    quiet_decoders()
+    silence_decoders()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -164,20 +164,20 @@ def _read(source: IO[bytes], name: str, at_least: int, white: int | None) -> Pic
         raise ImageError(name, f"more than {Image.MAX_IMAGE_PIXELS} pixels, taken for a decompression bomb") from error
     except UnknownRangeError as error:
         raise UnsupportedError(name, str(error)) from error
-    except Exception as error:  # Decoders raise errors of many types on damaged files; all mean the same here.
+    except Exception as error:  # Decoders raise errors of many types on damaged files; all become ImageError.
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ImageError(name, " ".join(reason.split())) from error
 
 
 def _decode_jpeg(data: bytes, at_least: int) -> Picture | None:
-    """Return the picture of a color JPEG, or None where Pillow is to decide: of another color model, too large, or damaged."""
+    """Return the picture of a color JPEG, or None to leave it to Pillow: another color model, too large, or damaged."""
     import simplejpeg
 
     try:
         height, width, colors, _ = simplejpeg.decode_jpeg_header(data)
         if colors not in _COLORS or int(height) * int(width) > (Image.MAX_IMAGE_PIXELS or 0):
             return None
-        # Factors between 1 and 2 cost more than they save.
+        # Scale down only by a factor of 2 or more; smaller factors cost more time than they save.
         pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=at_least, min_width=at_least, min_factor=2 if at_least else 1)
     except ValueError:
         return None
@@ -209,7 +209,7 @@ def _to_rgb(image: Image.Image, turn: Image.Transpose | None) -> np.ndarray:
 def _turn(image: Image.Image) -> Image.Transpose | None:
     try:
         return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # Damaged metadata does not spoil the pixels.
+    except Exception:  # Damaged metadata does not affect the pixels.
         return None
 
 
@@ -218,7 +218,7 @@ def _read_tiff(data: np.ndarray, name: str, white: int | None) -> np.ndarray:
 
     if len(data) == 0:
         raise ImageError(name, "the file is empty")
-    # In other formats what Pillow refuses is damaged, and OpenCV would make something up.
+    # Only TIFF: what Pillow refuses in other formats is damaged, and OpenCV would invent pixels.
     if data[:4].tobytes() not in _TIFF:
         raise ImageError(name, "not an image, or damaged")
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

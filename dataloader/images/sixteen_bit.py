@@ -1,7 +1,7 @@
-"""Images of 16 bits a channel: their values, and how they become 8 bits.
+"""Images of 16 bits per channel: their values, and how they become 8 bits.
 
-A camera of 12 bits writes files of 16 whose values end at 4095. What is white in such files is no matter of one image but of the
-data set: `dataloader/images/white_value.py` finds it, the numbers of preprocessing keep it.
+A camera of 12 bits writes files of 16 whose values end at 4095. The white value of such files is a property of the data set:
+`dataloader/images/white_value.py` finds it, and `Preprocess` stores it.
 """
 
 import io
@@ -9,15 +9,15 @@ import io
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from dataloader.images.quiet import quiet_decoders
+from dataloader.images.silence_decoders import silence_decoders
 
 FULL = 65535
 # 65535 / 255.
 SIXTEEN_TO_EIGHT = 257
 _PNG = b"\x89PNG\r\n\x1a\n"
-# Where a PNG says how many bits a channel has.
+# Where a PNG says how many bits per channel has.
 _PNG_DEPTH = 24
-# Of formats that have 8 bits.
+# First bytes of formats that have 8 bits.
 _SHALLOW = (b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF")
 HEAD = _PNG_DEPTH + 1
 
@@ -27,15 +27,15 @@ class UnknownRangeError(ValueError):
 
 
 def may_be_deep(head: bytes) -> bool:
-    """Whether a file that begins with these bytes, HEAD of them, may have 16 bits a channel."""
+    """Whether a file that begins with these bytes, HEAD of them, may have 16 bits per channel."""
     if head.startswith(_PNG):
         return head[_PNG_DEPTH:HEAD] == b"\x10"
     return not head.startswith(_SHALLOW)
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether an image of Pillow that is opened, but not loaded yet, has 16 bits a channel."""
-    # Pillow gives color as 8 bits, and tells only in its orders to the decoder that there were more.
+    """Whether an image of Pillow that is opened, but not loaded yet, has 16 bits per channel."""
+    # Pillow returns color in 8 bits; only its decoder arguments tell that the file has more.
     return image.mode.startswith("I") or any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
 
 
@@ -47,7 +47,7 @@ def deep_values(image: Image.Image, data: bytes) -> np.ndarray:
         data: the file.
 
     Raises:
-        UnknownRangeError: values that no 16 bits hold, or color of a kind that is not understood.
+        UnknownRangeError: values that do not fit into 16 bits, or an unsupported kind of color.
     """
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
@@ -56,14 +56,14 @@ def deep_values(image: Image.Image, data: bytes) -> np.ndarray:
         return values.astype(np.uint16)
     shown = np.asarray(image.convert("RGB") if image.mode != "RGBA" else image)[:, :, :3]
     values = _decode(data)
-    # Two decoders have to agree on the upper half of every value: on which channel is which, and on the orientation.
+    # Compared with Pillow's 8 bits, which are the upper half of every value: this checks the order of channels and the orientation.
     if values is None or values.shape != shown.shape or not np.array_equal(values >> 8, shown):
         raise UnknownRangeError("color of 16 bits in a form that is not understood; convert it to 8 bits")
     return values
 
 
 def _decode(data: bytes) -> np.ndarray | None:
-    """Return the values that OpenCV reads, uint16 (H, W) or (H, W, 3), RGB; None where they are no such values."""
+    """Return the values that OpenCV reads, uint16 (H, W) or (H, W, 3), RGB; None where they are of another kind."""
     import cv2
 
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -79,7 +79,7 @@ def _decode(data: bytes) -> np.ndarray | None:
 
 
 def to_eight_bits(values: np.ndarray, white: int | None) -> np.ndarray:
-    """Return uint16 values as uint8: 0 stays black, `white` and what is above it become 255.
+    """Return uint16 values as uint8: 0 stays black; `white` and above become 255.
 
     Where `white` is None or 65535, all 16 bits are in use, and values are divided by 257.
     """
@@ -97,10 +97,10 @@ def show(image: Image.Image, data: bytes, white: int) -> Image.Image:
 
 
 def brightest(data: bytes) -> int:
-    """Return the largest value of a file of 16 bits a channel, alpha left out; -1 where it is of another kind, or cannot be read."""
+    """Return the largest value of a file of 16 bits per channel, alpha left out; -1 where it is of another kind, or cannot be read."""
     if not may_be_deep(data[:HEAD]):
         return -1
-    quiet_decoders()
+    silence_decoders()
     try:
         with Image.open(io.BytesIO(data)) as image:
             if not is_deep(image):
@@ -108,8 +108,8 @@ def brightest(data: bytes) -> int:
             image.load()
             return int(deep_values(image, data).max(initial=0))
     except UnidentifiedImageError:
-        # As some TIFF files are, which OpenCV reads.
+        # Some TIFF files that OpenCV reads.
         values = _decode(data)
         return -1 if values is None else int(values.max(initial=0))
-    except Exception:  # Decoders raise errors of many types; what they mean is said where the image is read.
+    except Exception:  # Decoders raise errors of many types; reading the image will report them.
         return -1

@@ -1,4 +1,4 @@
-"""What is white in the 16-bit files of a data set: the range that their values use, found once before training."""
+"""The white value of the 16-bit files of a data set: the range that their values use, found once before training."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,27 +11,27 @@ from dataloader.images.read import ImageError
 from dataloader.images.sixteen_bit import FULL, HEAD, brightest, may_be_deep
 from dataloader.splits.split import Catalog, Split
 
-# By their names, so that data sets of JPEG files cost nothing.
+# Suffixes of formats with 8 bits per channel, which are not opened, so that data sets of JPEG files cost no time.
 SHALLOW = (".jpg", ".jpeg", ".webp", ".gif", ".bmp")
 LEAST_BITS = 8
-# Files that are looked at where a model meets other images.
+# Files that are examined when a model is used on other images.
 PROBES = 16
-# White of 12 bits, a sixteenth of 16.
+# White of 12 bits: a sixteenth of the range of 16.
 DARK = 4095
-# Files that say what is usual before one that needs 16 bits ends the search.
+# Files that are examined before one that needs all 16 bits ends the search.
 SAMPLE = 64
-# Bits that most files need less than the brightest where they would be nearly black, shown in a sixteenth of the gray levels.
+# Where most files need so many bits less than the brightest, they use a sixteenth of the gray levels and are nearly black.
 STRETCHED = 4
 
 
-class Range(NamedTuple):
-    """What the values of the 16-bit files of a data set use.
+class SixteenBitRange(NamedTuple):
+    """The range of values in the 16-bit files of a data set.
 
     Attributes:
         white: the largest value of as many bits as the largest value needs; None where there are no such files.
         largest: the largest value that was found; -1 where there are no such files.
         brightest: the file that has it.
-        usual: white of the median file, of those that were looked at.
+        usual: white of the median file among those examined.
     """
 
     white: int | None = None
@@ -44,20 +44,20 @@ class Range(NamedTuple):
         return self.white is not None and self.white.bit_length() - self.usual.bit_length() >= STRETCHED
 
 
-def find_white(catalog: Catalog, *, workers: int, advance: Callable[[int], Any] = int) -> Range:
-    """Return what is white in the 16-bit files of a data set, and what says so.
+def find_white(catalog: Catalog, *, workers: int, advance: Callable[[int], Any] = int) -> SixteenBitRange:
+    """Return the range of the 16-bit files of a data set.
 
     White is the largest value of as many bits as the largest value of all splits needs, at least 8: 4095 for a camera of
     12 bits. It belongs to the data set, so that an image means the same in every split and fold. A file whose values need all
-    16 bits ends the search, once files from all over a split have said what is usual.
+    16 bits ends the search, once SAMPLE files from all over a split have been examined.
 
     Args:
         catalog: all splits.
         workers: processes that decode.
-        advance: told after every file that is decoded.
+        advance: called after every decoded file.
 
     Raises:
-        UserError: a file ended the process that decoded it.
+        UserError: a file crashed the process that decoded it.
     """
     found: list[tuple[int, str]] = []
     largest = -1
@@ -77,12 +77,12 @@ def find_white(catalog: Catalog, *, workers: int, advance: Callable[[int], Any] 
     return _range_of(found)
 
 
-def _range_of(found: list[tuple[int, str]]) -> Range:
+def _range_of(found: list[tuple[int, str]]) -> SixteenBitRange:
     """Return the range of files by their largest values."""
     if not found:
-        return Range()
+        return SixteenBitRange()
     largest, brightest = max(found)
-    return Range(white_of(largest), largest, brightest, white_of(median_low(value for value, _ in found)))
+    return SixteenBitRange(white_of(largest), largest, brightest, white_of(median_low(value for value, _ in found)))
 
 
 def _sample_first(numbers: list[int]) -> list[int]:
@@ -97,26 +97,26 @@ def white_of(largest: int) -> int:
 
 
 def deep_files(split: Split) -> list[int]:
-    """Return the images of a split that may have 16 bits a channel, by their first bytes."""
+    """Return the images of a split that may have 16 bits per channel, by their first bytes."""
     return [index for index, path in enumerate(split.paths) if not path.lower().endswith(SHALLOW) and may_be_deep(_head(split, index))]
 
 
-def shown(catalog: Catalog, white: int | None) -> Catalog:
+def with_white(catalog: Catalog, white: int | None) -> Catalog:
     """Return the catalog with the 16-bit files of all its splits scaled to this white."""
     return replace(catalog, splits={name: replace(split, white=white) for name, split in catalog.splits.items()})
 
 
 def mismatch(split: Split) -> str:
-    """Return what to say where 16-bit files of a split have another range than the model was trained on; '' where they fit.
+    """Return a warning where 16-bit files of a split have another range than the model was trained on; '' where they fit.
 
-    A few of them are looked at.
+    A few of them are examined.
     """
     probes = sorted({round(place * (len(split) - 1) / max(1, PROBES - 1)) for place in range(PROBES)}) if len(split) else []
     probes = [index for index in probes if may_be_deep(_head(split, index))]
     largest = max((_brightest(split, index) for index in probes), default=-1)
     white = FULL if split.white is None else split.white
     if largest > white:
-        return f"values of 16-bit images reach {largest:,} here, but {white:,} is white for this model: what is brighter is lost"
+        return f"values of 16-bit images reach {largest:,} here, but {white:,} is white for this model: brighter values are lost"
     if largest >= 0 and white == FULL and white_of(largest) <= DARK:
         return f"values of 16-bit images end at {largest:,} here, but {white:,} is white for this model: they look nearly black to it"
     return ""

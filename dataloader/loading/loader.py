@@ -10,9 +10,9 @@ from torch.utils.data import Sampler
 from dataloader.augment.chain import Augment
 from dataloader.images.picture import Picture
 from dataloader.images.preprocess import Preprocess
-from dataloader.loading.plan import Plan, ScorePlan, TrainPlan
+from dataloader.loading.plan import BatchPlan, ScorePlan, TrainPlan
 from dataloader.loading.reader import BatchReader, Key, SlottedBatch
-from dataloader.loading.sizes import SizeSchedule
+from dataloader.loading.size_schedule import SizeSchedule
 from dataloader.loading.slots import PIXELS, Slots
 from dataloader.loading.workers import AHEAD, CurrentReads, WorkerPool
 from dataloader.sample import Batch, rebuilt
@@ -23,9 +23,9 @@ from utils.text import FirstNames, counted
 
 
 class _Keys(Sampler[Key]):
-    """The keys of one epoch, from the position that was last set."""
+    """The keys of the batches of one epoch, from the position that was last set."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: BatchPlan) -> None:
         self.plan = plan
         self.epoch = 0
         self.start = 0
@@ -38,25 +38,25 @@ class _Keys(Sampler[Key]):
 class Loader:
     """Batches of a split, for training (shuffled, augmented, tolerant) or evaluation (in order, complete, strict).
 
-    Batches are equal for any number of workers, and an epoch can start at any batch. One epoch is walked at a time:
-    asking for another one ends the walk before it.
+    Batches are equal for any number of workers, and an epoch can start at any batch. One epoch is read at a time:
+    starting another one ends the one before.
 
     Args:
         split: the images.
         preprocess: their geometry.
-        batch_size: samples a step, over all processes.
+        batch_size: samples per step, over all processes.
         workers: reading processes; 0 reads in this one.
         seed: of order and augmentation.
         shuffle: True for training (TrainPlan), False for evaluation (ScorePlan).
         augment: operations on single images; only where `shuffle` is set.
-        read: index -> picture, such as a cache has it; `split.read_picture` when not given.
-        rank, world: number of this process, and how many there are.
-        strict: in training too, an unreadable image is an error.
-        tolerant: in evaluation too, an unreadable image is left out of its batch.
+        read: index -> picture, such as from a cache; `split.read_picture` when not given.
+        rank, world: number of this process, and of all processes.
+        strict: an unreadable image is an error in training, too.
+        tolerant: an unreadable image is left out of its batch in evaluation, too.
         pin_memory: put batches into page-locked memory for a GPU.
         draws, epoch_size, repeats: of the plan of training (TrainPlan).
         sizes, copies: of the images of training (BatchReader).
-        look: called when an epoch begins.
+        on_epoch_start: called when an epoch begins.
     """
 
     def __init__(
@@ -80,14 +80,16 @@ class Loader:
         repeats: int = 1,
         sizes: SizeSchedule | None = None,
         copies: int = 1,
-        look: Callable[[], object] | None = None,
+        on_epoch_start: Callable[[], object] | None = None,
     ) -> None:
         assert shuffle or augment is None or not augment.operations, "evaluation data is never augmented"
         if workers < 0:
             raise UserError(f"-j {workers}: write 0 or more loader processes")
+        if augment is not None and split.nothing().is_spatial:
+            augment.check_spatial()
         self.split = split
         self.read = read or split.read_picture
-        self.plan: Plan
+        self.plan: BatchPlan
         if shuffle:
             drawn = {"draws": draws, "epoch_size": epoch_size, "repeats": repeats}
             self.plan = TrainPlan(len(split), batch_size, seed=seed, rank=rank, world=world, **drawn)
@@ -96,10 +98,10 @@ class Loader:
         self._keys = _Keys(self.plan)
         self._walks = 0
         self._changed = FirstNames()
-        self._look = look
+        self._on_epoch_start = on_epoch_start
         self._slots = None
         if workers and not pin_memory:
-            # One is emptied here while all others are being filled: the next is asked for once this one is empty.
+            # One slot more than batches in flight: the main process copies from one while the workers fill the rest.
             pixel_bytes = 3 + split.nothing().pixel_bytes
             size = copies * max(1, batch_size // world) * math.prod(preprocess.image_size) * pixel_bytes
             self._slots = Slots.make(workers * AHEAD + 1, size)
@@ -123,9 +125,9 @@ class Loader:
         self._pool.start()
         self._walks += 1
         number = self._walks
-        if self._look is not None:
-            # While the processes read ahead.
-            self._look()
+        if self._on_epoch_start is not None:
+            # Called while the workers read ahead.
+            self._on_epoch_start()
         for _ in range(start_batch, len(self.plan)):
             assert number == self._walks, "another epoch was started meanwhile"
             item = self._pool.take()

@@ -1,4 +1,4 @@
-"""Which samples form which batch: pure arithmetic, the same on every process and for every number of workers."""
+"""Which samples form which batch: pure arithmetic, equal on every process and for any number of workers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from utils.text import counted
 
 
 class Share(NamedTuple):
-    """Place of a batch in its accumulation group.
+    """The position of a batch in its accumulation group.
 
     Attributes:
         share: samples of this batch / samples of the group; the shares of a group add up to 1.
@@ -29,9 +29,9 @@ def epoch_order(count: int, epoch: int, *, seed: int, shuffle: bool) -> np.ndarr
 
 
 def endless_order(count: int, epoch: int, *, seed: int, length: int) -> np.ndarray:
-    """Return `length` indices: the part of an endless row of permutations of range(count) that belongs to an epoch, int64 (length,).
+    """Return `length` indices: the part of an endless sequence of permutations of range(count) that belongs to an epoch, int64 (length,).
 
-    Epochs that are shorter than the data go on where the one before ended, so every image is seen equally often.
+    Epochs that are shorter than the data continue where the one before ended, so every image is seen equally often.
     """
     first = epoch * length
     walks = range(first // count, (first + length - 1) // count + 1)
@@ -42,8 +42,8 @@ def endless_order(count: int, epoch: int, *, seed: int, length: int) -> np.ndarr
 def drawn_order(draws: np.ndarray, epoch: int, *, seed: int, length: int) -> np.ndarray:
     """Return `length` indices, each as often as its share of `draws` says, rounded down or up by chance, in random order.
 
-    Systematic sampling (Madow, 1949): equally spaced points on a line on which every image has a stretch of the length of its
-    expected number of draws. No image is missed or repeated by bad luck, as in independent draws.
+    Systematic sampling (Madow, 1949): equally spaced points on a line on which every image has a segment as long as its
+    expected number of draws. Unlike independent draws, this neither misses nor repeats images by chance.
 
     Args:
         draws: expected draws of every image, float64 (N,), in any unit.
@@ -56,7 +56,7 @@ def drawn_order(draws: np.ndarray, epoch: int, *, seed: int, length: int) -> np.
 
 
 def turns(order: np.ndarray) -> np.ndarray:
-    """Return how often each entry has stood in the row before, int64, so that a repeated image can be augmented in another way."""
+    """Return how often each entry occurred before, int64, so that a repeated image is augmented differently."""
     places = np.argsort(order, kind="stable")
     _, first, counts = np.unique(order[places], return_index=True, return_counts=True)
     found = np.empty(len(order), dtype=np.int64)
@@ -69,18 +69,18 @@ class TrainPlan:
     """Shuffled batches of equal size on every process.
 
     A global batch of `batch_size` samples is cut into `world` slices of equal length. The last, partial batch
-    is kept, cut to a multiple of `world`; it is dropped when fewer than two samples a process remain (batch
+    is kept, cut to a multiple of `world`; it is dropped when fewer than two samples per process remain (batch
     normalization needs two), unless it is the only one.
 
     Attributes:
         count: samples of the split.
-        batch_size: samples a step, over all processes.
+        batch_size: samples per step, over all processes.
         seed: of the order.
-        rank, world: number of this process, and how many there are.
-        draws: expected draws of every sample, float64 (count,); None sees each equally often.
-        epoch_size: samples an epoch; None takes the sum of the draws, or each sample once.
-        repeats: times that every sample stands in a row, so that its copies meet in a batch (Hoffer et al., arXiv 1901.09335; Berman
-            et al., arXiv 1902.05509). An epoch keeps its size: it has a part of the samples, and the next epochs the others. The
+        rank, world: number of this process, and of all processes.
+        draws: expected draws of every sample, float64 (count,); None draws each equally often.
+        epoch_size: samples per epoch; None: the sum of the draws, or each sample once.
+        repeats: times that every sample occurs in succession, so that its copies are in one batch (Hoffer et al., arXiv 1901.09335; Berman
+            et al., arXiv 1902.05509). The epoch size stays: an epoch has a part of the samples, and the next epochs the others. The
             copies go to different processes.
 
     Raises:
@@ -98,7 +98,7 @@ class TrainPlan:
 
     def __post_init__(self) -> None:
         assert 0 <= self.rank < self.world, f"rank {self.rank} of {self.world}"
-        assert self.draws is None or self.draws.shape == (self.count,), "one expected number of draws a sample"
+        assert self.draws is None or self.draws.shape == (self.count,), "one expected number of draws per sample"
         if self.repeats < 1:
             raise UserError(f"--aug_repeats {self.repeats}: write a number of at least 1; 3 is a common choice")
         if self.batch_size < 1 or self.batch_size % self.world:
@@ -114,7 +114,7 @@ class TrainPlan:
 
     @property
     def length(self) -> int:
-        """Samples that are drawn for an epoch, of which the last few may fill no batch."""
+        """Samples that are drawn for an epoch; the last few may be too few for a batch."""
         if self.epoch_size is not None:
             return self.epoch_size
         return self.count if self.draws is None else max(1, round(float(self.draws.sum())))
@@ -149,14 +149,14 @@ class TrainPlan:
         for batch in range(start, len(self)):
             first, size = batch * self.batch_size, self.size(batch)
             part = size // self.world
-            # Copies stand side by side: taken in turns, they go to different processes.
+            # Copies are adjacent, so dealing them out in turns sends them to different processes.
             mine = slice(first + self.rank * part, first + (self.rank + 1) * part)
             if self.repeats > 1:
                 mine = slice(first + self.rank, first + size, self.world)
             yield order[mine], before[mine]
 
     def shares(self, accumulate: int) -> list[Share]:
-        """Return the place of every batch of the epoch when the gradients of `accumulate` batches are summed."""
+        """Return the position of every batch in its group when the gradients of `accumulate` batches are summed."""
         if accumulate < 1:
             raise UserError(f"--accumulate {accumulate}: write a number of at least 1")
         sizes = [self.size(batch) for batch in range(len(self))]
@@ -179,8 +179,8 @@ class ScorePlan:
 
     Attributes:
         count: samples of the split.
-        batch_size: samples a step, over all processes.
-        rank, world: number of this process, and how many there are.
+        batch_size: samples per step, over all processes.
+        rank, world: number of this process, and of all processes.
     """
 
     count: int
@@ -220,4 +220,4 @@ class ScorePlan:
         return max(1, self.batch_size // self.world)
 
 
-Plan = TrainPlan | ScorePlan
+BatchPlan = TrainPlan | ScorePlan

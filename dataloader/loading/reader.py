@@ -1,4 +1,4 @@
-"""One batch: its files read, augmented, brought to the size of the model and stacked, image and target alike."""
+"""Makes one batch: reads files, augments, resizes and stacks images and targets."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from dataloader.augment.chain import Augment
 from dataloader.images.picture import Picture
 from dataloader.images.preprocess import Preprocess
 from dataloader.images.read import ImageError
-from dataloader.loading.sizes import SizeSchedule
+from dataloader.loading.size_schedule import SizeSchedule
 from dataloader.loading.slots import Slots
 from dataloader.loading.workers import CurrentReads
 from dataloader.sample import Batch, BatchFields, Sample, Unreadable, blank_images, stack
@@ -22,18 +22,18 @@ from dataloader.targets.plane import scaled
 from utils.errors import UserError
 from utils.randomness import Stream, numpy_rng
 
-# The epoch travels with the indices, so that workers need no state of their own; and the number of the batch in its walk.
+# (epoch, indices, repeats, batch number). Everything a worker needs is in the key, so workers are stateless.
 Key = tuple[int, np.ndarray, np.ndarray, int]
 
 
 class SlottedBatch(NamedTuple):
-    """A batch whose images, uint8 (N, 3, H, W), wait in a slot; and behind them its masks, (N, H, W).
+    """A batch whose images, uint8 (N, 3, H, W), are in a slot, followed by its masks, (N, H, W).
 
     Attributes:
         slot: its number.
         shape: N, H and W.
         about: the rest of the batch.
-        masks: type of the masks in the slot; None where there are none.
+        masks: dtype of the masks in the slot; None without masks.
     """
 
     slot: int
@@ -46,7 +46,7 @@ class SlottedBatch(NamedTuple):
 class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
     """(epoch, indices, how often each was drawn before in the epoch, number) -> Batch: reads, augments and resizes images and targets.
 
-    A user's mistake comes back as a value: an exception would lose its one clear line on the way out of a worker.
+    A UserError is returned as a value: raised in a worker, it would arrive with a traceback in its message.
 
     Attributes:
         split: files, targets and weights.
@@ -55,10 +55,10 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
         augment: operations on single images.
         seed: of the augmentation.
         tolerant: leave unreadable images out of the batch instead of stopping.
-        sizes: of the images of every epoch; None keeps the size of `preprocess`.
+        sizes: image size of every epoch; None keeps that of `preprocess`.
         copies: rows of every sample: the clean image, and augmented ones.
-        slots: where images are left for the main process, in turn; None hands over the batch itself.
-        notes: of what is being read, for the case that it ends the process.
+        slots: shared memory for the images, used in turn; None returns the batch itself.
+        notes: which image is being read, in case it crashes the process.
     """
 
     split: Split
@@ -74,7 +74,7 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
 
     def __getitem__(self, key: Key) -> Batch | SlottedBatch | UserError:
         epoch, indices, turns, number = key
-        # One row for each copy, so that a copy keeps the target and the weight that its augmentation gave it.
+        # One row per copy, so that a copy keeps the target and the weight from its augmentation.
         rows: list[list[Sample]] = [[] for _ in range(self.copies)]
         unreadable: list[Unreadable] = []
         preprocess = self.preprocess if self.sizes is None else replace(self.preprocess, image_size=self.sizes.at(epoch))
@@ -105,21 +105,21 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
         if self.notes is not None:
             self.notes.note(-1)
         for gap in range(len(rows[0]), min(2, len(indices))):
-            # Batch norm needs two, and every process a batch: black images that weigh nothing fill the gap.
+            # Batch norm needs two images, and every process needs a batch: padded with black images of weight 0.
             images[:, gap] = 0
             for row in rows:
                 row.append(self._nothing(preprocess))
         count = len(rows[0])
         whole = self.copies == 1 or count == len(indices)
         images = images[:, :count].flatten(0, 1)
-        # Looked at after reading, so that nothing changes unseen in between.
+        # Checked after reading, so that a change in between is noticed.
         changed = tuple(self.split.file(index) for index in indices.tolist() if has_changed(self.split, index))
         told = {"unreadable": tuple(unreadable), "changed": changed, "epoch": epoch, "copies": self.copies}
         try:
             batch = stack([sample for row in rows for sample in row], images, **told)
         except UserError as error:
             return error
-        # Copies of fewer samples no longer lie behind one another in the slot.
+        # With a missing sample the copies are not contiguous in the slot, so the batch itself is sent.
         return batch if waiting is None or not whole else self._slotted(batch, slot)
 
     def _versions(self, sample: Sample, augment: Augment, epoch: int, turn: int) -> Iterator[Sample]:
@@ -132,7 +132,7 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
             yield augment(sample, self._rng(epoch, sample.index, copy, turn))
 
     def _rng(self, epoch: int, index: int, copy: int, turn: int) -> np.random.Generator:
-        """Return the generator of an image; what a plain run has no need of is no part of the position."""
+        """Return the generator of an image; copy and repeat are part of its seed only where they are not 0."""
         more = (copy, turn) if copy or turn else ()
         return numpy_rng(Stream.AUGMENT, self.seed, epoch, index, *more)
 
@@ -145,10 +145,7 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
         return Sample(picture.image, target, float(self.split.weights[index]), index)
 
     def _fitted(self, version: Sample, sample: Sample, preprocess: Preprocess) -> tuple[Tensor, Sample]:
-        """Return the pixels of an augmented sample as the model sees them, (3, H, W), and what else is kept of it.
-
-        That is its target, which follows the pixels, and its weight, under the number of the image.
-        """
+        """Return the pixels of an augmented sample at the model's size, (3, H, W), and a sample with its target, weight and index."""
         pixels = preprocess.apply(version.image)
         target = version.target
         if (size := target.image_size()) is not None:
@@ -164,11 +161,11 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
         target = self.split.nothing()
         if target.is_spatial:
             target = target.moved(scaled((1, 1), preprocess.image_size))
-        # It stands for no image, so that nothing is noted down under the number of one.
+        # index=-1 marks padding, so that no result is stored for a real image.
         return Sample(np.zeros((1, 1, 3), np.uint8), target, weight=0.0, index=-1)
 
     def _slotted(self, batch: Batch, slot: int) -> SlottedBatch:
-        """Return the batch, whose images are in a slot, with its masks behind them."""
+        """Return the batch whose images are in a slot; copies its masks behind them."""
         assert self.slots is not None
         about, masks = batch.about(), None
         count, _, height, width = batch.images.shape

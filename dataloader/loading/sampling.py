@@ -1,4 +1,4 @@
-"""How often each training image is drawn: expected draws an epoch, from the classes or from a file.
+"""How often each training image is drawn: expected draws per epoch, from the classes or from a file.
 
 A sampler is a function (split, arguments of its spec) -> expected draws of every image, float64 (N,);
 `dataloader/loading/plan.py` draws by them.
@@ -40,11 +40,11 @@ def repeat(split: Split, threshold: float = 0.01) -> np.ndarray:
     class asks for.
 
     Raises:
-        UserError: the threshold is no share.
+        UserError: the threshold is not a share.
     """
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold <= 1:
         raise UserError(f"--sampler repeat: threshold is {threshold!r}; write a share of the images above 0, up to 1")
-    # Targets that a teacher shares out count where they are more likely than not.
+    # Soft targets of a teacher count as labels from 0.5 on.
     has = _shares(split.targets) >= 0.5
     present = np.maximum(has.mean(0), 1 / len(split))
     factors = np.maximum(1.0, np.sqrt(threshold / present))
@@ -55,7 +55,7 @@ def from_file(split: Split, path: str) -> np.ndarray:
     """As often as a CSV of path,weight says, in as many draws as there are images; an image of weight 0 is never drawn.
 
     Raises:
-        UserError: the file cannot be read, lacks an image, or holds something else than numbers from 0 on.
+        UserError: the file cannot be read, lacks an image, or holds something other than numbers from 0 on.
     """
     weights = _read_weights(Path(path))
     missing = [name for name in split.paths if name not in weights]

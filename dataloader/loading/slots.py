@@ -1,4 +1,4 @@
-"""Places in memory that loader processes fill in turn: fresh shared pages cost as much time as the images of a cache."""
+"""Slots of shared memory that loader processes reuse: allocating new shared pages takes as long as reading images from a cache."""
 
 import math
 import os
@@ -13,7 +13,7 @@ PIXELS = np.dtype(np.uint8)
 
 
 class Slots:
-    """A nameless file in memory, cut into slots of equal size; a process that is handed it opens it again.
+    """An anonymous file in memory, divided into slots of equal size; unpickling opens it again.
 
     Args:
         place: the file.
@@ -49,10 +49,10 @@ class Slots:
         return self._bytes[slot, start:end].view(dtype).reshape(shape) if end <= self._bytes.shape[1] else None
 
     def copied(self, slot: int, shape: tuple[int, ...], dtype: np.dtype, *, start: int = 0) -> Tensor:
-        """Return a copy of what lies in a slot, which may be filled again afterwards."""
+        """Return a copy of the content of a slot, which may be filled again afterwards."""
         content = self.array(slot, shape, dtype, start=start)
-        assert content is not None, "more than was put there"
-        # By NumPy: torch would wake its threads, which wait for one another while loader processes have the cores.
+        assert content is not None, "more than was written there"
+        # With NumPy: torch would use threads, which wait for one another while loader processes use the cores.
         return torch.from_numpy(content.copy())
 
     def images(self, slot: int, count: int, height: int, width: int) -> Tensor | None:

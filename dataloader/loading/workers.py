@@ -1,4 +1,4 @@
-"""The processes that read ahead: started by torch's DataLoader, ended without leaving any behind."""
+"""Worker processes: torch's DataLoader plus a shutdown that leaves no process behind."""
 
 import atexit
 import multiprocessing
@@ -21,20 +21,20 @@ AHEAD = 2
 
 
 class CurrentReads:
-    """What each process is at, in shared memory, where it can be read after the process has died."""
+    """The image that each process is reading, in shared memory, so that it can be read after a crash."""
 
     def __init__(self, workers: int) -> None:
-        # For each process its number in the system, and that of the image, or -1.
+        # For each process its PID and the index of its image, or -1.
         self._rows = torch.full((workers, 2), -1, dtype=torch.int64).share_memory_()
 
     def note(self, index: int) -> None:
-        """Note down an image that is begun with, or -1; the main process keeps no notes."""
+        """Record the image that is started, or -1; the main process records nothing."""
         info = get_worker_info()
         if info is not None:
             self._rows.numpy()[info.id] = os.getpid(), index
 
     def last_of(self, process: int | None) -> int | None:
-        """Return the image that a process was at, if it was at one."""
+        """Return the image that a process was reading, if any."""
         return next((index for number, index in self._rows.tolist() if number == process and index >= 0), None)
 
 
@@ -42,12 +42,12 @@ class WorkerPool:
     """torch's loader, its iterator and its processes, which end together: on close, with their owner, or at exit.
 
     Args:
-        dataset: what the processes answer from.
-        sampler: its keys.
+        dataset: makes the batches, in the processes.
+        sampler: yields its keys.
         workers: processes; 0 works in this one.
-        pin_memory: put answers into page-locked memory.
+        pin_memory: put batches into page-locked memory.
         notes: kept by `dataset`.
-        name: number of an image -> what it is called, where a process dies at it.
+        name: index -> name of the image, for the message when a process crashes on it.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class WorkerPool:
         self.processes: list[BaseProcess] = []
 
     def start(self) -> None:
-        """Begin an epoch; the first one starts the processes."""
+        """Start an epoch; the first one starts the processes."""
         assert self.loader is not None, "the loader is closed"
         if self.loader.num_workers == 0 or self.walk is not None:
             self.walk = iter(self.loader)
@@ -69,17 +69,17 @@ class WorkerPool:
         others = multiprocessing.active_children()
         previous = signal.getsignal(signal.SIGCHLD)
         self.walk = iter(self.loader)
-        # torch raises from a SIGCHLD handler, in the middle of whatever the main process does. A dead worker is
-        # noticed all the same when its batch is waited for, where the error can be explained.
+        # torch's SIGCHLD handler raises in the middle of whatever the main process does. Without it, a dead worker is
+        # noticed when its batch is awaited, where the error can be explained.
         if previous is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGCHLD, previous)
         self.processes = [process for process in multiprocessing.active_children() if process not in others]
 
     def take(self) -> Any:
-        """Return what the processes made next.
+        """Return the next batch.
 
         Raises:
-            UserError: one of them died.
+            UserError: a process died.
         """
         assert self.walk is not None, "the loader was closed during an epoch"
         try:
@@ -103,7 +103,7 @@ class WorkerPool:
         return next((process for process in self.processes if process.exitcode is not None), None)
 
     def dismiss(self) -> None:
-        """End everything; a second call finds nothing to do."""
+        """End the processes; a second call does nothing."""
         atexit.unregister(self.dismiss)
         # torch stops its workers when nothing refers to the iterator; a traceback may, and workers have no state to save.
         self.walk = None
@@ -128,13 +128,13 @@ def _open(dataset: Dataset, sampler: Sampler, workers: int, *, pin_memory: bool)
             worker_init_fn=_prepare_worker,
             persistent_workers=workers > 0,
             pin_memory=pin_memory,
-            # A generator of its own: starting an epoch must not move the global one.
+            # An own generator, since starting an epoch must not change the global one.
             generator=torch.Generator(),
         )
 
 
 def _prepare_worker(worker: int) -> None:
-    """Leave stopping to the main process, which saves first, and use one thread."""
+    """Ignore signals, since the main process stops after saving; and use one thread."""
     del worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

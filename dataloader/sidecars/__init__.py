@@ -1,1 +1,1 @@
-"""Files beside the images that say something of each."""
+"""Files next to the images with numbers for each image."""

@@ -1,4 +1,4 @@
-"""Weights of a curriculum: `curriculum.txt`, and the courses that it is made of, images grouped by how probable a model holds
+"""Weights of a curriculum: `curriculum.txt`, and the courses that it is made of: images grouped by the probability that a model gives
 their labels (Bengio et al.: Curriculum Learning, ICML 2009).
 """
 
@@ -17,7 +17,7 @@ CURRICULUM = "curriculum.txt"
 
 
 def label_probabilities(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Return the probability (N,) of what is true.
+    """Return the probability (N,) of the true label.
 
     Args:
         probabilities: (N, C).
@@ -57,10 +57,10 @@ def read_curriculum(file: Path) -> Sidecar:
 
 
 def with_curriculum(split: Split, curriculum: Sidecar) -> tuple[Split, list[str]]:
-    """Return the split with the weights of a curriculum multiplied in, and the images that it does not list; these weigh 0.
+    """Return the split with the weights of a curriculum multiplied in, and the images that it does not list, which get the weight 0.
 
     Raises:
-        UserError: no image is left to learn from.
+        UserError: no image has a positive weight.
     """
     weights = dict(zip(curriculum.paths, curriculum.values[:, 0].tolist(), strict=True))
     factors = np.array([weights.get(path, 0.0) for path in split.paths], dtype=np.float32)

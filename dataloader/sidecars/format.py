@@ -1,12 +1,12 @@
-"""Files beside the images that say something of each of them: probabilities of a teacher, weights of a curriculum.
+"""Files next to the images with numbers for each image: probabilities of a teacher, weights of a curriculum.
 
-A sidecar is text: facts on lines that begin with '#', then CSV of a path and numbers. Paths are relative to the data folder.
+A sidecar is text: facts (metadata) on lines that begin with '#', then CSV of a path and numbers. Paths are relative to the data folder.
 
     # teacher: "runs/classify/NAME/best.pt"
     path,cat,dog
     train/cat/1.jpg,0.93,0.07
 
-A file without the header, `path value` or `path,value` a line, is read too; whoever reads it says how.
+A file without the header, `path value` or `path,value` a line, is read, too; the caller logs how it was understood.
 """
 
 import csv
@@ -31,16 +31,16 @@ WEIGHT = "weight"
 
 @dataclass(frozen=True, eq=False)
 class Sidecar:
-    """What a sidecar file holds.
+    """The content of a sidecar file.
 
     Attributes:
         file: where it was read.
-        facts: what it says of itself.
+        facts: its metadata.
         columns: names of the numbers.
         paths: N images, each once.
         values: float64 (N, columns).
         lines: the line of every image, for messages.
-        headed: whether a header names the columns; else they are called '1', '2', ..., or the only one WEIGHT.
+        headed: whether a header names the columns; else they are called '1', '2', ..., or a single one WEIGHT.
     """
 
     file: Path
@@ -57,15 +57,15 @@ class Sidecar:
 
 
 def write_sidecar(file: Path, columns: Sequence[str], paths: Sequence[str], values: np.ndarray, *, facts: Mapping[str, Any]) -> None:
-    """Write numbers (N, columns) for N paths, in the digits that bring float32 back exactly; the file appears whole or not at all.
+    """Write numbers (N, columns) for N paths, with enough digits to restore float32 exactly; the file appears whole or not at all.
 
     Raises:
         UserError: the file cannot be written.
     """
-    assert values.shape == (len(paths), len(columns)), "a row a path, a number a column"
+    assert values.shape == (len(paths), len(columns)), "one row per path, one number per column"
     text = io.StringIO()
     for name, value in facts.items():
-        # A value stands on one line, whatever is in it.
+        # JSON keeps any value on one line.
         text.write(f"# {name}: {json.dumps(value)}\n")
     # Before Python 3.13 a carriage return alone was written without quotes.
     quoting = csv.QUOTE_NONNUMERIC if any("\r" in name for name in (*columns, *paths)) else csv.QUOTE_MINIMAL
@@ -76,7 +76,7 @@ def write_sidecar(file: Path, columns: Sequence[str], paths: Sequence[str], valu
 
 
 def read_sidecar(file: Path) -> Sidecar:
-    """Return what `write_sidecar` wrote, or a person, or another program without a header.
+    """Read a sidecar of `write_sidecar`, of a person, or of another program without a header.
 
     Raises:
         UserError: the file is missing, or a line of it cannot be used; file and line are named.
@@ -99,7 +99,7 @@ def read_sidecar(file: Path) -> Sidecar:
         if not cells:
             continue
         if len(cells) != len(header):
-            remedy = "comments stand above the header" if cells[0].startswith("#") else "put quotes around a path that holds a comma"
+            remedy = "comments belong above the header" if cells[0].startswith("#") else "put quotes around a path that holds a comma"
             model = "header" if bare is None else "first line"
             _refuse(file, line, f"{counted(len(cells), 'cell')} where the {model} has {len(header)}; {remedy}")
         if cells[0] in paths:
@@ -112,12 +112,12 @@ def read_sidecar(file: Path) -> Sidecar:
 
 
 def read_facts(file: Path) -> dict[str, Any]:
-    """Return what a sidecar says of itself in its comments."""
+    """Return the facts in the comments of a sidecar."""
     return _open(file)[0]
 
 
 def check_classes(given: Sequence[str], classes: Sequence[str], *, source: str) -> None:
-    """Raise UserError when `source` has other classes than the data, or the same in another order."""
+    """Raise UserError when the classes of `source` differ from those of the data, also in their order."""
     if tuple(given) == tuple(classes):
         return
     if sorted(given) == sorted(classes):
@@ -129,13 +129,13 @@ def check_classes(given: Sequence[str], classes: Sequence[str], *, source: str) 
 
 
 def unknown_images(paths: Sequence[str], splits: Mapping[str, Split]) -> list[str]:
-    """Return the paths that no split holds."""
+    """Return the paths that are in no split."""
     known = {path for split in splits.values() for path in split.paths}
     return [path for path in paths if path not in known]
 
 
 def _open(file: Path) -> tuple[dict[str, Any], int, str]:
-    """Return the facts, the number of lines that they stand on, and the text below."""
+    """Return the facts, the number of their lines, and the text below."""
     try:
         # File names need not be UTF-8; their bytes are kept.
         text = file.read_bytes().decode("utf-8-sig", errors="surrogateescape")
@@ -156,14 +156,14 @@ def _open(file: Path) -> tuple[dict[str, Any], int, str]:
 
 
 class _Bare(NamedTuple):
-    """How lines of a file without a header are written: how many numbers, and what stands between them."""
+    """The format of lines without a header: how many numbers, and the separator."""
 
     numbers: int
     by_commas: bool
 
 
 def _bare_form(body: str) -> _Bare | None:
-    """Return how a file is written whose first line is already a path and its numbers; None for one with a header."""
+    """Return the format of a file whose first line is already a path and its numbers; None for one with a header."""
     first = next((line for line in body.splitlines() if line.strip()), "")
     cells = next(csv.reader([first]))
     if cells[1:] and all(map(_is_number, cells[1:])) and cells[0] != PATH:
@@ -195,7 +195,7 @@ def _records(file: Path, skipped: int, body: str) -> Iterator[tuple[int, list[st
             yield first, cells
             first = skipped + reader.line_num + 1
     except csv.Error as error:
-        _refuse(file, first, f"{error}; quotes stand around a whole cell, and are doubled inside")
+        _refuse(file, first, f"{error}; put quotes around a whole cell, and double those inside")
 
 
 def _numbers(file: Path, line: int, header: Sequence[str], cells: Sequence[str]) -> list[float]:
@@ -207,7 +207,7 @@ def _numbers(file: Path, line: int, header: Sequence[str], cells: Sequence[str])
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            remedy = "; comments stand above the header" if cells[0].startswith("#") else ""
+            remedy = "; comments belong above the header" if cells[0].startswith("#") else ""
             _refuse(file, line, f"'{cell}' is not a number for {name}{remedy}")
         numbers.append(number)
     return numbers

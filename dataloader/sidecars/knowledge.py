@@ -1,4 +1,4 @@
-"""Probabilities of teachers for training images: `distill*.txt`, which --knowledge writes and --distill learns from."""
+"""Probabilities of teachers for training images: `distill*.txt`, which --knowledge writes and --distill reads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,17 +15,17 @@ from utils.logs import log
 KNOWLEDGE = "distill.txt"
 LABELS = "label.txt"
 KNOWLEDGE_PATTERN = "distill*.txt"
-# How far from one the probabilities of a softmax may add up, for files that were rounded.
+# Tolerance for the sum of softmax probabilities, for files with rounded numbers.
 ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class TeacherPredictions:
-    """What one teacher says of some images.
+    """The probabilities of one teacher for some images.
 
     Attributes:
         file: where it was read.
-        teacher: whose answers these are.
+        teacher: its name.
         paths: N images.
         probabilities: float64 (N, C).
     """
@@ -50,28 +50,28 @@ def find_knowledge(folder: Path) -> list[Path]:
     return files
 
 
-def read_knowledge(file: Path, classes: Sequence[str], *, competing: bool, several: bool = False) -> TeacherPredictions:
+def read_knowledge(file: Path, classes: Sequence[str], *, competing: bool, multi_label: bool = False) -> TeacherPredictions:
     """Read the probabilities of a teacher.
 
     Args:
-        file: a sidecar with a column a class.
+        file: a sidecar with one column per class.
         classes: what the columns must be, in this order.
         competing: whether the loss makes classes compete (softmax): rows of a sigmoid teacher are then scaled to sum to one.
-        several: whether images have any number of labels.
+        multi_label: whether images have any number of labels.
 
     Raises:
         UserError: the classes differ, or a row holds no probabilities; file and line are named.
     """
     sidecar = read_sidecar(file)
     if not sidecar.headed and len(sidecar.columns) == len(classes):
-        log().info(f"          {file} has no header: its columns are taken for the classes in their order, {name_some(classes)}")
+        log().info(f"          {file} has no header: its columns are read as the classes in their order, {name_some(classes)}")
     else:
         check_classes(sidecar.columns, classes, source=str(file))
-    activation = sidecar.facts.get("activation", "sigmoid" if several else "softmax")
+    activation = sidecar.facts.get("activation", "sigmoid" if multi_label else "softmax")
     if activation not in ("softmax", "sigmoid"):
         raise UserError(f"{file}: the activation is '{activation}'; write softmax or sigmoid")
-    if several and activation == "softmax":
-        raise UserError(f"{file} is of a teacher that gives one label an image, but this data has several; take a teacher of such data")
+    if multi_label and activation == "softmax":
+        raise UserError(f"{file} is from a teacher with one label per image, but this data has several; use a teacher trained on such data")
     values = sidecar.values
     sums = values.sum(1)
     for row in np.flatnonzero(((values < 0) | (values > 1 + ROUNDING)).any(1)).tolist():
@@ -89,7 +89,7 @@ def read_knowledge(file: Path, classes: Sequence[str], *, competing: bool, sever
 
 
 def with_knowledge(split: Split, teachers: Sequence[TeacherPredictions], num_classes: int) -> tuple[Split, list[str]]:
-    """Return the split with the mean of its teachers as soft targets, and the images that no teacher knows; these keep their label.
+    """Return the split with the mean of its teachers as soft targets, and the images without a teacher, which keep their label.
 
     Targets become float32 (N, num_classes).
     """

@@ -11,7 +11,7 @@ from utils.errors import UserError
 def easiest(losses: Tensor, share: float) -> Tensor:
     """Return 1 for the `share` of the images with the lowest losses, else 0, float32 (N,).
 
-    An image whose loss is not known yet (nan) counts, and so does one that ties with the last.
+    Images whose loss is not known yet (nan) count, and so do ties with the last one.
 
     Args:
         losses: (N,).
@@ -27,7 +27,7 @@ def easiest(losses: Tensor, share: float) -> Tensor:
 
 @dataclass(frozen=True)
 class SelfPaced:
-    """The share that counts climbs from `start` to all images after `until` of the run; the first epoch shows them all.
+    """The share of images that count rises from `start` to all after `until` of the run; in the first epoch all count.
 
     Attributes:
         start: share of the images in the beginning.
@@ -48,9 +48,9 @@ class SelfPaced:
             raise UserError(f"selfpaced: momentum is {self.momentum}; write a number from 0 up to, not including, 1")
 
     def share(self, done: float) -> float:
-        """Return the share of the images that count when `done` of the run, in [0, 1], is behind."""
+        """Return the share of the images that count after the part `done`, in [0, 1], of the run."""
         return min(1.0, self.start + (1 - self.start) * done / self.until)
 
     def weights(self, losses: Tensor, done: float) -> Tensor:
-        """Return the weight of every image, float32 (N,), for its running loss; nan is a loss not known yet."""
+        """Return the weight of every image, float32 (N,), for its running loss; nan is an unknown loss."""
         return easiest(losses, self.share(done))

@@ -15,7 +15,7 @@ from utils.errors import UserError
 
 @dataclass(frozen=True)
 class BoxTable:
-    """The truths of images whose boxes stand in lists.
+    """The truths of images whose boxes are in lists.
 
     Attributes:
         boxes: path in a split -> boxes of the image.
@@ -36,7 +36,7 @@ class BoxTable:
         return self.boxes[path]
 
     def nothing(self) -> Boxes:
-        """Return no boxes, of an image of one pixel."""
+        """Return no boxes, for an image of one pixel."""
         return Boxes(np.empty((0, 4), np.float32), np.empty(0, np.int64), (1, 1))
 
 
@@ -45,7 +45,7 @@ def read_coco(file: Path, *, front: str = "") -> BoxTable:
 
     Args:
         file: to be read.
-        front: what stands before the names of the images in the paths of a split.
+        front: prefix of the images' names in the paths of a split.
 
     Raises:
         UserError: it cannot be read, or is not in this format.
@@ -70,7 +70,7 @@ def read_coco(file: Path, *, front: str = "") -> BoxTable:
 
 def _boxes(annotations: list[dict[str, Any]], image: Mapping[str, Any], numbers: Mapping[Any, int]) -> Boxes:
     corners = np.array([each["bbox"] for each in annotations], np.float64).reshape(-1, 4)
-    # Left, top, width and height there.
+    # COCO's order: left, top, width, height.
     corners[:, 2:] += corners[:, :2]
     classes = np.array([numbers[each["category_id"]] for each in annotations], np.int64)
     return Boxes(corners.astype(np.float32), classes, (int(image["height"]), int(image["width"])))

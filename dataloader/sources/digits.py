@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.errors import UserError
+from utils.files import publish_folder
 from utils.randomness import Stream, shuffled
 
 VAL_SHARE = 0.1
@@ -34,20 +35,11 @@ def write_digits(folder: Path) -> None:
     try:
         temporary.mkdir(parents=True)
         _write(temporary)
-        _publish(temporary, folder)
+        publish_folder(temporary, folder)
     except OSError as error:
         raise UserError(f"cannot write the digits to {folder}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _publish(temporary: Path, folder: Path) -> None:
-    try:
-        temporary.rename(folder)
-    except OSError:
-        # Another process may have written the same digits in the meantime.
-        if not folder.is_dir():
-            raise
 
 
 def _write(root: Path) -> None:

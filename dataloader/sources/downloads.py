@@ -22,12 +22,12 @@ SPLIT_TRAIN_TEST = MappingProxyType({"train": {"split": "train"}, "test": {"spli
 SPLIT_ALL = MappingProxyType({**SPLIT_TRAIN_TEST, "val": {"split": "val"}})
 
 
-class Picture(NamedTuple):
+class DownloadedImage(NamedTuple):
     """One image of a downloaded data set.
 
     Attributes:
         open: returns it as a PIL image.
-        file: where it lies; None where it has no file that can be kept as it is.
+        file: its path; None where it has no file that can be used as it is.
         name: of the file to be written, without suffix.
         target: number of its class.
     """
@@ -42,8 +42,8 @@ class Picture(NamedTuple):
 class Download:
     """A data set of torchvision, written as {train,val,test}/<class>/NAME at the first call.
 
-    Where the publisher made no validation images, a tenth of the training images of every class is held out; where there are
-    no test images, a fifth. Which ones never changes.
+    Where the publisher has no validation images, a tenth of the training images of every class is held out; where there are
+    no test images, a fifth. The choice never changes.
 
     Attributes:
         name: of the folder.
@@ -67,7 +67,7 @@ class Download:
         """Return the folder of the data set under `home`.
 
         Raises:
-            UserError: it cannot be downloaded, or not be written.
+            UserError: it cannot be downloaded or written.
         """
         folder = home / self.name
         if folder.is_dir():
@@ -75,7 +75,7 @@ class Download:
         lock = home / f".{self.name}.lock"
         try:
             home.mkdir(parents=True, exist_ok=True)
-            # Of several training processes one writes, and the others wait for it.
+            # One of several training processes writes, and the others wait for it.
             with locked(lock, wait=lambda: log().info(f"data      another process is writing {folder}; waiting for it")):
                 if not folder.is_dir():
                     self._write(folder, home / f".{self.name}-download")
@@ -103,21 +103,21 @@ class Download:
         try:
             raw.mkdir(parents=True, exist_ok=True)
             return getattr(datasets, self.dataset)(str(raw), download=True, **arguments, **self.options)
-        except Exception as error:  # A failed download ends in errors of many types.
+        except Exception as error:  # A failed download raises errors of many types.
             reason = " ".join(str(error).split())[:120] or type(error).__name__
             remedy = f"check the network, or put {self.archives} into {raw} and try again"
             raise UserError(f"--data {self.name} cannot be downloaded ({reason}): {remedy}") from error
 
 
 def class_names(names: Sequence[str | tuple[str, ...]]) -> tuple[str, ...]:
-    """Return names that can be folders: of several names of a class the first, and no slashes."""
+    """Return names that can be folders: the first of several names of a class, without slashes."""
     return tuple((name if isinstance(name, str) else name[0]).replace("/", "-").strip() for name in names)
 
 
-def with_all_splits(parts: Mapping[str, list[Picture]]) -> dict[str, list[Picture]]:
-    """Return train, val and test; those that are missing are held out of train, class by class."""
+def with_all_splits(parts: Mapping[str, list[DownloadedImage]]) -> dict[str, list[DownloadedImage]]:
+    """Return train, val and test; missing ones are held out of train, class by class."""
     shares = {split: share for split, share in (("val", VAL_SHARE), ("test", TEST_SHARE)) if split not in parts}
-    members: dict[int, list[Picture]] = {}
+    members: dict[int, list[DownloadedImage]] = {}
     for picture in parts["train"]:
         members.setdefault(picture.target, []).append(picture)
     found = {**parts, "train": [], **{split: [] for split in shares}}
@@ -132,22 +132,22 @@ def with_all_splits(parts: Mapping[str, list[Picture]]) -> dict[str, list[Pictur
     return found
 
 
-def _pictures(part: Any, listed: tuple[str, ...]) -> Iterator[Picture]:
+def _pictures(part: Any, listed: tuple[str, ...]) -> Iterator[DownloadedImage]:
     """Yield the images of a data set of torchvision, in its order."""
     if not listed:
         for index in range(len(part)):
-            # Looked at twice, so that not all images are held in memory.
-            yield Picture(lambda index=index: part[index][0], None, f"{index:06d}", int(part[index][1]))
+            # Opened later, so that not all images are in memory at once.
+            yield DownloadedImage(lambda index=index: part[index][0], None, f"{index:06d}", int(part[index][1]))
         return
     columns = [getattr(part, name) for name in listed]
     pairs = columns[0] if len(columns) == 1 else zip(*columns, strict=True)
     for index, (path, target) in enumerate(pairs):
         file = Path(path) if is_image_name(Path(path).name) else None
         # Numbered, since files of one class may come from several folders.
-        yield Picture(lambda index=index: part[index][0], file, f"{index:06d}", int(target))
+        yield DownloadedImage(lambda index=index: part[index][0], file, f"{index:06d}", int(target))
 
 
-def _write_split(pictures: Sequence[Picture], names: Sequence[str], folder: Path, *, what: str) -> None:
+def _write_split(pictures: Sequence[DownloadedImage], names: Sequence[str], folder: Path, *, what: str) -> None:
     for target in sorted({picture.target for picture in pictures}):
         (folder / names[target]).mkdir(parents=True)
     with progress_bar(what, len(pictures)) as advance:
@@ -161,7 +161,7 @@ def _write_split(pictures: Sequence[Picture], names: Sequence[str], folder: Path
 
 
 def _link(source: Path, target: Path) -> None:
-    """Give a file a second name; the downloads are removed afterwards."""
+    """Hard-link a file to a second name; the downloads are removed afterwards."""
     try:
         os.link(source, target)
     except OSError:

@@ -1,4 +1,4 @@
-"""Folders of class folders: which images lie where."""
+"""Folders of class folders, and the images in them."""
 
 import os
 from pathlib import Path
@@ -12,26 +12,26 @@ SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file of this name is taken for an image: a known suffix in either case, not hidden."""
+    """Whether a file name is that of an image: a known suffix in upper or lower case, not hidden."""
     stem, _, suffix = name.rpartition(".")
     return bool(stem) and not name.startswith(".") and suffix.lower() in SUFFIXES
 
 
 class ClassFolders:
-    """Where the class folders of a split really lie, so that no link gives images a second class."""
+    """The real paths of the class folders of a split, so that no link gives images per second class."""
 
     def __init__(self) -> None:
         self._at: dict[str, str] = {}
         self._above: dict[str, str] = {}
 
     def add(self, name: str, place: str) -> None:
-        """Note down the real path of the folder of a class."""
+        """Record the real path of the folder of a class."""
         self._at[place] = name
         for parent in Path(place).parents:
             self._above.setdefault(str(parent), name)
 
     def other(self, target: str, name: str) -> str | None:
-        """Return a class other than `name` whose images lie where a link leads to, a real path; None where there is none."""
+        """Return another class than `name` whose images are in the target of a link, a real path; None if there is none."""
         if target in self._above:
             return self._above[target]
         known = (self._at.get(str(place)) for place in (target, *Path(target).parents))
@@ -39,17 +39,17 @@ class ClassFolders:
 
 
 def subfolders(folder: Path | str, *, named: bool = False) -> list[str]:
-    """Return the sorted names of the visible folders in `folder`; links that lead back are left out, and `named` in a warning."""
+    """Return the sorted names of the visible folders in `folder`; links to a parent folder are left out, with a warning if `named`."""
     return sorted(entry.name for entry in _entries(folder) if not entry.name.startswith(".") and _is_folder(entry, named=named))
 
 
 def split_folders(root: Path) -> dict[str, str]:
     """Return split name -> folder name for those of train, val and test that `root` holds.
 
-    'valid' and 'validation' stand for val; case does not matter.
+    'valid' and 'validation' mean val; case does not matter.
 
     Raises:
-        UserError: two folders stand for one split.
+        UserError: two folders mean one split.
     """
     found: dict[str, str] = {}
     for name in subfolders(root):
@@ -66,11 +66,11 @@ def scan_classes(folder: Path, prefix: str = "") -> dict[str, list[str]]:
     """Return class name -> sorted image paths, for the class folders of `folder`.
 
     Paths are POSIX, relative to `folder`, with `prefix` in front. Empty class folders are kept, so that the
-    caller can name them. Many names are remembered in the user's cache, by the modification times of the folders.
+    caller can report them. Large folders are cached in the user's cache, by the modification times of the folders.
     """
     names, classes = subfolders(folder, named=True), ClassFolders()
     links = {name for name in names if (folder / name).is_symlink()}
-    # Folders first: they keep their images, whatever leads there.
+    # Folders first: they keep their images, even if links lead there.
     for name in sorted(names, key=links.__contains__):
         place = os.path.realpath(folder / name)
         if name in links and _is_taken(str(folder / name), place, name, classes):
@@ -84,7 +84,7 @@ def scan_classes(folder: Path, prefix: str = "") -> dict[str, list[str]]:
 
 
 def _is_taken(link: str, target: str, name: str, classes: ClassFolders) -> bool:
-    """Whether a link below class `name` leads to images of another class, which is said in a warning."""
+    """Whether a link below class `name` leads to images of another class; logs a warning then."""
     other = classes.other(target, name)
     if other is not None:
         log().warning(f"{link} is a link to {target}, where images of the class {other} lie; it is not followed")
@@ -142,22 +142,22 @@ def _names(place: str, changed_ns: int, memory: ScanMemory | None, classes: tupl
             names.images.append(entry.name)
     names.folders.sort()
     names.images.sort()
-    # What a link leads to may change without a trace in this folder.
+    # The target of a link may change without changing this folder's time.
     if memory is not None and not links:
         memory.keep(place, changed_ns, names)
     return names
 
 
 def _is_folder(entry: os.DirEntry[str], *, named: bool) -> bool:
-    """Whether there are images to look for below an entry; a link that leads back is not followed, and is said so where `named`."""
+    """Whether to look for images below an entry; a link to a parent folder is not followed, with a warning if `named`."""
     try:
         if not entry.is_dir():
             return False
     except OSError:
-        # A link to itself is no folder; as an image it is named when it is read.
+        # A link to itself is not a folder; if it has an image's name, reading it will report it.
         return False
     if entry.is_symlink() and _leads_back(entry.path):
-        # What lies there has a class of its own, and would get this one too.
+        # Its images have a class already, and would get this one, too.
         if named:
             log().warning(f"{entry.path} is a link to {os.path.realpath(entry.path)}, in which it lies; it is not followed")
         return False

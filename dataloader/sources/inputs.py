@@ -1,4 +1,4 @@
-"""What a person names to be looked at: files, folders, patterns, lists, videos and cameras."""
+"""The inputs of --predict: files, folders, patterns, lists, videos and cameras."""
 
 import csv
 import glob
@@ -16,20 +16,20 @@ from utils.errors import UserError
 VIDEO_SUFFIXES = frozenset({"mp4", "avi", "mov", "mkv", "webm", "m4v", "mpg", "mpeg", "wmv"})
 LIST_SUFFIXES = frozenset({"txt", "csv"})
 PATH_COLUMNS = ("image", "path")
-# A camera never ends by itself.
+# Default limit of frames of a camera, which never ends.
 CAMERA_FRAMES = 10
-# Of videos that do not say how many frames a second they have, and of cameras.
+# Frames per second of cameras, and of videos that do not say.
 USUAL_RATE = 30.0
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the names stand for, in their order.
+    """The images and videos that names stand for, in their order.
 
     Attributes:
         images: paths of image files.
         videos: paths of video files, and numbers of cameras as text.
-        missing: names that nothing stands behind, each with the reason.
+        missing: names without images or videos, each with the reason.
     """
 
     images: tuple[str, ...]
@@ -41,7 +41,7 @@ def find_inputs(names: Sequence[str]) -> Inputs:
     """Return the images and videos that the names stand for: each once.
 
     A folder stands for the images in it and below; a pattern for what matches it; a .txt or .csv file for the paths in it,
-    which start from its folder; a number that is no file for a camera.
+    which start from its folder; a number that is not a file for a camera.
 
     Raises:
         UserError: there is no image at all.
@@ -102,18 +102,18 @@ def read_frames(source: str, *, rate: float, limit: int | None) -> Iterator[tupl
 
     Args:
         source: a video file, or the number of a camera.
-        rate: frames a second to take; never more than there are.
+        rate: frames per second to take; never more than there are.
         limit: most frames to take; None takes all of a video and a few of a camera.
 
     Raises:
-        ImageError: it cannot be opened, or shows nothing.
+        ImageError: it cannot be opened, or has no frames.
     """
     import cv2
 
     is_camera = source.isdecimal() and not os.path.exists(source)
     name = f"camera {source}" if is_camera else source
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    # FFmpeg writes to the terminal past everyone; what is wrong is told in one line of ours.
+    # FFmpeg writes to the terminal directly; this program reports errors in one line.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     capture = cv2.VideoCapture(int(source) if is_camera else source)
     try:

@@ -1,4 +1,4 @@
-"""Tables of class names beside a list whose labels are numbers: labels.txt of name:id, or categories.csv of id,label."""
+"""Tables of class names next to a list whose labels are numbers: labels.txt of name:id, or categories.csv of id,label."""
 
 import csv
 from pathlib import Path
@@ -25,7 +25,7 @@ def find_label_names(folder: Path) -> LabelNames | None:
     """Return the table of names in `folder`, if there is one.
 
     Raises:
-        UserError: a line of it cannot be used, or a number or a name stands there twice.
+        UserError: a line of it cannot be used, or a number or a name occurs twice.
     """
     file = next((folder / name for name in NAME_FILES if (folder / name).is_file()), None)
     if file is None:
@@ -36,7 +36,7 @@ def find_label_names(folder: Path) -> LabelNames | None:
             continue
         number, name = _read_line(file, line, text)
         if number in names or name in names.values():
-            refuse(file, line, f"'{number if number in names else name}' is there twice; every class has one number and one name")
+            refuse(file, line, f"'{number if number in names else name}' occurs twice; every class has one number and one name")
         names[number] = name
     return LabelNames(file, names)
 

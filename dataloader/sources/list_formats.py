@@ -1,4 +1,4 @@
-"""The ways to write down a list of images: CSV, TXT and JSON, each read into the same records."""
+"""The formats of lists of images: CSV, TXT and JSON, each read into the same records."""
 
 import csv
 import io
@@ -18,9 +18,9 @@ SEPARATOR = ";"
 LABEL_COLUMNS = ("labels", "label", "class")
 COLUMNS = ("image", *LABEL_COLUMNS, "split", "group")
 FORM = "the first line is image,label, or image,labels where an image has several; further columns may be split and group"
-TXT_FORM = "write a line an image: path:label, path,label or path,label;label"
+TXT_FORM = "write one line per image: path:label, path,label or path,label;label"
 JSON_FORM = 'write [{"image": "a.jpg", "label": "cat"}, ...] or {"a.jpg": "cat", ...}'
-# What stands behind the suffix of the first image separates path and label in the whole file.
+# The character after the suffix of the first image separates path and label in the whole file.
 _FIRST_LINE = re.compile(rf".*\.(?:{'|'.join(sorted(SUFFIXES))})\s*([:,\t ])\s*(.*)", re.IGNORECASE)
 _COLUMN_MARKS = (",", "\t")
 
@@ -29,11 +29,11 @@ class Record(NamedTuple):
     """One image of a list, as it is written.
 
     Attributes:
-        line: where it stands; of an entry of several lines, the last of a CSV file and the first of a JSON file.
+        line: its number; of an entry of several lines, the last in a CSV file and the first in a JSON file.
         image: path as written.
-        labels: names as written; none where the list says so.
+        labels: names as written; perhaps none.
         split: as written, or None where the list has no such column.
-        several: whether this entry says that an image may have any number of labels.
+        multi_label: whether this entry says that an image may have any number of labels.
         group: as written, such as the object that the image shows; '' where the list names none.
     """
 
@@ -41,17 +41,17 @@ class Record(NamedTuple):
     image: str
     labels: tuple[str, ...]
     split: str | None
-    several: bool
+    multi_label: bool
     group: str = ""
 
 
 @dataclass(frozen=True)
 class Format:
-    """A way to write lists.
+    """A format of lists.
 
     Attributes:
         read: (file, what the file's name says of the split) -> the records.
-        recognize: whether the beginning of a file is that of a list, even of one with mistakes.
+        recognize: whether a file begins like a list, even one with mistakes.
         form: how to write one, for messages.
     """
 
@@ -120,7 +120,7 @@ def read_txt(file: Path, split: str | None) -> Iterator[Record]:
         yield from read_csv(file, split, mark=mark)
         return
     mark = found.group(1)
-    # Only these end a line; a name may hold rarer separators.
+    # Only these end a line; names may contain rarer separators, at which splitlines() would split.
     for line, text in enumerate(re.split(r"\r\n|\r|\n", read_text(file)), start=1):
         if not text.strip():
             continue
@@ -131,10 +131,10 @@ def read_txt(file: Path, split: str | None) -> Iterator[Record]:
 
 
 def read_json(file: Path, split: str | None) -> Iterator[Record]:
-    """Yield the records of an array of objects, of one object a line, or of one object path -> label or labels."""
+    """Yield the records of an array of objects, of one object per line, or of one object path -> label or labels."""
     for line, item in _json_items(file, read_text(file)):
         if not isinstance(item, dict):
-            refuse(file, line, f"{str(item)[:40]!r} is no object; {JSON_FORM}")
+            refuse(file, line, f"{str(item)[:40]!r} is not an object; {JSON_FORM}")
         row = {str(name).lower(): value for name, value in item.items()}
         for name in row:
             if name not in COLUMNS:
@@ -148,10 +148,10 @@ def read_json(file: Path, split: str | None) -> Iterator[Record]:
         labels = value if isinstance(value, list) else [value]
         if not all(isinstance(label, str | int) and not isinstance(label, bool) for label in labels):
             refuse(file, line, f"the label of {row['image']} is {json.dumps(value)[:40]}; write a name, or a list of names")
-        several = isinstance(value, list) or owners[0] == "labels"
+        multi_label = isinstance(value, list) or owners[0] == "labels"
         own_split = str(row["split"]) if "split" in row else None
         group = str(row.get("group") or "").strip()
-        yield Record(line, row["image"].strip(), tuple(str(label) for label in labels), own_split, several, group)
+        yield Record(line, row["image"].strip(), tuple(str(label) for label in labels), own_split, multi_label, group)
 
 
 def _json_items(file: Path, text: str) -> Iterator[tuple[int, Any]]:
@@ -171,7 +171,7 @@ def _json_items(file: Path, text: str) -> Iterator[tuple[int, Any]]:
 
     try:
         skip("")
-        # The decoder checks a whole file; what follows only finds where the entries begin.
+        # The decoder has checked the whole file; the rest only finds the line of each entry.
         whole = json.loads(text) if not _is_lines(text) else None
         of_pairs = isinstance(whole, dict) and "image" not in whole
         skip("[" if isinstance(whole, list) else "{" if of_pairs else "")
@@ -186,7 +186,7 @@ def _json_items(file: Path, text: str) -> Iterator[tuple[int, Any]]:
             yield line, item
             skip(",")
     except json.JSONDecodeError as error:
-        refuse(file, error.lineno, f"no valid JSON ({error.msg}); {JSON_FORM}")
+        refuse(file, error.lineno, f"not valid JSON ({error.msg}); {JSON_FORM}")
 
 
 def _is_lines(text: str) -> bool:
@@ -208,7 +208,7 @@ def _check_header(file: Path, line: int, header: list[str], split: str | None) -
         if name not in COLUMNS:
             refuse(file, line, f"unknown column '{name}'.{nearest(name, COLUMNS)} {FORM[0].upper()}{FORM[1:]}")
     if len(set(names)) < len(names):
-        refuse(file, line, f"a column stands there twice; {FORM}")
+        refuse(file, line, f"a column occurs twice; {FORM}")
     if "image" not in names or sum(name in LABEL_COLUMNS for name in names) != 1:
         refuse(file, line, f"a list has one column 'image' and one 'labels' (or 'label', 'class'), not {','.join(names)}")
     if split and "split" in names:
@@ -227,7 +227,7 @@ def table_rows(file: Path, mark: str = ",") -> Iterator[tuple[int, list[str]]]:
         for cells in reader:
             yield reader.line_num, cells
     except csv.Error as error:
-        refuse(file, reader.line_num, f"{error}; quotes stand around a whole cell, and are doubled inside")
+        refuse(file, reader.line_num, f"{error}; put quotes around a whole cell, and double those inside")
 
 
 def _chained(first: tuple[int, list[str]], rest: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
@@ -236,7 +236,7 @@ def _chained(first: tuple[int, list[str]], rest: Iterator[tuple[int, list[str]]]
 
 
 def _is_first_image(cells: Sequence[str]) -> bool:
-    """Whether a first line is no header but already an image: its name has the suffix of one."""
+    """Whether a first line is already an image and not a header: its name has the suffix of one."""
     return 2 <= len(cells) <= 3 and is_image_name(cells[0].strip().rpartition("/")[2])
 
 

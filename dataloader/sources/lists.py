@@ -35,30 +35,30 @@ class ListedImage(NamedTuple):
 
 @dataclass(frozen=True)
 class Listing:
-    """What one list, or the lists of a folder, say.
+    """The content of one list, or of the lists of a folder.
 
     Attributes:
         folder: where the paths start.
         images: all lines.
-        several: whether an image may have any number of labels; else each has exactly one.
+        multi_label: whether an image may have any number of labels; else each has exactly one.
         store: what holds the images; None where each is a file.
         faults: lines that are not among the images.
     """
 
     folder: Path
     images: tuple[ListedImage, ...]
-    several: bool
+    multi_label: bool
     store: Store | None = None
     faults: tuple[LineFault, ...] = ()
 
 
 def find_lists(root: Path) -> dict[str, Path]:
-    """Return split name -> list for `root`: a file, which stands for '' (all splits), or a folder of train.csv and its kin.
+    """Return split name -> list for `root`: a file, which gets the name '' (all splits), or a folder with train.csv, val.csv and test.csv.
 
-    Lists in a folder of class folders count only when their first line is that of a list.
+    In a folder of class folders, a file counts only if its first line is that of a list.
 
     Raises:
-        UserError: two files stand for one split.
+        UserError: two files mean one split.
     """
     if root.is_file():
         return {"": root}
@@ -77,34 +77,34 @@ def find_lists(root: Path) -> dict[str, Path]:
 
 
 def read_lists(files: Mapping[str, Path], *, tolerant: bool = False) -> Listing:
-    """Read the lists that `find_lists` found. A line that repeats an earlier one in all it says is left out.
+    """Read the lists that `find_lists` found. A line that repeats an earlier one exactly is left out.
 
     The column says whether an image may have several labels: 'labels' does; 'label' or 'class' means exactly one, unless
-    a semicolon stands in one of the cells. Numbers are replaced by names where a table of names lies beside the list.
+    a cell contains a semicolon. Numbers are replaced by names where a table of names is next to the list.
 
     Args:
         files: split -> list.
-        tolerant: whether lines that cannot be used are only left out and told in `faults`.
+        tolerant: whether lines that cannot be used are left out and listed in `faults`.
 
     Raises:
         UserError: a list cannot be read, or one of its lines cannot be used; file and line are named.
     """
-    several = False
+    multi_label = False
     images: list[ListedImage] = []
     faults: list[LineFault] = []
     for split, file in files.items():
         before = len(images) + len(faults)
-        several = _read_list(file, split or None, images, faults) or several
+        multi_label = _read_list(file, split or None, images, faults) or multi_label
         if len(images) + len(faults) == before:
             raise UserError(f"{file} lists no images; {FORMATS[file.suffix.lower()].form}")
     images = _each_once(images, faults)
-    faults += _unlabelled(images, several=several)
+    faults += _unlabelled(images, multi_label=multi_label)
     bad = [fault for fault in faults if fault.kind != "double"]
-    used = [image for image in images if several or image.labels]
+    used = [image for image in images if multi_label or image.labels]
     if bad and (not tolerant or not used):
         _refuse_all(bad)
     folder = next(iter(files.values())).parent
-    return Listing(folder, tuple(name_labels(used, find_label_names(folder))), several, faults=tuple(faults))
+    return Listing(folder, tuple(name_labels(used, find_label_names(folder))), multi_label, faults=tuple(faults))
 
 
 def _refuse_all(faults: Sequence[LineFault]) -> NoReturn:
@@ -127,21 +127,21 @@ def _each_once(images: Sequence[ListedImage], faults: list[LineFault]) -> list[L
     return list(first.values())
 
 
-def refuse_empty_labels(images: Sequence[ListedImage], *, several: bool) -> None:
-    """Raise UserError when an image without a label is among those that have exactly one each."""
-    if faults := _unlabelled(images, several=several):
+def refuse_empty_labels(images: Sequence[ListedImage], *, multi_label: bool) -> None:
+    """Raise UserError when an image has no label although each must have exactly one."""
+    if faults := _unlabelled(images, multi_label=multi_label):
         raise UserError(faults[0].message)
 
 
-def _unlabelled(images: Sequence[ListedImage], *, several: bool) -> list[LineFault]:
-    """Return the images without a label, where each has exactly one."""
+def _unlabelled(images: Sequence[ListedImage], *, multi_label: bool) -> list[LineFault]:
+    """Return the images without a label, where each must have exactly one."""
     remedy = "give it one, or call the column 'labels' if an image may have none or several"
-    empty = [] if several else [image for image in images if not image.labels]
+    empty = [] if multi_label else [image for image in images if not image.labels]
     return [LineFault("label", f"{image.place}: {image.path} has no label; {remedy}") for image in empty]
 
 
 def name_labels(images: Sequence[ListedImage], table: LabelNames | None) -> Sequence[ListedImage]:
-    """Return the images with the names of a table in place of numbers, where every label is a number.
+    """Return the images with the names of a table instead of numbers, if every label is a number.
 
     Raises:
         UserError: the table lacks a number.
@@ -167,17 +167,17 @@ def is_list_name(name: str) -> bool:
 
 
 def _read_list(file: Path, split: str | None, images: list[ListedImage], faults: list[LineFault]) -> bool:
-    """Add the lines of a list to the images or the faults; return whether it speaks of several labels.
+    """Add the lines of a list to the images or the faults; return whether it has several labels per image.
 
     Args:
         file: the list.
-        split: what its name says.
-        images, faults: what grows.
+        split: by its name.
+        images, faults: are appended to.
     """
-    several = False
+    multi_label = False
     name, folder = str(file), str(file.parent)
     for record in FORMATS[file.suffix.lower()].read(file, split):
-        several = several or record.several
+        multi_label = multi_label or record.multi_label
         labels = tuple(sorted({label.strip() for label in record.labels} - {""}))
         own_split = split if record.split is None else SPLIT_FOLDERS.get(record.split.lower())
         path = posixpath.normpath(record.image) if record.image else ""
@@ -186,10 +186,10 @@ def _read_list(file: Path, split: str | None, images: list[ListedImage], faults:
             faults.append(LineFault("split", f"{place}: the split is '{record.split}'; write train, val or test"))
         elif not path:
             faults.append(LineFault("missing", f"{place}: there is no image"))
-        # Not by pathlib, which takes longer than the look at the disk.
+        # Not with pathlib, which is slower than the access to the disk.
         elif not os.path.isfile(os.path.join(folder, path)):
             hint = "; write / between folders" if "\\" in path else ""
             faults.append(LineFault("missing", f"{place}: there is no image {path} in {folder}{hint}"))
         else:
             images.append(ListedImage(path, labels, own_split, place, record.group))
-    return several
+    return multi_label

@@ -1,4 +1,4 @@
-"""Masks in image files: one number a pixel."""
+"""Masks in image files: one number per pixel."""
 
 import os
 import warnings
@@ -11,12 +11,12 @@ from PIL import Image
 from dataloader.images.read import ImageError, file_status
 from dataloader.targets.mask import IGNORE, Mask
 
-# Pillow's names of images with one number a pixel: of 1, 8, 16 and 32 bits, and numbers of colors in a palette.
+# Pillow's modes with one number per pixel: 1, 8, 16 and 32 bits, and palette indices.
 _NUMBERS = ("1", "L", "P", "I;16", "I;16B", "I")
 
 
 def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
-    """Return the numbers in an image file, integers (H, W) of the type that the file has; those of a palette are not its colors.
+    """Return the numbers in an image file, integers (H, W) of the type that the file has; for a palette, its indices, not its colors.
 
     Raises:
         ImageError: the file is missing, damaged, or has colors.
@@ -28,10 +28,10 @@ def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
             warnings.simplefilter("ignore")
             with Image.open(name) as image:
                 mode, ids = image.mode, np.array(image)
-    except Exception as error:  # Decoders raise errors of many types on damaged files; all mean the same here.
+    except Exception as error:  # Decoders raise errors of many types on damaged files; all become ImageError.
         raise ImageError(name, f"not a mask, or damaged ({type(error).__name__})") from error
     if mode not in _NUMBERS:
-        raise ImageError(name, f"a mask has one number a pixel, and this file has colors ({mode})")
+        raise ImageError(name, f"a mask has one number per pixel, and this file has colors ({mode})")
     return ids.astype(np.uint8) if mode == "1" else ids
 
 
@@ -40,9 +40,9 @@ class MaskFolder:
     """The truths of images whose masks have the same names, as PNG, in a folder of their own.
 
     Attributes:
-        folder: where the paths of a split begin.
+        folder: root of the masks; that of image a/b.jpg is a/b.png below it.
         classes: names of the numbers, from 0 on.
-        ignore: the number of pixels of which nothing is known.
+        ignore: the number of unlabeled pixels.
     """
 
     folder: Path
@@ -58,5 +58,5 @@ class MaskFolder:
         return Mask(read_mask((self.folder / path).with_suffix(".png")), self.ignore)
 
     def nothing(self) -> Mask:
-        """Return a mask of one pixel of which nothing is known."""
+        """Return a mask of one unlabeled pixel."""
         return Mask(np.full((1, 1), self.ignore, np.uint8), self.ignore)

@@ -16,13 +16,13 @@ from dataloader.splits.split import Stamp
 from utils.errors import UserError
 
 LABEL_COLUMNS = ("label", "labels", "class", "fine_label")
-# Rows of a table that are looked at together.
+# Rows of a table that are read at a time.
 PORTION = 10_000
 
 
 @dataclass(frozen=True, eq=False)
 class TableStore:
-    """Reads images out of tables.
+    """Reads images from tables.
 
     Attributes:
         folder: of the data set.
@@ -77,7 +77,7 @@ def is_saved_table(root: Path) -> bool:
 
 
 def read_saved_table(root: Path) -> Listing:
-    """Read the labels of all images; the images themselves stay where they are.
+    """Read the labels of all images; the images are read later, from the tables.
 
     Raises:
         UserError: the package is missing, or there is no column of images or of labels.
@@ -88,7 +88,7 @@ def read_saved_table(root: Path) -> Listing:
         raise UserError(f"{root} was saved by the package datasets, which is not installed: pip install datasets") from error
     try:
         opened = datasets.load_from_disk(str(root))
-    except Exception as error:  # Damaged tables raise errors of many packages.
+    except Exception as error:  # Damaged tables raise errors from many packages.
         raise UserError(f"{root}: datasets cannot read it ({' '.join(str(error).split())})") from error
     parts = dict(opened) if isinstance(opened, datasets.DatasetDict) else {"all": opened}
     first = next(iter(parts.values()))
@@ -99,7 +99,7 @@ def read_saved_table(root: Path) -> Listing:
             f"{root} has the columns {', '.join(first.features)}; needed are one of images, and one of {', '.join(LABEL_COLUMNS)}"
         )
     images: list[ListedImage] = []
-    tables, sizes, several = {}, {}, False
+    tables, sizes, multi_label = {}, {}, False
     for part, table in parts.items():
         split = None if len(parts) == 1 and part == "all" else SPLIT_FOLDERS.get(part.lower())
         if split is None and part != "all":
@@ -110,17 +110,17 @@ def read_saved_table(root: Path) -> Listing:
         groups = table["group"] if "group" in table.features else [""] * len(table)
         for row, (value, group) in enumerate(zip(table[label], groups, strict=True)):
             values = value if isinstance(value, list) else [value]
-            several = several or isinstance(value, list)
+            multi_label = multi_label or isinstance(value, list)
             found = {names[each] if names and isinstance(each, int) else str(each) for each in values if each is not None}
             place = f"{part}/{row:08d}"
             images.append(ListedImage(place, tuple(sorted(found)), split, f"{root}/{place}", "" if group is None else str(group)))
-    refuse_empty_labels(images, several=several)
+    refuse_empty_labels(images, multi_label=multi_label)
     changed = max((file.stat().st_mtime_ns for file in root.rglob("*.arrow")), default=0)
-    return Listing(root, tuple(images), several, TableStore(root, tables, column, sizes, changed))
+    return Listing(root, tuple(images), multi_label, TableStore(root, tables, column, sizes, changed))
 
 
 def _sizes(table: Any, column: str) -> np.ndarray:
-    """Return the bytes of every image of a table, int64: of their ends alone, the images are left where they are."""
+    """Return the size in bytes of every image of a table, int64, from the offsets alone, without reading the images."""
     compute = importlib.import_module("pyarrow.compute")
     arrow = table.with_format("arrow")
     cells = (arrow[first : first + PORTION].column(column) for first in range(0, len(table), PORTION))

@@ -1,4 +1,4 @@
-"""What large folders held when they were last looked through: a folder whose modification time is the same holds the same names."""
+"""A cache of the names in large folders: a folder with the same modification time has the same names."""
 
 import time
 from pathlib import Path
@@ -7,13 +7,13 @@ from typing import NamedTuple
 from utils.user_cache import read_cached, write_cached
 
 WORTH_KEEPING = 10_000
-# A folder may change again within the resolution of its own time stamp, which is 2 s on the coarsest file systems.
+# A folder may change again within the resolution of its time stamp: up to 2 s on some file systems.
 _SETTLED_NS = 2_000_000_000
 _KIND = "scans"
 
 
 class FolderNames(NamedTuple):
-    """The visible names of one folder that matter.
+    """The visible names in one folder.
 
     Attributes:
         folders: of its folders.
@@ -25,11 +25,11 @@ class FolderNames(NamedTuple):
 
 
 class ScanMemory:
-    """The names in all folders below one, kept in the user's cache where there are many.
+    """The names in all folders below one, in the user's cache where there are many.
 
     Args:
         root: folder that is scanned.
-        least: images from which on the scan is kept.
+        least: images from which on the scan is cached.
     """
 
     def __init__(self, root: Path, *, least: int = WORTH_KEEPING) -> None:
@@ -40,7 +40,7 @@ class ScanMemory:
         self._new: dict[str, list] = {}
 
     def recall(self, place: str, changed_ns: int) -> FolderNames | None:
-        """Return the names in a folder, if it was kept with this modification time."""
+        """Return the names in a folder, if they were cached with this modification time."""
         entry = self._old.get(place)
         if entry is None or entry[0] != changed_ns:
             return None
@@ -48,11 +48,11 @@ class ScanMemory:
         return FolderNames(entry[1], entry[2])
 
     def keep(self, place: str, changed_ns: int, names: FolderNames) -> None:
-        """Remember the names in a folder, unless it changed a moment ago."""
+        """Cache the names in a folder, unless it changed a moment ago."""
         if time.time_ns() - changed_ns > _SETTLED_NS:
             self._new[place] = [changed_ns, names.folders, names.images]
 
     def save(self) -> None:
-        """Write down what is new."""
+        """Write the cache, if something is new."""
         if self._new != self._old and sum(len(images) for _, _, images in self._new.values()) >= self.least:
             write_cached(_KIND, self.root, self._new)

@@ -1,4 +1,4 @@
-"""What is true of the built-in scenes: their masks and boxes, and where the defects of the anomaly data are."""
+"""Masks and boxes of the built-in scenes, and masks of the defects of the anomaly data."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ def shape_boxes(images: Path) -> BoxTable:
     return BoxTable({path: boxes for table in tables for path, boxes in table.boxes.items()}, CLASSES)
 
 
-# What can be asked of the scenes beside their labels.
+# Kinds of targets of the scenes in addition to labels.
 SHAPE_TRUTHS: Mapping[str, Callable[[Path], Truths]] = MappingProxyType({"masks": shape_masks, "boxes": shape_boxes})
 
 
@@ -57,12 +57,12 @@ class DefectMasks:
         return Mask((ids > 0).astype(np.uint8))
 
     def nothing(self) -> Mask:
-        """Return a mask of one pixel of which nothing is known."""
+        """Return a mask of one unlabeled pixel."""
         return Mask(np.full((1, 1), IGNORE, np.uint8))
 
 
 def open_defects(home: Path) -> Catalog:
-    """Return the anomaly data below `home`: good scenes to learn from, good and defective ones to test, with masks of the defects.
+    """Return the folder of the anomaly data below `home`: good scenes for training, good and defective ones for testing, with masks.
 
     Raises:
         UserError: it cannot be written.

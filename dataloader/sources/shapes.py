@@ -1,7 +1,7 @@
 """The built-in scenes: colored shapes on textured ground, with labels, masks, boxes and defects, the same on every machine.
 
-A scene follows from its number by whole numbers alone: no library's random floats, sines or resampling take part, and the files
-are written without compression. So figures on them can be compared between machines, to the byte.
+A scene is computed from its number in integer arithmetic, without random floats, sines or resampling of a library, and the files
+are written without compression. So they are equal on every machine, to the byte, and metrics on them can be compared.
 """
 
 import json
@@ -18,20 +18,21 @@ from types import MappingProxyType
 import numpy as np
 
 from utils.errors import UserError
+from utils.files import publish_folder
 from utils.randomness import derive_seed
 
 CLASSES = ("circle", "cross", "ring", "square", "star", "triangle")
 DEFECTS = ("scratch", "stain")
-# Images of each class in each split; scenes are numbered through them in this order.
+# Images of each class in each split; scenes are numbered in this order.
 COUNTS: Mapping[str, int] = MappingProxyType({"train": 240, "val": 40, "test": 80})
-# Scenes of the anomaly data: numbers that no split has, so that they can be learned from besides.
+# Scenes of the anomaly data: numbers that are in no split, so that both can be used together.
 GOOD = MappingProxyType({"train": 120, "test": 30})
 DEFECTIVE = 30
 SIDE = 64
 SEED = 20_000
-# Directions are vectors of about this length, in whole numbers.
+# Directions are integer vectors of about this length.
 UNIT = 1024
-# The colors of a shape and of the ground below it are this far apart, summed over the channels.
+# Least difference between the colors of a shape and the ground below it, summed over the channels.
 LEAST_CONTRAST = 180
 # Pixels of a defect.
 LEAST_DEFECT = 14
@@ -39,7 +40,7 @@ LEAST_DEFECT = 14
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture and all that is true of it.
+    """An image and its ground truth.
 
     Attributes:
         image: uint8 (H, W, 3) RGB.
@@ -63,7 +64,7 @@ class Scene:
 
 
 class _Dice:
-    """Whole numbers that depend on a position alone; raw bits are the same under every version of NumPy."""
+    """Random integers that depend only on a position; the raw bits are the same under every version of NumPy."""
 
     def __init__(self, *position: int) -> None:
         self._bits = np.random.PCG64(derive_seed(SEED, *position))
@@ -81,10 +82,10 @@ class _Dice:
 def scene(index: int, *, side: int = SIDE, defect: str = "") -> Scene:
     """Return the scene of this number, `side` pixels high and wide, perhaps with a defect of DEFECTS on its largest shape.
 
-    With and without a defect it is the same scene but for the pixels of `defect`. Classes take turns.
+    With and without a defect the scene is the same except for the pixels of `defect`. Classes take turns.
     """
     assert index >= 0, "scenes are numbered from 0"
-    assert side >= 32, "smaller shapes cannot be told apart"
+    assert side >= 32, "smaller shapes cannot be distinguished"
     assert defect in ("", *DEFECTS), defect
     dice = _Dice(index)
     base = dice.numbers(50, 205, 3)
@@ -119,7 +120,7 @@ def _texture(dice: _Dice, side: int) -> np.ndarray:
     total = np.zeros((side, side), np.int64)
     for cells, strength in ((3, 20), (6, 12), (13, 8)):
         knots = dice.numbers(-strength, strength, cells + 1, cells + 1)
-        # Linear between knots, in whole numbers.
+        # Linear between knots, in integers.
         place = np.arange(side) * cells * 256 // side
         first, share = place // 256, place % 256
         rows = knots[first] * (256 - share)[:, None] + knots[first + 1] * share[:, None]
@@ -142,7 +143,7 @@ def _arrangement(dice: _Dice, label: int, side: int) -> list[tuple[int, tuple[in
 
 
 def _coordinates(place: tuple[int, int, int], dice: _Dice, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pixels seen from the middle of a shape that is turned by chance: along and across it, in pixels x UNIT."""
+    """Return the coordinates of all pixels in the frame of a randomly turned shape: along and across it, in pixels x UNIT."""
     x, y, _ = place
     across, along = dice.numbers(-99, 99, 2).tolist()
     length = isqrt(UNIT**2 * (across**2 + along**2)) or 1
@@ -152,7 +153,7 @@ def _coordinates(place: tuple[int, int, int], dice: _Dice, side: int) -> tuple[n
 
 
 def _in_one_piece(inside: np.ndarray) -> np.ndarray:
-    """Return the largest connected part: the tip of a star may be a pixel apart from it."""
+    """Return the largest connected part, since the tip of a star may be a pixel away from it."""
     import cv2
 
     _, parts, stats, _ = cv2.connectedComponentsWithStats(inside.astype(np.uint8), connectivity=8)
@@ -188,7 +189,7 @@ def _triangle(u: np.ndarray, v: np.ndarray, r: int) -> np.ndarray:
 
 
 def _star(u: np.ndarray, v: np.ndarray, r: int) -> np.ndarray:
-    # Behind at least four of the five lines of a pentagram; the numbers are cosines and sines of fifths of a turn.
+    # Inside at least four of the five lines of a pentagram; the numbers are cosines and sines of fifths of a turn.
     lines = ((0, 1000), (951, 309), (588, -809), (-588, -809), (-951, 309))
     return np.sum([x * u + y * v <= 309 * r for x, y in lines], axis=0) >= 4
 
@@ -209,7 +210,7 @@ def _hurt(image: np.ndarray, shape: np.ndarray, defect: str, dice: _Dice) -> np.
         u, v = _coordinates((int(columns[middle]), int(rows[middle]), 0), dice, len(shape))
         mark = (abs(u) * 2 <= reach) & (abs(v) <= UNIT) if defect == "scratch" else u**2 + 2 * v**2 <= (reach // 6) ** 2
         where = mark & shape
-    # Towards the other end of the range, so that no pixel stays as it was.
+    # Towards the other end of the range, so that every pixel changes.
     bright = image[where].sum(1, keepdims=True) > 3 * 127
     image[where] = np.where(bright, image[where] - 110, image[where] + 110) + dice.numbers(-15, 15, int(where.sum()), 3)
     return where
@@ -218,7 +219,7 @@ def _hurt(image: np.ndarray, shape: np.ndarray, defect: str, dice: _Dice) -> np.
 def open_shapes(home: Path) -> Path:
     """Return the folder of the images, shapes/images below `home`, written at the first call.
 
-    Beside it masks/ and boxes/ hold what is true of the images, and defects/ the anomaly data.
+    Next to it, masks/ and boxes/ have the targets, and defects/ the anomaly data.
 
     Raises:
         UserError: the folder cannot be written.
@@ -233,12 +234,7 @@ def open_shapes(home: Path) -> Path:
             _write_split(temporary, split, range(first, first + count * len(CLASSES)))
             first += count * len(CLASSES)
         _write_defects(temporary / "defects", first)
-        try:
-            temporary.rename(folder)
-        except OSError:
-            # Another process may have written the same scenes in the meantime.
-            if not folder.is_dir():
-                raise
+        publish_folder(temporary, folder)
     except OSError as error:
         raise UserError(f"cannot write the shapes to {folder}: {error.strerror or error}") from error
     finally:
@@ -288,7 +284,7 @@ def _write_defects(root: Path, first: int) -> None:
 def write_png(pixels: np.ndarray, path: Path) -> None:
     """Write uint8 (H, W) or (H, W, 3) as a PNG without compression, whose bytes depend on no library."""
     height, width = pixels.shape[:2]
-    # Each line begins with the number of its filter, of which 0 is none.
+    # Each line begins with its filter type; 0 is none.
     data = np.hstack((np.zeros((height, 1), np.uint8), pixels.reshape(height, -1))).tobytes()
     blocks = [data[start : start + 0xFFFF] for start in range(0, len(data), 0xFFFF)]
     stored = b"".join(struct.pack("<BHH", block is blocks[-1], len(block), 0xFFFF - len(block)) + block for block in blocks)

@@ -22,7 +22,7 @@ MANY_BYTES = 4 << 30
 
 @dataclass(frozen=True, eq=False)
 class ShardStore:
-    """Reads images out of archives.
+    """Reads images from archives.
 
     Attributes:
         indexes: path of an archive -> the places of its images.
@@ -36,7 +36,7 @@ class ShardStore:
         return self.indexes[archive].read(archive, member)
 
     def stamp(self, file: str) -> Stamp:
-        """Return the size of an image, and when its archive was changed before it was looked through."""
+        """Return the size of an image, and the modification time of its archive when it was indexed."""
         archive, member = self._parts(file)
         index = self.indexes[archive]
         return Stamp(int(index.sizes[index.place(member)]), index.stamp[0])
@@ -49,7 +49,7 @@ class ShardStore:
 
 
 def is_shard_name(data: str) -> bool:
-    """Whether `data` names archives: one, or several by a pattern such as train-{000000..000012}.tar."""
+    """Whether `data` names archives: one, or several as a pattern such as train-{000000..000012}.tar."""
     return data.endswith(SUFFIX)
 
 
@@ -81,31 +81,31 @@ def find_shards(root: Path) -> list[Path]:
 
 
 def read_shards(root: Path, files: list[Path]) -> Listing:
-    """Read what archives hold; an archive is of the split that its name, or its folder, begins with.
+    """Read the listing of archives; an archive belongs to the split that its name, or its folder, begins with.
 
-    Numbered labels get the names of manifest.json, categories.csv or labels.txt beside the archives, where there are any.
+    Numbered labels get the names of manifest.json, categories.csv or labels.txt next to the archives, if there are any.
 
     Raises:
-        UserError: an archive or a sample cannot be used, or only some of the archives say which split they are of.
+        UserError: an archive or a sample cannot be used, or only some of the archives name a split.
     """
     splits = {file: _split_of(file, root) for file in files}
     unknown = [file for file, split in splits.items() if split is None]
     if unknown and len(unknown) < len(files):
-        raise UserError(f"{unknown[0]} is neither train, val nor test, as other archives here are; rename it or move it away")
+        raise UserError(f"{unknown[0]} is not train, val or test, as other archives here are; rename it or move it away")
     if sum(file.stat().st_size for file in files) > MANY_BYTES:
-        log().info(f"shards    {counted(len(files), 'archive')}; a first look at each takes a while and is remembered")
+        log().info(f"shards    {counted(len(files), 'archive')}; indexing each takes a while, once")
     indexes: dict[str, TarIndex] = {}
     images: list[ListedImage] = []
-    several = False
+    multi_label = False
     for file in files:
         indexes[str(file)], members = index_tar(file)
         front = file.relative_to(root).as_posix()
-        several = several or any(member.several for member in members)
+        multi_label = multi_label or any(member.multi_label for member in members)
         images += [
             ListedImage(f"{front}/{member.name}", member.labels, splits[file], f"{file}/{member.name}", member.group) for member in members
         ]
-    refuse_empty_labels(images, several=several)
-    return Listing(root, tuple(name_labels(images, _names(root))), several, ShardStore(indexes))
+    refuse_empty_labels(images, multi_label=multi_label)
+    return Listing(root, tuple(name_labels(images, _names(root))), multi_label, ShardStore(indexes))
 
 
 def _archives(folder: Path) -> list[Path]:
@@ -113,7 +113,7 @@ def _archives(folder: Path) -> list[Path]:
 
 
 def _split_of(file: Path, root: Path) -> str | None:
-    """Return the split that the first word of the name, or else the folder, stands for."""
+    """Return the split that the first word of the name, or else of the folder, means."""
     word = re.split(r"[^a-z]", file.name.lower(), maxsplit=1)[0]
     folder = file.parent.name.lower() if file.parent != root else ""
     return SPLIT_FOLDERS.get(word) or SPLIT_FOLDERS.get(folder)
@@ -132,4 +132,6 @@ def _names(root: Path) -> LabelNames | None:
     except UserError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{file} is no manifest of shards with a list of 'classes'; write them again with --shard, or remove it") from error
+        raise UserError(
+            f"{file} is not a manifest of shards with a list of 'classes'; write them again with --shard, or remove it"
+        ) from error

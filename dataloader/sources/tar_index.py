@@ -1,6 +1,6 @@
-"""Where every image of a tar archive begins, so that any of them can be read at any time: found once, then remembered.
+"""The offsets of all images in a tar archive, for random access: found once, then cached.
 
-The samples of an archive follow the WebDataset convention: members that differ only behind the first dot belong together,
+The samples of an archive follow the WebDataset convention: members that differ only after the first dot belong together,
 such as 000123.jpg and 000123.cls.
 """
 
@@ -25,14 +25,14 @@ _KIND = "shards"
 _VERSION = 2
 
 
-class Member(NamedTuple):
+class TarImage(NamedTuple):
     """One image of an archive.
 
     Attributes:
         name: of the member.
         offset, size: of its bytes in the archive.
         labels: as written; numbers as text.
-        several: whether the archive gives any number of labels.
+        multi_label: whether the archive gives any number of labels.
         group: of the image, such as the object that it shows; '' where none is named.
     """
 
@@ -40,13 +40,13 @@ class Member(NamedTuple):
     offset: int
     size: int
     labels: tuple[str, ...]
-    several: bool
+    multi_label: bool
     group: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class TarIndex:
-    """The places of the images of one archive, small enough for every loader process.
+    """The offsets of the images in one archive, small enough for every loader process.
 
     Attributes:
         stamp: modification time in ns, and size, of the archive that was indexed.
@@ -80,18 +80,18 @@ class TarIndex:
             raise ImageError(file, error.strerror or str(error)) from error
         try:
             if _stamp(os.fstat(descriptor)) != self.stamp:
-                # No fault of one image: a run that skipped them all would go on without any.
+                # Not an ImageError: the run would skip all images of the archive.
                 raise UserError(f"the archive {archive} has changed since it was opened; start again, or --resume the run")
             return os.pread(descriptor, int(self.sizes[place]), int(self.offsets[place]))
         finally:
             os.close(descriptor)
 
 
-def index_tar(archive: Path) -> tuple[TarIndex, list[Member]]:
-    """Return the index of an archive and its images, sorted by name; from the cache if the archive is as it was.
+def index_tar(archive: Path) -> tuple[TarIndex, list[TarImage]]:
+    """Return the index of an archive and its images, sorted by name; from the cache if the archive has not changed.
 
     Raises:
-        UserError: it is no tar archive, is compressed or truncated, or one of its samples cannot be used.
+        UserError: it is not a tar archive, is compressed or truncated, or one of its samples cannot be used.
     """
     try:
         stamp = _stamp(archive.stat())
@@ -99,7 +99,7 @@ def index_tar(archive: Path) -> tuple[TarIndex, list[Member]]:
         raise UserError(f"cannot read {archive}: {error.strerror}") from error
     cached = read_cached(_KIND, archive)
     if isinstance(cached, dict) and cached.get("version") == _VERSION and cached.get("stamp") == list(stamp):
-        members = [Member(*row)._replace(labels=tuple(row[3])) for row in cached["members"]]
+        members = [TarImage(*row)._replace(labels=tuple(row[3])) for row in cached["members"]]
     else:
         members = sorted(_scan(archive), key=lambda member: os.fsencode(member.name))
         write_cached(_KIND, archive, {"version": _VERSION, "stamp": stamp, "members": members})
@@ -116,7 +116,7 @@ def _stamp(status: os.stat_result) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
-def _scan(archive: Path) -> list[Member]:
+def _scan(archive: Path) -> list[TarImage]:
     images: dict[str, tarfile.TarInfo] = {}
     labels: dict[str, tuple[tuple[str, ...], bool]] = {}
     groups: dict[str, str] = {}
@@ -140,24 +140,24 @@ def _scan(archive: Path) -> list[Member]:
                     if isinstance(content, dict) and content.get(GROUP) is not None:
                         groups[key] = str(content[GROUP])
                         if not set(LABEL_KEYS) & content.keys():
-                            # It speaks of the group alone; the label stands in a .cls.
+                            # It has only the group; the label is in a .cls file.
                             continue
                     if suffix == "cls" or key not in labels:
                         labels[key] = _read_labels(content, place)
     except (tarfile.TarError, EOFError) as error:
-        raise UserError(f"{archive} is damaged, compressed or no tar archive ({error}); shards are plain .tar files") from error
+        raise UserError(f"{archive} is damaged, compressed or not a tar archive ({error}); shards are plain .tar files") from error
     except OSError as error:
         raise UserError(f"cannot read {archive}: {error.strerror or error}") from error
     if not images:
-        raise UserError(f"{archive} holds no images; a sample is such as 000123.jpg with 000123.cls or 000123.json")
+        raise UserError(f"{archive} holds no images; a sample is, for example, 000123.jpg with 000123.cls or 000123.json")
     bare = next((info.name for key, info in images.items() if key not in labels), None)
     if bare is not None:
-        raise UserError(f"{archive}: {bare} has no label; put a {bare.rpartition('.')[0]}.cls or .json beside it")
-    return [Member(info.name, info.offset_data, info.size, *labels[key], groups.get(key, "")) for key, info in images.items()]
+        raise UserError(f"{archive}: {bare} has no label; put a {bare.rpartition('.')[0]}.cls or .json next to it")
+    return [TarImage(info.name, info.offset_data, info.size, *labels[key], groups.get(key, "")) for key, info in images.items()]
 
 
 def _read_content(data: bytes, suffix: str, place: str) -> Any:
-    """Return what a member says: a text, or the value of a JSON file."""
+    """Return the content of a member: a text, or the value of a JSON file."""
     try:
         text = data.decode("utf-8-sig").strip()
         return json.loads(text) if suffix == "json" else text
@@ -167,14 +167,14 @@ def _read_content(data: bytes, suffix: str, place: str) -> Any:
 
 def _read_labels(content: Any, place: str) -> tuple[tuple[str, ...], bool]:
     """Return the labels in the content of a member, and whether it gives any number of them."""
-    several = False
+    multi_label = False
     if isinstance(content, dict):
         name = next((name for name in LABEL_KEYS if name in content), None)
         if name is None:
             raise UserError(f'{place}: no label; write one of {", ".join(LABEL_KEYS)}, such as {{"label": "cat"}}')
-        several, content = name == "labels", content[name]
+        multi_label, content = name == "labels", content[name]
     values = content if isinstance(content, list) else [content]
     if not all(isinstance(value, str | int) and not isinstance(value, bool) for value in values):
         raise UserError(f"{place}: the label is {str(content)[:40]}; write a name, a number, or a list of them")
     found = sorted({str(value).strip() for value in values} - {""})
-    return tuple(found), several or isinstance(content, list)
+    return tuple(found), multi_label or isinstance(content, list)

@@ -1,1 +1,1 @@
-"""The images of a data set: found, split, and held to what they were."""
+"""The images of a data set: found, split, and checked for changes."""

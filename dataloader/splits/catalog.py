@@ -1,4 +1,4 @@
-"""Open a data set: its classes and the images of every split, found once and never re-indexed silently."""
+"""Open a data set: its classes and the images of every split. Classes are never silently renumbered."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ from dataloader.sources.lists import Listing, find_lists, is_list_name, join_lab
 from dataloader.sources.saved_tables import is_saved_table, read_saved_table
 from dataloader.sources.shards import expand, find_shards, is_shard_name, read_shards
 from dataloader.splits.groups import GROUPS_TWICE, count_groups, group_folds, hold_out_groups, read_groups
-from dataloader.splits.holdout import Entry, fold_numbers, hold_out, hold_out_labels, parse_fold, read_split_file, write_split_file
+from dataloader.splits.holdout import SplitLine, fold_numbers, hold_out, hold_out_labels, parse_fold, read_split_file, write_split_file
 from dataloader.splits.split import (
     SPLIT_NAMES,
     Catalog,
@@ -38,18 +38,18 @@ from utils.text import counted
 
 LAYOUT = "DIR/{train,val,test}/<class>/*.jpg, or DIR/<class>/*.jpg to be split, a list FILE.csv of image,labels, or shards DIR/*.tar"
 TRY = "try --data digits, which is built in"
-# Held out for validation where nothing else is said.
+# Default share held out for validation.
 VAL_SHARE = 0.15
 
 
-class Cut(NamedTuple):
-    """How images that nobody has split are cut.
+class HoldOut(NamedTuple):
+    """How images without a split are divided into train, val and test.
 
     Attributes:
-        seed: of the places.
+        seed: of the split.
         val_share: of the images; None takes VAL_SHARE of those without any split, and nothing of a split without val.
         test_share: of the images.
-        split_file: what `save_split` wrote of the same cut; it outranks the others.
+        split_file: written by `save_split` for the same split; takes precedence over the others.
     """
 
     seed: int = 0
@@ -80,21 +80,21 @@ def open_catalog(
         data: a folder, a list, an archive or a pattern of them, the name of a source, or 'my_file.py:function' that returns one of these.
         seed, val_share, test_share: of the split of a single folder of classes; a given val_share also takes validation images out of
             train where there are none.
-        group_by: what names the groups of images that no cut tears apart, see `read_groups`; lists and shards may name them too.
+        group_by: names the groups of images that are kept in one split, see `read_groups`; lists and shards may name them, too.
         classes: names that a model already knows, in its order; otherwise the sorted names of the training folders.
         split_file: what `save_split` wrote; read in place of a new split where the data is not split, or has no val.
         require_train: False accepts folders without train/, for evaluation.
         whole: name of the split ('test') that takes a single folder of classes, or one list, as a whole.
-        target: what a task takes of an image; None takes what the data says.
-        asked_by: who takes it, in words.
-        tolerant: whether lines of lists that cannot be used are left out, and told in `faults`, and class folders without images
-            are kept, rather than refused.
+        target: the type of target that a task takes; None accepts that of the data.
+        asked_by: who needs it, for messages.
+        tolerant: whether lines of lists that cannot be used are left out and listed in `faults`, and class folders without images
+            are kept, instead of being an error.
         home: where built-in sources are written.
 
     Raises:
-        UserError: there is no such folder, its layout is none of the known ones, a class is empty or unknown, or the target is another.
+        UserError: there is no such folder, its layout is unknown, a class is empty or unknown, or the target is of another type.
     """
-    cut = Cut(seed, val_share, test_share, split_file)
+    cut = HoldOut(seed, val_share, test_share, split_file)
     root, listing = _open(data, home, tolerant=tolerant)
     if listing is not None:
         listing = _grouped(listing, root, group_by)
@@ -107,7 +107,7 @@ def open_catalog(
         return _with_val(replace(found, faults=listing.faults), cut)
     if target not in (None, Label):
         raise UserError(
-            f"{root} holds class folders, one label an image, but {asked_by} gives {target.per_image}: name a list, --data FILE.csv"
+            f"{root} holds class folders, one label per image, but {asked_by} gives {target.per_image}: name a list, --data FILE.csv"
         )
     folders = split_folders(root)
     if not folders:
@@ -122,7 +122,7 @@ def open_catalog(
             if classes is None and not tolerant:
                 _refuse_empty(root, files)
             labels = {path: (label,) for label, paths in files.items() for path in paths}
-            entries, notes = [Entry(path, label, split) for path, (label,), split in _cut(labels, groups, cut, Label)], []
+            entries, notes = [SplitLine(path, label, split) for path, (label,), split in _cut(labels, groups, cut, Label)], []
         found = _group(entries)
         if tolerant and "train" in found:
             found["train"] |= {name: [] for name, paths in files.items() if not paths}
@@ -139,7 +139,7 @@ def _grouped(listing: Listing, root: Path, group_by: str | None) -> Listing:
     """Return the listing with the groups that --group_by names.
 
     Raises:
-        UserError: it names groups itself.
+        UserError: the listing already names groups.
     """
     if group_by is None:
         return listing
@@ -150,9 +150,9 @@ def _grouped(listing: Listing, root: Path, group_by: str | None) -> Listing:
 
 
 def _cut(
-    labels: Mapping[str, Sequence[str]], groups: Mapping[str, str], cut: Cut, target: type[Target]
+    labels: Mapping[str, Sequence[str]], groups: Mapping[str, str], cut: HoldOut, target: type[Target]
 ) -> list[tuple[str, Sequence[str], str]]:
-    """Return (path, labels, split) of images that are cut into train, val and test."""
+    """Return (path, labels, split) of images, split into train, val and test."""
     shares = {"val_share": VAL_SHARE if cut.val_share is None else cut.val_share, "test_share": cut.test_share}
     if any(groups.values()):
         return [(path, labels[path], split) for path, split in hold_out_groups(labels, groups, seed=cut.seed, **shares).items()]
@@ -161,8 +161,8 @@ def _cut(
     return hold_out_labels(labels, seed=cut.seed, **shares)
 
 
-def _with_val(catalog: Catalog, cut: Cut) -> Catalog:
-    """Return the catalog with validation images taken out of train, where it has none and a share or a saved split says so."""
+def _with_val(catalog: Catalog, cut: HoldOut) -> Catalog:
+    """Return the catalog with validation images taken out of train, where it has none and a share or a saved split is given."""
     if "val" in catalog.splits or "train" not in catalog.splits:
         return catalog
     train = catalog.splits["train"]
@@ -171,7 +171,7 @@ def _with_val(catalog: Catalog, cut: Cut) -> Catalog:
         if "val" not in places.values():
             return catalog
         if missing := sorted(places.keys() - set(train.paths)):
-            raise UserError(f"{cut.split_file} names {gone(missing)}; bring back what is gone, or take its lines out of that file")
+            raise UserError(f"{cut.split_file} names {gone(missing)}; restore the missing files, or remove their lines from that file")
         found = rearranged(catalog, places)
         return replace(found, notes=(*found.notes, *_not_used(sorted(set(train.paths) - places.keys()), cut.split_file)))
     if cut.val_share is None:
@@ -183,23 +183,23 @@ def _with_val(catalog: Catalog, cut: Cut) -> Catalog:
 
 
 def take_fold(catalog: Catalog, fold: str, *, seed: int, split_file: Path | None = None) -> Catalog:
-    """Return the catalog whose val is one part of K of all images but the test's, and whose train is the others.
+    """Return the catalog with one of K parts of train and val as val, and the other parts as train.
 
     Args:
         catalog: with training images.
         fold: 'I/K', I from 0.
         seed: of the parts.
-        split_file: what `save_split` wrote of the same fold; it outranks the seed.
+        split_file: written by `save_split` for the same fold; takes precedence over the seed.
 
     Raises:
-        UserError: the fold reads otherwise, or a part would be empty.
+        UserError: the fold is not I/K, or a part would be empty.
     """
     number, count = parse_fold(fold)
     if split_file is not None:
         places = {entry.path: entry.split for entry in read_split_file(split_file)}
         there = {path for split in catalog.splits.values() for path in split.paths}
         if missing := [path for path in places if path not in there]:
-            raise UserError(f"{split_file} names {gone(missing)}; bring back what is gone, or take its lines out of that file")
+            raise UserError(f"{split_file} names {gone(missing)}; restore the missing files, or remove their lines from that file")
         pooled = (path for name in ("train", "val") if name in catalog.splits for path in catalog.splits[name].paths)
         found = rearranged(catalog, places)
         return replace(found, notes=(*found.notes, *_not_used(sorted(set(pooled) - places.keys()), split_file)))
@@ -221,7 +221,7 @@ def take_fold(catalog: Catalog, fold: str, *, seed: int, split_file: Path | None
 
 
 def gone(missing: Sequence[str]) -> str:
-    """Return words about images that were expected."""
+    """Return a phrase about images that are missing."""
     return f"{counted(len(missing), 'image that is', 'images that are')} not there, such as {missing[0]}"
 
 
@@ -233,7 +233,7 @@ def save_split(catalog: Catalog, path: Path) -> None:
     """Write which image belongs to which split, as CSV: path, class, split."""
     write_split_file(
         (
-            Entry(image, _cell(catalog, target), name)
+            SplitLine(image, _cell(catalog, target), name)
             for name, split in catalog.splits.items()
             for image, target in zip(split.paths, split.targets, strict=True)
         ),
@@ -252,9 +252,9 @@ def label_names(catalog: Catalog, target: np.ndarray | np.int64) -> list[str]:
 
 
 def fingerprint(split: Split) -> str:
-    """Return a short hash of the relative paths, targets, weights and, where known, sizes: it tells whether a split has changed."""
+    """Return a short hash of the relative paths, targets, weights and, where known, sizes: to notice that a split has changed."""
     digest = hashlib.blake2b(digest_size=16)
-    # Times of files are left out: a copy of the data is the same data.
+    # Without the times of files, so that a copy of the data has the same hash.
     sizes = split.stamps[:, 0].tolist() or [""] * len(split)
     for path, target, size in zip(split.paths, split.targets, sizes, strict=True):
         digest.update(f"{path}\0{target.tolist()}\0{size}\n".encode(errors="surrogateescape"))
@@ -264,7 +264,7 @@ def fingerprint(split: Split) -> str:
 
 
 def _open(data: str, home: Path, *, tolerant: bool) -> tuple[Path, Listing | None]:
-    """Return the place of the images, and what is listed there; None for class folders."""
+    """Return the root of the images, and the listing there; None for class folders."""
     if data in SOURCES or (is_user_target(data) and not os.path.exists(data)):
         source: Callable[[Path], Path] = SOURCES.resolve(data)
         return _open_path(Path(source(home)), tolerant=tolerant)
@@ -275,7 +275,7 @@ def _open(data: str, home: Path, *, tolerant: bool) -> tuple[Path, Listing | Non
         return root, read_shards(folder, files)
     is_list = root.is_file() and (is_list_name(root.name) or is_shard_name(root.name))
     if not root.is_dir() and not is_list:
-        what = "is a file, but no list (.csv, .txt, .json) or archive (.tar)" if root.exists() else "is no folder or list"
+        what = "is a file, but not a list (.csv, .txt, .json) or an archive (.tar)" if root.exists() else "is not a folder or a list"
         raise UserError(f"--data {data} {what}.{'' if root.exists() else _meant(data)} Expected {LAYOUT}; {TRY}")
     return _open_path(root, tolerant=tolerant)
 
@@ -301,7 +301,7 @@ def _open_path(root: Path, *, tolerant: bool) -> tuple[Path, Listing | None]:
 
 
 def _scan_flat(root: Path, data: str) -> dict[str, list[str]]:
-    """Return class -> paths of a single folder of classes, or explain why it is none."""
+    """Return class -> paths of a single folder of classes, or raise UserError that says why it is not one."""
     names = subfolders(root)
     nested = [name for name in names if "train" in split_folders(root / name)]
     if nested:
@@ -315,12 +315,12 @@ def _scan_flat(root: Path, data: str) -> dict[str, list[str]]:
     return files
 
 
-def _from_file(split_file: Path, labels: Mapping[str, str], *, where: str) -> tuple[list[Entry], list[str]]:
-    """Return the entries of a split file for path -> label, and notes; `where` says what the data has instead."""
+def _from_file(split_file: Path, labels: Mapping[str, str], *, where: str) -> tuple[list[SplitLine], list[str]]:
+    """Return the lines of a split file for path -> label, and notes; `where` is the part of the message on what the data has instead."""
     entries = read_split_file(split_file)
     missing = [entry.path for entry in entries if entry.path not in labels]
     if missing:
-        raise UserError(f"{split_file} names {gone(missing)}; bring back what is gone, or take its lines out of that file")
+        raise UserError(f"{split_file} names {gone(missing)}; restore the missing files, or remove their lines from that file")
     moved = [entry for entry in entries if labels[entry.path] != entry.label]
     if moved:
         raise UserError(f"{split_file}: {moved[0].path} is listed as class {moved[0].label} but {where.format(labels[moved[0].path])}")
@@ -333,7 +333,7 @@ def _not_used(new: Sequence[str], split_file: Path) -> list[str]:
     return [f"{counted(len(new), 'image is', 'images are')} not in {split_file} and not used, such as {new[0]}"] if new else []
 
 
-def _group(entries: Sequence[Entry]) -> dict[str, dict[str, list[str]]]:
+def _group(entries: Sequence[SplitLine]) -> dict[str, dict[str, list[str]]]:
     found: dict[str, dict[str, list[str]]] = {}
     for entry in entries:
         found.setdefault(entry.split, {}).setdefault(entry.label, []).append(entry.path)
@@ -350,7 +350,7 @@ def _from_folders(root: Path, folders: Mapping[str, str], classes: Sequence[str]
     if classes is None and "train" in found and not tolerant:
         _refuse_empty(root / folders["train"], found["train"])
     others = [name for name in subfolders(root) if name not in folders.values()]
-    notes = [f"{root}: ignored {', '.join(others)} beside {', '.join(folders.values())}"] if others else []
+    notes = [f"{root}: ignored {', '.join(others)} next to {', '.join(folders.values())}"] if others else []
     return build_catalog(root, found, classes, notes=notes, origin="folders")
 
 
@@ -359,7 +359,7 @@ def _from_lists(
     listing: Listing,
     classes: Sequence[str] | None,
     *,
-    cut: Cut,
+    cut: HoldOut,
     require_train: bool,
     whole: str | None,
     target: type[Target] | None,
@@ -367,10 +367,10 @@ def _from_lists(
 ) -> Catalog:
     if target not in (None, Label, Labels):
         raise UserError(f"{root} lists labels, but {asked_by} gives {target.per_image}")
-    if target is Label and listing.several:
+    if target is Label and listing.multi_label:
         raise UserError(f"{root} gives images any number of labels, but {asked_by} gives one; where each has one, call the column 'label'")
-    # One label is any number of labels, too.
-    target = target or (Labels if listing.several else Label)
+    # Data with one label per image also fits a task with any number.
+    target = target or (Labels if listing.multi_label else Label)
     labels = {image.path: image.labels for image in listing.images}
     notes: list[str] = []
     origin: Origin = "lists"
@@ -391,12 +391,12 @@ def _from_lists(
     _check_labels(listing, entries, classes)
     if target is Labels:
         return build_several(root, listing.folder, entries, classes, notes=notes, origin=origin, store=listing.store)
-    grouped = _group([Entry(path, join_labels(names), split) for path, names, split in entries])
+    grouped = _group([SplitLine(path, join_labels(names), split) for path, names, split in entries])
     return build_catalog(root, grouped, classes, notes=notes, origin=origin, folder=listing.folder, store=listing.store)
 
 
 def _check_labels(listing: Listing, entries: Sequence[tuple[str, Sequence[str], str]], classes: Sequence[str] | None) -> None:
-    """Raise UserError that names the line of the first label which neither training nor the model has."""
+    """Raise UserError with the line of the first label that is unknown to training, or to the model."""
     known = set(classes) if classes is not None else {label for _, labels, split in entries if split == "train" for label in labels}
     if not known:
         return

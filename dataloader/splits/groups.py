@@ -1,4 +1,4 @@
-"""Groups of images that belong together, such as shots of one object: what they are, and a split that keeps them whole."""
+"""Groups of images that belong together, such as shots of one object, and splits that keep them together."""
 
 import re
 from collections import Counter
@@ -9,7 +9,7 @@ import numpy as np
 
 from dataloader.sources.list_formats import refuse, table_rows
 from dataloader.splits.holdout import SPLITS, check_shares, needs_of, rank_of
-from dataloader.splits.stratify import Member, spread
+from dataloader.splits.stratify import ImageGroup, assign_groups
 from utils.errors import UserError
 from utils.text import counted
 
@@ -26,7 +26,7 @@ def read_groups(spec: str, paths: Sequence[str]) -> dict[str, str]:
         paths: POSIX paths, relative to the data folder.
 
     Raises:
-        UserError: the expression is none or matches nothing in a path; a line of the file is wrong, or an image is missing there.
+        UserError: the expression is invalid or matches nothing in a path; a line of the file is wrong, or an image is missing there.
     """
     return _from_file(Path(spec).expanduser(), paths) if spec.lower().endswith(".csv") else _from_pattern(spec, paths)
 
@@ -34,14 +34,14 @@ def read_groups(spec: str, paths: Sequence[str]) -> dict[str, str]:
 def hold_out_groups(
     labels: Mapping[str, Sequence[str]], groups: Mapping[str, str], *, seed: int, val_share: float, test_share: float
 ) -> dict[str, str]:
-    """Split groups of images so that no group is in two splits and every label keeps its shares as well as that allows.
+    """Split groups of images so that no group is in two splits and every label keeps its shares as well as possible.
 
     Every label has a group in train; one of three groups or more has one in every split where that is possible.
 
     Args:
         labels: POSIX path -> names.
         groups: POSIX path -> group; '' is a group of its own.
-        seed: decides between groups of about one size.
+        seed: decides between groups of similar size.
         val_share, test_share: of all images.
 
     Returns:
@@ -56,7 +56,7 @@ def hold_out_groups(
     if len(names) < len(wanted):
         raise UserError(f"{counted(len(names), 'group of images is', 'groups of images are')} too few for {', '.join(wanted)}")
     needs = [needs_of(int(total), val_share, test_share) for total in totals]
-    places = spread(members, np.array([[need[split] for need in needs] for split in wanted], dtype=np.float64))
+    places = assign_groups(members, np.array([[need[split] for need in needs] for split in wanted], dtype=np.float64))
     _bring_back(members, places, len(totals))
     by_group = {name: wanted[place] for name, place in zip(names, places.tolist(), strict=True)}
     return {path: by_group[_key(path, groups)] for path in sorted(labels)}
@@ -65,22 +65,22 @@ def hold_out_groups(
 def group_folds(labels: Mapping[str, Sequence[str]], groups: Mapping[str, str], count: int, *, seed: int) -> dict[str, int]:
     """Return path -> number of the fold that validates on it, from 0; -1 where its group is the only one of a label.
 
-    No group is in two folds, and every label is spread over them as evenly as that allows.
+    No group is in two folds, and every label is spread over them as evenly as possible.
 
     Args:
         labels: POSIX path -> names.
         groups: POSIX path -> group; '' is a group of its own.
         count: number of folds.
-        seed: decides between groups of about one size.
+        seed: decides between groups of similar size.
     """
-    # The last part is no fold: what no other group could teach is always trained on.
+    # The extra last part holds groups that are the only one of a label; they stay in train in every fold.
     names, members, totals = _members(labels, groups, seed=seed, pin=count)
     pinned = np.zeros(len(totals))
     for member in members:
         if member.pinned is not None:
             pinned[member.columns] += member.counts
     wanted = np.vstack([np.tile((totals - pinned) / count, (count, 1)), pinned])
-    places = spread(members, wanted).tolist()
+    places = assign_groups(members, wanted).tolist()
     by_group = {name: -1 if place == count else place for name, place in zip(names, places, strict=True)}
     return {path: by_group[_key(path, groups)] for path in labels}
 
@@ -91,16 +91,16 @@ def count_groups(groups: Mapping[str, str]) -> int:
 
 
 def _key(path: str, groups: Mapping[str, str]) -> str:
-    # No path and no name holds a null.
+    # Paths and names contain no null character.
     return groups.get(path) or f"\0{path}"
 
 
 def _members(
     labels: Mapping[str, Sequence[str]], groups: Mapping[str, str], *, seed: int, pin: int
-) -> tuple[list[str], list[Member], np.ndarray]:
+) -> tuple[list[str], list[ImageGroup], np.ndarray]:
     """Return the names of the groups, the groups, and the images of every column, (L + 1,): the labels, and all images.
 
-    The largest groups come first; the seed decides between equal ones. One that alone has a label is pinned to the part `pin`.
+    The largest groups come first; the seed decides between equal ones. The only group of a label is pinned to the part `pin`.
     """
     columns = {name: number for number, name in enumerate(sorted({name for names in labels.values() for name in names}))}
     found: dict[str, Counter[int]] = {}
@@ -114,14 +114,14 @@ def _members(
     for name in names:
         held = sorted(found[name])
         alone = any(owners[column] == 1 for column in held[:-1])
-        member = Member(np.array(held), np.array([found[name][column] for column in held], dtype=np.float64), pin if alone else None)
+        member = ImageGroup(np.array(held), np.array([found[name][column] for column in held], dtype=np.float64), pin if alone else None)
         totals[member.columns] += member.counts
         members.append(member)
     return names, members, totals
 
 
-def _bring_back(members: Sequence[Member], places: np.ndarray, columns: int) -> None:
-    """Move the smallest group of every label that training lacks into it, the part 0."""
+def _bring_back(members: Sequence[ImageGroup], places: np.ndarray, columns: int) -> None:
+    """Move the smallest group of every label that is missing in training into it (part 0)."""
     held = np.zeros(columns, dtype=bool)
     for member, place in zip(members, places.tolist(), strict=True):
         held[member.columns] |= place == 0
@@ -135,7 +135,7 @@ def _from_pattern(spec: str, paths: Sequence[str]) -> dict[str, str]:
     try:
         pattern = re.compile(spec)
     except re.error as error:
-        raise UserError(f"--group_by '{spec}' is no regular expression ({error}), and no .csv file") from error
+        raise UserError(f"--group_by '{spec}' is not a regular expression ({error}) or a .csv file") from error
     groups = {}
     for path in paths:
         found = pattern.search(path)

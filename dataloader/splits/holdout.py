@@ -15,7 +15,7 @@ FIELDS = ("path", "class", "split")
 SPLITS = ("train", "val", "test")
 
 
-class Entry(NamedTuple):
+class SplitLine(NamedTuple):
     """One line of a split file: a POSIX path relative to the data folder, its class (or labels, joined), its split."""
 
     path: str
@@ -23,10 +23,10 @@ class Entry(NamedTuple):
     split: str
 
 
-def hold_out(files: Mapping[str, list[str]], *, seed: int, val_share: float, test_share: float) -> list[Entry]:
-    """Split every class by itself: class -> paths becomes one entry a path, sorted by path.
+def hold_out(files: Mapping[str, list[str]], *, seed: int, val_share: float, test_share: float) -> list[SplitLine]:
+    """Split every class separately: class -> paths becomes one line per path, sorted by path.
 
-    The place of an image follows from the seed and its path, not from the order of the directory. A class of
+    The split of an image depends on the seed and its path, not on the order of the directory. A class of
     three or more images has at least one in every split whose share is above zero; smaller ones stay in train.
 
     Raises:
@@ -38,7 +38,7 @@ def hold_out(files: Mapping[str, list[str]], *, seed: int, val_share: float, tes
         val, test = _counts(len(paths), val_share, test_share)
         ranked = sorted(paths, key=lambda path: (rank_of(path, seed), path))
         places = ["val"] * val + ["test"] * test + ["train"] * (len(paths) - val - test)
-        entries += [Entry(path, label, place) for path, place in zip(ranked, places, strict=True)]
+        entries += [SplitLine(path, label, place) for path, place in zip(ranked, places, strict=True)]
     return sorted(entries)
 
 
@@ -53,7 +53,7 @@ def hold_out_labels(
 
     Args:
         labels: POSIX path -> names.
-        seed: with the path, what decides between images of equal labels.
+        seed: decides, with the path, between images with equal labels.
         val_share, test_share: of all images.
 
     Returns:
@@ -88,7 +88,7 @@ def hold_out_labels(
         rarest = min(left, key=lambda name: (left[name], name))
         for path in members[rarest]:
             if path not in places:
-                # What is left of a label is what its splits still need together, so one of them needs an image.
+                # The images left of a label are as many as its splits still need, so one of them needs an image.
                 place(path, max(SPLITS, key=lambda split: (needs[rarest][split], overall[split])))
     for path in ranked:
         if path not in places:
@@ -103,7 +103,7 @@ def parse_fold(text: str) -> tuple[int, int]:
     """Return the number of a fold, from 0, and how many there are: '0/5' is (0, 5).
 
     Raises:
-        UserError: it reads otherwise.
+        UserError: it is not I/K.
     """
     match = re.fullmatch(r"(\d+)/(\d+)", text.strip())
     if match is None or int(match[2]) < 2 or int(match[1]) >= int(match[2]):
@@ -114,7 +114,7 @@ def parse_fold(text: str) -> tuple[int, int]:
 def fold_numbers(labels: Mapping[str, str], count: int, *, seed: int) -> dict[str, int]:
     """Return path -> number of the fold that validates on it, from 0; -1 where it is the only one of its label.
 
-    Stratified: the folds of a label differ by one image at most, and so do the folds as a whole. Where an image goes follows from
+    Stratified: the folds of a label differ by one image at most, and so do the folds as a whole. The fold of an image depends on
     the seed and the paths.
 
     Args:
@@ -130,7 +130,7 @@ def fold_numbers(labels: Mapping[str, str], count: int, *, seed: int) -> dict[st
         paths = sorted(members[label], key=lambda path: (rank_of(path, seed), path))
         for path in paths:
             found[path] = place % count if len(paths) > 1 else -1
-            # A label begins where the one before ended, so that small labels do not all go to the first folds.
+            # Each label starts at the fold where the one before ended, so that small labels do not all go to the first folds.
             place += len(paths) > 1
     return found
 
@@ -142,7 +142,7 @@ def check_shares(val_share: float, test_share: float) -> None:
 
 
 def needs_of(total: int, val_share: float, test_share: float) -> dict[str, int]:
-    """Return how many of `total` images belong into every split."""
+    """Return how many of `total` images go to every split."""
     val, test = _counts(total, val_share, test_share)
     return {"train": total - val - test, "val": val, "test": test}
 
@@ -157,20 +157,20 @@ def _counts(total: int, val_share: float, test_share: float) -> tuple[int, int]:
 
 
 def rank_of(path: str, seed: int) -> bytes:
-    """Return the place of a path in the order of a seed."""
+    """Return the rank of a path in the order of a seed."""
     return hashlib.blake2b(f"{seed}/{path}".encode(errors="surrogateescape"), digest_size=8).digest()
 
 
-def write_split_file(entries: Iterable[Entry], path: Path) -> None:
-    """Write the entries as CSV with the columns path, class, split; the file appears complete or not at all."""
+def write_split_file(entries: Iterable[SplitLine], path: Path) -> None:
+    """Write the lines as CSV with the columns path, class, split; the file appears complete or not at all."""
     write_csv(path, [FIELDS, *entries])
 
 
-def read_split_file(path: Path) -> list[Entry]:
-    """Return the entries of a split file, sorted by path.
+def read_split_file(path: Path) -> list[SplitLine]:
+    """Return the lines of a split file, sorted by path.
 
     Raises:
-        UserError: the file is missing or is no split file, or names an image twice.
+        UserError: the file is missing, is not a split file, or names an image twice.
     """
     try:
         with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
@@ -178,12 +178,12 @@ def read_split_file(path: Path) -> list[Entry]:
     except (OSError, csv.Error) as error:
         raise UserError(f"cannot read the split file {path}: {getattr(error, 'strerror', None) or error}") from error
     if not rows or tuple(rows[0]) != FIELDS:
-        raise UserError(f"{path} is no split file: its first line must be {','.join(FIELDS)}")
-    entries: dict[str, Entry] = {}
+        raise UserError(f"{path} is not a split file: its first line must be {','.join(FIELDS)}")
+    entries: dict[str, SplitLine] = {}
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(FIELDS) or row[2] not in SPLITS:
             raise UserError(f"{path}, line {number}: write path,class,split with the split one of {', '.join(SPLITS)}")
         if row[0] in entries:
             raise UserError(f"{path}, line {number}: {row[0]} is listed twice")
-        entries[row[0]] = Entry(*row)
+        entries[row[0]] = SplitLine(*row)
     return sorted(entries.values())

@@ -1,4 +1,4 @@
-"""What is read is what was found: sizes and times of files, and copies that stand in two splits."""
+"""Checks that files have not changed since they were found, and that no copy is in two splits."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ from utils.errors import UserError
 from utils.logs import log
 from utils.text import counted
 
-# Enough to tell nearly all files of equal size apart, without reading them as a whole.
+# Bytes that distinguish nearly all files of equal size without reading all of them.
 _PROBE = 4096
 
 
@@ -30,7 +30,7 @@ class Leak(NamedTuple):
 
 
 def stamp(split: Split) -> Split:
-    """Return the split with size and time of change of every file, by which a later change is noticed."""
+    """Return the split with the size and modification time of every file, to notice later changes."""
     return replace(split, stamps=np.array([_stamp(split, index) for index in range(len(split))], np.int64).reshape(-1, 2))
 
 
@@ -44,7 +44,7 @@ def _stamp(split: Split, index: int) -> tuple[int, int]:
 
 
 def file_stamp(file: str) -> tuple[int, int]:
-    """Return size in bytes and time of the last change in nanoseconds; (-1, 0) for what is no file."""
+    """Return size in bytes and time of the last change in nanoseconds; (-1, 0) for anything but a file."""
     try:
         status = os.stat(file)
     except OSError:
@@ -53,19 +53,19 @@ def file_stamp(file: str) -> tuple[int, int]:
 
 
 def has_changed(split: Split, index: int) -> bool:
-    """Whether a file of a stamped split is there, but with another size or time than it was stamped with."""
+    """Whether a file of a stamped split exists with another size or time than when it was stamped."""
     if len(split.stamps) == 0:
         return False
     now = _stamp(split, index)
-    # What has vanished is an error of reading, with a reason of its own.
+    # A missing file is reported by the reader, not here.
     return now[0] >= 0 and now != tuple(split.stamps[index].tolist())
 
 
 class CachedFiles:
-    """The files of a stamped split whose pixels come from a cache, which does not see them change.
+    """The files of a stamped split whose pixels come from a cache, which does not notice changes of the files.
 
     Args:
-        split: stamped, or nobody asks.
+        split: stamped; of another one no change is noticed.
     """
 
     def __init__(self, split: Split) -> None:
@@ -73,7 +73,7 @@ class CachedFiles:
         self._told = np.zeros(len(split.stamps), dtype=np.bool_)
 
     def look(self) -> None:
-        """Say in one line how many files changed or vanished since the last look; no file is opened."""
+        """Log in one line how many files changed or vanished since the last check; no file is opened."""
         if len(self._told) == 0:
             return
         moved = (stamp(self.split).stamps != self.split.stamps).any(1) & ~self._told
@@ -86,16 +86,16 @@ class CachedFiles:
 
 
 def glance(read: Callable[[int], Picture], split: Split, *, workers: int, seconds: float) -> Iterator[ImageError]:
-    """Yield why images of a split cannot be read, as far as they are looked at in this time.
+    """Yield the errors of images of a split that cannot be read, as far as they are examined in this time.
 
     Args:
-        read: index -> picture, as quickly as it can be had.
+        read: index -> picture, in the fastest way.
         split: the images.
         workers: processes that decode.
-        seconds: after which no more are looked at.
+        seconds: after which no more are examined.
 
     Raises:
-        UserError: a file ended the process that decoded it.
+        UserError: a file crashed the process that decoded it.
     """
     until = time.monotonic() + seconds
     sizes = weigh(read, range(len(split)), workers=workers, name=split.file)
@@ -113,24 +113,24 @@ def glance(read: Callable[[int], Picture], split: Split, *, workers: int, second
 
 
 def refuse_unreadable(split: Split, errors: Sequence[ImageError]) -> None:
-    """Raise UserError where images of a split that has to be complete cannot be read."""
+    """Raise UserError if images of a split that must be complete cannot be read."""
     if errors:
         count = counted(len(errors), f"{split.name} image")
         such_as, them = ("", "it") if len(errors) == 1 else ("such as ", "them")
-        raise UserError(f"cannot read {count}, {such_as}{errors[0].path}: {errors[0].reason}; mend or remove {them}, then start again")
+        raise UserError(f"cannot read {count}, {such_as}{errors[0].path}: {errors[0].reason}; fix or remove {them}, then start again")
 
 
 def find_leaks(catalog: Catalog) -> list[Leak]:
     """Return the files of a split that equal one of an earlier split, byte for byte.
 
-    Only files of one size are compared, a piece of them first: it takes a fraction of a second for 10,000 photographs.
+    Only files of equal size are compared, and first only a piece: a fraction of a second for 10,000 photographs.
     """
     images = [(split, index) for split in catalog.splits.values() for index in range(len(split))]
     places = [place for place, split in enumerate(catalog.splits.values()) for _ in range(len(split))]
     sizes = [int(size) for split in catalog.splits.values() for size in _sizes(split)]
 
     def shared(groups: Iterable[list[int]], key: Callable[[int], object]) -> list[list[int]]:
-        """Return the groups taken apart by a key, as far as they reach over two splits."""
+        """Divide groups by a key; return those that are in two splits."""
         parts: list[list[int]] = []
         for group in groups:
             found: dict[object, list[int]] = {}
@@ -155,7 +155,7 @@ def find_leaks(catalog: Catalog) -> list[Leak]:
 
 
 def find_torn_groups(catalog: Catalog) -> dict[str, list[tuple[str, int]]]:
-    """Return group -> (split, index) of its images, for the groups that stand in two splits or more."""
+    """Return group -> (split, index) of its images, for the groups that are in two splits or more."""
     found: dict[str, list[tuple[str, int]]] = {}
     for name, split in catalog.splits.items():
         for index, group in enumerate(split.groups):

@@ -20,7 +20,7 @@ Origin = Literal["folders", "lists", "seeded"]
 
 
 class Stamp(NamedTuple):
-    """By what a change of an image is noticed.
+    """Size and time, to notice that an image has changed.
 
     Attributes:
         size: of its encoded bytes.
@@ -32,14 +32,14 @@ class Stamp(NamedTuple):
 
 
 class Store(Protocol):
-    """Where images lie that are no files of their own: in archives or tables. It is sent to the loader's processes."""
+    """Access to images that are not files, but in archives or tables. It is sent to the loader's processes."""
 
     def read_bytes(self, file: str) -> bytes:
-        """Return what a file of the image would hold; ImageError where that cannot be had."""
+        """Return the encoded bytes of the image; ImageError if they cannot be read."""
         ...
 
     def stamp(self, file: str) -> "Stamp":
-        """Return size and time of change, of the image or of what holds it; ImageError where it is gone."""
+        """Return size and modification time, of the image or of its container; ImageError if it is missing."""
         ...
 
 
@@ -47,8 +47,8 @@ class LineFault(NamedTuple):
     """A line of a list that is not used.
 
     Attributes:
-        kind: 'missing' image, no 'label', a 'split' that is none, a 'contradiction' of an earlier line; or a 'double' of one, which says
-            the same and does no harm.
+        kind: 'missing' image, no 'label', an unknown 'split', a 'contradiction' of an earlier line; or a 'double' of one, an exact
+            repetition, which is harmless.
         message: file, line and what is wrong with it.
     """
 
@@ -64,18 +64,18 @@ class Split:
         name: 'train', 'val' or 'test'.
         root: folder that the paths start from.
         paths: N POSIX paths relative to root.
-        targets: class indices, int64 (N,), or one probability a class, float32 (N, C): ones for all labels of an image. By these
-            classes are counted and images held out. Without columns, (N, 0), nothing is known of the images.
+        targets: class indices, int64 (N,), or one probability per class, float32 (N, C): ones for all labels of an image. Classes are
+            counted and images held out by these. Without columns, (N, 0), the targets are unknown.
         weights: factor of every sample's loss, float32 (N,); ones when not given.
         store: what holds the images; None where each is a file.
-        stamps: size in bytes and time of the last change in ns of every file, int64 (N, 2), by which a change is noticed;
-            empty when nobody asks (`dataloader/splits/integrity.py`).
-        pool: sorted paths of all images that the training images of a fold were taken from; one cache serves all folds.
+        stamps: size in bytes and time of the last change in ns of every file, int64 (N, 2), to notice changes;
+            empty where they are not needed (`dataloader/splits/integrity.py`).
+        pool: with --fold, the sorted paths of all images of train and val, so that all folds share one cache.
         white: the value of 16-bit files that is shown as white; None where they span all 16 bits (`dataloader/images/white_value.py`).
-        groups: name of the group of every image, N of them, such as the object it shows; '' is a group of its own. Empty when nobody
-            has named any. What cuts a data set keeps groups whole.
-        place: what the user named: the list that the paths stand in, where it is not the root.
-        truths: what is learned of each image in place of `targets`, where that has places on it.
+        groups: name of the group of every image, N of them, such as the object it shows; '' is a group of its own. Empty without
+            groups. Whatever splits a data set keeps groups together.
+        given_path: what the user wrote, such as a list, where it is not the root.
+        truths: masks or boxes to learn instead of `targets`; None for labels.
     """
 
     name: str
@@ -88,25 +88,25 @@ class Split:
     pool: tuple[str, ...] = ()
     white: int | None = None
     groups: tuple[str, ...] = ()
-    place: Path | None = None
+    given_path: Path | None = None
     truths: Truths | None = None
 
     def __post_init__(self) -> None:
         if len(self.weights) == 0:
             object.__setattr__(self, "weights", np.ones(len(self.paths), dtype=np.float32))
-        assert len(self.paths) == len(self.targets) == len(self.weights), "one target and one weight a path"
-        assert len(self.groups) in (0, len(self.paths)), "one group a path, or none at all"
+        assert len(self.paths) == len(self.targets) == len(self.weights), "one target and one weight per path"
+        assert len(self.groups) in (0, len(self.paths)), "one group per path, or none at all"
 
     def __len__(self) -> int:
         return len(self.paths)
 
     @property
-    def named(self) -> Path:
+    def display_path(self) -> Path:
         """What to call the data in messages: the folder, or the list, that the user named."""
-        return self.place or self.root
+        return self.given_path or self.root
 
-    def chosen(self, positions: Sequence[int]) -> "Split":
-        """Return the images at these positions, in this order, with all that is known of each."""
+    def subset(self, positions: Sequence[int]) -> "Split":
+        """Return the images at these positions, in this order, with all their attributes."""
         numbers = np.asarray(positions, dtype=np.int64)
         return replace(
             self,
@@ -118,11 +118,11 @@ class Split:
         )
 
     def file(self, index: int) -> str:
-        """Return the path of image `index`: a file, or where it lies inside one."""
+        """Return the path of image `index`: a file, or its name inside one."""
         return os.path.join(self.root, self.paths[index])
 
     def target(self, index: int) -> Target:
-        """Return what is known of image `index`, its own to change: places are those in the file, with all of its pixels.
+        """Return the target of image `index`, as a new object: positions are in pixels of the full image in the file.
 
         Raises:
             ImageError: it cannot be read.
@@ -134,7 +134,7 @@ class Split:
         return Labels(self.targets[index].copy()) if self.targets.shape[1] else Unknown()
 
     def nothing(self) -> Target:
-        """Return a target of the same kind that says nothing."""
+        """Return an empty target of the same kind, for padding."""
         if self.truths is not None:
             return self.truths.nothing()
         if self.targets.ndim == 1:
@@ -150,7 +150,7 @@ class Split:
         return self.read_picture(index, at_least=at_least).image
 
     def read_picture(self, index: int, *, at_least: int | None = None) -> Picture:
-        """Return what `read` reads, with where its pixels lie on the whole image of the file.
+        """Return the image of `read`, with how its pixels lie on the full image in the file.
 
         Raises:
             ImageError: it cannot be read.
@@ -161,7 +161,7 @@ class Split:
         return decode_picture(self.store.read_bytes(file), file, at_least=at_least, white=self.white)
 
     def read_bytes(self, index: int) -> bytes:
-        """Return image `index` as it is stored, still encoded.
+        """Return the bytes of image `index`, still encoded.
 
         Raises:
             ImageError: it cannot be read.
@@ -170,10 +170,10 @@ class Split:
         return read_file(file) if self.store is None else self.store.read_bytes(file)
 
     def stamp(self, index: int) -> Stamp:
-        """Return by what a change of image `index` is noticed.
+        """Return size and time of image `index`, to notice changes.
 
         Raises:
-            ImageError: it is gone, or no file.
+            ImageError: it is missing, or not a file.
         """
         file = self.file(index)
         if self.store is not None:
@@ -192,7 +192,7 @@ class Catalog:
         splits: those of train, val and test that exist.
         notes: warnings for the user, a line each.
         split_origin: 'folders' or 'lists' when the user split the images, 'seeded' when they were held out here.
-        target: what is known of an image.
+        target: type of the targets.
         faults: lines of lists that are not used.
     """
 
@@ -228,7 +228,7 @@ def rearranged(catalog: Catalog, places: Mapping[str, str]) -> Catalog:
         pool = tuple(sorted(paths)) if name == "train" else ()
         chosen = tuple(paths[mine])
         own = tuple(groups.get(path, "") for path in chosen) if groups else ()
-        more = {"pool": pool, "groups": own, "place": parts[0].place, "truths": parts[0].truths}
+        more = {"pool": pool, "groups": own, "given_path": parts[0].given_path, "truths": parts[0].truths}
         splits[name] = Split(name, parts[0].root, chosen, targets[mine], weights[mine], parts[0].store, **more)
         notes = [note for note in notes if not note.startswith(f"{name}:")]
         held = set(targets[mine].tolist()) if targets.ndim == 1 else set(np.flatnonzero(targets[mine].any(0)).tolist())
@@ -239,13 +239,13 @@ def rearranged(catalog: Catalog, places: Mapping[str, str]) -> Catalog:
 
 
 def groups_of(splits: Iterable[Split]) -> dict[str, str]:
-    """Return path -> group of the images of some splits; nothing where no image has one."""
+    """Return path -> group of the images of some splits; empty where no image has one."""
     found = {path: group for split in splits for path, group in zip(split.paths, split.groups, strict=False)}
     return found if any(found.values()) else {}
 
 
 def with_groups(catalog: Catalog, groups: Mapping[str, str]) -> Catalog:
-    """Return the catalog whose images have the groups of path -> group; as it is where there are none."""
+    """Return the catalog with the groups of path -> group; unchanged without groups."""
     if not any(groups.values()):
         return catalog
     splits = {name: replace(split, groups=tuple(groups.get(path, "") for path in split.paths)) for name, split in catalog.splits.items()}
@@ -269,7 +269,7 @@ def build_catalog(
     """Return the catalog of split -> class -> paths; these start from `folder`, or from root.
 
     Raises:
-        UserError: there is a class that training or the model does not know.
+        UserError: a class is unknown to training or the model.
     """
     names = list(classes) if classes is not None else sorted(found.get("train", next(iter(found.values()))))
     notes = list(notes)
@@ -284,7 +284,7 @@ def build_catalog(
             notes.append(_lacks(split, missing))
         pairs = [(path, target) for target, name in enumerate(names) for path in members.get(name, [])]
         targets = np.array([target for _, target in pairs], dtype=np.int64)
-        splits[split] = Split(split, folder or root, tuple(path for path, _ in pairs), targets, store=store, place=root)
+        splits[split] = Split(split, folder or root, tuple(path for path, _ in pairs), targets, store=store, given_path=root)
     return Catalog(root, tuple(names), splits, tuple(notes), origin)
 
 
@@ -301,7 +301,7 @@ def build_several(
     """Return the catalog of (path, labels, split): a one for every label of an image, sorted by path.
 
     Raises:
-        UserError: there is no label, or one that training or the model does not know.
+        UserError: there is no label, or one that is unknown to training or the model.
     """
     first = min((split for _, _, split in entries), key=SPLIT_NAMES.index)
     names = list(classes) if classes is not None else sorted({label for _, labels, split in entries if split == first for label in labels})
@@ -321,12 +321,12 @@ def build_several(
             row[[numbers[label] for label in labels]] = 1
         if missing := [name for name, column in zip(names, targets.T, strict=True) if not column.any()]:
             notes.append(_lacks(split, missing))
-        splits[split] = Split(split, folder, tuple(path for path, _ in members), targets, store=store, place=root)
+        splits[split] = Split(split, folder, tuple(path for path, _ in members), targets, store=store, given_path=root)
     return Catalog(root, tuple(names), splits, tuple(notes), origin, target=Labels)
 
 
 def unknown_class(place: str, split: str, unknown: Sequence[str], names: Sequence[str], *, given: bool) -> str:
-    """Return the message about classes of a split that neither training nor, where the classes are given, the model has."""
+    """Return the message about classes of a split that are unknown to training or, where the classes are given, to the model."""
     owner = "the model does not know" if given else "train has not"
     noun = "class" if len(unknown) == 1 else "classes"
     known = f"{nearest(unknown[0], list(names))} Classes: {name_some(names)}"

@@ -1,26 +1,26 @@
-"""Spread groups of images over parts so that every label keeps its share of each part as well as whole groups allow."""
+"""Divide groups of images among parts so that every label keeps its share in each part, as far as whole groups allow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-# What a label that is missing in a part costs: more than some images too many of it.
+# Cost of a label missing from a part; outweighs a few surplus images.
 ABSENT = 1.0
-# A part of no images at all is none.
+# Cost of an empty part.
 EMPTY = 1e9
 PASSES = 8
-# Groups times labels up to which groups are exchanged, too; beyond, moves are enough.
+# Groups times labels up to which groups are also exchanged; above that only single groups are moved.
 MOST_EXCHANGED = 40_000
 EPSILON = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class Member:
+class ImageGroup:
     """A group of images.
 
     Attributes:
-        columns: which labels it has, int64 (L,); the last column stands for all images.
+        columns: which labels it has, int64 (L,); the last column is for all images.
         counts: how many images of each, float64 (L,).
         pinned: the part that it must be in, or None.
     """
@@ -31,13 +31,13 @@ class Member:
 
 
 class Balance:
-    """How far the parts are from their wishes while groups are placed.
+    """The distance of the parts from their wanted sizes while groups are assigned.
 
-    The cost is the sum over parts and columns of (images - wish)^2 / images of the column, plus ABSENT for every label that a part
-    lacks and wishes for.
+    The cost is the sum over parts and columns of (images - wanted)^2 / images of the column, plus ABSENT for every label that is wanted
+    in a part but missing.
 
     Args:
-        wanted: images of every column that each part wishes for, float64 (P, C); the last column is that of all images.
+        wanted: images of every column that each part should have, float64 (P, C); the last column is that of all images.
     """
 
     def __init__(self, wanted: np.ndarray) -> None:
@@ -47,40 +47,40 @@ class Balance:
         self.missed = np.where(wanted > 0, ABSENT, 0.0)
         self.missed[:, -1] = np.where(wanted[:, -1] > 0, EMPTY, 0.0)
 
-    def adding(self, member: Member) -> np.ndarray:
-        """Return what a group would add to the cost of every part, (P,)."""
+    def adding(self, member: ImageGroup) -> np.ndarray:
+        """Return the change of the cost if a group is added to each part, (P,)."""
         columns, counts = member.columns, member.counts
         gap = self.gap[:, columns]
         filled = np.where(self.held[:, columns] == 0, self.missed[:, columns], 0.0)
         return ((2 * gap + counts) * counts * self.scale[columns] - filled).sum(1)
 
-    def removing(self, member: Member, part: int) -> float:
-        """Return what the cost would change by, were a group taken out of its part."""
+    def removing(self, member: ImageGroup, part: int) -> float:
+        """Return the change of the cost if a group is removed from its part."""
         columns, counts = member.columns, member.counts
         emptied = np.where(self.held[part, columns] == counts, self.missed[part, columns], 0.0)
         return float(((counts - 2 * self.gap[part, columns]) * counts * self.scale[columns] + emptied).sum())
 
     def shifted(self, parts: np.ndarray, changes: np.ndarray) -> np.ndarray:
-        """Return what the cost of each part (N,) would change by, were `changes` (N, C) added to it."""
+        """Return the change of the cost of each part (N,) if `changes` (N, C) are added to it."""
         gap, held, missed = self.gap[parts], self.held[parts], self.missed[parts]
         absent = missed * (held + changes == 0) - missed * (held == 0)
         return ((2 * gap + changes) * changes * self.scale + absent).sum(1)
 
-    def put(self, member: Member, part: int, sign: int = 1) -> None:
-        """Place a group, or take it away with the sign -1."""
+    def put(self, member: ImageGroup, part: int, sign: int = 1) -> None:
+        """Add a group to a part; remove it with the sign -1."""
         self.gap[part, member.columns] += sign * member.counts
         self.held[part, member.columns] += sign * member.counts
 
 
-def spread(members: Sequence[Member], wanted: np.ndarray) -> np.ndarray:
+def assign_groups(members: Sequence[ImageGroup], wanted: np.ndarray) -> np.ndarray:
     """Return the part of every group, int64 (G,).
 
-    Groups are placed in the given order, each where it costs least; then groups are moved, and where they are few exchanged for
-    others, as long as that brings the parts nearer to their wishes.
+    Groups are assigned in the given order, each where it costs least; then groups are moved, and where there are few also exchanged,
+    as long as this lowers the cost.
 
     Args:
         members: the groups, large ones first.
-        wanted: images of every column that each part wishes for, (P, C).
+        wanted: images of every column that each part should have, (P, C).
     """
     balance = Balance(wanted)
     places = np.zeros(len(members), dtype=np.int64)
@@ -98,7 +98,7 @@ def spread(members: Sequence[Member], wanted: np.ndarray) -> np.ndarray:
     return places
 
 
-def _moved(members: Sequence[Member], places: np.ndarray, balance: Balance, free: Sequence[int]) -> int:
+def _moved(members: Sequence[ImageGroup], places: np.ndarray, balance: Balance, free: Sequence[int]) -> int:
     """Move single groups where that lowers the cost; return how many."""
     moved = 0
     for number in free:
@@ -114,7 +114,7 @@ def _moved(members: Sequence[Member], places: np.ndarray, balance: Balance, free
     return moved
 
 
-def _exchanged(members: Sequence[Member], places: np.ndarray, balance: Balance, free: Sequence[int]) -> int:
+def _exchanged(members: Sequence[ImageGroup], places: np.ndarray, balance: Balance, free: Sequence[int]) -> int:
     """Exchange each group for the one of another part that lowers the cost most; return how many were."""
     counts = np.zeros((len(free), balance.gap.shape[1]))
     for row, number in zip(counts, free, strict=True):

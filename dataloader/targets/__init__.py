@@ -1,1 +1,1 @@
-"""What is known of an image, and how it follows a change of geometry; one kind a file."""
+"""Kinds of targets, and how each follows a change of geometry; one kind per file."""

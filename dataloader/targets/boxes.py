@@ -11,9 +11,9 @@ from torch import Tensor
 from dataloader.targets.plane import Change, Size
 from dataloader.targets.target import Target
 
-# Points of a side of a box that follow a change that bends lines.
+# Points per side of a box that are mapped by a change that bends lines.
 _BENDS = 17
-# Less than this share of an object left in the image is no longer the object.
+# A box is dropped when less than this share of its area is left in the image.
 LEAST_VISIBLE = 0.1
 
 
@@ -30,7 +30,7 @@ class Boxes(Target):
         corners: float32 (K, 4) of left, top, right, bottom in pixels, from the upper left corner of the image.
         classes: int64 (K,).
         size: (H, W) of the image.
-        least_visible: a box of which a change leaves a smaller share of the area inside the image is dropped.
+        least_visible: a box is dropped when a change leaves a smaller share of its area inside the image.
     """
 
     corners: np.ndarray
@@ -45,7 +45,7 @@ class Boxes(Target):
         return self.size
 
     def moved(self, change: Change) -> "Boxes":
-        """Return the upright boxes around the moved corners, clipped to the image; what is hardly visible or has no area is dropped."""
+        """Return the upright boxes around the moved corners, clipped to the image; hardly visible and empty ones are dropped."""
         corners = self.corners.astype(np.float64)
         start, end = corners[:, None, :2], corners[:, None, 2:]
         outline = _outline(2 if change.keeps_lines else _BENDS)
@@ -71,7 +71,7 @@ class Boxes(Target):
 
 
 def _outline(count: int) -> np.ndarray:
-    """Return points (4 * count, 2) on the border of the unit square, `count` a side."""
+    """Return points (4 * count, 2) on the border of the unit square, `count` per side."""
     along, zeros = np.linspace(0, 1, count), np.zeros(count)
     sides = [(along, zeros), (along, zeros + 1), (zeros, along), (zeros + 1, along)]
     return np.concatenate([np.stack(side, axis=1) for side in sides])
@@ -79,7 +79,7 @@ def _outline(count: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class BoxBatch:
-    """The boxes of N images behind one another. It leaves a process as plain numbers.
+    """The concatenated boxes of N images. It is pickled as plain arrays.
 
     Attributes:
         corners: float32 (K, 4), of all images.
@@ -95,7 +95,7 @@ class BoxBatch:
         return len(self.counts)
 
     def __reduce__(self) -> tuple:
-        # Each tensor that leaves a process is a file handle to send: not worth it for a few numbers.
+        # Every tensor sent to another process needs a file handle, too costly for a few numbers.
         return _boxes_of, (self.corners.numpy(), self.classes.numpy(), self.counts.numpy())
 
     def of(self, number: int) -> tuple[Tensor, Tensor]:

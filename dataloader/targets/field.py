@@ -1,4 +1,4 @@
-"""A change of the plane that bends lines: every pixel after it knows the place before that it shows."""
+"""A change of geometry that bends lines: for every pixel after it, the position before."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import numpy as np
 
 from dataloader.targets.plane import Size
 
-# Steps of the search for where a point is after the change; a field that can be followed needs few.
+# Most iterations of the search for a point after the change; smooth fields need few.
 _STEPS = 30
 
 
@@ -33,9 +33,9 @@ class Field:
         return False
 
     def move_points(self, points: np.ndarray) -> np.ndarray:
-        """Return where points (K, 2) of (x, y) are after the change, float64 (K, 2); the displacement at the border goes on outside.
+        """Return the positions of points (K, 2) of (x, y) after the change, float64 (K, 2); outside, the border's displacement is used.
 
-        The place is found by fixed-point iteration: p = point - displacement(p).
+        The position is found by fixed-point iteration: p = point - displacement(p).
         """
         height, width = self.size
         columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
@@ -49,7 +49,7 @@ class Field:
         return after + 0.5
 
     def move_ids(self, ids: np.ndarray, fill: int) -> np.ndarray:
-        """Return an image of numbers (H, W) after the change, each pixel with the number under its center; `fill` from outside."""
+        """Return an image of integers (H, W) after the change, by nearest neighbor; `fill` outside."""
         rows, columns = np.rint(self.down).astype(np.int64), np.rint(self.across).astype(np.int64)
         inside = (rows >= 0) & (rows < ids.shape[0]) & (columns >= 0) & (columns < ids.shape[1])
         moved = np.full(self.size, fill, dtype=ids.dtype)

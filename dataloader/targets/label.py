@@ -1,4 +1,4 @@
-"""Targets that say something of the whole image: one label, one number a label, or nothing."""
+"""Targets for the whole image: one label, one number per label, or unknown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from utils.errors import UserError
 
 
 class _OfWholeImage(Target):
-    """A target without a place: no geometry changes it."""
+    """A target without positions: no change of geometry affects it."""
 
     is_spatial = False
 
@@ -31,7 +31,7 @@ class Label(_OfWholeImage):
     """One class. Stacked: int64 (N,)."""
 
     is_one_class = True
-    described = "classes, one an image"
+    described = "classes, one per image"
     per_image = "one label"
 
     index: int
@@ -50,12 +50,12 @@ class Label(_OfWholeImage):
 
 @dataclass(frozen=True, eq=False)
 class Labels(_OfWholeImage):
-    """One probability a class, float32 (C,): several labels, or a label that is shared.
+    """One probability per class, float32 (C,): several labels, or a soft label.
 
-    Stacked: float32 (N, C); where some images of a batch have a `Label`, it becomes a one.
+    Stacked: float32 (N, C); a `Label` in the same batch becomes a one-hot row.
     """
 
-    described = "labels, any number an image"
+    described = "labels, any number per image"
     per_image = "any number of labels"
 
     probabilities: np.ndarray
@@ -75,7 +75,7 @@ class Labels(_OfWholeImage):
         highest = max((row for row in rows if not isinstance(row, np.ndarray)), default=0)
         if len(shapes) > 1 or len(shape) != 1 or highest >= shape[0]:
             found = ", ".join(sorted(str(each) for each in shapes))
-            raise UserError(f"targets of the shapes {found} in one batch: give each image a Label, or Labels with one number a class")
+            raise UserError(f"targets of the shapes {found} in one batch: give each image a Label, or Labels with one number per class")
         dense = np.zeros((len(rows), shape[0]), dtype=np.float32)
         for place, row in zip(dense, rows, strict=True):
             if isinstance(row, np.ndarray):
@@ -87,7 +87,7 @@ class Labels(_OfWholeImage):
 
 @dataclass(frozen=True)
 class Unknown(_OfWholeImage):
-    """Nothing is known: prediction. Stacked: int64 (N, 0), which no loss takes for a label."""
+    """The target is unknown, as in prediction. Stacked: int64 (N, 0), which no loss accepts."""
 
     def nothing(self) -> "Unknown":
         return self

@@ -11,7 +11,7 @@ from torch import Tensor
 from dataloader.targets.plane import Change, Size
 from dataloader.targets.target import Target
 
-# The field's number for pixels of which nothing is known.
+# The usual value of unlabeled pixels.
 IGNORE = 255
 
 
@@ -21,7 +21,7 @@ class Mask(Target):
 
     Attributes:
         ids: integers (H, W).
-        ignore: the number of pixels of which nothing is known, also of those that a change brings in from outside.
+        ignore: the value of unlabeled pixels, also of those that a change brings in from outside.
     """
 
     ids: np.ndarray

@@ -1,4 +1,4 @@
-"""What was done to the plane of an image: one description, which pixels, masks and boxes follow alike.
+"""Changes of geometry: one description, which pixels, masks and boxes follow alike.
 
 Coordinates are continuous, (x, y) from the upper left corner of the image: pixel (row i, column j) covers [j, j+1) x [i, i+1).
 """
@@ -23,7 +23,7 @@ _TO_EDGES = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
 
 
 class Change(Protocol):
-    """What a target follows: a `PlaneChange`, or a `Field` where lines do not stay straight."""
+    """A change of geometry: a `PlaneChange`, or a `Field` where lines do not stay straight."""
 
     @property
     def size(self) -> Size:
@@ -31,16 +31,16 @@ class Change(Protocol):
         ...
 
     def move_points(self, points: np.ndarray) -> np.ndarray:
-        """Return where points (K, 2) of (x, y) are after the change, float64 (K, 2)."""
+        """Return the positions of points (K, 2) of (x, y) after the change, float64 (K, 2)."""
         ...
 
     def move_ids(self, ids: np.ndarray, fill: int) -> np.ndarray:
-        """Return an image of numbers (H, W) after the change, each pixel with the number under its center; `fill` from outside."""
+        """Return an image of integers (H, W) after the change, by nearest neighbor; `fill` outside."""
         ...
 
     @property
     def keeps_lines(self) -> bool:
-        """Whether straight lines stay straight, so that the corners of a box say where all of it is."""
+        """Whether straight lines stay straight, so that the corners of a box determine all of it."""
         ...
 
 
@@ -72,20 +72,20 @@ class PlaneChange:
         return True
 
     def then(self, other: "PlaneChange") -> "PlaneChange":
-        """Return this change and then another one, as one."""
+        """Return the composition: this change, then another one."""
         return from_matrix(other.matrix @ self.matrix, other.size)
 
     def undone(self, size: Size) -> "PlaneChange":
-        """Return the way back, onto an image of (H, W) `size` as it was before."""
+        """Return the inverse, onto an image of (H, W) `size`."""
         return from_matrix(np.linalg.inv(self.matrix), size)
 
     def move_points(self, points: np.ndarray) -> np.ndarray:
-        """Return where points (K, 2) of (x, y) are after the change, float64 (K, 2)."""
+        """Return the positions of points (K, 2) of (x, y) after the change, float64 (K, 2)."""
         moved = np.concatenate([points, np.ones((len(points), 1))], axis=1) @ self.matrix.T
         return moved[:, :2] / moved[:, 2:]
 
     def move_ids(self, ids: np.ndarray, fill: int) -> np.ndarray:
-        """Return an image of numbers (H, W) after the change, each pixel with the number under its center.
+        """Return an image of integers (H, W) after the change, by nearest neighbor.
 
         Args:
             ids: integers.
@@ -104,10 +104,10 @@ class PlaneChange:
         return moved.astype(ids.dtype)
 
     def _sources(self, axis: int, length: int) -> np.ndarray:
-        """Return which pixel before stands at each pixel after, along x (0) or y (1); -1 where there is none."""
+        """Return the pixel before for each pixel after, along x (0) or y (1); -1 where there is none."""
         scale, shift = self.rows[axis][axis], self.rows[axis][2]
         centers = np.arange(self.size[1 - axis]) + 0.5
-        # A rounding error must not move a center that lies between two pixels.
+        # A rounding error must not move a center that is halfway between two pixels.
         found = np.floor((centers - shift) / scale + 1e-9).astype(np.int64)
         return np.where((found >= 0) & (found < length), found, -1)
 
@@ -141,7 +141,7 @@ def flipped(size: Size) -> PlaneChange:
 
 
 def turned(size: Size, quarters: int) -> PlaneChange:
-    """Return counterclockwise turns of an image of (H, W) `size` by so many quarters."""
+    """Return the counterclockwise rotation of an image of (H, W) `size` by a number of quarter turns."""
     height, width = float(size[0]), float(size[1])
     rows: tuple[Rows, ...] = (
         _IDENTITY,
@@ -153,7 +153,7 @@ def turned(size: Size, quarters: int) -> PlaneChange:
 
 
 def cropped(top: float, left: float, size: Size) -> PlaneChange:
-    """Return the cutting out of a rectangle of (H, W) `size`; negative positions pad."""
+    """Return the crop of a rectangle of (H, W) `size`; negative positions pad."""
     return PlaneChange(((1.0, 0.0, -float(left)), (0.0, 1.0, -float(top)), _LAST), size)
 
 
@@ -163,7 +163,7 @@ def scaled(before: Size, after: Size) -> PlaneChange:
 
 
 def resampled(top: float, left: float, part: Size, size: Size) -> PlaneChange:
-    """Return the cutting out of a rectangle of (H, W) `part`, resized to `size`."""
+    """Return the crop of a rectangle of (H, W) `part`, resized to `size`."""
     across, down = size[1] / part[1], size[0] / part[0]
     return along_axes((across, -left * across), (down, -top * down), size)
 

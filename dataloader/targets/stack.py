@@ -1,4 +1,4 @@
-"""The targets of a batch out of those of its samples, which are all of one kind."""
+"""Stacks the targets of samples, all of one kind, into those of a batch."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,10 @@ from utils.errors import UserError
 
 
 def stack_targets(targets: Sequence[Target]) -> Tensor | BoxBatch:
-    """Return the stacked targets, as their kind does it; a `Label` beside `Labels` becomes one of these.
+    """Return the targets stacked by their type; a `Label` among `Labels` becomes one-hot.
 
     Raises:
-        UserError: their kinds or shapes differ, which an augmentation of the user's own may have done.
+        UserError: their kinds or shapes differ, perhaps because of a user's own augmentation.
     """
     kinds = {type(target) for target in targets}
     if kinds == {Label, Labels}:

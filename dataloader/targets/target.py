@@ -1,4 +1,4 @@
-"""Target: what is known of one image."""
+"""Target: what is to be learned of one image."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from dataloader.targets.plane import Change, Size
 
 
 class Stacked(Protocol):
-    """The targets of a batch: a tensor (N, ...), or ragged things with the same few verbs."""
+    """The targets of a batch: a tensor (N, ...), or a ragged batch with the same methods."""
 
     def __len__(self) -> int: ...
 
@@ -25,13 +25,13 @@ class Stacked(Protocol):
 
 
 class Target(ABC):
-    """What is known of one image."""
+    """What is to be learned of one image."""
 
-    # Whether the target has places on the image, so that it must follow a change of geometry.
+    # Whether the target has positions on the image, so that it must follow changes of geometry.
     is_spatial: bool = True
-    # Whether an image has exactly one class, which the name of its folder can say.
+    # Whether an image has exactly one class, so that it can be stored in class folders.
     is_one_class: ClassVar[bool] = False
-    # In words: what the classes of a data set are, and what an image has of it.
+    # For messages: what the classes of a data set are, and what each image has.
     described: ClassVar[str] = "classes"
     per_image: ClassVar[str] = "a target of its own"
 
@@ -42,19 +42,19 @@ class Target(ABC):
 
     @abstractmethod
     def image_size(self) -> Size | None:
-        """Return (H, W) of the image that the target has places on; None where it has none."""
+        """Return (H, W) of the image that the positions refer to; None without positions."""
 
     @abstractmethod
     def moved(self, change: Change) -> "Target":
-        """Return the target after a change of the image's plane."""
+        """Return the target after a change of geometry of its image."""
 
     @abstractmethod
     def nothing(self) -> "Target":
-        """Return a target of the same kind that says nothing, for an image that fills up a batch and weighs nothing."""
+        """Return an empty target of the same kind, for padding images of weight 0."""
 
     @classmethod
     def class_numbers(cls, row: Any) -> list[int]:
-        """Return the numbers of the classes that an image has, from its row of a `Split`'s targets; none where these are no labels."""
+        """Return the numbers of the classes that an image has, from its row of a `Split`'s targets; none where these are not labels."""
         del row
         return []
 

@@ -1,4 +1,4 @@
-"""Where the truth of images lies that has places on them: masks, boxes."""
+"""Access to targets with positions: masks, boxes."""
 
 from typing import Protocol
 
@@ -6,15 +6,15 @@ from dataloader.targets.target import Target
 
 
 class Truths(Protocol):
-    """What is true of each image of a data set. It is read on demand, and sent to the loader's processes."""
+    """The masks or boxes of a data set. They are read on demand; this object is sent to the loader's processes."""
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the numbers in masks or beside boxes, from 0 on."""
+        """Names of the classes in masks or of boxes, from 0 on."""
         ...
 
     def read(self, path: str) -> Target:
-        """Return what is true of the image that a split calls `path`, in the pixels of its file.
+        """Return the target of the image with this path in a split, in pixels of its file.
 
         Raises:
             ImageError: it cannot be read.
@@ -22,5 +22,5 @@ class Truths(Protocol):
         ...
 
     def nothing(self) -> Target:
-        """Return a target of the same kind that says nothing, of an image of any size."""
+        """Return an empty target of the same kind, for an image of any size."""
         ...

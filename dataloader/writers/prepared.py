@@ -1,4 +1,4 @@
-"""What a prepared folder holds: where every image goes, and the tables beside them."""
+"""The content of a prepared folder: the path of every image, and the tables next to them."""
 
 import hashlib
 import json
@@ -21,12 +21,12 @@ _FORBIDDEN = frozenset("/\\\0\n\r")
 
 
 def plan_copies(catalog: Catalog) -> list[ResizeJob]:
-    """Return where every image goes: SPLIT/CLASS/NAME, or SPLIT/NAME where images have several labels.
+    """Return the new path of every image: SPLIT/CLASS/NAME, or SPLIT/NAME where images have several labels.
 
-    The name is that of the image; where two would be alike, each gets a hash of its path. It follows from the data alone.
+    The name is that of the image; where two would be equal, each gets a hash of its path. The result depends only on the data.
 
     Raises:
-        UserError: the name of a class cannot be that of a folder.
+        UserError: the name of a class cannot be the name of a folder.
     """
     if catalog.target.is_one_class:
         for name in catalog.classes:
@@ -38,7 +38,7 @@ def plan_copies(catalog: Catalog) -> list[ResizeJob]:
         if catalog.target.is_one_class:
             folders = [f"{split.name}/{catalog.classes[int(target)]}" for target in split.targets]
         names = [_stem(path) for path in split.paths]
-        # Some file systems do not tell upper from lower case.
+        # Some file systems ignore case.
         taken = Counter((folder, name.casefold()) for folder, name in zip(folders, names, strict=True))
         for index, (folder, name, path) in enumerate(zip(folders, names, split.paths, strict=True)):
             if taken[folder, name.casefold()] > 1:
@@ -58,7 +58,9 @@ def fingerprints(catalog: Catalog) -> dict[str, Any]:
 
 
 def write_tables(catalog: Catalog, written: Sequence[ResizeResult], folder: Path) -> dict[str, int]:
-    """Write train.csv, val.csv and test.csv, categories.csv, mean_std.json and, where some were, skipped.csv; return images a split.
+    """Write train.csv, val.csv, test.csv, categories.csv, mean_std.json and, if images were skipped, skipped.csv.
+
+    Return the number of images per split.
 
     Raises:
         UserError: no image of a split could be read.

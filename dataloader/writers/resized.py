@@ -1,4 +1,4 @@
-"""Write images smaller, once, so that training need not decode large ones again and again."""
+"""Write resized images once, so that training does not decode large ones in every epoch."""
 
 import io
 import warnings
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dataloader.images.mean_std import Moments, measure
+from dataloader.images.mean_std import ChannelSums, measure
 from dataloader.images.read import ImageError, decode_image
 from dataloader.images.sixteen_bit import brightest
 from dataloader.splits.split import Split
@@ -16,7 +16,7 @@ from utils.files import write_atomically
 
 QUALITY = 95
 LONGEST = 65_535
-# Formats that lose nothing stay without loss; all others become JPEG.
+# Lossless formats stay lossless; all others become JPEG.
 LOSSLESS = frozenset({"png", "bmp", "gif", "tif", "tiff"})
 
 
@@ -34,17 +34,17 @@ class ResizeJob(NamedTuple):
 
 
 class ResizeResult(NamedTuple):
-    """What became of an image.
+    """The result for an image.
 
     Attributes:
         copy: which one.
         moments: sums over its pixels as written; None where it could not be read.
         reason: why it could not be read.
-        smaller_side: of the image as it was, in pixels; 0 where it could not be read.
+        smaller_side: of the original image, in pixels; 0 where it could not be read.
     """
 
     copy: ResizeJob
-    moments: Moments | None
+    moments: ChannelSums | None
     reason: str
     smaller_side: int = 0
 
@@ -78,7 +78,7 @@ class Resizer:
             before = smaller_side_of(split, copy.index)
         except ImageError as error:
             return ResizeResult(copy, None, error.reason)
-        # What was written is what will be trained on, losses of the format included.
+        # Measured on the written file, which training will see, with its compression losses.
         return ResizeResult(copy, measure(decode_image(data, str(target))), "", before)
 
 
@@ -88,9 +88,9 @@ def suffix_for(path: str) -> str:
 
 
 def resized_bytes(data: bytes, name: str, suffix: str, *, side: int, center_crop: bool, white: int | None = None) -> bytes:
-    """Return an encoded image resized and encoded again; as it is where nothing would change.
+    """Return an encoded image resized and encoded again; unchanged if no resizing is needed.
 
-    Of 16 bits a channel, 8 are left, scaled to `white` as `read_image` does it: among the new files there is no range to find.
+    16-bit images become 8-bit, scaled to `white` as in `read_image`.
 
     Raises:
         ImageError: it cannot be read.
@@ -132,7 +132,7 @@ def resize_smaller_side(image: np.ndarray, side: int, *, center_crop: bool) -> n
 
 
 def smaller_side_of(split: Split, index: int) -> int:
-    """Return the smaller side of an image, in pixels: from its header, where there is one that is understood.
+    """Return the smaller side of an image, in pixels: from its header, if that can be read.
 
     Raises:
         ImageError: it cannot be read.
@@ -150,14 +150,14 @@ def smaller_side_of(split: Split, index: int) -> int:
 
 
 def smaller_side_size(width: int, height: int, side: int) -> tuple[int, int]:
-    """Return the (width, height) whose smaller one is `side`, in the same proportion, rounded half up."""
+    """Return (width, height) with the smaller one equal to `side` and the same aspect ratio, rounded half up."""
     if width <= height:
         return side, (2 * height * side + width) // (2 * width)
     return (2 * width * side + height) // (2 * height), side
 
 
 def _is_fresh(target: Path, split: Split, index: int) -> bool:
-    """Whether the file was written after the last change of the image it is made of."""
+    """Whether the file is newer than its source image."""
     try:
         written = target.stat().st_mtime_ns
     except OSError:

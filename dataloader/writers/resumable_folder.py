@@ -1,4 +1,4 @@
-"""A folder that a long job fills: begun once, gone on with after an interruption, never mixed with something else."""
+"""A folder that a long job fills: it can be resumed after an interruption, and is never mixed with other content."""
 
 import json
 from collections.abc import Mapping
@@ -10,15 +10,15 @@ from utils.files import write_text
 
 
 def begin_or_continue(folder: Path, note: str, settings: Mapping[str, Any]) -> bool:
-    """Begin to fill `folder`, or go on; return whether it had been finished.
+    """Start or resume filling `folder`; return whether it was finished already.
 
     Args:
-        folder: new, empty, or begun with the same settings.
-        note: name of the file in it that says so.
-        settings: plain values that decide what will be in the folder.
+        folder: new, empty, or started with the same settings.
+        note: name of the file in it with the settings.
+        settings: plain values that determine the content.
 
     Raises:
-        UserError: it holds something else, or was begun with other settings.
+        UserError: it has other content, or was started with other settings.
     """
     file = folder / note
     try:
@@ -45,5 +45,5 @@ def begin_or_continue(folder: Path, note: str, settings: Mapping[str, Any]) -> b
 
 
 def write_note(folder: Path, note: str, settings: Mapping[str, Any], facts: Mapping[str, Any], *, complete: bool) -> None:
-    """Write down what fills the folder, whether that is done, and what came of it."""
+    """Write the settings, whether the folder is finished, and its results."""
     write_text(folder / note, json.dumps({"complete": complete, "settings": dict(settings), **facts}, indent=2) + "\n")

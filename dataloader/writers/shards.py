@@ -49,7 +49,7 @@ def plan_shards(split: Split, *, limit: int, seed: int) -> list[Shard]:
 
     Args:
         split: the images.
-        limit: bytes of images and tar headers; a larger image has an archive for itself.
+        limit: bytes of images and tar headers; a larger image gets an archive of its own.
         seed: of the order.
 
     Raises:
@@ -59,7 +59,7 @@ def plan_shards(split: Split, *, limit: int, seed: int) -> list[Shard]:
     groups: list[list[int]] = []
     room = 0
     for index in order.tolist():
-        # Whole blocks: the image and its header, the label and its header, and where there are groups one more of these.
+        # In whole tar blocks: image and header, label and header, and with groups a JSON file and its header.
         size = (-(-split.stamp(index).size // BLOCK) + (5 if split.groups else 3)) * BLOCK
         if size > room or not groups:
             groups.append([])
@@ -75,10 +75,10 @@ def plan_shards(split: Split, *, limit: int, seed: int) -> list[Shard]:
 
 @dataclass(frozen=True)
 class ShardWriter:
-    """Shard -> ShardFacts: writes an archive, whole or not at all; one that is already there is kept.
+    """Shard -> ShardFacts: writes an archive, completely or not at all; an existing one is kept.
 
     A sample is NUMBER.jpg (or what the image is) with NUMBER.cls, the number of its class; with several labels, NUMBER.json. The group
-    of an image stands in NUMBER.json, too.
+    of an image is in NUMBER.json, too.
 
     Attributes:
         splits: name -> where the images come from.
@@ -95,14 +95,14 @@ class ShardWriter:
         if not target.exists():
             write_atomically(target, lambda place: self._write(shard, place))
         elif len(index_tar(target)[1]) != len(shard.indices):
-            raise UserError(f"{target} holds other images than it should; remove it and write it again")
+            raise UserError(f"{target} has other images than expected; remove it and write it again")
         return ShardFacts(shard.split, shard.file, len(shard.indices), target.stat().st_size)
 
     def _write(self, shard: Shard, place: Path) -> None:
         from webdataset.writer import TarWriter
 
         split = self.splits[shard.split]
-        # A fixed time, so that the same images make the same bytes.
+        # A fixed time, so that equal images give equal archives.
         with place.open("wb") as stream, TarWriter(stream, encoder=False, mtime=0, user="root", group="root") as writer:
             for number, index in enumerate(shard.indices, start=shard.first):
                 data = split.read_bytes(index)
@@ -118,7 +118,7 @@ class ShardWriter:
 
 
 def suffix_of(path: str, data: bytes) -> str:
-    """Return the suffix of an image: of its name, else of what its bytes are."""
+    """Return the suffix of an image: that of its name, else by its content."""
     suffix = path.rpartition(".")[2].lower()
     if suffix in SUFFIXES:
         return suffix
@@ -135,7 +135,7 @@ def suffix_of(path: str, data: bytes) -> str:
 
 
 def manifest(catalog: Catalog, facts: Sequence[ShardFacts]) -> dict:
-    """Return what stands in manifest.json: the classes, in the order of their numbers, and every archive."""
+    """Return the content of manifest.json: the classes, in the order of their numbers, and every archive."""
     splits = {}
     for name in catalog.splits:
         shards = [{"file": each.file, "images": each.images, "bytes": each.bytes} for each in facts if each.split == name]

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -108,3 +109,29 @@ def labels(colors: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "list.csv").write_text("image,labels,split\n" + "".join(rows))
     run_once(*tiny(folder / "list.csv", "--logdir", folder, "--name", "one", "--criterion", "bce", "--epochs", 4))
     return folder / "multilabel" / "one"
+
+
+@pytest.fixture(scope="session")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return data and two finished runs: one label per image, several labels per image."""
+    from tests.applications.tasks.test_multilabel_runs import BCE, write_squares
+
+    folder = tmp_path_factory.mktemp("evaluated")
+    data = write_colors(folder / "data", {"train": 20, "val": 10, "test": 8})
+    for split in ("val", "test"):
+        # Two images of every class get the label of the next one: mistakes to find.
+        for name, other in zip(("blue", "green", "red"), ("green", "red", "blue"), strict=True):
+            for number in range(2):
+                shutil.copy(data / split / name / f"{number}.png", data / split / other / f"wrong{number}.png")
+    squares = write_squares(folder / "squares", 80)
+    logs = ("--logdir", folder / "logs")
+    assert main.main([str(part) for part in tiny(data, "--name", "one", *logs, "--epochs", 1)]) == 0
+    assert main.main([str(part) for part in tiny(squares, *BCE, "--name", "several", *logs)]) == 0
+    return {"one": folder / "logs/classify/one", "several": folder / "logs/multilabel/several", "data": data}
+
+
+@pytest.fixture
+def runs(evaluated: dict[str, Path], tmp_path: Path) -> dict[str, Path]:
+    """Return copies that a test may change."""
+    copies = {name: Path(shutil.copytree(evaluated[name], tmp_path / "runs" / name)) for name in ("one", "several")}
+    return {**copies, "data": evaluated["data"]}

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from dataloader.images.preprocess import fit_pixels
 from dataloader.images.read import read_image as trainer_read_image
 from demos import classifier as demo
 from demos.classifier import Classifier, ImageError, ModelError, classify, find_images, main, read_image
@@ -285,9 +286,9 @@ def test_labels_are_one_or_as_many_as_the_model_gives(model_file, threshold_file
     [
         ({"darkroom.json": '{"format": 1, "classes": ["a", "b"], "thresholds": [0.5]}'}, "not one that"),
         ({"darkroom.json": '{"format": 1, "classes": ["a"], "thresholds": ["x"]}'}, "not one that"),
-        ({}, "not one that python main.py --jit wrote"),
-        ({"darkroom.json": "[1]"}, "not one that python main.py --jit wrote"),
-        ({"darkroom.json": '{"format": 1}'}, "not one that python main.py --jit wrote"),
+        ({}, "not one that python main.py --export wrote"),
+        ({"darkroom.json": "[1]"}, "not one that python main.py --export wrote"),
+        ({"darkroom.json": '{"format": 1}'}, "not one that python main.py --export wrote"),
         ({"darkroom.json": '{"format": 2, "classes": []}'}, "format 2"),
     ],
 )
@@ -315,8 +316,8 @@ def test_without_arguments_it_says_what_to_do_with_an_example(capsys, monkeypatc
     for argv in (None, []):
         assert main(argv) == 2
         said = capsys.readouterr().err
-        assert "python classifier.py model.jit.pt photo.jpg" in said
-        assert "--jit --resume RUN" in said
+        assert "python classifier.py model.onnx photo.jpg" in said
+        assert "--export onnx --resume RUN" in said
         assert said.count("\n") == 1
 
 
@@ -350,3 +351,119 @@ def test_a_model_that_may_reject_says_where_it_is_unsure(tmp_path, capsys):
     card["reject"] = [0.5]
     with pytest.raises(ModelError, match="not one that"):
         Classifier(write_model(tmp_path / "other.ts", {"darkroom.json": json.dumps(card)}))
+
+
+@pytest.mark.parametrize("resize", ["fit", "crop", "stretch"])
+def test_files_without_geometry_get_the_pixels_of_training(resize):
+    rng = np.random.default_rng(0)
+    for _ in range(25):
+        h, w, height, width = rng.integers(1, 150, 4).tolist()
+        image = rng.integers(0, 256, (h, w, 3), dtype=np.uint8)
+        assert np.array_equal(demo.fit(image, height, width, resize), fit_pixels(image, height, width, resize)), (h, w, height, width)
+
+
+@pytest.mark.parametrize(("name", "package"), [("m.onnx", "onnxruntime"), ("m.xml", "openvino"), ("m.pt", "torch")])
+def test_a_missing_runtime_is_named_in_one_line(name, package, tmp_path, capsys, monkeypatch):
+    (tmp_path / name).write_bytes(b"any")
+    monkeypatch.setattr(demo.importlib, "import_module", lambda wanted: (_ for _ in ()).throw(ModuleNotFoundError(name=wanted)))
+    assert main([str(tmp_path / name), paint(tmp_path / "a.png", "red")]) == 2
+    assert capsys.readouterr().err == f"{tmp_path / name} needs the package {package}, which is missing: pip install {package}\n"
+
+
+@pytest.mark.parametrize(("missing", "package"), [(("numpy",), "numpy"), (("PIL", "cv2"), "pillow"), (("torch",), "torch")])
+def test_a_bare_python_says_in_one_line_what_to_install(missing, package, tmp_path):
+    # A path entry that hides the packages, as if they had never been installed.
+    hide = f"import sys; sys.modules.update(dict.fromkeys({missing!r}))\n"
+    (tmp_path / "classifier.py").write_text(DEMO.read_text(encoding="utf-8").replace("import argparse\n", hide + "import argparse\n", 1))
+    (tmp_path / "model.pt").write_bytes(b"any")
+    run = subprocess.run(
+        [sys.executable, "-I", "classifier.py", "model.pt", "x.jpg"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stdout, run.stderr.count("\n")) == (2, "", 1)
+    assert f"pip install {package}" in run.stderr
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.xml"])
+def test_a_damaged_file_of_another_runtime_is_refused_in_one_line(name, tmp_path, capsys):
+    (tmp_path / name).write_bytes(b"no model at all")
+    assert main([str(tmp_path / name), paint(tmp_path / "a.png", "red")]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "damaged" in err
+
+
+def write_video(path, colors):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (32, 24))
+    for color in colors:
+        writer.write(np.full((24, 32, 3), color[::-1], np.uint8))
+    writer.release()
+    return str(path)
+
+
+def test_a_video_is_answered_frame_by_frame(model_file, tmp_path, capsys):
+    film = write_video(tmp_path / "film.avi", [(250, 0, 0)] * 10 + [(0, 0, 250)] * 10)
+    assert main([model_file, film, "--top", "1", "--frames", "2", "--json"]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["path"] for answer in answers] == [f"{film}#{second}" for second in ("0.00", "0.50", "1.00", "1.50")]
+    assert [answer["top"][0]["label"] for answer in answers] == ["red", "red", "blue", "blue"]
+    assert main([model_file, film, "--frames", "2", "--limit", "1"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_a_video_that_is_none_and_a_camera_that_is_missing_are_told(model_file, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "film.mp4").write_text("no film")
+    assert main([model_file, "film.mp4"]) == 1
+    assert "it is no video" in capsys.readouterr().err
+    assert main([model_file, "97"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "97: there is no such camera"
+
+
+def test_a_camera_goes_on_and_its_frames_come_one_by_one(model_file, monkeypatch, tmp_path):
+    class Camera:
+        def __init__(self, source):
+            assert source == 0
+
+        def isOpened(self):  # noqa: N802 - OpenCV's name
+            return True
+
+        def get(self, _):
+            return 0.0
+
+        def grab(self):
+            return True
+
+        def retrieve(self):
+            return True, np.full((4, 4, 3), (0, 0, 250), np.uint8)
+
+        def release(self):
+            pass
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    answers = classify(Classifier(model_file), ["0"], frames=30)
+    named = [next(answers) for _ in range(20)]
+    assert [name for name, _, _ in named[:2]] == ["camera 0#0.00", "camera 0#0.03"]
+    assert all(shares.argmax() == 0 for _, shares, _ in named)
+
+
+def test_the_benchmark_tells_times_that_fit_together(model_file, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(demo.measure, "__defaults__", (0.3,))
+    image = paint(tmp_path / "a.png", "red", (40, 30))
+    assert main([model_file, image, "--benchmark", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["pixels"] == [40, 30]
+    assert 0 < found["median_ms"] <= found["p95_ms"]
+    assert found["images_per_second"] > 0
+    assert main([model_file, image, "--benchmark"]) == 0
+    assert "median" in capsys.readouterr().out
+    assert main([model_file, str(tmp_path / "gone.png"), "--benchmark"]) == 2
+
+
+def test_a_file_without_geometry_is_given_images_of_its_own_size(tmp_path):
+    card = {"format": 1, "classes": CLASSES, "any_size": False, "image_size": [5, 9], "resize": "crop"}
+    classifier = Classifier(write_model(tmp_path / "model.ts", {"darkroom.json": json.dumps(card)}))
+    image = noise((40, 30, 3))
+    expected = Classifier(write_model(tmp_path / "any.ts", {"darkroom.json": json.dumps(card | {"any_size": True})}))
+    np.testing.assert_allclose(classifier.predict(image), expected.predict(fit_pixels(image, 5, 9, "crop")))
+    assert not np.allclose(classifier.predict(image), expected.predict(image))

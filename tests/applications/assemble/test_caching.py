@@ -56,7 +56,7 @@ def test_with_strict_what_the_cache_knows_to_be_unreadable_is_said_before_the_fi
     (data / split / "red" / "1.png").write_text("no image")
     outcome = call(*tiny(data, "--cache", "ram", "--strict"))
     assert outcome.code == 2
-    said = f"error: cannot read 1 {split} image, {data}/{split}/red/1.png: not an image, or damaged; mend or remove it, then start again\n"
+    said = f"error: cannot read 1 {split} image, {data}/{split}/red/1.png: not an image, or damaged; fix or remove it, then start again\n"
     assert outcome.err == said
     assert "epoch" not in outcome.out
 

@@ -11,7 +11,7 @@ import pytest
 
 from applications.comparison.answers import ModelAnswers, aligned
 from applications.comparison.compare import write_comparison
-from applications.comparison.figures import class_rows, compare, figures, named_apart, recalls, sentence
+from applications.comparison.paired_metrics import class_rows, compare, figures, named_apart, recalls, sentence
 from tests.applications.conftest import NETS, Call, read_rows, tiny, write_colors
 from tests.applications.tasks.test_multilabel_runs import BCE, write_squares
 from utils.errors import UserError
@@ -20,7 +20,7 @@ ARCH = ("--arch", f"{NETS}:TinyNet")
 CLASSES = ("a", "b", "c")
 
 
-def answers(name: str, right: np.ndarray, *, several: bool = False, seed: int = 0) -> ModelAnswers:
+def answers(name: str, right: np.ndarray, *, multi_label: bool = False, seed: int = 0) -> ModelAnswers:
     """Return answers that are right where `right` (N,) says so."""
     rng = np.random.default_rng(seed)
     labels = np.arange(len(right)) % 3
@@ -28,21 +28,21 @@ def answers(name: str, right: np.ndarray, *, several: bool = False, seed: int = 
     truth, named = (each[:, None] == np.arange(3) for each in (labels, found))
     shares = 0.1 + 0.5 * named + 0.1 * rng.random((len(right), 3))
     files = tuple(f"/data/test/{number:04d}.png" for number in range(len(right)))
-    return ModelAnswers(name, f"/runs/{name}", several, CLASSES, "/data", files, truth, named, shares / shares.sum(1, keepdims=True))
+    return ModelAnswers(name, f"/runs/{name}", multi_label, CLASSES, "/data", files, truth, named, shares / shares.sum(1, keepdims=True))
 
 
-@pytest.mark.parametrize("several", [False, True])
-def test_a_clear_gain_is_called_better_and_a_small_one_is_not(several: bool) -> None:
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_a_clear_gain_is_called_better_and_a_small_one_is_not(multi_label: bool) -> None:
     rng = np.random.default_rng(1)
     base = rng.random(400) < 0.8
     much, little = base.copy(), base.copy()
     much[np.flatnonzero(~base)[:40]] = True
     little[np.flatnonzero(~base)[:3]] = True
-    models = [answers(name, right, several=several) for name, right in (("base", base), ("much", much), ("little", little))]
+    models = [answers(name, right, multi_label=multi_label) for name, right in (("base", base), ("much", much), ("little", little))]
     better, same = compare(models, seed=0)
     assert (better.verdict(), same.verdict()) == ("better", "no significant difference")
     assert (len(better.gained), len(better.lost)) == (40, 0)
-    headline = "all labels right" if several else "top1"
+    headline = "all labels right" if multi_label else "top1"
     change = better.differences[headline]
     assert change.value == pytest.approx(0.1)
     assert 0 < change.low < 0.1 < change.high
@@ -117,8 +117,8 @@ def test_an_interval_that_contradicts_the_verdict_is_explained() -> None:
     assert (alone.verdict(), alone.odds("top1")) == ("better", "")
     turned = replace(alone, differences={"top1": replace(alone.differences["top1"], low=-0.1)})
     assert turned.odds("top1") == "; the interval includes 0, but the exact test decides"
-    several = replace(first, differences={"mAP": first.differences["top1"]})
-    assert "excludes 0, but the test, which decides, counts the 6 images that only one" in several.odds("mAP")
+    unflipped = replace(first, differences={"mAP": first.differences["top1"]})
+    assert "excludes 0, but the test, which decides, counts the 6 images that only one" in unflipped.odds("mAP")
     none = replace(first, differences={"top1": replace(first.differences["top1"], low=0.0)})
     assert none.odds("top1") == "", "an interval that touches 0 includes it"
 
@@ -166,7 +166,7 @@ def test_tables_and_page_say_the_same_of_gains_and_losses(colors: Path, tmp_path
     for row in read_rows(tmp_path / "classes.csv"):
         assert float(row["points"]) == pytest.approx(100 * (float(row["recall"]) - float(row["recall of the first"])), abs=0.01)
     page = (tmp_path / "compare.html").read_text().replace("<wbr>", "")
-    galleries = [re.findall(r"<br>(test/[^<]*)<", part) for part in page.split("alone is right")[1:]]
+    galleries = [re.findall(r"<br>(test/[^<]*)<", part) for part in page.split("is right")[1:]]
     assert galleries[0] == [path.removeprefix(f"{colors}/") for path in files[:4:-1]], "the surest first"
     assert len(galleries[1]) == 4
     line = re.search(r"<td>calibrated loss</td>(.*?)</tr>", page)
@@ -206,9 +206,9 @@ def test_figures_do_not_depend_on_the_order_of_images_and_classes() -> None:
 def test_what_cannot_be_compared_is_refused() -> None:
     model = answers("one", np.ones(9, dtype=bool))
     for other, said in (
-        (replace(model, several=True), "any number of labels"),
-        (replace(model, classes=("a", "b", "d")), "c, d in one alone"),
-        (replace(model, files=(*model.files[:-1], "/data/test/new.png")), "2 are in one alone, such as test/0008.png"),
+        (replace(model, multi_label=True), "any number of labels"),
+        (replace(model, classes=("a", "b", "d")), "c, d in only one of them"),
+        (replace(model, files=(*model.files[:-1], "/data/test/new.png")), "2 are in only one of them, such as test/0008.png"),
         (replace(model, truth=np.roll(model.truth, 1, axis=1)), "different labels for 9 images"),
     ):
         with pytest.raises(UserError, match=said) as caught:
@@ -328,4 +328,4 @@ def test_models_of_other_classes_are_refused_before_anything_is_predicted(
     monkeypatch.setattr("applications.comparison.answers.predict_split", lambda *_: pytest.fail("it predicts first"))
     outcome = call("--compare", run, other, *ARCH)
     assert outcome.code == 2
-    assert "have different classes (pink, red in one alone)" in outcome.err
+    assert "have different classes (pink, red in only one of them)" in outcome.err

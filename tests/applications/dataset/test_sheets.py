@@ -58,7 +58,7 @@ def test_mixed_batches_get_a_sheet_with_their_shares(call: Call, colors: Path, d
     assert len(images) == 32
     assert any("\n" in caption for caption in captions)
     sizes = [caption.partition("\n")[0] for caption in captions]
-    assert len(set(sizes)) > 1, "a row a batch, each of its own size"
+    assert len(set(sizes)) > 1, "one row per batch, each of its own size"
     assert len({image.shape for image in images}) == 1, "drawn on equal paper, so that the sizes show"
     for image, size in zip(images, sizes, strict=True):
         height, width = map(int, size.split("x"))

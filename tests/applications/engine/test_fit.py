@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from applications.contract import Progress
-from applications.engine import fit
+from applications.engine import fit, unreadable
 from applications.engine.fit import NonFiniteLossGuard
+from applications.engine.unreadable import UnreadableTrainImages
 from dataloader.sample import Unreadable
 from utils.distributed import World
 from utils.errors import UserError
@@ -72,7 +73,7 @@ def _batch(read: int, left_out: int, *, fillers: int = 0, copies: int = 1) -> An
 @pytest.mark.parametrize(("read", "left_out", "stops"), [(8, 0, False), (128, 68, False), (98, 98, False), (97, 99, True), (0, 8, True)])
 @pytest.mark.parametrize("copies", [1, 3])
 def test_a_run_stops_when_more_than_half_of_all_images_are_unreadable(read: int, left_out: int, copies: int, stops: bool) -> None:
-    skipped = fit.UnreadableTrainImages()
+    skipped = UnreadableTrainImages()
     skipped.begin()
     skipped.tell(_batch(read, left_out, fillers=0 if read else 2, copies=copies))
     if stops:
@@ -87,15 +88,15 @@ def test_unreadable_images_are_counted_over_all_processes() -> None:
         def gather(self, value: Any) -> list[Any]:
             return [value, (0, 30)]
 
-    skipped = fit.UnreadableTrainImages()
+    skipped = UnreadableTrainImages()
     skipped.tell(_batch(0, 8))
     skipped.check(Two(0, 2, 0))
 
 
 def test_of_many_unreadable_images_the_first_are_named_and_the_others_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(fit, "log", lambda: SimpleNamespace(warning=said.append))
-    skipped = fit.UnreadableTrainImages()
+    monkeypatch.setattr(unreadable, "log", lambda: SimpleNamespace(warning=said.append))
+    skipped = UnreadableTrainImages()
     for _ in range(2):
         skipped.begin()
         for first in (0, 4):

@@ -286,4 +286,4 @@ def test_timm_loads_the_folder_of_a_family_that_it_has(call: Call, colors: Path)
     net = timm.create_model(f"local-dir:{run / 'model-hub'}", pretrained=True)
     weights = torch.load(run / "best.pt", weights_only=True)["state_dict"]
     assert all(torch.equal(value, weights[name]) for name, value in net.state_dict().items())
-    assert net.pretrained_cfg["mean"] == (0.485, 0.456, 0.406)
+    assert tuple(net.pretrained_cfg["mean"]) == (0.485, 0.456, 0.406)

@@ -44,7 +44,7 @@ class PixelTask:
     fewest_classes: ClassVar[int] = 1
     abilities: ClassVar[frozenset[str]] = frozenset({"averaging views"})
     headline = "mIoU"
-    figures: tuple[str, ...] = ("loss", "mIoU", "pixel_accuracy")
+    metric_names: tuple[str, ...] = ("loss", "mIoU", "pixel_accuracy")
 
     def __init__(self, classes: Sequence[str], preprocess: Preprocess) -> None:
         self.classes = tuple(classes)
@@ -106,7 +106,7 @@ class PixelMeter:
     """Sums, whatever the number of images.
 
     Attributes:
-        matrix: pixels, int64 (C, C), a row a true class.
+        matrix: pixels, int64 (C, C), one row per true class.
     """
 
     def __init__(self, task: PixelTask) -> None:

@@ -80,7 +80,7 @@ def test_the_figures_of_pixels_are_those_of_all_of_them_together(model: PixelNet
     figures = measure(model, task, [batch(list(range(5))), batch([5, 6, 7, -1])]).figures()
     assert figures["pixel_accuracy"] == pytest.approx((truth == found).mean())
     assert figures["mIoU"] == pytest.approx(np.mean(ious))
-    assert tuple(figures) == task.figures
+    assert tuple(figures) == task.metric_names
 
 
 def test_processes_send_what_they_counted_and_no_rows(model: PixelNet, task: PixelTask) -> None:

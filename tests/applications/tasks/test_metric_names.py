@@ -17,5 +17,5 @@ def test_the_figures_of_a_task_are_the_names_of_its_metrics(kind: type, count: i
     task = kind([f"c{number}" for number in range(count)], criterion, Preprocess(image_size=(8, 8)), torch.device("cpu"))
     targets = torch.eye(count).bool() if kind is Multilabel else torch.arange(count)
     even = torch.full((count, count), 0.5)
-    assert tuple(task.metrics(predicted(targets, even))) == task.figures
-    assert set(task.figures) <= set(kind.figures)
+    assert tuple(task.metrics(predicted(targets, even))) == task.metric_names
+    assert set(task.metric_names) <= set(kind.metric_names)

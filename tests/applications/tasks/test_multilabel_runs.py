@@ -1,4 +1,4 @@
-"""Several labels an image, end to end: train, resume, evaluate, convert, demo."""
+"""Several labels per image, end to end: train, resume, evaluate, convert, demo."""
 
 import csv
 import json
@@ -71,7 +71,7 @@ def test_a_network_learns_the_colors_and_the_run_says_what_it_is(call: Call, squ
     outcome = call(*tiny(squares, *BCE, "--epochs", 14, "-b", 8))
     assert outcome.code == 0, outcome.err
     assert outcome.run.parent == Path("runs/multilabel")
-    assert "3 labels, any number an image; 70 train" in outcome.out
+    assert "3 labels, any number per image; 70 train" in outcome.out
     assert "best val mAP" in outcome.out
     last = read_rows(outcome.run / "metrics.csv")[-1]
     assert float(last["val_mAP"]) > 0.9
@@ -92,7 +92,7 @@ def test_softmax_is_refused_with_the_remedy(call: Call, squares: Path, tmp_path:
     outcome = call(*tiny(squares, *BCE, "--num_classes", 4))
     assert (outcome.code, "--num_classes 4" in outcome.err) == (2, True)
     outcome = call(*tiny(squares.parent / "lost.csv", *BCE))
-    assert (outcome.code, "is no folder or list" in outcome.err) == (2, True)
+    assert (outcome.code, "is not a folder or a list" in outcome.err) == (2, True)
 
 
 def test_a_list_of_one_class_an_image_is_ordinary_classification(call: Call, colors: Path, tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_list_of_one_class_an_image_is_ordinary_classification(call: Call, col
     (tmp_path / "colors.csv").write_text("\n".join(["image,class,split", *(f"colors/{row}" for row in rows)]))
     outcome = call(*tiny(tmp_path / "colors.csv", "-b", 5))
     assert outcome.code == 0, outcome.err
-    assert "3 classes, one an image; 15 train, 15 val images" in outcome.out
+    assert "3 classes, one per image; 15 train, 15 val images" in outcome.out
     assert outcome.run.parent == Path("runs/classify")
     outcome = call("--evaluation", "--no_report", "--resume", outcome.run, *ARCH)
     assert outcome.code == 0, outcome.err

@@ -83,7 +83,7 @@ def test_figures_hold_the_headline_and_the_plain_loss(task: LabelTask) -> None:
     prediction = meter.prediction
     assert (prediction.probabilities.shape, prediction.losses.shape) == ((6, 3), (6,))
     figures = meter.figures()
-    assert tuple(figures) == task.figures
+    assert tuple(figures) == task.metric_names
     assert {task.headline, "loss"} <= set(figures)
     assert figures["loss"] == pytest.approx(float(prediction.losses.mean()))
     assert all(0 <= value <= 1 for name, value in figures.items() if name != "loss")

@@ -66,10 +66,10 @@ def test_our_own_operations_are_understood_too(tmp_path):
 @pytest.mark.parametrize(
     ("text", "suffix", "message"),
     [
-        ('{"flip": {}, "flip": {"p": 1}}', ".json", "'flip' stands there twice"),
-        ("flip: {p: 1}\ncrop:\nflip:\n", ".yaml", "'flip' stands there twice"),
-        ("flip: {p: 1, p: 0}\n", ".yaml", "'p' stands there twice"),
-        ("x = {'flip': {}, 'flip': {}}", ".py", "'flip' stands there twice"),
+        ('{"flip": {}, "flip": {"p": 1}}', ".json", "'flip' is given twice"),
+        ("flip: {p: 1}\ncrop:\nflip:\n", ".yaml", "'flip' is given twice"),
+        ("flip: {p: 1, p: 0}\n", ".yaml", "'p' is given twice"),
+        ("x = {'flip': {}, 'flip': {}}", ".py", "'flip' is given twice"),
         ('{"Flipp": {}}', ".json", "unknown augmentation 'Flipp'. Did you mean"),
         ('{"RandomCrops": {}}', ".json", "Did you mean RandomCrop"),
         ('{"flip": 0.5}', ".json", "flip needs a mapping of arguments"),

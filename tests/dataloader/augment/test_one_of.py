@@ -59,7 +59,7 @@ def test_a_choice_follows_the_size_that_the_network_sees():
     [
         ("OneOf", "needs operations"),
         ("OneOf('flp')", "Did you mean flip"),
-        ("OneOf('flip', 3)", "3 is no operation"),
+        ("OneOf('flip', 3)", "3 is not an operation"),
         ("OneOf('flip', p=2)", "p is 2"),
         ("OneOf('flip(p=0)')", "none could ever be chosen"),
         ("OneOf('flip(share=2)')", "no argument 'share'"),

@@ -7,10 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dataloader.batch.choice import Choice
 from dataloader.batch.cutmix import CutMix
 from dataloader.batch.mix import draw_pairs
 from dataloader.batch.mixup import Mixup
+from dataloader.batch.random_mix import RandomMix
 from dataloader.sample import Batch
 from utils.randomness import numpy_rng
 
@@ -114,7 +114,7 @@ def test_the_ratio_is_that_of_images(kind, mode):
 @pytest.mark.parametrize("mode", ["pair", "elem"])
 def test_each_gets_one_of_two_mixes_and_pairs_get_the_same(mode):
     mixes = [kind(alpha=1.0, ratio=1.0, num_classes=4, seed=0, mode=mode) for kind in KINDS]
-    both = Choice(mixes, until=None, num_classes=4, seed=0, mode=mode)
+    both = RandomMix(mixes, until=None, num_classes=4, seed=0, mode=mode)
     counts = np.zeros(2)
     for step in range(40):
         given = batch()

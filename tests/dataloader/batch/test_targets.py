@@ -56,7 +56,7 @@ def test_what_is_colored_by_its_mask_still_is_after_multi_scale() -> None:
     [
         (Mask.stack([Mask(np.zeros((3, 3), np.uint8))]), "have masks"),
         (Boxes.stack([boxes(2)]), "have boxes"),
-        (Unknown.stack([Unknown()] * 2), "nothing is known"),
+        (Unknown.stack([Unknown()] * 2), "have no targets"),
     ],
 )
 def test_what_is_no_label_is_not_taken_for_one(targets, message: str) -> None:

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from dataloader.augment.chain import build_augment
-from dataloader.cache import decoded, waiting
+from dataloader.cache import decoded, wait_for_cache
 from dataloader.cache.decoded import (
     CacheFill,
     CachePolicy,
@@ -188,15 +188,15 @@ def test_a_process_that_hangs_is_named_and_one_that_ends_is_replaced(mixed, tmp_
     builder.start()
     while not list(folder.glob(".*.building/builder.txt")):
         time.sleep(0.05)
-    monkeypatch.setattr(waiting, "PATIENCE", 0.2)
-    monkeypatch.setattr(waiting, "POLL", 0.05)
+    monkeypatch.setattr(wait_for_cache, "PATIENCE", 0.2)
+    monkeypatch.setattr(wait_for_cache, "POLL", 0.05)
     said: list[str] = []
 
     def warn(line: str) -> None:
         said.append(line)
         builder.kill()
 
-    monkeypatch.setattr(waiting, "log", lambda: SimpleNamespace(info=said.append, warning=warn))
+    monkeypatch.setattr(wait_for_cache, "log", lambda: SimpleNamespace(info=said.append, warning=warn))
     store = on_disk(mixed, folder)
     builder.join()
     assert np.array_equal(store.read(2), FITTED.read_picture(mixed, 2).image)

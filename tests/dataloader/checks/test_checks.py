@@ -40,7 +40,7 @@ EXPECTED = {
     "empty file": ("error", {"empty.jpg"}),
     "damaged": ("error", {"cut.jpg"}),
     "not an image": ("error", {"text.jpg"}),
-    "too large": ("error", {"huge.png"}),
+    "suspiciously large": ("error", {"huge.png"}),
     "pipe": ("error", {"pipe.jpg"}),
     "cannot be opened": ("error", {"loop.jpg"}),
     "leakage: 1 picture stands in two splits, byte": ("error", {"boat00.jpg", "again.jpg"}),

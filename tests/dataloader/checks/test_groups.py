@@ -88,4 +88,4 @@ def test_lines_of_a_list_are_named_one_by_one(tmp_path):
     assert missing.level == "error"
     assert [f"line {number}:" in line for number, line in enumerate(missing.lines, start=3)] == [True] * 7
     assert found["1 line is there twice"].level == "warning"
-    assert found["1 image is listed again and otherwise"].level == "error"
+    assert found["1 image is listed again with other values"].level == "error"

@@ -76,7 +76,7 @@ def test_a_move_that_stops_half_way_can_be_undone(tmp_path: Path, moves: list[Mo
 
 
 def test_a_file_that_is_no_log_is_refused(tmp_path: Path) -> None:
-    for text, words in (("a,b\n", "no log"), ("file,moved_to,reason\nx\n", "line 2")):
+    for text, words in (("a,b\n", "not a log"), ("file,moved_to,reason\nx\n", "line 2")):
         (tmp_path / "log.csv").write_text(text)
         with pytest.raises(UserError, match=words):
             restore(tmp_path / "log.csv")

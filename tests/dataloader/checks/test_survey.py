@@ -41,9 +41,7 @@ def crash_always(file: str) -> FileFacts:
 
 def test_no_file_is_blamed_where_a_good_image_ends_a_process_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(survey, "_look_at_good_one", crash_always)
-    with pytest.raises(
-        UserError, match="a process died at 0, and another one at an image that is good: usually the machine is out of memory"
-    ):
+    with pytest.raises(UserError, match="a process crashed on 0, and another one on a good image: usually the machine is out of memory"):
         look_at_all(["0", "1"], workers=2, look=crash_always)
 
 

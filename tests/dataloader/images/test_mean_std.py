@@ -24,7 +24,7 @@ BAD = {
     '{"mean": [0.5, 0.5], "std": [1, 1, 1]}': "needs three numbers",
     '{"mean": [0.5, 0.5, 0.5], "std": [0.1, 0, 0.1]}': "each std above 0",
     '{"mean": [120, 110, 100], "std": [60, 60, 60]}': "divide those for 0..255 by 255",
-    "{": "no valid JSON",
+    "{": "not valid JSON",
 }
 
 

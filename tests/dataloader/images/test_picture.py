@@ -108,7 +108,7 @@ def test_a_cache_says_the_same_as_the_file(tmp_path, keep, kind):
     job = CacheFill(split, keep, 0, advance=lambda _: None)
     store = keep_in_memory(job) if kind == "ram" else keep_on_disk(job, tmp_path / "cache", cache_name(split, keep))
     for place, number, whole_size, corners in [(0, 2, (200, 90), (20, 80, 70, 120)), (1, 0, size, rectangle)]:
-        found, expected = store.chosen([2, 0]).read_picture(place), keep.read_picture(split, number)
+        found, expected = store.subset([2, 0]).read_picture(place), keep.read_picture(split, number)
         assert np.array_equal(found.image, expected.image)
         assert (found.size, found.change) == (expected.size, expected.change)
         assert found.size == whole_size

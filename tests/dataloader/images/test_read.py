@@ -254,7 +254,7 @@ def test_a_pipe_and_a_folder_are_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "folder.jpg").mkdir()
     for name in ("pipe.jpg", "folder.jpg"):
-        with pytest.raises(ImageError, match="no file but"):
+        with pytest.raises(ImageError, match="not a file but"):
             read_image(tmp_path / name)
 
 

@@ -1,4 +1,4 @@
-"""16 bits a channel: every kind of file is scaled to the same white, by the reader and by the demo."""
+"""16 bits per channel: every kind of file is scaled to the same white, by the reader and by the demo."""
 
 import io
 import struct
@@ -14,7 +14,7 @@ from dataloader.cache.decoded import CachePolicy, cache_name, pooled
 from dataloader.cache.fill import fill
 from dataloader.images.read import ImageError, decode_image, read_image
 from dataloader.images.sixteen_bit import brightest, to_eight_bits
-from dataloader.images.white_value import SAMPLE, find_white, mismatch, shown, white_of
+from dataloader.images.white_value import SAMPLE, find_white, mismatch, white_of, with_white
 from dataloader.splits.split import Catalog, Split
 from demos.classifier import read_image as read_in_demo
 from demos.classifier import read_with_opencv
@@ -26,7 +26,7 @@ KINDS = ["gray.png", "gray.tif", "gray_lzw.tif", "color.png", "color.tif", "colo
 
 
 def write(path: Path, *, gray: np.ndarray = GRAY, color: np.ndarray = COLOR) -> np.ndarray:
-    """Write a file of 16 bits a channel; return its values, uint16 (H, W, 3)."""
+    """Write a file of 16 bits per channel; return its values, uint16 (H, W, 3)."""
     values = np.repeat(gray[:, :, None], 3, 2) if path.name.startswith(("gray", "wide")) else color
     if path.name.startswith("wide"):
         Image.fromarray(gray.astype(np.int32)).save(path)
@@ -129,7 +129,7 @@ def test_the_range_is_that_of_all_files_of_the_data_set(tmp_path, workers):
     write(tmp_path / "color_full.png", color=COLOR * 16)
     whole = catalog_of(split_of(tmp_path, ["color_full.png", "gray.png"]))
     assert find_white(whole, workers=workers)[:2] == (65535, int(COLOR.max()) * 16)
-    assert {each.white for each in shown(more, WHITE).splits.values()} == {WHITE}
+    assert {each.white for each in with_white(more, WHITE).splits.values()} == {WHITE}
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_cache_belongs_to_the_white_of_its_pixels(tmp_path):
     write(tmp_path / "gray.png")
     split = split_of(tmp_path, ["gray.png"])
     keep = CachePolicy(shorter=64)
-    light = shown(catalog_of(split), WHITE).splits["train"]
+    light = with_white(catalog_of(split), WHITE).splits["train"]
     assert cache_name(split, keep) != cache_name(light, keep)
     assert pooled(Split("train", tmp_path, split.paths, split.targets, pool=split.paths, white=WHITE)).white == WHITE
     place = tmp_path / "pixels"
@@ -177,8 +177,8 @@ def test_a_model_says_when_it_meets_another_range(tmp_path):
     write(tmp_path / "gray.png")
     split = split_of(tmp_path, ["gray.png"])
     assert "nearly black" in mismatch(split)
-    assert mismatch(shown(catalog_of(split), WHITE).splits["train"]) == ""
-    assert "1,023 is white" in mismatch(shown(catalog_of(split), 1023).splits["train"])
+    assert mismatch(with_white(catalog_of(split), WHITE).splits["train"]) == ""
+    assert "1,023 is white" in mismatch(with_white(catalog_of(split), 1023).splits["train"])
     Image.new("L", (5, 6)).save(tmp_path / "a.png")
     assert mismatch(split_of(tmp_path, ["a.png"])) == ""
     assert mismatch(split_of(tmp_path, [])) == ""

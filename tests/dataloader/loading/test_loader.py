@@ -12,7 +12,7 @@ from dataloader.augment.chain import Augment, build_augment
 from dataloader.images.preprocess import Preprocess
 from dataloader.images.read import read_image
 from dataloader.loading.loader import Loader
-from dataloader.loading.sizes import parse_sizes
+from dataloader.loading.size_schedule import parse_sizes
 from dataloader.sample import Sample
 from dataloader.splits.integrity import stamp
 from dataloader.targets.label import Label, Labels

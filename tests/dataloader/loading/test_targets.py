@@ -258,3 +258,10 @@ def test_targets_that_do_not_belong_together_are_one_clear_line(scenes: Split, o
         list(loader.batches(0))
     loader.close()
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["masks", "boxes"])
+def test_an_augmentation_that_cannot_move_places_is_refused_before_an_image_is_read(scenes: Split, kind: str) -> None:
+    with pytest.raises(UserError, match="augmix"):
+        loader_of(with_target(scenes, kind), augment=build_augment("flip|augmix"))
+    loader_of(scenes, augment=build_augment("flip|augmix")).close()

@@ -87,8 +87,8 @@ def test_a_mistake_in_knowledge_is_named_in_one_line(tmp_path: Path, text: str, 
         ("path,weight\nx,1\n\ny,1\nx,1\n", "line 5: x is listed twice"),
         ('path,weight\nx,1\n"y,1\nz,1\nw,1\n', "line 3: unexpected end of data"),
         ('path,weight\n"x\ny",1\nz,one\n', "line 4: 'one' is not a number"),
-        ("path,weight\nx,1\n# a note, here\n", "line 3: ' here' is not a number for weight; comments stand above"),
-        ("path,weight\nx,1\n# a note\n", "line 3: 1 cell where the header has 2; comments stand above"),
+        ("path,weight\nx,1\n# a note, here\n", "line 3: ' here' is not a number for weight; comments belong above"),
+        ("path,weight\nx,1\n# a note\n", "line 3: 1 cell where the header has 2; comments belong above"),
         ("path,weight\nx,1_0\n", "line 2: '1_0' is not a number"),
     ],
 )
@@ -129,8 +129,8 @@ def test_a_sigmoid_teacher_is_scaled_where_classes_compete_alone(tmp_path: Path)
 
 def test_one_label_a_teacher_is_no_teacher_of_several(tmp_path: Path) -> None:
     file = written(tmp_path, '# activation: "softmax"\npath,a,b\nx,0.9,0.1\n')
-    with pytest.raises(UserError, match="one label an image"):
-        read_knowledge(file, ["a", "b"], competing=False, several=True)
+    with pytest.raises(UserError, match="one label per image"):
+        read_knowledge(file, ["a", "b"], competing=False, multi_label=True)
 
 
 def test_an_unlisted_image_weighs_nothing_and_weights_multiply(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_probabilities_without_a_header_are_those_of_the_classes_in_their_order(
     with caplog.at_level("INFO"):
         knowledge = read_knowledge(file, ["cat", "dog"], competing=True)
     assert knowledge.probabilities.tolist() == [[0.25, 0.75], [1, 0]]
-    assert "taken for the classes in their order, cat, dog" in caplog.text
+    assert "read as the classes in their order, cat, dog" in caplog.text
     with pytest.raises(UserError, match="was made for other classes"):
         read_knowledge(file, ["cat", "dog", "yak"], competing=True)
 

@@ -52,14 +52,14 @@ def rows(listing):
 def test_one_label_an_image_is_read_from_every_form(folder, name):
     listing = read(folder, name, ONE_LABEL[name])
     assert rows(listing) == [("a.png", ("cat",), None), ("b c.png", ("dog",), None)]
-    assert not listing.several
+    assert not listing.multi_label
 
 
 @pytest.mark.parametrize("name", SEVERAL)
 def test_several_labels_an_image_are_read_from_every_form(folder, name):
     listing = read(folder, name, SEVERAL[name])
     assert rows(listing) == [("a.png", ("x", "y"), None), ("b c.png", (), None)]
-    assert listing.several
+    assert listing.multi_label
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -97,8 +97,8 @@ def test_numbers_get_the_names_beside_the_list(folder):
 BAD_NAMES = {
     "2 is missing": ("cat:0\ndog:1\n", r"list\.txt, line 2: b c\.png has the class 2, which .*labels\.txt does not name"),
     "no number": ("cat:0\ndog\n", r"labels\.txt, line 2: 'dog' is not name:id"),
-    "name twice": ("cat:0\ncat:2\n", r"labels\.txt, line 2: 'cat' is there twice"),
-    "number twice": ("cat:2\ndog:2\n", r"labels\.txt, line 2: '2' is there twice"),
+    "name twice": ("cat:0\ncat:2\n", r"labels\.txt, line 2: 'cat' occurs twice"),
+    "number twice": ("cat:2\ndog:2\n", r"labels\.txt, line 2: '2' occurs twice"),
 }
 
 
@@ -112,7 +112,7 @@ def test_a_table_of_names_that_does_not_fit_is_one_line(folder, kind):
 
 BAD = {
     "list.txt": {
-        "": r"line 1: '' names no image and label; write a line an image: path:label",
+        "": r"line 1: '' names no image and label; write one line per image: path:label",
         "hello world\n": r"line 1: 'hello world' names no image",
         "a.png:x\nb c.png\n": r"line 2: there is no ':' between path and label",
         "a.png:x\n\ngone.png:x\n": r"line 3: there is no image gone\.png in ",
@@ -122,9 +122,9 @@ BAD = {
         "a.png,x\nb c.png\n": r"line 2: 1 cell where the first line has 2",
     },
     "list.json": {
-        "": r"line 1: no valid JSON",
-        '[{"image": "a.png",\n "label": }]': r"line 2: no valid JSON",
-        '["a.png"]': r"line 1: 'a\.png' is no object; write \[\{",
+        "": r"line 1: not valid JSON",
+        '[{"image": "a.png",\n "label": }]': r"line 2: not valid JSON",
+        '["a.png"]': r"line 1: 'a\.png' is not an object; write \[\{",
         '[{"image": "a.png", "label": "x"},\n{"image": "b c.png"}]': r"line 2: an entry has one 'image' and one 'label'",
         '[{"image": "a.png", "lable": "x"}]': r"line 1: unknown key 'lable'\. Did you mean label\?",
         '{"a.png": "x",\n\n "b c.png": null}': r"line 3: the label of b c\.png is null",
@@ -134,7 +134,7 @@ BAD = {
         "[]": r"list\.json lists no images; write \[",
     },
     "list.jsonl": {
-        '{"image": "a.png", "label": "x"}\n{"image": "b c.png" "label": "y"}\n': r"line 2: no valid JSON",
+        '{"image": "a.png", "label": "x"}\n{"image": "b c.png" "label": "y"}\n': r"line 2: not valid JSON",
     },
     "val.json": {'{"image": "a.png", "label": "x", "split": "val"}': r"line 1: the file's name already says that these are val"},
     "val.csv": {"a.png,x,val\n": r"line 1: the file's name already says that these are val images; leave the third column out"},

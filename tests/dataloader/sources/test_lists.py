@@ -30,7 +30,7 @@ def rows(listing):
 
 def test_labels_are_sorted_and_an_empty_cell_means_none(lists):
     listing = read(lists(list="image,labels\na.png,sea; boat ;sea\nb.png,\nc.png,sea\n"))
-    assert listing.several
+    assert listing.multi_label
     assert rows(listing) == [("a.png", ("boat", "sea"), None), ("b.png", (), None), ("c.png", ("sea",), None)]
     assert join_labels(listing.images[0].labels) == "boat;sea"
 
@@ -42,12 +42,12 @@ def test_a_list_may_name_the_splits_in_any_of_their_spellings(lists):
 
 @pytest.mark.parametrize("header", ["image,label", "image,class"])
 def test_one_label_in_every_row_below_label_or_class_is_single_label(lists, header):
-    assert not read(lists(list=f"{header}\na.png,x\nb.png,y\n")).several
+    assert not read(lists(list=f"{header}\na.png,x\nb.png,y\n")).multi_label
 
 
 @pytest.mark.parametrize("text", ["image,labels\na.png,x\n", "image,label\na.png,x;y\nb.png,x\n", "image,class\na.png,x;\n"])
 def test_the_word_labels_or_a_semicolon_means_several(lists, text):
-    assert read(lists(list=text)).several
+    assert read(lists(list=text)).multi_label
 
 
 def test_byte_order_mark_crlf_quotes_spaces_and_unicode_are_read(lists):
@@ -67,7 +67,7 @@ def test_a_list_for_every_split_is_found_in_a_folder(lists):
     files = find_lists(folder)
     assert {split: path.name for split, path in files.items()} == {"train": "train.csv", "val": "validation.csv"}
     listing = read_lists(files)
-    assert listing.several, "one list that gives several labels speaks for all"
+    assert listing.multi_label, "one list that gives several labels speaks for all"
     assert rows(listing) == [("a.png", ("x",), "train"), ("b.png", ("x", "y"), "val")]
 
 
@@ -88,7 +88,7 @@ BAD = {
     "no labels": ("image,split\na.png,train\n", r"line 1: a list has one column 'image' and one 'labels'"),
     "no images": ("labels,split\nx,train\n", r"line 1: a list has one column 'image'"),
     "two kinds of labels": ("image,label,class\na.png,x,y\n", r"line 1: a list has one column"),
-    "column twice": ("image,labels,labels\na.png,x,y\n", r"line 1: a column stands there twice"),
+    "column twice": ("image,labels,labels\na.png,x,y\n", r"line 1: a column occurs twice"),
     "only a header": ("image,labels\n\n", r"list\.csv lists no images"),
     "too many cells": ("image,labels\na.png,x\nb.png,x,y\n", r"line 3: 3 cells where the first line has 2; put quotes"),
     "too few cells": ("image,labels\na.png\n", r"line 2: 1 cell\b"),

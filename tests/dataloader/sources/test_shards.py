@@ -120,7 +120,13 @@ def test_labels_may_be_names_numbers_with_names_or_several(tmp_path):
     assert open_catalog(str(names)).classes == ("cat", "dog")
     numbers = write_tar(tmp_path / "a" / "train.tar", samples(0, 4))
     assert open_catalog(str(numbers)).classes == ("x", "y")
-    several = {"a.png": png(0), "a.json": '{"labels": ["p", "q"]}', "b/c.d.png": png(1), "b/d.jpg": png(1), "b/d.json": '{"labels": []}'}
+    several = {
+        "a.png": png(0),
+        "a.json": '{"labels": ["p", "q"]}',
+        "b/c.d.png": png(1),
+        "b/d.jpg": png(1),
+        "b/d.json": '{"labels": []}',
+    }
     del several["b/c.d.png"]
     catalog = open_catalog(str(write_tar(tmp_path / "b" / "train.tar", several)))
     assert catalog.target is Labels
@@ -166,7 +172,7 @@ def test_class_folders_outrank_a_forgotten_archive(tmp_path):
 
 
 BAD = {
-    "no label": ({"a.png": b"x"}, r"train\.tar: a\.png has no label; put a a\.cls or \.json beside it"),
+    "no label": ({"a.png": b"x"}, r"train\.tar: a\.png has no label; put a a\.cls or \.json next to it"),
     "no image": ({"a.cls": "1"}, r"train\.tar holds no images"),
     "two images": ({"a.png": b"x", "a.jpg": b"x", "a.cls": "1"}, r"the sample a has two images, a\.png and a\.jpg"),
     "bad JSON": ({"a.png": b"x", "a.json": "{"}, r"train\.tar/a\.json: cannot read the label"),
@@ -188,7 +194,7 @@ def test_a_bad_archive_is_one_line_that_names_it(tmp_path, kind):
 
 def test_what_is_no_archive_or_truncated_is_one_line(tmp_path, folder):
     (tmp_path / "x.tar").write_text("hello" * 300)
-    with pytest.raises(UserError, match=r"x\.tar is damaged, compressed or no tar archive"):
+    with pytest.raises(UserError, match=r"x\.tar is damaged, compressed or not a tar archive"):
         open_catalog(str(tmp_path / "x.tar"))
     whole = (folder / "train-000000.tar").read_bytes()
     (tmp_path / "y.tar").write_bytes(whole[:700])
@@ -198,11 +204,11 @@ def test_what_is_no_archive_or_truncated_is_one_line(tmp_path, folder):
 
 def test_some_archives_without_a_split_among_others_are_an_error(folder):
     write_tar(folder / "extra.tar", samples(0, 2))
-    with pytest.raises(UserError, match=r"extra\.tar is neither train, val nor test"):
+    with pytest.raises(UserError, match=r"extra\.tar is not train, val or test"):
         open_catalog(str(folder))
 
 
 def test_a_manifest_of_something_else_is_an_error(folder):
     (folder / "manifest.json").write_text("[]")
-    with pytest.raises(UserError, match=r"manifest\.json is no manifest of shards"):
+    with pytest.raises(UserError, match=r"manifest\.json is not a manifest of shards"):
         open_catalog(str(folder))

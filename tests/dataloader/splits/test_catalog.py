@@ -94,7 +94,7 @@ def test_a_test_folder_alone_serves_evaluation_only(empty):
 
 def test_folders_beside_the_splits_are_mentioned(empty):
     root = empty("train/a/1.png", "train/b/1.png", "extra/c/1.png")
-    assert open_catalog(str(root)).notes == (f"{root}: ignored extra beside train",)
+    assert open_catalog(str(root)).notes == (f"{root}: ignored extra next to train",)
 
 
 def test_one_folder_of_classes_is_split(empty):
@@ -146,7 +146,7 @@ def test_a_split_file_that_names_missing_files_is_an_error(empty, tmp_path):
     root = empty(*flat())
     save_split(open_catalog(str(root)), tmp_path / "split.csv")
     (root / "cat" / "3.png").unlink()
-    with pytest.raises(UserError, match=r"1 image that is not there, such as cat/3\.png; bring back .*, or take its lines out"):
+    with pytest.raises(UserError, match=r"1 image that is not there, such as cat/3\.png; restore .*, or remove their lines"):
         open_catalog(str(root), split_file=tmp_path / "split.csv")
 
 
@@ -191,7 +191,7 @@ def test_a_wrong_layout_is_explained_in_one_line(empty, names, message):
 
 
 def test_a_missing_folder_teaches_the_layout_and_offers_the_built_in_set(tmp_path):
-    with pytest.raises(UserError, match=r"--data .*nowhere is no folder.*train,val,test.*--data digits"):
+    with pytest.raises(UserError, match=r"--data .*nowhere is not a folder.*train,val,test.*--data digits"):
         open_catalog(str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"Did you mean digits\?"):
         open_catalog("digit")
@@ -219,7 +219,7 @@ def test_fingerprint_notices_another_path_or_target(empty):
 
 def test_a_name_of_a_source_is_offered_only_for_what_looks_like_one():
     for data, hint in {"mnits": "Did you mean mnist?", "/nonexist": None, "nonexist": None, "data/mnits": None}.items():
-        with pytest.raises(UserError, match=r"is no folder or list") as caught:
+        with pytest.raises(UserError, match=r"is not a folder or a list") as caught:
             open_catalog(data)
         assert (hint in str(caught.value)) if hint else ("Did you mean" not in str(caught.value))
 

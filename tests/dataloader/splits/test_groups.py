@@ -136,7 +136,7 @@ def test_a_pattern_names_groups_by_its_bracket_or_by_all_it_matches():
     assert read_groups(r"^\w+", paths) == {"cat/a1_0.jpg": "cat", "dog/b2_7.jpg": "dog"}
     with pytest.raises(UserError, match=r"'a\\d' matches nothing in dog/b2_7\.jpg"):
         read_groups(r"a\d", paths)
-    with pytest.raises(UserError, match="no regular expression"):
+    with pytest.raises(UserError, match="not a regular expression"):
         read_groups("(", paths)
 
 

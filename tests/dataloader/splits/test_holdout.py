@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataloader.splits.holdout import Entry, fold_numbers, hold_out, hold_out_labels, parse_fold, read_split_file, write_split_file
+from dataloader.splits.holdout import SplitLine, fold_numbers, hold_out, hold_out_labels, parse_fold, read_split_file, write_split_file
 from utils.errors import UserError
 
 
@@ -61,7 +61,9 @@ def test_impossible_shares_name_the_flags(shares):
 
 
 def test_split_file_survives_odd_names(tmp_path):
-    entries = sorted([Entry('a, "b"/ü ñ.png', 'a, "b"', "val"), Entry("c/1\n2.png", "c", "train"), Entry("d/\udcff.png", "d", "test")])
+    entries = sorted(
+        [SplitLine('a, "b"/ü ñ.png', 'a, "b"', "val"), SplitLine("c/1\n2.png", "c", "train"), SplitLine("d/\udcff.png", "d", "test")]
+    )
     write_split_file(entries, tmp_path / "split.csv")
     assert read_split_file(tmp_path / "split.csv") == entries
     assert [path.name for path in tmp_path.iterdir()] == ["split.csv"]
@@ -70,8 +72,8 @@ def test_split_file_survives_odd_names(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no split file"),
-        ("file,label\n", "no split file"),
+        ("", "not a split file"),
+        ("file,label\n", "not a split file"),
         ("path,class,split\na/1.png,a\n", "line 2"),
         ("path,class,split\na/1.png,a,dev\n", "line 2"),
         ("path,class,split\na/1.png,a,val\na/1.png,a,train\n", "line 3: .* twice"),

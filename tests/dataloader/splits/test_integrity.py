@@ -1,4 +1,4 @@
-"""Files that stand in two splits, and files that change after they were found, are named."""
+"""Files that are in two splits, and files that change after they were found, are named."""
 
 import os
 import shutil

@@ -1,0 +1,123 @@
+"""Temperature and thresholds of a trained model, chosen on its validation images and stored with its weights."""
+
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from applications.calibration.risk_targets import RiskTarget, ThresholdChoice, choose_rejection, choose_thresholds
+from applications.calibration.threshold_outcome import Answers, judge, kept_together, named_together
+from applications.tasks.labels import LabelTask, Prediction
+from applications.trained.checkpoint import Trained
+from applications.trained.exported import find_format
+from utils.calibration import cross_fitted, fold_of
+from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.files import locked
+from utils.grouped_statistics import one_of_each
+from utils.logs import log
+
+
+def calibrated(
+    trained: Trained,
+    task: LabelTask,
+    prediction: Prediction,
+    target: RiskTarget | None,
+    *,
+    refit: bool,
+    groups: np.ndarray | None = None,
+) -> tuple[Trained, ThresholdChoice | None]:
+    """Return the model with thresholds for `target` (and, with `refit`, a new temperature), and the `ThresholdChoice` behind them.
+
+    Without a target, `refit` gives each of several labels the threshold of its best F1, and removes rejection thresholds.
+
+    Args:
+        trained: the model.
+        task: its task, which is given the new temperature and thresholds.
+        prediction: of the task, for the model's val images.
+        target: what the thresholds must guarantee; None for nothing.
+        refit: whether to fit the temperature again.
+        groups: number of the group of every image, (N,), such as the object it shows; None where images are independent.
+    """
+    if refit:
+        prediction = task.calibrate_by(prediction)
+    thresholds, reject, choice = task.thresholds, None if refit else trained.reject, None
+    if target is not None:
+        choice = choose(target, prediction.targets.numpy(), prediction.probabilities.numpy(), groups)
+        if thresholds is None:
+            reject = choice.thresholds
+        else:
+            thresholds = task.thresholds = choice.thresholds
+    return replace(trained, temperature=task.temperature, thresholds=thresholds, reject=reject), choice
+
+
+def choose(target: RiskTarget, targets: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None) -> ThresholdChoice:
+    """Return the choice made on all images, or on one of each group, since the bound assumes independent images."""
+    if groups is not None:
+        rows = one_of_each(groups)
+        choice = choose(target, targets[rows], probabilities[rows], None)
+        return replace(choice, images=len(targets), image_groups=len(rows))
+    return (
+        choose_rejection(target, targets, probabilities) if targets.ndim == 1 else choose_thresholds(target, targets >= 0.5, probabilities)
+    )
+
+
+def cross_checked(
+    task: LabelTask, prediction: Prediction, target: RiskTarget, *, refit: bool, groups: np.ndarray | None = None
+) -> dict[str, float] | None:
+    """Return cross-fitted shares for a target, name -> share: each image is judged by thresholds chosen on the other four folds.
+
+    With `refit`, the temperature is fitted on the other four folds, too. None where four fifths are too few to accept anything.
+
+    Args:
+        task: gives criterion and temperature.
+        prediction: of the task, for the model's val images.
+        target: what the thresholds must guarantee.
+        refit: whether the temperature was fitted on these images, too.
+        groups: number of the group of every image, from 0, (N,), which is in one fold; None where images are independent.
+    """
+    targets = prediction.targets.numpy()
+    fold, temperatures = fold_of(len(targets), groups), np.full(len(targets), task.temperature)
+    if refit:
+        temperatures = cross_fitted(prediction.logits.numpy(), targets, task.criterion.activation, groups)
+    # The class, or the labels, of each answer, and which answers are accepted.
+    found, accepted, met = np.empty(targets.shape, targets.dtype), np.empty(len(targets), dtype=bool), False
+    for own in (fold == number for number in np.unique(fold)):
+        temperature = float(torch.tensor(temperatures[own][0]).float())
+        scaled = prediction.at_temperature(temperature).probabilities.numpy()
+        choice = choose(target, targets[~own], scaled[~own], None if groups is None else groups[~own])
+        met = met or not choice.is_empty
+        if targets.ndim == 1:
+            found[own], accepted[own], _ = judge(choice.thresholds, targets[own], scaled[own])
+        else:
+            found[own] = scaled[own] >= np.asarray(choice.thresholds)
+        # Freed before the next fold needs as much memory.
+        del scaled
+    if not met:
+        return None
+    if targets.ndim == 1:
+        return kept_together(target, Answers(found, accepted, accepted & (found != targets)))
+    return named_together(target, targets >= 0.5, found >= 0.5)
+
+
+def store_calibration(trained: Trained) -> None:
+    """Write temperature and thresholds into the checkpoint that the model was read from; the weights stay as they are.
+
+    Raises:
+        UserError: the run is still training, or the disk is full; the file is as it was.
+    """
+    log_file = trained.path.parent / "log.txt"
+    with locked(log_file) if log_file.is_file() else nullcontext():
+        content = load_checkpoint(trained.path)
+        content["temperature"] = trained.temperature
+        content["thresholds"] = None if trained.thresholds is None else list(trained.thresholds)
+        content["reject"] = None if trained.reject is None else list(trained.reject)
+        save_checkpoint(trained.path, content)
+    log().info(f"stored    temperature {trained.temperature:.4f}{' and thresholds' if _has_thresholds(trained) else ''} in {trained.path}")
+    for exported in sorted(trained.path.parent.glob("model*")):
+        if (found := find_format(exported)) is not None:
+            log().warning(f"{exported} still answers with what was stored before; write it again with --export {found.name}")
+
+
+def _has_thresholds(trained: Trained) -> bool:
+    return trained.thresholds is not None or trained.reject is not None

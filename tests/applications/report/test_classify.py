@@ -1,0 +1,44 @@
+"""Coverage, and the accuracy that is certified for other images."""
+
+import numpy as np
+import pytest
+
+from applications.report import classify
+
+
+def test_answers_of_one_probability_are_accepted_together() -> None:
+    confidence = np.array([1.0] * 50 + [0.6] * 10)
+    right = np.array([True] * 45 + [False] * 5 + [True] * 10)
+    threshold, coverage, accuracy = classify.coverage_curve(confidence, right)
+    assert threshold.tolist() == [1.0, 0.6]
+    assert coverage.tolist() == pytest.approx([50 / 60, 1.0])
+    assert accuracy.tolist() == pytest.approx([0.9, 55 / 60])
+
+
+def test_a_wished_accuracy_is_one_of_other_images_too() -> None:
+    confidence = np.array([1.0] * 100 + [0.6] * 100)
+    right = np.arange(200) < 150
+    # 100 right answers of 100 prove 97 % at 95 % confidence, and not 98 %.
+    assert classify.certified_coverage(0.97, confidence, right) == ["50.0 %", "1.0000", "100.0 %"]
+    assert classify.certified_coverage(0.98, confidence, right)[0].startswith("none: about ")
+    assert classify.certified_coverage(0.5, confidence, right) == ["100.0 %", "0.6000", "75.0 %"]
+    assert classify.certified_coverage(0.9, confidence, ~right) == ["none", "-", "-"]
+
+
+@pytest.mark.parametrize(("threshold", "above", "shown"), [(0.99998, 0.5, "0.9999"), (0.99998, 0.99996, "0.99998"), (0.5, 0.0, "0.5000")])
+def test_a_shown_threshold_accepts_what_it_is_said_to(threshold: float, above: float, shown: str) -> None:
+    assert classify.rounded_down(threshold, above=above) == shown
+    assert above < float(shown) <= threshold
+
+
+def answers(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return targets and probabilities of a random number of images and classes, some of which may have no image."""
+    rng = np.random.default_rng(seed)
+    count, classes = int(rng.integers(20, 900)), int(rng.integers(2, 40))
+    falling = 1 / np.arange(1, classes + 1)
+    targets = rng.choice(classes, count, p=falling / falling.sum()) if seed % 2 else rng.integers(0, classes, count)
+    logits = rng.normal(size=(count, classes)).astype(np.float32)
+    said = np.where(rng.random(count) < 0.8, targets, rng.integers(0, classes, count))
+    logits[np.arange(count), said] += rng.uniform(0, 6, count)
+    powers = np.exp(logits)
+    return targets, powers / powers.sum(1, keepdims=True)
