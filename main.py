@@ -8,37 +8,28 @@ python main.py --help                  all flags
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
-import config
-from applications.settings.flag_use import is_used
-from utils.distributed import USER_MISTAKE, launch, launched, run_and_exit, tell_launcher
-from utils.errors import UserError
-from utils.streams import open_streams
+if TYPE_CHECKING:
+    from config import Request
+
+# Imports stand inside functions: Ctrl-C or a package that is missing meets them, too, and ends in one line.
 
 
 def main(argv: list[str]) -> int:
     """Run the application that the arguments ask for; return the exit code."""
-    debug = "--debug" in argv
+    from utils.distributed import USER_MISTAKE, tell_launcher
+    from utils.environment import explain_missing
+    from utils.errors import UserError
+
     try:
-        request = config.parse(argv)
-        runtime = request.config.runtime
-        processes = runtime.nproc or runtime.gpus or 1
-        # A config file may name processes for an action that runs in one.
-        if (processes > 1 or runtime.nodes > 1) and is_used("nproc", request.action) and not launched():
-            return launch(
-                os.path.abspath(__file__),
-                argv,
-                processes=processes,
-                nodes=runtime.nodes,
-                node_rank=runtime.rank,
-                address=runtime.init_method,
-            )
-        return run(request)
-    except UserError as error:
-        if debug:
+        return parse_and_run(argv)
+    except (UserError, ModuleNotFoundError) as error:
+        message = explain_missing(error) if isinstance(error, ModuleNotFoundError) else str(error)
+        if not message or "--debug" in argv:
             raise
-        if not tell_launcher(str(error)):
-            print(f"error: {error}", file=sys.stderr)
+        if not tell_launcher(message):
+            print(f"error: {message}", file=sys.stderr)
         return USER_MISTAKE
     except KeyboardInterrupt as stop:
         # The code that was interrupted put what to do next into the exception.
@@ -46,7 +37,29 @@ def main(argv: list[str]) -> int:
         return 130
 
 
-def run(request: config.Request) -> int:
+def parse_and_run(argv: list[str]) -> int:
+    """Read the arguments; run what they ask for here, or in processes of its own."""
+    import config
+    from applications.settings.flag_use import is_used
+    from utils.distributed import launch, launched
+
+    request = config.parse(argv)
+    runtime = request.config.runtime
+    processes = runtime.nproc or runtime.gpus or 1
+    # A config file may name processes for an action that runs in one.
+    if (processes > 1 or runtime.nodes > 1) and is_used("nproc", request.action) and not launched():
+        return launch(
+            os.path.abspath(__file__),
+            argv,
+            processes=processes,
+            nodes=runtime.nodes,
+            node_rank=runtime.rank,
+            address=runtime.init_method,
+        )
+    return run(request)
+
+
+def run(request: "Request") -> int:
     """Open the logs, run the application, close the logs."""
     from applications import APPLICATIONS
     from utils.logs import close_logging, open_logging
@@ -59,5 +72,12 @@ def run(request: config.Request) -> int:
 
 
 if __name__ == "__main__":
-    open_streams()
-    run_and_exit(main, sys.argv[1:])
+    try:
+        from utils.distributed import run_and_exit
+        from utils.streams import open_streams
+
+        open_streams()
+        run_and_exit(main, sys.argv[1:])
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

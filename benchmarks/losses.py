@@ -309,7 +309,9 @@ def draw(results: Results, path: Path) -> None:
             values = [[100 * figure_of(score) for score in entries[name]] for name in names]
             means, deviations = [np.mean(row) for row in values], [deviation(row) for row in values]
             color = f"C{shift}"
-            axes.errorbar(means, places + 0.2 * shift - 0.1, xerr=deviations, fmt="o", color=color, label=label, capsize=2, markersize=4)
+            # A share cannot leave 0 to 100 %, however far a deviation would reach.
+            reach = [np.minimum(deviations, means), np.minimum(deviations, np.subtract(100, means))]
+            axes.errorbar(means, places + 0.2 * shift - 0.1, xerr=reach, fmt="o", color=color, label=label, capsize=2, markersize=4)
             axes.axvline(means[names.index(BASE)], color=color, linewidth=0.8, linestyle="--")
         axes.set(title=setting, xlabel="percent on the test images; dashed: softmax")
         axes.grid(axis="x", alpha=0.3)

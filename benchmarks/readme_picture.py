@@ -38,7 +38,7 @@ OTHERS = {"astronaut": "astronaut", "brick": "brick", "grass": "grass", "gravel"
 TARGET = ROOT / "docs/images/first.png"
 # Where pieces of each split lie, as shares of the width, and how many of each photograph there are.
 SPLITS = {"train": (0.0, 0.5, 40), "val": (0.52, 0.7, 12), "test": (0.72, 1.0, 30)}
-PIECE, SIDE, WIDTH, COLORS = 64, 224, 460, 200
+PIECE, SIDE, WIDTH = 64, 224, 460
 
 
 def main() -> int:
@@ -47,7 +47,7 @@ def main() -> int:
     left = heat_maps([photographs[name] for name in PHOTOGRAPHS])
     with tempfile.TemporaryDirectory() as place:
         right = report(evaluate(photographs, Path(place)), left.shape[0])
-    picture = Image.fromarray(np.hstack((left, right))).quantize(COLORS, dither=Image.Dither.NONE)
+    picture = Image.fromarray(np.hstack((left, right)))
     picture.save(TARGET, optimize=True)
     print(f"wrote {TARGET}: {picture.width}x{picture.height}, {TARGET.stat().st_size / 1000:.0f} kB")
     return 0

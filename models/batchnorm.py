@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.options import fixed_bn_momentum
+from utils.text import counted
 
 # Upper limit: with more momentum the averages are as noisy as a single batch.
 LARGEST = 0.5
@@ -58,6 +59,6 @@ def set_bn_momentum(model: nn.Module, rule: str, *, steps_per_epoch: int) -> str
             layer.momentum = wanted
     if not changed:
         return ""
-    moves = ", ".join(f"{old:g} -> {new:.3g} in {count} layers" for (old, new), count in changed.items())
-    reason = "as asked" if fixed is not None else f"for epochs of {steps_per_epoch} steps"
+    moves = ", ".join(f"{old:g} -> {new:.3g} in {counted(count, 'layer')}" for (old, new), count in changed.items())
+    reason = "as asked" if fixed is not None else f"for epochs of {counted(steps_per_epoch, 'step')}"
     return f"batch-norm momentum {moves}, {reason}"

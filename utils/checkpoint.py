@@ -139,4 +139,7 @@ def find_checkpoint(run_or_file: str, prefer: str) -> Path:
     for name in (prefer, LAST, BEST):
         if (place / name).is_file():
             return place / name
-    raise UserError(f"--resume: {place} holds neither {LAST} nor {BEST}")
+    runs = [file for pattern in ("*", "*/*") for name in (LAST, BEST) for file in place.glob(f"{pattern}/{name}")]
+    newest = max(runs, key=lambda file: file.stat().st_mtime_ns, default=None)
+    hint = "" if newest is None else f"; the newest run in it is {newest.parent}"
+    raise UserError(f"--resume: {place} holds neither {LAST} nor {BEST}{hint}")

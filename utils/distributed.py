@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from signal import SIGTERM, Signals
+from signal import SIG_IGN, SIGINT, SIGTERM, Signals, signal
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -184,6 +184,8 @@ def run_and_exit(program: "Callable[[list[str]], int]", argv: list[str]) -> NoRe
             # What Python itself would do, before it shuts down.
             traceback.print_exc()
             code = 1
+    # All is said and saved: a further Ctrl-C must not break into what Python does as it leaves.
+    signal(SIGINT, SIG_IGN)
     if not _in_company():
         sys.exit(code)
     import multiprocessing

@@ -21,13 +21,17 @@ TORCH_WRITE_FAILURES = {
 }
 
 
+class WriteError(UserError):
+    """A file could not be written; what was there before is as it was."""
+
+
 def write_atomically(path: Path, write: Callable[[Path], Any], *, flush: bool = True) -> None:
     """Let `write` fill a temporary file beside `path`, flush it to the disk, then rename it.
 
     Without `flush` a file may be lost when the power fails, which is cheaper where many can be written again.
 
     Raises:
-        UserError: the disk is full or the folder cannot be written; `path` is as it was.
+        WriteError: the disk is full or the folder cannot be written; `path` is as it was.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -39,7 +43,7 @@ def write_atomically(path: Path, write: Callable[[Path], Any], *, flush: bool = 
     except (OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not any(words in str(error) for words in TORCH_WRITE_FAILURES):
             raise
-        raise UserError(f"cannot write {path}: {_reason(error)}; free some space or choose another folder") from error
+        raise WriteError(f"cannot write {path}: {_reason(error)}; free some space or choose another folder") from error
     finally:
         temporary.unlink(missing_ok=True)
 

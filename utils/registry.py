@@ -77,16 +77,13 @@ def import_user_target(target: str, kind: str) -> Any:
         UserError: the file, the module or the attribute does not exist.
     """
     place, _, attribute = target.rpartition(":")
-    if place.endswith(".py"):
-        path = Path(place)
-        if not path.is_file():
-            raise UserError(f"{kind} '{target}': there is no file {path}")
-        module = _load_file(path)
-    else:
-        try:
-            module = importlib.import_module(place)
-        except ImportError as error:
-            raise UserError(f"{kind} '{target}': cannot import {place} ({error})") from error
+    path = Path(place) if place.endswith(".py") else None
+    if path is not None and not path.is_file():
+        raise UserError(f"{kind} '{target}': there is no file {path}")
+    try:
+        module = _load_file(path) if path is not None else importlib.import_module(place)
+    except ImportError as error:
+        raise UserError(f"{kind} '{target}': cannot import {place} ({error})") from error
     if not hasattr(module, attribute):
         public = [name for name in vars(module) if not name.startswith("_")]
         raise UserError(f"{kind} '{target}': {place} has no '{attribute}'.{nearest(attribute, public)}")

@@ -1,11 +1,12 @@
 """The machine: device, precision, threads, signals."""
 
+import os
 import platform
 import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -164,16 +165,21 @@ def keep_freed_memory() -> None:
 class StopSignal:
     """Remembers SIGINT and SIGTERM, a reader that left, and when the time is up, so that a run can save before it ends.
 
-    The first signal asks the loop to stop; a second SIGINT stops at once.
+    The first signal asks the loop to stop, and says so at once; a second SIGINT stops at once.
 
     Args:
         minutes: time until `received` says TIME_UP; None never.
+        speaks: whether this process says that it heard the signal.
     """
+
+    HEARD = "stopping after this step; press Ctrl-C again to stop without saving"
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self, minutes: float | None = None) -> None:
+    def __init__(self, minutes: float | None = None, *, speaks: bool = True) -> None:
         self._signal = 0
+        self._speaks = speaks
+        self._leaving = False
         self._deadline = float("inf") if minutes is None else time.monotonic() + 60 * minutes
         self._previous: dict[int, object] = {}
 
@@ -184,7 +190,11 @@ class StopSignal:
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
-            signal.signal(number, handler)  # pyright: ignore[reportArgumentType]
+            signal.signal(number, signal.SIG_IGN if self._leaving else handler)  # pyright: ignore[reportArgumentType]
+
+    def leave(self) -> None:
+        """Say that all is saved: where a signal is the reason to leave, further ones are ignored until the process has ended."""
+        self._leaving = self._signal != 0
 
     @property
     def received(self) -> int:
@@ -192,6 +202,18 @@ class StopSignal:
         return self._signal or (READER_LEFT if reader_left() else 0) or (TIME_UP if time.monotonic() >= self._deadline else 0)
 
     def _remember(self, number: int, _frame: FrameType | None) -> None:
+        if self._leaving:
+            return
         if self._signal and number == signal.SIGINT:
             raise KeyboardInterrupt
+        if self._speaks and not self._signal:
+            say_at_once(self.HEARD)
         self._signal = number
+
+
+def say_at_once(line: str) -> None:
+    """Write a line to stderr from a signal handler: no buffer and no lock of Python's is touched, and a progress bar is written over."""
+    with suppress(OSError):
+        # The bar is one line, which it draws again below this one.
+        over = "\r\x1b[2K" if os.isatty(2) else ""
+        os.write(2, f"{over}{line}\n".encode())

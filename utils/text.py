@@ -8,6 +8,11 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def say_rate(rate: float) -> str:
+    """Return things a second for people: '12', '0.4'."""
+    return f"{rate:.0f}" if rate >= 9.95 else f"{rate:.2g}"
+
+
 def two_digits(count: float) -> int:
     """Return the number rounded up to its two leading digits: 1234.5 -> 1300."""
     step = 10 ** max(0, len(str(int(count))) - 2)

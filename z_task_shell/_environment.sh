@@ -35,10 +35,11 @@ find_python() {
 show_pip() {
     local line
     while IFS= read -r line; do
+        [[ "$line" =~ ^Installing\ collected ]] && line="Installing the packages; pip says nothing meanwhile, this takes a minute or more"
         if [ -t 1 ]; then
             printf '\r\033[K%.*s' "$(($(tput cols 2>/dev/null || echo 80) - 1))" "$line"
         else
-            [[ "$line" =~ Downloading.*\ \([0-9]{3,}.*MB|Installing\ collected ]] && printf '  %.100s\n' "${line#"${line%%[![:space:]]*}"}"
+            [[ "$line" =~ Downloading.*\ \([0-9]{3,}.*MB|Installing\ the\ packages ]] && printf '  %.100s\n' "${line#"${line%%[![:space:]]*}"}"
         fi
     done
     [ -t 1 ] && printf '\r\033[K'

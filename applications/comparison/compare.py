@@ -96,7 +96,7 @@ def write_comparison(
     headline = next(iter(measured[first.name]))
     rows = [_row(pair, headline, measured) for pair in pairs]
     rows += [[name, f"{found[headline]:.2%}", "", "", "", "", "", "", "no conclusion"] for name, found in elsewhere.items()]
-    header = ["model", headline, "difference", "from", "to", "right alone", "first right alone", "p", "verdict"]
+    header = ["model", headline, "difference", "from", "to", "only it is right", "only the first is right", "p", "verdict"]
     start = [first.name, f"{measured[first.name][headline]:.2%}", "", "", "", "", "", "", "the first"]
     print_table(header, [start, *rows], left=("verdict",))
     for pair in pairs:
@@ -122,7 +122,7 @@ def write_comparison(
     write_text(folder / "compare.json", json.dumps(plain_floats(content), indent=2) + "\n")
     reasons = [why for _, why in apart.values()]
     comparison_page(models, pairs, [header, start, *rows], measured, seed=seed, reasons=reasons).write(folder / "compare.html")
-    log().info(f"written: {folder} (compare.html, compare.json, compare.csv, classes.csv, flips.csv)")
+    log().info(f"written   {folder} (compare.html, compare.json, compare.csv, classes.csv, flips.csv)")
 
 
 def _row(pair: Pair, headline: str, measured: Mapping[str, Mapping[str, float]]) -> list[str]:

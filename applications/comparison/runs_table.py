@@ -2,9 +2,11 @@
 
 import csv
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ from applications.settings.options import Request, is_run_folder, run_folder_par
 from applications.tasks import TASKS
 from models import build_model
 from models.slimming.layer_widths import set_widths
-from utils.checkpoint import BEST, load_checkpoint
+from utils.checkpoint import BEST, LAST, load_checkpoint
 from utils.errors import UserError
 from utils.files import new_folder, write_csv, write_text
 from utils.logs import log
@@ -66,6 +68,10 @@ def run(request: Request) -> int:
     if not place.is_dir():
         raise UserError(f"--table: there is no folder {place}; give one with runs below it, such as runs")
     folders = sorted(file.parent for file in place.rglob(BEST) if is_run_folder(file.parent))
+    for file in sorted(place.rglob(LAST)):
+        if is_run_folder(file.parent) and not (file.parent / BEST).is_file():
+            go_on = f"python main.py --resume {quote(str(file.parent))}"
+            log().warning(f"left out {file.parent}: it was stopped before its first epoch ended; go on with {go_on}")
     entries = []
     for folder in folders:
         try:
@@ -78,7 +84,7 @@ def run(request: Request) -> int:
     folder = new_folder(run_folder_parent(request.config.output, "table"), request.config.output.name or "table")
     print_table(HEADER, [entry.row() for entry in entries], left=("model", "data", "image size", "figure"))
     write_table(entries, folder)
-    log().info(f"written: {folder} (table.csv, table.md, table.png)")
+    log().info(f"written   {folder} (table.csv, table.md, table.png)")
     log().info("metrics from different images are not comparable; to compare two runs on the same images: python main.py --compare RUN RUN")
     return 0
 
@@ -119,8 +125,8 @@ def write_table(entries: Sequence[RunSummary], folder: Path) -> None:
     write_text(folder / "table.md", "\n".join(lines) + "\n")
     shown = "test" if any(entry.test is not None for entry in entries) else "val"
     points = [
-        (entry.multiply_adds, 100 * value, entry.run)
-        for entry in entries
+        (entry.multiply_adds, 100 * value, name)
+        for entry, name in zip(entries, telling_names([entry.run for entry in entries]), strict=True)
         if (value := entry.test if shown == "test" else entry.val) is not None and entry.multiply_adds
     ]
     draw_points(
@@ -131,6 +137,16 @@ def write_table(entries: Sequence[RunSummary], folder: Path) -> None:
         ylabel=f"{entries[0].headline if len({entry.headline for entry in entries}) == 1 else 'figure'} on {shown} images (%)",
         log_x=bool(points),
     )
+
+
+def telling_names(runs: Sequence[str]) -> list[str]:
+    """Return what tells runs apart: their names without the folders, the date and whatever else all of them begin with."""
+    # The first and the last in order share what all share.
+    first, last = min(runs), max(runs)
+    alike = next((place for place, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), min(len(first), len(last)))
+    shared = first[:alike] if len(runs) > 1 else f"{os.path.dirname(first)}/"
+    end = max(shared.rfind("/"), shared.rfind("-")) + 1 if len(runs) > 1 or "/" in first else 0
+    return [run[end:] for run in runs]
 
 
 def _markdown(cells: Sequence[str]) -> str:

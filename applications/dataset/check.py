@@ -13,6 +13,7 @@ from applications.dataset.check_page import write_page
 from applications.dataset.describe import describe
 from applications.settings.commands import check_command
 from applications.settings.options import DataOptions, Request, RunConfig, run_folder_parent
+from dataloader import SOURCES
 from dataloader.checks import CHECKS
 from dataloader.checks.findings import LEVELS, Finding, Level
 from dataloader.checks.quarantine import Move, quarantine, restore
@@ -44,18 +45,23 @@ def run(request: Request) -> int:
     started = time.monotonic()
     survey = look(config.data, catalog)
     findings = run_checks(survey)
-    folder = new_folder(run_folder_parent(config.output, "check"), config.output.name or catalog.root.resolve().stem)
+    folder = new_folder(run_folder_parent(config.output, "check"), config.output.name or name_of_data(config.data.data, catalog.root))
     write_text(folder / "check.json", json.dumps(as_plain(survey, findings), indent=1) + "\n")
     write_page(survey, findings, folder / "check.html", command=check_command(config))
     left = [finding for _, finding in findings if finding.level == "error"]
     print_findings(survey, findings)
     log().info(f"looked at {counted(len(survey.facts), 'image')} in {time.monotonic() - started:.1f} s")
-    log().info(f"written: {folder / 'check.html'}, {folder / 'check.json'}")
+    log().info(f"written   {folder / 'check.html'}, {folder / 'check.json'}")
     if config.check.fix:
         left = _fix(survey, findings, folder.name)
     elif any(finding.fixable for finding in left):
         log().info(_what_is_next(config, catalog))
     return 1 if left else 0
+
+
+def name_of_data(data: str, root: Path) -> str:
+    """Return what the report of --data is called: its built-in name, whose images may lie deeper, else the last part of its path."""
+    return data if data in SOURCES else root.resolve().stem
 
 
 def _open(config: RunConfig) -> Catalog:

@@ -42,13 +42,17 @@ def run(request: Request) -> int:
         files.append(draw_mixed(config, catalog, split, augment, transforms, folder / "mixed.png"))
     if training and not config.data.aug:
         log().info("no augmentation is asked for: the rows show the same image; add --aug, or --aug_config FILE")
-    log().info(f"wrote {', '.join(map(str, files))}")
+    log().info(f"written   {', '.join(map(str, files))}")
     return 0
 
 
 def draw_samples(config: RunConfig, catalog: Catalog, split: Split, path: Path, *, augment: Augment | None) -> Path:
-    """Write a sheet: of training images a row each, first as they are, then as the first epochs see them; else many images."""
-    chosen = choose(split, ROWS if augment is not None else ROWS * COLUMNS, seed=config.runtime.seed)
+    """Write a sheet: of training images a row each, first as they are, then as the first epochs see them; else many images.
+
+    --limit says how many.
+    """
+    usual = ROWS if augment is not None else ROWS * COLUMNS
+    chosen = choose(split, config.look.limit or usual, seed=config.runtime.seed)
     plain = open_reader(config, split, None)
     originals = read(plain, 0, chosen)
     if augment is None:

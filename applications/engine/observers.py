@@ -18,14 +18,14 @@ from utils.files import write_text
 from utils.logs import console, log
 from utils.model_graph import model_graph
 from utils.progress import SILENCE
-from utils.text import counted
+from utils.text import counted, say_rate
 
 # Endings of the names of metrics that are shares.
 SHARES = ("top1", "top5", "mAP", "f1", "exact", "counted")
 
 
 def describe(means: Mapping[str, float]) -> str:
-    """Return 'loss 0.123  top1 97.1 %' for the metrics that people follow."""
+    """Return 'loss 0.123  top1 97.1%' for the metrics that people follow."""
     parts = [f"{name} {value:.1%}" if name.endswith(SHARES) else f"{name} {value:.4f}" for name, value in means.items()]
     return "  ".join(parts)
 
@@ -35,7 +35,7 @@ def describe_row(row: Mapping[str, float], epochs: int) -> str:
     figures = {name: value for name, value in row.items() if name.startswith(("train_", "val_")) and name != "val_unreadable"}
     lost = f"  ({counted(int(row['val_unreadable']), 'val image')} unreadable)" if row.get("val_unreadable") else ""
     wait = f"  waiting for data {row['data_wait']:.0%}" if row["data_wait"] > 0.05 else ""
-    speed = "" if isnan(row["images_per_second"]) else f"  {row['images_per_second']:.0f} images/s"
+    speed = "" if isnan(row["images_per_second"]) else f"  {say_rate(row['images_per_second'])} images/s"
     return f"epoch {row['epoch']:.0f}/{epochs}  {describe(figures)}{lost}{speed}{wait}"
 
 
@@ -82,7 +82,7 @@ class ProgressBar(Observer):
         self.bar.update(self.line, completed=progress.batch)
 
     def report(self, progress: Progress, means: Mapping[str, float]) -> None:
-        self.bar.update(self.line, figures=f"{describe(means)}  {self.speed.of(progress):.0f} images/s")
+        self.bar.update(self.line, figures=f"{describe(means)}  {say_rate(self.speed.of(progress))} images/s")
 
     def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
         del progress
@@ -115,7 +115,7 @@ class PlainLines(Observer):
         self._said = time.perf_counter()
         speed = self.speed.of(progress)
         log().info(
-            f"epoch {progress.epoch + 1}/{self.epochs}  step {progress.batch}/{self.batches}  {describe(means)}  {speed:.0f} images/s"
+            f"epoch {progress.epoch + 1}/{self.epochs}  step {progress.batch}/{self.batches}  {describe(means)}  {say_rate(speed)} images/s"
         )
 
     def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
@@ -156,7 +156,7 @@ class ChanceWarning(Observer):
     LEARNED = 0.1
 
     def __init__(self, classes: int, epochs: int) -> None:
-        self.chance = 1 / classes
+        self.classes, self.chance = classes, 1 / classes
         self.epochs = epochs
         self._row = 0
         self._alike = ""
@@ -175,7 +175,8 @@ class ChanceWarning(Observer):
         if self._alike and (train > val + self.LEARNED or number == self.epochs):
             self._say(f"validation after epoch {number}: {self._alike}, while training is at {train:.0%}")
         elif self._row == self.EPOCHS:
-            self._say(f"validation has stayed at chance ({val:.0%}) for {self.EPOCHS} epochs while training is at {train:.0%}")
+            chance = f"chance is {self.chance:.0%} with {self.classes} classes"
+            self._say(f"validation is at {val:.0%}, and {chance}, for {self.EPOCHS} epochs while training is at {train:.0%}")
 
     def _say(self, what: str) -> None:
         self._said = True

@@ -213,9 +213,10 @@ def _write(material: ReportInput) -> None:
         # Its libraries take a second to load; an evaluation without a report does not wait for them.
         from applications.report.write import write_report
 
+        log().info("page      being drawn; this takes up to a few minutes")
         with console().status("writing the report") if console().is_terminal else nullcontext():
             files += write_report(material)
-    log().info(f"written: {folder} ({', '.join(file.name for file in files)})")
+    log().info(f"written   {folder} ({', '.join(file.name for file in files)})")
 
 
 def _say_accepted(material: ReportInput) -> dict[str, float]:

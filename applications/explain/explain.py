@@ -163,4 +163,5 @@ def _explain_split(
                 picture,
                 tuple((trained.classes[label], float(verdict.probabilities[label])) for label in labels),
                 tuple({m: overlay(picture, source[m][row]) for m in methods} for source in (heat, truly)[: len(labels)]),
+                tuple([m for m in methods if not source[m][row].any()] for source in (heat, truly)[: len(labels)]),
             )

@@ -39,6 +39,7 @@ class ExplainedImage:
         image: as the model sees it, uint8 (H, W, 3).
         labels: (class, probability): the most probable one, then the true one that was missed.
         overlays: for each of the labels, method -> uint8 (H, W, 3).
+        empty: for each of the labels, the methods that find nothing which speaks for it: their maps are without color.
     """
 
     path: str
@@ -48,11 +49,16 @@ class ExplainedImage:
     image: np.ndarray
     labels: tuple[tuple[str, float], ...]
     overlays: tuple[Mapping[str, np.ndarray], ...]
+    empty: tuple[Collection[str], ...] = ((), ())
 
-    def title(self) -> str:
-        """Return the answer in a line."""
-        shares = ", ".join(f"{name}: {share:.1%}" for name, share in self.labels)
-        return shares if self.right else f"{shares} (said {self.found}, is {self.truth})"
+    def lines(self) -> list[str]:
+        """Return what the page says below the picture, which holds the answers itself: the file, and maps without color."""
+        blank = [
+            f"nothing speaks for {label} ({', '.join(methods)}): its map has no color"
+            for (label, _), methods in zip(self.labels, self.empty, strict=False)
+            if methods
+        ]
+        return [self.path, *blank]
 
 
 @dataclass
@@ -119,7 +125,7 @@ class Gallery:
         picture = draw(case, self.methods)
         name = f"{len(self.cards[case.right]) + 1:04}-{Path(case.path).stem}.png"
         write_png(picture, place / name)
-        self.cards[case.right].append(Card(data_uri(picture), [case.title(), case.path], "good" if case.right else "bad"))
+        self.cards[case.right].append(Card(data_uri(picture), case.lines(), "good" if case.right else "bad"))
         cells = [text for label, share in case.labels for text in (label, f"{share:.9g}")]
         self.rows.append([f"{place.name}/{name}", case.path, case.truth, case.found, *cells, *[""] * (4 - len(cells))])
 
@@ -143,7 +149,7 @@ class Gallery:
             page.section(title, gallery(cards, wide=True) if cards else paragraph("No image.", tone="soft"))
         page.write(self.folder / "index.html")
         log().info(f"{wrong} of {total} answers are wrong; {len(self.cards[False])} wrong and {len(self.cards[True])} right ones are shown")
-        log().info(f"written: {self.folder} (index.html, images.csv, one PNG per image)")
+        log().info(f"written   {self.folder} (index.html, images.csv, one PNG per image)")
 
     def _write_figures(self, figures: MethodScores, page: Page) -> None:
         rows = figures.rows()
@@ -192,8 +198,8 @@ def draw(case: ExplainedImage, methods: Sequence[str]) -> np.ndarray:
     """Return the picture of a case: the image and its heat maps in a row; of many methods, rows of their own for each label."""
     whole = (case.image, f"is {case.truth}\nsaid {case.found}")
     maps = [
-        [(overlays[method], f"{label}\n{share:.1%}, {method}") for method in methods]
-        for (label, share), overlays in zip(case.labels, case.overlays, strict=True)
+        [(overlays[method], _caption(label, share, method, empty=method in empty)) for method in methods]
+        for (label, share), overlays, empty in zip(case.labels, case.overlays, case.empty, strict=False)
     ]
     cells = [whole, *maps[0]]
     for more in maps[1:]:
@@ -203,3 +209,9 @@ def draw(case: ExplainedImage, methods: Sequence[str]) -> np.ndarray:
         blank = (np.full_like(case.image, 255), "")
         cells += [blank] * (-len(cells) % (COLUMNS + 1)) + [whole, *more]
     return sheet([image for image, _ in cells], [caption for _, caption in cells], columns=COLUMNS + 1, side=SIDE)
+
+
+def _caption(label: str, share: float, method: str, *, empty: bool) -> str:
+    """Return what is written below a map, in lines that fit its width."""
+    blank = "\nnothing speaks for this class" if empty else ""
+    return f"{label}\n{share:.1%}, {method}{blank}"

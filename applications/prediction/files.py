@@ -148,7 +148,7 @@ class Writer:
         log().info(f"{counted(len(self.answers), 'image')}{tail}, {len(self.missed)} unreadable")
         if empty and self.reject is not None and self.options.reject is None:
             log().info(f"{empty} refused by the thresholds that --calibrate stored in the checkpoint; --reject 0 turns these off")
-        log().info(f"written: {self.folder} ({', '.join(files)})")
+        log().info(f"written   {self.folder} ({', '.join(files)})")
 
 
 def annotated(picture: np.ndarray, lines: Sequence[str]) -> Image.Image:

@@ -112,9 +112,8 @@ def _headline(material: ReportInput, scaled: Top) -> ReportPart:
     chance = chance_error(scaled.confidence, seed=material.seed, groups=groups)
     if error.value <= chance:
         found["calibration error"] = replace(error, low=0.0)
-    note = (
-        f"Perfectly calibrated answers to these images would show a calibration error of up to {chance:.1%} by chance (in 95 of 100 cases)."
-    )
+    limit = as_percent(chance)
+    note = f"Perfectly calibrated answers to these images would show a calibration error of up to {limit} by chance (in 95 of 100 cases)."
     write_csv(
         material.figures / "intervals.csv",
         [["figure", "value", "low", "high"], *([name, each.value, each.low, each.high] for name, each in found.items())],
@@ -143,7 +142,7 @@ def _per_class(material: ReportInput, matrix: np.ndarray) -> ReportPart:
         worst[number] = 0
         mistaken = f"{material.classes[worst.argmax()]}, {worst.max()}x" if worst.max() else ""
         shown = [
-            f"{as_percent(each.value)} ({each.low:.0%} to {each.high:.0%})" if of[number] else "-"
+            f"{as_percent(each.value)} ({as_percent(each.low, 0)} to {as_percent(each.high, 0)})" if of[number] else "-"
             for each, of in ((recall, true), (precision, answered))
         ]
         rows.append([name, str(true[number]), *shown, as_percent(float(f1)), mistaken])
@@ -178,14 +177,14 @@ def _coverage(material: ReportInput, targets: np.ndarray, probabilities: np.ndar
         place,
     )
     rows, unit = material.separate, "images" if material.groups is None else "groups"
-    rows = [[f"{wish:.1%}", *certified_coverage(wish, confidence[rows], right[rows], unit=unit)] for wish in WISHES]
+    rows = [[as_percent(wish), *certified_coverage(wish, confidence[rows], right[rows], unit=unit)] for wish in WISHES]
     counted_once = f" One image of each group is counted,{material.over_groups()}." if material.groups is not None else ""
     blocks = [
         paragraph("Answers below a probability can be left to a person. How right are the others then?"),
         picture(file_uri(place), alt="coverage and accuracy"),
         table(["accuracy wanted", "answers accepted", "from probability", "right of those here"], rows),
         paragraph(
-            f"Each row holds for other images of the same kind at {1 - RISK:.0%} confidence, so on these images the accuracy is "
+            f"Each row holds for other images of the same kind at {as_percent(1 - RISK, 0)} confidence, so on these images the accuracy is "
             "higher than wanted. 'none' means that these images are too few, or their most confident answers are wrong too often."
             + counted_once,
             tone="soft",
@@ -277,7 +276,7 @@ def _hard(material: ReportInput, pictures: Thumbnails, targets: np.ndarray, prob
     second, first = torch.from_numpy(probabilities).topk(2, 1).values.flip(1).T.numpy()
     own = probabilities[np.arange(len(targets)), targets]
     lines = [
-        [f"{names[f]} {b:.1%}", f"is {names[t]} ({o:.1%})" if f != t else "right"]
+        [f"{names[f]} {as_percent(b)}", f"is {names[t]} ({as_percent(o)})" if f != t else "right"]
         for f, t, b, o in zip(found, targets, best, own, strict=True)
     ]
     tones: list[Tone] = ["good" if f == t else "bad" for f, t in zip(found, targets, strict=True)]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from applications.report.report_input import ReportInput, ReportPart, Thumbnails
+from applications.report.report_input import ReportInput, ReportPart, Thumbnails, as_percent
 from applications.tasks.labels import CHUNK
 from utils.files import write_csv
 from utils.page import gallery, paragraph
@@ -132,7 +132,7 @@ def label_section(
         note += " It was trained on these very images, so it agrees with wrong labels more than it should."
     agreeing = sum(label == other for label, other in zip(given, suggested, strict=True)) / max(1, len(given))
     if agreeing < GOOD:
-        note += f" It is right for only {agreeing:.0%} of the images, so most of these are mistakes of the model."
+        note += f" It is right for only {as_percent(agreeing, 0)} of the images, so most of these are mistakes of the model."
     blocks = [paragraph(f"The labels of {len(rows)} of {len(given)} images are in doubt. {note}" if len(rows) else "No label looks wrong.")]
     cards = []
     for row in rows[:SHOWN].tolist():

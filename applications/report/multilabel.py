@@ -132,7 +132,9 @@ def _per_label(material: ReportInput, truth: np.ndarray, named: np.ndarray) -> R
 
 
 def _with_limits(interval: Interval) -> str:
-    return "-" if np.isnan(interval.value) else f"{as_percent(interval.value)} ({interval.low:.0%} to {interval.high:.0%})"
+    if np.isnan(interval.value):
+        return "-"
+    return f"{as_percent(interval.value)} ({as_percent(interval.low, 0)} to {as_percent(interval.high, 0)})"
 
 
 def _curves(material: ReportInput, truth: np.ndarray) -> ReportPart:

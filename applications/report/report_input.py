@@ -121,7 +121,7 @@ class ReportInput:
 
     def origin_of_thresholds(self) -> str:
         """Return a clause on what the thresholds were chosen for, and on which images."""
-        promise = f"so that {self.target} at {CONFIDENCE:.0%} confidence, on " if self.target is not None else "on "
+        promise = f"so that {self.target} at {as_percent(CONFIDENCE, 0)} confidence, on " if self.target is not None else "on "
         return f"chosen {promise}{'these same validation images' if self.is_chosen_here else 'the validation images, not on these'}"
 
     def file(self, row: int) -> str:
@@ -253,9 +253,9 @@ def _temperatures(material: ReportInput) -> tuple[Tensor, str]:
     return temperatures, note
 
 
-def as_percent(value: float) -> str:
+def as_percent(value: float, digits: int = 1) -> str:
     """Return '97.2 %', or a dash for nan."""
-    return "-" if np.isnan(value) else f"{value:.1%}".replace("%", " %")
+    return "-" if np.isnan(value) else f"{100 * value:.{digits}f} %"
 
 
 def plain_floats(values: Mapping[str, Any]) -> dict[str, Any]:

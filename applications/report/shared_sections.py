@@ -18,6 +18,7 @@ from utils.page import Card, Tone, gallery, heading, paragraph, picture, table
 from utils.panels import Panel, draw_panels
 from utils.runtime import describe_machine
 from utils.statistics import Interval
+from utils.text import say_rate
 from utils.timing import measure_times
 
 HARDEST = 12
@@ -119,7 +120,7 @@ def calibration(material: ReportInput, scaled: Scaled, before: Reliability, afte
         "loss_after": float(scaled.loss_after.mean()),
     }
     lines = [
-        ["expected calibration error", f"{before.error:.2%}", f"{after.error:.2%}"],
+        ["expected calibration error", as_percent(before.error, 2), as_percent(after.error, 2)],
         ["loss", f"{figures['loss_before']:.4f}", f"{figures['loss_after']:.4f}"],
     ]
     blocks = [
@@ -142,7 +143,7 @@ def _reliability(title: str, bins: Reliability) -> Panel:
     # A bar of a few answers means little.
     strengths = (0.1 + 0.8 * np.minimum(1.0, bins.counts / 20)).tolist()
     return Panel(
-        f"{title}: error {bins.error:.2%}",
+        f"{title}: error {as_percent(bins.error, 2)}",
         "probability",
         "share that is right",
         bars=(left, bins.accuracy.tolist(), strengths, width),
@@ -214,7 +215,7 @@ def cost(material: ReportInput) -> ReportPart:
         ["weights in memory", f"{summary.weight_bytes / 2**20:.1f} MiB"],
         ["checkpoint on disk", f"{figures['checkpoint_bytes'] / 2**20:.1f} MiB"],
         ["one image alone, in fp32", str(timing)],
-        ["this evaluation, reading included", f"{rate:.0f} images/s"],
+        ["this evaluation, reading included", f"{say_rate(rate)} images/s"],
         ["machine", f"{describe_machine(material.machine.device)}; {material.machine.precision}"],
     ]
     blocks = [table(["", ""], rows), *([paragraph(f"Do not rely on the time of one image: {timing.doubt()}.")] if timing.doubt() else [])]

@@ -55,8 +55,8 @@ def _owners(name: str) -> str:
     actions = actions_that_use(name) or frozenset()
     if "train" in actions:
         return "training"
-    # Both are --visual_data.
-    named = sorted({f"--{'visual_data' if action == 'explain' else action}" for action in actions})
+    # Two actions are --visual_data.
+    named = sorted({_shown(action) for action in actions if action != "explain" or "visual_data" not in actions})
     return " and ".join(filter(None, [", ".join(named[:-1]), named[-1]]))
 
 

@@ -220,9 +220,10 @@ class SingleImageOptions:
     )
     limit: int | None = flag(
         None,
-        "most images that --visual_method (default 48) and --predict (default all, of a camera 10) look at",
+        "most images that --visual_data (default 48, of augmented training images 6 in a row each) and --predict (default all, of a "
+        "camera 10) look at",
         metavar="N",
-        used_for="explain predict",
+        used_for="explain visual_data predict",
         above=0,
     )
     top_k: int = flag(5, "classes that --predict writes for each image", metavar="K", used_for="predict", above=0)

@@ -111,7 +111,7 @@ def report(config: RunConfig, rates: list[float], losses: list[float]) -> None:
     )
     log().info(f"tried     {len(rates)} rates from {rates[0]:.2g} to {rates[-1]:.2g}")
     log().info(f"loss      {losses[0]:.4f} at first, lowest average {min(averages):.4f}")
-    log().info(f"curve     {folder / 'find_lr.png'}, {folder / 'find_lr.csv'}")
+    log().info(f"written   {folder / 'find_lr.png'}, {folder / 'find_lr.csv'}")
     if suggestion is None:
         log().warning("the loss never decreases; try a wider --lr_range, or look at the curve")
     else:

@@ -43,7 +43,7 @@ def run(request: Request) -> int:
         folder / "schedule.csv", [["epoch", "lr"], *([f"{epoch:g}", f"{rate:.8g}"] for epoch, rate in zip(epochs, rates, strict=True))]
     )
     log().info(f"learning rate: starts at {rates[0]:.3g}, peaks at {max(rates):.3g}, ends at {rates[-1]:.3g}")
-    log().info(f"written: {path} and schedule.csv next to it")
+    log().info(f"written   {path} and schedule.csv next to it")
     return 0
 
 

@@ -38,12 +38,13 @@ from dataloader.loading.loader import Loader
 from dataloader.sample import Unreadable
 from dataloader.splits.catalog import Catalog, save_split
 from dataloader.splits.integrity import glance, refuse_unreadable
+from dataloader.splits.split import name_some
 from optim.stepper import Stepper
 from utils.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
 from utils.cores import default_workers
 from utils.distributed import World, close_world, tell_run
 from utils.errors import UserError
-from utils.files import locked, new_folder, write_text
+from utils.files import WriteError, locked, new_folder, write_text
 from utils.logs import console, log, log_to_file
 from utils.runtime import TIME_UP, StopSignal, describe_machine, memory_explained
 from utils.streams import READER_LEFT
@@ -127,9 +128,17 @@ def _open_data(config: RunConfig, machine: Machine, content: Mapping[str, Any] |
     kind = assemble.choose_task(config, catalog).name
     if content is not None and (content["task"], tuple(content["classes"])) != (kind, catalog.classes):
         what = "other classes" if content["task"] == kind else "another number of labels an image"
-        raise UserError(f"{path} was trained on {what} than {catalog.root} has; start a new run with --init_from {path}")
+        differ = _differences(content["classes"], catalog.classes) if content["task"] == kind else ""
+        raise UserError(f"{path} was trained on {what} than {catalog.root} has{differ}; start a new run with --init_from {path}")
     _announce(config, machine, catalog)
     return catalog
+
+
+def _differences(known: Sequence[str], found: Sequence[str]) -> str:
+    """Return in words which of the classes of a model the data lacks, and the other way round."""
+    lacks, more = (sorted(set(one) - set(other)) for one, other in ((known, found), (found, known)))
+    said = [f"{what} {name_some(names, 5)}" for what, names in (("it lacks", lacks), ("it adds", more)) if names]
+    return f" ({'; '.join(said) or 'the same ones in another order'})"
 
 
 def _look_at_held_out(data: DataOptions, machine: Machine, loader: Loader) -> UnreadableHeldOutImages:
@@ -169,21 +178,25 @@ def _walk(recipe: Recipe, folder: Path, left_out: UnreadableHeldOutImages) -> in
     )
     observers = build_observers(config, world, folder, progress, recipe.model, classes=len(recipe.catalog.classes))
     norms = _fresh_norms(recipe)
-    with StopSignal(config.train.max_minutes) as stop:
+    with StopSignal(config.train.max_minutes, speaks=world.is_first) as stop:
         validate = _validator(recipe, recipe.stepper, left_out, observers)
         run = recipe.training_run(observers=observers, saver=saver, norms=norms, validate=validate, stop=stop, left_out=left_out)
         try:
             fit(run)
             write_averages(AveragingInputs(recipe, _validator(recipe, None, left_out), saver, norms.batches))
         except Interruption as interruption:
+            stop.leave()
             why = "by --max_minutes " if interruption.signal == TIME_UP else ""
             said = f"stopped {why}after a save; go on with: python main.py --resume {quote(str(folder))}"
             log().info(said)
             if interruption.signal == READER_LEFT and world.is_first:
                 print(f"the output is no longer read (closed pipe): {said}", file=sys.stderr)
             return 0 if interruption.signal == TIME_UP else 128 + interruption.signal
-        except KeyboardInterrupt as stop:
-            raise KeyboardInterrupt(_abandoned(folder, world)) from stop
+        except WriteError as error:
+            raise UserError(f"{error}. {_kept(folder)}") from error
+        except KeyboardInterrupt as interrupt:
+            stop.leave()
+            raise KeyboardInterrupt(_abandoned(folder, world)) from interrupt
         finally:
             for observer in observers:
                 observer.close()
@@ -250,6 +263,14 @@ def _validator(
         return figures
 
     return validate
+
+
+def _kept(folder: Path) -> str:
+    """Return what a run that cannot write any more has saved before, and how it goes on."""
+    last = folder / LAST
+    if not last.is_file():
+        return "Nothing was saved before"
+    return f"{last}, saved before, is whole; go on from it with: python main.py --resume {quote(str(folder))}"
 
 
 def _abandoned(folder: Path, world: World) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from dataloader.checks.findings import Finding
 from dataloader.checks.survey import Survey
 from dataloader.sources.folders import is_image_name
-from dataloader.splits.split import name_some
+from dataloader.splits.split import Catalog, name_some
 from utils.text import counted
 
 # Suffixes of images that the loader does not read.
@@ -15,11 +15,16 @@ PICTURES = frozenset({"heic", "heif", "avif", "jfif", "jp2", "svg", "raw", "cr2"
 
 
 def find(survey: Survey) -> list[Finding]:
-    """Return a warning for every note of the catalog, for a split that is not there, and for pictures that are left out."""
-    findings = [
-        Finding("warning", note, "Missing images are neither learned nor measured; see docs/data.md for the layouts.")
-        for note in survey.catalog.notes
-    ]
+    """Return an error for class folders without images, and warnings for notes of the catalog, missing splits and unread pictures."""
+    findings = []
+    notes = survey.catalog.notes
+    if empty := _empty_classes(survey.catalog):
+        what = "class folder holds" if len(empty) == 1 else "class folders hold"
+        title = f"{len(empty)} {what} no images to train on: {name_some(empty)}"
+        findings.append(Finding("error", title, "Training refuses them: add images, or remove the folders."))
+        notes = [note for note in notes if not note.startswith("train:")]
+    advice = "Missing images are neither learned nor measured; see docs/data.md for the layouts."
+    findings += [Finding("warning", note, advice) for note in notes]
     if missing := [name for name in ("train", "val") if name not in survey.catalog.splits]:
         findings.append(Finding("warning", f"there are no {' and no '.join(missing)} images", "Training needs train and val images."))
     ignored = _ignored(survey.catalog.root)
@@ -35,6 +40,16 @@ def find(survey: Survey) -> list[Finding]:
         title = f"{counted(sum(others.values()), 'other file')} next to the images ({kinds})"
         findings.append(Finding("info", title, "They are not used.", figures=others))
     return findings
+
+
+def _empty_classes(catalog: Catalog) -> list[str]:
+    """Return the classes whose folder holds no image that training could take; those of a list come from its lines."""
+    if catalog.listed or "train" not in catalog.splits:
+        return []
+    # Of a folder that is cut here, any image might have gone to train.
+    splits = catalog.splits.values() if catalog.split_origin == "seeded" else [catalog.splits["train"]]
+    held = {int(target) for split in splits for target in split.targets}
+    return [name for number, name in enumerate(catalog.classes) if number not in held]
 
 
 def _ignored(root: Path) -> Counter[str]:

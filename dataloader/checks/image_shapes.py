@@ -28,7 +28,8 @@ def find(survey: Survey) -> list[Finding]:
     aspects = sizes[:, 0] / sizes[:, 1]
     low, middle, high = (np.percentile(sizes, share, axis=0).round().astype(int).tolist() for share in (0, 50, 100))
     kinds = np.histogram(aspects, EDGES)[0] / len(numbers)
-    title = f"sizes: median {middle[0]}x{middle[1]}, from {low[0]}x{low[1]} to {high[0]}x{high[1]} (width x height, each separately)"
+    sides = (f"{side} {a} to {c}, median {b}" for side, a, b, c in zip(("widths", "heights"), low, middle, high, strict=True))
+    title = f"sizes in pixels: {'; '.join(sides)}"
     smaller = int((sizes < survey.image_size[::-1]).all(1).sum())
     asked = f"--image_size {survey.image_size[0]} {survey.image_size[1]}"
     advice = f"{asked} suits them."

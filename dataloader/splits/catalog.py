@@ -32,7 +32,7 @@ from dataloader.splits.split import (
 )
 from dataloader.targets.label import Label, Labels
 from dataloader.targets.target import Target
-from utils.errors import UserError, nearest
+from utils.errors import UserError, closest
 from utils.registry import is_user_target
 from utils.text import counted
 
@@ -87,7 +87,8 @@ def open_catalog(
         whole: name of the split ('test') that takes a single folder of classes, or one list, as a whole.
         target: the type of target that a task takes; None accepts that of the data.
         asked_by: who needs it, for messages.
-        tolerant: whether lines of lists that cannot be used are left out and listed in `faults` instead of being an error.
+        tolerant: whether lines of lists that cannot be used are left out and listed in `faults`, and class folders without images
+            are kept, instead of being an error.
         home: where built-in sources are written.
 
     Raises:
@@ -118,14 +119,17 @@ def open_catalog(
         if split_file is not None:
             entries, notes = _from_file(split_file, {path: label for label, paths in files.items() for path in paths}, where="lies in {}/")
         else:
-            if classes is None:
+            if classes is None and not tolerant:
                 _refuse_empty(root, files)
             labels = {path: (label,) for label, paths in files.items() for path in paths}
             entries, notes = [SplitLine(path, label, split) for path, (label,), split in _cut(labels, groups, cut, Label)], []
-        return with_groups(build_catalog(root, _group(entries), classes, notes=notes, origin="seeded"), groups)
+        found = _group(entries)
+        if tolerant and "train" in found:
+            found["train"] |= {name: [] for name, paths in files.items() if not paths}
+        return with_groups(build_catalog(root, found, classes, notes=notes, origin="seeded"), groups)
     if require_train and "train" not in folders:
         raise UserError(f"{root} holds {', '.join(folders.values())} but no train folder; expected {LAYOUT}")
-    found = _from_folders(root, folders, classes)
+    found = _from_folders(root, folders, classes, tolerant=tolerant)
     if group_by is not None:
         found = with_groups(found, read_groups(group_by, [path for split in found.splits.values() for path in split.paths]))
     return _with_val(found, cut)
@@ -272,10 +276,18 @@ def _open(data: str, home: Path, *, tolerant: bool) -> tuple[Path, Listing | Non
     is_list = root.is_file() and (is_list_name(root.name) or is_shard_name(root.name))
     if not root.is_dir() and not is_list:
         what = "is a file, but not a list (.csv, .txt, .json) or an archive (.tar)" if root.exists() else "is not a folder or a list"
-        # Suggest a built-in name only when the argument has no path separator.
-        meant = "" if os.path.basename(data) != data else nearest(data, list(SOURCES), cutoff=0.7)
-        raise UserError(f"--data {data} {what}.{meant} Expected {LAYOUT}; {TRY}")
+        raise UserError(f"--data {data} {what}.{'' if root.exists() else _meant(data)} Expected {LAYOUT}; {TRY}")
     return _open_path(root, tolerant=tolerant)
+
+
+def _meant(data: str) -> str:
+    """Return ' Did you mean X?' for the source, folder or list whose name is closest to one that is not there; '' where none is."""
+    parent, name = os.path.split(data.rstrip("/"))
+    place = Path(parent).expanduser()
+    there = [entry.name for entry in place.iterdir() if entry.is_dir() or is_list_name(entry.name)] if place.is_dir() else []
+    # What looks like a path is none of the names of sources.
+    found = closest(name, [*([] if parent else SOURCES), *(each for each in there if not each.startswith("."))], cutoff=0.7)
+    return f" Did you mean {os.path.join(parent, found)}?" if found else ""
 
 
 def _open_path(root: Path, *, tolerant: bool) -> tuple[Path, Listing | None]:
@@ -328,14 +340,14 @@ def _group(entries: Sequence[SplitLine]) -> dict[str, dict[str, list[str]]]:
     return found
 
 
-def _from_folders(root: Path, folders: Mapping[str, str], classes: Sequence[str] | None) -> Catalog:
+def _from_folders(root: Path, folders: Mapping[str, str], classes: Sequence[str] | None, *, tolerant: bool) -> Catalog:
     found = {split: scan_classes(root / name, f"{name}/") for split, name in folders.items()}
     for split, members in found.items():
         folder = root / folders[split]
         if not any(members.values()):
             what = "images but no class folders" if not members and has_images(folder) else "no images"
             raise UserError(f"{folder} holds {what}. Expected {LAYOUT}; {TRY}")
-    if classes is None and "train" in found:
+    if classes is None and "train" in found and not tolerant:
         _refuse_empty(root / folders["train"], found["train"])
     others = [name for name in subfolders(root) if name not in folders.values()]
     notes = [f"{root}: ignored {', '.join(others)} next to {', '.join(folders.values())}"] if others else []

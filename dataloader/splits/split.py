@@ -328,8 +328,9 @@ def build_several(
 def unknown_class(place: str, split: str, unknown: Sequence[str], names: Sequence[str], *, given: bool) -> str:
     """Return the message about classes of a split that are unknown to training or, where the classes are given, to the model."""
     owner = "the model does not know" if given else "train has not"
+    noun = "class" if len(unknown) == 1 else "classes"
     known = f"{nearest(unknown[0], list(names))} Classes: {name_some(names)}"
-    return f"{place}: {split} holds the class {name_some(unknown)}, which {owner}.{known}"
+    return f"{place}: {split} holds the {noun} {name_some(unknown)}, which {owner}.{known}"
 
 
 def name_some(names: Sequence[str], limit: int = 10) -> str:

@@ -86,3 +86,8 @@ def test_a_short_training_evaluates_well_with_auto_and_at_chance_as_published(ru
     with torch.inference_mode():
         accuracy = (net(images[1408:]).argmax(1) == labels[1408:]).float().mean().item()
     assert low <= accuracy <= high
+
+
+def test_one_is_not_several() -> None:
+    line = set_bn_momentum(nn.Sequential(nn.BatchNorm2d(2, momentum=0.01)), "auto", steps_per_epoch=1)
+    assert line.endswith("in 1 layer, for epochs of 1 step")

@@ -1,5 +1,6 @@
 """Checkpoints: whole files of plain values, and nothing else is read."""
 
+import os
 import pickle
 from pathlib import Path
 from types import SimpleNamespace
@@ -86,3 +87,16 @@ def test_a_disk_without_room_for_the_first_checkpoint_is_an_error_and_little_roo
     assert said == f"{tmp_path} has 5 MB free, the checkpoints of this run need up to 6 MB at a time; a full disk ends it"
     with pytest.raises(UserError, match=r"5 MB free, the first checkpoint needs about 6 MB; free some space or choose another --logdir"):
         check_space(place, 6_000_000, 18_000_000)
+
+
+def test_a_folder_of_runs_names_the_newest_of_them(tmp_path):
+    for number, name in enumerate(("old", "new")):
+        (tmp_path / "classify" / name).mkdir(parents=True)
+        (tmp_path / "classify" / name / "last.pt").touch()
+        os.utime(tmp_path / "classify" / name / "last.pt", (number, number))
+    for place in (tmp_path, tmp_path / "classify"):
+        with pytest.raises(UserError, match=rf"neither last.pt nor best.pt; the newest run in it is {tmp_path}/classify/new$"):
+            find_checkpoint(str(place), "last.pt")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"neither last.pt nor best.pt$"):
+        find_checkpoint(str(tmp_path / "empty"), "last.pt")

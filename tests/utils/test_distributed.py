@@ -43,3 +43,9 @@ def test_processes_in_company_leave_at_once_with_code_and_all_they_said(environm
     assert done.returncode == code
     assert done.stdout.splitlines() == said
     assert ("ArithmeticError: ours" in done.stderr) is (code == 1)
+
+
+def test_an_interrupt_while_leaving_changes_nothing() -> None:
+    program = PROGRAM.replace('"torn down")', '"torn down")\n    atexit.register(os.kill, os.getpid(), 2)')
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines(), done.stderr) == (7, ["said", "torn down"], "")

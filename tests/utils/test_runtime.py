@@ -61,6 +61,30 @@ def test_a_signal_is_remembered_and_the_second_interrupt_is_at_once() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_signal_is_answered_at_once_by_the_process_that_speaks(capfd: pytest.CaptureFixture[str]) -> None:
+    for speaks in (True, False):
+        with StopSignal(speaks=speaks):
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert capfd.readouterr().err == speaks * "stopping after this step; press Ctrl-C again to stop without saving\n"
+
+
+def test_once_all_is_saved_further_signals_are_ignored() -> None:
+    before = [signal.getsignal(number) for number in StopSignal.SIGNALS]
+    try:
+        with StopSignal() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            stop.leave()
+            os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        for number, handler in zip(StopSignal.SIGNALS, before, strict=True):
+            signal.signal(number, handler)
+    with StopSignal(0) as stop:
+        stop.leave()
+    assert signal.getsignal(signal.SIGINT) is before[0]
+
+
 def test_the_time_is_up_after_its_minutes() -> None:
     assert StopSignal().received == 0
     assert StopSignal(10).received == 0

@@ -157,7 +157,7 @@ def test_tables_and_page_say_the_same_of_gains_and_losses(colors: Path, tmp_path
     write_comparison([first, second], pairs, tmp_path, seed=0)
     row = read_rows(tmp_path / "compare.csv")[1]
     change = pairs[0].differences["top1"]
-    shown = [row[name] for name in ("top1", "difference", "from", "to", "right alone", "first right alone", "verdict")]
+    shown = [row[name] for name in ("top1", "difference", "from", "to", "only it is right", "only the first is right", "verdict")]
     limits = [f"{100 * value:+.2f}" for value in (change.low, change.high)]
     assert shown == ["73.33%", "+40.00", *limits, "10", "4", pairs[0].verdict()]
     flips = read_rows(tmp_path / "flips.csv")

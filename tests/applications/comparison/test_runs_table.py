@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from applications.comparison.runs_table import telling_names
 from models import build_model
 from tests.applications.conftest import Call, read_rows, tiny
 
@@ -50,3 +51,29 @@ def test_what_cannot_be_listed_is_said(call: Call, colors: Path) -> None:
     outcome = call("--table", "runs")
     assert outcome.code == 0, outcome.err
     assert "left out runs/classify/broken" in outcome.out
+
+
+def test_a_run_that_was_stopped_before_its_first_epoch_ended_is_named_with_the_way_on(call: Call, colors: Path) -> None:
+    call(*tiny(colors, "--name", "whole"))
+    stopped = call(*tiny(colors, "--name", "stopped")).run
+    (stopped / "best.pt").unlink()
+    outcome = call("--table", "runs")
+    assert outcome.code == 0, outcome.err
+    said = f"left out {stopped}: it was stopped before its first epoch ended; go on with python main.py --resume {stopped}"
+    assert said in outcome.out
+    assert "left out runs/classify/whole" not in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("runs", "shown"),
+    [
+        (["classify/20261121-184633-resnet18", "classify/20261121-190210-resnet18"], ["184633-resnet18", "190210-resnet18"]),
+        (["classify/one", "multilabel/one"], ["classify/one", "multilabel/one"]),
+        (["classify/resnet18", "classify/resnet34"], ["resnet18", "resnet34"]),
+        (["classify/fold-0", "classify/fold-1"], ["0", "1"]),
+        (["classify/alone"], ["alone"]),
+        (["alone"], ["alone"]),
+    ],
+)
+def test_names_in_the_picture_are_what_tells_runs_apart(runs: list[str], shown: list[str]) -> None:
+    assert telling_names(runs) == shown

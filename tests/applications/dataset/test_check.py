@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from applications.dataset.check import name_of_data
 from tests.applications.conftest import NETS, Call, tiny, write_colors
 from tests.dataloader.checks.pictures import write_faulty
 
@@ -45,6 +46,26 @@ def test_a_good_data_set_ends_with_0_and_earlier_reports_stay(call: Call, colors
         assert outcome.code == 0, outcome.out
         assert "0 errors" in outcome.out
         assert f"runs/check/{folder}/check.html" in outcome.out
+
+
+@pytest.mark.parametrize("split", [True, False], ids=["split", "flat"])
+def test_an_empty_class_folder_is_an_error_beside_the_other_findings(call: Call, toys: Path, split: bool) -> None:
+    root = toys if split else toys / "train"
+    (toys / "train" / "ghost").mkdir()
+    outcome = call("--check", "--data", root, "-j", 0)
+    assert outcome.code == 1, outcome.err
+    assert "1 class folder holds no images to train on: ghost" in outcome.out
+    assert "empty file" in outcome.out
+    report = json.loads(Path(f"runs/check/{root.name}/check.json").read_text())
+    found = [finding for finding in report["findings"] if "ghost" in finding["title"]]
+    assert [finding["level"] for finding in found if "class folder" in finding["title"]] == ["error"]
+    assert not any("train: no images" in finding["title"] for finding in found)
+    assert "no images in the class folder ghost" in call(*tiny(root)).err
+
+
+def test_a_report_is_called_by_the_name_that_was_given(tmp_path: Path) -> None:
+    assert name_of_data("shapes", Path("data/shapes/images")) == "shapes"
+    assert name_of_data(str(tmp_path / "my toys"), tmp_path / "my toys") == "my toys"
 
 
 def test_fix_moves_what_it_may_and_undo_brings_all_of_it_back(call: Call, toys: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import main
+import config
 from dataloader.images.read import read_image
 from dataloader.splits.catalog import open_catalog, take_fold
 from dataloader.splits.split import groups_of
@@ -254,7 +254,7 @@ def test_training_takes_the_measured_figures(photos: Path, prepare: Call) -> Non
 
     assert prepare("out").code == 0
     file = photos.parent / "out" / "mean_std.json"
-    request = main.config.parse(["--data", str(photos), "--mean_std", str(file), "--pretrained", "--arch", "resnet18"])
+    request = config.parse(["--data", str(photos), "--mean_std", str(file), "--pretrained", "--arch", "resnet18"])
     figures = json.loads(file.read_text())
     preprocess = build_preprocess(request.config)
     assert (list(preprocess.mean), list(preprocess.std)) == (figures["mean"], figures["std"])

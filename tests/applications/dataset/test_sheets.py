@@ -94,3 +94,12 @@ def test_labels_are_named_with_their_shares(colors: Path) -> None:
     assert label_of(catalog, np.array([1.0, 0.0, 1.0])) == "red, blue"
     assert label_of(catalog, np.zeros(3)) == "no label"
     assert sheets.pixels_of(torch.full((1, 3, 2, 2), 254.7))[0].max() == 255
+
+
+@pytest.mark.parametrize(("split", "shown"), [("train", 2 * 8), ("val", 2)])
+def test_limit_says_how_many_images_are_drawn(call: Call, colors: Path, drawn: list, split: str, shown: int) -> None:
+    outcome = call(
+        "--visual_data", split, "--limit", 2, *tiny(colors, *(["--aug", "strong"] if split == "train" else []), action="visual_data")
+    )
+    assert outcome.code == 0, outcome.err
+    assert [len(images) for images, _ in drawn] == [shown]

@@ -130,7 +130,7 @@ def test_a_promise_that_other_images_break_is_told(call: Call, runs: dict[str, P
         shutil.copytree(runs["data"] / "test" / name, data / "test" / other)
     outcome = call("--evaluation", "--resume", run, *ARCH, "--target", WIDE, "--data", data)
     assert outcome.code == 0, outcome.err
-    folder = Path(re.search("written: (.*) \\(", outcome.out)[1])  # pyright: ignore[reportOptionalSubscript]
+    folder = Path(re.search("written   (.*) \\(", outcome.out)[1])  # pyright: ignore[reportOptionalSubscript]
     [(name, share)] = json.loads((folder / "metrics.json").read_text())["target_broken"].items()
     said = f"{WIDE} is not kept on these images, by more than chance explains: {name} ({share:.1%})"
     assert f"warning: --target {said}" in outcome.out

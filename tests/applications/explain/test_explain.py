@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from applications.explain import overlays
+from applications.explain import gallery, overlays
 from applications.explain.explain import choose, judge
 from applications.explain.faithfulness import Faithfulness
-from applications.explain.gallery import MethodScores, trust_sentence
+from applications.explain.gallery import ExplainedImage, MethodScores, draw, trust_sentence
 from applications.explain.heat_maps import ExplainedBatch, Explainer, available, heat_maps
 from applications.explain.methods import METHODS, named_methods
 from applications.explain.overlays import explain
@@ -276,3 +276,14 @@ def test_a_wrong_answer_is_explained_by_both_classes(colors: Path, call: Call, t
         with Image.open(folder / row["picture"]) as picture:
             heights.append(picture.height)
     assert heights[0] > 1.5 * heights[1], "a line of maps for each of the two classes"
+
+
+def test_a_map_without_color_says_that_nothing_speaks_for_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    captions: list[str] = []
+    monkeypatch.setattr(gallery, "sheet", lambda _images, texts, **_layout: captions.extend(texts))
+    image = np.zeros((8, 8, 3), np.uint8)
+    maps = {"grad-cam": image, "random": image}
+    case = ExplainedImage("test/b/1.png", False, "red", "blue", image, (("blue", 0.9), ("red", 0.1)), (maps, maps), ([], ["grad-cam"]))
+    draw(case, ["grad-cam", "random"])
+    assert [text for text in captions if "nothing speaks for" in text] == ["red\n10.0%, grad-cam\nnothing speaks for this class"]
+    assert case.lines() == ["test/b/1.png", "nothing speaks for red (grad-cam): its map has no color"]

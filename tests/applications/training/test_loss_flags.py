@@ -1,6 +1,7 @@
 """The flags of losses, from the command line to the weights of a run."""
 
 import json
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,18 @@ def test_templates_name_the_classes_and_are_never_overwritten(call: Call, colors
     outcome = call("--data", colors, "--write_matrix", "cost.csv")
     assert outcome.code == 2
     assert "exists" in outcome.err
+
+
+def test_the_command_that_is_suggested_for_a_template_trains_with_it(call: Call, colors: Path) -> None:
+    for kind, wanted in (("cost", "softmax|risk('cost.csv')"), ("weights", "softmax|class_weights('weights.csv')")):
+        said = call("--data", colors, "--write_matrix", f"{kind}.csv", "--matrix_kind", kind).out
+        if kind == "cost":
+            Path("cost.csv").write_text("class,blue,green,red\nblue,0,1,5\ngreen,1,0,1\nred,1,1,0\n")
+        data, *flags = shlex.split(said.partition("python main.py --data ")[2])
+        outcome = call(*tiny(data, *flags))
+        assert outcome.code == 0, outcome.err
+        assert "next to no effect" not in outcome.out
+        assert load_checkpoint(outcome.run / "best.pt")["criterion"] == wanted
 
 
 @pytest.mark.parametrize("criterion", ["softmax", "bce"])

@@ -122,7 +122,7 @@ def test_another_architecture_or_other_classes_are_refused(call: Call, colors: P
     (other / "val" / "red").rename(other / "val" / "rose")
     outcome = call("--resume", run, *ARCH, "--data", other, "--epochs", 3)
     assert outcome.code == 2
-    assert "other classes" in outcome.err
+    assert f"other classes than {other} has (it lacks red; it adds rose); start a new run" in outcome.err
 
 
 def test_a_run_whose_images_changed_warns(call: Call, tmp_path: Path) -> None:

@@ -239,6 +239,7 @@ sys.exit(main.main(["--resume", "runs/classify/full", "--arch", {f"{NETS}:TinyNe
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("error: cannot write")
     assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith("last.pt, saved before, is whole; go on from it with: python main.py --resume runs/classify/full\n")
     run = tmp_path / "runs/classify/full"
     assert load_checkpoint(run / "last.pt")["epoch"] == 1
     assert not list(run.glob(".*")), "no half-written file is left"
@@ -404,6 +405,8 @@ def test_a_second_interrupt_says_what_is_left(colors: Path, tmp_path: Path, save
     _, errors = process.communicate(timeout=60)
     run = Path("runs/classify/slow")
     assert process.returncode == 130
+    heard, _, errors = errors.partition("\n")
+    assert heard == "stopping after this step; press Ctrl-C again to stop without saving"
     if saved:
         assert errors == f"interrupted without another save; go on from the last one with: python main.py --resume {run}\n"
     else:

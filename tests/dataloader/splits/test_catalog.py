@@ -222,3 +222,19 @@ def test_a_name_of_a_source_is_offered_only_for_what_looks_like_one():
         with pytest.raises(UserError, match=r"is not a folder or a list") as caught:
             open_catalog(data)
         assert (hint in str(caught.value)) if hint else ("Did you mean" not in str(caught.value))
+
+
+def test_a_mistyped_path_names_what_is_there(empty, monkeypatch):
+    root = empty("waste/train/a/1.png", "waste/train/b/1.png", "other/x.png", ".waste/x.png")
+    monkeypatch.chdir(root)
+    for typed, meant in (("wastee", "waste"), ("./waaste/", "./waste"), (f"{root}/wast", f"{root}/waste"), ("../nothing/wast", "")):
+        with pytest.raises(UserError) as caught:
+            open_catalog(typed)
+        assert (f" Did you mean {meant}?" in str(caught.value)) == bool(meant)
+        assert ("Did you mean" in str(caught.value)) == bool(meant)
+
+
+def test_several_unknown_classes_are_classes(empty):
+    root = empty("train/cat/1.png", "train/dog/1.png", "val/cow/1.png", "val/owl/1.png")
+    with pytest.raises(UserError, match="val holds the classes cow, owl, which train has not"):
+        open_catalog(str(root))
