@@ -209,8 +209,8 @@ def write(entries: Sequence[Entry], folder: Path, images: Images, threads: int, 
     table = ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in rows]
     about = (
         f"On {device_name()}, {threads} threads, each file in a process of its own; accuracy is {images.task.headline} on "
-        f"{len(images.split)} {images.split.name} images of {images.split.display_path}. Median and p95 are of one image at a time, from its "
-        f"pixels to the answer; images/s of {BATCH} at a time; memory is what opening and answering added to the process."
+        f"{len(images.split)} {images.split.name} images of {images.split.display_path}. Median and p95 are of one image at a time, "
+        f"from its pixels to the answer; images/s of {BATCH} at a time; memory is what opening and answering added to the process."
     )
     table.insert(1, "|" + "---|" * len(HEADER))
     write_text(folder / "benchmark.md", "\n".join(["# Benchmark", "", about, "", *table, "", f"{reason[0].upper()}{reason[1:]}.", ""]))

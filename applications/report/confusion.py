@@ -73,7 +73,7 @@ def _views(material: ReportInput, matrix: np.ndarray, shown: np.ndarray, picture
         order = np.argsort(probabilities[members, column] * (1 if row == column else -1), kind="stable")
         cards = []
         for member in members[order][:most].tolist():
-            lines = (f"{as_percent(probabilities[member, column])} {material.classes[column]}", material.file(member))
+            lines = (f"{as_percent(float(probabilities[member, column]))} {material.classes[column]}", material.file(member))
             card = pictures.card(int(material.prediction.indices[member]), lines, "good" if row == column else "bad")
             cards += [card] if card else []
         left -= len(cards)
