@@ -238,9 +238,9 @@ def test_a_pipe_with_the_name_of_an_image_is_named_and_not_waited_for(photos: Pa
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
     assert prepared.code == 0
-    assert "dog/pipe.jpg: it is no file" in prepared.out
+    assert "dog/pipe.jpg: it is not a file" in prepared.out
     assert sharded.code == 2
-    assert "dog/pipe.jpg: it is no file" in sharded.err
+    assert "dog/pipe.jpg: it is not a file" in sharded.err
 
 
 def test_names_of_several_images_that_would_be_alike_are_told_apart(photos: Path, prepare: Call) -> None:
