@@ -233,7 +233,7 @@ def test_all_methods_are_compared_by_how_far_they_can_be_believed(run, call: Cal
     [
         (["--visual_method", "cam"], "--visual_data needs --resume"),
         (["--visual_method", "gradcam", "--resume", "@"], "no such method"),
-        (["--evaluation", "--visual_method", "cam", "--resume", "@"], "belongs to --serve and --visual_data and does nothing for --evaluation"),
+        (["--evaluation", "--visual_method", "cam", "--resume", "@"], "--visual_data and does nothing for --evaluation"),
         (["--visual_data", "test", "--nproc", 2, "--resume", "@"], "--nproc belongs to training and does nothing"),
         (["--visual_data", "test", "--limit", 0, "--resume", "@"], "--limit must be above 0"),
     ],
