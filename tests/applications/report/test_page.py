@@ -118,16 +118,3 @@ def test_a_network_without_maps_is_reported_without_heat_maps(call: Call, colors
     assert outcome.code == 0, outcome.err
     assert "without heat maps" in outcome.out
     assert (run / "evaluation-test" / "report.html").is_file()
-
-
-def answers(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return targets and probabilities of a random number of images and classes, some of which may have no image."""
-    rng = np.random.default_rng(seed)
-    count, classes = int(rng.integers(20, 900)), int(rng.integers(2, 40))
-    falling = 1 / np.arange(1, classes + 1)
-    targets = rng.choice(classes, count, p=falling / falling.sum()) if seed % 2 else rng.integers(0, classes, count)
-    logits = rng.normal(size=(count, classes)).astype(np.float32)
-    said = np.where(rng.random(count) < 0.8, targets, rng.integers(0, classes, count))
-    logits[np.arange(count), said] += rng.uniform(0, 6, count)
-    powers = np.exp(logits)
-    return targets, powers / powers.sum(1, keepdims=True)
