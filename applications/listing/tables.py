@@ -3,6 +3,7 @@
 from applications.explain.methods import METHODS
 from applications.formats import FORMATS
 from applications.settings.options import Request
+from applications.tasks import TASKS
 from criterions import CRITERIONS, DISTILLATIONS, WEIGHTERS
 from dataloader import AUGMENT_PRESETS, AUGMENTS, CURRICULA, MIXES, SAMPLERS, SOURCES
 from dataloader.checks import CHECKS
@@ -12,6 +13,7 @@ from utils.errors import UserError, nearest
 from utils.tables import print_table
 
 TABLES = {
+    "tasks": TASKS,
     "criterions": CRITERIONS,
     "weighters": WEIGHTERS,
     "distillations": DISTILLATIONS,
