@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from applications import assemble
 from applications.assemble import Machine
 from applications.export.prune import losses_of, read_batches, refresh_norms, some_of
-from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out, open_training
+from applications.trained.checkpoint import Trained, load_trained, open_held_out, open_training
 from applications.trained.inference import predict_split
+from applications.trained.trained_task import build_label_task
 from config import parse
 from models.slimming.channel_groups import ChannelGroup, ChannelGroups, UnitMasks
 from models.slimming.prune import Importance, prune_channels, taylor_importance
@@ -141,7 +142,7 @@ def compare(run: Path) -> dict[str, list[float]]:
     device = torch.device("cpu")
     machine = Machine(assemble.single_process(), device, Precision("fp32", False, "exact answers"))
     whole = load_trained(parse(["--evaluation", "--resume", str(run), "--workers", "0"]), device)
-    split, task = open_held_out(whole, ("test",)), build_trained_task(whole, device)
+    split, task = open_held_out(whole, ("test",)), build_label_task(whole, device, "--prune")
     batches = read_batches(whole, some_of(open_training(whole, "the benchmark"), whole.config.runtime.seed), machine)
 
     def accuracy(trained: Trained) -> float:

@@ -17,8 +17,9 @@ from applications.formats.facts import Facts
 from applications.settings.options import Request, RunConfig, run_folder_parent
 from applications.tasks import TASKS
 from applications.tasks.labels import LabelTask, Prediction
-from applications.trained.checkpoint import build_trained_task, load_trained, open_held_out
+from applications.trained.checkpoint import load_trained, open_held_out
 from applications.trained.exported import is_exported, load_exported
+from applications.trained.trained_task import build_label_task
 from dataloader.splits.catalog import open_catalog
 from dataloader.splits.split import Split
 from utils.checkpoint import BEST, find_checkpoint
@@ -126,7 +127,7 @@ def read_images(request: Request, places: Sequence[tuple[Path, bool]]) -> Images
     if checkpoint is not None:
         trained = load_trained(_of(request, checkpoint), device)
         split = open_held_out(trained, ("val", "test"))
-        return Images(thin_out(split, MOST_IMAGES), build_trained_task(trained, device), trained.classes)
+        return Images(thin_out(split, MOST_IMAGES), build_label_task(trained, device, "--benchmark"), trained.classes)
     if "data" not in request.given:
         raise UserError(f"--benchmark: no checkpoint lies beside {places[0][0]} to say which images are meant; name them with --data")
     exported = load_exported(places[0][0], device)

@@ -25,8 +25,9 @@ from applications.formats.int8 import TO_QUANTIZE
 from applications.formats.package import check_installed
 from applications.settings.options import ExportOptions, Request
 from applications.tasks.labels import LabelTask, Prediction
-from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out
+from applications.trained.checkpoint import Trained, load_trained, open_held_out
 from applications.trained.inference import predict_split
+from applications.trained.trained_task import build_label_task
 from dataloader.images.preprocess import fit_images
 from dataloader.splits.catalog import Split
 from utils.checkpoint import BEST, find_checkpoint
@@ -136,7 +137,7 @@ def read_source(request: Request) -> Source:
     split = thin_out(open_held_out(trained, ("val", "test")), MOST_IMAGES)
     log().info(f"model     {trained.describe()}")
     log().info(f"compare   on {len(split)} {split.name} images of {split.display_path}")
-    task = build_trained_task(trained, device)
+    task = build_label_task(trained, device, f"--{request.action}")
     with machine.fp32_autocast():
         expected = predict_split(trained, split, task, machine)
         milliseconds = time_model(trained, task, split)

@@ -14,8 +14,9 @@ from applications import assemble
 from applications.assemble import Machine
 from applications.settings.options import Request, run_folder_parent
 from applications.tasks.labels import LabelTask
-from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out, open_training
+from applications.trained.checkpoint import Trained, load_trained, open_held_out, open_training
 from applications.trained.inference import predict_split
+from applications.trained.trained_task import build_label_task
 from dataloader.batch.targets import to_dense
 from dataloader.images.preprocess import Normalize
 from dataloader.sample import Batch
@@ -54,7 +55,7 @@ def run(request: Request) -> int:
     model, image_size = trained.model, trained.config.data.image_size
     assert isinstance(model, Backbone)
     split = open_held_out(trained, ("val", "test"))
-    task = build_trained_task(trained, device)
+    task = build_label_task(trained, device, "--prune")
     scored = some_of(open_training(trained, "--prune"), trained.config.runtime.seed)
     log().info(f"model     {trained.describe()}")
     log().info(f"scored    by the loss of {counted(len(scored), 'training image')} of {scored.root}")
@@ -153,7 +154,7 @@ def _write(trained: Trained, name: str | None, plan: LayerWidths) -> Path:
 
 
 def _figures(trained: Trained, split: Split, machine: Machine) -> dict[str, float]:
-    task = build_trained_task(trained, machine.device)
+    task = build_label_task(trained, machine.device, "--prune")
     metrics = task.metrics(predict_split(trained, split, task, machine))
     return {
         "parameters (M)": summarize(trained.model, trained.config.data.image_size, machine.device).parameters / 1e6,
