@@ -1,4 +1,4 @@
-"""What pruning costs on the digits: accuracy before, after removing 30, 50 and 70 % of the multiply-adds, and after fine-tuning.
+"""What pruning costs on the digits: accuracy before, after removing 30, 50 and 70% of the multiply-adds, and after fine-tuning.
 
 Three networks are trained with --sparsity, pruned and fine-tuned by python main.py, as a user would. A second table compares
 ways to say what a channel is worth, on a resnet18 that was hardly slimmed: their figures differ most there.
@@ -34,7 +34,7 @@ from utils.runtime import Precision
 SHARES = (0.3, 0.5, 0.7)
 COMMON = ("--data", "digits", "--image_size", "32", "32", "--workers", "0")
 SGD = ("--opt", "sgd", "--lr", "0.1", "--sparsity", "--slim", "5e-2", "--epochs", "12")
-# sgd at this rate leaves efficientnet_b0 at 82 %.
+# sgd at this rate leaves efficientnet_b0 at 82%.
 ADAMW = ("--lr", "3e-3", "--sparsity", "--slim", "0.5", "--epochs", "12")
 RECIPES = {"resnet18": SGD, "mobilenetv3_small": SGD, "efficientnet_b0": ADAMW}
 # The default strength for a few epochs: hardly any scale comes near zero.
@@ -74,8 +74,8 @@ def main() -> int:
     )
     gentle, half = (next(row for row in rows if (row.arch, row.share) == ("resnet18", share)) for share in (0.3, 0.5))
     reached = gentle.before - gentle.pruned <= 0.01 and half.tuned >= half.before
-    print(f"\nresnet18: 30 % cost {gentle.before - gentle.pruned:.2%} before fine-tuning, 50 % {half.before - half.tuned:.2%} after it")
-    print("goal reached" if reached else "goal missed: at most 1 % and nothing")
+    print(f"\nresnet18: 30% cost {gentle.before - gentle.pruned:.2%} before fine-tuning, 50% {half.before - half.tuned:.2%} after it")
+    print("goal reached" if reached else "goal missed: at most 1% and nothing")
     return 0 if reached else 1
 
 

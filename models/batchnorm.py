@@ -23,7 +23,7 @@ PART = 1 / 30
 def bn_momentum_for(published: float, steps_per_epoch: int) -> float:
     """Return the momentum for a run whose epochs have this many forward passes.
 
-    max(published, min(0.5, 1 - e^(-30 / steps))): a batch has lost all but 37 % of its weight after a thirtieth of an
+    max(published, min(0.5, 1 - e^(-30 / steps))): a batch has lost all but 37% of its weight after a thirtieth of an
     epoch, but for the shortest of epochs. Long epochs keep the published value.
     """
     assert steps_per_epoch >= 1

@@ -15,7 +15,7 @@ from utils.distributed import World
 
 # Memory for the held batches, which stay uint8 on the CPU. Larger images need fewer of them, since each has more pixels.
 MOST_BYTES = 256 * 2**20
-# Share of a short epoch: a forward pass costs a third of a step, so a quarter of the epoch adds 8 % to its time.
+# Share of a short epoch: a forward pass costs a third of a step, so a quarter of the epoch adds 8% to its time.
 PART = 0.25
 FEWEST = 128
 

@@ -179,12 +179,12 @@ def choose(entries: Sequence[Entry], least: float | None) -> tuple[Entry | None,
     """
     best = max(entry.accuracy for entry in entries)
     bound = best - USUAL_LOSS if least is None else least
-    said = f"{100 * bound:.2f} % ({100 * USUAL_LOSS:g} points below the most accurate)" if least is None else f"{100 * bound:.2f} %"
+    said = f"{100 * bound:.2f}% ({100 * USUAL_LOSS:g} points below the most accurate)" if least is None else f"{100 * bound:.2f}%"
     able = [entry for entry in entries if entry.accuracy >= bound - 1e-9]
     if not able:
-        return None, f"none reaches an accuracy of {said}; the most accurate has {100 * best:.2f} %"
+        return None, f"none reaches an accuracy of {said}; the most accurate has {100 * best:.2f}%"
     found = min(able, key=lambda entry: entry.milliseconds)
-    return found, f"the fastest with at least {said} is {found.name}: {found.milliseconds:.2f} ms, {100 * found.accuracy:.2f} %"
+    return found, f"the fastest with at least {said} is {found.name}: {found.milliseconds:.2f} ms, {100 * found.accuracy:.2f}%"
 
 
 def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -259,7 +259,7 @@ def judge(source: Source, found: Format, draft: Path, facts: Facts) -> Record:
     parity = compare(answers, source.expected, facts, source.task)
     log().info(
         f"parity    {found.name}: {parity.agreeing} of {parity.images} labels agree, largest probability difference {parity.largest:.1e}, "
-        f"in batches {parity.batched:.1e}; {parity.headline} {100 * parity.file:.2f} %, of the model {100 * parity.model:.2f} %"
+        f"in batches {parity.batched:.1e}; {parity.headline} {100 * parity.file:.2f}%, of the model {100 * parity.model:.2f}%"
     )
     log().info(f"speed     {found.name}: {answers.timing} an image, by PyTorch {source.milliseconds:.1f} ms; {say_bytes(size)}")
     refusal = differing_facts(answers, facts) or parity.refusal(source.allowed)

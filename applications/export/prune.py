@@ -71,7 +71,7 @@ def run(request: Request) -> int:
     headline = f"{split.name} {task.headline} (%)"
     if before[headline] - after[headline] > 100 * LARGE_DROP:
         log().warning(
-            f"{split.name} {task.headline} fell from {before[headline]:.1f} to {after[headline]:.1f} %: fine-tune it, remove less, "
+            f"{split.name} {task.headline} fell from {before[headline]:.1f} to {after[headline]:.1f}%: fine-tune it, remove less, "
             "or train with a stronger --sparsity first"
         )
     log().info(f"written   {folder / BEST}: --evaluation, --jit and --init_from take it")
