@@ -143,7 +143,7 @@ class LabelTask(ABC):
     # The rows of RISK_TARGETS that --target can ask for.
     promises: ClassVar[tuple[str, ...]]
     thresholds: tuple[float, ...] | None = None
-    build_criterion = staticmethod(build_criterion)
+    build_criterion: ClassVar = staticmethod(build_criterion)
 
     def __init__(self, classes: Sequence[str], criterion: Criterion, preprocess: Preprocess, device: torch.device) -> None:
         self.classes = tuple(classes)
