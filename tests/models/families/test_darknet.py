@@ -1,5 +1,7 @@
 """Darknet computes what timm's building blocks compute when they are put together by the same plan."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -27,7 +29,7 @@ PLANS = {
 }
 
 
-def twin(arch: str, classes: int = 7) -> nn.Module:
+def twin(arch: str, classes: int = 7) -> Any:
     """The same network, of timm's parts."""
     from timm.models.cspnet import CspModelCfg, CspNet, CspStagesCfg, CspStemCfg
 
@@ -63,7 +65,7 @@ def translated(arch: str, theirs: nn.Module, ours: nn.Module) -> dict[str, torch
     return renamed
 
 
-def pair(arch: str, randomize) -> tuple[Darknet, nn.Module]:
+def pair(arch: str, randomize) -> tuple[Darknet, Any]:
     theirs, ours = randomize(twin(arch)), Darknet(arch, num_classes=7)
     ours.load_state_dict(translated(arch, theirs, ours))
     return ours, theirs

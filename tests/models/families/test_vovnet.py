@@ -1,5 +1,7 @@
 """VoVNet computes what timm's VoVNet computes with the pools, gates and shortcuts of the published networks."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -24,7 +26,7 @@ PLANS = {
 }
 
 
-def twin(arch: str, classes: int = 7) -> nn.Module:
+def twin(arch: str, classes: int = 7) -> Any:
     """timm's network, with a pool before every stage, a gate in every block, and a shortcut where the width stays."""
     from timm.layers.squeeze_excite import EffectiveSEModule
     from timm.models.vovnet import VovNet
@@ -53,7 +55,7 @@ def twin(arch: str, classes: int = 7) -> nn.Module:
     return net
 
 
-def pair(arch: str, randomize) -> tuple[VoVNet, nn.Module]:
+def pair(arch: str, randomize) -> tuple[VoVNet, Any]:
     """Both list their tensors in the order of the computation."""
     theirs, ours = randomize(twin(arch)), VoVNet(arch, num_classes=7)
     names, tensors = ours.state_dict(), theirs.state_dict().values()
