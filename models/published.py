@@ -14,9 +14,13 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Published:
-    """A file of weights and the numbers its network was trained with.
+    """A file of weights, the numbers its network was trained with, and what its publisher says of it.
 
-    `mean` and `std` are for images in [0, 1]; `size` is the input (height, width) in pixels.
+    Attributes:
+        mean, std: for images in [0, 1].
+        size: the input (height, width) in pixels.
+        license: of the file, as an SPDX identifier; '' where the publisher names none.
+        top1: the share of ImageNet's validation images, in percent, that the publisher claims; None where there is no such figure.
     """
 
     url: str
@@ -24,6 +28,8 @@ class Published:
     std: tuple[float, ...] = IMAGENET_STD
     size: tuple[int, int] = (224, 224)
     interpolation: str = "bilinear"
+    license: str = ""
+    top1: float | None = None
 
     @property
     def suffix(self) -> str:

@@ -216,18 +216,18 @@ def _yolov5_name(name: str) -> str | None:
 _URL = "https://github.com/gau-nernst/vision-toolbox/releases/download/v0.0.1/"
 
 
-def _published(file: str) -> Published:
-    # They were trained on pixels from 0 to 1, without normalization.
-    return Published(_URL + file, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+def _published(file: str, top1: float) -> Published:
+    # They were trained on pixels from 0 to 1, without normalization; their publisher names no license.
+    return Published(_URL + file, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), top1=top1)
 
 
 PUBLISHED: dict[str, Published] = {
-    "darknet19": _published("darknet19-2cb641ca.pth"),
-    "darknet53": _published("darknet53-94427f5b.pth"),
-    "cspdarknet53": _published("cspdarknet53-3bfa0423.pth"),
-    "darknet_yolov5n": _published("darknet_yolov5n-68f182f1.pth"),
-    "darknet_yolov5s": _published("darknet_yolov5s-175f7462.pth"),
-    "darknet_yolov5m": _published("darknet_yolov5m-9866aa40.pth"),
-    "darknet_yolov5l": _published("darknet_yolov5l-8e25d388.pth"),
-    "darknet_yolov5x": _published("darknet_yolov5x-0ed0c035.pth"),
+    "darknet19": _published("darknet19-2cb641ca.pth", 73.5),
+    "darknet53": _published("darknet53-94427f5b.pth", 76.9),
+    "cspdarknet53": _published("cspdarknet53-3bfa0423.pth", 77.5),
+    "darknet_yolov5n": _published("darknet_yolov5n-68f182f1.pth", 56.3),
+    "darknet_yolov5s": _published("darknet_yolov5s-175f7462.pth", 67.3),
+    "darknet_yolov5m": _published("darknet_yolov5m-9866aa40.pth", 73.8),
+    "darknet_yolov5l": _published("darknet_yolov5l-8e25d388.pth", 76.9),
+    "darknet_yolov5x": _published("darknet_yolov5x-0ed0c035.pth", 78.6),
 }

@@ -145,18 +145,18 @@ def _own_name(name: str) -> str:
 _URL = "https://github.com/gau-nernst/vision-toolbox/releases/download/v0.0.1/"
 
 
-def _published(file: str) -> Published:
-    # They were trained on pixels from 0 to 1, without normalization.
-    return Published(_URL + file, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+def _published(file: str, top1: float) -> Published:
+    # They were trained on pixels from 0 to 1, without normalization; their publisher names no license.
+    return Published(_URL + file, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), top1=top1)
 
 
 PUBLISHED: dict[str, Published] = {
-    "vovnet27_slim": _published("vovnet27_slim-dd43306a.pth"),
-    "vovnet39": _published("vovnet39-4c79d629.pth"),
-    "vovnet57": _published("vovnet57-ecb9cc34.pth"),
-    "vovnet19_slim_ese": _published("vovnet19_slim_ese-f8075640.pth"),
-    "vovnet19_ese": _published("vovnet19_ese-a077657e.pth"),
-    "vovnet39_ese": _published("vovnet39_ese-9ce81b0d.pth"),
-    "vovnet57_ese": _published("vovnet57_ese-ae1a7f89.pth"),
-    "vovnet99_ese": _published("vovnet99_ese-713f3062.pth"),
+    "vovnet27_slim": _published("vovnet27_slim-dd43306a.pth", 71.6),
+    "vovnet39": _published("vovnet39-4c79d629.pth", 78.2),
+    "vovnet57": _published("vovnet57-ecb9cc34.pth", 79.3),
+    "vovnet19_slim_ese": _published("vovnet19_slim_ese-f8075640.pth", 70.8),
+    "vovnet19_ese": _published("vovnet19_ese-a077657e.pth", 75.4),
+    "vovnet39_ese": _published("vovnet39_ese-9ce81b0d.pth", 78.1),
+    "vovnet57_ese": _published("vovnet57_ese-ae1a7f89.pth", 79.2),
+    "vovnet99_ese": _published("vovnet99_ese-713f3062.pth", 80.7),
 }

@@ -78,7 +78,9 @@ def test_timms_parts_give_the_same_logits(arch, randomize, assert_same_logits):
 
 @pytest.mark.parametrize("arch", ["darknet_yolov5n", pytest.param("darknet19", marks=pytest.mark.slow)])
 def test_maps_and_logits_agree_in_double_precision(arch, randomize):
-    ours, theirs = (net.double().eval() for net in pair(arch, randomize))
+    ours, theirs = pair(arch, randomize)
+    for net in (ours, theirs):
+        net.double().eval()
     x = torch.randn(2, 3, 64, 96, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         torch.testing.assert_close(ours(x), theirs(x), atol=1e-9, rtol=1e-9)

@@ -44,7 +44,7 @@ def twin(arch: str, classes: int = 7) -> Any:
         "depthwise": False,
         "attn": "",
     }
-    net = VovNet(cfg, num_classes=classes, stem_stride=2)
+    net: Any = VovNet(cfg, num_classes=classes, stem_stride=2)
     channels = 128
     for stage, width in zip(net.stages, widths, strict=True):
         stage.pool = nn.MaxPool2d(3, 2, 1)
@@ -69,7 +69,9 @@ def test_timms_parts_give_the_same_logits(arch, randomize, assert_same_logits):
 
 
 def test_maps_and_logits_agree_in_double_precision(randomize):
-    ours, theirs = (net.double().eval() for net in pair("vovnet19_slim_ese", randomize))
+    ours, theirs = pair("vovnet19_slim_ese", randomize)
+    for net in (ours, theirs):
+        net.double().eval()
     x = torch.randn(2, 3, 64, 96, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         torch.testing.assert_close(ours(x), theirs(x), atol=1e-9, rtol=1e-9)
