@@ -92,8 +92,11 @@ def _evaluate_labels(trained: Trained, task: LabelTask, machine: Machine) -> int
                 split, prediction = _readable(split, prediction)
             views, lost = options.tta or "", len(unreadable)
             _write(
-                ReportInput(trained, split, task, prediction, machine, folder, seconds, target, choice, views, heat, lost, known, vectors)
-            )
+                ReportInput(
+                    trained=trained, split=split, task=task, prediction=prediction, machine=machine, folder=folder, seconds=seconds,
+                    target=target, choice=choice, views=views, overlay=heat, unreadable=lost, seen=known, vectors=vectors,
+                )
+            )  # fmt: skip
     return 1 if unreadable else 0
 
 
