@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from applications.contract import Signature, StepResult, TensorSpec
 from applications.tasks.mask_answers import mask_of
 from applications.tasks.mask_meter import MaskMeter
+from criterions.pixels import PixelCriterion, build_pixel_criterion
 from dataloader.images.preprocess import Normalize, Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.mask import IGNORE, Mask
@@ -18,6 +19,7 @@ from dataloader.targets.plane import PlaneChange
 from dataloader.targets.target import Target
 from models import build_segmenter
 from models.options import ModelOptions
+from models.segmenters.segmenter import AUXILIARY_WEIGHT, SegmenterOutput
 from utils.errors import UserError
 from utils.files import write_csv
 from utils.plots import draw_bars
@@ -36,8 +38,9 @@ class Segment:
     abilities: ClassVar[frozenset[str]] = frozenset({"counting the images of classes", "networks of encoder and decoder"})
     headline = "mIoU"
     metric_names: tuple[str, ...] = ("loss", "mIoU", "pixel_accuracy", "dice")
+    build_criterion = staticmethod(build_pixel_criterion)
 
-    def __init__(self, classes: Sequence[str], criterion: nn.Module, preprocess: Preprocess, device: torch.device) -> None:
+    def __init__(self, classes: Sequence[str], criterion: PixelCriterion, preprocess: Preprocess, device: torch.device) -> None:
         if preprocess.resize == "crop":
             raise UserError("--resize crop cuts off parts of images, whose pixels would have no answer; take fit or stretch")
         self.classes = tuple(classes)
@@ -60,11 +63,14 @@ class Segment:
         """Return the mean loss of the known pixels, and the share of them that is answered rightly."""
         assert isinstance(batch.targets, Tensor)
         truth = batch.targets.long()
-        logits = model(self.normalize(batch.images))
+        output = model(self.normalize(batch.images))
+        logits = output.logits if isinstance(output, SegmenterOutput) else output
         loss = self.criterion(logits, truth, batch.weights, record=record)
-        answer = logits if isinstance(logits, Tensor) else logits[0]
+        if isinstance(output, SegmenterOutput):
+            # The statistics of the loss are those of the answer.
+            loss = loss + AUXILIARY_WEIGHT * self.criterion(output.auxiliary, truth, batch.weights, record=False)
         known = truth != IGNORE
-        right = ((answer.detach().argmax(1) == truth) & known).sum() / known.sum().clamp(min=1)
+        right = ((logits.detach().argmax(1) == truth) & known).sum() / known.sum().clamp(min=1)
         return StepResult(loss, {"loss": loss.detach() * len(batch), "pixel_accuracy": right * len(batch)})
 
     def forward(self, model: nn.Module, batch: Batch) -> Tensor:
