@@ -201,6 +201,12 @@ class MaskOptions:
         used_for="data held_out",
     )
 
+    crop: bool = flag(
+        False,
+        "train on crops of --image_size, at the images' own scale, every second one around a class that is drawn first (for large images)",
+        used_for="training visual_data",
+    )
+
     def reading(self) -> MaskReading:
         """Return how masks are read."""
         return MaskReading(self.labels, self.ignore, self.empty_masks)

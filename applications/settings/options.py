@@ -196,6 +196,12 @@ class EvaluationOptions:
         metavar="VIEWS",
         used_for="evaluation",
     )
+    tiles: bool = flag(
+        False,
+        "look at images in overlapping tiles of --image_size, at their own scale, instead of bringing each to that size (segmentation; a "
+        "model of --crop does so by itself)",
+        used_for="evaluation predict",
+    )
     target: str | None = flag(
         None,
         "choose thresholds of every class on val, such as 'miss<=0.01', 'error<=0.02', 'coverage>=0.9'",

@@ -1,13 +1,13 @@
 """Measures masks at the size of the original images, with a row of counts for each, for intervals and for the images to look at."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from applications.tasks.mask_answers import bands_of
+from applications.tasks.mask_answers import Band, bands_of
 from applications.tasks.mask_figures import ClassPixels
 from applications.tasks.mask_meter import MaskMeter, count_pairs, pixel_losses
 from criterions.elementwise import ACTIVATIONS, ActivationName
@@ -64,25 +64,30 @@ class MaskRows(MaskMeter):
         for index, logits in zip(batch.indices.tolist(), outputs, strict=True):
             if index >= 0:
                 mask = self.truth(index)
-                assert isinstance(mask, Mask)
-                self.rows[index] = self._compare(logits, mask.ids)
+                size = mask.image_size()
+                assert size is not None
+                self.compare(index, bands_of(logits, self.preprocess.change(size).undone(size)), mask)
 
-    def _compare(self, logits: Tensor, truth: np.ndarray) -> np.ndarray:
+    def compare(self, index: int, bands: Iterable[Band], mask: Target) -> None:
+        """Count the image at a position, by its logits and its mask."""
+        assert isinstance(mask, Mask)
+        self.rows[index] = self._compare(bands, mask.ids)
+
+    def _compare(self, bands: Iterable[Band], truth: np.ndarray) -> np.ndarray:
         """Count an image; return its row."""
         size, classes = (truth.shape[0], truth.shape[1]), len(self.classes)
         answer = np.empty(size, np.uint8)
-        matrix = torch.zeros((classes, classes), dtype=torch.int64, device=logits.device)
-        for band in bands_of(logits, self.preprocess.change(size).undone(size)):
-            real = torch.from_numpy(truth[band.rows].astype(np.int64)).to(logits.device).flatten()
+        own = np.zeros((classes, classes), np.int64)
+        for band in bands:
+            real = torch.from_numpy(truth[band.rows].astype(np.int64)).to(band.logits.device).flatten()
             rows = band.logits.flatten(1).T
             confidence, said = ACTIVATIONS[self.activation].probabilities(rows).max(1)
             answer[band.rows] = said.to(torch.uint8).reshape(-1, size[1]).cpu().numpy()
             known = real != IGNORE
             rows, real, said, confidence = rows[known], real[known], said[known], confidence[known]
-            matrix += count_pairs(real, said, classes)
+            own += count_pairs(real, said, classes).cpu().numpy()
             self._loss = self._loss.to(rows.device) + pixel_losses(rows, real, self.activation).sum(dtype=torch.float64)
             self._bin(confidence, said == real)
-        own = matrix.cpu().numpy()
         self._matrix = self._matrix + torch.from_numpy(own)
         areas = ClassPixels(np.diag(own), own.sum(1), own.sum(0))
         return np.stack([*areas, *boundary_pixels(truth, answer, truth != IGNORE, classes)]).astype(np.int64)

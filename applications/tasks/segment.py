@@ -35,9 +35,19 @@ class Segment:
     name = "segment"
     target: ClassVar[type[Target]] = Mask
     fewest_classes: ClassVar[int] = 2
-    abilities: ClassVar[frozenset[str]] = frozenset({"counting the images of classes", "networks of encoder and decoder"})
+    abilities: ClassVar[frozenset[str]] = frozenset(
+        {
+            "counting the images of classes",
+            "networks of encoder and decoder",
+            "averaging views",
+            "answers for single images",
+            "crops and tiles",
+        }
+    )
     headline = "mIoU"
     metric_names: tuple[str, ...] = ("loss", "mIoU", "pixel_accuracy", "dice")
+    # Dice gives every class that occurs the same weight, however few pixels it has.
+    usual_criterion: ClassVar[str] = "softmax|dice"
     build_criterion = staticmethod(build_pixel_criterion)
 
     def __init__(self, classes: Sequence[str], criterion: PixelCriterion, preprocess: Preprocess, device: torch.device) -> None:
