@@ -82,6 +82,7 @@ class Meter(Protocol):
 
 # Abilities that not every task has -> the flags, and the actions, that ask for them.
 ABILITIES: Mapping[str, tuple[str, ...]] = {
+    "crops and tiles": ("crop", "tiles"),
     "networks of encoder and decoder": ("encoder", "output_stride"),
     "learning from teachers": ("teacher", "distill", "knowledge"),
     "weights of single images": ("curriculum", "curriculum_learning", "make_curriculum"),
@@ -124,6 +125,8 @@ class Task(Protocol):
 
     def __init__(self, classes: Sequence[str], criterion: Any, preprocess: Preprocess, device: torch.device) -> None: ...
 
+    # The spec of the loss where --criterion names none.
+    usual_criterion: ClassVar[str]
     # Called with a chain of specs and the arguments of `build_criterion`: the loss that the instance takes.
     build_criterion: ClassVar[Callable[..., Any]]
 
@@ -176,7 +179,8 @@ class Task(Protocol):
 
         Args:
             outputs: of `forward`.
-            changes: what preprocessing did to the plane of each image; `undone` reverses it. Answers for the whole image need none.
+            changes: the way back to the plane of each original image: `Preprocess.change(size).undone(size)`. Answers for the whole image
+                need none.
         """
         ...
 

@@ -85,7 +85,7 @@ def _refuse_weights_alone(content: Mapping[str, Any], path: Path) -> None:
 
 
 def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | None, path: Path | None, locks: ExitStack) -> int:
-    augment = assemble.read_augment(config.data)
+    augment = assemble.read_augment(config)
     catalog = _open_data(config, machine, content, path)
     recipe = with_batch_size(open_recipe(config, machine, catalog, augment, content, cached=True))
     build_run(recipe)
