@@ -95,6 +95,7 @@ ABILITIES: Mapping[str, tuple[str, ...]] = {
     "comparing models": ("compare",),
     "answers for single images": ("predict",),
     "exported files": ("export", "jit"),
+    "answers over the network": ("serve",),
     "pruning": ("prune",),
 }
 

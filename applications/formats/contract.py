@@ -25,6 +25,7 @@ class Holds:
         facts: class names and all else that a program needs to know, in the file itself.
         opset: the version of its operators can be chosen.
         int8: the network in 8-bit integers.
+        masks: segmenters, not classifiers alone.
     """
 
     geometry: bool = True
@@ -33,6 +34,7 @@ class Holds:
     facts: bool = True
     opset: bool = False
     int8: bool = False
+    masks: bool = True
 
 
 # Images uint8 (N, 3, h, w) -> the outputs of the file in their order: probabilities (N, C) first, float32.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from applications.formats.resize import GraphResize
 from dataloader.images.preprocess import Normalize, Preprocess, fit_images
-from models.backbone import Backbone
+from models.backbone import Network
 from utils.errors import UserError
 
 
@@ -103,7 +103,7 @@ class Deployed:
     preprocess: Preprocess
     answering: Answering
     any_size: bool
-    net: Backbone
+    net: Network
 
     def example(self, size: tuple[int, int] | None = None) -> Tensor:
         """Return two images, uint8 (2, 3, h, w), of some size that the file takes."""
@@ -165,7 +165,7 @@ def deploy(
     Raises:
         UserError: the network has no features or class map to show.
     """
-    assert isinstance(net, Backbone)
+    assert isinstance(net, Network)
     # Halving works in place, and the network is still to be asked.
     core = Core(copy.deepcopy(net) if half else net, features=features, cam=cam).eval()
     if features or cam:

@@ -29,7 +29,7 @@ class Hub(Format):
 
     name = "hub"
     suffix = "-hub"
-    holds = Holds(geometry=False, outputs=False)
+    holds = Holds(geometry=False, outputs=False, masks=False)
     to_write = to_open = (Package("safetensors", "safetensors", 2),)
 
     def write(self, deployed: Deployed, path: Path, facts: Facts, settings: WriteSettings) -> list[str]:
@@ -39,7 +39,9 @@ class Hub(Format):
         if is_user_target(facts.arch):
             raise UserError(f"{facts.arch} is a network of your own file, which nobody else could build; take a format with a graph")
         path.mkdir()
-        theirs = timm_name(facts.arch, deployed.net)
+        classifier = deployed.net
+        assert isinstance(classifier, Backbone)
+        theirs = timm_name(facts.arch, classifier)
         state = {name.removeprefix("net.") if theirs else name: tensor for name, tensor in deployed.net.state_dict().items()}
         # Through memory: the errors of the file writer do not say that the disk is full.
         (path / WEIGHTS).write_bytes(save({name: tensor.contiguous().clone() for name, tensor in state.items()}, {"format": "pt"}))
