@@ -27,6 +27,7 @@ from applications.formats.facts import Facts
 from applications.formats.int8 import TO_QUANTIZE
 from applications.formats.package import check_installed
 from applications.settings.options import ExportOptions, Request
+from applications.tasks.segment import Segment
 from applications.trained.checkpoint import Trained, load_trained, open_held_out
 from applications.trained.trained_task import build_trained_task
 from dataloader.images.preprocess import fit_images
@@ -43,7 +44,7 @@ from utils.timing import measure_times
 # Images that go in together, beside one by one.
 BATCH = 8
 STEM = "model"
-# Formats that demos/classifier.py opens.
+# Formats that the demos open.
 DEMO_OPENS = ("torchscript", "onnx", "openvino")
 
 
@@ -190,7 +191,8 @@ def export(source: Source, found: Format) -> int:
         place(folder, target)
     log().info(f"written   {target} ({record.bytes / 1e6:.1f} MB)")
     if found.name in DEMO_OPENS:
-        log().info(f"next: python demos/classifier.py {quote(str(target))} IMAGE_OR_FOLDER")
+        demo = "segmenter" if isinstance(source.task, Segment) else "classifier"
+        log().info(f"next: python demos/{demo}.py {quote(str(target))} IMAGE_OR_FOLDER")
     return 0
 
 
@@ -281,9 +283,10 @@ def judge(source: Source, found: Format, draft: Path, facts: Facts) -> Record:
     except RuntimeFailedError as error:
         return record(refusal=f"its runtime failed ({error})")
     parity = source.reference.compare(answers, facts)
+    figures = f"{parity.headline} {100 * parity.file:.2f}%, of the model {100 * parity.model:.2f}%"
     log().info(
-        f"parity    {found.name}: {parity.agreeing:,} of {parity.total:,} {parity.answered} agree, "
-        f"largest probability difference {parity.largest:.1e}, in batches {parity.batched:.1e}; {parity.headline} {100 * parity.file:.2f}%, of the model {100 * parity.model:.2f}%"
+        f"parity    {found.name}: {parity.agreeing:,} of {parity.total:,} {parity.answered} agree, largest probability difference "
+        f"{parity.largest:.1e}, in batches {parity.batched:.1e}; {figures}"
     )
     log().info(f"speed     {found.name}: {answers.timing} an image, by PyTorch {source.milliseconds:.1f} ms; {say_bytes(size)}")
     refusal = differing_facts(answers, facts) or parity.refusal(source.allowed)
