@@ -44,6 +44,16 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             tuple(f"efficientnet_b{index}" for index in range(9)),
             "networks scaled in width, depth and resolution together: most accuracy per parameter",
         ),
+        "darknet": Family(
+            "models.families.darknet:Darknet",
+            ("darknet19", "darknet53", "cspdarknet53", *(f"darknet_yolov5{size}" for size in "nsmlx")),
+            "backbones of the YOLO detectors, whose weights go to YOLOv5 and come from it",
+        ),
+        "vovnet": Family(
+            "models.families.vovnet:VoVNet",
+            ("vovnet27_slim", "vovnet39", "vovnet57", *(f"vovnet{name}_ese" for name in ("19_slim", "19", "39", "57", "99"))),
+            "few, wide convolutions joined once a block: fast on accelerators, good maps for detectors",
+        ),
     }
 )
 
@@ -51,9 +61,25 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
 SEGMENTERS = Table(
     "segmenter",
     {
-        "unet": Row(
-            "models.segmenters.unet:UNet", "U-Net: back up in steps, with every map of the encoder; fine outlines (arXiv 1505.04597)"
+        "unet": Row("models.segmenters.unet:UNet", "back up in steps, with every map of the encoder: fine outlines (arXiv 1505.04597)"),
+        "unetplusplus": Row(
+            "models.segmenters.unetplusplus:UNetPlusPlus", "U-Nets of every depth within one another: finer, slower (arXiv 1807.10165)"
         ),
+        "fpn": Row("models.segmenters.fpn:FPNDecoder", "a feature pyramid, its maps side by side (arXiv 1612.03144)"),
+        "semantic_fpn": Row(
+            "models.segmenters.semantic_fpn:SemanticFPNDecoder", "a feature pyramid, added up step by step (arXiv 1901.02446)"
+        ),
+        "pspnet": Row(
+            "models.segmenters.pspnet:PSPNet", "means over the image and its parts beside a dilated encoder's map (arXiv 1612.01105)"
+        ),
+        "deeplabv3": Row(
+            "models.segmenters.deeplabv3:DeepLabV3", "a dilated encoder's map seen at several rates at once (arXiv 1706.05587)"
+        ),
+        "deeplabv3plus": Row(
+            "models.segmenters.deeplabv3plus:DeepLabV3Plus", "the same, lighter, with outlines from stride 4 (arXiv 1802.02611)"
+        ),
+        "lraspp": Row("models.segmenters.lraspp:LiteRASPP", "one gate and two classifiers, for small devices (arXiv 1905.02244)"),
+        "segformer": Row("models.segmenters.segformer:SegFormerHead", "linear layers on maps of four strides (arXiv 2105.15203)"),
     },
 )
 # The encoder of a segmenter unless another is named.

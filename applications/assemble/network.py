@@ -99,19 +99,19 @@ def _load_from(model: Network, path: Path, classes: tuple[str, ...]) -> None:
         return
     if isinstance(model, Backbone) and isinstance(tensors, dict) and "channels" in tensors:
         set_widths(model, tensors["channels"], classifier=model.get_classifier())
-    head = model.get_classifier()
-    fresh = {name: value.clone() for name, value in head.state_dict().items()}
+    heads = nn.ModuleList(model.classifiers())
+    fresh = {name: value.clone() for name, value in heads.state_dict().items()}
     log().info(str(load_state(model, tensors, source=str(path))))
     known = tuple(tensors.get("classes", ())) if isinstance(tensors, dict) else ()
     if len(known) == len(classes) and known != classes:
-        log().info(f"          {sort_rows(head, fresh, known=known, wanted=classes)}")
+        log().info(f"          {sort_rows(heads, fresh, known=known, wanted=classes)}")
 
 
 def sort_rows(head: nn.Module, fresh: Mapping[str, Tensor], *, known: Sequence[str], wanted: Sequence[str]) -> str:
     """Give every class the row that a loaded classifier has for its name, or a fresh one; return one line that says so.
 
     Args:
-        head: the classifier, with the rows of `known`.
+        head: the classifier, or several, with the rows of `known`.
         fresh: its tensors as they were before.
         known, wanted: names of the classes, equally many.
     """

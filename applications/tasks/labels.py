@@ -145,7 +145,7 @@ class LabelTask(ABC):
     promises: ClassVar[tuple[str, ...]]
     thresholds: tuple[float, ...] | None = None
     usual_criterion: ClassVar[str] = USUAL
-    build_criterion = staticmethod(build_criterion)
+    build_criterion: ClassVar = staticmethod(build_criterion)
 
     def __init__(self, classes: Sequence[str], criterion: Criterion, preprocess: Preprocess, device: torch.device) -> None:
         self.classes = tuple(classes)

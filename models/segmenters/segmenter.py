@@ -19,7 +19,7 @@ ENCODER = "encoder.backbone."
 
 
 class SegmenterOutput(NamedTuple):
-    """What a network with an auxiliary head answers in training: both float (N, C, H, W), the loss of the second counts AUXILIARY_WEIGHT."""
+    """What a network with an auxiliary head answers in training, both (N, C, H, W); the loss of the second counts AUXILIARY_WEIGHT."""
 
     logits: Tensor
     auxiliary: Tensor
@@ -48,6 +48,9 @@ class Segmenter(Network):
 
     def get_classifier(self) -> torch.nn.Conv2d:
         return self.decoder.classifier
+
+    def classifiers(self) -> list[torch.nn.Linear | torch.nn.Conv2d]:
+        return [*self.decoder.classifiers()]
 
     def get_head(self) -> Decoder:
         return self.decoder

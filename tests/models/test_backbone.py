@@ -8,7 +8,11 @@ import torch
 from models import FAMILIES, build_model, list_models
 from models.backbone import Backbone
 
-HEAVY = ("resnext101_32x8d", "wide_resnet101_2", "efficientnet_b7", "efficientnet_b8")
+HEAVY = (
+    *("resnext101_32x8d", "wide_resnet101_2", "efficientnet_b7", "efficientnet_b8"),
+    *("darknet19", "darknet53", "cspdarknet53", "darknet_yolov5m", "darknet_yolov5l", "darknet_yolov5x"),
+    *("vovnet39", "vovnet57", "vovnet19_ese", "vovnet39_ese", "vovnet57_ese", "vovnet99_ese"),
+)
 ALL = [pytest.param(arch, marks=pytest.mark.slow) if arch in HEAVY else arch for arch in list_models()]
 LIGHT = ("resnet18", "resnext50_32x4d", "mobilenetv3_small", "efficientnet_b0")
 
