@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from applications.export.convert import Source, check_format, read_source, target_of, write_draft
-from applications.export.placing import check_room, draft_folder, place
 from applications.export.record import Record, write_record
+from applications.export.staging import check_room, draft_folder, place
 from applications.formats import build_format
 from applications.formats.contract import Format
 from applications.settings.options import ExportOptions, Request

@@ -14,9 +14,9 @@ from applications.assemble import Machine
 from applications.export.calibrate import calibration_of
 from applications.export.diverging import CLOSE, find_diverging
 from applications.export.parity import ALLOWED, Allowed, compare
-from applications.export.placing import check_room, draft_folder, place, size_of
 from applications.export.probe import Answers, Job, RuntimeFailedError, ask
 from applications.export.record import Record, write_record
+from applications.export.staging import check_room, draft_folder, place, size_of
 from applications.formats import FORMATS, build_format
 from applications.formats.contract import Format, WriteSettings
 from applications.formats.deployed import Deployed, deploy
