@@ -141,9 +141,9 @@ def wrong_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     ("broken", "said"),
     [
         pytest.param(break_parts(wrong_mean), "the first layer that differs is normalization", id="mean"),
-        pytest.param(break_parts(wrong_order), "the first layer that differs is normalization", id="bgr"),
-        pytest.param(break_parts(wrong_resize), "the first layer that differs is geometry", id="resize"),
-        pytest.param(wrong_classes, "it says otherwise of classes", id="classes"),
+        pytest.param(break_parts(wrong_order), "the first layer that differs is normalization", id="bgr", marks=pytest.mark.slow),
+        pytest.param(break_parts(wrong_resize), "the first layer that differs is geometry", id="resize", marks=pytest.mark.slow),
+        pytest.param(wrong_classes, "it says otherwise of classes", id="classes", marks=pytest.mark.slow),
     ],
 )
 def test_a_broken_export_is_not_kept(broken: Break, said: str, call: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
