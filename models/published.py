@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import urlparse
 
-from models import find_adapter, find_family
+from models import find_adapter, find_family, full_name
 from utils.registry import import_target
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -43,7 +43,7 @@ def find_published(arch: str) -> Published | None:
         module = family.target.partition(":")[0]
         return import_target(f"{module}:PUBLISHED").get(arch)
     if (adapter := find_adapter(arch)) is not None:
-        return adapter.find_published(arch.partition("/")[2])
+        return adapter.find_published(full_name(arch).partition("/")[2])
     return None
 
 

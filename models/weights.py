@@ -13,6 +13,7 @@ from urllib.error import HTTPError
 import torch
 from torch import Tensor
 
+from models import full_name
 from models.backbone import Backbone
 from models.published import Published, find_published
 from utils.checkpoint import load_tensors
@@ -99,12 +100,14 @@ def load_published(model: Backbone, arch: str, *, folder: Path, announce: Callab
     """Fill the network with the published weights of `arch`.
 
     The file is folder/ARCH.pth or folder/ARCH.safetensors ('torchvision/alexnet' lies in
-    folder/torchvision/alexnet.pth); when neither is there it is downloaded to that name.
+    folder/torchvision/alexnet.pth); when neither is there it is downloaded to that name. The file of a name that is forwarded
+    to a package may lie at either name.
 
     Raises:
         UserError: nothing is published, the download fails, or the file does not fit.
     """
-    path = next((path for suffix in SUFFIXES if (path := folder / f"{arch}{suffix}").is_file()), None)
+    places = [folder / f"{name}{suffix}" for name in (arch, full_name(arch)) for suffix in SUFFIXES]
+    path = next((path for path in places if path.is_file()), None)
     if path is None:
         published = find_published(arch)
         if published is None:
