@@ -107,7 +107,7 @@ def build_parser() -> FlagParser:
         "Flags may be spelled with hyphens, too; a switch is turned off with --no_NAME.",
     )
     add_flags(parser, "actions", ActionOptions)
-    for title, (_, options) in SECTIONS.items():
+    for title, options in SECTIONS.items():
         add_flags(parser, title, options)
     add_flags(parser, "this call", CallOptions)
     parser.other_values = OTHER_VALUES

@@ -4,7 +4,7 @@ open_machine        processes, device, precision                                
 build_preprocess -> build_loader -> build_transforms: from files to batches               images.py
 build_task          what a batch means and what a wrong answer costs, by the catalog      task.py
 build_network    -> wrap_network: the starting weights, then compiled and distributed     network.py
-build_stepper       optimizer, schedule, clipping, averages, penalties over the network   step.py
+build_stepper       optimizer, schedule, clipping, averages, penalties over the network   stepper.py
 checkpoint_content  all of it as plain types and tensors, from which it is built again    checkpoint_content.py
 
 `applications/training/recipe.py` calls them all; every other application calls those that it needs.

@@ -11,8 +11,8 @@ import torch
 
 from applications import assemble
 from applications.assemble import Machine
-from applications.export.calibrate import calibration_of
 from applications.export.diverging import CLOSE, find_diverging
+from applications.export.int8_images import calibration_of
 from applications.export.parity import ALLOWED, Allowed, compare
 from applications.export.probe import Answers, Job, RuntimeFailedError, ask
 from applications.export.record import Record, write_record
@@ -42,8 +42,6 @@ MOST_IMAGES = 512
 # Images that go in together, beside one by one.
 BATCH = 8
 STEM = "model"
-# Formats that demos/classifier.py opens.
-DEMO_OPENS = ("torchscript", "onnx", "openvino")
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,8 @@ def check_format(found: Format, options: ExportOptions) -> None:
     if (options.with_features or options.with_cam) and not found.holds.outputs:
         raise UserError(f"--with_features and --with_cam: the format {found.name} answers probabilities alone; leave them out")
     if options.opset is not None and not found.holds.opset:
-        raise UserError(f"--opset {options.opset} is for the formats onnx and openvino; leave it out for {found.name}")
+        able = [name for name in FORMATS if build_format(name).holds.opset]
+        raise UserError(f"--opset {options.opset} is for the formats {' and '.join(able)}; leave it out for {found.name}")
     check_installed(found.name, (*found.to_write, *found.to_open, *((TO_QUANTIZE,) if options.int8 else ())))
 
 
@@ -167,7 +166,7 @@ def export(source: Source, found: Format) -> int:
             return 1
         place(folder, target)
     log().info(f"written   {target} ({record.bytes / 1e6:.1f} MB)")
-    if found.name in DEMO_OPENS:
+    if found.in_demo:
         log().info(f"next: python demos/classifier.py {quote(str(target))} IMAGE_OR_FOLDER")
     return 0
 

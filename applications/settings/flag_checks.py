@@ -81,8 +81,8 @@ def _check_export(request: Request) -> None:
     if options.int8 and options.half:
         raise UserError("--int8 and --half both say how the network is written; give one of them")
     best = request.action == "export" and request.subject == "best"
-    if "calibration" in request.typed and not (options.int8 or best):
-        raise UserError(f"--calibration {options.calibration} has no effect without --int8")
+    if "int8_images" in request.typed and not (options.int8 or best):
+        raise UserError(f"--int8_images {options.int8_images} has no effect without --int8")
     if "max_drop" in request.typed and not (options.int8 or best):
         raise UserError(f"--max_drop {options.max_drop:g} has no effect without --int8")
     for name, value in (("max_drop", options.max_drop), ("min_accuracy", options.min_accuracy)):
