@@ -60,6 +60,23 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             ),
             "residual networks that weigh several filters for each group of channels",
         ),
+        "preact_resnet": Family(
+            "models.families.preact_resnet:PreActResNet",
+            tuple(f"resnet_{depth}{order}" for order in ("", "_bn_conv_relu") for depth in (20, 26, 29, 38, 50)),
+            "residual networks with batch norm and ReLU before each convolution",
+        ),
+        "alexnet": Family("models.families.alexnet:AlexNet", ("alexnet", "zfnet"), "where deep networks for images began, for comparison"),
+        "vgg": Family(
+            "models.families.vgg:VGG",
+            ("vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"),
+            "3x3 convolutions in a row and wide linear layers: large, for comparison and for perceptual losses",
+        ),
+        "googlenet": Family("models.families.googlenet:GoogLeNet", ("googlenet",), "kernels of several sizes side by side"),
+        "squeezenet": Family(
+            "models.families.squeezenet:SqueezeNet",
+            ("squeezenet1_0", "squeezenet1_1"),
+            "about a million parameters, without a linear layer",
+        ),
         "mobilenetv3": Family(
             "models.families.mobilenetv3:MobileNetV3",
             ("mobilenetv3_small", "mobilenetv3_large"),
