@@ -39,7 +39,6 @@ from dataloader.sample import Unreadable
 from dataloader.splits.catalog import Catalog, save_split
 from dataloader.splits.integrity import glance, refuse_unreadable
 from dataloader.splits.split import name_some
-from models import describe
 from optim.stepper import Stepper
 from utils.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
 from utils.cores import default_workers
@@ -309,7 +308,7 @@ def _announce(config: RunConfig, machine: Machine, catalog: Catalog) -> None:
     sizes = ", ".join(f"{len(split)} {name}" for name, split in catalog.splits.items())
     height, width = config.data.image_size
     log().info(f"data      {catalog.root}: {len(catalog.classes)} {catalog.target.described}; {sizes} images")
-    log().info(f"model     {describe(config.model.arch)} at {height}x{width}")
+    log().info(f"model     {config.model.described()} at {height}x{width}")
     processes = f", {machine.world.size} processes" if machine.world.size > 1 else ""
     log().info(f"machine   {describe_machine(machine.device)}{processes}")
     log().info(f"precision {machine.precision}")
