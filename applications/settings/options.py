@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from criterions.options import LossOptions
 from dataloader.checks.options import CheckOptions
-from dataloader.options import DataOptions, PrepareOptions
+from dataloader.options import DataOptions, MaskOptions, PrepareOptions
 from models.options import ModelOptions
 from optim.options import OptimOptions
 from utils.errors import UserError, nearest
@@ -314,6 +314,7 @@ class RunConfig:
 
     model: ModelOptions = field(default_factory=ModelOptions)
     data: DataOptions = field(default_factory=DataOptions)
+    masks: MaskOptions = field(default_factory=MaskOptions)
     prepare: PrepareOptions = field(default_factory=PrepareOptions)
     loss: LossOptions = field(default_factory=LossOptions)
     optim: OptimOptions = field(default_factory=OptimOptions)
@@ -361,6 +362,7 @@ class RunConfig:
 SECTIONS = {
     "model": ModelOptions,
     "data": DataOptions,
+    "masks": MaskOptions,
     "preparing data": PrepareOptions,
     "loss": LossOptions,
     "optimizer and schedule": OptimOptions,

@@ -58,12 +58,12 @@ class Recipe:
 
     @cached_property
     def class_counts(self) -> list[float]:
-        """How many images of an epoch each class has, as the loss sees them; empty where classes are those of pixels or boxes."""
+        """How many images of an epoch each class has, as the loss sees them; of masks the pixels, of boxes their number."""
         return self._count_classes()
 
     def _count_classes(self, *, spread: bool = False) -> list[float]:
         if self.split.truths is not None:
-            return []
+            return self.split.truths.count(self.split.paths).astype(float).tolist()
         return assemble.count_classes(self.split, len(self.catalog.classes), sampler=self.config.data.sampler, spread=spread)
 
     @cached_property

@@ -1,6 +1,6 @@
 """Masks and boxes of the built-in scenes, and masks of the defects of the anomaly data."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -9,7 +9,7 @@ import numpy as np
 
 from dataloader.sources.coco import BoxTable, read_coco
 from dataloader.sources.masks import MaskFolder, read_mask
-from dataloader.sources.shapes import CLASSES, COUNTS, SIDE, open_shapes
+from dataloader.sources.shapes import CLASSES, COUNTS, GROUND, SIDE, open_shapes
 from dataloader.splits.split import Catalog, Split
 from dataloader.targets.mask import IGNORE, Mask
 from dataloader.targets.truths import Truths
@@ -19,7 +19,7 @@ GOOD, DEFECT = "good", "defect"
 
 def shape_masks(images: Path) -> MaskFolder:
     """Return the masks of the scenes in this folder, which `open_shapes` has written: 0 is ground, else 1 + the class."""
-    return MaskFolder(images.parent / "masks", ("ground", *CLASSES))
+    return MaskFolder(images.parent / "masks", (GROUND, *CLASSES))
 
 
 def shape_boxes(images: Path) -> BoxTable:
@@ -59,6 +59,10 @@ class DefectMasks:
     def nothing(self) -> Mask:
         """Return a mask of one unlabeled pixel."""
         return Mask(np.full((1, 1), IGNORE, np.uint8))
+
+    def count(self, paths: Sequence[str]) -> np.ndarray:
+        """Return the pixels of both classes in the masks of some images, int64 (2,)."""
+        return sum((np.bincount(self.read(path).ids.ravel(), minlength=2) for path in paths), np.zeros(2, np.int64))
 
 
 def open_defects(home: Path) -> Catalog:

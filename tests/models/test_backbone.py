@@ -9,30 +9,11 @@ from models import FAMILIES, build_model, list_models
 from models.backbone import Backbone
 
 # Of each family the variants that have its parts; the others are tried at night.
-QUICK = frozenset(
-    [
-        "resnet18",
-        "resnet18d",
-        "resnet26t",
-        "resnext50_32x4d",
-        "seresnet18",
-        "ecaresnetlight",
-        "resnetblur18",
-        "resnetrs50",
-        "resnest50",
-        "resnet_20",
-        "resnet_20_bn_conv_relu",
-        "googlenet",
-        "squeezenet1_1",
-        "zfnet",
-        "mobilenetv3_small",
-        "mobilenetv3_large",
-        "efficientnet_b0",
-        "darknet_yolov5n",
-        "vovnet27_slim",
-        "vovnet19_slim_ese",
-    ]
-)
+QUICK = {
+    *("resnet18", "resnet18d", "resnet26t", "resnext50_32x4d", "seresnet18", "ecaresnetlight", "resnetblur18", "resnetrs50", "resnest50"),
+    *("resnet_20", "resnet_20_bn_conv_relu", "googlenet", "squeezenet1_1", "zfnet"),
+    *("mobilenetv3_small", "mobilenetv3_large", "efficientnet_b0", "darknet_yolov5n", "vovnet27_slim", "vovnet19_slim_ese"),
+}
 ALL = [arch if arch in QUICK else pytest.param(arch, marks=pytest.mark.slow) for arch in list_models()]
 UNPADDED = ("alexnet", "zfnet", "squeezenet1_0", "squeezenet1_1")
 OTHER_STRIDES = {"alexnet": [4, 8, 16, 32], "squeezenet1_0": [2, 4, 8, 16], "squeezenet1_1": [2, 4, 8, 16]}
