@@ -11,10 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from dataloader import SOURCES
+from dataloader.sources.defect_folders import looks_like_defect_folders
 from dataloader.sources.folders import has_images, scan_classes, split_folders, subfolders
 from dataloader.sources.lists import Listing, find_lists, is_list_name, join_labels, read_lists
 from dataloader.sources.saved_tables import is_saved_table, read_saved_table
 from dataloader.sources.shards import expand, find_shards, is_shard_name, read_shards
+from dataloader.splits.defect_catalog import open_defects
 from dataloader.splits.groups import GROUPS_TWICE, count_groups, group_folds, hold_out_groups, read_groups
 from dataloader.splits.holdout import SplitLine, fold_numbers, hold_out, hold_out_labels, parse_fold, read_split_file, write_split_file
 from dataloader.splits.split import (
@@ -30,6 +32,7 @@ from dataloader.splits.split import (
     unknown_class,
     with_groups,
 )
+from dataloader.targets.defect import Defect
 from dataloader.targets.label import Label, Labels
 from dataloader.targets.target import Target
 from utils.errors import UserError, closest
@@ -96,6 +99,10 @@ def open_catalog(
     """
     cut = HoldOut(seed, val_share, test_share, split_file)
     root, listing = _open(data, home, tolerant=tolerant)
+    if target is Defect or (target is None and listing is None and looks_like_defect_folders(root)):
+        shares = {"val_share": VAL_SHARE if val_share is None else val_share, "test_share": test_share}
+        more = {"group_by": group_by, "split_file": split_file, "whole": whole, "require_train": require_train}
+        return open_defects(root, listing, seed=seed, **shares, **more)
     if listing is not None:
         listing = _grouped(listing, root, group_by)
         found = _from_lists(root, listing, classes, cut=cut, require_train=require_train, whole=whole, target=target, asked_by=asked_by)
