@@ -13,6 +13,7 @@ from applications.dataset.check_page import write_page
 from applications.dataset.describe import describe
 from applications.settings.commands import check_command
 from applications.settings.options import DataOptions, Request, RunConfig, run_folder_parent
+from applications.tasks import TASKS
 from dataloader import SOURCES
 from dataloader.checks import CHECKS
 from dataloader.checks.findings import LEVELS, Finding, Level
@@ -75,6 +76,8 @@ def _open(config: RunConfig) -> Catalog:
         group_by=data.group_by,
         require_train=False,
         tolerant=True,
+        target=None if config.train.task is None else TASKS.resolve(config.train.task).target,
+        asked_by=f"--task {config.train.task}",
     )
     return found if data.fold is None else take_fold(found, data.fold, seed=seed)
 

@@ -7,5 +7,6 @@ TASKS = Table(
     {
         "classify": Row("applications.tasks.classify:Classify", "one label per image"),
         "multilabel": Row("applications.tasks.multilabel:Multilabel", "any number of labels per image"),
+        "anomaly": Row("applications.tasks.anomaly:Anomaly", "good parts or not, and where, learned from good images alone"),
     },
 )

@@ -25,7 +25,7 @@ class Defect(Target):
         mask: 1 where the defect is, else 0; IGNORE everywhere where nobody has marked it.
     """
 
-    described = "kinds of pixels"
+    described = "classes, good and defective"
     per_image = "a good part, or a defect with its pixels"
 
     kind: str
