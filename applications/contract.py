@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from criterions.weighted import Criterion
 from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.plane import PlaneChange
 from dataloader.targets.target import Target
+from models.options import ModelOptions
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ class Meter(Protocol):
 
 # Abilities that not every task has -> the flags, and the actions, that ask for them.
 ABILITIES: Mapping[str, tuple[str, ...]] = {
+    "networks of encoder and decoder": ("encoder", "output_stride"),
     "learning from teachers": ("teacher", "distill", "knowledge"),
     "weights of single images": ("curriculum", "curriculum_learning", "make_curriculum"),
     "counting the images of classes": ("class_weights", "logit_adjust", "prior_bias"),
@@ -106,7 +107,7 @@ class Task(Protocol):
 
     Args:
         classes: names, in the order of the network's outputs.
-        criterion: the loss of training; for a trained model, without weighters.
+        criterion: of its `build_criterion`: the loss of training; for a trained model, without weighters.
         preprocess: its numbers normalize the images of a batch, which are uint8.
         device: where batches come to lie.
     """
@@ -123,7 +124,10 @@ class Task(Protocol):
     # Names of the metrics of its meter; those of the class are all that any instance may have. All but the loss are shares, from 0 to 1.
     metric_names: tuple[str, ...]
 
-    def __init__(self, classes: Sequence[str], criterion: Criterion, preprocess: Preprocess, device: torch.device) -> None: ...
+    def __init__(self, classes: Sequence[str], criterion: Any, preprocess: Preprocess, device: torch.device) -> None: ...
+
+    # Called with a chain of specs and the arguments of `build_criterion`: the loss that the instance takes.
+    build_criterion: ClassVar[Callable[..., Any]]
 
     @property
     def criterion(self) -> nn.Module:
@@ -131,10 +135,11 @@ class Task(Protocol):
         ...
 
     @staticmethod
-    def build_model(arch: str, classes: Sequence[str], *, drop_rate: float | None = None, drop_path: float | None = None) -> nn.Module:
-        """Return the network with random weights: the backbone that `arch` names, and the head that this task needs.
+    def build_model(model: ModelOptions, classes: Sequence[str]) -> nn.Module:
+        """Return the network that the options name, with random weights and the head that this task needs.
 
-        Flags of the classifier and pruned widths are for a `Backbone`; another network is trained and read back without them.
+        Flags of the head and of starting weights are for a `Network`, pruned widths for a `Backbone`; another module is trained and
+        read back without them.
 
         Raises:
             UserError: there is no such network, or it cannot have such a head.

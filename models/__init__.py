@@ -12,6 +12,7 @@ from utils.registry import Row, Table, import_target, import_user_target, is_use
 
 if TYPE_CHECKING:
     from models.backbone import Backbone
+    from models.segmenters.segmenter import Segmenter
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,18 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         ),
     }
 )
+
+# Decoder classes, which build_segmenter puts on any encoder.
+SEGMENTERS = Table(
+    "segmenter",
+    {
+        "unet": Row(
+            "models.segmenters.unet:UNet", "U-Net: back up in steps, with every map of the encoder; fine outlines (arXiv 1505.04597)"
+        ),
+    },
+)
+# The encoder of a segmenter unless another is named.
+ENCODER = "resnet18"
 
 INITS = Table(
     "initialization",
@@ -113,6 +126,8 @@ def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None, 
     if drop_path is not None and not 0 <= drop_path < 1:
         raise UserError(f"drop_path is {drop_path}; it is a probability from 0 up to, not including, 1")
     check_arch(arch)
+    if arch in SEGMENTERS:
+        raise UserError(f"{arch} gives every pixel a class, which needs images with masks and --task segment")
     if (family := find_family(arch)) is not None:
         net = import_target(family.target)(arch, num_classes=num_classes, drop_rate=drop_rate)
         if drop_path is not None:
@@ -126,6 +141,52 @@ def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None, 
     return build_user_model(target, arch=arch, num_classes=num_classes, drop_rate=drop_rate, drop_path=drop_path)
 
 
+def build_segmenter(
+    arch: str,
+    *,
+    num_classes: int,
+    encoder: str | None = None,
+    drop_rate: float | None = None,
+    drop_path: float | None = None,
+    output_stride: int | None = None,
+) -> "Segmenter":
+    """Build the segmenter `arch` on an encoder, with fresh weights: images (N, 3, H, W) to logits (N, num_classes, H, W).
+
+    Args:
+        arch: a row of SEGMENTERS, or 'my_file.py:Class' of a Decoder of the user's own.
+        num_classes: classes of a pixel, at least 1.
+        encoder: what `build_model` takes; None for ENCODER.
+        drop_rate: dropout before the classifier; None keeps the published rate.
+        drop_path: of the encoder, as in `build_model`.
+        output_stride: of the encoder's last map, for decoders that have the encoder dilated; None for the published one.
+
+    Raises:
+        UserError: an unknown name, an encoder without the maps that the decoder reads, or a value out of range.
+    """
+    if encoder in SEGMENTERS:
+        raise UserError(f"--encoder {encoder} is a segmenter itself; name a classifier, such as {ENCODER}")
+    if arch not in SEGMENTERS and (find_family(arch) is not None or find_adapter(arch) is not None):
+        raise UserError(f"{arch} gives an image its class, not a pixel: write --arch unet --encoder {arch}; see --list segmenters")
+    from models.segmenters.decoder import Decoder
+    from models.segmenters.encoder import Encoder
+    from models.segmenters.segmenter import Segmenter
+
+    decoder, encoder = SEGMENTERS.resolve(arch), encoder or ENCODER
+    if not (isinstance(decoder, type) and issubclass(decoder, Decoder)):
+        raise UserError(f"--arch {arch}: a subclass of Decoder (models/segmenters/decoder.py) is wanted")
+    if output_stride is not None and output_stride not in decoder.OUTPUT_STRIDES:
+        known = f"takes {' or '.join(map(str, decoder.OUTPUT_STRIDES))}" if decoder.OUTPUT_STRIDES else "has no dilated encoder"
+        raise UserError(f"--output_stride {output_stride}: {arch} {known}; leave the flag out")
+    if output_stride is None and decoder.OUTPUT_STRIDES:
+        output_stride = decoder.OUTPUT_STRIDES[0]
+    if drop_rate is not None and not 0 <= drop_rate < 1:
+        raise UserError(f"drop_rate is {drop_rate}; it is a probability from 0 up to, not including, 1")
+    backbone = build_model(encoder, num_classes=1, drop_path=drop_path)
+    body = Encoder(backbone, encoder, strides=decoder.STRIDES, stem=decoder.STEM, output_stride=output_stride)
+    head = decoder(body.info, num_classes=num_classes, drop_rate=drop_rate, output_stride=output_stride)
+    return Segmenter(body, head, arch=arch, num_classes=num_classes)
+
+
 def check_arch(arch: str) -> None:
     """Look whether `arch` may name a model, without building it; names of packages are left to the packages.
 
@@ -136,7 +197,7 @@ def check_arch(arch: str) -> None:
         read_detector(arch)
         return
     package, slash, _ = arch.partition("/")
-    if find_family(arch) is None and not (slash and package in ADAPTERS) and not is_user_target(arch):
+    if find_family(arch) is None and arch not in SEGMENTERS and not (slash and package in ADAPTERS) and not is_user_target(arch):
         others = "torchvision/NAME, timm/NAME and my_file.py:Class work too"
         raise UserError(f"unknown model '{arch}'.{_hint(arch)} See --list models; {others}")
 
@@ -150,4 +211,4 @@ def _adapter(package: str) -> ModuleType:
 def _hint(arch: str) -> str:
     if arch in _adapter("torchvision").list_names():
         return f" Did you mean torchvision/{arch}?"
-    return nearest(arch, list_models())
+    return nearest(arch, [*list_models(), *SEGMENTERS])

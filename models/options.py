@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from models import ENCODER, SEGMENTERS
 from utils.errors import UserError
 from utils.flags import flag
 
@@ -17,6 +18,18 @@ class ModelOptions:
         "model name (see --list models), torchvision/NAME, timm/NAME or my_file.py:Class",
         short="-a",
         used_for="training model compare info benchmark serve",
+    )
+    encoder: str | None = flag(
+        None,
+        "network that a segmenter such as --arch unet looks through: a model name, torchvision/NAME or timm/NAME (default: resnet18)",
+        metavar="NAME",
+        used_for="training info",
+    )
+    output_stride: int | None = flag(
+        None,
+        "image pixels a pixel of the encoder's last map, for segmenters with a dilated encoder: 8 or 16 (default: as published)",
+        metavar="S",
+        used_for="training info",
     )
     num_classes: int | None = flag(
         None, "number of classes; found in the data when not given, checked when given", used_for="training model compare info"
@@ -62,6 +75,14 @@ class ModelOptions:
         used_for="train",
         least=0,
     )
+
+    def pretrained_name(self) -> str:
+        """Return the network whose published weights --pretrained reads: that of a segmenter's encoder, else --arch."""
+        return self.encoder or (ENCODER if self.arch in SEGMENTERS else self.arch)
+
+    def described(self) -> str:
+        """Return the network in a few words."""
+        return f"{self.arch} on {self.pretrained_name()}" if self.arch in SEGMENTERS else self.arch
 
 
 def fixed_bn_momentum(rule: str) -> float | None:

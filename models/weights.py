@@ -13,7 +13,7 @@ from urllib.error import HTTPError
 import torch
 from torch import Tensor
 
-from models.backbone import Backbone
+from models.backbone import Backbone, Network
 from models.published import Published, find_published
 from utils.checkpoint import load_tensors
 from utils.errors import UserError
@@ -54,7 +54,7 @@ def _names(names: tuple[str, ...], shown: int = 4) -> str:
     return ", ".join(names[:shown]) + more
 
 
-def load_state(model: Backbone, state: Mapping[str, Any], *, source: str) -> LoadReport:
+def load_state(model: Network, state: Mapping[str, Any], *, source: str) -> LoadReport:
     """Copy the tensors of a state dict into the network, in place.
 
     Wrappers such as {'state_dict': ...} and prefixes such as 'module.' are taken off, foreign names

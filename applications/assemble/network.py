@@ -8,13 +8,14 @@ from torch import Tensor, nn
 
 from applications.assemble.image_sizes import check_sizes
 from applications.assemble.machine import Machine
+from applications.assemble.task import activation_of
 from applications.contract import Task
 from applications.settings.options import RunConfig, RuntimeOptions
 from criterions.priors import first_probabilities, prior_logits
-from criterions.weighted import build_elementwise
-from models.backbone import Backbone
+from models.backbone import Backbone, Network
 from models.batchnorm import set_bn_momentum
 from models.initialization import initialize
+from models.segmenters.segmenter import Segmenter
 from models.slimming.layer_widths import set_widths
 from models.weights import load_published, load_state
 from optim.param_groups import freeze
@@ -23,7 +24,7 @@ from utils.errors import UserError, shorten
 from utils.logs import log
 
 PRETRAINED = Path("pretrained")
-CLASSIFIER_FLAGS = ("pretrained", "init_from", "prior_bias", "freeze", "head_lr")
+HEAD_FLAGS = ("pretrained", "init_from", "prior_bias", "freeze", "head_lr")
 
 
 def build_network(
@@ -41,18 +42,19 @@ def build_network(
     """
     model_options = config.model
     torch.manual_seed(config.runtime.seed)
-    model = task.build_model(model_options.arch, classes, drop_rate=model_options.drop_rate, drop_path=model_options.drop_path)
-    _refuse_classifier_flags(model, config, task)
-    if isinstance(model, Backbone):
+    model = task.build_model(model_options, classes)
+    _refuse_head_flags(model, config, task)
+    if isinstance(model, Network):
         check_sizes(model, config)
     if model_options.init is not None:
         log().info(f"          {initialize(model, model_options.init)}")
-    if config.loss.prior_bias is not None and isinstance(model, Backbone):
+    if config.loss.prior_bias is not None and isinstance(model, Network):
         # Before weights are loaded, so that a classifier that was trained on these classes keeps its bias.
         _start_at_prior(model, config, classes, class_counts, images)
-    if model_options.pretrained and isinstance(model, Backbone):
-        log().info(str(load_published(model, model_options.arch, folder=PRETRAINED, announce=log().info)))
-    if model_options.init_from and isinstance(model, Backbone):
+    if model_options.pretrained and isinstance(model, Network):
+        backbone, name = model.published_part(model_options.arch)
+        log().info(str(load_published(backbone, name, folder=PRETRAINED, announce=log().info)))
+    if model_options.init_from and isinstance(model, Network):
         _load_from(model, Path(model_options.init_from), classes)
     changed = set_bn_momentum(model, model_options.bn_momentum, steps_per_epoch=steps_per_epoch)
     if changed:
@@ -63,33 +65,39 @@ def build_network(
     return model
 
 
-def _refuse_classifier_flags(model: nn.Module, config: RunConfig, task: type[Task]) -> None:
-    """Raise UserError for flags that need to know which part of the network is its classifier."""
-    if isinstance(model, Backbone):
+def _refuse_head_flags(model: nn.Module, config: RunConfig, task: type[Task]) -> None:
+    """Raise UserError for flags that need to know which part of the network is its head."""
+    if isinstance(model, Network):
         return
     settings = config.to_dict()
-    for flag in CLASSIFIER_FLAGS:
+    for flag in HEAD_FLAGS:
         if settings[flag]:
-            raise UserError(f"--{flag} needs a network whose classifier is known, and that of --task {task.name} has none; leave it out")
+            raise UserError(f"--{flag} needs a network whose head is known, and that of --task {task.name} has none; leave it out")
 
 
-def _start_at_prior(model: Backbone, config: RunConfig, classes: tuple[str, ...], class_counts: Sequence[float], images: int) -> None:
+def _start_at_prior(model: Network, config: RunConfig, classes: tuple[str, ...], class_counts: Sequence[float], images: int) -> None:
     """Set the classifier's bias to the logits of --prior_bias, for the images of every class out of all."""
     wish = config.loss.prior_bias
     assert wish is not None
     bias = model.get_classifier().bias
     if bias is None:
         raise UserError(f"--prior_bias: the classifier of {config.model.arch} has no bias; leave the flag out")
-    activation = build_elementwise(config.loss.spec()[0]).activation
+    activation = activation_of(config.loss)
     logits = prior_logits(first_probabilities(wish, classes=classes, counts=class_counts, images=images), activation)
     with torch.no_grad():
         bias.copy_(torch.from_numpy(logits))
 
 
-def _load_from(model: Backbone, path: Path, classes: tuple[str, ...]) -> None:
-    """Load the weights of a file, with the widths that it says; the classifier's rows follow the names of the classes."""
+def _load_from(model: Network, path: Path, classes: tuple[str, ...]) -> None:
+    """Load the weights of a file, with the widths that it says; the classifier's rows follow the names of the classes.
+
+    A file of an encoder alone, such as one of a classifier that was trained here, fills the encoder.
+    """
     tensors = load_tensors(path)
-    if isinstance(tensors, dict) and "channels" in tensors:
+    if isinstance(model, Segmenter) and not model.knows(tensors):
+        log().info(str(load_state(model.encoder.backbone, tensors, source=str(path))))
+        return
+    if isinstance(model, Backbone) and isinstance(tensors, dict) and "channels" in tensors:
         set_widths(model, tensors["channels"], classifier=model.get_classifier())
     head = model.get_classifier()
     fresh = {name: value.clone() for name, value in head.state_dict().items()}
@@ -118,8 +126,13 @@ def sort_rows(head: nn.Module, fresh: Mapping[str, Tensor], *, known: Sequence[s
 
 
 def find_head(model: nn.Module) -> nn.Module | None:
-    """Return the classifier of a network of the model shelf; None of any other."""
-    return model.get_classifier() if isinstance(model, Backbone) else None
+    """Return what a network of the model shelf has for its task alone; None of any other."""
+    return model.get_head() if isinstance(model, Network) else None
+
+
+def find_classifier(model: nn.Module) -> nn.Module | None:
+    """Return the last layer of a network of the model shelf; None of any other."""
+    return model.get_classifier() if isinstance(model, Network) else None
 
 
 def wrap_network(runtime: RuntimeOptions, model: nn.Module, machine: Machine) -> nn.Module:

@@ -4,17 +4,19 @@ from applications.explain.methods import METHODS
 from applications.formats import FORMATS
 from applications.settings.options import Request
 from applications.tasks import TASKS
-from criterions import CRITERIONS, DISTILLATIONS, WEIGHTERS
+from criterions import CRITERIONS, DISTILLATIONS, REGION_LOSSES, WEIGHTERS
 from dataloader import AUGMENT_PRESETS, AUGMENTS, CURRICULA, MIXES, SAMPLERS, SOURCES
 from dataloader.checks import CHECKS
-from models import FAMILIES, INITS, list_models
+from models import FAMILIES, INITS, SEGMENTERS, list_models
 from optim import OPTIMIZERS, SCHEDULES
 from utils.errors import UserError, nearest
 from utils.tables import print_table
 
 TABLES = {
     "tasks": TASKS,
+    "segmenters": SEGMENTERS,
     "criterions": CRITERIONS,
+    "region_losses": REGION_LOSSES,
     "weighters": WEIGHTERS,
     "distillations": DISTILLATIONS,
     "inits": INITS,

@@ -21,7 +21,7 @@ from dataloader.images.white_value import mismatch
 from dataloader.splits.catalog import Catalog, Split, open_catalog, take_fold
 from dataloader.splits.groups import read_groups
 from dataloader.splits.split import groups_of, with_groups
-from models.backbone import Backbone
+from models.backbone import Backbone, Network
 from models.slimming.layer_widths import set_widths
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
 from utils.errors import UserError, shorten
@@ -41,6 +41,11 @@ def check_same_model(content: Mapping[str, Any], given: Mapping[str, Any], path:
     arch = content["arch"]
     if "arch" in given and given["arch"] != arch:
         raise UserError(f"{path} holds {arch}, not {given['arch']}; leave --arch out, or start a new run with --init_from {path}")
+    for flag in ("encoder", "output_stride"):
+        held = content["config"].get(flag)
+        if given.get(flag, held) != held:
+            known = "the default" if held is None else held
+            raise UserError(f"{path} was trained with {known} for --{flag}, not {given[flag]}; leave --{flag} out, or start a new run")
     if given.get("task", content["task"]) != content["task"]:
         raise UserError(f"{path} holds a model of --task {content['task']}, not {given['task']}; leave --task out")
     if is_user_target(arch) and given.get("arch") != arch:
@@ -154,14 +159,14 @@ def load_trained(request: Request, device: torch.device) -> Trained:
     classes = tuple(content["classes"])
     kind: type[Task] = TASKS.resolve(content["task"])
     assemble.refuse_unable(kind, {**config.to_dict(), request.action: True})
-    model = kind.build_model(content["arch"], classes, drop_rate=config.model.drop_rate)
+    model = kind.build_model(replace(config.model, arch=content["arch"], drop_path=None), classes)
     if isinstance(model, Backbone):
         set_widths(model, content["channels"])
     averages = content["state_dict_ema"]
     # Updated in place: some networks look for the version that a state dict carries beside its tensors.
     content["state_dict"].update(averages or {})
     model.load_state_dict(content["state_dict"])
-    if isinstance(model, Backbone):
+    if isinstance(model, Network):
         model.check_size(config.data.image_size)
     model.eval().to(device)
     split_file = path.parent / "split.csv"

@@ -328,7 +328,7 @@ def _announce(config: RunConfig, machine: Machine, catalog: Catalog) -> None:
     sizes = ", ".join(f"{len(split)} {name}" for name, split in catalog.splits.items())
     height, width = config.data.image_size
     log().info(f"data      {catalog.root}: {len(catalog.classes)} {catalog.target.described}; {sizes} images")
-    log().info(f"model     {config.model.arch} at {height}x{width}")
+    log().info(f"model     {config.model.described()} at {height}x{width}")
     processes = f", {machine.world.size} processes" if machine.world.size > 1 else ""
     log().info(f"machine   {describe_machine(machine.device)}{processes}")
     log().info(f"precision {machine.precision}")

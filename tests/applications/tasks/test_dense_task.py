@@ -21,6 +21,7 @@ from dataloader.images.preprocess import Preprocess
 from dataloader.loading.plan import TrainPlan
 from dataloader.sample import Batch
 from dataloader.sources.shapes import scene
+from dataloader.targets.label import Label, Labels
 from dataloader.targets.mask import IGNORE
 from dataloader.targets.plane import scaled
 from optim.stepper import Stepper
@@ -165,5 +166,10 @@ def test_what_a_task_cannot_do_is_refused_by_flag_and_task(setting: dict[str, An
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_the_tasks_of_labels_can_do_whatever_a_flag_asks_for(name: str) -> None:
-    refuse_unable(TASKS.resolve(name), {flag: True for flags in ABILITIES.values() for flag in flags})
+def test_the_tasks_of_labels_can_do_whatever_a_flag_asks_for_but_decode(name: str) -> None:
+    if TASKS.resolve(name).target in (Label, Labels):
+        asked = {flag: True for flags in ABILITIES.values() for flag in flags}
+        decoders = ABILITIES["networks of encoder and decoder"]
+        refuse_unable(TASKS.resolve(name), {flag: value for flag, value in asked.items() if flag not in decoders})
+        with pytest.raises(UserError, match="--encoder is for networks of encoder and decoder"):
+            refuse_unable(TASKS.resolve(name), {"encoder": "resnet18"})
