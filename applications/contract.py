@@ -74,7 +74,7 @@ class Meter(Protocol):
         ...
 
     def figures(self) -> dict[str, float]:
-        """Return the metrics that the task names, over all that was counted; of a task that learns by gradients with 'loss' and the headline."""
+        """Return the metrics that the task names, over all that was counted; with 'loss' and the headline where gradients are followed."""
         ...
 
     def one_answer(self) -> str:

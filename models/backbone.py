@@ -17,21 +17,11 @@ class FeatureInfo:
     stride: int
 
 
-class Network(nn.Module, ABC):
-    """What training knows of every network of this shelf: its classes, which part of it is new to them, and what it takes.
+class Pretrainable(nn.Module, ABC):
+    """A network, or what is built on one, that may start from published weights.
 
     Input: float (N, 3, H, W), normalized; any H and W unless the subclass says otherwise.
     """
-
-    num_classes: int
-
-    @abstractmethod
-    def get_classifier(self) -> nn.Linear | nn.Conv2d:
-        """The last layer with weights, whose outputs are the logits."""
-
-    @abstractmethod
-    def get_head(self) -> nn.Module:
-        """All that is trained for a task alone; the rest may start from published weights, learn more slowly, or be frozen."""
 
     @abstractmethod
     def published_part(self, arch: str) -> "tuple[Backbone, str]":
@@ -44,6 +34,20 @@ class Network(nn.Module, ABC):
         Raises:
             UserError: it does not.
         """
+
+
+class Network(Pretrainable):
+    """What training knows of every network of this shelf: its classes, and which part of it is new to them."""
+
+    num_classes: int
+
+    @abstractmethod
+    def get_classifier(self) -> nn.Linear | nn.Conv2d:
+        """The last layer with weights, whose outputs are the logits."""
+
+    @abstractmethod
+    def get_head(self) -> nn.Module:
+        """All that is trained for a task alone; the rest may start from published weights, learn more slowly, or be frozen."""
 
     def no_weight_decay(self) -> frozenset[str]:
         """Return shell patterns of names of parameters that do not decay, beside norms and what has one dimension."""

@@ -16,9 +16,10 @@ from dataloader.sample import Batch
 from dataloader.targets.defect import GOOD, Defect, DefectBatch
 from dataloader.targets.plane import PlaneChange
 from dataloader.targets.target import Target
-from models import build_model
+from models import ENCODER
 from models.anomaly import DETECTORS, build_detector, is_detector
 from models.anomaly.detector import Detector
+from models.options import ModelOptions
 from utils.errors import UserError
 from utils.files import write_csv
 
@@ -45,30 +46,35 @@ class Anomaly(Observing):
     name = "anomaly"
     target: ClassVar[type[Target]] = Defect
     fewest_classes: ClassVar[int] = 1
-    abilities: ClassVar[frozenset[str]] = frozenset({"thresholds that keep a promise"})
+    abilities: ClassVar[frozenset[str]] = frozenset({"networks of encoder and decoder", "thresholds that keep a promise"})
     headline = "AUROC"
     metric_names: tuple[str, ...] = ("AUROC", "pixel_AUROC", "AUPRO", "AP", "F1", "false_alarms", "missed")
 
     def __init__(self, classes: Sequence[str], criterion: nn.Module, preprocess: Preprocess, device: torch.device) -> None:
-        del criterion
         self.classes = tuple(classes)
-        # Nothing is learned by a loss.
-        self.criterion = nn.Identity()
+        # Without numbers of its own: nothing is learned by a loss.
+        self.criterion = criterion
         self.normalize: nn.Module = Normalize(preprocess.mean, preprocess.std).to(device)
         self.threshold: DefectThreshold | None = None
         self._held_out: list[Tensor] = []
 
     @staticmethod
-    def build_model(arch: str, classes: Sequence[str], *, drop_rate: float | None = None, drop_path: float | None = None) -> nn.Module:
+    def build_criterion(spec: object, **settings: object) -> nn.Module:
+        """Return what stands in the place of a loss."""
+        del spec, settings
+        return nn.Identity()
+
+    @staticmethod
+    def build_model(model: ModelOptions, classes: Sequence[str]) -> nn.Module:
         """Return an unfitted detector.
 
         Raises:
             UserError: the name is not one of DETECTORS.
         """
-        del classes, drop_rate, drop_path
-        if not is_detector(arch):
-            raise UserError(f"--task anomaly takes --arch {' or --arch '.join(DETECTORS)}, with --encoder NAME, not --arch {arch}")
-        return build_detector(arch, build_model("resnet18", num_classes=1))
+        del classes
+        if not is_detector(model.arch):
+            raise UserError(f"--task anomaly takes --arch {' or --arch '.join(DETECTORS)}, with --encoder NAME, not --arch {model.arch}")
+        return build_detector(model.arch, model.encoder or ENCODER)
 
     def training_step(self, model: nn.Module, batch: Batch, *, record: bool = True) -> StepResult:
         """Raise: a detector learns by `observe`."""

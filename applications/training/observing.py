@@ -25,7 +25,7 @@ from utils.progress import progress_bar
 OF_STEPS = (
     *("epochs", "patience", "max_minutes", "save_minutes", "save_every", "keep", "batch", "aug", "aug_splits", "aug_repeats"),
     *("multi_scale", "size_schedule", "sampler", "epoch_size", "drop_rate", "drop_path", "init", "bn_momentum", "bn_images"),
-    *("compile", "sync_bn"),
+    *("compile", "sync_bn", "precision"),
 )
 # Most pixels of images whose size is chosen here: memory and time grow with them.
 MOST_PIXELS = 2**18

@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -97,6 +98,7 @@ def _train(
     if issubclass(kind, Observing):
         refuse_settings_of_steps(kind, request.typed)
         config = config if "image_size" in request.given else with_size_of_images(config, catalog)
+        machine = replace(machine, precision=assemble.exact_precision())
         _announce(config, machine, catalog)
         recipe = open_recipe(config, machine, catalog, augment)
         build_parts(recipe)

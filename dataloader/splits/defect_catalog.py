@@ -80,8 +80,8 @@ def _held_out(
     pool = [path for path, split in splits.items() if split == ("train" if found.divided else None)]
     if len(pool) < FEWEST:
         raise UserError(
-            f"{counted(len(pool), 'good image')} to learn from: anomaly detection needs {FEWEST} or more, of which one is held out to choose "
-            "the threshold; dozens make it trustworthy"
+            f"{counted(len(pool), 'good image')} to learn from: anomaly detection needs {FEWEST} or more, of which one is held out to "
+            "choose the threshold; dozens make it trustworthy"
         )
     # A folder of good images alone has no defects to test on; its held-out images tell of false alarms.
     shares = {"val_share": val_share, "test_share": test_share if not found.divided and "test" in splits.values() else 0.0}

@@ -1,10 +1,10 @@
-"""Greedy k-center: few points near which all others lie. Gonzalez, Theoretical Computer Science 38 (1985); Sener and Savarese (arXiv 1708.00489).
+"""Greedy k-center: few points near which all others lie. Gonzalez (1985); Sener and Savarese (arXiv 1708.00489).
 
-The plain algorithm takes the point that is farthest from all chosen ones, and measures the distance of all points to it: one pass over the data
-for each choice. Here distances are kept as upper bounds and brought up to date only for the farthest points (lazy evaluation), among which
-centers are chosen as long as none of the others can be farther; then all points are measured against the new centers in one matrix product.
-With a slack of 0 the choice is that of the plain algorithm. A larger slack ends a round later: a chosen point is then
-at least 1 - slack times as far as the farthest, which makes the guarantee of the algorithm (twice the best radius) that much weaker.
+The plain algorithm takes the point that is farthest from all chosen ones, and measures the distance of all points to it: one pass over the
+data for each choice. Here distances are kept as upper bounds and brought up to date only for the farthest points (lazy evaluation),
+among which centers are chosen as long as none of the others can be farther; then all points are measured against the new centers in one
+matrix product. With a slack of 0 the choice is that of the plain algorithm. A larger slack ends a round later: a chosen point is then at
+least 1 - slack times as far as the farthest, which makes the guarantee of the algorithm (twice the best radius) that much weaker.
 """
 
 import torch

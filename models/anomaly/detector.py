@@ -1,15 +1,15 @@
 """What every anomaly detector is: an encoder whose maps are compared with those of good images, smoothed, and brought to [0, 1]."""
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from abc import abstractmethod
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from models.backbone import Backbone
+from models.backbone import Backbone, Pretrainable
+from models.segmenters.encoder import Encoder
 from utils.errors import UserError
 
 # A score of 0.5 is the distance that `calibrate` is told; that of the middle of the good images shall be this.
@@ -18,31 +18,31 @@ MIDDLE = 0.1
 LEAST_POWER, MOST_POWER = 1.0, 6.0
 
 
-class Detector(nn.Module, ABC):
+class Detector(Pretrainable):
     """Images float (N, 3, H, W), normalized -> scores (N,) and maps (N, H, W), both in [0, 1], the larger the stranger.
 
-    It is fitted without gradients: `observe` is called with every batch of good images, `passes` times over, `finish` after each pass. What it
-    has found is in buffers alone, which take their shapes from the data; `load_state_dict` takes those of the file.
+    It is fitted without gradients: `observe` is called with every batch of good images, `passes` times over, `finish` after each pass.
+    What it has found is in buffers alone, which take their shapes from the data; `load_state_dict` takes those of the file.
 
     A distance d becomes the score r / (1 + r), r = (d / reference) ^ power, which keeps the order: what equals the reference
     gets 0.5. The score of an image is the largest of its map.
 
     Args:
-        encoder: its weights stay as they are.
-        strides: of the maps that are looked at, in pixels of the image; of an encoder without them, the nearest that it has.
+        encoder: with maps of the strides of the class; its weights stay as they are.
         smoothing: standard deviation of the Gaussian that smooths the map, in pixels of the image; 0 for none.
     """
 
-    passes = 1
+    # Of the maps that it looks at.
+    strides: ClassVar[tuple[int, ...]]
+    passes: int = 1
 
-    def __init__(self, encoder: Backbone, *, strides: Sequence[int], smoothing: float) -> None:
+    def __init__(self, encoder: Encoder, *, smoothing: float) -> None:
         super().__init__()
         if not 0 <= smoothing <= 100:
             raise UserError(f"--arch: smoothing {smoothing} is a standard deviation in pixels, from 0 to 100")
         self.encoder = encoder.requires_grad_(False)
         self.smoothing = float(smoothing)
-        self.taken = nearest_maps([each.stride for each in encoder.feature_info], strides)
-        self.channels = [encoder.feature_info[place].channels for place in self.taken]
+        self.channels = [each.channels for each in encoder.info]
         self.register_buffer("reference", torch.tensor(1.0))
         self.register_buffer("power", torch.tensor(1.0))
         self.register_buffer("kernel", gaussian_kernel(self.smoothing), persistent=False)
@@ -78,10 +78,19 @@ class Detector(nn.Module, ABC):
         self.encoder.eval()
         return self
 
+    def published_part(self, arch: str) -> tuple[Backbone, str]:
+        del arch
+        return self.encoder.backbone, self.encoder.name
+
+    def check_size(self, image_size: tuple[int, int]) -> None:
+        """Raise UserError for images whose coarsest map would have no two places along a side."""
+        least = 2 * self.strides[-1]
+        if min(image_size) < least:
+            raise UserError(f"--image_size {image_size[0]} {image_size[1]}: a detector needs {least} pixels or more along each side")
+
     def maps(self, images: Tensor) -> list[Tensor]:
-        """Return the maps of the encoder that are looked at, the largest first."""
-        found = self.encoder.forward_features(images)
-        return [found[place].float() for place in self.taken]
+        """Return the maps of the encoder, the largest first."""
+        return [each.float() for each in self.encoder(images)]
 
     def raw(self, images: Tensor) -> Tensor:
         """Return distances at the size of the images, smoothed, (N, H, W)."""
@@ -112,12 +121,6 @@ class Detector(nn.Module, ABC):
             if buffer is not None and saved is not None and saved.shape != buffer.shape:
                 self._buffers[name] = torch.empty_like(saved, device=buffer.device)
         super()._load_from_state_dict(state_dict, prefix, *others)
-
-
-def nearest_maps(strides: Sequence[int], wanted: Sequence[int]) -> list[int]:
-    """Return the places of the maps whose strides are nearest to those wanted, each once, the largest map first; later of equals."""
-    places = {max(range(len(strides)), key=lambda place: (-abs(math.log(strides[place] / stride)), place)) for stride in wanted}
-    return sorted(places)
 
 
 def gaussian_kernel(sigma: float) -> Tensor:

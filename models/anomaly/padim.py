@@ -1,13 +1,13 @@
 """PaDiM: a Gaussian of the features of good images at every place. Defard et al. (arXiv 2011.08785).
 
-The published method joins the maps of three stages, the coarser ones repeated (nearest neighbor) to the size of the finest, keeps some of the
-channels at random, and takes at every place the Mahalanobis distance to the mean. A covariance of 100 x 100 at each of 64 x 64 places is 164 MB
-to read for every image.
+The published method joins the maps of three stages, the coarser ones repeated (nearest neighbor) to the size of the finest, keeps some
+of the channels at random, and takes at every place the Mahalanobis distance to the mean. A covariance of 100 x 100 at each of 64 x 64
+places is 164 MB to read for every image.
 
-Here the same distance costs a fifth of that. Places that share a coarse feature share its mean and covariance, too. With the coarse features
-first, the Cholesky factor of the whole covariance is made of stages: z_s = C^-1 (x_s - E[x_s | coarser ones]), where C C^T is
-the covariance of x_s given the coarser ones, and the squared distance is the sum of all z^2. So each stage is computed once for each place of
-its own map, and only the finest for all places.
+Here the same distance costs a fifth of that. Places that share a coarse feature share its mean and covariance, too. With the coarse
+features first, the Cholesky factor of the whole covariance is made of stages: z_s = C^-1 (x_s - E[x_s | coarser ones]), where C C^T is the
+covariance of x_s given the coarser ones, and the squared distance is the sum of all z^2. So each stage is computed once for each place
+of its own map, and only the finest for all places.
 """
 
 from dataclasses import dataclass
@@ -18,10 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.anomaly.detector import Detector
-from models.backbone import Backbone
+from models.segmenters.encoder import Encoder
 from utils.errors import UserError
 
-STRIDES = (4, 8, 16)
 # Places whose factors are computed together.
 CHUNK = 512
 SEED = 0
@@ -108,15 +107,17 @@ class PaDiM(Detector):
         smoothing: standard deviation in pixels.
     """
 
+    strides = (4, 8, 16)
+
     def __init__(
         self,
-        encoder: Backbone,
+        encoder: Encoder,
         dims: int = 100,
         projection: Literal["random", "learned"] = "random",
         shrinkage: float = 0.01,
         smoothing: float = 4.0,
     ) -> None:
-        super().__init__(encoder, strides=STRIDES, smoothing=smoothing)
+        super().__init__(encoder, smoothing=smoothing)
         if dims < 1 or shrinkage <= 0 or projection not in ("random", "learned"):
             raise UserError("--arch padim: dims is 1 or more, shrinkage above 0, projection random or learned")
         self.shrinkage = shrinkage

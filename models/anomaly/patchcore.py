@@ -1,8 +1,7 @@
-"""PatchCore: the distance of each patch to the nearest of good ones. Roth et al.: Towards Total Recall in Industrial Anomaly Detection
-(arXiv 2106.08265).
+"""PatchCore: the distance of each patch to the nearest of good ones. Roth et al. (arXiv 2106.08265).
 
-The published score of an image is that of its farthest patch, weighed by how crowded the memory is there. Here it is the largest value of the
-smoothed map, so that an image is named exactly when some of its pixels are.
+The published score of an image is that of its farthest patch, weighed by how crowded the memory is there. Here it is the largest value
+of the smoothed map, so that an image is named exactly when some of its pixels are.
 """
 
 import torch
@@ -11,10 +10,9 @@ from torch import Tensor
 
 from models.anomaly.coreset import greedy_centers, project
 from models.anomaly.detector import Detector
-from models.backbone import Backbone
+from models.segmenters.encoder import Encoder
 from utils.errors import UserError
 
-STRIDES = (8, 16)
 # Side of the neighborhood over which features are averaged.
 NEIGHBORHOOD = 3
 # Dimensions in which the coreset is chosen.
@@ -32,11 +30,12 @@ class PatchCore(Detector):
         smoothing: standard deviation in pixels.
     """
 
+    strides = (8, 16)
     bank: Tensor
     lengths: Tensor
 
-    def __init__(self, encoder: Backbone, coreset: float = 0.1, smoothing: float = 4.0) -> None:
-        super().__init__(encoder, strides=STRIDES, smoothing=smoothing)
+    def __init__(self, encoder: Encoder, coreset: float = 0.1, smoothing: float = 4.0) -> None:
+        super().__init__(encoder, smoothing=smoothing)
         if not 0 < coreset <= 1:
             raise UserError(f"--arch patchcore: coreset {coreset} is a share, above 0, up to 1")
         self.coreset = coreset
