@@ -129,6 +129,9 @@ class Task(Protocol):
     # Called with a chain of specs and the arguments of `build_criterion`: the loss that the instance takes.
     build_criterion: ClassVar[Callable[..., Any]]
 
+    # Brings images to what the network takes; an exported file does that by itself.
+    normalize: nn.Module
+
     @property
     def criterion(self) -> nn.Module:
         """The loss; its buffers are saved and restored."""

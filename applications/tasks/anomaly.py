@@ -46,7 +46,7 @@ class Anomaly(Observing):
     name = "anomaly"
     target: ClassVar[type[Target]] = Defect
     fewest_classes: ClassVar[int] = 1
-    abilities: ClassVar[frozenset[str]] = frozenset({"networks of encoder and decoder", "thresholds that keep a promise"})
+    abilities: ClassVar[frozenset[str]] = frozenset({"networks of encoder and decoder", "thresholds that keep a promise", "exported files"})
     headline = "AUROC"
     metric_names: tuple[str, ...] = ("AUROC", "pixel_AUROC", "AUPRO", "AP", "F1", "false_alarms", "missed")
 
@@ -143,8 +143,9 @@ class Anomaly(Observing):
         return {THRESHOLD: None if self.threshold is None else self.threshold.to_dict()}
 
     def load_calibration(self, values: Mapping[str, Any]) -> None:
-        saved = values.get(THRESHOLD)
-        self.threshold = None if saved is None else DefectThreshold.from_dict(saved)
+        saved, alone = values.get(THRESHOLD), values.get("thresholds")
+        # An exported file knows its threshold alone, not what stands behind it.
+        self.threshold = DefectThreshold.from_dict(saved) if saved else DefectThreshold(alone[0], "good", None, 0, 0) if alone else None
 
     def postprocess(self, outputs: tuple[Tensor, Tensor], changes: Sequence[PlaneChange] = ()) -> list[DefectAnswer]:
         """Return the answers; with changes, which lead back to the original images, at their size."""

@@ -191,7 +191,7 @@ def count_alarms(scores: np.ndarray, bad: np.ndarray, threshold: float) -> tuple
 
 
 def image_figures(scores: np.ndarray, bad: np.ndarray, threshold: float | None) -> dict[str, float]:
-    """Return AUROC and average precision of scores (N,) of images that are bad or not, (N,), and what a threshold finds; nan if undefined."""
+    """Return AUROC and average precision of scores (N,) of images, bad or not, (N,), and what a threshold finds; nan if undefined."""
     figures = {"AUROC": auroc(scores[~bad], scores[bad]), "AP": float("nan")}
     if bad.any() and not bad.all():
         # Imported on use, since it is slow: about as long as all other imports but torch.

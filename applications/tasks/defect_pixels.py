@@ -1,7 +1,7 @@
 """How well maps of scores show defects: pixel AUROC and the per-region overlap, from counts that do not grow with the images.
 
 Per-region overlap: Bergmann et al., MVTec AD (CVPR 2019): at a threshold, the mean over all connected defects of the share that is found,
-so that a small defect counts as much as a large one; its area under the curve over false-positive rates up to a limit, divided by the limit.
+so that a small defect counts as much as a large one; its area over false-positive rates up to a limit, divided by the limit.
 """
 
 from dataclasses import dataclass, field
