@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING
 
+from models.anomaly import is_detector, read_detector
 from utils.errors import UserError, nearest
 from utils.registry import Row, Table, import_target, import_user_target, is_user_target
 
@@ -292,6 +293,9 @@ def check_arch(arch: str) -> None:
     Raises:
         UserError: it is no name of the table, and has none of the forms of other names.
     """
+    if is_detector(arch):
+        read_detector(arch)
+        return
     package, slash, _ = full_name(arch).partition("/")
     if find_family(arch) is None and arch not in SEGMENTERS and not (slash and package in ADAPTERS) and not is_user_target(arch):
         others = "torchvision/NAME, timm/NAME and my_file.py:Class work too"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from models import ENCODER, SEGMENTERS, describe
+from models.anomaly import is_detector
 from utils.errors import UserError
 from utils.flags import flag
 
@@ -15,13 +16,14 @@ class ModelOptions:
 
     arch: str = flag(
         "resnet18",
-        "model name (see --list models), torchvision/NAME, timm/NAME or my_file.py:Class",
+        "model name (see --list models), torchvision/NAME, timm/NAME or my_file.py:Class; a segmenter or detector (--list detectors)",
         short="-a",
         used_for="training model compare info benchmark serve",
     )
     encoder: str | None = flag(
         None,
-        "network that a segmenter such as --arch unet looks through: a model name, torchvision/NAME or timm/NAME (default: resnet18)",
+        "network that a segmenter or detector such as --arch unet or padim looks through: a model name, torchvision/NAME or timm/NAME "
+        "(default: resnet18)",
         metavar="NAME",
         used_for="training info",
     )
@@ -77,12 +79,15 @@ class ModelOptions:
     )
 
     def pretrained_name(self) -> str:
-        """Return the network whose published weights --pretrained reads: that of a segmenter's encoder, else --arch."""
-        return self.encoder or (ENCODER if self.arch in SEGMENTERS else self.arch)
+        """Return the network whose published weights --pretrained reads: that of the encoder of a segmenter or detector, else --arch."""
+        return self.encoder or (ENCODER if self._has_encoder() else self.arch)
 
     def described(self) -> str:
         """Return the network in a few words."""
-        return f"{self.arch} on {describe(self.pretrained_name())}" if self.arch in SEGMENTERS else describe(self.arch)
+        return f"{self.arch} on {describe(self.pretrained_name())}" if self._has_encoder() else describe(self.arch)
+
+    def _has_encoder(self) -> bool:
+        return self.arch in SEGMENTERS or is_detector(self.arch)
 
 
 def fixed_bn_momentum(rule: str) -> float | None:

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from applications.assemble.image_sizes import check_sizes
 from applications.assemble.machine import Machine
 from applications.assemble.task import activation_of
-from applications.contract import Task
+from applications.contract import Observing, Task
 from applications.settings.options import RunConfig, RuntimeOptions
 from criterions.priors import first_probabilities, prior_logits
-from models.backbone import Backbone, Network
+from models.backbone import Backbone, Network, Pretrainable
 from models.batchnorm import set_bn_momentum
 from models.initialization import initialize
 from models.segmenters.segmenter import Segmenter
@@ -24,7 +24,8 @@ from utils.errors import UserError, shorten
 from utils.logs import log
 
 PRETRAINED = Path("pretrained")
-HEAD_FLAGS = ("pretrained", "init_from", "prior_bias", "freeze", "head_lr")
+STARTS = ("pretrained", "init_from")
+HEAD_FLAGS = (*STARTS, "prior_bias", "freeze", "head_lr")
 
 
 def build_network(
@@ -44,18 +45,23 @@ def build_network(
     torch.manual_seed(config.runtime.seed)
     model = task.build_model(model_options, classes)
     _refuse_head_flags(model, config, task)
-    if isinstance(model, Network):
+    if isinstance(model, Pretrainable):
         check_sizes(model, config)
     if model_options.init is not None:
         log().info(f"          {initialize(model, model_options.init)}")
     if config.loss.prior_bias is not None and isinstance(model, Network):
         # Before weights are loaded, so that a classifier that was trained on these classes keeps its bias.
         _start_at_prior(model, config, classes, class_counts, images)
-    if model_options.pretrained and isinstance(model, Network):
+    if model_options.pretrained and isinstance(model, Pretrainable):
         backbone, name = model.published_part(model_options.arch)
         log().info(str(load_published(backbone, name, folder=PRETRAINED, announce=log().info)))
     if model_options.init_from and isinstance(model, Network):
         _load_from(model, Path(model_options.init_from), classes)
+    elif model_options.init_from and isinstance(model, Pretrainable):
+        part, _ = model.published_part(model_options.arch)
+        log().info(str(load_state(part, load_tensors(Path(model_options.init_from)), source=model_options.init_from)))
+    if issubclass(task, Observing):
+        return model
     changed = set_bn_momentum(model, model_options.bn_momentum, steps_per_epoch=steps_per_epoch)
     if changed:
         log().info(f"          {changed}")
@@ -71,7 +77,7 @@ def _refuse_head_flags(model: nn.Module, config: RunConfig, task: type[Task]) ->
         return
     settings = config.to_dict()
     for flag in HEAD_FLAGS:
-        if settings[flag]:
+        if settings[flag] and not (flag in STARTS and isinstance(model, Pretrainable)):
             raise UserError(f"--{flag} needs a network whose head is known, and that of --task {task.name} has none; leave it out")
 
 

@@ -126,13 +126,7 @@ def read_source(request: Request) -> Source:
     """
     device = torch.device("cpu")
     machine = Machine(assemble.single_process(), device, Precision("fp32", False, "exported files are compared in fp32"))
-    resume = request.config.train.resume
-    assert resume, "flag_checks.py asks for --resume"
-    path = find_checkpoint(resume, BEST)
-    before = sha256_of(path)
-    trained = load_trained(request, device)
-    if sha256_of(path) != before:
-        raise UserError(f"{path} changes while it is read; wait until the training is done, or export a copy")
+    trained, before = read_unchanged(request)
     split = thin_out(open_held_out(trained, ("val", "test")), MOST_IMAGES)
     log().info(f"model     {trained.describe()}")
     log().info(f"compare   on {len(split)} {split.name} images of {split.display_path}")
@@ -141,6 +135,22 @@ def read_source(request: Request) -> Source:
         expected = predict_split(trained, split, task, machine)
         milliseconds = time_model(trained, task, split)
     return Source(trained, task, split, expected, request.config.export, before, milliseconds)
+
+
+def read_unchanged(request: Request) -> tuple[Trained, str]:
+    """Return the model of --resume, on the CPU, and the SHA-256 of its file.
+
+    Raises:
+        UserError: there is no such model, or its file changes meanwhile.
+    """
+    resume = request.config.train.resume
+    assert resume, "flag_checks.py asks for --resume"
+    path = find_checkpoint(resume, BEST)
+    before = sha256_of(path)
+    trained = load_trained(request, torch.device("cpu"))
+    if sha256_of(path) != before:
+        raise UserError(f"{path} changes while it is read; wait until the training is done, or export a copy")
+    return trained, before
 
 
 def time_model(trained: Trained, task: LabelTask, split: Split) -> float:
@@ -173,8 +183,12 @@ def export(source: Source, found: Format) -> int:
 
 def target_of(source: Source, found: Format) -> Path:
     """Return where a file of this format comes to lie."""
-    precision = "" if source.precision == "fp32" else f"-{source.precision}"
-    return source.trained.path.parent / (STEM + precision + found.suffix)
+    return target_of_file(source.trained.path, found, source.precision)
+
+
+def target_of_file(checkpoint: Path, found: Format, precision: str = "fp32") -> Path:
+    """Return where the file of a checkpoint comes to lie."""
+    return checkpoint.parent / (STEM + ("" if precision == "fp32" else f"-{precision}") + found.suffix)
 
 
 def write_draft(source: Source, found: Format, draft: Path) -> Record:

@@ -10,6 +10,7 @@ from criterions import CRITERIONS, DISTILLATIONS, REGION_LOSSES, WEIGHTERS
 from dataloader import AUGMENT_PRESETS, AUGMENTS, CURRICULA, MIXES, SAMPLERS, SOURCES
 from dataloader.checks import CHECKS
 from models import FAMILIES, FORWARDED, INITS, SEGMENTERS, list_models
+from models.anomaly import DETECTORS
 from optim import OPTIMIZERS, SCHEDULES
 from utils.errors import UserError, nearest
 from utils.tables import print_table
@@ -17,6 +18,7 @@ from utils.tables import print_table
 TABLES = {
     "tasks": TASKS,
     "segmenters": SEGMENTERS,
+    "detectors": DETECTORS,
     "criterions": CRITERIONS,
     "region_losses": REGION_LOSSES,
     "weighters": WEIGHTERS,

@@ -11,7 +11,7 @@ from applications.assemble.seen_images import read_seen
 from applications.settings.options import LossOptions, Request, RunConfig
 from applications.tasks import TASKS
 from applications.trained.checkpoint import Trained, check_fold, load_trained, same_data
-from applications.trained.exported import Exported, ExportedNetwork, is_exported, load_exported
+from applications.trained.exported import PROBABILITIES, Exported, ExportedAnswers, ExportedNetwork, is_exported, load_exported
 from utils.checkpoint import BEST, LAST, load_checkpoint
 from utils.errors import UserError
 from utils.files import sha256_of
@@ -62,7 +62,7 @@ def load_file(request: Request, path: Path, device: torch.device) -> Trained:
         config,
         facts.classes,
         facts.preprocess,
-        ExportedNetwork(exported).eval(),
+        (ExportedNetwork if facts.outputs[0] == PROBABILITIES else ExportedAnswers)(exported).eval(),
         content.get("averaging"),
         content.get("epoch", 0),
         facts.thresholds,

@@ -119,7 +119,7 @@ class Trained:
         if self.exported is not None:
             return f"{self.config.model.arch}, {self.exported.describe()}"
         which = f"averaged weights ({self.averaging})" if self.averaging else "weights"
-        return f"{self.config.model.arch}, {len(self.classes)} classes, {which} after epoch {self.epoch} of {self.path}"
+        return f"{self.config.model.described()}, {len(self.classes)} classes, {which} after epoch {self.epoch} of {self.path}"
 
     def origin(self) -> str:
         """Return which file this is, and of when."""
