@@ -15,11 +15,13 @@ from criterions.weighted import build_elementwise
 from models.backbone import Backbone
 from models.batchnorm import set_bn_momentum
 from models.initialization import initialize
-from models.slimming.layer_widths import set_widths
+from models.input_channels import set_input_channels
+from models.slimming.layer_widths import LayerWidths, set_widths
 from models.weights import load_published, load_state
 from optim.param_groups import freeze
 from utils.checkpoint import load_tensors
 from utils.errors import UserError, shorten
+from utils.first_conv import first_conv
 from utils.logs import log
 
 PRETRAINED = Path("pretrained")
@@ -42,6 +44,7 @@ def build_network(
     torch.manual_seed(config.runtime.seed)
     model = task.build_model(model_options.arch, classes, drop_rate=model_options.drop_rate, drop_path=model_options.drop_path)
     assert isinstance(model, Backbone), "what follows asks for its classifier"
+    set_input_channels(model, model_options.channels)
     check_sizes(model, config)
     if model_options.init is not None:
         log().info(f"          {initialize(model, model_options.init)}")
@@ -49,7 +52,8 @@ def build_network(
         # Before weights are loaded, so that a classifier that was trained on these classes keeps its bias.
         _start_at_prior(model, config, classes, class_counts, images)
     if model_options.pretrained:
-        log().info(str(load_published(model, model_options.arch, folder=PRETRAINED, announce=log().info)))
+        report = load_published(model, model_options.arch, folder=PRETRAINED, advprop=model_options.advprop, announce=log().info)
+        log().info(str(report))
     if model_options.init_from:
         _load_from(model, Path(model_options.init_from), classes)
     changed = set_bn_momentum(model, model_options.bn_momentum, steps_per_epoch=steps_per_epoch)
@@ -77,13 +81,22 @@ def _load_from(model: Backbone, path: Path, classes: tuple[str, ...]) -> None:
     """Load the weights of a file, with the widths that it says; the classifier's rows follow the names of the classes."""
     tensors = load_tensors(path)
     if isinstance(tensors, dict) and "channels" in tensors:
-        set_widths(model, tensors["channels"], classifier=model.get_classifier())
+        set_widths(model, _but_input(model, tensors["channels"]), classifier=model.get_classifier())
     head = model.get_classifier()
     fresh = {name: value.clone() for name, value in head.state_dict().items()}
     log().info(str(load_state(model, tensors, source=str(path))))
     known = tuple(tensors.get("classes", ())) if isinstance(tensors, dict) else ()
     if len(known) == len(classes) and known != classes:
         log().info(f"          {sort_rows(head, fresh, known=known, wanted=classes)}")
+
+
+def _but_input(model: nn.Module, widths: LayerWidths) -> LayerWidths:
+    """Return the widths of a file's layers, but with the channels of this run's images."""
+    found = first_conv(model)
+    if found is None or len(widths.get(found[0], ())) != 3:
+        return widths
+    name, conv = found
+    return {**widths, name: [widths[name][0], conv.in_channels, widths[name][2]]}
 
 
 def sort_rows(head: nn.Module, fresh: Mapping[str, Tensor], *, known: Sequence[str], wanted: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from applications.settings.options import Request
 from models import build_model
+from models.input_channels import set_input_channels
 from utils.logs import log
 from utils.runtime import choose_device, describe_machine
 from utils.summary import summarize, time_forward
@@ -18,6 +19,7 @@ def run(request: Request) -> int:
     size = config.data.image_size
     classes = config.model.num_classes or 1000
     model = build_model(config.model.arch, num_classes=classes, drop_rate=config.model.drop_rate)
+    set_input_channels(model, config.model.channels)
     model.check_size(size)
     summary = summarize(model, size, device)
     (timing,) = time_forward([model.eval().to(device)], size, device)
