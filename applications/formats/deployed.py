@@ -199,7 +199,7 @@ def _check_outputs(core: Core, preprocess: Preprocess, arch: str) -> None:
     wanted = " and ".join(flag for flag, asked in (("--with_features", core.features), ("--with_cam", core.cam)) if asked)
     try:
         with torch.no_grad():
-            outputs = core(torch.zeros(1, 3, *preprocess.image_size))
+            outputs = core(torch.zeros(1, len(preprocess.mean), *preprocess.image_size))
     except (UserError, RuntimeError, IndexError, AttributeError, ValueError, TypeError) as error:
         raise UserError(f"{wanted}: {arch} has no head of its own that reads a map; leave it out") from error
     if core.cam and (outputs[-1].dim() != 4 or outputs[-1].shape[1] != outputs[0].shape[1]):

@@ -107,7 +107,7 @@ def _config(facts: Facts, theirs: str, plan: Any) -> dict[str, Any]:
         "architecture": theirs or facts.arch,
         "num_classes": len(facts.classes),
         "pretrained_cfg": {
-            "input_size": [3, *numbers.image_size],
+            "input_size": [len(numbers.mean), *numbers.image_size],
             "fixed_input_size": False,
             "interpolation": "bilinear",
             "crop_mode": "center",
@@ -132,13 +132,14 @@ def _card(facts: Facts, theirs: str) -> str:
         else "Darkroom builds the network by the name in `config.json` and loads the weights by theirs.\n"
     )
     rejecting = "" if facts.reject is None else "- Answers below the probability `reject` of their class do not count.\n"
+    gray = "- Brightness alone enters: 0.299 red + 0.587 green + 0.114 blue.\n" if len(numbers.mean) == 1 else ""
     naming = "- Every class whose probability reaches its threshold is named.\n" if facts.thresholds is not None else ""
     return (
         f"---\ntags:\n- image-classification\nlibrary_name: {'timm' if theirs else 'darkroom'}\n---\n\n"
         f"# {theirs or facts.arch}, {len(facts.classes)} classes\n\n{use}\n"
         f"- Classes, in the order of the outputs: {', '.join(facts.classes)}.\n"
         f"- Images: RGB, brought to {height} x {width} pixels ({numbers.resize}), by {KERNEL}.\n"
-        f"- Normalization: (value / 255 - mean) / std with mean {list(numbers.mean)} and std {list(numbers.std)}.\n"
+        f"{gray}- Normalization: (value / 255 - mean) / std with mean {list(numbers.mean)} and std {list(numbers.std)}.\n"
         f"- Probabilities: {facts.activation} of the logits divided by {facts.temperature:g}.\n{naming}{rejecting}"
         f"- Source: {facts.source} (SHA-256 {facts.checkpoint_sha256}).\n"
     )

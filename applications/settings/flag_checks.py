@@ -110,6 +110,8 @@ def _check_start(request: Request) -> None:
         raise UserError("--resume goes on with a run, --init_from starts one from its weights; give one of them")
     if config.model.pretrained and config.model.init_from:
         raise UserError("--pretrained and --init_from both name the starting weights; give one of them")
+    if config.model.advprop and not config.model.pretrained:
+        raise UserError("--advprop chooses among published weights; add --pretrained")
     if config.model.init is not None and (config.model.pretrained or config.model.init_from) and not resumes:
         source = "--pretrained" if config.model.pretrained else "--init_from"
         raise UserError(f"--init and {source} both say what the weights start from; give one of them")
