@@ -10,6 +10,8 @@ from utils.registry import import_target
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# Mean and standard deviation that bring pixels to [-1, 1].
+HALF = (0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,12 @@ class Published:
         """First digits of the file's SHA-256, where the name ends with them (name-5c106cde.pth), else ''."""
         found = re.search(r"-([0-9a-f]{8,64})\.\w+$", urlparse(self.url).path)
         return found.group(1) if found else ""
+
+
+def on_hub(name: str, *, size: int = 224, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD) -> Published:
+    """The weights that timm publishes as NAME.TAG, for images resampled by the bicubic kernel."""
+    url = f"https://huggingface.co/timm/{name}/resolve/main/model.safetensors"
+    return Published(url, mean=mean, std=std, size=(size, size), interpolation="bicubic")
 
 
 def find_published(arch: str) -> Published | None:

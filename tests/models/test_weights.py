@@ -182,5 +182,11 @@ def test_preprocessing_belongs_to_the_weights():
     assert published_preprocess("my_net.py:Net") is None
 
 
-def test_every_network_of_the_table_has_published_weights():
-    assert all(find_published(arch) for arch in list_models())
+UNPUBLISHED = (
+    *("mixer_s32_224", "mixer_s16_224", "mixer_b32_224", "mixer_l32_224", "mixer_h14_224"),
+    "convnextv2_small",
+)
+
+
+def test_every_network_of_the_table_has_published_weights_but_those_that_nobody_published():
+    assert {arch for arch in list_models() if find_published(arch) is None} == set(UNPUBLISHED)
