@@ -15,6 +15,7 @@ from criterions.weighted import build_elementwise
 from models.backbone import Backbone
 from models.batchnorm import set_bn_momentum
 from models.initialization import initialize
+from models.recompute import recompute_blocks
 from models.slimming.layer_widths import set_widths
 from models.weights import load_published, load_state
 from optim.param_groups import freeze
@@ -111,7 +112,9 @@ def find_head(model: nn.Module) -> nn.Module:
 
 
 def wrap_network(runtime: RuntimeOptions, model: nn.Module, machine: Machine) -> nn.Module:
-    """Return the network as training calls it: compiled and distributed when asked for."""
+    """Return the network as training calls it: with blocks that are computed again, compiled and distributed when asked for."""
+    if runtime.checkpointing:
+        log().info(f"          --checkpointing: {recompute_blocks(model)} blocks are computed again in the backward pass")
     if runtime.compile:
         # model.compile() compiles in place; torch.compile(model) would prefix every name in the checkpoint.
         model.compile()
