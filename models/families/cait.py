@@ -204,4 +204,20 @@ class CaiT(Backbone):
         return found
 
 
-PUBLISHED: dict[str, Published] = {arch: on_hub(f"{arch}.fb_dist_in1k", size=shape.size) for arch, shape in VARIANTS.items()}
+# Share of ImageNet's validation images in percent, as timm measured it.
+_TOP1 = {
+    "cait_xxs24_224": 78.4,
+    "cait_xxs24_384": 80.954,
+    "cait_xxs36_224": 79.75,
+    "cait_xxs36_384": 82.204,
+    "cait_xs24_384": 84.064,
+    "cait_s24_224": 83.484,
+    "cait_s24_384": 85.048,
+    "cait_s36_384": 85.458,
+    "cait_m36_384": 86.06,
+    "cait_m48_448": 86.48,
+}
+
+PUBLISHED: dict[str, Published] = {
+    arch: on_hub(f"{arch}.fb_dist_in1k", size=VARIANTS[arch].size, top1=top1) for arch, top1 in _TOP1.items()
+}

@@ -224,17 +224,32 @@ def _present_name(name: str) -> str:
     return re.sub(r"^features\.([246])\.", lambda each: f"stages.{int(each[1]) // 2}.downsample.", name)
 
 
-_TAGS = {
-    "convnext_atto": "d2_in1k",
-    "convnext_femto": "d1_in1k",
-    "convnext_pico": "d1_in1k",
-    **dict.fromkeys(("convnext_nano", "convnext_tiny", "convnext_small"), "in12k_ft_in1k"),
-    **dict.fromkeys(("convnext_base", "convnext_large", "convnext_xlarge"), "fb_in22k_ft_in1k"),
-    **dict.fromkeys(("convnextv2_atto", "convnextv2_femto", "convnextv2_pico"), "fcmae_ft_in1k"),
-    **dict.fromkeys(("convnextv2_nano", "convnextv2_tiny", "convnextv2_base", "convnextv2_large"), "fcmae_ft_in22k_in1k"),
+# The release whose weights are taken, and its share of ImageNet's validation images in percent, as timm measured it.
+_RELEASES = {
+    "convnext_atto": ("d2_in1k", 75.672),
+    "convnext_femto": ("d1_in1k", 77.498),
+    "convnext_pico": ("d1_in1k", 79.516),
+    "convnext_nano": ("in12k_ft_in1k", 82.306),
+    "convnext_tiny": ("in12k_ft_in1k", 84.192),
+    "convnext_small": ("in12k_ft_in1k", 85.164),
+    "convnext_base": ("fb_in22k_ft_in1k", 85.814),
+    "convnext_large": ("fb_in22k_ft_in1k", 86.612),
+    "convnext_xlarge": ("fb_in22k_ft_in1k", 86.97),
+    "convnextv2_atto": ("fcmae_ft_in1k", 76.644),
+    "convnextv2_femto": ("fcmae_ft_in1k", 78.476),
+    "convnextv2_pico": ("fcmae_ft_in1k", 80.304),
+    "convnextv2_nano": ("fcmae_ft_in22k_in1k", 82.038),
+    "convnextv2_tiny": ("fcmae_ft_in22k_in1k", 83.904),
+    "convnextv2_base": ("fcmae_ft_in22k_in1k", 86.752),
+    "convnextv2_large": ("fcmae_ft_in22k_in1k", 87.266),
+    "convnextv2_huge": ("fcmae_ft_in22k_in1k_384", 88.666),
 }
 
-PUBLISHED: dict[str, Published] = {
-    **{arch: on_hub(f"{arch}.{tag}") for arch, tag in _TAGS.items()},
-    "convnextv2_huge": on_hub("convnextv2_huge.fcmae_ft_in22k_in1k_384", size=384),
-}
+
+def _published(arch: str, tag: str, top1: float) -> Published:
+    # Meta gives the weights of V2 for research alone.
+    terms = "CC-BY-NC-4.0" if VARIANTS[arch].v2 else "Apache-2.0"
+    return on_hub(f"{arch}.{tag}", size=384 if tag.endswith("_384") else 224, license=terms, top1=top1)
+
+
+PUBLISHED: dict[str, Published] = {arch: _published(arch, *release) for arch, release in _RELEASES.items()}

@@ -301,27 +301,65 @@ def _present_name(name: str) -> str:
     return name
 
 
-_ADAPTED = "augreg_in21k_ft_in1k"
-_TAGS: dict[str, str] = {
-    "vit_small_patch8_224": "dino",
-    "vit_medium_patch16_gap_240": "sw_in12k",
-    "vit_medium_patch16_gap_256": "sw_in12k_ft_in1k",
-    "vit_medium_patch16_gap_384": "sw_in12k_ft_in1k",
-    "vit_base_patch16_224": "augreg2_in21k_ft_in1k",
-    "vit_base_patch8_224": "augreg2_in21k_ft_in1k",
-    "vit_large_patch32_224": "orig_in21k",
-    "vit_large_patch32_384": "orig_in21k_ft_in1k",
-    "vit_huge_patch14_224": "orig_in21k",
-    "vit_so400m_patch14_siglip_384": "webli",
+# The release whose weights are taken, and its share of ImageNet's validation images in percent, where it knows those classes.
+_RELEASES: dict[str, tuple[str, float | None]] = {
+    "vit_tiny_patch16_224": ("augreg_in21k_ft_in1k", 75.452),
+    "vit_tiny_patch16_384": ("augreg_in21k_ft_in1k", 78.438),
+    "vit_small_patch32_224": ("augreg_in21k_ft_in1k", 76.01),
+    "vit_small_patch32_384": ("augreg_in21k_ft_in1k", 80.476),
+    "vit_small_patch16_224": ("augreg_in21k_ft_in1k", 81.402),
+    "vit_small_patch16_384": ("augreg_in21k_ft_in1k", 83.814),
+    "vit_small_patch8_224": ("dino", None),
+    "vit_medium_patch16_gap_240": ("sw_in12k", None),
+    "vit_medium_patch16_gap_256": ("sw_in12k_ft_in1k", 84.442),
+    "vit_medium_patch16_gap_384": ("sw_in12k_ft_in1k", 85.556),
+    "vit_base_patch32_224": ("augreg_in21k_ft_in1k", 80.732),
+    "vit_base_patch32_384": ("augreg_in21k_ft_in1k", 83.358),
+    "vit_base_patch16_224": ("augreg2_in21k_ft_in1k", 85.108),
+    "vit_base_patch16_384": ("augreg_in21k_ft_in1k", 86.01),
+    "vit_base_patch8_224": ("augreg2_in21k_ft_in1k", 86.252),
+    "vit_large_patch32_224": ("orig_in21k", None),
+    "vit_large_patch32_384": ("orig_in21k_ft_in1k", 81.508),
+    "vit_large_patch16_224": ("augreg_in21k_ft_in1k", 85.856),
+    "vit_large_patch16_384": ("augreg_in21k_ft_in1k", 87.096),
+    "vit_huge_patch14_224": ("orig_in21k", None),
+    "vit_base_patch32_siglip_256": ("v2_webli", None),
+    "vit_base_patch16_siglip_224": ("v2_webli", None),
+    "vit_base_patch16_siglip_256": ("v2_webli", None),
+    "vit_base_patch16_siglip_384": ("v2_webli", None),
+    "vit_base_patch16_siglip_512": ("v2_webli", None),
+    "vit_large_patch16_siglip_256": ("v2_webli", None),
+    "vit_large_patch16_siglip_384": ("v2_webli", None),
+    "vit_large_patch16_siglip_512": ("v2_webli", None),
+    "vit_so400m_patch14_siglip_224": ("v2_webli", None),
+    "vit_so400m_patch14_siglip_378": ("v2_webli", None),
+    "vit_so400m_patch14_siglip_384": ("webli", None),
+    "vit_so400m_patch16_siglip_256": ("v2_webli", None),
+    "vit_so400m_patch16_siglip_384": ("v2_webli", None),
+    "vit_so400m_patch16_siglip_512": ("v2_webli", None),
+    "deit_tiny_patch16_224": ("fb_in1k", 72.19),
+    "deit_small_patch16_224": ("fb_in1k", 79.856),
+    "deit_base_patch16_224": ("fb_in1k", 81.98),
+    "deit_base_patch16_384": ("fb_in1k", 83.108),
+    "deit_tiny_distilled_patch16_224": ("fb_in1k", 74.538),
+    "deit_small_distilled_patch16_224": ("fb_in1k", 81.204),
+    "deit_base_distilled_patch16_224": ("fb_in1k", 83.384),
+    "deit_base_distilled_patch16_384": ("fb_in1k", 85.438),
+    "deit3_small_patch16_224": ("fb_in1k", 81.382),
+    "deit3_small_patch16_384": ("fb_in1k", 83.432),
+    "deit3_medium_patch16_224": ("fb_in1k", 83.09),
+    "deit3_base_patch16_224": ("fb_in1k", 83.8),
+    "deit3_base_patch16_384": ("fb_in1k", 85.088),
+    "deit3_large_patch16_224": ("fb_in1k", 84.772),
+    "deit3_large_patch16_384": ("fb_in1k", 85.82),
+    "deit3_huge_patch14_224": ("fb_in1k", 85.204),
 }
 
 
-def _published(arch: str) -> Published:
-    """Which release it is: one of Meta's on ImageNet, one of Google's on images with captions, or one of AugReg's and a few others."""
-    tag = _TAGS.get(arch, "fb_in1k" if arch.startswith("deit") else "v2_webli" if "siglip" in arch else _ADAPTED)
+def _published(arch: str, tag: str, top1: float | None) -> Published:
     # Google's networks learned from images in [-1, 1].
     mean, std = (IMAGENET_MEAN, IMAGENET_STD) if tag in ("fb_in1k", "dino") else (HALF, HALF)
-    return on_hub(f"{arch}.{tag}", mean=mean, std=std, size=VARIANTS[arch].size)
+    return on_hub(f"{arch}.{tag}", mean=mean, std=std, size=VARIANTS[arch].size, top1=top1)
 
 
-PUBLISHED: dict[str, Published] = {arch: _published(arch) for arch in VARIANTS}
+PUBLISHED: dict[str, Published] = {arch: _published(arch, *release) for arch, release in _RELEASES.items()}

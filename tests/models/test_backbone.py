@@ -14,6 +14,7 @@ from utils.errors import UserError
 LIGHT = (
     *("resnet18", "resnext50_32x4d", "mobilenetv3_small", "efficientnet_b0"),
     *("vit_tiny_patch16_224", "cait_xxs24_224", "mixer_s32_224", "swin_tiny_patch4_window7_224", "convnext_atto", "convnextv2_atto"),
+    *("darknet_yolov5n", "vovnet27_slim"),
 )
 CONVOLUTIONAL = LIGHT[:4]
 ALL = [arch if arch in LIGHT else pytest.param(arch, marks=pytest.mark.slow) for arch in list_models()]

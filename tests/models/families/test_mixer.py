@@ -53,3 +53,4 @@ def test_published_files_are_the_ones_timm_names():
         theirs = timm.get_pretrained_cfg(arch)
         assert published.url == f"https://huggingface.co/{theirs.hf_hub_id}/resolve/main/model.safetensors"
         assert (published.mean, published.std, published.interpolation) == (theirs.mean, theirs.std, theirs.interpolation)
+        assert published.license.lower() == theirs.license

@@ -130,3 +130,4 @@ def test_published_files_are_the_ones_timm_names():
         assert published.url == f"https://huggingface.co/{theirs.hf_hub_id}/resolve/main/model.safetensors"
         assert (3, *published.size) == theirs.input_size
         assert (published.mean, published.std, published.interpolation) == (theirs.mean, theirs.std, theirs.interpolation)
+        assert published.license.lower() == theirs.license
