@@ -99,6 +99,71 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             ("vovnet27_slim", "vovnet39", "vovnet57", *(f"vovnet{name}_ese" for name in ("19_slim", "19", "39", "57", "99"))),
             "few, wide convolutions joined once a block: fast on accelerators, good maps for detectors",
         ),
+        "vit": Family(
+            "models.families.vit:VisionTransformer",
+            (
+                *("vit_tiny_patch16_224", "vit_tiny_patch16_384"),
+                *(
+                    "vit_small_patch32_224",
+                    "vit_small_patch32_384",
+                    "vit_small_patch16_224",
+                    "vit_small_patch16_384",
+                    "vit_small_patch8_224",
+                ),
+                *("vit_medium_patch16_gap_240", "vit_medium_patch16_gap_256", "vit_medium_patch16_gap_384"),
+                *("vit_base_patch32_224", "vit_base_patch32_384", "vit_base_patch16_224", "vit_base_patch16_384", "vit_base_patch8_224"),
+                *("vit_large_patch32_224", "vit_large_patch32_384", "vit_large_patch16_224", "vit_large_patch16_384"),
+                "vit_huge_patch14_224",
+                *("vit_base_patch32_siglip_256", "vit_base_patch16_siglip_224", "vit_base_patch16_siglip_256"),
+                *("vit_base_patch16_siglip_384", "vit_base_patch16_siglip_512"),
+                *("vit_large_patch16_siglip_256", "vit_large_patch16_siglip_384", "vit_large_patch16_siglip_512"),
+                *("vit_so400m_patch14_siglip_224", "vit_so400m_patch14_siglip_378", "vit_so400m_patch14_siglip_384"),
+                *("vit_so400m_patch16_siglip_256", "vit_so400m_patch16_siglip_384", "vit_so400m_patch16_siglip_512"),
+                *("deit_tiny_patch16_224", "deit_small_patch16_224", "deit_base_patch16_224", "deit_base_patch16_384"),
+                *("deit_tiny_distilled_patch16_224", "deit_small_distilled_patch16_224"),
+                *("deit_base_distilled_patch16_224", "deit_base_distilled_patch16_384"),
+                *("deit3_small_patch16_224", "deit3_small_patch16_384", "deit3_medium_patch16_224"),
+                *("deit3_base_patch16_224", "deit3_base_patch16_384", "deit3_large_patch16_224", "deit3_large_patch16_384"),
+                "deit3_huge_patch14_224",
+            ),
+            "vision transformers, with the weights of AugReg, SigLIP, DeiT and DeiT III: strong after large pretraining",
+        ),
+        "cait": Family(
+            "models.families.cait:CaiT",
+            (
+                *("cait_xxs24_224", "cait_xxs24_384", "cait_xxs36_224", "cait_xxs36_384", "cait_xs24_384"),
+                *("cait_s24_224", "cait_s24_384", "cait_s36_384", "cait_m36_384", "cait_m48_448"),
+            ),
+            "deep vision transformers whose class token comes in at the end",
+        ),
+        "mixer": Family(
+            "models.families.mixer:MLPMixer",
+            (
+                *("mixer_s32_224", "mixer_s16_224", "mixer_b32_224", "mixer_b16_224", "mixer_l32_224", "mixer_l16_224"),
+                "mixer_h14_224",
+            ),
+            "MLPs over patches and channels, for images of 224 x 224 alone",
+        ),
+        "swin": Family(
+            "models.families.swin:Swin",
+            (
+                *("swin_tiny_patch4_window7_224", "swin_small_patch4_window7_224"),
+                *("swin_base_patch4_window7_224", "swin_base_patch4_window12_384"),
+                *("swin_large_patch4_window7_224", "swin_large_patch4_window12_384"),
+                *("swin_s3_tiny_224", "swin_s3_small_224", "swin_s3_base_224"),
+            ),
+            "transformers with attention in moved windows, and maps of four sizes",
+        ),
+        "convnext": Family(
+            "models.families.convnext:ConvNeXt",
+            (
+                *("convnext_atto", "convnext_femto", "convnext_pico", "convnext_nano", "convnext_tiny"),
+                *("convnext_small", "convnext_base", "convnext_large", "convnext_xlarge"),
+                *("convnextv2_atto", "convnextv2_femto", "convnextv2_pico", "convnextv2_nano", "convnextv2_tiny"),
+                *("convnextv2_small", "convnextv2_base", "convnextv2_large", "convnextv2_huge"),
+            ),
+            "convolutions with what transformers taught: accuracy and simplicity",
+        ),
     }
 )
 

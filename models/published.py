@@ -11,6 +11,8 @@ from utils.errors import UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# Mean and standard deviation that bring pixels to [-1, 1].
+HALF = (0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,20 @@ class Published:
         if self.top1 is not None:
             named.append(f"ImageNet top-1 {self.top1:.1f}% by its publisher")
         return ", ".join(named)
+
+
+def on_hub(
+    name: str,
+    *,
+    size: int = 224,
+    mean: tuple[float, ...] = IMAGENET_MEAN,
+    std: tuple[float, ...] = IMAGENET_STD,
+    license: str = "Apache-2.0",
+    top1: float | None = None,
+) -> Published:
+    """The weights that timm publishes as NAME.TAG, for images resampled by the bicubic kernel; `top1` is what timm measured."""
+    url = f"https://huggingface.co/timm/{name}/resolve/main/model.safetensors"
+    return Published(url, mean=mean, std=std, size=(size, size), interpolation="bicubic", license=license, top1=top1)
 
 
 def find_published(arch: str, *, advprop: bool = False) -> Published | None:

@@ -51,7 +51,8 @@ class Summary:
 
 def summarize(model: nn.Module, image_size: tuple[int, int], device: torch.device) -> Summary:
     """Measure a network on one image of (C, H, W), in evaluation mode and fp32."""
-    model = copy.deepcopy(model).eval().to(device)
+    # torch's counter fails where a layer is given a parameter that wants a gradient, such as a learned query.
+    model = copy.deepcopy(model).eval().requires_grad_(False).to(device)
     image = torch.zeros(1, input_channels(model), *image_size, device=device)
     with torch.inference_mode():
         with FlopCounterMode(display=False) as counter:

@@ -16,6 +16,7 @@ from models.backbone import Backbone, Network, Pretrainable
 from models.batchnorm import set_bn_momentum
 from models.initialization import initialize
 from models.input_channels import set_input_channels
+from models.recompute import recompute_blocks
 from models.segmenters.segmenter import Segmenter
 from models.slimming.layer_widths import LayerWidths, set_widths
 from models.weights import load_published, load_state
@@ -154,7 +155,9 @@ def find_classifier(model: nn.Module) -> nn.Module | None:
 
 
 def wrap_network(runtime: RuntimeOptions, model: nn.Module, machine: Machine) -> nn.Module:
-    """Return the network as training calls it: compiled and distributed when asked for."""
+    """Return the network as training calls it: with blocks that are computed again, compiled and distributed when asked for."""
+    if runtime.checkpointing:
+        log().info(f"          --checkpointing: {recompute_blocks(model)} blocks are computed again in the backward pass")
     if runtime.compile:
         # model.compile() compiles in place; torch.compile(model) would prefix every name in the checkpoint.
         model.compile()

@@ -139,6 +139,12 @@ class RuntimeOptions:
         resumed="free",
     )
     compile: bool = flag(False, "compile the model with torch.compile", used_for="train", resumed="free")
+    checkpointing: bool = flag(
+        False,
+        "compute the activations of every block again in the backward pass instead of keeping them: less memory, slower steps",
+        used_for="train",
+        resumed="free",
+    )
     sync_bn: bool = flag(False, "batch-norm statistics over all GPUs", used_for="training")
     nproc: int | None = flag(
         None,
