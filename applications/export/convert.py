@@ -13,13 +13,13 @@ import torch
 from applications import assemble
 from applications.assemble import Machine
 from applications.contract import Task
-from applications.export.calibrate import calibration_of
 from applications.export.diverging import CLOSE, find_diverging
+from applications.export.int8_images import calibration_of
 from applications.export.parity import Allowed
-from applications.export.placing import check_room, draft_folder, place, size_of
 from applications.export.probe import Answers, Job, RuntimeFailedError, ask
 from applications.export.record import Record, write_record
 from applications.export.reference import LabelReference, Reference, read_reference
+from applications.export.staging import check_room, draft_folder, place, size_of
 from applications.formats import FORMATS, build_format
 from applications.formats.contract import Format, WriteSettings
 from applications.formats.deployed import Deployed, deploy
@@ -44,8 +44,6 @@ from utils.timing import measure_times
 # Images that go in together, beside one by one.
 BATCH = 8
 STEM = "model"
-# Formats that the demos open.
-DEMO_OPENS = ("torchscript", "onnx", "openvino")
 
 
 @dataclass(frozen=True)
@@ -122,7 +120,8 @@ def check_format(found: Format, options: ExportOptions) -> None:
     if (options.with_features or options.with_cam) and not found.holds.outputs:
         raise UserError(f"--with_features and --with_cam: the format {found.name} answers probabilities alone; leave them out")
     if options.opset is not None and not found.holds.opset:
-        raise UserError(f"--opset {options.opset} is for the formats onnx and openvino; leave it out for {found.name}")
+        able = [name for name in FORMATS if build_format(name).holds.opset]
+        raise UserError(f"--opset {options.opset} is for the formats {' and '.join(able)}; leave it out for {found.name}")
     check_installed(found.name, (*found.to_write, *found.to_open, *((TO_QUANTIZE,) if options.int8 else ())))
 
 
@@ -149,13 +148,7 @@ def read_source(request: Request) -> Source:
     """
     device = torch.device("cpu")
     machine = Machine(assemble.single_process(), device, Precision("fp32", False, "exported files are compared in fp32"))
-    resume = request.config.train.resume
-    assert resume, "flag_checks.py asks for --resume"
-    path = find_checkpoint(resume, BEST)
-    before = sha256_of(path)
-    trained = load_trained(request, device)
-    if sha256_of(path) != before:
-        raise UserError(f"{path} changes while it is read; wait until the training is done, or export a copy")
+    trained, before = read_unchanged(request)
     split = open_held_out(trained, ("val", "test"))
     log().info(f"model     {trained.describe()}")
     task = build_trained_task(trained, device)
@@ -165,6 +158,22 @@ def read_source(request: Request) -> Source:
         log().info(f"compare   on {len(split)} {split.name} images of {split.display_path}")
         milliseconds = time_model(trained, task, split)
     return Source(trained, reference, request.config.export, before, milliseconds)
+
+
+def read_unchanged(request: Request) -> tuple[Trained, str]:
+    """Return the model of --resume, on the CPU, and the SHA-256 of its file.
+
+    Raises:
+        UserError: there is no such model, or its file changes meanwhile.
+    """
+    resume = request.config.train.resume
+    assert resume, "flag_checks.py asks for --resume"
+    path = find_checkpoint(resume, BEST)
+    before = sha256_of(path)
+    trained = load_trained(request, torch.device("cpu"))
+    if sha256_of(path) != before:
+        raise UserError(f"{path} changes while it is read; wait until the training is done, or export a copy")
+    return trained, before
 
 
 def time_model(trained: Trained, task: Task, split: Split) -> float:
@@ -190,7 +199,7 @@ def export(source: Source, found: Format) -> int:
             return 1
         place(folder, target)
     log().info(f"written   {target} ({record.bytes / 1e6:.1f} MB)")
-    if found.name in DEMO_OPENS:
+    if found.in_demo:
         demo = "segmenter" if isinstance(source.task, Segment) else "classifier"
         log().info(f"next: python demos/{demo}.py {quote(str(target))} IMAGE_OR_FOLDER")
     return 0
@@ -198,8 +207,12 @@ def export(source: Source, found: Format) -> int:
 
 def target_of(source: Source, found: Format) -> Path:
     """Return where a file of this format comes to lie."""
-    precision = "" if source.precision == "fp32" else f"-{source.precision}"
-    return source.trained.path.parent / (STEM + precision + found.suffix)
+    return target_of_file(source.trained.path, found, source.precision)
+
+
+def target_of_file(checkpoint: Path, found: Format, precision: str = "fp32") -> Path:
+    """Return where the file of a checkpoint comes to lie."""
+    return checkpoint.parent / (STEM + ("" if precision == "fp32" else f"-{precision}") + found.suffix)
 
 
 def write_draft(source: Source, found: Format, draft: Path) -> Record:
