@@ -15,7 +15,7 @@ CONVOLUTIONAL = ("resnet18", "resnext50_32x4d", "seresnet18", "resnetblur18", "m
 QUICK = {
     *CONVOLUTIONAL,
     *("resnet18d", "resnet26t", "ecaresnetlight", "resnetrs50", "resnest50", "resnet_20", "resnet_20_bn_conv_relu"),
-    *("alexnet", "zfnet", "vgg13", "googlenet", "squeezenet1_1", "mobilenetv3_large"),
+    *("googlenet", "squeezenet1_1", "mobilenetv3_large"),
     *("darknet_yolov5n", "vovnet27_slim", "vovnet19_slim_ese"),
     *("vit_tiny_patch16_224", "cait_xxs24_224", "mixer_s32_224", "swin_tiny_patch4_window7_224", "convnext_atto", "convnextv2_atto"),
 }
@@ -28,8 +28,9 @@ def image(*size: int, n: int = 2) -> torch.Tensor:
     return torch.randn(n, 3, *size, generator=torch.Generator().manual_seed(3))
 
 
-def test_every_family_has_variants_and_help_and_one_that_is_tested_always():
-    assert all(family.help and set(family.variants) & QUICK for family in FAMILIES.values())
+def test_every_family_has_help_and_one_that_is_tested_always_but_the_largest():
+    tested = {name: family.help and set(family.variants) & QUICK for name, family in FAMILIES.items()}
+    assert {name for name, some in tested.items() if not some} == {"alexnet", "vgg"}
 
 
 def taken_size(net):

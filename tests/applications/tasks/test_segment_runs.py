@@ -39,16 +39,13 @@ def test_a_run_is_evaluated_at_the_size_of_the_images_and_answers_with_masks(cal
     trained = call("--data", scenes, *FLAGS, "--epochs", 1, "--name", "one", "--aug", "flip|rotate(10)")
     assert trained.code == 0, trained.err
     assert json.loads((trained.run / "config.json").read_text())["criterion"] == "softmax|dice"
-    outcome = call("--evaluation", "--resume", trained.run)
+    outcome = call("--evaluation", "--resume", trained.run, "--no_report")
     assert outcome.code == 0, outcome.err
     folder = trained.run / "evaluation-test"
     metrics = json.loads((folder / "metrics.json").read_text())
     assert f"test: mIoU {metrics['mIoU']:.2%}  pixel accuracy {metrics['pixel_accuracy']:.2%}" in outcome.out
     low, high = metrics["intervals"]["mIoU"]
     assert low <= metrics["mIoU"] <= high
-    assert (folder / "report.html").is_file()
-    assert len(read_rows(folder / "figures" / "images.csv")) == COUNTS["test"]
-
     answered = call("--predict", scenes / "images" / "test", "--resume", trained.run)
     assert answered.code == 0, answered.err
     masks = sorted((trained.run / "predict" / "masks").glob("*.png"))
@@ -76,6 +73,20 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(call: Call, scen
     for part in ("state_dict", "state_dict_ema"):
         ours, theirs = (load_checkpoint(run / "last.pt")[part] for run in (first.run, unbroken.run))
         assert all(bool((ours[name] == theirs[name]).all()) for name in ours), part
+
+
+@pytest.mark.slow
+def test_the_page_shows_the_worst_images_and_every_class(call: Call, scenes: Path) -> None:
+    trained = call("--data", scenes, *FLAGS, "--epochs", 1, "--name", "page")
+    outcome = call("--evaluation", "--resume", trained.run)
+    assert outcome.code == 0, outcome.err
+    folder = trained.run / "evaluation-test"
+    page, figures = (folder / "report.html").read_text(), json.loads((folder / "report.json").read_text())
+    for heading in ("How good is it?", "Classes, the worst first", "What is taken for what", "The worst images", "Can the probabilities"):
+        assert heading in page
+    assert all(name in page for name in CLASSES)
+    assert len(read_rows(folder / "figures" / "images.csv")) == COUNTS["test"]
+    assert figures["figures"]["mIoU"]["value"] == pytest.approx(json.loads((folder / "metrics.json").read_text())["mIoU"])
 
 
 @pytest.mark.slow
