@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -84,6 +83,7 @@ class Meter(Protocol):
 
 # Abilities that not every task has -> the flags, and the actions, that ask for them.
 ABILITIES: Mapping[str, tuple[str, ...]] = {
+    "crops and tiles": ("crop", "tiles"),
     "networks of encoder and decoder": ("encoder", "output_stride"),
     "learning from teachers": ("teacher", "distill", "knowledge"),
     "weights of single images": ("curriculum", "curriculum_learning", "make_curriculum"),
@@ -95,6 +95,7 @@ ABILITIES: Mapping[str, tuple[str, ...]] = {
     "thresholds that keep a promise": ("target", "calibrate"),
     "comparing models": ("compare",),
     "answers for single images": ("predict",),
+    "tables of OK and NG": ("report_ok_ng",),
     "exported files": ("export", "jit"),
     "pruning": ("prune",),
 }
@@ -126,6 +127,8 @@ class Task(Protocol):
 
     def __init__(self, classes: Sequence[str], criterion: Any, preprocess: Preprocess, device: torch.device) -> None: ...
 
+    # The spec of the loss where --criterion names none.
+    usual_criterion: ClassVar[str]
     # Called with a chain of specs and the arguments of `build_criterion`: the loss that the instance takes.
     build_criterion: ClassVar[Callable[..., Any]]
 
@@ -181,7 +184,8 @@ class Task(Protocol):
 
         Args:
             outputs: of `forward`.
-            changes: what preprocessing did to the plane of each image; `undone` reverses it. Answers for the whole image need none.
+            changes: the way back to the plane of each original image: `Preprocess.change(size).undone(size)`. Answers for the whole image
+                need none.
         """
         ...
 
@@ -232,22 +236,9 @@ class Observing(ABC):
             UserError: there is none that could.
         """
 
-
-class Promising(Protocol):
-    """What a task with the ability "thresholds that keep a promise" answers where it is not one of labels."""
-
-    def promise(self, meter: Any, target: str, groups: np.ndarray | None = None) -> str:
-        """Choose the thresholds that keep the promise on held-out images; return a line about them.
-
-        Args:
-            meter: of the held-out images.
-            target: what --target says.
-            groups: number of the group of each image; None where images are independent.
-
-        Raises:
-            UserError: the promise cannot be read, or no threshold keeps it.
-        """
-        ...
+    @abstractmethod
+    def chosen(self) -> str:
+        """Return in words what `calibrate` chose, and by what."""
 
 
 class Objective(Protocol):

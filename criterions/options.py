@@ -9,14 +9,18 @@ from utils.flags import flag
 from utils.registry import Table, is_user_target
 from utils.spec import Spec, parse_specs
 
+# The loss of tasks that name no other.
+USUAL = "softmax"
+
 
 @dataclass(frozen=True)
 class LossOptions:
     """What a wrong answer costs."""
 
-    criterion: str = flag(
-        "softmax",
-        "loss (--list criterions) and weighters (--list weighters): 'bce|ghm(bins=30,momentum=0.75)|ohm(0.7)|cost(costs.csv)'",
+    criterion: str | None = flag(
+        None,
+        "loss (--list criterions) and weighters (--list weighters): 'bce|ghm(bins=30,momentum=0.75)|ohm(0.7)|cost(costs.csv)' (default: "
+        "softmax; of segmentation softmax|dice)",
         metavar="SPEC",
         used_for="training model compare serve",
         spec=True,
@@ -73,7 +77,7 @@ class LossOptions:
         Raises:
             UserError: a name is unknown or named twice, a weighter stands where the loss belongs, or a switch lacks its file.
         """
-        chain = parse_specs(self.criterion)
+        chain = parse_specs(USUAL if self.criterion is None else self.criterion)
         if not chain:
             raise UserError("--criterion is empty; softmax is the usual loss")
         loss, *weighters = chain
@@ -105,7 +109,8 @@ class LossOptions:
         """Raise UserError for what needs a loss of single samples beside a region loss that stands first."""
         if weighters:
             raise UserError(
-                f"--criterion {self.criterion}: {weighters[0].name} needs a loss of single pixels before it; write 'softmax|{weighters[0]}|{loss}'"
+                f"--criterion {self.criterion}: {weighters[0].name} needs a loss of single pixels before it; write "
+                f"'softmax|{weighters[0]}|{loss}'"
             )
 
     def _switches(self) -> list[Spec]:

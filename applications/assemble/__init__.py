@@ -16,7 +16,15 @@ from applications.assemble.images import build_loader, build_preprocess, build_t
 from applications.assemble.machine import Machine, exact_precision, open_machine, single_process
 from applications.assemble.network import build_network, prepare_sync_bn, wrap_network
 from applications.assemble.step import build_run_schedule, build_stepper, check_watched, count_steps
-from applications.assemble.task import activation_of, build_task, check_num_classes, choose_task, count_classes, refuse_unable
+from applications.assemble.task import (
+    activation_of,
+    build_task,
+    check_num_classes,
+    choose_task,
+    count_classes,
+    refuse_unable,
+    with_usual_loss,
+)
 
 __all__ = [
     "Machine",
@@ -42,5 +50,6 @@ __all__ = [
     "seen_sizes",
     "single_process",
     "training_options",
+    "with_usual_loss",
     "wrap_network",
 ]

@@ -1,6 +1,7 @@
 """The task of a run, its loss, and the numbers of images per class that the loss needs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,13 @@ def choose_task(config: RunConfig, catalog: Catalog) -> type[Task]:
     weighed = any(part.name == "class_weights" for part in config.loss.spec())
     refuse_unable(kind, {**config.to_dict(), "class_weights": weighed})
     return kind
+
+
+def with_usual_loss(config: RunConfig, catalog: Catalog) -> RunConfig:
+    """Return the settings with the loss of the task where --criterion names none."""
+    if config.loss.criterion is not None:
+        return config
+    return replace(config, loss=replace(config.loss, criterion=choose_task(config, catalog).usual_criterion))
 
 
 def refuse_unable(kind: type[Task], asked: Mapping[str, Any]) -> None:

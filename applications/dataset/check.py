@@ -78,6 +78,7 @@ def _open(config: RunConfig) -> Catalog:
         tolerant=True,
         target=None if config.train.task is None else TASKS.resolve(config.train.task).target,
         asked_by=f"--task {config.train.task}",
+        masks=config.masks.reading(),
     )
     return found if data.fold is None else take_fold(found, data.fold, seed=seed)
 

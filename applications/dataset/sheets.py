@@ -29,7 +29,7 @@ MIXED_ROWS = 4
 def run(request: Request) -> int:
     """Write sheet.png, and mixed.png where batches are mixed or resized, into a folder of their own."""
     config = request.config
-    augment = assemble.read_augment(config.data)
+    augment = assemble.read_augment(config)
     catalog = open_training_data(config, assemble.single_process(), None)
     if request.subject not in catalog.splits:
         raise UserError(f"--visual_data {request.subject}: {catalog.root} has {', '.join(catalog.splits)} images")

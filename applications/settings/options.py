@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from criterions.options import LossOptions
 from dataloader.checks.options import CheckOptions
-from dataloader.options import DataOptions, PrepareOptions
+from dataloader.options import DataOptions, MaskOptions, PrepareOptions
 from models.options import ModelOptions
 from optim.options import OptimOptions
 from utils.errors import UserError, nearest
@@ -189,12 +189,23 @@ class EvaluationOptions:
     """How --evaluation looks at a model."""
 
     report: bool = flag(True, "let --evaluation write report.html too; --no_report leaves it out", used_for="evaluation")
+    report_ok_ng: bool = flag(
+        False,
+        "let --evaluation of a detector also write ok.xlsx and ng.xlsx, with pictures and heat maps, and summary.xlsx (package openpyxl)",
+        used_for="evaluation",
+    )
     tta: str | None = flag(
         None,
         "average the answers over views of each image: hflip, vflip, scale(FACTORS); bare: hflip",
         const="hflip",
         metavar="VIEWS",
         used_for="evaluation",
+    )
+    tiles: bool = flag(
+        False,
+        "look at images in overlapping tiles of --image_size, at their own scale, instead of bringing each to that size (segmentation; a "
+        "model of --crop does so by itself)",
+        used_for="evaluation predict",
     )
     target: str | None = flag(
         None,
@@ -314,6 +325,7 @@ class RunConfig:
 
     model: ModelOptions = field(default_factory=ModelOptions)
     data: DataOptions = field(default_factory=DataOptions)
+    masks: MaskOptions = field(default_factory=MaskOptions)
     prepare: PrepareOptions = field(default_factory=PrepareOptions)
     loss: LossOptions = field(default_factory=LossOptions)
     optim: OptimOptions = field(default_factory=OptimOptions)
@@ -361,6 +373,7 @@ class RunConfig:
 SECTIONS = {
     "model": ("model", ModelOptions),
     "data": ("data", DataOptions),
+    "masks": ("masks", MaskOptions),
     "preparing data": ("prepare", PrepareOptions),
     "loss": ("loss", LossOptions),
     "optimizer and schedule": ("optim", OptimOptions),

@@ -46,8 +46,17 @@ class Anomaly(Observing):
     name = "anomaly"
     target: ClassVar[type[Target]] = Defect
     fewest_classes: ClassVar[int] = 1
-    abilities: ClassVar[frozenset[str]] = frozenset({"networks of encoder and decoder", "thresholds that keep a promise", "exported files"})
+    abilities: ClassVar[frozenset[str]] = frozenset(
+        {
+            "networks of encoder and decoder",
+            "thresholds that keep a promise",
+            "exported files",
+            "answers for single images",
+            "tables of OK and NG",
+        }
+    )
     headline = "AUROC"
+    usual_criterion: ClassVar[str] = "softmax"
     metric_names: tuple[str, ...] = ("AUROC", "pixel_AUROC", "AUPRO", "AP", "F1", "false_alarms", "missed")
 
     def __init__(self, classes: Sequence[str], criterion: nn.Module, preprocess: Preprocess, device: torch.device) -> None:
@@ -119,6 +128,9 @@ class Anomaly(Observing):
         images = meter.images
         good, bad = images.scores[~images.bad], images.scores[images.bad]
         self._choose(meter, best_f1(good, bad) if len(bad) and len(good) else usual(good))
+
+    def chosen(self) -> str:
+        return "none" if self.threshold is None else self.threshold.describe()
 
     def promise(self, meter: DefectMeter, target: str, groups: np.ndarray | None = None) -> str:
         """Choose the threshold that keeps the promise on good images; return a line about it.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from applications.contract import ABILITIES, Signature, StepResult, TensorSpec
 from criterions.elementwise import ACTIVATIONS, ActivationName
+from criterions.options import USUAL
 from criterions.weighted import Criterion, build_criterion
 from dataloader.batch.targets import to_dense
 from dataloader.images.preprocess import Normalize, Preprocess
@@ -139,10 +140,15 @@ class LabelTask(ABC):
     metric_names: tuple[str, ...]
     target: ClassVar[type[Target]]
     fewest_classes: ClassVar[int] = 1
-    abilities: ClassVar[frozenset[str]] = frozenset(ABILITIES) - {"networks of encoder and decoder"}
+    abilities: ClassVar[frozenset[str]] = frozenset(ABILITIES) - {
+        "networks of encoder and decoder",
+        "crops and tiles",
+        "tables of OK and NG",
+    }
     # The rows of RISK_TARGETS that --target can ask for.
     promises: ClassVar[tuple[str, ...]]
     thresholds: tuple[float, ...] | None = None
+    usual_criterion: ClassVar[str] = USUAL
     build_criterion = staticmethod(build_criterion)
 
     def __init__(self, classes: Sequence[str], criterion: Criterion, preprocess: Preprocess, device: torch.device) -> None:

@@ -1,5 +1,6 @@
 """Fits a model that learns without gradients: one call, from the images to best.pt."""
 
+import json
 from collections.abc import Collection
 from dataclasses import fields, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from dataloader.sources.defect_folders import upright_size
 from dataloader.splits.split import Catalog, Split
 from utils.checkpoint import BEST, save_checkpoint
 from utils.errors import UserError
-from utils.files import write_csv
+from utils.files import write_text
 from utils.logs import log
 from utils.progress import progress_bar
 
@@ -93,7 +94,8 @@ def fit_by_observing(recipe: Recipe, folder: Path) -> int:
         config, task, model, None, {}, recipe.catalog, recipe.preprocess, recipe.data_fingerprint, recipe.seen
     )
     save_checkpoint(folder / BEST, {**content, "epoch": 1, "progress": Progress(epoch=1).state_dict()})
-    write_csv(folder / "metrics.csv", [("epoch", *(f"val_{name}" for name in figures)), (1, *figures.values())])
+    write_text(folder / "validation.json", json.dumps(figures, indent=2) + "\n")
+    log().info(f"threshold {task.chosen()}")
     shown = "  ".join(f"{name.replace('_', ' ')} {value:.2%}" for name, value in figures.items())
     log().info(f"val       {shown}  ({len(val_loader.split)} images{f'; {left_out}' if left_out.count else ''})")
     log().info(f"done: weights {folder / BEST}")

@@ -92,7 +92,7 @@ def _refuse_weights_alone(content: Mapping[str, Any], path: Path) -> None:
 def _train(
     config: RunConfig, machine: Machine, content: Mapping[str, Any] | None, path: Path | None, locks: ExitStack, request: Request
 ) -> int:
-    augment = assemble.read_augment(config.data)
+    augment = assemble.read_augment(config)
     catalog = _open_data(config, machine, content, path)
     kind = assemble.choose_task(config, catalog)
     if issubclass(kind, Observing):

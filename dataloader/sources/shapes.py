@@ -18,11 +18,13 @@ from types import MappingProxyType
 import numpy as np
 
 from utils.errors import UserError
-from utils.files import publish_folder
+from utils.files import publish_folder, write_text
 from utils.randomness import derive_seed
 
 CLASSES = ("circle", "cross", "ring", "square", "star", "triangle")
 DEFECTS = ("scratch", "stain")
+# What is no shape, in masks, and the table of their classes.
+GROUND, LABELS = "ground", "masks/labels.csv"
 # Images of each class in each split; scenes are numbered in this order.
 COUNTS: Mapping[str, int] = MappingProxyType({"train": 240, "val": 40, "test": 80})
 # Scenes of the anomaly data: numbers that are in no split, so that both can be used together.
@@ -226,6 +228,9 @@ def open_shapes(home: Path) -> Path:
     """
     folder = home / "shapes"
     if folder.is_dir():
+        if not (folder / LABELS).is_file():
+            # An earlier version did not write it.
+            write_text(folder / LABELS, _table())
         return folder / "images"
     temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
     try:
@@ -233,6 +238,7 @@ def open_shapes(home: Path) -> Path:
         for split, count in COUNTS.items():
             _write_split(temporary, split, range(first, first + count * len(CLASSES)))
             first += count * len(CLASSES)
+        (temporary / LABELS).write_text(_table(), encoding="utf-8")
         _write_defects(temporary / "defects", first)
         publish_folder(temporary, folder)
     except OSError as error:
@@ -240,6 +246,11 @@ def open_shapes(home: Path) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder / "images"
+
+
+def _table() -> str:
+    """Return the table of the classes in masks."""
+    return "id,name\n" + "".join(f"{number},{name}\n" for number, name in enumerate((GROUND, *CLASSES)))
 
 
 def _write_split(root: Path, split: str, numbers: range) -> None:
