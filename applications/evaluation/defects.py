@@ -99,6 +99,6 @@ def _say_promise(material: DefectReport) -> None:
         return
     if alarms.low > threshold.limit:
         log().warning(
-            f"false alarms {alarms.text('.1%')} are more than the {threshold.limit:.1%} that the threshold promised by the val images: these "
+            f"false alarms {alarms.text('.1%')} are more than the {threshold.limit:.1%} that the threshold promises by val images: these "
             "good images look otherwise than those"
         )

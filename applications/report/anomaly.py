@@ -57,8 +57,8 @@ def _headline(material: DefectReport) -> ReportPart:
     height, width = material.trained.preprocess.image_size
     notes = [
         f"Pixels are those that the detector sees, {width} x {height}; images with defects that nobody has marked count for images alone. "
-        f"AUPRO is the mean share of each connected defect that is found, over false-positive rates up to 30%. The intervals are of 95%, over "
-        f"images{material.over_groups()}."
+        f"AUPRO is the mean share of each connected defect that is found, over false-positive rates up to 30%. The intervals are of 95%, "
+        f"over images{material.over_groups()}."
     ]
     threshold = material.task.threshold
     if threshold is not None:
