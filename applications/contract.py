@@ -237,6 +237,16 @@ class Observing(ABC):
         """
 
     @abstractmethod
+    def strangeness(self, model: nn.Module, batch: Batch, first: int) -> Tensor:
+        """Return how strange images that were learned from look to what was learned from the others, (N,).
+
+        Args:
+            model: after the last pass.
+            batch: of the training images, in the order of a pass.
+            first: how many images came before it.
+        """
+
+    @abstractmethod
     def chosen(self) -> str:
         """Return in words what `calibrate` chose, and by what."""
 

@@ -100,6 +100,9 @@ class Anomaly(Observing):
     def finish(self, model: nn.Module) -> None:
         _detector(model).finish()
 
+    def strangeness(self, model: nn.Module, batch: Batch, first: int) -> Tensor:
+        return _detector(model).strangeness(self.normalize(batch.images), first)
+
     def observe_held_out(self, model: nn.Module, batch: Batch) -> None:
         """Take the largest distance of each good image."""
         assert isinstance(batch.targets, DefectBatch)

@@ -72,6 +72,16 @@ class Detector(Pretrainable):
     def distances(self, images: Tensor) -> Tensor:
         """Return how far each place lies from what is normal, float32 (N, h, w), at the resolution of the maps."""
 
+    def strangeness(self, images: Tensor, first: int) -> Tensor:
+        """Return how strange images that were learned from look to what was learned from the others, (N,): their largest distance.
+
+        Args:
+            images: as they were observed.
+            first: how many images were observed before these.
+        """
+        del first
+        return self.raw(images).amax((1, 2))
+
     def train(self, mode: bool = True) -> "Detector":
         """Set the mode; the encoder never learns, so that its batch norms and dropouts are always in evaluation."""
         super().train(mode)
