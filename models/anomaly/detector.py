@@ -38,7 +38,7 @@ class Detector(Pretrainable):
 
     def __init__(self, encoder: Encoder, *, smoothing: float) -> None:
         super().__init__()
-        if not 0 <= smoothing <= 100:
+        if not isinstance(smoothing, int | float) or not 0 <= smoothing <= 100:
             raise UserError(f"--arch: smoothing {smoothing} is a standard deviation in pixels, from 0 to 100")
         self.encoder = encoder.requires_grad_(False)
         self.smoothing = float(smoothing)

@@ -36,7 +36,7 @@ class PatchCore(Detector):
 
     def __init__(self, encoder: Encoder, coreset: float = 0.1, smoothing: float = 4.0) -> None:
         super().__init__(encoder, smoothing=smoothing)
-        if not 0 < coreset <= 1:
+        if not isinstance(coreset, int | float) or not 0 < coreset <= 1:
             raise UserError(f"--arch patchcore: coreset {coreset} is a share, above 0, up to 1")
         self.coreset = coreset
         self.register_buffer("bank", torch.zeros(0, sum(self.channels)))
