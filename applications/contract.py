@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -96,6 +95,7 @@ ABILITIES: Mapping[str, tuple[str, ...]] = {
     "thresholds that keep a promise": ("target", "calibrate"),
     "comparing models": ("compare",),
     "answers for single images": ("predict",),
+    "tables of OK and NG": ("report_ok_ng",),
     "exported files": ("export", "jit"),
     "answers over the network": ("serve",),
     "pruning": ("prune",),
@@ -237,22 +237,19 @@ class Observing(ABC):
             UserError: there is none that could.
         """
 
-
-class Promising(Protocol):
-    """What a task with the ability "thresholds that keep a promise" answers where it is not one of labels."""
-
-    def promise(self, meter: Any, target: str, groups: np.ndarray | None = None) -> str:
-        """Choose the thresholds that keep the promise on held-out images; return a line about them.
+    @abstractmethod
+    def strangeness(self, model: nn.Module, batch: Batch, first: int) -> Tensor:
+        """Return how strange images that were learned from look to what was learned from the others, (N,).
 
         Args:
-            meter: of the held-out images.
-            target: what --target says.
-            groups: number of the group of each image; None where images are independent.
-
-        Raises:
-            UserError: the promise cannot be read, or no threshold keeps it.
+            model: after the last pass.
+            batch: of the training images, in the order of a pass.
+            first: how many images came before it.
         """
-        ...
+
+    @abstractmethod
+    def chosen(self) -> str:
+        """Return in words what `calibrate` chose, and by what."""
 
 
 class Objective(Protocol):

@@ -99,3 +99,11 @@ def test_the_quickstart(house: Path) -> None:
     for line in said.splitlines():
         if line.startswith("  runs/"):
             assert (house / line.split()[0]).is_file()
+
+
+def test_finding_anomalies(house: Path) -> None:
+    said = run(house, "11_find_anomalies.sh", "--encoder", "mobilenetv3_small", "-j", "0")
+    assert "test: AUROC" in said
+    for line in said.splitlines():
+        if line.startswith("  runs/"):
+            assert (house / line.split()[0]).exists()

@@ -18,8 +18,8 @@ def observe(
     *,
     device: torch.device,
     advance: Callable[[int], object] = int,
-) -> UnreadableTrainImages:
-    """Fit a network; return which training images could not be read.
+) -> tuple[UnreadableTrainImages, dict[int, float]]:
+    """Fit a network; return which training images could not be read, and how strange each of the others looks, by its position.
 
     Args:
         model: network, set to evaluation mode.
@@ -42,7 +42,13 @@ def observe(
                 advance(int((batch.indices >= 0).sum()))
                 task.observe(model, batch.to(device))
             task.finish(model)
+        strange: dict[int, float] = {}
+        for batch in training(task.passes(model)):
+            real = batch.indices >= 0
+            found = task.strangeness(model, batch.to(device), len(strange))[real]
+            strange |= dict(zip(batch.indices[real].tolist(), found.tolist(), strict=True))
+            advance(int(real.sum()))
         for batch in held_out():
             task.observe_held_out(model, batch.to(device))
         task.settle(model)
-    return unreadable
+    return unreadable, strange

@@ -3,24 +3,22 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 from applications.assemble import Machine
 from applications.assemble.seen_images import Overlap
-from applications.contract import Meter, Promising, Task
+from applications.contract import Meter, Task
 from applications.evaluation.written import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
 from applications.report import REPORTS
-from applications.trained.checkpoint import Trained, open_held_out, open_validation, warn_of_seen_images
+from applications.trained.checkpoint import Trained, open_held_out, warn_of_seen_images
 from applications.trained.inference import measure_split
 from dataloader.sample import Unreadable
 from dataloader.splits.catalog import Split
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_text
-from utils.grouped_statistics import number_groups
 from utils.logs import log
 
 # Flags whose code works with labels, whatever abilities a task names.
-FOR_LABELS = ("tta", "calibrate")
+FOR_LABELS = ("tta", "target", "calibrate")
 
 
 def evaluate_by_contract(trained: Trained, task: Task, machine: Machine) -> int:
@@ -37,8 +35,6 @@ def evaluate_by_contract(trained: Trained, task: Task, machine: Machine) -> int:
     log().info(f"model     {trained.describe()}")
     log().info(f"data      {split.display_path}: {len(split)} {split.name} images")
     log().info(f"precision {trained.precision(machine)}")
-    if trained.config.evaluation.target:
-        _keep_promise(trained, task, machine, trained.config.evaluation.target)
     seen = warn_of_seen_images(trained, split) if machine.world.is_first else None
     unreadable: list[Unreadable] = []
     meter = measure_split(trained, split, task, machine, left_out=unreadable.extend)
@@ -47,19 +43,6 @@ def evaluate_by_contract(trained: Trained, task: Task, machine: Machine) -> int:
             write_unreadable(unreadable, folder)
             _write(trained, split, task, meter, folder, unreadable, seen)
     return 1 if unreadable else 0
-
-
-def _keep_promise(trained: Trained, task: Task, machine: Machine, target: str) -> None:
-    """Have the task choose thresholds on val images that keep a promise, and say what it rests on."""
-    held = open_validation(trained, "--target")
-    meter, found = measure_split(trained, held, task, machine), None
-    if machine.world.is_first:
-        groups = number_groups(held.groups) if held.groups else None
-        line = cast(Promising, task).promise(meter, target, groups)
-        found = line, task.calibration()
-    line, calibration = machine.world.gather(found)[0]
-    task.load_calibration(calibration)
-    log().info(f"target    {line}")
 
 
 def _write(

@@ -195,6 +195,11 @@ class EvaluationOptions:
     """How --evaluation looks at a model."""
 
     report: bool = flag(True, "let --evaluation write report.html too; --no_report leaves it out", used_for="evaluation")
+    report_ok_ng: bool = flag(
+        False,
+        "let --evaluation of a detector also write ok.xlsx and ng.xlsx, with pictures and heat maps, and summary.xlsx (package openpyxl)",
+        used_for="evaluation",
+    )
     tta: str | None = flag(
         None,
         "average the answers over views of each image: hflip, vflip, scale(FACTORS); bare: hflip",

@@ -47,7 +47,15 @@ class Anomaly(Observing):
     name = "anomaly"
     target: ClassVar[type[Target]] = Defect
     fewest_classes: ClassVar[int] = 1
-    abilities: ClassVar[frozenset[str]] = frozenset({"networks of encoder and decoder", "thresholds that keep a promise", "exported files"})
+    abilities: ClassVar[frozenset[str]] = frozenset(
+        {
+            "networks of encoder and decoder",
+            "thresholds that keep a promise",
+            "exported files",
+            "answers for single images",
+            "tables of OK and NG",
+        }
+    )
     headline = "AUROC"
     # Nothing is learned by a loss; this one is named in its place.
     usual_criterion: ClassVar[str] = USUAL
@@ -94,6 +102,9 @@ class Anomaly(Observing):
     def finish(self, model: nn.Module) -> None:
         _detector(model).finish()
 
+    def strangeness(self, model: nn.Module, batch: Batch, first: int) -> Tensor:
+        return _detector(model).strangeness(self.normalize(batch.images), first)
+
     def observe_held_out(self, model: nn.Module, batch: Batch) -> None:
         """Take the largest distance of each good image."""
         assert isinstance(batch.targets, DefectBatch)
@@ -122,6 +133,9 @@ class Anomaly(Observing):
         images = meter.images
         good, bad = images.scores[~images.bad], images.scores[images.bad]
         self._choose(meter, best_f1(good, bad) if len(bad) and len(good) else usual(good))
+
+    def chosen(self) -> str:
+        return "none" if self.threshold is None else self.threshold.describe()
 
     def promise(self, meter: DefectMeter, target: str, groups: np.ndarray | None = None) -> str:
         """Choose the threshold that keeps the promise on good images; return a line about it.

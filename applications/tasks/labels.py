@@ -140,7 +140,11 @@ class LabelTask(ABC):
     metric_names: tuple[str, ...]
     target: ClassVar[type[Target]]
     fewest_classes: ClassVar[int] = 1
-    abilities: ClassVar[frozenset[str]] = frozenset(ABILITIES) - {"networks of encoder and decoder", "crops and tiles"}
+    abilities: ClassVar[frozenset[str]] = frozenset(ABILITIES) - {
+        "networks of encoder and decoder",
+        "crops and tiles",
+        "tables of OK and NG",
+    }
     # The rows of RISK_TARGETS that --target can ask for.
     promises: ClassVar[tuple[str, ...]]
     thresholds: tuple[float, ...] | None = None

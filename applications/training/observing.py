@@ -1,9 +1,12 @@
 """Fits a model that learns without gradients: one call, from the images to best.pt."""
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from shlex import quote
+
+import numpy as np
 
 from applications import assemble
 from applications.contract import Observing, Progress, Task
@@ -14,12 +17,13 @@ from applications.settings.options import LossOptions, OptimOptions, RunConfig, 
 from applications.training.recipe import Recipe
 from dataloader.images.read import ImageError
 from dataloader.sources.defect_folders import upright_size
-from dataloader.splits.split import Catalog, Split
+from dataloader.splits.split import Catalog, Split, name_some
 from utils.checkpoint import BEST, save_checkpoint
 from utils.errors import UserError
-from utils.files import write_csv
+from utils.files import write_text
 from utils.logs import log
 from utils.progress import progress_bar
+from utils.text import counted
 
 # Settings of steps, beside all of the optimizer, of losses and of teachers.
 OF_STEPS = (
@@ -32,6 +36,10 @@ MOST_PIXELS = 2**18
 MULTIPLE = 32
 # Images whose sizes are looked at.
 SIZES_SEEN = 100
+# Spreads above the middle from which on a training image is called strange, at this ratio to the middle at least.
+STRANGE, LEAST_RATIO = 6.0, 1.3
+# Fewer images say nothing of what is usual.
+FEWEST_TO_COMPARE = 10
 
 
 def refuse_settings_of_steps(kind: type[Task], typed: Collection[str]) -> None:
@@ -78,24 +86,51 @@ def fit_by_observing(recipe: Recipe, folder: Path) -> int:
     train_loader = assemble.build_loader(config, recipe.split, recipe.preprocess, **plain)
     val_loader, left_out = recipe.val_loader, UnreadableHeldOutImages(len(recipe.val_loader.split))
     try:
-        total = task.passes(model) * len(recipe.split)
+        total = (task.passes(model) + 1) * len(recipe.split)
         with progress_bar("training images", total) as advance, machine.fp32_autocast() as autocast:
-            unreadable = observe(model, task, train_loader.batches, lambda: val_loader.batches(0), device=machine.device, advance=advance)
+            unreadable, strange = observe(
+                model, task, train_loader.batches, lambda: val_loader.batches(0), device=machine.device, advance=advance
+            )
             where = {"device": machine.device, "autocast": autocast, "world": machine.world, "images": len(val_loader.split)}
             meter = score(model, task, val_loader.batches(0), **where, left_out=left_out)
     finally:
         train_loader.close()
         val_loader.close()
     unreadable.check(machine.world)
+    _name_strange(strange, recipe.split)
     task.calibrate(meter)
     figures = meter.figures()
     content = assemble.checkpoint_content(
         config, task, model, None, {}, recipe.catalog, recipe.preprocess, recipe.data_fingerprint, recipe.seen
     )
     save_checkpoint(folder / BEST, {**content, "epoch": 1, "progress": Progress(epoch=1).state_dict()})
-    write_csv(folder / "metrics.csv", [("epoch", *(f"val_{name}" for name in figures)), (1, *figures.values())])
+    write_text(folder / "validation.json", json.dumps(figures, indent=2) + "\n")
+    log().info(f"threshold {task.chosen()}")
     shown = "  ".join(f"{name.replace('_', ' ')} {value:.2%}" for name, value in figures.items())
     log().info(f"val       {shown}  ({len(val_loader.split)} images{f'; {left_out}' if left_out.count else ''})")
     log().info(f"done: weights {folder / BEST}")
     log().info(f"next: python main.py --evaluation --resume {quote(str(folder))}")
     return 0
+
+
+def strangest(values: Mapping[int, float]) -> list[int]:
+    """Return the positions of images that are far stranger than the others, the strangest first.
+
+    Logarithms of distances are nearly normal among good images; the middle and the spread are those of the median, which a few others
+    do not move.
+    """
+    if len(values) < FEWEST_TO_COMPARE:
+        return []
+    positions, logs = list(values), np.log(np.maximum(list(values.values()), 1e-12))
+    middle = np.median(logs)
+    spread = 1.4826 * np.median(np.abs(logs - middle))
+    far = logs - middle > max(STRANGE * spread, np.log(LEAST_RATIO))
+    return [positions[place] for place in np.argsort(-logs, kind="stable") if far[place]]
+
+
+def _name_strange(values: Mapping[int, float], split: Split) -> None:
+    """Warn of training images that may have defects."""
+    if found := strangest(values):
+        named = name_some([split.paths[position] for position in found], 5)
+        many = counted(len(found), "training image looks", "training images look")
+        log().warning(f"{many} far stranger than the others: {named}. Look at them: what has a defect must not be learned as good")

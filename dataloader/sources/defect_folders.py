@@ -4,7 +4,7 @@ Bergmann et al.: MVTec AD, A Comprehensive Real-World Dataset for Unsupervised A
 test/<kind>, and ground_truth/<kind>/<name>_mask.png.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -78,6 +78,11 @@ class DefectTruths:
     def nothing(self) -> Defect:
         """Return what is known of padding: nothing, of one pixel."""
         return Defect(GOOD, unmarked((1, 1)))
+
+    def count(self, paths: Sequence[str]) -> np.ndarray:
+        """Return how many of some images are good, and how many have a defect, int64 (2,)."""
+        bad = sum(self.kinds[path] != GOOD for path in paths)
+        return np.array([len(paths) - bad, bad], np.int64)
 
 
 def upright_size(file: Path) -> Size:

@@ -38,7 +38,7 @@ class Detector(Pretrainable):
 
     def __init__(self, encoder: Encoder, *, smoothing: float) -> None:
         super().__init__()
-        if not 0 <= smoothing <= 100:
+        if not isinstance(smoothing, int | float) or not 0 <= smoothing <= 100:
             raise UserError(f"--arch: smoothing {smoothing} is a standard deviation in pixels, from 0 to 100")
         self.encoder = encoder.requires_grad_(False)
         self.smoothing = float(smoothing)
@@ -71,6 +71,16 @@ class Detector(Pretrainable):
     @abstractmethod
     def distances(self, images: Tensor) -> Tensor:
         """Return how far each place lies from what is normal, float32 (N, h, w), at the resolution of the maps."""
+
+    def strangeness(self, images: Tensor, first: int) -> Tensor:
+        """Return how strange images that were learned from look to what was learned from the others, (N,): their largest distance.
+
+        Args:
+            images: as they were observed.
+            first: how many images were observed before these.
+        """
+        del first
+        return self.raw(images).amax((1, 2))
 
     def train(self, mode: bool = True) -> "Detector":
         """Set the mode; the encoder never learns, so that its batch norms and dropouts are always in evaluation."""

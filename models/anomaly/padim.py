@@ -118,7 +118,8 @@ class PaDiM(Detector):
         smoothing: float = 4.0,
     ) -> None:
         super().__init__(encoder, smoothing=smoothing)
-        if dims < 1 or shrinkage <= 0 or projection not in ("random", "learned"):
+        numbers = isinstance(dims, int) and isinstance(shrinkage, int | float)
+        if not numbers or dims < 1 or shrinkage <= 0 or projection not in ("random", "learned"):
             raise UserError("--arch padim: dims is 1 or more, shrinkage above 0, projection random or learned")
         self.shrinkage = shrinkage
         self.passes = 1 if projection == "random" else 2

@@ -36,12 +36,15 @@ class PatchCore(Detector):
 
     def __init__(self, encoder: Encoder, coreset: float = 0.1, smoothing: float = 4.0) -> None:
         super().__init__(encoder, smoothing=smoothing)
-        if not 0 < coreset <= 1:
+        if not isinstance(coreset, int | float) or not 0 < coreset <= 1:
             raise UserError(f"--arch patchcore: coreset {coreset} is a share, above 0, up to 1")
         self.coreset = coreset
         self.register_buffer("bank", torch.zeros(0, sum(self.channels)))
         self.register_buffer("lengths", torch.zeros(0))
         self._patches: list[Tensor] = []
+        # Of each patch of the memory, the number of the image that it comes from; forgotten with the process.
+        self._owners: Tensor | None = None
+        self._each = 0
 
     @property
     def is_fitted(self) -> bool:
@@ -55,23 +58,40 @@ class PatchCore(Detector):
         return torch.cat([found[0], *larger], 1)
 
     def observe(self, images: Tensor) -> None:
-        self._patches.append(patches(self.features(images)))
+        features = self.features(images)
+        self._each = features.shape[2] * features.shape[3]
+        self._patches.append(patches(features))
 
     def finish(self) -> None:
         if not self._patches:
             raise UserError("PatchCore needs good images to learn from")
         everything = torch.cat(self._patches)
         self._patches = []
-        everything = everything[:: -(-len(everything) // MOST_PATCHES)]
+        step = -(-len(everything) // MOST_PATCHES)
+        everything = everything[::step]
         kept = greedy_centers(project(everything, PROJECTED), max(1, round(self.coreset * len(everything))))
-        self._buffers["bank"] = everything[kept.to(everything.device)].contiguous()
+        kept = kept.to(everything.device)
+        self._owners = kept * step // self._each
+        self._buffers["bank"] = everything[kept].contiguous()
         self._buffers["lengths"] = self.bank.square().sum(1)
 
     def distances(self, images: Tensor) -> Tensor:
         features = self.features(images)
-        rows = patches(features)
-        squares = torch.addmm(self.lengths[None, :], rows, self.bank.T, alpha=-2.0).amin(1) + rows.square().sum(1)
-        return squares.clamp(min=0).sqrt().view(features.shape[0], features.shape[2], features.shape[3])
+        nearest = self._squares(patches(features)).amin(1)
+        return nearest.clamp(min=0).sqrt().view(features.shape[0], features.shape[2], features.shape[3])
+
+    def _squares(self, rows: Tensor) -> Tensor:
+        """Return the squared distances of patches (R, D) to the memory, (R, M)."""
+        return torch.addmm(self.lengths[None, :], rows, self.bank.T, alpha=-2.0) + rows.square().sum(1, keepdim=True)
+
+    def strangeness(self, images: Tensor, first: int) -> Tensor:
+        """Return the largest distance to patches of other images."""
+        assert self._owners is not None, "asked after the fit, in the same process"
+        features, found = self.features(images), []
+        for number, each in enumerate(features, first):
+            others = self._squares(patches(each[None])).masked_fill_(self._owners[None] == number, float("inf"))
+            found.append(others.amin(1).clamp(min=0).sqrt().max())
+        return torch.stack(found)
 
 
 def patches(features: Tensor) -> Tensor:
