@@ -1,6 +1,5 @@
 """DETECTORS: methods that learn from good images alone what is normal, on the maps of an encoder, without gradients."""
 
-from utils.errors import UserError
 from utils.registry import Row, Table
 from utils.spec import Spec, parse_specs
 
