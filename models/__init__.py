@@ -87,6 +87,16 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             tuple(f"efficientnet_b{index}" for index in range(9)),
             "networks scaled in width, depth and resolution together: most accuracy per parameter",
         ),
+        "darknet": Family(
+            "models.families.darknet:Darknet",
+            ("darknet19", "darknet53", "cspdarknet53", *(f"darknet_yolov5{size}" for size in "nsmlx")),
+            "backbones of the YOLO detectors, whose weights go to YOLOv5 and come from it",
+        ),
+        "vovnet": Family(
+            "models.families.vovnet:VoVNet",
+            ("vovnet27_slim", "vovnet39", "vovnet57", *(f"vovnet{name}_ese" for name in ("19_slim", "19", "39", "57", "99"))),
+            "few, wide convolutions joined once a block: fast on accelerators, good maps for detectors",
+        ),
     }
 )
 
