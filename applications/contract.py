@@ -1,5 +1,6 @@
 """The contracts between tasks and engines: what a batch means, how it is walked, who watches."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,7 +73,7 @@ class Meter(Protocol):
         ...
 
     def figures(self) -> dict[str, float]:
-        """Return the metrics that the task names, over all that was counted; always with 'loss' and the headline."""
+        """Return the metrics that the task names, over all that was counted; with 'loss' and the headline where gradients are followed."""
         ...
 
     def one_answer(self) -> str:
@@ -94,7 +95,9 @@ ABILITIES: Mapping[str, tuple[str, ...]] = {
     "thresholds that keep a promise": ("target", "calibrate"),
     "comparing models": ("compare",),
     "answers for single images": ("predict",),
+    "tables of OK and NG": ("report_ok_ng",),
     "exported files": ("export", "jit"),
+    "answers over the network": ("serve",),
     "pruning": ("prune",),
 }
 
@@ -129,6 +132,9 @@ class Task(Protocol):
     usual_criterion: ClassVar[str]
     # Called with a chain of specs and the arguments of `build_criterion`: the loss that the instance takes.
     build_criterion: ClassVar[Callable[..., Any]]
+
+    # Brings images to what the network takes; an exported file does that by itself.
+    normalize: nn.Module
 
     @property
     def criterion(self) -> nn.Module:
@@ -195,6 +201,55 @@ class Task(Protocol):
     def signature(self) -> Signature:
         """Return what an exported model takes and answers."""
         ...
+
+
+class Observing(ABC):
+    """A task that learns without gradients: in passes over the training images, each of which `finish` ends.
+
+    Afterwards it looks at held-out images, which give its answers their scale. It never makes a `training_step`.
+    """
+
+    @abstractmethod
+    def passes(self, model: nn.Module) -> int:
+        """Return how many passes over the training images the network needs."""
+
+    @abstractmethod
+    def observe(self, model: nn.Module, batch: Batch) -> None:
+        """Take a batch of a pass."""
+
+    @abstractmethod
+    def finish(self, model: nn.Module) -> None:
+        """End a pass; after the last one the network can answer.
+
+        Raises:
+            UserError: the images were too few.
+        """
+
+    @abstractmethod
+    def observe_held_out(self, model: nn.Module, batch: Batch) -> None:
+        """Take a batch of held-out images, after the last pass."""
+
+    @abstractmethod
+    def settle(self, model: nn.Module) -> None:
+        """Choose the scale of the answers by the held-out images.
+
+        Raises:
+            UserError: there is none that could.
+        """
+
+    @abstractmethod
+    def strangeness(self, model: nn.Module, batch: Batch, first: int) -> Tensor:
+        """Return how strange images that were learned from look to what was learned from the others, (N,).
+
+        Args:
+            model: after the last pass.
+            batch: of the training images, in the order of a pass.
+            first: how many images came before it.
+        """
+
+    @abstractmethod
+    def chosen(self) -> str:
+        """Return in words what `calibrate` chose, and by what."""
 
 
 class Objective(Protocol):

@@ -17,11 +17,27 @@ class FeatureInfo:
     stride: int
 
 
-class Network(nn.Module, ABC):
-    """What training knows of every network of this shelf: its classes, which part of it is new to them, and what it takes.
+class Pretrainable(nn.Module, ABC):
+    """A network, or what is built on one, that may start from published weights.
 
     Input: float (N, 3, H, W), normalized; any H and W unless the subclass says otherwise.
     """
+
+    @abstractmethod
+    def published_part(self, arch: str) -> "tuple[Backbone, str]":
+        """Return the part for which weights are published, and the name of them, where `arch` names the whole."""
+
+    @abstractmethod
+    def check_size(self, image_size: tuple[int, int]) -> None:
+        """Return when the network takes images of this (height, width).
+
+        Raises:
+            UserError: it does not.
+        """
+
+
+class Network(Pretrainable):
+    """What training knows of every network of this shelf: its classes, and which part of it is new to them."""
 
     num_classes: int
 
@@ -36,18 +52,6 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def get_head(self) -> nn.Module:
         """All that is trained for a task alone; the rest may start from published weights, learn more slowly, or be frozen."""
-
-    @abstractmethod
-    def published_part(self, arch: str) -> "tuple[Backbone, str]":
-        """Return the part for which weights are published, and the name of them, where `arch` names the whole."""
-
-    @abstractmethod
-    def check_size(self, image_size: tuple[int, int]) -> None:
-        """Return when the network takes images of this (height, width).
-
-        Raises:
-            UserError: it does not.
-        """
 
     def no_weight_decay(self) -> frozenset[str]:
         """Return shell patterns of names of parameters that do not decay, beside norms and what has one dimension."""

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import urlparse
 
-from models import find_adapter, find_family
+from models import find_adapter, find_family, full_name
 from utils.errors import UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# Mean and standard deviation that bring pixels to [-1, 1].
+HALF = (0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,20 @@ class Published:
         return ", ".join(named)
 
 
+def on_hub(
+    name: str,
+    *,
+    size: int = 224,
+    mean: tuple[float, ...] = IMAGENET_MEAN,
+    std: tuple[float, ...] = IMAGENET_STD,
+    license: str = "Apache-2.0",
+    top1: float | None = None,
+) -> Published:
+    """The weights that timm publishes as NAME.TAG, for images resampled by the bicubic kernel; `top1` is what timm measured."""
+    url = f"https://huggingface.co/timm/{name}/resolve/main/model.safetensors"
+    return Published(url, mean=mean, std=std, size=(size, size), interpolation="bicubic", license=license, top1=top1)
+
+
 def find_published(arch: str, *, advprop: bool = False) -> Published | None:
     """The published weights of an architecture of the table or of a package, or None.
 
@@ -79,7 +95,7 @@ def find_published(arch: str, *, advprop: bool = False) -> Published | None:
     if advprop:
         raise UserError(f"--advprop belongs to efficientnet_b0 to efficientnet_b8; leave it out for {arch}, or name timm's: NAME.ap_in1k")
     if (adapter := find_adapter(arch)) is not None:
-        return adapter.find_published(arch.partition("/")[2])
+        return adapter.find_published(full_name(arch).partition("/")[2])
     return None
 
 

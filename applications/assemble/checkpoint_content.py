@@ -20,14 +20,18 @@ def checkpoint_content(
     config: RunConfig,
     task: Task,
     model: nn.Module,
-    stepper: Stepper,
+    stepper: Stepper | None,
     teaching: Mapping[str, Any],
     catalog: Catalog,
     preprocess: Preprocess,
     data_fingerprint: str,
     seen: Seen,
 ) -> dict:
-    """Return everything a checkpoint holds besides the progress: plain types and tensors."""
+    """Return everything a checkpoint holds besides the progress: plain types and tensors.
+
+    Without a stepper, what was fitted without steps.
+    """
+    averages = None if stepper is None else stepper.averages()
     return {
         "task": task.name,
         "arch": config.model.arch,
@@ -37,9 +41,9 @@ def checkpoint_content(
         "criterion": config.loss.canonical(),
         "channels": read_widths(model),
         "state_dict": model.state_dict(),
-        "state_dict_ema": stepper.averages(),
-        "averaging": "EMA" if stepper.averages() is not None else None,
-        "stepper": stepper.state_dict(),
+        "state_dict_ema": averages,
+        "averaging": "EMA" if averages is not None else None,
+        "stepper": None if stepper is None else stepper.state_dict(),
         "loss_state": task.criterion.state_dict(),
         "teaching": teaching,
         **task.calibration(),

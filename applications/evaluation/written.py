@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from applications.assemble.seen_images import KEY, Overlap
+from applications.assemble.seen_images import TRAINED_ON, Overlap
 from applications.trained.checkpoint import Trained
 from dataloader.sample import Unreadable
 from dataloader.splits.catalog import Split
@@ -38,7 +38,7 @@ def facts_of(trained: Trained, split: Split, *, calibration: Mapping[str, Any], 
         "images": len(split),
         "unreadable": unreadable,
         "exported_as": None if trained.exported is None else trained.exported.facts.exported_as,
-        KEY: None if seen is None else seen._asdict(),
+        TRAINED_ON: None if seen is None else seen._asdict(),
     }
 
 
@@ -63,6 +63,7 @@ def print_classes(rows: list[list[str]]) -> None:
 
 def print_metrics(metrics: Mapping[str, float], split: Split, unreadable: int) -> None:
     """Print the metrics of a split in a line."""
-    shares = "  ".join(f"{name.replace('_', ' ')} {value:.2%}" for name, value in metrics.items() if name != "loss")
+    said = [f"{name.replace('_', ' ')} {value:.2%}" for name, value in metrics.items() if name != "loss"]
+    said += [f"loss {metrics['loss']:.4f}"] if "loss" in metrics else []
     lost = f", {unreadable} more unreadable" if unreadable else ""
-    log().info(f"{split.name}: {shares}  loss {metrics['loss']:.4f}  ({len(split)} images{lost})")
+    log().info(f"{split.name}: {'  '.join(said)}  ({len(split)} images{lost})")

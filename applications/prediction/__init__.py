@@ -5,6 +5,7 @@ from utils.registry import Row, Table
 PREDICTIONS = Table(
     "prediction",
     {
+        "anomaly": Row("applications.prediction.defects:predict_defects", "heat maps, masks and boxes of defects"),
         "segment": Row("applications.prediction.masks:predict_masks", "masks, overlays, outlines and areas"),
     },
 )

@@ -140,7 +140,11 @@ class LabelTask(ABC):
     metric_names: tuple[str, ...]
     target: ClassVar[type[Target]]
     fewest_classes: ClassVar[int] = 1
-    abilities: ClassVar[frozenset[str]] = frozenset(ABILITIES) - {"networks of encoder and decoder", "crops and tiles"}
+    abilities: ClassVar[frozenset[str]] = frozenset(ABILITIES) - {
+        "networks of encoder and decoder",
+        "crops and tiles",
+        "tables of OK and NG",
+    }
     # The rows of RISK_TARGETS that --target can ask for.
     promises: ClassVar[tuple[str, ...]]
     thresholds: tuple[float, ...] | None = None
@@ -280,7 +284,7 @@ class LabelMeter:
             indices = self.state()[0]
             if (indices[1:] < indices[:-1]).any():
                 order = indices.argsort(kind="stable")
-                self._stores = [store[order] for store in self.state()]
+                self._stores, self._room = [store[order] for store in self.state()], self.count
             parts = map(torch.from_numpy, self.state())
             self._prediction = Prediction(*parts, activation=self.task.criterion.activation, temperature=self.task.temperature)
         self._prediction = self._prediction.at_temperature(self.task.temperature)

@@ -21,7 +21,8 @@ from dataloader.images.white_value import mismatch
 from dataloader.splits.catalog import Catalog, Split, open_catalog, take_fold
 from dataloader.splits.groups import read_groups
 from dataloader.splits.split import groups_of, with_groups
-from models.backbone import Backbone, Network
+from models.backbone import Backbone, Network, Pretrainable
+from models.input_channels import set_input_channels
 from models.slimming.layer_widths import set_widths
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
 from utils.errors import UserError, shorten
@@ -119,7 +120,7 @@ class Trained:
         if self.exported is not None:
             return f"{self.config.model.arch}, {self.exported.describe()}"
         which = f"averaged weights ({self.averaging})" if self.averaging else "weights"
-        return f"{self.config.model.arch}, {len(self.classes)} classes, {which} after epoch {self.epoch} of {self.path}"
+        return f"{self.config.model.described()}, {len(self.classes)} classes, {which} after epoch {self.epoch} of {self.path}"
 
     def origin(self) -> str:
         """Return which file this is, and of when."""
@@ -162,6 +163,8 @@ def load_trained(request: Request, device: torch.device) -> Trained:
     model = kind.build_model(replace(config.model, arch=content["arch"], drop_path=None), classes)
     if isinstance(model, Backbone):
         set_widths(model, content["channels"])
+    elif isinstance(model, Pretrainable):
+        set_input_channels(model.published_part(content["arch"])[0], config.model.channels)
     averages = content["state_dict_ema"]
     # Updated in place: some networks look for the version that a state dict carries beside its tensors.
     content["state_dict"].update(averages or {})

@@ -65,7 +65,7 @@ class Scene:
     defect: np.ndarray
 
 
-class _Dice:
+class Dice:
     """Random integers that depend only on a position; the raw bits are the same under every version of NumPy."""
 
     def __init__(self, *position: int) -> None:
@@ -89,7 +89,7 @@ def scene(index: int, *, side: int = SIDE, defect: str = "") -> Scene:
     assert index >= 0, "scenes are numbered from 0"
     assert side >= 32, "smaller shapes cannot be distinguished"
     assert defect in ("", *DEFECTS), defect
-    dice = _Dice(index)
+    dice = Dice(index)
     base = dice.numbers(50, 205, 3)
     image = base + _texture(dice, side)[:, :, None] + dice.numbers(-8, 8, side, side, 3)
     label = index % len(CLASSES)
@@ -104,7 +104,7 @@ def scene(index: int, *, side: int = SIDE, defect: str = "") -> Scene:
         boxes.append((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
         classes.append(kind)
         colors.append(color)
-    hurt = _hurt(image, instances == 1, defect, _Dice(index, 1)) if defect else np.zeros((side, side), bool)
+    hurt = _hurt(image, instances == 1, defect, Dice(index, 1)) if defect else np.zeros((side, side), bool)
     return Scene(
         image.clip(0, 255).astype(np.uint8),
         label,
@@ -117,7 +117,7 @@ def scene(index: int, *, side: int = SIDE, defect: str = "") -> Scene:
     )
 
 
-def _texture(dice: _Dice, side: int) -> np.ndarray:
+def _texture(dice: Dice, side: int) -> np.ndarray:
     """Return soft blotches of three sizes, int64 (side, side), in about -40..40."""
     total = np.zeros((side, side), np.int64)
     for cells, strength in ((3, 20), (6, 12), (13, 8)):
@@ -130,7 +130,7 @@ def _texture(dice: _Dice, side: int) -> np.ndarray:
     return total
 
 
-def _arrangement(dice: _Dice, label: int, side: int) -> list[tuple[int, tuple[int, int, int]]]:
+def _arrangement(dice: Dice, label: int, side: int) -> list[tuple[int, tuple[int, int, int]]]:
     """Return class, and column, row and radius in pixels, of each shape: the largest first, then up to three small ones."""
     radius = dice.number(side * 7 // 32, side * 5 // 16)
     placed = [(label, (dice.number(radius + 1, side - radius - 2), dice.number(radius + 1, side - radius - 2), radius))]
@@ -144,7 +144,7 @@ def _arrangement(dice: _Dice, label: int, side: int) -> list[tuple[int, tuple[in
     return placed
 
 
-def _coordinates(place: tuple[int, int, int], dice: _Dice, side: int) -> tuple[np.ndarray, np.ndarray]:
+def _coordinates(place: tuple[int, int, int], dice: Dice, side: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the coordinates of all pixels in the frame of a randomly turned shape: along and across it, in pixels x UNIT."""
     x, y, _ = place
     across, along = dice.numbers(-99, 99, 2).tolist()
@@ -162,7 +162,7 @@ def _in_one_piece(inside: np.ndarray) -> np.ndarray:
     return parts == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
 
 
-def _far_from(ground: np.ndarray, dice: _Dice) -> np.ndarray:
+def _far_from(ground: np.ndarray, dice: Dice) -> np.ndarray:
     """Return a color that stands out from the ground."""
     while True:
         color = dice.numbers(15, 240, 3)
@@ -202,7 +202,7 @@ SHAPES: Mapping[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray]] = Mapp
 )
 
 
-def _hurt(image: np.ndarray, shape: np.ndarray, defect: str, dice: _Dice) -> np.ndarray:
+def _hurt(image: np.ndarray, shape: np.ndarray, defect: str, dice: Dice) -> np.ndarray:
     """Damage a shape, bool (H, W), in the image in place; return where."""
     rows, columns = np.nonzero(shape)
     reach = int(columns.max() - columns.min()) * UNIT

@@ -12,6 +12,7 @@ import numpy as np
 
 from dataloader import SOURCES
 from dataloader.mask_reading import USUAL, MaskReading
+from dataloader.sources.defect_folders import looks_like_defect_folders
 from dataloader.sources.folders import has_images, scan_classes, split_folders, subfolders
 from dataloader.sources.lists import Listing, find_lists, is_list_name, join_labels, read_lists
 from dataloader.sources.mask_layouts import has_masks
@@ -19,6 +20,7 @@ from dataloader.sources.mask_sets import LAYOUT as MASK_LAYOUT
 from dataloader.sources.mask_sets import MaskSet, open_masks
 from dataloader.sources.saved_tables import is_saved_table, read_saved_table
 from dataloader.sources.shards import expand, find_shards, is_shard_name, read_shards
+from dataloader.splits.defect_catalog import open_defects
 from dataloader.splits.groups import GROUPS_TWICE, count_groups, group_folds, hold_out_groups, read_groups
 from dataloader.splits.holdout import SplitLine, fold_numbers, hold_out, hold_out_labels, parse_fold, read_split_file, write_split_file
 from dataloader.splits.split import (
@@ -34,6 +36,7 @@ from dataloader.splits.split import (
     unknown_class,
     with_groups,
 )
+from dataloader.targets.defect import Defect
 from dataloader.targets.label import Label, Labels
 from dataloader.targets.mask import Mask
 from dataloader.targets.target import Target
@@ -106,6 +109,10 @@ def open_catalog(
         found = open_masks(folder, masks, classes, tolerant=tolerant)
         return _from_masks(found, cut=cut, group_by=group_by, require_train=require_train, whole=whole)
     root, listing = _open(data, home, tolerant=tolerant)
+    if target is Defect or (target is None and listing is None and looks_like_defect_folders(root)):
+        shares = {"val_share": VAL_SHARE if val_share is None else val_share, "test_share": test_share}
+        more = {"group_by": group_by, "split_file": split_file, "whole": whole, "require_train": require_train}
+        return open_defects(root, listing, seed=seed, **shares, **more)
     if listing is not None:
         listing = _grouped(listing, root, group_by)
         found = _from_lists(root, listing, classes, cut=cut, require_train=require_train, whole=whole, target=target, asked_by=asked_by)

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from utils.errors import UserError
+from utils.first_conv import input_channels
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class ChannelGroups:
 
     def __init__(self, model: nn.Module, classifier: nn.Module, image_size: tuple[int, int]) -> None:
         self.model = model
-        image = torch.zeros(1, 3, *image_size)
+        image = torch.zeros(1, input_channels(model), *image_size)
         self._places = _count_places(model, image)
         with _explained(), _learning(model):
             import torch_pruning as tp

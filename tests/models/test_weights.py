@@ -319,5 +319,28 @@ def test_preprocessing_belongs_to_the_weights():
     assert published_preprocess("my_net.py:Net") is None
 
 
-def test_every_network_of_the_table_has_published_weights():
-    assert all(find_published(arch) for arch in list_models())
+def test_a_forwarded_network_has_the_published_weights_of_its_package():
+    assert find_published("mobilenet_v2") == find_published("torchvision/mobilenet_v2")
+
+
+@pytest.mark.parametrize("place", ["mobilenet_v2.pth", "torchvision/mobilenet_v2.pth"])
+def test_the_file_of_a_forwarded_network_is_found_under_either_name(place, tmp_path):
+    net = build_model("mobilenet_v2", num_classes=3)
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    torch.save(net.state_dict(), tmp_path / place)
+    assert str(tmp_path / place) in str(load_published(net, "mobilenet_v2", folder=tmp_path))
+
+
+UNPUBLISHED = (
+    *("resnet50t", "resnet200", "seresnet18", "seresnet34", "seresnet50t", "seresnet101", "seresnet152", "seresnet200d", "seresnet269d"),
+    *("ecaresnet200d", "ecaresnext26t_32x4d", "ecaresnext50t_32x4d", "resnetblur18"),
+    *("resnet_20", "resnet_26", "resnet_29", "resnet_38"),
+    *(f"resnet_{depth}_bn_conv_relu" for depth in (20, 26, 29, 38, 50)),
+    "zfnet",
+    *("mixer_s32_224", "mixer_s16_224", "mixer_b32_224", "mixer_l32_224", "mixer_h14_224"),
+    "convnextv2_small",
+)
+
+
+def test_every_network_of_the_table_has_published_weights_but_those_that_nobody_published():
+    assert {arch for arch in list_models() if find_published(arch) is None} == set(UNPUBLISHED)
