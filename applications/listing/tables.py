@@ -9,7 +9,7 @@ from applications.tasks import TASKS
 from criterions import CRITERIONS, DISTILLATIONS, WEIGHTERS
 from dataloader import AUGMENT_PRESETS, AUGMENTS, CURRICULA, MIXES, SAMPLERS, SOURCES
 from dataloader.checks import CHECKS
-from models import FAMILIES, INITS, list_models
+from models import FAMILIES, FORWARDED, INITS, list_models
 from models.figures import HEADER, read_figures
 from optim import OPTIMIZERS, SCHEDULES
 from utils.errors import UserError, nearest
@@ -47,7 +47,7 @@ def run(request: Request) -> int:
         print_table(("name", "what it is"), found, left=("what it is",), wrap=True)
     else:
         _print_models([name for name, _ in found])
-    told = [row for row in found if row[1]] if subject == "models" else []
+    told = [] if subject in TABLES else [row for row in found if row[1]]
     if told:
         log().info("")
         print_table(("name", "what it is"), told, left=("what it is",), wrap=True)
@@ -68,15 +68,17 @@ def rows(subject: str) -> list[tuple[str, str]]:
         UserError: it is neither.
     """
     if subject not in ("models", *TABLES):
-        names = list_models(subject)
+        names = [(name, "") for name in list_models(subject)]
+        names += [(name, f"forwarded to {target}") for name, target in FORWARDED.items() if fnmatchcase(name, subject)]
         if not names:
             known = ["models", *TABLES]
             raise UserError(f"--list {subject}: no such table or model.{nearest(subject, known)} Tables: {', '.join(known)}")
-        return [(name, "") for name in names]
+        return names
     if subject == "models":
         # A family is described once, beside its first name.
         listed = [(name, family.help if name == family.variants[0] else "") for family in FAMILIES.values() for name in family.variants]
         more = "every other classifier of the package, the same way"
+        listed += [(name, f"forwarded to {target}") for name, target in FORWARDED.items()]
         return [*listed, ("torchvision/NAME", more), ("timm/NAME", more), ("my_file.py:Class", "a network of your own")]
     listed = [(name, row.help) for name, row in TABLES[subject].items()]
     if subject == "augments":

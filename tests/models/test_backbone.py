@@ -10,14 +10,26 @@ from models import FAMILIES, build_model, list_models
 from models.backbone import Backbone
 from utils.errors import UserError
 
-# The smallest of every family; the others are slow.
-LIGHT = (
-    *("resnet18", "resnext50_32x4d", "mobilenetv3_small", "efficientnet_b0"),
-    *("vit_tiny_patch16_224", "cait_xxs24_224", "mixer_s32_224", "swin_tiny_patch4_window7_224", "convnext_atto", "convnextv2_atto"),
-    *("darknet_yolov5n", "vovnet27_slim"),
+# Of large families one variant for each part that the others are made of; the others are tried at night.
+QUICK = frozenset(
+    {
+        *(
+            "resnet18",
+            "resnet18d",
+            "resnet26t",
+            "resnext50_32x4d",
+            "seresnet18",
+            "ecaresnetlight",
+            "resnetblur18",
+            "resnetrs50",
+            "resnest50",
+        ),
+        *("vit_tiny_patch16_224", "cait_xxs24_224", "mixer_s32_224", "swin_tiny_patch4_window7_224", "convnext_atto", "convnextv2_atto"),
+        *("mobilenetv3_small", "mobilenetv3_large", "efficientnet_b0", "darknet_yolov5n", "vovnet27_slim", "vovnet19_slim_ese"),
+    }
 )
-CONVOLUTIONAL = LIGHT[:4]
-ALL = [arch if arch in LIGHT else pytest.param(arch, marks=pytest.mark.slow) for arch in list_models()]
+ALL = [arch if arch in QUICK else pytest.param(arch, marks=pytest.mark.slow) for arch in list_models()]
+LIGHT = ("resnet18", "resnext50_32x4d", "seresnet18", "resnetblur18", "mobilenetv3_small", "efficientnet_b0")
 
 
 def image(*size: int, n: int = 2) -> torch.Tensor:
@@ -25,7 +37,7 @@ def image(*size: int, n: int = 2) -> torch.Tensor:
 
 
 def test_every_family_has_variants_and_help_and_one_that_is_tested_always():
-    assert all(family.help and set(family.variants) & set(LIGHT) for family in FAMILIES.values())
+    assert all(family.help and set(family.variants) & QUICK for family in FAMILIES.values())
 
 
 def taken_size(net):
@@ -67,7 +79,7 @@ def test_maps_head_and_classifier_fit_together(arch):
         assert net(x).shape == (2, 9)
 
 
-@pytest.mark.parametrize("arch", CONVOLUTIONAL)
+@pytest.mark.parametrize("arch", LIGHT)
 def test_odd_sizes_and_channels_last_give_the_same_logits(arch):
     net = build_model(arch, num_classes=5).eval()
     x = image(71, 45)
@@ -78,16 +90,16 @@ def test_odd_sizes_and_channels_last_give_the_same_logits(arch):
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
-@pytest.mark.parametrize("arch", CONVOLUTIONAL)
+@pytest.mark.parametrize("arch", [*LIGHT, pytest.param("resnest50_fast_2s2x40d", marks=pytest.mark.slow)])
 def test_a_traced_network_agrees_at_the_traced_size_and_at_another(arch):
     net = build_model(arch, num_classes=5).eval()
     with torch.inference_mode():
         traced = torch.jit.trace(net, image(64, 96))
-        for size in ((64, 96), (65, 80)):
-            torch.testing.assert_close(traced(image(*size)), net(image(*size)), atol=1e-5, rtol=1e-4)
+        for count, *size in ((2, 64, 96), (3, 65, 80)):
+            torch.testing.assert_close(traced(image(*size, n=count)), net(image(*size, n=count)), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("arch", CONVOLUTIONAL)
+@pytest.mark.parametrize("arch", LIGHT)
 def test_a_bf16_training_step_reaches_every_parameter(arch):
     net = build_model(arch, num_classes=5, drop_rate=0.1).train()
     for name, parameter in net.named_parameters():
@@ -101,7 +113,7 @@ def test_a_bf16_training_step_reaches_every_parameter(arch):
     assert all(parameter.grad.abs().sum() > 0 for name, parameter in net.named_parameters() if name.endswith("conv1.weight"))
 
 
-@pytest.mark.parametrize("arch", CONVOLUTIONAL)
+@pytest.mark.parametrize("arch", LIGHT)
 def test_a_copy_shares_nothing_with_its_original(arch):
     net = build_model(arch, num_classes=5)
     twin = copy.deepcopy(net)

@@ -6,14 +6,14 @@ from benchmarks.models_table import PAGE, measure, page_with
 from models import list_models
 from models.figures import read_figures
 from models.published import find_published
-from tests.models.test_backbone import LIGHT
+from tests.models.test_backbone import QUICK
 
 
 def test_every_network_of_the_table_has_a_row_in_its_order():
     assert list(read_figures()) == list_models(), "write them: python -m benchmarks.models_table"
 
 
-@pytest.mark.parametrize("arch", [arch if arch in LIGHT else pytest.param(arch, marks=pytest.mark.slow) for arch in list_models()])
+@pytest.mark.parametrize("arch", [arch if arch in QUICK else pytest.param(arch, marks=pytest.mark.slow) for arch in list_models()])
 def test_a_row_is_what_is_measured(arch):
     assert read_figures()[arch] == measure(arch), "write them: python -m benchmarks.models_table"
 
