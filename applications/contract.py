@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from criterions.weighted import Criterion
+from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.plane import PlaneChange
 from dataloader.targets.target import Target
@@ -78,24 +80,34 @@ class Meter(Protocol):
         ...
 
 
-# Abilities that not every task has -> the flags that ask for them.
+# Abilities that not every task has -> the flags, and the actions, that ask for them.
 ABILITIES: Mapping[str, tuple[str, ...]] = {
     "learning from teachers": ("teacher", "distill", "knowledge"),
     "weights of single images": ("curriculum", "curriculum_learning", "make_curriculum"),
+    "counting the images of classes": ("class_weights", "logit_adjust", "prior_bias"),
     "mixing images": ("mixup", "cutmix"),
     "comparing copies of an image": ("jsd",),
-    "heat maps": ("visual_method",),
+    "heat maps": ("visual_method", "explain"),
     "averaging views": ("tta",),
     "thresholds that keep a promise": ("target", "calibrate"),
     "comparing models": ("compare",),
     "answers for single images": ("predict",),
-    "exported files": ("jit",),
+    "exported files": ("export", "jit"),
     "pruning": ("prune",),
 }
 
 
 class Task(Protocol):
-    """What a batch means. It never sees optimizers, processes or checkpoints."""
+    """What a batch means. It never sees optimizers, processes or checkpoints.
+
+    A row of TASKS is called as `kind(classes, criterion, preprocess, device)`:
+
+    Args:
+        classes: names, in the order of the network's outputs.
+        criterion: the loss of training; for a trained model, without weighters.
+        preprocess: its numbers normalize the images of a batch, which are uint8.
+        device: where batches come to lie.
+    """
 
     name: str
     # The type of target that it takes; it decides which data fits.
@@ -106,8 +118,10 @@ class Task(Protocol):
     abilities: ClassVar[frozenset[str]]
     # The metric by which the best checkpoint is chosen; higher is better.
     headline: str
-    # Names of the metrics of its meter; those of the class are all that any instance may have.
+    # Names of the metrics of its meter; those of the class are all that any instance may have. All but the loss are shares, from 0 to 1.
     metric_names: tuple[str, ...]
+
+    def __init__(self, classes: Sequence[str], criterion: Criterion, preprocess: Preprocess, device: torch.device) -> None: ...
 
     @property
     def criterion(self) -> nn.Module:
@@ -117,6 +131,8 @@ class Task(Protocol):
     @staticmethod
     def build_model(arch: str, classes: Sequence[str], *, drop_rate: float | None = None, drop_path: float | None = None) -> nn.Module:
         """Return the network with random weights: the backbone that `arch` names, and the head that this task needs.
+
+        Flags of the classifier and pruned widths are for a `Backbone`; another network is trained and read back without them.
 
         Raises:
             UserError: there is no such network, or it cannot have such a head.

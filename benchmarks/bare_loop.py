@@ -9,7 +9,7 @@ Three loops take turns, each in a process of its own, and the medians are compar
   precision, memory format, optimizer and batch size of Darkroom's defaults. No data, no metrics: nothing can be faster.
 - plain: the bare loop as PyTorch does it when nothing is asked for: float32, channels-first, unfused AdamW.
 
-The goal is darkroom >= 95 % of bare.
+The goal is darkroom >= 95% of bare.
 """
 
 import argparse

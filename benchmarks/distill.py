@@ -130,7 +130,7 @@ def to_markdown(results: Mapping[str, Sequence[float]], teacher: float, options:
         f"Data `{options.data}` at {options.image_size} x {options.image_size}. The teacher is a {options.teacher} after "
         f"{options.teacher_epochs} epochs: {teacher:.1%} of the test images right. The student has three convolutions and 882 "
         f"parameters, and learns for {options.epochs} epochs; {options.seeds} seeds, top-1 on the test images in percent, mean ± standard "
-        "deviation. The last column compares seed by seed (paired t-test at 5 %, without correction for the number of rows).",
+        "deviation. The last column compares seed by seed (paired t-test at 5%, without correction for the number of rows).",
         "",
         "Made by `python -m benchmarks.distill`.",
         "",

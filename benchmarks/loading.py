@@ -15,7 +15,7 @@ process of its own, with equal numbers of loader processes and equal batches; th
 Then `python main.py` trains resnet18 at 224 with its defaults, and the share of an epoch that it waits for data is read from
 metrics.csv, the first epoch left out.
 
-Goals: darkroom >= 1.5 x torchvision, disk >= 4 x torchvision, waiting < 2 %.
+Goals: darkroom >= 1.5 x torchvision, disk >= 4 x torchvision, waiting < 2%.
 """
 
 import argparse
@@ -42,7 +42,7 @@ WAITING_GOAL = 0.02
 
 @dataclass(frozen=True)
 class RandomResizedCrop:
-    """Cut a random rectangle of 8 to 100 % of the area, of a shape from 3:4 to 4:3, and resize it (arXiv 1409.4842)."""
+    """Cut a random rectangle of 8 to 100% of the area, of a shape from 3:4 to 4:3, and resize it (arXiv 1409.4842)."""
 
     size: int
 

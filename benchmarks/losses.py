@@ -240,7 +240,7 @@ def rarest_class(counts: Tensor, test_labels: Tensor) -> int:
 
 
 def verdict(scores: Sequence[float], base: Sequence[float]) -> str:
-    """Return 'better', 'worse' or 'no difference' than the base, by a paired t-test at 5 %."""
+    """Return 'better', 'worse' or 'no difference' than the base, by a paired t-test at 5%."""
     differences = np.subtract(scores, base)
     if len(differences) < 2:
         return "too few seeds"
@@ -260,7 +260,7 @@ def to_markdown(results: Results, options: BenchmarkOptions, classes: int, image
         f"Data `{options.data}` ({classes} classes) at {options.image_size} x {options.image_size}, a network of three convolutions, "
         f"{options.steps} steps of {options.batch_size} images, {options.seeds} seeds; mean ± standard deviation over the seeds, "
         "in percent, on untouched test images. "
-        f"The last columns compare with `{BASE}` seed by seed (paired t-test at 5 %, without correction for the number of losses: "
+        f"The last columns compare with `{BASE}` seed by seed (paired t-test at 5%, without correction for the number of losses: "
         "of twenty losses without effect, one is expected to differ). Rarest: recall of the class with the fewest training images. "
         "Rows with `--aug_splits 3` see two more copies of every image, turned and shifted at random, which the others do not: "
         "compare these two with each other to see what the divergence brings.",
@@ -309,7 +309,7 @@ def draw(results: Results, path: Path) -> None:
             values = [[100 * figure_of(score) for score in entries[name]] for name in names]
             means, deviations = [np.mean(row) for row in values], [deviation(row) for row in values]
             color = f"C{shift}"
-            # A share cannot leave 0 to 100 %, however far a deviation would reach.
+            # A share cannot leave 0 to 100%, however far a deviation would reach.
             reach = [np.minimum(deviations, means), np.minimum(deviations, np.subtract(100, means))]
             axes.errorbar(means, places + 0.2 * shift - 0.1, xerr=reach, fmt="o", color=color, label=label, capsize=2, markersize=4)
             axes.axvline(means[names.index(BASE)], color=color, linewidth=0.8, linestyle="--")

@@ -106,7 +106,7 @@ def report(folder: Path, height: int) -> np.ndarray:
         rows = [row for row in csv.DictReader(file) if row["figure"] in ("top1", "calibration error")]
     for number, row in enumerate(rows):
         value, low, high = (f"{100 * float(row[name]):.1f}" for name in ("value", "low", "high"))
-        pen.write((30, 12 + 24 * number), f"{row['figure']} {value} %, 95 % interval {low} to {high}", fill=(40, 40, 40))
+        pen.write((30, 12 + 24 * number), f"{row['figure']} {value}%, 95% interval {low} to {high}", fill=(40, 40, 40))
     top = 20 + 24 * len(rows)
     with Image.open(folder / "confusion.png") as opened:
         matrix = opened.convert("RGB")

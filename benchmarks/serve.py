@@ -4,7 +4,7 @@
 
 Each request sends one JPEG of 640 x 480 pixels, generated. One in twenty sends a file that is cut off, text, a decompression bomb, or
 one at which the decoder crashes or hangs (by a decoder made for it). Goals: every request gets the status that belongs to its file, and
-the memory of the server and its processes, once warm, does not grow by more than 5 %.
+the memory of the server and its processes, once warm, does not grow by more than 5%.
 """
 
 import http.client

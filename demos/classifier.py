@@ -599,7 +599,7 @@ def _benchmark(classifier: Classifier, path: str, opening: float, args: argparse
     print(f"{args.model} with {found['runtime']}, {threads}")
     print(f"opened in {found['opening_ms']:.0f} ms, first answer after {found['first_ms']:.0f} ms more")
     print(f"{_printable(path)}, {found['pixels'][0]} x {found['pixels'][1]} pixels: read in {found['reading_ms']:.1f} ms")
-    print(f"one image     median {found['median_ms']:.2f} ms, 95 % within {found['p95_ms']:.2f} ms")
+    print(f"one image     median {found['median_ms']:.2f} ms, 95% within {found['p95_ms']:.2f} ms")
     print(f"{found['batch']} together    {found['images_per_second']:.1f} images/s")
     return 0
 
@@ -677,7 +677,7 @@ def _print_answers(classifier: Classifier, paths: Sequence[str], args: argparse.
             print(json.dumps({"path": path, **named, **rejected}), flush=True)
         else:
             answer = answers["top"] if "top" in answers else answers["labels"]
-            cells = [f"{label:<{label_width}} {100 * probability:5.1f} %" for label, probability in answer]
+            cells = [f"{label:<{label_width}} {100 * probability:5.1f}%" for label, probability in answer]
             cells += ["unsure"] if rejected.get("rejected") else []
             print(f"{_printable(path):<{path_width}}", *(cells or ["-"]), sep="  ", flush=True)
     return code

@@ -28,10 +28,37 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "resnet": Family(
             "models.families.resnet:ResNet",
             (
-                *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
-                *("resnext50_32x4d", "resnext101_32x8d", "wide_resnet50_2", "wide_resnet101_2"),
+                *("resnet18", "resnet18d", "resnet34", "resnet34d", "resnet26", "resnet26d", "resnet26t", "resnet50"),
+                *("resnet50d", "resnet50t", "resnet101", "resnet101d", "resnet152", "resnet152d", "resnet200", "resnet200d"),
+                *("tv_resnet34", "tv_resnet50", "tv_resnet101", "tv_resnet152"),
+                *("wide_resnet50_2", "wide_resnet101_2"),
+                *("resnext50_32x4d", "resnext50d_32x4d", "resnext101_32x4d", "resnext101_32x8d", "resnext101_64x4d"),
+                *("tv_resnext50_32x4d",),
+                *("ig_resnext101_32x8d", "ig_resnext101_32x16d", "ig_resnext101_32x32d", "ig_resnext101_32x48d"),
+                *("ssl_resnet18", "ssl_resnet50", "ssl_resnext50_32x4d", "ssl_resnext101_32x4d", "ssl_resnext101_32x8d"),
+                *("ssl_resnext101_32x16d",),
+                *("swsl_resnet18", "swsl_resnet50", "swsl_resnext50_32x4d", "swsl_resnext101_32x4d", "swsl_resnext101_32x8d"),
+                *("swsl_resnext101_32x16d",),
+                *("seresnet18", "seresnet34", "seresnet50", "seresnet50t", "seresnet101", "seresnet152", "seresnet152d"),
+                *("seresnet200d", "seresnet269d"),
+                *("seresnext26d_32x4d", "seresnext26t_32x4d", "seresnext50_32x4d", "seresnext101_32x4d", "seresnext101_32x8d"),
+                *("senet154",),
+                *("ecaresnet26t", "ecaresnetlight", "ecaresnet50d", "ecaresnet50t", "ecaresnet101d", "ecaresnet200d"),
+                *("ecaresnet269d",),
+                *("ecaresnext26t_32x4d", "ecaresnext50t_32x4d"),
+                *("resnetblur18", "resnetblur50"),
+                *("resnetrs50", "resnetrs101", "resnetrs152", "resnetrs200", "resnetrs270", "resnetrs350", "resnetrs420"),
             ),
-            "residual networks, grouped (ResNeXt) and wide ones: the dependable start",
+            "residual networks, grouped, wide, with gates (SE, ECA), blurred, and their recipes d, t and RS: the dependable start",
+        ),
+        "resnest": Family(
+            "models.families.resnest:ResNeSt",
+            (
+                *("resnest50", "resnest101", "resnest200", "resnest269"),
+                *("resnest50_fast_1s1x64d", "resnest50_fast_2s1x64d", "resnest50_fast_4s1x64d"),
+                *("resnest50_fast_1s2x40d", "resnest50_fast_2s2x40d", "resnest50_fast_4s2x40d", "resnest50_fast_1s4x24d"),
+            ),
+            "residual networks that weigh several filters for each group of channels",
         ),
         "mobilenetv3": Family(
             "models.families.mobilenetv3:MobileNetV3",
@@ -69,12 +96,32 @@ INITS = Table(
     },
 )
 
+
+def _forwarded(package: str, *names: str) -> dict[str, str]:
+    return {name: f"{package}/{name}" for name in names}
+
+
+# Names without a prefix that other programs use, of networks that a package builds for us.
+FORWARDED: Mapping[str, str] = MappingProxyType(
+    {
+        **_forwarded("torchvision", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "inception_v3"),
+        **_forwarded("torchvision", *(f"shufflenet_v2_x{width}" for width in ("0_5", "1_0", "1_5", "2_0"))),
+        **_forwarded("torchvision", *(f"mnasnet{width}" for width in ("0_5", "0_75", "1_0", "1_3"))),
+        **_forwarded("torchvision", *(f"densenet{depth}" for depth in (121, 161, 169, 201))),
+        **_forwarded(
+            "torchvision",
+            *(f"regnet_{kind}_{size}" for kind in "xy" for size in ("400mf", "800mf", "1_6gf", "3_2gf", "8gf", "16gf", "32gf")),
+        ),
+        **_forwarded("timm", "ecaresnet50d_pruned", "ecaresnet101d_pruned"),
+    }
+)
+
 # Packages whose classifiers answer the same contract, under PACKAGE/NAME.
 ADAPTERS: Mapping[str, str] = MappingProxyType({"torchvision": "models.adapters.torchvision_models", "timm": "models.adapters.timm_models"})
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names that `build_model` takes and that match the shell pattern, in the order of the table.
+    """Names of our families that match the shell pattern, in the order of the table.
 
     The names of a package are listed when the pattern starts with it: 'timm/*', 'torchvision/vit*'.
 
@@ -89,14 +136,24 @@ def list_models(pattern: str = "*") -> list[str]:
     return [name for name in names if fnmatchcase(name, pattern)]
 
 
+def full_name(arch: str) -> str:
+    """'torchvision/NAME' or 'timm/NAME' where `arch` is forwarded to a package, else `arch` itself."""
+    return FORWARDED.get(arch, arch)
+
+
+def describe(arch: str) -> str:
+    """`arch` with what it is forwarded to: 'mobilenet_v2 (torchvision/mobilenet_v2)'."""
+    return f"{arch} ({FORWARDED[arch]})" if arch in FORWARDED else arch
+
+
 def find_family(arch: str) -> Family | None:
     """The row that holds the variant `arch`, or None."""
     return next((family for family in FAMILIES.values() if arch in family.variants), None)
 
 
 def find_adapter(arch: str) -> ModuleType | None:
-    """The adapter module of 'torchvision/NAME' or 'timm/NAME', or None for every other name."""
-    package, slash, _ = arch.partition("/")
+    """The adapter module of 'torchvision/NAME', 'timm/NAME' or a name forwarded there, or None for every other name."""
+    package, slash, _ = full_name(arch).partition("/")
     return _adapter(package) if slash and package in ADAPTERS and not is_user_target(arch) else None
 
 
@@ -104,7 +161,7 @@ def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None, 
     """Build the network `arch` with fresh weights.
 
     Args:
-        arch: a name of the table, torchvision/NAME, timm/NAME, or 'my_file.py:Class' of the user's own.
+        arch: a name of a family, one that is forwarded to a package, torchvision/NAME, timm/NAME, or 'my_file.py:Class' of the user's own.
             The last is called as Class(num_classes=...), with drop_rate and drop_path where they are given; a plain nn.Module that
             maps images
             (N, 3, H, W) to logits (N, num_classes) will do.
@@ -128,7 +185,7 @@ def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None, 
             net.set_drop_path(drop_path)
         return net
     if (adapter := find_adapter(arch)) is not None:
-        return adapter.build(arch.partition("/")[2], num_classes=num_classes, drop_rate=drop_rate, drop_path=drop_path)
+        return adapter.build(full_name(arch).partition("/")[2], num_classes=num_classes, drop_rate=drop_rate, drop_path=drop_path)
     from models.adapters.wrapped import build_user_model
 
     target = import_user_target(arch, "model")
@@ -141,7 +198,7 @@ def check_arch(arch: str) -> None:
     Raises:
         UserError: it is no name of the table, and has none of the forms of other names.
     """
-    package, slash, _ = arch.partition("/")
+    package, slash, _ = full_name(arch).partition("/")
     if find_family(arch) is None and not (slash and package in ADAPTERS) and not is_user_target(arch):
         others = "torchvision/NAME, timm/NAME and my_file.py:Class work too"
         raise UserError(f"unknown model '{arch}'.{_hint(arch)} See --list models; {others}")
@@ -156,4 +213,4 @@ def _adapter(package: str) -> ModuleType:
 def _hint(arch: str) -> str:
     if arch in _adapter("torchvision").list_names():
         return f" Did you mean torchvision/{arch}?"
-    return nearest(arch, list_models())
+    return nearest(arch, [*list_models(), *FORWARDED])

@@ -3,7 +3,7 @@
 Evaluation uses running averages that forget at the rate of the momentum. Families made for epochs of
 many thousand steps publish 0.01: after a few hundred steps such averages still describe the network
 as it was at its start, and evaluation stays at chance while training goes well. Before every validation
-the statistics are measured again (`optim/precise_batchnorm.py`); the running averages serve what is saved inside an epoch.
+the statistics are measured again (`optim/batchnorm_recalibration.py`); the running averages serve what is saved inside an epoch.
 """
 
 import math
@@ -23,7 +23,7 @@ PART = 1 / 30
 def bn_momentum_for(published: float, steps_per_epoch: int) -> float:
     """Return the momentum for a run whose epochs have this many forward passes.
 
-    max(published, min(0.5, 1 - e^(-30 / steps))): a batch has lost all but 37 % of its weight after a thirtieth of an
+    max(published, min(0.5, 1 - e^(-30 / steps))): a batch has lost all but 37% of its weight after a thirtieth of an
     epoch, but for the shortest of epochs. Long epochs keep the published value.
     """
     assert steps_per_epoch >= 1

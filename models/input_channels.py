@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.errors import UserError
-from utils.first_conv import first_conv
+from utils.first_conv import first_conv, input_channels
 
 
 def set_input_channels(model: nn.Module, channels: int) -> None:
@@ -15,14 +15,15 @@ def set_input_channels(model: nn.Module, channels: int) -> None:
     Raises:
         UserError: what the images enter is no plain convolution.
     """
+    if input_channels(model) == channels:
+        return
     found = first_conv(model)
     if found is None or found[1].groups != 1:
         raise UserError(f"--channels {channels}: the images of {type(model).__name__} do not enter a plain convolution; leave it out")
     _, conv = found
-    if conv.in_channels != channels:
-        weight = fit_channels(conv.weight.detach(), channels)
-        conv.in_channels = channels
-        conv.weight = nn.Parameter(weight, requires_grad=conv.weight.requires_grad)
+    weight = fit_channels(conv.weight.detach(), channels)
+    conv.in_channels = channels
+    conv.weight = nn.Parameter(weight, requires_grad=conv.weight.requires_grad)
 
 
 def fit_channels(weight: Tensor, channels: int) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import urlparse
 
-from models import find_adapter, find_family
+from models import find_adapter, find_family, full_name
 from utils.errors import UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -79,7 +79,7 @@ def find_published(arch: str, *, advprop: bool = False) -> Published | None:
     if advprop:
         raise UserError(f"--advprop belongs to efficientnet_b0 to efficientnet_b8; leave it out for {arch}, or name timm's: NAME.ap_in1k")
     if (adapter := find_adapter(arch)) is not None:
-        return adapter.find_published(arch.partition("/")[2])
+        return adapter.find_published(full_name(arch).partition("/")[2])
     return None
 
 

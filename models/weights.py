@@ -1,6 +1,6 @@
 """Weights into networks: files read safely, names matched, and a report of what happened."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models import find_family
+from models import find_family, full_name
 from models.backbone import Backbone
 from models.download import download
 from models.input_channels import fit_channels
@@ -158,14 +158,16 @@ def load_published(
 
     The file is folder/ARCH.pth or folder/ARCH.safetensors ('torchvision/alexnet' lies in
     folder/torchvision/alexnet.pth), with advprop folder/ARCH.advprop.pth, or has the name under which it was published; when none
-    of them is there it is downloaded to the first. The report says whether it is the published file.
+    of them is there it is downloaded to the first. The file of a name that is forwarded to a package may lie at either name.
+    The report says whether it is the published file.
 
     Raises:
         UserError: nothing is published, the download fails, or the file does not fit.
     """
     name = f"{arch}.advprop" if advprop else arch
     published = find_published(arch, advprop=advprop) if advprop or find_family(arch) is not None else None
-    path = next((path for path in _places(folder, name, published) if path.is_file()), None)
+    names = (name,) if advprop else (arch, full_name(arch))
+    path = next((path for path in _places(folder, names, published) if path.is_file()), None)
     if path is None:
         published = published or find_published(arch)
         if published is None:
@@ -179,10 +181,11 @@ def load_published(
     return replace(load_state(model, load_tensors(path), source=str(path)), origin=_origin(path, published))
 
 
-def _places(folder: Path, name: str, published: Published | None) -> Iterator[Path]:
+def _places(folder: Path, names: Sequence[str], published: Published | None) -> Iterator[Path]:
     """Where a file of published weights may lie."""
-    for suffix in SUFFIXES:
-        yield folder / f"{name}{suffix}"
+    for name in names:
+        for suffix in SUFFIXES:
+            yield folder / f"{name}{suffix}"
     if published is not None and published.sha256:
         yield folder / published.file
 

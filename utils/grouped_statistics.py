@@ -61,7 +61,7 @@ def effective_sample_size(flags: np.ndarray, groups: np.ndarray) -> float:
 
 
 def cluster_share(flags: np.ndarray, groups: np.ndarray | None = None) -> Interval:
-    """Return the share of images that are flagged, bool (N,), with Wilson's 95 % interval.
+    """Return the share of images that are flagged, bool (N,), with Wilson's 95% interval.
 
     For groups, numbers (N,), it is that of the effective number of images.
     """

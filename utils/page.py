@@ -140,7 +140,7 @@ def bars(shares: Mapping[str, float]) -> str:
     """Return horizontal bars, name -> share of one, the largest of which fills the width."""
     most = max(shares.values(), default=0.0) or 1.0
     lines = (
-        f'<span>{_breakable(name)}</span><i style="width:{100 * share / most:.1f}%"></i><span>{100 * share:.1f} %</span>'
+        f'<span>{_breakable(name)}</span><i style="width:{100 * share / most:.1f}%"></i><span>{100 * share:.1f}%</span>'
         for name, share in shares.items()
     )
     return f'<div class="bars">{"".join(lines)}</div>'

@@ -29,7 +29,7 @@ STARTS = (0, 2, 8, 30, 120)
 # A start beyond this part of the answers would take more from the others than it gives.
 LATEST_START = 0.7
 # A class with so many times the fewest answers that could keep a promise alone gets a threshold of its own. With fewer, a group of its own
-# costs more answers than it wins: of 1,000 answers of six classes 25 % were accepted with 3, 53 % with 6, 61 % with 10.
+# costs more answers than it wins: of 1,000 answers of six classes 25% were accepted with 3, 53% with 6, 61% with 10.
 ENOUGH = 10
 # With fewer accepted answers than this, no estimate of the images needed is given.
 FEWEST_ANSWERS = 5

@@ -19,7 +19,7 @@ Z95 = 1.959964
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and the limits of its 95 % interval."""
+    """A figure and the limits of its 95% interval."""
 
     value: float
     low: float
@@ -44,7 +44,7 @@ def bootstrap(
     raised: Collection[str] = (),
     groups: np.ndarray | None = None,
 ) -> dict[str, Interval]:
-    """Return 95 % intervals of figures over samples that are drawn again and again, with replacement: by default the percentiles.
+    """Return 95% intervals of figures over samples that are drawn again and again, with replacement: by default the percentiles.
 
     Args:
         figures: takes how often each sample was drawn, int (count,), and returns name -> value.
@@ -83,7 +83,7 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
 
 
 def wilson(hits: float, count: float) -> Interval:
-    """Return the share hits / count with its 95 % interval; that of nothing is anything from 0 to 1."""
+    """Return the share hits / count with its 95% interval; that of nothing is anything from 0 to 1."""
     if count == 0:
         return Interval(float("nan"), 0.0, 1.0)
     share, square = hits / count, Z95**2
@@ -93,7 +93,7 @@ def wilson(hits: float, count: float) -> Interval:
 
 
 def studentized_mean(values: np.ndarray, *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
-    """Return the mean of values of 0 or more, (N,), with its 95 % interval by the bootstrap of the studentized mean.
+    """Return the mean of values of 0 or more, (N,), with its 95% interval by the bootstrap of the studentized mean.
 
     Few images with a large loss make the percentile interval too short and too low; dividing each draw by its own deviation mends
     most of that (Efron, Tibshirani: An Introduction to the Bootstrap, 1993).
@@ -111,7 +111,7 @@ def studentized_mean(values: np.ndarray, *, seed: int = 0, resamples: int = RESA
 
 
 def share_interval(value: float, deviation: float, bias: float, count: int) -> Interval:
-    """Return a 95 % interval of a figure between 0 and 1 that is no plain share of samples, such as an F1.
+    """Return a 95% interval of a figure between 0 and 1 that is no plain share of samples, such as an F1.
 
     It is even on the scale of log odds, so that it stays within 0 and 1, and is widened by the bias; the value is not shifted by it, as a
     bias that resampling finds is often noise. Where all samples are right, or none, no resample differs, and the interval is Wilson's.
@@ -135,7 +135,7 @@ def confusion(targets: np.ndarray, found: np.ndarray, classes: int) -> np.ndarra
 
 
 def macro_f1(truth: np.ndarray, named: np.ndarray, groups: np.ndarray | None = None) -> Interval:
-    """Return the mean F1 of the classes that occur, with its 95 % interval by the jackknife.
+    """Return the mean F1 of the classes that occur, with its 95% interval by the jackknife.
 
     Args:
         truth: class indices (N,), or bool (N, C).

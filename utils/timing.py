@@ -27,7 +27,7 @@ class Timing:
         median, low, high: seconds; half of the runs lie between low and high.
         runs: how many were counted.
         others: share of all cores that other programs took meanwhile, in 0..1.
-        p95: seconds that 95 % of the runs stay within; nan where nobody counted.
+        p95: seconds that 95% of the runs stay within; nan where nobody counted.
     """
 
     median: float

@@ -15,7 +15,7 @@ from applications.assemble.image_sizes import seen_sizes
 from applications.assemble.images import build_loader, build_preprocess, build_transforms, read_augment, training_options
 from applications.assemble.machine import Machine, exact_precision, open_machine, single_process
 from applications.assemble.network import build_network, prepare_sync_bn, wrap_network
-from applications.assemble.step import build_run_schedule, build_stepper, check_watched, count_steps
+from applications.assemble.stepper import build_run_schedule, build_stepper, check_watched, count_steps
 from applications.assemble.task import activation_of, build_task, check_num_classes, choose_task, count_classes, refuse_unable
 
 __all__ = [

@@ -25,6 +25,7 @@ from utils.first_conv import first_conv
 from utils.logs import log
 
 PRETRAINED = Path("pretrained")
+CLASSIFIER_FLAGS = ("pretrained", "init_from", "prior_bias", "freeze", "head_lr")
 
 
 def build_network(
@@ -43,25 +44,37 @@ def build_network(
     model_options = config.model
     torch.manual_seed(config.runtime.seed)
     model = task.build_model(model_options.arch, classes, drop_rate=model_options.drop_rate, drop_path=model_options.drop_path)
-    assert isinstance(model, Backbone), "what follows asks for its classifier"
+    _refuse_classifier_flags(model, config, task)
     set_input_channels(model, model_options.channels)
-    check_sizes(model, config)
+    if isinstance(model, Backbone):
+        check_sizes(model, config)
     if model_options.init is not None:
         log().info(f"          {initialize(model, model_options.init)}")
-    if config.loss.prior_bias is not None:
+    if config.loss.prior_bias is not None and isinstance(model, Backbone):
         # Before weights are loaded, so that a classifier that was trained on these classes keeps its bias.
         _start_at_prior(model, config, classes, class_counts, images)
-    if model_options.pretrained:
+    if model_options.pretrained and isinstance(model, Backbone):
         report = load_published(model, model_options.arch, folder=PRETRAINED, advprop=model_options.advprop, announce=log().info)
         log().info(str(report))
-    if model_options.init_from:
+    if model_options.init_from and isinstance(model, Backbone):
         _load_from(model, Path(model_options.init_from), classes)
     changed = set_bn_momentum(model, model_options.bn_momentum, steps_per_epoch=steps_per_epoch)
     if changed:
         log().info(f"          {changed}")
-    if config.optim.freeze:
-        log().info(f"          {freeze(model, config.optim.freeze, head=find_head(model))}")
+    head = find_head(model)
+    if config.optim.freeze and head is not None:
+        log().info(f"          {freeze(model, config.optim.freeze, head=head)}")
     return model
+
+
+def _refuse_classifier_flags(model: nn.Module, config: RunConfig, task: type[Task]) -> None:
+    """Raise UserError for flags that need to know which part of the network is its classifier."""
+    if isinstance(model, Backbone):
+        return
+    settings = config.to_dict()
+    for flag in CLASSIFIER_FLAGS:
+        if settings[flag]:
+            raise UserError(f"--{flag} needs a network whose classifier is known, and that of --task {task.name} has none; leave it out")
 
 
 def _start_at_prior(model: Backbone, config: RunConfig, classes: tuple[str, ...], class_counts: Sequence[float], images: int) -> None:
@@ -117,10 +130,9 @@ def sort_rows(head: nn.Module, fresh: Mapping[str, Tensor], *, known: Sequence[s
     return f"the classifier's rows follow the names of the classes; {shorten(new) or 'none'} begin{'s' if len(new) == 1 else ''} anew"
 
 
-def find_head(model: nn.Module) -> nn.Module:
-    """Return the classifier of a network of the model shelf."""
-    assert isinstance(model, Backbone)
-    return model.get_classifier()
+def find_head(model: nn.Module) -> nn.Module | None:
+    """Return the classifier of a network of the model shelf; None of any other."""
+    return model.get_classifier() if isinstance(model, Backbone) else None
 
 
 def wrap_network(runtime: RuntimeOptions, model: nn.Module, machine: Machine) -> nn.Module:

@@ -1,12 +1,13 @@
 """The task of a run, its loss, and the numbers of images per class that the loss needs."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from applications.contract import ABILITIES, Task
+from applications.settings.flag_use import flag_of
 from applications.settings.options import LossOptions, RunConfig
 from applications.tasks import TASKS
 from criterions.elementwise import ActivationName
@@ -38,16 +39,17 @@ def choose_task(config: RunConfig, catalog: Catalog) -> type[Task]:
     if len(catalog.classes) < kind.fewest_classes:
         known = f"a single class, {catalog.classes[0]}" if len(catalog.classes) == 1 else f"{len(catalog.classes)} classes"
         raise UserError(f"{catalog.root} holds {known}; --task {kind.name} needs at least {kind.fewest_classes}")
-    refuse_unable(kind, config.to_dict())
+    weighed = any(part.name == "class_weights" for part in config.loss.spec())
+    refuse_unable(kind, {**config.to_dict(), "class_weights": weighed})
     return kind
 
 
 def refuse_unable(kind: type[Task], asked: Mapping[str, Any]) -> None:
-    """Raise UserError for the first flag, of name -> value, that asks for what a task cannot do."""
+    """Raise UserError for the first flag or action, of name -> value, that asks for what a task cannot do."""
     for ability, flags in ABILITIES.items():
         for flag in flags if ability not in kind.abilities else ():
             if asked.get(flag):
-                raise UserError(f"--{flag} is for {ability}, which --task {kind.name} does not do; leave it out")
+                raise UserError(f"--{flag_of(flag)} is for {ability}, which --task {kind.name} does not do; leave it out")
 
 
 def check_num_classes(given: int | None, classes: tuple[str, ...]) -> None:
@@ -100,11 +102,11 @@ def build_task(
     Without `class_counts` the task can evaluate but not train: weighters and their files are left out.
 
     Args:
-        kind: the row of TASKS.
         loss: of training.
         classes: names.
         preprocess: what the network sees of an image.
         device: where it computes.
+        kind: the row of TASKS.
         class_counts: as `count_classes` gives them; None for a model that is trained.
         class_shares: counts that are spread; None where each image has one label.
     """
@@ -121,5 +123,4 @@ def build_task(
             logit_adjust=loss.logit_adjust,
             jsd=loss.jsd,
         )
-    # A protocol does not declare a constructor.
-    return cast(Callable[..., Task], kind)(classes, criterion, preprocess, device)
+    return kind(classes, criterion, preprocess, device)

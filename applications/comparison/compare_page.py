@@ -49,7 +49,7 @@ def comparison_page(
         *(paragraph(f"No conclusion: {why}", tone="warn") for why in reasons),
         table(rows[0], rows[1:], tones=tones),
         paragraph(
-            f"Differences are in percentage points, with 95 % intervals of a paired bootstrap over {unit} ({RESAMPLES} resamples, seed "
+            f"Differences are in percentage points, with 95% intervals of a paired bootstrap over {unit} ({RESAMPLES} resamples, seed "
             f"{seed}). p is that of {test} on the images that only one of the two models answers rightly, adjusted by Holm when "
             f"there are several comparisons; below {SIGNIFICANT} a difference is called significant. "
             "Where no image flips, the interval is Wilson's. "

@@ -10,7 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from applications.dataset.check_page import write_page
-from applications.dataset.describe import describe
+from applications.dataset.written_data import describe
 from applications.settings.commands import check_command
 from applications.settings.options import DataOptions, Request, RunConfig, run_folder_parent
 from dataloader import SOURCES

@@ -9,13 +9,13 @@ from torch import nn
 
 from applications.contract import Task, Transform
 from dataloader.sample import Batch
-from optim.precise_batchnorm import learning_norms, reestimate_norms
+from optim.batchnorm_recalibration import learning_norms, recalibrate_norms
 from optim.stepper import Stepper
 from utils.distributed import World
 
 # Memory for the held batches, which stay uint8 on the CPU. Larger images need fewer of them, since each has more pixels.
 MOST_BYTES = 256 * 2**20
-# Share of a short epoch: a forward pass costs a third of a step, so a quarter of the epoch adds 8 % to its time.
+# Share of a short epoch: a forward pass costs a third of a step, so a quarter of the epoch adds 8% to its time.
 PART = 0.25
 FEWEST = 128
 
@@ -88,7 +88,7 @@ class BatchNormRecalibration:
         if not self._held:
             return
         with self.stepper.averaged(), torch.compiler.set_stance("force_eager") if self.compiled else nullcontext():
-            reestimate_norms(self.model, self._drained(), self._forward, world=self.world)
+            recalibrate_norms(self.model, self._drained(), self._forward, world=self.world)
             self.stepper.take_buffers()
 
     def _drained(self) -> Iterator[Batch]:

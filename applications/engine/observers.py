@@ -3,7 +3,7 @@
 import csv
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from math import isnan, nan
 from pathlib import Path
 from typing import ClassVar
@@ -20,23 +20,29 @@ from utils.model_graph import model_graph
 from utils.progress import SILENCE
 from utils.text import counted, say_rate
 
-# Endings of the names of metrics that are shares.
-SHARES = ("top1", "top5", "mAP", "f1", "exact", "counted")
+# Of self-paced training: the share of the images that count.
+COUNTED = "counted"
 
 
-def describe(means: Mapping[str, float]) -> str:
-    """Return 'loss 0.123  top1 97.1%' for the metrics that people follow."""
-    parts = [f"{name} {value:.1%}" if name.endswith(SHARES) else f"{name} {value:.4f}" for name, value in means.items()]
+def is_share(name: str, metrics: Collection[str]) -> bool:
+    """Whether a name, with or without 'train_' or 'val_' before it, is that of a share from 0 to 1; of metrics, all but the loss are."""
+    bare = name.removeprefix("train_").removeprefix("val_")
+    return bare == COUNTED or (bare in metrics and bare != "loss")
+
+
+def describe(means: Mapping[str, float], metrics: Collection[str]) -> str:
+    """Return 'loss 0.123  top1 97.1%' for the metrics that people follow; `metrics` are the `metric_names` of the task."""
+    parts = [f"{name} {value:.1%}" if is_share(name, metrics) else f"{name} {value:.4f}" for name, value in means.items()]
     return "  ".join(parts)
 
 
-def describe_row(row: Mapping[str, float], epochs: int) -> str:
+def describe_row(row: Mapping[str, float], epochs: int, metrics: Collection[str]) -> str:
     """Return the line for a finished epoch."""
     figures = {name: value for name, value in row.items() if name.startswith(("train_", "val_")) and name != "val_unreadable"}
     lost = f"  ({counted(int(row['val_unreadable']), 'val image')} unreadable)" if row.get("val_unreadable") else ""
     wait = f"  waiting for data {row['data_wait']:.0%}" if row["data_wait"] > 0.05 else ""
     speed = "" if isnan(row["images_per_second"]) else f"  {say_rate(row['images_per_second'])} images/s"
-    return f"epoch {row['epoch']:.0f}/{epochs}  {describe(figures)}{lost}{speed}{wait}"
+    return f"epoch {row['epoch']:.0f}/{epochs}  {describe(figures, metrics)}{lost}{speed}{wait}"
 
 
 class _Speed:
@@ -56,8 +62,8 @@ class _Speed:
 class ProgressBar(Observer):
     """One bar per epoch on a terminal, and one line that stays for each finished epoch."""
 
-    def __init__(self, epochs: int, world_size: int) -> None:
-        self.epochs = epochs
+    def __init__(self, epochs: int, world_size: int, metrics: Sequence[str]) -> None:
+        self.epochs, self.metrics = epochs, metrics
         self.speed = _Speed(world_size)
         self.bar = Bar(
             TextColumn("{task.description}"),
@@ -82,12 +88,12 @@ class ProgressBar(Observer):
         self.bar.update(self.line, completed=progress.batch)
 
     def report(self, progress: Progress, means: Mapping[str, float]) -> None:
-        self.bar.update(self.line, figures=f"{describe(means)}  {say_rate(self.speed.of(progress))} images/s")
+        self.bar.update(self.line, figures=f"{describe(means, self.metrics)}  {say_rate(self.speed.of(progress))} images/s")
 
     def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
         del progress
         self.bar.stop()
-        log().info(describe_row(row, self.epochs))
+        log().info(describe_row(row, self.epochs, self.metrics))
 
     def close(self) -> None:
         self.bar.stop()
@@ -96,8 +102,8 @@ class ProgressBar(Observer):
 class PlainLines(Observer):
     """Lines for a file or a pipe: one per print interval, one per epoch."""
 
-    def __init__(self, epochs: int, world_size: int, print_freq: int) -> None:
-        self.epochs = epochs
+    def __init__(self, epochs: int, world_size: int, print_freq: int, metrics: Sequence[str]) -> None:
+        self.epochs, self.metrics = epochs, metrics
         self.print_freq = print_freq
         self.speed = _Speed(world_size)
         self.batches = 0
@@ -115,12 +121,13 @@ class PlainLines(Observer):
         self._said = time.perf_counter()
         speed = self.speed.of(progress)
         log().info(
-            f"epoch {progress.epoch + 1}/{self.epochs}  step {progress.batch}/{self.batches}  {describe(means)}  {say_rate(speed)} images/s"
+            f"epoch {progress.epoch + 1}/{self.epochs}  step {progress.batch}/{self.batches}  "
+            f"{describe(means, self.metrics)}  {say_rate(speed)} images/s"
         )
 
     def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
         del progress
-        log().info(describe_row(row, self.epochs))
+        log().info(describe_row(row, self.epochs, self.metrics))
 
 
 class CsvLog(Observer):
@@ -147,7 +154,8 @@ class ChanceWarning(Observer):
     """Warns once when validation is at chance although training is not: the same answer for all images, or two epochs at chance.
 
     Args:
-        classes: how many there are.
+        metric: headline of the task; the same of training is compared with it, where training measures it.
+        chance: its value for answers at random; None where that is not known.
         epochs: of the whole run, whose last one is looked at more strictly.
     """
 
@@ -155,9 +163,8 @@ class ChanceWarning(Observer):
     # A constant answer is expected while training accuracy exceeds that of the constant answer by less than this.
     LEARNED = 0.1
 
-    def __init__(self, classes: int, epochs: int) -> None:
-        self.classes, self.chance = classes, 1 / classes
-        self.epochs = epochs
+    def __init__(self, metric: str, chance: float | None, epochs: int) -> None:
+        self.metric, self.chance, self.epochs = metric, chance, epochs
         self._row = 0
         self._alike = ""
         self._said = False
@@ -167,15 +174,20 @@ class ChanceWarning(Observer):
 
     def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
         del progress
-        if "train_top1" not in row or self._said:
+        if self._said:
             return
-        train, val, number = row["train_top1"], row["val_top1"], int(row["epoch"])
-        learns = train > (1 + self.chance) / 3
-        self._row = self._row + 1 if learns and val <= 1.2 * self.chance else 0
+        number, train, val = int(row["epoch"]), row.get(f"train_{self.metric}"), row[f"val_{self.metric}"]
+        if train is None:
+            if self._alike and number == self.epochs:
+                self._say(f"validation after epoch {number}, the last one: {self._alike}")
+            return
+        if self.chance is not None:
+            learns = train > (1 + self.chance) / 3
+            self._row = self._row + 1 if learns and val <= 1.2 * self.chance else 0
         if self._alike and (train > val + self.LEARNED or number == self.epochs):
             self._say(f"validation after epoch {number}: {self._alike}, while training is at {train:.0%}")
-        elif self._row == self.EPOCHS:
-            chance = f"chance is {self.chance:.0%} with {self.classes} classes"
+        elif self.chance is not None and self._row == self.EPOCHS:
+            chance = f"chance is {self.chance:.0%} with {round(1 / self.chance)} classes"
             self._say(f"validation is at {val:.0%}, and {chance}, for {self.EPOCHS} epochs while training is at {train:.0%}")
 
     def _say(self, what: str) -> None:
@@ -187,6 +199,13 @@ class TensorBoard(Observer):
     """TensorBoard: the graph of the model once; scalars and the histogram of batch-norm gammas, one point per epoch.
 
     Points after the position of a resumed run are purged.
+
+    Args:
+        folder: of the run.
+        finished_epochs: of it.
+        model: bare.
+        metrics: `metric_names` of the task; one without a title in NAMES has its own name.
+        resumed: whether the run goes on.
     """
 
     NAMES: ClassVar = {
@@ -208,11 +227,13 @@ class TensorBoard(Observer):
         "batch_seconds": "Seconds per batch",
     }
 
-    def __init__(self, folder: Path, finished_epochs: int, model: nn.Module, *, resumed: bool) -> None:
+    def __init__(self, folder: Path, finished_epochs: int, model: nn.Module, metrics: Sequence[str] = (), *, resumed: bool) -> None:
         from tensorboardX import SummaryWriter
 
         self.writer = SummaryWriter(str(folder), purge_step=finished_epochs + 1 if resumed else None)
         self.model = model
+        own = {f"{split}_{name}": f"{split.title()}/{name}" for name in metrics for split in ("train", "val")}
+        self.names = {**self.NAMES, **{key: title for key, title in own.items() if key not in self.NAMES}}
         graph = None if resumed else model_graph(model)
         if graph is not None and self.writer.file_writer is not None:
             self.writer.file_writer.add_onnx_graph(graph)
@@ -220,7 +241,7 @@ class TensorBoard(Observer):
     def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
         del progress
         number = int(row["epoch"])
-        for key, name in self.NAMES.items():
+        for key, name in self.names.items():
             if not isnan(row.get(key, nan)):
                 self.writer.add_scalar(name, row[key], number)
         gammas = batchnorm_gammas(self.model)

@@ -2,18 +2,15 @@
 
 import json
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from applications import assemble
 from applications.assemble import Machine
-from applications.assemble.seen_images import KEY
 from applications.calibration.calibrate import calibrated, cross_checked, store_calibration
 from applications.calibration.risk_targets import CONFIDENCE, RiskTarget, ThresholdChoice, parse_risk_target
 from applications.calibration.threshold_outcome import (
@@ -24,15 +21,18 @@ from applications.calibration.threshold_outcome import (
     refuse_empty,
 )
 from applications.engine.unreadable import UnreadableHeldOutImages
+from applications.evaluation.any_task import evaluate_by_contract
+from applications.evaluation.time_estimate import expected_evaluation
 from applications.evaluation.tta import AveragedViews, parse_views
-from applications.evaluation.waits import expected_evaluation
+from applications.evaluation.written import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
 from applications.report.embedding import ClassifierInputRecorder
 from applications.report.report_input import GROUPS, Overlay, ReportInput, as_percent, plain_floats
 from applications.settings.options import Request
 from applications.tasks.labels import LabelMeter, LabelTask, Prediction
 from applications.trained.any_model import load_model
-from applications.trained.checkpoint import Trained, build_trained_task, open_held_out, open_validation, warn_of_seen_images
+from applications.trained.checkpoint import Trained, open_held_out, open_validation, warn_of_seen_images
 from applications.trained.inference import measure_split
+from applications.trained.trained_task import build_trained_task
 from dataloader.sample import Unreadable
 from dataloader.splits.catalog import Split
 from utils.distributed import close_world
@@ -40,11 +40,7 @@ from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_csv, write_text
 from utils.grouped_statistics import number_groups
 from utils.logs import console, log
-from utils.tables import print_table
-from utils.text import FirstNames, counted
-
-ROWS_ON_SCREEN = 40
-UNREADABLE = "unreadable.csv"
+from utils.text import counted
 
 
 def run(request: Request) -> int:
@@ -52,48 +48,53 @@ def run(request: Request) -> int:
     machine = assemble.open_machine(request.config, training=False)
     try:
         trained = load_model(request, machine.device)
-        options = trained.config.evaluation
         task = build_trained_task(trained, machine.device)
-        target = parse_risk_target(options.target, task.promises) if options.target else None
-        split = open_held_out(trained, ("test", "val"))
-        log().info(f"model     {trained.describe()}")
-        log().info(f"data      {split.display_path}: {len(split)} {split.name} images")
-        log().info(f"precision {trained.precision(machine)}")
-        known = warn_of_seen_images(trained, split) if machine.world.is_first else None
-        viewed = _with_views(trained, task)
-        wait = expected_evaluation(viewed, task, split, machine, report=options.report)
-        if wait and machine.world.is_first:
-            log().info(f"time      {wait}")
-        choice = None
-        if target is not None or options.calibrate:
-            trained, choice = _calibrated(trained, viewed, task, target, machine)
-        listener = ClassifierInputRecorder(trained.model, len(split)) if options.report else None
-        start = time.perf_counter()
-        unreadable: list[Unreadable] = []
-        meter = measure_split(viewed, split, listener.around(task) if listener else task, machine, left_out=unreadable.extend)
-        assert isinstance(meter, LabelMeter)
-        seconds = time.perf_counter() - start
-        vectors = dict(listener.vectors) if listener else {}
-        for more in machine.world.sent_to_first(vectors.copy):
-            vectors |= more
-        if machine.world.is_first:
-            with removed_on_error(new_folder(trained.results_folder(), f"evaluation-{split.name}")) as folder:
-                heat = _heat_maps(trained) if options.report else None
-                _write_unreadable(unreadable, folder)
-                prediction = meter.prediction
-                del meter
-                if unreadable:
-                    vectors = {row: vectors[index] for row, index in enumerate(prediction.indices.tolist()) if index in vectors}
-                    split, prediction = _readable(split, prediction)
-                views, lost = options.tta or "", len(unreadable)
-                _write(
-                    ReportInput(
-                        trained, split, task, prediction, machine, folder, seconds, target, choice, views, heat, lost, known, vectors
-                    )
-                )
-        return 1 if unreadable else 0
+        if isinstance(task, LabelTask):
+            return _evaluate_labels(trained, task, machine)
+        return evaluate_by_contract(trained, task, machine)
     finally:
         close_world(machine.world)
+
+
+def _evaluate_labels(trained: Trained, task: LabelTask, machine: Machine) -> int:
+    """Measure a model of labels, with what rests on a row for each image: calibration, thresholds, the report."""
+    options = trained.config.evaluation
+    target = parse_risk_target(options.target, task.promises) if options.target else None
+    split = open_held_out(trained, ("test", "val"))
+    log().info(f"model     {trained.describe()}")
+    log().info(f"data      {split.display_path}: {len(split)} {split.name} images")
+    log().info(f"precision {trained.precision(machine)}")
+    known = warn_of_seen_images(trained, split) if machine.world.is_first else None
+    viewed = _with_views(trained, task)
+    wait = expected_evaluation(viewed, task, split, machine, report=options.report)
+    if wait and machine.world.is_first:
+        log().info(f"time      {wait}")
+    choice = None
+    if target is not None or options.calibrate:
+        trained, choice = _calibrated(trained, viewed, task, target, machine)
+    listener = ClassifierInputRecorder(trained.model, len(split)) if options.report else None
+    start = time.perf_counter()
+    unreadable: list[Unreadable] = []
+    meter = measure_split(viewed, split, listener.around(task) if listener else task, machine, left_out=unreadable.extend)
+    assert isinstance(meter, LabelMeter)
+    seconds = time.perf_counter() - start
+    vectors = dict(listener.vectors) if listener else {}
+    for more in machine.world.sent_to_first(vectors.copy):
+        vectors |= more
+    if machine.world.is_first:
+        with removed_on_error(new_folder(trained.results_folder(), f"evaluation-{split.name}")) as folder:
+            heat = _heat_maps(trained) if options.report else None
+            write_unreadable(unreadable, folder)
+            prediction = meter.prediction
+            del meter
+            if unreadable:
+                vectors = {row: vectors[index] for row, index in enumerate(prediction.indices.tolist()) if index in vectors}
+                split, prediction = _readable(split, prediction)
+            views, lost = options.tta or "", len(unreadable)
+            _write(
+                ReportInput(trained, split, task, prediction, machine, folder, seconds, target, choice, views, heat, lost, known, vectors)
+            )
+    return 1 if unreadable else 0
 
 
 def _calibrated(
@@ -130,18 +131,6 @@ def _readable(split: Split, prediction: Prediction) -> tuple[Split, Prediction]:
     """Return the images that were predicted as a split of their own, a row each."""
     kept = prediction.indices.numpy()
     return split.subset(kept.tolist()), replace(prediction, indices=torch.arange(len(kept)))
-
-
-def _write_unreadable(unreadable: Sequence[Unreadable], folder: Path) -> None:
-    """Name the images that the figures go without, all of them in a file."""
-    if not unreadable:
-        return
-    file = folder / UNREADABLE
-    write_csv(file, [("image", "reason"), *((each.path, each.reason) for each in unreadable)])
-    for each in unreadable[: FirstNames.MOST]:
-        log().warning(f"cannot read {each.path}: {each.reason}")
-    count = counted(len(unreadable), "image")
-    log().warning(f"the figures go without {count} that cannot be read, listed in {file}; --strict stops instead")
 
 
 def _announce(target: RiskTarget, choice: ThresholdChoice, trained: Trained) -> None:
@@ -185,25 +174,12 @@ def _write(material: ReportInput) -> None:
     meter = LabelMeter.holding(task, material.prediction)
     metrics = meter.figures()
     files = task.render(meter, [split.file(index) for index in range(len(split))], folder)
-    facts = {
-        "task": trained.task,
-        "checkpoint": str(trained.path),
-        "epoch": trained.epoch,
-        "averaged": trained.averaging,
-        "temperature": trained.temperature,
-        "data": str(split.root),
-        "split": split.name,
-        "images": len(split),
-        "unreadable": material.unreadable,
-        "exported_as": None if trained.exported is None else trained.exported.facts.exported_as,
-        KEY: None if material.seen is None else material.seen._asdict(),
-    }
-    _print_table(task.table(meter))
+    temperature = {"temperature": trained.temperature}
+    facts = facts_of(trained, split, calibration=temperature, unreadable=material.unreadable, seen=material.seen)
+    print_classes(task.table(meter))
     facts |= plain_floats(_say_accepted(material) | _say_promise(material))
     write_text(folder / "metrics.json", json.dumps({**facts, **metrics}, indent=2) + "\n")
-    shares = "  ".join(f"{name} {value:.2%}" for name, value in metrics.items() if name != "loss")
-    lost = f", {material.unreadable} more unreadable" if material.unreadable else ""
-    log().info(f"{split.name}: {shares}  loss {metrics['loss']:.4f}  ({len(split)} images{lost})")
+    print_metrics(metrics, split, material.unreadable)
     if material.groups is not None:
         named = ((split.file(index), group) for index, group in enumerate(split.groups))
         write_csv(folder / GROUPS, [("image", "group"), *named])
@@ -256,9 +232,3 @@ def _say_promise(material: ReportInput) -> dict[str, Any]:
     said = ", ".join(f"{name} {as_percent(value)}" for name, value in figures.items())
     log().info(f"checked: {said}, with thresholds chosen on four fifths of these images and measured on the last, in turn")
     return facts | {"target_checked": figures}
-
-
-def _print_table(rows: list[list[str]]) -> None:
-    print_table(rows[0], rows[1 : ROWS_ON_SCREEN + 1])
-    if len(rows) > ROWS_ON_SCREEN + 1:
-        log().info(f"... and {len(rows) - ROWS_ON_SCREEN - 1} more classes in classes.csv")

@@ -17,8 +17,9 @@ from applications.explain.time_estimate import expected_heat_maps
 from applications.settings.options import Request
 from applications.tasks.labels import LabelTask, Prediction, decide
 from applications.trained.any_model import load_model
-from applications.trained.checkpoint import Trained, build_trained_task, open_held_out
+from applications.trained.checkpoint import Trained, open_held_out
 from applications.trained.inference import predict_split
+from applications.trained.trained_task import build_label_task
 from dataloader.batch.targets import dense_array
 from dataloader.splits.catalog import Split
 from utils.errors import UserError
@@ -50,7 +51,7 @@ def run(request: Request) -> int:
         raise UserError(f"--visual_method {options.visual_method or explainer.default}: {reasons[0]}")
     for reason in reasons:
         log().info(f"          left out: {reason}")
-    task = build_trained_task(trained, machine.device)
+    task = build_label_task(trained, machine.device, "--visual_data")
     prediction = predict_split(trained, split, task, machine)
     verdicts = judge(prediction, trained.classes, task.thresholds)
     chosen = choose([verdict.right for verdict in verdicts], prediction.losses.numpy(), limit=options.limit or DEFAULT_LIMIT)

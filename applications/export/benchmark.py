@@ -17,8 +17,9 @@ from applications.formats.facts import Facts
 from applications.settings.options import Request, RunConfig, run_folder_parent
 from applications.tasks import TASKS
 from applications.tasks.labels import LabelTask, Prediction
-from applications.trained.checkpoint import build_trained_task, load_trained, open_held_out
+from applications.trained.checkpoint import load_trained, open_held_out
 from applications.trained.exported import is_exported, load_exported
+from applications.trained.trained_task import build_label_task
 from dataloader.splits.catalog import open_catalog
 from dataloader.splits.split import Split
 from utils.checkpoint import BEST, find_checkpoint
@@ -126,7 +127,7 @@ def read_images(request: Request, places: Sequence[tuple[Path, bool]]) -> Images
     if checkpoint is not None:
         trained = load_trained(_of(request, checkpoint), device)
         split = open_held_out(trained, ("val", "test"))
-        return Images(thin_out(split, MOST_IMAGES), build_trained_task(trained, device), trained.classes)
+        return Images(thin_out(split, MOST_IMAGES), build_label_task(trained, device, "--benchmark"), trained.classes)
     if "data" not in request.given:
         raise UserError(f"--benchmark: no checkpoint lies beside {places[0][0]} to say which images are meant; name them with --data")
     exported = load_exported(places[0][0], device)
@@ -178,12 +179,12 @@ def choose(entries: Sequence[Entry], least: float | None) -> tuple[Entry | None,
     """
     best = max(entry.accuracy for entry in entries)
     bound = best - USUAL_LOSS if least is None else least
-    said = f"{100 * bound:.2f} % ({100 * USUAL_LOSS:g} points below the most accurate)" if least is None else f"{100 * bound:.2f} %"
+    said = f"{100 * bound:.2f}% ({100 * USUAL_LOSS:g} points below the most accurate)" if least is None else f"{100 * bound:.2f}%"
     able = [entry for entry in entries if entry.accuracy >= bound - 1e-9]
     if not able:
-        return None, f"none reaches an accuracy of {said}; the most accurate has {100 * best:.2f} %"
+        return None, f"none reaches an accuracy of {said}; the most accurate has {100 * best:.2f}%"
     found = min(able, key=lambda entry: entry.milliseconds)
-    return found, f"the fastest with at least {said} is {found.name}: {found.milliseconds:.2f} ms, {100 * found.accuracy:.2f} %"
+    return found, f"the fastest with at least {said} is {found.name}: {found.milliseconds:.2f} ms, {100 * found.accuracy:.2f}%"
 
 
 def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

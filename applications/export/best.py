@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from applications.export.convert import Source, check_format, read_source, target_of, write_draft
-from applications.export.placing import check_room, draft_folder, place
 from applications.export.record import Record, write_record
+from applications.export.staging import check_room, draft_folder, place
 from applications.formats import build_format
 from applications.formats.contract import Format
 from applications.settings.options import ExportOptions, Request
@@ -45,7 +45,7 @@ class Candidate:
         if record.refusal or record.parity is None or record.timing is None:
             return record.refusal or "it was not measured"
         if record.parity.file < least - 1e-9:
-            return f"{record.parity.headline} {100 * record.parity.file:.2f} % is below {100 * least:.2f} %"
+            return f"{record.parity.headline} {100 * record.parity.file:.2f}% is below {100 * least:.2f}%"
         if most_ms is not None and self.milliseconds > most_ms:
             return f"{self.milliseconds:.2f} ms are more than {most_ms:g} ms"
         return ""
@@ -116,7 +116,7 @@ def choose_winner(found: Sequence[Candidate], least: float, most_ms: float | Non
         nearest = min(found, key=lambda each: each.milliseconds)
         return None, f"none of {len(found)} files is accurate and fast enough; {nearest.name}: {nearest.fault(least, most_ms)}"
     winner = min(able, key=lambda each: each.milliseconds)
-    bound = f"{len(able)} of {len(found)} files reach {100 * least:.2f} %" + ("" if most_ms is None else f" within {most_ms:g} ms")
+    bound = f"{len(able)} of {len(found)} files reach {100 * least:.2f}%" + ("" if most_ms is None else f" within {most_ms:g} ms")
     return winner, f"{winner.name} wins: {bound}, and it is the fastest of them, {winner.milliseconds:.2f} ms an image"
 
 
@@ -125,7 +125,7 @@ def write_table(found: Sequence[Candidate], folder: Path, least: float, most_ms:
     rows, plain = ["| file | median (ms) | accuracy | size (MB) | |", "|---|---|---|---|---|"], []
     for each in sorted(found, key=lambda candidate: candidate.milliseconds):
         parity, fault = each.record.parity, each.fault(least, most_ms)
-        accuracy = "" if parity is None else f"{100 * parity.file:.2f} %"
+        accuracy = "" if parity is None else f"{100 * parity.file:.2f}%"
         rows.append(f"| {each.name} | {each.milliseconds:.2f} | {accuracy} | {each.record.bytes / 1e6:.1f} | {fault or 'could win'} |")
         timing = None if each.record.timing is None else each.record.timing.to_dict()
         plain.append(

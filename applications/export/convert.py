@@ -14,9 +14,9 @@ from applications.assemble import Machine
 from applications.export.calibrate import calibration_of
 from applications.export.diverging import CLOSE, find_diverging
 from applications.export.parity import ALLOWED, Allowed, compare
-from applications.export.placing import check_room, draft_folder, place, size_of
 from applications.export.probe import Answers, Job, RuntimeFailedError, ask
 from applications.export.record import Record, write_record
+from applications.export.staging import check_room, draft_folder, place, size_of
 from applications.formats import FORMATS, build_format
 from applications.formats.contract import Format, WriteSettings
 from applications.formats.deployed import Deployed, deploy
@@ -25,8 +25,9 @@ from applications.formats.int8 import TO_QUANTIZE
 from applications.formats.package import check_installed
 from applications.settings.options import ExportOptions, Request
 from applications.tasks.labels import LabelTask, Prediction
-from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out
+from applications.trained.checkpoint import Trained, load_trained, open_held_out
 from applications.trained.inference import predict_split
+from applications.trained.trained_task import build_label_task
 from dataloader.images.preprocess import fit_images
 from dataloader.splits.catalog import Split
 from utils.checkpoint import BEST, find_checkpoint
@@ -136,7 +137,7 @@ def read_source(request: Request) -> Source:
     split = thin_out(open_held_out(trained, ("val", "test")), MOST_IMAGES)
     log().info(f"model     {trained.describe()}")
     log().info(f"compare   on {len(split)} {split.name} images of {split.display_path}")
-    task = build_trained_task(trained, device)
+    task = build_label_task(trained, device, f"--{request.action}")
     with machine.fp32_autocast():
         expected = predict_split(trained, split, task, machine)
         milliseconds = time_model(trained, task, split)
@@ -258,7 +259,7 @@ def judge(source: Source, found: Format, draft: Path, facts: Facts) -> Record:
     parity = compare(answers, source.expected, facts, source.task)
     log().info(
         f"parity    {found.name}: {parity.agreeing} of {parity.images} labels agree, largest probability difference {parity.largest:.1e}, "
-        f"in batches {parity.batched:.1e}; {parity.headline} {100 * parity.file:.2f} %, of the model {100 * parity.model:.2f} %"
+        f"in batches {parity.batched:.1e}; {parity.headline} {100 * parity.file:.2f}%, of the model {100 * parity.model:.2f}%"
     )
     log().info(f"speed     {found.name}: {answers.timing} an image, by PyTorch {source.milliseconds:.1f} ms; {say_bytes(size)}")
     refusal = differing_facts(answers, facts) or parity.refusal(source.allowed)

@@ -13,16 +13,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from applications.export.placing import size_of
 from applications.export.probe import ROOT, RuntimeFailedError
+from applications.export.staging import size_of
 from applications.formats.contract import Opened
 from applications.formats.deployed import deploy
 from applications.formats.facts import Facts
 from applications.formats.package import check_installed
 from applications.formats.torchscript import as_arrays
 from applications.settings.options import Request
-from applications.trained.checkpoint import build_trained_task, load_trained
+from applications.trained.checkpoint import load_trained
 from applications.trained.exported import find_format
+from applications.trained.trained_task import build_label_task
 from dataloader.images.preprocess import fit_images, fit_pixels
 from dataloader.splits.split import Split
 from utils.errors import UserError
@@ -153,7 +154,11 @@ def _open_exported(subject: Subject) -> tuple[Opened, int]:
 def _open_checkpoint(subject: Subject) -> tuple[Opened, int]:
     device = torch.device("cpu")
     trained = load_trained(subject.request, device)
-    activation, numbers, arch = build_trained_task(trained, device).criterion.activation, trained.preprocess, trained.config.model.arch
+    activation, numbers, arch = (
+        build_label_task(trained, device, "--benchmark").criterion.activation,
+        trained.preprocess,
+        trained.config.model.arch,
+    )
     answering = deploy(trained.model, numbers, activation, arch=arch, temperature=trained.temperature).answering
     facts = Facts(
         arch,

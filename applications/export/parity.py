@@ -31,7 +31,7 @@ class Allowed:
     drop: float | None = None
 
 
-# In 16 bits a probability moves by up to 1 %, and a label turns where two are as close as that.
+# In 16 bits a probability moves by up to 1%, and a label turns where two are as close as that.
 ALLOWED = {"fp32": Allowed(1e-4, 1.0), "half": Allowed(2e-2, 0.99), "int8": Allowed(1.0, 0.0, 0.005)}
 
 

@@ -14,8 +14,9 @@ from applications import assemble
 from applications.assemble import Machine
 from applications.settings.options import Request, run_folder_parent
 from applications.tasks.labels import LabelTask
-from applications.trained.checkpoint import Trained, build_trained_task, load_trained, open_held_out, open_training
+from applications.trained.checkpoint import Trained, load_trained, open_held_out, open_training
 from applications.trained.inference import predict_split
+from applications.trained.trained_task import build_label_task
 from dataloader.batch.targets import to_dense
 from dataloader.images.preprocess import Normalize
 from dataloader.sample import Batch
@@ -24,8 +25,8 @@ from models import build_model
 from models.backbone import Backbone
 from models.slimming.layer_widths import LayerWidths, read_widths, set_widths
 from models.slimming.prune import Losses, NetworkSize, largest_difference, prune_channels, taylor_importance
+from optim.batchnorm_recalibration import recalibrate_norms
 from optim.options import OptimOptions
-from optim.precise_batchnorm import reestimate_norms
 from utils.checkpoint import BEST, load_checkpoint, save_checkpoint
 from utils.errors import UserError
 from utils.files import new_folder, write_text
@@ -54,7 +55,7 @@ def run(request: Request) -> int:
     model, image_size = trained.model, trained.config.data.image_size
     assert isinstance(model, Backbone)
     split = open_held_out(trained, ("val", "test"))
-    task = build_trained_task(trained, device)
+    task = build_label_task(trained, device, "--prune")
     scored = some_of(open_training(trained, "--prune"), trained.config.runtime.seed)
     log().info(f"model     {trained.describe()}")
     log().info(f"scored    by the loss of {counted(len(scored), 'training image')} of {scored.root}")
@@ -70,7 +71,7 @@ def run(request: Request) -> int:
     headline = f"{split.name} {task.headline} (%)"
     if before[headline] - after[headline] > 100 * LARGE_DROP:
         log().warning(
-            f"{split.name} {task.headline} fell from {before[headline]:.1f} to {after[headline]:.1f} %: fine-tune it, remove less, "
+            f"{split.name} {task.headline} fell from {before[headline]:.1f} to {after[headline]:.1f}%: fine-tune it, remove less, "
             "or train with a stronger --sparsity first"
         )
     log().info(f"written   {folder / BEST}: --evaluation, --jit and --init_from take it")
@@ -112,7 +113,7 @@ def refresh_norms(trained: Trained, batches: Sequence[Batch]) -> None:
     # A rest of a few images would count as much as a whole batch.
     whole = [batch for batch in batches if len(batch) == len(batches[0]) > 1]
     if whole:
-        reestimate_norms(trained.model, whole, lambda batch: trained.model(normalize(batch.images)))
+        recalibrate_norms(trained.model, whole, lambda batch: trained.model(normalize(batch.images)))
 
 
 def checked_plan(trained: Trained, model: Backbone) -> LayerWidths:
@@ -160,7 +161,7 @@ def _write(trained: Trained, name: str | None, plan: LayerWidths) -> Path:
 
 
 def _figures(trained: Trained, split: Split, machine: Machine) -> dict[str, float]:
-    task = build_trained_task(trained, machine.device)
+    task = build_label_task(trained, machine.device, "--prune")
     metrics = task.metrics(predict_split(trained, split, task, machine))
     return {
         "parameters (M)": summarize(trained.model, trained.config.data.image_size, machine.device).parameters / 1e6,

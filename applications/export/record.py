@@ -67,8 +67,8 @@ class Record:
                 ("the same, several images at a time", f"{parity.batched:.1e}"),
                 ("allowed", f"{self.allowed.difference:.0e}" if self.allowed.drop is None else "any"),
                 ("mean difference", f"{parity.mean:.1e}"),
-                (f"{parity.headline}, file", f"{100 * parity.file:.2f} %"),
-                (f"{parity.headline}, model", f"{100 * parity.model:.2f} %"),
+                (f"{parity.headline}, file", f"{100 * parity.file:.2f}%"),
+                (f"{parity.headline}, model", f"{100 * parity.model:.2f}%"),
                 *([(f"{parity.headline} lost, in points", f"{100 * parity.drop:.2f}")] if self.allowed.drop is not None else []),
                 *([("lost points allowed", f"{100 * self.allowed.drop:.2f}")] if self.allowed.drop is not None else []),
                 (f"one image, median, {self.threads} threads", str(self.timing)),
@@ -102,7 +102,7 @@ class Record:
         if self.allowed.drop is None or self.parity is None:
             return ""
         rows = [
-            f"| {row.name} | {row.images} | {100 * row.model:.1f} % | {100 * row.file:.1f} % | {100 * (row.model - row.file):.1f} |"
+            f"| {row.name} | {row.images} | {100 * row.model:.1f}% | {100 * row.file:.1f}% | {100 * (row.model - row.file):.1f} |"
             for row in self.parity.classes
         ]
         return "\n".join(["| class | images | found by the model | by the file | lost points |", "|---|---|---|---|---|", *rows])

@@ -1,6 +1,7 @@
 """The layout of model hubs: a folder of model.safetensors, config.json and a model card."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from applications.formats.facts import KERNEL, Facts
 from applications.formats.package import Package
 from applications.formats.torchscript import as_arrays
 from dataloader.images.preprocess import Normalize
-from models import FAMILIES, build_model
+from models import FAMILIES, build_model, full_name
 from models.backbone import Backbone
 from models.slimming.layer_widths import read_widths, set_widths
 from utils.errors import UserError
@@ -22,6 +23,14 @@ from utils.registry import is_user_target
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 OURS = "darkroom"
+RESNESTS = {
+    "resnest50": "resnest50d",
+    "resnest101": "resnest101e",
+    "resnest200": "resnest200e",
+    "resnest269": "resnest269e",
+    "resnest50_fast_1s4x24d": "resnest50d_1s4x24d",
+    "resnest50_fast_4s2x40d": "resnest50d_4s2x40d",
+}
 
 
 class Hub(Format):
@@ -75,10 +84,12 @@ class Hub(Format):
 
 def timm_name(arch: str, net: Backbone) -> str:
     """Return what timm calls this architecture, where its network takes the very same weights; else ''."""
-    name = arch.removeprefix("timm/")
-    own = {"resnet": name, "efficientnet": f"tf_{name}"}
+    full = full_name(arch)
+    name = full.removeprefix("timm/")
+    # timm has one name for a network, whoever trained the weights.
+    own = {"resnet": re.sub("^(tv|ig|ssl|swsl)_", "", name), "resnest": RESNESTS.get(name, ""), "efficientnet": f"tf_{name}"}
     family = next((family for family, row in FAMILIES.items() if arch in row.variants), "")
-    name = name if arch.startswith("timm/") else own.get(family, "")
+    name = name if full.startswith("timm/") else own.get(family, "")
     try:
         import timm
     except ImportError:

@@ -1,7 +1,7 @@
 """Prints layers, parameters, multiply-adds, memory and forward time of a model."""
 
 from applications.settings.options import Request
-from models import build_model
+from models import build_model, describe
 from models.input_channels import set_input_channels
 from utils.logs import log
 from utils.runtime import choose_device, describe_machine
@@ -26,7 +26,7 @@ def run(request: Request) -> int:
     rows = [[layer.name, layer.kind, layer.output, f"{layer.parameters:,}", f"{layer.multiply_adds / 1e6:.2f}"] for layer in summary.layers]
     print_table(("layer", "kind", "output", "parameters", "M multiply-adds"), rows, left=("kind",))
     log().info("")
-    log().info(f"{config.model.arch} at {size[0]}x{size[1]}, {classes} classes")
+    log().info(f"{describe(config.model.arch)} at {size[0]}x{size[1]}, {classes} classes")
     log().info(f"parameters      {summary.parameters / 1e6:.2f} M")
     log().info(
         f"multiply-adds   {summary.multiply_adds / 1e6:.2f} M ({summary.product_multiply_adds / 1e6:.2f} M in convolutions and products)"

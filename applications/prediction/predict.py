@@ -15,8 +15,9 @@ from applications.prediction.files import ImageAnswer, Writer
 from applications.settings.options import Request, SingleImageOptions
 from applications.tasks.labels import LabelTask
 from applications.trained.any_model import load_model
-from applications.trained.checkpoint import Trained, build_trained_task
+from applications.trained.checkpoint import Trained
 from applications.trained.inference import read_by_classifier
+from applications.trained.trained_task import build_label_task
 from dataloader.images.read import ImageError, read_image
 from dataloader.loading.loader import Loader
 from dataloader.sample import Batch, Unreadable
@@ -42,7 +43,7 @@ def run(request: Request) -> int:
     trained = load_model(request, machine.device)
     log().info(f"model     {trained.describe()}")
     log().info(f"images    {counted(len(inputs.images), 'file')}, {counted(len(inputs.videos), 'video or camera', 'videos and cameras')}")
-    task = build_trained_task(trained, machine.device)
+    task = build_label_task(trained, machine.device, "--predict")
     with removed_on_error(new_folder(trained.results_folder(), "predict")) as folder:
         reject = trained.reject if options.reject is None else [options.reject] * len(trained.classes)
         writer = Writer(folder, trained.classes, options, reject=reject, source=str(trained.path))

@@ -35,7 +35,7 @@ from utils.statistics import Interval, bootstrap, confusion, macro_f1
 from utils.text import two_digits
 
 CURVE_POINTS = 400
-# Accuracies to choose from. 100 % is not among them, since no number of images proves it.
+# Accuracies to choose from. 100% is not among them, since no number of images proves it.
 WISHES = (0.95, 0.98, 0.99, 0.995, 0.999)
 
 
@@ -119,7 +119,7 @@ def _headline(material: ReportInput, scaled: Top) -> ReportPart:
         [["figure", "value", "low", "high"], *([name, each.value, each.low, each.high] for name, each in found.items())],
     )
     wrong = int((probabilities.argmax(1) != targets).sum())
-    what = f"Intervals of 95 %{material.over_groups()}: what other images of the same kind may give."
+    what = f"Intervals of 95%{material.over_groups()}: what other images of the same kind may give."
     notes = [paragraph(f"{what} {note} {LOSS_NOTE}", tone="soft")]
     tiles = {"top-1": as_percent(found["top1"].value), "of images wrong": f"{wrong} of {len(targets)}"}
     tiles |= {"macro F1": as_percent(found["macro F1"].value)}
@@ -152,7 +152,7 @@ def _per_class(material: ReportInput, matrix: np.ndarray) -> ReportPart:
         table(["class", "images", "recall", "precision", "F1", "most often mistaken for"], rows, tones=tones),
         paragraph(
             "Recall: of the images of a class, how many were answered so. Precision: of the answers, how many were right. "
-            f"In brackets Wilson intervals of 95 %{material.over_groups()}.",
+            f"In brackets Wilson intervals of 95%{material.over_groups()}.",
             tone="soft",
         ),
     ]

@@ -92,7 +92,7 @@ def _headline(material: ReportInput, truth: np.ndarray, named: np.ndarray) -> Re
     rows = ([name, each.value, each.low, each.high] for name, each in found.items())
     write_csv(material.figures / "intervals.csv", [["figure", "value", "low", "high"], *rows])
     tiles = {name: as_percent(found[name].value) for name in ("mAP", "micro F1", "all labels right")}
-    note = f"Intervals of 95 %{material.over_groups()}. The thresholds were {material.origin_of_thresholds()}. {LOSS_NOTE}"
+    note = f"Intervals of 95%{material.over_groups()}. The thresholds were {material.origin_of_thresholds()}. {LOSS_NOTE}"
     plain = {name: each.to_dict() for name, each in found.items()}
     return ReportPart(tiles, [("Figures", [intervals_table(found), paragraph(note, tone="soft")])], {"intervals": plain})
 
@@ -122,7 +122,7 @@ def _per_label(material: ReportInput, truth: np.ndarray, named: np.ndarray) -> R
             "recall": recall.to_dict(),
             "precision": precision.to_dict(),
         }
-    note = f"Thresholds were {material.origin_of_thresholds()}. In brackets Wilson intervals of 95 %{material.over_groups()}."
+    note = f"Thresholds were {material.origin_of_thresholds()}. In brackets Wilson intervals of 95%{material.over_groups()}."
     headline_metrics = {"labels": plain} | ({"broken": material.broken} if material.target else {})
     header = ["label", "threshold", "images", "average precision", "recall", "precision", "named wrongly", "missed"]
     return ReportPart(

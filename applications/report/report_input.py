@@ -254,8 +254,8 @@ def _temperatures(material: ReportInput) -> tuple[Tensor, str]:
 
 
 def as_percent(value: float, digits: int = 1) -> str:
-    """Return '97.2 %', or a dash for nan."""
-    return "-" if np.isnan(value) else f"{100 * value:.{digits}f} %"
+    """Return '97.2%', or a dash for nan."""
+    return "-" if np.isnan(value) else f"{100 * value:.{digits}f}%"
 
 
 def plain_floats(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def _curves(rows: Sequence[dict[str, str]], columns: dict[str, str]) -> dict[str
 
 
 def intervals_table(intervals: dict[str, Interval]) -> str:
-    """Return the figures with their 95 % intervals."""
+    """Return the figures with their 95% intervals."""
     rows = []
     for name, each in intervals.items():
         style = ".4f" if name == "loss" else ".2%"
@@ -125,7 +125,7 @@ def calibration(material: ReportInput, scaled: Scaled, before: Reliability, afte
     ]
     blocks = [
         paragraph(
-            f"Of {what} given with 80 %, 80 % should be right. The bars show how many were, in {len(before.counts)} steps; "
+            f"Of {what} given with 80%, 80% should be right. The bars show how many were, in {len(before.counts)} steps; "
             "pale ones are of fewer than 20."
         ),
         table(["", "before", "after"], lines),
@@ -244,7 +244,7 @@ def _cost_of_file(material: ReportInput, exported: Exported) -> ReportPart:
 
 
 def _how_intervals(material: ReportInput) -> str:
-    what = "95 %: Wilson's for shares of images, jackknife for macro F1, bootstrap for the others with seed"
+    what = "95%: Wilson's for shares of images, jackknife for macro F1, bootstrap for the others with seed"
     over = material.over_groups()
     return f"{what} {material.seed}" + (f";{over}, which are resampled as a whole" if over else "")
 

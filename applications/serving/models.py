@@ -15,8 +15,9 @@ from applications.explain.heat_maps import ExplainedBatch, Explainer, available,
 from applications.explain.overlays import displayable, normalized, open_explainer
 from applications.settings.options import Request
 from applications.tasks.labels import LabelAnswer, decide
-from applications.trained.checkpoint import Trained, build_trained_task, load_trained
+from applications.trained.checkpoint import Trained, load_trained
 from applications.trained.exported import Exported, is_exported, load_exported
+from applications.trained.trained_task import build_label_task
 from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.label import Unknown
@@ -67,7 +68,7 @@ class ServedCheckpoint(ServedModel):
     def __init__(self, trained: Trained, machine: Machine, facts: ModelFacts) -> None:
         self.trained = trained
         self.machine = machine
-        self.task = build_trained_task(trained, machine.device)
+        self.task = build_label_task(trained, machine.device, "--serve")
         self.facts = facts
 
     @cached_property
@@ -129,7 +130,7 @@ def _open_checkpoint(request: Request, place: str, name: str, machine: Machine, 
     fits, reasons = available([method], open_explainer(trained))
     if not fits and request.config.look.visual_method is not None:
         raise UserError(f"--visual_method {method}: {reasons[0]}; take grad-cam")
-    task = build_trained_task(trained, machine.device)
+    task = build_label_task(trained, machine.device, "--serve")
     several = task.thresholds is not None
     facts = ModelFacts(
         name,

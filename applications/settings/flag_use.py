@@ -29,6 +29,11 @@ def actions_that_use(name: str) -> frozenset[str] | None:
     return frozenset(action for word in words for action in GROUPS.get(word, (word,))) if words else None
 
 
+def flag_of(action: str) -> str:
+    """Return the name of the flag that asks for an action; 'explain' is --visual_data with --resume."""
+    return "visual_data" if action == "explain" else action
+
+
 def is_used(name: str, action: str) -> bool:
     """Whether the action uses the flag."""
     actions = actions_that_use(name)

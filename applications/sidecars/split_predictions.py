@@ -12,9 +12,10 @@ from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.seen_images import Seen
 from applications.settings.options import Request, RunConfig
-from applications.trained.checkpoint import build_trained_task, load_trained, open_held_out, warn_of_seen_images
+from applications.trained.checkpoint import load_trained, open_held_out, warn_of_seen_images
 from applications.trained.exported import Exported, is_exported, load_exported
 from applications.trained.inference import predict_split
+from applications.trained.trained_task import build_label_task
 from dataloader.batch.targets import dense_array
 from dataloader.images.preprocess import Preprocess
 from dataloader.options import DataOptions
@@ -96,7 +97,7 @@ def predict_named_split(request: Request, name: str, machine: Machine) -> SplitP
     _announce(trained.describe(), split, machine)
     if name != "train" and machine.world.is_first:
         warn_of_seen_images(trained, split)
-    task = build_trained_task(trained, machine.device)
+    task = build_label_task(trained, machine.device, f"--{request.action}")
     probabilities = predict_split(trained, split, task, machine).probabilities.numpy()
     results = trained.results_folder()
     activation = task.criterion.activation

@@ -276,7 +276,7 @@ class LabelMeter:
             indices = self.state()[0]
             if (indices[1:] < indices[:-1]).any():
                 order = indices.argsort(kind="stable")
-                self._stores = [store[order] for store in self.state()]
+                self._stores, self._room = [store[order] for store in self.state()], self.count
             parts = map(torch.from_numpy, self.state())
             self._prediction = Prediction(*parts, activation=self.task.criterion.activation, temperature=self.task.temperature)
         self._prediction = self._prediction.at_temperature(self.task.temperature)

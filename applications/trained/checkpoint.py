@@ -1,7 +1,7 @@
 """A trained model read back from its checkpoint, with all that belongs to it, and the images to look at it with."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from applications.assemble.seen_images import Overlap, Seen, describe_overlap, o
 from applications.contract import Task
 from applications.settings.options import Request, RunConfig, is_run_folder, run_folder_parent
 from applications.tasks import TASKS
-from applications.tasks.labels import LabelTask
 from applications.trained.exported import Exported, is_exported
 from dataloader.images.preprocess import Preprocess
 from dataloader.images.white_value import mismatch
@@ -29,6 +28,9 @@ from utils.errors import UserError, shorten
 from utils.logs import log
 from utils.registry import is_user_target
 from utils.spec import parse_specs
+
+# In a checkpoint: as large as the weights, or read on their own.
+LARGE = ("state_dict", "state_dict_ema", "stepper", "loss_state", "teaching", "trained_on")
 
 
 def check_same_model(content: Mapping[str, Any], given: Mapping[str, Any], path: Path) -> None:
@@ -104,6 +106,8 @@ class Trained:
     exported: Exported | None = None
     # Whether the settings name images of its own: an exported file may know none.
     knows_images: bool = True
+    # What the checkpoint says besides tensors of the run, with what its task chose on val images; empty for an exported file.
+    saved: Mapping[str, Any] = field(default_factory=dict)
 
     def describe(self) -> str:
         """Return which weights of which file these are."""
@@ -151,13 +155,14 @@ def load_trained(request: Request, device: torch.device) -> Trained:
     kind: type[Task] = TASKS.resolve(content["task"])
     assemble.refuse_unable(kind, {**config.to_dict(), request.action: True})
     model = kind.build_model(content["arch"], classes, drop_rate=config.model.drop_rate)
-    assert isinstance(model, Backbone)
-    set_widths(model, content["channels"])
+    if isinstance(model, Backbone):
+        set_widths(model, content["channels"])
     averages = content["state_dict_ema"]
     # Updated in place: some networks look for the version that a state dict carries beside its tensors.
     content["state_dict"].update(averages or {})
     model.load_state_dict(content["state_dict"])
-    model.check_size(config.data.image_size)
+    if isinstance(model, Backbone):
+        model.check_size(config.data.image_size)
     model.eval().to(device)
     split_file = path.parent / "split.csv"
     return Trained(
@@ -175,6 +180,7 @@ def load_trained(request: Request, device: torch.device) -> Trained:
         temperature_of(content),
         reject_of(content),
         read_seen(content),
+        saved={name: value for name, value in content.items() if name not in LARGE},
     )
 
 
@@ -277,14 +283,3 @@ def _through_split(trained: Trained, open_it: Callable[..., Catalog]) -> Catalog
     if fold is None:
         return found
     return take_fold(found, fold, seed=trained.config.runtime.seed, split_file=trained.split_file)
-
-
-def build_trained_task(trained: Trained, device: torch.device) -> LabelTask:
-    """Return the task of a trained model that answers with labels, with the temperature and the thresholds that belong to its weights."""
-    task = assemble.build_task(trained.config.loss, trained.classes, trained.preprocess, device, kind=TASKS.resolve(trained.task))
-    assert isinstance(task, LabelTask)
-    task.thresholds, task.temperature = trained.thresholds, trained.temperature
-    if trained.exported is not None:
-        # A file normalizes by itself.
-        task.normalize = nn.Identity()
-    return task

@@ -58,8 +58,13 @@ class Recipe:
 
     @cached_property
     def class_counts(self) -> list[float]:
-        """How many images of an epoch each class has, as the loss sees them."""
-        return assemble.count_classes(self.split, len(self.catalog.classes), sampler=self.config.data.sampler)
+        """How many images of an epoch each class has, as the loss sees them; empty where classes are those of pixels or boxes."""
+        return self._count_classes()
+
+    def _count_classes(self, *, spread: bool = False) -> list[float]:
+        if self.split.truths is not None:
+            return []
+        return assemble.count_classes(self.split, len(self.catalog.classes), sampler=self.config.data.sampler, spread=spread)
 
     @cached_property
     def kind(self) -> type[Task]:
@@ -68,15 +73,14 @@ class Recipe:
 
     @cached_property
     def task(self) -> Task:
-        classes = self.catalog.classes
         return assemble.build_task(
             self.config.loss,
-            classes,
+            self.catalog.classes,
             self.preprocess,
             self.machine.device,
             kind=self.kind,
             class_counts=self.class_counts,
-            class_shares=assemble.count_classes(self.split, len(classes), sampler=self.config.data.sampler, spread=True),
+            class_shares=self._count_classes(spread=True),
         )
 
     @cached_property

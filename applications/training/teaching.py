@@ -14,8 +14,9 @@ from applications.objectives.distillation import DistillationObjective, FeatureM
 from applications.objectives.self_paced import Rule, SelfPacedObjective, SelfPacedWeights
 from applications.settings.options import Request, RunConfig, TeachOptions
 from applications.tasks.labels import LabelTask
-from applications.trained.checkpoint import Trained, build_trained_task, load_trained
+from applications.trained.checkpoint import Trained, load_trained
 from applications.trained.exported import Exported, is_exported, load_exported, logits_of
+from applications.trained.trained_task import build_label_task
 from criterions.distillation import build_distillation
 from criterions.elementwise import ActivationName
 from dataloader import CURRICULA
@@ -95,7 +96,7 @@ def load_teacher(place: str, config: RunConfig, catalog: Catalog, machine: Machi
         return FileTeacher(exported)
     trained = _load(place, config, device)
     check_classes(trained.classes, catalog.classes, source=f"--teacher {place}")
-    task = build_trained_task(trained, device)
+    task = build_label_task(trained, device, "--teacher")
     _check_kind(place, task.target, catalog)
     wants_map = config.teach.distill_features is not None
     assert isinstance(trained.model, Backbone)

@@ -39,6 +39,7 @@ from dataloader.sample import Unreadable
 from dataloader.splits.catalog import Catalog, save_split
 from dataloader.splits.integrity import glance, refuse_unreadable
 from dataloader.splits.split import name_some
+from models import describe
 from optim.stepper import Stepper
 from utils.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
 from utils.cores import default_workers
@@ -127,7 +128,7 @@ def _open_data(config: RunConfig, machine: Machine, content: Mapping[str, Any] |
     assemble.check_num_classes(config.model.num_classes, catalog.classes)
     kind = assemble.choose_task(config, catalog).name
     if content is not None and (content["task"], tuple(content["classes"])) != (kind, catalog.classes):
-        what = "other classes" if content["task"] == kind else "another number of labels an image"
+        what = "other classes" if content["task"] == kind else "targets of another kind"
         differ = _differences(content["classes"], catalog.classes) if content["task"] == kind else ""
         raise UserError(f"{path} was trained on {what} than {catalog.root} has{differ}; start a new run with --init_from {path}")
     _announce(config, machine, catalog)
@@ -176,7 +177,7 @@ def _walk(recipe: Recipe, folder: Path, left_out: UnreadableHeldOutImages) -> in
         kept=TopEpochs(folder, config.train.keep, prefix="best-epoch", index="best-epochs.json") if config.train.keep is not None else None,
         save_every=config.train.save_every,
     )
-    observers = build_observers(config, world, folder, progress, recipe.model, classes=len(recipe.catalog.classes))
+    observers = build_observers(config, world, folder, progress, recipe.model, task=task, classes=len(recipe.catalog.classes))
     norms = _fresh_norms(recipe)
     with StopSignal(config.train.max_minutes, speaks=world.is_first) as stop:
         validate = _validator(recipe, recipe.stepper, left_out, observers)
@@ -222,15 +223,19 @@ def _fresh_norms(recipe: Recipe) -> BatchNormRecalibration:
     )  # fmt: skip
 
 
-def build_observers(config: RunConfig, world: World, folder: Path, progress: Progress, model: nn.Module, *, classes: int) -> list[Observer]:
+def build_observers(
+    config: RunConfig, world: World, folder: Path, progress: Progress, model: nn.Module, *, task: Task, classes: int
+) -> list[Observer]:
     """Return who watches: nobody but on the first process."""
     if not world.is_first:
         return []
     epochs, freq = config.train.epochs, config.output.print_freq
     bar = console().is_terminal and config.output.log_level == "info"
-    screen = ProgressBar(epochs, world.size) if bar else PlainLines(epochs, world.size, freq)
-    board = TensorBoard(folder, progress.epoch, model, resumed=progress.step > 0)
-    return [screen, ChanceWarning(classes, epochs), CsvLog(folder / "metrics.csv", progress.epoch), board]
+    metrics = task.metric_names
+    screen = ProgressBar(epochs, world.size, metrics) if bar else PlainLines(epochs, world.size, freq, metrics)
+    board = TensorBoard(folder, progress.epoch, model, metrics, resumed=progress.step > 0)
+    chance = 1 / classes if task.target.is_one_class else None
+    return [screen, ChanceWarning(task.headline, chance, epochs), CsvLog(folder / "metrics.csv", progress.epoch), board]
 
 
 def _validator(
@@ -304,7 +309,7 @@ def _announce(config: RunConfig, machine: Machine, catalog: Catalog) -> None:
     sizes = ", ".join(f"{len(split)} {name}" for name, split in catalog.splits.items())
     height, width = config.data.image_size
     log().info(f"data      {catalog.root}: {len(catalog.classes)} {catalog.target.described}; {sizes} images")
-    log().info(f"model     {config.model.arch} at {height}x{width}")
+    log().info(f"model     {describe(config.model.arch)} at {height}x{width}")
     processes = f", {machine.world.size} processes" if machine.world.size > 1 else ""
     log().info(f"machine   {describe_machine(machine.device)}{processes}")
     log().info(f"precision {machine.precision}")

@@ -14,7 +14,7 @@ STEPS = 28
 
 
 def draw_width(base: int, *position: int) -> int:
-    """Return a width in pixels from a normal distribution around `base`, cut off at two standard deviations, which are 15 % of it."""
+    """Return a width in pixels from a normal distribution around `base`, cut off at two standard deviations, which are 15% of it."""
     rng = numpy_rng(*position)
     factor = rng.normal(1.0, SPREAD / 2)
     while abs(factor - 1) > SPREAD:

@@ -34,7 +34,7 @@ class SizeSchedule:
 
 
 def parse_sizes(text: str, image_size: tuple[int, int], epochs: int) -> SizeSchedule:
-    """Return the schedule of '128:0.5,160:0.8,224': width 128 in the first half of the epochs, 160 until 80 %, then 224.
+    """Return the schedule of '128:0.5,160:0.8,224': width 128 in the first half of the epochs, 160 until 80%, then 224.
 
     Raises:
         UserError: it reads otherwise, or does not end with the width of the image size.

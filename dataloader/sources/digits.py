@@ -24,7 +24,7 @@ def open_digits(home: Path) -> Path:
 def write_digits(folder: Path) -> None:
     """Write {train,val,test}/<digit>/<index>.png, 8-bit gray, into `folder`; nothing when the folder exists.
 
-    The split is fixed: about 70, 10 and 20 % of every digit. The folder appears complete or not at all.
+    The split is fixed: about 70, 10 and 20% of every digit. The folder appears complete or not at all.
 
     Raises:
         UserError: the folder cannot be written.

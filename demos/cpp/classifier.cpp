@@ -169,7 +169,7 @@ int main(int count, char** arguments) {
             std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return shares[a] > shares[b]; });
             std::cout << arguments[number];
             for (size_t rank = 0; rank < std::min<size_t>(3, order.size()); ++rank)
-                std::cout << "  " << names.at(order[rank]) << " " << 100 * shares[order[rank]] << " %";
+                std::cout << "  " << names.at(order[rank]) << " " << 100 * shares[order[rank]] << "%";
             std::cout << std::endl;
         }
         return code;

@@ -13,6 +13,7 @@ from models.backbone import FeatureInfo, checked_width
 from models.maps.layout import FeatureMaps, Layout, own_tensor, stride_of, with_last
 from models.published import Published
 from utils.errors import UserError, nearest
+from utils.first_conv import input_channels
 
 
 class TimmModel(Adapter):
@@ -34,7 +35,7 @@ class TimmModel(Adapter):
             weight = next(net.parameters())
             size = net.pretrained_cfg["input_size"]
             with evaluating(net), torch.no_grad():
-                maps = self.forward_features(torch.zeros(1, *size, device=weight.device, dtype=weight.dtype))
+                maps = self.forward_features(torch.zeros(1, input_channels(net), *size[1:], device=weight.device, dtype=weight.dtype))
             self._info = [FeatureInfo(each.shape[1], stride_of(size[1], each.shape[2])) for each in maps]
         return self._info
 

@@ -227,8 +227,8 @@ def test_the_table_is_aligned(model_file, tmp_path, capsys):
     paint(tmp_path / "x.png", (0, 0, 255))
     assert main([model_file, str(tmp_path), "--top", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"{tmp_path}/long name.png  red   100.0 %  green   0.0 %"
-    assert lines[1] == f"{tmp_path}/x.png          blue  100.0 %  red     0.0 %"
+    assert lines[0] == f"{tmp_path}/long name.png  red   100.0%  green   0.0%"
+    assert lines[1] == f"{tmp_path}/x.png          blue  100.0%  red     0.0%"
 
 
 def test_json_is_an_object_a_line_and_errors_are_told(model_file, tmp_path, capsys):
@@ -250,15 +250,15 @@ def test_a_model_with_thresholds_names_all_labels_that_reach_theirs(threshold_fi
     assert main([threshold_file, str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("png")[1].split() for line in lines] == [
-        ["green", "60.0", "%", "red", "40.0", "%"],
-        ["green", "50.0", "%"],
-        ["red", "100.0", "%"],
+        ["green", "60.0%", "red", "40.0%"],
+        ["green", "50.0%"],
+        ["red", "100.0%"],
     ]
     paint(tmp_path / "b.png", (0, 60, 240))
     assert main([threshold_file, str(tmp_path / "b.png")]) == 0
     assert capsys.readouterr().out == f"{tmp_path}/b.png  -\n"
     assert main([threshold_file, str(tmp_path / "b.png"), "--top", "1"]) == 0
-    assert capsys.readouterr().out == f"{tmp_path}/b.png  blue   80.0 %\n"
+    assert capsys.readouterr().out == f"{tmp_path}/b.png  blue   80.0%\n"
 
 
 def test_json_of_a_model_with_thresholds_holds_the_labels_and_the_top_where_asked(threshold_file, tmp_path, capsys):
@@ -332,7 +332,7 @@ def test_the_copied_file_runs_alone_without_a_word_on_stderr(model_file, tmp_pat
     command = [sys.executable, "-I", "classifier.py", model_file, image, "--top", "1", "--threads", "1"]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (0, "")
-    assert run.stdout == f"{image}  red   100.0 %\n"
+    assert run.stdout == f"{image}  red   100.0%\n"
 
 
 def test_a_model_that_may_reject_says_where_it_is_unsure(tmp_path, capsys):

@@ -8,13 +8,25 @@ import torch
 from models import FAMILIES, build_model, list_models
 from models.backbone import Backbone
 
-HEAVY = (
-    *("resnext101_32x8d", "wide_resnet101_2", "efficientnet_b7", "efficientnet_b8"),
-    *("darknet19", "darknet53", "cspdarknet53", "darknet_yolov5m", "darknet_yolov5l", "darknet_yolov5x"),
-    *("vovnet39", "vovnet57", "vovnet19_ese", "vovnet39_ese", "vovnet57_ese", "vovnet99_ese"),
+# Of large families one variant for each part that the others are made of; the others are tried at night.
+QUICK = frozenset(
+    {
+        *(
+            "resnet18",
+            "resnet18d",
+            "resnet26t",
+            "resnext50_32x4d",
+            "seresnet18",
+            "ecaresnetlight",
+            "resnetblur18",
+            "resnetrs50",
+            "resnest50",
+        ),
+        *("mobilenetv3_small", "mobilenetv3_large", "efficientnet_b0", "darknet_yolov5n", "vovnet27_slim", "vovnet19_slim_ese"),
+    }
 )
-ALL = [pytest.param(arch, marks=pytest.mark.slow) if arch in HEAVY else arch for arch in list_models()]
-LIGHT = ("resnet18", "resnext50_32x4d", "mobilenetv3_small", "efficientnet_b0")
+ALL = [arch if arch in QUICK else pytest.param(arch, marks=pytest.mark.slow) for arch in list_models()]
+LIGHT = ("resnet18", "resnext50_32x4d", "seresnet18", "resnetblur18", "mobilenetv3_small", "efficientnet_b0")
 
 
 def image(*size: int, n: int = 2) -> torch.Tensor:
@@ -60,13 +72,13 @@ def test_odd_sizes_and_channels_last_give_the_same_logits(arch):
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning")
-@pytest.mark.parametrize("arch", LIGHT)
+@pytest.mark.parametrize("arch", [*LIGHT, pytest.param("resnest50_fast_2s2x40d", marks=pytest.mark.slow)])
 def test_a_traced_network_agrees_at_the_traced_size_and_at_another(arch):
     net = build_model(arch, num_classes=5).eval()
     with torch.inference_mode():
         traced = torch.jit.trace(net, image(64, 96))
-        for size in ((64, 96), (65, 80)):
-            torch.testing.assert_close(traced(image(*size)), net(image(*size)), atol=1e-5, rtol=1e-4)
+        for count, *size in ((2, 64, 96), (3, 65, 80)):
+            torch.testing.assert_close(traced(image(*size, n=count)), net(image(*size, n=count)), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("arch", LIGHT)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from models import build_model, list_models, published, weights
+from models import build_model, published, weights
 from models.download import download
 from models.families import efficientnet
 from models.published import Published, find_published, published_preprocess
@@ -319,5 +319,13 @@ def test_preprocessing_belongs_to_the_weights():
     assert published_preprocess("my_net.py:Net") is None
 
 
-def test_every_network_of_the_table_has_published_weights():
-    assert all(find_published(arch) for arch in list_models())
+def test_a_forwarded_network_has_the_published_weights_of_its_package():
+    assert find_published("mobilenet_v2") == find_published("torchvision/mobilenet_v2")
+
+
+@pytest.mark.parametrize("place", ["mobilenet_v2.pth", "torchvision/mobilenet_v2.pth"])
+def test_the_file_of_a_forwarded_network_is_found_under_either_name(place, tmp_path):
+    net = build_model("mobilenet_v2", num_classes=3)
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    torch.save(net.state_dict(), tmp_path / place)
+    assert str(tmp_path / place) in str(load_published(net, "mobilenet_v2", folder=tmp_path))

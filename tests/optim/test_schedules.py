@@ -265,7 +265,7 @@ def test_restarts_climb_back_to_a_decaying_peak():
 def test_one_cycle_climbs_and_falls():
     schedule = build("onecycle(peak=0.25,start=0.1,end=0.01)", epochs=1, steps_per_epoch=101, warmup=5)
     assert [schedule(step) for step in (0, 25, 100)] == pytest.approx([0.1, 1.0, 0.01])
-    # Half a cosine: a quarter of the way up it has climbed 15 % of the height.
+    # Half a cosine: a quarter of the way up it has climbed 15% of the height.
     assert schedule(6) == pytest.approx(0.1 + 0.9 * 0.5 * (1 - math.cos(math.pi * 6 / 25)))
     factors = [schedule(step) for step in range(101)]
     assert factors[:26] == sorted(factors[:26])

@@ -8,7 +8,7 @@ from utils.risk_control import NEVER, between, count_by_threshold, fewest, image
 
 
 def chance_of(kind: str, scores: np.ndarray) -> np.ndarray:
-    """Return how often answers with these scores fail: rarely where they are sure, or 1 % even there, or all alike."""
+    """Return how often answers with these scores fail: rarely where they are sure, or 1% even there, or all alike."""
     calibrated = 0.3 * (1 - scores) ** 2
     return {"calibrated": calibrated, "sure mistakes": np.maximum(calibrated, 0.01), "even": np.full_like(scores, 0.04)}[kind]
 
@@ -32,7 +32,7 @@ def test_a_limit_is_broken_in_at_most_5_of_100_draws(kind: str, count: int, limi
         scores, failing = answers(rng, count, kind)
         kept = limit_risk(scores, failing, limit, 0.05)
         broken += kept.threshold < 1 and true_risk(kind, kept.threshold) > limit
-    # So many of 500 are chance in one of a hundred cases where the true share is 5 %.
+    # So many of 500 are chance in one of a hundred cases where the true share is 5%.
     assert broken <= binom.ppf(0.99, draws, 0.05)
 
 

@@ -116,7 +116,7 @@ def test_the_interval_of_macro_f1_covers_the_truth_95_times_in_100(classes: int,
     for _ in range(draws):
         found = macro_f1(*answers(rng, count, classes, accuracy, imbalanced=imbalanced))
         covered += found.low <= true <= found.high
-    # 300 draws of a true 95 % lie from 0.92 on in 99 of 100 cases.
+    # 300 draws of a true 95% lie from 0.92 on in 99 of 100 cases.
     assert covered / draws >= 0.92
 
 

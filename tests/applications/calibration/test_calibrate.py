@@ -34,11 +34,11 @@ def test_at_most_5_of_100_promises_are_broken_where_images_come_in_groups(alike:
     groups = np.repeat(np.arange(150), size)
     for _ in range(draws):
         draw = np.arange(150)[groups] if alike else np.arange(len(groups))
-        # Of the answers at any probability 6 % are wrong: to accept all, or most, breaks the promise.
+        # Of the answers at any probability 6% are wrong: to accept all, or most, breaks the promise.
         sure, right = rng.uniform(0.6, 1, len(groups))[draw], (rng.random(len(groups)) >= 0.06)[draw]
         targets, probabilities = answers(sure, right)
         limits = [min(choose(RiskTarget(name, 0.05), targets, probabilities, given).thresholds) for given in (groups, None)]
-        # A miss is a wrong answer that is accepted; of all images, 5 % are where the surest five sixths of the answers are accepted.
+        # A miss is a wrong answer that is accepted; of all images, 5% are where the surest five sixths of the answers are accepted.
         most = 0.6 + 0.4 / 6 if name == "miss" else NEVER
         broken += limits[0] < most
         before += limits[1] < most

@@ -80,7 +80,7 @@ def test_at_most_5_of_100_promises_are_broken_on_images_to_come(kind: Kind, coun
         choice = choose_rejection(target, targets, softmax(logits / temperature))
         accepted += not choice.is_empty
         broken += broken_truly(target, choice, population, softmax(bare / temperature))
-    # 8 of 60 happen by chance in one of a hundred cases where the true share is 5 %; without a bound it is most of them.
+    # 8 of 60 happen by chance in one of a hundred cases where the true share is 5%; without a bound it is most of them.
     assert broken < 8
     assert accepted > draws / 2, "else nothing was tested"
 

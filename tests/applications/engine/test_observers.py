@@ -110,7 +110,7 @@ def test_validation_that_stays_at_chance_while_training_learns_is_warned_about_o
     epochs: list[tuple[float, float]], warnings: int, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log(), "propagate", True)
-    watcher = ChanceWarning(10, 100)
+    watcher = ChanceWarning("top1", 0.1, 100)
     for number, (train, val) in enumerate(epochs, start=1):
         watcher.epoch(Progress(), row(number) | {"train_top1": train, "val_top1": val})
     said = "validation is at 11%, and chance is 10% with 10 classes, for 2 epochs while training is at 80%"
@@ -145,7 +145,7 @@ def test_one_answer_for_all_images_is_warned_about_after_a_single_epoch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(log(), "propagate", True)
-    watcher = ChanceWarning(3, epochs)
+    watcher = ChanceWarning("top1", 1 / 3, epochs)
     watcher.validated(answered(answers, targets))
     watcher.epoch(Progress(), row(1) | {"train_top1": train, "val_top1": 0.5})
     assert ("validation after epoch 1: all 4 images are answered 'dog'" in caplog.text) == warned
@@ -157,7 +157,7 @@ def test_what_was_not_measured_is_an_empty_cell_and_no_point(tmp_path: Path) -> 
     CsvLog(tmp_path / "metrics.csv", 0).epoch(Progress(), unmeasured)
     (line,) = read_rows(tmp_path / "metrics.csv")
     assert (line["images_per_second"], line["data_wait"], line["train_loss"]) == ("", "", "1")
-    assert "images/s" not in describe_row(unmeasured, 3)
+    assert "images/s" not in describe_row(unmeasured, 3, ("loss", "top1"))
     board = TensorBoard(tmp_path, 0, nn.Identity(), resumed=False)
     board.epoch(Progress(), unmeasured)
     board.close()

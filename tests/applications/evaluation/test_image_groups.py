@@ -22,8 +22,8 @@ def test_a_run_with_groups_is_evaluated_and_compared_over_groups(call: Call, tmp
     assert facts["target_image_groups"] == 18
     assert facts["target_groups"][0]["count"] <= 18
     page = (run / "evaluation-test" / "report.html").read_text()
-    assert "Intervals of 95 % over 9 groups:" in page
-    assert "Wilson intervals of 95 % over 9 groups." in page
+    assert "Intervals of 95% over 9 groups:" in page
+    assert "Wilson intervals of 95% over 9 groups." in page
     outcome = call("--compare", runs[0], runs[1], *ARCH)
     assert outcome.code == 0, outcome.err
     folder = tmp_path / "runs" / "compare" / "comparison"

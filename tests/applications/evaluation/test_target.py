@@ -99,7 +99,7 @@ def test_labels_take_the_thresholds_of_a_target(call: Call, runs: dict[str, Path
     assert after != before
     rows = read_rows(run / "evaluation-val" / "predictions.csv")
     missed = [set(row["true"].split(";")) - set(row["predicted"].split(";")) for row in rows if row["true"]]
-    # Ten images have labels; none of them may miss one where 30 % is to be proven.
+    # Ten images have labels; none of them may miss one where 30% is to be proven.
     assert not any(missed)
 
 

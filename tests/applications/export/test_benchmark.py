@@ -41,7 +41,7 @@ def test_the_fastest_of_those_that_are_accurate_enough_is_named() -> None:
     entries = [entry("fast", 1, 0.80), entry("good", 2, 0.896), entry("best", 3, 0.90)]
     found, said = choose(entries, None)
     assert found is entries[1], "half a point below the most accurate one"
-    assert "the fastest with at least 89.50 %" in said
+    assert "the fastest with at least 89.50%" in said
     assert choose(entries, 0.8)[0] is entries[0]
     assert choose(entries, 0.9)[0] is entries[2]
     assert choose(entries, 0.91)[0] is None

@@ -36,7 +36,7 @@ def test_the_demo_in_cpp_gives_the_answers_of_the_one_in_python(written: Written
     for line, photo in zip(done.stdout.splitlines(), photos, strict=True):
         path, *cells = line.split("  ")
         assert path == str(photo)
-        said = dict(cell.removesuffix(" %").rsplit(" ", 1) for cell in cells)
+        said = dict(cell.removesuffix("%").rsplit(" ", 1) for cell in cells)
         assert set(said) == set(CLASSES)
         for label, share in classifier.top(read_image(str(photo)), 3):
             assert float(said[label]) == pytest.approx(100 * share, abs=0.01)

@@ -18,10 +18,10 @@ def test_answers_of_one_probability_are_accepted_together() -> None:
 def test_a_wished_accuracy_is_one_of_other_images_too() -> None:
     confidence = np.array([1.0] * 100 + [0.6] * 100)
     right = np.arange(200) < 150
-    # 100 right answers of 100 prove 97 % at 95 % confidence, and not 98 %.
-    assert classify.certified_coverage(0.97, confidence, right) == ["50.0 %", "1.0000", "100.0 %"]
+    # 100 right answers of 100 prove 97% at 95% confidence, and not 98%.
+    assert classify.certified_coverage(0.97, confidence, right) == ["50.0%", "1.0000", "100.0%"]
     assert classify.certified_coverage(0.98, confidence, right)[0].startswith("none: about ")
-    assert classify.certified_coverage(0.5, confidence, right) == ["100.0 %", "0.6000", "75.0 %"]
+    assert classify.certified_coverage(0.5, confidence, right) == ["100.0%", "0.6000", "75.0%"]
     assert classify.certified_coverage(0.9, confidence, ~right) == ["none", "-", "-"]
 
 

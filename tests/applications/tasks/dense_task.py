@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from applications.contract import Signature, StepResult, TensorSpec
-from criterions.elementwise import softmax
 from criterions.weighted import Criterion
 from dataloader.images.preprocess import Normalize, Preprocess
 from dataloader.sample import Batch
@@ -42,14 +41,14 @@ class PixelTask:
     name = "pixels"
     target: ClassVar[type[Target]] = Mask
     fewest_classes: ClassVar[int] = 1
-    abilities: ClassVar[frozenset[str]] = frozenset({"averaging views"})
+    abilities: ClassVar[frozenset[str]] = frozenset()
     headline = "mIoU"
     metric_names: tuple[str, ...] = ("loss", "mIoU", "pixel_accuracy")
 
-    def __init__(self, classes: Sequence[str], preprocess: Preprocess) -> None:
+    def __init__(self, classes: Sequence[str], criterion: Criterion, preprocess: Preprocess, device: torch.device) -> None:
         self.classes = tuple(classes)
-        self.criterion = Criterion(softmax())
-        self.normalize = Normalize(preprocess.mean, preprocess.std)
+        self.criterion = criterion.to(device)
+        self.normalize = Normalize(preprocess.mean, preprocess.std).to(device)
 
     @staticmethod
     def build_model(arch: str, classes: Sequence[str], *, drop_rate: float | None = None, drop_path: float | None = None) -> nn.Module:

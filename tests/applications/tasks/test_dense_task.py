@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from applications.assemble import refuse_unable
+from applications.assemble import build_task, refuse_unable
 from applications.contract import ABILITIES, Progress, Task
 from applications.engine.batchnorm_recalibration import BatchNormRecalibration
 from applications.engine.checkpoint_saver import CheckpointSaver
 from applications.engine.fit import TrainingRun, fit
 from applications.engine.score import score
-from applications.settings.options import RunConfig
+from applications.settings.options import LossOptions, RunConfig
 from applications.tasks import TASKS
 from dataloader.images.preprocess import Preprocess
 from dataloader.loading.plan import TrainPlan
@@ -54,7 +54,9 @@ class Scenes:
 
 @pytest.fixture
 def task() -> PixelTask:
-    return PixelTask(CLASSES, Preprocess(image_size=(32, 32)))
+    found = build_task(LossOptions(), CLASSES, Preprocess(image_size=(32, 32)), CPU, kind=PixelTask)
+    assert isinstance(found, PixelTask)
+    return found
 
 
 @pytest.fixture
@@ -147,13 +149,17 @@ def test_one_answer_for_all_pixels_is_told(model: PixelNet, task: PixelTask) -> 
 
 @pytest.mark.parametrize(
     ("setting", "flag"),
-    [({"mixup": True}, "mixup"), ({"teacher": ("a",)}, "teacher"), ({"visual_method": "cam"}, "visual_method"), ({"tta": "hflip"}, "")],
+    [
+        ({"mixup": True}, "mixup"),
+        ({"teacher": ("a",)}, "teacher"),
+        ({"visual_method": "cam"}, "visual_method"),
+        ({"explain": True}, "visual_data"),
+        ({"export": True}, "export"),
+        ({"tta": "hflip"}, "tta"),
+    ],
 )
 def test_what_a_task_cannot_do_is_refused_by_flag_and_task(setting: dict[str, Any], flag: str) -> None:
     asked = {**RunConfig().to_dict(), **setting}
-    if not flag:
-        refuse_unable(PixelTask, asked)
-        return
     with pytest.raises(UserError, match=rf"^--{flag} is for .*, which --task pixels does not do; leave it out$"):
         refuse_unable(PixelTask, asked)
 

@@ -114,7 +114,7 @@ def test_a_reduced_mask_has_the_class_under_each_center() -> None:
 def test_boxes_are_clipped_and_hardly_visible_ones_dropped() -> None:
     boxes = Boxes(np.array([[0, 0, 10, 10], [0, 0, 100, 100], [95, 95, 100, 100]], dtype=np.float32), np.array([3, 4, 5]), (100, 100))
     moved = boxes.moved(cropped(9.5, 0, (50, 50)))
-    assert moved.classes.tolist() == [4], "5 % of the first and nothing of the last are left"
+    assert moved.classes.tolist() == [4], "5% of the first and nothing of the last are left"
     assert moved.corners.tolist() == [[0, 0, 50, 50]]
     assert boxes.nothing().moved(unchanged((9, 9))).corners.shape == (0, 4)
 
