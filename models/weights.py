@@ -175,8 +175,7 @@ def load_published(
                 f"no weights are published for {arch}; put a file of your own at {folder / f'{arch}.pth'}, or give it to --init_from"
             )
         path = folder / f"{name}{published.suffix}"
-        claims = f" ({published.claims})" if published.claims else ""
-        announce(f"downloading {published.url} to {path}{claims}")
+        announce(f"downloading {published.url} to {path} ({published.claims})")
         download(published, path)
     return replace(load_state(model, load_tensors(path), source=str(path)), origin=_origin(path, published))
 

@@ -141,7 +141,8 @@ def find_published(name: str) -> Published | None:
         url = found.url
     else:
         return None
-    return Published(url, mean=found.mean, std=found.std, size=tuple(found.input_size[1:]), interpolation=found.interpolation)
+    size, license = tuple(found.input_size[1:]), found.license or ""
+    return Published(url, mean=found.mean, std=found.std, size=size, interpolation=found.interpolation, license=license)
 
 
 def _check(name: str) -> None:
