@@ -133,8 +133,9 @@ def _best_named(model: Backbone, state: Mapping[str, Tensor]) -> dict[str, Tenso
     for prefix in CONTAINERS:
         inner = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
         if len(inner) >= len(own) / 2:
-            candidate = model.remap(inner)
-            best = max(best, candidate, key=fitting)
+            # What lies beside the network in the file is no part of it, and is reported.
+            beside = {name: tensor for name, tensor in state.items() if not name.startswith(prefix) and name not in own}
+            best = max(best, {**beside, **model.remap(inner)}, key=fitting)
     return best
 
 

@@ -46,6 +46,21 @@ def test_wrappers_and_prefixes_come_off(wrap):
     assert str(report) == f"loaded {report.total} of {report.total} tensors from file.pth"
 
 
+@pytest.mark.parametrize("prefix", ["backbone.", "model.0.", "encoder_q.", "module.encoder."])
+def test_a_network_inside_a_larger_one_is_found_and_what_is_beside_it_named(prefix):
+    source, target = net(), net()
+    state = {f"{prefix}{name}": tensor for name, tensor in source.state_dict().items()}
+    report = load_state(target, {"state_dict": {**state, "neck.conv.weight": torch.zeros(2)}}, source="file.pth")
+    assert same(source, target)
+    assert report.unexpected == ("neck.conv.weight",)
+    assert report.loaded == report.total
+
+
+def test_names_of_timm_are_refused_where_it_computes_something_else():
+    with pytest.raises(UserError, match="--arch timm/"):
+        load_state(net(), {"conv_stem.weight": torch.zeros(16, 3, 3, 3)}, source="file.pth")
+
+
 def test_a_classifier_of_another_size_keeps_its_start_and_is_reported():
     source, target = net(7), net(5)
     before = target.get_classifier().weight.clone()
