@@ -17,16 +17,16 @@ from models.input_channels import set_input_channels
 from tests.applications.formats.conftest import CLASSES, PREPROCESS, parts_for
 
 
-@pytest.mark.parametrize("name", ["torchscript", "hub", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["hub", *(pytest.param(name, marks=pytest.mark.slow) for name in ("torchscript", "onnx"))])
 def test_a_file_of_a_gray_network_takes_colors(name: str, map_net: Backbone, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    net = build_model("mobilenetv3_small", num_classes=len(CLASSES)).eval()
+    net = build_model("darknet_yolov5n", num_classes=len(CLASSES)).eval()
     set_input_channels(net, 1)
     found, gray = build_format(name), PREPROCESS.seeing(1)
     _, facts = parts_for(found, map_net)
     any_size = found.holds.geometry
-    deployed = deploy(net, gray, "softmax", arch="mobilenetv3_small", temperature=1.7, any_size=any_size)
-    facts = replace(facts, arch="mobilenetv3_small", preprocess=gray, outputs=("probabilities",))
+    deployed = deploy(net, gray, "softmax", arch="darknet_yolov5n", temperature=1.7, any_size=any_size)
+    facts = replace(facts, arch="darknet_yolov5n", preprocess=gray, outputs=("probabilities",))
     path = tmp_path / f"model{found.suffix}"
     found.write(deployed, path, facts, WriteSettings())
     images = np.random.default_rng(0).integers(0, 256, (2, 3, *((40, 30) if any_size else gray.image_size)), dtype=np.uint8)
