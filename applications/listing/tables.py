@@ -65,17 +65,35 @@ def _print_models(names: list[str]) -> None:
     print_table(HEADER, [known[name].cells() if name in known else (name, *unknown) for name in names], left=("license",))
 
 
+def weights_rows() -> list[tuple[str, str]]:
+    """Return (name, what its publisher says) of every published file that --pretrained takes for our own networks."""
+    from models.published import find_published
+
+    listed = []
+    for arch in list_models():
+        for name, advprop in ((arch, False), (f"{arch} --advprop", True)):
+            try:
+                published = find_published(arch, advprop=advprop)
+            except UserError:
+                continue
+            if published is not None:
+                listed.append((name, f"{published.claims}; SHA-256 {published.sha256 or 'unknown'}; {published.url}"))
+    return listed
+
+
 def rows(subject: str) -> list[tuple[str, str]]:
     """Return (name, description) of every row of a table, or of the models that match a pattern.
 
     Raises:
         UserError: it is neither.
     """
+    if subject == "weights":
+        return weights_rows()
     if subject not in ("models", *TABLES):
         names = [(name, "") for name in list_models(subject)]
         names += [(name, f"forwarded to {target}") for name, target in FORWARDED.items() if fnmatchcase(name, subject)]
         if not names:
-            known = ["models", *TABLES]
+            known = ["models", "weights", *TABLES]
             raise UserError(f"--list {subject}: no such table or model.{nearest(subject, known)} Tables: {', '.join(known)}")
         return names
     if subject == "models":

@@ -75,7 +75,7 @@ def test_maps_head_and_classifier_fit_together(arch):
         assert net(x).shape == (2, 9)
 
 
-@pytest.mark.parametrize("arch", LIGHT)
+@pytest.mark.parametrize("arch", CONVOLUTIONAL)
 def test_odd_sizes_and_channels_last_give_the_same_logits(arch):
     net = build_model(arch, num_classes=5).eval()
     x = image(71, 45)
@@ -95,7 +95,7 @@ def test_a_traced_network_agrees_at_the_traced_size_and_at_another(arch):
             torch.testing.assert_close(traced(image(*size, n=count)), net(image(*size, n=count)), atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("arch", LIGHT)
+@pytest.mark.parametrize("arch", CONVOLUTIONAL)
 def test_a_bf16_training_step_reaches_every_parameter(arch):
     net = build_model(arch, num_classes=5, drop_rate=0.1).train()
     for name, parameter in net.named_parameters():
@@ -109,7 +109,7 @@ def test_a_bf16_training_step_reaches_every_parameter(arch):
     assert all(parameter.grad.abs().sum() > 0 for name, parameter in net.named_parameters() if name.endswith("conv1.weight"))
 
 
-@pytest.mark.parametrize("arch", LIGHT)
+@pytest.mark.parametrize("arch", CONVOLUTIONAL)
 def test_a_copy_shares_nothing_with_its_original(arch):
     net = build_model(arch, num_classes=5)
     twin = copy.deepcopy(net)

@@ -22,7 +22,7 @@ def test_info_prints_the_published_figures(call: Call, arch: str, parameters: st
     assert "layer4.1" in outcome.out
 
 
-@pytest.mark.parametrize("subject", ["models", *TABLES])
+@pytest.mark.parametrize("subject", ["models", "weights", *TABLES])
 def test_every_table_is_printed_whole(call: Call, subject: str) -> None:
     outcome = call("--list", subject)
     assert outcome.code == 0, outcome.err
