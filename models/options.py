@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from models import ENCODER, SEGMENTERS
-from models.anomaly import is_detector
+from models import ENCODER, SEGMENTERS, is_detector
 from utils.errors import UserError
 from utils.flags import flag
 

@@ -7,8 +7,7 @@ from applications.tasks import TASKS
 from criterions import CRITERIONS, DISTILLATIONS, REGION_LOSSES, WEIGHTERS
 from dataloader import AUGMENT_PRESETS, AUGMENTS, CURRICULA, MIXES, SAMPLERS, SOURCES
 from dataloader.checks import CHECKS
-from models import FAMILIES, INITS, SEGMENTERS, list_models
-from models.anomaly import DETECTORS
+from models import DETECTORS, FAMILIES, INITS, SEGMENTERS, list_models
 from optim import OPTIMIZERS, SCHEDULES
 from utils.errors import UserError, nearest
 from utils.tables import print_table

@@ -16,8 +16,7 @@ from dataloader.sample import Batch
 from dataloader.targets.defect import GOOD, Defect, DefectBatch
 from dataloader.targets.plane import PlaneChange
 from dataloader.targets.target import Target
-from models import ENCODER
-from models.anomaly import DETECTORS, build_detector, is_detector
+from models import DETECTORS, ENCODER, build_detector, is_detector
 from models.anomaly.detector import Detector
 from models.options import ModelOptions
 from utils.errors import UserError
