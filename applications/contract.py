@@ -97,6 +97,7 @@ ABILITIES: Mapping[str, tuple[str, ...]] = {
     "answers for single images": ("predict",),
     "tables of OK and NG": ("report_ok_ng",),
     "exported files": ("export", "jit"),
+    "answers over the network": ("serve",),
     "pruning": ("prune",),
 }
 

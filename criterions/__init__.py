@@ -28,10 +28,8 @@ CRITERIONS = Table(
 REGION_LOSSES = Table(
     "region loss",
     {
-        "dice": Row(
-            "criterions.regions.overlap:dice", "one minus the Dice coefficient of every class that occurs: dice(smooth=0, factor=1)"
-        ),
-        "jaccard": Row("criterions.regions.overlap:jaccard", "one minus the soft intersection over union: jaccard(smooth=0, factor=1)"),
+        "dice": Row("criterions.regions.overlap:dice", "one minus the Dice coefficient of the classes that occur: dice(factor=1)"),
+        "jaccard": Row("criterions.regions.overlap:jaccard", "one minus the soft intersection over union: jaccard(factor=1)"),
         "tversky": Row(
             "criterions.regions.overlap:tversky", "the same with misses and false alarms weighed apart: tversky(alpha=0.3, beta=0.7)"
         ),

@@ -109,8 +109,7 @@ class LossOptions:
         """Raise UserError for what needs a loss of single samples beside a region loss that stands first."""
         if weighters:
             raise UserError(
-                f"--criterion {self.criterion}: {weighters[0].name} needs a loss of single pixels before it; write "
-                f"'softmax|{weighters[0]}|{loss}'"
+                f"--criterion {self.criterion}: {weighters[0].name} weighs the loss of single pixels; write 'softmax|{weighters[0]}|{loss}'"
             )
 
     def _switches(self) -> list[Spec]:

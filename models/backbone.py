@@ -45,6 +45,10 @@ class Network(Pretrainable):
     def get_classifier(self) -> nn.Linear | nn.Conv2d:
         """The last layer with weights, whose outputs are the logits."""
 
+    def classifiers(self) -> "list[nn.Linear | nn.Conv2d]":
+        """Return every layer whose outputs are logits, or a summand of them."""
+        return [self.get_classifier()]
+
     @abstractmethod
     def get_head(self) -> nn.Module:
         """All that is trained for a task alone; the rest may start from published weights, learn more slowly, or be frozen."""

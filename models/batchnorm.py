@@ -3,7 +3,7 @@
 Evaluation uses running averages that forget at the rate of the momentum. Families made for epochs of
 many thousand steps publish 0.01: after a few hundred steps such averages still describe the network
 as it was at its start, and evaluation stays at chance while training goes well. Before every validation
-the statistics are measured again (`optim/precise_batchnorm.py`); the running averages serve what is saved inside an epoch.
+the statistics are measured again (`optim/batchnorm_recalibration.py`); the running averages serve what is saved inside an epoch.
 """
 
 import math

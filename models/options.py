@@ -1,8 +1,10 @@
 """Options of the model."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from models import ENCODER, SEGMENTERS, is_detector
+from models import ENCODER, SEGMENTERS, describe
+from models.anomaly import is_detector
 from utils.errors import UserError
 from utils.flags import flag
 
@@ -41,12 +43,23 @@ class ModelOptions:
         used_for="training",
         resumed="start",
     )
+    advprop: bool = flag(
+        False,
+        "with --pretrained: EfficientNet's weights of training with adversarial examples, which see pixels from -1 to 1",
+        used_for="training",
+        resumed="start",
+    )
     init_from: str | None = flag(
         None,
         "start from the weights of this checkpoint or state dict, with the mean and std that a checkpoint has",
         metavar="FILE",
         used_for="training",
         resumed="start",
+    )
+    channels: Literal[1, 3] = flag(
+        3,
+        "what the network sees of an image: 1, brightness alone, or 3 colors; a first convolution that learned the other is fitted",
+        used_for="training info",
     )
     drop_rate: float | None = flag(
         None, "dropout before the classifier; the family's published rate when not given", used_for="training info"
@@ -83,7 +96,7 @@ class ModelOptions:
 
     def described(self) -> str:
         """Return the network in a few words."""
-        return f"{self.arch} on {self.pretrained_name()}" if self._has_encoder() else self.arch
+        return f"{self.arch} on {describe(self.pretrained_name())}" if self._has_encoder() else describe(self.arch)
 
     def _has_encoder(self) -> bool:
         return self.arch in SEGMENTERS or is_detector(self.arch)

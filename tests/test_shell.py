@@ -11,8 +11,6 @@ ROOT = Path(__file__).parent.parent
 SCRIPTS = ROOT / "z_task_shell"
 TOY = ("--epochs", "1", "--arch", "mobilenetv3_small", "-j", "0", "-b", "128")
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -36,7 +34,7 @@ def run(house: Path, script: str, *flags: str) -> str:
 def test_every_script_is_run_here() -> None:
     tested = Path(__file__).read_text(encoding="utf-8")
     for script in SCRIPTS.glob("*.sh"):
-        if script.name not in ("_environment.sh", "test.sh"):
+        if script.name not in ("_environment.sh", "test.sh", "nightly.sh"):
             assert f'"{script.name}"' in tested, script
 
 
@@ -49,11 +47,13 @@ def test_the_data_check(house: Path) -> None:
     assert (house / "runs/check/digits/check.html").is_file()
 
 
+@pytest.mark.slow
 def test_the_learning_rate_search(house: Path) -> None:
     run(house, "0_find_learning_rate.sh", *TOY, "--name", "rates")
     assert (house / "runs/find_lr/rates/find_lr.png").is_file()
 
 
+@pytest.mark.slow
 def test_training_evaluation_conversion_and_demo(house: Path) -> None:
     run(house, "2_train.sh", *TOY, "--name", "one")
     assert "top1" in run(house, "4_evaluate.sh", "runs/classify/one")
@@ -63,6 +63,7 @@ def test_training_evaluation_conversion_and_demo(house: Path) -> None:
     assert "distill   distill.txt" in run(house, "7_knowledge.sh", "runs/classify/one", *TOY)
 
 
+@pytest.mark.slow
 def test_what_is_written_about_other_data_is_read_from_there(house: Path) -> None:
     """The first step wrote beside the data of the run, the training read beside --data."""
     run(house, "2_train.sh", *TOY, "--name", "here")
@@ -73,6 +74,7 @@ def test_what_is_written_about_other_data_is_read_from_there(house: Path) -> Non
     assert {"curriculum.txt", "distill.txt"} <= {file.name for file in data.iterdir()}
 
 
+@pytest.mark.slow
 def test_training_with_several_processes(house: Path) -> None:
     assert "2 processes" in run(house, "3_train_distributed.sh", *TOY, "--name", "two")
 
@@ -81,6 +83,14 @@ def test_preparing_and_packing(house: Path) -> None:
     run(house, "9_prepare_data.sh", "data/small", "--data", "digits", "--smaller_side", "16")
     assert (house / "data/small/mean_std.json").is_file()
     assert (house / "data/small-shards/manifest.json").is_file()
+
+
+def test_segmentation(house: Path) -> None:
+    said = run(house, "10_segment.sh", "--epochs", "1", "--epoch_size", "64", "-j", "0")
+    assert "mIoU" in said
+    for line in said.splitlines():
+        if line.startswith("  runs/"):
+            assert (house / line.split()[0]).exists()
 
 
 def test_the_quickstart(house: Path) -> None:

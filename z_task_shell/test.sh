@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks style, types and behavior. Arguments go to pytest: test.sh -k resume
+# Checks style, types and behavior, without the tests marked slow (nightly.sh). Arguments go to pytest: test.sh -k resume
 source "$(dirname "${BASH_SOURCE[0]}")/_environment.sh"
 
 echo "ruff"

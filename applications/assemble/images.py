@@ -40,14 +40,15 @@ def build_preprocess(config: RunConfig, content: Mapping[str, Any] | None = None
     if content is not None:
         numbers = Preprocess.from_dict(content["preprocess"])
         return replace(numbers, image_size=config.data.image_size, resize=config.data.resize)
-    published = published_preprocess(config.model.pretrained_name()) if config.model.pretrained else None
+    model = config.model
+    published = published_preprocess(model.pretrained_name(), advprop=model.advprop) if model.pretrained else None
     numbers = {key: tuple(published[key]) for key in ("mean", "std")} if published else {}
     if config.model.init_from:
         numbers = _numbers_of_start(Path(config.model.init_from), white, replaced=config.data.mean_std is not None)
     if config.data.mean_std is not None:
         mean, std = read_mean_std(Path(config.data.mean_std))
         numbers = {"mean": mean, "std": std}
-    return Preprocess(image_size=config.data.image_size, resize=config.data.resize, white=white, **numbers)
+    return Preprocess(image_size=config.data.image_size, resize=config.data.resize, white=white, **numbers).seeing(config.model.channels)
 
 
 def read_augment(config: RunConfig) -> Augment:

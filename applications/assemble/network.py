@@ -15,12 +15,15 @@ from criterions.priors import first_probabilities, prior_logits
 from models.backbone import Backbone, Network, Pretrainable
 from models.batchnorm import set_bn_momentum
 from models.initialization import initialize
+from models.input_channels import set_input_channels
+from models.recompute import recompute_blocks
 from models.segmenters.segmenter import Segmenter
-from models.slimming.layer_widths import set_widths
+from models.slimming.layer_widths import LayerWidths, set_widths
 from models.weights import load_published, load_state
 from optim.param_groups import freeze
 from utils.checkpoint import load_tensors
 from utils.errors import UserError, shorten
+from utils.first_conv import first_conv
 from utils.logs import log
 
 PRETRAINED = Path("pretrained")
@@ -46,6 +49,7 @@ def build_network(
     model = task.build_model(model_options, classes)
     _refuse_head_flags(model, config, task)
     if isinstance(model, Pretrainable):
+        set_input_channels(model.published_part(model_options.arch)[0], model_options.channels)
         check_sizes(model, config)
     if model_options.init is not None:
         log().info(f"          {initialize(model, model_options.init)}")
@@ -54,7 +58,7 @@ def build_network(
         _start_at_prior(model, config, classes, class_counts, images)
     if model_options.pretrained and isinstance(model, Pretrainable):
         backbone, name = model.published_part(model_options.arch)
-        log().info(str(load_published(backbone, name, folder=PRETRAINED, announce=log().info)))
+        log().info(str(load_published(backbone, name, folder=PRETRAINED, advprop=model_options.advprop, announce=log().info)))
     if model_options.init_from and isinstance(model, Network):
         _load_from(model, Path(model_options.init_from), classes)
     elif model_options.init_from and isinstance(model, Pretrainable):
@@ -104,20 +108,29 @@ def _load_from(model: Network, path: Path, classes: tuple[str, ...]) -> None:
         log().info(str(load_state(model.encoder.backbone, tensors, source=str(path))))
         return
     if isinstance(model, Backbone) and isinstance(tensors, dict) and "channels" in tensors:
-        set_widths(model, tensors["channels"], classifier=model.get_classifier())
-    head = model.get_classifier()
-    fresh = {name: value.clone() for name, value in head.state_dict().items()}
+        set_widths(model, _but_input(model, tensors["channels"]), classifier=model.get_classifier())
+    heads = nn.ModuleList(model.classifiers())
+    fresh = {name: value.clone() for name, value in heads.state_dict().items()}
     log().info(str(load_state(model, tensors, source=str(path))))
     known = tuple(tensors.get("classes", ())) if isinstance(tensors, dict) else ()
     if len(known) == len(classes) and known != classes:
-        log().info(f"          {sort_rows(head, fresh, known=known, wanted=classes)}")
+        log().info(f"          {sort_rows(heads, fresh, known=known, wanted=classes)}")
+
+
+def _but_input(model: nn.Module, widths: LayerWidths) -> LayerWidths:
+    """Return the widths of a file's layers, but with the channels of this run's images."""
+    found = first_conv(model)
+    if found is None or len(widths.get(found[0], ())) != 3:
+        return widths
+    name, conv = found
+    return {**widths, name: [widths[name][0], conv.in_channels, widths[name][2]]}
 
 
 def sort_rows(head: nn.Module, fresh: Mapping[str, Tensor], *, known: Sequence[str], wanted: Sequence[str]) -> str:
     """Give every class the row that a loaded classifier has for its name, or a fresh one; return one line that says so.
 
     Args:
-        head: the classifier, with the rows of `known`.
+        head: the classifier, or several, with the rows of `known`.
         fresh: its tensors as they were before.
         known, wanted: names of the classes, equally many.
     """
@@ -142,7 +155,9 @@ def find_classifier(model: nn.Module) -> nn.Module | None:
 
 
 def wrap_network(runtime: RuntimeOptions, model: nn.Module, machine: Machine) -> nn.Module:
-    """Return the network as training calls it: compiled and distributed when asked for."""
+    """Return the network as training calls it: with blocks that are computed again, compiled and distributed when asked for."""
+    if runtime.checkpointing:
+        log().info(f"          --checkpointing: {recompute_blocks(model)} blocks are computed again in the backward pass")
     if runtime.compile:
         # model.compile() compiles in place; torch.compile(model) would prefix every name in the checkpoint.
         model.compile()

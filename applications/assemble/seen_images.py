@@ -15,7 +15,7 @@ from utils.errors import UserError
 from utils.files import write_atomically
 
 # In a checkpoint.
-KEY = "trained_on"
+TRAINED_ON = "trained_on"
 BESIDE = ".trained_on.npz"
 NONE = np.empty(0, dtype=np.int64)
 
@@ -53,7 +53,7 @@ def read_seen(content: object) -> Seen | None:
 
     Hashes of another version say nothing either: they would equal none, and look like new images.
     """
-    saved = content.get(KEY) if isinstance(content, Mapping) else None
+    saved = content.get(TRAINED_ON) if isinstance(content, Mapping) else None
     return None if saved is None or saved.get("version") != VERSION else Seen(saved["own"].numpy(), saved["parents"].numpy())
 
 

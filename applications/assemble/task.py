@@ -112,11 +112,11 @@ def build_task(
     Without `class_counts` the task can evaluate but not train: weighters and their files are left out.
 
     Args:
-        kind: the row of TASKS.
         loss: of training.
         classes: names.
         preprocess: what the network sees of an image.
         device: where it computes.
+        kind: the row of TASKS.
         class_counts: as `count_classes` gives them; None for a model that is trained.
         class_shares: counts that are spread; None where each image has one label.
     """

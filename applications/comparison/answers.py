@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from applications.assemble import Machine, refuse_unable
-from applications.assemble.seen_images import KEY, Overlap, overlap
+from applications.assemble.seen_images import TRAINED_ON, Overlap, overlap
 from applications.report.report_input import GROUPS
 from applications.settings.options import Request
 from applications.tasks import TASKS
@@ -145,7 +145,7 @@ def read_answers(request: Request, place: str, machine: Machine) -> ModelAnswers
     log().info(f"predict   {len(split)} {split.name} images with {trained.describe()}")
     prediction = predict_split(trained, split, build_label_task(trained, machine.device, "--compare"), machine)
     multi_label = _gives_several(trained.task)
-    truth = prediction.targets >= 0.5 if multi_label else decide_targets(prediction.targets.numpy(), len(trained.classes))
+    truth = prediction.targets >= 0.5 if multi_label else prediction.targets.numpy()[:, None] == np.arange(len(trained.classes))
     named = decide(prediction.probabilities, trained.thresholds).numpy()
     indices = prediction.indices.tolist()
     files = [split.file(index) for index in indices]
@@ -166,11 +166,6 @@ def read_answers(request: Request, place: str, machine: Machine) -> ModelAnswers
     )
 
 
-def decide_targets(targets: np.ndarray, count: int) -> np.ndarray:
-    """Return class indices (N,) as bool (N, count)."""
-    return targets[:, None] == np.arange(count)
-
-
 def _from_folder(folder: Path) -> ModelAnswers:
     file = folder / PREDICTIONS
     try:
@@ -178,7 +173,7 @@ def _from_folder(folder: Path) -> ModelAnswers:
         with file.open(newline="", encoding="utf-8", errors="surrogateescape") as lines:
             header, *rows = _parsed(csv.reader(lines))
         multi_label, root = _gives_several(facts["task"]), facts["data"]
-        seen = Overlap(**facts[KEY]) if facts.get(KEY) else None
+        seen = Overlap(**facts[TRAINED_ON]) if facts.get(TRAINED_ON) else None
         classes = tuple(header[3:])
         shares = np.stack([row[3] for row in rows]) if rows else np.empty((0, len(classes)), dtype=np.float32)
         columns = {name: number for number, name in enumerate(classes)}

@@ -8,7 +8,7 @@ import numpy as np
 
 from applications import assemble
 from applications.assemble import Machine
-from applications.assemble.seen_images import KEY, describe_overlap
+from applications.assemble.seen_images import TRAINED_ON, describe_overlap
 from applications.comparison.answers import PREDICTIONS, ModelAnswers, OtherImagesError, aligned, kind_of, read_answers, refuse_unlike
 from applications.comparison.compare_page import comparison_page
 from applications.comparison.paired_metrics import Pair, class_rows, compare, figures, named_apart, names_of, sentence
@@ -112,7 +112,9 @@ def write_comparison(
     content = {
         "images": len(first.files),
         "first": first.name,
-        "models": {model.name: {"source": model.source, "figures": measured[model.name], KEY: _plain_overlap(model)} for model in models},
+        "models": {
+            model.name: {"source": model.source, "figures": measured[model.name], TRAINED_ON: _plain_overlap(model)} for model in models
+        },
         "comparisons": {pair.other.name: _plain(pair) for pair in pairs},
         "no_conclusion": {
             name: {"source": model.source, "images": len(model.files), "figures": elsewhere[name], "why": why}

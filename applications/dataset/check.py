@@ -10,7 +10,7 @@ from typing import Any
 from rich.text import Text
 
 from applications.dataset.check_page import write_page
-from applications.dataset.describe import describe
+from applications.dataset.written_data import describe
 from applications.settings.commands import check_command
 from applications.settings.options import DataOptions, Request, RunConfig, run_folder_parent
 from applications.tasks import TASKS
@@ -40,6 +40,8 @@ def run(request: Request) -> int:
         raise UserError(
             f"--check looks at files, and the images of {catalog.root} lie in archives; check the folder that they were made from"
         )
+    if config.check.fix and any(split.truths is not None for split in catalog.splits.values()):
+        raise UserError("--fix moves images, and would leave their masks behind; check without --fix, and move both")
     if config.check.fix and (catalog.listed or find_lists(catalog.root)):
         _refuse_fix(config.data)
     log().info(f"data      {catalog.root}: {describe(catalog)}")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from applications.assemble.sixteen_bit_range import scale_sixteen_bit_range
-from applications.dataset.describe import describe, describe_counts, refuse_inside, suggest_training
+from applications.dataset.written_data import describe, describe_counts, refuse_inside, suggest_training
 from applications.settings.options import Request
 from dataloader.images.mean_std import read_mean_std
 from dataloader.splits.catalog import open_catalog

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from applications.dataset.describe import describe, refuse_inside, suggest_training
+from applications.dataset.written_data import describe, refuse_inside, suggest_training
 from applications.settings.commands import check_command
 from applications.settings.options import Request
 from dataloader.sources.shards import MANIFEST

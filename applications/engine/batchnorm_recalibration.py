@@ -9,7 +9,7 @@ from torch import nn
 
 from applications.contract import Task, Transform
 from dataloader.sample import Batch
-from optim.precise_batchnorm import learning_norms, reestimate_norms
+from optim.batchnorm_recalibration import learning_norms, recalibrate_norms
 from optim.stepper import Stepper
 from utils.distributed import World
 
@@ -88,7 +88,7 @@ class BatchNormRecalibration:
         if not self._held:
             return
         with self.stepper.averaged(), torch.compiler.set_stance("force_eager") if self.compiled else nullcontext():
-            reestimate_norms(self.model, self._drained(), self._forward, world=self.world)
+            recalibrate_norms(self.model, self._drained(), self._forward, world=self.world)
             self.stepper.take_buffers()
 
     def _drained(self) -> Iterator[Batch]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from applications.assemble.seen_images import KEY, Overlap
+from applications.assemble.seen_images import TRAINED_ON, Overlap
 from applications.trained.checkpoint import Trained
 from dataloader.sample import Unreadable
 from dataloader.splits.catalog import Split
@@ -38,7 +38,7 @@ def facts_of(trained: Trained, split: Split, *, calibration: Mapping[str, Any], 
         "images": len(split),
         "unreadable": unreadable,
         "exported_as": None if trained.exported is None else trained.exported.facts.exported_as,
-        KEY: None if seen is None else seen._asdict(),
+        TRAINED_ON: None if seen is None else seen._asdict(),
     }
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from applications.export.placing import size_of
 from applications.export.probe import ROOT, RuntimeFailedError
+from applications.export.staging import size_of
 from applications.formats.contract import Opened
 from applications.formats.deployed import deploy
 from applications.formats.facts import Facts

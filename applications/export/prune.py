@@ -25,8 +25,8 @@ from models import build_model
 from models.backbone import Backbone
 from models.slimming.layer_widths import LayerWidths, read_widths, set_widths
 from models.slimming.prune import Losses, NetworkSize, largest_difference, prune_channels, taylor_importance
+from optim.batchnorm_recalibration import recalibrate_norms
 from optim.options import OptimOptions
-from optim.precise_batchnorm import reestimate_norms
 from utils.checkpoint import BEST, load_checkpoint, save_checkpoint
 from utils.errors import UserError
 from utils.files import new_folder, write_text
@@ -113,7 +113,7 @@ def refresh_norms(trained: Trained, batches: Sequence[Batch]) -> None:
     # A rest of a few images would count as much as a whole batch.
     whole = [batch for batch in batches if len(batch) == len(batches[0]) > 1]
     if whole:
-        reestimate_norms(trained.model, whole, lambda batch: trained.model(normalize(batch.images)))
+        recalibrate_norms(trained.model, whole, lambda batch: trained.model(normalize(batch.images)))
 
 
 def checked_plan(trained: Trained, model: Backbone) -> LayerWidths:
@@ -144,7 +144,14 @@ def _write(trained: Trained, name: str | None, plan: LayerWidths) -> Path:
     usual = f"{trained.path.parent.name or trained.config.model.arch}-pruned"
     folder = new_folder(run_folder_parent(trained.config.output, trained.task), name or usual)
     save_checkpoint(folder / BEST, content)
-    changes = {"resume": None, "pretrained": False, "init_from": str(folder / BEST), "sparsity": False, "slim": OptimOptions().slim}
+    changes = {
+        "resume": None,
+        "pretrained": False,
+        "advprop": False,
+        "init_from": str(folder / BEST),
+        "sparsity": False,
+        "slim": OptimOptions().slim,
+    }
     # What was frozen rested on channels that are gone: all of it has to learn.
     config = trained.config.override({**changes, "freeze": (), "name": None})
     write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")

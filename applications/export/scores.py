@@ -11,18 +11,17 @@ from applications import assemble
 from applications.assemble import Machine
 from applications.export.convert import (
     BATCH,
-    MOST_IMAGES,
     check_format,
     named_formats,
     read_unchanged,
     target_of_file,
-    thin_out,
     versions_of,
 )
 from applications.export.parity import ALLOWED, Allowed, Parity
-from applications.export.placing import check_room, draft_folder, place, size_of
 from applications.export.probe import Job, RuntimeFailedError, ask
 from applications.export.record import Record, write_record
+from applications.export.reference import MOST_IMAGES, thin_out
+from applications.export.staging import check_room, draft_folder, place, size_of
 from applications.formats import build_format
 from applications.formats.contract import Format, WriteSettings
 from applications.formats.deployed import Deployed, deploy_scores

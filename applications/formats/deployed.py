@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from applications.formats.resize import GraphResize
 from dataloader.images.preprocess import Normalize, Preprocess, fit_images
-from models.backbone import Backbone
+from models.backbone import Network
 from utils.errors import UserError
 
 
@@ -177,7 +177,7 @@ def deploy(
     Raises:
         UserError: the network has no features or class map to show.
     """
-    assert isinstance(net, Backbone)
+    assert isinstance(net, Network)
     # Halving works in place, and the network is still to be asked.
     core = Core(copy.deepcopy(net) if half else net, features=features, cam=cam).eval()
     if features or cam:
@@ -199,7 +199,7 @@ def _check_outputs(core: Core, preprocess: Preprocess, arch: str) -> None:
     wanted = " and ".join(flag for flag, asked in (("--with_features", core.features), ("--with_cam", core.cam)) if asked)
     try:
         with torch.no_grad():
-            outputs = core(torch.zeros(1, 3, *preprocess.image_size))
+            outputs = core(torch.zeros(1, len(preprocess.mean), *preprocess.image_size))
     except (UserError, RuntimeError, IndexError, AttributeError, ValueError, TypeError) as error:
         raise UserError(f"{wanted}: {arch} has no head of its own that reads a map; leave it out") from error
     if core.cam and (outputs[-1].dim() != 4 or outputs[-1].shape[1] != outputs[0].shape[1]):

@@ -3,6 +3,7 @@
 from applications.settings.options import Request
 from models import SEGMENTERS, build_model, build_segmenter
 from models.backbone import Network
+from models.input_channels import set_input_channels
 from models.options import ModelOptions
 from utils.errors import UserError
 from utils.logs import log
@@ -21,6 +22,7 @@ def run(request: Request) -> int:
     size = config.data.image_size
     classes = config.model.num_classes or 1000
     model = _build(config.model, classes)
+    set_input_channels(model.published_part(config.model.arch)[0], config.model.channels)
     model.check_size(size)
     summary = summarize(model, size, device)
     (timing,) = time_forward([model.eval().to(device)], size, device)

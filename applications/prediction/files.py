@@ -14,7 +14,7 @@ from utils.fonts import Pen
 from utils.images import enlarged
 from utils.logs import log
 from utils.tables import print_table
-from utils.text import counted
+from utils.text import counted, printable
 
 ROWS_ON_SCREEN = 40
 REASONS_ON_SCREEN = 20
@@ -134,13 +134,13 @@ class Writer:
         rows = []
         for answer, names in list(zip(self.answers, answered, strict=True))[:ROWS_ON_SCREEN]:
             shares = "  ".join(f"{name}: {share:.1%}" for name, share in self._top(answer))
-            rows.append([_printable(answer.path), ", ".join(names) or "-", shares])
+            rows.append([printable(answer.path), ", ".join(names) or "-", shares])
         if self.answers:
             print_table(header, rows, left=header)
         if len(self.answers) > ROWS_ON_SCREEN:
             log().info(f"... and {len(self.answers) - ROWS_ON_SCREEN} more in predictions.csv")
         for path, reason in self.missed[:REASONS_ON_SCREEN]:
-            log().warning(f"cannot read {_printable(path)}: {reason}")
+            log().warning(f"cannot read {printable(path)}: {reason}")
         if len(self.missed) > REASONS_ON_SCREEN:
             log().warning(f"... and {len(self.missed) - REASONS_ON_SCREEN} more in predictions.json")
         empty = sum(not names for names in answered)
@@ -164,7 +164,3 @@ def annotated(picture: np.ndarray, lines: Sequence[str]) -> Image.Image:
     for number, line in enumerate(lines):
         pen.write((size // 2, image.height + round(size * (0.3 + 1.35 * number))), line, fill=(240, 240, 240))
     return paper
-
-
-def _printable(path: str) -> str:
-    return path.encode(errors="backslashreplace").decode()

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from applications.assemble.seen_images import KEY, describe_overlap
+from applications.assemble.seen_images import TRAINED_ON, describe_overlap
 from applications.report import REPORTS
 from applications.report.report_input import Measured, plain_floats
 from applications.report.shared_sections import cost, origin, run_curves
@@ -40,7 +40,7 @@ def write_report(material: Measured) -> list[Path]:
         "unreadable": material.unreadable,
         **material.facts(),
         "views": material.views or None,
-        KEY: None if material.seen is None else material.seen._asdict(),
+        TRAINED_ON: None if material.seen is None else material.seen._asdict(),
     }
     for part in parts:
         figures |= part.figures

@@ -81,8 +81,8 @@ def _check_export(request: Request) -> None:
     if options.int8 and options.half:
         raise UserError("--int8 and --half both say how the network is written; give one of them")
     best = request.action == "export" and request.subject == "best"
-    if "calibration" in request.typed and not (options.int8 or best):
-        raise UserError(f"--calibration {options.calibration} has no effect without --int8")
+    if "int8_images" in request.typed and not (options.int8 or best):
+        raise UserError(f"--int8_images {options.int8_images} has no effect without --int8")
     if "max_drop" in request.typed and not (options.int8 or best):
         raise UserError(f"--max_drop {options.max_drop:g} has no effect without --int8")
     for name, value in (("max_drop", options.max_drop), ("min_accuracy", options.min_accuracy)):
@@ -110,6 +110,8 @@ def _check_start(request: Request) -> None:
         raise UserError("--resume goes on with a run, --init_from starts one from its weights; give one of them")
     if config.model.pretrained and config.model.init_from:
         raise UserError("--pretrained and --init_from both name the starting weights; give one of them")
+    if config.model.advprop and not config.model.pretrained:
+        raise UserError("--advprop chooses among published weights; add --pretrained")
     if config.model.init is not None and (config.model.pretrained or config.model.init_from) and not resumes:
         source = "--pretrained" if config.model.pretrained else "--init_from"
         raise UserError(f"--init and {source} both say what the weights start from; give one of them")

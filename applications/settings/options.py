@@ -139,6 +139,12 @@ class RuntimeOptions:
         resumed="free",
     )
     compile: bool = flag(False, "compile the model with torch.compile", used_for="train", resumed="free")
+    checkpointing: bool = flag(
+        False,
+        "compute the activations of every block again in the backward pass instead of keeping them: less memory, slower steps",
+        used_for="train",
+        resumed="free",
+    )
     sync_bn: bool = flag(False, "batch-norm statistics over all GPUs", used_for="training")
     nproc: int | None = flag(
         None,
@@ -267,7 +273,7 @@ class ExportOptions:
         "write the network in 8-bit integers (onnx, openvino), with layers that cost accuracy left in floating point",
         used_for="exports",
     )
-    calibration: int = flag(300, "--int8: training images that choose the ranges of values", metavar="N", least=1, used_for="exports")
+    int8_images: int = flag(300, "--int8: training images that choose the ranges of values", metavar="N", least=1, used_for="exports")
     max_drop: float = flag(
         0.005, "--int8: how much of the accuracy on validation images may be lost, as a share", metavar="X", least=0, used_for="exports"
     )
@@ -371,32 +377,32 @@ class RunConfig:
 
 
 SECTIONS = {
-    "model": ("model", ModelOptions),
-    "data": ("data", DataOptions),
-    "masks": ("masks", MaskOptions),
-    "preparing data": ("prepare", PrepareOptions),
-    "loss": ("loss", LossOptions),
-    "optimizer and schedule": ("optim", OptimOptions),
-    "training": ("train", TrainOptions),
-    "teachers and curricula": ("teach", TeachOptions),
-    "machine": ("runtime", RuntimeOptions),
-    "output": ("output", OutputOptions),
-    "evaluation": ("evaluation", EvaluationOptions),
-    "single images": ("look", SingleImageOptions),
-    "export": ("export", ExportOptions),
-    "serve": ("serving", ServeOptions),
-    "data check": ("check", CheckOptions),
+    "model": ModelOptions,
+    "data": DataOptions,
+    "masks": MaskOptions,
+    "preparing data": PrepareOptions,
+    "loss": LossOptions,
+    "optimizer and schedule": OptimOptions,
+    "training": TrainOptions,
+    "teachers and curricula": TeachOptions,
+    "machine": RuntimeOptions,
+    "output": OutputOptions,
+    "evaluation": EvaluationOptions,
+    "single images": SingleImageOptions,
+    "export": ExportOptions,
+    "serve": ServeOptions,
+    "data check": CheckOptions,
 }
 
 
 def flag_metadata(name: str) -> Mapping[str, Any]:
     """Return what `flag` declared of a setting of RunConfig."""
-    return next(item.metadata for _, options in SECTIONS.values() for item in fields(options) if item.name == name)
+    return next(item.metadata for options in SECTIONS.values() for item in fields(options) if item.name == name)
 
 
 def settings_where(declared: Callable[[Mapping[str, Any]], bool]) -> tuple[str, ...]:
     """Return the names of the settings whose declaration fulfills a condition."""
-    return tuple(item.name for _, options in SECTIONS.values() for item in fields(options) if declared(item.metadata))
+    return tuple(item.name for options in SECTIONS.values() for item in fields(options) if declared(item.metadata))
 
 
 def run_folder_parent(output: OutputOptions, task: str) -> Path:

@@ -11,12 +11,15 @@ from torch import Tensor, nn
 from applications.contract import Observing, Signature, StepResult, TensorSpec
 from applications.tasks.defect_meter import DefectMeter
 from applications.tasks.defect_threshold import DefectThreshold, best_f1, parse_promise, promised, usual
+from criterions.options import USUAL
 from dataloader.images.preprocess import Normalize, Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.defect import GOOD, Defect, DefectBatch
 from dataloader.targets.plane import PlaneChange
 from dataloader.targets.target import Target
-from models import DETECTORS, ENCODER, build_detector, is_detector
+from models import ENCODER
+from models.anomaly import DETECTORS, is_detector
+from models.anomaly.build import build_detector
 from models.anomaly.detector import Detector
 from models.options import ModelOptions
 from utils.errors import UserError
@@ -55,7 +58,8 @@ class Anomaly(Observing):
         }
     )
     headline = "AUROC"
-    usual_criterion: ClassVar[str] = "softmax"
+    # Nothing is learned by a loss; this one is named in its place.
+    usual_criterion: ClassVar[str] = USUAL
     metric_names: tuple[str, ...] = ("AUROC", "pixel_AUROC", "AUPRO", "AP", "F1", "false_alarms", "missed")
 
     def __init__(self, classes: Sequence[str], criterion: nn.Module, preprocess: Preprocess, device: torch.device) -> None:

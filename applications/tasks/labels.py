@@ -149,7 +149,7 @@ class LabelTask(ABC):
     promises: ClassVar[tuple[str, ...]]
     thresholds: tuple[float, ...] | None = None
     usual_criterion: ClassVar[str] = USUAL
-    build_criterion = staticmethod(build_criterion)
+    build_criterion: ClassVar = staticmethod(build_criterion)
 
     def __init__(self, classes: Sequence[str], criterion: Criterion, preprocess: Preprocess, device: torch.device) -> None:
         self.classes = tuple(classes)
@@ -284,7 +284,7 @@ class LabelMeter:
             indices = self.state()[0]
             if (indices[1:] < indices[:-1]).any():
                 order = indices.argsort(kind="stable")
-                self._stores = [store[order] for store in self.state()]
+                self._stores, self._room = [store[order] for store in self.state()], self.count
             parts = map(torch.from_numpy, self.state())
             self._prediction = Prediction(*parts, activation=self.task.criterion.activation, temperature=self.task.temperature)
         self._prediction = self._prediction.at_temperature(self.task.temperature)

@@ -41,6 +41,7 @@ class Segment:
             "networks of encoder and decoder",
             "averaging views",
             "answers for single images",
+            "exported files",
             "crops and tiles",
         }
     )
@@ -134,6 +135,6 @@ class Segment:
         return files
 
     def signature(self) -> Signature:
-        """Return what an exported segmenter takes and answers."""
+        """Return images of any size in, probabilities of every pixel at the size of the network out."""
         images = TensorSpec("images", "uint8", ("N", 3, "H", "W"))
-        return Signature((images,), (TensorSpec("masks", "uint8", ("N", "H", "W")),))
+        return Signature((images,), (TensorSpec("probabilities", "float32", ("N", len(self.classes), "h", "w")),))

@@ -27,7 +27,7 @@ def load_model(request: Request, device: torch.device) -> Trained:
         UserError: it cannot be read, or a flag asks for what it cannot do.
     """
     resume = request.config.train.resume
-    assert resume, "config.py asks for --resume"
+    assert resume, "flag_checks.py asks for --resume"
     return load_file(request, Path(resume), device) if is_exported(resume) else load_trained(request, device)
 
 

@@ -21,7 +21,8 @@ from dataloader.images.white_value import mismatch
 from dataloader.splits.catalog import Catalog, Split, open_catalog, take_fold
 from dataloader.splits.groups import read_groups
 from dataloader.splits.split import groups_of, with_groups
-from models.backbone import Backbone, Network
+from models.backbone import Backbone, Network, Pretrainable
+from models.input_channels import set_input_channels
 from models.slimming.layer_widths import set_widths
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
 from utils.errors import UserError, shorten
@@ -162,6 +163,8 @@ def load_trained(request: Request, device: torch.device) -> Trained:
     model = kind.build_model(replace(config.model, arch=content["arch"], drop_path=None), classes)
     if isinstance(model, Backbone):
         set_widths(model, content["channels"])
+    elif isinstance(model, Pretrainable):
+        set_input_channels(model.published_part(content["arch"])[0], config.model.channels)
     averages = content["state_dict_ema"]
     # Updated in place: some networks look for the version that a state dict carries beside its tensors.
     content["state_dict"].update(averages or {})

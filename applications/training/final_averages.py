@@ -13,8 +13,8 @@ from applications.engine.top_epochs import TopEpochs
 from applications.settings.options import OptimOptions
 from applications.training.recipe import Recipe
 from dataloader.sample import Batch
+from optim.batchnorm_recalibration import recalibrate_norms
 from optim.ema import temporarily_loaded
-from optim.precise_batchnorm import reestimate_norms
 from optim.swa import Reached, greedy_soup, mean_of
 from utils.logs import log
 from utils.text import counted
@@ -79,7 +79,7 @@ def _with_fresh_norms(ending: AveragingInputs, mean: Mapping[str, Tensor], count
             task.training_step(model, batch, record=False)
 
     with temporarily_loaded(model, mean):
-        reestimate_norms(model, batches(), forward, world=machine.world)
+        recalibrate_norms(model, batches(), forward, world=machine.world)
         return _on_cpu(model)
 
 

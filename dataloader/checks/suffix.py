@@ -6,7 +6,7 @@ from dataloader.checks.findings import Finding, singles
 from dataloader.checks.survey import Survey
 from utils.text import counted
 
-FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "bmp": "BMP", "webp": "WEBP", "gif": "GIF", "tif": "TIFF", "tiff": "TIFF"}
+PILLOW_FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "bmp": "BMP", "webp": "WEBP", "gif": "GIF", "tif": "TIFF", "tiff": "TIFF"}
 
 
 def find(survey: Survey) -> list[Finding]:
@@ -14,7 +14,7 @@ def find(survey: Survey) -> list[Finding]:
     notes = {}
     for number in survey.readable:
         form = survey.facts[number].form
-        named = FORMATS.get(PurePosixPath(survey.picture(number).path).suffix[1:].lower(), "")
+        named = PILLOW_FORMATS.get(PurePosixPath(survey.picture(number).path).suffix[1:].lower(), "")
         if form and named and form != named:
             notes[number] = f"{form}, not {named}"
     if not notes:

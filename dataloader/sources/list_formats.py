@@ -46,7 +46,7 @@ class Record(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Format:
+class ListFormat:
     """A format of lists.
 
     Attributes:
@@ -259,11 +259,11 @@ def _has_a_record(read: Callable[[Path, str | None], Iterator[Record]]) -> Calla
     return recognize
 
 
-FORMATS: Mapping[str, Format] = MappingProxyType(
+LIST_FORMATS: Mapping[str, ListFormat] = MappingProxyType(
     {
-        ".csv": Format(read_csv, _is_csv_list, FORM),
-        ".txt": Format(read_txt, _has_a_record(read_txt), TXT_FORM),
-        ".json": Format(read_json, _has_a_record(read_json), JSON_FORM),
-        ".jsonl": Format(read_json, _has_a_record(read_json), JSON_FORM),
+        ".csv": ListFormat(read_csv, _is_csv_list, FORM),
+        ".txt": ListFormat(read_txt, _has_a_record(read_txt), TXT_FORM),
+        ".json": ListFormat(read_json, _has_a_record(read_json), JSON_FORM),
+        ".jsonl": ListFormat(read_json, _has_a_record(read_json), JSON_FORM),
     }
 )

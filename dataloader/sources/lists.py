@@ -9,7 +9,7 @@ from typing import NamedTuple, NoReturn
 
 from dataloader.sources.folders import SPLIT_FOLDERS, split_folders, subfolders
 from dataloader.sources.label_names import LabelNames, find_label_names
-from dataloader.sources.list_formats import FORMATS, SEPARATOR
+from dataloader.sources.list_formats import LIST_FORMATS, SEPARATOR
 from dataloader.splits.split import LineFault, Store
 from utils.errors import UserError
 from utils.text import counted
@@ -65,13 +65,13 @@ def find_lists(root: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(root.glob("*")):
         split = SPLIT_FOLDERS.get(path.stem.lower())
-        if path.suffix.lower() not in FORMATS or split is None or not path.is_file():
+        if path.suffix.lower() not in LIST_FORMATS or split is None or not path.is_file():
             continue
         if split in found:
             raise UserError(f"{root} holds both {found[split].name} and {path.name}: keep one of them")
         found[split] = path
     holds_classes = split_folders(root) or len(subfolders(root)) > 1
-    if holds_classes and not all(FORMATS[path.suffix.lower()].recognize(path) for path in found.values()):
+    if holds_classes and not all(LIST_FORMATS[path.suffix.lower()].recognize(path) for path in found.values()):
         return {}
     return {split: found[split] for split in ("train", "val", "test") if split in found}
 
@@ -96,7 +96,7 @@ def read_lists(files: Mapping[str, Path], *, tolerant: bool = False) -> Listing:
         before = len(images) + len(faults)
         multi_label = _read_list(file, split or None, images, faults) or multi_label
         if len(images) + len(faults) == before:
-            raise UserError(f"{file} lists no images; {FORMATS[file.suffix.lower()].form}")
+            raise UserError(f"{file} lists no images; {LIST_FORMATS[file.suffix.lower()].form}")
     images = _each_once(images, faults)
     faults += _unlabelled(images, multi_label=multi_label)
     bad = [fault for fault in faults if fault.kind != "double"]
@@ -163,7 +163,7 @@ def join_labels(labels: Sequence[str]) -> str:
 
 def is_list_name(name: str) -> bool:
     """Whether a file of this name can be a list."""
-    return Path(name).suffix.lower() in FORMATS
+    return Path(name).suffix.lower() in LIST_FORMATS
 
 
 def _read_list(file: Path, split: str | None, images: list[ListedImage], faults: list[LineFault]) -> bool:
@@ -176,7 +176,7 @@ def _read_list(file: Path, split: str | None, images: list[ListedImage], faults:
     """
     multi_label = False
     name, folder = str(file), str(file.parent)
-    for record in FORMATS[file.suffix.lower()].read(file, split):
+    for record in LIST_FORMATS[file.suffix.lower()].read(file, split):
         multi_label = multi_label or record.multi_label
         labels = tuple(sorted({label.strip() for label in record.labels} - {""}))
         own_split = split if record.split is None else SPLIT_FOLDERS.get(record.split.lower())

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.backbone import FeatureInfo
+from models.necks.neck import Neck
 
 # Of a classifier that starts close to equal probabilities.
 CLASSIFIER_STD = 0.01
@@ -32,11 +33,11 @@ class Decoder(nn.Module, ABC):
     OUTPUT_STRIDES: ClassVar[tuple[int, ...]] = ()
 
     classifier: nn.Conv2d
-    auxiliary: "FcnHead | None" = None
 
     @abstractmethod
     def __init__(self, info: Sequence[FeatureInfo], *, num_classes: int, drop_rate: float | None, output_stride: int | None) -> None:
         super().__init__()
+        self.auxiliary: FcnHead | None = None
 
     @abstractmethod
     def forward(self, maps: list[Tensor], size: tuple[int, int]) -> Tensor:
@@ -47,10 +48,17 @@ class Decoder(nn.Module, ABC):
             size: height and width of the image.
         """
 
+    def classifiers(self) -> list[nn.Conv2d]:
+        """Return every layer whose outputs are logits, or a summand of them."""
+        return [self.classifier, *([] if self.auxiliary is None else [self.auxiliary.classifier])]
+
     def init_weights(self) -> None:
-        """He's normal (arXiv 1502.01852) for convolutions; classifiers begin close to equal probabilities."""
-        classifiers = [self.classifier, *([] if self.auxiliary is None else [self.auxiliary.classifier])]
+        """He's normal (arXiv 1502.01852) for convolutions; classifiers begin close to equal probabilities. A neck keeps its own."""
+        classifiers = self.classifiers()
+        of_necks = {layer for neck in self.modules() if isinstance(neck, Neck) for layer in neck.modules()}
         for module in self.modules():
+            if module in of_necks:
+                continue
             if isinstance(module, nn.Conv2d):
                 if module in classifiers:
                     nn.init.normal_(module.weight, std=CLASSIFIER_STD)

@@ -36,14 +36,20 @@ def dilate(backbone: Backbone, output_stride: int, *, probe: int, name: str) -> 
             continue
         if isinstance(layer, RIGID):
             raise _refusal(name, output_stride)
+        kernel = _pair(layer.kernel_size)
+        if isinstance(layer, nn.Conv2d) and layer.stride != (1, 1) and layer.padding == (0, 0) and kernel[0] % 2:
+            # What pads its image before a stride of 2 leaves it to the layer without one.
+            layer.padding = (kernel[0] // 2, kernel[1] // 2)
         layer.stride = (1, 1)
-        if _pair(layer.kernel_size) != (1, 1):
+        if kernel != (1, 1):
             layer.dilation = tuple(rate * each for each in _pair(layer.dilation))
-            if not isinstance(layer.padding, str):
-                layer.padding = tuple(rate * each for each in _pair(layer.padding))
-    with evaluating(backbone), torch.no_grad():
-        last = backbone.forward_features(torch.zeros(1, 3, probe, probe))[-1]
-    if last.shape[-1] != probe // output_stride:
+            layer.padding = tuple(rate * each for each in _pair(layer.padding))
+    try:
+        with evaluating(backbone), torch.no_grad():
+            side = backbone.forward_features(torch.zeros(1, 3, probe, probe))[-1].shape[-1]
+    except RuntimeError as error:
+        raise _refusal(name, output_stride) from error
+    if side != probe // output_stride:
         raise _refusal(name, output_stride)
 
 
@@ -55,7 +61,8 @@ def _strides(backbone: Backbone, probe: int) -> list[tuple[Any, int]]:
         if inputs[0].shape[-1] > 1:
             found.append((layer, probe // inputs[0].shape[-1]))
 
-    layers = [layer for layer in backbone.modules() if isinstance(layer, DILATABLE + RIGID)]
+    layers: list[Any] = [layer for layer in backbone.modules() if isinstance(layer, DILATABLE + RIGID)]
+    layers = [layer for layer in layers if not isinstance(layer.padding, str)]
     handles = [layer.register_forward_pre_hook(note) for layer in layers]
     try:
         with evaluating(backbone), torch.no_grad():

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dataloader.images.preprocess import Normalize
 from dataloader.sources.weave import KINDS, piece
-from models import build_detector
+from models.anomaly.build import build_detector
 from models.published import IMAGENET_MEAN, IMAGENET_STD
 from tests.golden.recorder import instructions
 

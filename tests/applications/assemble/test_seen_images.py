@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from applications.assemble.seen_images import BESIDE, KEY, Seen, read_beside, read_seen, write_beside
+from applications.assemble.seen_images import BESIDE, TRAINED_ON, Seen, read_beside, read_seen, write_beside
 from tests.applications.conftest import NETS, Call, Outcome, tiny
 from utils.errors import UserError
 
@@ -87,8 +87,8 @@ def test_a_parent_of_the_same_split_gives_no_warning(call: Call, noise: Path) ->
     assert resumed.code == 0
     assert leaks(resumed) == []
     content = torch.load(parent.run / "best.pt", weights_only=True)
-    assert len(content[KEY]["own"]) == sum(split == "train" for split in places(parent.run).values())
-    assert len(content[KEY]["parents"]) == 0
+    assert len(content[TRAINED_ON]["own"]) == sum(split == "train" for split in places(parent.run).values())
+    assert len(content[TRAINED_ON]["parents"]) == 0
 
 
 def test_other_data_that_holds_training_images_is_told(call: Call, noise: Path, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_hashes_of_another_version_are_not_known(call: Call, noise: Path) -> Non
     parent = trained(call, noise)
     content = torch.load(parent.run / "best.pt", weights_only=True)
     for place, version in (("earlier.pt", None), ("later.pt", 99)):
-        content[KEY] = {**content[KEY], "version": version}
+        content[TRAINED_ON] = {**content[TRAINED_ON], "version": version}
         torch.save(content, place)
         assert read_seen(content) is None
     child = trained(call, noise, "--seed", 1, "--init_from", "earlier.pt")

@@ -1,11 +1,11 @@
-"""Claims about announced waits: they come before the work, name what is slow, and grow with it."""
+"""Claims about announced durations: they come before the work, name what is slow, and grow with it."""
 
 from collections.abc import Callable
 
 import pytest
 
-from applications.evaluation import waits
-from applications.explain import time_estimate as heat_map_waits
+from applications.evaluation import time_estimate
+from applications.explain import time_estimate as heat_map_times
 from tests.applications.conftest import NETS, Call, tiny
 from utils.timing import Timing, in_words
 
@@ -28,9 +28,9 @@ def test_durations_are_said_as_a_person_would(seconds: float, said: str) -> None
 
 def test_an_evaluation_says_how_long_it_takes_before_it_begins(call: Call, colors, monkeypatch: pytest.MonkeyPatch) -> None:
     run = call(*tiny(colors, "--epochs", 1)).run
-    monkeypatch.setattr(waits, "ENOUGH", 1)
+    monkeypatch.setattr(time_estimate, "ENOUGH", 1)
     # A second to read an image, eight to look at eight: of one process without helpers two seconds an image.
-    monkeypatch.setattr(waits, "measure_times", answering(1.0, 8.0))
+    monkeypatch.setattr(time_estimate, "measure_times", answering(1.0, 8.0))
     outcome = call("--evaluation", "--resume", run, *ARCH, "--workers", 0, "--no_report")
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
@@ -43,7 +43,7 @@ def test_an_evaluation_says_how_long_it_takes_before_it_begins(call: Call, color
 def test_heat_maps_name_the_slow_methods_before_they_begin(call: Call, colors, monkeypatch: pytest.MonkeyPatch) -> None:
     run = call(*tiny(colors, "--epochs", 1)).run
     # The whole network takes eight times as long as what is behind the map.
-    monkeypatch.setattr(heat_map_waits, "measure_times", answering(8.0, 1.0))
+    monkeypatch.setattr(heat_map_times, "measure_times", answering(8.0, 1.0))
     outcome = call("--visual_method", "grad-cam,score-cam", "--resume", run, *ARCH, "--limit", 3)
     assert outcome.code == 0, outcome.err
     said = next(line for line in outcome.out.splitlines() if line.startswith("time  "))

@@ -45,7 +45,7 @@ class PixelTask:
     abilities: ClassVar[frozenset[str]] = frozenset()
     headline = "mIoU"
     metric_names: tuple[str, ...] = ("loss", "mIoU", "pixel_accuracy")
-    build_criterion = staticmethod(build_criterion)
+    build_criterion: ClassVar = staticmethod(build_criterion)
 
     def __init__(self, classes: Sequence[str], criterion: Criterion, preprocess: Preprocess, device: torch.device) -> None:
         self.classes = tuple(classes)

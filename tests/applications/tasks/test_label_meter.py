@@ -49,6 +49,13 @@ def test_the_rows_of_processes_meet_in_the_order_of_the_split(task: Classify) ->
     assert same(first, whole), "a process without images adds none"
 
 
+def test_rows_can_be_added_after_the_figures_were_asked_for(task: Classify) -> None:
+    meter = fed(task, [3, 2, 1, 0])
+    assert meter.prediction.indices.tolist() == [0, 1, 2, 3]
+    meter.merge(fed(task, [5, 4]).state())
+    assert meter.prediction.indices.tolist() == list(range(6))
+
+
 def test_a_process_sends_its_own_rows_and_no_probabilities(task: Classify) -> None:
     meter = fed(task, list(range(5)), room=1000)
     _ = meter.prediction.probabilities

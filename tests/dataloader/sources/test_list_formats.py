@@ -2,7 +2,7 @@
 
 import pytest
 
-from dataloader.sources.list_formats import FORMATS
+from dataloader.sources.list_formats import LIST_FORMATS
 from dataloader.sources.lists import find_lists, read_lists
 from dataloader.splits.catalog import open_catalog
 from utils.errors import UserError
@@ -62,7 +62,7 @@ def test_several_labels_an_image_are_read_from_every_form(folder, name):
     assert listing.multi_label
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", LIST_FORMATS)
 def test_every_format_is_found_as_the_list_of_a_split(folder, suffix):
     name = next(name for name in ONE_LABEL if name.endswith(suffix))
     (folder / f"train{suffix}").write_text(ONE_LABEL[name])
@@ -70,7 +70,7 @@ def test_every_format_is_found_as_the_list_of_a_split(folder, suffix):
     assert [split for _, _, split in rows(read_lists(find_lists(folder)))] == ["train", "train"]
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("suffix", LIST_FORMATS)
 def test_a_foreign_file_beside_class_folders_is_no_list(folder, suffix):
     for name in ("x", "y"):
         (folder / name).mkdir()

@@ -21,7 +21,7 @@ def learning_norms(model: nn.Module) -> list[_BatchNorm]:
     return [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats and layer not in resting]
 
 
-def reestimate_norms(model: nn.Module, batches: Iterable[Any], forward: Callable[[Any], object], *, world: World | None = None) -> int:
+def recalibrate_norms(model: nn.Module, batches: Iterable[Any], forward: Callable[[Any], object], *, world: World | None = None) -> int:
     """Set the statistics of batch norms that learn to their mean over training batches; return how many batches were seen.
 
     Every image counts the same. Without a batch nothing changes.

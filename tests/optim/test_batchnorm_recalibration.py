@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from models import build_model
-from optim.precise_batchnorm import learning_norms, reestimate_norms
+from optim.batchnorm_recalibration import learning_norms, recalibrate_norms
 
 
 def small_model() -> nn.Sequential:
@@ -20,7 +20,7 @@ def test_norm_statistics_become_the_mean_over_the_images():
     model[1].running_mean.fill_(float("nan"))
     model[1].num_batches_tracked.fill_(7)
     images = [torch.randn(count, 3, 6, 6) for count in (4, 4, 1)]
-    assert reestimate_norms(model, images, model) == 3
+    assert recalibrate_norms(model, images, model) == 3
     maps = [model[0](image).detach() for image in images]
     shares = torch.tensor([4, 4, 1]) / 9
     for held, expected in ((model[1].running_mean, torch.Tensor.mean), (model[1].running_var, torch.Tensor.var)):
@@ -34,7 +34,7 @@ def test_frozen_norms_and_networks_without_norms_are_left_alone():
     model = small_model()
     model[1].requires_grad_(False)
     before = model[1].running_mean.clone()
-    assert reestimate_norms(model, [torch.randn(2, 3, 6, 6)], model) == 0
+    assert recalibrate_norms(model, [torch.randn(2, 3, 6, 6)], model) == 0
     assert torch.equal(model[1].running_mean, before)
 
 
@@ -42,7 +42,7 @@ def test_without_a_batch_the_statistics_stay() -> None:
     model = small_model()
     model(torch.randn(4, 3, 6, 6))
     before = copy.deepcopy(model.state_dict())
-    assert reestimate_norms(model, [], model) == 0
+    assert recalibrate_norms(model, [], model) == 0
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
@@ -55,7 +55,7 @@ def test_networks_of_every_source_get_what_torch_counts(arch: str) -> None:
         model(torch.randn(4, 3, 48, 48))
     wanted = copy.deepcopy(model)
     torch.optim.swa_utils.update_bn(batches, wanted)
-    assert reestimate_norms(model, batches, model) == 3
+    assert recalibrate_norms(model, batches, model) == 3
     found = model.state_dict()
     held = [name for name in found if name.endswith(("running_mean", "running_var"))]
     assert len(held) == 2 * len(learning_norms(model)) > 20
