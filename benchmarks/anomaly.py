@@ -27,7 +27,7 @@ from benchmarks.shared import machine_share
 from dataloader.images.preprocess import Normalize, fit_change, fit_pixels
 from dataloader.splits.catalog import open_catalog
 from dataloader.targets.defect import Defect
-from models.anomaly import build_detector
+from models.anomaly.build import build_detector
 from models.anomaly.coreset import greedy_centers, project
 from models.anomaly.detector import Detector, smoothed
 from models.anomaly.padim import PaDiM, choose_channels

@@ -18,7 +18,8 @@ from dataloader.targets.defect import GOOD, Defect, DefectBatch
 from dataloader.targets.plane import PlaneChange
 from dataloader.targets.target import Target
 from models import ENCODER
-from models.anomaly import DETECTORS, build_detector, is_detector
+from models.anomaly import DETECTORS, is_detector
+from models.anomaly.build import build_detector
 from models.anomaly.detector import Detector
 from models.options import ModelOptions
 from utils.errors import UserError

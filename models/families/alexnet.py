@@ -57,4 +57,6 @@ class AlexNet(ChainNet):
         init_chain(self)
 
 
-PUBLISHED: dict[str, Published] = {"alexnet": Published("https://download.pytorch.org/models/alexnet-owt-7be5be79.pth")}
+PUBLISHED: dict[str, Published] = {
+    "alexnet": Published("https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", license="BSD-3-Clause", top1=56.522)
+}

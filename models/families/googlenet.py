@@ -116,5 +116,11 @@ def _init_linear(layer: nn.Linear) -> None:
 
 
 PUBLISHED: dict[str, Published] = {
-    "googlenet": Published("https://download.pytorch.org/models/googlenet-1378be20.pth", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+    "googlenet": Published(
+        "https://download.pytorch.org/models/googlenet-1378be20.pth",
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        license="BSD-3-Clause",
+        top1=69.778,
+    ),
 }

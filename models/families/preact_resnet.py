@@ -175,5 +175,6 @@ PUBLISHED: dict[str, Published] = {
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
         interpolation="bicubic",
+        license="Apache-2.0",
     ),
 }

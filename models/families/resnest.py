@@ -106,7 +106,7 @@ class ResNeSt(ResidualNet):
 
 def _released(file: str, side: int = 224, interpolation: str = "bilinear") -> Published:
     url = f"https://github.com/zhanghang1989/ResNeSt/releases/download/weights_step1/{file}.pth"
-    return Published(url, size=(side, side), interpolation=interpolation)
+    return Published(url, size=(side, side), interpolation=interpolation, license="Apache-2.0")
 
 
 PUBLISHED: dict[str, Published] = {

@@ -123,6 +123,6 @@ def _no_bias(layer: nn.Conv2d) -> None:
 _URL = "https://download.pytorch.org/models/"
 
 PUBLISHED: dict[str, Published] = {
-    "squeezenet1_0": Published(_URL + "squeezenet1_0-b66bff10.pth"),
-    "squeezenet1_1": Published(_URL + "squeezenet1_1-b8a52dc0.pth"),
+    "squeezenet1_0": Published(_URL + "squeezenet1_0-b66bff10.pth", license="BSD-3-Clause", top1=58.092),
+    "squeezenet1_1": Published(_URL + "squeezenet1_1-b8a52dc0.pth", license="BSD-3-Clause", top1=58.178),
 }

@@ -68,12 +68,12 @@ def _layers(arch: VGGArch) -> tuple[list[nn.Module], list[int]]:
 _URL = "https://download.pytorch.org/models/"
 
 PUBLISHED: dict[str, Published] = {
-    "vgg11": Published(_URL + "vgg11-8a719046.pth"),
-    "vgg13": Published(_URL + "vgg13-19584684.pth"),
-    "vgg16": Published(_URL + "vgg16-397923af.pth"),
-    "vgg19": Published(_URL + "vgg19-dcbb9e9d.pth"),
-    "vgg11_bn": Published(_URL + "vgg11_bn-6002323d.pth"),
-    "vgg13_bn": Published(_URL + "vgg13_bn-abd245e5.pth"),
-    "vgg16_bn": Published(_URL + "vgg16_bn-6c64b313.pth"),
-    "vgg19_bn": Published(_URL + "vgg19_bn-c79401a0.pth"),
+    "vgg11": Published(_URL + "vgg11-8a719046.pth", license="BSD-3-Clause", top1=69.02),
+    "vgg13": Published(_URL + "vgg13-19584684.pth", license="BSD-3-Clause", top1=69.928),
+    "vgg16": Published(_URL + "vgg16-397923af.pth", license="BSD-3-Clause", top1=71.592),
+    "vgg19": Published(_URL + "vgg19-dcbb9e9d.pth", license="BSD-3-Clause", top1=72.376),
+    "vgg11_bn": Published(_URL + "vgg11_bn-6002323d.pth", license="BSD-3-Clause", top1=70.37),
+    "vgg13_bn": Published(_URL + "vgg13_bn-abd245e5.pth", license="BSD-3-Clause", top1=71.586),
+    "vgg16_bn": Published(_URL + "vgg16_bn-6c64b313.pth", license="BSD-3-Clause", top1=73.36),
+    "vgg19_bn": Published(_URL + "vgg19_bn-c79401a0.pth", license="BSD-3-Clause", top1=74.218),
 }

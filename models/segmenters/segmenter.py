@@ -11,6 +11,7 @@ from models.backbone import Backbone, Network
 from models.segmenters.decoder import Decoder, resize, size_of
 from models.segmenters.encoder import Encoder
 from utils.errors import UserError
+from utils.first_conv import input_channels
 
 # How much the loss of the auxiliary logits counts (arXiv 1612.01105, section 5.1).
 AUXILIARY_WEIGHT = 0.4
@@ -73,7 +74,7 @@ class Segmenter(Network):
         weight = self.get_classifier().weight
         try:
             with evaluating(self), torch.no_grad():
-                self(torch.zeros(1, 3, *image_size, device=weight.device, dtype=weight.dtype))
+                self(torch.zeros(1, input_channels(self.encoder), *image_size, device=weight.device, dtype=weight.dtype))
         except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             name = f"{self.arch} on {self.encoder.name}"

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from models.anomaly import build_detector
+from models.anomaly.build import build_detector
 from models.anomaly.detector import Detector
 
 
