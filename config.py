@@ -85,8 +85,8 @@ class ActionOptions:
     )
     list: str | None = flag(
         None,
-        "print a table: models, criterions, weighters, distillations, inits, optimizers, schedules, sources, augments, mixes, samplers, "
-        "checks, curricula, visual_methods, formats, tasks; or models such as 'timm/*vit*'",
+        "print a table: models, weights, criterions, weighters, distillations, inits, optimizers, schedules, sources, augments, mixes, "
+        "samplers, checks, curricula, visual_methods, formats, tasks; or models such as 'timm/*vit*'",
         metavar="TABLE|PATTERN",
     )
 
