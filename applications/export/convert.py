@@ -12,7 +12,6 @@ import torch
 
 from applications import assemble
 from applications.assemble import Machine
-from applications.contract import Task
 from applications.export.diverging import CLOSE, find_diverging
 from applications.export.int8_images import calibration_of
 from applications.export.parity import Allowed
@@ -27,6 +26,7 @@ from applications.formats.facts import Facts
 from applications.formats.int8 import TO_QUANTIZE
 from applications.formats.package import check_installed
 from applications.settings.options import ExportOptions, Request
+from applications.tasks.labels import LabelTask
 from applications.tasks.segment import Segment
 from applications.trained.checkpoint import Trained, load_trained, open_held_out
 from applications.trained.trained_task import build_trained_task
@@ -156,7 +156,7 @@ def read_source(request: Request) -> Source:
         reference = read_reference(trained, task, split, machine, f"--{request.action}")
         split = reference.split
         log().info(f"compare   on {len(split)} {split.name} images of {split.display_path}")
-        milliseconds = time_model(trained, task, split)
+        milliseconds = time_model(trained, reference.task, split)
     return Source(trained, reference, request.config.export, before, milliseconds)
 
 
@@ -176,7 +176,7 @@ def read_unchanged(request: Request) -> tuple[Trained, str]:
     return trained, before
 
 
-def time_model(trained: Trained, task: Task, split: Split) -> float:
+def time_model(trained: Trained, task: LabelTask | Segment, split: Split) -> float:
     """Return the median time that PyTorch takes for one image, in ms, from its pixels to the answer."""
     numbers = trained.preprocess
     answering = deploy(trained.model, numbers, task.criterion.activation, arch="", temperature=trained.temperature).answering

@@ -45,6 +45,7 @@ class PixelTask:
     abilities: ClassVar[frozenset[str]] = frozenset()
     headline = "mIoU"
     metric_names: tuple[str, ...] = ("loss", "mIoU", "pixel_accuracy")
+    usual_criterion: ClassVar[str] = "softmax"
     build_criterion: ClassVar = staticmethod(build_criterion)
 
     def __init__(self, classes: Sequence[str], criterion: Criterion, preprocess: Preprocess, device: torch.device) -> None:
