@@ -60,7 +60,7 @@ def main(argv: list[str]) -> int:
 def measure(arch: str, images: Tensor, *, seconds: float) -> tuple[float, list[str]]:
     """Return forward time as a part of the twin's, and the row of the table."""
     ours = build_model(arch, num_classes=CLASSES).to(images.device)
-    turned = build_model(arch, num_classes=CLASSES).to(images.device, memory_format=torch.channels_last)
+    turned = build_model(arch, num_classes=CLASSES).to(images.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     turned_images = images.contiguous(memory_format=torch.channels_last)
     runs = [forward(ours.eval(), images), forward(turned.eval(), turned_images)]
     if arch in TWINS:

@@ -13,6 +13,7 @@ from applications.formats.package import Package, check_installed
 from applications.trained.exported import is_exported, load_exported
 from dataloader.images.preprocess import Preprocess, fit_images
 from dataloader.targets.label import Label
+from models import build_model
 from models.backbone import Backbone
 from tests.applications.formats.conftest import PREPROCESS, Written
 from utils.errors import UserError
@@ -88,6 +89,39 @@ def test_the_mean_of_the_class_map_is_the_logits(map_net: Backbone) -> None:
     assert cam.shape == (2, 3, 6, 4)
     torch.testing.assert_close(cam.mean((2, 3)), logits)
     torch.testing.assert_close(map_net.get_classifier()(features), logits)
+
+
+def test_class_tokens_reach_the_head_of_what_is_exported() -> None:
+    from applications.formats.deployed import Core
+
+    net = build_model("vit_tiny_patch16_224", num_classes=3).eval()
+    x = torch.randn(2, 3, 32, 48)
+    with torch.no_grad():
+        logits, features = Core(net, features=True)(x)
+        torch.testing.assert_close(logits, net(x))
+        torch.testing.assert_close(net.get_classifier()(features), logits)
+        with pytest.raises(ValueError, match="class tokens"):
+            Core(net, cam=True)(x)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", ["vit_tiny_patch16_224", "cait_xxs24_224", "swin_tiny_patch4_window7_224", "convnextv2_atto"])
+def test_onnx_holds_transformers_at_a_size_that_is_not_theirs(arch: str) -> None:
+    import io
+
+    import onnxruntime
+
+    net = build_model(arch, num_classes=3).eval()
+    x = torch.randn(2, 3, 64, 96)
+    content = io.BytesIO()
+    batch = {0: torch.export.Dim.DYNAMIC}
+    program = torch.onnx.export(net, (x[:1].repeat(3, 1, 1, 1),), dynamo=True, dynamic_shapes=(batch,), verbose=False)
+    assert program is not None
+    program.save(content)
+    session = onnxruntime.InferenceSession(content.getvalue(), providers=["CPUExecutionProvider"])
+    (answer,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    with torch.no_grad():
+        np.testing.assert_allclose(answer, net(x).numpy(), atol=1e-4)
 
 
 def test_facts_come_back_from_json() -> None:
