@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.applications.conftest import Call, tiny
 from utils.checkpoint import load_checkpoint
 
 
+@pytest.mark.slow
 def test_a_gray_run_trains_is_measured_and_lends_its_weights_to_one_with_colors(call: Call, colors: Path) -> None:
     outcome = call(*tiny(colors, "--channels", "1"))
     assert outcome.code == 0, outcome.err
