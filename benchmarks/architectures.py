@@ -88,13 +88,18 @@ def folder_name(recipe: Recipe) -> str:
     return recipe.name.lower().replace(", ", "-").replace(" ", "-")
 
 
+def fitting(value: str, epochs: int) -> str:
+    """Return a schedule that neither waits nor falls for longer than the run lasts."""
+    value = re.sub(r"patience=(\d+)", lambda found: f"patience={min(int(found[1]), epochs - 1)}", value)
+    return re.sub(r"t_max=(\d+)", lambda found: f"t_max={min(int(found[1]), epochs)}", value)
+
+
 def command(recipe: Recipe, options: BenchmarkOptions) -> list[str]:
     """Return the call of main.py for a row."""
     height, width = options.image_size or (recipe.side, recipe.side)
     call = [sys.executable, str(ROOT / "main.py"), "--data", options.data, "--arch", recipe.arch, "--image_size", str(height), str(width)]
     epochs = options.epochs or recipe.epochs
-    # A rate cannot wait longer than the run lasts.
-    flags = [re.sub(r"patience=(\d+)", lambda found: f"patience={min(int(found[1]), epochs - 1)}", each) for each in recipe.flags]
+    flags = [fitting(each, epochs) for each in recipe.flags]
     call += ["--epochs", str(epochs), "--batch_size", str(options.batch_size or recipe.batch_size)]
     call += ["--aug", AUGMENTATION, "--logdir", str(Path(options.out).resolve()), "--name", folder_name(recipe), *flags]
     return call if options.workers is None else [*call, "--workers", str(options.workers)]

@@ -61,7 +61,7 @@ def sort_parameters(net: nn.Module, order: list[str]) -> None:
     by_name = dict(net.named_parameters())
     net.fc = Flat(net.fc)
     by_name["fc.weight"] = net.fc.weight
-    net.parameters = lambda: [by_name[name] for name in order]
+    net.parameters = lambda: iter([by_name[name] for name in order])
 
 
 class Flat(nn.Module):
