@@ -86,6 +86,11 @@ class Measured:
         """Return ' over 40 groups', or '' where images are independent."""
         return "" if self.groups is None else f" over {counted(int(self.groups.max()) + 1, 'group')}"
 
+    @property
+    def how_intervals(self) -> str:
+        """How intervals are computed."""
+        return "Wilson's for shares of images, jackknife for macro F1, bootstrap for the others"
+
     def choices(self) -> dict[str, str]:
         """Return what was chosen on validation images, name -> value, as the page shows it."""
         return {}

@@ -15,7 +15,7 @@ from applications.tasks.segment import Segment
 from dataloader.targets.mask import IGNORE, Mask
 from utils.boundaries import BoundaryPixels
 from utils.files import write_csv
-from utils.images import data_uri, file_uri, thumbnail
+from utils.images import data_uri, enlarged, file_uri, thumbnail
 from utils.mask_pictures import beside_one_another, class_colors, error_map, laid_over
 from utils.page import Card, escaped, gallery, paragraph, picture, table
 from utils.panels import Panel, draw_panels
@@ -41,6 +41,10 @@ class MaskReport(Measured):
     task: Segment
     meter: MaskRows
     answer: Callable[[int], np.ndarray]
+
+    @property
+    def how_intervals(self) -> str:
+        return "bootstrap over images, even on the scale of log odds"
 
     @cached_property
     def rows(self) -> tuple[list[int], np.ndarray]:
@@ -140,7 +144,7 @@ def _worst(material: MaskReport) -> ReportPart:
         assert isinstance(mask, Mask)
         known = mask.ids != IGNORE
         pictures = [image, laid_over(image, mask.ids, colors), laid_over(image, answer, colors), error_map(mask.ids, answer, known)]
-        row = beside_one_another([thumbnail(each, SIDE) for each in pictures])
+        row = beside_one_another([enlarged(thumbnail(each, SIDE), SIDE) for each in pictures])
         said = f"mIoU {figures[number]['mIoU']:.1%}, {figures[number]['pixel_accuracy']:.1%} of the pixels right"
         cards.append(Card(data_uri(row), [said, material.split.paths[index]], "bad"))
     note = "Each with its truth, the answer, and where that is wrong (red; black is not known). All images are in figures/images.csv."
@@ -169,4 +173,6 @@ def _calibration(material: MaskReport) -> ReportPart:
     write_csv(material.figures / "calibration.csv", [["bin from", "pixels", "sum of probabilities", "right"], *rows])
     note = "Of the pixels answered with 80%, 80% should be right. The bars show how many were; pale ones are of few pixels."
     blocks = [paragraph(note), picture(file_uri(place), alt="reliability diagram")]
-    return ReportPart({}, [("Can the probabilities be trusted?", blocks)], {"calibration_error": error})
+    return ReportPart(
+        {"calibration error": as_percent(error)}, [("Can the probabilities be trusted?", blocks)], {"calibration_error": error}
+    )

@@ -244,9 +244,8 @@ def _cost_of_file(material: Measured, exported: Exported) -> ReportPart:
 
 
 def _how_intervals(material: Measured) -> str:
-    what = "95%: Wilson's for shares of images, jackknife for macro F1, bootstrap for the others with seed"
     over = material.over_groups()
-    return f"{what} {material.seed}" + (f";{over}, which are resampled as a whole" if over else "")
+    return f"95%: {material.how_intervals} with seed {material.seed}" + (f";{over}, which are resampled as a whole" if over else "")
 
 
 def origin(material: Measured) -> ReportPart:
