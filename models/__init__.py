@@ -291,6 +291,8 @@ def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None, 
     if drop_path is not None and not 0 <= drop_path < 1:
         raise UserError(f"drop_path is {drop_path}; it is a probability from 0 up to, not including, 1")
     check_arch(arch)
+    if is_detector(arch):
+        raise UserError(f"{arch} tells good images from others, which needs --task anomaly and images without classes")
     if arch in SEGMENTERS:
         raise UserError(f"{arch} gives every pixel a class, which needs images with masks and --task segment")
     if (family := find_family(arch)) is not None:

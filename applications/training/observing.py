@@ -37,7 +37,7 @@ MULTIPLE = 32
 # Images whose sizes are looked at.
 SIZES_SEEN = 100
 # Spreads above the middle from which on a training image is called strange, at this ratio to the middle at least.
-STRANGE, LEAST_RATIO = 6.0, 1.3
+STRANGE, LEAST_RATIO = 3.0, 2.0
 # Fewer images say nothing of what is usual.
 FEWEST_TO_COMPARE = 10
 
