@@ -3,6 +3,7 @@
 from applications.explain.methods import METHODS
 from applications.formats import FORMATS
 from applications.settings.options import Request
+from applications.settings.recipes import RECIPES
 from applications.tasks import TASKS
 from criterions import CRITERIONS, DISTILLATIONS, WEIGHTERS
 from dataloader import AUGMENT_PRESETS, AUGMENTS, CURRICULA, MIXES, SAMPLERS, SOURCES
@@ -13,6 +14,7 @@ from utils.errors import UserError, nearest
 from utils.tables import print_table
 
 TABLES = {
+    "recipes": RECIPES,
     "tasks": TASKS,
     "criterions": CRITERIONS,
     "weighters": WEIGHTERS,

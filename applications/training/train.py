@@ -25,15 +25,19 @@ from applications.engine.score import score
 from applications.engine.top_epochs import TopEpochs
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.settings.options import DataOptions, Request, RunConfig, run_folder_parent
+from applications.settings.recipes import describe_settings
 from applications.training.batch_size import with_batch_size
 from applications.training.build_run import build_run
 from applications.training.disk_space import check_disk
 from applications.training.final_averages import SOUP, AveragingInputs, unfinished, write_averages
+from applications.training.known_probe import tell_probe
 from applications.training.memory_advice import memory_advice, small_batch_explained
+from applications.training.planning import with_plan
 from applications.training.recipe import Recipe, open_recipe
 from applications.training.resume import goes_on_in_place, pin_data, resumed_config
 from applications.training.resume_auto import with_newest_run
 from applications.training.teaching import pin_teaching
+from applications.training.timed_length import TimedLength, epochs_of
 from dataloader.loading.loader import Loader
 from dataloader.sample import Unreadable
 from dataloader.splits.catalog import Catalog, save_split
@@ -63,14 +67,16 @@ def run(request: Request) -> int:
         content = load_checkpoint(path)
         _refuse_weights_alone(content, path)
         config = resumed_config(content, request.given, path)
-        if content["epoch"] >= config.train.epochs and not unfinished(config.optim, path.parent):
-            log().info(f"{path} is complete after {content['epoch']} epochs; give a larger --epochs to train on")
+        plan = content.get("plan")
+        if content["epoch"] >= (epochs_of(plan) if plan else config.train.epochs) and not unfinished(config.optim, path.parent):
+            way_on = f"start a new run with --init_from {path.parent / BEST}" if plan else "give a larger --epochs"
+            log().info(f"{path} is complete after {content['epoch']} epochs; {way_on} to train on")
             return 0
     config = pin_teaching(pin_data(config))
     machine = assemble.open_machine(config, training=True)
     try:
         with ExitStack() as locks, memory_explained(memory_advice(config.data)), small_batch_explained():
-            return _train(config, machine, content, path, locks)
+            return _train(config, machine, content, path, locks, request.given)
     finally:
         close_world(machine.world)
 
@@ -84,16 +90,24 @@ def _refuse_weights_alone(content: Mapping[str, Any], path: Path) -> None:
     raise UserError(f"{path} holds the weights of epoch {content['epoch']} alone: {whole}start a new run from them with --init_from {path}")
 
 
-def _train(config: RunConfig, machine: Machine, content: Mapping[str, Any] | None, path: Path | None, locks: ExitStack) -> int:
+def _train(
+    config: RunConfig, machine: Machine, content: Mapping[str, Any] | None, path: Path | None, locks: ExitStack, given: Mapping[str, Any]
+) -> int:
     augment = assemble.read_augment(config.data)
     catalog = _open_data(config, machine, content, path)
     recipe = with_batch_size(open_recipe(config, machine, catalog, augment, content, cached=True))
+    if content is None:
+        for line in describe_settings(given):
+            log().info(line)
+        recipe = with_plan(recipe, given)
     build_run(recipe)
+    if content is None and machine.world.is_first:
+        tell_probe(recipe)
     config, progress = recipe.config, recipe.progress
     left_out = _look_at_held_out(config.data, machine, recipe.val_loader)
     kind = recipe.task.name
     check_disk(config, recipe.model, path.parent if path is not None else run_folder_parent(config.output, kind))
-    folder = _run_folder(config, machine.world, path, kind, locks)
+    folder = open_run_folder(config, machine.world, path, kind, locks)
     log().info(f"run       {folder}")
     if progress.step:
         log().info(f"resumed   epoch {progress.epoch + 1}, step {progress.batch} of the epoch")
@@ -179,11 +193,11 @@ def _walk(recipe: Recipe, folder: Path, left_out: UnreadableHeldOutImages) -> in
     observers = build_observers(config, world, folder, progress, recipe.model, task=task, classes=len(recipe.catalog.classes))
     norms = _fresh_norms(recipe)
     with StopSignal(config.train.max_minutes, speaks=world.is_first) as stop:
-        validate = _validator(recipe, recipe.stepper, left_out, observers)
+        validate = build_validator(recipe, recipe.stepper, left_out, observers)
         run = recipe.training_run(observers=observers, saver=saver, norms=norms, validate=validate, stop=stop, left_out=left_out)
         try:
             fit(run)
-            write_averages(AveragingInputs(recipe, _validator(recipe, None, left_out), saver, norms.batches))
+            write_averages(AveragingInputs(recipe, build_validator(recipe, None, left_out), saver, norms.batches))
         except Interruption as interruption:
             stop.leave()
             why = "by --max_minutes " if interruption.signal == TIME_UP else ""
@@ -203,6 +217,8 @@ def _walk(recipe: Recipe, folder: Path, left_out: UnreadableHeldOutImages) -> in
             recipe.train_loader.close()
             recipe.val_loader.close()
     _conclude(folder, progress, task, left_out)
+    if isinstance(recipe.length, TimedLength):
+        log().info(f"time      {recipe.length.spent() / 60:.2f} of {recipe.length.minutes:g} minutes")
     return 0
 
 
@@ -237,7 +253,7 @@ def build_observers(
     return [screen, ChanceWarning(task.headline, chance, epochs), CsvLog(folder / "metrics.csv", progress.epoch), board]
 
 
-def _validator(
+def build_validator(
     recipe: Recipe, stepper: Stepper | None, left_out: UnreadableHeldOutImages, observers: Sequence[Observer] = ()
 ) -> Callable[[], Mapping[str, float]]:
     """Return a function that measures the weights to be kept on the validation images.
@@ -286,7 +302,7 @@ def _abandoned(folder: Path, world: World) -> str:
     return f"interrupted before anything was saved; {folder} is removed"
 
 
-def _run_folder(config: RunConfig, world: World, path: Path | None, kind: str, locks: ExitStack) -> Path:
+def open_run_folder(config: RunConfig, world: World, path: Path | None, kind: str, locks: ExitStack) -> Path:
     """Return the folder of the run: that of the checkpoint, or a new one."""
     if path is not None and goes_on_in_place(path):
         folder = str(path.parent)
