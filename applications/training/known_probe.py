@@ -1,4 +1,4 @@
-"""What --probe found is kept beside the features, so that a fine-tuning from the same weights on the same images can say what it has to beat."""
+"""What --probe found, kept beside the features: a fine-tuning from the same weights on the same images says what it has to beat."""
 
 import json
 from collections.abc import Mapping
