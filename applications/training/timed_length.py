@@ -95,16 +95,16 @@ class TimedLength(RunLength):
 
     def fewest(self, batch: int, held: int, whole: int) -> int:
         # The run may end after any step.
-        return min(whole, max(batch, held))
+        return max(held, min(whole, batch))
 
     def planned_epoch(self, epoch: int) -> int:
         return self.map.planned_epoch(epoch)
 
     def begin_epoch(self, progress: Progress) -> None:
         now = self._now()
-        if progress.epoch and not progress.batch:
-            self.end_seconds = now - self._mark
-            self._mark = now
+        if not progress.batch:
+            if progress.epoch:
+                self.end_seconds = now - self._mark
             self._decide(progress, now, late=LATE)
         self._mark = now
 

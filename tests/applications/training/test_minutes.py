@@ -52,7 +52,7 @@ def timed(data: Path, minutes: float, *more: object) -> list[object]:
     return [*flags[:at], *flags[at + 2 :], "--minutes", minutes]
 
 
-@pytest.mark.parametrize("stop_at", [3, 24, 31])
+@pytest.mark.parametrize("stop_at", [4, 24, 32])
 def test_a_run_that_was_stopped_and_resumed_equals_one_that_never_stopped(call: Call, colors: Path, clock: Clock, stop_at: int) -> None:
     clock.pace = lambda batch: 1.0 if batch < 20 else 2.5
     whole = call(*timed(colors, 0.5, *HARD, "--name", "whole"))
