@@ -187,7 +187,12 @@ def settings_below(given: Mapping[str, Any]) -> dict[str, Any]:
     recipe = find_recipe(name)
     if recipe.needs_weights and not weights:
         raise UserError(f"--recipe {name} starts from trained weights: add --pretrained, or --init_from FILE")
-    return recipe.at_batch(given.get("batch_size"))
+    below = recipe.at_batch(given.get("batch_size"))
+    # The two belong together: one that the user gives is not held against the other of the recipe.
+    for own, other in (("image_size", "size_schedule"), ("size_schedule", "image_size")):
+        if own in given and other not in given:
+            below.pop(other, None)
+    return below
 
 
 def describe_settings(given: Mapping[str, Any]) -> list[str]:

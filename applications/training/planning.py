@@ -109,8 +109,9 @@ def measure_costs(recipe: Recipe, wishes: Wishes, *, minutes: float) -> Costs:
     """Return what this machine needs, by a few steps of a throw-away copy of the network at the smallest and the largest size."""
     largest = wishes.sizes[-1]
     config, world = recipe.config, recipe.machine.world
-    widths = [width for _, width in parse_sizes(wishes.size_schedule, largest, 10).all()] if wishes.size_schedule else []
-    small = min(widths, default=wishes.sizes[0][1] if len(wishes.sizes) > 1 or not wishes.stages else round(0.6 * largest[1]))
+    first = wishes.sizes[0]
+    stages = wishes.size_schedule or (stages_of(first, 10) if wishes.stages else None)
+    small = min(width for _, width in parse_sizes(stages or str(first[1]), first, 10).all())
     batch = wishes.batch_size or min(USUAL_BATCH, max(2, len(recipe.split)))
     settings = {"epochs": 2, "image_size": largest, "size_schedule": f"{small}:0.5" if small < largest[1] else None}
     settings |= {"batch_size": max(2, batch // world.size), "batch": None, "cache": "off", "epoch_size": None}

@@ -29,6 +29,13 @@ def test_a_flag_wins_and_what_it_overrode_is_said() -> None:
     assert len(describe_settings(config.parse(["--recipe", "core"]).given)) == 1
 
 
+def test_a_size_of_the_users_own_is_not_held_against_the_sizes_of_a_recipe() -> None:
+    data = config.parse(["--recipe", "quick", "--image_size", "64", "64"]).config.data
+    assert (data.image_size, data.size_schedule) == ((64, 64), None)
+    data = config.parse(["--recipe", "quick", "--size_schedule", "128:0.5,224"]).config.data
+    assert (data.image_size, data.size_schedule) == ((224, 224), "128:0.5,224")
+
+
 def test_the_rates_of_the_toolbox_follow_the_batch() -> None:
     optim = config.parse(["--recipe", "toolbox", "-b", "256"]).config.optim
     assert (optim.lr, optim.warmup_lr) == (0.125, 0.00125)
