@@ -165,9 +165,9 @@ class TimedLength(RunLength):
             return
         self.map = fitted
         if abs(self.map.end - before.end) > WORTH_SAYING * before.end:
-            slower = "slower" if expected > left else "faster"
             ends = f"{self.map.end / self.map.per_epoch:.3g} epochs, not {before.end / before.per_epoch:.3g}"
-            log().info(f"plan      the machine is {slower} than planned ({pace:.2g} times the seconds): the run ends after {ends}")
+            why = f"a step takes {pace:.2g} times as long as planned" if abs(pace - 1) > EARLY else f"{left:.0f} s are left"
+            log().info(f"plan      the run ends after {ends}: {why}")
 
     def _planned_seconds(self, epoch: int) -> float:
         """Return the seconds of a step in an epoch of the plan, at the measured speed."""

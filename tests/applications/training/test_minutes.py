@@ -24,7 +24,7 @@ class Clock:
     """Seconds that pass with the batches that are trained on: half a second each, times what `pace` says."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.seconds, self.batches, self.stop_at = 0.0, 0, -1
+        self.seconds, self.batches, self.stops = 0.0, 0, set[int]()
         self.pace: Callable[[int], float] = lambda _: 1.0
         step = Stepper.step
 
@@ -35,7 +35,7 @@ class Clock:
 
         monkeypatch.setattr(Stepper, "step", timed)
         monkeypatch.setattr(recipe, "program_seconds", lambda: self.seconds)
-        monkeypatch.setattr(StopSignal, "received", property(lambda _: TIME_UP if self.batches == self.stop_at else 0))
+        monkeypatch.setattr(StopSignal, "received", property(lambda _: TIME_UP if self.batches in self.stops else 0))
         costs = Costs(Speed(0.05, 0), Speed(0, 0), 0, 0.0)
         monkeypatch.setattr(planning, "measure_costs", lambda *_, **__: costs)
 
@@ -52,28 +52,27 @@ def timed(data: Path, minutes: float, *more: object) -> list[object]:
     return [*flags[:at], *flags[at + 2 :], "--minutes", minutes]
 
 
-@pytest.mark.parametrize("stop_at", [4, 24, 32])
-def test_a_run_that_was_stopped_and_resumed_equals_one_that_never_stopped(call: Call, colors: Path, clock: Clock, stop_at: int) -> None:
+def test_a_run_that_was_stopped_and_resumed_equals_one_that_never_stopped(call: Call, colors: Path, clock: Clock) -> None:
+    """Stopped before the machine slows down, at the end of an epoch, and in the epoch that became the last."""
     clock.pace = lambda batch: 1.0 if batch < 20 else 2.5
     whole = call(*timed(colors, 0.5, *HARD, "--name", "whole"))
     assert whole.code == 0, whole.err
-    seconds, batches = clock.seconds, clock.batches
-    clock.seconds, clock.batches, clock.stop_at = 0.0, 0, stop_at
+    # A step takes 8% of the time in the end.
+    assert 0.9 * 30 < clock.seconds < 1.05 * 30
+    assert "times as long as planned" in whole.out
+    assert float(read_rows(whole.run / "metrics.csv")[-1]["lr"]) < 0.02 * 0.02, "the rate has fallen to its floor"
+    batches = clock.batches
+    clock.seconds, clock.batches, clock.stops = 0.0, 0, {4, 24, 32}
     broken = call(*timed(colors, 0.5, *HARD, "--name", "broken"))
-    assert (broken.code, clock.batches) == (0, stop_at), broken.err
-    # The next call has a clock of its own.
-    clock.seconds, clock.stop_at = 400.0, -1
-    again = call("--resume", broken.run, *ARCH, "--save_minutes", 1e-6)
-    assert again.code == 0, again.err
-    assert clock.batches == batches
+    assert (broken.code, clock.batches) == (0, 4), broken.err
+    for stop in (24, 32, batches):
+        # Every call has a clock of its own.
+        clock.seconds = 400.0 + stop
+        again = call("--resume", broken.run, *ARCH, "--save_minutes", 1e-6)
+        assert (again.code, clock.batches) == (0, stop), again.err
     plans = [load_checkpoint(run / "last.pt")["plan"]["changes"] for run in (whole.run, broken.run)]
     assert plans[0] == plans[1] != []
     assert_equal_runs(whole.run, broken.run)
-    # A step takes 8% of the time in the end.
-    assert 0.9 * 30 < seconds < 1.05 * 30
-    assert "slower than planned" in whole.out
-    last = read_rows(whole.run / "metrics.csv")[-1]
-    assert float(last["lr"]) < 0.02 * 0.02, "the rate has fallen to its floor"
 
 
 def test_a_run_as_planned_equals_that_of_the_flags_that_are_printed(call: Call, colors: Path, clock: Clock) -> None:
@@ -115,9 +114,9 @@ def test_a_time_too_short_is_refused_before_anything_is_written(call: Call, colo
 
 
 def test_resume_auto_goes_on_with_the_same_command(call: Call, colors: Path, clock: Clock) -> None:
-    clock.stop_at = 5
+    clock.stops = {5}
     run = call(*timed(colors, 0.17)).run
-    clock.stop_at = -1
+    clock.stops = set()
     again = call(*timed(colors, 0.17), "--resume", "auto")
     assert again.code == 0, again.err
     assert again.run == run
