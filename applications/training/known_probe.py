@@ -7,6 +7,7 @@ from typing import Any
 
 from applications.assemble.machine import exact_precision
 from applications.tasks.labels import LabelTask
+from applications.trained.probe_figures import describe_probe
 from applications.training.features import features_file, features_key
 from applications.training.recipe import Recipe
 from dataloader.splits.catalog import fingerprint
@@ -23,7 +24,7 @@ def keep_probe(recipe: Recipe, key: str, told: Mapping[str, Any]) -> None:
     Args:
         recipe: of the probe.
         key: of its features.
-        told: headline, and its values `linear` and `neighbors`.
+        told: what `describe_probe` reads.
     """
     file = _file(key, recipe)
     try:
@@ -33,20 +34,20 @@ def keep_probe(recipe: Recipe, key: str, told: Mapping[str, Any]) -> None:
         log().warning(f"cache     the figures cannot be kept in {file.parent}: {error.strerror or error}")
 
 
-def tell_probe(recipe: Recipe) -> None:
-    """Say what a probe of the starting weights gave on these images, which fine-tuning has to beat, or how to learn it."""
+def tell_probe(recipe: Recipe) -> Mapping[str, Any] | None:
+    """Say what a probe of the starting weights gave on these images, which fine-tuning has to beat, or how to learn it; return it."""
     model = recipe.config.model
     if not ((model.pretrained or model.init_from) and isinstance(recipe.model, Backbone) and issubclass(recipe.kind, LabelTask)):
-        return
+        return None
     # As --probe computes them, whatever training does.
     file = _file(features_key(recipe, exact_precision()), recipe)
     try:
         told = json.loads(file.read_text(encoding="utf-8"))
-        near = f"and their {NEIGHBORS} nearest neighbors {told['neighbors']:.1%}"
-        found = f"a linear probe of these weights gives val {told['headline']} {told['linear']:.1%}, {near}"
+        log().info(f"probe     {describe_probe(told)}")
     except (OSError, ValueError, KeyError):
-        found = "the same command with --probe says in seconds what these weights give without training"
-    log().info(f"probe     {found}")
+        log().info("probe     the same command with --probe says in seconds what these weights give without training")
+        return None
+    return told
 
 
 def _file(key: str, recipe: Recipe) -> Path:

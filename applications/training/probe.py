@@ -158,7 +158,7 @@ def _written(recipe: Recipe, best: Tried, near: float, key: str, locks: ExitStac
     content = {**recipe.checkpoint_content(), "epoch": 1, "progress": progress.state_dict()}
     save_checkpoint(folder / BEST, weights_alone(content))
     CsvLog(folder / "metrics.csv", 0).epoch(progress, {"epoch": 1, **{f"val_{name}": value for name, value in figures.items()}})
-    told = {"headline": task.headline, "linear": figures[task.headline], "neighbors": near, "strength": best.strength}
+    told = {"headline": task.headline, "linear": figures[task.headline], "neighbors": near, "count": NEIGHBORS, "strength": best.strength}
     keep_probe(recipe, key, told)
     write_text(folder / "probe.json", json.dumps(told, indent=2) + "\n")
     log().info(f"linear    {describe({f'val_{name}': value for name, value in figures.items()}, task.metric_names)}")

@@ -26,6 +26,7 @@ from applications.engine.top_epochs import TopEpochs
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.settings.options import DataOptions, Request, RunConfig, run_folder_parent
 from applications.settings.recipes import describe_settings
+from applications.trained.probe_figures import PROBE
 from applications.training.batch_size import with_batch_size
 from applications.training.build_run import build_run
 from applications.training.disk_space import check_disk
@@ -101,8 +102,7 @@ def _train(
             log().info(line)
         recipe = with_plan(recipe, given)
     build_run(recipe)
-    if content is None and machine.world.is_first:
-        tell_probe(recipe)
+    probe = content.get(PROBE) if content is not None else tell_probe(recipe) if machine.world.is_first else None
     config, progress = recipe.config, recipe.progress
     left_out = _look_at_held_out(config.data, machine, recipe.val_loader)
     kind = recipe.task.name
@@ -119,7 +119,7 @@ def _train(
             _take_along(path.parent, folder)
     if path is not None and path.parent != folder:
         forget_best(progress)
-    return _walk(recipe, folder, left_out)
+    return _walk(recipe, folder, left_out, probe)
 
 
 def _take_along(old: Path, folder: Path) -> None:
@@ -177,12 +177,12 @@ def _look_at_held_out(data: DataOptions, machine: Machine, loader: Loader) -> Un
     return left_out
 
 
-def _walk(recipe: Recipe, folder: Path, left_out: UnreadableHeldOutImages) -> int:
+def _walk(recipe: Recipe, folder: Path, left_out: UnreadableHeldOutImages, probe: Mapping[str, Any] | None) -> int:
     """Train to the end, or to the first signal; return the exit code."""
     config, task, progress, world = recipe.config, recipe.task, recipe.progress, recipe.machine.world
     saver = CheckpointSaver(
         folder,
-        recipe.checkpoint_content,
+        lambda: {**recipe.checkpoint_content(), PROBE: probe},
         save_minutes=config.train.save_minutes,
         patience=config.train.patience,
         writes=world.is_first,

@@ -37,7 +37,9 @@ def test_a_probe_is_a_model_that_other_verbs_read_and_its_features_are_computed_
     assert "75 of them known before" in again.out
     assert read_rows(again.run / "metrics.csv") == [row], "kept features are those that were computed"
     told = call("--data", colors, *SMALL, "--init_from", weights, "--epochs", 1, "--warmup", 0)
-    assert f"a linear probe of these weights gives val top1 {reached:.1%}" in told.out
+    assert f"a linear probe of the starting weights gives val top1 {reached:.1%}" in told.out
+    measured = call("--evaluation", "--resume", told.run, "--split", "val", "--no_report")
+    assert f"a linear probe of the starting weights gives val top1 {reached:.1%}" in measured.out
 
 
 def test_a_probe_without_weights_is_refused(call: Call, colors: Path) -> None:
