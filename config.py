@@ -50,6 +50,12 @@ class ActionOptions:
     )
     check: bool = flag(False, "look for what is wrong with --data: broken files, leaks, copies, labels, balance; write a page of it")
     undo: str | None = flag(None, "bring back the files that --check --fix moved away", metavar="LOG")
+    convert_yolov5: tuple[str, ...] | None = flag(
+        None,
+        "write the weights of a darknet_yolov5 backbone with the names of YOLOv5, or the other way around: the file to read, the file "
+        "to write",
+        metavar="FILE",
+    )
     prune: float | None = flag(
         None, "remove this share of the multiply-adds of the model of --resume: the channels that it misses least", metavar="SHARE"
     )
@@ -114,7 +120,7 @@ def build_parser() -> FlagParser:
         "Flags may be spelled with hyphens, too; a switch is turned off with --no_NAME.",
     )
     add_flags(parser, "actions", ActionOptions)
-    for title, (_, options) in SECTIONS.items():
+    for title, options in SECTIONS.items():
         add_flags(parser, title, options)
     add_flags(parser, "this call", CallOptions)
     parser.other_values = OTHER_VALUES

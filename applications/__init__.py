@@ -18,6 +18,7 @@ APPLICATIONS = Table(
         "export": Row("applications.export.write:run", "write files for other runtimes, and keep those that give the same answers"),
         "benchmark": Row("applications.export.benchmark:run", "measure checkpoints and exported files side by side"),
         "jit": Row("applications.export.write:run", "short for --export torchscript"),
+        "convert_yolov5": Row("applications.export.yolov5:run", "rename a backbone's weights to the names of YOLOv5, or back"),
         "info": Row("applications.listing.info:run", "print layers, parameters, multiply-adds, memory and time of a model"),
         "write_matrix": Row(
             "applications.dataset.write_matrix:run", "write a template of costs, thresholds or class weights for the data's classes"

@@ -1,5 +1,6 @@
 """The contracts between tasks and engines: what a batch means, how it is walked, who watches."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,11 +9,11 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
-from criterions.weighted import Criterion
 from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.plane import PlaneChange
 from dataloader.targets.target import Target
+from models.options import ModelOptions
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Meter(Protocol):
         ...
 
     def figures(self) -> dict[str, float]:
-        """Return the metrics that the task names, over all that was counted; always with 'loss' and the headline."""
+        """Return the metrics that the task names, over all that was counted; with 'loss' and the headline where gradients are followed."""
         ...
 
     def one_answer(self) -> str:
@@ -82,6 +83,8 @@ class Meter(Protocol):
 
 # Abilities that not every task has -> the flags, and the actions, that ask for them.
 ABILITIES: Mapping[str, tuple[str, ...]] = {
+    "crops and tiles": ("crop", "tiles"),
+    "networks of encoder and decoder": ("encoder", "output_stride"),
     "learning from teachers": ("teacher", "distill", "knowledge"),
     "weights of single images": ("curriculum", "curriculum_learning", "make_curriculum"),
     "counting the images of classes": ("class_weights", "logit_adjust", "prior_bias"),
@@ -92,7 +95,9 @@ ABILITIES: Mapping[str, tuple[str, ...]] = {
     "thresholds that keep a promise": ("target", "calibrate"),
     "comparing models": ("compare",),
     "answers for single images": ("predict",),
+    "tables of OK and NG": ("report_ok_ng",),
     "exported files": ("export", "jit"),
+    "answers over the network": ("serve",),
     "pruning": ("prune",),
 }
 
@@ -104,7 +109,7 @@ class Task(Protocol):
 
     Args:
         classes: names, in the order of the network's outputs.
-        criterion: the loss of training; for a trained model, without weighters.
+        criterion: of its `build_criterion`: the loss of training; for a trained model, without weighters.
         preprocess: its numbers normalize the images of a batch, which are uint8.
         device: where batches come to lie.
     """
@@ -121,7 +126,15 @@ class Task(Protocol):
     # Names of the metrics of its meter; those of the class are all that any instance may have. All but the loss are shares, from 0 to 1.
     metric_names: tuple[str, ...]
 
-    def __init__(self, classes: Sequence[str], criterion: Criterion, preprocess: Preprocess, device: torch.device) -> None: ...
+    def __init__(self, classes: Sequence[str], criterion: Any, preprocess: Preprocess, device: torch.device) -> None: ...
+
+    # The spec of the loss where --criterion names none.
+    usual_criterion: ClassVar[str]
+    # Called with a chain of specs and the arguments of `build_criterion`: the loss that the instance takes.
+    build_criterion: ClassVar[Callable[..., Any]]
+
+    # Brings images to what the network takes; an exported file does that by itself.
+    normalize: nn.Module
 
     @property
     def criterion(self) -> nn.Module:
@@ -129,10 +142,11 @@ class Task(Protocol):
         ...
 
     @staticmethod
-    def build_model(arch: str, classes: Sequence[str], *, drop_rate: float | None = None, drop_path: float | None = None) -> nn.Module:
-        """Return the network with random weights: the backbone that `arch` names, and the head that this task needs.
+    def build_model(model: ModelOptions, classes: Sequence[str]) -> nn.Module:
+        """Return the network that the options name, with random weights and the head that this task needs.
 
-        Flags of the classifier and pruned widths are for a `Backbone`; another network is trained and read back without them.
+        Flags of the head and of starting weights are for a `Network`, pruned widths for a `Backbone`; another module is trained and
+        read back without them.
 
         Raises:
             UserError: there is no such network, or it cannot have such a head.
@@ -171,7 +185,8 @@ class Task(Protocol):
 
         Args:
             outputs: of `forward`.
-            changes: what preprocessing did to the plane of each image; `undone` reverses it. Answers for the whole image need none.
+            changes: the way back to the plane of each original image: `Preprocess.change(size).undone(size)`. Answers for the whole image
+                need none.
         """
         ...
 
@@ -186,6 +201,55 @@ class Task(Protocol):
     def signature(self) -> Signature:
         """Return what an exported model takes and answers."""
         ...
+
+
+class Observing(ABC):
+    """A task that learns without gradients: in passes over the training images, each of which `finish` ends.
+
+    Afterwards it looks at held-out images, which give its answers their scale. It never makes a `training_step`.
+    """
+
+    @abstractmethod
+    def passes(self, model: nn.Module) -> int:
+        """Return how many passes over the training images the network needs."""
+
+    @abstractmethod
+    def observe(self, model: nn.Module, batch: Batch) -> None:
+        """Take a batch of a pass."""
+
+    @abstractmethod
+    def finish(self, model: nn.Module) -> None:
+        """End a pass; after the last one the network can answer.
+
+        Raises:
+            UserError: the images were too few.
+        """
+
+    @abstractmethod
+    def observe_held_out(self, model: nn.Module, batch: Batch) -> None:
+        """Take a batch of held-out images, after the last pass."""
+
+    @abstractmethod
+    def settle(self, model: nn.Module) -> None:
+        """Choose the scale of the answers by the held-out images.
+
+        Raises:
+            UserError: there is none that could.
+        """
+
+    @abstractmethod
+    def strangeness(self, model: nn.Module, batch: Batch, first: int) -> Tensor:
+        """Return how strange images that were learned from look to what was learned from the others, (N,).
+
+        Args:
+            model: after the last pass.
+            batch: of the training images, in the order of a pass.
+            first: how many images came before it.
+        """
+
+    @abstractmethod
+    def chosen(self) -> str:
+        """Return in words what `calibrate` chose, and by what."""
 
 
 class Objective(Protocol):

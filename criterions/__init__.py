@@ -24,6 +24,20 @@ CRITERIONS = Table(
     },
 )
 
+# Functions that return a Region, for --task segment: alone, or added to a loss of single pixels: 'softmax|dice'.
+REGION_LOSSES = Table(
+    "region loss",
+    {
+        "dice": Row("criterions.regions.overlap:dice", "one minus the Dice coefficient of the classes that occur: dice(factor=1)"),
+        "jaccard": Row("criterions.regions.overlap:jaccard", "one minus the soft intersection over union: jaccard(factor=1)"),
+        "tversky": Row(
+            "criterions.regions.overlap:tversky", "the same with misses and false alarms weighed apart: tversky(alpha=0.3, beta=0.7)"
+        ),
+        "lovasz": Row("criterions.regions.lovasz:lovasz", "the intersection over union itself, made differentiable (arXiv 1705.08790)"),
+        "boundary": Row("criterions.regions.boundary:boundary", "one minus the F1 of the outlines: boundary(width=3, reach=5, factor=1)"),
+    },
+)
+
 # Weighter classes, in the order in which a canonical spec names them.
 WEIGHTERS = Table(
     "loss weighter",

@@ -3,20 +3,24 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from criterions import CRITERIONS, WEIGHTERS
+from criterions import CRITERIONS, REGION_LOSSES, WEIGHTERS
 from utils.errors import UserError
 from utils.flags import flag
 from utils.registry import Table, is_user_target
 from utils.spec import Spec, parse_specs
+
+# The loss of tasks that name no other.
+USUAL = "softmax"
 
 
 @dataclass(frozen=True)
 class LossOptions:
     """What a wrong answer costs."""
 
-    criterion: str = flag(
-        "softmax",
-        "loss (--list criterions) and weighters (--list weighters): 'bce|ghm(bins=30,momentum=0.75)|ohm(0.7)|cost(costs.csv)'",
+    criterion: str | None = flag(
+        None,
+        "loss (--list criterions) and weighters (--list weighters): 'bce|ghm(bins=30,momentum=0.75)|ohm(0.7)|cost(costs.csv)' (default: "
+        "softmax; of segmentation softmax|dice)",
         metavar="SPEC",
         used_for="training model compare serve probe",
         spec=True,
@@ -68,32 +72,45 @@ class LossOptions:
     matrix_kind: Literal["cost", "threshold", "weights"] = flag("cost", "what --write_matrix writes", used_for="write_matrix")
 
     def spec(self) -> tuple[Spec, ...]:
-        """Return the canonical spec: the loss, then the weighters in the order of their table.
+        """Return the canonical spec: the loss, the weighters in the order of their table, region losses; or region losses alone.
 
         Raises:
             UserError: a name is unknown or named twice, a weighter stands where the loss belongs, or a switch lacks its file.
         """
-        chain = parse_specs(self.criterion)
+        chain = parse_specs(USUAL if self.criterion is None else self.criterion)
         if not chain:
             raise UserError("--criterion is empty; softmax is the usual loss")
         loss, *weighters = chain
         if loss.name in WEIGHTERS:
             raise UserError(f"--criterion {self.criterion}: {loss.name} weighs a loss; put one before it: 'softmax|{loss}' or 'bce|{loss}'")
-        _check_name(loss, CRITERIONS)
-        weighters += self._switches()
+        rest = [*weighters, *self._switches()]
+        regions = [spec for spec in rest if spec.name in REGION_LOSSES]
+        weighters = [spec for spec in rest if spec.name not in REGION_LOSSES]
+        if loss.name in REGION_LOSSES:
+            self._check_regions_alone(loss, weighters)
+        else:
+            _check_name(loss, CRITERIONS)
         for spec in weighters:
             if spec.name in CRITERIONS:
                 raise UserError(f"--criterion {self.criterion}: {spec.name} is a second loss; after the first come {', '.join(WEIGHTERS)}")
             _check_name(spec, WEIGHTERS)
-        names = [spec.name for spec in weighters]
+        names = [spec.name for spec in (loss, *rest)]
         if twice := [name for name in names if names.count(name) > 1]:
-            raise UserError(f"the loss weighter {twice[0]} is asked for twice; name it in --criterion or give its flag")
+            kind = "region loss" if twice[0] in REGION_LOSSES else "loss weighter"
+            raise UserError(f"the {kind} {twice[0]} is asked for twice; name it in --criterion or give its flag")
         order = [*WEIGHTERS, *sorted(set(names) - set(WEIGHTERS))]
-        return (loss, *sorted(weighters, key=lambda spec: order.index(spec.name)))
+        return (loss, *sorted(weighters, key=lambda spec: order.index(spec.name)), *regions)
 
     def canonical(self) -> str:
         """Return the canonical spec as one string, which --criterion reads back."""
         return "|".join(map(str, self.spec()))
+
+    def _check_regions_alone(self, loss: Spec, weighters: list[Spec]) -> None:
+        """Raise UserError for what needs a loss of single samples beside a region loss that stands first."""
+        if weighters:
+            raise UserError(
+                f"--criterion {self.criterion}: {weighters[0].name} weighs the loss of single pixels; write 'softmax|{weighters[0]}|{loss}'"
+            )
 
     def _switches(self) -> list[Spec]:
         """Return what the switches stand for."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from criterions import CRITERIONS, WEIGHTERS
+from criterions import CRITERIONS, REGION_LOSSES, WEIGHTERS
 from criterions.divergence import js_divergence
 from criterions.elementwise import ACTIVATIONS, ActivationName, Elementwise, smooth
 from criterions.priors import log_prior
@@ -208,6 +208,7 @@ def build_elementwise(spec: Spec) -> Elementwise:
     Raises:
         UserError: the name or an argument cannot be used.
     """
+    _refuse_region(spec)
     found = CRITERIONS.resolve(spec.name)
     if not isinstance(found, Elementwise):
         found = _call(found, spec) if callable(found) else found
@@ -216,7 +217,13 @@ def build_elementwise(spec: Spec) -> Elementwise:
     return found
 
 
+def _refuse_region(spec: Spec) -> None:
+    if spec.name in REGION_LOSSES:
+        raise UserError(f"--criterion: {spec} compares regions of pixels, and needs --task segment; --list criterions names others")
+
+
 def _build_weighter(spec: Spec, facts: ClassFacts) -> Weighter:
+    _refuse_region(spec)
     found = WEIGHTERS.resolve(spec.name)
     if not (isinstance(found, type) and issubclass(found, Weighter)):
         raise UserError(f"--criterion {spec}: a subclass of Weighter (criterions/weighters/base.py) is wanted")

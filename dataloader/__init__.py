@@ -10,6 +10,7 @@ SOURCES = Table(
     {
         "digits": Row("dataloader.sources.digits:open_digits", "1,797 handwritten digits, 8x8, ten classes; written to data/digits"),
         "shapes": Row("dataloader.sources.shapes:open_shapes", "2,160 generated scenes, 64x64, six classes; written to data/shapes"),
+        "weave": Row("dataloader.sources.weave:open_weave", "190 generated pieces of cloth, 96x96, some with defects"),
         "cifar10": Row("dataloader.sources.downloads:CIFAR10", "60,000 pictures of 32x32, ten classes; downloaded once"),
         "cifar100": Row("dataloader.sources.downloads:CIFAR100", "60,000 pictures of 32x32, 100 classes; downloaded once"),
         "mnist": Row("dataloader.sources.downloads:MNIST", "70,000 handwritten digits of 28x28; downloaded once"),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from dataloader.mask_reading import MaskReading
 from utils.flags import flag
 from utils.spec import parse_specs
 
@@ -181,6 +182,39 @@ class DataOptions:
         named_operations(self.aug or "")
         for spec in parse_specs(self.sampler) if self.sampler is not None else ():
             SAMPLERS.check(spec.name)
+
+
+@dataclass(frozen=True)
+class MaskOptions:
+    """How masks are read."""
+
+    labels: str | None = flag(
+        None,
+        "table of the classes in masks, with columns name and id, or name,r,g,b (default: labels.csv beside them, else their numbers)",
+        metavar="FILE",
+        used_for="data held_out",
+    )
+    ignore: tuple[str, ...] = flag(
+        (),
+        "classes, by name or id, that count for nothing in training and evaluation, in addition to 255",
+        metavar="NAME|ID",
+        used_for="data held_out",
+    )
+    empty_masks: bool = flag(
+        False,
+        "images without a mask show the first class alone, the background; without this flag they are an error",
+        used_for="data held_out",
+    )
+
+    crop: bool = flag(
+        False,
+        "train on crops of --image_size, at the images' own scale, every second one around a class that is drawn first (for large images)",
+        used_for="training visual_data",
+    )
+
+    def reading(self) -> MaskReading:
+        """Return how masks are read."""
+        return MaskReading(self.labels, self.ignore, self.empty_masks)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from dataloader.targets.boxes import BoxBatch
+from dataloader.targets.defect import DefectBatch
 from dataloader.targets.plane import Change
 from dataloader.targets.stack import stack_targets
 from dataloader.targets.target import Target
 from utils.errors import UserError
 
-Targets = Tensor | BoxBatch
+Targets = Tensor | BoxBatch | DefectBatch
 # Axes of stacked masks.
 MASKS = 3
 

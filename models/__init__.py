@@ -6,11 +6,13 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING
 
+from models.anomaly import is_detector, read_detector
 from utils.errors import UserError, nearest
 from utils.registry import Row, Table, import_target, import_user_target, is_user_target
 
 if TYPE_CHECKING:
     from models.backbone import Backbone
+    from models.segmenters.segmenter import Segmenter
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,54 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "resnet": Family(
             "models.families.resnet:ResNet",
             (
-                *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
-                *("resnext50_32x4d", "resnext101_32x8d", "wide_resnet50_2", "wide_resnet101_2"),
+                *("resnet18", "resnet18d", "resnet34", "resnet34d", "resnet26", "resnet26d", "resnet26t", "resnet50"),
+                *("resnet50d", "resnet50t", "resnet101", "resnet101d", "resnet152", "resnet152d", "resnet200", "resnet200d"),
+                *("tv_resnet34", "tv_resnet50", "tv_resnet101", "tv_resnet152"),
+                *("wide_resnet50_2", "wide_resnet101_2"),
+                *("resnext50_32x4d", "resnext50d_32x4d", "resnext101_32x4d", "resnext101_32x8d", "resnext101_64x4d"),
+                *("tv_resnext50_32x4d",),
+                *("ig_resnext101_32x8d", "ig_resnext101_32x16d", "ig_resnext101_32x32d", "ig_resnext101_32x48d"),
+                *("ssl_resnet18", "ssl_resnet50", "ssl_resnext50_32x4d", "ssl_resnext101_32x4d", "ssl_resnext101_32x8d"),
+                *("ssl_resnext101_32x16d",),
+                *("swsl_resnet18", "swsl_resnet50", "swsl_resnext50_32x4d", "swsl_resnext101_32x4d", "swsl_resnext101_32x8d"),
+                *("swsl_resnext101_32x16d",),
+                *("seresnet18", "seresnet34", "seresnet50", "seresnet50t", "seresnet101", "seresnet152", "seresnet152d"),
+                *("seresnet200d", "seresnet269d"),
+                *("seresnext26d_32x4d", "seresnext26t_32x4d", "seresnext50_32x4d", "seresnext101_32x4d", "seresnext101_32x8d"),
+                *("senet154",),
+                *("ecaresnet26t", "ecaresnetlight", "ecaresnet50d", "ecaresnet50t", "ecaresnet101d", "ecaresnet200d"),
+                *("ecaresnet269d",),
+                *("ecaresnext26t_32x4d", "ecaresnext50t_32x4d"),
+                *("resnetblur18", "resnetblur50"),
+                *("resnetrs50", "resnetrs101", "resnetrs152", "resnetrs200", "resnetrs270", "resnetrs350", "resnetrs420"),
             ),
-            "residual networks, grouped (ResNeXt) and wide ones: the dependable start",
+            "residual networks, grouped, wide, with gates (SE, ECA), blurred, and their recipes d, t and RS: the dependable start",
+        ),
+        "resnest": Family(
+            "models.families.resnest:ResNeSt",
+            (
+                *("resnest50", "resnest101", "resnest200", "resnest269"),
+                *("resnest50_fast_1s1x64d", "resnest50_fast_2s1x64d", "resnest50_fast_4s1x64d"),
+                *("resnest50_fast_1s2x40d", "resnest50_fast_2s2x40d", "resnest50_fast_4s2x40d", "resnest50_fast_1s4x24d"),
+            ),
+            "residual networks that weigh several filters for each group of channels",
+        ),
+        "preact_resnet": Family(
+            "models.families.preact_resnet:PreActResNet",
+            tuple(f"resnet_{depth}{order}" for order in ("", "_bn_conv_relu") for depth in (20, 26, 29, 38, 50)),
+            "residual networks with batch norm and ReLU before each convolution",
+        ),
+        "alexnet": Family("models.families.alexnet:AlexNet", ("alexnet", "zfnet"), "where deep networks for images began, for comparison"),
+        "vgg": Family(
+            "models.families.vgg:VGG",
+            ("vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"),
+            "3x3 convolutions in a row and wide linear layers: large, for comparison and for perceptual losses",
+        ),
+        "googlenet": Family("models.families.googlenet:GoogLeNet", ("googlenet",), "kernels of several sizes side by side"),
+        "squeezenet": Family(
+            "models.families.squeezenet:SqueezeNet",
+            ("squeezenet1_0", "squeezenet1_1"),
+            "about a million parameters, without a linear layer",
         ),
         "mobilenetv3": Family(
             "models.families.mobilenetv3:MobileNetV3",
@@ -43,8 +89,111 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
             tuple(f"efficientnet_b{index}" for index in range(9)),
             "networks scaled in width, depth and resolution together: most accuracy per parameter",
         ),
+        "darknet": Family(
+            "models.families.darknet:Darknet",
+            ("darknet19", "darknet53", "cspdarknet53", *(f"darknet_yolov5{size}" for size in "nsmlx")),
+            "backbones of the YOLO detectors, whose weights go to YOLOv5 and come from it",
+        ),
+        "vovnet": Family(
+            "models.families.vovnet:VoVNet",
+            ("vovnet27_slim", "vovnet39", "vovnet57", *(f"vovnet{name}_ese" for name in ("19_slim", "19", "39", "57", "99"))),
+            "few, wide convolutions joined once a block: fast on accelerators, good maps for detectors",
+        ),
+        "vit": Family(
+            "models.families.vit:VisionTransformer",
+            (
+                *("vit_tiny_patch16_224", "vit_tiny_patch16_384"),
+                *(
+                    "vit_small_patch32_224",
+                    "vit_small_patch32_384",
+                    "vit_small_patch16_224",
+                    "vit_small_patch16_384",
+                    "vit_small_patch8_224",
+                ),
+                *("vit_medium_patch16_gap_240", "vit_medium_patch16_gap_256", "vit_medium_patch16_gap_384"),
+                *("vit_base_patch32_224", "vit_base_patch32_384", "vit_base_patch16_224", "vit_base_patch16_384", "vit_base_patch8_224"),
+                *("vit_large_patch32_224", "vit_large_patch32_384", "vit_large_patch16_224", "vit_large_patch16_384"),
+                "vit_huge_patch14_224",
+                *("vit_base_patch32_siglip_256", "vit_base_patch16_siglip_224", "vit_base_patch16_siglip_256"),
+                *("vit_base_patch16_siglip_384", "vit_base_patch16_siglip_512"),
+                *("vit_large_patch16_siglip_256", "vit_large_patch16_siglip_384", "vit_large_patch16_siglip_512"),
+                *("vit_so400m_patch14_siglip_224", "vit_so400m_patch14_siglip_378", "vit_so400m_patch14_siglip_384"),
+                *("vit_so400m_patch16_siglip_256", "vit_so400m_patch16_siglip_384", "vit_so400m_patch16_siglip_512"),
+                *("deit_tiny_patch16_224", "deit_small_patch16_224", "deit_base_patch16_224", "deit_base_patch16_384"),
+                *("deit_tiny_distilled_patch16_224", "deit_small_distilled_patch16_224"),
+                *("deit_base_distilled_patch16_224", "deit_base_distilled_patch16_384"),
+                *("deit3_small_patch16_224", "deit3_small_patch16_384", "deit3_medium_patch16_224"),
+                *("deit3_base_patch16_224", "deit3_base_patch16_384", "deit3_large_patch16_224", "deit3_large_patch16_384"),
+                "deit3_huge_patch14_224",
+            ),
+            "vision transformers, with the weights of AugReg, SigLIP, DeiT and DeiT III: strong after large pretraining",
+        ),
+        "cait": Family(
+            "models.families.cait:CaiT",
+            (
+                *("cait_xxs24_224", "cait_xxs24_384", "cait_xxs36_224", "cait_xxs36_384", "cait_xs24_384"),
+                *("cait_s24_224", "cait_s24_384", "cait_s36_384", "cait_m36_384", "cait_m48_448"),
+            ),
+            "deep vision transformers whose class token comes in at the end",
+        ),
+        "mixer": Family(
+            "models.families.mixer:MLPMixer",
+            (
+                *("mixer_s32_224", "mixer_s16_224", "mixer_b32_224", "mixer_b16_224", "mixer_l32_224", "mixer_l16_224"),
+                "mixer_h14_224",
+            ),
+            "MLPs over patches and channels, for images of 224 x 224 alone",
+        ),
+        "swin": Family(
+            "models.families.swin:Swin",
+            (
+                *("swin_tiny_patch4_window7_224", "swin_small_patch4_window7_224"),
+                *("swin_base_patch4_window7_224", "swin_base_patch4_window12_384"),
+                *("swin_large_patch4_window7_224", "swin_large_patch4_window12_384"),
+                *("swin_s3_tiny_224", "swin_s3_small_224", "swin_s3_base_224"),
+            ),
+            "transformers with attention in moved windows, and maps of four sizes",
+        ),
+        "convnext": Family(
+            "models.families.convnext:ConvNeXt",
+            (
+                *("convnext_atto", "convnext_femto", "convnext_pico", "convnext_nano", "convnext_tiny"),
+                *("convnext_small", "convnext_base", "convnext_large", "convnext_xlarge"),
+                *("convnextv2_atto", "convnextv2_femto", "convnextv2_pico", "convnextv2_nano", "convnextv2_tiny"),
+                *("convnextv2_small", "convnextv2_base", "convnextv2_large", "convnextv2_huge"),
+            ),
+            "convolutions with what transformers taught: accuracy and simplicity",
+        ),
     }
 )
+
+# Decoder classes, which build_segmenter puts on any encoder.
+SEGMENTERS = Table(
+    "segmenter",
+    {
+        "unet": Row("models.segmenters.unet:UNet", "back up in steps, with every map of the encoder: fine outlines (arXiv 1505.04597)"),
+        "unetplusplus": Row(
+            "models.segmenters.unetplusplus:UNetPlusPlus", "U-Nets of every depth within one another: finer, slower (arXiv 1807.10165)"
+        ),
+        "fpn": Row("models.segmenters.fpn:FPNDecoder", "a feature pyramid, its maps side by side (arXiv 1612.03144)"),
+        "semantic_fpn": Row(
+            "models.segmenters.semantic_fpn:SemanticFPNDecoder", "a feature pyramid, added up step by step (arXiv 1901.02446)"
+        ),
+        "pspnet": Row(
+            "models.segmenters.pspnet:PSPNet", "means over the image and its parts beside a dilated encoder's map (arXiv 1612.01105)"
+        ),
+        "deeplabv3": Row(
+            "models.segmenters.deeplabv3:DeepLabV3", "a dilated encoder's map seen at several rates at once (arXiv 1706.05587)"
+        ),
+        "deeplabv3plus": Row(
+            "models.segmenters.deeplabv3plus:DeepLabV3Plus", "the same, lighter, with outlines from stride 4 (arXiv 1802.02611)"
+        ),
+        "lraspp": Row("models.segmenters.lraspp:LiteRASPP", "one gate and two classifiers, for small devices (arXiv 1905.02244)"),
+        "segformer": Row("models.segmenters.segformer:SegFormerHead", "linear layers on maps of four strides (arXiv 2105.15203)"),
+    },
+)
+# The encoder of a segmenter unless another is named.
+ENCODER = "resnet18"
 
 INITS = Table(
     "initialization",
@@ -59,12 +208,32 @@ INITS = Table(
     },
 )
 
+
+def _forwarded(package: str, *names: str) -> dict[str, str]:
+    return {name: f"{package}/{name}" for name in names}
+
+
+# Names without a prefix that other programs use, of networks that a package builds for us.
+FORWARDED: Mapping[str, str] = MappingProxyType(
+    {
+        **_forwarded("torchvision", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "inception_v3"),
+        **_forwarded("torchvision", *(f"shufflenet_v2_x{width}" for width in ("0_5", "1_0", "1_5", "2_0"))),
+        **_forwarded("torchvision", *(f"mnasnet{width}" for width in ("0_5", "0_75", "1_0", "1_3"))),
+        **_forwarded("torchvision", *(f"densenet{depth}" for depth in (121, 161, 169, 201))),
+        **_forwarded(
+            "torchvision",
+            *(f"regnet_{kind}_{size}" for kind in "xy" for size in ("400mf", "800mf", "1_6gf", "3_2gf", "8gf", "16gf", "32gf")),
+        ),
+        **_forwarded("timm", "ecaresnet50d_pruned", "ecaresnet101d_pruned"),
+    }
+)
+
 # Packages whose classifiers answer the same contract, under PACKAGE/NAME.
 ADAPTERS: Mapping[str, str] = MappingProxyType({"torchvision": "models.adapters.torchvision_models", "timm": "models.adapters.timm_models"})
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names that `build_model` takes and that match the shell pattern, in the order of the table.
+    """Names of our families that match the shell pattern, in the order of the table.
 
     The names of a package are listed when the pattern starts with it: 'timm/*', 'torchvision/vit*'.
 
@@ -79,14 +248,24 @@ def list_models(pattern: str = "*") -> list[str]:
     return [name for name in names if fnmatchcase(name, pattern)]
 
 
+def full_name(arch: str) -> str:
+    """'torchvision/NAME' or 'timm/NAME' where `arch` is forwarded to a package, else `arch` itself."""
+    return FORWARDED.get(arch, arch)
+
+
+def describe(arch: str) -> str:
+    """`arch` with what it is forwarded to: 'mobilenet_v2 (torchvision/mobilenet_v2)'."""
+    return f"{arch} ({FORWARDED[arch]})" if arch in FORWARDED else arch
+
+
 def find_family(arch: str) -> Family | None:
     """The row that holds the variant `arch`, or None."""
     return next((family for family in FAMILIES.values() if arch in family.variants), None)
 
 
 def find_adapter(arch: str) -> ModuleType | None:
-    """The adapter module of 'torchvision/NAME' or 'timm/NAME', or None for every other name."""
-    package, slash, _ = arch.partition("/")
+    """The adapter module of 'torchvision/NAME', 'timm/NAME' or a name forwarded there, or None for every other name."""
+    package, slash, _ = full_name(arch).partition("/")
     return _adapter(package) if slash and package in ADAPTERS and not is_user_target(arch) else None
 
 
@@ -94,7 +273,7 @@ def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None, 
     """Build the network `arch` with fresh weights.
 
     Args:
-        arch: a name of the table, torchvision/NAME, timm/NAME, or 'my_file.py:Class' of the user's own.
+        arch: a name of a family, one that is forwarded to a package, torchvision/NAME, timm/NAME, or 'my_file.py:Class' of the user's own.
             The last is called as Class(num_classes=...), with drop_rate and drop_path where they are given; a plain nn.Module that
             maps images
             (N, 3, H, W) to logits (N, num_classes) will do.
@@ -112,17 +291,65 @@ def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None, 
     if drop_path is not None and not 0 <= drop_path < 1:
         raise UserError(f"drop_path is {drop_path}; it is a probability from 0 up to, not including, 1")
     check_arch(arch)
+    if arch in SEGMENTERS:
+        raise UserError(f"{arch} gives every pixel a class, which needs images with masks and --task segment")
     if (family := find_family(arch)) is not None:
         net = import_target(family.target)(arch, num_classes=num_classes, drop_rate=drop_rate)
         if drop_path is not None:
             net.set_drop_path(drop_path)
         return net
     if (adapter := find_adapter(arch)) is not None:
-        return adapter.build(arch.partition("/")[2], num_classes=num_classes, drop_rate=drop_rate, drop_path=drop_path)
+        return adapter.build(full_name(arch).partition("/")[2], num_classes=num_classes, drop_rate=drop_rate, drop_path=drop_path)
     from models.adapters.wrapped import build_user_model
 
     target = import_user_target(arch, "model")
     return build_user_model(target, arch=arch, num_classes=num_classes, drop_rate=drop_rate, drop_path=drop_path)
+
+
+def build_segmenter(
+    arch: str,
+    *,
+    num_classes: int,
+    encoder: str | None = None,
+    drop_rate: float | None = None,
+    drop_path: float | None = None,
+    output_stride: int | None = None,
+) -> "Segmenter":
+    """Build the segmenter `arch` on an encoder, with fresh weights: images (N, 3, H, W) to logits (N, num_classes, H, W).
+
+    Args:
+        arch: a row of SEGMENTERS, or 'my_file.py:Class' of a Decoder of the user's own.
+        num_classes: classes of a pixel, at least 1.
+        encoder: what `build_model` takes; None for ENCODER.
+        drop_rate: dropout before the classifier; None keeps the published rate.
+        drop_path: of the encoder, as in `build_model`.
+        output_stride: of the encoder's last map, for decoders that have the encoder dilated; None for the published one.
+
+    Raises:
+        UserError: an unknown name, an encoder without the maps that the decoder reads, or a value out of range.
+    """
+    if encoder in SEGMENTERS:
+        raise UserError(f"--encoder {encoder} is a segmenter itself; name a classifier, such as {ENCODER}")
+    if arch not in SEGMENTERS and (find_family(arch) is not None or find_adapter(arch) is not None):
+        raise UserError(f"{arch} gives an image its class, not a pixel: write --arch unet --encoder {arch}; see --list segmenters")
+    from models.segmenters.decoder import Decoder
+    from models.segmenters.encoder import Encoder
+    from models.segmenters.segmenter import Segmenter
+
+    decoder, encoder = SEGMENTERS.resolve(arch), encoder or ENCODER
+    if not (isinstance(decoder, type) and issubclass(decoder, Decoder)):
+        raise UserError(f"--arch {arch}: a subclass of Decoder (models/segmenters/decoder.py) is wanted")
+    if output_stride is not None and output_stride not in decoder.OUTPUT_STRIDES:
+        known = f"takes {' or '.join(map(str, decoder.OUTPUT_STRIDES))}" if decoder.OUTPUT_STRIDES else "has no dilated encoder"
+        raise UserError(f"--output_stride {output_stride}: {arch} {known}; leave the flag out")
+    if output_stride is None and decoder.OUTPUT_STRIDES:
+        output_stride = decoder.OUTPUT_STRIDES[0]
+    if drop_rate is not None and not 0 <= drop_rate < 1:
+        raise UserError(f"drop_rate is {drop_rate}; it is a probability from 0 up to, not including, 1")
+    backbone = build_model(encoder, num_classes=1, drop_path=drop_path)
+    body = Encoder(backbone, encoder, strides=decoder.STRIDES, stem=decoder.STEM, output_stride=output_stride)
+    head = decoder(body.info, num_classes=num_classes, drop_rate=drop_rate, output_stride=output_stride)
+    return Segmenter(body, head, arch=arch, num_classes=num_classes)
 
 
 def check_arch(arch: str) -> None:
@@ -131,8 +358,11 @@ def check_arch(arch: str) -> None:
     Raises:
         UserError: it is no name of the table, and has none of the forms of other names.
     """
-    package, slash, _ = arch.partition("/")
-    if find_family(arch) is None and not (slash and package in ADAPTERS) and not is_user_target(arch):
+    if is_detector(arch):
+        read_detector(arch)
+        return
+    package, slash, _ = full_name(arch).partition("/")
+    if find_family(arch) is None and arch not in SEGMENTERS and not (slash and package in ADAPTERS) and not is_user_target(arch):
         others = "torchvision/NAME, timm/NAME and my_file.py:Class work too"
         raise UserError(f"unknown model '{arch}'.{_hint(arch)} See --list models; {others}")
 
@@ -146,4 +376,4 @@ def _adapter(package: str) -> ModuleType:
 def _hint(arch: str) -> str:
     if arch in _adapter("torchvision").list_names():
         return f" Did you mean torchvision/{arch}?"
-    return nearest(arch, list_models())
+    return nearest(arch, [*list_models(), *FORWARDED, *SEGMENTERS])

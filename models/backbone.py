@@ -1,4 +1,4 @@
-"""The contract of every network: maps, head, classifier."""
+"""The contracts of every network, and of those that show maps."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -17,14 +17,60 @@ class FeatureInfo:
     stride: int
 
 
-class Backbone(nn.Module, ABC):
-    """An image classifier that also shows its maps.
+class Pretrainable(nn.Module, ABC):
+    """A network, or what is built on one, that may start from published weights.
 
     Input: float (N, 3, H, W), normalized; any H and W unless the subclass says otherwise.
-    `forward(x)` is `forward_head(forward_features(x))`: logits (N, num_classes).
     """
 
+    @abstractmethod
+    def published_part(self, arch: str) -> "tuple[Backbone, str]":
+        """Return the part for which weights are published, and the name of them, where `arch` names the whole."""
+
+    @abstractmethod
+    def check_size(self, image_size: tuple[int, int]) -> None:
+        """Return when the network takes images of this (height, width).
+
+        Raises:
+            UserError: it does not.
+        """
+
+
+class Network(Pretrainable):
+    """What training knows of every network of this shelf: its classes, and which part of it is new to them."""
+
     num_classes: int
+
+    @abstractmethod
+    def get_classifier(self) -> nn.Linear | nn.Conv2d:
+        """The last layer with weights, whose outputs are the logits."""
+
+    def classifiers(self) -> "list[nn.Linear | nn.Conv2d]":
+        """Return every layer whose outputs are logits, or a summand of them."""
+        return [self.get_classifier()]
+
+    @abstractmethod
+    def get_head(self) -> nn.Module:
+        """All that is trained for a task alone; the rest may start from published weights, learn more slowly, or be frozen."""
+
+    def no_weight_decay(self) -> frozenset[str]:
+        """Return shell patterns of names of parameters that do not decay, beside norms and what has one dimension."""
+        return frozenset()
+
+    def remap(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Rename the tensors of a foreign layout to this network's names; others pass unchanged.
+
+        Raises:
+            UserError: the weights belong to a network that computes something else.
+        """
+        return dict(state)
+
+
+class Backbone(Network):
+    """An image classifier that also shows its maps.
+
+    `forward(x)` is `forward_head(forward_features(x))`: logits (N, num_classes).
+    """
 
     @property
     @abstractmethod
@@ -40,24 +86,18 @@ class Backbone(nn.Module, ABC):
         """Logits (N, num_classes) from the maps, or the vector (N, C) before the classifier."""
 
     @abstractmethod
-    def get_classifier(self) -> nn.Linear | nn.Conv2d:
-        """The last layer with weights, whose outputs are the logits."""
-
-    @abstractmethod
     def reset_classifier(self, num_classes: int) -> None:
         """Put a fresh classifier of another width in place of the present one."""
 
+    def get_head(self) -> nn.Module:
+        return self.get_classifier()
+
+    def published_part(self, arch: str) -> "tuple[Backbone, str]":
+        return self, arch
+
     def check_size(self, image_size: tuple[int, int]) -> None:
-        """Return when the network takes images of this (height, width); the networks of this tree take any.
-
-        Raises:
-            UserError: it does not.
-        """
+        """Return when the network takes images of this (height, width); the networks of this tree take any."""
         del image_size
-
-    def no_weight_decay(self) -> frozenset[str]:
-        """Return shell patterns of names of parameters that do not decay, beside norms and what has one dimension."""
-        return frozenset()
 
     def set_drop_path(self, rate: float) -> None:
         """Skip residual branches in training (arXiv 1603.09382), the last one with about this probability, earlier ones less.
@@ -66,14 +106,6 @@ class Backbone(nn.Module, ABC):
             UserError: the network has no branch that could be skipped.
         """
         raise UserError(f"--drop_path {rate:g}: {type(self).__name__} has no residual branch to skip; leave it out")
-
-    def remap(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the tensors of a foreign layout to this network's names; others pass unchanged.
-
-        Raises:
-            UserError: the weights belong to a network that computes something else.
-        """
-        return dict(state)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.forward_head(self.forward_features(x))

@@ -1,7 +1,10 @@
 """Options of the model."""
 
 from dataclasses import dataclass
+from typing import Literal
 
+from models import ENCODER, SEGMENTERS, describe
+from models.anomaly import is_detector
 from utils.errors import UserError
 from utils.flags import flag
 
@@ -14,9 +17,22 @@ class ModelOptions:
 
     arch: str = flag(
         "resnet18",
-        "model name (see --list models), torchvision/NAME, timm/NAME or my_file.py:Class",
+        "model name (see --list models), torchvision/NAME, timm/NAME or my_file.py:Class; a segmenter or detector (--list detectors)",
         short="-a",
         used_for="training model compare info benchmark serve probe",
+    )
+    encoder: str | None = flag(
+        None,
+        "network that a segmenter or detector such as --arch unet or padim looks through: a model name, torchvision/NAME or timm/NAME "
+        "(default: resnet18)",
+        metavar="NAME",
+        used_for="training info",
+    )
+    output_stride: int | None = flag(
+        None,
+        "image pixels a pixel of the encoder's last map, for segmenters with a dilated encoder: 8 or 16 (default: as published)",
+        metavar="S",
+        used_for="training info",
     )
     num_classes: int | None = flag(
         None, "number of classes; found in the data when not given, checked when given", used_for="training model compare info probe"
@@ -27,12 +43,23 @@ class ModelOptions:
         used_for="training probe",
         resumed="start",
     )
+    advprop: bool = flag(
+        False,
+        "with --pretrained: EfficientNet's weights of training with adversarial examples, which see pixels from -1 to 1",
+        used_for="training",
+        resumed="start",
+    )
     init_from: str | None = flag(
         None,
         "start from the weights of this checkpoint or state dict, with the mean and std that a checkpoint has",
         metavar="FILE",
         used_for="training probe",
         resumed="start",
+    )
+    channels: Literal[1, 3] = flag(
+        3,
+        "what the network sees of an image: 1, brightness alone, or 3 colors; a first convolution that learned the other is fitted",
+        used_for="training info",
     )
     drop_rate: float | None = flag(
         None, "dropout before the classifier; the family's published rate when not given", used_for="training info"
@@ -62,6 +89,17 @@ class ModelOptions:
         used_for="train",
         least=0,
     )
+
+    def pretrained_name(self) -> str:
+        """Return the network whose published weights --pretrained reads: that of the encoder of a segmenter or detector, else --arch."""
+        return self.encoder or (ENCODER if self._has_encoder() else self.arch)
+
+    def described(self) -> str:
+        """Return the network in a few words."""
+        return f"{self.arch} on {describe(self.pretrained_name())}" if self._has_encoder() else describe(self.arch)
+
+    def _has_encoder(self) -> bool:
+        return self.arch in SEGMENTERS or is_detector(self.arch)
 
 
 def fixed_bn_momentum(rule: str) -> float | None:

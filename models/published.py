@@ -1,22 +1,29 @@
 """Where published weights lie, and the preprocessing that belongs to them."""
 
+import importlib
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import urlparse
 
-from models import find_adapter, find_family
-from utils.registry import import_target
+from models import find_adapter, find_family, full_name
+from utils.errors import UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# Mean and standard deviation that bring pixels to [-1, 1].
+HALF = (0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True)
 class Published:
-    """A file of weights and the numbers its network was trained with.
+    """A file of weights, the numbers its network was trained with, and what its publisher says of it.
 
-    `mean` and `std` are for images in [0, 1]; `size` is the input (height, width) in pixels.
+    Attributes:
+        mean, std: for images in [0, 1].
+        size: the input (height, width) in pixels.
+        license: of the file, as an SPDX identifier; '' where the publisher names none.
+        top1: the share of ImageNet's validation images, in percent, that the publisher claims; None where there is no such figure.
     """
 
     url: str
@@ -24,6 +31,8 @@ class Published:
     std: tuple[float, ...] = IMAGENET_STD
     size: tuple[int, int] = (224, 224)
     interpolation: str = "bilinear"
+    license: str = ""
+    top1: float | None = None
 
     @property
     def suffix(self) -> str:
@@ -31,30 +40,73 @@ class Published:
         return PurePosixPath(urlparse(self.url).path).suffix
 
     @property
+    def file(self) -> str:
+        """The file's own name."""
+        return PurePosixPath(urlparse(self.url).path).name
+
+    @property
+    def host(self) -> str:
+        """Where it lies, such as 'download.pytorch.org'."""
+        return urlparse(self.url).netloc
+
+    @property
     def sha256(self) -> str:
         """First digits of the file's SHA-256, where the name ends with them (name-5c106cde.pth), else ''."""
         found = re.search(r"-([0-9a-f]{8,64})\.\w+$", urlparse(self.url).path)
         return found.group(1) if found else ""
 
+    @property
+    def claims(self) -> str:
+        """License and accuracy in words, as far as the publisher names them, else ''."""
+        named = [self.license] if self.license else []
+        if self.top1 is not None:
+            named.append(f"ImageNet top-1 {self.top1:.1f}% by its publisher")
+        return ", ".join(named)
 
-def find_published(arch: str) -> Published | None:
-    """The published weights of an architecture of the table or of a package, or None."""
+
+def on_hub(
+    name: str,
+    *,
+    size: int = 224,
+    mean: tuple[float, ...] = IMAGENET_MEAN,
+    std: tuple[float, ...] = IMAGENET_STD,
+    license: str = "Apache-2.0",
+    top1: float | None = None,
+) -> Published:
+    """The weights that timm publishes as NAME.TAG, for images resampled by the bicubic kernel; `top1` is what timm measured."""
+    url = f"https://huggingface.co/timm/{name}/resolve/main/model.safetensors"
+    return Published(url, mean=mean, std=std, size=(size, size), interpolation="bicubic", license=license, top1=top1)
+
+
+def find_published(arch: str, *, advprop: bool = False) -> Published | None:
+    """The published weights of an architecture of the table or of a package, or None.
+
+    Args:
+        advprop: those of training with adversarial examples.
+
+    Raises:
+        UserError: there are none with `advprop`.
+    """
     if (family := find_family(arch)) is not None:
-        module = family.target.partition(":")[0]
-        return import_target(f"{module}:PUBLISHED").get(arch)
+        module = importlib.import_module(family.target.partition(":")[0])
+        if advprop and arch not in getattr(module, "ADVPROP", {}):
+            raise UserError(f"--advprop: no such weights are published for {arch}; they are for efficientnet_b0 to efficientnet_b8")
+        return module.ADVPROP[arch] if advprop else module.PUBLISHED.get(arch)
+    if advprop:
+        raise UserError(f"--advprop belongs to efficientnet_b0 to efficientnet_b8; leave it out for {arch}, or name timm's: NAME.ap_in1k")
     if (adapter := find_adapter(arch)) is not None:
-        return adapter.find_published(arch.partition("/")[2])
+        return adapter.find_published(full_name(arch).partition("/")[2])
     return None
 
 
-def published_preprocess(arch: str) -> dict | None:
+def published_preprocess(arch: str, *, advprop: bool = False) -> dict | None:
     """Preprocessing of the published weights, or None where there are none.
 
     Returns:
         {"mean": three floats, "std": three floats, "size": (height, width), "interpolation": name};
         mean and std are for images in [0, 1].
     """
-    published = find_published(arch)
+    published = find_published(arch, advprop=advprop)
     if published is None:
         return None
     return {"mean": published.mean, "std": published.std, "size": published.size, "interpolation": published.interpolation}

@@ -1,28 +1,29 @@
 """Weights into networks: files read safely, names matched, and a report of what happened."""
 
-import hashlib
-import os
-import urllib.request
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from http.client import HTTPException
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 
 import torch
 from torch import Tensor
 
-from models.backbone import Backbone
+from models import find_family, full_name
+from models.backbone import Backbone, Network
+from models.download import download
+from models.input_channels import fit_channels
 from models.published import Published, find_published
 from utils.checkpoint import load_tensors
 from utils.errors import UserError
+from utils.files import sha256_of
+from utils.first_conv import first_conv
 
 # Keys under which training programs keep a state dict; averaged weights come first, as they evaluate better.
 WRAPPERS = ("state_dict_ema", "model_ema", "ema", "state_dict", "model_state_dict", "model", "net", "weights")
 PREFIXES = ("module.", "_orig_mod.")
+# Where detectors, self-supervised training and other programs keep a network in a larger one.
+CONTAINERS = ("backbone.", "encoder.", "model.", "model.0.", "net.", "encoder_q.", "student.", "teacher.")
 SUFFIXES = (".pth", ".safetensors")
-NETWORK_TIMEOUT_S = 30
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,18 @@ class LoadReport:
     loaded: int
     total: int
     classes: tuple[int, int] | None = None
+    origin: str = ""
+    channels: tuple[int, int] | None = None
 
     def __str__(self) -> str:
         text = f"loaded {self.loaded} of {self.total} tensors from {self.source}"
+        if self.origin:
+            text += f" ({self.origin})"
         if self.classes is not None:
             old, new = self.classes
             text += f"; classifier kept at its start ({old} -> {new} classes): {_names(self.resized)}"
+        if self.channels is not None:
+            text += "; first convolution fitted from {} to {} channels".format(*self.channels)
         if self.missing:
             text += f"; missing in the file, kept at their start: {_names(self.missing)}"
         if self.unexpected:
@@ -54,7 +61,7 @@ def _names(names: tuple[str, ...], shown: int = 4) -> str:
     return ", ".join(names[:shown]) + more
 
 
-def load_state(model: Backbone, state: Mapping[str, Any], *, source: str) -> LoadReport:
+def load_state(model: Network, state: Mapping[str, Any], *, source: str) -> LoadReport:
     """Copy the tensors of a state dict into the network, in place.
 
     Wrappers such as {'state_dict': ...} and prefixes such as 'module.' are taken off, foreign names
@@ -68,8 +75,9 @@ def load_state(model: Backbone, state: Mapping[str, Any], *, source: str) -> Loa
     """
     if not isinstance(state, Mapping):
         raise UserError(f"{source} contains a {type(state).__name__} instead of a state dict")
-    given = model.remap(_stripped(_unwrapped(state, source)))
+    given = _best_named(model, _stripped(_unwrapped(state, source)))
     own = model.state_dict()
+    refitted = _fit_input(model, given)
     fitting = {name for name, tensor in own.items() if name in given and given[name].shape == tensor.shape}
     others = [name for name in own if name in given and name not in fitting]
     resized = [name for name in others if _other_classes(given[name].shape, own[name].shape, model.num_classes)]
@@ -91,67 +99,103 @@ def load_state(model: Backbone, state: Mapping[str, Any], *, source: str) -> Loa
         source=source,
         loaded=len(fitting),
         total=len(own) - len(counters),
+        channels=refitted,
         classes=(given[resized[0]].shape[0], model.num_classes) if resized else None,
     )
 
 
-def load_published(model: Backbone, arch: str, *, folder: Path, announce: Callable[[str], object] = print) -> LoadReport:
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read the state dict of a file, bare: without what training programs wrap around it and put before its names.
+
+    Raises:
+        UserError: the file cannot be read, or holds no state dict.
+    """
+    content = load_tensors(path)
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path} contains a {type(content).__name__} instead of a state dict")
+    return _stripped(_unwrapped(content, str(path)))
+
+
+def _best_named(model: Network, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors under this network's names: as they are called, or as they are below 'backbone.' and the like.
+
+    The names that fit most tensors count; of equally good ones, the file's own.
+
+    Raises:
+        UserError: the weights belong to a network that computes something else.
+    """
+    own = model.state_dict()
+
+    def fitting(given: Mapping[str, Tensor]) -> int:
+        return sum(name in own and tensor.shape == own[name].shape for name, tensor in given.items())
+
+    best = model.remap(state)
+    for prefix in CONTAINERS:
+        inner = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+        if len(inner) >= len(own) / 2:
+            candidate = model.remap(inner)
+            best = max(best, candidate, key=fitting)
+    return best
+
+
+def _fit_input(model: Network, given: dict[str, Tensor]) -> tuple[int, int] | None:
+    """Fit the first convolution of a state dict, in place, to the channels of the network; return the old and the new number, if so."""
+    found = first_conv(model)
+    if found is None or found[1].groups != 1:
+        return None
+    name, own = f"{found[0]}.weight", found[1].weight.shape
+    theirs = given[name].shape if name in given else own
+    if len(theirs) != 4 or theirs[1] == own[1] or (theirs[0], *theirs[2:]) != (own[0], *own[2:]):
+        return None
+    given[name] = fit_channels(given[name], own[1])
+    return theirs[1], own[1]
+
+
+def load_published(
+    model: Backbone, arch: str, *, folder: Path, advprop: bool = False, announce: Callable[[str], object] = print
+) -> LoadReport:
     """Fill the network with the published weights of `arch`.
 
     The file is folder/ARCH.pth or folder/ARCH.safetensors ('torchvision/alexnet' lies in
-    folder/torchvision/alexnet.pth); when neither is there it is downloaded to that name.
+    folder/torchvision/alexnet.pth), with advprop folder/ARCH.advprop.pth, or has the name under which it was published; when none
+    of them is there it is downloaded to the first. The file of a name that is forwarded to a package may lie at either name.
+    The report says whether it is the published file.
 
     Raises:
         UserError: nothing is published, the download fails, or the file does not fit.
     """
-    path = next((path for suffix in SUFFIXES if (path := folder / f"{arch}{suffix}").is_file()), None)
+    name = f"{arch}.advprop" if advprop else arch
+    published = find_published(arch, advprop=advprop) if advprop or find_family(arch) is not None else None
+    names = (name,) if advprop else (arch, full_name(arch))
+    path = next((path for path in _places(folder, names, published) if path.is_file()), None)
     if path is None:
-        published = find_published(arch)
+        published = published or find_published(arch)
         if published is None:
             raise UserError(
                 f"no weights are published for {arch}; put a file of your own at {folder / f'{arch}.pth'}, or give it to --init_from"
             )
-        path = folder / f"{arch}{published.suffix}"
-        announce(f"downloading {published.url} to {path}")
+        path = folder / f"{name}{published.suffix}"
+        claims = f" ({published.claims})" if published.claims else ""
+        announce(f"downloading {published.url} to {path}{claims}")
         download(published, path)
-    return load_state(model, load_tensors(path), source=str(path))
+    return replace(load_state(model, load_tensors(path), source=str(path)), origin=_origin(path, published))
 
 
-def download(published: Published, path: Path) -> None:
-    """Fetch a file of weights to `path`; it appears there whole and checked, or not at all.
-
-    Raises:
-        UserError: it cannot be fetched, written, or is not the published file.
-    """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    remedy = f"fetch {published.url} where there is network and save it as {path}"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        digest, complete = _fetch(published.url, part)
-        if not complete or not digest.startswith(published.sha256):
-            raise UserError(f"what came from {published.url} is not the published file (cut short or changed); try again, or {remedy}")
-        os.replace(part, path)
-    except UserError:
-        raise
-    except (OSError, HTTPException, ValueError) as error:
-        if isinstance(error, HTTPError):
-            error.close()
-        raise UserError(f"cannot download the weights ({error}); {remedy}") from error
-    finally:
-        part.unlink(missing_ok=True)
+def _places(folder: Path, names: Sequence[str], published: Published | None) -> Iterator[Path]:
+    """Where a file of published weights may lie."""
+    for name in names:
+        for suffix in SUFFIXES:
+            yield folder / f"{name}{suffix}"
+    if published is not None and published.sha256:
+        yield folder / published.file
 
 
-def _fetch(url: str, part: Path) -> tuple[str, bool]:
-    """Write what `url` gives to `part`; return its SHA-256 and whether all announced bytes came."""
-    digest, count = hashlib.sha256(), 0
-    request = urllib.request.Request(url, headers={"User-Agent": "darkroom"})
-    with urllib.request.urlopen(request, timeout=NETWORK_TIMEOUT_S) as answer, part.open("wb") as file:
-        announced = answer.headers.get("Content-Length")
-        while block := answer.read(1 << 20):
-            file.write(block)
-            digest.update(block)
-            count += len(block)
-    return digest.hexdigest(), announced is None or count == int(announced)
+def _origin(path: Path, published: Published | None) -> str:
+    """Whether a file is the published one, in words; '' where its hash is not known."""
+    if published is None or not published.sha256:
+        return ""
+    same = sha256_of(path).startswith(published.sha256)
+    return f"the file of {published.host}, by its SHA-256" if same else f"not the file of {published.host}: it has another SHA-256"
 
 
 def _unwrapped(state: Mapping[str, Any], source: str) -> Mapping[str, Tensor]:

@@ -36,7 +36,7 @@ assert "torch" not in sys.modules
 
 
 def test_names_of_settings_are_unique_over_all_sections() -> None:
-    names = [item.name for _, options in SECTIONS.values() for item in fields(options)]
+    names = [item.name for options in SECTIONS.values() for item in fields(options)]
     assert len(names) == len(set(names))
 
 

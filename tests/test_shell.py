@@ -85,9 +85,25 @@ def test_preparing_and_packing(house: Path) -> None:
     assert (house / "data/small-shards/manifest.json").is_file()
 
 
+def test_segmentation(house: Path) -> None:
+    said = run(house, "10_segment.sh", "--epochs", "1", "--epoch_size", "64", "-j", "0")
+    assert "mIoU" in said
+    for line in said.splitlines():
+        if line.startswith("  runs/"):
+            assert (house / line.split()[0]).exists()
+
+
 def test_the_quickstart(house: Path) -> None:
     said = run(house, "quickstart.sh", *TOY)
     assert "labels agree" in said
     for line in said.splitlines():
         if line.startswith("  runs/"):
             assert (house / line.split()[0]).is_file()
+
+
+def test_finding_anomalies(house: Path) -> None:
+    said = run(house, "11_find_anomalies.sh", "--encoder", "mobilenetv3_small", "-j", "0")
+    assert "test: AUROC" in said
+    for line in said.splitlines():
+        if line.startswith("  runs/"):
+            assert (house / line.split()[0]).exists()

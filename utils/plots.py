@@ -47,13 +47,15 @@ def draw_bars(values: Sequence[float], names: Sequence[str], path: Path, *, axis
         _write(figure, path, labels.explain(path))
 
 
-def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None:
+def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path, *, of: str = "images", counts: bool = True) -> None:
     """Draw a confusion matrix as a PNG: color is the share of the true class, text the count.
 
     Args:
         matrix: (C, C) counts, a row a true class.
         names: class names.
         path: PNG file to write.
+        of: what was counted.
+        counts: whether cells show counts, else shares of the true class.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -69,7 +71,7 @@ def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None
         picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         figure.colorbar(picture, ax=axes, label="share of the true class", fraction=0.046, pad=0.03)
         accuracy = np.trace(matrix) / max(1, matrix.sum())
-        axes.set(xlabel="predicted", ylabel="true", title=f"{accuracy:.2%} of {matrix.sum()} images right")
+        axes.set(xlabel="predicted", ylabel="true", title=f"{accuracy:.2%} of {matrix.sum()} {of} right")
         if labels.shown:
             turned = max(map(len, labels.shown)) > 2
             axes.set_xticks(range(count), labels.shown, rotation=45 if turned else 0, ha="right" if turned else "center")
@@ -77,7 +79,8 @@ def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path) -> None
         if count <= 30:
             for row, column in zip(*np.nonzero(matrix), strict=True):
                 color = "white" if shares[row, column] > 0.5 else "black"
-                axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=color, fontsize=9)
+                text = str(matrix[row, column]) if counts else f"{shares[row, column]:.0%}"
+                axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
         _write(figure, path, labels.explain(path))
 
 

@@ -10,6 +10,7 @@ from thop.profile import register_hooks
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from utils.first_conv import input_channels
 from utils.timing import Timing, measure_times
 
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Hardswish, nn.Hardsigmoid, nn.SiLU, nn.Sigmoid, nn.GELU)
@@ -49,9 +50,10 @@ class Summary:
 
 
 def summarize(model: nn.Module, image_size: tuple[int, int], device: torch.device) -> Summary:
-    """Measure a network on one image of (3, H, W), in evaluation mode and fp32."""
-    model = copy.deepcopy(model).eval().to(device)
-    image = torch.zeros(1, 3, *image_size, device=device)
+    """Measure a network on one image of (C, H, W), in evaluation mode and fp32."""
+    # torch's counter fails where a layer is given a parameter that wants a gradient, such as a learned query.
+    model = copy.deepcopy(model).eval().requires_grad_(False).to(device)
+    image = torch.zeros(1, input_channels(model), *image_size, device=device)
     with torch.inference_mode():
         with FlopCounterMode(display=False) as counter:
             model(image)
@@ -64,8 +66,8 @@ def summarize(model: nn.Module, image_size: tuple[int, int], device: torch.devic
 
 
 def time_forward(models: Sequence[nn.Module], image_size: tuple[int, int], device: torch.device) -> list[Timing]:
-    """Return what one image of (3, H, W) takes in fp32, for networks in evaluation mode on the device, which take turns."""
-    image = torch.zeros(1, 3, *image_size, device=device)
+    """Return what one image of (C, H, W) takes in fp32, for networks in evaluation mode on the device, which take turns."""
+    image = torch.zeros(1, input_channels(models[0]), *image_size, device=device)
 
     def look(model: nn.Module) -> Callable[[], None]:
         def call() -> None:

@@ -4,7 +4,7 @@ open_machine        processes, device, precision                                
 build_preprocess -> build_loader -> build_transforms: from files to batches               images.py
 build_task          what a batch means and what a wrong answer costs, by the catalog      task.py
 build_network    -> wrap_network: the starting weights, then compiled and distributed     network.py
-build_stepper       optimizer, schedule, clipping, averages, penalties over the network   step.py
+build_stepper       optimizer, schedule, clipping, averages, penalties over the network   stepper.py
 checkpoint_content  all of it as plain types and tensors, from which it is built again    checkpoint_content.py
 
 `applications/training/recipe.py` calls them all; every other application calls those that it needs.
@@ -16,7 +16,15 @@ from applications.assemble.images import build_loader, build_preprocess, build_t
 from applications.assemble.machine import Machine, exact_precision, open_machine, single_process
 from applications.assemble.network import build_network, prepare_sync_bn, wrap_network
 from applications.assemble.stepper import build_run_schedule, build_stepper, check_watched, count_steps
-from applications.assemble.task import activation_of, build_task, check_num_classes, choose_task, count_classes, refuse_unable
+from applications.assemble.task import (
+    activation_of,
+    build_task,
+    check_num_classes,
+    choose_task,
+    count_classes,
+    refuse_unable,
+    with_usual_loss,
+)
 
 __all__ = [
     "Machine",
@@ -42,5 +50,6 @@ __all__ = [
     "seen_sizes",
     "single_process",
     "training_options",
+    "with_usual_loss",
     "wrap_network",
 ]

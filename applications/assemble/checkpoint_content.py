@@ -20,7 +20,7 @@ def checkpoint_content(
     config: RunConfig,
     task: Task,
     model: nn.Module,
-    stepper: Stepper,
+    stepper: Stepper | None,
     teaching: Mapping[str, Any],
     catalog: Catalog,
     preprocess: Preprocess,
@@ -28,7 +28,11 @@ def checkpoint_content(
     seen: Seen,
     plan: Mapping[str, Any] | None,
 ) -> dict:
-    """Return everything a checkpoint holds besides the progress: plain types and tensors."""
+    """Return everything a checkpoint holds besides the progress: plain types and tensors.
+
+    Without a stepper, what was fitted without steps.
+    """
+    averages = None if stepper is None else stepper.averages()
     return {
         "task": task.name,
         "arch": config.model.arch,
@@ -38,9 +42,9 @@ def checkpoint_content(
         "criterion": config.loss.canonical(),
         "channels": read_widths(model),
         "state_dict": model.state_dict(),
-        "state_dict_ema": stepper.averages(),
-        "averaging": "EMA" if stepper.averages() is not None else None,
-        "stepper": stepper.state_dict(),
+        "state_dict_ema": averages,
+        "averaging": "EMA" if averages is not None else None,
+        "stepper": None if stepper is None else stepper.state_dict(),
         "loss_state": task.criterion.state_dict(),
         "teaching": teaching,
         **task.calibration(),

@@ -3,7 +3,7 @@
 from applications.settings.options import RunConfig
 from dataloader.batch.multi_scale import possible_sizes
 from dataloader.loading.size_schedule import parse_sizes
-from models.backbone import Backbone
+from models.backbone import Pretrainable
 from utils.errors import UserError
 
 
@@ -16,7 +16,7 @@ def seen_sizes(config: RunConfig) -> list[tuple[int, int]]:
     return [*sizes, *(found for size in sizes for found in possible_sizes(size))] if data.multi_scale else sizes
 
 
-def check_sizes(model: Backbone, config: RunConfig) -> None:
+def check_sizes(model: Pretrainable, config: RunConfig) -> None:
     """Raise UserError unless the network takes every size that it will see."""
     model.check_size(config.data.image_size)
     for size in dict.fromkeys(seen_sizes(config)):

@@ -12,9 +12,11 @@ from applications.assemble.machine import Machine
 from applications.settings.options import RunConfig
 from dataloader import MIXES
 from dataloader.augment.chain import Augment, build_augment
+from dataloader.augment.class_crop import ClassCrop, middle_of
 from dataloader.batch.multi_scale import MultiScale
 from dataloader.batch.random_mix import RandomMix
 from dataloader.images.mean_std import read_mean_std
+from dataloader.images.picture import Picture
 from dataloader.images.preprocess import Preprocess
 from dataloader.images.read import ImageError
 from dataloader.loading.loader import Loader
@@ -38,23 +40,25 @@ def build_preprocess(config: RunConfig, content: Mapping[str, Any] | None = None
     if content is not None:
         numbers = Preprocess.from_dict(content["preprocess"])
         return replace(numbers, image_size=config.data.image_size, resize=config.data.resize)
-    published = published_preprocess(config.model.arch) if config.model.pretrained else None
+    model = config.model
+    published = published_preprocess(model.pretrained_name(), advprop=model.advprop) if model.pretrained else None
     numbers = {key: tuple(published[key]) for key in ("mean", "std")} if published else {}
     if config.model.init_from:
         numbers = _numbers_of_start(Path(config.model.init_from), white, replaced=config.data.mean_std is not None)
     if config.data.mean_std is not None:
         mean, std = read_mean_std(Path(config.data.mean_std))
         numbers = {"mean": mean, "std": std}
-    return Preprocess(image_size=config.data.image_size, resize=config.data.resize, white=white, **numbers)
+    return Preprocess(image_size=config.data.image_size, resize=config.data.resize, white=white, **numbers).seeing(config.model.channels)
 
 
-def read_augment(data: DataOptions) -> Augment:
-    """Return the operations of --aug; none without it.
+def read_augment(config: RunConfig) -> Augment:
+    """Return the operations of --aug, none without it, and the crop of --crop behind them.
 
     Raises:
         UserError: one of them cannot be built. Ask before the images are looked for: of two mistakes, this one is found in no time.
     """
-    return build_augment(data.aug or "")
+    augment = build_augment(config.data.aug or "")
+    return Augment((*augment.operations, ClassCrop())) if config.masks.crop else augment
 
 
 def _numbers_of_start(path: Path, white: int | None, *, replaced: bool) -> dict[str, Any]:
@@ -99,7 +103,10 @@ def build_loader(
     data, training = config.data, augment is not None
     split = replace(split, white=preprocess.white)
     keep = build_cache_policy(data, preprocess, training=training, largest=max(max(size) for size in seen_sizes(config)))
-    read, on_epoch_start = partial(split.read_picture, at_least=keep.at_least), None
+    # Crops are at the scale of the images, which are decoded whole.
+    read, on_epoch_start = partial(split.read_picture, at_least=None if config.masks.crop else keep.at_least), None
+    if config.masks.crop and not training:
+        read = partial(_read_middle, split, preprocess.image_size)
     if cached and data.cache != "off":
         store = open_cache(data, split, keep, machine.world)
         if data.strict or not (training or tolerant):
@@ -127,6 +134,11 @@ def build_loader(
         on_epoch_start=on_epoch_start,
         **only_training,
     )
+
+
+def _read_middle(split: Split, size: tuple[int, int], index: int) -> Picture:
+    """Return the middle of an image, of (H, W) `size`, at its own scale."""
+    return middle_of(split.read_picture(index), size)
 
 
 def training_options(config: RunConfig, split: Split, preprocess: Preprocess) -> dict[str, Any]:

@@ -8,22 +8,27 @@ from torch import Tensor, nn
 
 from applications.assemble.image_sizes import check_sizes
 from applications.assemble.machine import Machine
-from applications.contract import Task
+from applications.assemble.task import activation_of
+from applications.contract import Observing, Task
 from applications.settings.options import RunConfig, RuntimeOptions
 from criterions.priors import first_probabilities, prior_logits
-from criterions.weighted import build_elementwise
-from models.backbone import Backbone
+from models.backbone import Backbone, Network, Pretrainable
 from models.batchnorm import set_bn_momentum
 from models.initialization import initialize
-from models.slimming.layer_widths import set_widths
+from models.input_channels import set_input_channels
+from models.recompute import recompute_blocks
+from models.segmenters.segmenter import Segmenter
+from models.slimming.layer_widths import LayerWidths, set_widths
 from models.weights import load_published, load_state
 from optim.param_groups import freeze
 from utils.checkpoint import load_tensors
 from utils.errors import UserError, shorten
+from utils.first_conv import first_conv
 from utils.logs import log
 
 PRETRAINED = Path("pretrained")
-CLASSIFIER_FLAGS = ("pretrained", "init_from", "prior_bias", "freeze", "head_lr")
+STARTS = ("pretrained", "init_from")
+HEAD_FLAGS = (*STARTS, "prior_bias", "freeze", "head_lr")
 
 
 def build_network(
@@ -41,19 +46,26 @@ def build_network(
     """
     model_options = config.model
     torch.manual_seed(config.runtime.seed)
-    model = task.build_model(model_options.arch, classes, drop_rate=model_options.drop_rate, drop_path=model_options.drop_path)
-    _refuse_classifier_flags(model, config, task)
-    if isinstance(model, Backbone):
+    model = task.build_model(model_options, classes)
+    _refuse_head_flags(model, config, task)
+    if isinstance(model, Pretrainable):
+        set_input_channels(model.published_part(model_options.arch)[0], model_options.channels)
         check_sizes(model, config)
     if model_options.init is not None:
         log().info(f"          {initialize(model, model_options.init)}")
-    if config.loss.prior_bias is not None and isinstance(model, Backbone):
+    if config.loss.prior_bias is not None and isinstance(model, Network):
         # Before weights are loaded, so that a classifier that was trained on these classes keeps its bias.
         _start_at_prior(model, config, classes, class_counts, images)
-    if model_options.pretrained and isinstance(model, Backbone):
-        log().info(str(load_published(model, model_options.arch, folder=PRETRAINED, announce=log().info)))
-    if model_options.init_from and isinstance(model, Backbone):
+    if model_options.pretrained and isinstance(model, Pretrainable):
+        backbone, name = model.published_part(model_options.arch)
+        log().info(str(load_published(backbone, name, folder=PRETRAINED, advprop=model_options.advprop, announce=log().info)))
+    if model_options.init_from and isinstance(model, Network):
         _load_from(model, Path(model_options.init_from), classes)
+    elif model_options.init_from and isinstance(model, Pretrainable):
+        part, _ = model.published_part(model_options.arch)
+        log().info(str(load_state(part, load_tensors(Path(model_options.init_from)), source=model_options.init_from)))
+    if issubclass(task, Observing):
+        return model
     changed = set_bn_momentum(model, model_options.bn_momentum, steps_per_epoch=steps_per_epoch)
     if changed:
         log().info(f"          {changed}")
@@ -63,47 +75,62 @@ def build_network(
     return model
 
 
-def _refuse_classifier_flags(model: nn.Module, config: RunConfig, task: type[Task]) -> None:
-    """Raise UserError for flags that need to know which part of the network is its classifier."""
-    if isinstance(model, Backbone):
+def _refuse_head_flags(model: nn.Module, config: RunConfig, task: type[Task]) -> None:
+    """Raise UserError for flags that need to know which part of the network is its head."""
+    if isinstance(model, Network):
         return
     settings = config.to_dict()
-    for flag in CLASSIFIER_FLAGS:
-        if settings[flag]:
-            raise UserError(f"--{flag} needs a network whose classifier is known, and that of --task {task.name} has none; leave it out")
+    for flag in HEAD_FLAGS:
+        if settings[flag] and not (flag in STARTS and isinstance(model, Pretrainable)):
+            raise UserError(f"--{flag} needs a network whose head is known, and that of --task {task.name} has none; leave it out")
 
 
-def _start_at_prior(model: Backbone, config: RunConfig, classes: tuple[str, ...], class_counts: Sequence[float], images: int) -> None:
+def _start_at_prior(model: Network, config: RunConfig, classes: tuple[str, ...], class_counts: Sequence[float], images: int) -> None:
     """Set the classifier's bias to the logits of --prior_bias, for the images of every class out of all."""
     wish = config.loss.prior_bias
     assert wish is not None
     bias = model.get_classifier().bias
     if bias is None:
         raise UserError(f"--prior_bias: the classifier of {config.model.arch} has no bias; leave the flag out")
-    activation = build_elementwise(config.loss.spec()[0]).activation
+    activation = activation_of(config.loss)
     logits = prior_logits(first_probabilities(wish, classes=classes, counts=class_counts, images=images), activation)
     with torch.no_grad():
         bias.copy_(torch.from_numpy(logits))
 
 
-def _load_from(model: Backbone, path: Path, classes: tuple[str, ...]) -> None:
-    """Load the weights of a file, with the widths that it says; the classifier's rows follow the names of the classes."""
+def _load_from(model: Network, path: Path, classes: tuple[str, ...]) -> None:
+    """Load the weights of a file, with the widths that it says; the classifier's rows follow the names of the classes.
+
+    A file of an encoder alone, such as one of a classifier that was trained here, fills the encoder.
+    """
     tensors = load_tensors(path)
-    if isinstance(tensors, dict) and "channels" in tensors:
-        set_widths(model, tensors["channels"], classifier=model.get_classifier())
-    head = model.get_classifier()
-    fresh = {name: value.clone() for name, value in head.state_dict().items()}
+    if isinstance(model, Segmenter) and not model.knows(tensors):
+        log().info(str(load_state(model.encoder.backbone, tensors, source=str(path))))
+        return
+    if isinstance(model, Backbone) and isinstance(tensors, dict) and "channels" in tensors:
+        set_widths(model, _but_input(model, tensors["channels"]), classifier=model.get_classifier())
+    heads = nn.ModuleList(model.classifiers())
+    fresh = {name: value.clone() for name, value in heads.state_dict().items()}
     log().info(str(load_state(model, tensors, source=str(path))))
     known = tuple(tensors.get("classes", ())) if isinstance(tensors, dict) else ()
     if len(known) == len(classes) and known != classes:
-        log().info(f"          {sort_rows(head, fresh, known=known, wanted=classes)}")
+        log().info(f"          {sort_rows(heads, fresh, known=known, wanted=classes)}")
+
+
+def _but_input(model: nn.Module, widths: LayerWidths) -> LayerWidths:
+    """Return the widths of a file's layers, but with the channels of this run's images."""
+    found = first_conv(model)
+    if found is None or len(widths.get(found[0], ())) != 3:
+        return widths
+    name, conv = found
+    return {**widths, name: [widths[name][0], conv.in_channels, widths[name][2]]}
 
 
 def sort_rows(head: nn.Module, fresh: Mapping[str, Tensor], *, known: Sequence[str], wanted: Sequence[str]) -> str:
     """Give every class the row that a loaded classifier has for its name, or a fresh one; return one line that says so.
 
     Args:
-        head: the classifier, with the rows of `known`.
+        head: the classifier, or several, with the rows of `known`.
         fresh: its tensors as they were before.
         known, wanted: names of the classes, equally many.
     """
@@ -118,12 +145,19 @@ def sort_rows(head: nn.Module, fresh: Mapping[str, Tensor], *, known: Sequence[s
 
 
 def find_head(model: nn.Module) -> nn.Module | None:
-    """Return the classifier of a network of the model shelf; None of any other."""
-    return model.get_classifier() if isinstance(model, Backbone) else None
+    """Return what a network of the model shelf has for its task alone; None of any other."""
+    return model.get_head() if isinstance(model, Network) else None
+
+
+def find_classifier(model: nn.Module) -> nn.Module | None:
+    """Return the last layer of a network of the model shelf; None of any other."""
+    return model.get_classifier() if isinstance(model, Network) else None
 
 
 def wrap_network(runtime: RuntimeOptions, model: nn.Module, machine: Machine) -> nn.Module:
-    """Return the network as training calls it: compiled and distributed when asked for."""
+    """Return the network as training calls it: with blocks that are computed again, compiled and distributed when asked for."""
+    if runtime.checkpointing:
+        log().info(f"          --checkpointing: {recompute_blocks(model)} blocks are computed again in the backward pass")
     if runtime.compile:
         # model.compile() compiles in place; torch.compile(model) would prefix every name in the checkpoint.
         model.compile()

@@ -7,9 +7,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from applications.assemble.machine import Machine
-from applications.assemble.network import find_head
+from applications.assemble.network import find_classifier, find_head
 from applications.settings.options import OptimOptions, RunConfig
-from models.backbone import Backbone
+from models.backbone import Network
 from optim.adahessian import AdaHessian
 from optim.clip import build_clip
 from optim.ema import Ema
@@ -71,7 +71,7 @@ def build_network_optimizer(options: OptimOptions, model: nn.Module, extra_modul
         head_lr=options.head_lr,
         layer_decay=options.layer_decay,
         extra_modules=extra_modules,
-        no_decay=model.no_weight_decay() if isinstance(model, Backbone) else (),
+        no_decay=model.no_weight_decay() if isinstance(model, Network) else (),
     )
 
 
@@ -81,6 +81,7 @@ def _check_second_order(config: RunConfig, machine: Machine) -> None:
         ("--sam", config.optim.sam is not None, "leave one of them out"),
         ("--precision fp16", machine.precision.name == "fp16", "add --precision fp32"),
         ("--compile", config.runtime.compile, "leave one of them out"),
+        ("--checkpointing", config.runtime.checkpointing, "leave one of them out"),
         ("several processes", machine.world.size > 1, "leave --nproc, --gpus and --nodes out"),
     ):
         if given:
@@ -133,7 +134,7 @@ def build_stepper(
         schedule,
         device_type=machine.device.type,
         precision=machine.precision.name,
-        clip=build_clip(options.clip_mode, options.clip_grad, head=find_head(model)) if options.clip_grad is not None else None,
+        clip=build_clip(options.clip_mode, options.clip_grad, head=find_classifier(model)) if options.clip_grad is not None else None,
         sam=checked_radius(options.sam) if options.sam is not None else None,
         ema=Ema(model, decay=options.ema) if options.ema is not None else None,
         swa=Swa(start_step=swa_from, every=steps_per_epoch) if swa_from is not None else None,

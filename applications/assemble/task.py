@@ -1,6 +1,7 @@
 """The task of a run, its loss, and the numbers of images per class that the loss needs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from applications.contract import ABILITIES, Task
 from applications.settings.flag_use import flag_of
 from applications.settings.options import LossOptions, RunConfig
 from applications.tasks import TASKS
+from criterions import REGION_LOSSES
 from criterions.elementwise import ActivationName
-from criterions.weighted import Criterion, build_criterion, build_elementwise
+from criterions.weighted import build_elementwise
 from dataloader.images.preprocess import Preprocess
 from dataloader.loading.sampling import expected_draws
 from dataloader.splits.catalog import Catalog, Split
@@ -44,6 +46,13 @@ def choose_task(config: RunConfig, catalog: Catalog) -> type[Task]:
     return kind
 
 
+def with_usual_loss(config: RunConfig, catalog: Catalog) -> RunConfig:
+    """Return the settings with the loss of the task where --criterion names none."""
+    if config.loss.criterion is not None:
+        return config
+    return replace(config, loss=replace(config.loss, criterion=choose_task(config, catalog).usual_criterion))
+
+
 def refuse_unable(kind: type[Task], asked: Mapping[str, Any]) -> None:
     """Raise UserError for the first flag or action, of name -> value, that asks for what a task cannot do."""
     for ability, flags in ABILITIES.items():
@@ -60,7 +69,8 @@ def check_num_classes(given: int | None, classes: tuple[str, ...]) -> None:
 
 def activation_of(loss: LossOptions) -> ActivationName:
     """Return what the loss of a run makes of logits."""
-    return build_elementwise(loss.spec()[0]).activation
+    first = loss.spec()[0]
+    return "softmax" if first.name in REGION_LOSSES else build_elementwise(first).activation
 
 
 def count_classes(split: Split, num_classes: int, *, sampler: SpecSource | None = None, spread: bool = False) -> list[float]:
@@ -112,9 +122,9 @@ def build_task(
     """
     spec = loss.spec()
     if class_counts is None:
-        criterion = Criterion(build_elementwise(spec[0]))
+        criterion = kind.build_criterion(spec[:1])
     else:
-        criterion = build_criterion(
+        criterion = kind.build_criterion(
             spec,
             classes=classes,
             class_counts=class_counts,

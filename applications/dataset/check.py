@@ -13,6 +13,7 @@ from applications.dataset.check_page import write_page
 from applications.dataset.written_data import describe
 from applications.settings.commands import check_command
 from applications.settings.options import DataOptions, Request, RunConfig, run_folder_parent
+from applications.tasks import TASKS
 from dataloader import SOURCES
 from dataloader.checks import CHECKS
 from dataloader.checks.findings import LEVELS, Finding, Level
@@ -39,6 +40,8 @@ def run(request: Request) -> int:
         raise UserError(
             f"--check looks at files, and the images of {catalog.root} lie in archives; check the folder that they were made from"
         )
+    if config.check.fix and any(split.truths is not None for split in catalog.splits.values()):
+        raise UserError("--fix moves images, and would leave their masks behind; check without --fix, and move both")
     if config.check.fix and (catalog.listed or find_lists(catalog.root)):
         _refuse_fix(config.data)
     log().info(f"data      {catalog.root}: {describe(catalog)}")
@@ -75,6 +78,9 @@ def _open(config: RunConfig) -> Catalog:
         group_by=data.group_by,
         require_train=False,
         tolerant=True,
+        target=None if config.train.task is None else TASKS.resolve(config.train.task).target,
+        asked_by=f"--task {config.train.task}",
+        masks=config.masks.reading(),
     )
     return found if data.fold is None else take_fold(found, data.fold, seed=seed)
 

@@ -14,12 +14,13 @@ from applications.settings.options import Request, RunConfig, run_folder_parent
 from dataloader.augment.chain import Augment
 from dataloader.batch.targets import labels_of
 from dataloader.loading.reader import BatchReader
-from dataloader.sample import Batch
+from dataloader.sample import MASKS, Batch
 from dataloader.splits.catalog import Catalog, Split
 from utils.errors import UserError
 from utils.files import new_folder
 from utils.images import sheet, write_png
 from utils.logs import log
+from utils.mask_pictures import class_colors, laid_over
 from utils.randomness import Stream, shuffled
 
 ROWS, COLUMNS, SIDE = 6, 8, 128
@@ -29,7 +30,7 @@ MIXED_ROWS = 4
 def run(request: Request) -> int:
     """Write sheet.png, and mixed.png where batches are mixed or resized, into a folder of their own."""
     config = request.config
-    augment = assemble.read_augment(config.data)
+    augment = assemble.read_augment(config)
     catalog = open_training_data(config, assemble.single_process(), None)
     if request.subject not in catalog.splits:
         raise UserError(f"--visual_data {request.subject}: {catalog.root} has {', '.join(catalog.splits)} images")
@@ -55,19 +56,20 @@ def draw_samples(config: RunConfig, catalog: Catalog, split: Split, path: Path, 
     chosen = choose(split, config.look.limit or usual, seed=config.runtime.seed)
     plain = open_reader(config, split, None)
     originals = read(plain, 0, chosen)
+    shown = pictures_of(originals, len(catalog.classes))
     if augment is None:
-        captions = [label_of(catalog, split.targets[index]) for index in chosen]
-        write_png(sheet(pixels_of(originals.images), captions, columns=COLUMNS, side=SIDE), path)
+        captions = [caption_of(catalog, split, index) for index in chosen.tolist()]
+        write_png(sheet(shown, captions, columns=COLUMNS, side=SIDE), path)
         return path
     reader = open_reader(config, split, augment)
-    epochs = [augmented_images(read(reader, epoch, chosen)) for epoch in range(COLUMNS - 1)]
+    epochs = [augmented_pictures(read(reader, epoch, chosen), len(catalog.classes)) for epoch in range(COLUMNS - 1)]
     images, captions = [], []
     for row, index in enumerate(chosen.tolist()):
-        images.append(pixels_of(originals.images)[row])
-        captions.append(label_of(catalog, split.targets[index]))
+        images.append(shown[row])
+        captions.append(caption_of(catalog, split, index))
         for epoch, seen in enumerate(epochs, start=1):
-            images.append(pixels_of(seen)[row])
-            captions.append(f"epoch {epoch}, {seen.shape[2]}x{seen.shape[3]}")
+            images.append(seen[row])
+            captions.append(f"epoch {epoch}, {seen[row].shape[0]}x{seen[row].shape[1]}")
     write_png(sheet(images, captions, columns=COLUMNS, side=SIDE), path)
     return path
 
@@ -81,9 +83,10 @@ def draw_mixed(config: RunConfig, catalog: Catalog, split: Split, augment: Augme
         batch = read(reader, 0, order[(np.arange(COLUMNS) + step * COLUMNS) % len(order)])
         for transform in transforms:
             batch = transform(batch, step, 0)
-        images += pixels_of(batch.images)[:COLUMNS]
+        images += pictures_of(batch, len(catalog.classes))[:COLUMNS]
         size = f"{batch.images.shape[2]}x{batch.images.shape[3]}\n" if config.data.multi_scale else ""
-        captions += [f"{size}{label_of(catalog, target.numpy())}" for target in labels_of(batch.targets)[:COLUMNS]]
+        labels = [""] * COLUMNS if split.truths is not None else [label_of(catalog, each.numpy()) for each in labels_of(batch.targets)]
+        captions += [f"{size}{label}" for label in labels[: min(COLUMNS, len(batch))]]
     if config.data.multi_scale:
         images = on_equal_paper(images)
     write_png(sheet(images, captions, columns=COLUMNS, side=SIDE), path)
@@ -106,7 +109,8 @@ def open_reader(config: RunConfig, split: Split, augment: Augment | None) -> Bat
     """Return what reads batches of a split as training does, or without `augment` as validation does."""
     # A sheet shows pixels before they are normalized, whatever weights a training would begin with.
     preprocess = assemble.build_preprocess(config.override({"init_from": None}), white=split.white)
-    read_pixels = partial(split.read_picture, at_least=build_cache_policy(config.data, preprocess, training=augment is not None).at_least)
+    keep = build_cache_policy(config.data, preprocess, training=augment is not None)
+    read_pixels = partial(split.read_picture, at_least=None if config.masks.crop else keep.at_least)
     if augment is None:
         return BatchReader(split, read_pixels, preprocess, Augment(), config.runtime.seed, tolerant=False)
     options = assemble.training_options(config, split, preprocess)
@@ -123,9 +127,23 @@ def read(reader: BatchReader, epoch: int, indices: np.ndarray) -> Batch:
     return batch
 
 
-def augmented_images(batch: Batch) -> Tensor:
-    """Return the augmented images of a batch, which has clean ones before them where there are several copies."""
-    return batch.images[-(len(batch) // batch.copies) :]
+def augmented_pictures(batch: Batch, classes: int) -> list[np.ndarray]:
+    """Return the pictures of the augmented images of a batch, which has clean ones before them where there are several copies."""
+    return pictures_of(batch, classes)[-(len(batch) // batch.copies) :]
+
+
+def pictures_of(batch: Batch, classes: int) -> list[np.ndarray]:
+    """Return the images of a batch, uint8 (H, W, 3) each, with their masks over them where they have some."""
+    images = pixels_of(batch.images)
+    if not isinstance(batch.targets, Tensor) or batch.targets.ndim != MASKS:
+        return images
+    colors = class_colors(classes)
+    return [laid_over(image, mask.numpy(), colors) for image, mask in zip(images, batch.targets, strict=True)]
+
+
+def caption_of(catalog: Catalog, split: Split, index: int) -> str:
+    """Return the labels of an image; of one with a mask or boxes, its name."""
+    return Path(split.paths[index]).name if split.truths is not None else label_of(catalog, split.targets[index])
 
 
 def choose(split: Split, count: int, *, seed: int) -> np.ndarray:

@@ -21,6 +21,7 @@ from applications.calibration.threshold_outcome import (
     refuse_empty,
 )
 from applications.engine.unreadable import UnreadableHeldOutImages
+from applications.evaluation import EVALUATIONS
 from applications.evaluation.any_task import evaluate_by_contract
 from applications.evaluation.time_estimate import expected_evaluation
 from applications.evaluation.tta import AveragedViews, parse_views
@@ -52,7 +53,8 @@ def run(request: Request) -> int:
         task = build_trained_task(trained, machine.device)
         if isinstance(task, LabelTask):
             return _evaluate_labels(trained, task, machine)
-        return evaluate_by_contract(trained, task, machine)
+        evaluate = EVALUATIONS.resolve(task.name) if task.name in EVALUATIONS else evaluate_by_contract
+        return evaluate(trained, task, machine)
     finally:
         close_world(machine.world)
 
@@ -95,8 +97,11 @@ def _evaluate_labels(trained: Trained, task: LabelTask, machine: Machine) -> int
                 split, prediction = _readable(split, prediction)
             views, lost = options.tta or "", len(unreadable)
             _write(
-                ReportInput(trained, split, task, prediction, machine, folder, seconds, target, choice, views, heat, lost, known, vectors)
-            )
+                ReportInput(
+                    trained=trained, split=split, task=task, prediction=prediction, machine=machine, folder=folder, seconds=seconds,
+                    target=target, choice=choice, views=views, overlay=heat, unreadable=lost, seen=known, vectors=vectors,
+                )
+            )  # fmt: skip
     return 1 if unreadable else 0
 
 

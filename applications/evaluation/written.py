@@ -63,6 +63,7 @@ def print_classes(rows: list[list[str]]) -> None:
 
 def print_metrics(metrics: Mapping[str, float], split: Split, unreadable: int) -> None:
     """Print the metrics of a split in a line."""
-    shares = "  ".join(f"{name} {value:.2%}" for name, value in metrics.items() if name != "loss")
+    said = [f"{name.replace('_', ' ')} {value:.2%}" for name, value in metrics.items() if name != "loss"]
+    said += [f"loss {metrics['loss']:.4f}"] if "loss" in metrics else []
     lost = f", {unreadable} more unreadable" if unreadable else ""
-    log().info(f"{split.name}: {shares}  loss {metrics['loss']:.4f}  ({len(split)} images{lost})")
+    log().info(f"{split.name}: {'  '.join(said)}  ({len(split)} images{lost})")

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from applications import assemble
-from applications.export.convert import MOST_IMAGES, thin_out
 from applications.export.measure import BATCH, Measured, Subject, measure
 from applications.export.parity import in_order, with_probabilities
 from applications.export.probe import RuntimeFailedError
+from applications.export.reference import MOST_IMAGES, thin_out
 from applications.formats.facts import Facts
 from applications.settings.options import Request, RunConfig, run_folder_parent
 from applications.tasks import TASKS
@@ -138,7 +138,8 @@ def read_images(request: Request, places: Sequence[tuple[Path, bool]]) -> Images
         raise UserError(f"{catalog.root} has no {wanted} images; it has {', '.join(catalog.splits)}: choose with --split")
     loss = RunConfig().override({"criterion": "softmax" if facts.activation == "softmax" else "bce"}).loss
     task = assemble.build_task(loss, facts.classes, facts.preprocess, device, kind=kind)
-    assert isinstance(task, LabelTask)
+    if not isinstance(task, LabelTask):
+        raise UserError(f"--benchmark measures classifiers, and {places[0][0]} is a model of --task {task.name}; --export tells its time")
     task.thresholds = facts.thresholds
     return Images(thin_out(replace(catalog.splits[wanted], white=facts.preprocess.white), MOST_IMAGES), task, facts.classes)
 

@@ -11,7 +11,7 @@ import torch
 from applications.export.convert import Source, check_format, read_source, target_of, write_draft
 from applications.export.record import Record, write_record
 from applications.export.staging import check_room, draft_folder, place
-from applications.formats import build_format
+from applications.formats import FORMATS, build_format
 from applications.formats.contract import Format
 from applications.settings.options import ExportOptions, Request
 from utils.errors import UserError
@@ -19,8 +19,6 @@ from utils.files import write_text
 from utils.logs import log
 
 BEST = "best"
-# Formats whose files run anywhere that their runtime does.
-CANDIDATES = ("torchscript", "onnx", "openvino")
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def export_best(request: Request) -> int:
 def writable(options: ExportOptions) -> list[tuple[Format, ExportOptions]]:
     """Return the formats and precisions whose packages are here and that hold what was asked for; others are told."""
     able = []
-    for found in map(build_format, CANDIDATES):
+    for found in filter(lambda each: each.portable, map(build_format, FORMATS)):
         for int8 in (False, True) if found.holds.int8 else (False,):
             chosen = replace(options, int8=int8, opset=options.opset if found.holds.opset else None)
             try:

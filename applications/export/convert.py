@@ -1,6 +1,7 @@
 """Writes exported files, has each asked by its own runtime, and keeps those that give the model's answers."""
 
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -11,11 +12,13 @@ import torch
 
 from applications import assemble
 from applications.assemble import Machine
-from applications.export.calibrate import calibration_of
+from applications.contract import Task
 from applications.export.diverging import CLOSE, find_diverging
-from applications.export.parity import ALLOWED, Allowed, compare
+from applications.export.int8_images import calibration_of
+from applications.export.parity import Allowed
 from applications.export.probe import Answers, Job, RuntimeFailedError, ask
 from applications.export.record import Record, write_record
+from applications.export.reference import LabelReference, Reference, read_reference
 from applications.export.staging import check_room, draft_folder, place, size_of
 from applications.formats import FORMATS, build_format
 from applications.formats.contract import Format, WriteSettings
@@ -24,12 +27,12 @@ from applications.formats.facts import Facts
 from applications.formats.int8 import TO_QUANTIZE
 from applications.formats.package import check_installed
 from applications.settings.options import ExportOptions, Request
-from applications.tasks.labels import LabelTask, Prediction
+from applications.tasks.segment import Segment
 from applications.trained.checkpoint import Trained, load_trained, open_held_out
-from applications.trained.inference import predict_split
-from applications.trained.trained_task import build_label_task
+from applications.trained.trained_task import build_trained_task
 from dataloader.images.preprocess import fit_images
 from dataloader.splits.catalog import Split
+from models.backbone import Backbone
 from utils.checkpoint import BEST, find_checkpoint
 from utils.errors import UserError
 from utils.files import sha256_of
@@ -38,12 +41,9 @@ from utils.runtime import Precision
 from utils.text import say_bytes
 from utils.timing import measure_times
 
-MOST_IMAGES = 512
 # Images that go in together, beside one by one.
 BATCH = 8
 STEM = "model"
-# Formats that demos/classifier.py opens.
-DEMO_OPENS = ("torchscript", "onnx", "openvino")
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,25 @@ class Source:
 
     Attributes:
         trained: the model.
-        task: what its answers mean.
-        split: the images.
-        expected: its answers.
+        reference: its answers.
         options: what the user chose.
         sha256: of the checkpoint's file.
         milliseconds: for one image, by PyTorch.
     """
 
     trained: Trained
-    task: LabelTask
-    split: Split
-    expected: Prediction
+    reference: Reference
     options: ExportOptions
     sha256: str
     milliseconds: float
+
+    @property
+    def task(self) -> Task:
+        return self.reference.task
+
+    @property
+    def split(self) -> Split:
+        return self.reference.split
 
     @property
     def precision(self) -> str:
@@ -74,7 +78,7 @@ class Source:
 
     @property
     def allowed(self) -> Allowed:
-        usual = ALLOWED[self.precision]
+        usual = self.reference.allowed[self.precision]
         if usual.drop is not None:
             usual = replace(usual, drop=self.options.max_drop)
         return usual if self.options.tolerance is None else replace(usual, difference=self.options.tolerance)
@@ -86,6 +90,7 @@ def export_named(request: Request) -> int:
     for found in formats:
         check_format(found, request.config.export)
     source = read_source(request)
+    check_held(source, formats)
     return max([export(source, found) for found in formats])
 
 
@@ -115,8 +120,24 @@ def check_format(found: Format, options: ExportOptions) -> None:
     if (options.with_features or options.with_cam) and not found.holds.outputs:
         raise UserError(f"--with_features and --with_cam: the format {found.name} answers probabilities alone; leave them out")
     if options.opset is not None and not found.holds.opset:
-        raise UserError(f"--opset {options.opset} is for the formats onnx and openvino; leave it out for {found.name}")
+        able = [name for name in FORMATS if build_format(name).holds.opset]
+        raise UserError(f"--opset {options.opset} is for the formats {' and '.join(able)}; leave it out for {found.name}")
     check_installed(found.name, (*found.to_write, *found.to_open, *((TO_QUANTIZE,) if options.int8 else ())))
+
+
+def check_held(source: Source, formats: Sequence[Format]) -> None:
+    """Raise UserError where the answers of the task cannot be held, or not as the user wants them."""
+    options, name = source.options, source.task.name
+    if source.precision not in source.reference.allowed:
+        raise UserError(
+            f"--{source.precision}: files of --task {name} are written in {' or '.join(source.reference.allowed)}; leave it out"
+        )
+    if isinstance(source.trained.model, Backbone):
+        return
+    if options.with_features or options.with_cam:
+        raise UserError(f"--with_features and --with_cam show what a classifier reads, and --task {name} has none; leave them out")
+    if unable := [found.name for found in formats if not found.holds.masks]:
+        raise UserError(f"the format {unable[0]} holds classifiers, not models of --task {name}; take another")
 
 
 def read_source(request: Request) -> Source:
@@ -127,24 +148,35 @@ def read_source(request: Request) -> Source:
     """
     device = torch.device("cpu")
     machine = Machine(assemble.single_process(), device, Precision("fp32", False, "exported files are compared in fp32"))
+    trained, before = read_unchanged(request)
+    split = open_held_out(trained, ("val", "test"))
+    log().info(f"model     {trained.describe()}")
+    task = build_trained_task(trained, device)
+    with machine.fp32_autocast():
+        reference = read_reference(trained, task, split, machine, f"--{request.action}")
+        split = reference.split
+        log().info(f"compare   on {len(split)} {split.name} images of {split.display_path}")
+        milliseconds = time_model(trained, task, split)
+    return Source(trained, reference, request.config.export, before, milliseconds)
+
+
+def read_unchanged(request: Request) -> tuple[Trained, str]:
+    """Return the model of --resume, on the CPU, and the SHA-256 of its file.
+
+    Raises:
+        UserError: there is no such model, or its file changes meanwhile.
+    """
     resume = request.config.train.resume
     assert resume, "flag_checks.py asks for --resume"
     path = find_checkpoint(resume, BEST)
     before = sha256_of(path)
-    trained = load_trained(request, device)
+    trained = load_trained(request, torch.device("cpu"))
     if sha256_of(path) != before:
         raise UserError(f"{path} changes while it is read; wait until the training is done, or export a copy")
-    split = thin_out(open_held_out(trained, ("val", "test")), MOST_IMAGES)
-    log().info(f"model     {trained.describe()}")
-    log().info(f"compare   on {len(split)} {split.name} images of {split.display_path}")
-    task = build_label_task(trained, device, f"--{request.action}")
-    with machine.fp32_autocast():
-        expected = predict_split(trained, split, task, machine)
-        milliseconds = time_model(trained, task, split)
-    return Source(trained, task, split, expected, request.config.export, before, milliseconds)
+    return trained, before
 
 
-def time_model(trained: Trained, task: LabelTask, split: Split) -> float:
+def time_model(trained: Trained, task: Task, split: Split) -> float:
     """Return the median time that PyTorch takes for one image, in ms, from its pixels to the answer."""
     numbers = trained.preprocess
     answering = deploy(trained.model, numbers, task.criterion.activation, arch="", temperature=trained.temperature).answering
@@ -167,15 +199,20 @@ def export(source: Source, found: Format) -> int:
             return 1
         place(folder, target)
     log().info(f"written   {target} ({record.bytes / 1e6:.1f} MB)")
-    if found.name in DEMO_OPENS:
-        log().info(f"next: python demos/classifier.py {quote(str(target))} IMAGE_OR_FOLDER")
+    if found.in_demo:
+        demo = "segmenter" if isinstance(source.task, Segment) else "classifier"
+        log().info(f"next: python demos/{demo}.py {quote(str(target))} IMAGE_OR_FOLDER")
     return 0
 
 
 def target_of(source: Source, found: Format) -> Path:
     """Return where a file of this format comes to lie."""
-    precision = "" if source.precision == "fp32" else f"-{source.precision}"
-    return source.trained.path.parent / (STEM + precision + found.suffix)
+    return target_of_file(source.trained.path, found, source.precision)
+
+
+def target_of_file(checkpoint: Path, found: Format, precision: str = "fp32") -> Path:
+    """Return where the file of a checkpoint comes to lie."""
+    return checkpoint.parent / (STEM + ("" if precision == "fp32" else f"-{precision}") + found.suffix)
 
 
 def write_draft(source: Source, found: Format, draft: Path) -> Record:
@@ -183,7 +220,9 @@ def write_draft(source: Source, found: Format, draft: Path) -> Record:
     facts, floating = facts_of(source, found), []
     notes = found.write(build_deployed(source, found), draft, facts, WriteSettings(source.options.opset))
     if source.options.int8:
-        floating = found.quantize(draft, calibration_of(source.trained, source.task, source.split, source.expected, source.options))
+        reference = source.reference
+        assert isinstance(reference, LabelReference), "check_held has refused the others"
+        floating = found.quantize(draft, calibration_of(source.trained, reference.task, source.split, reference.expected, source.options))
         log().info(f"int8      {found.name}: layers in floating point: {', '.join(floating) or 'none'}")
         if source.split.name == "val" and floating:
             notes = [*notes, "these layers were chosen on the images of this comparison; --split test measures on others"]
@@ -256,10 +295,11 @@ def judge(source: Source, found: Format, draft: Path, facts: Facts) -> Record:
         answers = ask(job)
     except RuntimeFailedError as error:
         return record(refusal=f"its runtime failed ({error})")
-    parity = compare(answers, source.expected, facts, source.task)
+    parity = source.reference.compare(answers, facts)
+    figures = f"{parity.headline} {100 * parity.file:.2f}%, of the model {100 * parity.model:.2f}%"
     log().info(
-        f"parity    {found.name}: {parity.agreeing} of {parity.images} labels agree, largest probability difference {parity.largest:.1e}, "
-        f"in batches {parity.batched:.1e}; {parity.headline} {100 * parity.file:.2f}%, of the model {100 * parity.model:.2f}%"
+        f"parity    {found.name}: {parity.agreeing:,} of {parity.total:,} {parity.answered} agree, largest probability difference "
+        f"{parity.largest:.1e}, in batches {parity.batched:.1e}; {figures}"
     )
     log().info(f"speed     {found.name}: {answers.timing} an image, by PyTorch {source.milliseconds:.1f} ms; {say_bytes(size)}")
     refusal = differing_facts(answers, facts) or parity.refusal(source.allowed)
@@ -279,11 +319,3 @@ def differing_facts(answers: Answers, facts: Facts) -> str:
     told = replace(answers.facts, any_size=facts.any_size)
     names = [name for name in vars(facts) if name != "versions" and getattr(told, name) != getattr(facts, name)]
     return f"it says otherwise of {', '.join(names)}" if names else ""
-
-
-def thin_out(split: Split, most: int) -> Split:
-    """Return at most `most` images, spread evenly over the split."""
-    if len(split) == 0:
-        raise UserError(f"{split.display_path}: the {split.name} split is empty; there is nothing to compare on")
-    step = max(1, -(-len(split) // most))
-    return split.subset(range(0, len(split), step))

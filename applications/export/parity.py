@@ -57,6 +57,7 @@ class Parity:
         model, file: that figure of both, as a share.
         worst: position of the image with the largest difference.
         classes: what both find of each class that has images.
+        answers, answered: how many answers there are, and what they are: labels, one an image, or pixels.
     """
 
     images: int
@@ -69,6 +70,13 @@ class Parity:
     file: float
     worst: int
     classes: tuple[ClassShares, ...] = ()
+    answers: int | None = None
+    answered: str = "labels"
+
+    @property
+    def total(self) -> int:
+        """How many answers were compared."""
+        return self.images if self.answers is None else self.answers
 
     @property
     def drop(self) -> float:
@@ -79,8 +87,8 @@ class Parity:
         """Return why the file is not kept, or ''."""
         if not max(self.largest, self.batched) <= allowed.difference:
             return f"probabilities differ by up to {max(self.largest, self.batched):.1e}, allowed are {allowed.difference:.0e}"
-        if self.agreeing < allowed.agreeing * self.images:
-            return f"{self.images - self.agreeing} of {self.images} labels differ"
+        if self.agreeing < allowed.agreeing * self.total:
+            return f"{self.total - self.agreeing:,} of {self.total:,} {self.answered} differ"
         if allowed.drop is not None and not self.drop <= allowed.drop + ROUNDING:
             return f"{self.headline} falls by {100 * self.drop:.2f} points, allowed are {100 * allowed.drop:.2f}"
         return ""

@@ -144,7 +144,14 @@ def _write(trained: Trained, name: str | None, plan: LayerWidths) -> Path:
     usual = f"{trained.path.parent.name or trained.config.model.arch}-pruned"
     folder = new_folder(run_folder_parent(trained.config.output, trained.task), name or usual)
     save_checkpoint(folder / BEST, content)
-    changes = {"resume": None, "pretrained": False, "init_from": str(folder / BEST), "sparsity": False, "slim": OptimOptions().slim}
+    changes = {
+        "resume": None,
+        "pretrained": False,
+        "advprop": False,
+        "init_from": str(folder / BEST),
+        "sparsity": False,
+        "slim": OptimOptions().slim,
+    }
     # What was frozen rested on channels that are gone: all of it has to learn.
     config = trained.config.override({**changes, "freeze": (), "name": None})
     write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")

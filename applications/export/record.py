@@ -62,7 +62,7 @@ class Record:
         rows = [("size", f"{self.bytes / 1e6:.1f} MB"), ("precision", facts.precision)]
         if parity is not None and self.timing is not None:
             rows += [
-                (f"labels that agree, of {parity.images} {self.split} images", str(parity.agreeing)),
+                (f"{parity.answered} that agree, of {parity.images} {self.split} images", f"{parity.agreeing:,} of {parity.total:,}"),
                 ("largest difference of a probability, one image at a time", f"{parity.largest:.1e}"),
                 ("the same, several images at a time", f"{parity.batched:.1e}"),
                 ("allowed", f"{self.allowed.difference:.0e}" if self.allowed.drop is None else "any"),

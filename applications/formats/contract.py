@@ -25,6 +25,7 @@ class Holds:
         facts: class names and all else that a program needs to know, in the file itself.
         opset: the version of its operators can be chosen.
         int8: the network in 8-bit integers.
+        masks: segmenters, not classifiers alone.
     """
 
     geometry: bool = True
@@ -33,6 +34,7 @@ class Holds:
     facts: bool = True
     opset: bool = False
     int8: bool = False
+    masks: bool = True
 
 
 # Images uint8 (N, 3, h, w) -> the outputs of the file in their order: probabilities (N, C) first, float32.
@@ -65,12 +67,16 @@ class Format(ABC):
         name: its row.
         suffix: how its file, or its folder, is called behind the stem.
         holds: what it has room for.
+        in_demo: demos/classifier.py opens it.
+        portable: its files run wherever their runtime does, so that --export best tries it.
         to_write, to_open: packages that it needs beside torch.
     """
 
     name: str
     suffix: str
     holds = Holds()
+    in_demo = False
+    portable = False
     to_write: tuple[Package, ...] = ()
     to_open: tuple[Package, ...] = ()
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from applications.formats.resize import GraphResize
 from dataloader.images.preprocess import Normalize, Preprocess, fit_images
-from models.backbone import Backbone
+from models.backbone import Network
 from utils.errors import UserError
 
 
@@ -76,6 +76,18 @@ class Answering(nn.Module):
         return (probabilities, *(each.float() for each in others)) if others else probabilities
 
 
+class Scoring(nn.Module):
+    """Images of the network's own size, uint8 (N, 3, H, W), to all that a network of another kind than a classifier answers."""
+
+    def __init__(self, core: nn.Module, normalize: nn.Module) -> None:
+        super().__init__()
+        self.core = core
+        self.normalize = normalize
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.core(self.normalize(images)))
+
+
 class FitImages(nn.Module):
     """`fit_images` as a module, which TorchScript keeps as it is."""
 
@@ -101,9 +113,9 @@ class Deployed:
     """
 
     preprocess: Preprocess
-    answering: Answering
+    answering: Answering | Scoring
     any_size: bool
-    net: Backbone
+    net: nn.Module
 
     def example(self, size: tuple[int, int] | None = None) -> Tensor:
         """Return two images, uint8 (2, 3, h, w), of some size that the file takes."""
@@ -165,7 +177,7 @@ def deploy(
     Raises:
         UserError: the network has no features or class map to show.
     """
-    assert isinstance(net, Backbone)
+    assert isinstance(net, Network)
     # Halving works in place, and the network is still to be asked.
     core = Core(copy.deepcopy(net) if half else net, features=features, cam=cam).eval()
     if features or cam:
@@ -176,12 +188,18 @@ def deploy(
     return Deployed(preprocess, answering, any_size, core.net)
 
 
+def deploy_scores(net: nn.Module, preprocess: Preprocess, *, any_size: bool = True) -> Deployed:
+    """Return the parts of a network that answers a tuple of its own, such as scores and maps, ready to be written."""
+    answering = Scoring(net, Normalize(preprocess.mean, preprocess.std)).eval()
+    return Deployed(preprocess, answering, any_size, net)
+
+
 def _check_outputs(core: Core, preprocess: Preprocess, arch: str) -> None:
     """Raise UserError where the network cannot show what was asked for."""
     wanted = " and ".join(flag for flag, asked in (("--with_features", core.features), ("--with_cam", core.cam)) if asked)
     try:
         with torch.no_grad():
-            outputs = core(torch.zeros(1, 3, *preprocess.image_size))
+            outputs = core(torch.zeros(1, len(preprocess.mean), *preprocess.image_size))
     except (UserError, RuntimeError, IndexError, AttributeError, ValueError, TypeError) as error:
         raise UserError(f"{wanted}: {arch} has no head of its own that reads a map; leave it out") from error
     if core.cam and (outputs[-1].dim() != 4 or outputs[-1].shape[1] != outputs[0].shape[1]):

@@ -26,7 +26,7 @@ class Facts:
         task: name of the task.
         classes: names, in the order of the probabilities.
         preprocess: what is done to images before the network.
-        activation: 'softmax' or 'sigmoid', applied in the file.
+        activation: 'softmax' or 'sigmoid', applied in the file; 'none' where it answers scores.
         temperature: divides the logits, in the file.
         thresholds: probability from which on each class is named; None where the most probable one is the answer.
         reject: probability below which an answer of each class does not count, or None.
@@ -35,7 +35,7 @@ class Facts:
         exported_as: row of FORMATS.
         precision: 'fp32', 'half' or 'int8'.
         any_size: images of any size come in, and geometry is done in the file; else images of `image_size`.
-        outputs: names of what comes out, 'probabilities' first.
+        outputs: names of what comes out, 'probabilities' or 'score' first.
         versions: of Python and of the packages that wrote the file.
     """
 

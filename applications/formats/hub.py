@@ -1,6 +1,7 @@
 """The layout of model hubs: a folder of model.safetensors, config.json and a model card."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from applications.formats.facts import KERNEL, Facts
 from applications.formats.package import Package
 from applications.formats.torchscript import as_arrays
 from dataloader.images.preprocess import Normalize
-from models import FAMILIES, build_model
+from models import FAMILIES, build_model, full_name
 from models.backbone import Backbone
 from models.slimming.layer_widths import read_widths, set_widths
 from utils.errors import UserError
@@ -22,6 +23,14 @@ from utils.registry import is_user_target
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 OURS = "darkroom"
+RESNESTS = {
+    "resnest50": "resnest50d",
+    "resnest101": "resnest101e",
+    "resnest200": "resnest200e",
+    "resnest269": "resnest269e",
+    "resnest50_fast_1s4x24d": "resnest50d_1s4x24d",
+    "resnest50_fast_4s2x40d": "resnest50d_4s2x40d",
+}
 
 
 class Hub(Format):
@@ -29,7 +38,7 @@ class Hub(Format):
 
     name = "hub"
     suffix = "-hub"
-    holds = Holds(geometry=False, outputs=False)
+    holds = Holds(geometry=False, outputs=False, masks=False)
     to_write = to_open = (Package("safetensors", "safetensors", 2),)
 
     def write(self, deployed: Deployed, path: Path, facts: Facts, settings: WriteSettings) -> list[str]:
@@ -39,7 +48,9 @@ class Hub(Format):
         if is_user_target(facts.arch):
             raise UserError(f"{facts.arch} is a network of your own file, which nobody else could build; take a format with a graph")
         path.mkdir()
-        theirs = timm_name(facts.arch, deployed.net)
+        classifier = deployed.net
+        assert isinstance(classifier, Backbone)
+        theirs = timm_name(facts.arch, classifier)
         state = {name.removeprefix("net.") if theirs else name: tensor for name, tensor in deployed.net.state_dict().items()}
         # Through memory: the errors of the file writer do not say that the disk is full.
         (path / WEIGHTS).write_bytes(save({name: tensor.contiguous().clone() for name, tensor in state.items()}, {"format": "pt"}))
@@ -75,10 +86,12 @@ class Hub(Format):
 
 def timm_name(arch: str, net: Backbone) -> str:
     """Return what timm calls this architecture, where its network takes the very same weights; else ''."""
-    name = arch.removeprefix("timm/")
-    own = {"resnet": name, "efficientnet": f"tf_{name}"}
+    full = full_name(arch)
+    name = full.removeprefix("timm/")
+    # timm has one name for a network, whoever trained the weights.
+    own = {"resnet": re.sub("^(tv|ig|ssl|swsl)_", "", name), "resnest": RESNESTS.get(name, ""), "efficientnet": f"tf_{name}"}
     family = next((family for family, row in FAMILIES.items() if arch in row.variants), "")
-    name = name if arch.startswith("timm/") else own.get(family, "")
+    name = name if full.startswith("timm/") else own.get(family, "")
     try:
         import timm
     except ImportError:
@@ -96,7 +109,7 @@ def _config(facts: Facts, theirs: str, plan: Any) -> dict[str, Any]:
         "architecture": theirs or facts.arch,
         "num_classes": len(facts.classes),
         "pretrained_cfg": {
-            "input_size": [3, *numbers.image_size],
+            "input_size": [len(numbers.mean), *numbers.image_size],
             "fixed_input_size": False,
             "interpolation": "bilinear",
             "crop_mode": "center",
@@ -121,13 +134,14 @@ def _card(facts: Facts, theirs: str) -> str:
         else "Darkroom builds the network by the name in `config.json` and loads the weights by theirs.\n"
     )
     rejecting = "" if facts.reject is None else "- Answers below the probability `reject` of their class do not count.\n"
+    gray = "- Brightness alone enters: 0.299 red + 0.587 green + 0.114 blue.\n" if len(numbers.mean) == 1 else ""
     naming = "- Every class whose probability reaches its threshold is named.\n" if facts.thresholds is not None else ""
     return (
         f"---\ntags:\n- image-classification\nlibrary_name: {'timm' if theirs else 'darkroom'}\n---\n\n"
         f"# {theirs or facts.arch}, {len(facts.classes)} classes\n\n{use}\n"
         f"- Classes, in the order of the outputs: {', '.join(facts.classes)}.\n"
         f"- Images: RGB, brought to {height} x {width} pixels ({numbers.resize}), by {KERNEL}.\n"
-        f"- Normalization: (value / 255 - mean) / std with mean {list(numbers.mean)} and std {list(numbers.std)}.\n"
+        f"{gray}- Normalization: (value / 255 - mean) / std with mean {list(numbers.mean)} and std {list(numbers.std)}.\n"
         f"- Probabilities: {facts.activation} of the logits divided by {facts.temperature:g}.\n{naming}{rejecting}"
         f"- Source: {facts.source} (SHA-256 {facts.checkpoint_sha256}).\n"
     )

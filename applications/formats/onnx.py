@@ -33,6 +33,7 @@ class Onnx(Format):
     name = "onnx"
     suffix = ".onnx"
     holds = Holds(opset=True, int8=True)
+    in_demo = portable = True
     to_write = TO_WRITE
     to_open = (Package("onnxruntime", "onnxruntime", 70),)
 

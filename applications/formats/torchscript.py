@@ -33,6 +33,7 @@ class TorchScript(Format):
 
     name = "torchscript"
     suffix = ".jit.pt"
+    in_demo = portable = True
 
     def write(self, deployed: Deployed, path: Path, facts: Facts, settings: WriteSettings) -> list[str]:
         del settings

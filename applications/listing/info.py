@@ -1,7 +1,11 @@
 """Prints layers, parameters, multiply-adds, memory and forward time of a model."""
 
 from applications.settings.options import Request
-from models import build_model
+from models import SEGMENTERS, build_model, build_segmenter
+from models.backbone import Network
+from models.input_channels import set_input_channels
+from models.options import ModelOptions
+from utils.errors import UserError
 from utils.logs import log
 from utils.runtime import choose_device, describe_machine
 from utils.summary import summarize, time_forward
@@ -17,14 +21,15 @@ def run(request: Request) -> int:
     device = choose_device(config.runtime.device)
     size = config.data.image_size
     classes = config.model.num_classes or 1000
-    model = build_model(config.model.arch, num_classes=classes, drop_rate=config.model.drop_rate)
+    model = _build(config.model, classes)
+    set_input_channels(model.published_part(config.model.arch)[0], config.model.channels)
     model.check_size(size)
     summary = summarize(model, size, device)
     (timing,) = time_forward([model.eval().to(device)], size, device)
     rows = [[layer.name, layer.kind, layer.output, f"{layer.parameters:,}", f"{layer.multiply_adds / 1e6:.2f}"] for layer in summary.layers]
     print_table(("layer", "kind", "output", "parameters", "M multiply-adds"), rows, left=("kind",))
     log().info("")
-    log().info(f"{config.model.arch} at {size[0]}x{size[1]}, {classes} classes")
+    log().info(f"{config.model.described()} at {size[0]}x{size[1]}, {classes} classes")
     log().info(f"parameters      {summary.parameters / 1e6:.2f} M")
     log().info(
         f"multiply-adds   {summary.multiply_adds / 1e6:.2f} M ({summary.product_multiply_adds / 1e6:.2f} M in convolutions and products)"
@@ -38,3 +43,17 @@ def run(request: Request) -> int:
     if timing.doubt():
         log().info(f"                {timing.doubt()}")
     return 0
+
+
+def _build(options: ModelOptions, classes: int) -> Network:
+    if options.arch in SEGMENTERS:
+        return build_segmenter(
+            options.arch,
+            num_classes=classes,
+            encoder=options.encoder,
+            drop_rate=options.drop_rate,
+            output_stride=options.output_stride,
+        )
+    if options.encoder is not None or options.output_stride is not None:
+        raise UserError(f"--encoder and --output_stride are for segmenters (--list segmenters), and {options.arch} is none; leave them out")
+    return build_model(options.arch, num_classes=classes, drop_rate=options.drop_rate)

@@ -1,14 +1,17 @@
 """Prints a table of names: models, losses, optimizers, augmentations and others."""
 
+from fnmatch import fnmatchcase
+
 from applications.explain.methods import METHODS
 from applications.formats import FORMATS
 from applications.settings.options import Request
 from applications.settings.recipes import RECIPES
 from applications.tasks import TASKS
-from criterions import CRITERIONS, DISTILLATIONS, WEIGHTERS
+from criterions import CRITERIONS, DISTILLATIONS, REGION_LOSSES, WEIGHTERS
 from dataloader import AUGMENT_PRESETS, AUGMENTS, CURRICULA, MIXES, SAMPLERS, SOURCES
 from dataloader.checks import CHECKS
-from models import FAMILIES, INITS, list_models
+from models import FAMILIES, FORWARDED, INITS, SEGMENTERS, list_models
+from models.anomaly import DETECTORS
 from optim import OPTIMIZERS, SCHEDULES
 from utils.errors import UserError, nearest
 from utils.tables import print_table
@@ -16,7 +19,10 @@ from utils.tables import print_table
 TABLES = {
     "recipes": RECIPES,
     "tasks": TASKS,
+    "segmenters": SEGMENTERS,
+    "detectors": DETECTORS,
     "criterions": CRITERIONS,
+    "region_losses": REGION_LOSSES,
     "weighters": WEIGHTERS,
     "distillations": DISTILLATIONS,
     "inits": INITS,
@@ -46,15 +52,17 @@ def rows(subject: str) -> list[tuple[str, str]]:
         UserError: it is neither.
     """
     if subject not in ("models", *TABLES):
-        names = list_models(subject)
+        names = [(name, "") for name in list_models(subject)]
+        names += [(name, f"forwarded to {target}") for name, target in FORWARDED.items() if fnmatchcase(name, subject)]
         if not names:
             known = ["models", *TABLES]
             raise UserError(f"--list {subject}: no such table or model.{nearest(subject, known)} Tables: {', '.join(known)}")
-        return [(name, "") for name in names]
+        return names
     if subject == "models":
         # A family is described once, beside its first name.
         listed = [(name, family.help if name == family.variants[0] else "") for family in FAMILIES.values() for name in family.variants]
         more = "every other classifier of the package, the same way"
+        listed += [(name, f"forwarded to {target}") for name, target in FORWARDED.items()]
         return [*listed, ("torchvision/NAME", more), ("timm/NAME", more), ("my_file.py:Class", "a network of your own")]
     listed = [(name, row.help) for name, row in TABLES[subject].items()]
     if subject == "augments":

@@ -14,6 +14,7 @@ from applications.assemble import Machine
 from applications.assemble.seen_images import Overlap
 from applications.calibration.risk_targets import CONFIDENCE, RiskTarget, ThresholdChoice
 from applications.calibration.threshold_outcome import broken_by
+from applications.contract import Task
 from applications.tasks.labels import LabelTask, Prediction, row_chunks
 from applications.trained.checkpoint import Trained
 from dataloader.batch.targets import to_dense
@@ -37,41 +38,31 @@ SIDE = 112
 MOST_PICTURES = 500
 
 
-@dataclass(frozen=True)
-class ReportInput:
-    """A measured model.
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A model that was measured on the images of a split.
 
     Attributes:
-        trained: the model, with the temperature and thresholds that were used.
+        trained: the model.
         split: the images.
         task: of the model.
-        prediction: for all of them, one row per image in the order of the split.
         machine: where it was measured.
         folder: where files go; a folder 'figures' in it takes tables and pictures.
         seconds: time of reading and predicting.
-        target: what the thresholds guarantee; None for nothing.
-        choice: the validation images behind that; None without a target.
         views: the views of --tta; '' for none.
-        overlay: draws heat maps next to the hardest images; None shows the images alone.
         unreadable: number of images that could not be read; they are in none of the figures.
         seen: how many of these images were trained on; None where the checkpoint does not say.
-        vectors: index of an image -> the classifier's input, (D,), for the map of the images.
     """
 
     trained: Trained
     split: Split
-    task: LabelTask
-    prediction: Prediction
+    task: Task
     machine: Machine
     folder: Path
     seconds: float
-    target: RiskTarget | None = None
-    choice: ThresholdChoice | None = None
     views: str = ""
-    overlay: Overlay | None = None
     unreadable: int = 0
     seen: Overlap | None = None
-    vectors: Mapping[int, np.ndarray] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -85,6 +76,52 @@ class ReportInput:
     @property
     def seed(self) -> int:
         return self.trained.config.runtime.seed
+
+    @cached_property
+    def groups(self) -> np.ndarray | None:
+        """Number of the group of every image, from 0, (N,), such as the object it shows; None where images are independent."""
+        return number_groups(self.split.groups)
+
+    def over_groups(self) -> str:
+        """Return ' over 40 groups', or '' where images are independent."""
+        return "" if self.groups is None else f" over {counted(int(self.groups.max()) + 1, 'group')}"
+
+    def choices(self) -> dict[str, str]:
+        """Return what was chosen on validation images, name -> value, as the page shows it."""
+        return {}
+
+    def facts(self) -> dict[str, Any]:
+        """Return what report.json says of this kind of task, besides the figures of its parts."""
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportInput(Measured):
+    """A measured model of labels.
+
+    Attributes:
+        trained: the model, with the temperature and thresholds that were used.
+        prediction: for all images, one row each in the order of the split.
+        target: what the thresholds guarantee; None for nothing.
+        choice: the validation images behind that; None without a target.
+        overlay: draws heat maps next to the hardest images; None shows the images alone.
+        vectors: index of an image -> the classifier's input, (D,), for the map of the images.
+    """
+
+    task: LabelTask
+    prediction: Prediction
+    target: RiskTarget | None = None
+    choice: ThresholdChoice | None = None
+    overlay: Overlay | None = None
+    vectors: Mapping[int, np.ndarray] = field(default_factory=dict)
+
+    def choices(self) -> dict[str, str]:
+        """Return temperature and target."""
+        return {"temperature": f"{self.trained.temperature:.4f}", "target": str(self.target or "none")}
+
+    def facts(self) -> dict[str, Any]:
+        """Return the target."""
+        return {"target": str(self.target) if self.target else None}
 
     @property
     def is_fitted_here(self) -> bool:
@@ -105,19 +142,10 @@ class ReportInput:
         targets, probabilities = self.prediction.targets.numpy()[rows], self.prediction.probabilities.numpy()[rows]
         return broken_by(self.target, self.choice, targets, probabilities, self.classes)
 
-    @cached_property
-    def groups(self) -> np.ndarray | None:
-        """Number of the group of every image, from 0, (N,), such as the object it shows; None where images are independent."""
-        return number_groups(self.split.groups)
-
     @property
     def separate(self) -> np.ndarray | slice:
         """Rows of independent images: all, or one of each group."""
         return slice(None) if self.groups is None else one_of_each(self.groups)
-
-    def over_groups(self) -> str:
-        """Return ' over 40 groups', or '' where images are independent."""
-        return "" if self.groups is None else f" over {counted(int(self.groups.max()) + 1, 'group')}"
 
     def origin_of_thresholds(self) -> str:
         """Return a clause on what the thresholds were chosen for, and on which images."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from applications.calibration.threshold_outcome import describe_broken, support_rows
-from applications.report.report_input import ReportInput, ReportPart, Scaled, Thumbnails, as_percent
+from applications.report.report_input import Measured, ReportInput, ReportPart, Scaled, Thumbnails, as_percent
 from applications.trained.exported import Exported
 from utils.calibration import Reliability
 from utils.files import write_csv
@@ -28,7 +28,7 @@ RAISED = ("calibration error",)
 LOSS_NOTE = "The loss is measured before calibration, as in training; a comparison of models shows the calibrated loss."
 
 
-def run_curves(material: ReportInput) -> ReportPart:
+def run_curves(material: Measured) -> ReportPart:
     """Return the curves of the run that the model comes from, if its metrics.csv is next to the checkpoint."""
     file = material.trained.path.parent / "metrics.csv"
     rows = _read_rows(file) if file.is_file() else []
@@ -191,7 +191,7 @@ def _gallery(material: ReportInput, pictures: Thumbnails, rows: np.ndarray, line
     return gallery(cards, wide=material.overlay is not None)
 
 
-def cost(material: ReportInput) -> ReportPart:
+def cost(material: Measured) -> ReportPart:
     """Return how large and how fast the model is."""
     if material.trained.exported is not None:
         return _cost_of_file(material, material.trained.exported)
@@ -224,7 +224,7 @@ def cost(material: ReportInput) -> ReportPart:
     return ReportPart(tiles, [("Speed and size", blocks)], {"cost": figures})
 
 
-def _cost_of_file(material: ReportInput, exported: Exported) -> ReportPart:
+def _cost_of_file(material: Measured, exported: Exported) -> ReportPart:
     """Return how large an exported file is, and how fast in its runtime."""
     size, device = material.trained.preprocess.image_size, material.machine.device
     image = torch.zeros((1, 3, *size), dtype=torch.uint8, device=device)
@@ -243,13 +243,13 @@ def _cost_of_file(material: ReportInput, exported: Exported) -> ReportPart:
     return ReportPart(tiles, [("Speed and size", blocks)], {"cost": figures})
 
 
-def _how_intervals(material: ReportInput) -> str:
+def _how_intervals(material: Measured) -> str:
     what = "95%: Wilson's for shares of images, jackknife for macro F1, bootstrap for the others with seed"
     over = material.over_groups()
     return f"{what} {material.seed}" + (f";{over}, which are resampled as a whole" if over else "")
 
 
-def origin(material: ReportInput) -> ReportPart:
+def origin(material: Measured) -> ReportPart:
     """Return what was measured, on what, and how."""
     trained = material.trained
     lost = f"; {material.unreadable} more cannot be read and are not counted: see unreadable.csv" if material.unreadable else ""
@@ -257,8 +257,7 @@ def origin(material: ReportInput) -> ReportPart:
         ["model", trained.describe()],
         ["images", f"{len(material.split)} {material.split.name} images of {material.split.display_path}{lost}"],
         *([["loss of training", trained.config.loss.canonical()]] if trained.exported is None else []),
-        ["temperature", f"{trained.temperature:.4f}"],
-        ["target", str(material.target or "none")],
+        *([name, value] for name, value in material.choices().items()),
         ["views", material.views or "one per image"],
         ["intervals", _how_intervals(material)],
         ["files", "report.json holds all figures; the folder figures the tables as CSV and the pictures"],

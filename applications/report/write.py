@@ -5,14 +5,14 @@ from pathlib import Path
 
 from applications.assemble.seen_images import TRAINED_ON, describe_overlap
 from applications.report import REPORTS
-from applications.report.report_input import ReportInput, plain_floats
+from applications.report.report_input import Measured, plain_floats
 from applications.report.shared_sections import cost, origin, run_curves
 from applications.trained.probe_figures import PROBE, describe_probe
 from utils.files import write_text
 from utils.page import Page, paragraph, tiles
 
 
-def write_report(material: ReportInput) -> list[Path]:
+def write_report(material: Measured) -> list[Path]:
     """Write report.html, report.json and the folder figures into the material's folder; return what a person opens first.
 
     The page needs no other file and no network.
@@ -41,7 +41,7 @@ def write_report(material: ReportInput) -> list[Path]:
         "split": material.split.name,
         "images": len(material.split),
         "unreadable": material.unreadable,
-        "target": str(material.target) if material.target else None,
+        **material.facts(),
         "views": material.views or None,
         TRAINED_ON: None if material.seen is None else material.seen._asdict(),
     }

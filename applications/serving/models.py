@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from applications import assemble
 from applications.assemble import Machine
 from applications.explain.heat_maps import ExplainedBatch, Explainer, available, heat_maps
 from applications.explain.overlays import displayable, normalized, open_explainer
 from applications.settings.options import Request
+from applications.tasks import TASKS
 from applications.tasks.labels import LabelAnswer, decide
 from applications.trained.checkpoint import Trained, load_trained
 from applications.trained.exported import Exported, is_exported, load_exported
@@ -146,6 +148,7 @@ def _open_checkpoint(request: Request, place: str, name: str, machine: Machine, 
 
 def _open_file(path: Path, name: str, machine: Machine, reject: float | None) -> ServedFile:
     exported = load_exported(path, machine.device)
+    assemble.refuse_unable(TASKS.resolve(exported.facts.task), {"serve": True})
     several = exported.facts.thresholds is not None
     refused = _reject(reject, exported.facts.reject, exported.classes)
     facts = ModelFacts(name, exported.describe(), exported.classes, several, refused, exported.preprocess, None)

@@ -38,7 +38,7 @@ def read_config_file(path: Path) -> Mapping[str, Any]:
 
 def setting_names() -> list[str]:
     """Return the names of all settings."""
-    return [item.name for _, options in SECTIONS.values() for item in fields(options)]
+    return [item.name for options in SECTIONS.values() for item in fields(options)]
 
 
 def _text(path: Path) -> str:

@@ -83,8 +83,8 @@ def _check_export(request: Request) -> None:
     if options.int8 and options.half:
         raise UserError("--int8 and --half both say how the network is written; give one of them")
     best = request.action == "export" and request.subject == "best"
-    if "calibration" in request.typed and not (options.int8 or best):
-        raise UserError(f"--calibration {options.calibration} has no effect without --int8")
+    if "int8_images" in request.typed and not (options.int8 or best):
+        raise UserError(f"--int8_images {options.int8_images} has no effect without --int8")
     if "max_drop" in request.typed and not (options.int8 or best):
         raise UserError(f"--max_drop {options.max_drop:g} has no effect without --int8")
     for name, value in (("max_drop", options.max_drop), ("min_accuracy", options.min_accuracy)):
@@ -114,6 +114,8 @@ def _check_start(request: Request) -> None:
         raise UserError("--recipe belongs to the start of a training: a run that goes on has its settings; leave it out")
     if config.model.pretrained and config.model.init_from:
         raise UserError("--pretrained and --init_from both name the starting weights; give one of them")
+    if config.model.advprop and not config.model.pretrained:
+        raise UserError("--advprop chooses among published weights; add --pretrained")
     if config.model.init is not None and (config.model.pretrained or config.model.init_from) and not resumes:
         source = "--pretrained" if config.model.pretrained else "--init_from"
         raise UserError(f"--init and {source} both say what the weights start from; give one of them")
@@ -203,6 +205,8 @@ def _check_augmentation(config: RunConfig) -> None:
         parse_fold(data.fold)
     if data.size_schedule is not None:
         parse_sizes(data.size_schedule, data.image_size, config.train.epochs)
+    if config.masks.crop and data.cache != "off":
+        raise UserError("--cache keeps images at about the size of the model, and --crop needs them at their own; leave one of them out")
     if data.mix_mode != type(data)().mix_mode and not (data.mixup or data.cutmix):
         raise UserError(f"--mix_mode {data.mix_mode} has no effect without --mixup or --cutmix")
     if data.mix_off_epochs and not (data.mixup or data.cutmix):

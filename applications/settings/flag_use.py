@@ -14,7 +14,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "data": ("train", "find_lr", "probe", "visual_data", "prepare", "shard", "check"),
         # Reads the model of --resume.
         "model": ("evaluation", "explain", "export", "jit", "prune", "predict", "knowledge", "make_curriculum"),
-        # The same, and the labeled images of a split.
+        # Asks a model about the labeled images of a split.
         "held_out": ("evaluation", "explain", "export", "jit", "prune", "knowledge", "make_curriculum", "benchmark"),
         "exports": ("export", "jit"),
         # Runs in several processes that share the work.

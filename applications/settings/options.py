@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from criterions.options import LossOptions
 from dataloader.checks.options import CheckOptions
-from dataloader.options import DataOptions, PrepareOptions
+from dataloader.options import DataOptions, MaskOptions, PrepareOptions
 from models.options import ModelOptions
 from optim.options import OptimOptions
 from utils.errors import UserError, nearest
@@ -160,6 +160,12 @@ class RuntimeOptions:
         resumed="free",
     )
     compile: bool = flag(False, "compile the model with torch.compile", used_for="train", resumed="free")
+    checkpointing: bool = flag(
+        False,
+        "compute the activations of every block again in the backward pass instead of keeping them: less memory, slower steps",
+        used_for="train",
+        resumed="free",
+    )
     sync_bn: bool = flag(False, "batch-norm statistics over all GPUs", used_for="training")
     nproc: int | None = flag(
         None,
@@ -210,12 +216,23 @@ class EvaluationOptions:
     """How --evaluation looks at a model."""
 
     report: bool = flag(True, "let --evaluation write report.html too; --no_report leaves it out", used_for="evaluation")
+    report_ok_ng: bool = flag(
+        False,
+        "let --evaluation of a detector also write ok.xlsx and ng.xlsx, with pictures and heat maps, and summary.xlsx (package openpyxl)",
+        used_for="evaluation",
+    )
     tta: str | None = flag(
         None,
         "average the answers over views of each image: hflip, vflip, scale(FACTORS); bare: hflip",
         const="hflip",
         metavar="VIEWS",
         used_for="evaluation",
+    )
+    tiles: bool = flag(
+        False,
+        "look at images in overlapping tiles of --image_size, at their own scale, instead of bringing each to that size (segmentation; a "
+        "model of --crop does so by itself)",
+        used_for="evaluation predict",
     )
     target: str | None = flag(
         None,
@@ -277,7 +294,7 @@ class ExportOptions:
         "write the network in 8-bit integers (onnx, openvino), with layers that cost accuracy left in floating point",
         used_for="exports",
     )
-    calibration: int = flag(300, "--int8: training images that choose the ranges of values", metavar="N", least=1, used_for="exports")
+    int8_images: int = flag(300, "--int8: training images that choose the ranges of values", metavar="N", least=1, used_for="exports")
     max_drop: float = flag(
         0.005, "--int8: how much of the accuracy on validation images may be lost, as a share", metavar="X", least=0, used_for="exports"
     )
@@ -335,6 +352,7 @@ class RunConfig:
 
     model: ModelOptions = field(default_factory=ModelOptions)
     data: DataOptions = field(default_factory=DataOptions)
+    masks: MaskOptions = field(default_factory=MaskOptions)
     prepare: PrepareOptions = field(default_factory=PrepareOptions)
     loss: LossOptions = field(default_factory=LossOptions)
     optim: OptimOptions = field(default_factory=OptimOptions)
@@ -380,31 +398,32 @@ class RunConfig:
 
 
 SECTIONS = {
-    "model": ("model", ModelOptions),
-    "data": ("data", DataOptions),
-    "preparing data": ("prepare", PrepareOptions),
-    "loss": ("loss", LossOptions),
-    "optimizer and schedule": ("optim", OptimOptions),
-    "training": ("train", TrainOptions),
-    "teachers and curricula": ("teach", TeachOptions),
-    "machine": ("runtime", RuntimeOptions),
-    "output": ("output", OutputOptions),
-    "evaluation": ("evaluation", EvaluationOptions),
-    "single images": ("look", SingleImageOptions),
-    "export": ("export", ExportOptions),
-    "serve": ("serving", ServeOptions),
-    "data check": ("check", CheckOptions),
+    "model": ModelOptions,
+    "data": DataOptions,
+    "masks": MaskOptions,
+    "preparing data": PrepareOptions,
+    "loss": LossOptions,
+    "optimizer and schedule": OptimOptions,
+    "training": TrainOptions,
+    "teachers and curricula": TeachOptions,
+    "machine": RuntimeOptions,
+    "output": OutputOptions,
+    "evaluation": EvaluationOptions,
+    "single images": SingleImageOptions,
+    "export": ExportOptions,
+    "serve": ServeOptions,
+    "data check": CheckOptions,
 }
 
 
 def flag_metadata(name: str) -> Mapping[str, Any]:
     """Return what `flag` declared of a setting of RunConfig."""
-    return next(item.metadata for _, options in SECTIONS.values() for item in fields(options) if item.name == name)
+    return next(item.metadata for options in SECTIONS.values() for item in fields(options) if item.name == name)
 
 
 def settings_where(declared: Callable[[Mapping[str, Any]], bool]) -> tuple[str, ...]:
     """Return the names of the settings whose declaration fulfills a condition."""
-    return tuple(item.name for _, options in SECTIONS.values() for item in fields(options) if declared(item.metadata))
+    return tuple(item.name for options in SECTIONS.values() for item in fields(options) if declared(item.metadata))
 
 
 def run_folder_parent(output: OutputOptions, task: str) -> Path:

@@ -13,13 +13,15 @@ from torch import Tensor, nn
 
 from applications.contract import ABILITIES, Signature, StepResult, TensorSpec
 from criterions.elementwise import ACTIVATIONS, ActivationName
-from criterions.weighted import Criterion
+from criterions.options import USUAL
+from criterions.weighted import Criterion, build_criterion
 from dataloader.batch.targets import to_dense
 from dataloader.images.preprocess import Normalize, Preprocess
 from dataloader.sample import Batch, Targets
 from dataloader.targets.plane import PlaneChange
 from dataloader.targets.target import Target
 from models import build_model
+from models.options import ModelOptions
 
 # Cells of a table that are computed at a time.
 CHUNK = 4_000_000
@@ -138,10 +140,16 @@ class LabelTask(ABC):
     metric_names: tuple[str, ...]
     target: ClassVar[type[Target]]
     fewest_classes: ClassVar[int] = 1
-    abilities: ClassVar[frozenset[str]] = frozenset(ABILITIES)
+    abilities: ClassVar[frozenset[str]] = frozenset(ABILITIES) - {
+        "networks of encoder and decoder",
+        "crops and tiles",
+        "tables of OK and NG",
+    }
     # The rows of RISK_TARGETS that --target can ask for.
     promises: ClassVar[tuple[str, ...]]
     thresholds: tuple[float, ...] | None = None
+    usual_criterion: ClassVar[str] = USUAL
+    build_criterion: ClassVar = staticmethod(build_criterion)
 
     def __init__(self, classes: Sequence[str], criterion: Criterion, preprocess: Preprocess, device: torch.device) -> None:
         self.classes = tuple(classes)
@@ -150,9 +158,9 @@ class LabelTask(ABC):
         self.temperature = 1.0
 
     @staticmethod
-    def build_model(arch: str, classes: Sequence[str], *, drop_rate: float | None = None, drop_path: float | None = None) -> nn.Module:
-        """Return the network that `arch` names, with one output per class."""
-        return build_model(arch, num_classes=len(classes), drop_rate=drop_rate, drop_path=drop_path)
+    def build_model(model: ModelOptions, classes: Sequence[str]) -> nn.Module:
+        """Return the network that --arch names, with one output per class."""
+        return build_model(model.arch, num_classes=len(classes), drop_rate=model.drop_rate, drop_path=model.drop_path)
 
     @abstractmethod
     def training_step(self, model: nn.Module, batch: Batch, *, record: bool = True) -> StepResult:

@@ -11,7 +11,7 @@ from applications.assemble.seen_images import read_seen
 from applications.settings.options import LossOptions, Request, RunConfig
 from applications.tasks import TASKS
 from applications.trained.checkpoint import Trained, check_fold, load_trained, same_data
-from applications.trained.exported import Exported, ExportedNetwork, is_exported, load_exported
+from applications.trained.exported import PROBABILITIES, Exported, ExportedAnswers, ExportedNetwork, is_exported, load_exported
 from utils.checkpoint import BEST, LAST, load_checkpoint
 from utils.errors import UserError
 from utils.files import sha256_of
@@ -27,7 +27,7 @@ def load_model(request: Request, device: torch.device) -> Trained:
         UserError: it cannot be read, or a flag asks for what it cannot do.
     """
     resume = request.config.train.resume
-    assert resume, "config.py asks for --resume"
+    assert resume, "flag_checks.py asks for --resume"
     return load_file(request, Path(resume), device) if is_exported(resume) else load_trained(request, device)
 
 
@@ -62,7 +62,7 @@ def load_file(request: Request, path: Path, device: torch.device) -> Trained:
         config,
         facts.classes,
         facts.preprocess,
-        ExportedNetwork(exported).eval(),
+        (ExportedNetwork if facts.outputs[0] == PROBABILITIES else ExportedAnswers)(exported).eval(),
         content.get("averaging"),
         content.get("epoch", 0),
         facts.thresholds,

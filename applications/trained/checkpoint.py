@@ -21,7 +21,8 @@ from dataloader.images.white_value import mismatch
 from dataloader.splits.catalog import Catalog, Split, open_catalog, take_fold
 from dataloader.splits.groups import read_groups
 from dataloader.splits.split import groups_of, with_groups
-from models.backbone import Backbone
+from models.backbone import Backbone, Network, Pretrainable
+from models.input_channels import set_input_channels
 from models.slimming.layer_widths import set_widths
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
 from utils.errors import UserError, shorten
@@ -41,6 +42,11 @@ def check_same_model(content: Mapping[str, Any], given: Mapping[str, Any], path:
     arch = content["arch"]
     if "arch" in given and given["arch"] != arch:
         raise UserError(f"{path} holds {arch}, not {given['arch']}; leave --arch out, or start a new run with --init_from {path}")
+    for flag in ("encoder", "output_stride"):
+        held = content["config"].get(flag)
+        if given.get(flag, held) != held:
+            known = "the default" if held is None else held
+            raise UserError(f"{path} was trained with {known} for --{flag}, not {given[flag]}; leave --{flag} out, or start a new run")
     if given.get("task", content["task"]) != content["task"]:
         raise UserError(f"{path} holds a model of --task {content['task']}, not {given['task']}; leave --task out")
     if is_user_target(arch) and given.get("arch") != arch:
@@ -114,7 +120,7 @@ class Trained:
         if self.exported is not None:
             return f"{self.config.model.arch}, {self.exported.describe()}"
         which = f"averaged weights ({self.averaging})" if self.averaging else "weights"
-        return f"{self.config.model.arch}, {len(self.classes)} classes, {which} after epoch {self.epoch} of {self.path}"
+        return f"{self.config.model.described()}, {len(self.classes)} classes, {which} after epoch {self.epoch} of {self.path}"
 
     def origin(self) -> str:
         """Return which file this is, and of when."""
@@ -154,14 +160,16 @@ def load_trained(request: Request, device: torch.device) -> Trained:
     classes = tuple(content["classes"])
     kind: type[Task] = TASKS.resolve(content["task"])
     assemble.refuse_unable(kind, {**config.to_dict(), request.action: True})
-    model = kind.build_model(content["arch"], classes, drop_rate=config.model.drop_rate)
+    model = kind.build_model(replace(config.model, arch=content["arch"], drop_path=None), classes)
     if isinstance(model, Backbone):
         set_widths(model, content["channels"])
+    elif isinstance(model, Pretrainable):
+        set_input_channels(model.published_part(content["arch"])[0], config.model.channels)
     averages = content["state_dict_ema"]
     # Updated in place: some networks look for the version that a state dict carries beside its tensors.
     content["state_dict"].update(averages or {})
     model.load_state_dict(content["state_dict"])
-    if isinstance(model, Backbone):
+    if isinstance(model, Network):
         model.check_size(config.data.image_size)
     model.eval().to(device)
     split_file = path.parent / "split.csv"
@@ -249,7 +257,8 @@ def _open_for_evaluation(trained: Trained, whole: str) -> Catalog:
     if not trained.knows_images:
         raise UserError(f"{trained.path} does not know its images, as its checkpoint is not beside it; name them: --data DIR")
     target = TASKS.resolve(trained.task).target
-    open_it = partial(open_catalog, trained.config.data.data, classes=trained.classes, require_train=False, target=target)
+    masks = trained.config.masks.reading()
+    open_it = partial(open_catalog, trained.config.data.data, classes=trained.classes, require_train=False, target=target, masks=masks)
     if trained.split_file is None:
         found = open_it(whole=whole)
         return found if trained.other_data else _with_run_groups(trained, found)

@@ -19,6 +19,9 @@ from dataloader.targets.label import Label, Labels
 from dataloader.targets.target import Target
 from utils.errors import UserError
 
+# The first output of a classifier's file.
+PROBABILITIES = "probabilities"
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -107,6 +110,18 @@ class InRuntime(nn.Module):
         return tuple(torch.from_numpy(each).to(images.device) for each in self.opened.run(pixels.cpu().contiguous().numpy()))
 
 
+class ExportedAnswers(nn.Module):
+    """An exported file that is no classifier: images in 0..255, (N, 3, H, W), to all that it says, such as scores and maps."""
+
+    def __init__(self, exported: Exported) -> None:
+        super().__init__()
+        self.exported = exported
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        with torch.autocast(images.device.type, enabled=False):
+            return tuple(self.exported.ask(images).values())
+
+
 class ExportedNetwork(nn.Module):
     """An exported file in the place of a network: images in 0..255, (N, 3, H, W), to logits (N, C).
 
@@ -119,7 +134,7 @@ class ExportedNetwork(nn.Module):
         self._listening: list[list[Tensor]] = []
 
     def forward(self, images: Tensor) -> Tensor:
-        return logits_of(self.look(images)["probabilities"], self.exported)
+        return logits_of(self.look(images)[PROBABILITIES], self.exported)
 
     def look(self, images: Tensor) -> dict[str, Tensor]:
         """Return all that the file answers, by name."""

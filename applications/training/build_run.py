@@ -11,6 +11,8 @@ from utils.logs import log
 
 # Build order: the loss first, so that its mistakes are reported before the (slow) cache; everything before the first step.
 ORDER = ("task", "train_loader", "val_loader", "model", "teaching", "stepper", "data_fingerprint", "seen")
+# Of a model that learns without steps.
+WITHOUT_STEPS = ("task", "val_loader", "model", "data_fingerprint", "seen")
 
 
 def build_run(recipe: Recipe) -> None:
@@ -22,6 +24,12 @@ def build_run(recipe: Recipe) -> None:
         _restore(recipe, recipe.content)
         if not recipe.progress.batch:
             _recount(recipe.stepper, recipe.progress.epoch * assemble.count_steps(recipe.config.optim, recipe.batches_per_epoch))
+
+
+def build_parts(recipe: Recipe) -> None:
+    """Have everything built that a model needs which learns without steps."""
+    for part in WITHOUT_STEPS:
+        getattr(recipe, part)
 
 
 def _tell_priors(recipe: Recipe) -> None:

@@ -48,7 +48,7 @@ def run(request: Request) -> int:
 def range_test(config: RunConfig, machine: Machine, rates: list[float]) -> list[float]:
     """Return the loss of one step at each rate, up to where it diverges."""
     config = replace(config, optim=replace(config.optim, sam=None, ema=None, swa=None, accumulate=1))
-    augment = assemble.read_augment(config.data)
+    augment = assemble.read_augment(config)
     catalog = open_training_data(config, machine.world, None)
     assemble.check_num_classes(config.model.num_classes, catalog.classes)
     recipe = for_trial(open_recipe(config, machine, catalog, augment))

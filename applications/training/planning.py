@@ -69,7 +69,7 @@ def _wishes(recipe: Recipe, given: Collection[str]) -> Wishes:
     data, model = recipe.config.data, recipe.config.model
     fixed = "image_size" in given or data.size_schedule is not None
     sizes = (data.image_size,) if fixed else candidate_sizes(_usual_side(recipe))
-    network = recipe.kind.build_model(model.arch, recipe.catalog.classes)
+    network = recipe.kind.build_model(model, recipe.catalog.classes)
     taken = tuple(size for size in sizes if _takes(network, [size])) or (data.image_size,)
     stages = [parse_sizes(stages_of(size, epochs) or str(size[1]), size, epochs).all() for size in taken for epochs in (2, 10)]
     return Wishes(

@@ -22,10 +22,9 @@ from applications.training.known_probe import NEIGHBORS, keep_probe
 from applications.training.memory_advice import memory_advice
 from applications.training.recipe import Recipe, open_recipe
 from applications.training.resume import pin_data
-from applications.training.train import build_validator, open_run_folder
+from applications.training.train import build_validator, new_run_folder
 from dataloader.augment.chain import Augment
 from dataloader.batch.targets import dense_array
-from dataloader.splits.catalog import save_split
 from dataloader.splits.split import Split
 from models.backbone import Backbone
 from optim.linear_head import (
@@ -144,12 +143,8 @@ def _logits(shares: Tensor) -> Tensor:
 
 def _written(recipe: Recipe, best: Tried, near: float, key: str, locks: ExitStack) -> int:
     """Measure the model on the validation images as a training does, write it and its run folder, and say what it reached."""
-    config, task, progress = recipe.config, recipe.task, recipe.progress
-    folder = open_run_folder(config, recipe.machine.world, None, task.name, locks)
-    log().info(f"run       {folder}")
-    write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-    if recipe.catalog.split_origin == "seeded":
-        save_split(recipe.catalog, folder / "split.csv")
+    task, progress = recipe.task, recipe.progress
+    folder = new_run_folder(recipe, None, locks)
     left_out = UnreadableHeldOutImages(len(recipe.val_loader.split))
     figures = build_validator(recipe, None, left_out)()
     recipe.val_loader.close()

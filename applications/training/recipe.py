@@ -65,12 +65,12 @@ class Recipe:
 
     @cached_property
     def class_counts(self) -> list[float]:
-        """How many images of an epoch each class has, as the loss sees them; empty where classes are those of pixels or boxes."""
+        """How many images of an epoch each class has, as the loss sees them; of masks the pixels, of boxes their number."""
         return self._count_classes()
 
     def _count_classes(self, *, spread: bool = False) -> list[float]:
         if self.split.truths is not None:
-            return []
+            return self.split.truths.count(self.split.paths).astype(float).tolist()
         return assemble.count_classes(self.split, len(self.catalog.classes), sampler=self.config.data.sampler, spread=spread)
 
     @cached_property
@@ -247,6 +247,7 @@ def open_recipe(
     Raises:
         UserError: a sidecar is missing or wrong.
     """
+    config = assemble.with_usual_loss(config, catalog)
     preprocess = assemble.build_preprocess(config, content, white=catalog.splits["train"].white)
     split = apply_sidecars(config, catalog, assemble.activation_of(config.loss))
     return Recipe(config, machine, catalog, split, preprocess, augment, content, cached)

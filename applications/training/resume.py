@@ -25,11 +25,13 @@ def settings_resumed(word: str) -> tuple[str, ...]:
 
 
 def pin_data(config: RunConfig) -> RunConfig:
-    """Return the settings with the whole paths of the data and of a list of groups, so that the run is understood from any folder."""
+    """Return the settings with the whole paths of the data, and of lists of groups and classes: the run is understood from any folder."""
     data, groups = Path(config.data.data).expanduser(), Path(config.data.group_by or "").expanduser()
     pinned = {"data": str(data.resolve())} if data.is_dir() or data.is_file() else {}
     if groups.is_file():
         pinned["group_by"] = str(groups.resolve())
+    if config.masks.labels is not None:
+        pinned["labels"] = str(Path(config.masks.labels).expanduser().resolve())
     return config.override(pinned)
 
 

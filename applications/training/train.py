@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import nn
 from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.data import open_training_data
-from applications.contract import Observer, Progress, Task
+from applications.contract import Observer, Observing, Progress, Task
 from applications.engine.batchnorm_recalibration import BatchNormRecalibration, batches_to_count
 from applications.engine.checkpoint_saver import CheckpointSaver
 from applications.engine.fit import Interruption, fit
@@ -26,13 +27,15 @@ from applications.engine.top_epochs import TopEpochs
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.settings.options import DataOptions, Request, RunConfig, run_folder_parent
 from applications.settings.recipes import describe_settings
+from applications.tasks import TASKS
 from applications.trained.probe_figures import PROBE
 from applications.training.batch_size import with_batch_size
-from applications.training.build_run import build_run
+from applications.training.build_run import build_parts, build_run
 from applications.training.disk_space import check_disk
 from applications.training.final_averages import SOUP, AveragingInputs, unfinished, write_averages
 from applications.training.known_probe import tell_probe
 from applications.training.memory_advice import memory_advice, small_batch_explained
+from applications.training.observing import fit_by_observing, refuse_settings_of_steps, with_size_of_images
 from applications.training.planning import with_plan
 from applications.training.recipe import Recipe, open_recipe
 from applications.training.resume import goes_on_in_place, pin_data, resumed_config
@@ -77,7 +80,7 @@ def run(request: Request) -> int:
     machine = assemble.open_machine(config, training=True)
     try:
         with ExitStack() as locks, memory_explained(memory_advice(config.data)), small_batch_explained():
-            return _train(config, machine, content, path, locks, request.given)
+            return _train(config, machine, content, path, locks, request)
     finally:
         close_world(machine.world)
 
@@ -86,40 +89,58 @@ def _refuse_weights_alone(content: Mapping[str, Any], path: Path) -> None:
     """Raise UserError for a checkpoint to use, which holds nothing of the run that it came from."""
     if content["stepper"] is not None:
         return
+    if issubclass(TASKS.resolve(content["task"]), Observing):
+        raise UserError(f"{path} is fitted: it was made in one look, and there is nothing to go on with; leave --resume out to fit anew")
     run = path.parent
     whole = f"go on with python main.py --resume {quote(str(run))}, or " if path.name != LAST and (run / LAST).is_file() else ""
     raise UserError(f"{path} holds the weights of epoch {content['epoch']} alone: {whole}start a new run from them with --init_from {path}")
 
 
 def _train(
-    config: RunConfig, machine: Machine, content: Mapping[str, Any] | None, path: Path | None, locks: ExitStack, given: Mapping[str, Any]
+    config: RunConfig, machine: Machine, content: Mapping[str, Any] | None, path: Path | None, locks: ExitStack, request: Request
 ) -> int:
-    augment = assemble.read_augment(config.data)
+    augment = assemble.read_augment(config)
     catalog = _open_data(config, machine, content, path)
+    kind = assemble.choose_task(config, catalog)
+    if issubclass(kind, Observing):
+        refuse_settings_of_steps(kind, request.typed)
+        config = config if "image_size" in request.given else with_size_of_images(config, catalog)
+        machine = replace(machine, precision=assemble.exact_precision())
+        _announce(config, machine, catalog)
+        recipe = open_recipe(config, machine, catalog, augment)
+        build_parts(recipe)
+        return fit_by_observing(recipe, new_run_folder(recipe, path, locks))
+    _announce(config, machine, catalog)
     recipe = with_batch_size(open_recipe(config, machine, catalog, augment, content, cached=True))
     if content is None:
-        for line in describe_settings(given):
+        for line in describe_settings(request.given):
             log().info(line)
-        recipe = with_plan(recipe, given)
+        recipe = with_plan(recipe, request.given)
     build_run(recipe)
     probe = content.get(PROBE) if content is not None else tell_probe(recipe) if machine.world.is_first else None
     config, progress = recipe.config, recipe.progress
     left_out = _look_at_held_out(config.data, machine, recipe.val_loader)
-    kind = recipe.task.name
-    check_disk(config, recipe.model, path.parent if path is not None else run_folder_parent(config.output, kind))
-    folder = open_run_folder(config, machine.world, path, kind, locks)
-    log().info(f"run       {folder}")
+    check_disk(config, recipe.model, path.parent if path is not None else run_folder_parent(config.output, kind.name))
+    folder = new_run_folder(recipe, path, locks)
     if progress.step:
         log().info(f"resumed   epoch {progress.epoch + 1}, step {progress.batch} of the epoch")
-    if machine.world.is_first:
-        write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-        if catalog.split_origin == "seeded":
-            save_split(catalog, folder / "split.csv")
-        if path is not None and path.parent != folder:
-            _take_along(path.parent, folder)
+    if machine.world.is_first and path is not None and path.parent != folder:
+        _take_along(path.parent, folder)
     if path is not None and path.parent != folder:
         forget_best(progress)
     return _walk(recipe, folder, left_out, probe)
+
+
+def new_run_folder(recipe: Recipe, path: Path | None, locks: ExitStack) -> Path:
+    """Return the folder of the run, with its settings, and its split where it was made here."""
+    config, world = recipe.config, recipe.machine.world
+    folder = _run_folder(config, world, path, recipe.task.name, locks)
+    log().info(f"run       {folder}")
+    if world.is_first:
+        write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
+        if recipe.catalog.split_origin == "seeded":
+            save_split(recipe.catalog, folder / "split.csv")
+    return folder
 
 
 def _take_along(old: Path, folder: Path) -> None:
@@ -144,7 +165,6 @@ def _open_data(config: RunConfig, machine: Machine, content: Mapping[str, Any] |
         what = "other classes" if content["task"] == kind else "targets of another kind"
         differ = _differences(content["classes"], catalog.classes) if content["task"] == kind else ""
         raise UserError(f"{path} was trained on {what} than {catalog.root} has{differ}; start a new run with --init_from {path}")
-    _announce(config, machine, catalog)
     return catalog
 
 
@@ -302,12 +322,12 @@ def _abandoned(folder: Path, world: World) -> str:
     return f"interrupted before anything was saved; {folder} is removed"
 
 
-def open_run_folder(config: RunConfig, world: World, path: Path | None, kind: str, locks: ExitStack) -> Path:
+def _run_folder(config: RunConfig, world: World, path: Path | None, kind: str, locks: ExitStack) -> Path:
     """Return the folder of the run: that of the checkpoint, or a new one."""
     if path is not None and goes_on_in_place(path):
         folder = str(path.parent)
     elif world.is_first:
-        arch = config.model.arch.replace("/", "_").rpartition(":")[2]
+        arch = config.model.arch.partition("(")[0].replace("/", "_").rpartition(":")[2]
         name = config.output.name or f"{datetime.now():%Y%m%d-%H%M%S}-{arch}"
         folder = str(new_folder(run_folder_parent(config.output, kind), name))
     else:
@@ -324,7 +344,7 @@ def _announce(config: RunConfig, machine: Machine, catalog: Catalog) -> None:
     sizes = ", ".join(f"{len(split)} {name}" for name, split in catalog.splits.items())
     height, width = config.data.image_size
     log().info(f"data      {catalog.root}: {len(catalog.classes)} {catalog.target.described}; {sizes} images")
-    log().info(f"model     {config.model.arch} at {height}x{width}")
+    log().info(f"model     {config.model.described()} at {height}x{width}")
     processes = f", {machine.world.size} processes" if machine.world.size > 1 else ""
     log().info(f"machine   {describe_machine(machine.device)}{processes}")
     log().info(f"precision {machine.precision}")

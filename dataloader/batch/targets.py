@@ -1,5 +1,7 @@
 """Operations on the targets of a batch: labels as probabilities, masks and boxes in resized images."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -7,6 +9,7 @@ from torch import Tensor
 
 from dataloader.sample import MASKS, Targets
 from dataloader.targets.boxes import BoxBatch
+from dataloader.targets.defect import DefectBatch
 from dataloader.targets.plane import Size
 from utils.errors import UserError
 
@@ -17,7 +20,7 @@ def labels_of(targets: Targets) -> Tensor:
     Raises:
         UserError: the targets are boxes, masks or unknown.
     """
-    if isinstance(targets, BoxBatch) or targets.ndim >= MASKS:
+    if isinstance(targets, BoxBatch | DefectBatch) or targets.ndim >= MASKS:
         what = "boxes" if isinstance(targets, BoxBatch) else "masks"
         raise UserError(f"the images have {what}, but labels of whole images are needed here")
     if targets.shape[1:] == (0,):
@@ -53,6 +56,10 @@ def resized(targets: Targets, before: Size, after: Size) -> Targets:
         (high, wide), (height, width) = before, after
         factors = torch.tensor([width / wide, height / high] * 2, device=targets.corners.device)
         return BoxBatch(targets.corners * factors, targets.classes, targets.counts)
+    if isinstance(targets, DefectBatch):
+        masks = resized(targets.masks, before, after)
+        assert isinstance(masks, Tensor)
+        return replace(targets, masks=masks)
     if targets.ndim < MASKS:
         return targets
     rows, columns = (_nearest(old, new, targets.device) for old, new in zip(before, after, strict=True))

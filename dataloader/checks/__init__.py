@@ -13,6 +13,7 @@ CHECKS = Table(
         "copies": Row("dataloader.checks.copies:find", "images that occur twice in one split"),
         "layout": Row("dataloader.checks.layout:find", "classes that a split lacks, files and folders that are not used"),
         "balance": Row("dataloader.checks.balance:find", "classes with few images, or many times fewer than others"),
+        "masks": Row("dataloader.checks.masks:find", "masks of another size, ids without a name, rare classes, outlines on no edges"),
         "suffix": Row("dataloader.checks.suffix:find", "files whose content is another format than their name says"),
         "plain": Row("dataloader.checks.plain:find", "images of a single color"),
         "tiny": Row("dataloader.checks.tiny:find", "images far smaller than the others"),

@@ -43,8 +43,9 @@ def find(survey: Survey) -> list[Finding]:
 
 
 def _empty_classes(catalog: Catalog) -> list[str]:
-    """Return the classes whose folder holds no image that training could take; those of a list come from its lines."""
-    if catalog.listed or "train" not in catalog.splits:
+    """Return the classes whose folder holds no image that training could take; those of a list come from its lines,
+    and those of masks from their pixels."""
+    if catalog.listed or "train" not in catalog.splits or catalog.splits["train"].truths is not None:
         return []
     # Of a folder that is cut here, any image might have gone to train.
     splits = catalog.splits.values() if catalog.split_origin == "seeded" else [catalog.splits["train"]]

@@ -19,6 +19,7 @@ from dataloader.checks.examine import FileFacts, examine
 from dataloader.checks.likeness import GRID, MIN_SIDE, MIN_SPREAD, grouped, near_pairs
 from dataloader.images.read import decode_image
 from dataloader.splits.catalog import Catalog
+from dataloader.splits.split import Split
 from utils.errors import UserError
 
 CHUNK = 32
@@ -53,7 +54,7 @@ class Survey:
         """Return the entry of an image."""
         for name, split in self.catalog.splits.items():
             if number < len(split):
-                return ImageEntry(name, split.paths[number], split.file(number), self._label(split.targets[number]))
+                return ImageEntry(name, split.paths[number], split.file(number), self._label(split, number))
             number -= len(split)
         raise IndexError(number)
 
@@ -102,7 +103,10 @@ class Survey:
         chosen = (tuple(numbers[place] for place in group) for group in grouped(near_pairs(hashes, grids)))
         return [tuple(sorted(each for number in group for each in twins.get(number, (number,)))) for group in chosen]
 
-    def _label(self, target: np.ndarray) -> str:
+    def _label(self, split: Split, number: int) -> str:
+        if split.truths is not None:
+            return ""
+        target = split.targets[number]
         if target.ndim == 0:
             return self.catalog.classes[int(target)]
         return ";".join(self.catalog.classes[index] for index in np.flatnonzero(target))

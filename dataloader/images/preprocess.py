@@ -1,7 +1,7 @@
 """Geometry and normalization of images: one implementation for training, evaluation, prediction and exported files."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,8 @@ from dataloader.targets.plane import PlaneChange, Size, cropped, resampled
 from utils.errors import UserError, nearest
 
 RESIZES = ("fit", "crop", "stretch")
+# Brightness of red, green and blue (ITU-R BT.601), as JPEG has it.
+LUMA = (0.299, 0.587, 0.114)
 
 
 class Placement(NamedTuple):
@@ -112,15 +114,15 @@ class Preprocess:
     Attributes:
         image_size: height and width, in pixels.
         resize: 'fit', 'crop' or 'stretch' (see fit_images).
-        mean, std: of the RGB channels, for values in 0..1.
+        mean, std: of the RGB channels, for values in 0..1; one number each for a network that sees brightness alone.
         white: the value of 16-bit files that is shown as white, by the range of the training data; None where it has no
             16-bit files: then 16-bit values are taken to use all bits.
     """
 
     image_size: tuple[int, int] = (224, 224)
     resize: str = "fit"
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
     white: int | None = None
 
     def __post_init__(self) -> None:
@@ -128,8 +130,17 @@ class Preprocess:
             raise UserError(f"--resize {self.resize}: write one of {', '.join(RESIZES)}.{nearest(self.resize, RESIZES)}")
         if len(self.image_size) != 2 or min(self.image_size) < 1:
             raise UserError(f"--image_size {self.image_size}: write a height and a width of at least 1")
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise UserError(f"mean {self.mean} and std {self.std} must be three numbers each, std above zero")
+        if len(self.mean) not in (1, 3) or len(self.std) != len(self.mean) or min(self.std) <= 0:
+            raise UserError(f"mean {self.mean} and std {self.std} must be three numbers each, or one each for brightness, std above zero")
+
+    def seeing(self, channels: int) -> "Preprocess":
+        """Return the numbers for a network of 1 channel, brightness, or of 3, as near as they come to these."""
+        if channels == len(self.mean):
+            return self
+        if channels == 1:
+            mean = sum(part * value for part, value in zip(LUMA, self.mean, strict=True))
+            return replace(self, mean=(mean,), std=(sum(self.std) / 3,))
+        return replace(self, mean=self.mean * 3, std=self.std * 3)
 
     def apply(self, image: np.ndarray) -> Tensor:
         """Return the image, uint8 (h, w, 3), at the model's size: uint8 (3, H, W)."""
@@ -163,20 +174,26 @@ class Preprocess:
 
 
 class Normalize(nn.Module):
-    """(x / 255 - mean) / std on the device: images in 0..255, uint8 or float (N, 3, H, W) -> float32 (N, 3, H, W).
+    """(x / 255 - mean) / std on the device: images in 0..255, uint8 or float (N, 3, H, W) -> float32 (N, C, H, W).
 
-    The memory format of the input is kept.
+    C is the number of means. Where it is 1, x is the brightness, 0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601). The memory
+    format of the input is kept.
     """
 
     mean: Tensor
     std: Tensor
+    luma: Tensor
 
-    def __init__(self, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
+        self.gray = len(mean) == 1
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
+        self.register_buffer("luma", torch.tensor(LUMA, dtype=torch.float32).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
+        if self.gray:
+            images = (images * self.luma).sum(dim=1, keepdim=True)
         # Two passes over the pixels: the product converts uint8 to float, the sum is in place.
         scaled = images * (1.0 / (255.0 * self.std))
         return scaled.sub_(self.mean / self.std)

@@ -107,6 +107,24 @@ def file_status(name: str) -> os.stat_result:
     return status
 
 
+def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Return (H, W) of an image file, put upright, by its head where that tells.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    name = os.fspath(path)
+    file_status(name)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(name) as image:
+                width, height = image.size
+                return (width, height) if _turn(image) in _SIDEWAYS else (height, width)
+    except Exception:  # Formats that Pillow does not know, and damaged files.
+        return read_picture(name).size
+
+
 def read_file(name: str) -> bytes:
     """Return the bytes of an image file, still encoded.
 

@@ -1,7 +1,7 @@
 """Boxes in the format of COCO: one JSON file with images, annotations and categories (cocodataset.org, "Data format")."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,11 @@ class BoxTable:
     def nothing(self) -> Boxes:
         """Return no boxes, for an image of one pixel."""
         return Boxes(np.empty((0, 4), np.float32), np.empty(0, np.int64), (1, 1))
+
+    def count(self, paths: Sequence[str]) -> np.ndarray:
+        """Return the boxes of every class in some images, int64 (C,)."""
+        found = [self.boxes[path].classes for path in paths if path in self.boxes]
+        return np.bincount(np.concatenate([np.empty(0, np.int64), *found]), minlength=len(self.classes))
 
 
 def read_coco(file: Path, *, front: str = "") -> BoxTable:

@@ -18,11 +18,13 @@ from types import MappingProxyType
 import numpy as np
 
 from utils.errors import UserError
-from utils.files import publish_folder
+from utils.files import publish_folder, write_text
 from utils.randomness import derive_seed
 
 CLASSES = ("circle", "cross", "ring", "square", "star", "triangle")
 DEFECTS = ("scratch", "stain")
+# What is no shape, in masks, and the table of their classes.
+GROUND, LABELS = "ground", "masks/labels.csv"
 # Images of each class in each split; scenes are numbered in this order.
 COUNTS: Mapping[str, int] = MappingProxyType({"train": 240, "val": 40, "test": 80})
 # Scenes of the anomaly data: numbers that are in no split, so that both can be used together.
@@ -63,7 +65,7 @@ class Scene:
     defect: np.ndarray
 
 
-class _Dice:
+class Dice:
     """Random integers that depend only on a position; the raw bits are the same under every version of NumPy."""
 
     def __init__(self, *position: int) -> None:
@@ -87,7 +89,7 @@ def scene(index: int, *, side: int = SIDE, defect: str = "") -> Scene:
     assert index >= 0, "scenes are numbered from 0"
     assert side >= 32, "smaller shapes cannot be distinguished"
     assert defect in ("", *DEFECTS), defect
-    dice = _Dice(index)
+    dice = Dice(index)
     base = dice.numbers(50, 205, 3)
     image = base + _texture(dice, side)[:, :, None] + dice.numbers(-8, 8, side, side, 3)
     label = index % len(CLASSES)
@@ -102,7 +104,7 @@ def scene(index: int, *, side: int = SIDE, defect: str = "") -> Scene:
         boxes.append((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
         classes.append(kind)
         colors.append(color)
-    hurt = _hurt(image, instances == 1, defect, _Dice(index, 1)) if defect else np.zeros((side, side), bool)
+    hurt = _hurt(image, instances == 1, defect, Dice(index, 1)) if defect else np.zeros((side, side), bool)
     return Scene(
         image.clip(0, 255).astype(np.uint8),
         label,
@@ -115,7 +117,7 @@ def scene(index: int, *, side: int = SIDE, defect: str = "") -> Scene:
     )
 
 
-def _texture(dice: _Dice, side: int) -> np.ndarray:
+def _texture(dice: Dice, side: int) -> np.ndarray:
     """Return soft blotches of three sizes, int64 (side, side), in about -40..40."""
     total = np.zeros((side, side), np.int64)
     for cells, strength in ((3, 20), (6, 12), (13, 8)):
@@ -128,7 +130,7 @@ def _texture(dice: _Dice, side: int) -> np.ndarray:
     return total
 
 
-def _arrangement(dice: _Dice, label: int, side: int) -> list[tuple[int, tuple[int, int, int]]]:
+def _arrangement(dice: Dice, label: int, side: int) -> list[tuple[int, tuple[int, int, int]]]:
     """Return class, and column, row and radius in pixels, of each shape: the largest first, then up to three small ones."""
     radius = dice.number(side * 7 // 32, side * 5 // 16)
     placed = [(label, (dice.number(radius + 1, side - radius - 2), dice.number(radius + 1, side - radius - 2), radius))]
@@ -142,7 +144,7 @@ def _arrangement(dice: _Dice, label: int, side: int) -> list[tuple[int, tuple[in
     return placed
 
 
-def _coordinates(place: tuple[int, int, int], dice: _Dice, side: int) -> tuple[np.ndarray, np.ndarray]:
+def _coordinates(place: tuple[int, int, int], dice: Dice, side: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the coordinates of all pixels in the frame of a randomly turned shape: along and across it, in pixels x UNIT."""
     x, y, _ = place
     across, along = dice.numbers(-99, 99, 2).tolist()
@@ -160,7 +162,7 @@ def _in_one_piece(inside: np.ndarray) -> np.ndarray:
     return parts == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
 
 
-def _far_from(ground: np.ndarray, dice: _Dice) -> np.ndarray:
+def _far_from(ground: np.ndarray, dice: Dice) -> np.ndarray:
     """Return a color that stands out from the ground."""
     while True:
         color = dice.numbers(15, 240, 3)
@@ -200,7 +202,7 @@ SHAPES: Mapping[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray]] = Mapp
 )
 
 
-def _hurt(image: np.ndarray, shape: np.ndarray, defect: str, dice: _Dice) -> np.ndarray:
+def _hurt(image: np.ndarray, shape: np.ndarray, defect: str, dice: Dice) -> np.ndarray:
     """Damage a shape, bool (H, W), in the image in place; return where."""
     rows, columns = np.nonzero(shape)
     reach = int(columns.max() - columns.min()) * UNIT
@@ -226,6 +228,9 @@ def open_shapes(home: Path) -> Path:
     """
     folder = home / "shapes"
     if folder.is_dir():
+        if not (folder / LABELS).is_file():
+            # An earlier version did not write it.
+            write_text(folder / LABELS, _table())
         return folder / "images"
     temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
     try:
@@ -233,6 +238,7 @@ def open_shapes(home: Path) -> Path:
         for split, count in COUNTS.items():
             _write_split(temporary, split, range(first, first + count * len(CLASSES)))
             first += count * len(CLASSES)
+        (temporary / LABELS).write_text(_table(), encoding="utf-8")
         _write_defects(temporary / "defects", first)
         publish_folder(temporary, folder)
     except OSError as error:
@@ -240,6 +246,11 @@ def open_shapes(home: Path) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder / "images"
+
+
+def _table() -> str:
+    """Return the table of the classes in masks."""
+    return "id,name\n" + "".join(f"{number},{name}\n" for number, name in enumerate((GROUND, *CLASSES)))
 
 
 def _write_split(root: Path, split: str, numbers: range) -> None:

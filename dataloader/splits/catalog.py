@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -11,10 +11,16 @@ from typing import NamedTuple
 import numpy as np
 
 from dataloader import SOURCES
+from dataloader.mask_reading import USUAL, MaskReading
+from dataloader.sources.defect_folders import looks_like_defect_folders
 from dataloader.sources.folders import has_images, scan_classes, split_folders, subfolders
 from dataloader.sources.lists import Listing, find_lists, is_list_name, join_labels, read_lists
+from dataloader.sources.mask_layouts import has_masks
+from dataloader.sources.mask_sets import LAYOUT as MASK_LAYOUT
+from dataloader.sources.mask_sets import MaskSet, open_masks
 from dataloader.sources.saved_tables import is_saved_table, read_saved_table
 from dataloader.sources.shards import expand, find_shards, is_shard_name, read_shards
+from dataloader.splits.defect_catalog import open_defects
 from dataloader.splits.groups import GROUPS_TWICE, count_groups, group_folds, hold_out_groups, read_groups
 from dataloader.splits.holdout import SplitLine, fold_numbers, hold_out, hold_out_labels, parse_fold, read_split_file, write_split_file
 from dataloader.splits.split import (
@@ -30,7 +36,9 @@ from dataloader.splits.split import (
     unknown_class,
     with_groups,
 )
+from dataloader.targets.defect import Defect
 from dataloader.targets.label import Label, Labels
+from dataloader.targets.mask import Mask
 from dataloader.targets.target import Target
 from utils.errors import UserError, closest
 from utils.registry import is_user_target
@@ -72,6 +80,7 @@ def open_catalog(
     target: type[Target] | None = None,
     asked_by: str = "the model",
     tolerant: bool = False,
+    masks: MaskReading = USUAL,
     home: Path = Path("data"),
 ) -> Catalog:
     """Find the images of `data`.
@@ -87,15 +96,23 @@ def open_catalog(
         whole: name of the split ('test') that takes a single folder of classes, or one list, as a whole.
         target: the type of target that a task takes; None accepts that of the data.
         asked_by: who needs it, for messages.
-        tolerant: whether lines of lists that cannot be used are left out and listed in `faults`, and class folders without images
-            are kept, instead of being an error.
+        tolerant: whether lines of lists that cannot be used are left out and listed in `faults`, class folders without images
+            are kept, and images without a mask left out, instead of being an error.
+        masks: how masks are read, where the data has some.
         home: where built-in sources are written.
 
     Raises:
         UserError: there is no such folder, its layout is unknown, a class is empty or unknown, or the target is of another type.
     """
     cut = HoldOut(seed, val_share, test_share, split_file)
+    if (folder := _mask_folder(data, home, target)) is not None:
+        found = open_masks(folder, masks, classes, tolerant=tolerant)
+        return _from_masks(found, cut=cut, group_by=group_by, require_train=require_train, whole=whole)
     root, listing = _open(data, home, tolerant=tolerant)
+    if target is Defect or (target is None and listing is None and looks_like_defect_folders(root)):
+        shares = {"val_share": VAL_SHARE if val_share is None else val_share, "test_share": test_share}
+        more = {"group_by": group_by, "split_file": split_file, "whole": whole, "require_train": require_train}
+        return open_defects(root, listing, seed=seed, **shares, **more)
     if listing is not None:
         listing = _grouped(listing, root, group_by)
         found = _from_lists(root, listing, classes, cut=cut, require_train=require_train, whole=whole, target=target, asked_by=asked_by)
@@ -133,6 +150,55 @@ def open_catalog(
     if group_by is not None:
         found = with_groups(found, read_groups(group_by, [path for split in found.splits.values() for path in split.paths]))
     return _with_val(found, cut)
+
+
+def _mask_folder(data: str, home: Path, target: type[Target] | None) -> Path | None:
+    """Return the folder of images with masks, where a task asks for them, or the folders say so; None for labels."""
+    if target not in (None, Mask):
+        return None
+    if data in SOURCES or (is_user_target(data) and not os.path.exists(data)):
+        return Path(SOURCES.resolve(data)(home)) if target is Mask else None
+    root = Path(data).expanduser()
+    if target is Mask and not root.is_dir():
+        what = "is a file" if root.exists() else "is not a folder"
+        raise UserError(
+            f"--data {data} {what}; masks are read from a folder.{'' if root.exists() else _meant(data)} Expected {MASK_LAYOUT}"
+        )
+    return root if target is Mask or (root.is_dir() and has_masks(root)) else None
+
+
+def _from_masks(found: MaskSet, *, cut: HoldOut, group_by: str | None, require_train: bool, whole: str | None) -> Catalog:
+    """Return the catalog of images with masks, split by their folders, their lists, or here."""
+    root, truths, notes = found.root, found.truths, list(found.notes)
+    paths = [path for members in found.images.values() for path in members]
+    groups = {} if group_by is None else read_groups(group_by, paths)
+    origin: Origin = "folders"
+    images = dict(found.images)
+    if "" in images:
+        everything, origin = images.pop(""), "seeded"
+        if whole is not None:
+            images = {whole: everything}
+        elif cut.split_file is not None:
+            entries, more = _from_file(cut.split_file, dict.fromkeys(everything, ""), where="has {}")
+            notes += more
+            images = _by_split((entry.path, entry.split) for entry in entries)
+        else:
+            images = _by_split((path, split) for path, _, split in _cut(dict.fromkeys(everything, ("",)), groups, cut, Label))
+    if require_train and "train" not in images:
+        raise UserError(f"{root} holds {', '.join(images)} but no train images. Expected {MASK_LAYOUT}")
+    splits = {}
+    for name in (each for each in SPLIT_NAMES if each in images):
+        chosen = tuple(images[name])
+        splits[name] = Split(name, root, chosen, np.zeros(len(chosen), np.int64), given_path=root, truths=truths)
+    catalog = Catalog(root, truths.classes, splits, tuple(notes), origin, target=Mask)
+    return _with_val(with_groups(catalog, groups), cut)
+
+
+def _by_split(places: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for path, split in places:
+        found.setdefault(split, []).append(path)
+    return found
 
 
 def _grouped(listing: Listing, root: Path, group_by: str | None) -> Listing:

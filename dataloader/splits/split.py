@@ -231,6 +231,8 @@ def rearranged(catalog: Catalog, places: Mapping[str, str]) -> Catalog:
         more = {"pool": pool, "groups": own, "given_path": parts[0].given_path, "truths": parts[0].truths}
         splits[name] = Split(name, parts[0].root, chosen, targets[mine], weights[mine], parts[0].store, **more)
         notes = [note for note in notes if not note.startswith(f"{name}:")]
+        if parts[0].truths is not None:
+            continue
         held = set(targets[mine].tolist()) if targets.ndim == 1 else set(np.flatnonzero(targets[mine].any(0)).tolist())
         if missing := [label for number, label in enumerate(catalog.classes) if number not in held]:
             notes.append(_lacks(name, missing))

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from dataloader.targets.boxes import BoxBatch
+from dataloader.targets.defect import DefectBatch
 from dataloader.targets.label import Label, Labels
 from dataloader.targets.target import Target
 from utils.errors import UserError
 
 
-def stack_targets(targets: Sequence[Target]) -> Tensor | BoxBatch:
+def stack_targets(targets: Sequence[Target]) -> Tensor | BoxBatch | DefectBatch:
     """Return the targets stacked by their type; a `Label` among `Labels` becomes one-hot.
 
     Raises:
@@ -23,5 +24,5 @@ def stack_targets(targets: Sequence[Target]) -> Tensor | BoxBatch:
         found = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise UserError(f"targets of the types {found} in one batch: give all images targets of one kind")
     stacked = next(iter(kinds)).stack(targets)
-    assert isinstance(stacked, Tensor | BoxBatch)
+    assert isinstance(stacked, Tensor | BoxBatch | DefectBatch)
     return stacked

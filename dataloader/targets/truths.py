@@ -1,6 +1,9 @@
 """Access to targets with positions: masks, boxes."""
 
+from collections.abc import Sequence
 from typing import Protocol
+
+import numpy as np
 
 from dataloader.targets.target import Target
 
@@ -23,4 +26,8 @@ class Truths(Protocol):
 
     def nothing(self) -> Target:
         """Return an empty target of the same kind, for an image of any size."""
+        ...
+
+    def count(self, paths: Sequence[str]) -> np.ndarray:
+        """Return how much of every class the targets of some images hold, int64 (C,): pixels of masks, boxes."""
         ...

@@ -26,6 +26,8 @@ class TimmModel(Adapter):
     def __init__(self, net: Any, *, arch: str, num_classes: int) -> None:
         super().__init__(net, arch=arch, num_classes=num_classes)
         self._info: list[FeatureInfo] = []
+        # Which of timm's stages are maps, as measured with `feature_info`: a dilated network has stages of equal size.
+        self._stages: list[int] | None = None
 
     @property
     def feature_info(self) -> list[FeatureInfo]:
@@ -34,7 +36,8 @@ class TimmModel(Adapter):
             weight = next(net.parameters())
             size = net.pretrained_cfg["input_size"]
             with evaluating(net), torch.no_grad():
-                maps = self.forward_features(torch.zeros(1, *size, device=weight.device, dtype=weight.dtype))
+                image = torch.zeros(1, *size, device=weight.device, dtype=weight.dtype)
+                maps, self._stages = self.forward_features(image), larger_stages(image, net.forward_intermediates(image)[1])
             self._info = [FeatureInfo(each.shape[1], stride_of(size[1], each.shape[2])) for each in maps]
         return self._info
 
@@ -44,9 +47,8 @@ class TimmModel(Adapter):
             features, stages = net.forward_intermediates(x)
         except (AttributeError, NotImplementedError) as error:
             raise UserError(f"{self.arch} has no feature maps that timm could show") from error
-        # The contract's maps begin at stride 2.
-        smaller = [stage for stage in stages if stage.shape[-1] < x.shape[-1]]
-        return _maps(features, smaller, arch=self.arch)
+        positions = larger_stages(x, stages) if self._stages is None else self._stages
+        return _maps(features, stages, positions, arch=self.arch)
 
     def forward_head(self, maps: list[Tensor], pre_logits: bool = False) -> Tensor:
         net: Any = self.net
@@ -74,8 +76,14 @@ class TimmModel(Adapter):
         return super().remap(state)
 
 
-def _maps(features: Any, stages: list[Tensor], *, arch: str) -> FeatureMaps:
-    """One map a size; the last is `features`, whatever its layout."""
+def larger_stages(x: Tensor, stages: list[Tensor]) -> list[int]:
+    """Return the positions of one stage for each size between those of the image and of the last stage; the maps begin at stride 2."""
+    width, last = x.shape[-1], stages[-1].shape[-1]
+    return list({stage.shape[-2:]: position for position, stage in enumerate(stages) if last < stage.shape[-1] < width}.values())
+
+
+def _maps(features: Any, stages: list[Tensor], positions: list[int], *, arch: str) -> FeatureMaps:
+    """The stages at these positions, and `features`, whatever its layout."""
     h, w = stages[-1].shape[-2:]
     shape = features.shape if isinstance(features, Tensor) else torch.Size()
     if len(shape) == 4 and shape[2:] == (h, w):
@@ -86,8 +94,7 @@ def _maps(features: Any, stages: list[Tensor], *, arch: str) -> FeatureMaps:
         layout = Layout("NLC", shape[1] - h * w)
     else:
         raise UserError(f"{arch} has no feature maps: what enters its head is not a grid of pixels")
-    larger = {stage.shape[-2:]: stage for stage in stages if stage.shape[-1] > w}
-    return with_last(list(larger.values()), features, layout=layout, grid=(h, w))
+    return with_last([stages[position] for position in positions], features, layout=layout, grid=(h, w))
 
 
 def list_names() -> list[str]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from models.backbone import Backbone, FeatureInfo, checked_width
 from utils.errors import UserError
+from utils.first_conv import input_channels
 
 PREFIX = "net."
 
@@ -41,7 +42,7 @@ class Adapter(Backbone):
         weight = self.get_classifier().weight
         try:
             with evaluating(self), torch.no_grad():
-                logits = self(torch.zeros(1, 3, *image_size, device=weight.device, dtype=weight.dtype))
+                logits = self(torch.zeros(1, input_channels(self.net), *image_size, device=weight.device, dtype=weight.dtype))
         except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise UserError(f"{self.arch} does not take images of {image_size[0]} x {image_size[1]} pixels ({reason})") from error

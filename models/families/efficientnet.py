@@ -260,18 +260,41 @@ _INVERTED_NAMES = {**_GATE_NAMES, "_expand_conv": "conv_pw", "_bn0": "bn1", "_bn
 _URL = "https://github.com/huggingface/pytorch-image-models/releases/download/v0.1-weights/"
 
 
-def _published(file: str, side: int) -> Published:
-    return Published(_URL + file, size=(side, side), interpolation="bicubic")
+# Claims are those of timm, measured with its conversions of the same files.
+def _published(file: str, side: int, top1: float) -> Published:
+    return Published(_URL + file, size=(side, side), interpolation="bicubic", license="Apache-2.0", top1=top1)
 
 
 PUBLISHED: dict[str, Published] = {
-    "efficientnet_b0": _published("tf_efficientnet_b0_aa-827b6e33.pth", 224),
-    "efficientnet_b1": _published("tf_efficientnet_b1_aa-ea7a6ee0.pth", 240),
-    "efficientnet_b2": _published("tf_efficientnet_b2_aa-60c94f97.pth", 260),
-    "efficientnet_b3": _published("tf_efficientnet_b3_aa-84b4657e.pth", 300),
-    "efficientnet_b4": _published("tf_efficientnet_b4_aa-818f208c.pth", 380),
-    "efficientnet_b5": _published("tf_efficientnet_b5_aa-99018a74.pth", 456),
-    "efficientnet_b6": _published("tf_efficientnet_b6_aa-80ba17e4.pth", 528),
-    "efficientnet_b7": _published("tf_efficientnet_b7_aa-076e3472.pth", 600),
-    "efficientnet_b8": _published("tf_efficientnet_b8_ra-572d5dd9.pth", 672),
+    "efficientnet_b0": _published("tf_efficientnet_b0_aa-827b6e33.pth", 224, 76.834),
+    "efficientnet_b1": _published("tf_efficientnet_b1_aa-ea7a6ee0.pth", 240, 78.83),
+    "efficientnet_b2": _published("tf_efficientnet_b2_aa-60c94f97.pth", 260, 80.084),
+    "efficientnet_b3": _published("tf_efficientnet_b3_aa-84b4657e.pth", 300, 81.644),
+    "efficientnet_b4": _published("tf_efficientnet_b4_aa-818f208c.pth", 380, 83.018),
+    "efficientnet_b5": _published("tf_efficientnet_b5_aa-99018a74.pth", 456, 83.688),
+    "efficientnet_b6": _published("tf_efficientnet_b6_aa-80ba17e4.pth", 528, 84.116),
+    "efficientnet_b7": _published("tf_efficientnet_b7_aa-076e3472.pth", 600, 84.414),
+    "efficientnet_b8": _published("tf_efficientnet_b8_ra-572d5dd9.pth", 672, 85.368),
+}
+
+_ADVPROP_URL = "https://github.com/lukemelas/EfficientNet-PyTorch/releases/download/1.0/"
+
+
+def _advprop(file: str, side: int, top1: float) -> Published:
+    half = (0.5, 0.5, 0.5)
+    size = (side, side)
+    return Published(_ADVPROP_URL + file, mean=half, std=half, size=size, interpolation="bicubic", license="Apache-2.0", top1=top1)
+
+
+# Trained with adversarial examples (AdvProp, arXiv 1911.09665), on pixels from -1 to 1: --advprop.
+ADVPROP: dict[str, Published] = {
+    "efficientnet_b0": _advprop("adv-efficientnet-b0-b64d5a18.pth", 224, 77.09),
+    "efficientnet_b1": _advprop("adv-efficientnet-b1-0f3ce85a.pth", 240, 79.28),
+    "efficientnet_b2": _advprop("adv-efficientnet-b2-6e9d97e5.pth", 260, 80.308),
+    "efficientnet_b3": _advprop("adv-efficientnet-b3-cdd7c0f4.pth", 300, 81.826),
+    "efficientnet_b4": _advprop("adv-efficientnet-b4-44fb3a87.pth", 380, 83.25),
+    "efficientnet_b5": _advprop("adv-efficientnet-b5-86493f6b.pth", 456, 84.258),
+    "efficientnet_b6": _advprop("adv-efficientnet-b6-ac80338e.pth", 528, 84.786),
+    "efficientnet_b7": _advprop("adv-efficientnet-b7-4652b6dd.pth", 600, 85.122),
+    "efficientnet_b8": _advprop("adv-efficientnet-b8-22a8fe65.pth", 672, 85.364),
 }

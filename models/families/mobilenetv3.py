@@ -205,6 +205,6 @@ def _init_linear(layer: nn.Linear) -> None:
 _URL = "https://download.pytorch.org/models/"
 
 PUBLISHED: dict[str, Published] = {
-    "mobilenetv3_small": Published(_URL + "mobilenet_v3_small-047dcff4.pth"),
-    "mobilenetv3_large": Published(_URL + "mobilenet_v3_large-5c1a4163.pth"),
+    "mobilenetv3_small": Published(_URL + "mobilenet_v3_small-047dcff4.pth", license="BSD-3-Clause", top1=67.668),
+    "mobilenetv3_large": Published(_URL + "mobilenet_v3_large-5c1a4163.pth", license="BSD-3-Clause", top1=75.274),
 }

@@ -19,6 +19,7 @@ from models.backbone import Backbone
 from models.classifier_input import classifier_inputs
 from models.maps.layout import FeatureMaps, Layout, to_map
 from utils.errors import UserError
+from utils.first_conv import input_channels
 
 # Maps of a smaller side say hardly where.
 SMALLEST_SIDE = 4
@@ -200,9 +201,9 @@ def contract_maps(model: Backbone, x: Tensor) -> list[Tensor] | None:
 
 
 def probe_image(model: nn.Module, image_size: tuple[int, int]) -> Tensor:
-    """Return noise (1, 3, H, W) to try a network with, always the same."""
+    """Return noise (1, C, H, W) to try a network with, always the same."""
     weight = next(model.parameters())
-    noise = torch.randn(1, 3, *image_size, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(1, input_channels(model), *image_size, generator=torch.Generator().manual_seed(0))
     return noise.to(weight.device, weight.dtype)
 
 

@@ -1,11 +1,12 @@
 """Maps out of the tensors that foreign networks carry, and the way back."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -58,3 +59,22 @@ def own_tensor(maps: list[Tensor]) -> Tensor:
         return last.permute(0, 2, 3, 1)
     tokens = last.flatten(2).transpose(1, 2)
     return tokens if maps.prefix is None else torch.cat([maps.prefix, tokens], dim=1)
+
+
+def tokens_of(maps: list[Tensor], *, prefix: int) -> Tensor:
+    """The tokens (N, prefix + h w, C) that the last map was made of; a plain list of maps will do where there is no prefix."""
+    if isinstance(maps, FeatureMaps):
+        return own_tensor(maps)
+    assert prefix == 0, "class tokens lie beside the maps: hand on what forward_features gave"
+    return maps[-1].flatten(2).transpose(1, 2)
+
+
+def tap_blocks(blocks: Sequence[nn.Module] | nn.Sequential, x: Tensor, *, parts: int) -> list[Tensor]:
+    """Let x pass through all blocks; return what comes out after each of `parts` equal shares of them."""
+    ends = [len(blocks) * part // parts for part in range(1, parts + 1)]
+    found = []
+    for count, block in enumerate(blocks, start=1):
+        x = block(x)
+        if count in ends:
+            found.append(x)
+    return found

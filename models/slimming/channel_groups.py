@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+from models.layers.channel_attention import EfficientChannelAttention
 from utils.errors import UserError
+from utils.first_conv import input_channels
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,10 @@ class ChannelGroups:
     """
 
     def __init__(self, model: nn.Module, classifier: nn.Module, image_size: tuple[int, int]) -> None:
+        if any(isinstance(module, EfficientChannelAttention) for module in model.modules()):
+            raise UserError("--prune cannot take channels out of this model: its gates (ECA) compare each channel with its neighbors")
         self.model = model
-        image = torch.zeros(1, 3, *image_size)
+        image = torch.zeros(1, input_channels(model), *image_size)
         self._places = _count_places(model, image)
         with _explained(), _learning(model):
             import torch_pruning as tp

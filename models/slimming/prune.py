@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from models.backbone import Backbone
 from models.slimming.channel_groups import ChannelGroups, UnitMasks, masked_units
 from utils.errors import UserError
+from utils.first_conv import input_channels
 
 # No group of channels loses more than this share of them, whatever their scores say.
 MOST = 0.9
@@ -123,6 +124,6 @@ def _without(kept: UnitMasks, gone: Iterable[tuple[int, int]]) -> list[Tensor]:
 
 def largest_difference(one: nn.Module, two: nn.Module, image_size: tuple[int, int]) -> float:
     """Return the largest difference of the logits of two networks on noise, both in evaluation mode."""
-    images = torch.randn(2, 3, *image_size, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(2, input_channels(one), *image_size, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         return float((one(images) - two(images)).abs().max())

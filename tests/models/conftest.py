@@ -5,6 +5,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from models.backbone import Backbone
+from models.weights import load_state
 
 
 def _randomize(net: nn.Module) -> nn.Module:
@@ -29,6 +33,29 @@ def _assert_same_logits(ours: nn.Module, theirs: nn.Module, size: tuple[int, int
     torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 
 
+def _assert_parity(ours: Backbone, theirs: nn.Module, size: tuple[int, int] = (64, 48), dtype: torch.dtype = torch.float32) -> None:
+    """Their weights, by our loader, give their maps, logits, parameters and multiply-adds; `theirs` is of timm."""
+    report = load_state(ours, theirs.state_dict(), source="theirs")
+    assert (report.missing, report.unexpected, report.resized) == ((), (), ())
+    ours.to(dtype).eval(), theirs.to(dtype).eval()
+    x = torch.randn(2, 3, *size, dtype=dtype, generator=torch.Generator().manual_seed(1))
+    tolerance = 1e-4 if dtype is torch.float32 else 1e-9
+    with torch.inference_mode():
+        (a, flops), (b, their_flops) = _counted(ours, x), _counted(theirs, x)
+        assert a.std() > 1e-3, "the comparison needs logits that differ"
+        torch.testing.assert_close(a, b, atol=tolerance, rtol=tolerance)
+        maps, (_, their_maps) = ours.forward_features(x), theirs.forward_intermediates(x)
+        for mine, other in zip(maps, their_maps, strict=True):
+            torch.testing.assert_close(mine, other, atol=tolerance, rtol=tolerance)
+    assert sum(each.numel() for each in ours.parameters()) == sum(each.numel() for each in theirs.parameters())
+    assert flops == their_flops
+
+
+def _counted(net: nn.Module, x: Tensor) -> tuple[Tensor, int]:
+    with FlopCounterMode(display=False) as counter:
+        return net(x), counter.get_total_flops()
+
+
 def _gradients(net: nn.Module, x: Tensor) -> list[Tensor]:
     """Gradients of a loss in training mode, dropout off."""
     net.train()
@@ -48,6 +75,11 @@ def randomize() -> Callable[[nn.Module], nn.Module]:
 @pytest.fixture
 def assert_same_logits() -> Callable[..., None]:
     return _assert_same_logits
+
+
+@pytest.fixture
+def assert_parity() -> Callable[..., None]:
+    return _assert_parity
 
 
 @pytest.fixture

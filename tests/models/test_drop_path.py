@@ -18,6 +18,9 @@ TWINS = {
     "mobilenetv3_small": "tf_mobilenetv3_small_100",
     "mobilenetv3_large": "tf_mobilenetv3_large_100",
     "efficientnet_b0": "tf_efficientnet_b0",
+    "vit_tiny_patch16_224": "vit_tiny_patch16_224",
+    "swin_tiny_patch4_window7_224": "swin_tiny_patch4_window7_224",
+    "convnext_tiny": "convnext_tiny",
     "torchvision/efficientnet_b0": "efficientnet_b0",
     "torchvision/swin_t": "swin_tiny_patch4_window7_224",
     "torchvision/convnext_tiny": "convnext_tiny",
@@ -52,6 +55,8 @@ def test_the_default_is_what_was_published():
     assert skipping(build_model("resnet18", num_classes=3)) == []
     assert max(skipping(build_model("efficientnet_b0", num_classes=3))) == pytest.approx(0.2 * 14 / 16)
     assert skipping(build_model("efficientnet_b0", num_classes=3, drop_path=0.0)) == []
+    assert max(skipping(build_model("swin_tiny_patch4_window7_224", num_classes=3))) == pytest.approx(0.2)
+    assert max(skipping(build_model("convnext_tiny", num_classes=3))) == pytest.approx(0.1)
     assert skipping(build_model("timm/vit_tiny_patch16_224", num_classes=3, drop_path=0.1))[-1] == pytest.approx(0.1, abs=1e-6)
 
 

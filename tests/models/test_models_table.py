@@ -60,7 +60,8 @@ def test_listing_follows_the_table_and_the_pattern():
 def test_every_listed_variant_is_one_that_its_family_builds():
     for family in FAMILIES.values():
         module = __import__(family.target.partition(":")[0], fromlist=["VARIANTS"])
-        assert tuple(module.VARIANTS) == family.variants == tuple(module.PUBLISHED)
+        assert tuple(module.VARIANTS) == family.variants
+        assert set(module.PUBLISHED) <= set(module.VARIANTS)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_every_listed_variant_is_one_that_its_family_builds():
     [
         ("resnet81", "Did you mean resnet18?"),
         ("mobilenetv3_smal", "Did you mean mobilenetv3_small?"),
-        ("mobilenet_v2", "Did you mean torchvision/mobilenet_v2?"),
+        ("vit_b_16", "Did you mean torchvision/vit_b_16?"),
         ("torchvision/resnet81", "Did you mean resnet18?"),
         ("zzz", "unknown model 'zzz'. See --list models"),
     ],

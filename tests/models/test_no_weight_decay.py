@@ -1,6 +1,7 @@
 """Position embeddings, class tokens and tables of relative positions do not decay: the groups are those of timm."""
 
 import pytest
+import torch
 from torch import nn
 
 from models import build_model
@@ -26,6 +27,18 @@ def test_the_groups_of_a_timm_network_are_those_of_timm(name):
     theirs = param_groups_weight_decay(model.net, 0.1, no_weight_decay_list=model.net.no_weight_decay())
     names = {id(param): name for name, param in model.net.named_parameters()}
     assert undecayed(model) == {names[id(param)] for group in theirs if not group["weight_decay"] for param in group["params"]}
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "cait_xxs24_224", "swin_tiny_patch4_window7_224", "convnextv2_atto"])
+def test_the_groups_of_our_own_transformers_are_those_of_timm(name):
+    from timm.optim import param_groups_weight_decay
+
+    with torch.device("meta"):
+        model, theirs = build_model(name, num_classes=3), timm.create_model(name, num_classes=3)
+    spared = getattr(theirs, "no_weight_decay", frozenset)()
+    names = {id(param): name for name, param in theirs.named_parameters()}
+    groups = param_groups_weight_decay(theirs, 0.1, no_weight_decay_list=spared)
+    assert undecayed(model) == {names[id(param)] for group in groups if not group["weight_decay"] for param in group["params"]}
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,18 @@ import hashlib
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from models import build_model, list_models, published, weights
+from models.download import download
+from models.families import efficientnet
 from models.published import Published, find_published, published_preprocess
-from models.weights import download, load_published, load_state
+from models.weights import load_published, load_state
 from utils.checkpoint import load_tensors
 from utils.errors import UserError
 
@@ -108,8 +112,34 @@ def test_a_file_in_the_folder_is_read_without_network(tmp_path, suffix, monkeypa
 
 
 class Quiet(SimpleHTTPRequestHandler):
+    """Serves files and takes up a download from the middle; what was asked for is kept in `asked`."""
+
+    asked: ClassVar[list[str | None]] = []
+    # How many bytes go out before the connection ends, a number for each answer; whole files after them.
+    breaks: ClassVar[list[int]] = []
+
     def log_message(self, *_):
         return
+
+    def do_GET(self):
+        start = self.headers["Range"]
+        self.asked.append(start)
+        file = Path(self.translate_path(self.path))
+        if not file.is_file():
+            self.send_error(404)
+            return
+        whole = file.read_bytes()
+        first = int(start.removeprefix("bytes=").removesuffix("-")) if start and "old" not in file.name else 0
+        if first and first >= len(whole):
+            self.send_error(416)
+            return
+        body = whole[first:]
+        self.send_response(206 if first else 200)
+        if first:
+            self.send_header("Content-Range", f"bytes {first}-{len(whole) - 1}/{len(whole)}")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: self.breaks.pop(0)] if self.breaks else body)
 
 
 @pytest.fixture
@@ -117,6 +147,8 @@ def server(tmp_path):
     """A web server on the loopback interface, and the folder it serves."""
     folder = tmp_path / "served"
     folder.mkdir()
+    Quiet.asked.clear()
+    Quiet.breaks.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as httpd:
         thread = threading.Thread(target=httpd.serve_forever)
         thread.start()
@@ -131,7 +163,7 @@ def test_absent_weights_are_downloaded_to_the_folder_once(tmp_path, server, monk
     torch.save(source.state_dict(), served / "raw")
     name = f"net-{hashlib.sha256((served / 'raw').read_bytes()).hexdigest()[:8]}.pth"
     (served / "raw").rename(served / name)
-    monkeypatch.setattr(weights, "find_published", lambda _: Published(f"{address}/{name}"))
+    monkeypatch.setattr(weights, "find_published", lambda *_, **__: Published(f"{address}/{name}"))
     folder = tmp_path / "pretrained"
     load_published(target, "mobilenetv3_small", folder=folder, announce=told.append)
     assert same(source, target)
@@ -148,6 +180,111 @@ def test_a_changed_file_is_refused_and_leaves_nothing(tmp_path, server):
     with pytest.raises(UserError, match="is not the published file"):
         download(Published(f"{address}/net-0123abcd.pth"), tmp_path / "out" / "net.pth")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def named(served, content: bytes, stem: str = "net") -> str:
+    """Serve bytes under a name that ends with their hash; return the name."""
+    name = f"{stem}-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    (served / name).write_bytes(content)
+    return name
+
+
+def test_a_broken_download_goes_on_where_it_broke(tmp_path, server):
+    served, address = server
+    content = bytes(range(256)) * 40
+    Quiet.breaks.extend([1000, 2000])
+    download(Published(f"{address}/{named(served, content)}"), tmp_path / "out" / "net.pth")
+    assert Quiet.asked == [None, "bytes=1000-", "bytes=3000-"]
+    assert (tmp_path / "out" / "net.pth").read_bytes() == content
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["net.pth"]
+
+
+def test_what_came_is_kept_for_the_next_call(tmp_path, server):
+    served, address = server
+    content = bytes(range(256)) * 40
+    published, path = Published(f"{address}/{named(served, content)}"), tmp_path / "out" / "net.pth"
+    Quiet.breaks.extend([1000, 0])
+    with pytest.raises(UserError, match=r"0\.0 MB of it are kept in .*net\.pth\.part, and the same command goes on"):
+        download(published, path)
+    assert [each.name for each in path.parent.iterdir()] == ["net.pth.part"]
+    Quiet.asked.clear()
+    download(published, path)
+    assert Quiet.asked == ["bytes=1000-"]
+    assert path.read_bytes() == content
+
+
+def test_a_server_that_only_knows_whole_files_starts_again(tmp_path, server):
+    served, address = server
+    content = bytes(range(256)) * 40
+    Quiet.breaks.append(1000)
+    download(Published(f"{address}/{named(served, content, 'old')}"), tmp_path / "net.pth")
+    assert Quiet.asked == [None, "bytes=1000-"]
+    assert (tmp_path / "net.pth").read_bytes() == content
+
+
+def test_a_whole_part_is_taken_as_it_is_and_a_part_of_something_else_is_dropped(tmp_path, server):
+    served, address = server
+    content = bytes(range(256)) * 40
+    published, path = Published(f"{address}/{named(served, content)}"), tmp_path / "net.pth"
+    part = tmp_path / "net.pth.part"
+    part.write_bytes(content)
+    download(published, path)
+    assert path.read_bytes() == content
+    path.unlink()
+    part.write_bytes(b"x" * 500)
+    with pytest.raises(UserError, match="is not the published file"):
+        download(published, path)
+    assert not part.exists()
+
+
+def test_a_file_without_a_hash_is_never_taken_up_again(tmp_path, server):
+    served, address = server
+    (served / "model.safetensors").write_bytes(b"abc" * 1000)
+    Quiet.breaks.append(10)
+    with pytest.raises(UserError, match="the connection ended after 10 of 3,000 bytes"):
+        download(Published(f"{address}/model.safetensors"), tmp_path / "out" / "net.safetensors")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_file_under_its_published_name_is_found_and_recognized(tmp_path, monkeypatch):
+    source, target = net(), net()
+    torch.save(source.state_dict(), tmp_path / "raw")
+    digest = hashlib.sha256((tmp_path / "raw").read_bytes()).hexdigest()[:8]
+    (tmp_path / "raw").rename(tmp_path / f"small-{digest}.pth")
+    monkeypatch.setattr(weights, "find_published", lambda *_, **__: Published(f"https://some.host/small-{digest}.pth"))
+    monkeypatch.setattr(weights, "download", lambda *_: pytest.fail("no download is needed"))
+    report = load_published(target, "mobilenetv3_small", folder=tmp_path)
+    assert same(source, target)
+    assert f"small-{digest}.pth (the file of some.host, by its SHA-256)" in str(report)
+    torch.save(net().state_dict(), tmp_path / "mobilenetv3_small.pth")
+    assert "not the file of some.host: it has another SHA-256" in str(load_published(target, "mobilenetv3_small", folder=tmp_path))
+
+
+def test_who_downloads_is_told_what_the_publisher_says(tmp_path, server, monkeypatch):
+    served, address = server
+    torch.save(net().state_dict(), served / "net.pth")
+    published_one = Published(f"{address}/net.pth", license="MIT", top1=70.04)
+    monkeypatch.setattr(weights, "find_published", lambda *_, **__: published_one)
+    told = []
+    load_published(net(), "mobilenetv3_small", folder=tmp_path / "pretrained", announce=told.append)
+    assert told[0].endswith("mobilenetv3_small.pth (MIT, ImageNet top-1 70.0% by its publisher)")
+
+
+def test_weights_of_adversarial_training_have_a_file_and_numbers_of_their_own():
+    plain, adversarial = find_published("efficientnet_b3"), find_published("efficientnet_b3", advprop=True)
+    assert plain is not None
+    assert adversarial is not None
+    assert adversarial.url != plain.url
+    assert (adversarial.mean, adversarial.std, adversarial.size) == ((0.5,) * 3, (0.5,) * 3, plain.size)
+    with pytest.raises(UserError, match="efficientnet_b0 to efficientnet_b8"):
+        find_published("resnet18", advprop=True)
+    with pytest.raises(UserError, match=r"NAME\.ap_in1k"):
+        find_published("timm/tf_efficientnet_b0", advprop=True)
+
+
+def test_files_of_adversarial_training_are_the_ones_efficientnet_pytorch_names():
+    package = pytest.importorskip("efficientnet_pytorch.utils")
+    assert {arch.replace("_", "-"): each.url for arch, each in efficientnet.ADVPROP.items()} == package.url_map_advprop
 
 
 def test_without_network_the_message_names_the_url_and_the_file(tmp_path, server):
@@ -182,5 +319,28 @@ def test_preprocessing_belongs_to_the_weights():
     assert published_preprocess("my_net.py:Net") is None
 
 
-def test_every_network_of_the_table_has_published_weights():
-    assert all(find_published(arch) for arch in list_models())
+def test_a_forwarded_network_has_the_published_weights_of_its_package():
+    assert find_published("mobilenet_v2") == find_published("torchvision/mobilenet_v2")
+
+
+@pytest.mark.parametrize("place", ["mobilenet_v2.pth", "torchvision/mobilenet_v2.pth"])
+def test_the_file_of_a_forwarded_network_is_found_under_either_name(place, tmp_path):
+    net = build_model("mobilenet_v2", num_classes=3)
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    torch.save(net.state_dict(), tmp_path / place)
+    assert str(tmp_path / place) in str(load_published(net, "mobilenet_v2", folder=tmp_path))
+
+
+UNPUBLISHED = (
+    *("resnet50t", "resnet200", "seresnet18", "seresnet34", "seresnet50t", "seresnet101", "seresnet152", "seresnet200d", "seresnet269d"),
+    *("ecaresnet200d", "ecaresnext26t_32x4d", "ecaresnext50t_32x4d", "resnetblur18"),
+    *("resnet_20", "resnet_26", "resnet_29", "resnet_38"),
+    *(f"resnet_{depth}_bn_conv_relu" for depth in (20, 26, 29, 38, 50)),
+    "zfnet",
+    *("mixer_s32_224", "mixer_s16_224", "mixer_b32_224", "mixer_l32_224", "mixer_h14_224"),
+    "convnextv2_small",
+)
+
+
+def test_every_network_of_the_table_has_published_weights_but_those_that_nobody_published():
+    assert {arch for arch in list_models() if find_published(arch) is None} == set(UNPUBLISHED)

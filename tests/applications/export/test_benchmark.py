@@ -124,7 +124,7 @@ def test_what_is_missing_is_said_in_one_line(call: Call, run: Path, tmp_path: Pa
 @pytest.mark.slow
 def test_the_best_export_is_the_only_one_that_stays(call: Call, colors: Path) -> None:
     run = call(*tiny(colors, "--epochs", 3)).run
-    outcome = call("--export", "best", "--resume", run, *ARCH, "--calibration", 20, "--max_drop", 0.2)
+    outcome = call("--export", "best", "--resume", run, *ARCH, "--int8_images", 20, "--max_drop", 0.2)
     assert outcome.code == 0, outcome.err + outcome.out
     facts = json.loads((run / "export-best.json").read_text())
     assert "torchscript" in {each["name"] for each in facts["candidates"]}
@@ -141,7 +141,7 @@ def test_the_best_export_is_the_only_one_that_stays(call: Call, colors: Path) ->
 def test_an_int8_file_says_what_it_lost_of_each_class(name: str, call: Call, colors: Path) -> None:
     pytest.importorskip("nncf")
     run = call(*tiny(colors, "--epochs", 4)).run
-    outcome = call("--export", name, "--int8", "--resume", run, *ARCH, "--calibration", 20, "--max_drop", 0.2)
+    outcome = call("--export", name, "--int8", "--resume", run, *ARCH, "--int8_images", 20, "--max_drop", 0.2)
     assert outcome.code == 0, outcome.err + outcome.out
     record = json.loads((run / f"parity-{name}-int8.json").read_text())
     assert record["file"]["precision"] == "int8"

@@ -141,9 +141,9 @@ def wrong_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     ("broken", "said"),
     [
         pytest.param(break_parts(wrong_mean), "the first layer that differs is normalization", id="mean"),
-        pytest.param(break_parts(wrong_order), "the first layer that differs is normalization", id="bgr"),
-        pytest.param(break_parts(wrong_resize), "the first layer that differs is geometry", id="resize"),
-        pytest.param(wrong_classes, "it says otherwise of classes", id="classes"),
+        pytest.param(break_parts(wrong_order), "the first layer that differs is normalization", id="bgr", marks=pytest.mark.slow),
+        pytest.param(break_parts(wrong_resize), "the first layer that differs is geometry", id="resize", marks=pytest.mark.slow),
+        pytest.param(wrong_classes, "it says otherwise of classes", id="classes", marks=pytest.mark.slow),
     ],
 )
 def test_a_broken_export_is_not_kept(broken: Break, said: str, call: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,7 +265,8 @@ FAMILIES = [family.variants[0] for family in models.FAMILIES.values()]
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", FAMILIES)
 def test_every_family_passes_in_every_common_format(arch: str, call: Call, colors: Path) -> None:
-    flags = ("--arch", arch, "--image_size", 40, 48, "--epochs", 1, "-b", 20, "-j", 0, "--precision", "fp32")
+    size = (64, 72) if arch == "alexnet" else (40, 48)
+    flags = ("--arch", arch, "--image_size", *size, "--epochs", 1, "-b", 20, "-j", 0, "--precision", "fp32")
     run = call("--data", colors, *flags).run
     outcome = call("--export", "torchscript,onnx,openvino,hub", "--resume", run)
     assert outcome.code == 0, outcome.out

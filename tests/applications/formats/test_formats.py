@@ -55,6 +55,7 @@ def test_a_damaged_and_a_foreign_file_are_refused_in_one_line(name: str, written
             build_format(name).open(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "aoti" and build_format(name).holds.half])
 def test_half_a_file_still_resizes_exactly(name: str, written: Written) -> None:
     path, deployed, facts = written(name, half=True)

@@ -11,7 +11,7 @@ from applications.settings.flag_use import GROUPS, actions_that_use, is_used, re
 from applications.settings.options import SECTIONS, Request, flag_metadata
 from utils.errors import UserError
 
-FLAGS = [item.name for _, options in SECTIONS.values() for item in fields(options)]
+FLAGS = [item.name for options in SECTIONS.values() for item in fields(options)]
 ACTIONS = sorted(set(APPLICATIONS))
 SUBJECTS = {
     **{name: ["x"] for name in ("predict", "benchmark", "serve", "prepare", "shard", "undo", "table", "list", "write_matrix")},

@@ -11,12 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from applications.contract import Signature, StepResult, TensorSpec
-from criterions.weighted import Criterion
+from criterions.weighted import Criterion, build_criterion
 from dataloader.images.preprocess import Normalize, Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.mask import IGNORE, Mask
 from dataloader.targets.plane import PlaneChange
 from dataloader.targets.target import Target
+from models.options import ModelOptions
 
 
 class PixelNet(nn.Module):
@@ -44,6 +45,7 @@ class PixelTask:
     abilities: ClassVar[frozenset[str]] = frozenset()
     headline = "mIoU"
     metric_names: tuple[str, ...] = ("loss", "mIoU", "pixel_accuracy")
+    build_criterion: ClassVar = staticmethod(build_criterion)
 
     def __init__(self, classes: Sequence[str], criterion: Criterion, preprocess: Preprocess, device: torch.device) -> None:
         self.classes = tuple(classes)
@@ -51,8 +53,8 @@ class PixelTask:
         self.normalize = Normalize(preprocess.mean, preprocess.std).to(device)
 
     @staticmethod
-    def build_model(arch: str, classes: Sequence[str], *, drop_rate: float | None = None, drop_path: float | None = None) -> nn.Module:
-        del arch, drop_rate, drop_path
+    def build_model(model: ModelOptions, classes: Sequence[str]) -> nn.Module:
+        del model
         return PixelNet(len(classes))
 
     def training_step(self, model: nn.Module, batch: Batch, *, record: bool = True) -> StepResult:

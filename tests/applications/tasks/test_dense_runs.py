@@ -42,7 +42,8 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def dense(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put the task into TASKS, and have data opened with masks; return the data."""
-    monkeypatch.setattr(TASKS, "_rows", {**TASKS._rows, "pixels": Row("tests.applications.tasks.dense_task:PixelTask", "a class a pixel")})
+    rows = {name: row for name, row in TASKS._rows.items() if name != "segment"}
+    monkeypatch.setattr(TASKS, "_rows", {**rows, "pixels": Row("tests.applications.tasks.dense_task:PixelTask", "a class a pixel")})
 
     def open_masks(name: str, **_: Any) -> Catalog:
         root = Path(name)

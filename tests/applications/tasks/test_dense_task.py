@@ -22,6 +22,7 @@ from dataloader.images.preprocess import Preprocess
 from dataloader.loading.plan import TrainPlan
 from dataloader.sample import Batch
 from dataloader.sources.shapes import scene
+from dataloader.targets.label import Label, Labels
 from dataloader.targets.mask import IGNORE
 from dataloader.targets.plane import scaled
 from optim.stepper import Stepper
@@ -167,5 +168,10 @@ def test_what_a_task_cannot_do_is_refused_by_flag_and_task(setting: dict[str, An
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_the_tasks_of_labels_can_do_whatever_a_flag_asks_for(name: str) -> None:
-    refuse_unable(TASKS.resolve(name), {flag: True for flags in ABILITIES.values() for flag in flags})
+def test_the_tasks_of_labels_can_do_whatever_a_flag_asks_for_but_with_masks(name: str) -> None:
+    if TASKS.resolve(name).target in (Label, Labels):
+        of_masks = ("networks of encoder and decoder", "crops and tiles")
+        asked = {flag: True for ability, flags in ABILITIES.items() for flag in flags if ability not in of_masks}
+        refuse_unable(TASKS.resolve(name), asked)
+        with pytest.raises(UserError, match="--encoder is for networks of encoder and decoder"):
+            refuse_unable(TASKS.resolve(name), {"encoder": "resnet18"})

@@ -133,9 +133,30 @@ def test_normalize_is_the_textbook_formula(dtype):
     assert torch.equal(images, before)
 
 
+def test_normalize_by_one_number_is_that_of_the_brightness():
+    images = torch.randint(0, 256, (2, 3, 5, 4), dtype=torch.uint8)
+    red, green, blue = images.double().unbind(1)
+    gray = 0.299 * red + 0.587 * green + 0.114 * blue
+    torch.testing.assert_close(Normalize((0.4,), (0.2,))(images)[:, 0].double(), (gray / 255 - 0.4) / 0.2, atol=1e-5, rtol=1e-5)
+    equal = images[:, :1].expand(-1, 3, -1, -1)
+    torch.testing.assert_close(Normalize((0.0,), (1.0,))(equal), equal[:, :1] / 255)
+
+
+def test_numbers_for_brightness_come_from_those_for_colors_and_back():
+    numbers = Preprocess(mean=(0.2, 0.4, 0.6), std=(0.1, 0.2, 0.3))
+    gray = numbers.seeing(1)
+    assert gray.mean == pytest.approx((0.299 * 0.2 + 0.587 * 0.4 + 0.114 * 0.6,))
+    assert gray.std == pytest.approx((0.2,))
+    assert numbers.seeing(3) is numbers
+    assert gray.seeing(3).mean == gray.mean * 3
+    assert Preprocess.from_dict(gray.to_dict()) == gray
+    with pytest.raises(UserError, match="one each for brightness"):
+        Preprocess(mean=(0.5,), std=(0.1, 0.2, 0.3))
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
-def test_scripted_normalize_gives_the_same_numbers():
-    module = Normalize((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+@pytest.mark.parametrize("module", [Normalize((0.5, 0.4, 0.3), (0.2, 0.3, 0.4)), Normalize((0.5,), (0.2,))])
+def test_scripted_normalize_gives_the_same_numbers(module):
     images = torch.randint(0, 256, (2, 3, 5, 4), dtype=torch.uint8)
     assert torch.equal(torch.jit.script(module)(images), module(images))
 

@@ -12,10 +12,10 @@ from dataloader.images.read import ImageError
 from dataloader.sources import shapes
 from dataloader.sources.coco import read_coco
 from dataloader.sources.masks import MaskFolder, read_mask
-from dataloader.sources.shape_truths import open_defects, shape_boxes, shape_masks
+from dataloader.sources.shape_truths import shape_boxes, shape_masks
 from dataloader.sources.shapes import CLASSES, open_shapes, scene
 from dataloader.splits.catalog import open_catalog
-from dataloader.targets.mask import Mask
+from dataloader.targets.defect import Defect
 from utils.errors import UserError
 
 
@@ -44,18 +44,18 @@ def test_masks_and_boxes_of_the_scenes_are_those_that_were_drawn(home: Path) -> 
 
 
 def test_the_anomaly_data_are_learned_from_good_scenes_alone_and_tested_with_the_masks_of_defects(home: Path) -> None:
-    catalog = open_defects(home)
-    train, test = catalog.splits["train"], catalog.splits["test"]
-    assert (len(train), train.targets.tolist()) == (3, [0, 0, 0])
+    catalog = open_catalog(str(open_shapes(home).parent / "defects"), target=Defect)
+    train, test = (catalog.splits[name] for name in ("train", "test"))
+    assert (len(train), len(catalog.splits["val"]), train.targets.tolist()) == (2, 1, [0, 0])
     assert sorted(test.targets.tolist()) == [0, 0, 1, 1, 1, 1]
     for split in (train, test):
         for index, path in enumerate(split.paths):
             _, kind, name = path.split("/")
             target, true = split.target(index), scene(int(Path(name).stem), defect="" if kind == "good" else kind)
-            assert isinstance(target, Mask)
+            assert isinstance(target, Defect)
+            assert (target.kind, target.kind != "good") == (kind, bool(split.targets[index]))
             assert np.array_equal(split.read(index), true.image)
-            assert np.array_equal(target.ids == 1, true.defect)
-            assert target.ids.any() == bool(split.targets[index])
+            assert np.array_equal(target.mask.ids == 1, true.defect)
 
 
 @pytest.mark.parametrize(("mode", "dtype"), [("L", np.uint8), ("P", np.uint8), ("I;16", np.uint16), ("1", np.uint8)])

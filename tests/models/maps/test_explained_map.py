@@ -14,7 +14,8 @@ from utils.errors import UserError
 
 # (name, image size, kind of view): all own families, convolutions, tokens with and without a class token, channels last.
 NETS = [
-    *((family.variants[0], (128, 160), ContractView) for family in FAMILIES.values()),
+    *((family.variants[0], (128, 160), ContractView) for name, family in FAMILIES.items() if name not in ("alexnet", "vgg")),
+    *(pytest.param(arch, (224, 256), ContractView, marks=pytest.mark.slow) for arch in ("alexnet", "vgg11")),
     ("resnet18", (32, 32), LayerView),
     ("torchvision/shufflenet_v2_x0_5", (128, 128), ContractView),
     ("torchvision/vit_b_32", (224, 224), LayerView),

@@ -18,6 +18,7 @@ from models.slimming.prune import Losses, largest_difference, prune_channels, ta
 from utils.errors import UserError
 
 SIZE = (32, 48)
+GATED = ["seresnet18", "resnetblur18", "resnet_20", "resnest50_fast_1s1x64d", "googlenet"]
 FAMILIES = ["resnet18", "resnext50_32x4d", "mobilenetv3_small", "efficientnet_b0"]
 
 
@@ -74,7 +75,7 @@ def test_the_share_of_multiply_adds_goes_by_the_count_of_torch_and_widths_rebuil
     assert largest_difference(model, rebuilt, SIZE) < 1e-5
 
 
-@pytest.mark.parametrize("arch", FAMILIES)
+@pytest.mark.parametrize("arch", [*FAMILIES, *(pytest.param(arch, marks=pytest.mark.slow) for arch in GATED)])
 def test_closed_gates_compute_what_the_pruned_network_computes(arch: str) -> None:
     model, images = scaled(arch), torch.randn(2, 3, *SIZE)
     groups = groups_of(model)
@@ -84,6 +85,11 @@ def test_closed_gates_compute_what_the_pruned_network_computes(arch: str) -> Non
     groups.remove(kept)
     with torch.no_grad():
         torch.testing.assert_close(model(images), gated_logits, rtol=1e-3, atol=1e-4)
+
+
+def test_a_filter_along_the_channels_forbids_to_take_some_out() -> None:
+    with pytest.raises(UserError, match="--prune cannot take channels out of this model: its gates"):
+        groups_of(build_model("ecaresnet26t", num_classes=5))
 
 
 def test_the_score_is_the_squared_change_of_the_loss_when_a_channel_is_closed_a_little() -> None:

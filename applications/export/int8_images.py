@@ -35,7 +35,7 @@ def calibration_of(trained: Trained, task: LabelTask, split: Split, expected: Pr
     Raises:
         UserError: there are no training images, or none of validation.
     """
-    training = _spread(open_training(trained, "--int8"), options.calibration)
+    training = _spread(open_training(trained, "--int8"), options.int8_images)
     if split.name != "val":
         split = _spread(open_validation(trained, "--int8"), MOST_HELD_OUT)
         machine = Machine(assemble.single_process(), torch.device("cpu"), Precision("fp32", False, "as exported files"))

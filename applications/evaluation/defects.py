@@ -1,0 +1,104 @@
+"""Evaluates a detector of defects: figures with intervals, kinds, the promise of its threshold, the report, tables of OK and NG."""
+
+import json
+import time
+
+from applications.assemble import Machine
+from applications.contract import Task
+from applications.evaluation.written import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
+from applications.report.anomaly import DefectReport
+from applications.report.ok_ng import check_installed, write_ok_ng
+from applications.tasks.anomaly import Anomaly
+from applications.tasks.defect_meter import DefectMeter
+from applications.trained.checkpoint import Trained, open_held_out, open_validation, warn_of_seen_images
+from applications.trained.heat import HeatMaps
+from applications.trained.inference import measure_split
+from dataloader.sample import Unreadable
+from utils.errors import UserError
+from utils.files import new_folder, removed_on_error, write_text
+from utils.grouped_statistics import number_groups
+from utils.logs import log
+
+
+def evaluate_defects(trained: Trained, task: Task, machine: Machine) -> int:
+    """Measure a detector on held-out images; return 0, or 1 when images could not be read.
+
+    Raises:
+        UserError: a flag asks for what works with labels alone, or the promise of --target cannot be kept.
+    """
+    assert isinstance(task, Anomaly)
+    options = trained.config.evaluation
+    if options.report_ok_ng:
+        check_installed()
+    if options.calibrate:
+        raise UserError("--calibrate stores what is chosen for labels; of a detector, --target chooses the threshold of this call")
+    split = open_held_out(trained, ("test", "val"))
+    log().info(f"model     {trained.describe()}")
+    log().info(f"data      {split.display_path}: {len(split)} {split.name} images")
+    log().info(f"precision {trained.precision(machine)}")
+    if options.target:
+        keep_promise(trained, task, machine, options.target)
+    if task.threshold is not None:
+        log().info(f"threshold {task.threshold.describe()}")
+    seen = warn_of_seen_images(trained, split) if machine.world.is_first else None
+    unreadable: list[Unreadable] = []
+    start = time.perf_counter()
+    meter = measure_split(trained, split, task, machine, left_out=unreadable.extend)
+    assert isinstance(meter, DefectMeter)
+    seconds = time.perf_counter() - start
+    if machine.world.is_first:
+        with removed_on_error(new_folder(trained.results_folder(), f"evaluation-{split.name}")) as folder:
+            write_unreadable(unreadable, folder)
+            _write(
+                DefectReport(
+                    trained=trained, split=split, task=task, machine=machine, folder=folder, seconds=seconds, unreadable=len(unreadable),
+                    seen=seen, meter=meter, heat=HeatMaps(trained, task, machine),
+                )
+            )  # fmt: skip
+    return 1 if unreadable else 0
+
+
+def keep_promise(trained: Trained, task: Anomaly, machine: Machine, target: str) -> None:
+    """Have the task choose the threshold on good val images that keeps a promise."""
+    held = open_validation(trained, "--target")
+    meter = measure_split(trained, held, task, machine)
+    assert isinstance(meter, DefectMeter)
+    calibration = None
+    if machine.world.is_first:
+        groups = number_groups(held.groups) if held.groups else None
+        task.promise(meter, target, None if groups is None else groups[meter.images.indices])
+        calibration = task.calibration()
+    task.load_calibration(machine.world.gather(calibration)[0])
+
+
+def _write(material: DefectReport) -> None:
+    trained, task, folder, meter = material.trained, material.task, material.folder, material.meter
+    metrics, images = meter.figures(), meter.images
+    files = task.render(meter, [material.split.file(index) for index in range(len(material.split))], folder)
+    measured = material.split.subset(images.indices.tolist())
+    facts = facts_of(trained, measured, calibration=task.calibration(), unreadable=material.unreadable, seen=material.seen)
+    intervals = {name: [each.low, each.high] for name, each in material.intervals.items()}
+    print_classes(task.table(meter))
+    write_text(folder / "metrics.json", json.dumps({**facts, **metrics, "intervals": intervals}, indent=2) + "\n")
+    print_metrics(metrics, measured, material.unreadable)
+    _say_promise(material)
+    files += [folder / "metrics.json", *([folder / UNREADABLE] if material.unreadable else [])]
+    if trained.config.evaluation.report:
+        from applications.report.write import write_report
+
+        files += write_report(material)
+    if trained.config.evaluation.report_ok_ng:
+        files += write_ok_ng(material)
+    log().info(f"written   {folder} ({', '.join(file.name for file in files)})")
+
+
+def _say_promise(material: DefectReport) -> None:
+    """Warn where good images that did not choose the threshold disprove its promise."""
+    threshold, alarms = material.task.threshold, material.intervals.get("false_alarms")
+    if threshold is None or threshold.limit is None or alarms is None or material.split.name == "val":
+        return
+    if alarms.low > threshold.limit:
+        log().warning(
+            f"false alarms {alarms.text('.1%')} are more than the {threshold.limit:.1%} that the threshold promises by val images: these "
+            "good images look otherwise than those"
+        )

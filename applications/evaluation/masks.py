@@ -1,0 +1,132 @@
+"""Evaluates a segmenter at the size of the original images: figures, intervals over images, tables, the report."""
+
+import copy
+import json
+import time
+from dataclasses import replace
+
+from applications.assemble import Machine
+from applications.contract import Task
+from applications.evaluation.tta import AveragedMasks, parse_views
+from applications.evaluation.written import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
+from applications.report.segment import NAMES, MaskReport
+from applications.tasks.mask_rows import MaskRows
+from applications.tasks.segment import Segment
+from applications.trained.checkpoint import Trained, open_held_out, warn_of_seen_images
+from applications.trained.inference import measure_split
+from applications.trained.segmented import ImageSegmenter, is_tiled
+from dataloader.images.read import ImageError
+from dataloader.sample import Unreadable
+from dataloader.splits.split import Split
+from utils.errors import UserError
+from utils.files import new_folder, removed_on_error, write_text
+from utils.logs import log
+from utils.progress import progress_bar
+from utils.text import counted
+
+# Flags whose code works with labels.
+FOR_LABELS = ("target", "calibrate")
+
+
+def evaluate_masks(trained: Trained, task: Task, machine: Machine) -> int:
+    """Measure a model on held-out images; return 0, or 1 when images could not be read.
+
+    Raises:
+        UserError: a flag asks for what works with labels alone.
+    """
+    assert isinstance(task, Segment)
+    settings = trained.config.to_dict()
+    for flag in FOR_LABELS:
+        if settings[flag]:
+            raise UserError(f"--{flag} works with labels of images, which --task {task.name} of {trained.path} does not give")
+    split = open_held_out(trained, ("test", "val"))
+    log().info(f"model     {trained.describe()}")
+    log().info(f"data      {split.display_path}: {len(split)} {split.name} images")
+    log().info(f"precision {trained.precision(machine)}")
+    seen = warn_of_seen_images(trained, split) if machine.world.is_first else None
+    viewed = _with_views(trained, task)
+    segmenter = ImageSegmenter(viewed, task, machine, is_tiled(trained))
+    unreadable: list[Unreadable] = []
+    start = time.perf_counter()
+    if segmenter.tiled:
+        height, width = trained.preprocess.image_size
+        log().info(f"tiles     {width}x{height}, overlapping by a quarter, at the scale of the images")
+        meter = _measure_tiles(segmenter, split, unreadable)
+    else:
+        meter = measure_split(viewed, split, at_full_size(task, split, trained), machine, left_out=unreadable.extend)
+        assert isinstance(meter, MaskRows)
+    seconds = time.perf_counter() - start
+    if machine.world.is_first:
+        with removed_on_error(new_folder(trained.results_folder(), f"evaluation-{split.name}")) as folder:
+            write_unreadable(unreadable, folder)
+            _write(
+                MaskReport(
+                    trained=trained, split=split, task=task, machine=machine, folder=folder, seconds=seconds, unreadable=len(unreadable),
+                    seen=seen, views=trained.config.evaluation.tta or "", meter=meter,
+                    answer=lambda index: segmenter.mask(split.read(index)),
+                )
+            )  # fmt: skip
+    return 1 if unreadable else 0
+
+
+def at_full_size(task: Segment, split: Split, trained: Trained) -> Segment:
+    """Return the task with a meter that compares answers with the masks of a split at their own size."""
+    told = copy.copy(task)
+    told.meter = lambda _: MaskRows(task.classes, task.criterion.activation, split.target, trained.preprocess)
+    return told
+
+
+def _with_views(trained: Trained, task: Segment) -> Trained:
+    """Return the model as it looks at images: once, or at the views of --tta."""
+    views = trained.config.evaluation.tta
+    if not views:
+        return trained
+    network = AveragedMasks(trained.model, parse_views(views, trained.config.data.image_size), task.criterion.activation)
+    log().info(f"views     {len(network.views)} an image: {views}")
+    return replace(trained, model=network.eval())
+
+
+def _measure_tiles(segmenter: ImageSegmenter, split: Split, unreadable: list[Unreadable]) -> MaskRows:
+    """Return the meter of a split that is looked at in tiles; that of the first process has counted the images of all.
+
+    Raises:
+        UserError: no image can be read.
+    """
+    trained, task, world = segmenter.trained, segmenter.task, segmenter.machine.world
+    meter = MaskRows(task.classes, task.criterion.activation, split.target, trained.preprocess)
+    lost: list[Unreadable] = []
+    with progress_bar(f"{split.name} images", -(-len(split) // world.size), shown=world.is_first) as advance:
+        for index in range(world.rank, len(split), world.size):
+            try:
+                image, mask = split.read(index), split.target(index)
+                meter.compare(index, segmenter.bands(image), mask)
+            except ImageError as error:
+                if trained.config.data.strict:
+                    raise
+                lost.append(Unreadable(error.path, error.reason))
+            advance(1)
+    told = world.gather((len(meter.rows), lost))
+    unreadable += [each for _, some in told for each in some]
+    if unreadable and not any(count for count, _ in told):
+        raise UserError(f"none of {counted(len(unreadable), 'image')} can be read, such as {unreadable[0].path}: {unreadable[0].reason}")
+    for state in world.sent_to_first(meter.state):
+        meter.merge(state)
+    return meter
+
+
+def _write(material: MaskReport) -> None:
+    trained, task, folder, meter = material.trained, material.task, material.folder, material.meter
+    metrics = meter.figures()
+    files = task.render(meter, [material.split.file(index) for index in range(len(material.split))], folder)
+    measured = material.split.subset(material.rows[0])
+    facts = facts_of(trained, measured, calibration={}, unreadable=material.unreadable, seen=material.seen)
+    intervals = {name: [each.low, each.high] for name, each in material.intervals.items() if name in NAMES}
+    print_classes(task.table(meter))
+    write_text(folder / "metrics.json", json.dumps({**facts, **metrics, "intervals": intervals}, indent=2) + "\n")
+    print_metrics(metrics, measured, material.unreadable)
+    files += [folder / "metrics.json", *([folder / UNREADABLE] if material.unreadable else [])]
+    if trained.config.evaluation.report:
+        from applications.report.write import write_report
+
+        files += write_report(material)
+    log().info(f"written   {folder} ({', '.join(file.name for file in files)})")

@@ -1,0 +1,132 @@
+"""--predict of a detector: scores, heat maps, masks and boxes of defects."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from applications.assemble import Machine
+from applications.contract import Task
+from applications.prediction.pages import count_images, read_pages
+from applications.settings.options import SingleImageOptions
+from applications.tasks.anomaly import Anomaly, DefectAnswer
+from applications.trained.checkpoint import Trained
+from applications.trained.heat import HeatMaps
+from dataloader.sources.inputs import Inputs
+from utils.errors import UserError
+from utils.files import new_folder, removed_on_error, write_atomically, write_csv, write_text
+from utils.heat_pictures import shown_heat
+from utils.images import overlay, write_png
+from utils.logs import log
+from utils.progress import progress_bar
+from utils.text import counted
+
+
+def predict_defects(trained: Trained, task: Task, inputs: Inputs, options: SingleImageOptions, machine: Machine) -> int:
+    """Predict for the paths of --predict; return 0, or 1 when some could not be read.
+
+    Raises:
+        UserError: a flag asks for what works with labels alone.
+    """
+    assert isinstance(task, Anomaly)
+    if options.embed:
+        raise UserError(f"--embed works with labels of images, which --task {task.name} of {trained.path} does not give")
+    threshold = options.reject if options.reject is not None else None if task.threshold is None else task.threshold.value
+    if threshold is None:
+        raise UserError(f"{trained.path} has no threshold; choose one: --reject SCORE")
+    heat = HeatMaps(trained, task, machine)
+    with removed_on_error(new_folder(trained.results_folder(), "predict")) as folder:
+        writer = DefectWriter(folder, threshold)
+        for path, reason in inputs.missing:
+            writer.miss(path, reason)
+        with progress_bar("images", count_images(inputs, options)) as advance:
+            for page in read_pages(trained, inputs, options, machine):
+                for unreadable in page.unreadable:
+                    writer.miss(unreadable.path, unreadable.reason)
+                for row, name in enumerate(page.names):
+                    image = page.picture(row)
+                    (answer,) = heat.of([image])
+                    writer.add(name, image, answer)
+                advance(len(page.names) + len(page.unreadable))
+        return writer.close()
+
+
+def regions_of(mask: np.ndarray, heat: np.ndarray) -> list[dict[str, Any]]:
+    """Return box, pixels and largest score of each connected region of a mask, bool (H, W), the strangest first."""
+    import cv2
+
+    count, numbers, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    found = []
+    for number in range(1, count):
+        left, top, width, height, pixels = stats[number].tolist()
+        score = float(heat[numbers == number].max())
+        found.append({"box": [left, top, width, height], "pixels": pixels, "score": round(score, 6)})
+    return sorted(found, key=lambda region: -region["score"])
+
+
+@dataclass
+class DefectWriter:
+    """Writes masks/ and heat/ as answers come, and tables at the end.
+
+    Attributes:
+        folder: where to.
+        threshold: the score from which on images, and pixels, are defective.
+    """
+
+    folder: Path
+    threshold: float
+    images: list[dict[str, Any]] = field(default_factory=list)
+    missed: list[tuple[str, str]] = field(default_factory=list)
+    taken: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        for name in ("heat", "masks"):
+            (self.folder / name).mkdir()
+
+    def miss(self, path: str, reason: str) -> None:
+        """Note an image that cannot be read."""
+        self.missed.append((path, reason))
+
+    def add(self, path: str, image: np.ndarray, answer: DefectAnswer) -> None:
+        """Write the heat map of an image over it, and the mask of its defects: 255 where they are, else 0."""
+        name = self._name(path)
+        mask = answer.heat >= self.threshold
+        write_png(overlay(image, shown_heat(answer.heat)), self.folder / "heat" / f"{name}.png")
+        write_atomically(self.folder / "masks" / f"{name}.png", lambda place: _write_gray(mask, place))
+        defective = answer.score >= self.threshold
+        entry = {"path": path, "score": answer.score, "answer": "defective" if defective else "good"}
+        self.images.append({**entry, "defects": regions_of(mask, answer.heat)})
+
+    def _name(self, path: str) -> str:
+        """Return a name for the files of an image: its own, with a number where another image has it."""
+        stem = Path(path.partition("#")[0]).stem or "image"
+        name, number = stem, 2
+        while name in self.taken:
+            name, number = f"{stem}-{number}", number + 1
+        self.taken.add(name)
+        return name
+
+    def close(self) -> int:
+        """Write predictions.csv, defects.json and, where images are missing, unreadable.csv; return the exit code."""
+        rows = [(each["path"], f"{each['score']:.9g}", each["answer"], str(len(each["defects"]))) for each in self.images]
+        write_csv(self.folder / "predictions.csv", [("path", "score", "answer", "defects"), *rows])
+        content = {"threshold": self.threshold, "images": self.images}
+        write_text(self.folder / "defects.json", json.dumps(content, indent=1) + "\n")
+        files = ["predictions.csv", "defects.json", "heat/", "masks/"]
+        if self.missed:
+            write_csv(self.folder / "unreadable.csv", [("image", "reason"), *self.missed])
+            files.append("unreadable.csv")
+            path, reason = self.missed[0]
+            log().warning(f"{counted(len(self.missed), 'image')} cannot be read, such as {path}: {reason}")
+        bad = sum(each["answer"] != "good" for each in self.images)
+        log().info(f"answered  {counted(len(self.images), 'image')}, {bad} defective, from the score {self.threshold:.4f} on")
+        log().info(f"written   {self.folder} ({', '.join(files)})")
+        return 1 if self.missed else 0
+
+
+def _write_gray(mask: np.ndarray, place: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).save(place, "PNG")

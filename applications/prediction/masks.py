@@ -1,0 +1,123 @@
+"""--predict of a segmenter: a folder of masks, overlays, outlines in COCO's JSON, and areas."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from applications.assemble import Machine
+from applications.contract import Task
+from applications.prediction.pages import count_images, read_pages
+from applications.settings.options import SingleImageOptions
+from applications.tasks.segment import Segment
+from applications.trained.checkpoint import Trained
+from applications.trained.segmented import ImageSegmenter, is_tiled
+from dataloader.sources.inputs import Inputs
+from dataloader.writers.outlines import region_annotations
+from utils.errors import UserError
+from utils.files import new_folder, removed_on_error, write_csv, write_text
+from utils.images import write_png
+from utils.logs import log
+from utils.mask_pictures import class_colors, laid_over, write_mask
+from utils.progress import progress_bar
+from utils.text import counted
+
+# Classes of this name are what lies between the objects: their outlines are of no use.
+BACKGROUNDS = ("background", "ground", "_background_", "bg")
+
+
+def predict_masks(trained: Trained, task: Task, inputs: Inputs, options: SingleImageOptions, machine: Machine) -> int:
+    """Predict for the paths of --predict; return 0, or 1 when some could not be read.
+
+    Raises:
+        UserError: a flag asks for what works with labels alone.
+    """
+    assert isinstance(task, Segment)
+    for flag, given in (("reject", options.reject is not None), ("embed", options.embed)):
+        if given:
+            raise UserError(f"--{flag} works with labels of images, which --task {task.name} of {trained.path} does not give")
+    segmenter = ImageSegmenter(trained, task, machine, is_tiled(trained))
+    with removed_on_error(new_folder(trained.results_folder(), "predict")) as folder:
+        writer = MaskWriter(folder, trained.classes)
+        for path, reason in inputs.missing:
+            writer.miss(path, reason)
+        with progress_bar("images", count_images(inputs, options)) as advance:
+            for page in read_pages(trained, inputs, options, machine):
+                for unreadable in page.unreadable:
+                    writer.miss(unreadable.path, unreadable.reason)
+                for row, name in enumerate(page.names):
+                    image = page.picture(row)
+                    writer.add(name, image, segmenter.mask(image))
+                advance(len(page.names) + len(page.unreadable))
+        return writer.close()
+
+
+@dataclass
+class MaskWriter:
+    """Writes masks/ and overlays/ as answers come, and tables at the end.
+
+    Attributes:
+        folder: where to.
+        classes: names.
+    """
+
+    folder: Path
+    classes: Sequence[str]
+    areas: list[list[object]] = field(default_factory=list)
+    images: list[dict[str, Any]] = field(default_factory=list)
+    regions: list[dict[str, Any]] = field(default_factory=list)
+    missed: list[tuple[str, str]] = field(default_factory=list)
+    taken: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.colors = class_colors(len(self.classes))
+        lowered = [name.lower() for name in self.classes]
+        self.background = next((number for number, name in enumerate(lowered) if name in BACKGROUNDS), -1)
+        for name in ("masks", "overlays"):
+            (self.folder / name).mkdir()
+
+    def miss(self, path: str, reason: str) -> None:
+        """Note an image that cannot be read."""
+        self.missed.append((path, reason))
+
+    def add(self, path: str, image: np.ndarray, mask: np.ndarray) -> None:
+        """Write the mask of an image, uint8 (H, W), and the image with the mask over it."""
+        name = self._name(path)
+        write_mask(mask, self.colors, self.folder / "masks" / f"{name}.png")
+        write_png(laid_over(image, mask, self.colors), self.folder / "overlays" / f"{name}.png")
+        number = len(self.images) + 1
+        self.images.append({"id": number, "file_name": path, "height": mask.shape[0], "width": mask.shape[1]})
+        first = len(self.regions) + 1
+        self.regions += region_annotations(mask, len(self.classes), image_id=number, first=first, skip=self.background)
+        pixels = np.bincount(mask.ravel(), minlength=len(self.classes))[: len(self.classes)].tolist()
+        self.areas += [[path, each, count, f"{count / mask.size:.6f}"] for each, count in zip(self.classes, pixels, strict=True) if count]
+
+    def _name(self, path: str) -> str:
+        """Return a name for the files of an image: its own, with a number where another image has it."""
+        stem = Path(path).stem or "image"
+        name, number = stem, 2
+        while name in self.taken:
+            name, number = f"{stem}-{number}", number + 1
+        self.taken.add(name)
+        return name
+
+    def close(self) -> int:
+        """Write areas.csv, regions.json and, where images are missing, unreadable.csv; return the exit code."""
+        write_csv(self.folder / "areas.csv", [["image", "class", "pixels", "share"], *self.areas])
+        categories = [{"id": number, "name": name} for number, name in enumerate(self.classes, start=1)]
+        content = {"images": self.images, "annotations": self.regions, "categories": categories}
+        write_text(self.folder / "regions.json", json.dumps(content) + "\n")
+        rows = ([str(number), name, *map(str, color)] for number, (name, color) in enumerate(zip(self.classes, self.colors, strict=True)))
+        write_csv(self.folder / "masks" / "labels.csv", [["id", "name", "r", "g", "b"], *rows])
+        files = ["masks/", "overlays/", "areas.csv", "regions.json"]
+        if self.missed:
+            write_csv(self.folder / "unreadable.csv", [("image", "reason"), *self.missed])
+            files.append("unreadable.csv")
+            path, reason = self.missed[0]
+            log().warning(f"{counted(len(self.missed), 'image')} cannot be read, such as {path}: {reason}")
+        log().info(f"answered  {counted(len(self.images), 'image')}, {counted(len(self.regions), 'region')}")
+        log().info(f"written   {self.folder} ({', '.join(files)})")
+        return 1 if self.missed else 0

@@ -1,0 +1,1 @@
+"""Losses of whole regions: of the pixels of a class together, where the loss of single pixels drowns small classes."""

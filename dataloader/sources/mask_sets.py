@@ -1,0 +1,228 @@
+"""Opens images with a class for every pixel: the pairs, the classes, and how their masks are read."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataloader.images.read import ImageError
+from dataloader.mask_reading import MaskReading
+from dataloader.sources.folders import split_folders
+from dataloader.sources.mask_classes import MaskClasses, classes_of_ids, find_table, in_order_of, read_classes
+from dataloader.sources.mask_layouts import IMAGE_FOLDERS, SPLITS, Pairs, find_pairs, find_root
+from dataloader.sources.masks import MaskFolder, has_colors, value_counts
+from dataloader.sources.polygons import BACKGROUND, CocoPolygons, YoloPolygons, read_coco_polygons
+from dataloader.targets.mask import IGNORE
+from dataloader.targets.truths import Truths
+from utils.errors import UserError
+from utils.text import counted
+
+LAYOUT = (
+    "images/ and masks/ beside each other, both with train/, val/ and test/, or with lists train.txt, val.txt; or outlines of YOLO "
+    "(labels/*.txt) or COCO (annotations/*.json)"
+)
+
+
+@dataclass(frozen=True)
+class MaskSet:
+    """A data set of masks.
+
+    Attributes:
+        root: that its paths start from.
+        images: split -> images; '' for images that nobody has split.
+        truths: their masks.
+        notes: warnings for the user.
+    """
+
+    root: Path
+    images: Mapping[str, Sequence[str]]
+    truths: Truths
+    notes: tuple[str, ...] = ()
+
+
+def open_masks(root: Path, reading: MaskReading, classes: Sequence[str] | None = None, *, tolerant: bool = False) -> MaskSet:
+    """Return the images of a folder with their masks.
+
+    Args:
+        root: the folder, or the folder images/ in it.
+        reading: how masks are read.
+        classes: names that a model already knows, in its order.
+        tolerant: leave out images without a mask, with a note, in place of an error.
+
+    Raises:
+        UserError: there are none, an image has no mask, or the classes are not known.
+    """
+    root = find_root(root)
+    pairs = find_pairs(root)
+    if pairs is not None and pairs.files:
+        return _from_files(pairs, reading, classes, tolerant=tolerant)
+    outlines = find_pairs(root, (".txt",))
+    if outlines is not None and outlines.files:
+        return _from_yolo(outlines, reading, classes, tolerant=tolerant)
+    if files := find_coco(root):
+        return _from_coco(root, files, reading, classes)
+    if pairs is None:
+        raise UserError(f"--data {root} holds no images with masks. Expected {LAYOUT}; try --task segment --data shapes")
+    folder = pairs.folders[0]
+    first = next((path for paths in pairs.images.values() for path in paths), None)
+    if first is None:
+        raise UserError(f"--data {root} holds masks but no images")
+    wanted = f"{Path(first).stem}.png"
+    if any(folder.rglob("*.jp*g")):
+        raise UserError(f"the masks in {folder} are JPEG files, which blur their numbers; write them as PNG, {wanted} for {first}")
+    raise UserError(f"no image of {root} has a mask: {first} would have {wanted} in {folder}")
+
+
+def _with_masks(pairs: Pairs, reading: MaskReading, what: str, *, tolerant: bool) -> tuple[dict[str, list[str]], list[str]]:
+    """Return split -> images that are used, and notes.
+
+    Raises:
+        UserError: an image has no mask, and nothing says that this means something.
+    """
+    missing = [path for paths in pairs.images.values() for path in paths if path not in pairs.files]
+    kept = {split: [path for path in paths if reading.empty or path in pairs.files] for split, paths in pairs.images.items()}
+    notes = []
+    if missing and not reading.empty:
+        line = f"{counted(len(missing), 'image has', 'images have')} no {what}, such as {pairs.root / missing[0]}"
+        if not tolerant:
+            raise UserError(f"{line}; add the missing files, or --empty_masks if such images show the background alone")
+        notes.append(line)
+    if pairs.alone:
+        notes.append(f"{counted(len(pairs.alone), f'{what} has', f'{what}s have')} no image, such as {pairs.alone[0]}; not used")
+    empty = [split for split, paths in kept.items() if not paths]
+    if empty:
+        raise UserError(f"{pairs.root}: {empty[0] or 'the data set'} holds no images with a {what}")
+    return kept, notes
+
+
+def _from_files(pairs: Pairs, reading: MaskReading, classes: Sequence[str] | None, *, tolerant: bool) -> MaskSet:
+    images, notes = _with_masks(pairs, reading, "mask", tolerant=tolerant)
+    if reading.empty and (bare := sum(path not in pairs.files for paths in images.values() for path in paths)):
+        notes.append(f"{counted(bare, 'image has', 'images have')} no mask, and counts as the first class alone (--empty_masks)")
+    coding = _coding(pairs, reading, classes)
+    if classes is not None:
+        coding = in_order_of(coding, classes, pairs.root)
+    blank = pairs.root if reading.empty else None
+    return MaskSet(pairs.root, images, MaskFolder(pairs.root, coding.names, files=pairs.files, coding=coding, blank=blank), tuple(notes))
+
+
+def _coding(pairs: Pairs, reading: MaskReading, classes: Sequence[str] | None) -> MaskClasses:
+    """Return what the numbers and colors mean.
+
+    Raises:
+        UserError: no table says so, and the masks do not either.
+    """
+    table = Path(reading.labels).expanduser() if reading.labels is not None else find_table(pairs.root, pairs.folders)
+    files = [pairs.root / mask for mask in pairs.files.values()]
+    if table is not None:
+        coding = read_classes(table, reading.ignore)
+        if not coding.colors and has_colors(files[0]):
+            raise UserError(f"{files[0]} holds colors, and {table} does not say which class has which: add the columns r, g and b")
+        return coding
+    if has_colors(files[0]):
+        raise UserError(
+            f"{files[0]} holds colors, and nothing says which class has which: write {pairs.folders[0] / 'labels.csv'} with the columns "
+            "name,r,g,b, or name one with --labels"
+        )
+    if classes is not None and all(name.isdecimal() for name in classes):
+        return classes_of_ids([int(name) for name in classes], reading.ignore)
+    counts = value_counts(pairs.root, files)
+    if not counts:
+        raise UserError(str(ImageError(str(files[0]), "not a mask, or damaged")))
+    ids = {value for values in counts.values() for value in values}
+    if ids <= {0, IGNORE} and IGNORE in ids and str(IGNORE) not in reading.ignore:
+        raise UserError(
+            f"the masks of {pairs.root} hold 0 and 255 alone, and 255 is ignored unless it has a name: write "
+            f"{pairs.folders[0] / 'labels.csv'} with the lines name,id / background,0 / object,255"
+        )
+    return classes_of_ids([value for value in ids if value != IGNORE], reading.ignore)
+
+
+def _from_yolo(pairs: Pairs, reading: MaskReading, classes: Sequence[str] | None, *, tolerant: bool) -> MaskSet:
+    images, notes = _with_masks(pairs, reading, "text file of outlines", tolerant=tolerant)
+    names = (BACKGROUND, *_yolo_names(pairs, reading))
+    _refuse_other(names, classes, pairs.root)
+    return MaskSet(pairs.root, images, YoloPolygons(pairs.root, pairs.files, names), tuple(notes))
+
+
+def _yolo_names(pairs: Pairs, reading: MaskReading) -> Sequence[str]:
+    """Return the names of the classes: of data.yaml, or of a table of names.
+
+    Raises:
+        UserError: nothing names them.
+    """
+    import yaml
+
+    for file in () if reading.labels else sorted((*pairs.root.glob("*.yaml"), *pairs.root.glob("*.yml"))):
+        try:
+            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise UserError(f"cannot read {file}: {' '.join(str(error).split())}") from error
+        names = content.get("names") if isinstance(content, dict) else None
+        if isinstance(names, dict):
+            names = [names[number] for number in sorted(names)]
+        if isinstance(names, list) and names:
+            return [str(name) for name in names]
+    table = Path(reading.labels).expanduser() if reading.labels is not None else find_table(pairs.root, pairs.folders)
+    if table is None:
+        raise UserError(f"{pairs.root} holds outlines in text files, and nothing names their classes: write data.yaml with names: [...]")
+    return read_classes(table).names
+
+
+def find_coco(root: Path) -> list[tuple[str, Path]]:
+    """Return (split, file) of COCO's JSON below a folder: annotations/*.json, train.json, or _annotations.coco.json in the splits."""
+    found = []
+    places = sorted((*root.glob("annotations/*.json"), *root.glob("*.json"), *root.glob("*/_annotations.coco.json")))
+    for split in SPLITS:
+        words = {"train": r"train", "val": r"val|valid|validation", "test": r"test"}[split]
+        pattern = re.compile(rf"(^|[^a-z])({words})([^a-z]|$)")
+        of_split = [file for file in places if pattern.search(f"{file.parent.name}/{file.stem}".lower())]
+        found += [(split, file) for file in of_split[:1]]
+    return found or [("", file) for file in places[:1]]
+
+
+def _from_coco(root: Path, files: Sequence[tuple[str, Path]], reading: MaskReading, classes: Sequence[str] | None) -> MaskSet:
+    if reading.ignore or reading.labels:
+        raise UserError(f"--{'ignore' if reading.ignore else 'labels'} is for masks in image files; {files[0][1]} names its own classes")
+    images: dict[str, list[str]] = {}
+    outlines, sizes = {}, {}
+    names: tuple[str, ...] = ()
+    for split, file in files:
+        table = read_coco_polygons(file)
+        if names and table.classes != names:
+            raise UserError(f"{file} names other categories than {files[0][1]}")
+        names, folder = table.classes, _image_folder(root, split, file, next(iter(table.sizes), None))
+        for name in sorted(table.sizes):
+            path = (folder / name).relative_to(root).as_posix()
+            images.setdefault(split, []).append(path)
+            outlines[path], sizes[path] = table.outlines[name], table.sizes[name]
+    _refuse_other(names, classes, root)
+    return MaskSet(root, images, CocoPolygons(outlines, sizes, names))
+
+
+def _image_folder(root: Path, split: str, file: Path, name: str | None) -> Path:
+    """Return the folder in which the images of a file are.
+
+    Raises:
+        UserError: it names no images, or they are nowhere.
+    """
+    if name is None:
+        raise UserError(f"{file} names no images")
+    own = split_folders(root).get(split, split)
+    bases = (root, *(root / each for each in IMAGE_FOLDERS))
+    places = [
+        file.parent,
+        *(base / inner for base in bases for inner in (own, f"{split}2017", f"{split}2014", "") if inner or base != root),
+        root,
+    ]
+    folder = next((place for place in places if (place / name).is_file()), None)
+    if folder is None:
+        raise UserError(f"{file} names {name}, which is in none of {', '.join(str(place) for place in places[:3])} ...")
+    return folder
+
+
+def _refuse_other(names: Sequence[str], classes: Sequence[str] | None, root: Path) -> None:
+    if classes is not None and tuple(classes) != tuple(names):
+        raise UserError(
+            f"{root} names the classes {', '.join(names[:10])}, the model knows {', '.join(classes[:10])}: their order must be one"
+        )

@@ -1,0 +1,184 @@
+"""Masks drawn from outlines: the text files of YOLO ("class x1 y1 x2 y2 ...", in shares of the image), and COCO's JSON."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from dataloader.images.read import upright_size
+from dataloader.sources.run_lengths import decode_runs
+from dataloader.targets.mask import IGNORE, Mask
+from dataloader.targets.plane import Size
+from utils.errors import UserError
+
+BACKGROUND = "background"
+# Corners are drawn at a sixteenth of a pixel.
+_BITS = 4
+
+
+class Outline(NamedTuple):
+    """An object: its class, and what it covers.
+
+    Attributes:
+        number: of its class, IGNORE for what counts for nothing.
+        rings: outlines, float (K, 2) of x and y in pixels; those inside others cut holes where COCO gives several parts they add up.
+        runs: lengths of runs instead, as COCO has them of crowds.
+    """
+
+    number: int
+    rings: tuple[np.ndarray, ...] = ()
+    runs: Any = None
+
+    def area(self) -> float:
+        """Return about how many pixels it covers."""
+        if self.runs is not None:
+            return float("inf")
+        return sum(abs(cv2.contourArea(ring.astype(np.float32))) for ring in self.rings)
+
+
+def draw(outlines: Sequence[Outline], size: Size) -> np.ndarray:
+    """Return the classes of the pixels, uint8 (H, W): 0 outside all outlines; smaller objects lie on larger ones."""
+    ids = np.zeros(size, np.uint8)
+    for outline in sorted(outlines, key=Outline.area, reverse=True):
+        if outline.runs is not None:
+            ids[decode_runs(outline.runs, size)] = outline.number
+            continue
+        # Pixel (row, column) covers [column, column + 1): its center is half a pixel inside, where OpenCV has its corner.
+        rings = [np.rint((ring - 0.5) * 2**_BITS).astype(np.int32) for ring in outline.rings]
+        for ring in rings:
+            cv2.fillPoly(ids, [ring], outline.number, shift=_BITS)
+    return ids
+
+
+@dataclass(frozen=True)
+class YoloPolygons:
+    """The truths of images whose outlines are in text files.
+
+    Attributes:
+        root: of the images, and of the files.
+        files: image -> its text file, both below the root.
+        classes: 'background', then the names of the data set.
+        blank: whether an image without a file shows the background alone.
+    """
+
+    root: Path
+    files: Mapping[str, str]
+    classes: tuple[str, ...]
+
+    def read(self, path: str) -> Mask:
+        """Return the mask of an image.
+
+        Raises:
+            ImageError: the image cannot be read.
+            UserError: a line of the file cannot be used.
+        """
+        size = upright_size(self.root / path)
+        outlines = read_yolo(self.root / self.files[path], size, len(self.classes) - 1) if path in self.files else []
+        return Mask(draw(outlines, size))
+
+    def nothing(self) -> Mask:
+        """Return a mask of one unlabeled pixel."""
+        return Mask(np.full((1, 1), IGNORE, np.uint8))
+
+    def count(self, paths: Sequence[str]) -> np.ndarray:
+        """Return the pixels of every class in the masks of some images, int64 (C,)."""
+        return _counted(self.read, paths, len(self.classes))
+
+
+def read_yolo(file: Path, size: Size, classes: int) -> list[Outline]:
+    """Return the outlines of a text file for an image of (H, W) `size`.
+
+    Raises:
+        UserError: a line is no outline, or its class is none of `classes`.
+    """
+    found = []
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}") from error
+    for place, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            values = np.array(line.split(), np.float64)
+        except ValueError as error:
+            raise UserError(f"{file}, line {place}: '{line[:40]}' is no row of numbers; write class x1 y1 x2 y2 x3 y3 ...") from error
+        if len(values) == 5:
+            raise UserError(f"{file}, line {place}: it holds a box, not an outline; segmentation needs class x1 y1 x2 y2 x3 y3 ...")
+        if len(values) < 7 or len(values) % 2 == 0 or not np.isfinite(values).all() or values[1:].min() < -0.5 or values[1:].max() > 1.5:
+            raise UserError(f"{file}, line {place}: write class x1 y1 x2 y2 x3 y3 ..., in shares of the image from 0 to 1")
+        if values[0] != int(values[0]) or not 0 <= values[0] < classes:
+            raise UserError(f"{file}, line {place}: the class is {values[0]:g}, and {classes} have names; add it to data.yaml")
+        found.append(Outline(1 + int(values[0]), (values[1:].reshape(-1, 2) * (size[1], size[0]),)))
+    return found
+
+
+@dataclass(frozen=True)
+class CocoPolygons:
+    """The truths of images whose outlines are in COCO's JSON.
+
+    Attributes:
+        outlines: image -> its objects; an image without any shows the background alone.
+        sizes: image -> (H, W).
+        classes: 'background', then the categories by their ids.
+    """
+
+    outlines: Mapping[str, tuple[Outline, ...]]
+    sizes: Mapping[str, Size] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+
+    def read(self, path: str) -> Mask:
+        """Return the mask of an image."""
+        return Mask(draw(self.outlines.get(path, ()), self.sizes[path]))
+
+    def nothing(self) -> Mask:
+        """Return a mask of one unlabeled pixel."""
+        return Mask(np.full((1, 1), IGNORE, np.uint8))
+
+    def count(self, paths: Sequence[str]) -> np.ndarray:
+        """Return the pixels of every class in the masks of some images, int64 (C,)."""
+        return _counted(self.read, paths, len(self.classes))
+
+
+def read_coco_polygons(file: Path) -> CocoPolygons:
+    """Return the outlines of a file, by the names of its images. Crowds are not counted.
+
+    Raises:
+        UserError: it cannot be read, is not in this format, or an object has no outline.
+    """
+    try:
+        content = json.loads(file.read_bytes())
+        categories = sorted(content["categories"], key=lambda each: each["id"])
+        numbers = {each["id"]: 1 + number for number, each in enumerate(categories)}
+        found: dict[Any, list[Outline]] = {image["id"]: [] for image in content["images"]}
+        for each in content.get("annotations", ()):
+            found[each["image_id"]].append(_outline(each, IGNORE if each.get("iscrowd") else numbers[each["category_id"]], file))
+        outlines = {str(image["file_name"]): tuple(found[image["id"]]) for image in content["images"]}
+        sizes = {str(image["file_name"]): (int(image["height"]), int(image["width"])) for image in content["images"]}
+    except OSError as error:
+        raise UserError(f"cannot read {file}: {error.strerror or error}") from error
+    except KeyError as error:
+        raise UserError(f"{file} is not in the format of COCO: it has no {error} where one is needed") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{file} is not in the format of COCO: {error}") from error
+    return CocoPolygons(outlines, sizes, (BACKGROUND, *(str(each["name"]) for each in categories)))
+
+
+def _outline(annotation: Mapping[str, Any], number: int, file: Path) -> Outline:
+    shape = annotation.get("segmentation")
+    if isinstance(shape, dict):
+        return Outline(number, runs=shape)
+    if not shape:
+        raise UserError(f"{file}: annotation {annotation.get('id')} has a box but no segmentation, which --task segment needs")
+    return Outline(number, tuple(np.array(ring, np.float64).reshape(-1, 2) for ring in shape))
+
+
+def _counted(read: Any, paths: Sequence[str], classes: int) -> np.ndarray:
+    total = np.zeros(IGNORE + 1, np.int64)
+    for path in paths:
+        total += np.bincount(read(path).ids.ravel(), minlength=IGNORE + 1)
+    return total[:classes]

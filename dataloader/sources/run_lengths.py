@@ -1,0 +1,53 @@
+"""Runs of pixels, as COCO's JSON holds masks: counted down the columns, alternately outside and inside (pycocotools' maskApi)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dataloader.targets.plane import Size
+
+
+def decode_runs(runs: Mapping[str, Any], size: Size) -> np.ndarray:
+    """Return where a mask is, bool (H, W).
+
+    Args:
+        runs: 'counts', numbers or COCO's string of them, and 'size', [H, W].
+        size: (H, W) of the image.
+
+    Raises:
+        ValueError: they are for another size, or do not fill it.
+    """
+    counts, (height, width) = runs["counts"], runs.get("size", size)
+    if (height, width) != tuple(size):
+        raise ValueError(f"runs of {width}x{height} pixels for an image of {size[1]}x{size[0]}")
+    lengths = read_string(counts) if isinstance(counts, str) else counts
+    if sum(lengths) != height * width:
+        raise ValueError(f"runs of {sum(lengths)} pixels for an image of {height * width}")
+    inside = np.arange(len(lengths)) % 2 == 1
+    return np.repeat(inside, lengths).reshape(width, height).T
+
+
+def encode_runs(mask: np.ndarray) -> dict[str, Any]:
+    """Return the runs of a mask, bool (H, W), as plain values."""
+    flat = np.concatenate([[False], mask.T.ravel()])
+    edges = np.flatnonzero(flat[1:] != flat[:-1])
+    lengths = np.diff(np.concatenate([[0], edges, [mask.size]]))
+    return {"counts": lengths.tolist(), "size": list(mask.shape)}
+
+
+def read_string(text: str) -> Sequence[int]:
+    """Return the numbers in COCO's compressed string: five bits a character, from the third on differences to the last but one."""
+    numbers: list[int] = []
+    place = 0
+    while place < len(text):
+        value = shift = 0
+        more = True
+        while more:
+            bits = ord(text[place]) - 48
+            value |= (bits & 0x1F) << shift
+            more, shift, place = bool(bits & 0x20), shift + 5, place + 1
+            if not more and bits & 0x10:
+                value -= 1 << shift
+        numbers.append(value + numbers[-2] if len(numbers) > 2 else value)
+    return numbers

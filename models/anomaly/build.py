@@ -1,0 +1,26 @@
+"""The one way to build a detector: the method that --arch names, on the maps of an encoder."""
+
+from models import build_model
+from models.anomaly import DETECTORS, read_detector
+from models.anomaly.detector import Detector
+from models.segmenters.encoder import Encoder
+from utils.errors import UserError
+
+
+def build_detector(arch: str, encoder: str) -> Detector:
+    """Return an unfitted detector on the maps of an encoder.
+
+    Args:
+        arch: such as 'padim' or 'patchcore(coreset=0.01)'.
+        encoder: the network whose maps it looks at, as `build_model` takes it; its weights stay as they are.
+
+    Raises:
+        UserError: there is no such detector or encoder, or it does not take these arguments.
+    """
+    spec = read_detector(arch)
+    kind = DETECTORS.resolve(spec.name)
+    looks = Encoder(build_model(encoder, num_classes=1), encoder, strides=kind.strides)
+    try:
+        return kind(looks, *spec.args, **spec.kwargs)
+    except TypeError as error:
+        raise UserError(f"--arch '{arch}': {str(error).partition('() ')[2] or error}; {DETECTORS[spec.name].help}") from error

@@ -1,0 +1,86 @@
+"""A classifier of the shelf as an encoder: its maps, without its head."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from models.adapters.wrapped import evaluating, replace_module
+from models.backbone import Backbone, FeatureInfo
+from models.segmenters.dilation import dilate
+from utils.errors import UserError
+
+# Large enough for the strides of every map to show.
+PROBE_SIZE = 128
+
+
+class Encoder(nn.Module):
+    """Images (N, 3, H, W) -> the maps that a decoder reads, the largest first.
+
+    Args:
+        backbone: with its head, which is taken off.
+        name: what the user calls it.
+        strides: of the maps that are wanted, as the backbone is published.
+        stem: whether a map of stride 2 is wanted, too, where there is one.
+        output_stride: of the last map; None leaves the backbone as it is.
+
+    Raises:
+        UserError: the backbone has no such maps, or cannot be dilated.
+    """
+
+    def __init__(
+        self, backbone: Backbone, name: str, *, strides: Sequence[int], stem: bool = False, output_stride: int | None = None
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.name = name
+        found = {each.stride: (position, each.channels) for position, each in enumerate(_feature_info(backbone, name))}
+        missing = [stride for stride in strides if stride not in found]
+        if missing:
+            has = f"has maps of stride {_listed(sorted(found))} alone" if found else "shows no maps"
+            raise UserError(
+                f"--encoder {name}: maps of stride {_listed(strides)} are wanted, and this network {has}; take one such as "
+                "resnet18, mobilenetv3_large, torchvision/mobilenet_v2 or timm/convnext_tiny"
+            )
+        wanted = [*([2] if stem and 2 in found else []), *strides]
+        self.positions = [found[stride][0] for stride in wanted]
+        self.info = [FeatureInfo(found[stride][1], min(stride, output_stride or stride)) for stride in wanted]
+        if output_stride is not None:
+            dilate(backbone, output_stride, probe=PROBE_SIZE, name=name)
+        self._remove_head()
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        maps = self.backbone.forward_features(x)
+        return [maps[position] for position in self.positions]
+
+    def _remove_head(self) -> None:
+        """Replace every module that no map depends on: it would be saved, and several processes would wait for its gradient."""
+        parameters = dict(self.backbone.named_parameters())
+        weight = next(iter(parameters.values()))
+        with evaluating(self.backbone), torch.enable_grad():
+            try:
+                maps = self(torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE, dtype=weight.dtype, device=weight.device))
+            except (AssertionError, RuntimeError, ValueError) as error:
+                reason = str(error).strip().partition("\n")[0] or type(error).__name__
+                raise UserError(
+                    f"--encoder {self.name} does not take images of any size ({reason}); take another, such as resnet18"
+                ) from error
+            total = torch.stack([each.sum() for each in maps]).sum()
+            gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
+        used = {key for key, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
+        for key, module in list(self.backbone.named_modules()):
+            owned = [f"{key}.{each}" for each, _ in module.named_parameters()]
+            # What is inside a module that is gone already has no parameters left.
+            if key and owned and not used.intersection(owned):
+                replace_module(self.backbone, key, nn.Identity())
+
+
+def _feature_info(backbone: Backbone, name: str) -> list[FeatureInfo]:
+    try:
+        return backbone.feature_info
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise UserError(f"--encoder {name}: this network shows no feature maps; take another, such as resnet18") from error
+
+
+def _listed(strides: Sequence[int]) -> str:
+    return ", ".join(map(str, strides))

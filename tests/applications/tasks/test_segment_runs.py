@@ -1,0 +1,117 @@
+"""Segmentation from main.py: it trains, goes on to the bit, is evaluated at the size of the images, and answers with masks."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dataloader.sources.shapes import CLASSES, scene, write_png
+from tests.applications.conftest import Call, read_rows
+from utils.checkpoint import load_checkpoint
+
+COUNTS = {"train": 16, "val": 6, "test": 4}
+FLAGS = (
+    *("--task", "segment", "--arch", "unet", "--encoder", "mobilenetv3_small", "--image_size", 32, 32, "-b", 8, "--workers", 0),
+    *("--lr", 0.01, "--warmup", 0, "--precision", "fp32"),
+)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return images of 48 pixels, with masks and the table of their classes."""
+    home = tmp_path_factory.mktemp("scenes")
+    first = 0
+    for split, count in COUNTS.items():
+        for folder in ("images", "masks"):
+            (home / folder / split).mkdir(parents=True)
+        for number in range(first, first + count):
+            made = scene(number, side=48)
+            write_png(made.image, home / "images" / split / f"{number:03d}.png")
+            write_png(made.mask, home / "masks" / split / f"{number:03d}.png")
+        first += count
+    (home / "masks" / "labels.csv").write_text("id,name\n" + "".join(f"{k},{name}\n" for k, name in enumerate(("ground", *CLASSES))))
+    return home
+
+
+def test_a_run_is_evaluated_at_the_size_of_the_images_and_answers_with_masks(call: Call, scenes: Path) -> None:
+    trained = call("--data", scenes, *FLAGS, "--epochs", 1, "--name", "one", "--aug", "flip|rotate(10)")
+    assert trained.code == 0, trained.err
+    assert json.loads((trained.run / "config.json").read_text())["criterion"] == "softmax|dice"
+    outcome = call("--evaluation", "--resume", trained.run, "--no_report")
+    assert outcome.code == 0, outcome.err
+    folder = trained.run / "evaluation-test"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert f"test: mIoU {metrics['mIoU']:.2%}  pixel accuracy {metrics['pixel_accuracy']:.2%}" in outcome.out
+    low, high = metrics["intervals"]["mIoU"]
+    assert low <= metrics["mIoU"] <= high
+    answered = call("--predict", scenes / "images" / "test", "--resume", trained.run)
+    assert answered.code == 0, answered.err
+    masks = sorted((trained.run / "predict" / "masks").glob("*.png"))
+    truths = sorted((scenes / "masks" / "test").glob("*.png"))
+    assert [file.name for file in masks] == [file.name for file in truths]
+    pairs = [(np.array(Image.open(mask)), np.array(Image.open(truth))) for mask, truth in zip(masks, truths, strict=True)]
+    assert all(mask.shape == (48, 48) for mask, _ in pairs)
+    assert np.mean([mask == truth for mask, truth in pairs]) == pytest.approx(metrics["pixel_accuracy"]), "the same answers"
+    areas = read_rows(trained.run / "predict" / "areas.csv")
+    assert sum(int(row["pixels"]) for row in areas) == 48 * 48 * COUNTS["test"]
+    regions = json.loads((trained.run / "predict" / "regions.json").read_text())
+    assert [image["height"] for image in regions["images"]] == [48] * COUNTS["test"]
+    refused = call("--predict", scenes / "images" / "test", "--resume", trained.run, "--embed")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+
+
+@pytest.mark.slow
+def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(call: Call, scenes: Path) -> None:
+    more = ("--aug", "flip|rotate(10)", "--multi_scale", "--ema", 0.9, "--class_weights", "auto", "--schedule", "constant", "--crop")
+    unbroken = call("--data", scenes, *FLAGS, *more, "--epochs", 3, "--name", "unbroken")
+    assert unbroken.code == 0, unbroken.err
+    first = call("--data", scenes, *FLAGS, *more, "--epochs", 2, "--name", "two")
+    resumed = call("--resume", first.run, "--epochs", 3)
+    assert resumed.code == 0, resumed.err
+    for part in ("state_dict", "state_dict_ema"):
+        ours, theirs = (load_checkpoint(run / "last.pt")[part] for run in (first.run, unbroken.run))
+        assert all(bool((ours[name] == theirs[name]).all()) for name in ours), part
+
+
+@pytest.mark.slow
+def test_the_page_shows_the_worst_images_and_every_class(call: Call, scenes: Path) -> None:
+    trained = call("--data", scenes, *FLAGS, "--epochs", 1, "--name", "page")
+    outcome = call("--evaluation", "--resume", trained.run)
+    assert outcome.code == 0, outcome.err
+    folder = trained.run / "evaluation-test"
+    page, figures = (folder / "report.html").read_text(), json.loads((folder / "report.json").read_text())
+    for heading in ("How good is it?", "Classes, the worst first", "What is taken for what", "The worst images", "Can the probabilities"):
+        assert heading in page
+    assert all(name in page for name in CLASSES)
+    assert len(read_rows(folder / "figures" / "images.csv")) == COUNTS["test"]
+    assert figures["figures"]["mIoU"]["value"] == pytest.approx(json.loads((folder / "metrics.json").read_text())["mIoU"])
+
+
+@pytest.mark.slow
+def test_crops_tiles_and_views_are_evaluated_and_folds_are_trained(call: Call, scenes: Path) -> None:
+    trained = call("--data", scenes, *FLAGS, "--epochs", 1, "--name", "crops", "--crop", "--fold", "0/4")
+    assert trained.code == 0, trained.err
+    tiled = call("--evaluation", "--resume", trained.run, "--no_report", "--tta", "hflip|scale(1.25)")
+    assert tiled.code == 0, tiled.err
+    assert "tiles     32x32" in tiled.out
+    assert "views     4 an image" in tiled.out
+    assert json.loads((trained.run / "evaluation-test" / "metrics.json").read_text())["images"] == COUNTS["test"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--mixup",), "mixing images"),
+        (("--resize", "crop"), "--resize crop cuts off"),
+        (("--aug", "augmix"), "augmix"),
+        (("--crop", "--cache", "ram"), "--cache keeps images"),
+        (("--arch", "resnet18", "--encoder", "resnet18"), "--arch unet --encoder"),
+    ],
+    ids=str,
+)
+def test_what_masks_cannot_follow_is_refused_in_one_line(call: Call, scenes: Path, flags: tuple[str, ...], said: str) -> None:
+    outcome = call("--data", scenes, *FLAGS, "--epochs", 1, *flags)
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1), outcome.err
+    assert said in outcome.err

@@ -1,0 +1,240 @@
+"""Images with masks are found in every usual layout, their numbers and colors mean what the table says, and mistakes get one line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dataloader.mask_reading import MaskReading
+from dataloader.sources.masks import value_counts
+from dataloader.sources.polygons import read_yolo
+from dataloader.sources.run_lengths import decode_runs, encode_runs
+from dataloader.splits.catalog import open_catalog, save_split, take_fold
+from dataloader.targets.mask import IGNORE, Mask
+from utils.errors import UserError
+
+COLORS = {"road": (128, 64, 128), "car": (0, 0, 142), "void": (0, 0, 0)}
+
+
+def ids(*rows: list[int]) -> np.ndarray:
+    return np.array(rows, np.uint8)
+
+
+SMALL = ids([0, 1, 2], [0, 1, IGNORE])
+
+
+def write(path: Path, pixels: np.ndarray, *, palette: bool = False) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(pixels)
+    if palette:
+        image.putpalette([value for number in range(256) for value in (number, 255 - number, 7)])
+    image.save(path)
+
+
+def folder_of(home: Path, *splits: str, mask: np.ndarray = SMALL, images: str = "images", masks: str = "masks", count: int = 1) -> Path:
+    """Write images and masks in split folders; '' for no splits."""
+    for split in splits or ("",):
+        for number in range(count):
+            write(home / images / split / f"{split}{number}.jpg", np.full((*mask.shape[:2], 3), 10 * number, np.uint8))
+            write(home / masks / split / f"{split}{number}.png", mask)
+    return home
+
+
+def test_split_folders_of_images_and_masks_are_found_without_naming_a_task(tmp_path: Path) -> None:
+    catalog = open_catalog(str(folder_of(tmp_path, "train", "val", "test")))
+    assert catalog.target is Mask
+    assert catalog.classes == ("0", "1", "2"), "the numbers that occur name themselves"
+    assert {name: split.paths for name, split in catalog.splits.items()} == {
+        name: (f"images/{name}/{name}0.jpg",) for name in ("train", "val", "test")
+    }
+    np.testing.assert_array_equal(catalog.splits["val"].target(0).ids, SMALL)
+
+
+def test_splits_that_hold_images_and_masks_each_are_found_too(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        folder_of(tmp_path / split)
+    catalog = open_catalog(str(tmp_path))
+    assert list(catalog.splits) == ["train", "val"]
+    np.testing.assert_array_equal(catalog.splits["val"].target(0).ids, SMALL)
+
+
+def test_lists_of_names_split_as_pascal_voc_does(tmp_path: Path) -> None:
+    folder_of(tmp_path, images="JPEGImages", masks="SegmentationClass", count=4)
+    lists = tmp_path / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("0\n2\n")
+    (lists / "val.txt").write_text("JPEGImages/1.jpg SegmentationClass/1.png\n")
+    catalog = open_catalog(str(tmp_path))
+    assert catalog.splits["train"].paths == ("JPEGImages/0.jpg", "JPEGImages/2.jpg")
+    assert catalog.splits["val"].paths == ("JPEGImages/1.jpg",)
+    (lists / "val.txt").write_text("1\nmissing\n")
+    with pytest.raises(UserError, match=r"val.txt, line 2: there is no image missing"):
+        open_catalog(str(tmp_path))
+
+
+def test_images_that_nobody_has_split_are_held_out_the_same_way_again(tmp_path: Path) -> None:
+    folder_of(tmp_path, count=20)
+    catalog = open_catalog(str(tmp_path), seed=3)
+    assert {name: len(split) for name, split in catalog.splits.items()} == {"train": 14, "val": 3, "test": 3}
+    save_split(catalog, tmp_path / "split.csv")
+    again = open_catalog(str(tmp_path), seed=4, split_file=tmp_path / "split.csv")
+    assert [split.paths for split in again.splits.values()] == [split.paths for split in catalog.splits.values()]
+    folds = [set(take_fold(catalog, f"{part}/4", seed=0).splits["val"].paths) for part in range(4)]
+    assert sum(map(len, folds)) == len(set.union(*folds)) == 17
+    assert not take_fold(catalog, "0/4", seed=0).notes, "no image has a class of its own that a fold could lack"
+
+
+def test_a_table_names_ids_and_ignores_some(tmp_path: Path) -> None:
+    folder_of(tmp_path, "train", "val", mask=ids([7, 11, 3], [7, 0, 3]))
+    (tmp_path / "labels.csv").write_text("id,name,ignore\n11,car,0\n7,road,\n0,void,1\n3,sky,\n")
+    catalog = open_catalog(str(tmp_path))
+    assert catalog.classes == ("sky", "road", "car"), "in the order of the ids"
+    np.testing.assert_array_equal(catalog.splits["train"].target(0).ids, [[1, 2, 0], [1, IGNORE, 0]])
+    catalog = open_catalog(str(tmp_path), masks=MaskReading(ignore=("sky",)))
+    np.testing.assert_array_equal(catalog.splits["train"].target(0).ids, [[0, 1, IGNORE], [0, IGNORE, IGNORE]])
+    np.testing.assert_array_equal(catalog.splits["train"].truths.count(catalog.splits["train"].paths), [2, 1])
+
+
+def test_a_table_of_colors_reads_rgb_and_palette_masks_alike(tmp_path: Path) -> None:
+    painted = np.array([[COLORS["road"], COLORS["car"]], [COLORS["void"], COLORS["road"]]], np.uint8)
+    folder_of(tmp_path, "train", "val", mask=painted)
+    (tmp_path / "masks" / "labels.csv").write_text(
+        "name,r,g,b,ignore\n" + "".join(f"{name},{r},{g},{b},{int(name == 'void')}\n" for name, (r, g, b) in COLORS.items())
+    )
+    palette = Image.fromarray(painted).quantize(4)
+    palette.save(tmp_path / "masks" / "val" / "val0.png")
+    catalog = open_catalog(str(tmp_path))
+    assert catalog.classes == ("road", "car")
+    for split in ("train", "val"):
+        np.testing.assert_array_equal(catalog.splits[split].target(0).ids, [[0, 1], [IGNORE, 0]])
+    painted[0, 0] = (1, 2, 3)
+    write(tmp_path / "masks" / "val" / "val0.png", painted)
+    with pytest.raises(UserError, match=r"the color 1, 2, 3 at row 0, column 0 is not in .*labels.csv"):
+        open_catalog(str(tmp_path)).splits["val"].target(0)
+
+
+def test_a_palette_is_read_by_its_indices_and_gray_by_its_values(tmp_path: Path) -> None:
+    folder_of(tmp_path, "train", "val")
+    write(tmp_path / "masks" / "val" / "val0.png", SMALL, palette=True)
+    np.testing.assert_array_equal(open_catalog(str(tmp_path)).splits["val"].target(0).ids, SMALL)
+
+
+def test_ids_without_a_name_stop_in_one_line(tmp_path: Path) -> None:
+    folder_of(tmp_path, "train", "val", mask=ids([0, 1, 2, 3, 4]))
+    (tmp_path / "labels.csv").write_text("id,name\n0,sky\n1,road\n2,car\n")
+    catalog = open_catalog(str(tmp_path))
+    with pytest.raises(UserError, match=r"train0.png: ids 3, 4 have no name in .*labels.csv, which names 3 classes"):
+        catalog.splits["train"].target(0)
+
+
+def test_a_missing_mask_is_an_error_unless_it_means_background(tmp_path: Path) -> None:
+    folder_of(tmp_path, "train", "val", count=2)
+    (tmp_path / "masks" / "train" / "train1.png").unlink()
+    with pytest.raises(UserError, match=r"1 image has no mask, such as .*train1.jpg; .*--empty_masks"):
+        open_catalog(str(tmp_path))
+    catalog = open_catalog(str(tmp_path), masks=MaskReading(empty=True))
+    np.testing.assert_array_equal(catalog.splits["train"].target(1).ids, np.zeros((2, 3)))
+    assert catalog.splits["train"].truths.count(catalog.splits["train"].paths).tolist() == [2 + 6, 2, 1]
+    tolerant = open_catalog(str(tmp_path), tolerant=True)
+    assert len(tolerant.splits["train"]) == 1
+    write(tmp_path / "masks" / "train" / "other.png", SMALL)
+    assert "1 mask has no image, such as masks/train/other.png" in " ".join(open_catalog(str(tmp_path), tolerant=True).notes)
+
+
+@pytest.mark.parametrize(
+    ("mask", "said"),
+    [
+        (np.zeros((2, 2, 3), np.uint8), "holds colors, and nothing says which class has which"),
+        (ids([0, 255]), "hold 0 and 255 alone"),
+    ],
+    ids=["colors", "binary"],
+)
+def test_masks_that_do_not_explain_themselves_ask_for_a_table(tmp_path: Path, mask: np.ndarray, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        open_catalog(str(folder_of(tmp_path, "train", "val", mask=mask)))
+
+
+def test_a_model_numbers_the_classes_of_other_data(tmp_path: Path) -> None:
+    folder_of(tmp_path, "train", "test", mask=ids([0, 1, 2]))
+    (tmp_path / "labels.csv").write_text("id,name\n0,sky\n1,road\n2,car\n")
+    catalog = open_catalog(str(tmp_path), classes=("car", "bus", "sky", "road"), require_train=False)
+    assert catalog.classes == ("car", "bus", "sky", "road")
+    assert catalog.splits["test"].target(0).ids.tolist() == [[2, 3, 0]]
+    with pytest.raises(UserError, match="the class car, which the model does not know"):
+        open_catalog(str(tmp_path), classes=("sky", "road"), require_train=False)
+
+
+def test_outlines_of_yolo_are_drawn(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        write(tmp_path / "images" / split / "a.jpg", np.zeros((40, 80, 3), np.uint8))
+        (tmp_path / "labels" / split).mkdir(parents=True)
+        # A large square, and a small one on it that comes first.
+        lines = "1 0.25 0.25 0.5 0.25 0.5 0.75 0.25 0.75\n0 0 0 0.75 0 0.75 1 0 1\n"
+        (tmp_path / "labels" / split / "a.txt").write_text(lines)
+    (tmp_path / "data.yaml").write_text("names:\n  0: cat\n  1: dog\n")
+    catalog = open_catalog(str(tmp_path), target=Mask)
+    assert catalog.classes == ("background", "cat", "dog")
+    drawn = catalog.splits["train"].target(0).ids
+    assert (drawn[15:25, 25:35] == 2).all()
+    assert (drawn[2:8, 2:55] == 1).all()
+    assert (drawn[:, 63:] == 0).all()
+    assert abs(int((drawn == 2).sum()) - 20 * 20) <= 45, "half a pixel along the border"
+
+
+def test_a_line_of_yolo_that_is_no_outline_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    for line, said in (
+        ("0 0.5 0.5 0.1 0.1", "holds a box"),
+        ("3 0 0 1 0 1 1", "the class is 3, and 2 have names"),
+        ("0 0 0 x 1", "no row"),
+    ):
+        file.write_text(f"\n{line}\n")
+        with pytest.raises(UserError, match=f"a.txt, line 2: .*{said}"):
+            read_yolo(file, (4, 4), 2)
+
+
+def test_outlines_of_coco_are_drawn_with_crowds_left_out(tmp_path: Path) -> None:
+    crowd = np.zeros((20, 30), bool)
+    crowd[0:5, 0:5] = True
+    for split in ("train", "val"):
+        write(tmp_path / "images" / split / "a.png", np.zeros((20, 30, 3), np.uint8))
+        content = {
+            "images": [{"id": 4, "file_name": "a.png", "height": 20, "width": 30}],
+            "categories": [{"id": 9, "name": "dog"}, {"id": 2, "name": "cat"}],
+            "annotations": [
+                {"id": 1, "image_id": 4, "category_id": 9, "iscrowd": 0, "segmentation": [[10, 5, 20, 5, 20, 15, 10, 15]]},
+                {"id": 2, "image_id": 4, "category_id": 2, "iscrowd": 1, "segmentation": encode_runs(crowd)},
+            ],
+        }
+        (tmp_path / "annotations").mkdir(exist_ok=True)
+        (tmp_path / "annotations" / f"instances_{split}2017.json").write_text(json.dumps(content))
+    catalog = open_catalog(str(tmp_path), target=Mask)
+    assert catalog.classes == ("background", "cat", "dog")
+    assert catalog.splits["train"].paths == ("images/train/a.png",)
+    drawn = catalog.splits["train"].target(0).ids
+    assert (drawn[6:14, 11:19] == 2).all()
+    np.testing.assert_array_equal(drawn == IGNORE, crowd)
+
+
+def test_runs_are_read_back_also_from_the_string_of_coco() -> None:
+    rng = np.random.default_rng(0)
+    mask = rng.random((37, 23)) < 0.4
+    runs = encode_runs(mask)
+    np.testing.assert_array_equal(decode_runs(runs, (37, 23)), mask)
+    # pycocotools writes this string for a 4x6 image whose inner 2x4 pixels are set.
+    inner = np.zeros((4, 6), bool)
+    inner[1:3, 1:5] = True
+    assert encode_runs(inner)["counts"] == [5, 2, 2, 2, 2, 2, 2, 2, 5]
+    np.testing.assert_array_equal(decode_runs({"counts": "522000003", "size": [4, 6]}, (4, 6)), inner)
+
+
+def test_a_mask_that_has_not_changed_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "a.png"
+    write(file, SMALL)
+    expected = {file: {0: 2, 1: 2, 2: 1, IGNORE: 1}}
+    assert value_counts(tmp_path, [file]) == expected
+    monkeypatch.setattr("dataloader.sources.masks.read_mask", lambda path: pytest.fail(f"{path} was read again"))
+    assert value_counts(tmp_path, [file]) == expected

@@ -1,0 +1,30 @@
+"""Small encoders and images for tests of detectors."""
+
+import torch
+from torch import Tensor
+
+from models.anomaly.build import build_detector
+from models.anomaly.detector import Detector
+
+
+def detector(arch: str, *, encoder: str = "resnet18") -> Detector:
+    """Return an unfitted detector whose encoder has the same random weights at every call."""
+    torch.manual_seed(0)
+    return build_detector(arch, encoder).eval()
+
+
+def pictures(count: int, *, seed: int = 0, size: tuple[int, int] = (64, 96)) -> Tensor:
+    """Return noise, float32 (count, 3, H, W)."""
+    return torch.randn(count, 3, *size, generator=torch.Generator().manual_seed(seed))
+
+
+def fitted(arch: str, images: Tensor, *, batch: int = 4) -> Detector:
+    """Return a detector that has seen these images as good ones."""
+    found = detector(arch)
+    with torch.no_grad():
+        for _ in range(found.passes):
+            for part in images.split(batch):
+                found.observe(part)
+            found.finish()
+        found.calibrate(found.raw(images[:4]).amax((1, 2)))
+    return found
