@@ -24,7 +24,7 @@ from applications.training.time_plan import (
 from dataloader.loading.sampling import expected_draws
 from dataloader.loading.size_schedule import parse_sizes
 from dataloader.sample import Batch
-from models.backbone import Backbone
+from models.backbone import Network
 from utils.errors import UserError
 from utils.logs import log
 from utils.randomness import Stream, derive_seed
@@ -87,7 +87,7 @@ def _wishes(recipe: Recipe, given: Collection[str]) -> Wishes:
 def _takes(network: torch.nn.Module, sizes: Collection[tuple[int, int]]) -> bool:
     try:
         for size in sizes:
-            if isinstance(network, Backbone):
+            if isinstance(network, Network):
                 network.check_size(size)
     except UserError:
         return False
