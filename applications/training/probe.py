@@ -22,7 +22,8 @@ from applications.training.known_probe import NEIGHBORS, keep_probe
 from applications.training.memory_advice import memory_advice
 from applications.training.recipe import Recipe, open_recipe
 from applications.training.resume import pin_data
-from applications.training.train import build_validator, new_run_folder
+from applications.training.run_folder import new_run_folder
+from applications.training.validator import build_validator
 from dataloader.augment.chain import Augment
 from dataloader.batch.targets import dense_array
 from dataloader.splits.split import Split

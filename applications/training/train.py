@@ -1,12 +1,10 @@
 """Trains a model on a folder of images, or goes on with a run: the default action."""
 
-import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -22,7 +20,6 @@ from applications.engine.batchnorm_recalibration import BatchNormRecalibration, 
 from applications.engine.checkpoint_saver import CheckpointSaver
 from applications.engine.fit import Interruption, fit
 from applications.engine.observers import ChanceWarning, CsvLog, PlainLines, ProgressBar, TensorBoard
-from applications.engine.score import score
 from applications.engine.top_epochs import TopEpochs
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.settings.options import DataOptions, Request, RunConfig, run_folder_parent
@@ -38,22 +35,23 @@ from applications.training.memory_advice import memory_advice, small_batch_expla
 from applications.training.observing import fit_by_observing, refuse_settings_of_steps, with_size_of_images
 from applications.training.planning import with_plan
 from applications.training.recipe import Recipe, open_recipe
-from applications.training.resume import goes_on_in_place, pin_data, resumed_config
+from applications.training.resume import pin_data, resumed_config
 from applications.training.resume_auto import with_newest_run
+from applications.training.run_folder import new_run_folder
 from applications.training.teaching import pin_teaching
 from applications.training.timed_length import TimedLength, epochs_of
+from applications.training.validator import build_validator
 from dataloader.loading.loader import Loader
 from dataloader.sample import Unreadable
-from dataloader.splits.catalog import Catalog, save_split
+from dataloader.splits.catalog import Catalog
 from dataloader.splits.integrity import glance, refuse_unreadable
 from dataloader.splits.split import name_some
-from optim.stepper import Stepper
 from utils.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
 from utils.cores import default_workers
-from utils.distributed import World, close_world, tell_run
+from utils.distributed import World, close_world
 from utils.errors import UserError
-from utils.files import WriteError, locked, new_folder, write_text
-from utils.logs import console, log, log_to_file
+from utils.files import WriteError
+from utils.logs import console, log
 from utils.runtime import TIME_UP, StopSignal, describe_machine, memory_explained
 from utils.streams import READER_LEFT
 
@@ -129,18 +127,6 @@ def _train(
     if path is not None and path.parent != folder:
         forget_best(progress)
     return _walk(recipe, folder, left_out, probe)
-
-
-def new_run_folder(recipe: Recipe, path: Path | None, locks: ExitStack) -> Path:
-    """Return the folder of the run, with its settings, and its split where it was made here."""
-    config, world = recipe.config, recipe.machine.world
-    folder = _run_folder(config, world, path, recipe.task.name, locks)
-    log().info(f"run       {folder}")
-    if world.is_first:
-        write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-        if recipe.catalog.split_origin == "seeded":
-            save_split(recipe.catalog, folder / "split.csv")
-    return folder
 
 
 def _take_along(old: Path, folder: Path) -> None:
@@ -273,38 +259,6 @@ def build_observers(
     return [screen, ChanceWarning(task.headline, chance, epochs), CsvLog(folder / "metrics.csv", progress.epoch), board]
 
 
-def build_validator(
-    recipe: Recipe, stepper: Stepper | None, left_out: UnreadableHeldOutImages, observers: Sequence[Observer] = ()
-) -> Callable[[], Mapping[str, float]]:
-    """Return a function that measures the weights to be kept on the validation images.
-
-    These are the averages of the stepper, where it keeps some, or what the model holds; without a stepper, always the latter.
-    It computes in fp32 whatever training does, as evaluation and exported files do: the best epoch and the temperature are chosen
-    by the answers that will be given.
-    """
-
-    machine, task, model = recipe.machine, recipe.task, recipe.model
-
-    def validate() -> Mapping[str, float]:
-        with nullcontext() if stepper is None else stepper.averaged(), machine.fp32_autocast() as autocast:
-            # Each process has counted its own batch-norm statistics; those of the first are the ones that are saved.
-            machine.world.take_from_first(model.buffers())
-            where = {"device": machine.device, "autocast": autocast, "world": machine.world, "images": len(recipe.val_loader.split)}
-            meter = score(model, task, recipe.val_loader.batches(0), **where, left_out=left_out)
-        found = None
-        # The others have counted their own share alone.
-        if machine.world.is_first:
-            for observer in observers:
-                observer.validated(meter)
-            task.calibrate(meter)
-            found = meter.figures(), task.calibration()
-        figures, calibration = machine.world.gather(found)[0]
-        task.load_calibration(calibration)
-        return figures
-
-    return validate
-
-
 def _kept(folder: Path) -> str:
     """Return what a run that cannot write any more has saved before, and how it goes on."""
     last = folder / LAST
@@ -320,24 +274,6 @@ def _abandoned(folder: Path, world: World) -> str:
     if world.is_first:
         shutil.rmtree(folder, ignore_errors=True)
     return f"interrupted before anything was saved; {folder} is removed"
-
-
-def _run_folder(config: RunConfig, world: World, path: Path | None, kind: str, locks: ExitStack) -> Path:
-    """Return the folder of the run: that of the checkpoint, or a new one."""
-    if path is not None and goes_on_in_place(path):
-        folder = str(path.parent)
-    elif world.is_first:
-        arch = config.model.arch.partition("(")[0].replace("/", "_").rpartition(":")[2]
-        name = config.output.name or f"{datetime.now():%Y%m%d-%H%M%S}-{arch}"
-        folder = str(new_folder(run_folder_parent(config.output, kind), name))
-    else:
-        folder = ""
-    folder = Path(world.gather(folder)[0])
-    if world.is_first:
-        locks.enter_context(locked(folder / "log.txt"))
-        log_to_file(folder / "log.txt")
-        tell_run(folder)
-    return folder
 
 
 def _announce(config: RunConfig, machine: Machine, catalog: Catalog) -> None:
