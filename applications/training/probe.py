@@ -89,6 +89,8 @@ def _probe(recipe: Recipe, locks: ExitStack) -> int:
     model = recipe.model
     if not (isinstance(model, Backbone) and issubclass(recipe.kind, LabelTask)):
         raise UserError(f"--probe fits a classifier of labels, and --task {task.name} has none; leave it out")
+    if len(model.classifiers()) > 1:
+        raise UserError(f"--probe fits one classifier, and {config.model.arch} answers by several; choose another --arch")
     log().info(f"data      {catalog.root}: {len(catalog.classes)} {catalog.target.described}")
     log().info(f"model     {config.model.arch} at {recipe.preprocess.image_size[0]}x{recipe.preprocess.image_size[1]}, frozen")
     key, begun = features_key(recipe), time.perf_counter()
