@@ -152,7 +152,7 @@ def deal_folds(labels: Sequence[int], groups: Sequence[str] = (), *, folds: int 
         folds: parts, fewer where there are fewer images.
         seed: of the order.
     """
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed)).tolist()
+    order: list[int] = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed)).tolist()
     order.sort(key=lambda index: labels[index])
     of_group: dict[str, int] = {}
     found = torch.zeros(len(labels), dtype=torch.int64)
