@@ -92,8 +92,8 @@ class ActionOptions:
     )
     list: str | None = flag(
         None,
-        "print a table: models, recipes, criterions, weighters, distillations, inits, optimizers, schedules, sources, augments, mixes, "
-        "samplers, checks, curricula, visual_methods, formats, tasks; or models such as 'timm/*vit*'",
+        "print a table: models, weights, recipes, criterions, weighters, distillations, inits, optimizers, schedules, sources, augments, "
+        "mixes, samplers, checks, curricula, visual_methods, formats, tasks; or models such as 'timm/*vit*'",
         metavar="TABLE|PATTERN",
     )
 

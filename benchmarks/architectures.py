@@ -11,6 +11,7 @@ look at validation. Writes architectures.md and .csv into --out.
 """
 
 import csv
+import re
 import statistics
 import sys
 from dataclasses import dataclass, fields
@@ -91,8 +92,11 @@ def command(recipe: Recipe, options: BenchmarkOptions) -> list[str]:
     """Return the call of main.py for a row."""
     height, width = options.image_size or (recipe.side, recipe.side)
     call = [sys.executable, str(ROOT / "main.py"), "--data", options.data, "--arch", recipe.arch, "--image_size", str(height), str(width)]
-    call += ["--epochs", str(options.epochs or recipe.epochs), "--batch_size", str(options.batch_size or recipe.batch_size)]
-    call += ["--aug", AUGMENTATION, "--logdir", str(Path(options.out).resolve()), "--name", folder_name(recipe), *recipe.flags]
+    epochs = options.epochs or recipe.epochs
+    # A rate cannot wait longer than the run lasts.
+    flags = [re.sub(r"patience=(\d+)", lambda found: f"patience={min(int(found[1]), epochs - 1)}", each) for each in recipe.flags]
+    call += ["--epochs", str(epochs), "--batch_size", str(options.batch_size or recipe.batch_size)]
+    call += ["--aug", AUGMENTATION, "--logdir", str(Path(options.out).resolve()), "--name", folder_name(recipe), *flags]
     return call if options.workers is None else [*call, "--workers", str(options.workers)]
 
 

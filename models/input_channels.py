@@ -15,7 +15,7 @@ def set_input_channels(model: nn.Module, channels: int) -> None:
     Raises:
         UserError: what the images enter is no plain convolution.
     """
-    if channels == input_channels(model):
+    if input_channels(model) == channels:
         return
     found = first_conv(model)
     if found is None or found[1].groups != 1:

@@ -57,10 +57,10 @@ class Published:
 
     @property
     def claims(self) -> str:
-        """License and accuracy in words, as far as the publisher names them, else ''."""
-        named = [self.license] if self.license else []
+        """License and accuracy in words, as far as the publisher names them."""
+        named = [self.license or "its publisher names no license"]
         if self.top1 is not None:
-            named.append(f"ImageNet top-1 {self.top1:.1f}% by its publisher")
+            named.append(f"ImageNet top-1 {self.top1:.1f}% as published")
         return ", ".join(named)
 
 

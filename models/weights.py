@@ -133,8 +133,9 @@ def _best_named(model: Network, state: Mapping[str, Tensor]) -> dict[str, Tensor
     for prefix in CONTAINERS:
         inner = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
         if len(inner) >= len(own) / 2:
-            candidate = model.remap(inner)
-            best = max(best, candidate, key=fitting)
+            # What lies beside the network in the file is no part of it, and is reported.
+            beside = {name: tensor for name, tensor in state.items() if not name.startswith(prefix) and name not in own}
+            best = max(best, {**beside, **model.remap(inner)}, key=fitting)
     return best
 
 
@@ -175,8 +176,7 @@ def load_published(
                 f"no weights are published for {arch}; put a file of your own at {folder / f'{arch}.pth'}, or give it to --init_from"
             )
         path = folder / f"{name}{published.suffix}"
-        claims = f" ({published.claims})" if published.claims else ""
-        announce(f"downloading {published.url} to {path}{claims}")
+        announce(f"downloading {published.url} to {path} ({published.claims})")
         download(published, path)
     return replace(load_state(model, load_tensors(path), source=str(path)), origin=_origin(path, published))
 

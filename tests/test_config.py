@@ -92,6 +92,8 @@ def test_evaluation_has_three_spellings(flag: str) -> None:
         (["--lr", "-1"], "--lr"),
         (["--workers", "-1"], "--workers"),
         (["--pretrained", "--init_from", "x"], "--init_from"),
+        (["--advprop"], "add --pretrained"),
+        (["--channels", "4"], "--channels"),
         (["--cache_dir", "x"], "has no effect without --cache disk"),
         (["--cache", "ram", "--cache_dir", "x"], "has no effect without --cache disk"),
         (["--cache", "ram", "--cache_size", "64"], "--cache_size 64 is for --cache with --aug"),

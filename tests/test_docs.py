@@ -13,7 +13,7 @@ import torch
 import config
 from applications import APPLICATIONS
 from applications.explain.methods import METHODS
-from criterions import CRITERIONS, DISTILLATIONS, WEIGHTERS
+from criterions import CRITERIONS, DISTILLATIONS, REGION_LOSSES, WEIGHTERS
 from criterions.weighted import build_criterion
 from dataloader import AUGMENT_PRESETS, AUGMENTS, CURRICULA, MIXES, SAMPLERS, SOURCES
 from dataloader.augment.chain import build_augment
@@ -21,7 +21,7 @@ from dataloader.checks import CHECKS
 from dataloader.sample import Sample
 from dataloader.splits.catalog import open_catalog
 from dataloader.targets.label import Label
-from models import FAMILIES, build_model
+from models import FAMILIES, SEGMENTERS, build_model
 from optim import OPTIMIZERS, SCHEDULES
 from optim.optimizers import build_optimizer
 from optim.schedules import build_schedule
@@ -90,8 +90,8 @@ def test_the_commands_are_found() -> None:
 
 def known_flags() -> set[str]:
     ours = {flag for action in config.build_parser()._actions for flag in action.option_strings}
-    demo = set(re.findall(r'"(--\w+)"', (ROOT / "demos/classifier.py").read_text(encoding="utf-8")))
-    return ours | demo | FOREIGN_FLAGS
+    demos = set(re.findall(r'"(--\w+)"', "".join(file.read_text(encoding="utf-8") for file in (ROOT / "demos").glob("*.py"))))
+    return ours | demos | FOREIGN_FLAGS
 
 
 @pytest.mark.parametrize("file", DOCUMENTS, ids=name_of)
@@ -141,6 +141,7 @@ TABLES = {
     "docs/distill.md": [*DISTILLATIONS],
     "docs/curriculum.md": [*CURRICULA],
     "docs/losses.md": [*CRITERIONS, *WEIGHTERS],
+    "docs/segment_networks.md": [*SEGMENTERS, *REGION_LOSSES],
     "docs/optimizers.md": [*OPTIMIZERS, *SCHEDULES],
     "docs/data.md": [*SOURCES],
     "docs/explain.md": [*METHODS],

@@ -42,7 +42,7 @@ def laid_over(image: np.ndarray, ids: np.ndarray, colors: np.ndarray, *, opacity
 
 def error_map(truth: np.ndarray, answer: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Return where an answer is wrong, uint8 (H, W, 3): red; what is not known is black."""
-    picture = np.where((truth == answer)[..., None], np.uint8(RIGHT), np.uint8(WRONG))
+    picture = np.where((truth == answer)[..., None], np.array(RIGHT, np.uint8), np.array(WRONG, np.uint8))
     picture[~known] = UNKNOWN
     return picture
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from applications.export.convert import Source, check_format, read_source, target_of, write_draft
+from applications.export.convert import Source, check_format, check_held, read_source, target_of, write_draft
 from applications.export.record import Record, write_record
 from applications.export.staging import check_room, draft_folder, place
 from applications.formats import FORMATS, build_format
@@ -61,6 +61,9 @@ def export_best(request: Request) -> int:
         raise UserError("--export best tries precisions by itself; leave --int8 and --half out")
     able = writable(options)
     source = read_source(request)
+    check_held(source, [found for found, _ in able])
+    # What answers masks has no measure for 8 bits.
+    able = [pair for pair in able if not pair[1].int8 or "int8" in source.reference.allowed]
     with ExitStack() as stack:
         found = [each for each in (_write(source, *pair, stack) for pair in able) if each is not None]
         if not found:

@@ -65,7 +65,7 @@ class Source:
     milliseconds: float
 
     @property
-    def task(self) -> Task:
+    def task(self) -> LabelTask | Segment:
         return self.reference.task
 
     @property

@@ -1,7 +1,8 @@
 """What a model answers for the images of the comparison, and how the answers of its file are compared with that."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -31,8 +32,9 @@ ALLOWED_MASKS = {"fp32": Allowed(1e-3, 0.9999), "half": Allowed(0.1, 0.99)}
 TIE = 1e-4
 
 
-class Reference(Protocol):
-    """The answers of a model for some images.
+@dataclass(frozen=True)
+class LabelReference:
+    """The labels of some images.
 
     Attributes:
         task: what they mean.
@@ -40,25 +42,13 @@ class Reference(Protocol):
         allowed: precision -> what a file may differ by; a precision without an entry is not written.
     """
 
-    task: Task
-    split: Split
-    allowed: dict[str, Allowed]
-
-    def compare(self, answers: Answers, facts: Facts) -> Parity:
-        """Compare what a file answered for the images, in their order; `facts` is what it should say of itself."""
-        ...
-
-
-@dataclass(frozen=True)
-class LabelReference:
-    """The labels of some images."""
-
     task: LabelTask
     split: Split
     expected: Prediction
-    allowed = ALLOWED
+    allowed: ClassVar[Mapping[str, Allowed]] = ALLOWED
 
     def compare(self, answers: Answers, facts: Facts) -> Parity:
+        """Compare what a file answered for the images, in their order; `facts` is what it should say of itself."""
         return compare(answers, self.expected, facts, self.task)
 
 
@@ -75,9 +65,10 @@ class MaskReference:
     split: Split
     probabilities: Tensor
     truths: Tensor
-    allowed = ALLOWED_MASKS
+    allowed: ClassVar[Mapping[str, Allowed]] = ALLOWED_MASKS
 
     def compare(self, answers: Answers, facts: Facts) -> Parity:
+        """As for labels."""
         single, batched = (
             in_order(torch.from_numpy(part), answers.facts.classes, facts.classes) for part in (answers.single, answers.batched)
         )
@@ -109,6 +100,9 @@ class MaskReference:
         batch = Batch(torch.empty(count, 0), self.truths, torch.ones(count), torch.arange(count))
         meter.update(batch, probabilities)
         return meter.figures()[self.task.headline]
+
+
+Reference = LabelReference | MaskReference
 
 
 def _largest(difference: Tensor) -> float:

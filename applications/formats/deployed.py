@@ -34,9 +34,10 @@ class Core(nn.Module):
         if not (self.features or self.cam):
             return (self.net(x),)
         maps = self.net.forward_features(x)
-        outputs = [self.net.forward_head(list(maps))]
+        # A copy each: heads may work in place, and class tokens lie beside the maps.
+        outputs = [self.net.forward_head(copy.copy(maps))]
         if self.features:
-            outputs.append(self.net.forward_head(list(maps), pre_logits=True))
+            outputs.append(self.net.forward_head(copy.copy(maps), pre_logits=True))
         if self.cam:
             outputs.append(self._class_map(maps))
         return tuple(outputs)

@@ -1,4 +1,4 @@
-"""Prints a table of names: models, losses, optimizers, augmentations and others."""
+"""Prints a table of names: models with what they cost, losses, optimizers, augmentations and others."""
 
 from fnmatch import fnmatchcase
 
@@ -12,8 +12,10 @@ from dataloader import AUGMENT_PRESETS, AUGMENTS, CURRICULA, MIXES, SAMPLERS, SO
 from dataloader.checks import CHECKS
 from models import FAMILIES, FORWARDED, INITS, SEGMENTERS, list_models
 from models.anomaly import DETECTORS
+from models.figures import HEADER, read_figures
 from optim import OPTIMIZERS, SCHEDULES
 from utils.errors import UserError, nearest
+from utils.logs import log
 from utils.tables import print_table
 
 TABLES = {
@@ -40,9 +42,45 @@ TABLES = {
 
 
 def run(request: Request) -> int:
-    """Print the table that --list names."""
-    print_table(("name", "what it is"), rows(request.subject), left=("what it is",), wrap=True)
+    """Print the rows that --list and --filter name."""
+    subject, pattern = request.subject, request.config.output.filter
+    found = rows(subject)
+    if pattern is not None:
+        found = [row for row in found if fnmatchcase(row[0], pattern)]
+        if not found:
+            raise UserError(f"--filter {pattern}: no name of --list {subject} matches; write a shell pattern, such as --filter 'res*'")
+    if subject in TABLES:
+        print_table(("name", "what it is"), found, left=("what it is",), wrap=True)
+    else:
+        _print_models([name for name, _ in found])
+    told = [] if subject in TABLES else [row for row in found if row[1]]
+    if told:
+        log().info("")
+        print_table(("name", "what it is"), told, left=("what it is",), wrap=True)
     return 0
+
+
+def _print_models(names: list[str]) -> None:
+    """Print what networks cost and what their weights claim; of a package's networks, and the user's own, the names alone."""
+    known = read_figures()
+    unknown = ("",) * (len(HEADER) - 1)
+    print_table(HEADER, [known[name].cells() if name in known else (name, *unknown) for name in names], left=("license",))
+
+
+def weights_rows() -> list[tuple[str, str]]:
+    """Return (name, what its publisher says) of every published file that --pretrained takes for our own networks."""
+    from models.published import find_published
+
+    listed = []
+    for arch in list_models():
+        for name, advprop in ((arch, False), (f"{arch} --advprop", True)):
+            try:
+                published = find_published(arch, advprop=advprop)
+            except UserError:
+                continue
+            if published is not None:
+                listed.append((name, f"{published.claims}; SHA-256 {published.sha256 or 'unknown'}; {published.url}"))
+    return listed
 
 
 def rows(subject: str) -> list[tuple[str, str]]:
@@ -51,11 +89,13 @@ def rows(subject: str) -> list[tuple[str, str]]:
     Raises:
         UserError: it is neither.
     """
+    if subject == "weights":
+        return weights_rows()
     if subject not in ("models", *TABLES):
         names = [(name, "") for name in list_models(subject)]
         names += [(name, f"forwarded to {target}") for name, target in FORWARDED.items() if fnmatchcase(name, subject)]
         if not names:
-            known = ["models", *TABLES]
+            known = ["models", "weights", *TABLES]
             raise UserError(f"--list {subject}: no such table or model.{nearest(subject, known)} Tables: {', '.join(known)}")
         return names
     if subject == "models":

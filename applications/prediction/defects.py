@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from applications.assemble import Machine
 from applications.contract import Task
@@ -90,11 +91,12 @@ class DefectWriter:
         self.missed.append((path, reason))
 
     def add(self, path: str, image: np.ndarray, answer: DefectAnswer) -> None:
-        """Write the heat map of an image over it, and the mask of its defects: 255 where they are, else 0."""
+        """Write the heat map of an image over it, and the mask of its defects, white where they are."""
         name = self._name(path)
         mask = answer.heat >= self.threshold
         write_png(overlay(image, shown_heat(answer.heat)), self.folder / "heat" / f"{name}.png")
-        write_atomically(self.folder / "masks" / f"{name}.png", lambda place: _write_gray(mask, place))
+        # One bit a pixel: seen as black and white, read as the numbers 0 and 1.
+        write_atomically(self.folder / "masks" / f"{name}.png", lambda place: Image.fromarray(mask).save(place, "PNG"))
         defective = answer.score >= self.threshold
         entry = {"path": path, "score": answer.score, "answer": "defective" if defective else "good"}
         self.images.append({**entry, "defects": regions_of(mask, answer.heat)})
@@ -124,9 +126,3 @@ class DefectWriter:
         log().info(f"answered  {counted(len(self.images), 'image')}, {bad} defective, from the score {self.threshold:.4f} on")
         log().info(f"written   {self.folder} ({', '.join(files)})")
         return 1 if self.missed else 0
-
-
-def _write_gray(mask: np.ndarray, place: Path) -> None:
-    from PIL import Image
-
-    Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).save(place, "PNG")

@@ -204,6 +204,13 @@ class OutputOptions:
     )
     print_freq: int = flag(50, "steps between two reports", short="-p", metavar="STEPS", used_for="train", above=0, resumed="free")
     log_level: Literal["info", "warning", "error"] = flag("info", "what the terminal shows of the lines of log.txt", resumed="call")
+    filter: str | None = flag(
+        None,
+        "show only the names of --list that match this shell pattern, such as 'res*'",
+        metavar="PATTERN",
+        used_for="list",
+        resumed="call",
+    )
     split: Literal["train", "val", "test"] | None = flag(
         None,
         "images that --evaluation and --export look at (default: test, else val; for --export val)",

@@ -42,6 +42,12 @@ class DefectAnswer(NamedTuple):
     defective: bool | None
 
 
+def _no_criterion(spec: object, **settings: object) -> nn.Module:
+    """Return what stands in the place of a loss."""
+    del spec, settings
+    return nn.Identity()
+
+
 class Anomaly(Observing):
     """The anomaly task: scores (N,) and maps (N, H, W) in [0, 1], for a `Detector`."""
 
@@ -60,6 +66,7 @@ class Anomaly(Observing):
     headline = "AUROC"
     # Nothing is learned by a loss; this one is named in its place.
     usual_criterion: ClassVar[str] = USUAL
+    build_criterion: ClassVar = staticmethod(_no_criterion)
     metric_names: tuple[str, ...] = ("AUROC", "pixel_AUROC", "AUPRO", "AP", "F1", "false_alarms", "missed")
 
     def __init__(self, classes: Sequence[str], criterion: nn.Module, preprocess: Preprocess, device: torch.device) -> None:
@@ -69,12 +76,6 @@ class Anomaly(Observing):
         self.normalize: nn.Module = Normalize(preprocess.mean, preprocess.std).to(device)
         self.threshold: DefectThreshold | None = None
         self._held_out: list[Tensor] = []
-
-    @staticmethod
-    def build_criterion(spec: object, **settings: object) -> nn.Module:
-        """Return what stands in the place of a loss."""
-        del spec, settings
-        return nn.Identity()
 
     @staticmethod
     def build_model(model: ModelOptions, classes: Sequence[str]) -> nn.Module:

@@ -1,6 +1,6 @@
 """Semantic segmentation: one class per pixel."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -49,14 +49,14 @@ class Segment:
     metric_names: tuple[str, ...] = ("loss", "mIoU", "pixel_accuracy", "dice")
     # Dice gives every class that occurs the same weight, however few pixels it has.
     usual_criterion: ClassVar[str] = "softmax|dice"
-    build_criterion = staticmethod(build_pixel_criterion)
+    build_criterion: ClassVar[Callable[..., PixelCriterion]] = staticmethod(build_pixel_criterion)
 
     def __init__(self, classes: Sequence[str], criterion: PixelCriterion, preprocess: Preprocess, device: torch.device) -> None:
         if preprocess.resize == "crop":
             raise UserError("--resize crop cuts off parts of images, whose pixels would have no answer; take fit or stretch")
         self.classes = tuple(classes)
         self.criterion = criterion.to(device)
-        self.normalize = Normalize(preprocess.mean, preprocess.std).to(device)
+        self.normalize: nn.Module = Normalize(preprocess.mean, preprocess.std).to(device)
 
     @staticmethod
     def build_model(model: ModelOptions, classes: Sequence[str]) -> nn.Module:

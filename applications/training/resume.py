@@ -67,6 +67,10 @@ def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: P
         raise UserError(
             f"--fold cannot change on resume ({before['fold']} -> {after['fold']}): another part is another run; leave --resume out"
         )
+    if "channels" in differing:
+        raise UserError(
+            f"--channels cannot change on resume ({before['channels']} -> {after['channels']}); start a new run with --init_from {path}"
+        )
     for name in differing:
         log().info(f"changed on resume: --{name} {before[name]} -> {after[name]}")
     return config

@@ -55,7 +55,7 @@ def find(survey: Survey) -> list[Finding]:
         return []
     places = [(split, index) for split in splits.values() for index in range(len(split))]
     with ThreadPoolExecutor(max(1, default_workers())) as pool:
-        found = list(pool.map(lambda place: examine_mask(*place, len(survey.catalog.classes)), places))
+        found = list(pool.map(lambda place: examine_mask(place[0], place[1], len(survey.catalog.classes)), places))
     facts = dict(enumerate(found))
     return [*_broken(survey, facts), *_sizes(survey, facts), *_unlabeled(facts), *_shares(survey, facts), *_misplaced(facts)]
 

@@ -25,7 +25,7 @@ def balanced(split: Split) -> np.ndarray:
 
     An image of several labels has the mean of theirs; one without labels counts as one of the most common label.
     """
-    shares = _shares(split.targets)
+    shares = _shares(split)
     counts = shares.sum(0)
     rarity = np.divide(1.0, counts, out=np.zeros_like(counts), where=counts > 0)
     labels = shares.sum(1)
@@ -45,7 +45,7 @@ def repeat(split: Split, threshold: float = 0.01) -> np.ndarray:
     if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold <= 1:
         raise UserError(f"--sampler repeat: threshold is {threshold!r}; write a share of the images above 0, up to 1")
     # Soft targets of a teacher count as labels from 0.5 on.
-    has = _shares(split.targets) >= 0.5
+    has = _shares(split) >= 0.5
     present = np.maximum(has.mean(0), 1 / len(split))
     factors = np.maximum(1.0, np.sqrt(threshold / present))
     return np.where(has, factors, 1.0).max(1)
@@ -96,9 +96,18 @@ def expected_draws(source: SpecSource, split: Split) -> np.ndarray:
     return draws
 
 
-def _shares(targets: np.ndarray) -> np.ndarray:
-    """Return targets as float64 (N, C)."""
-    return dense_array(targets, int(targets.max()) + 1).astype(np.float64)
+def _shares(split: Split) -> np.ndarray:
+    """Return targets as float64 (N, C).
+
+    Raises:
+        UserError: they are masks or boxes, of which an image has any number.
+    """
+    if split.truths is not None:
+        raise UserError(
+            "--sampler balanced and repeat go by labels of images, and these have masks or boxes; write file(weights.csv), or --crop, "
+            "which looks for rare classes"
+        )
+    return dense_array(split.targets, int(split.targets.max()) + 1).astype(np.float64)
 
 
 def _read_weights(path: Path) -> dict[str, float]:

@@ -207,16 +207,21 @@ def _numbered(rows: Sequence[_Row], ignored: Sequence[str], source: str) -> Mask
     colors: dict[Color, int] = {}
     for row, out in zip(rows, left_out, strict=True):
         number = IGNORE if out else names.index(row.name)
-        for value, table in ((row.id, ids), (row.color, colors)):
-            if value is not None and table.get(value, number) != number:
-                other = names[table[value]] if table[value] < len(names) else "what is ignored"
-                raise UserError(f"{source}: {value} stands for two classes, {other} and {row.name}")
         if row.id is not None:
+            _refuse_second(row.id, ids.get(row.id, number), number, names, source)
             ids[row.id] = number
         if row.color is not None:
+            _refuse_second(row.color, colors.get(row.color, number), number, names, source)
             colors[row.color] = number
     if not names:
         raise UserError(f"{source or 'the masks'}: every class is ignored; nothing is left to learn")
     if len(names) > IGNORE:
         raise UserError(f"{source or 'the masks'}: {len(names)} classes are more than the {IGNORE} that masks may have")
     return MaskClasses(names, ids, colors, source)
+
+
+def _refuse_second(value: int | Color, known: int, number: int, names: Sequence[str], source: str) -> None:
+    """Raise UserError for an id or a color that stands for two classes."""
+    if known != number:
+        first, second = (names[each] if each < len(names) else "what is ignored" for each in (known, number))
+        raise UserError(f"{source}: {value} stands for two classes, {first} and {second}")

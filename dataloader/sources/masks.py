@@ -130,9 +130,11 @@ class MaskFolder:
                     number = int(self.coding.of_numbers(np.array([value]), str(file))[0])
                 if number < len(total):
                     total[number] += pixels
-        for path in paths if self.blank is not None else ():
+        if (blank := self.blank) is None:
+            return total
+        for path in paths:
             if path not in self.files:
-                total[0] += int(np.prod(upright_size(self.blank / path)))
+                total[0] += int(np.prod(upright_size(blank / path)))
         return total
 
 

@@ -13,6 +13,7 @@ from models.backbone import FeatureInfo, checked_width
 from models.maps.layout import FeatureMaps, Layout, own_tensor, stride_of, with_last
 from models.published import Published
 from utils.errors import UserError, nearest
+from utils.first_conv import input_channels
 
 
 class TimmModel(Adapter):
@@ -36,7 +37,7 @@ class TimmModel(Adapter):
             weight = next(net.parameters())
             size = net.pretrained_cfg["input_size"]
             with evaluating(net), torch.no_grad():
-                image = torch.zeros(1, *size, device=weight.device, dtype=weight.dtype)
+                image = torch.zeros(1, input_channels(net), *size[1:], device=weight.device, dtype=weight.dtype)
                 maps, self._stages = self.forward_features(image), larger_stages(image, net.forward_intermediates(image)[1])
             self._info = [FeatureInfo(each.shape[1], stride_of(size[1], each.shape[2])) for each in maps]
         return self._info
@@ -147,7 +148,8 @@ def find_published(name: str) -> Published | None:
         url = found.url
     else:
         return None
-    return Published(url, mean=found.mean, std=found.std, size=tuple(found.input_size[1:]), interpolation=found.interpolation)
+    size, license = tuple(found.input_size[1:]), found.license or ""
+    return Published(url, mean=found.mean, std=found.std, size=size, interpolation=found.interpolation, license=license)
 
 
 def _check(name: str) -> None:

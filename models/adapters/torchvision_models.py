@@ -124,7 +124,8 @@ def find_published(name: str) -> Published | None:
         mean = std = (0.5, 0.5, 0.5)
     else:
         mean, std = tuple(numbers.mean), tuple(numbers.std)
-    return Published(best.url, mean=mean, std=std, size=(side, side), interpolation=numbers.interpolation.value)
+    top1 = best.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+    return Published(best.url, mean=mean, std=std, size=(side, side), interpolation=numbers.interpolation.value, top1=top1)
 
 
 def _check(name: str) -> None:

@@ -4,7 +4,7 @@ Parameter names are torchvision's, so its published weights load as they are. Ba
 published eps 0.001 and momentum 0.01; see models/batchnorm.py for short training runs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -16,6 +16,7 @@ from models.layers.make_divisible import make_divisible
 from models.layers.squeeze_excite import squeeze_excite
 from models.layers.stochastic_depth import StochasticDepth, set_rates
 from models.published import Published
+from utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,12 @@ class MobileNetV3(Backbone):
         """Skip branches by timm's rule for this family, which counts the convolution behind the blocks as one more."""
         branches = [block.depth for block in self.features if isinstance(block, InvertedResidual)]
         set_rates(branches, rate, parts=len(branches) + 1)
+
+    def remap(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Refuse timm's weights, which were made for other batch norms or borders."""
+        if "conv_stem.weight" in state:
+            raise UserError("these are timm's MobileNetV3 weights, made for other batch norms or borders; use --arch timm/NAME")
+        return dict(state)
 
     def get_classifier(self) -> nn.Linear:
         layer = self.classifier[-1]

@@ -160,34 +160,36 @@ _SEMI = "https://dl.fbaipublicfiles.com/semiweaksupervision/model_files/"
 _GLUON = "https://github.com/rwightman/pytorch-pretrained-gluonresnet/releases/download/v0.1/"
 
 
-def _timm(file: str, side: int = 224) -> Published:
+# Accuracies are what torchvision, or timm for all others, measured, each at the size that suits the file best.
+def _timm(file: str, top1: float, side: int = 224) -> Published:
     url = f"https://github.com/huggingface/pytorch-image-models/releases/download/{file}"
-    return Published(url, size=(side, side), interpolation="bicubic", license="Apache-2.0")
+    return Published(url, size=(side, side), interpolation="bicubic", license="Apache-2.0", top1=top1)
 
 
 def _torch(file: str, top1: float) -> Published:
     return Published(_TORCH + file, license="BSD-3-Clause", top1=top1)
 
 
-def _facebook(url: str) -> Published:
-    return Published(url, license="CC-BY-NC-4.0")
+def _facebook(url: str, top1: float | None = None) -> Published:
+    """Files that learned from a billion hashtags, or taught by one that did: not for commercial use."""
+    return Published(url, license="CC-BY-NC-4.0", top1=top1)
 
 
 PUBLISHED: dict[str, Published] = {
     "resnet18": _torch("resnet18-f37072fd.pth", 69.758),
-    "resnet18d": _timm("v0.1-weights/resnet18d_ra2-48a79e06.pth"),
+    "resnet18d": _timm("v0.1-weights/resnet18d_ra2-48a79e06.pth", 73.794),
     "resnet34": _torch("resnet34-b627a593.pth", 73.314),
-    "resnet34d": _timm("v0.1-weights/resnet34d_ra2-f8dcfcaf.pth"),
-    "resnet26": _timm("v0.1-weights/resnet26-9aa10e23.pth"),
-    "resnet26d": _timm("v0.1-weights/resnet26d-69e92c46.pth"),
-    "resnet26t": _timm("v0.1-attn-weights/resnet26t_256_ra2-6f6fa748.pth", 256),
+    "resnet34d": _timm("v0.1-weights/resnet34d_ra2-f8dcfcaf.pth", 78.436),
+    "resnet26": _timm("v0.1-weights/resnet26-9aa10e23.pth", 76.366),
+    "resnet26d": _timm("v0.1-weights/resnet26d-69e92c46.pth", 77.408),
+    "resnet26t": _timm("v0.1-attn-weights/resnet26t_256_ra2-6f6fa748.pth", 78.332, 256),
     "resnet50": _torch("resnet50-11ad3fa6.pth", 80.858),
-    "resnet50d": _timm("v0.1-weights/resnet50d_ra2-464e36ba.pth"),
+    "resnet50d": _timm("v0.1-weights/resnet50d_ra2-464e36ba.pth", 81.356),
     "resnet101": _torch("resnet101-cd907fc2.pth", 81.886),
-    "resnet101d": _timm("v0.1-weights/resnet101d_ra2-2803ffab.pth", 256),
+    "resnet101d": _timm("v0.1-weights/resnet101d_ra2-2803ffab.pth", 83.016, 256),
     "resnet152": _torch("resnet152-f82ba261.pth", 82.284),
-    "resnet152d": _timm("v0.1-weights/resnet152d_ra2-5cac0439.pth", 256),
-    "resnet200d": _timm("v0.1-weights/resnet200d_ra2-bdba9bf9.pth", 256),
+    "resnet152d": _timm("v0.1-weights/resnet152d_ra2-5cac0439.pth", 83.684, 256),
+    "resnet200d": _timm("v0.1-weights/resnet200d_ra2-bdba9bf9.pth", 83.964, 256),
     "tv_resnet34": _torch("resnet34-b627a593.pth", 73.314),
     "tv_resnet50": _torch("resnet50-0676ba61.pth", 76.13),
     "tv_resnet101": _torch("resnet101-63fe2227.pth", 77.374),
@@ -195,47 +197,49 @@ PUBLISHED: dict[str, Published] = {
     "wide_resnet50_2": _torch("wide_resnet50_2-9ba9bcbe.pth", 81.602),
     "wide_resnet101_2": _torch("wide_resnet101_2-d733dc28.pth", 82.51),
     "resnext50_32x4d": _torch("resnext50_32x4d-1a0047aa.pth", 81.198),
-    "resnext50d_32x4d": _timm("v0.1-weights/resnext50d_32x4d-103e99f8.pth"),
-    "resnext101_32x4d": _facebook(_SEMI + "semi_supervised_resnext101_32x4-dc43570a.pth"),
+    "resnext50d_32x4d": _timm("v0.1-weights/resnext50d_32x4d-103e99f8.pth", 80.664),
+    "resnext101_32x4d": _facebook(_SEMI + "semi_supervised_resnext101_32x4-dc43570a.pth", 80.924),
     "resnext101_32x8d": _torch("resnext101_32x8d-110c445d.pth", 82.834),
-    "resnext101_64x4d": _timm("v0.1-tpu-weights/resnext101_64x4d_c-0d0e0cc0.pth"),
+    "resnext101_64x4d": _timm("v0.1-tpu-weights/resnext101_64x4d_c-0d0e0cc0.pth", 83.156),
     "tv_resnext50_32x4d": _torch("resnext50_32x4d-7cdf4587.pth", 77.618),
-    "ig_resnext101_32x8d": _facebook(_TORCH + "ig_resnext101_32x8-c38310e5.pth"),
-    "ig_resnext101_32x16d": _facebook(_TORCH + "ig_resnext101_32x16-c6f796b0.pth"),
-    "ig_resnext101_32x32d": _facebook(_TORCH + "ig_resnext101_32x32-e4b90b00.pth"),
+    "ig_resnext101_32x8d": _facebook(_TORCH + "ig_resnext101_32x8-c38310e5.pth", 82.698),
+    "ig_resnext101_32x16d": _facebook(_TORCH + "ig_resnext101_32x16-c6f796b0.pth", 84.166),
+    "ig_resnext101_32x32d": _facebook(_TORCH + "ig_resnext101_32x32-e4b90b00.pth", 85.098),
     "ig_resnext101_32x48d": _facebook(_TORCH + "ig_resnext101_32x48-3e41cc8a.pth"),
-    "ssl_resnet18": _facebook(_SEMI + "semi_supervised_resnet18-d92f0530.pth"),
-    "ssl_resnet50": _facebook(_SEMI + "semi_supervised_resnet50-08389792.pth"),
-    "ssl_resnext50_32x4d": _facebook(_SEMI + "semi_supervised_resnext50_32x4-ddb3e555.pth"),
-    "ssl_resnext101_32x4d": _facebook(_SEMI + "semi_supervised_resnext101_32x4-dc43570a.pth"),
-    "ssl_resnext101_32x8d": _facebook(_SEMI + "semi_supervised_resnext101_32x8-2cfe2f8b.pth"),
-    "ssl_resnext101_32x16d": _facebook(_SEMI + "semi_supervised_resnext101_32x16-15fffa57.pth"),
-    "swsl_resnet18": _facebook(_SEMI + "semi_weakly_supervised_resnet18-118f1556.pth"),
-    "swsl_resnet50": _facebook(_SEMI + "semi_weakly_supervised_resnet50-16a12f1b.pth"),
-    "swsl_resnext50_32x4d": _facebook(_SEMI + "semi_weakly_supervised_resnext50_32x4-72679e44.pth"),
-    "swsl_resnext101_32x4d": _facebook(_SEMI + "semi_weakly_supervised_resnext101_32x4-3f87e46b.pth"),
-    "swsl_resnext101_32x8d": _facebook(_SEMI + "semi_weakly_supervised_resnext101_32x8-b4712904.pth"),
-    "swsl_resnext101_32x16d": _facebook(_SEMI + "semi_weakly_supervised_resnext101_32x16-f3559a9c.pth"),
-    "seresnet50": _timm("v0.1-rsb-weights/seresnet50_a1_0-ffa00869.pth"),
-    "seresnet152d": _timm("v0.1-weights/seresnet152d_ra2-04464dd2.pth", 256),
-    "seresnext26d_32x4d": _timm("v0.1-weights/seresnext26d_32x4d-80fa48a3.pth"),
-    "seresnext26t_32x4d": _timm("v0.1-weights/seresnext26tn_32x4d-569cb627.pth"),
-    "seresnext50_32x4d": _timm("v0.1-weights/seresnext50_32x4d_racm-a304a460.pth"),
-    "seresnext101_32x4d": Published(_GLUON + "gluon_seresnext101_32x4d-cf52900d.pth", interpolation="bicubic", license="Apache-2.0"),
-    "seresnext101_32x8d": _timm("v0.1-tpu-weights/seresnext101_32x8d_ah-e6bc4c0a.pth"),
-    "senet154": Published(_GLUON + "gluon_senet154-70a1a3c0.pth", interpolation="bicubic", license="Apache-2.0"),
-    "ecaresnet26t": _timm("v0.1-weights/ecaresnet26t_ra2-46609757.pth", 256),
-    "ecaresnetlight": _timm("v0.1-tresnet/ecaresnetlight-75a9c627.pth"),
-    "ecaresnet50d": _timm("v0.1-tresnet/ecaresnet50d-93c81e3b.pth"),
-    "ecaresnet50t": _timm("v0.1-weights/ecaresnet50t_ra2-f7ac63c4.pth", 256),
-    "ecaresnet101d": _timm("v0.1-tresnet/ecaresnet101d-153dad65.pth"),
-    "ecaresnet269d": _timm("v0.1-weights/ecaresnet269d_320_ra2-7baa55cb.pth", 320),
-    "resnetblur50": _timm("v0.1-weights/resnetblur50-84f4748f.pth"),
-    "resnetrs50": _timm("v0.1-rs-weights/resnetrs50_ema-6b53758b.pth", 160),
-    "resnetrs101": _timm("v0.1-rs-weights/resnetrs101_i192_ema-1509bbf6.pth", 192),
-    "resnetrs152": _timm("v0.1-rs-weights/resnetrs152_i256_ema-a9aff7f9.pth", 256),
-    "resnetrs200": _timm("v0.1-tpu-weights/resnetrs200_c-6b698b88.pth", 256),
-    "resnetrs270": _timm("v0.1-rs-weights/resnetrs270_ema-b40e674c.pth", 256),
-    "resnetrs350": _timm("v0.1-rs-weights/resnetrs350_i256_ema-5a1aa8f1.pth", 288),
-    "resnetrs420": _timm("v0.1-rs-weights/resnetrs420_ema-972dee69.pth", 320),
+    "ssl_resnet18": _facebook(_SEMI + "semi_supervised_resnet18-d92f0530.pth", 72.594),
+    "ssl_resnet50": _facebook(_SEMI + "semi_supervised_resnet50-08389792.pth", 79.234),
+    "ssl_resnext50_32x4d": _facebook(_SEMI + "semi_supervised_resnext50_32x4-ddb3e555.pth", 80.338),
+    "ssl_resnext101_32x4d": _facebook(_SEMI + "semi_supervised_resnext101_32x4-dc43570a.pth", 80.924),
+    "ssl_resnext101_32x8d": _facebook(_SEMI + "semi_supervised_resnext101_32x8-2cfe2f8b.pth", 81.606),
+    "ssl_resnext101_32x16d": _facebook(_SEMI + "semi_supervised_resnext101_32x16-15fffa57.pth", 81.842),
+    "swsl_resnet18": _facebook(_SEMI + "semi_weakly_supervised_resnet18-118f1556.pth", 73.282),
+    "swsl_resnet50": _facebook(_SEMI + "semi_weakly_supervised_resnet50-16a12f1b.pth", 81.182),
+    "swsl_resnext50_32x4d": _facebook(_SEMI + "semi_weakly_supervised_resnext50_32x4-72679e44.pth", 82.174),
+    "swsl_resnext101_32x4d": _facebook(_SEMI + "semi_weakly_supervised_resnext101_32x4-3f87e46b.pth", 83.232),
+    "swsl_resnext101_32x8d": _facebook(_SEMI + "semi_weakly_supervised_resnext101_32x8-b4712904.pth", 84.302),
+    "swsl_resnext101_32x16d": _facebook(_SEMI + "semi_weakly_supervised_resnext101_32x16-f3559a9c.pth", 83.336),
+    "seresnet50": _timm("v0.1-rsb-weights/seresnet50_a1_0-ffa00869.pth", 81.102),
+    "seresnet152d": _timm("v0.1-weights/seresnet152d_ra2-04464dd2.pth", 84.36, 256),
+    "seresnext26d_32x4d": _timm("v0.1-weights/seresnext26d_32x4d-80fa48a3.pth", 78.814),
+    "seresnext26t_32x4d": _timm("v0.1-weights/seresnext26tn_32x4d-569cb627.pth", 78.744),
+    "seresnext50_32x4d": _timm("v0.1-weights/seresnext50_32x4d_racm-a304a460.pth", 82.196),
+    "seresnext101_32x4d": Published(
+        _GLUON + "gluon_seresnext101_32x4d-cf52900d.pth", interpolation="bicubic", license="Apache-2.0", top1=80.892
+    ),
+    "seresnext101_32x8d": _timm("v0.1-tpu-weights/seresnext101_32x8d_ah-e6bc4c0a.pth", 84.186),
+    "senet154": Published(_GLUON + "gluon_senet154-70a1a3c0.pth", interpolation="bicubic", license="Apache-2.0", top1=81.226),
+    "ecaresnet26t": _timm("v0.1-weights/ecaresnet26t_ra2-46609757.pth", 79.85, 256),
+    "ecaresnetlight": _timm("v0.1-tresnet/ecaresnetlight-75a9c627.pth", 81.408),
+    "ecaresnet50d": _timm("v0.1-tresnet/ecaresnet50d-93c81e3b.pth", 81.65),
+    "ecaresnet50t": _timm("v0.1-weights/ecaresnet50t_ra2-f7ac63c4.pth", 82.352, 256),
+    "ecaresnet101d": _timm("v0.1-tresnet/ecaresnet101d-153dad65.pth", 82.984),
+    "ecaresnet269d": _timm("v0.1-weights/ecaresnet269d_320_ra2-7baa55cb.pth", 84.966, 320),
+    "resnetblur50": _timm("v0.1-weights/resnetblur50-84f4748f.pth", 80.234),
+    "resnetrs50": _timm("v0.1-rs-weights/resnetrs50_ema-6b53758b.pth", 79.896, 160),
+    "resnetrs101": _timm("v0.1-rs-weights/resnetrs101_i192_ema-1509bbf6.pth", 82.284, 192),
+    "resnetrs152": _timm("v0.1-rs-weights/resnetrs152_i256_ema-a9aff7f9.pth", 83.702, 256),
+    "resnetrs200": _timm("v0.1-tpu-weights/resnetrs200_c-6b698b88.pth", 84.444, 256),
+    "resnetrs270": _timm("v0.1-rs-weights/resnetrs270_ema-b40e674c.pth", 84.428, 256),
+    "resnetrs350": _timm("v0.1-rs-weights/resnetrs350_i256_ema-5a1aa8f1.pth", 84.714, 288),
+    "resnetrs420": _timm("v0.1-rs-weights/resnetrs420_ema-972dee69.pth", 85.006, 320),
 }

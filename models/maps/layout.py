@@ -62,10 +62,15 @@ def own_tensor(maps: list[Tensor]) -> Tensor:
 
 
 def tokens_of(maps: list[Tensor], *, prefix: int) -> Tensor:
-    """The tokens (N, prefix + h w, C) that the last map was made of; a plain list of maps will do where there is no prefix."""
+    """The tokens (N, prefix + h w, C) that the last map was made of; a plain list of maps will do where there is no prefix.
+
+    Raises:
+        ValueError: the class tokens are missing.
+    """
     if isinstance(maps, FeatureMaps):
         return own_tensor(maps)
-    assert prefix == 0, "class tokens lie beside the maps: hand on what forward_features gave"
+    if prefix:
+        raise ValueError("class tokens lie beside the maps: hand on what forward_features gave")
     return maps[-1].flatten(2).transpose(1, 2)
 
 

@@ -43,6 +43,7 @@ def dilate(backbone: Backbone, output_stride: int, *, probe: int, name: str) -> 
         layer.stride = (1, 1)
         if kernel != (1, 1):
             layer.dilation = tuple(rate * each for each in _pair(layer.dilation))
+            assert not isinstance(layer.padding, str), "no network of the shelf has its padding by name"
             layer.padding = tuple(rate * each for each in _pair(layer.padding))
     try:
         with evaluating(backbone), torch.no_grad():

@@ -11,7 +11,7 @@ from models.segmenters.dilation import dilate
 from utils.errors import UserError
 
 # Large enough for the strides of every map to show.
-PROBE_SIZE = 128
+PROBE_SIZE = 64
 
 
 class Encoder(nn.Module):

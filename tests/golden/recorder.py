@@ -1,4 +1,4 @@
-"""Golden losses: what eight kinds of training compute on digits, stored so that a change of the code that is to change no figure cannot.
+"""Golden losses: what nine kinds of training compute, stored so that a change of the code that is to change no figure cannot.
 
 python -m tests.golden.recorder          compute them anew and overwrite losses.json: only where the figures are meant to change
 """
@@ -22,6 +22,7 @@ from applications.contract import Observer, Progress
 from applications.training import train
 from dataloader.sources.digits import write_digits
 from dataloader.sources.lists import join_labels
+from dataloader.sources.shapes import scene, write_png
 
 STORED = Path(__file__).parent / "losses.json"
 # 20 steps of 32 images, in two epochs.
@@ -37,9 +38,26 @@ CONFIGURATIONS: dict[str, tuple[object, ...]] = {
     "distill": ("--teacher", "runs/classify/classify", "--distill_features", "cosine"),
     "curriculum": ("--curriculum", "selfpaced(start=0.5,until=0.7)"),
     "sam": ("--sam", 0.05),
+    "segment": (
+        "--task",
+        "segment",
+        "--arch",
+        "unet",
+        "--encoder",
+        "mobilenetv3_small",
+        "--aug",
+        "flip|rotate(10)",
+        "--image_size",
+        32,
+        32,
+    ),
     "two_processes": ("--criterion", "softmax|ghm"),
 }
-FIGURES = ("train_loss", "val_loss", "val_top1", "val_mAP")
+FIGURES = ("train_loss", "val_loss", "val_top1", "val_mAP", "val_mIoU")
+# Configurations of other data and another task than digits.
+DATA = {"multilabel": "labels.csv", "segment": "scenes"}
+TASKS = {"multilabel": "multilabel", "segment": "segment"}
+SCENES = {"train": 40, "val": 8}
 
 
 class Recorder(Observer):
@@ -60,7 +78,12 @@ class Recorder(Observer):
 
 
 def prepare(folder: Path) -> None:
-    """Write the digits, and a list of them with several labels each, into a folder."""
+    """Write the digits, a list of them with several labels each, and scenes with masks into a folder."""
+    for number in range(sum(SCENES.values())):
+        made, split = scene(number, side=32), "train" if number < SCENES["train"] else "val"
+        for kind, pixels in (("images", made.image), ("masks", made.mask)):
+            (folder / "scenes" / kind / split).mkdir(parents=True, exist_ok=True)
+            write_png(pixels, folder / "scenes" / kind / split / f"{number}.png")
     write_digits(folder / "digits")
     rows = [("image", "labels", "split")]
     for path in sorted((folder / "digits").rglob("*.png")):
@@ -86,8 +109,7 @@ def _compute_here(name: str, folder: Path) -> dict[str, Any]:
     def with_recorder(*args: Any, **kwargs: Any) -> list[Observer]:
         return [*build(*args, **kwargs), recorder]
 
-    data = "labels.csv" if name == "multilabel" else "digits"
-    argv = ["--data", data, *COMMON, *CONFIGURATIONS[name], "--name", name]
+    argv = ["--data", DATA.get(name, "digits"), *COMMON, *CONFIGURATIONS[name], "--name", name]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -96,7 +118,7 @@ def _compute_here(name: str, folder: Path) -> dict[str, Any]:
     finally:
         torch.set_num_threads(threads)
     assert code == 0, f"{name} ended with {code}"
-    run = folder / "runs" / ("multilabel" if name == "multilabel" else "classify") / name
+    run = folder / "runs" / TASKS.get(name, "classify") / name
     if not (run / "metrics.csv").is_file():
         return {}
     with (run / "metrics.csv").open(newline="", encoding="utf-8") as lines:

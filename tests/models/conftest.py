@@ -85,7 +85,8 @@ def assert_parity() -> Callable[..., None]:
 @pytest.fixture
 def assert_same_gradients() -> Callable[[nn.Module, nn.Module], None]:
     def check(ours: nn.Module, theirs: nn.Module, size: tuple[int, int] = (96, 64)) -> None:
-        x = torch.randn(4, 3, *size, generator=torch.Generator().manual_seed(2))
+        dtype = next(ours.parameters()).dtype
+        x = torch.randn(4, 3, *size, dtype=dtype, generator=torch.Generator().manual_seed(2))
         a, b = _gradients(ours, x), _gradients(theirs, x)
         assert len(a) == len(b) > 10
         for mine, other in zip(a, b, strict=True):

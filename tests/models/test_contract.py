@@ -6,12 +6,26 @@ import pytest
 import torch
 from torch import nn
 
-from models import build_model
+from models import FAMILIES, build_model, list_models
 from models.initialization import initialize
 from models.layers.stochastic_depth import StochasticDepth
 from models.recompute import find_blocks, recompute_blocks
-from tests.models.test_backbone import ALL, image, taken_size
+from tests.models.test_backbone import image, taken_size
 from utils.errors import UserError
+
+# The smallest of every family.
+SMALLEST = frozenset(
+    {
+        *("resnet18", "resnest50_fast_1s1x64d", "mobilenetv3_small", "efficientnet_b0", "darknet_yolov5n", "vovnet27_slim"),
+        *("resnet_20", "googlenet", "squeezenet1_1"),
+        *("vit_tiny_patch16_224", "cait_xxs24_224", "mixer_s32_224", "swin_tiny_patch4_window7_224", "convnext_atto"),
+    }
+)
+ALL = [arch if arch in SMALLEST else pytest.param(arch, marks=pytest.mark.slow) for arch in list_models()]
+
+
+def test_every_family_is_asked_but_the_largest():
+    assert {name for name, family in FAMILIES.items() if not set(family.variants) & SMALLEST} == {"alexnet", "vgg"}
 
 
 def gradients(net, x):

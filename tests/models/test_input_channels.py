@@ -7,7 +7,14 @@ from models import build_model
 from models.input_channels import fit_channels, set_input_channels
 from models.weights import load_state
 from utils.errors import UserError
-from utils.first_conv import input_channels
+from utils.first_conv import first_conv, input_channels
+
+
+def first_weight(net: torch.nn.Module) -> torch.Tensor:
+    found = first_conv(net)
+    assert found is not None
+    return found[1].weight
+
 
 WEIGHT = torch.randn(16, 3, 5, 5, generator=torch.Generator().manual_seed(0))
 
@@ -53,7 +60,7 @@ def test_loaded_weights_are_fitted_and_reported():
     report = load_state(target, source.state_dict(), source="file.pth")
     assert "first convolution fitted from 3 to 1 channels" in str(report)
     assert report.loaded == report.total
-    torch.testing.assert_close(target.features[0][0].weight, source.features[0][0].weight.sum(1, keepdim=True))
+    torch.testing.assert_close(first_weight(target), first_weight(source).sum(1, keepdim=True))
     gray = torch.randn(2, 1, 64, 64)
     with torch.inference_mode():
         torch.testing.assert_close(target.eval()(gray), source.eval()(gray.expand(-1, 3, -1, -1)), atol=1e-4, rtol=1e-4)
@@ -61,9 +68,9 @@ def test_loaded_weights_are_fitted_and_reported():
 
 def test_as_many_channels_as_before_change_nothing():
     net = build_model("mobilenetv3_small", num_classes=3)
-    before = net.features[0][0].weight
+    before = first_weight(net)
     set_input_channels(net, 3)
-    assert net.features[0][0].weight is before
+    assert first_weight(net) is before
     report = load_state(net, build_model("mobilenetv3_small", num_classes=3).state_dict(), source="file.pth")
     assert report.channels is None
 

@@ -46,6 +46,21 @@ def test_wrappers_and_prefixes_come_off(wrap):
     assert str(report) == f"loaded {report.total} of {report.total} tensors from file.pth"
 
 
+@pytest.mark.parametrize("prefix", ["backbone.", "model.0.", "encoder_q.", "module.encoder."])
+def test_a_network_inside_a_larger_one_is_found_and_what_is_beside_it_named(prefix):
+    source, target = net(), net()
+    state = {f"{prefix}{name}": tensor for name, tensor in source.state_dict().items()}
+    report = load_state(target, {"state_dict": {**state, "neck.conv.weight": torch.zeros(2)}}, source="file.pth")
+    assert same(source, target)
+    assert report.unexpected == ("neck.conv.weight",)
+    assert report.loaded == report.total
+
+
+def test_names_of_timm_are_refused_where_it_computes_something_else():
+    with pytest.raises(UserError, match="--arch timm/"):
+        load_state(net(), {"conv_stem.weight": torch.zeros(16, 3, 3, 3)}, source="file.pth")
+
+
 def test_a_classifier_of_another_size_keeps_its_start_and_is_reported():
     source, target = net(7), net(5)
     before = target.get_classifier().weight.clone()
@@ -167,7 +182,7 @@ def test_absent_weights_are_downloaded_to_the_folder_once(tmp_path, server, monk
     folder = tmp_path / "pretrained"
     load_published(target, "mobilenetv3_small", folder=folder, announce=told.append)
     assert same(source, target)
-    assert told == [f"downloading {address}/{name} to {folder / 'mobilenetv3_small.pth'}"]
+    assert told == [f"downloading {address}/{name} to {folder / 'mobilenetv3_small.pth'} (its publisher names no license)"]
     (served / name).unlink()
     load_published(target, "mobilenetv3_small", folder=folder, announce=told.append)
     assert [path.name for path in folder.iterdir()] == ["mobilenetv3_small.pth"]
@@ -267,7 +282,7 @@ def test_who_downloads_is_told_what_the_publisher_says(tmp_path, server, monkeyp
     monkeypatch.setattr(weights, "find_published", lambda *_, **__: published_one)
     told = []
     load_published(net(), "mobilenetv3_small", folder=tmp_path / "pretrained", announce=told.append)
-    assert told[0].endswith("mobilenetv3_small.pth (MIT, ImageNet top-1 70.0% by its publisher)")
+    assert told[0].endswith("mobilenetv3_small.pth (MIT, ImageNet top-1 70.0% as published)")
 
 
 def test_weights_of_adversarial_training_have_a_file_and_numbers_of_their_own():
@@ -280,6 +295,24 @@ def test_weights_of_adversarial_training_have_a_file_and_numbers_of_their_own():
         find_published("resnet18", advprop=True)
     with pytest.raises(UserError, match=r"NAME\.ap_in1k"):
         find_published("timm/tf_efficientnet_b0", advprop=True)
+
+
+def test_licenses_and_accuracies_are_those_that_their_publishers_name():
+    timm, torchvision = pytest.importorskip("timm"), pytest.importorskip("torchvision.models")
+    licenses, accuracies = {}, {}
+    for name in timm.list_pretrained():
+        config = timm.get_pretrained_cfg(name)
+        licenses[(config.url or "").rpartition("/")[2]] = config.license
+    for name in torchvision.list_models(module=torchvision):
+        for each in torchvision.get_model_weights(name):
+            accuracies[each.url.rpartition("/")[2]] = each.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+    known = [published for arch in list_models() if (published := find_published(arch)) is not None]
+    named = [each for each in known if licenses.get(each.file)]
+    assert len(named) > 40
+    assert [each.license.lower() for each in named] == [licenses[each.file] for each in named]
+    measured = [each for each in known if each.file in accuracies]
+    assert len(measured) > 10
+    assert [each.top1 for each in measured] == [accuracies[each.file] for each in measured]
 
 
 def test_files_of_adversarial_training_are_the_ones_efficientnet_pytorch_names():

@@ -72,3 +72,15 @@ def test_a_run_says_once_whose_numbers_it_has_and_keeps_them_on_resume(call: Cal
     assert "come with the weights" not in resumed.out
     numbers = load_checkpoint(child.run / "last.pt")["preprocess"]
     assert (numbers["mean"], numbers["std"]) == (list(MEAN), list(STD))
+
+
+def test_adversarial_weights_and_gray_images_change_the_numbers() -> None:
+    start = RunConfig().override({"arch": "efficientnet_b0", "pretrained": True})
+    assert build_preprocess(start).mean == IMAGENET_MEAN
+    assert build_preprocess(start.override({"advprop": True})).mean == (0.5, 0.5, 0.5)
+    assert build_preprocess(start.override({"advprop": True, "channels": 1})).std == (0.5,)
+
+
+def test_a_gray_run_that_begins_from_one_with_colors_fits_its_numbers(tmp_path: Path) -> None:
+    gray = build_preprocess(start_from(tmp_path / "a.pt").override({"channels": 1}))
+    assert (gray.mean, gray.std) == (pytest.approx((0.299 * 0.1 + 0.587 * 0.2 + 0.114 * 0.3,)), pytest.approx((0.5,)))

@@ -22,7 +22,7 @@ def test_info_prints_the_published_figures(call: Call, arch: str, parameters: st
     assert "layer4.1" in outcome.out
 
 
-@pytest.mark.parametrize("subject", ["models", *TABLES])
+@pytest.mark.parametrize("subject", ["models", "weights", *TABLES])
 def test_every_table_is_printed_whole(call: Call, subject: str) -> None:
     outcome = call("--list", subject)
     assert outcome.code == 0, outcome.err
@@ -37,3 +37,21 @@ def test_every_application_and_task_can_be_resolved() -> None:
         for name in table:
             assert callable(table.resolve(name))
             assert table[name].help
+
+
+def test_models_are_listed_with_what_they_cost_and_what_their_weights_claim(call: Call) -> None:
+    outcome = call("--list", "models", "--filter", "deit_tiny_pat*")
+    assert outcome.code == 0, outcome.err
+    header, row = [line.split() for line in outcome.out.splitlines() if line]
+    assert header == ["name", "parameters", "multiply-adds", "input", "top-1", "license"]
+    assert row == ["deit_tiny_patch16_224", "5.72", "M", "1.26", "G", "224x224", "72.2%", "Apache-2.0"]
+
+
+def test_a_filter_narrows_every_table_and_one_that_matches_nothing_says_so(call: Call) -> None:
+    outcome = call("--list", "inits", "--filter", "kai*")
+    assert outcome.code == 0, outcome.err
+    assert "kaiming_uniform" in outcome.out
+    assert "xavier" not in outcome.out
+    nothing = call("--list", "models", "--filter", "nothing*")
+    assert nothing.code == 2
+    assert "--filter nothing*: no name of --list models matches" in nothing.err

@@ -104,6 +104,7 @@ def test_crops_tiles_and_views_are_evaluated_and_folds_are_trained(call: Call, s
     ("flags", "said"),
     [
         (("--mixup",), "mixing images"),
+        (("--sampler", "balanced"), "labels of images"),
         (("--resize", "crop"), "--resize crop cuts off"),
         (("--aug", "augmix"), "augmix"),
         (("--crop", "--cache", "ram"), "--cache keeps images"),

@@ -56,6 +56,18 @@ def test_skipped_branches_follow_from_the_position_and_resume_bit_for_bit(call: 
     assert not torch.equal(weights(never.run)["features.1.block.0.0.weight"], weights(whole.run)["features.1.block.0.0.weight"])
 
 
+def test_checkpointing_trains_the_same_weights(call: Call, colors: Path) -> None:
+    flags = tiny(colors, "--arch", "resnet18", "--drop_rate", 0.2, "--drop_path", 0.2, "--epochs", 1)
+    plain, saving = call(*flags), call(*flags, "--checkpointing", "--name", "saving")
+    assert (plain.code, saving.code) == (0, 0), plain.err + saving.err
+    assert "--checkpointing: 8 blocks are computed again in the backward pass" in saving.out
+    found = weights(saving.run)
+    assert all(torch.equal(value, found[name]) for name, value in weights(plain.run).items())
+    refused = call(*tiny(colors, *ARCH), "--checkpointing")
+    assert refused.code == 2
+    assert "--checkpointing: this network has no row of blocks" in refused.err
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

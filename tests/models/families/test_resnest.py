@@ -46,7 +46,8 @@ def test_gradients_in_training_are_those_of_timm(randomize, assert_same_gradient
     theirs = randomize(twin("resnest50_fast_2s2x40d", num_classes=7))
     ours = ResNeSt("resnest50_fast_2s2x40d", num_classes=7)
     ours.load_state_dict(theirs.state_dict())
-    assert_same_gradients(ours, theirs)
+    # The gates' batch norms see 4 vectors here, which float32 would magnify into other figures.
+    assert_same_gradients(ours.double(), theirs.double())
 
 
 def test_the_ablations_that_timm_names_are_built_of_the_same_parts():

@@ -120,7 +120,7 @@ def test_class_tokens_lie_beside_the_last_map():
     assert maps.prefix is not None
     assert maps.prefix.shape == (2, 2, 192)
     assert net.forward_head(maps, pre_logits=True).shape == (2, 384)
-    with pytest.raises(AssertionError, match="hand on what forward_features gave"):
+    with pytest.raises(ValueError, match="hand on what forward_features gave"):
         net.forward_head(list(maps))
 
 

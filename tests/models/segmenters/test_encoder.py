@@ -27,7 +27,10 @@ def test_a_dilated_network_says_at_every_few_places_what_the_published_one_says(
         torch.testing.assert_close(dilated[:, :, ::step, ::step], published, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["mobilenetv3_small", "efficientnet_b0", "timm/mobilenetv3_small_050"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("efficientnet_b0", "timm/mobilenetv3_small_050")]
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small", *SLOW])
 def test_what_pads_by_itself_is_dilated_too(name: str) -> None:
     if name.startswith("timm/"):
         pytest.importorskip("timm")

@@ -59,6 +59,7 @@ def assert_equal_logits(ours: Tensor, theirs: Tensor) -> None:
     assert worst < TOLERANCE
 
 
+@pytest.mark.slow
 def test_deeplabv3_is_torchvisions_with_its_auxiliary_head() -> None:
     theirs: Any = scrambled(deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=CLASSES, aux_loss=True))
     ours = build_segmenter("deeplabv3", encoder="resnet50", num_classes=CLASSES).eval()

@@ -26,7 +26,7 @@ def test_logits_have_the_size_of_the_image_whatever_the_stride(arch: str) -> Non
 @pytest.mark.parametrize("arch", SEGMENTERS)
 def test_every_parameter_learns(arch: str) -> None:
     """What has no gradient would be waited for by several processes, and saved in vain."""
-    model = build_segmenter(arch, encoder="resnet18", num_classes=CLASSES).train()
+    model = build_segmenter(arch, encoder="mobilenetv3_small", num_classes=CLASSES).train()
     output = model(torch.rand(2, 3, 64, 64))
     parts = list(output) if isinstance(output, SegmenterOutput) else [output]
     torch.stack([part.square().sum() for part in parts]).sum().backward()
@@ -43,6 +43,7 @@ def test_one_image_of_the_smallest_size_trains(arch: str) -> None:
     assert logits_of(model(torch.rand(1, 3, 64, 64))).isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["efficientnet_b0", "torchvision/mobilenet_v2", "timm/convnext_atto"])
 def test_any_encoder_with_maps_of_four_strides_will_do(encoder: str) -> None:
     if encoder.startswith("timm/"):
@@ -55,7 +56,12 @@ def test_any_encoder_with_maps_of_four_strides_will_do(encoder: str) -> None:
 @pytest.mark.parametrize(
     ("arch", "encoder", "said"),
     [
-        ("unet", "torchvision/vit_b_16", "maps of stride 4, 8, 16, 32 are wanted, and this network has maps of stride 16 alone"),
+        pytest.param(
+            "unet",
+            "torchvision/vit_b_16",
+            "maps of stride 4, 8, 16, 32 are wanted, and this network has maps of stride 16 alone",
+            marks=pytest.mark.slow,
+        ),
         ("unet", "unet", "--encoder unet is a segmenter itself"),
         ("unet", "nosuch", "unknown model 'nosuch'"),
         ("resnet18", None, "write --arch unet --encoder resnet18"),
