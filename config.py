@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from applications.settings.config_file import read_config_file
+from applications.settings.duration import in_minutes, joined
 from applications.settings.flag_checks import check_request
 from applications.settings.foreign_flags import OTHER_VALUES, advice
 from applications.settings.options import SECTIONS, Request, RunConfig
+from applications.settings.recipes import settings_below
 from utils.errors import UserError
 from utils.flags import FlagParser, add_flags, flag, make_parser, underscored
 
@@ -63,6 +65,11 @@ class ActionOptions:
     table: str | None = flag(
         None, "list the runs below this folder: accuracy, parameters, multiply-adds, time; as CSV, Markdown and a picture", metavar="FOLDER"
     )
+    probe: bool = flag(
+        False,
+        "fit a linear classifier on the frozen network of --pretrained or --init_from, in seconds: a model like any other, and what "
+        "fine-tuning has to beat",
+    )
     find_lr: bool = flag(False, "try rising learning rates on a throw-away model, draw the loss and suggest a rate")
     print_schedule: bool = flag(False, "draw the learning rate over the run as a picture under --logdir, without training")
     write_matrix: str | None = flag(
@@ -85,8 +92,8 @@ class ActionOptions:
     )
     list: str | None = flag(
         None,
-        "print a table: models, weights, criterions, weighters, distillations, inits, optimizers, schedules, sources, augments, mixes, "
-        "samplers, checks, curricula, visual_methods, formats, tasks; or models such as 'timm/*vit*'",
+        "print a table: models, weights, recipes, criterions, weighters, distillations, inits, optimizers, schedules, sources, augments, "
+        "mixes, samplers, checks, curricula, visual_methods, formats, tasks; or models such as 'timm/*vit*'",
         metavar="TABLE|PATTERN",
     )
 
@@ -137,8 +144,8 @@ def parse(argv: list[str]) -> Request:
         raise UserError(f"choose one action, not {' and '.join('--' + name for name in chosen)}")
     call = {item.name: values.pop(item.name) for item in fields(CallOptions) if item.name in values}
     filed = read_config_file(Path(call["config"])) if call.get("config") else {}
-    given = {**_with_aug_config(filed), **_with_aug_config(values)}
-    config = RunConfig().override(given, source=call.get("config") or "command line")
+    given = joined(_settled(filed), _settled(values))
+    config = RunConfig().override(settings_below(given)).override(given, source=call.get("config") or "command line")
     looks = config.look.visual_method is not None
     action = chosen[0] if chosen else "visual_data" if looks else "train"
     subject = actions.get(action, "")
@@ -149,6 +156,11 @@ def parse(argv: list[str]) -> Request:
     request = Request(action, config, given, named, several, frozenset(values))
     check_request(request)
     return request
+
+
+def _settled(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the settings of one source as they are kept: --hours in minutes, --aug_config as what the file says."""
+    return in_minutes(_with_aug_config(given))
 
 
 def _with_aug_config(given: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -323,6 +323,9 @@ class Progress:
 class Observer:
     """Watches a run. It reads, and changes nothing; a subclass overrides the events that it needs."""
 
+    def length(self, epochs: int) -> None:
+        """The run has so many epochs, as far as is known now; called before an epoch begins and before it is told."""
+
     def begin(self, progress: Progress, batches: int) -> None:
         """An epoch of `batches` batches begins, or goes on after a resume."""
 

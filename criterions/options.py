@@ -22,7 +22,7 @@ class LossOptions:
         "loss (--list criterions) and weighters (--list weighters): 'bce|ghm(bins=30,momentum=0.75)|ohm(0.7)|cost(costs.csv)' (default: "
         "softmax; of segmentation softmax|dice)",
         metavar="SPEC",
-        used_for="training model compare serve",
+        used_for="training model compare serve probe",
         spec=True,
     )
     label_smoothing: float = flag(0.0, "share of every target that is spread over all classes", used_for="training")

@@ -19,15 +19,19 @@ class DataOptions:
         metavar="DIR|FILE|NAME",
         used_for="data held_out compare write_matrix",
     )
-    image_size: tuple[int, int] = flag((224, 224), "input height and width", metavar="H W", used_for="data model compare info")
+    image_size: tuple[int, int] = flag(
+        (224, 224), "input height and width", metavar="H W", used_for="data model compare info", resumed="plan"
+    )
     resize: Literal["fit", "crop", "stretch"] = flag(
-        "fit", "geometry: fit and pad with black, cover and crop the center, or stretch", used_for="training visual_data model compare"
+        "fit",
+        "geometry: fit and pad with black, cover and crop the center, or stretch",
+        used_for="training probe visual_data model compare",
     )
     mean_std: str | None = flag(
         None,
         "mean and standard deviation of the channels from this JSON file, such as --prepare writes",
         metavar="FILE",
-        used_for="training visual_data shard knowledge make_curriculum",
+        used_for="training visual_data shard knowledge make_curriculum probe",
         resumed="start",
     )
     batch_size: int = flag(
@@ -35,9 +39,9 @@ class DataOptions:
         "images per step, over all processes",
         short="-b",
         metavar="N",
-        used_for="training model compare serve",
+        used_for="training model compare serve probe",
         above=0,
-        resumed="position",
+        resumed="position plan",
     )
     batch: Literal["auto"] | None = flag(
         None, "in place of --batch_size: the largest batch that fits into the memory of the GPU", used_for="train", resumed="free start"
@@ -91,7 +95,7 @@ class DataOptions:
     strict: bool = flag(
         False,
         "stop at an unreadable image, or a training image that no --distill file knows, instead of a warning",
-        used_for="training held_out compare prepare",
+        used_for="training held_out compare prepare probe",
     )
     aug: str | None = flag(
         None,
@@ -144,6 +148,7 @@ class DataOptions:
         "small images first: '128:0.5,160:0.8,224' is width:share of the epochs; validation keeps --image_size",
         metavar="W:SHARE,...",
         used_for="training visual_data",
+        resumed="plan",
     )
     sampler: str | None = flag(
         None,
@@ -159,7 +164,7 @@ class DataOptions:
         metavar="N",
         used_for="training visual_data",
         above=0,
-        resumed="position",
+        resumed="position plan",
     )
     fold: str | None = flag(
         None, "cross-validation: I/K validates on part I, from 0, of K parts of train and val", metavar="I/K", used_for="data model compare"

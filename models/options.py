@@ -19,7 +19,7 @@ class ModelOptions:
         "resnet18",
         "model name (see --list models), torchvision/NAME, timm/NAME or my_file.py:Class; a segmenter or detector (--list detectors)",
         short="-a",
-        used_for="training model compare info benchmark serve",
+        used_for="training model compare info benchmark serve probe",
     )
     encoder: str | None = flag(
         None,
@@ -35,12 +35,12 @@ class ModelOptions:
         used_for="training info",
     )
     num_classes: int | None = flag(
-        None, "number of classes; found in the data when not given, checked when given", used_for="training model compare info"
+        None, "number of classes; found in the data when not given, checked when given", used_for="training model compare info probe"
     )
     pretrained: bool = flag(
         False,
         "start from published weights, read from pretrained/ or downloaded to it",
-        used_for="training",
+        used_for="training probe",
         resumed="start",
     )
     advprop: bool = flag(
@@ -53,7 +53,7 @@ class ModelOptions:
         None,
         "start from the weights of this checkpoint or state dict, with the mean and std that a checkpoint has",
         metavar="FILE",
-        used_for="training",
+        used_for="training probe",
         resumed="start",
     )
     channels: Literal[1, 3] = flag(

@@ -24,9 +24,9 @@ class RateNoise:
     end: float = 1.0
     seed: int = 0
 
-    def __call__(self, step: int, *, epochs: int, steps_per_epoch: int) -> float:
+    def __call__(self, step: float, *, epochs: int, steps_per_epoch: int) -> float:
         """Return the factor at a step: the same throughout an epoch, 1 outside of the part that is shaken."""
-        epoch = step // steps_per_epoch
+        epoch = int(step // steps_per_epoch)
         if not self.begin <= epoch / epochs < self.end:
             return 1.0
         generator = torch_generator(Stream.RATE, self.seed, epoch)

@@ -27,9 +27,15 @@ class OptimOptions:
         "learning rate over the run: a name of --list schedules, or a spec such as 'cosine(cycles=3)'",
         used_for="train print_schedule",
         spec=True,
+        resumed="plan",
     )
     warmup: float | None = flag(
-        None, "warm-up epochs (default: 3, but at most a tenth of the run)", metavar="EPOCHS", used_for="train print_schedule", least=0
+        None,
+        "warm-up epochs (default: 3, but at most a tenth of the run)",
+        metavar="EPOCHS",
+        used_for="train print_schedule",
+        least=0,
+        resumed="plan",
     )
     warmup_lr: float | None = flag(
         None,
@@ -63,7 +69,9 @@ class OptimOptions:
     sam: float | None = flag(
         None, "sharpness-aware minimization with this radius (bare --sam: 0.05)", const=0.05, metavar="RADIUS", used_for="train"
     )
-    accumulate: int = flag(1, "batches whose gradients are summed for one step", metavar="N", used_for="train", above=0, resumed="position")
+    accumulate: int = flag(
+        1, "batches whose gradients are summed for one step", metavar="N", used_for="train", above=0, resumed="position plan"
+    )
     ema: float | None = flag(
         None,
         "average the weights with this decay and evaluate the average (bare --ema: 0.999)",

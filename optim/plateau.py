@@ -22,7 +22,7 @@ class Plateau:
 
     def __init__(
         self,
-        base: Callable[[int], float],
+        base: Callable[[float], float],
         *,
         metric: str,
         lower_is_better: bool,
@@ -38,12 +38,12 @@ class Plateau:
         self._fall, self._patience, self._threshold, self._floor = factor, patience, threshold, floor
         self._cooldown = cooldown
         self._factor, self._best, self._waited, self._cooling = 1.0, float("-inf"), 0, 0
-        self._noise: Callable[[int], float] = lambda _: 1.0
+        self._noise: Callable[[float], float] = lambda _: 1.0
 
-    def __call__(self, step: int) -> float:
+    def __call__(self, step: float) -> float:
         return self._base(step) * self._factor * self._noise(step)
 
-    def shake(self, noise: Callable[[int], float]) -> None:
+    def shake(self, noise: Callable[[float], float]) -> None:
         """Multiply by a function of the step from now on."""
         self._noise = noise
 

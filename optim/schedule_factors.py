@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 Curve = Callable[[float], float]
 
 
-def warm_factor(step: int, *, warmup_steps: int, start: float | None = None) -> float:
+def warm_factor(step: float, *, warmup_steps: int, start: float | None = None) -> float:
     """Return the factor of a warm-up that climbs in equal parts and reaches one with step `warmup_steps`.
 
     Args:
@@ -21,7 +21,7 @@ def warm_factor(step: int, *, warmup_steps: int, start: float | None = None) -> 
     return start + (1 - start) * step / warmup_steps
 
 
-def curve_factor(step: int, *, warmup_steps: int, total_steps: int, curve: Curve, start: float | None = None) -> float:
+def curve_factor(step: float, *, warmup_steps: int, total_steps: int, curve: Curve, start: float | None = None) -> float:
     """Return the factor of a linear warm-up followed by `curve`.
 
     Args:
@@ -51,7 +51,7 @@ def cosine_curve(share: float, *, cycles: int = 1, decay: float = 1.0, k: float 
     return floor + (max(decay**cycle, floor) - floor) * 0.5 * (1 + math.cos(math.pi * progress**k))
 
 
-def wave_factor(step: int, *, half: float, low: float, warmup_steps: int, start: float | None = None) -> float:
+def wave_factor(step: float, *, half: float, low: float, warmup_steps: int, start: float | None = None) -> float:
     """Return a cosine from one to `low` in `half` steps, back to one in as many, and so on, behind a warm-up."""
     if step < warmup_steps:
         return warm_factor(step, warmup_steps=warmup_steps, start=start)
@@ -68,7 +68,7 @@ def tanh_curve(share: float, *, lower: float, upper: float, floor: float = 0.0) 
     return floor + (1 - floor) * 0.5 * (1 - math.tanh(lower + (upper - lower) * share))
 
 
-def onecycle_factor(step: int, *, total_steps: int, peak: float, start: float, end: float) -> float:
+def onecycle_factor(step: float, *, total_steps: int, peak: float, start: float, end: float) -> float:
     """Return a cosine climb from `start` to one at the share `peak` of the run, then a cosine fall to `end` (arXiv 1708.07120)."""
     top = peak * (total_steps - 1)
     if step < top:
@@ -81,7 +81,7 @@ def one_to(end: float, share: float) -> float:
     return end + (1 - end) * 0.5 * (1 + math.cos(math.pi * share))
 
 
-def steps_factor(step: int, *, ratios: Sequence[float], ends: Sequence[float], steps_per_epoch: int) -> float:
+def steps_factor(step: float, *, ratios: Sequence[float], ends: Sequence[float], steps_per_epoch: int) -> float:
     """Return the ratio of the stage that `step` is in; the last ratio holds after the last end.
 
     Args:
@@ -95,7 +95,7 @@ def steps_factor(step: int, *, ratios: Sequence[float], ends: Sequence[float], s
 
 
 def falls_factor(
-    step: int, *, falls: Sequence[float], gamma: float, warmup_steps: int, steps_per_epoch: int, start: float | None = None
+    step: float, *, falls: Sequence[float], gamma: float, warmup_steps: int, steps_per_epoch: int, start: float | None = None
 ) -> float:
     """Return gamma ^ (falls passed), behind a warm-up; a fall is an epoch."""
     epoch = step / steps_per_epoch

@@ -30,7 +30,8 @@ from utils.errors import UserError, nearest
 from utils.registry import is_user_target
 from utils.spec import Spec, SpecSource, parse_specs
 
-Schedule = Callable[[int], float]
+# Steps are whole numbers, or lie between two where the run follows a plan of another length.
+Schedule = Callable[[float], float]
 
 # Epochs of warm-up where none are asked for, in a run of at least ten times as many.
 USUAL_WARMUP = 3.0
@@ -178,15 +179,15 @@ def _finished(schedule: Schedule, span: RunLength, noise: RateNoise | None, hold
     return schedule
 
 
-def _held(step: int, *, schedule: Schedule, end: int) -> float:
+def _held(step: float, *, schedule: Schedule, end: int) -> float:
     return schedule(min(step, end))
 
 
-def _noise_before(step: int, *, noise: RateNoise, end: int | None, epochs: int, steps_per_epoch: int) -> float:
+def _noise_before(step: float, *, noise: RateNoise, end: int | None, epochs: int, steps_per_epoch: int) -> float:
     return 1.0 if end is not None and step >= end else noise(step, epochs=epochs, steps_per_epoch=steps_per_epoch)
 
 
-def _shaken(step: int, *, schedule: Schedule, noise: Callable[[int], float]) -> float:
+def _shaken(step: float, *, schedule: Schedule, noise: Callable[[float], float]) -> float:
     return schedule(step) * noise(step)
 
 

@@ -163,7 +163,7 @@ def test_architecture_lists_what_a_checkpoint_holds() -> None:
     content = next(node.value for node in ast.walk(function) if isinstance(node, ast.Return))
     assert isinstance(content, ast.Dict)
     keys = {key.value for key in content.keys if isinstance(key, ast.Constant)}
-    keys |= {"format", "epoch", "progress", "temperature", "thresholds"}
+    keys |= {"format", "probe", "epoch", "progress", "temperature", "thresholds"}
     section = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").partition("### Checkpoint")[2].partition("\n### ")[0]
     rows = re.findall(r"^\| (`.+?) \|", section, flags=re.M)
     assert {name for row in rows for name in inline_code(row)} == keys

@@ -26,6 +26,7 @@ def checkpoint_content(
     preprocess: Preprocess,
     data_fingerprint: str,
     seen: Seen,
+    plan: Mapping[str, Any] | None,
 ) -> dict:
     """Return everything a checkpoint holds besides the progress: plain types and tensors.
 
@@ -51,5 +52,6 @@ def checkpoint_content(
         "config": config.to_dict(),
         "data_fingerprint": data_fingerprint,
         "trained_on": seen.to_dict(),
+        "plan": plan,
         "versions": {"torch": str(torch.__version__), "python": platform.python_version()},
     }

@@ -1,6 +1,7 @@
 """The training step: the learning rate over the run, the optimizer, and the stepper that applies both."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 
 from torch import nn
 from torch.optim import Optimizer
@@ -53,6 +54,10 @@ def check_watched(schedule: Schedule, figures: Collection[str]) -> None:
         schedule.check(figures)
 
 
+def _at_position(step: int, *, schedule: Schedule, position: Callable[[int], float]) -> float:
+    return schedule(position(step))
+
+
 def build_network_optimizer(options: OptimOptions, model: nn.Module, extra_modules: nn.Module | None = None) -> Optimizer:
     """Return the optimizer over the parameters of the network, and of what stands beside it, that learn."""
     return build_optimizer(
@@ -91,6 +96,7 @@ def build_stepper(
     batches_per_epoch: int,
     *,
     schedule: Schedule | None = None,
+    position: Callable[[int], float] | None = None,
     extra_modules: nn.Module | None = None,
     figures: Collection[str] | None = None,
 ) -> Stepper:
@@ -103,6 +109,7 @@ def build_stepper(
         machine: where it computes.
         batches_per_epoch: of one process.
         schedule: takes the place of the run's own.
+        position: steps made -> the step by which the run's own schedule goes; None for the same.
         extra_modules: learns with the model.
         figures: what validation will answer; None where nothing is validated.
 
@@ -114,6 +121,8 @@ def build_stepper(
     swa_from = start_epoch(options.swa, config.train.epochs) * steps_per_epoch if options.swa is not None else None
     if schedule is None:
         schedule = build_run_schedule(config, steps_per_epoch)
+        if position is not None and not isinstance(schedule, Plateau):
+            schedule = partial(_at_position, schedule=schedule, position=position)
     if figures is not None:
         check_watched(schedule, figures)
     optimizer = build_network_optimizer(options, model, extra_modules)

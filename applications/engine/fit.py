@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from applications.contract import Objective, Observer, Progress, Sums, Task, Transform
 from applications.engine.batchnorm_recalibration import BatchNormRecalibration
 from applications.engine.checkpoint_saver import CheckpointSaver
+from applications.engine.run_length import RunLength
 from applications.engine.unreadable import UnreadableHeldOutImages, UnreadableTrainImages
 from dataloader.loading.loader import Loader
 from dataloader.loading.plan import TrainPlan
@@ -52,7 +53,7 @@ class TrainingRun:
     device: torch.device
     stop: StopSignal
     seed: int
-    epochs: int
+    length: RunLength
     accumulate: int
     print_freq: int
     left_out: UnreadableHeldOutImages = field(default_factory=UnreadableHeldOutImages)
@@ -70,11 +71,11 @@ def fit(run: TrainingRun) -> None:
     """
     vote = StopVote(run.world)
     try:
-        while run.progress.epoch < run.epochs and not run.saver.is_exhausted(run.progress):
+        while run.progress.epoch < run.length.epochs and not run.saver.is_exhausted(run.progress):
             _fit_epoch(run, vote)
     finally:
         vote.settle()
-    if run.progress.epoch < run.epochs:
+    if run.progress.epoch < run.length.epochs:
         log().info(f"stopped early: no better validation since epoch {run.progress.best_epoch}")
 
 
@@ -93,6 +94,7 @@ def _fit_epoch(run: TrainingRun, vote: StopVote) -> None:
     row |= {f"val_{name}": value for name, value in figures.items()}
     row["val_unreadable"] = run.left_out.count
     for observer in run.observers:
+        observer.length(run.length.epochs)
         observer.epoch(run.progress, row)
     run.saver.end_epoch(run.progress, (row[f"val_{run.task.headline}"], -row["val_loss"]))
 
@@ -118,17 +120,23 @@ def _validate(run: TrainingRun) -> Mapping[str, float]:
 
 def train_epoch(run: TrainingRun, vote: StopVote) -> dict[str, float]:
     """Train on the rest of the epoch; return its metrics over all processes."""
-    progress, loader = run.progress, run.loader
+    progress, loader, length = run.progress, run.loader, run.length
     assert isinstance(loader.plan, TrainPlan), "training walks a shuffled loader"
-    shares = loader.plan.shares(run.accumulate)
+    shares, whole = loader.plan.shares(run.accumulate), len(loader.plan)
+    length.begin_epoch(progress)
     for observer in run.observers:
-        observer.begin(progress, len(loader.plan))
+        observer.length(length.epochs)
+        observer.begin(progress, length.batches(progress.epoch, whole))
     run.model.train()
     run.unreadable.begin()
     timer = DataWaitTimer()
     seen_before, first_walked = progress.samples, progress.batch
-    first, begun = run.norms.first(progress.batch, len(loader.plan)), progress.step - progress.batch
-    for number, batch in enumerate(timer.waiting(loader.batches(progress.epoch, start_batch=first)), first):
+    fewest = length.fewest(progress.batch, run.norms.batches, length.batches(progress.epoch, whole))
+    first, begun = run.norms.first(progress.batch, fewest), progress.step - progress.batch
+    batches = loader.batches(progress.epoch, start_batch=first, sized_as=length.planned_epoch(progress.epoch))
+    for number, batch in enumerate(timer.waiting(batches), first):
+        if number >= length.batches(progress.epoch, whole):
+            break
         run.norms.hold(batch, begun + number)
         if number < progress.batch:
             continue
@@ -150,6 +158,7 @@ def train_epoch(run: TrainingRun, vote: StopVote) -> dict[str, float]:
         if progress.batch % run.print_freq == 0 or timer.second_passed():
             _report(run)
         if closes_group:
+            length.look(progress)
             signal, save_is_due = vote.agreed(run.stop.received, run.saver.is_due())
             if signal:
                 _save_and_leave(run, signal)

@@ -78,6 +78,9 @@ class ProgressBar(Observer):
         )
         self.line = self.bar.add_task("", figures="")
 
+    def length(self, epochs: int) -> None:
+        self.epochs = epochs
+
     def begin(self, progress: Progress, batches: int) -> None:
         self.speed.begin(progress)
         title = f"epoch {progress.epoch + 1}/{self.epochs}"
@@ -108,6 +111,9 @@ class PlainLines(Observer):
         self.speed = _Speed(world_size)
         self.batches = 0
         self._said = 0.0
+
+    def length(self, epochs: int) -> None:
+        self.epochs = epochs
 
     def begin(self, progress: Progress, batches: int) -> None:
         self.speed.begin(progress)
@@ -168,6 +174,9 @@ class ChanceWarning(Observer):
         self._row = 0
         self._alike = ""
         self._said = False
+
+    def length(self, epochs: int) -> None:
+        self.epochs = epochs
 
     def validated(self, meter: Meter) -> None:
         self._alike = meter.one_answer()

@@ -33,6 +33,7 @@ from applications.tasks.labels import LabelMeter, LabelTask, Prediction
 from applications.trained.any_model import load_model
 from applications.trained.checkpoint import Trained, open_held_out, open_validation, warn_of_seen_images
 from applications.trained.inference import measure_split
+from applications.trained.probe_figures import PROBE, describe_probe
 from applications.trained.trained_task import build_trained_task
 from dataloader.sample import Unreadable
 from dataloader.splits.catalog import Split
@@ -64,6 +65,8 @@ def _evaluate_labels(trained: Trained, task: LabelTask, machine: Machine) -> int
     target = parse_risk_target(options.target, task.promises) if options.target else None
     split = open_held_out(trained, ("test", "val"))
     log().info(f"model     {trained.describe()}")
+    if told := trained.saved.get(PROBE):
+        log().info(f"probe     {describe_probe(told)}")
     log().info(f"data      {split.display_path}: {len(split)} {split.name} images")
     log().info(f"precision {trained.precision(machine)}")
     known = warn_of_seen_images(trained, split) if machine.world.is_first else None

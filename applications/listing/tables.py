@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 from applications.explain.methods import METHODS
 from applications.formats import FORMATS
 from applications.settings.options import Request
+from applications.settings.recipes import RECIPES
 from applications.tasks import TASKS
 from criterions import CRITERIONS, DISTILLATIONS, REGION_LOSSES, WEIGHTERS
 from dataloader import AUGMENT_PRESETS, AUGMENTS, CURRICULA, MIXES, SAMPLERS, SOURCES
@@ -18,6 +19,7 @@ from utils.logs import log
 from utils.tables import print_table
 
 TABLES = {
+    "recipes": RECIPES,
     "tasks": TASKS,
     "segmenters": SEGMENTERS,
     "detectors": DETECTORS,

@@ -7,6 +7,7 @@ from applications.assemble.seen_images import TRAINED_ON, describe_overlap
 from applications.report import REPORTS
 from applications.report.report_input import Measured, plain_floats
 from applications.report.shared_sections import cost, origin, run_curves
+from applications.trained.probe_figures import PROBE, describe_probe
 from utils.files import write_text
 from utils.page import Page, paragraph, tiles
 
@@ -27,7 +28,9 @@ def write_report(material: Measured) -> list[Path]:
     )
     facts = {name: value for part in parts for name, value in part.tiles.items()}
     warnings = describe_overlap(material.seen, len(material.split), material.split.name, model="this model")
-    first = [*(paragraph(line, tone="bad") for line in warnings), tiles(facts)]
+    probe = material.trained.saved.get(PROBE)
+    begun = [paragraph(f"Before training: {describe_probe(probe)}.")] if probe else []
+    first = [*(paragraph(line, tone="bad") for line in warnings), *begun, tiles(facts)]
     for number, (title, blocks) in enumerate(section for part in parts for section in part.sections):
         page.section(title, *(first if number == 0 else []), *blocks)
     files = [material.folder / "report.html", material.folder / "report.json"]

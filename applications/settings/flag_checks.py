@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from applications.settings.duration import check_timed
 from applications.settings.flag_use import GROUPS, refuse_unused
 from applications.settings.options import AUTO, DataOptions, OptimOptions, Request, RunConfig, flag_metadata
 from dataloader.loading.size_schedule import parse_sizes
@@ -39,6 +40,7 @@ def check_together(config: RunConfig) -> None:
         raise UserError("--sam looks at one batch twice and cannot be joined with --accumulate; leave one of them out")
     if optim.swa is not None and optim.ema is not None:
         raise UserError("--swa and --ema are two averages of the same weights; give one of them")
+    check_timed(config)
     if data.aug_splits > 1 and (data.mixup or data.cutmix):
         raise UserError("--aug_splits compares copies of one image, which --mixup and --cutmix blend with others; leave one of them out")
     if data.aug_splits > 1 and not data.aug:
@@ -108,6 +110,8 @@ def _check_start(request: Request) -> None:
         raise UserError(f"--resume auto is for training; name the run that --{request.action} is to look at")
     if resumes and config.model.init_from:
         raise UserError("--resume goes on with a run, --init_from starts one from its weights; give one of them")
+    if resumes and config.train.recipe is not None and "recipe" in request.typed:
+        raise UserError("--recipe belongs to the start of a training: a run that goes on has its settings; leave it out")
     if config.model.pretrained and config.model.init_from:
         raise UserError("--pretrained and --init_from both name the starting weights; give one of them")
     if config.model.advprop and not config.model.pretrained:

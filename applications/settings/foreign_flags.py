@@ -192,7 +192,7 @@ ULTRALYTICS: Mapping[str, str] = MappingProxyType(
         "scale": "--aug 'resized_crop(scale=(0.5, 1))'",
         "shear": "--aug 'Affine(shear=10)'",
         "source": "--predict PATH --resume RUN",
-        "time": "--max_minutes 60 (in minutes)",
+        "time": "--hours 1",
         "translate": "--aug 'Affine(translate_percent=(-0.1, 0.1))'",
         "vid_stride": "--predict PATH --resume RUN --frames 1",
         "visualize": "--visual_method grad-cam --resume RUN",

@@ -25,12 +25,33 @@ class TrainOptions:
     task: str | None = flag(
         None, "what the images' targets mean (--list tasks); by default what the data can only mean", metavar="NAME", used_for="data"
     )
-    epochs: int = flag(30, "passes over the training images", used_for="training print_schedule visual_data", above=0, resumed="free")
+    recipe: str | None = flag(
+        None,
+        "named settings under your own flags (--list recipes): quick, standard, strong, finetune, core, a3, toolbox",
+        metavar="NAME",
+        used_for="training print_schedule visual_data",
+        resumed="start",
+    )
+    epochs: int = flag(30, "passes over the training images", used_for="training print_schedule visual_data", above=0, resumed="free plan")
     patience: int | None = flag(
         None, "stop when validation has not improved for this many epochs", metavar="EPOCHS", used_for="train", above=0, resumed="free"
     )
+    minutes: float | None = flag(
+        None,
+        "train for this long, in place of --epochs: a plan is made from what this machine does in its first steps, and kept",
+        metavar="M",
+        used_for="train",
+        above=0,
+        resumed="plan",
+    )
+    hours: float | None = flag(None, "the same in hours", metavar="H", used_for="train", above=0, resumed="plan")
     max_minutes: float | None = flag(
-        None, "stop after this time, with a checkpoint to go on from", metavar="M", used_for="train", above=0, resumed="call"
+        None,
+        "stop this call after this time, wherever the run is, with a checkpoint to go on from",
+        metavar="M",
+        used_for="train",
+        above=0,
+        resumed="call",
     )
     save_minutes: float = flag(10.0, "minutes between checkpoints inside an epoch", metavar="M", used_for="train", above=0, resumed="free")
     save_every: int | None = flag(
@@ -130,12 +151,12 @@ class RuntimeOptions:
 
     seed: int = flag(0, "everything random follows from this number", used_for="data held_out compare print_schedule", resumed="position")
     device: Literal["auto", "cpu", "cuda"] = flag(
-        "auto", "where to compute", used_for="training info processes explain predict serve", resumed="free"
+        "auto", "where to compute", used_for="training info processes explain predict serve probe", resumed="free"
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = flag(
         "auto",
         "training precision; auto takes bf16 where the hardware has it",
-        used_for="training processes explain predict serve",
+        used_for="training processes explain predict serve probe",
         resumed="free",
     )
     compile: bool = flag(False, "compile the model with torch.compile", used_for="train", resumed="free")
@@ -172,13 +193,13 @@ class OutputOptions:
         "runs",
         "parent of all run folders",
         metavar="DIR",
-        used_for="training print_schedule visual_data check model compare table benchmark",
+        used_for="training print_schedule visual_data check model compare table benchmark probe",
         resumed="place",
     )
     name: str | None = flag(
         None,
         "name of the run folder (default: time and model); a number is added when it exists",
-        used_for="training print_schedule visual_data check compare table prune benchmark",
+        used_for="training print_schedule visual_data check compare table prune benchmark probe",
         resumed="place",
     )
     print_freq: int = flag(50, "steps between two reports", short="-p", metavar="STEPS", used_for="train", above=0, resumed="free")

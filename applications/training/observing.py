@@ -27,7 +27,21 @@ from utils.text import counted
 
 # Settings of steps, beside all of the optimizer, of losses and of teachers.
 OF_STEPS = (
-    *("epochs", "patience", "max_minutes", "save_minutes", "save_every", "keep", "batch", "aug", "aug_splits", "aug_repeats"),
+    *(
+        "epochs",
+        "minutes",
+        "hours",
+        "recipe",
+        "patience",
+        "max_minutes",
+        "save_minutes",
+        "save_every",
+        "keep",
+        "batch",
+        "aug",
+        "aug_splits",
+        "aug_repeats",
+    ),
     *("multi_scale", "size_schedule", "sampler", "epoch_size", "drop_rate", "drop_path", "init", "bn_momentum", "bn_images"),
     *("compile", "sync_bn", "precision"),
 )

@@ -14,20 +14,25 @@ from applications.contract import Observer, Progress, Task, Transform
 from applications.engine.batchnorm_recalibration import BatchNormRecalibration
 from applications.engine.checkpoint_saver import CheckpointSaver
 from applications.engine.fit import TrainingRun
+from applications.engine.run_length import RunLength
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.settings.options import RunConfig
 from applications.sidecars.apply import apply_sidecars
 from applications.training.inherited_images import training_image_hashes
+from applications.training.schedule_map import ScheduleMap
 from applications.training.teaching import Teaching, build_teaching
+from applications.training.time_plan import Speed
+from applications.training.timed_length import TimedLength
 from dataloader.augment.chain import Augment
 from dataloader.images.preprocess import Preprocess
 from dataloader.loading.loader import Loader
+from dataloader.loading.size_schedule import parse_sizes
 from dataloader.splits.catalog import Catalog, fingerprint
 from dataloader.splits.split import Split
 from models.slimming.layer_widths import set_widths
 from optim.schedules import Schedule
 from optim.stepper import Stepper
-from utils.runtime import StopSignal
+from utils.runtime import StopSignal, program_seconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +49,7 @@ class Recipe:
         content: of the checkpoint whose network goes on; None for starting weights. What else it holds, `build_run.py` restores.
         cached: whether --cache takes effect.
         batches: of one process in an epoch; None for those of the loader.
+        timing: with --minutes, what was measured for the plan: `speed` of training and `end_seconds` of an epoch.
     """
 
     config: RunConfig
@@ -55,6 +61,7 @@ class Recipe:
     content: Mapping[str, Any] | None = None
     cached: bool = False
     batches: int | None = None
+    timing: Mapping[str, Any] | None = None
 
     @cached_property
     def class_counts(self) -> list[float]:
@@ -111,6 +118,30 @@ class Recipe:
         return model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
 
     @cached_property
+    def length(self) -> RunLength:
+        """How far the run goes: to its epochs, or with --minutes as far as the time allows."""
+        config, minutes = self.config, self.config.train.minutes
+        if minutes is None:
+            return RunLength(config.train.epochs)
+        state = None if self.content is None else self.content["plan"]
+        timing = self.timing or state
+        assert timing is not None, "with_plan comes before"
+        steps = assemble.count_steps(config.optim, self.batches_per_epoch)
+        data = config.data
+        return TimedLength(
+            minutes,
+            ScheduleMap(steps * config.train.epochs, steps),
+            parse_sizes(data.size_schedule or str(data.image_size[1]), data.image_size, config.train.epochs),
+            Speed(*timing["speed"]),
+            images=data.batch_size * config.optim.accumulate,
+            accumulate=config.optim.accumulate,
+            end_seconds=timing["end_seconds"],
+            clock=program_seconds,
+            world=self.machine.world,
+            state=state,
+        )
+
+    @cached_property
     def progress(self) -> Progress:
         return Progress()
 
@@ -137,7 +168,7 @@ class Recipe:
     def stepper(self) -> Stepper:
         """The stepper of a run that is validated."""
         return assemble.build_stepper(
-            self.config, self.model, self.network, self.machine, self.batches_per_epoch,
+            self.config, self.model, self.network, self.machine, self.batches_per_epoch, position=self.length.schedule_position,
             extra_modules=self.teaching.extra_modules, figures=self.task.metric_names,
         )  # fmt: skip
 
@@ -187,7 +218,7 @@ class Recipe:
             device=self.machine.device,
             stop=stop,
             seed=config.runtime.seed,
-            epochs=config.train.epochs,
+            length=self.length,
             accumulate=config.optim.accumulate,
             print_freq=config.output.print_freq,
             left_out=left_out,
@@ -197,8 +228,9 @@ class Recipe:
         """Return everything that a checkpoint holds besides the progress."""
         taught = self.teaching.state_dict()
         return assemble.checkpoint_content(
-            self.config, self.task, self.model, self.stepper, taught, self.catalog, self.preprocess, self.data_fingerprint, self.seen
-        )
+            self.config, self.task, self.model, self.stepper, taught, self.catalog, self.preprocess, self.data_fingerprint, self.seen,
+            self.length.state_dict(),
+        )  # fmt: skip
 
 
 def open_recipe(

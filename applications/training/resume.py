@@ -19,6 +19,7 @@ def settings_resumed(word: str) -> tuple[str, ...]:
 
     call: a setting of this call rather than of the run. place: where the run lies, which goes on where it is. position: what
     the position inside an epoch is counted in. start: only used when a run starts. free: may differ between two starts of a run.
+    plan: belongs to the plan of --minutes, which a resumed run keeps.
     """
     return settings_where(lambda declared: word in declared["resumed"])
 
@@ -55,6 +56,13 @@ def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: P
         for name in settings_resumed("position"):
             if name in differing:
                 raise UserError(f"--{name} cannot change inside an epoch ({before[name]} -> {after[name]}); resume without it")
+    if saved.train.minutes is not None or config.train.minutes is not None:
+        for name in settings_resumed("plan"):
+            if name in differing:
+                raise UserError(
+                    f"--{name} cannot change on resume ({before[name]} -> {after[name]}): --minutes plans a run from its start, and a "
+                    f"resumed run keeps its plan; leave it out, or start a new run with --init_from {path}"
+                )
     if "fold" in differing:
         raise UserError(
             f"--fold cannot change on resume ({before['fold']} -> {after['fold']}): another part is another run; leave --resume out"

@@ -67,7 +67,12 @@ def _fits(run: Path, request: Request) -> bool:
     asked = pin_teaching(pin_data(request.config)).to_dict()
     names: Iterable[str] = IDENTITY
     if request.config.output.name is None:
-        # --batch auto has found the number itself.
+        # --batch auto and --minutes have found numbers themselves, and the task its usual loss.
         free = {name for word in ("call", "place", "free") for name in settings_resumed(word)}
-        names = asked.keys() - free - ({"batch_size"} if asked["batch"] is not None else set())
+        found = {"batch_size"} if asked["batch"] is not None else set()
+        if asked["criterion"] is None:
+            found.add("criterion")
+        if asked["minutes"] is not None:
+            found |= set(settings_resumed("plan")) - request.given.keys()
+        names = asked.keys() - free - found
     return all(saved[name] == asked[name] for name in names)

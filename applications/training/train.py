@@ -1,12 +1,10 @@
 """Trains a model on a folder of images, or goes on with a run: the default action."""
 
-import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -22,33 +20,38 @@ from applications.engine.batchnorm_recalibration import BatchNormRecalibration, 
 from applications.engine.checkpoint_saver import CheckpointSaver
 from applications.engine.fit import Interruption, fit
 from applications.engine.observers import ChanceWarning, CsvLog, PlainLines, ProgressBar, TensorBoard
-from applications.engine.score import score
 from applications.engine.top_epochs import TopEpochs
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.settings.options import DataOptions, Request, RunConfig, run_folder_parent
+from applications.settings.recipes import describe_settings
 from applications.tasks import TASKS
+from applications.trained.probe_figures import PROBE
 from applications.training.batch_size import with_batch_size
 from applications.training.build_run import build_parts, build_run
 from applications.training.disk_space import check_disk
 from applications.training.final_averages import SOUP, AveragingInputs, unfinished, write_averages
+from applications.training.known_probe import tell_probe
 from applications.training.memory_advice import memory_advice, small_batch_explained
 from applications.training.observing import fit_by_observing, refuse_settings_of_steps, with_size_of_images
+from applications.training.planning import with_plan
 from applications.training.recipe import Recipe, open_recipe
-from applications.training.resume import goes_on_in_place, pin_data, resumed_config
+from applications.training.resume import pin_data, resumed_config
 from applications.training.resume_auto import with_newest_run
+from applications.training.run_folder import new_run_folder
 from applications.training.teaching import pin_teaching
+from applications.training.timed_length import TimedLength, epochs_of
+from applications.training.validator import build_validator
 from dataloader.loading.loader import Loader
 from dataloader.sample import Unreadable
-from dataloader.splits.catalog import Catalog, save_split
+from dataloader.splits.catalog import Catalog
 from dataloader.splits.integrity import glance, refuse_unreadable
 from dataloader.splits.split import name_some
-from optim.stepper import Stepper
 from utils.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
 from utils.cores import default_workers
-from utils.distributed import World, close_world, tell_run
+from utils.distributed import World, close_world
 from utils.errors import UserError
-from utils.files import WriteError, locked, new_folder, write_text
-from utils.logs import console, log, log_to_file
+from utils.files import WriteError
+from utils.logs import console, log
 from utils.runtime import TIME_UP, StopSignal, describe_machine, memory_explained
 from utils.streams import READER_LEFT
 
@@ -66,8 +69,10 @@ def run(request: Request) -> int:
         content = load_checkpoint(path)
         _refuse_weights_alone(content, path)
         config = resumed_config(content, request.given, path)
-        if content["epoch"] >= config.train.epochs and not unfinished(config.optim, path.parent):
-            log().info(f"{path} is complete after {content['epoch']} epochs; give a larger --epochs to train on")
+        plan = content.get("plan")
+        if content["epoch"] >= (epochs_of(plan) if plan else config.train.epochs) and not unfinished(config.optim, path.parent):
+            way_on = f"start a new run with --init_from {path.parent / BEST}" if plan else "give a larger --epochs"
+            log().info(f"{path} is complete after {content['epoch']} epochs; {way_on} to train on")
             return 0
     config = pin_teaching(pin_data(config))
     machine = assemble.open_machine(config, training=True)
@@ -102,33 +107,26 @@ def _train(
         _announce(config, machine, catalog)
         recipe = open_recipe(config, machine, catalog, augment)
         build_parts(recipe)
-        return fit_by_observing(recipe, _new_folder(recipe, path, locks))
+        return fit_by_observing(recipe, new_run_folder(recipe, path, locks))
     _announce(config, machine, catalog)
     recipe = with_batch_size(open_recipe(config, machine, catalog, augment, content, cached=True))
+    if content is None:
+        for line in describe_settings(request.given):
+            log().info(line)
+        recipe = with_plan(recipe, request.given)
     build_run(recipe)
+    probe = content.get(PROBE) if content is not None else tell_probe(recipe) if machine.world.is_first else None
     config, progress = recipe.config, recipe.progress
     left_out = _look_at_held_out(config.data, machine, recipe.val_loader)
     check_disk(config, recipe.model, path.parent if path is not None else run_folder_parent(config.output, kind.name))
-    folder = _new_folder(recipe, path, locks)
+    folder = new_run_folder(recipe, path, locks)
     if progress.step:
         log().info(f"resumed   epoch {progress.epoch + 1}, step {progress.batch} of the epoch")
     if machine.world.is_first and path is not None and path.parent != folder:
         _take_along(path.parent, folder)
     if path is not None and path.parent != folder:
         forget_best(progress)
-    return _walk(recipe, folder, left_out)
-
-
-def _new_folder(recipe: Recipe, path: Path | None, locks: ExitStack) -> Path:
-    """Return the folder of the run, with its settings, and its split where it was made here."""
-    config, world = recipe.config, recipe.machine.world
-    folder = _run_folder(config, world, path, recipe.task.name, locks)
-    log().info(f"run       {folder}")
-    if world.is_first:
-        write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-        if recipe.catalog.split_origin == "seeded":
-            save_split(recipe.catalog, folder / "split.csv")
-    return folder
+    return _walk(recipe, folder, left_out, probe)
 
 
 def _take_along(old: Path, folder: Path) -> None:
@@ -185,12 +183,12 @@ def _look_at_held_out(data: DataOptions, machine: Machine, loader: Loader) -> Un
     return left_out
 
 
-def _walk(recipe: Recipe, folder: Path, left_out: UnreadableHeldOutImages) -> int:
+def _walk(recipe: Recipe, folder: Path, left_out: UnreadableHeldOutImages, probe: Mapping[str, Any] | None) -> int:
     """Train to the end, or to the first signal; return the exit code."""
     config, task, progress, world = recipe.config, recipe.task, recipe.progress, recipe.machine.world
     saver = CheckpointSaver(
         folder,
-        recipe.checkpoint_content,
+        lambda: {**recipe.checkpoint_content(), PROBE: probe},
         save_minutes=config.train.save_minutes,
         patience=config.train.patience,
         writes=world.is_first,
@@ -201,11 +199,11 @@ def _walk(recipe: Recipe, folder: Path, left_out: UnreadableHeldOutImages) -> in
     observers = build_observers(config, world, folder, progress, recipe.model, task=task, classes=len(recipe.catalog.classes))
     norms = _fresh_norms(recipe)
     with StopSignal(config.train.max_minutes, speaks=world.is_first) as stop:
-        validate = _validator(recipe, recipe.stepper, left_out, observers)
+        validate = build_validator(recipe, recipe.stepper, left_out, observers)
         run = recipe.training_run(observers=observers, saver=saver, norms=norms, validate=validate, stop=stop, left_out=left_out)
         try:
             fit(run)
-            write_averages(AveragingInputs(recipe, _validator(recipe, None, left_out), saver, norms.batches))
+            write_averages(AveragingInputs(recipe, build_validator(recipe, None, left_out), saver, norms.batches))
         except Interruption as interruption:
             stop.leave()
             why = "by --max_minutes " if interruption.signal == TIME_UP else ""
@@ -225,6 +223,8 @@ def _walk(recipe: Recipe, folder: Path, left_out: UnreadableHeldOutImages) -> in
             recipe.train_loader.close()
             recipe.val_loader.close()
     _conclude(folder, progress, task, left_out)
+    if isinstance(recipe.length, TimedLength):
+        log().info(f"time      {recipe.length.spent() / 60:.2f} of {recipe.length.minutes:g} minutes")
     return 0
 
 
@@ -259,38 +259,6 @@ def build_observers(
     return [screen, ChanceWarning(task.headline, chance, epochs), CsvLog(folder / "metrics.csv", progress.epoch), board]
 
 
-def _validator(
-    recipe: Recipe, stepper: Stepper | None, left_out: UnreadableHeldOutImages, observers: Sequence[Observer] = ()
-) -> Callable[[], Mapping[str, float]]:
-    """Return a function that measures the weights to be kept on the validation images.
-
-    These are the averages of the stepper, where it keeps some, or what the model holds; without a stepper, always the latter.
-    It computes in fp32 whatever training does, as evaluation and exported files do: the best epoch and the temperature are chosen
-    by the answers that will be given.
-    """
-
-    machine, task, model = recipe.machine, recipe.task, recipe.model
-
-    def validate() -> Mapping[str, float]:
-        with nullcontext() if stepper is None else stepper.averaged(), machine.fp32_autocast() as autocast:
-            # Each process has counted its own batch-norm statistics; those of the first are the ones that are saved.
-            machine.world.take_from_first(model.buffers())
-            where = {"device": machine.device, "autocast": autocast, "world": machine.world, "images": len(recipe.val_loader.split)}
-            meter = score(model, task, recipe.val_loader.batches(0), **where, left_out=left_out)
-        found = None
-        # The others have counted their own share alone.
-        if machine.world.is_first:
-            for observer in observers:
-                observer.validated(meter)
-            task.calibrate(meter)
-            found = meter.figures(), task.calibration()
-        figures, calibration = machine.world.gather(found)[0]
-        task.load_calibration(calibration)
-        return figures
-
-    return validate
-
-
 def _kept(folder: Path) -> str:
     """Return what a run that cannot write any more has saved before, and how it goes on."""
     last = folder / LAST
@@ -306,24 +274,6 @@ def _abandoned(folder: Path, world: World) -> str:
     if world.is_first:
         shutil.rmtree(folder, ignore_errors=True)
     return f"interrupted before anything was saved; {folder} is removed"
-
-
-def _run_folder(config: RunConfig, world: World, path: Path | None, kind: str, locks: ExitStack) -> Path:
-    """Return the folder of the run: that of the checkpoint, or a new one."""
-    if path is not None and goes_on_in_place(path):
-        folder = str(path.parent)
-    elif world.is_first:
-        arch = config.model.arch.partition("(")[0].replace("/", "_").rpartition(":")[2]
-        name = config.output.name or f"{datetime.now():%Y%m%d-%H%M%S}-{arch}"
-        folder = str(new_folder(run_folder_parent(config.output, kind), name))
-    else:
-        folder = ""
-    folder = Path(world.gather(folder)[0])
-    if world.is_first:
-        locks.enter_context(locked(folder / "log.txt"))
-        log_to_file(folder / "log.txt")
-        tell_run(folder)
-    return folder
 
 
 def _announce(config: RunConfig, machine: Machine, catalog: Catalog) -> None:

@@ -28,11 +28,12 @@ class _Keys(Sampler[Key]):
     def __init__(self, plan: BatchPlan) -> None:
         self.plan = plan
         self.epoch = 0
+        self.sized_as = 0
         self.start = 0
 
     def __iter__(self) -> Iterator[Key]:
-        epoch = self.epoch
-        return ((epoch, *drawn, number) for number, drawn in enumerate(self.plan.keys(epoch, self.start)))
+        epoch, sized_as = self.epoch, self.sized_as
+        return ((epoch, sized_as, *drawn, number) for number, drawn in enumerate(self.plan.keys(epoch, self.start)))
 
 
 class Loader:
@@ -115,13 +116,14 @@ class Loader:
     def __len__(self) -> int:
         return len(self.plan)
 
-    def batches(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch from `start_batch` on.
+    def batches(self, epoch: int, start_batch: int = 0, *, sized_as: int | None = None) -> Iterator[Batch]:
+        """Yield the batches of an epoch from `start_batch` on; images are as large as in the epoch `sized_as`, by default this one.
 
         Raises:
             UserError: an unreadable image in evaluation or with `strict`, or a worker that died.
         """
         self._keys.epoch, self._keys.start = epoch, start_batch
+        self._keys.sized_as = epoch if sized_as is None else sized_as
         self._pool.start()
         self._walks += 1
         number = self._walks

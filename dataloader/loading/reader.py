@@ -22,8 +22,9 @@ from dataloader.targets.plane import scaled
 from utils.errors import UserError
 from utils.randomness import Stream, numpy_rng
 
-# (epoch, indices, repeats, batch number). Everything a worker needs is in the key, so workers are stateless.
-Key = tuple[int, np.ndarray, np.ndarray, int]
+# (epoch, epoch whose size the images have, indices, repeats, batch number). Everything a worker needs is in the key, so workers are
+# stateless.
+Key = tuple[int, int, np.ndarray, np.ndarray, int]
 
 
 class SlottedBatch(NamedTuple):
@@ -44,7 +45,7 @@ class SlottedBatch(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
-    """(epoch, indices, how often each was drawn before in the epoch, number) -> Batch: reads, augments and resizes images and targets.
+    """Key -> Batch: reads, augments and resizes images and targets.
 
     A UserError is returned as a value: raised in a worker, it would arrive with a traceback in its message.
 
@@ -73,11 +74,11 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
     notes: CurrentReads | None = None
 
     def __getitem__(self, key: Key) -> Batch | SlottedBatch | UserError:
-        epoch, indices, turns, number = key
+        epoch, sized_as, indices, turns, number = key
         # One row per copy, so that a copy keeps the target and the weight from its augmentation.
         rows: list[list[Sample]] = [[] for _ in range(self.copies)]
         unreadable: list[Unreadable] = []
-        preprocess = self.preprocess if self.sizes is None else replace(self.preprocess, image_size=self.sizes.at(epoch))
+        preprocess = self.preprocess if self.sizes is None else replace(self.preprocess, image_size=self.sizes.at(sized_as))
         augment = self.augment.at(preprocess.image_size)
         height, width = preprocess.image_size
         slot = number % len(self.slots) if self.slots else 0

@@ -14,6 +14,7 @@ from applications.contract import ABILITIES, Progress, Task
 from applications.engine.batchnorm_recalibration import BatchNormRecalibration
 from applications.engine.checkpoint_saver import CheckpointSaver
 from applications.engine.fit import TrainingRun, fit
+from applications.engine.run_length import RunLength
 from applications.engine.score import score
 from applications.settings.options import LossOptions, RunConfig
 from applications.tasks import TASKS
@@ -49,7 +50,8 @@ class Scenes:
     def __init__(self, count: int) -> None:
         self.plan = TrainPlan(count, 4)
 
-    def batches(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
+    def batches(self, epoch: int, start_batch: int = 0, *, sized_as: int | None = None) -> Iterator[Batch]:
+        del sized_as
         return (batch(indices.tolist()) for indices in self.plan.batches(epoch, start_batch))
 
 
@@ -119,7 +121,7 @@ def test_the_loop_trains_it(model: PixelNet, task: PixelTask, tmp_path: Path) ->
         device=CPU,
         stop=SimpleNamespace(received=0),  # pyright: ignore[reportArgumentType]
         seed=0,
-        epochs=4,
+        length=RunLength(4),
         accumulate=1,
         print_freq=50,
     )

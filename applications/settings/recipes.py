@@ -1,0 +1,211 @@
+"""Recipes: named settings that lie under the user's own flags (--recipe NAME)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from applications.settings.options import RunConfig
+from utils.errors import UserError, nearest
+
+NOT_MEASURED = "not measured with this program yet"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a recipe, and what a user must know to choose it.
+
+    Attributes:
+        purpose: what it is for.
+        origin: where it comes from.
+        measured: what was reached with it.
+        values: name of a setting -> value.
+        rate_batch: the batch size that its rates belong to, where they change in proportion to another one.
+        needs_weights: whether it starts from trained weights.
+    """
+
+    purpose: str
+    origin: str
+    measured: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    rate_batch: int | None = None
+    needs_weights: bool = False
+
+    @property
+    def help(self) -> str:
+        """Return what --list recipes says."""
+        return f"{self.purpose}. From {self.origin}. Measured: {self.measured}. Settings: {as_flags(self.values)}"
+
+    def at_batch(self, batch_size: int | None) -> dict[str, Any]:
+        """Return the settings for images per step of the user's; None for the recipe's own."""
+        values = dict(self.values)
+        if self.rate_batch is not None and batch_size is not None:
+            values |= {name: values[name] * batch_size / self.rate_batch for name in ("lr", "warmup_lr") if name in values}
+        return values
+
+
+RECIPES: Mapping[str, Settings] = MappingProxyType(
+    {
+        "quick": Settings(
+            "a first answer from random weights: few epochs, most of them on small images",
+            "progressive sizes of EfficientNetV2 (arXiv 2104.00298)",
+            "on the 1,768 photographs of TrashNet what the best other program reaches in 5 epochs, in 0.36 of its time",
+            {"epochs": 5, "image_size": (160, 160), "size_schedule": "96:0.4,128:0.8,160", "warmup": 1.0},
+        ),
+        "standard": Settings(
+            "a solid run from random weights on data of thousands of images",
+            "what most trainings of photographs share: flips, crops and colors, smoothed labels, averaged weights",
+            NOT_MEASURED,
+            {"epochs": 60, "aug": "default", "label_smoothing": 0.1, "ema": 0.999, "size_schedule": "128:0.4,192:0.8,224"},
+        ),
+        "strong": Settings(
+            "the best from random weights where time matters less, or where a network learns its few images by heart",
+            "the ingredients of DeiT (arXiv 2012.12877) without its length",
+            NOT_MEASURED,
+            {
+                "epochs": 200,
+                "aug": "strong",
+                "mixup": True,
+                "cutmix": True,
+                "label_smoothing": 0.1,
+                "ema": 0.999,
+                "weight_decay": 0.05,
+                "size_schedule": "128:0.4,192:0.8,224",
+            },
+        ),
+        "finetune": Settings(
+            "trained weights on images of your own (--pretrained or --init_from FILE)",
+            "rates at which trained weights are kept and a new classifier learns ten times as fast (after arXiv 1801.06146)",
+            NOT_MEASURED,
+            {"epochs": 10, "lr": 3e-4, "head_lr": 3e-3, "aug": "light", "label_smoothing": 0.1, "warmup": 1.0},
+            needs_weights=True,
+        ),
+        "core": Settings(
+            "comparison with runs of the program whose flags this one keeps: a long run at a low rate that falls in steps",
+            "the defaults of that program; its settings of mixup take effect with --mixup",
+            NOT_MEASURED,
+            {
+                "epochs": 85,
+                "opt": "adam",
+                "lr": 1e-4,
+                "weight_decay": 5e-4,
+                "schedule": "steps",
+                "warmup": 5.0,
+                "image_size": (400, 224),
+                "mixup_alpha": 1.1,
+                "mixup_ratio": 0.5,
+            },
+        ),
+        "a3": Settings(
+            "ImageNet from random weights, the shortest of three: trained at 160 pixels, measured at 224",
+            "ResNet strikes back, procedure A3 (arXiv 2110.00476, table 2); its test images are cut at 0.95 of their size, ours at 1",
+            f"78.1% by its authors with resnet50; {NOT_MEASURED}",
+            {
+                "epochs": 100,
+                "batch_size": 2048,
+                "opt": "lamb",
+                "lr": 8e-3,
+                "weight_decay": 0.02,
+                "warmup": 5.0,
+                "image_size": (224, 224),
+                "size_schedule": "160:1,224",
+                "resize": "crop",
+                "aug": "resized_crop|flip|randaug(2, m=6)",
+                "mixup": True,
+                "mixup_alpha": 0.1,
+                "cutmix": True,
+                "cutmix_alpha": 1.0,
+                "criterion": "bce",
+            },
+        ),
+        "toolbox": Settings(
+            "ImageNet from random weights in 100 epochs: trained at 176 pixels, measured at 224; its rate follows --batch_size",
+            "the ImageNet recipe of vision-toolbox, after torchvision's",
+            f"76.9% by its author with darknet53; {NOT_MEASURED}",
+            {
+                "epochs": 100,
+                "batch_size": 1024,
+                "opt": "momentum",
+                "lr": 0.5,
+                "weight_decay": 2e-5,
+                "warmup": 5.0,
+                "warmup_lr": 0.005,
+                "image_size": (224, 224),
+                "size_schedule": "176:1,224",
+                "resize": "crop",
+                "aug": "resized_crop|flip|trivialaugment|erase(0.1)",
+                "mixup": True,
+                "mixup_alpha": 0.2,
+                "cutmix": True,
+                "cutmix_alpha": 1.0,
+                "label_smoothing": 0.1,
+            },
+            rate_batch=1024,
+        ),
+    }
+)
+# Of finetune, what --pretrained takes without a recipe. They are rates of the Adam family.
+RATES = ("lr", "head_lr")
+
+
+def as_flags(values: Mapping[str, Any]) -> str:
+    """Return settings as flags of a command."""
+    return " ".join(filter(None, (_flag(name, value) for name, value in values.items())))
+
+
+def _flag(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no_{name}"
+    if isinstance(value, tuple | list):
+        return f"--{name} {' '.join(map(str, value))}"
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"--{name} '{text}'" if any(sign in text for sign in "|( ") else f"--{name} {text}"
+
+
+def find_recipe(name: str) -> Settings:
+    """Return a recipe by its name.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    if name.lower() not in RECIPES:
+        raise UserError(f"--recipe {name}: there is no such recipe.{nearest(name, list(RECIPES))} See --list recipes")
+    return RECIPES[name.lower()]
+
+
+def settings_below(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that lie under those that the user has given: the recipe's, or the rates for --pretrained.
+
+    Raises:
+        UserError: the recipe is unknown, or needs weights that are not named.
+    """
+    name = given.get("recipe")
+    weights = given.get("pretrained") or given.get("init_from") or given.get("resume")
+    if name is None:
+        takes = given.get("pretrained") and not {*RATES, "opt"} & given.keys()
+        return {rate: RECIPES["finetune"].values[rate] for rate in RATES} if takes else {}
+    recipe = find_recipe(name)
+    if recipe.needs_weights and not weights:
+        raise UserError(f"--recipe {name} starts from trained weights: add --pretrained, or --init_from FILE")
+    below = recipe.at_batch(given.get("batch_size"))
+    # The two belong together: one that the user gives is not held against the other of the recipe.
+    for own, other in (("image_size", "size_schedule"), ("size_schedule", "image_size")):
+        if own in given and other not in given:
+            below.pop(other, None)
+    return below
+
+
+def describe_settings(given: Mapping[str, Any]) -> list[str]:
+    """Return the lines that say which settings lie under the user's own, and which of them these override."""
+    name, below = given.get("recipe"), settings_below(given)
+    if not below:
+        return []
+    if name is None:
+        return [f"rates     {as_flags(below)}: those of --recipe finetune, for --pretrained; your own flags win"]
+    asked = RunConfig().override(given).to_dict()
+    recipe = RunConfig().override(below).to_dict()
+    over = {each: asked[each] for each in below if each in given and asked[each] != recipe[each]}
+    lines = [f"recipe    {name}: {as_flags({each: value for each, value in below.items() if each not in over})}"]
+    if over:
+        lines.append(f"          your own flags win: {as_flags(over)} in place of {as_flags({each: below[each] for each in over})}")
+    return lines

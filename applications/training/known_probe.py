@@ -1,0 +1,54 @@
+"""What --probe found, kept beside the features: a fine-tuning from the same weights on the same images says what it has to beat."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from applications.assemble.machine import exact_precision
+from applications.tasks.labels import LabelTask
+from applications.trained.probe_figures import describe_probe
+from applications.training.features import features_file, features_key
+from applications.training.recipe import Recipe
+from dataloader.splits.catalog import fingerprint
+from models.backbone import Backbone
+from utils.files import write_text
+from utils.logs import log
+
+NEIGHBORS = 20
+
+
+def keep_probe(recipe: Recipe, key: str, told: Mapping[str, Any]) -> None:
+    """Keep the figures of a probe; where that is impossible, it is said.
+
+    Args:
+        recipe: of the probe.
+        key: of its features.
+        told: what `describe_probe` reads.
+    """
+    file = _file(key, recipe)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, json.dumps(told, indent=2) + "\n")
+    except OSError as error:
+        log().warning(f"cache     the figures cannot be kept in {file.parent}: {error.strerror or error}")
+
+
+def tell_probe(recipe: Recipe) -> Mapping[str, Any] | None:
+    """Say what a probe of the starting weights gave on these images, which fine-tuning has to beat, or how to learn it; return it."""
+    model = recipe.config.model
+    if not ((model.pretrained or model.init_from) and isinstance(recipe.model, Backbone) and issubclass(recipe.kind, LabelTask)):
+        return None
+    # As --probe computes them, whatever training does.
+    file = _file(features_key(recipe, exact_precision()), recipe)
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        log().info(f"probe     {describe_probe(told)}")
+    except (OSError, ValueError, KeyError):
+        log().info("probe     the same command with --probe says in seconds what these weights give without training")
+        return None
+    return told
+
+
+def _file(key: str, recipe: Recipe) -> Path:
+    return features_file(key).with_suffix(f".{fingerprint(recipe.split)[:16]}.json")

@@ -1,0 +1,204 @@
+"""--minutes: measures the first steps on this machine, makes the plan of the run from them, and says it."""
+
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from itertools import count
+
+import torch
+from torch import Tensor
+
+from applications.contract import Task
+from applications.training.recipe import Recipe, for_trial
+from applications.training.time_plan import (
+    PASSES,
+    PASSES_PRETRAINED,
+    USUAL_BATCH,
+    Costs,
+    Speed,
+    Wishes,
+    candidate_sizes,
+    make_plan,
+    stages_of,
+)
+from dataloader.loading.sampling import expected_draws
+from dataloader.loading.size_schedule import parse_sizes
+from dataloader.sample import Batch
+from models.backbone import Network
+from utils.errors import UserError
+from utils.logs import log
+from utils.randomness import Stream, derive_seed
+from utils.runtime import program_seconds
+
+# A size is measured for this share of the budget, within these seconds, but for this many steps at least.
+SHARE, SHORTEST, LONGEST, FEWEST_STEPS = 0.01, 0.5, 6.0, 3
+# How fast checkpoints are written, in bytes a second, and what else happens at the end of an epoch, in seconds, before one was seen.
+WRITING, OTHER = 3e8, 0.2
+# Images whose sizes are looked at.
+LOOKED_AT = 15
+
+
+def with_plan(recipe: Recipe, given: Collection[str]) -> Recipe:
+    """Return the recipe with the settings of a plan for --minutes; without that flag, the recipe itself.
+
+    Args:
+        recipe: of a fresh run.
+        given: names of the settings that the user has chosen, which the plan keeps.
+
+    Raises:
+        UserError: the time is too short.
+    """
+    minutes = recipe.config.train.minutes
+    if minutes is None:
+        return recipe
+    wishes = _wishes(recipe, given)
+    sampler = recipe.config.data.sampler
+    images = len(recipe.split) if sampler is None else max(1, round(float(expected_draws(sampler, recipe.split).sum())))
+    costs = measure_costs(recipe, wishes, minutes=minutes)
+    plan = make_plan(costs, wishes, images=images, minutes=minutes)
+    log().info(f"plan      {minutes:g} minutes, of which {costs.spent:.0f} s are gone: {plan.describe(images)}")
+    log().info(f"          as flags: {plan.flags()}")
+    config = recipe.config.override(plan.settings())
+    preprocess = replace(recipe.preprocess, image_size=plan.image_size)
+    timing = {"speed": (costs.training.image, costs.training.pixel), "end_seconds": costs.end(plan.image_size)}
+    return replace(recipe, config=config, preprocess=preprocess, timing=timing)
+
+
+def _wishes(recipe: Recipe, given: Collection[str]) -> Wishes:
+    """Return what the user has settled, and which sizes the network takes."""
+    data, model = recipe.config.data, recipe.config.model
+    fixed = "image_size" in given or data.size_schedule is not None
+    sizes = (data.image_size,) if fixed else candidate_sizes(_usual_side(recipe))
+    network = recipe.kind.build_model(model, recipe.catalog.classes)
+    taken = tuple(size for size in sizes if _takes(network, [size])) or (data.image_size,)
+    stages = [parse_sizes(stages_of(size, epochs) or str(size[1]), size, epochs).all() for size in taken for epochs in (2, 10)]
+    return Wishes(
+        taken,
+        stages=all(_takes(network, each) for each in stages),
+        size_schedule=data.size_schedule,
+        batch_size=data.batch_size if "batch_size" in given or data.batch is not None else None,
+        epoch_size=data.epoch_size,
+        # A recipe counts its warm-up in epochs of its own run.
+        warmup=recipe.config.optim.warmup if "warmup" in given else None,
+        passes=PASSES_PRETRAINED if model.pretrained or model.init_from else PASSES,
+    )
+
+
+def _takes(network: torch.nn.Module, sizes: Collection[tuple[int, int]]) -> bool:
+    try:
+        for size in sizes:
+            if isinstance(network, Network):
+                network.check_size(size)
+    except UserError:
+        return False
+    return True
+
+
+def _usual_side(recipe: Recipe) -> int:
+    """Return the median of the shorter sides of a few training images."""
+    split, sides = recipe.split, []
+    for index in sorted({number * (len(split) - 1) // LOOKED_AT for number in range(LOOKED_AT + 1)}):
+        try:
+            sides.append(min(split.read_picture(index).size))
+        except UserError:
+            continue
+    return sorted(sides)[len(sides) // 2] if sides else USUAL_BATCH
+
+
+def measure_costs(recipe: Recipe, wishes: Wishes, *, minutes: float) -> Costs:
+    """Return what this machine needs, by a few steps of a throw-away copy of the network at the smallest and the largest size."""
+    largest = wishes.sizes[-1]
+    config, world = recipe.config, recipe.machine.world
+    first = wishes.sizes[0]
+    stages = wishes.size_schedule or (stages_of(first, 10) if wishes.stages else None)
+    small = min(width for _, width in parse_sizes(stages or str(first[1]), first, 10).all())
+    batch = wishes.batch_size or min(USUAL_BATCH, max(2, len(recipe.split)))
+    settings = {"epochs": 2, "image_size": largest, "size_schedule": f"{small}:0.5" if small < largest[1] else None}
+    settings |= {"batch_size": max(2, batch // world.size), "batch": None, "cache": "off", "epoch_size": None}
+    trial = Trial(replace(recipe, config=config.override(settings), preprocess=replace(recipe.preprocess, image_size=largest)))
+    seconds = min(LONGEST, max(SHORTEST, SHARE * 60 * minutes))
+    try:
+        measured = trial.training(seconds)
+        scoring = trial.scoring()
+    finally:
+        trial.close()
+    # Every process has its part of the images; the slowest one sets the pace.
+    found = world.gather((measured, scoring, program_seconds()))
+    training = {size: max(each[0][size] for each in found) / world.size for size in measured}
+    scored = len(recipe.catalog.splits["val"]) + config.model.bn_images
+    saving = OTHER + 4 * sum(value.nbytes for value in trial.model.state_dict().values()) / WRITING
+    scores = Speed.fitted({largest: max(each[1] for each in found) / world.size})
+    return Costs(Speed.fitted(training), scores, scored, saving, found[0][2])
+
+
+class Trial:
+    """Training steps and validation of a network that is thrown away, on images of the data."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = for_trial(recipe)
+        self.loader = self.recipe.train_loader
+        self.model = self.recipe.model
+        self.stepper = self.recipe.trial_stepper(lambda _: 1e-3)
+        self.transforms = self.recipe.transforms
+        self._steps = 0
+        self._last: Batch | None = None
+
+    def close(self) -> None:
+        """End the loader's processes."""
+        self.loader.close()
+
+    def training(self, seconds: float) -> dict[tuple[int, int], float]:
+        """Return the size of the images, height and width -> seconds of one, each measured for so many seconds."""
+        found = {}
+        for sized_as in (0, 1) if self.recipe.config.data.size_schedule else (1,):
+            batches = self._endless(sized_as)
+            # The first steps choose kernels and start the processes that read.
+            warm = [self._step(next(batches)) for _ in range(2)]
+            size = (warm[-1].images.shape[-2], warm[-1].images.shape[-1])
+            begun, images, steps = time.perf_counter(), 0, 0
+            while steps < FEWEST_STEPS or time.perf_counter() - begun < seconds:
+                batch = self._step(next(batches))
+                images += len(batch) // batch.copies
+                steps += 1
+            found[size] = (time.perf_counter() - begun) / images
+        return found
+
+    def scoring(self) -> float:
+        """Return the seconds of an image as large as the last ones in validation, reading excluded: other processes read meanwhile."""
+        assert self._last is not None, "steps are measured first"
+        batch = self._last
+        task: Task = self.recipe.task
+        self.model.eval()
+        took = []
+        with torch.inference_mode(), self.recipe.machine.fp32_autocast() as autocast, autocast:
+            for _ in range(2):
+                begun = time.perf_counter()
+                task.forward(self.model, batch)
+                self._wait()
+                took.append((time.perf_counter() - begun) / len(batch))
+        return min(took)
+
+    def _endless(self, sized_as: int) -> Iterator[Batch]:
+        return (batch for epoch in count() for batch in self.loader.batches(epoch, sized_as=sized_as))
+
+    def _step(self, batch: Batch) -> Batch:
+        recipe, teaching = self.recipe, self.recipe.teaching
+        teaching.network.train()
+        batch = batch.to(recipe.machine.device)
+        self._last = batch
+        torch.manual_seed(derive_seed(Stream.MODEL, recipe.config.runtime.seed, self._steps, 0))
+        for transform in self.transforms:
+            batch = transform(batch, self._steps, 0)
+
+        def loss() -> Tensor:
+            with self.stepper.forward(sync=True):
+                return teaching.objective(teaching.network, batch).loss
+
+        self.stepper.step(loss(), 1.0, closes_group=True, again=loss)
+        self._steps += 1
+        self._wait()
+        return self._last
+
+    def _wait(self) -> None:
+        if self.recipe.machine.device.type == "cuda":
+            torch.cuda.synchronize(self.recipe.machine.device)

@@ -1,0 +1,166 @@
+"""--probe: a linear classifier on a frozen network, in seconds. What trained weights give without training them further."""
+
+import json
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from shlex import quote
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from applications import assemble
+from applications.assemble.data import open_training_data
+from applications.engine.checkpoint_saver import weights_alone
+from applications.engine.observers import CsvLog, describe
+from applications.engine.unreadable import UnreadableHeldOutImages
+from applications.settings.options import Request
+from applications.tasks.labels import LabelTask
+from applications.training.features import embed, features_key
+from applications.training.known_probe import NEIGHBORS, keep_probe
+from applications.training.memory_advice import memory_advice
+from applications.training.recipe import Recipe, open_recipe
+from applications.training.resume import pin_data
+from applications.training.run_folder import new_run_folder
+from applications.training.validator import build_validator
+from dataloader.augment.chain import Augment
+from dataloader.batch.targets import dense_array
+from dataloader.splits.split import Split
+from models.backbone import Backbone
+from optim.linear_head import (
+    Activation,
+    LinearHead,
+    Tried,
+    answered_right,
+    choose_strength,
+    deal_folds,
+    fit_head,
+    nearest_neighbors,
+    standardized,
+    unstandardized,
+)
+from utils.checkpoint import BEST, save_checkpoint
+from utils.distributed import close_world
+from utils.errors import UserError
+from utils.files import write_text
+from utils.logs import log
+from utils.runtime import memory_explained, program_seconds
+from utils.text import counted
+
+
+def run(request: Request) -> int:
+    """Embed the training and validation images, fit the classifier, write the model; return the exit code."""
+    config = pin_data(request.config)
+    if config.train.resume:
+        raise UserError("--probe starts a model from trained weights: give --pretrained or --init_from FILE, and leave --resume out")
+    if not (config.model.pretrained or config.model.init_from):
+        raise UserError("--probe looks at what trained weights give: add --pretrained, or --init_from FILE")
+    # Answers of the model will be computed exactly, so its features are, too.
+    machine = assemble.open_machine(config, training=False)
+    try:
+        if machine.world.size > 1:
+            raise UserError("--probe is over in seconds on one process; leave --nproc, --gpus and --nodes out")
+        with ExitStack() as locks, memory_explained(memory_advice(config.data)):
+            catalog = open_training_data(config, machine.world, None)
+            assemble.check_num_classes(config.model.num_classes, catalog.classes)
+            return _probe(open_recipe(config, machine, catalog, Augment()), locks)
+    finally:
+        close_world(machine.world)
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """The images of a split that could be read.
+
+    Attributes:
+        features: (N, D).
+        targets: float64 (N, C).
+        rows: their positions in the split.
+    """
+
+    features: Tensor
+    targets: Tensor
+    rows: np.ndarray
+
+
+def _probe(recipe: Recipe, locks: ExitStack) -> int:
+    config, catalog, task = recipe.config, recipe.catalog, recipe.task
+    model = recipe.model
+    if not (isinstance(model, Backbone) and issubclass(recipe.kind, LabelTask)):
+        raise UserError(f"--probe fits a classifier of labels, and --task {task.name} has none; leave it out")
+    if len(model.classifiers()) > 1:
+        raise UserError(f"--probe fits one classifier, and {config.model.arch} answers by several; choose another --arch")
+    log().info(f"data      {catalog.root}: {len(catalog.classes)} {catalog.target.described}")
+    log().info(f"model     {config.model.arch} at {recipe.preprocess.image_size[0]}x{recipe.preprocess.image_size[1]}, frozen")
+    key, begun = features_key(recipe), time.perf_counter()
+    train, cached = _embedded(recipe, recipe.split, key)
+    val, more = _embedded(recipe, catalog.splits["val"], key)
+    images = len(recipe.split) + len(catalog.splits["val"])
+    log().info(f"features  {counted(images, 'image')} in {time.perf_counter() - begun:.1f} s, {cached + more:,} of them known before")
+    activation = assemble.activation_of(config.loss)
+    begun = time.perf_counter()
+    best, head = _fitted(train, recipe.split, activation, seed=config.runtime.seed)
+    took = time.perf_counter() - begun
+    log().info(f"head      strength {best.strength:g} of the penalty: {best.accuracy:.1%} right in cross-validation ({took:.1f} s)")
+    _put_into(model.get_classifier(), head)
+    near = answered_right(_logits(nearest_neighbors(train.features, train.targets, val.features, count=NEIGHBORS)), val.targets, activation)
+    return _written(recipe, best, float(near.double().mean()), key, locks)
+
+
+def _embedded(recipe: Recipe, split: Split, key: str) -> tuple[Embedded, int]:
+    features, known = embed(recipe, split, key)
+    rows = np.flatnonzero(np.isfinite(features).all(1) & (split.weights > 0))
+    if not len(rows):
+        raise UserError(f"none of {counted(len(split), f'{split.name} image')} can be used")
+    if lost := len(split) - len(rows):
+        log().warning(f"{counted(lost, f'{split.name} image')} left out: unreadable, or of weight 0")
+    targets = dense_array(split.targets, len(recipe.catalog.classes))[rows]
+    return Embedded(torch.from_numpy(features[rows]), torch.from_numpy(targets).double(), rows), known
+
+
+def _fitted(train: Embedded, split: Split, activation: Activation, *, seed: int) -> tuple[Tried, LinearHead]:
+    """Return what cross-validation said of the best strength, and the head of all training images with it."""
+    features, mean, deviation = standardized(train.features)
+    groups = [split.groups[row] for row in train.rows] if split.groups else []
+    folds = deal_folds(train.targets.argmax(1).tolist(), groups, seed=seed)
+    if len(set(folds.tolist())) < 2:
+        raise UserError("--probe chooses the strength of its penalty on parts of the training images, and there is but one image or group")
+    best = choose_strength(features, train.targets, folds, activation=activation)[0]
+    head = fit_head(features, train.targets, strength=best.strength, activation=activation)
+    return best, unstandardized(head, mean, deviation)
+
+
+def _put_into(classifier: nn.Linear | nn.Conv2d, head: LinearHead) -> None:
+    """Give a classifier the weights of a head."""
+    if classifier.bias is None:
+        raise UserError("--probe needs a classifier with a bias, which that of this network lacks; choose another --arch")
+    with torch.no_grad():
+        classifier.weight.copy_(head.weight.to(classifier.weight).view_as(classifier.weight))
+        classifier.bias.copy_(head.bias)
+
+
+def _logits(shares: Tensor) -> Tensor:
+    return torch.logit(shares.clamp(1e-9, 1 - 1e-9))
+
+
+def _written(recipe: Recipe, best: Tried, near: float, key: str, locks: ExitStack) -> int:
+    """Measure the model on the validation images as a training does, write it and its run folder, and say what it reached."""
+    task, progress = recipe.task, recipe.progress
+    folder = new_run_folder(recipe, None, locks)
+    left_out = UnreadableHeldOutImages(len(recipe.val_loader.split))
+    figures = build_validator(recipe, None, left_out)()
+    recipe.val_loader.close()
+    progress.next_epoch()
+    progress.best, progress.best_epoch = (figures[task.headline], -figures["loss"]), 1
+    content = {**recipe.checkpoint_content(), "epoch": 1, "progress": progress.state_dict()}
+    save_checkpoint(folder / BEST, weights_alone(content))
+    CsvLog(folder / "metrics.csv", 0).epoch(progress, {"epoch": 1, **{f"val_{name}": value for name, value in figures.items()}})
+    told = {"headline": task.headline, "linear": figures[task.headline], "neighbors": near, "count": NEIGHBORS, "strength": best.strength}
+    keep_probe(recipe, key, told)
+    write_text(folder / "probe.json", json.dumps(told, indent=2) + "\n")
+    log().info(f"linear    {describe({f'val_{name}': value for name, value in figures.items()}, task.metric_names)}")
+    log().info(f"neighbors {near:.1%} of the val images answered right by the {NEIGHBORS} most similar training images")
+    log().info(f"done: {folder / BEST} after {program_seconds():.0f} s")
+    log().info(f"next: python main.py --evaluation --resume {quote(str(folder))}")
+    return 0

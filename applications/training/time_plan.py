@@ -1,0 +1,232 @@
+"""The plan of --minutes: from what this machine needs for an image to epochs, image sizes, batch size and warm-up. Pure arithmetic.
+
+Small images first and a rate that falls to its end reach more in a given time than full-sized images from the start (Tan and Le,
+arXiv 2104.00298; Touvron et al., arXiv 1906.06423), so a plan has both.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from shlex import join
+
+from dataloader.loading.size_schedule import SizeSchedule, parse_sizes
+from utils.errors import UserError
+from utils.text import counted
+
+# Of the budget: left free for the end of the program, and what the ends of epochs (validation, checkpoints) may take.
+RESERVE, SHARE_OF_ENDS = 0.01, 0.15
+# A run is looked at this often at least, where its budget allows it, and not more often than the second number.
+FEWEST_EPOCHS, MOST_EPOCHS = 5, 300
+# The data is taken once an epoch where that fills the budget to this share.
+CLOSE = 0.97
+# Passes over the images that are worth more than larger images: from random weights, and from trained ones.
+PASSES, PASSES_PRETRAINED = 8, 4
+SMALLEST, LARGEST, STRIDE = 96, 224, 32
+USUAL_BATCH, SMALL_BATCH = 32, 16
+# With fewer steps than this, smaller batches give more of them.
+FEW_STEPS = 100
+WARMUP_STEPS, WARMUP_SHARE, LONGEST_WARMUP = 50, 0.05, 2000
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds that an image takes: a part of its own, and one for every pixel that the network sees."""
+
+    image: float
+    pixel: float
+
+    def seconds(self, size: tuple[int, int]) -> float:
+        """Return the seconds of an image of this height and width."""
+        return self.image + self.pixel * size[0] * size[1]
+
+    @classmethod
+    def fitted(cls, measured: Mapping[tuple[int, int], float]) -> "Speed":
+        """Return the speed by what the smallest and the largest measured size took."""
+        points = sorted((height * width, took) for (height, width), took in measured.items())
+        (small, fast), (large, slow) = points[0], points[-1]
+        # No more than all of it can grow with the pixels, however the two measurements came out.
+        slope = min(max(0.0, slow - fast) / (large - small), slow / large) if large > small else slow / large
+        return cls(slow - slope * large, slope)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What this machine needs, in seconds.
+
+    Attributes:
+        training: an image of a training step, reading included.
+        scoring: an image of validation.
+        scored: images that go through the network at the end of an epoch: those of validation, and those of batch-norm statistics.
+        saving: the rest of the end of an epoch: checkpoints, and beginning the next one.
+        spent: gone before training begins.
+    """
+
+    training: Speed
+    scoring: Speed
+    scored: int
+    saving: float
+    spent: float = 0.0
+
+    def end(self, size: tuple[int, int]) -> float:
+        """Return the seconds of the end of an epoch."""
+        return self.scored * self.scoring.seconds(size) + self.saving
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user has settled; None leaves it to the plan.
+
+    Attributes:
+        sizes: heights and widths of validation images to choose from, ascending.
+        stages: whether training may begin with smaller images.
+        size_schedule, batch_size, epoch_size, warmup: the flags of these names.
+        passes: over the images that are worth more than larger images.
+    """
+
+    sizes: tuple[tuple[int, int], ...]
+    stages: bool = True
+    size_schedule: str | None = None
+    batch_size: int | None = None
+    epoch_size: int | None = None
+    warmup: float | None = None
+    passes: int = PASSES
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a time is used. Its fields, without the last, are flags of these names.
+
+    Attributes:
+        seconds: that the run will take, with those spent before.
+    """
+
+    epochs: int
+    epoch_size: int | None
+    image_size: tuple[int, int]
+    size_schedule: str | None
+    batch_size: int
+    warmup: float
+    seconds: float
+
+    def settings(self) -> dict[str, object]:
+        """Return the settings that follow the plan, by name."""
+        return {name: value for name, value in vars(self).items() if name != "seconds"}
+
+    def flags(self) -> str:
+        """Return the same as flags of a command."""
+        words = []
+        for name, value in self.settings().items():
+            values = value if isinstance(value, tuple) else (value,)
+            words += [] if value is None else [f"--{name}", *(f"{part:g}" if isinstance(part, float) else str(part) for part in values)]
+        return join(words)
+
+    def sizes(self) -> SizeSchedule:
+        """Return the size of the training images in every epoch."""
+        return parse_sizes(self.size_schedule or str(self.image_size[1]), self.image_size, self.epochs)
+
+    def describe(self, images: int) -> str:
+        """Return the plan in words, for data of this many training images."""
+        widths = list(dict.fromkeys(width for _, width in self.sizes().all()))
+        shown = " and ".join(filter(None, [", ".join(map(str, widths[:-1])), str(widths[-1])]))
+        each = f" of {counted(self.epoch_size, 'image')} ({self.epoch_size / images:.2g} of all)" if self.epoch_size else ""
+        return f"{counted(self.epochs, 'epoch')}{each} at {shown} pixels, batch {self.batch_size}, warm-up {self.warmup:.2g} epochs"
+
+
+def candidate_sizes(largest: int) -> tuple[tuple[int, int], ...]:
+    """Return the square sizes that a plan chooses from: up to `largest`, the shorter side that most images have, and 224."""
+    top = min(LARGEST, max(STRIDE, STRIDE * math.ceil(largest / STRIDE)))
+    return tuple((side, side) for side in range(min(SMALLEST, top), top + 1, STRIDE))
+
+
+def make_plan(costs: Costs, wishes: Wishes, *, images: int, minutes: float) -> Plan:
+    """Return how to use a time on data of `images` training images.
+
+    The largest size is taken at which all images are seen often enough; where none is, the smallest.
+
+    Raises:
+        UserError: the time is too short for a step and a validation; the message says what is not.
+    """
+    plans = [_of_size(costs, wishes, size, images=images, minutes=minutes) for size in wishes.sizes]
+    found = [plan for plan in plans if plan is not None]
+    if not found:
+        raise UserError(_refusal(costs, wishes, images=images, minutes=minutes))
+    enough = [plan for plan in found if plan.epochs * (plan.epoch_size or images) >= wishes.passes * images]
+    return enough[-1] if enough else found[0]
+
+
+def stages_of(size: tuple[int, int], epochs: int) -> str | None:
+    """Return --size_schedule for a run of so many epochs: 0.6 and 0.8 of the width for four tenths of the epochs each; None without.
+
+    Two epochs have one smaller stage, and images of less than 96 pixels have none.
+    """
+    width = size[1]
+    if epochs < 2 or width < SMALLEST:
+        return None
+
+    def near(share: float) -> int:
+        return max(2 * STRIDE, STRIDE * round(share * width / STRIDE))
+
+    shares = {near(0.7): 0.5} if epochs == 2 else {near(0.6): 0.4, near(0.8): 0.8}
+    return ",".join([*(f"{smaller}:{share}" for smaller, share in shares.items() if smaller < width), str(width)])
+
+
+def _of_size(costs: Costs, wishes: Wishes, size: tuple[int, int], *, images: int, minutes: float) -> Plan | None:
+    """Return the plan whose validation images have this size; None where the time is too short for it."""
+    seconds = 60 * minutes * (1 - RESERVE) - costs.spent
+    end = costs.end(size)
+    batch = wishes.batch_size or min(USUAL_BATCH, max(2, images))
+    each = _mean_cost(costs, wishes, size, 2 * FEWEST_EPOCHS) * (wishes.epoch_size or images) + end
+    passes = max(0, math.floor(seconds / each))
+    if wishes.epoch_size is not None:
+        while passes and passes * (_mean_cost(costs, wishes, size, passes) * wishes.epoch_size + end) > seconds:
+            passes -= 1
+        return _built(costs, wishes, size, passes, images, wishes.epoch_size, batch) if passes else None
+    affordable = max(1, int(SHARE_OF_ENDS * seconds / end)) if end > 0 else MOST_EPOCHS
+    for epochs in range(min(affordable, MOST_EPOCHS, max(FEWEST_EPOCHS, passes)), 0, -1):
+        room = (seconds - epochs * end) / (epochs * _mean_cost(costs, wishes, size, epochs))
+        if CLOSE * room <= images <= room:
+            return _built(costs, wishes, size, epochs, images, None, batch)
+        least = SMALL_BATCH if wishes.batch_size is None else batch
+        if room * epochs / batch < FEW_STEPS and room >= least:
+            batch = min(batch, least)
+        if room >= min(batch, images):
+            return _built(costs, wishes, size, epochs, images, max(1, int(room) // batch * batch or int(room)), batch)
+    return None
+
+
+def _mean_cost(costs: Costs, wishes: Wishes, size: tuple[int, int], epochs: int) -> float:
+    """Return the seconds of a training image, the mean over a run of so many epochs."""
+    sizes = parse_sizes(_stages(wishes, size, epochs) or str(size[1]), size, epochs)
+    ends = [0, *(min(end, epochs) for end, _ in sizes.stages), epochs]
+    lasting = [(last - first) * costs.training.seconds(sizes.at(first)) for first, last in pairwise(ends) if last > first]
+    return sum(lasting) / epochs
+
+
+def _stages(wishes: Wishes, size: tuple[int, int], epochs: int) -> str | None:
+    return wishes.size_schedule or (stages_of(size, epochs) if wishes.stages else None)
+
+
+def _built(costs: Costs, wishes: Wishes, size: tuple[int, int], epochs: int, images: int, epoch_size: int | None, batch: int) -> Plan:
+    """Return the plan with its warm-up: 50 steps or a twentieth of the run, at most a fifth of it."""
+    each = epoch_size or images
+    steps = max(1, each // batch)
+    warm = int(min(steps * epochs / 5, LONGEST_WARMUP, max(WARMUP_STEPS, WARMUP_SHARE * steps * epochs)))
+    warmup = math.ceil(1e4 * warm / steps) / 1e4 if wishes.warmup is None else wishes.warmup
+    seconds = costs.spent + epochs * (each * _mean_cost(costs, wishes, size, epochs) + costs.end(size))
+    return Plan(epochs, epoch_size, size, _stages(wishes, size, epochs), batch, warmup, seconds)
+
+
+def _refusal(costs: Costs, wishes: Wishes, *, images: int, minutes: float) -> str:
+    """Return what does not fit into the time, and what would."""
+    size = wishes.sizes[0]
+    batch = min(images, wishes.epoch_size or wishes.batch_size or SMALL_BATCH)
+    steps = (wishes.epoch_size or batch) * costs.training.seconds(size)
+    needed = (costs.spent + steps + costs.end(size)) / (1 - RESERVE) / 60
+    what = f"an epoch of --epoch_size {wishes.epoch_size}" if wishes.epoch_size else f"a step of {counted(batch, 'image')}"
+    least = math.ceil(1.1 * needed * 10) / 10
+    parts = f"starting took {costs.spent:.3g} s, {what} takes {steps:.3g} s and measuring the validation images {costs.end(size):.3g} s"
+    return (
+        f"--minutes {minutes:g} is too short: {parts}, at {size[0]}x{size[1]} pixels. Give --minutes {least:g} or more"
+        f"{', a smaller --epoch_size' if wishes.epoch_size else ''}, fewer validation images, or smaller ones with --image_size"
+    )

@@ -1,0 +1,86 @@
+"""Recipes lie under the user's own flags."""
+
+import pytest
+
+import config
+from applications.settings.options import RunConfig
+from applications.settings.recipes import RECIPES, describe_settings
+from utils.errors import UserError
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_read_and_changes_something_and_says_where_it_comes_from(name: str) -> None:
+    recipe = RECIPES[name]
+    more = ["--pretrained"] if recipe.needs_weights else []
+    found, usual = config.parse(["--recipe", name, *more]).config.to_dict(), RunConfig().to_dict()
+    for setting, value in recipe.values.items():
+        assert found[setting] == (list(value) if isinstance(value, tuple) else value)
+    assert any(found[setting] != usual[setting] for setting in recipe.values)
+    assert all((recipe.purpose, recipe.origin, recipe.measured))
+
+
+def test_a_flag_wins_and_what_it_overrode_is_said() -> None:
+    request = config.parse(["--recipe", "core", "--lr", "0.01", "--epochs", "85"])
+    assert (request.config.optim.lr, request.config.optim.opt, request.config.train.epochs) == (0.01, "adam", 85)
+    first, second = describe_settings(request.given)
+    assert "--opt adam" in first
+    assert "--lr 0.01 in place of --lr 0.0001" in second
+    assert "--epochs" not in second, "the same value overrides nothing"
+    assert len(describe_settings(config.parse(["--recipe", "core"]).given)) == 1
+
+
+def test_a_size_of_the_users_own_is_not_held_against_the_sizes_of_a_recipe() -> None:
+    data = config.parse(["--recipe", "quick", "--image_size", "64", "64"]).config.data
+    assert (data.image_size, data.size_schedule) == ((64, 64), None)
+    data = config.parse(["--recipe", "quick", "--size_schedule", "128:0.5,224"]).config.data
+    assert (data.image_size, data.size_schedule) == ((224, 224), "128:0.5,224")
+
+
+def test_the_rates_of_the_toolbox_follow_the_batch() -> None:
+    optim = config.parse(["--recipe", "toolbox", "-b", "256"]).config.optim
+    assert (optim.lr, optim.warmup_lr) == (0.125, 0.00125)
+    assert config.parse(["--recipe", "toolbox", "-b", "256", "--lr", "0.3"]).config.optim.lr == 0.3
+
+
+def test_pretrained_weights_learn_at_the_rates_of_finetune() -> None:
+    rates = RECIPES["finetune"].values
+    request = config.parse(["--pretrained"])
+    assert (request.config.optim.lr, request.config.optim.head_lr) == (rates["lr"], rates["head_lr"])
+    assert request.config.train.epochs == RunConfig().train.epochs
+    assert "for --pretrained" in describe_settings(request.given)[0]
+    own = config.parse(["--pretrained", "--lr", "0.01"]).config.optim
+    assert (own.lr, own.head_lr) == (0.01, None)
+    assert config.parse(["--pretrained", "--opt", "sgd"]).config.optim.lr == RunConfig().optim.lr
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--recipe", "finetune"], "add --pretrained, or --init_from FILE"),
+        (["--recipe", "strng"], "Did you mean strong?"),
+        (["--resume", "run", "--recipe", "quick"], "belongs to the start"),
+        (["--minutes", "3", "--epochs", "2"], "leave --epochs out"),
+        (["--minutes", "3", "--hours", "2"], "give one of them"),
+        (["--hours", "0"], "--hours must be above 0"),
+        (["--minutes", "-1"], "--minutes must be above 0"),
+        (["--minutes", "3", "--schedule", "plateau"], "--schedule plateau"),
+        (["--minutes", "3", "--swa"], "--swa counts epochs"),
+        (["--minutes", "3", "--mixup", "--mix_off_epochs", "2"], "--mix_off_epochs counts epochs"),
+        (["--minutes", "3", "--cooldown", "2"], "--cooldown counts epochs"),
+    ],
+)
+def test_what_cannot_be_is_answered_in_one_line(argv: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said.replace("?", r"\?")) as caught:
+        config.parse(argv)
+    assert "\n" not in str(caught.value)
+
+
+def test_hours_are_minutes_and_minutes_outrank_the_epochs_of_a_recipe_and_of_a_file(tmp_path) -> None:
+    assert config.parse(["--hours", "1.5"]).config.train.minutes == 90
+    assert config.parse(["--recipe", "quick", "--minutes", "3"]).config.train.minutes == 3
+    file = tmp_path / "run.json"
+    file.write_text('{"minutes": 5, "epochs": 7}')
+    planned = config.parse(["--config", str(file)]).config.train
+    assert (planned.minutes, planned.epochs) == (None, 7), "the file of a planned run is followed as it is"
+    assert config.parse(["--config", str(file), "--minutes", "2"]).given == {"minutes": 2.0}
+    assert config.parse(["--config", str(file), "--epochs", "3"]).given == {"epochs": 3}

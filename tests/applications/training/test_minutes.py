@@ -1,0 +1,139 @@
+"""Runs with --minutes, by a clock that the steps of training drive: what a slow machine would do, in no time."""
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from applications.training import planning, recipe
+from applications.training.time_plan import Costs, Speed
+from optim.stepper import Stepper
+from tests.applications.conftest import NETS, Call, read_rows, tiny
+from tests.applications.training.test_resume import assert_equal_runs
+from utils.checkpoint import load_checkpoint
+from utils.runtime import TIME_UP, StopSignal
+
+ARCH = ("--arch", f"{NETS}:TinyNet")
+HARD = ("--aug", "flip|crop", "--mixup", "--ema", "--accumulate", 2, "--size_schedule", "12:0.5", "--save_minutes", 1e-6)
+
+
+class Clock:
+    """Seconds that pass with the batches that are trained on: half a second each, times what `pace` says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds, self.batches, self.stops = 0.0, 0, set[int]()
+        self.pace: Callable[[int], float] = lambda _: 1.0
+        step = Stepper.step
+
+        def timed(stepper: Stepper, *args: Any, **more: Any) -> None:
+            step(stepper, *args, **more)
+            self.seconds += 0.5 * self.pace(self.batches)
+            self.batches += 1
+
+        monkeypatch.setattr(Stepper, "step", timed)
+        monkeypatch.setattr(recipe, "program_seconds", lambda: self.seconds)
+        monkeypatch.setattr(StopSignal, "received", property(lambda _: TIME_UP if self.batches in self.stops else 0))
+        costs = Costs(Speed(0.05, 0), Speed(0, 0), 0, 0.0)
+        monkeypatch.setattr(planning, "measure_costs", lambda *_, **__: costs)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def timed(data: Path, minutes: float, *more: object) -> list[object]:
+    """Return the flags of a run with --minutes in place of --epochs."""
+    flags = tiny(data, *more)
+    at = flags.index("--epochs")
+    return [*flags[:at], *flags[at + 2 :], "--minutes", minutes]
+
+
+def test_a_run_that_was_stopped_and_resumed_equals_one_that_never_stopped(call: Call, colors: Path, clock: Clock) -> None:
+    """Stopped before the machine slows down, at the end of an epoch, and in the epoch that became the last."""
+    clock.pace = lambda batch: 1.0 if batch < 20 else 2.5
+    whole = call(*timed(colors, 0.5, *HARD, "--name", "whole"))
+    assert whole.code == 0, whole.err
+    # A step takes 8% of the time in the end.
+    assert 0.9 * 30 < clock.seconds < 1.05 * 30
+    assert "times as long as planned" in whole.out
+    assert float(read_rows(whole.run / "metrics.csv")[-1]["lr"]) < 0.02 * 0.02, "the rate has fallen to its floor"
+    batches = clock.batches
+    clock.seconds, clock.batches, clock.stops = 0.0, 0, {4, 24, 32}
+    broken = call(*timed(colors, 0.5, *HARD, "--name", "broken"))
+    assert (broken.code, clock.batches) == (0, 4), broken.err
+    for stop in (24, 32, batches):
+        # Every call has a clock of its own.
+        clock.seconds = 400.0 + stop
+        again = call("--resume", broken.run, *ARCH, "--save_minutes", 1e-6)
+        assert (again.code, clock.batches) == (0, stop), again.err
+    plans = [load_checkpoint(run / "last.pt")["plan"]["changes"] for run in (whole.run, broken.run)]
+    assert plans[0] == plans[1] != []
+    assert_equal_runs(whole.run, broken.run)
+
+
+def test_a_run_as_planned_equals_that_of_the_flags_that_are_printed(call: Call, colors: Path, clock: Clock) -> None:
+    planned = call(*timed(colors, 0.17, "--name", "planned"))
+    assert planned.code == 0, planned.err
+    plan = load_checkpoint(planned.run / "last.pt")["plan"]
+    assert (plan["changes"], plan["steps"]) == ([], clock.batches)
+    found = re.search(r"as flags: (.+)", planned.out)
+    assert found is not None
+    flags = tiny(colors)
+    at = flags.index("--epochs")
+    plain = call(*flags[:at], *flags[at + 2 :], *shlex.split(found[1]), "--name", "plain")
+    assert plain.code == 0, plain.err
+    assert_equal_runs(planned.run, plain.run)
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_resumed_run_keeps_its_plan(call: Call, colors: Path) -> None:
+    run = call(*timed(colors, 0.17)).run
+    before = (run / "last.pt").read_bytes()
+    for flag, value in (("--minutes", 3), ("--batch_size", 5), ("--epochs", 9)):
+        outcome = call("--resume", run, *ARCH, flag, value)
+        assert outcome.code == 2
+        assert f"{flag} cannot change" in outcome.err
+        assert outcome.err.count("\n") == 1
+    done = call("--resume", run, *ARCH)
+    assert (done.code, (run / "last.pt").read_bytes()) == (0, before)
+    assert "is complete" in done.out
+    plain = call(*tiny(colors)).run
+    assert "--minutes cannot change" in call("--resume", plain, *ARCH, "--minutes", 3).err
+
+
+def test_a_time_too_short_is_refused_before_anything_is_written(call: Call, colors: Path, clock: Clock, tmp_path: Path) -> None:
+    outcome = call(*timed(colors, 0.005))
+    assert outcome.code == 2
+    assert re.search(r"--minutes 0.005 is too short: .*Give --minutes 0.1 or more", outcome.err)
+    assert not (tmp_path / "runs").exists()
+    assert clock.batches == 0
+
+
+def test_resume_auto_goes_on_with_the_same_command(call: Call, colors: Path, clock: Clock) -> None:
+    clock.stops = {5}
+    run = call(*timed(colors, 0.17)).run
+    clock.stops = set()
+    again = call(*timed(colors, 0.17), "--resume", "auto")
+    assert again.code == 0, again.err
+    assert again.run == run
+    assert clock.batches == 20
+
+
+def test_this_machine_is_measured_by_steps_that_leave_no_trace(call: Call, colors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the clock of the machine itself: a run of a few seconds more than its start takes."""
+    monkeypatch.setattr(planning, "SHORTEST", 0.05)
+    costs: list[Costs] = []
+    measure = planning.measure_costs
+    monkeypatch.setattr(planning, "measure_costs", lambda *args, **more: costs.append(measure(*args, **more)) or costs[-1])
+    monkeypatch.setattr(planning, "program_seconds", lambda: 0.0)
+    begun = recipe.program_seconds()
+    monkeypatch.setattr(recipe, "program_seconds", lambda now=recipe.program_seconds: now() - begun)
+    outcome = call(*timed(colors, 0.04))
+    assert outcome.code == 0, outcome.err
+    assert costs[0].training.seconds((16, 16)) > 0
+    assert costs[0].scoring.seconds((16, 16)) > 0
+    assert "plan      0.04 minutes" in outcome.out

@@ -1,0 +1,153 @@
+"""The plan of --minutes, over machines, data sets and budgets of all sizes; nothing is trained."""
+
+from itertools import product
+
+import pytest
+
+from applications.training.time_plan import (
+    FEWEST_EPOCHS,
+    MOST_EPOCHS,
+    PASSES,
+    Costs,
+    Plan,
+    Speed,
+    Wishes,
+    candidate_sizes,
+    make_plan,
+    stages_of,
+)
+from optim.schedules import build_schedule
+from utils.errors import UserError
+
+IMAGES = (2, 7, 33, 500, 1768, 50_000, 1_000_000)
+MINUTES = (0.1, 0.5, 2, 10, 60, 600)
+SIDES = (32, 96, 160, 224, 512, None)
+# Seconds of a training image of 224 x 224 pixels: a large GPU, a workstation, a slow CPU.
+SPEEDS = (1e-4, 0.01, 0.3)
+
+
+def costs_of(images: int, speed: float, spent: float = 2.5) -> Costs:
+    """Return the costs of a machine, with a tenth of the images for validation; a ninth of a training image does not depend on its size."""
+    training = Speed(0.1 * speed, 0.9 * speed / 224**2)
+    return Costs(training, Speed(0.03 * speed, 0.3 * speed / 224**2), max(2, images // 10), 0.3, spent)
+
+
+def wishes_of(side: int | None, **more: object) -> Wishes:
+    return Wishes(candidate_sizes(400) if side is None else ((side, side),), **more)  # pyright: ignore[reportArgumentType]
+
+
+def seconds_of(plan: Plan, costs: Costs, images: int) -> float:
+    """Count the seconds of a plan anew, epoch by epoch and batch by batch."""
+    total, sizes, drawn = costs.spent, plan.sizes(), plan.epoch_size or images
+    for epoch in range(plan.epochs):
+        height, width = sizes.at(epoch)
+        total += drawn * (costs.training.image + costs.training.pixel * height * width)
+        total += costs.scored * (costs.scoring.image + costs.scoring.pixel * plan.image_size[0] * plan.image_size[1]) + costs.saving
+    return total
+
+
+@pytest.mark.parametrize("images", IMAGES)
+def test_every_plan_ends_in_time_and_uses_the_time_and_every_refusal_names_a_time_that_is_enough(images: int) -> None:
+    refused = 0
+    for minutes, side, speed, batch in product(MINUTES, SIDES, SPEEDS, (None, 64)):
+        costs, wishes = costs_of(images, speed), wishes_of(side, batch_size=batch)
+        case = (images, minutes, side, speed, batch)
+        try:
+            plan = make_plan(costs, wishes, images=images, minutes=minutes)
+        except UserError as error:
+            refused += 1
+            least = float(str(error).split("Give --minutes ")[1].split(" or more")[0])
+            assert least > minutes, case
+            assert make_plan(costs, wishes, images=images, minutes=least), case
+            continue
+        took = seconds_of(plan, costs, images)
+        assert took == pytest.approx(plan.seconds), case
+        assert took <= 60 * minutes, case
+        # What is left is less than a step that would still fit, or a few percent.
+        step = plan.batch_size * costs.training.seconds(plan.image_size)
+        assert 60 * minutes - took <= max(0.05 * 60 * minutes, 0.01 * 60 * minutes + plan.epochs * step), case
+    assert refused < len(MINUTES) * len(SIDES) * len(SPEEDS) * 2 / 2
+
+
+@pytest.mark.parametrize("images", IMAGES)
+def test_the_schedule_of_every_plan_warms_up_and_reaches_its_floor(images: int) -> None:
+    for minutes, side, speed in product(MINUTES, SIDES, SPEEDS):
+        try:
+            plan = make_plan(costs_of(images, speed), wishes_of(side), images=images, minutes=minutes)
+        except UserError:
+            continue
+        case = (images, minutes, side, speed)
+        assert 1 <= plan.epochs <= MOST_EPOCHS, case
+        steps = max(1, (plan.epoch_size or images) // plan.batch_size)
+        schedule = build_schedule("cosine", epochs=plan.epochs, steps_per_epoch=steps, warmup=plan.warmup)
+        total = plan.epochs * steps
+        assert int(plan.warmup * steps) <= 0.2 * total, case
+        if total >= 20:
+            assert schedule(int(plan.warmup * steps)) == 1, case
+            assert schedule(total - 1) < 0.02, case
+        widths = [width for _, width in plan.sizes().all()]
+        assert widths == sorted(widths), "sizes grow"
+        assert plan.epochs < 2 or plan.sizes().at(plan.epochs - 1) == plan.image_size, "the last epoch is as large as validation"
+
+
+def test_more_time_buys_larger_images_and_more_passes() -> None:
+    plans = [make_plan(costs_of(1768, 0.02), wishes_of(None), images=1768, minutes=minutes) for minutes in (1, 3, 10, 60, 600)]
+    sides = [plan.image_size[0] for plan in plans]
+    assert sides == sorted(sides)
+    assert sides[0] == 96
+    assert sides[-1] == 224
+    seen = [plan.epochs * (plan.epoch_size or 1768) for plan in plans]
+    assert seen[-1] > seen[0]
+    assert all(count >= PASSES * 1768 for count, side in zip(seen, sides, strict=True) if side > 96)
+
+
+def test_large_data_is_seen_in_part() -> None:
+    costs = Costs(Speed(0, 0.01 / 224**2), Speed(0, 0.003 / 224**2), 2000, 0.3)
+    plan = make_plan(costs, wishes_of(96), images=1_000_000, minutes=10)
+    assert plan.epoch_size is not None
+    assert plan.epoch_size < 1_000_000
+    assert plan.epochs >= FEWEST_EPOCHS
+    assert "of all" in plan.describe(1_000_000)
+
+
+def test_what_the_user_has_settled_stays() -> None:
+    costs = costs_of(1768, 0.01)
+    wishes = wishes_of(160, size_schedule="64:0.5,160", batch_size=8, epoch_size=100, warmup=0.5)
+    plan = make_plan(costs, wishes, images=1768, minutes=5)
+    assert (plan.image_size, plan.size_schedule, plan.batch_size, plan.epoch_size, plan.warmup) == ((160, 160), "64:0.5,160", 8, 100, 0.5)
+    assert seconds_of(plan, costs, 1768) <= 300
+    with pytest.raises(UserError, match=r"too short.*an epoch of --epoch_size 100000.*smaller --epoch_size"):
+        make_plan(costs, wishes_of(160, epoch_size=100_000), images=1768, minutes=1)
+
+
+def test_the_flags_that_are_printed_are_the_plan() -> None:
+    import config
+
+    plan = make_plan(costs_of(1768, 0.01), wishes_of(None), images=1768, minutes=5)
+    read = config.parse(plan.flags().split()).config.to_dict()
+    for name, value in plan.settings().items():
+        assert read[name] == (list(value) if isinstance(value, tuple) else value), name
+
+
+def test_speed_is_fitted_to_what_was_measured_and_never_negative() -> None:
+    speed = Speed.fitted({(96, 96): 0.002, (224, 224): 0.008})
+    assert speed.seconds((96, 96)) == pytest.approx(0.002)
+    assert speed.seconds((224, 224)) == pytest.approx(0.008)
+    for measured in ({(96, 96): 0.009, (224, 224): 0.008}, {(96, 96): 1e-6, (224, 224): 0.008}, {(64, 64): 0.1}):
+        speed = Speed.fitted(measured)
+        assert speed.image >= 0
+        assert speed.pixel >= 0
+        assert speed.seconds((224, 224)) > 0
+
+
+def test_stages_shrink_with_the_run_and_small_images_have_none() -> None:
+    assert stages_of((160, 160), 5) == "96:0.4,128:0.8,160"
+    assert stages_of((224, 224), 2) == "160:0.5,224"
+    assert stages_of((224, 224), 1) is None
+    assert stages_of((32, 32), 9) is None
+
+
+def test_sizes_to_choose_from_stop_at_those_of_the_images() -> None:
+    assert candidate_sizes(400)[-1] == (224, 224)
+    assert candidate_sizes(150)[-1] == (160, 160)
+    assert candidate_sizes(32) == ((32, 32),)
