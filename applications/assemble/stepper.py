@@ -54,8 +54,8 @@ def check_watched(schedule: Schedule, figures: Collection[str]) -> None:
         schedule.check(figures)
 
 
-def _at_position(step: int, *, schedule: Schedule, position: Callable[[int], float]) -> float:
-    return schedule(position(step))
+def _at_position(step: float, *, schedule: Schedule, position: Callable[[int], float]) -> float:
+    return schedule(position(int(step)))
 
 
 def build_network_optimizer(options: OptimOptions, model: nn.Module, extra_modules: nn.Module | None = None) -> Optimizer:
@@ -119,19 +119,18 @@ def build_stepper(
     options = config.optim
     steps_per_epoch = count_steps(options, batches_per_epoch)
     swa_from = start_epoch(options.swa, config.train.epochs) * steps_per_epoch if options.swa is not None else None
-    if schedule is None:
-        schedule = build_run_schedule(config, steps_per_epoch)
-        if position is not None and not isinstance(schedule, Plateau):
-            schedule = partial(_at_position, schedule=schedule, position=position)
+    chosen = build_run_schedule(config, steps_per_epoch) if schedule is None else schedule
+    if schedule is None and position is not None and not isinstance(chosen, Plateau):
+        chosen = partial(_at_position, schedule=chosen, position=position)
     if figures is not None:
-        check_watched(schedule, figures)
+        check_watched(chosen, figures)
     optimizer = build_network_optimizer(options, model, extra_modules)
     if isinstance(without_lookahead(optimizer), AdaHessian):
         _check_second_order(config, machine)
     return Stepper(
         wrapped,
         optimizer,
-        schedule,
+        chosen,
         device_type=machine.device.type,
         precision=machine.precision.name,
         clip=build_clip(options.clip_mode, options.clip_grad, head=find_classifier(model)) if options.clip_grad is not None else None,

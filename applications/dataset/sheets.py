@@ -120,7 +120,7 @@ def open_reader(config: RunConfig, split: Split, augment: Augment | None) -> Bat
 
 def read(reader: BatchReader, epoch: int, indices: np.ndarray) -> Batch:
     """Return the batch of these images in an epoch."""
-    batch = reader[epoch, indices, np.zeros_like(indices), 0]
+    batch = reader[epoch, epoch, indices, np.zeros_like(indices), 0]
     if isinstance(batch, UserError):
         raise batch
     assert isinstance(batch, Batch), "a reader without slots hands over the batch itself"

@@ -54,7 +54,7 @@ def range_test(config: RunConfig, machine: Machine, rates: list[float]) -> list[
     recipe = for_trial(open_recipe(config, machine, catalog, augment))
     loader, teaching, progress, transforms = recipe.train_loader, recipe.teaching, recipe.progress, recipe.transforms
     peak = config.optim.lr
-    stepper = recipe.trial_stepper(lambda step: rates[step] / peak)
+    stepper = recipe.trial_stepper(lambda step: rates[int(step)] / peak)
     teaching.network.train()
     losses: list[float] = []
     batches = (batch for epoch in count() for batch in loader.batches(epoch))

@@ -115,7 +115,7 @@ def fit_by_observing(recipe: Recipe, folder: Path) -> int:
     task.calibrate(meter)
     figures = meter.figures()
     content = assemble.checkpoint_content(
-        config, task, model, None, {}, recipe.catalog, recipe.preprocess, recipe.data_fingerprint, recipe.seen
+        config, task, model, None, {}, recipe.catalog, recipe.preprocess, recipe.data_fingerprint, recipe.seen, None
     )
     save_checkpoint(folder / BEST, {**content, "epoch": 1, "progress": Progress(epoch=1).state_dict()})
     write_text(folder / "validation.json", json.dumps(figures, indent=2) + "\n")
