@@ -6,6 +6,9 @@ from models.anomaly.detector import Detector
 from models.segmenters.encoder import Encoder
 from utils.errors import UserError
 
+# The coarsest map of usual networks. It is not looked at, but what computes it stays: some networks cannot be cut before it.
+LAST = 32
+
 
 def build_detector(arch: str, encoder: str) -> Detector:
     """Return an unfitted detector on the maps of an encoder.
@@ -19,7 +22,7 @@ def build_detector(arch: str, encoder: str) -> Detector:
     """
     spec = read_detector(arch)
     kind = DETECTORS.resolve(spec.name)
-    looks = Encoder(build_model(encoder, num_classes=1), encoder, strides=kind.strides)
+    looks = Encoder(build_model(encoder, num_classes=1), encoder, strides=(*kind.strides, LAST))
     try:
         return kind(looks, *spec.args, **spec.kwargs)
     except TypeError as error:

@@ -42,7 +42,7 @@ class Detector(Pretrainable):
             raise UserError(f"--arch: smoothing {smoothing} is a standard deviation in pixels, from 0 to 100")
         self.encoder = encoder.requires_grad_(False)
         self.smoothing = float(smoothing)
-        self.channels = [each.channels for each in encoder.info]
+        self.channels = [each.channels for each in encoder.info[: len(self.strides)]]
         self.register_buffer("reference", torch.tensor(1.0))
         self.register_buffer("power", torch.tensor(1.0))
         self.register_buffer("kernel", gaussian_kernel(self.smoothing), persistent=False)
@@ -100,7 +100,7 @@ class Detector(Pretrainable):
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """Return the maps of the encoder, the largest first."""
-        return [each.float() for each in self.encoder(images)]
+        return [each.float() for each in self.encoder(images)[: len(self.strides)]]
 
     def raw(self, images: Tensor) -> Tensor:
         """Return distances at the size of the images, smoothed, (N, H, W)."""

@@ -18,9 +18,9 @@ def pictures(count: int, *, seed: int = 0, size: tuple[int, int] = (64, 96)) -> 
     return torch.randn(count, 3, *size, generator=torch.Generator().manual_seed(seed))
 
 
-def fitted(arch: str, images: Tensor, *, batch: int = 4) -> Detector:
+def fitted(arch: str, images: Tensor, *, batch: int = 4, encoder: str = "resnet18") -> Detector:
     """Return a detector that has seen these images as good ones."""
-    found = detector(arch)
+    found = detector(arch, encoder=encoder)
     with torch.no_grad():
         for _ in range(found.passes):
             for part in images.split(batch):

@@ -94,3 +94,10 @@ def test_the_encoder_never_learns() -> None:
     found: Detector = fitted("padim(dims=20)", pictures(4)).train()
     assert not any(module.training for module in found.encoder.modules())
     assert not any(parameter.requires_grad for parameter in found.parameters())
+
+
+def test_an_encoder_of_torchvision_gives_its_maps() -> None:
+    found = fitted("patchcore(coreset=0.5)", pictures(2), encoder="torchvision/mobilenet_v2")
+    assert found.channels == [32, 96]
+    with torch.no_grad():
+        assert bool(found(pictures(1))[0].isfinite().all())
