@@ -16,6 +16,7 @@ def weights(call: Call, colors: Path) -> Path:
     return call("--data", colors, *SMALL, "--epochs", 1, "--warmup", 0, "-b", 20, "--name", "start").run / "best.pt"
 
 
+@pytest.mark.slow
 def test_a_probe_is_a_model_that_other_verbs_read_and_its_features_are_computed_once(
     call: Call, colors: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
