@@ -101,7 +101,7 @@ def test_a_run_with_a_cache_says_which_files_change_and_goes_on(colors: Path, tm
     machine = assemble.open_machine(settings, training=False)
     split = stamp(open_catalog(str(data), seed=0).splits["train"])
     loader = assemble.build_loader(
-        settings, split, assemble.build_preprocess(settings), machine, augment=assemble.read_augment(settings.data), cached=True
+        settings, split, assemble.build_preprocess(settings), machine, augment=assemble.read_augment(settings), cached=True
     )
 
     def epoch(number: int) -> tuple[int, list[str]]:

@@ -41,9 +41,7 @@ def test_the_sheet_holds_the_pixels_of_training(call: Call, colors: Path, drawn:
     settings = config.parse([str(part) for part in flags]).config
     split = open_catalog(str(colors), seed=3).splits["train"]
     machine = assemble.open_machine(settings, training=False)
-    loader = assemble.build_loader(
-        settings, split, assemble.build_preprocess(settings), machine, augment=assemble.read_augment(settings.data)
-    )
+    loader = assemble.build_loader(settings, split, assemble.build_preprocess(settings), machine, augment=assemble.read_augment(settings))
     chosen = choose(split, 6, seed=3)
     for epoch in (0, 4):
         seen = {int(i): image for batch in loader.batches(epoch) for i, image in zip(batch.indices, batch.images, strict=True)}
