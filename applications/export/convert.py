@@ -84,30 +84,28 @@ class Source:
         return usual if self.options.tolerance is None else replace(usual, difference=self.options.tolerance)
 
 
-def export_named(request: Request) -> int:
+def export_named(request: Request, formats: Sequence[Format]) -> int:
     """Export the model of --resume; return 1 when a file answers otherwise than the model."""
-    formats = [build_format(name) for name in named_formats(request)]
-    for found in formats:
-        check_format(found, request.config.export)
     source = read_source(request)
     check_held(source, formats)
     return max([export(source, found) for found in formats])
 
 
-def named_formats(request: Request) -> list[str]:
+def named_formats(request: Request) -> list[Format]:
     """Return the formats that the user named.
 
     Raises:
-        UserError: one is unknown or named twice.
+        UserError: one is unknown, named twice, cannot hold what was asked for, or lacks a package.
     """
-    if request.action == "jit":
-        return ["torchscript"]
-    names = [name.strip() for name in request.subject.split(",")]
+    names = ["torchscript"] if request.action == "jit" else [name.strip() for name in request.subject.split(",")]
     for name in names:
         FORMATS.check(name)
     if len(set(names)) < len(names):
         raise UserError(f"--export {request.subject} names a format twice")
-    return names
+    formats = [build_format(name) for name in names]
+    for found in formats:
+        check_format(found, request.config.export)
+    return formats
 
 
 def check_format(found: Format, options: ExportOptions) -> None:

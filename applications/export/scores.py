@@ -1,5 +1,6 @@
 """Writes files that answer scores and maps of defects, and keeps those that give the model's answers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,8 +12,6 @@ from applications import assemble
 from applications.assemble import Machine
 from applications.export.convert import (
     BATCH,
-    check_format,
-    named_formats,
     read_unchanged,
     target_of_file,
     versions_of,
@@ -22,7 +21,6 @@ from applications.export.probe import Job, RuntimeFailedError, ask
 from applications.export.record import Record, write_record
 from applications.export.reference import MOST_IMAGES, thin_out
 from applications.export.staging import check_room, draft_folder, place, size_of
-from applications.formats import build_format
 from applications.formats.contract import Format, WriteSettings
 from applications.formats.deployed import Deployed, deploy_scores
 from applications.formats.facts import Facts
@@ -76,20 +74,19 @@ class ScoreSource:
         return None if self.task.threshold is None else self.task.threshold.value
 
 
-def export_scores(request: Request) -> int:
+def export_scores(request: Request, formats: Sequence[Format]) -> int:
     """Export the detector of --resume; return 1 when a file answers otherwise than it.
 
     Raises:
         UserError: a flag or a format is for classifiers.
     """
-    options, formats = request.config.export, [build_format(name) for name in named_formats(request)]
+    options = request.config.export
     for flag in ("half", "int8", "with_features", "with_cam"):
         if getattr(options, flag):
             raise UserError(f"--{flag} is for files of classifiers; a detector is written whole, in fp32; leave it out")
     for found in formats:
         if not found.holds.outputs:
             raise UserError(f"--export {found.name}: the format answers probabilities alone, and a detector scores and maps; take another")
-        check_format(found, options)
     trained, sha256 = read_unchanged(request)
     task = build_trained_task(trained, torch.device("cpu"))
     assert isinstance(task, Anomaly)

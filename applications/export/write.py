@@ -1,7 +1,7 @@
 """--export and --jit: the named formats, or the best of several; EXPORTERS, for tasks that are not of labels."""
 
 from applications.export.best import BEST, export_best
-from applications.export.convert import export_named
+from applications.export.convert import export_named, named_formats
 from applications.settings.options import AUTO, Request
 from applications.trained.exported import is_exported
 from utils.checkpoint import BEST as BEST_CHECKPOINT
@@ -14,12 +14,15 @@ EXPORTERS = Table("exporter", {"anomaly": Row("applications.export.scores:export
 
 def run(request: Request) -> int:
     """Return the exit code."""
+    wants_best = request.action == "export" and request.subject == BEST
+    # Before a checkpoint is read.
+    formats = [] if wants_best else named_formats(request)
     task = _task_of(request)
     if task not in EXPORTERS:
-        return export_best(request) if request.subject == BEST else export_named(request)
-    if request.subject == BEST:
+        return export_best(request) if wants_best else export_named(request, formats)
+    if wants_best:
         raise UserError(f"--export best compares files of classifiers; name the formats for --task {task}, such as openvino,onnx")
-    return EXPORTERS.resolve(task)(request)
+    return EXPORTERS.resolve(task)(request, formats)
 
 
 def _task_of(request: Request) -> str:

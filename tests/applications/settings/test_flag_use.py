@@ -14,6 +14,7 @@ from utils.errors import UserError
 FLAGS = [item.name for options in SECTIONS.values() for item in fields(options)]
 ACTIONS = sorted(set(APPLICATIONS))
 SUBJECTS = {
+    "convert_yolov5": ["a.pth", "b.pt"],
     **{name: ["x"] for name in ("predict", "benchmark", "serve", "prepare", "shard", "undo", "table", "list", "write_matrix")},
     **{name: ["train"] for name in ("visual_data", "knowledge", "make_curriculum")},
     "compare": ["x", "y"],
