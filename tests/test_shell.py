@@ -79,12 +79,14 @@ def test_training_with_several_processes(house: Path) -> None:
     assert "2 processes" in run(house, "3_train_distributed.sh", *TOY, "--name", "two")
 
 
+@pytest.mark.slow
 def test_preparing_and_packing(house: Path) -> None:
     run(house, "9_prepare_data.sh", "data/small", "--data", "digits", "--smaller_side", "16")
     assert (house / "data/small/mean_std.json").is_file()
     assert (house / "data/small-shards/manifest.json").is_file()
 
 
+@pytest.mark.slow
 def test_segmentation(house: Path) -> None:
     said = run(house, "10_segment.sh", "--epochs", "1", "--epoch_size", "64", "-j", "0")
     assert "mIoU" in said
@@ -101,6 +103,7 @@ def test_the_quickstart(house: Path) -> None:
             assert (house / line.split()[0]).is_file()
 
 
+@pytest.mark.slow
 def test_finding_anomalies(house: Path) -> None:
     said = run(house, "11_find_anomalies.sh", "--encoder", "mobilenetv3_small", "-j", "0")
     assert "test: AUROC" in said

@@ -187,7 +187,7 @@ def test_masks_wait_in_the_slot_behind_the_images(scenes: Split, kind: str, dtyp
     assert slots is not None
     indices = np.arange(5)
     settings = (split, split.read_picture, Preprocess(SIZE), Augment(), 0, False)
-    plain, slotted = (BatchReader(*settings, slots=each)[0, indices, indices * 0, 0] for each in (None, slots))
+    plain, slotted = (BatchReader(*settings, slots=each)[0, 0, indices, indices * 0, 0] for each in (None, slots))
     assert isinstance(plain, Batch)
     assert isinstance(slotted, SlottedBatch)
     assert slotted.masks == dtype
@@ -196,7 +196,7 @@ def test_masks_wait_in_the_slot_behind_the_images(scenes: Split, kind: str, dtyp
         assert torch.equal(slots.copied(0, (5, *SIZE), dtype, start=5 * 48 * 56 * 3), plain.targets)
     # Where the slot is too small for them, they go another way.
     small = Slots.make(1, 5 * 48 * 56 * 3)
-    tight = BatchReader(*settings, slots=small)[0, indices, indices * 0, 0]
+    tight = BatchReader(*settings, slots=small)[0, 0, indices, indices * 0, 0]
     assert isinstance(tight, SlottedBatch)
     assert tight.masks is None
     assert torch.equal(torch.as_tensor(tight.about.targets), plain.targets)

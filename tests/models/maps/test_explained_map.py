@@ -12,9 +12,14 @@ from models.backbone import Backbone
 from models.maps.explained_map import SMALLEST_SIDE, ContractView, LayerView, find_averaged, find_view
 from utils.errors import UserError
 
+# Large ones, and those that are asked for other sizes.
+OTHERS = ("alexnet", "vgg", "vit", "cait", "mixer")
 # (name, image size, kind of view): all own families, convolutions, tokens with and without a class token, channels last.
 NETS = [
-    *((family.variants[0], (128, 160), ContractView) for name, family in FAMILIES.items() if name not in ("alexnet", "vgg")),
+    *((family.variants[0], (128, 160), ContractView) for name, family in FAMILIES.items() if name not in OTHERS),
+    ("vit_tiny_patch16_224", (64, 96), LayerView),
+    ("cait_xxs24_224", (128, 160), ContractView),
+    ("mixer_s32_224", (224, 224), ContractView),
     *(pytest.param(arch, (224, 256), ContractView, marks=pytest.mark.slow) for arch in ("alexnet", "vgg11")),
     ("resnet18", (32, 32), LayerView),
     ("torchvision/shufflenet_v2_x0_5", (128, 128), ContractView),
@@ -38,8 +43,11 @@ def build(arch: str) -> Backbone:
         model = TorchvisionModel(net, arch=arch, num_classes=3).eval()
     else:
         model = build_model(arch, num_classes=3).eval()
-    # Some classifiers start at zero, where nothing has a gradient.
+    # Some classifiers start at zero, where nothing has a gradient, and some branches of transformers near it.
     nn.init.normal_(model.get_classifier().weight, std=0.1)
+    for name, value in model.named_parameters():
+        if "gamma" in name:
+            nn.init.ones_(value)
     return model
 
 
