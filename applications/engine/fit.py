@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from applications.contract import Objective, Observer, Progress, Sums, Task, Transform
-from applications.engine.batchnorm_recalibration import BatchNormRecalibration
 from applications.engine.checkpoint_saver import CheckpointSaver
+from applications.engine.norms_before_validation import BatchNormRecalibration
 from applications.engine.run_length import RunLength
 from applications.engine.unreadable import UnreadableHeldOutImages, UnreadableTrainImages
 from dataloader.loading.loader import Loader

@@ -22,7 +22,7 @@ from applications.calibration.threshold_outcome import (
 )
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.evaluation import EVALUATIONS
-from applications.evaluation.any_task import evaluate_by_contract
+from applications.evaluation.by_contract import evaluate_by_contract
 from applications.evaluation.time_estimate import expected_evaluation
 from applications.evaluation.tta import AveragedViews, parse_views
 from applications.evaluation.written import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable

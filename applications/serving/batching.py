@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from applications.serving.metrics import Metrics
-from applications.serving.models import ServedModel
+from applications.serving.served_models import ServedModel
 from applications.tasks.labels import LabelAnswer
 
 

@@ -15,8 +15,8 @@ from applications.serving.batching import Batcher, ModelAnswer
 from applications.serving.decoder_pool import DecoderPool
 from applications.serving.decoding import Decoded, DecodingJob, Refused
 from applications.serving.metrics import Metrics
-from applications.serving.models import ModelFacts, open_models
 from applications.serving.schema import Answer, ImageAnswers, LabelShare
+from applications.serving.served_models import ModelFacts, open_models
 from applications.serving.settings import Limits, read_limits
 from applications.settings.options import Request
 from utils.cores import default_workers

@@ -16,9 +16,9 @@ from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.data import open_training_data
 from applications.contract import Observer, Observing, Progress, Task
-from applications.engine.batchnorm_recalibration import BatchNormRecalibration, batches_to_count
 from applications.engine.checkpoint_saver import CheckpointSaver
 from applications.engine.fit import Interruption, fit
+from applications.engine.norms_before_validation import BatchNormRecalibration, batches_to_count
 from applications.engine.observers import ChanceWarning, CsvLog, PlainLines, ProgressBar, TensorBoard
 from applications.engine.top_epochs import TopEpochs
 from applications.engine.unreadable import UnreadableHeldOutImages

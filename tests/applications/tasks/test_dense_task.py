@@ -11,9 +11,9 @@ import torch
 
 from applications.assemble import build_task, refuse_unable
 from applications.contract import ABILITIES, Progress, Task
-from applications.engine.batchnorm_recalibration import BatchNormRecalibration
 from applications.engine.checkpoint_saver import CheckpointSaver
 from applications.engine.fit import TrainingRun, fit
+from applications.engine.norms_before_validation import BatchNormRecalibration
 from applications.engine.run_length import RunLength
 from applications.engine.score import score
 from applications.settings.options import LossOptions, RunConfig

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from applications.engine.batchnorm_recalibration import BatchNormRecalibration, batches_to_count
+from applications.engine.norms_before_validation import BatchNormRecalibration, batches_to_count
 from dataloader.sample import Batch
 from optim.stepper import Stepper
 from tests.applications.conftest import Call, read_rows
