@@ -194,7 +194,7 @@ def build_criterion(
             raise UserError(f"--logit_adjust {logit_adjust} is not a number; 1 is the paper's choice")
         shift = logit_adjust * log_prior(class_counts)
     shares = class_counts if class_shares is None else class_shares
-    facts = ClassFacts(tuple(classes), tuple(class_counts), tuple(shares))
+    facts = ClassFacts(tuple(classes), class_counts, shares)
     weighters = {part.name: _build_weighter(part, facts) for part in rest}
     for weighter in weighters.values():
         if elementwise.activation == "softmax" and isinstance(weighter, Cost):

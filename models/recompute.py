@@ -19,14 +19,14 @@ STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 class Recomputed(nn.Module):
     """What a block becomes: the same class, whose activations in training are computed twice instead of kept."""
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **named: Any) -> Any:
         # Other inputs than tensors are those of a graph being traced.
         if not (self.training and torch.is_grad_enabled() and all(isinstance(each, Tensor) for each in inputs)):
-            return super().forward(*inputs)
+            return super().forward(*inputs, **named)
         if torch.compiler.is_compiling():
             # A compiled graph writes statistics once, however often it computes them.
-            return checkpoint(super().forward, *inputs, use_reentrant=False)
-        return checkpoint(super().forward, *inputs, use_reentrant=False, context_fn=partial(_contexts, self))
+            return checkpoint(super().forward, *inputs, use_reentrant=False, **named)
+        return checkpoint(super().forward, *inputs, use_reentrant=False, context_fn=partial(_contexts, self), **named)
 
 
 def _contexts(block: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:

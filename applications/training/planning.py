@@ -11,6 +11,7 @@ from torch import Tensor
 from applications.contract import Task
 from applications.training.recipe import Recipe, for_trial
 from applications.training.time_plan import (
+    LARGEST,
     PASSES,
     PASSES_PRETRAINED,
     USUAL_BATCH,
@@ -95,14 +96,14 @@ def _takes(network: torch.nn.Module, sizes: Collection[tuple[int, int]]) -> bool
 
 
 def _usual_side(recipe: Recipe) -> int:
-    """Return the median of the shorter sides of a few training images."""
+    """Return the median of the shorter sides of a few training images; where none can be read, one that excludes no size."""
     split, sides = recipe.split, []
     for index in sorted({number * (len(split) - 1) // LOOKED_AT for number in range(LOOKED_AT + 1)}):
         try:
             sides.append(min(split.read_picture(index).size))
         except UserError:
             continue
-    return sorted(sides)[len(sides) // 2] if sides else USUAL_BATCH
+    return sorted(sides)[len(sides) // 2] if sides else LARGEST
 
 
 def measure_costs(recipe: Recipe, wishes: Wishes, *, minutes: float) -> Costs:

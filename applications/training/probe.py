@@ -120,7 +120,10 @@ def _embedded(recipe: Recipe, split: Split, key: str) -> tuple[Embedded, int]:
 
 
 def _fitted(train: Embedded, split: Split, activation: Activation, *, seed: int) -> tuple[Tried, LinearHead]:
-    """Return what cross-validation said of the best strength, and the head of all training images with it."""
+    """Return what cross-validation said of the best strength, and the head of all training images with it.
+
+    Images count alike: a weight above 0 is as good as any other.
+    """
     features, mean, deviation = standardized(train.features)
     groups = [split.groups[row] for row in train.rows] if split.groups else []
     folds = deal_folds(train.targets.argmax(1).tolist(), groups, seed=seed)

@@ -35,6 +35,23 @@ from optim.stepper import Stepper
 from utils.runtime import StopSignal, program_seconds
 
 
+class CountedLater(Sequence[float]):
+    """Numbers that are counted when the first of them is asked for."""
+
+    def __init__(self, count: Callable[[], list[float]], length: int) -> None:
+        self._count, self._length = count, length
+
+    @cached_property
+    def _counts(self) -> list[float]:
+        return self._count()
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._counts[place]
+
+
 @dataclass(frozen=True, eq=False)
 class Recipe:
     """Everything that trains. A part is built when it is first asked for, with the parts that it rests on, and kept.
@@ -64,13 +81,19 @@ class Recipe:
     timing: Mapping[str, Any] | None = None
 
     @cached_property
-    def class_counts(self) -> list[float]:
+    def class_counts(self) -> Sequence[float]:
         """How many images of an epoch each class has, as the loss sees them; of masks the pixels, of boxes their number."""
         return self._count_classes()
 
-    def _count_classes(self, *, spread: bool = False) -> list[float]:
-        if self.split.truths is not None:
-            return self.split.truths.count(self.split.paths).astype(float).tolist()
+    @cached_property
+    def class_shares(self) -> Sequence[float]:
+        """The same, with an image of several labels as an equal part of an image for each; of masks and boxes the counts themselves."""
+        return self.class_counts if self.split.truths is not None else self._count_classes(spread=True)
+
+    def _count_classes(self, *, spread: bool = False) -> Sequence[float]:
+        if (truths := self.split.truths) is not None:
+            # It opens every mask, which most losses do not need.
+            return CountedLater(lambda: truths.count(self.split.paths).astype(float).tolist(), len(self.catalog.classes))
         return assemble.count_classes(self.split, len(self.catalog.classes), sampler=self.config.data.sampler, spread=spread)
 
     @cached_property
@@ -87,7 +110,7 @@ class Recipe:
             self.machine.device,
             kind=self.kind,
             class_counts=self.class_counts,
-            class_shares=self._count_classes(spread=True),
+            class_shares=self.class_shares,
         )
 
     @cached_property

@@ -115,13 +115,17 @@ def read_classes(file: Path, ignored: Sequence[str] = ()) -> MaskClasses:
 
 
 def classes_of_ids(ids: Sequence[int], ignored: Sequence[str] = ()) -> MaskClasses:
-    """Return classes that are named by their numbers, those that occur in masks.
+    """Return classes that are named by their numbers.
+
+    Args:
+        ids: those that occur in masks, or that a model knows.
+        ignored: numbers that count for nothing, also others than `ids`.
 
     Raises:
         UserError: `ignored` names no number.
     """
     rows = [_Row(str(number), number, None, False) for number in sorted(ids)]
-    return _numbered(rows, [name for name in ignored if not (name.isdecimal() and int(name) not in ids)], "")
+    return _numbered(rows, ignored, "")
 
 
 def in_order_of(classes: MaskClasses, names: Sequence[str], root: Path) -> MaskClasses:
@@ -199,6 +203,8 @@ def _numbered(rows: Sequence[_Row], ignored: Sequence[str], source: str) -> Mask
     for name in ignored:
         if name not in known and not name.isdecimal():
             raise UserError(f"--ignore {name}: the classes are {', '.join(row.name for row in rows[:10])}.{nearest(name, [*known])}")
+        if name.isdecimal() and int(name) > _MOST_ID:
+            raise UserError(f"--ignore {name}: ids go from 0 to {_MOST_ID}")
     left_out = [row.ignored or row.name in ignored or str(row.id) in ignored for row in rows]
     names = tuple(dict.fromkeys(row.name for row, out in zip(rows, left_out, strict=True) if not out))
     ids: dict[int, int] = {int(name): IGNORE for name in ignored if name.isdecimal()}

@@ -26,6 +26,7 @@ class Pairs:
         files: image -> its mask, or its text file.
         folders: of the masks.
         alone: files of masks without an image.
+        bare: folders of splits whose images have no folder of masks, which are left out.
     """
 
     root: Path
@@ -33,6 +34,7 @@ class Pairs:
     files: Mapping[str, str]
     folders: tuple[Path, ...]
     alone: tuple[str, ...] = ()
+    bare: tuple[str, ...] = ()
 
 
 def find_root(root: Path) -> Path:
@@ -56,16 +58,20 @@ def find_pairs(root: Path, suffixes: Sequence[str] = MASK_SUFFIXES) -> Pairs | N
     """
     places: list[tuple[str, Path, Path]] = []
     whole: list[Path] = []
+    bare: list[Path] = []
     if (both := _side_by_side(root)) is not None:
         images, masks = both
         inside, beside, whole = split_folders(images), split_folders(masks), [masks]
         places = [(split, images / name, masks / beside[split]) for split, name in inside.items() if split in beside] or [
             ("", images, masks)
         ]
+        bare = [images / name for split, name in inside.items() if split not in beside and places[0][0]]
     else:
         for split, name in split_folders(root).items():
             if (both := _side_by_side(root / name)) is not None:
                 places.append((split, *both))
+            else:
+                bare.append(root / name)
     if not places:
         return None
     found: dict[str, list[str]] = {}
@@ -83,7 +89,9 @@ def find_pairs(root: Path, suffixes: Sequence[str] = MASK_SUFFIXES) -> Pairs | N
         alone += [_below(masks, root) + name for name in stems.values()]
     if list(found) == [""]:
         found = dict(_listed(root, found[""], _below(places[0][1], root))) or found
-    return Pairs(root, found, files, tuple(dict.fromkeys([*whole, *(masks for _, _, masks in places)])), tuple(sorted(alone)))
+    folders = tuple(dict.fromkeys([*whole, *(masks for _, _, masks in places)]))
+    left_out = tuple(folder.relative_to(root).as_posix() for folder in bare)
+    return Pairs(root, found, files, folders, tuple(sorted(alone)), left_out)
 
 
 def _side_by_side(folder: Path) -> tuple[Path, Path] | None:

@@ -74,7 +74,7 @@ def open_masks(root: Path, reading: MaskReading, classes: Sequence[str] | None =
 
 
 def _with_masks(pairs: Pairs, reading: MaskReading, what: str, *, tolerant: bool) -> tuple[dict[str, list[str]], list[str]]:
-    """Return split -> images that are used, and notes.
+    """Return split -> images that are used, and notes; `what` is a file of theirs.
 
     Raises:
         UserError: an image has no mask, and nothing says that this means something.
@@ -89,6 +89,9 @@ def _with_masks(pairs: Pairs, reading: MaskReading, what: str, *, tolerant: bool
         notes.append(line)
     if pairs.alone:
         notes.append(f"{counted(len(pairs.alone), f'{what} has', f'{what}s have')} no image, such as {pairs.alone[0]}; not used")
+    if pairs.bare:
+        several = len(pairs.bare) > 1
+        notes.append(f"{' and '.join(pairs.bare)} {'have' if several else 'has'} no folder of {what}s; not used")
     empty = [split for split, paths in kept.items() if not paths]
     if empty:
         raise UserError(f"{pairs.root}: {empty[0] or 'the data set'} holds no images with a {what}")
@@ -140,16 +143,21 @@ def _coding(pairs: Pairs, reading: MaskReading, classes: Sequence[str] | None) -
 
 def _from_yolo(pairs: Pairs, reading: MaskReading, classes: Sequence[str] | None, *, tolerant: bool) -> MaskSet:
     images, notes = _with_masks(pairs, reading, "text file of outlines", tolerant=tolerant)
-    names = (BACKGROUND, *_yolo_names(pairs, reading))
+    if reading.ignore:
+        raise UserError(f"--ignore is for masks in image files; {pairs.root} holds outlines; leave it out, or mark classes in labels.csv")
+    coding = _yolo_coding(pairs, reading)
+    names = (BACKGROUND, *coding.names)
+    _refuse_many(names, pairs.root)
     _refuse_other(names, classes, pairs.root)
-    return MaskSet(pairs.root, images, YoloPolygons(pairs.root, pairs.files, names), tuple(notes))
+    numbers = {value: number if number == IGNORE else 1 + number for value, number in coding.ids.items()}
+    return MaskSet(pairs.root, images, YoloPolygons(pairs.root, pairs.files, names, numbers), tuple(notes))
 
 
-def _yolo_names(pairs: Pairs, reading: MaskReading) -> Sequence[str]:
-    """Return the names of the classes: of data.yaml, or of a table of names.
+def _yolo_coding(pairs: Pairs, reading: MaskReading) -> MaskClasses:
+    """Return what the classes in text files mean: by data.yaml, or a table of names; the background is none of them.
 
     Raises:
-        UserError: nothing names them.
+        UserError: nothing names them, or not by their numbers.
     """
     import yaml
 
@@ -160,19 +168,27 @@ def _yolo_names(pairs: Pairs, reading: MaskReading) -> Sequence[str]:
             raise UserError(f"cannot read {file}: {' '.join(str(error).split())}") from error
         names = content.get("names") if isinstance(content, dict) else None
         if isinstance(names, dict):
-            names = [names[number] for number in sorted(names)]
+            keyed = {str(key): name for key, name in names.items()}
+            if missing := [number for number in range(len(keyed)) if str(number) not in keyed]:
+                raise UserError(f"{file}: names have {len(keyed)} keys, and {missing[0]} is none of them; number the classes from 0 on")
+            names = [keyed[str(number)] for number in range(len(keyed))]
         if isinstance(names, list) and names:
-            return [str(name) for name in names]
+            return MaskClasses(tuple(str(name) for name in names), {number: number for number in range(len(names))}, source=str(file))
     table = Path(reading.labels).expanduser() if reading.labels is not None else find_table(pairs.root, pairs.folders)
     if table is None:
         raise UserError(f"{pairs.root} holds outlines in text files, and nothing names their classes: write data.yaml with names: [...]")
-    return read_classes(table).names
+    coding = read_classes(table)
+    if not coding.ids.keys() - {IGNORE}:
+        raise UserError(f"{table} names colors, and outlines have numbers: add the column id")
+    return coding
 
 
 def find_coco(root: Path) -> list[tuple[str, Path]]:
     """Return (split, file) of COCO's JSON below a folder: annotations/*.json, train.json, or _annotations.coco.json in the splits."""
     found = []
     places = sorted((*root.glob("annotations/*.json"), *root.glob("*.json"), *root.glob("*/_annotations.coco.json")))
+    # COCO's own archive holds captions and keypoints beside instances.
+    places.sort(key=lambda file: "instances" not in file.stem.lower())
     for split in SPLITS:
         words = {"train": r"train", "val": r"val|valid|validation", "test": r"test"}[split]
         pattern = re.compile(rf"(^|[^a-z])({words})([^a-z]|$)")
@@ -196,6 +212,7 @@ def _from_coco(root: Path, files: Sequence[tuple[str, Path]], reading: MaskReadi
             path = (folder / name).relative_to(root).as_posix()
             images.setdefault(split, []).append(path)
             outlines[path], sizes[path] = table.outlines[name], table.sizes[name]
+    _refuse_many(names, files[0][1])
     _refuse_other(names, classes, root)
     return MaskSet(root, images, CocoPolygons(outlines, sizes, names))
 
@@ -219,6 +236,11 @@ def _image_folder(root: Path, split: str, file: Path, name: str | None) -> Path:
     if folder is None:
         raise UserError(f"{file} names {name}, which is in none of {', '.join(str(place) for place in places[:3])} ...")
     return folder
+
+
+def _refuse_many(names: Sequence[str], source: Path) -> None:
+    if len(names) > IGNORE:
+        raise UserError(f"{source}: {len(names) - 1} classes and the background are more than the {IGNORE} that masks may have")
 
 
 def _refuse_other(names: Sequence[str], classes: Sequence[str] | None, root: Path) -> None:

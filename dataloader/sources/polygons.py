@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from dataloader.images.read import upright_size
-from dataloader.sources.run_lengths import decode_runs
+from dataloader.sources.run_lengths import fill_runs, run_lengths
 from dataloader.targets.mask import IGNORE, Mask
 from dataloader.targets.plane import Size
 from utils.errors import UserError
@@ -24,19 +24,19 @@ class Outline(NamedTuple):
     """An object: its class, and what it covers.
 
     Attributes:
-        number: of its class, IGNORE for what counts for nothing.
+        number: of its class, IGNORE for what counts for nothing; with runs these are crowds.
         rings: outlines, float (K, 2) of x and y in pixels; those inside others cut holes where COCO gives several parts they add up.
-        runs: lengths of runs instead, as COCO has them of crowds.
+        runs: lengths of runs instead, int64 (K,), as COCO has them.
     """
 
     number: int
     rings: tuple[np.ndarray, ...] = ()
-    runs: Any = None
+    runs: np.ndarray | None = None
 
     def area(self) -> float:
-        """Return about how many pixels it covers."""
+        """Return about how many pixels it covers; a crowd lies below everything, so it counts as endless."""
         if self.runs is not None:
-            return float("inf")
+            return float("inf") if self.number == IGNORE else float(self.runs[1::2].sum())
         return sum(abs(cv2.contourArea(ring.astype(np.float32))) for ring in self.rings)
 
 
@@ -45,7 +45,7 @@ def draw(outlines: Sequence[Outline], size: Size) -> np.ndarray:
     ids = np.zeros(size, np.uint8)
     for outline in sorted(outlines, key=Outline.area, reverse=True):
         if outline.runs is not None:
-            ids[decode_runs(outline.runs, size)] = outline.number
+            ids[fill_runs(outline.runs, size)] = outline.number
             continue
         # Pixel (row, column) covers [column, column + 1): its center is half a pixel inside, where OpenCV has its corner.
         rings = [np.rint((ring - 0.5) * 2**_BITS).astype(np.int32) for ring in outline.rings]
@@ -62,12 +62,13 @@ class YoloPolygons:
         root: of the images, and of the files.
         files: image -> its text file, both below the root.
         classes: 'background', then the names of the data set.
-        blank: whether an image without a file shows the background alone.
+        numbers: class in a text file -> number of the class, or IGNORE.
     """
 
     root: Path
     files: Mapping[str, str]
     classes: tuple[str, ...]
+    numbers: Mapping[int, int]
 
     def read(self, path: str) -> Mask:
         """Return the mask of an image.
@@ -77,7 +78,7 @@ class YoloPolygons:
             UserError: a line of the file cannot be used.
         """
         size = upright_size(self.root / path)
-        outlines = read_yolo(self.root / self.files[path], size, len(self.classes) - 1) if path in self.files else []
+        outlines = read_yolo(self.root / self.files[path], size, self.numbers) if path in self.files else []
         return Mask(draw(outlines, size))
 
     def nothing(self) -> Mask:
@@ -89,11 +90,16 @@ class YoloPolygons:
         return _counted(self.read, paths, len(self.classes))
 
 
-def read_yolo(file: Path, size: Size, classes: int) -> list[Outline]:
+def read_yolo(file: Path, size: Size, numbers: Mapping[int, int]) -> list[Outline]:
     """Return the outlines of a text file for an image of (H, W) `size`.
 
+    Args:
+        file: a line for each outline.
+        size: of the image.
+        numbers: class in the file -> number of the class, or IGNORE.
+
     Raises:
-        UserError: a line is no outline, or its class is none of `classes`.
+        UserError: a line is no outline, or its class has no name.
     """
     found = []
     try:
@@ -111,9 +117,12 @@ def read_yolo(file: Path, size: Size, classes: int) -> list[Outline]:
             raise UserError(f"{file}, line {place}: it holds a box, not an outline; segmentation needs class x1 y1 x2 y2 x3 y3 ...")
         if len(values) < 7 or len(values) % 2 == 0 or not np.isfinite(values).all() or values[1:].min() < -0.5 or values[1:].max() > 1.5:
             raise UserError(f"{file}, line {place}: write class x1 y1 x2 y2 x3 y3 ..., in shares of the image from 0 to 1")
-        if values[0] != int(values[0]) or not 0 <= values[0] < classes:
-            raise UserError(f"{file}, line {place}: the class is {values[0]:g}, and {classes} have names; add it to data.yaml")
-        found.append(Outline(1 + int(values[0]), (values[1:].reshape(-1, 2) * (size[1], size[0]),)))
+        number = numbers.get(values[0])
+        if number is None:
+            raise UserError(
+                f"{file}, line {place}: the class is {values[0]:g}, which has no name; add it to data.yaml, or to the table of names"
+            )
+        found.append(Outline(number, (values[1:].reshape(-1, 2) * (size[1], size[0]),)))
     return found
 
 
@@ -148,17 +157,21 @@ def read_coco_polygons(file: Path) -> CocoPolygons:
     """Return the outlines of a file, by the names of its images. Crowds are not counted.
 
     Raises:
-        UserError: it cannot be read, is not in this format, or an object has no outline.
+        UserError: it cannot be read, is not in this format, or an object has no outline, or one that cannot be drawn.
     """
     try:
         content = json.loads(file.read_bytes())
         categories = sorted(content["categories"], key=lambda each: each["id"])
         numbers = {each["id"]: 1 + number for number, each in enumerate(categories)}
         found: dict[Any, list[Outline]] = {image["id"]: [] for image in content["images"]}
+        of_image = {image["id"]: (int(image["height"]), int(image["width"])) for image in content["images"]}
         for each in content.get("annotations", ()):
-            found[each["image_id"]].append(_outline(each, IGNORE if each.get("iscrowd") else numbers[each["category_id"]], file))
+            image, number = each["image_id"], IGNORE if each.get("iscrowd") else numbers[each["category_id"]]
+            found[image].append(_outline(each, number, of_image[image], file))
         outlines = {str(image["file_name"]): tuple(found[image["id"]]) for image in content["images"]}
-        sizes = {str(image["file_name"]): (int(image["height"]), int(image["width"])) for image in content["images"]}
+        sizes = {str(image["file_name"]): of_image[image["id"]] for image in content["images"]}
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f"cannot read {file}: {error.strerror or error}") from error
     except KeyError as error:
@@ -168,13 +181,22 @@ def read_coco_polygons(file: Path) -> CocoPolygons:
     return CocoPolygons(outlines, sizes, (BACKGROUND, *(str(each["name"]) for each in categories)))
 
 
-def _outline(annotation: Mapping[str, Any], number: int, file: Path) -> Outline:
-    shape = annotation.get("segmentation")
-    if isinstance(shape, dict):
-        return Outline(number, runs=shape)
-    if not shape:
-        raise UserError(f"{file}: annotation {annotation.get('id')} has a box but no segmentation, which --task segment needs")
-    return Outline(number, tuple(np.array(ring, np.float64).reshape(-1, 2) for ring in shape))
+def _outline(annotation: Mapping[str, Any], number: int, size: Size, file: Path) -> Outline:
+    """Return the outline of an annotation of an image of (H, W) `size`, in a form that can be drawn.
+
+    Raises:
+        UserError: it has none, or one that cannot be used.
+    """
+    shape, where = annotation.get("segmentation"), f"{file}: annotation {annotation.get('id')}"
+    try:
+        if isinstance(shape, dict):
+            return Outline(number, runs=run_lengths(shape, size))
+        rings = tuple(np.array(ring, np.float64).reshape(-1, 2) for ring in shape or () if len(ring))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise UserError(f"{where} has a segmentation that cannot be drawn: {error}; mend it, or remove it") from error
+    if not rings:
+        raise UserError(f"{where} has a box but no segmentation, which --task segment needs")
+    return Outline(number, rings)
 
 
 def _counted(read: Any, paths: Sequence[str], classes: int) -> np.ndarray:

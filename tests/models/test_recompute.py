@@ -137,3 +137,34 @@ def test_a_compiled_network_counts_its_batches_once_too():
         torch.testing.assert_close(found, expected)
     for expected, found in zip(plain.buffers(), saving.buffers(), strict=True):
         torch.testing.assert_close(found, expected)
+
+
+class Shifted(Block):
+    def forward(self, x, shift=None):
+        return super().forward(x if shift is None else x + shift)
+
+
+class ByName(Net):
+    def __init__(self):
+        super().__init__()
+        self.stages = nn.ModuleList([Shifted(), Shifted()])
+        self.shift = nn.Parameter(torch.ones(4, 1, 1))
+
+    def forward(self, x):
+        x = self.stem(x)
+        for block in self.stages:
+            x = block(x, shift=self.shift)
+        return self.head(x.mean((2, 3)))
+
+
+def test_blocks_take_what_is_passed_to_them_by_name():
+    torch.manual_seed(0)
+    plain = ByName()
+    saving = copy.deepcopy(plain)
+    assert recompute_blocks(saving) == 2
+    step(plain)
+    step(saving)
+    assert plain.shift.grad is not None
+    torch.testing.assert_close(saving.shift.grad, plain.shift.grad)
+    with torch.no_grad():
+        torch.testing.assert_close(saving.eval()(torch.ones(1, 3, 8, 8)), plain.eval()(torch.ones(1, 3, 8, 8)))

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from dataloader.mask_reading import MaskReading
+from dataloader.sources.mask_sets import find_coco
 from dataloader.sources.masks import value_counts
 from dataloader.sources.polygons import read_yolo
 from dataloader.sources.run_lengths import decode_runs, encode_runs
@@ -187,12 +188,12 @@ def test_a_line_of_yolo_that_is_no_outline_is_named(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     for line, said in (
         ("0 0.5 0.5 0.1 0.1", "holds a box"),
-        ("3 0 0 1 0 1 1", "the class is 3, and 2 have names"),
+        ("3 0 0 1 0 1 1", "the class is 3, which has no name"),
         ("0 0 0 x 1", "no row"),
     ):
         file.write_text(f"\n{line}\n")
         with pytest.raises(UserError, match=f"a.txt, line 2: .*{said}"):
-            read_yolo(file, (4, 4), 2)
+            read_yolo(file, (4, 4), {0: 1, 1: 2})
 
 
 def test_outlines_of_coco_are_drawn_with_crowds_left_out(tmp_path: Path) -> None:
@@ -216,6 +217,119 @@ def test_outlines_of_coco_are_drawn_with_crowds_left_out(tmp_path: Path) -> None
     drawn = catalog.splits["train"].target(0).ids
     assert (drawn[6:14, 11:19] == 2).all()
     np.testing.assert_array_equal(drawn == IGNORE, crowd)
+
+
+def yolo(home: Path, names: str, *, lines: str = "0 0 0 1 0 1 0.5 0 0.5\n1 0 0.5 1 0.5 1 1 0 1\n", table: str = "data.yaml") -> str:
+    """Write two images of 8x8 whose halves, the upper one first, have the classes 0 and 1."""
+    for split in ("train", "val"):
+        write(home / "images" / split / "a.png", np.zeros((8, 8, 3), np.uint8))
+        (home / "labels" / split).mkdir(parents=True)
+        (home / "labels" / split / "a.txt").write_text(lines)
+    (home / table).write_text(names)
+    return str(home)
+
+
+def test_names_of_yolo_have_every_number_from_0_on(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data.yaml: names have 2 keys, and 0 is none of them; number the classes from 0 on"):
+        open_catalog(yolo(tmp_path, "names: {1: cat, 2: dog}"), target=Mask)
+    (tmp_path / "data.yaml").write_text("names: {1: dog, 0: cat}")
+    assert open_catalog(str(tmp_path), target=Mask).classes == ("background", "cat", "dog")
+
+
+def test_a_table_names_the_classes_of_yolo_by_their_ids(tmp_path: Path) -> None:
+    lines = "".join(f"{number} 0 {y} 1 {y} 1 {y + 0.25} 0 {y + 0.25}\n" for number, y in ((0, 0), (1, 0.25), (5, 0.5)))
+    catalog = open_catalog(yolo(tmp_path, "name,id,ignore\na,0,1\nc,5,\nb,1,\n", lines=lines, table="labels.csv"), target=Mask)
+    assert catalog.classes == ("background", "b", "c")
+    assert catalog.splits["train"].target(0).ids[[0, 3, 5, 7], 4].tolist() == [IGNORE, 1, 2, 0]
+    (tmp_path / "labels.csv").write_text("name,r,g,b\na,0,0,1\n")
+    with pytest.raises(UserError, match=r"labels.csv names colors, and outlines have numbers: add the column id"):
+        open_catalog(str(tmp_path), target=Mask)
+
+
+def test_outlines_of_yolo_refuse_to_ignore_by_a_flag(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--ignore is for masks in image files"):
+        open_catalog(yolo(tmp_path, "names: [cat, dog]"), target=Mask, masks=MaskReading(ignore=("cat", "nonsense")))
+
+
+def test_more_classes_than_a_mask_can_hold_are_refused_for_outlines_too(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="300 classes and the background are more than the 255 that masks may have"):
+        open_catalog(yolo(tmp_path / "yolo", f"names: {[f'c{number}' for number in range(300)]}"), target=Mask)
+    with pytest.raises(UserError, match="300 classes and the background are more than the 255 that masks may have"):
+        open_catalog(coco(tmp_path / "coco", [], categories=300), target=Mask)
+
+
+def coco(home: Path, annotations: list[dict], *, categories: int = 2) -> str:
+    """Write an image of 8x6 pixels whose classes are c1, c2 and so on."""
+    write(home / "images" / "train" / "a.png", np.zeros((6, 8, 3), np.uint8))
+    content = {
+        "images": [{"id": 4, "file_name": "a.png", "height": 6, "width": 8}],
+        "categories": [{"id": 1 + number, "name": f"c{1 + number}"} for number in range(categories)],
+        "annotations": [{"id": 10 + number, "image_id": 4, **each} for number, each in enumerate(annotations)],
+    }
+    (home / "annotations").mkdir(exist_ok=True)
+    (home / "annotations" / "instances_train2017.json").write_text(json.dumps(content))
+    return str(home)
+
+
+def test_small_objects_lie_on_large_ones_in_runs_too_and_crowds_below_all(tmp_path: Path) -> None:
+    small, large, crowd = np.zeros((3, 6, 8), bool)
+    small[2:4, 2:4] = large[1:5, 1:6] = crowd[:2] = True
+    objects = [
+        {"category_id": 1, "segmentation": encode_runs(small)},
+        {"category_id": 2, "segmentation": encode_runs(large)},
+        {"category_id": 2, "iscrowd": 1, "segmentation": encode_runs(crowd)},
+    ]
+    catalog = open_catalog(coco(tmp_path, objects), target=Mask)
+    expected = np.where(small, 1, np.where(large, 2, np.where(crowd, IGNORE, 0)))
+    np.testing.assert_array_equal(catalog.splits["train"].target(0).ids, expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ({"counts": [10, 10], "size": [4, 5]}, "runs of 5x4 pixels for an image of 8x6"),
+        ({"counts": [10, 10], "size": [6, 8]}, "runs of 20 pixels for an image of 48"),
+        ({"counts": [-2, 50], "size": [6, 8]}, "no row of lengths"),
+        ({"counts": "Q", "size": [6, 8]}, "ends within a number"),
+        ([[1, 1, 2]], "cannot be drawn"),
+        ([[]], "has a box but no segmentation"),
+    ],
+)
+def test_a_segmentation_that_cannot_be_drawn_is_named_when_the_data_is_opened(tmp_path: Path, shape: object, said: str) -> None:
+    with pytest.raises(UserError, match=rf"^\S+instances_train2017.json: annotation 10 .*{said}"):
+        open_catalog(coco(tmp_path, [{"category_id": 1, "segmentation": shape}]), target=Mask)
+
+
+def test_an_empty_part_of_an_outline_is_passed_over(tmp_path: Path) -> None:
+    square = [1, 1, 5, 1, 5, 5, 1, 5]
+    catalog = open_catalog(coco(tmp_path, [{"category_id": 1, "segmentation": [[], square]}]), target=Mask)
+    assert catalog.splits["train"].target(0).ids[2:4, 2:4].tolist() == [[1, 1], [1, 1]]
+
+
+def test_of_the_files_of_coco_the_one_of_instances_is_read(tmp_path: Path) -> None:
+    folder = Path(coco(tmp_path, [])) / "annotations"
+    for name in ("captions_train2017.json", "person_keypoints_train2017.json"):
+        (folder / name).write_text("{}")
+    assert find_coco(tmp_path) == [("train", folder / "instances_train2017.json")]
+
+
+def test_a_split_without_a_folder_of_masks_is_left_out_with_a_note(tmp_path: Path) -> None:
+    folder_of(tmp_path, "train", "val")
+    write(tmp_path / "images" / "test" / "a.jpg", np.zeros((2, 3, 3), np.uint8))
+    catalog = open_catalog(str(tmp_path))
+    assert list(catalog.splits) == ["train", "val"]
+    assert "images/test has no folder of masks; not used" in catalog.notes
+
+
+def test_a_number_that_training_ignored_is_ignored_again_with_the_classes_of_the_model(tmp_path: Path) -> None:
+    folder_of(tmp_path, "train", "val", mask=ids([0, 1, 2]))
+    reading = MaskReading(ignore=("0",))
+    trained = open_catalog(str(tmp_path), masks=reading)
+    assert trained.classes == ("1", "2")
+    again = open_catalog(str(tmp_path), masks=reading, classes=trained.classes)
+    assert again.splits["val"].target(0).ids.tolist() == [[IGNORE, 0, 1]]
+    with pytest.raises(UserError, match="--ignore 99999999999: ids go from 0 to 65535"):
+        open_catalog(str(tmp_path), masks=MaskReading(ignore=("99999999999",)))
 
 
 def test_runs_are_read_back_also_from_the_string_of_coco() -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from dataloader.sources.polygons import Outline, draw
+from dataloader.sources.run_lengths import run_lengths
 from dataloader.writers.outlines import LEAST_AREA, region_annotations
 
 
@@ -11,7 +12,7 @@ def drawn(annotations: list[dict], size: tuple[int, int]) -> np.ndarray:
     for each in annotations:
         shape = each["segmentation"]
         rings = () if isinstance(shape, dict) else tuple(np.array(ring).reshape(-1, 2) for ring in shape)
-        outlines.append(Outline(each["category_id"] - 1, rings, shape if isinstance(shape, dict) else None))
+        outlines.append(Outline(each["category_id"] - 1, rings, run_lengths(shape, size) if isinstance(shape, dict) else None))
     return draw(outlines, size)
 
 
