@@ -9,7 +9,7 @@ from PIL import Image
 
 from dataloader.sources import weave
 from dataloader.sources.weave import KINDS, open_weave, piece
-from dataloader.splits.catalog import Catalog, open_catalog, save_split
+from dataloader.splits.catalog import Catalog, open_catalog, save_split, take_fold
 from dataloader.targets.defect import GOOD, Defect, DefectBatch
 from dataloader.targets.mask import IGNORE, Mask
 from dataloader.targets.plane import scaled
@@ -112,6 +112,18 @@ def test_the_split_of_a_run_is_found_again(write: Write, tmp_path: Path) -> None
 def test_val_of_the_users_own_is_kept_with_its_defects(write: Write) -> None:
     catalog = open_catalog(str(write(*MVTEC, *names("val/good", 3), *names("val/crack", 2))), target=Defect)
     assert (len(catalog.splits["train"]), kinds(catalog, "val")) == (10, [GOOD] * 3 + ["crack"] * 2)
+
+
+@pytest.mark.parametrize("group_by", [None, r"(\d)\.png"], ids=["images", "groups"])
+def test_folds_deal_good_images_alone(write: Write, group_by: str | None) -> None:
+    folder = write(*MVTEC, *names("val/good", 2), *names("val/scratch", 4))
+    catalog, held = open_catalog(str(folder), target=Defect, group_by=group_by), []
+    for number in range(4):
+        fold = take_fold(catalog, f"{number}/4", seed=0)
+        assert set(kinds(fold, "train")) == {GOOD}
+        assert kinds(fold, "val").count("scratch") == 4
+        held += [path for path in fold.splits["val"].paths if "good" in path]
+    assert sorted(held) == sorted([*names("train/good", 10), *names("val/good", 2)])
 
 
 def test_groups_stay_together(write: Write) -> None:
