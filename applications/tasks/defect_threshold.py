@@ -126,5 +126,8 @@ def best_f1(good: np.ndarray, bad: np.ndarray) -> DefectThreshold:
 
 
 def above(score: float) -> float:
-    """Return a threshold above a score by more than the rounding of another runtime, a float32."""
-    return float(np.float32(score + 1e-4 * (1 - score)))
+    """Return a threshold above a score, a float32, by more than the rounding of another runtime where there is room; 2 above 1."""
+    if score >= 1:
+        return 2.0
+    nearest = np.float32(score)
+    return float(max(np.float32(score + 1e-4 * (1 - score)), np.nextafter(nearest, np.float32(2))))

@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from applications.tasks.defect_meter import DefectMeter
 from applications.tasks.defect_pixels import PixelMeter
-from applications.tasks.defect_threshold import best_f1, parse_promise, promised, provable, usual
+from applications.tasks.defect_threshold import above, best_f1, parse_promise, promised, provable, usual
 from dataloader.sample import Batch
 from dataloader.targets.defect import GOOD, DefectBatch
 from dataloader.targets.mask import IGNORE
@@ -173,3 +173,9 @@ def test_pixels_take_no_memory_of_each_image_at_full_size() -> None:
         meter.add(number, GOOD, np.full((500, 500), 0.2), np.zeros((500, 500), np.uint8))
     assert sum(each.good.nbytes for each in meter.images.values()) < 20_000
     assert meter.of(GOOD).good.sum() == 3 * 500 * 500
+
+
+@pytest.mark.parametrize("score", [0.0, 0.3, np.nextafter(np.float32(1), np.float32(0)), 1.0])
+def test_the_largest_quiet_score_stays_below_the_threshold(score: float) -> None:
+    assert np.float32(above(float(score))) > np.float32(score)
+    assert promised(np.full(100, float(score)), 0.05).alarms == 0

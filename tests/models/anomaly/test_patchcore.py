@@ -8,7 +8,7 @@ from torch import Tensor
 from models.anomaly.coreset import greedy_centers, project
 from models.anomaly.detector import Detector, gaussian_kernel, smoothed
 from models.anomaly.patchcore import PatchCore, patches
-from tests.models.anomaly.detectors import fitted, pictures
+from tests.models.anomaly.detectors import detector, fitted, pictures
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,12 @@ def test_scores_keep_the_order_and_put_the_reference_at_one_half() -> None:
     assert scores[2] == pytest.approx(0.1, abs=1e-6)
     assert scores[0] == 0
     assert scores[-1] < 1
+
+
+def test_scores_far_above_the_reference_are_numbers() -> None:
+    found = PatchCore(detector("patchcore").encoder)
+    found.calibrate(torch.zeros(3))
+    assert found.scaled(torch.tensor([0.0, 5.0])).tolist() == [0, 1]
 
 
 def test_the_score_of_an_image_is_the_largest_of_its_map() -> None:
