@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from dataloader.sources import weave
+from dataloader.sources.defect_folders import DefectTruths
 from dataloader.sources.weave import KINDS, open_weave, piece
 from dataloader.splits.catalog import Catalog, open_catalog, save_split, take_fold
 from dataloader.targets.defect import GOOD, Defect, DefectBatch
@@ -73,6 +74,23 @@ def test_masks_that_are_missing_or_of_no_image_are_noted(write: Write) -> None:
     assert "1 mask belongs to no image with a defect, such as ground_truth/crack/7_mask.png" in lone
 
 
+def test_masks_are_found_by_the_folders_below_the_kind(write: Write) -> None:
+    images = [f"test/crack/{side}/0.png" for side in ("left", "right")]
+    masks = [f"ground_truth/crack/{side}/0_mask.png" for side in ("left", "right")]
+    root = write(*names("train/good", 4), *images, *masks)
+    truths = open_catalog(str(root), target=Defect).splits["test"].truths
+    assert isinstance(truths, DefectTruths)
+    assert dict(truths.masks) == {image: root / mask for image, mask in zip(images, masks, strict=True)}
+
+
+def test_a_mask_that_two_images_claim_is_noted_and_used_for_neither(write: Write) -> None:
+    catalog = open_catalog(str(write(*MVTEC, *names("val/good", 2), "val/crack/0.png")), target=Defect)
+    truths = catalog.splits["test"].truths
+    assert isinstance(truths, DefectTruths)
+    assert list(truths.masks) == ["test/crack/1.png"]
+    assert any("1 mask is claimed by several images and not used, such as ground_truth/crack/0_mask.png" in each for each in catalog.notes)
+
+
 @pytest.mark.parametrize(
     "paths",
     [names("ok", 12) + names("ng", 4), names("Good", 12) + names("scratch", 4)],
@@ -107,6 +125,16 @@ def test_the_split_of_a_run_is_found_again(write: Write, tmp_path: Path) -> None
     save_split(first, tmp_path / "split.csv")
     again = open_catalog(str(folder), seed=4, split_file=tmp_path / "split.csv", classes=first.classes)
     assert {name: split.paths for name, split in again.splits.items()} == {name: split.paths for name, split in first.splits.items()}
+
+
+def test_images_that_came_after_the_fit_are_measured_or_noted(write: Write, tmp_path: Path) -> None:
+    first = open_catalog(str(write(*MVTEC)))
+    save_split(first, tmp_path / "split.csv")
+    folder = write("train/good/new.png", *names("test/dent", 2))
+    again = open_catalog(str(folder), split_file=tmp_path / "split.csv")
+    assert again.splits["train"].paths == first.splits["train"].paths
+    assert kinds(again, "test") == [GOOD] * 3 + ["crack"] * 2 + ["dent"] * 2
+    assert any("1 image is not in" in note and "train/good/new.png" in note for note in again.notes)
 
 
 def test_val_of_the_users_own_is_kept_with_its_defects(write: Write) -> None:
