@@ -63,6 +63,14 @@ def test_a_run_holds_its_fit_its_threshold_and_its_size(run: Path) -> None:
     assert (run / "split.csv").is_file()
 
 
+def test_groups_count_once_where_the_fit_chooses_its_threshold(call: Call, cloth: Path) -> None:
+    outcome = call("--data", cloth, *FLAGS, "--group_by", r"(\d)\.png", "--val_share", 0.4)
+    assert outcome.code == 0, outcome.err
+    held = {row["path"][-5] for row in read_rows(outcome.run / "split.csv") if row["split"] == "val"}
+    threshold = load_checkpoint(outcome.run / "best.pt")["defect_threshold"]
+    assert (threshold["groups"], threshold["images"]) == (True, len(held))
+
+
 def test_evaluation_tells_images_pixels_and_kinds(call: Call, run: Path) -> None:
     outcome = call("--evaluation", "--resume", run, "--no_report", "--workers", 0)
     assert outcome.code == 0, outcome.err
