@@ -15,8 +15,7 @@ from applications.engine.score import score
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.settings.options import LossOptions, OptimOptions, RunConfig, TeachOptions
 from applications.training.recipe import Recipe
-from dataloader.images.read import ImageError
-from dataloader.sources.defect_folders import upright_size
+from dataloader.images.read import ImageError, upright_size
 from dataloader.splits.split import Catalog, Split, name_some
 from utils.checkpoint import BEST, save_checkpoint
 from utils.errors import UserError

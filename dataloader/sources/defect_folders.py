@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
 
-from dataloader.images.read import read_picture
+from dataloader.images.read import upright_size
 from dataloader.sources.folders import has_images, image_files, split_folders, subfolders
 from dataloader.sources.lists import Listing
 from dataloader.sources.masks import read_mask
 from dataloader.targets.defect import GOOD, Defect, unmarked
 from dataloader.targets.mask import Mask
-from dataloader.targets.plane import Size
 from utils.errors import UserError
 from utils.text import counted
 
@@ -25,7 +23,6 @@ from utils.text import counted
 GOOD_NAMES = frozenset({GOOD, "ok", "normal"})
 MASKS = "ground_truth"
 DEFECT_LAYOUT = "DIR/train/good, DIR/test/good, DIR/test/<kind of defect>, masks in DIR/ground_truth/<kind>; or a folder of good images"
-_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -83,20 +80,6 @@ class DefectTruths:
         """Return how many of some images are good, and how many have a defect, int64 (2,)."""
         bad = sum(self.kinds[path] != GOOD for path in paths)
         return np.array([len(paths) - bad, bad], np.int64)
-
-
-def upright_size(file: Path) -> Size:
-    """Return (H, W) of an image as it is seen, from its header where that tells it.
-
-    Raises:
-        ImageError: it cannot be read.
-    """
-    try:
-        with Image.open(file) as image:
-            width, height = image.size
-            return (width, height) if image.getexif().get(_ORIENTATION, 1) >= 5 else (height, width)
-    except Exception:  # Decoders raise errors of many types; the reader of images names the reason.
-        return read_picture(file).size
 
 
 def kind_of(name: str) -> str:

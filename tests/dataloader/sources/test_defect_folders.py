@@ -68,6 +68,15 @@ def test_masks_are_read_and_good_images_have_empty_ones(write: Write) -> None:
     assert (unknown == IGNORE).all()
 
 
+def test_an_orientation_that_does_not_exist_turns_no_mask(write: Write) -> None:
+    root = write(*MVTEC)
+    exif = Image.Exif()
+    exif[0x0112] = 9
+    Image.new("RGB", (6, 4)).save(root / "test/good/0.png", exif=exif)
+    good = open_catalog(str(root)).splits["test"].target(0)
+    assert good.mask.ids.shape == (4, 6)  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def test_masks_that_are_missing_or_of_no_image_are_noted(write: Write) -> None:
     (missing, lone) = open_catalog(str(write(*MVTEC[:-1], "ground_truth/crack/7_mask.png"))).notes
     assert "1 image with a defect has no mask in ground_truth/, such as test/crack/1.png" in missing
