@@ -95,7 +95,7 @@ class PatchCore(Detector):
         features = self.features(images)
         rows = patches(features)
         # A file of the traced network has no loop over its rows, whose number would be fixed.
-        at_once = torch.jit.is_tracing() or torch.compiler.is_compiling()
+        at_once = torch.jit.is_tracing() or torch.compiler.is_compiling()  # pyright: ignore[reportPrivateImportUsage]
         blocks = [rows] if at_once else rows.split(max(1, MOST_DISTANCES // len(self.bank)))
         nearest = torch.cat([self._squares(block).amin(1) for block in blocks]) if len(blocks) > 1 else self._squares(rows).amin(1)
         return nearest.clamp(min=0).sqrt().view(features.shape[0], features.shape[2], features.shape[3])
