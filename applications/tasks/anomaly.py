@@ -162,7 +162,7 @@ class Anomaly(Observing):
     def load_calibration(self, values: Mapping[str, Any]) -> None:
         saved, alone = values.get(THRESHOLD), values.get("thresholds")
         # An exported file knows its threshold alone, not what stands behind it.
-        self.threshold = DefectThreshold.from_dict(saved) if saved else DefectThreshold(alone[0], "good", None, 0, 0) if alone else None
+        self.threshold = DefectThreshold.from_dict(saved) if saved else DefectThreshold(alone[0], "file", None, 0, 0) if alone else None
 
     def postprocess(self, outputs: tuple[Tensor, Tensor], changes: Sequence[PlaneChange] = ()) -> list[DefectAnswer]:
         """Return the answers; with changes, which lead back to the original images, at their size."""
@@ -232,4 +232,6 @@ def moved_heat(heat: np.ndarray, change: PlaneChange) -> np.ndarray:
     # OpenCV counts from the centers of pixels.
     to_centers, to_edges = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]]), np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
     matrix = to_centers @ change.matrix @ to_edges
-    return cv2.warpPerspective(heat, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    # Repeated along the border, whose outer half pixels would else fade.
+    moved = cv2.warpPerspective(heat, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return moved * change.move_ids(np.ones(heat.shape, np.uint8), 0)

@@ -93,6 +93,17 @@ def test_a_promise_is_kept_or_refused_by_val_alone(call: Call, run: Path) -> Non
     refused(call("--evaluation", "--resume", run, "--calibrate", "--workers", 0), "--calibrate")
 
 
+def test_a_damaged_val_image_does_not_stop_a_promise(call: Call, tmp_path: Path) -> None:
+    folder = write_cloth(tmp_path / "data", good=12, tested=2, defective=1)
+    fitted = call("--data", folder, *FLAGS, "--val_share", 0.4)
+    assert fitted.code == 0, fitted.err
+    held = next(row["path"] for row in read_rows(fitted.run / "split.csv") if row["split"] == "val")
+    (folder / held).write_bytes(b"damaged")
+    outcome = call("--evaluation", "--resume", fitted.run, "--target", "false_alarm<=0.6", "--no_report", "--workers", 0)
+    assert outcome.code == 0, outcome.err
+    assert "--target chooses without 1 unreadable val image" in outcome.out + outcome.err
+
+
 def test_single_images_get_heat_a_mask_and_boxes(call: Call, run: Path, cloth: Path) -> None:
     folder = cloth / "test" / "hole"
     outcome = call("--predict", folder, "--resume", run, "--workers", 0)
