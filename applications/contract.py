@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -245,6 +246,15 @@ class Observing(ABC):
             model: after the last pass.
             batch: of the training images, in the order of a pass.
             first: how many images came before it.
+        """
+
+    @abstractmethod
+    def calibrate(self, meter: Any, groups: np.ndarray | None = None) -> None:
+        """Choose on held-out images what is not observed, such as a threshold.
+
+        Args:
+            meter: of the held-out images.
+            groups: number of the group of each image of the split, (N,), which counts once; None where the images are independent.
         """
 
     @abstractmethod

@@ -5,6 +5,7 @@ import time
 
 from applications.assemble import Machine
 from applications.contract import Task
+from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.evaluation.written import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
 from applications.report.anomaly import DefectReport
 from applications.report.ok_ng import check_installed, write_ok_ng
@@ -18,6 +19,7 @@ from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_text
 from utils.grouped_statistics import number_groups
 from utils.logs import log
+from utils.text import counted
 
 
 def evaluate_defects(trained: Trained, task: Task, machine: Machine) -> int:
@@ -61,7 +63,10 @@ def evaluate_defects(trained: Trained, task: Task, machine: Machine) -> int:
 def keep_promise(trained: Trained, task: Anomaly, machine: Machine, target: str) -> None:
     """Have the task choose the threshold on good val images that keeps a promise."""
     held = open_validation(trained, "--target")
-    meter = measure_split(trained, held, task, machine)
+    left_out = UnreadableHeldOutImages()
+    meter = measure_split(trained, held, task, machine, left_out=left_out)
+    if left_out.count:
+        log().warning(f"--target chooses without {counted(left_out.count, 'unreadable val image')}")
     assert isinstance(meter, DefectMeter)
     calibration = None
     if machine.world.is_first:

@@ -130,11 +130,13 @@ class Anomaly(Observing):
         del images
         return DefectMeter(None if self.threshold is None else self.threshold.value)
 
-    def calibrate(self, meter: DefectMeter) -> None:
-        """Choose the threshold: by the largest F1 where some of the images have defects, else by good ones."""
+    def calibrate(self, meter: DefectMeter, groups: np.ndarray | None = None) -> None:
+        """Choose the threshold: by the largest F1 where some of the images have defects, else by good ones, a group counting once."""
         images = meter.images
         good, bad = images.scores[~images.bad], images.scores[images.bad]
-        self._choose(meter, best_f1(good, bad) if len(bad) and len(good) else usual(good))
+        with_defects = len(bad) and len(good)
+        measured = None if groups is None else groups[images.indices]
+        self._choose(meter, best_f1(good, bad) if with_defects else usual(_good_scores(meter, measured), groups=groups is not None))
 
     def chosen(self) -> str:
         return "none" if self.threshold is None else self.threshold.describe()
@@ -145,12 +147,8 @@ class Anomaly(Observing):
         Raises:
             UserError: the promise cannot be read, or the images are too few for it.
         """
-        limit, images = parse_promise(target), meter.images
-        scores = images.scores[~images.bad]
-        if groups is not None:
-            of_good = groups[~images.bad]
-            scores = np.array([scores[of_good == number].max() for number in np.unique(of_good)])
-        self._choose(meter, promised(scores, limit, groups=groups is not None))
+        limit = parse_promise(target)
+        self._choose(meter, promised(_good_scores(meter, groups), limit, groups=groups is not None))
         assert self.threshold is not None
         return self.threshold.describe()
 
@@ -164,7 +162,7 @@ class Anomaly(Observing):
     def load_calibration(self, values: Mapping[str, Any]) -> None:
         saved, alone = values.get(THRESHOLD), values.get("thresholds")
         # An exported file knows its threshold alone, not what stands behind it.
-        self.threshold = DefectThreshold.from_dict(saved) if saved else DefectThreshold(alone[0], "good", None, 0, 0) if alone else None
+        self.threshold = DefectThreshold.from_dict(saved) if saved else DefectThreshold(alone[0], "file", None, 0, 0) if alone else None
 
     def postprocess(self, outputs: tuple[Tensor, Tensor], changes: Sequence[PlaneChange] = ()) -> list[DefectAnswer]:
         """Return the answers; with changes, which lead back to the original images, at their size."""
@@ -212,6 +210,16 @@ def _detector(model: nn.Module) -> Detector:
     return model
 
 
+def _good_scores(meter: DefectMeter, groups: np.ndarray | None) -> np.ndarray:
+    """Return the scores of good images; with groups, numbers (N,) of all images, the largest of each group."""
+    images = meter.images
+    scores = images.scores[~images.bad]
+    if groups is None:
+        return scores
+    of_good = groups[~images.bad]
+    return np.array([scores[of_good == number].max() for number in np.unique(of_good)])
+
+
 def _figure(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.4f}"
 
@@ -224,4 +232,6 @@ def moved_heat(heat: np.ndarray, change: PlaneChange) -> np.ndarray:
     # OpenCV counts from the centers of pixels.
     to_centers, to_edges = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]]), np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
     matrix = to_centers @ change.matrix @ to_edges
-    return cv2.warpPerspective(heat, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    # Repeated along the border, whose outer half pixels would else fade.
+    moved = cv2.warpPerspective(heat, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return moved * change.move_ids(np.ones(heat.shape, np.uint8), 0)

@@ -27,7 +27,7 @@ class DefectThreshold:
 
     Attributes:
         value: a score from it on means a defect.
-        basis: 'good' images alone, or 'defects' too.
+        basis: 'good' images alone, or 'defects' too; 'file' where an exported file tells the value alone.
         limit: largest share of good images that reach it, at 95% confidence; None where it is not promised.
         images: good images that it was chosen by.
         alarms: how many of them reach it.
@@ -36,7 +36,7 @@ class DefectThreshold:
     """
 
     value: float
-    basis: Literal["good", "defects"]
+    basis: Literal["good", "defects", "file"]
     limit: float | None
     images: int
     alarms: int
@@ -45,6 +45,8 @@ class DefectThreshold:
 
     def describe(self) -> str:
         """Return in words what it promises, and by what."""
+        if self.basis == "file":
+            return f"{self.value:.4f}, as the exported file says"
         held = f"{self.images} held-out good {'groups' if self.groups else 'images'}, of which {self.alarms} reach it"
         if self.limit is None:
             return f"{self.value:.4f}, the best F1 on {held}, and {self.defects} with defects"
@@ -126,5 +128,8 @@ def best_f1(good: np.ndarray, bad: np.ndarray) -> DefectThreshold:
 
 
 def above(score: float) -> float:
-    """Return a threshold above a score by more than the rounding of another runtime, a float32."""
-    return float(np.float32(score + 1e-4 * (1 - score)))
+    """Return a threshold above a score, a float32, by more than the rounding of another runtime where there is room; 2 above 1."""
+    if score >= 1:
+        return 2.0
+    nearest = np.float32(score)
+    return float(max(np.float32(score + 1e-4 * (1 - score)), np.nextafter(nearest, np.float32(2))))

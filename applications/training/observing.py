@@ -9,18 +9,18 @@ from shlex import quote
 import numpy as np
 
 from applications import assemble
-from applications.contract import Observing, Progress, Task
+from applications.contract import Meter, Observing, Progress, Task
 from applications.engine.observe import observe
 from applications.engine.score import score
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.settings.options import LossOptions, OptimOptions, RunConfig, TeachOptions
 from applications.training.recipe import Recipe
-from dataloader.images.read import ImageError
-from dataloader.sources.defect_folders import upright_size
+from dataloader.images.read import ImageError, upright_size
 from dataloader.splits.split import Catalog, Split, name_some
 from utils.checkpoint import BEST, save_checkpoint
 from utils.errors import UserError
 from utils.files import write_text
+from utils.grouped_statistics import number_groups
 from utils.logs import log
 from utils.progress import progress_bar
 from utils.text import counted
@@ -112,7 +112,7 @@ def fit_by_observing(recipe: Recipe, folder: Path) -> int:
         val_loader.close()
     unreadable.check(machine.world)
     _name_strange(strange, recipe.split)
-    task.calibrate(meter)
+    _calibrate(task, meter, val_loader.split)
     figures = meter.figures()
     content = assemble.checkpoint_content(
         config, task, model, None, {}, recipe.catalog, recipe.preprocess, recipe.data_fingerprint, recipe.seen, None
@@ -125,6 +125,11 @@ def fit_by_observing(recipe: Recipe, folder: Path) -> int:
     log().info(f"done: weights {folder / BEST}")
     log().info(f"next: python main.py --evaluation --resume {quote(str(folder))}")
     return 0
+
+
+def _calibrate(task: Observing, meter: Meter, split: Split) -> None:
+    """Have the task choose on held-out images, of which those of a group count once."""
+    task.calibrate(meter, number_groups(split.groups) if split.groups else None)
 
 
 def strangest(values: Mapping[int, float]) -> list[int]:

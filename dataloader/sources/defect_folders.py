@@ -4,20 +4,18 @@ Bergmann et al.: MVTec AD, A Comprehensive Real-World Dataset for Unsupervised A
 test/<kind>, and ground_truth/<kind>/<name>_mask.png.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
 
-from dataloader.images.read import read_picture
+from dataloader.images.read import upright_size
 from dataloader.sources.folders import has_images, image_files, split_folders, subfolders
 from dataloader.sources.lists import Listing
 from dataloader.sources.masks import read_mask
 from dataloader.targets.defect import GOOD, Defect, unmarked
 from dataloader.targets.mask import Mask
-from dataloader.targets.plane import Size
 from utils.errors import UserError
 from utils.text import counted
 
@@ -25,7 +23,6 @@ from utils.text import counted
 GOOD_NAMES = frozenset({GOOD, "ok", "normal"})
 MASKS = "ground_truth"
 DEFECT_LAYOUT = "DIR/train/good, DIR/test/good, DIR/test/<kind of defect>, masks in DIR/ground_truth/<kind>; or a folder of good images"
-_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -83,20 +80,6 @@ class DefectTruths:
         """Return how many of some images are good, and how many have a defect, int64 (2,)."""
         bad = sum(self.kinds[path] != GOOD for path in paths)
         return np.array([len(paths) - bad, bad], np.int64)
-
-
-def upright_size(file: Path) -> Size:
-    """Return (H, W) of an image as it is seen, from its header where that tells it.
-
-    Raises:
-        ImageError: it cannot be read.
-    """
-    try:
-        with Image.open(file) as image:
-            width, height = image.size
-            return (width, height) if image.getexif().get(_ORIENTATION, 1) >= 5 else (height, width)
-    except Exception:  # Decoders raise errors of many types; the reader of images names the reason.
-        return read_picture(file).size
 
 
 def kind_of(name: str) -> str:
@@ -186,22 +169,33 @@ def _of_one_folder(root: Path) -> tuple[dict[str, str], dict[str, str | None], l
     return dict.fromkeys(files, GOOD), dict.fromkeys(files), notes
 
 
+def _mask_name(path: str, kind: str, known: Container[str]) -> str | None:
+    """Return KIND/NAME, as masks are known, of an image: by as many of its folders as a mask has; None without a mask."""
+    parts = PurePosixPath(path).with_suffix("").parts
+    names = ("/".join((kind, *parts[start:])) for start in range(len(parts)))
+    return next((name for name in names if name in known), None)
+
+
 def _with_masks(root: Path, kinds: Mapping[str, str], splits: Mapping[str, str | None], notes: list[str], *, divided: bool) -> DefectImages:
     """Return the images with the masks of ground_truth/<kind>/: a file NAME_mask or NAME for each image that has one."""
     place = root / MASKS
     files = {} if not place.is_dir() else {path: place / path for path in image_files(place)}
-    by_name = {(PurePosixPath(path).parts[0], PurePosixPath(path).stem.removesuffix("_mask")): file for path, file in files.items()}
-    masks = {
-        path: by_name[kind, PurePosixPath(path).stem]
-        for path, kind in kinds.items()
-        if kind != GOOD and (kind, PurePosixPath(path).stem) in by_name
-    }
+    by_name = {str(PurePosixPath(path).with_suffix("")).removesuffix("_mask"): file for path, file in files.items()}
     defects = [path for path, kind in kinds.items() if kind != GOOD]
+    claims: dict[Path, list[str]] = {}
+    for path in defects:
+        if (name := _mask_name(path, kinds[path], by_name)) is not None:
+            claims.setdefault(by_name[name], []).append(path)
+    masks = {paths[0]: file for file, paths in claims.items() if len(paths) == 1}
+    if shared := {file: paths for file, paths in claims.items() if len(paths) > 1}:
+        file, paths = next(iter(shared.items()))
+        many = counted(len(shared), "mask is claimed by several images and", "masks are claimed by several images and")
+        notes = [*notes, f"{root}: {many} not used, such as {file.relative_to(root)} by {paths[0]} and {paths[1]}; give these other names"]
     if masks and len(masks) < len(defects):
         lacking = next(path for path in defects if path not in masks)
         many = counted(len(defects) - len(masks), "image with a defect has", "images with defects have")
         notes = [*notes, f"{root}: {many} no mask in {MASKS}/, such as {lacking}; figures of pixels go without"]
-    lone = sorted(set(files.values()) - set(masks.values()))
+    lone = sorted(set(files.values()) - claims.keys())
     if lone:
         many = counted(len(lone), "mask belongs", "masks belong")
         notes = [*notes, f"{root}: {many} to no image with a defect, such as {lone[0].relative_to(root)}"]

@@ -251,6 +251,8 @@ def _with_val(catalog: Catalog, cut: HoldOut) -> Catalog:
 def take_fold(catalog: Catalog, fold: str, *, seed: int, split_file: Path | None = None) -> Catalog:
     """Return the catalog with one of K parts of train and val as val, and the other parts as train.
 
+    Images with defects, from which nothing is learned, are dealt to no part: they stay in val.
+
     Args:
         catalog: with training images.
         fold: 'I/K', I from 0.
@@ -270,7 +272,8 @@ def take_fold(catalog: Catalog, fold: str, *, seed: int, split_file: Path | None
         found = rearranged(catalog, places)
         return replace(found, notes=(*found.notes, *_not_used(sorted(set(pooled) - places.keys()), split_file)))
     parts = [catalog.splits[name] for name in ("train", "val") if name in catalog.splits]
-    pool = [(path, target) for part in parts for path, target in _members(part)]
+    everything = [(path, target) for part in parts for path, target in _members(part)]
+    pool = [(path, target) for path, target in everything if not (catalog.target is Defect and target)]
     if groups := groups_of(parts):
         groups = {path: groups.get(path, "") for path, _ in pool}
         numbers = group_folds({path: label_names(catalog, target) for path, target in pool}, groups, count, seed=seed)
@@ -283,7 +286,8 @@ def take_fold(catalog: Catalog, fold: str, *, seed: int, split_file: Path | None
         if sizes[-1] == len(numbers):
             raise UserError(f"--fold {fold}: no class has two {'groups' if groups else 'images'}, of which one could validate; add some")
         raise UserError(f"--fold {fold}: {what} are too few for {count} parts; write a smaller K")
-    return rearranged(catalog, {path: "val" if place == number else "train" for path, place in numbers.items()})
+    dealt = {path: "val" if place == number else "train" for path, place in numbers.items()}
+    return rearranged(catalog, {path: dealt.get(path, "val") for path, _ in everything})
 
 
 def gone(missing: Sequence[str]) -> str:

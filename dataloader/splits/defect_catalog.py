@@ -1,6 +1,7 @@
 """The catalog of good parts and parts with defects: training and held-out good images, and defects to measure on."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,40 +57,48 @@ def open_defects(
     if whole is not None and not found.divided:
         splits = dict.fromkeys(splits, whole)
     elif split_file is not None and held:
-        splits, origin = _from_file(split_file, splits), "seeded"
+        (splits, notes), origin = _from_file(split_file, found), "seeded"
+        found = replace(found, notes=(*found.notes, *notes))
     elif held:
-        splits, origin = _held_out(found, splits, groups, seed=seed, val_share=val_share, test_share=test_share), "seeded"
+        splits, origin = _held_out(found, groups, seed=seed, val_share=val_share, test_share=test_share), "seeded"
     if require_train and "train" not in splits.values():
         raise UserError(f"{root} holds no good images to learn from: add train/good")
     return with_groups(_catalog(root, folder, found, splits, origin), groups)
 
 
-def _from_file(split_file: Path, known: Mapping[str, str | None]) -> dict[str, str | None]:
+def _from_file(split_file: Path, found: DefectImages) -> tuple[dict[str, str | None], list[str]]:
+    """Return where every image goes, and notes: the good ones to learn from where the file says, the others where their folder says."""
     places = {entry.path: entry.split for entry in read_split_file(split_file)}
-    missing = sorted(places.keys() - known.keys())
+    missing = sorted(places.keys() - found.splits.keys())
     if missing:
         many = counted(len(missing), "image that is", "images that are")
         raise UserError(f"{split_file} names {many} not there, such as {missing[0]}; restore the files, or remove their lines from it")
-    return dict(places)
+    pool = _pool(found)
+    new = sorted(set(pool) - places.keys())
+    notes = [f"{counted(len(new), 'image is', 'images are')} not in {split_file} and not used, such as {new[0]}"] if new else []
+    return {**found.splits, **{path: places.get(path) for path in pool}}, notes
 
 
-def _held_out(
-    found: DefectImages, splits: Mapping[str, str | None], groups: Mapping[str, str], *, seed: int, val_share: float, test_share: float
-) -> dict[str, str | None]:
+def _pool(found: DefectImages) -> list[str]:
+    """Return the good images of which some are held out."""
+    return [path for path, split in found.splits.items() if split == ("train" if found.divided else None)]
+
+
+def _held_out(found: DefectImages, groups: Mapping[str, str], *, seed: int, val_share: float, test_share: float) -> dict[str, str | None]:
     """Return where every image goes, with good images held out for val, and for the test where nothing says what tests."""
-    pool = [path for path, split in splits.items() if split == ("train" if found.divided else None)]
+    pool = _pool(found)
     if len(pool) < FEWEST:
         raise UserError(
             f"{counted(len(pool), 'good image')} to learn from: anomaly detection needs {FEWEST} or more, of which one is held out to "
             "choose the threshold; dozens make it trustworthy"
         )
     # A folder of good images alone has no defects to test on; its held-out images tell of false alarms.
-    shares = {"val_share": val_share, "test_share": test_share if not found.divided and "test" in splits.values() else 0.0}
+    shares = {"val_share": val_share, "test_share": test_share if not found.divided and "test" in found.splits.values() else 0.0}
     if any(groups.get(path) for path in pool):
         places = hold_out_groups(dict.fromkeys(pool, (GOOD,)), {path: groups.get(path, "") for path in pool}, seed=seed, **shares)
     else:
         places = {entry.path: entry.split for entry in hold_out({GOOD: sorted(pool)}, seed=seed, **shares)}
-    return {**splits, **places}
+    return {**found.splits, **places}
 
 
 def _catalog(root: Path, folder: Path, found: DefectImages, places: Mapping[str, str | None], origin: Origin) -> Catalog:

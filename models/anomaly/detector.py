@@ -110,8 +110,8 @@ class Detector(Pretrainable):
 
     def scaled(self, distances: Tensor) -> Tensor:
         """Return scores in [0, 1] for distances."""
-        ratio = (distances.clamp(min=0) / self.reference) ** self.power
-        return ratio / (1 + ratio)
+        # r / (1 + r) of the logarithm of r, since r itself overflows far above the reference.
+        return torch.sigmoid(self.power * (distances.clamp(min=0) / self.reference).log())
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         maps = self.scaled(self.raw(images))

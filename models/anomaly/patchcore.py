@@ -17,8 +17,12 @@ from utils.errors import UserError
 NEIGHBORHOOD = 3
 # Dimensions in which the coreset is chosen.
 PROJECTED = 64
-# Patches from which it is chosen: of more, every n-th, which bounds memory and time.
+# Patches from which it is chosen: of more, so many at random, which bounds memory and time. They are thinned out as images come,
+# whenever they are more by this factor.
 MOST_PATCHES = 1_000_000
+SPARE = 1.25
+# Distances that are computed at once: 256 MB.
+MOST_DISTANCES = 2**26
 
 
 class PatchCore(Detector):
@@ -41,10 +45,13 @@ class PatchCore(Detector):
         self.coreset = coreset
         self.register_buffer("bank", torch.zeros(0, sum(self.channels)))
         self.register_buffer("lengths", torch.zeros(0))
-        self._patches: list[Tensor] = []
+        # Of each batch the patches, the numbers of their images, and random keys; patches with the smallest keys are kept.
+        self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._limit = 1.0
+        self._seen = 0
+        self._generator = torch.Generator().manual_seed(0)
         # Of each patch of the memory, the number of the image that it comes from; forgotten with the process.
         self._owners: Tensor | None = None
-        self._each = 0
 
     @property
     def is_fitted(self) -> bool:
@@ -58,26 +65,39 @@ class PatchCore(Detector):
         return torch.cat([found[0], *larger], 1)
 
     def observe(self, images: Tensor) -> None:
-        features = self.features(images)
-        self._each = features.shape[2] * features.shape[3]
-        self._patches.append(patches(features))
+        rows = patches(self.features(images))
+        owners = torch.arange(self._seen, self._seen + len(images)).repeat_interleave(len(rows) // len(images))
+        self._seen += len(images)
+        self._batches.append(_below(self._limit, rows, owners, torch.rand(len(rows), generator=self._generator, dtype=torch.float64)))
+        if sum(len(keys) for _, _, keys in self._batches) > SPARE * MOST_PATCHES:
+            self._thin()
+
+    def _thin(self) -> None:
+        """Keep MOST_PATCHES patches at random, where there are more."""
+        keys = torch.cat([keys for _, _, keys in self._batches])
+        if len(keys) > MOST_PATCHES:
+            self._limit = float(keys.kthvalue(MOST_PATCHES).values)
+            self._batches = [_below(self._limit, *batch) for batch in self._batches]
 
     def finish(self) -> None:
-        if not self._patches:
+        if not self._batches:
             raise UserError("PatchCore needs good images to learn from")
-        everything = torch.cat(self._patches)
-        self._patches = []
-        step = -(-len(everything) // MOST_PATCHES)
-        everything = everything[::step]
+        self._thin()
+        everything, owners = (torch.cat([batch[part] for batch in self._batches]) for part in (0, 1))
+        self._batches, self._limit, self._seen = [], 1.0, 0
         kept = greedy_centers(project(everything, PROJECTED), max(1, round(self.coreset * len(everything))))
+        self._owners = owners[kept.to(owners.device)].to(everything.device)
         kept = kept.to(everything.device)
-        self._owners = kept * step // self._each
         self._buffers["bank"] = everything[kept].contiguous()
         self._buffers["lengths"] = self.bank.square().sum(1)
 
     def distances(self, images: Tensor) -> Tensor:
         features = self.features(images)
-        nearest = self._squares(patches(features)).amin(1)
+        rows = patches(features)
+        # A file of the traced network has no loop over its rows, whose number would be fixed.
+        at_once = torch.jit.is_tracing() or torch.compiler.is_compiling()  # pyright: ignore[reportPrivateImportUsage]
+        blocks = [rows] if at_once else rows.split(max(1, MOST_DISTANCES // len(self.bank)))
+        nearest = torch.cat([self._squares(block).amin(1) for block in blocks]) if len(blocks) > 1 else self._squares(rows).amin(1)
         return nearest.clamp(min=0).sqrt().view(features.shape[0], features.shape[2], features.shape[3])
 
     def _squares(self, rows: Tensor) -> Tensor:
@@ -92,6 +112,12 @@ class PatchCore(Detector):
             others = self._squares(patches(each[None])).masked_fill_(self._owners[None] == number, float("inf"))
             found.append(others.amin(1).clamp(min=0).sqrt().max())
         return torch.stack(found)
+
+
+def _below(limit: float, rows: Tensor, owners: Tensor, keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what belongs to keys up to a limit."""
+    kept = keys <= limit
+    return (rows, owners, keys) if bool(kept.all()) else (rows[kept.to(rows.device)], owners[kept], keys[kept])
 
 
 def patches(features: Tensor) -> Tensor:

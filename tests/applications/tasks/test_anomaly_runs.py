@@ -63,6 +63,14 @@ def test_a_run_holds_its_fit_its_threshold_and_its_size(run: Path) -> None:
     assert (run / "split.csv").is_file()
 
 
+def test_groups_count_once_where_the_fit_chooses_its_threshold(call: Call, cloth: Path) -> None:
+    outcome = call("--data", cloth, *FLAGS, "--group_by", r"(\d)\.png", "--val_share", 0.4)
+    assert outcome.code == 0, outcome.err
+    held = {row["path"][-5] for row in read_rows(outcome.run / "split.csv") if row["split"] == "val"}
+    threshold = load_checkpoint(outcome.run / "best.pt")["defect_threshold"]
+    assert (threshold["groups"], threshold["images"]) == (True, len(held))
+
+
 def test_evaluation_tells_images_pixels_and_kinds(call: Call, run: Path) -> None:
     outcome = call("--evaluation", "--resume", run, "--no_report", "--workers", 0)
     assert outcome.code == 0, outcome.err
@@ -83,6 +91,17 @@ def test_a_promise_is_kept_or_refused_by_val_alone(call: Call, run: Path) -> Non
     assert "at most 60.0% false alarms, at 95% confidence, by 4 held-out good images" in outcome.out
     refused(call("--evaluation", "--resume", run, "--target", "false_alarm<=0.01", "--workers", 0), "--target", "299 could")
     refused(call("--evaluation", "--resume", run, "--calibrate", "--workers", 0), "--calibrate")
+
+
+def test_a_damaged_val_image_does_not_stop_a_promise(call: Call, tmp_path: Path) -> None:
+    folder = write_cloth(tmp_path / "data", good=12, tested=2, defective=1)
+    fitted = call("--data", folder, *FLAGS, "--val_share", 0.4)
+    assert fitted.code == 0, fitted.err
+    held = next(row["path"] for row in read_rows(fitted.run / "split.csv") if row["split"] == "val")
+    (folder / held).write_bytes(b"damaged")
+    outcome = call("--evaluation", "--resume", fitted.run, "--target", "false_alarm<=0.6", "--no_report", "--workers", 0)
+    assert outcome.code == 0, outcome.err
+    assert "--target chooses without 1 unreadable val image" in outcome.out + outcome.err
 
 
 def test_single_images_get_heat_a_mask_and_boxes(call: Call, run: Path, cloth: Path) -> None:

@@ -5,13 +5,17 @@ import pytest
 import torch
 from scipy import ndimage
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+from torch import nn
 
+from applications.tasks.anomaly import Anomaly, moved_heat
 from applications.tasks.defect_meter import DefectMeter
 from applications.tasks.defect_pixels import PixelMeter
-from applications.tasks.defect_threshold import best_f1, parse_promise, promised, provable, usual
+from applications.tasks.defect_threshold import above, best_f1, parse_promise, promised, provable, usual
+from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.defect import GOOD, DefectBatch
 from dataloader.targets.mask import IGNORE
+from dataloader.targets.plane import cropped, scaled
 from utils.errors import UserError
 
 SIDE = 48
@@ -173,3 +177,23 @@ def test_pixels_take_no_memory_of_each_image_at_full_size() -> None:
         meter.add(number, GOOD, np.full((500, 500), 0.2), np.zeros((500, 500), np.uint8))
     assert sum(each.good.nbytes for each in meter.images.values()) < 20_000
     assert meter.of(GOOD).good.sum() == 3 * 500 * 500
+
+
+@pytest.mark.parametrize("score", [0.0, 0.3, np.nextafter(np.float32(1), np.float32(0)), 1.0])
+def test_the_largest_quiet_score_stays_below_the_threshold(score: float) -> None:
+    assert np.float32(above(float(score))) > np.float32(score)
+    assert promised(np.full(100, float(score)), 0.05).alarms == 0
+
+
+def test_the_threshold_of_an_exported_file_claims_no_images() -> None:
+    task = Anomaly((GOOD, "defect"), nn.Identity(), Preprocess(), torch.device("cpu"))
+    task.load_calibration({"thresholds": (0.25,)})
+    assert task.chosen() == "0.2500, as the exported file says"
+
+
+def test_heat_is_zero_where_the_detector_did_not_look_and_whole_where_it_did() -> None:
+    heat = np.full((4, 4), 0.5, np.float32)
+    assert (moved_heat(heat, scaled((4, 4), (8, 8))) == 0.5).all()
+    outside = moved_heat(heat, cropped(-2, -2, (8, 8)))
+    assert (outside[2:6, 2:6] == 0.5).all()
+    assert outside.sum() == 8

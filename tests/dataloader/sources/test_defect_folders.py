@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from dataloader.sources import weave
+from dataloader.sources.defect_folders import DefectTruths
 from dataloader.sources.weave import KINDS, open_weave, piece
-from dataloader.splits.catalog import Catalog, open_catalog, save_split
+from dataloader.splits.catalog import Catalog, open_catalog, save_split, take_fold
 from dataloader.targets.defect import GOOD, Defect, DefectBatch
 from dataloader.targets.mask import IGNORE, Mask
 from dataloader.targets.plane import scaled
@@ -67,10 +68,36 @@ def test_masks_are_read_and_good_images_have_empty_ones(write: Write) -> None:
     assert (unknown == IGNORE).all()
 
 
+def test_an_orientation_that_does_not_exist_turns_no_mask(write: Write) -> None:
+    root = write(*MVTEC)
+    exif = Image.Exif()
+    exif[0x0112] = 9
+    Image.new("RGB", (6, 4)).save(root / "test/good/0.png", exif=exif)
+    good = open_catalog(str(root)).splits["test"].target(0)
+    assert good.mask.ids.shape == (4, 6)  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def test_masks_that_are_missing_or_of_no_image_are_noted(write: Write) -> None:
     (missing, lone) = open_catalog(str(write(*MVTEC[:-1], "ground_truth/crack/7_mask.png"))).notes
     assert "1 image with a defect has no mask in ground_truth/, such as test/crack/1.png" in missing
     assert "1 mask belongs to no image with a defect, such as ground_truth/crack/7_mask.png" in lone
+
+
+def test_masks_are_found_by_the_folders_below_the_kind(write: Write) -> None:
+    images = [f"test/crack/{side}/0.png" for side in ("left", "right")]
+    masks = [f"ground_truth/crack/{side}/0_mask.png" for side in ("left", "right")]
+    root = write(*names("train/good", 4), *images, *masks)
+    truths = open_catalog(str(root), target=Defect).splits["test"].truths
+    assert isinstance(truths, DefectTruths)
+    assert dict(truths.masks) == {image: root / mask for image, mask in zip(images, masks, strict=True)}
+
+
+def test_a_mask_that_two_images_claim_is_noted_and_used_for_neither(write: Write) -> None:
+    catalog = open_catalog(str(write(*MVTEC, *names("val/good", 2), "val/crack/0.png")), target=Defect)
+    truths = catalog.splits["test"].truths
+    assert isinstance(truths, DefectTruths)
+    assert list(truths.masks) == ["test/crack/1.png"]
+    assert any("1 mask is claimed by several images and not used, such as ground_truth/crack/0_mask.png" in each for each in catalog.notes)
 
 
 @pytest.mark.parametrize(
@@ -109,9 +136,31 @@ def test_the_split_of_a_run_is_found_again(write: Write, tmp_path: Path) -> None
     assert {name: split.paths for name, split in again.splits.items()} == {name: split.paths for name, split in first.splits.items()}
 
 
+def test_images_that_came_after_the_fit_are_measured_or_noted(write: Write, tmp_path: Path) -> None:
+    first = open_catalog(str(write(*MVTEC)))
+    save_split(first, tmp_path / "split.csv")
+    folder = write("train/good/new.png", *names("test/dent", 2))
+    again = open_catalog(str(folder), split_file=tmp_path / "split.csv")
+    assert again.splits["train"].paths == first.splits["train"].paths
+    assert kinds(again, "test") == [GOOD] * 3 + ["crack"] * 2 + ["dent"] * 2
+    assert any("1 image is not in" in note and "train/good/new.png" in note for note in again.notes)
+
+
 def test_val_of_the_users_own_is_kept_with_its_defects(write: Write) -> None:
     catalog = open_catalog(str(write(*MVTEC, *names("val/good", 3), *names("val/crack", 2))), target=Defect)
     assert (len(catalog.splits["train"]), kinds(catalog, "val")) == (10, [GOOD] * 3 + ["crack"] * 2)
+
+
+@pytest.mark.parametrize("group_by", [None, r"(\d)\.png"], ids=["images", "groups"])
+def test_folds_deal_good_images_alone(write: Write, group_by: str | None) -> None:
+    folder = write(*MVTEC, *names("val/good", 2), *names("val/scratch", 4))
+    catalog, held = open_catalog(str(folder), target=Defect, group_by=group_by), []
+    for number in range(4):
+        fold = take_fold(catalog, f"{number}/4", seed=0)
+        assert set(kinds(fold, "train")) == {GOOD}
+        assert kinds(fold, "val").count("scratch") == 4
+        held += [path for path in fold.splits["val"].paths if "good" in path]
+    assert sorted(held) == sorted([*names("train/good", 10), *names("val/good", 2)])
 
 
 def test_groups_stay_together(write: Write) -> None:

@@ -5,10 +5,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.anomaly import patchcore
 from models.anomaly.coreset import greedy_centers, project
 from models.anomaly.detector import Detector, gaussian_kernel, smoothed
 from models.anomaly.patchcore import PatchCore, patches
-from tests.models.anomaly.detectors import fitted, pictures
+from tests.models.anomaly.detectors import detector, fitted, pictures
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,35 @@ def test_distances_are_to_the_nearest_patch_of_the_memory() -> None:
     assert np.abs(told.numpy() - expected).max() < 1e-3 * expected.max()
 
 
+def test_distances_are_computed_in_blocks_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, images, sizes = fitted("patchcore(coreset=0.2)", pictures(4)), pictures(3, seed=9), []
+    assert isinstance(found, PatchCore)
+    with torch.no_grad():
+        expected = found.distances(images)
+        squares = found._squares
+        monkeypatch.setattr(found, "_squares", lambda rows: sizes.append(len(rows)) or squares(rows))
+        monkeypatch.setattr(patchcore, "MOST_DISTANCES", 100 * len(found.bank), raising=False)
+        assert torch.allclose(found.distances(images), expected, rtol=1e-4)
+    assert (max(sizes), sum(sizes)) == (100, 3 * 96)
+
+
+def test_many_patches_are_thinned_at_random_as_images_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patchcore, "MOST_PATCHES", 96)
+    found = PatchCore(detector("patchcore").encoder, coreset=1.0)
+    with torch.no_grad():
+        everything = torch.cat([patches(found.features(part)) for part in pictures(8).split(2)])
+        for part in pictures(8).split(2):
+            found.observe(part)
+            assert sum(len(batch[0]) for batch in found._batches) <= 120
+        found.finish()
+    assert len(found.bank) == 96
+    distances, places = torch.cdist(found.bank, everything).min(1)
+    assert float(distances.max()) < 1e-2
+    assert found._owners is not None
+    assert torch.equal(found._owners, places // 96)
+    assert len(set((places % 12).tolist())) == 12, "every column of the grid of 8 x 12"
+
+
 def test_scores_keep_the_order_and_put_the_reference_at_one_half() -> None:
     found = fitted("patchcore(coreset=0.2)", pictures(4))
     found.calibrate(torch.tensor([1.0, 2.0, 4.0]))
@@ -72,6 +102,12 @@ def test_scores_keep_the_order_and_put_the_reference_at_one_half() -> None:
     assert scores[2] == pytest.approx(0.1, abs=1e-6)
     assert scores[0] == 0
     assert scores[-1] < 1
+
+
+def test_scores_far_above_the_reference_are_numbers() -> None:
+    found = PatchCore(detector("patchcore").encoder)
+    found.calibrate(torch.zeros(3))
+    assert found.scaled(torch.tensor([0.0, 5.0])).tolist() == [0, 1]
 
 
 def test_the_score_of_an_image_is_the_largest_of_its_map() -> None:
