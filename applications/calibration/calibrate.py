@@ -41,14 +41,12 @@ def calibrated(
     """
     if refit:
         prediction = task.calibrate_by(prediction)
-    thresholds, reject, choice = task.thresholds, None if refit else trained.reject, None
+    found, choice = replace(task.chosen, reject=None if refit else trained.calibration.reject), None
     if target is not None:
         choice = choose(target, prediction.targets.numpy(), prediction.probabilities.numpy(), groups)
-        if thresholds is None:
-            reject = choice.thresholds
-        else:
-            thresholds = task.thresholds = choice.thresholds
-    return replace(trained, temperature=task.temperature, thresholds=thresholds, reject=reject), choice
+        found = replace(found, **{"thresholds" if found.is_multi_label else "reject": choice.thresholds})
+    task.chosen = found
+    return replace(trained, calibration=found), choice
 
 
 def choose(target: RiskTarget, targets: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None) -> ThresholdChoice:
@@ -77,7 +75,7 @@ def cross_checked(
         groups: number of the group of every image, from 0, (N,), which is in one fold; None where images are independent.
     """
     targets = prediction.targets.numpy()
-    fold, temperatures = fold_of(len(targets), groups), np.full(len(targets), task.temperature)
+    fold, temperatures = fold_of(len(targets), groups), np.full(len(targets), task.chosen.temperature)
     if refit:
         temperatures = cross_fitted(prediction.logits.numpy(), targets, task.criterion.activation, groups)
     # The class, or the labels, of each answer, and which answers are accepted.
@@ -106,18 +104,11 @@ def store_calibration(trained: Trained) -> None:
     Raises:
         UserError: the run is still training, or the disk is full; the file is as it was.
     """
-    log_file = trained.path.parent / "log.txt"
+    chosen, log_file = trained.calibration, trained.path.parent / "log.txt"
     with locked(log_file) if log_file.is_file() else nullcontext():
         content = load_checkpoint(trained.path)
-        content["temperature"] = trained.temperature
-        content["thresholds"] = None if trained.thresholds is None else list(trained.thresholds)
-        content["reject"] = None if trained.reject is None else list(trained.reject)
-        save_checkpoint(trained.path, content)
-    log().info(f"stored    temperature {trained.temperature:.4f}{' and thresholds' if _has_thresholds(trained) else ''} in {trained.path}")
+        save_checkpoint(trained.path, content | chosen.to_plain())
+    log().info(f"stored    temperature {chosen.temperature:.4f}{' and thresholds' if chosen.has_thresholds else ''} in {trained.path}")
     for exported in sorted(trained.path.parent.glob("model*")):
         if (found := find_format(exported)) is not None:
             log().warning(f"{exported} still answers with what was stored before; write it again with --export {found.name}")
-
-
-def _has_thresholds(trained: Trained) -> bool:
-    return trained.thresholds is not None or trained.reject is not None

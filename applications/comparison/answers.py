@@ -138,15 +138,13 @@ def read_answers(request: Request, place: str, machine: Machine) -> ModelAnswers
     folder = Path(place)
     if (folder / PREDICTIONS).is_file():
         return _from_folder(folder)
-    given = {**request.given, "resume": place}
-    one = replace(request, given=given, config=request.config.override({"resume": place}))
-    trained = load_model(one, machine.device)
+    trained = load_model(place, request, machine.device)
     split = open_held_out(trained, ("test", "val"))
     log().info(f"predict   {len(split)} {split.name} images with {trained.describe()}")
     prediction = predict_split(trained, split, build_label_task(trained, machine.device, "--compare"), machine)
     multi_label = _gives_several(trained.task)
     truth = prediction.targets >= 0.5 if multi_label else prediction.targets.numpy()[:, None] == np.arange(len(trained.classes))
-    named = decide(prediction.probabilities, trained.thresholds).numpy()
+    named = decide(prediction.probabilities, trained.calibration.thresholds).numpy()
     indices = prediction.indices.tolist()
     files = [split.file(index) for index in indices]
     return _ordered(

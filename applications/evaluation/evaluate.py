@@ -49,7 +49,7 @@ def run(request: Request) -> int:
     """Evaluate the model of --resume; return 0, or 1 when images could not be read."""
     machine = assemble.open_machine(request.config, training=False)
     try:
-        trained = load_model(request, machine.device)
+        trained = load_model(request.resume, request, machine.device)
         task = build_trained_task(trained, machine.device)
         if isinstance(task, LabelTask):
             return _evaluate_labels(trained, task, machine)
@@ -125,9 +125,8 @@ def _calibrated(
         groups = number_groups([held.groups[index] for index in prediction.indices.tolist()] if held.groups else ())
         trained, choice = calibrated(trained, task, prediction, target, refit=refit, groups=groups)
     # Chosen once: the rows are on the first process alone.
-    temperature, thresholds, reject, choice = world.gather((trained.temperature, trained.thresholds, trained.reject, choice))[0]
-    trained = replace(trained, temperature=temperature, thresholds=thresholds, reject=reject)
-    task.temperature, task.thresholds = temperature, thresholds
+    task.chosen, choice = world.gather((trained.calibration, choice))[0]
+    trained = replace(trained, calibration=task.chosen)
     if target is not None and choice is not None:
         _announce(target, choice, trained)
     if refit and world.is_first:
@@ -147,7 +146,7 @@ def _announce(target: RiskTarget, choice: ThresholdChoice, trained: Trained) -> 
     Raises:
         UserError: there is none for any class.
     """
-    multi_label = trained.thresholds is not None
+    multi_label = trained.calibration.is_multi_label
     refuse_empty(target, choice, trained.classes, multi_label=multi_label)
     log().info(f"target    {describe_choice(target, choice, trained.classes)}")
     if unmet := describe_unmet(choice, trained.classes, multi_label=multi_label):
@@ -182,7 +181,7 @@ def _write(material: ReportInput) -> None:
     meter = LabelMeter.holding(task, material.prediction)
     metrics = meter.figures()
     files = task.render(meter, [split.file(index) for index in range(len(split))], folder)
-    temperature = {"temperature": trained.temperature}
+    temperature = {"temperature": trained.calibration.temperature}
     facts = facts_of(trained, split, calibration=temperature, unreadable=material.unreadable, seen=material.seen)
     print_classes(task.table(meter))
     facts |= plain_floats(_say_accepted(material) | _say_promise(material))
@@ -205,7 +204,7 @@ def _write(material: ReportInput) -> None:
 
 def _say_accepted(material: ReportInput) -> dict[str, float]:
     """Say how many answers reach their threshold, and what that tells; return it as figures."""
-    reject, prediction = material.trained.reject, material.prediction
+    reject, prediction = material.trained.calibration.reject, material.prediction
     if reject is None:
         return {}
     kept = measure_rejection(reject, prediction.targets.numpy(), prediction.probabilities.numpy())[-1]

@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -164,11 +164,9 @@ def read_unchanged(request: Request) -> tuple[Trained, str]:
     Raises:
         UserError: there is no such model, or its file changes meanwhile.
     """
-    resume = request.config.train.resume
-    assert resume, "flag_checks.py asks for --resume"
-    path = find_checkpoint(resume, BEST)
+    path = find_checkpoint(request.resume, BEST)
     before = sha256_of(path)
-    trained = load_trained(request, torch.device("cpu"))
+    trained = load_trained(path, request.given, request.action, torch.device("cpu"))
     if sha256_of(path) != before:
         raise UserError(f"{path} changes while it is read; wait until the training is done, or export a copy")
     return trained, before
@@ -177,7 +175,7 @@ def read_unchanged(request: Request) -> tuple[Trained, str]:
 def time_model(trained: Trained, task: LabelTask | Segment, split: Split) -> float:
     """Return the median time that PyTorch takes for one image, in ms, from its pixels to the answer."""
     numbers = trained.preprocess
-    answering = deploy(trained.model, numbers, task.criterion.activation, arch="", temperature=trained.temperature).answering
+    answering = deploy(trained.model, numbers, task.criterion.activation, arch="", temperature=trained.calibration.temperature).answering
     image = torch.from_numpy(split.read(0)).permute(2, 0, 1)[None].contiguous()
     with torch.inference_mode():
         (timing,) = measure_times([lambda: answering(fit_images(image, *numbers.image_size, numbers.resize))], seconds=0.5)
@@ -237,7 +235,7 @@ def build_deployed(source: Source, found: Format) -> Deployed:
         trained.preprocess,
         source.task.criterion.activation,
         arch=trained.config.model.arch,
-        temperature=trained.temperature,
+        temperature=trained.calibration.temperature,
         any_size=options.dynamic_size and found.holds.geometry,
         half=options.half,
         features=options.with_features,
@@ -255,9 +253,7 @@ def facts_of(source: Source, found: Format) -> Facts:
         classes=trained.classes,
         preprocess=trained.preprocess,
         activation=source.task.criterion.activation,
-        temperature=trained.temperature,
-        thresholds=trained.thresholds,
-        reject=trained.reject,
+        **asdict(trained.calibration),
         source=f"{trained.path.name}, epoch {trained.epoch}",
         checkpoint_sha256=source.sha256,
         exported_as=found.name,

@@ -51,7 +51,7 @@ def run(request: Request) -> int:
     share = float(request.subject)
     device = torch.device("cpu")
     machine = Machine(assemble.single_process(), device, Precision("fp32", False, "exact answers"))
-    trained = load_trained(request, device)
+    trained = load_trained(request.resume, request.given, request.action, device)
     model, image_size = trained.model, trained.config.data.image_size
     assert isinstance(model, Backbone)
     split = open_held_out(trained, ("val", "test"))

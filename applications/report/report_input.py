@@ -122,7 +122,7 @@ class ReportInput(Measured):
 
     def choices(self) -> dict[str, str]:
         """Return temperature and target."""
-        return {"temperature": f"{self.trained.temperature:.4f}", "target": str(self.target or "none")}
+        return {"temperature": f"{self.trained.calibration.temperature:.4f}", "target": str(self.target or "none")}
 
     def facts(self) -> dict[str, Any]:
         """Return the target."""
@@ -269,7 +269,7 @@ def scale(material: ReportInput, kept: Callable[[Tensor], tuple[np.ndarray, ...]
 
 def _temperatures(material: ReportInput) -> tuple[Tensor, str]:
     """Return the temperature, a number or (N, 1), and a note on the images that it was fitted on."""
-    prediction, stored = material.prediction, material.trained.temperature
+    prediction, stored = material.prediction, material.trained.calibration.temperature
     if material.is_fitted_here:
         targets, activation = prediction.targets.numpy(), material.task.criterion.activation
         fitted = cross_fitted(prediction.logits.numpy(), targets, activation, material.groups)

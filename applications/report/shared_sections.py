@@ -112,7 +112,7 @@ def calibration(material: ReportInput, scaled: Scaled, before: Reliability, afte
     place = material.figures / "calibration.png"
     draw_panels([_reliability("before scaling", before), _reliability("after scaling", after)], place)
     figures = {
-        "temperature": material.trained.temperature,
+        "temperature": material.trained.calibration.temperature,
         "fitted_on_these_images": material.is_fitted_here,
         "ece_before": before.error,
         "ece_after": after.error,

@@ -462,3 +462,9 @@ class Request:
     subject: str = ""
     subjects: tuple[str, ...] = ()
     typed: frozenset[str] = frozenset()
+
+    @property
+    def resume(self) -> str:
+        """The model that --resume names, for actions that need one."""
+        assert self.config.train.resume, "flag_checks.py asks for --resume"
+        return self.config.train.resume

@@ -85,13 +85,10 @@ def predict_named_split(request: Request, name: str, machine: Machine) -> SplitP
     Raises:
         UserError: there is no such model or split.
     """
-    resume = request.config.train.resume
-    assert resume, "flag_checks.py asks for --resume"
-    if is_exported(resume):
-        return _opinions_of_file(
-            request.config, load_exported(Path(resume), machine.device), name, machine.device, given="data" in request.given
-        )
-    trained = load_trained(request, machine.device)
+    if is_exported(request.resume):
+        exported = load_exported(Path(request.resume), machine.device)
+        return _opinions_of_file(request.config, exported, name, machine.device, given="data" in request.given)
+    trained = load_trained(request.resume, request.given, request.action, machine.device)
     # Whatever --split the run was once called with.
     trained = replace(trained, config=trained.config.override({"split": name}))
     split = open_held_out(trained, (name,))

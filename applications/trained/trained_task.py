@@ -14,7 +14,7 @@ from utils.errors import UserError
 def build_trained_task(trained: Trained, device: torch.device) -> Task:
     """Return the task of a trained model, with what it chose on validation images, such as temperature and thresholds."""
     task = assemble.build_task(trained.config.loss, trained.classes, trained.preprocess, device, kind=TASKS.resolve(trained.task))
-    task.load_calibration({**trained.saved, "temperature": trained.temperature, "thresholds": trained.thresholds})
+    task.load_calibration({**trained.saved, **trained.calibration.to_plain()})
     if trained.exported is not None:
         # A file normalizes by itself.
         task.normalize = nn.Identity()

@@ -12,7 +12,7 @@ from applications.assemble import Machine
 from applications.contract import Objective, Progress, Task
 from applications.objectives.distillation import DistillationObjective, FeatureMatching, StudentWithMaps, TeacherOutput, resize_images
 from applications.objectives.self_paced import Rule, SelfPacedObjective, SelfPacedWeights
-from applications.settings.options import Request, RunConfig, TeachOptions
+from applications.settings.options import RunConfig, TeachOptions
 from applications.tasks.labels import LabelTask
 from applications.trained.checkpoint import Trained, load_trained
 from applications.trained.exported import Exported, is_exported, load_exported, logits_of
@@ -114,7 +114,7 @@ def _load(place: str, config: RunConfig, device: torch.device) -> Trained:
     try:
         path = find_checkpoint(place, BEST)
         content = load_checkpoint(path)
-        given: dict[str, Any] = {"resume": str(path)}
+        given: dict[str, Any] = {}
         if is_user_target(content["arch"]):
             given["arch"] = config.model.arch
         if any(is_user_target(spec.name) for spec in parse_specs(content["criterion"])):
@@ -124,7 +124,7 @@ def _load(place: str, config: RunConfig, device: torch.device) -> Trained:
             raise UserError(
                 f"{path} needs code of your own that is not the student's; convert it with --jit and give the file as the teacher"
             )
-        return load_trained(Request("teacher", RunConfig().override({"resume": str(path)}), given), device)
+        return load_trained(path, given, "teacher", device)
     except UserError as error:
         raise UserError(f"--teacher: {str(error).removeprefix('--resume: ')}") from error
 
