@@ -230,18 +230,18 @@ def _build_weighter(spec: Spec, facts: ClassFacts) -> Weighter:
     return _call(found.build, spec, facts) if issubclass(found, ClassWeighter) else _call(found, spec)
 
 
-def _call(target: Callable[..., Any], spec: Spec, *first: Any) -> Any:
-    """Call `target` with the arguments of the spec after `first`.
+def _call(make: Callable[..., Any], spec: Spec, *first: Any) -> Any:
+    """Call `make` with the arguments of the spec after `first`.
 
     Raises:
         UserError: an argument is unknown, missing, too many, or of another type.
     """
-    signature = inspect.signature(target)
+    signature = inspect.signature(make)
     taken = list(signature.parameters.values())[len(first) :]
     usage = ", ".join(item.name if item.default is item.empty else f"{item.name}={item.default}" for item in taken)
     try:
         signature.bind(*first, *spec.args, **spec.kwargs)
-        return target(*first, *spec.args, **spec.kwargs)
+        return make(*first, *spec.args, **spec.kwargs)
     except TypeError as error:
         raise UserError(f"--criterion {spec}: {error}; write {spec.name}({usage})") from error
 

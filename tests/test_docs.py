@@ -275,13 +275,13 @@ def test_the_example_application_counts(written, tmp_path: Path, caplog: pytest.
     from PIL import Image
 
     from utils.logs import log
-    from utils.registry import import_user_target
+    from utils.registry import import_user_code
 
     for label, count in (("cat", 4), ("dog", 6)):
         (tmp_path / "animals" / label).mkdir(parents=True)
         for number in range(count):
             Image.new("RGB", (4, 4)).save(tmp_path / "animals" / label / f"{number}.png")
-    run = import_user_target(f"{written(RECIPES_PAGE['applications/listing/count.py'])}:run", "application")
+    run = import_user_code(f"{written(RECIPES_PAGE['applications/listing/count.py'])}:run", "application")
     monkeypatch.setattr(log(), "propagate", True)
     with caplog.at_level("INFO", logger=log().name):
         assert run(config.parse(["--data", str(tmp_path / "animals")])) == 0

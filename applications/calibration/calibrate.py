@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from applications.calibration.risk_targets import RiskTarget, ThresholdChoice, choose_rejection, choose_thresholds
+from applications.calibration.promises import Promise, ThresholdChoice, choose_rejection, choose_thresholds
 from applications.calibration.threshold_outcome import Answers, judge, kept_together, named_together
 from applications.tasks.labels import LabelTask, Prediction
 from applications.trained.checkpoint import Trained
@@ -22,55 +22,57 @@ def calibrated(
     trained: Trained,
     task: LabelTask,
     prediction: Prediction,
-    target: RiskTarget | None,
+    promise: Promise | None,
     *,
     refit: bool,
     groups: np.ndarray | None = None,
 ) -> tuple[Trained, ThresholdChoice | None]:
-    """Return the model with thresholds for `target` (and, with `refit`, a new temperature), and the `ThresholdChoice` behind them.
+    """Return the model with thresholds for `promise` (and, with `refit`, a new temperature), and the `ThresholdChoice` behind them.
 
-    Without a target, `refit` gives each of several labels the threshold of its best F1, and removes rejection thresholds.
+    Without a promise, `refit` gives each of several labels the threshold of its best F1, and removes rejection thresholds.
 
     Args:
         trained: the model.
         task: its task, which is given the new temperature and thresholds.
         prediction: of the task, for the model's val images.
-        target: what the thresholds must guarantee; None for nothing.
+        promise: what the thresholds must guarantee; None for nothing.
         refit: whether to fit the temperature again.
         groups: number of the group of every image, (N,), such as the object it shows; None where images are independent.
     """
     if refit:
         prediction = task.calibrate_by(prediction)
     found, choice = replace(task.chosen, reject=None if refit else trained.calibration.reject), None
-    if target is not None:
-        choice = choose(target, prediction.targets.numpy(), prediction.probabilities.numpy(), groups)
+    if promise is not None:
+        choice = choose(promise, prediction.targets.numpy(), prediction.probabilities.numpy(), groups)
         found = replace(found, **{"thresholds" if found.is_multi_label else "reject": choice.thresholds})
     task.chosen = found
     return replace(trained, calibration=found), choice
 
 
-def choose(target: RiskTarget, targets: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None) -> ThresholdChoice:
+def choose(promise: Promise, targets: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None) -> ThresholdChoice:
     """Return the choice made on all images, or on one of each group, since the bound assumes independent images."""
     if groups is not None:
         rows = one_of_each(groups)
-        choice = choose(target, targets[rows], probabilities[rows], None)
+        choice = choose(promise, targets[rows], probabilities[rows], None)
         return replace(choice, images=len(targets), image_groups=len(rows))
     return (
-        choose_rejection(target, targets, probabilities) if targets.ndim == 1 else choose_thresholds(target, targets >= 0.5, probabilities)
+        choose_rejection(promise, targets, probabilities)
+        if targets.ndim == 1
+        else choose_thresholds(promise, targets >= 0.5, probabilities)
     )
 
 
 def cross_checked(
-    task: LabelTask, prediction: Prediction, target: RiskTarget, *, refit: bool, groups: np.ndarray | None = None
+    task: LabelTask, prediction: Prediction, promise: Promise, *, refit: bool, groups: np.ndarray | None = None
 ) -> dict[str, float] | None:
-    """Return cross-fitted shares for a target, name -> share: each image is judged by thresholds chosen on the other four folds.
+    """Return cross-fitted shares for a promise, name -> share: each image is judged by thresholds chosen on the other four folds.
 
     With `refit`, the temperature is fitted on the other four folds, too. None where four fifths are too few to accept anything.
 
     Args:
         task: gives criterion and temperature.
         prediction: of the task, for the model's val images.
-        target: what the thresholds must guarantee.
+        promise: what the thresholds must guarantee.
         refit: whether the temperature was fitted on these images, too.
         groups: number of the group of every image, from 0, (N,), which is in one fold; None where images are independent.
     """
@@ -83,7 +85,7 @@ def cross_checked(
     for own in (fold == number for number in np.unique(fold)):
         temperature = float(torch.tensor(temperatures[own][0]).float())
         scaled = prediction.at_temperature(temperature).probabilities.numpy()
-        choice = choose(target, targets[~own], scaled[~own], None if groups is None else groups[~own])
+        choice = choose(promise, targets[~own], scaled[~own], None if groups is None else groups[~own])
         met = met or not choice.is_empty
         if targets.ndim == 1:
             found[own], accepted[own], _ = judge(choice.thresholds, targets[own], scaled[own])
@@ -94,8 +96,8 @@ def cross_checked(
     if not met:
         return None
     if targets.ndim == 1:
-        return kept_together(target, Answers(found, accepted, accepted & (found != targets)))
-    return named_together(target, targets >= 0.5, found >= 0.5)
+        return kept_together(promise, Answers(found, accepted, accepted & (found != targets)))
+    return named_together(promise, targets >= 0.5, found >= 0.5)
 
 
 def store_calibration(trained: Trained) -> None:

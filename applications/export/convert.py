@@ -184,29 +184,29 @@ def time_model(trained: Trained, task: LabelTask | Segment, split: Split) -> flo
 
 def export(source: Source, found: Format) -> int:
     """Write one file, and keep it when it gives the model's answers; return 0, or 1 when it does not."""
-    target = target_of(source, found)
-    check_room(target, source.trained.model)
+    destination = destination_of(source, found)
+    check_room(destination, source.trained.model)
     log().info(f"write     {found.name}, then ask it in a process of its own")
-    with draft_folder(target) as folder:
-        record = write_draft(source, found, folder / target.name)
-        write_record(record, target)
+    with draft_folder(destination) as folder:
+        record = write_draft(source, found, folder / destination.name)
+        write_record(record, destination)
         if record.refusal:
-            log().error(f"{found.name}: the file answers otherwise than the model: {record.refusal}; {target} was not written")
+            log().error(f"{found.name}: the file answers otherwise than the model: {record.refusal}; {destination} was not written")
             return 1
-        place(folder, target)
-    log().info(f"written   {target} ({record.bytes / 1e6:.1f} MB)")
+        place(folder, destination)
+    log().info(f"written   {destination} ({record.bytes / 1e6:.1f} MB)")
     if found.in_demo:
         demo = "segmenter" if isinstance(source.task, Segment) else "classifier"
-        log().info(f"next: python demos/{demo}.py {quote(str(target))} IMAGE_OR_FOLDER")
+        log().info(f"next: python demos/{demo}.py {quote(str(destination))} IMAGE_OR_FOLDER")
     return 0
 
 
-def target_of(source: Source, found: Format) -> Path:
+def destination_of(source: Source, found: Format) -> Path:
     """Return where a file of this format comes to lie."""
-    return target_of_file(source.trained.path, found, source.precision)
+    return destination_of_file(source.trained.path, found, source.precision)
 
 
-def target_of_file(checkpoint: Path, found: Format, precision: str = "fp32") -> Path:
+def destination_of_file(checkpoint: Path, found: Format, precision: str = "fp32") -> Path:
     """Return where the file of a checkpoint comes to lie."""
     return checkpoint.parent / (STEM + ("" if precision == "fp32" else f"-{precision}") + found.suffix)
 

@@ -164,7 +164,7 @@ def _tone(recall: Interval) -> Tone:
 
 
 def _coverage(material: ReportInput, targets: np.ndarray, probabilities: np.ndarray) -> ReportPart:
-    """Return accuracy against coverage when the least confident answers are rejected, and the outcome of a target's thresholds."""
+    """Return accuracy against coverage when the least confident answers are rejected, and the outcome of a promise's thresholds."""
     confidence, right = material.prediction.confidence.numpy(), material.prediction.found.numpy() == targets
     threshold, coverage, accuracy = coverage_curve(confidence, right)
     points = np.unique(np.linspace(0, len(threshold) - 1, min(len(threshold), CURVE_POINTS)).round().astype(int))

@@ -123,7 +123,7 @@ def _per_label(material: ReportInput, truth: np.ndarray, named: np.ndarray) -> R
             "precision": precision.to_dict(),
         }
     note = f"Thresholds were {material.origin_of_thresholds()}. In brackets Wilson intervals of 95%{material.over_groups()}."
-    headline_metrics = {"labels": plain} | ({"broken": material.broken} if material.target else {})
+    headline_metrics = {"labels": plain} | ({"broken": material.broken} if material.promise else {})
     header = ["label", "threshold", "images", "average precision", "recall", "precision", "named wrongly", "missed"]
     return ReportPart(
         sections=[("Labels", [*broken_promise(material), *support(material), table(header, rows), paragraph(note, tone="soft")])],

@@ -156,9 +156,9 @@ def write_summary(courses: Sequence[Course], opinions: SplitPredictions, probabi
         write_png(sheet([split.read(index) for index in chosen.tolist()], captions, columns=COLUMNS, side=SIDE), file)
         text = f"{len(chosen)} of {len(ordered)} images, the surest first, with the probability of their label"
         page.section(f"{course.name.capitalize()}: weight {course.weight:g}", picture(file_uri(file), alt=course.name, caption=text))
-    target = folder / "curriculum.html"
-    page.write(target)
-    return target
+    file = folder / "curriculum.html"
+    page.write(file)
+    return file
 
 
 def label_text(split: Split, index: int, classes: Sequence[str]) -> str:

@@ -144,7 +144,7 @@ class LabelTask(ABC):
         "crops and tiles",
         "tables of OK and NG",
     }
-    # The rows of RISK_TARGETS that --target can ask for.
+    # The rows of PROMISES that --target can ask for.
     promises: ClassVar[tuple[str, ...]]
     usual_criterion: ClassVar[str] = USUAL
     build_criterion: ClassVar = staticmethod(build_criterion)

@@ -30,7 +30,7 @@ from utils.calibration import Calibration
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
 from utils.errors import UserError, shorten
 from utils.logs import log
-from utils.registry import is_user_target
+from utils.registry import is_user_code
 from utils.spec import parse_specs
 
 # In a checkpoint: as large as the weights, or read on their own.
@@ -52,7 +52,7 @@ def check_same_model(content: Mapping[str, Any], given: Mapping[str, Any], path:
             raise UserError(f"{path} was trained with {known} for --{flag}, not {given[flag]}; leave --{flag} out, or start a new run")
     if given.get("task", content["task"]) != content["task"]:
         raise UserError(f"{path} holds a model of --task {content['task']}, not {given['task']}; leave --task out")
-    if is_user_target(arch) and given.get("arch") != arch:
+    if is_user_code(arch) and given.get("arch") != arch:
         raise UserError(f"{path} holds a model of your own file; name it too: --arch {arch}")
     check_own_code({"criterion": content["criterion"]}, given, path)
     if "num_classes" in given and given["num_classes"] != content["num_classes"]:
@@ -69,7 +69,7 @@ def check_own_code(saved: Mapping[str, Any], given: Mapping[str, Any], path: Pat
         path: the checkpoint.
     """
     for name, source in saved.items():
-        if source and name not in given and any(is_user_target(spec.name) for spec in parse_specs(source)):
+        if source and name not in given and any(is_user_code(spec.name) for spec in parse_specs(source)):
             raise UserError(f"{path} was trained with code of your own file; name it too: --{name} '{source}'")
 
 

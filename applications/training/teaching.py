@@ -30,7 +30,7 @@ from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
 from utils.errors import UserError
 from utils.logs import log
 from utils.randomness import Stream, torch_generator
-from utils.registry import is_user_target
+from utils.registry import is_user_code
 from utils.spec import parse_specs
 
 
@@ -115,9 +115,9 @@ def _load(place: str, config: RunConfig, device: torch.device) -> Trained:
         path = find_checkpoint(place, BEST)
         content = load_checkpoint(path)
         given: dict[str, Any] = {}
-        if is_user_target(content["arch"]):
+        if is_user_code(content["arch"]):
             given["arch"] = config.model.arch
-        if any(is_user_target(spec.name) for spec in parse_specs(content["criterion"])):
+        if any(is_user_code(spec.name) for spec in parse_specs(content["criterion"])):
             given["criterion"] = config.loss.criterion
         named = {"arch": config.model.arch, "criterion": config.loss.canonical()}
         if any(content[name] != named[name] for name in given if name in named):
