@@ -141,7 +141,7 @@ def compare(run: Path) -> dict[str, list[float]]:
     device = torch.device("cpu")
     machine = Machine(assemble.single_process(), device, Precision("fp32", False, "exact answers"))
     whole = load_trained(run, {"workers": 0}, "evaluation", device)
-    split, task = open_held_out(whole, ("test",)), build_label_task(whole, device, "--prune")
+    split, task = open_held_out(whole, ("test",)), build_label_task(whole, device)
     batches = read_batches(whole, some_of(open_training(whole, "the benchmark"), whole.config.runtime.seed), machine)
 
     def accuracy(trained: Trained) -> float:

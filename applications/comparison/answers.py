@@ -141,7 +141,7 @@ def read_answers(request: Request, place: str, machine: Machine) -> ModelAnswers
     trained = load_model(place, request, machine.device)
     split = open_held_out(trained, ("test", "val"))
     log().info(f"predict   {len(split)} {split.name} images with {trained.describe()}")
-    prediction = predict_split(trained, split, build_label_task(trained, machine.device, "--compare"), machine)
+    prediction = predict_split(trained, split, build_label_task(trained, machine.device), machine)
     multi_label = _gives_several(trained.task)
     truth = prediction.targets >= 0.5 if multi_label else prediction.targets.numpy()[:, None] == np.arange(len(trained.classes))
     named = decide(prediction.probabilities, trained.calibration.thresholds).numpy()

@@ -51,7 +51,7 @@ def run(request: Request) -> int:
         raise UserError(f"--visual_method {options.visual_method or explainer.default}: {reasons[0]}")
     for reason in reasons:
         log().info(f"          left out: {reason}")
-    task = build_label_task(trained, machine.device, "--visual_data")
+    task = build_label_task(trained, machine.device)
     prediction = predict_split(trained, split, task, machine)
     verdicts = judge(prediction, trained.classes, task.chosen.thresholds)
     chosen = choose([verdict.right for verdict in verdicts], prediction.losses.numpy(), limit=options.limit or DEFAULT_LIMIT)

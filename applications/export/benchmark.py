@@ -122,19 +122,19 @@ def read_images(request: Request, places: Sequence[tuple[Path, bool]]) -> Images
     if checkpoint is not None:
         trained = load_trained(checkpoint, request.given, request.action, device)
         split = open_held_out(trained, ("val", "test"))
-        return Images(thin_out(split, MOST_IMAGES), build_label_task(trained, device, "--benchmark"), trained.classes)
+        return Images(thin_out(split, MOST_IMAGES), build_label_task(trained, device), trained.classes)
     if "data" not in request.given:
         raise UserError(f"--benchmark: no checkpoint lies beside {places[0][0]} to say which images are meant; name them with --data")
     exported = load_exported(places[0][0], device)
     facts, kind = exported.facts, TASKS.resolve(exported.facts.task)
+    assemble.refuse_unable(kind, {"benchmark": True})
     wanted = request.config.output.split or "val"
     catalog = open_catalog(str(request.given["data"]), classes=facts.classes, require_train=False, whole=wanted, target=kind.target)
     if wanted not in catalog.splits:
         raise UserError(f"{catalog.root} has no {wanted} images; it has {', '.join(catalog.splits)}: choose with --split")
     loss = RunConfig().override({"criterion": "softmax" if facts.activation == "softmax" else "bce"}).loss
     task = assemble.build_task(loss, facts.classes, facts.preprocess, device, kind=kind)
-    if not isinstance(task, LabelTask):
-        raise UserError(f"--benchmark measures classifiers, and {places[0][0]} is a model of --task {task.name}; --export tells its time")
+    assert isinstance(task, LabelTask), "other tasks refuse --benchmark"
     task.chosen = facts.calibration
     return Images(thin_out(replace(catalog.splits[wanted], white=facts.preprocess.white), MOST_IMAGES), task, facts.classes)
 

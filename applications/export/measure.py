@@ -156,7 +156,7 @@ def _open_checkpoint(subject: Subject) -> tuple[Opened, int]:
     device = torch.device("cpu")
     trained = load_trained(subject.path, subject.given, "benchmark", device)
     activation, numbers, arch = (
-        build_label_task(trained, device, "--benchmark").criterion.activation,
+        build_label_task(trained, device).criterion.activation,
         trained.preprocess,
         trained.config.model.arch,
     )

@@ -39,7 +39,7 @@ def run(request: Request) -> int:
     kind = build_trained_task(trained, machine.device)
     if kind.name in PREDICTIONS:
         return PREDICTIONS.resolve(kind.name)(trained, kind, inputs, options, machine)
-    task = build_label_task(trained, machine.device, "--predict")
+    task = build_label_task(trained, machine.device)
     with removed_on_error(new_folder(trained.results_folder(), "predict")) as folder:
         reject = trained.calibration.rejecting(options.reject, len(trained.classes))
         writer = Writer(folder, trained.classes, options, reject=reject, source=str(trained.path))

@@ -70,7 +70,7 @@ class ServedCheckpoint(ServedModel):
     def __init__(self, trained: Trained, machine: Machine, facts: ModelFacts) -> None:
         self.trained = trained
         self.machine = machine
-        self.task = build_label_task(trained, machine.device, "--serve")
+        self.task = build_label_task(trained, machine.device)
         self.facts = facts
 
     @cached_property
@@ -131,7 +131,7 @@ def _open_checkpoint(request: Request, place: str, name: str, machine: Machine, 
     fits, reasons = available([method], open_explainer(trained))
     if not fits and request.config.look.visual_method is not None:
         raise UserError(f"--visual_method {method}: {reasons[0]}; take grad-cam")
-    task = build_label_task(trained, machine.device, "--serve")
+    task = build_label_task(trained, machine.device)
     facts = ModelFacts(
         name,
         trained.describe(),

@@ -8,7 +8,6 @@ from applications.contract import Task
 from applications.tasks import TASKS
 from applications.tasks.labels import LabelTask
 from applications.trained.checkpoint import Trained
-from utils.errors import UserError
 
 
 def build_trained_task(trained: Trained, device: torch.device) -> Task:
@@ -21,18 +20,8 @@ def build_trained_task(trained: Trained, device: torch.device) -> Task:
     return task
 
 
-def build_label_task(trained: Trained, device: torch.device, asked: str) -> LabelTask:
-    """Return the same task for what works on labels alone.
-
-    Args:
-        trained: the model.
-        device: where it computes.
-        asked: the flag that asks for it, as it is written.
-
-    Raises:
-        UserError: the model answers with something else.
-    """
+def build_label_task(trained: Trained, device: torch.device) -> LabelTask:
+    """Return the same task for what works on labels alone; ABILITIES refuses that to other tasks where the model is read."""
     task = build_trained_task(trained, device)
-    if not isinstance(task, LabelTask):
-        raise UserError(f"{asked} works with labels of images, which --task {task.name} of {trained.path} does not give")
+    assert isinstance(task, LabelTask), f"ABILITIES lets --task {task.name} do what is written for labels"
     return task

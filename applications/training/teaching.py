@@ -96,7 +96,7 @@ def load_teacher(place: str, config: RunConfig, catalog: Catalog, machine: Machi
         return FileTeacher(exported)
     trained = _load(place, config, device)
     check_classes(trained.classes, catalog.classes, source=f"--teacher {place}")
-    task = build_label_task(trained, device, "--teacher")
+    task = build_label_task(trained, device)
     _check_kind(place, task.target, catalog)
     wants_map = config.teach.distill_features is not None
     assert isinstance(trained.model, Backbone)
