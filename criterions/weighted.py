@@ -172,7 +172,7 @@ def build_criterion(
         spec: the loss, then weighters, each a row of its table or 'my_file.py:NAME'.
         classes: names, which matrices are checked against.
         class_counts: training images of every class, for class weights and logit adjustment.
-        class_shares: the same, with an image of several labels as an equal part of an image for each; None where each has one.
+        class_shares: the same, with a multi-label image as an equal part of an image for each; None where each has one.
         label_smoothing: share of every target that is spread over all classes, in [0, 1).
         logit_adjust: tau of the logit adjustment (Menon et al., arXiv 2007.07314); None adds nothing.
         jsd: factor of the divergence between the copies of a sample (AugMix, arXiv 1912.02781); None leaves it out.

@@ -15,7 +15,7 @@ from applications import APPLICATIONS
 from applications.explain.methods import METHODS
 from criterions import CRITERIONS, DISTILLATIONS, REGION_LOSSES, WEIGHTERS
 from criterions.weighted import build_criterion
-from dataloader import AUGMENT_PRESETS, AUGMENTS, CURRICULA, MIXES, SAMPLERS, SOURCES
+from dataloader import AUGMENT_PRESETS, AUGMENTS, MIXES, SAMPLERS, SELF_PACED, SOURCES
 from dataloader.augment.chain import build_augment
 from dataloader.checks import CHECKS
 from dataloader.opening.open_catalog import open_catalog
@@ -139,7 +139,7 @@ def test_readme_names_every_application() -> None:
 
 TABLES = {
     "docs/distill.md": [*DISTILLATIONS],
-    "docs/curriculum.md": [*CURRICULA],
+    "docs/curriculum.md": [*SELF_PACED],
     "docs/losses.md": [*CRITERIONS, *WEIGHTERS],
     "docs/segment_networks.md": [*SEGMENTERS, *REGION_LOSSES],
     "docs/optimizers.md": [*OPTIMIZERS, *SCHEDULES],

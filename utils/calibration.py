@@ -45,7 +45,7 @@ class Calibration:
         return {"temperature": self.temperature, "thresholds": thresholds, "reject": reject}
 
     @property
-    def is_multi_label(self) -> bool:
+    def multi_label(self) -> bool:
         """Whether every class that reaches its threshold is named, rather than one."""
         return self.thresholds is not None
 

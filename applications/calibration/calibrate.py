@@ -44,7 +44,7 @@ def calibrated(
     found, choice = replace(task.chosen, reject=None if refit else trained.calibration.reject), None
     if promise is not None:
         choice = choose(promise, prediction.targets.numpy(), prediction.probabilities.numpy(), groups)
-        found = replace(found, **{"thresholds" if found.is_multi_label else "reject": choice.thresholds})
+        found = replace(found, **{"thresholds" if found.multi_label else "reject": choice.thresholds})
     task.chosen = found
     return replace(trained, calibration=found), choice
 

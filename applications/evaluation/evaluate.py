@@ -146,7 +146,7 @@ def _announce(promise: Promise, choice: ThresholdChoice, trained: Trained) -> No
     Raises:
         UserError: there is none for any class.
     """
-    multi_label = trained.calibration.is_multi_label
+    multi_label = trained.calibration.multi_label
     refuse_empty(promise, choice, trained.classes, multi_label=multi_label)
     log().info(f"target    {describe_choice(promise, choice, trained.classes)}")
     if unmet := describe_unmet(choice, trained.classes, multi_label=multi_label):

@@ -8,7 +8,7 @@ from applications.settings.options import Request
 from applications.settings.recipes import RECIPES
 from applications.tasks import TASKS
 from criterions import CRITERIONS, DISTILLATIONS, REGION_LOSSES, WEIGHTERS
-from dataloader import AUGMENT_PRESETS, AUGMENTS, CURRICULA, MIXES, SAMPLERS, SOURCES
+from dataloader import AUGMENT_PRESETS, AUGMENTS, MIXES, SAMPLERS, SELF_PACED, SOURCES
 from dataloader.checks import CHECKS
 from models import FAMILIES, FORWARDED, INITS, SEGMENTERS, list_models
 from models.anomaly import DETECTORS
@@ -35,7 +35,7 @@ TABLES = {
     "mixes": MIXES,
     "samplers": SAMPLERS,
     "visual_methods": METHODS,
-    "curricula": CURRICULA,
+    "curricula": SELF_PACED,
     "checks": CHECKS,
     "formats": FORMATS,
 }

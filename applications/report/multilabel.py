@@ -1,4 +1,4 @@
-"""What a report says of images with any number of labels each."""
+"""What a report says of images with several labels each."""
 
 import numpy as np
 

@@ -35,7 +35,7 @@ class ModelFacts:
         name: how people call it, unlike the others'.
         description: in a line.
         classes: names, in the order of the probabilities.
-        several: whether an image may have any number of labels.
+        several: whether an image may have several labels.
         reject: the probability below which an answer of each class does not count; None where every answer counts.
         preprocess: what is done to images.
         heat_map: the method of its heat maps; None where it has none.
@@ -136,7 +136,7 @@ def _open_checkpoint(request: Request, place: str, name: str, machine: Machine, 
         name,
         trained.describe(),
         trained.classes,
-        task.chosen.is_multi_label,
+        task.chosen.multi_label,
         trained.calibration.rejecting(request.config.look.reject, len(trained.classes)),
         trained.preprocess,
         method if fits else None,
@@ -149,7 +149,7 @@ def _open_file(path: Path, name: str, machine: Machine, reject: float | None) ->
     assemble.refuse_unable(TASKS.resolve(exported.facts.task), {"serve": True})
     calibration = exported.facts.calibration
     refused = calibration.rejecting(reject, len(exported.classes))
-    facts = ModelFacts(name, exported.describe(), exported.classes, calibration.is_multi_label, refused, exported.preprocess, None)
+    facts = ModelFacts(name, exported.describe(), exported.classes, calibration.multi_label, refused, exported.preprocess, None)
     return ServedFile(exported, machine.device, facts)
 
 

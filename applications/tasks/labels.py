@@ -1,4 +1,4 @@
-"""What the tasks with labels share, one or any number per image. Their meter keeps one row per image."""
+"""What the tasks with labels share, one or several per image. Their meter keeps one row per image."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -291,7 +291,7 @@ class LabelMeter:
         return self.task.metrics(self.prediction)
 
     def one_answer(self) -> str:
-        """Return the clause where all images get the same class; with any number of labels per image, ''."""
+        """Return the clause where all images get the same class; with several labels per image, ''."""
         prediction = self.prediction
         found = prediction.logits.argmax(1)
         if prediction.targets.ndim > 1 or len(prediction.targets.unique()) < 2 or len(found.unique()) > 1:

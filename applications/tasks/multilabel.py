@@ -1,4 +1,4 @@
-"""Multi-label classification: any number of labels per image, each a sigmoid problem of its own with its own threshold.
+"""Multi-label classification: several labels per image, each a sigmoid problem of its own with its own threshold.
 
 Thresholds that make F1 largest on validation images: Lipton, Elkan, Narayanaswamy: Thresholding Classifiers to Maximize
 F1 Score (arXiv 1402.1892).

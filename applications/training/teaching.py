@@ -19,7 +19,7 @@ from applications.trained.exported import Exported, is_exported, load_exported, 
 from applications.trained.trained_task import build_label_task
 from criterions.distillation import build_distillation
 from criterions.elementwise import ActivationName
-from dataloader import CURRICULA
+from dataloader import SELF_PACED
 from dataloader.images.preprocess import Normalize, Preprocess
 from dataloader.images.sixteen_bit import FULL
 from dataloader.sidecars.format import check_classes
@@ -261,7 +261,7 @@ def _build_match(
 
 
 def build_rule(source: str) -> Rule:
-    """Return the rule that a spec such as 'selfpaced(start=0.3)' names: a row of CURRICULA, or 'my_file.py:Name'.
+    """Return the rule that a spec such as 'selfpaced(start=0.3)' names: a row of SELF_PACED, or 'my_file.py:Name'.
 
     Raises:
         UserError: the name or an argument cannot be used.
@@ -270,7 +270,7 @@ def build_rule(source: str) -> Rule:
     if len(specs) != 1:
         raise UserError(f"--curriculum {source}: write one rule, such as selfpaced")
     try:
-        return CURRICULA.resolve(specs[0].name)(*specs[0].args, **specs[0].kwargs)
+        return SELF_PACED.resolve(specs[0].name)(*specs[0].args, **specs[0].kwargs)
     except TypeError as error:
         raise UserError(f"--curriculum {source}: {error}") from error
 

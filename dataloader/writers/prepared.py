@@ -21,7 +21,7 @@ _FORBIDDEN = frozenset("/\\\0\n\r")
 
 
 def plan_copies(catalog: Catalog) -> list[ResizeJob]:
-    """Return the new path of every image: SPLIT/CLASS/NAME, or SPLIT/NAME where images have several labels.
+    """Return the new path of every image: SPLIT/CLASS/NAME, or SPLIT/NAME where images are multi-label.
 
     The name is that of the image; where two would be equal, each gets a hash of its path. The result depends only on the data.
 

@@ -47,7 +47,7 @@ def task(request: pytest.FixtureRequest) -> LabelTask:
 
 
 def measure(task: LabelTask) -> LabelMeter:
-    given, meter = batch(dense=task.chosen.is_multi_label), task.meter(6)
+    given, meter = batch(dense=task.chosen.multi_label), task.meter(6)
     with torch.no_grad():
         meter.update(given, task.forward(Mean(), given))
     return meter

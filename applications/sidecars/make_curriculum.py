@@ -13,7 +13,7 @@ from applications.assemble.seen_images import write_beside
 from applications.settings.options import Request
 from applications.sidecars.apply import checked_writable, sidecar_folder
 from applications.sidecars.split_predictions import SplitPredictions, predict_named_split
-from dataloader.sidecars.curriculum import CURRICULUM, assign_courses, label_probabilities
+from dataloader.sidecars.curriculum_file import CURRICULUM, assign_courses, label_probabilities
 from dataloader.sidecars.format import WEIGHT, write_sidecar
 from dataloader.splits.split import Split
 from utils.distributed import close_world
