@@ -25,7 +25,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.shared import ROOT, machine_share, run_quietly
 from dataloader.images.preprocess import fit_change, fit_pixels
-from dataloader.splits.catalog import open_catalog
+from dataloader.mask_reading import MaskReading
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.splits.split import Split
 from dataloader.targets.mask import IGNORE, Mask
 from models.published import IMAGENET_MEAN, IMAGENET_STD
@@ -65,16 +66,18 @@ def peer_network(weights: Path, classes: int) -> torch.nn.Module:
     return network
 
 
-def peer_loop(kind: str, data: str, weights: Path, *, labels: list[str], seconds: float, test: bool) -> tuple[float, float]:
+def peer_loop(kind: str, data: str, weights: Path, *, labels: str | None, seconds: float, test: bool) -> tuple[float, float]:
     """Train for so many seconds; return images/s without the first three steps, and the test mIoU at the size of the network (or nan)."""
     torch.manual_seed(0)
-    catalog = open_catalog(data, target=Mask, **({"labels": labels[0]} if labels else {}))
+    catalog = open_catalog(data, target=Mask, masks=MaskReading(labels=labels))
     classes = len(catalog.classes)
     network = peer_network(weights, classes)
     layout = torch.channels_last if kind == "bf16" else torch.contiguous_format
     network = network.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE)
-    loader = DataLoader(Pairs(catalog.splits["train"], mirrored=True), BATCH, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True)
+    loader = DataLoader(
+        Pairs(catalog.splits["train"], mirrored=True), BATCH, shuffle=True, num_workers=2, drop_last=True, persistent_workers=True
+    )
     begin, start, images, steps = time.perf_counter(), 0.0, 0, 0
     network.train()
     while time.perf_counter() - begin < seconds:
@@ -131,7 +134,10 @@ def compare_speed(options: argparse.Namespace) -> None:
         print(f"  round {number + 1}  " + "  ".join(f"{kind} {values[-1]:.2f}" for kind, values in speeds.items()), flush=True)
     medians = {kind: statistics.median(values) for kind, values in speeds.items()}
     ratios = "  ".join(f"darkroom / {kind} {medians['darkroom'] / medians[kind]:.2f}" for kind in KINDS)
-    print("  ".join(f"{kind} {value:.2f}" for kind, value in medians.items()) + f" images/s  {ratios}  ({machine_share(contention)})", flush=True)
+    print(
+        "  ".join(f"{kind} {value:.2f}" for kind, value in medians.items()) + f" images/s  {ratios}  ({machine_share(contention)})",
+        flush=True,
+    )
 
 
 def peer(kind: str, options: argparse.Namespace, *, seconds: float, test: bool) -> tuple[float, float]:
@@ -149,7 +155,9 @@ def compare_accuracy(options: argparse.Namespace) -> None:
         run_quietly([*main_py, *darkroom_flags(options), "--minutes", str(options.minutes), "--logdir", runs])
         (folder,) = Path(runs).glob("*/*")
         answer = run_quietly([*main_py, "--evaluation", "--resume", str(folder)])
-        print(f"darkroom, {options.minutes:g} minutes: " + next(line for line in reversed(answer.splitlines()) if "mIoU" in line), flush=True)
+        print(
+            f"darkroom, {options.minutes:g} minutes: " + next(line for line in reversed(answer.splitlines()) if "mIoU" in line), flush=True
+        )
     for kind in KINDS:
         speed, reached = peer(kind, options, seconds=options.minutes * 60, test=True)
         print(f"{kind} loop, {options.minutes:g} minutes: test mIoU {reached:.1%}, {speed:.2f} images/s", flush=True)
@@ -170,8 +178,9 @@ def main() -> int:
     parser.add_argument("--test", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peer:
-        labels = [options.labels] if options.labels else []
-        print(*peer_loop(options.peer, str(options.data), options.weights, labels=labels, seconds=options.seconds, test=options.test))
+        print(
+            *peer_loop(options.peer, str(options.data), options.weights, labels=options.labels, seconds=options.seconds, test=options.test)
+        )
         return 0
     if options.only != "accuracy":
         compare_speed(options)

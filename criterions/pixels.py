@@ -150,5 +150,10 @@ def build_pixel_criterion(
         logit_adjust=logit_adjust,
         jsd=jsd,
     )
-    plain = parts[0] == Spec("softmax") and {part.name for part in parts[1:]} <= {"class_weights"} and not label_smoothing and logit_adjust is None
+    plain = (
+        parts[0] == Spec("softmax")
+        and {part.name for part in parts[1:]} <= {"class_weights"}
+        and not label_smoothing
+        and logit_adjust is None
+    )
     return PixelCriterion(pixels, regions, plain_softmax=plain)
