@@ -44,7 +44,7 @@ def class_weights(rule: str, *, classes: Sequence[str], counts: Sequence[float],
     """Return one weight a class, (C,).
 
     Args:
-        rule: 'auto' (inverse frequency), 'sqrt' (inverse root of the frequency), 'effective' (effective number), or a CSV file of class,weight rows.
+        rule: 'auto' (inverse frequency), 'sqrt' (its root), 'effective' (effective number), or a CSV file of class,weight rows.
         classes: names.
         counts: training images of every class.
         beta: of 'effective'.

@@ -48,7 +48,7 @@ def choose_task(config: RunConfig, catalog: Catalog) -> type[Task]:
 
 
 def with_usual_settings(config: RunConfig, catalog: Catalog) -> RunConfig:
-    """Return the settings with what is usual for the task: the loss where --criterion names none, the rate of the head beside trained weights."""
+    """Return the settings with the usual loss of the task, and the usual rate of its head beside trained weights, where none is given."""
     kind = choose_task(config, catalog)
     if config.loss.criterion is None:
         config = replace(config, loss=config.loss.completed(kind.usual_criterion))
