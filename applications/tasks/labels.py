@@ -148,6 +148,7 @@ class LabelTask(ABC):
     # The rows of RISK_TARGETS that --target can ask for.
     promises: ClassVar[tuple[str, ...]]
     thresholds: tuple[float, ...] | None = None
+    head_rate: ClassVar[float] = 1.0
     usual_criterion: ClassVar[str] = USUAL
     build_criterion: ClassVar = staticmethod(build_criterion)
 
