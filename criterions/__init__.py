@@ -12,7 +12,7 @@ CRITERIONS = Table(
         "focal_bce": Row("criterions.focal:focal_bce", "the same for sigmoids: focal_bce(gamma=2, alpha=0.25)"),
         "asymmetric": Row(
             "criterions.asymmetric:asymmetric",
-            "sigmoids that forget easy negatives, for many labels an image: asymmetric(gamma_neg=4, gamma_pos=1, clip=0.05)",
+            "sigmoids that forget easy negatives, for several labels per image: asymmetric(gamma_neg=4, gamma_pos=1, clip=0.05)",
         ),
         "asymmetric_single": Row(
             "criterions.asymmetric:asymmetric_single",

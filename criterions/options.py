@@ -6,7 +6,7 @@ from typing import Literal, Self
 from criterions import CRITERIONS, REGION_LOSSES, WEIGHTERS
 from utils.errors import UserError
 from utils.flags import flag
-from utils.registry import Table, is_user_target
+from utils.registry import Table, is_user_code
 from utils.spec import Spec, parse_specs
 
 # The loss of tasks that name no other.
@@ -138,5 +138,5 @@ class LossOptions:
 
 def _check_name(spec: Spec, table: Table) -> None:
     """Raise UserError for a name that the table does not know. Nothing is imported for the others."""
-    if spec.name not in table and not is_user_target(spec.name):
+    if spec.name not in table and not is_user_code(spec.name):
         table.resolve(spec.name)

@@ -60,6 +60,7 @@ class Anomaly(Observing):
             "thresholds that keep a promise",
             "exported files",
             "answers for single images",
+            "rejecting answers",
             "tables of OK and NG",
         }
     )

@@ -88,7 +88,7 @@ class Recipe:
 
     @cached_property
     def class_shares(self) -> Sequence[float]:
-        """The same, with an image of several labels as an equal part of an image for each; of masks and boxes the counts themselves."""
+        """The same, with a multi-label image as an equal part of an image for each; of masks and boxes the counts themselves."""
         return self.class_counts if self.split.truths is not None else self._count_classes(spread=True)
 
     def _count_classes(self, *, spread: bool = False) -> Sequence[float]:

@@ -65,7 +65,7 @@ def test_data_that_can_only_mean_one_task_chooses_it(target, name):
 @pytest.mark.parametrize(
     ("task", "catalog", "message"),
     [
-        ("multilabel", data_of(Label, "a", "b"), "--task multilabel takes any number of labels an image, photos has one label; "),
+        ("multilabel", data_of(Label, "a", "b"), "--task multilabel takes several labels an image, photos has one label; "),
         ("classfy", data_of(Label, "a", "b"), "Did you mean classify"),
         (None, data_of(Label, "a"), "photos holds a single class, a; --task classify needs at least 2"),
         (None, data_of(Boxes, "a"), "no task of this program"),
