@@ -134,6 +134,8 @@ class Task(Protocol):
 
     def __init__(self, classes: Sequence[str], criterion: Any, preprocess: Preprocess, device: torch.device) -> None: ...
 
+    # How many times --lr the head learns at beside trained weights, where --head_lr says nothing.
+    head_rate: ClassVar[float]
     # The spec of the loss where --criterion names none.
     usual_criterion: ClassVar[str]
     # Called with a chain of specs and the arguments of `build_criterion`: the loss that the instance takes.

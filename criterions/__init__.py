@@ -42,7 +42,9 @@ REGION_LOSSES = Table(
 WEIGHTERS = Table(
     "loss weighter",
     {
-        "class_weights": Row("criterions.weighters.class_weights:ClassWeights", "a factor a class: class_weights(auto|effective|FILE)"),
+        "class_weights": Row(
+            "criterions.weighters.class_weights:ClassWeights", "a factor a class: class_weights(auto|sqrt|effective|FILE)"
+        ),
         "cost": Row("criterions.weighters.cost:Cost", "the cost of mistaking one class for another: cost(FILE)"),
         "risk": Row("criterions.weighters.cost:Risk", "the cost that the present answer is expected to have: risk(FILE)"),
         "threshold": Row("criterions.weighters.threshold:Threshold", "only probabilities between two bounds are trained: threshold(FILE)"),

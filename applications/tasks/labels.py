@@ -146,6 +146,7 @@ class LabelTask(ABC):
     }
     # The rows of PROMISES that --target can ask for.
     promises: ClassVar[tuple[str, ...]]
+    head_rate: ClassVar[float] = 1.0
     usual_criterion: ClassVar[str] = USUAL
     build_criterion: ClassVar = staticmethod(build_criterion)
 

@@ -271,7 +271,7 @@ def open_recipe(
     Raises:
         UserError: a sidecar is missing or wrong.
     """
-    config = assemble.with_usual_loss(config, catalog)
+    config = assemble.with_usual_settings(config, catalog)
     preprocess = assemble.build_preprocess(config, content, white=catalog.splits["train"].white)
     split = apply_sidecars(config, catalog, assemble.activation_of(config.loss))
     return Recipe(config, machine, catalog, split, preprocess, augment, content, cached)
