@@ -33,11 +33,12 @@ def image_folder(root: Path, split: str, file: Path, name: str | None) -> Path:
     """
     if name is None:
         raise UserError(f"{file} names no images")
-    own = split_folders(root).get(split, split)
+    own = split_folders(root)
+    inners = [inner for each in ([split] if split else SPLITS) for inner in (own.get(each, each), f"{each}2017", f"{each}2014")]
     bases = (root, *(root / each for each in IMAGE_FOLDERS))
     places = [
         file.parent,
-        *(base / inner for base in bases for inner in (own, f"{split}2017", f"{split}2014", "") if inner or base != root),
+        *(base / inner for base in bases for inner in (*inners, "") if inner or base != root),
         root,
     ]
     folder = next((place for place in places if (place / name).is_file()), None)
