@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou, nms
+from torchvision.ops import nms
 
 from dataloader.targets.plane import PlaneChange
 
@@ -82,11 +82,19 @@ def candidates_of(said: Tensor, choice: Choice, count: int) -> tuple[Candidates,
     bound = max(floor, float(best.topk(count).values[-1])) if len(best) > count else floor
     places = (best >= bound).nonzero()[:, 0]
     chosen = scores[places]
-    rows, classes = (chosen >= bound).nonzero(as_tuple=True)
-    values, order = chosen[rows, classes].sort(descending=True, stable=True)
+    if choice.agnostic:
+        # Of the boxes of one place only the surest could stay.
+        rows, columns = torch.arange(len(places), device=said.device), chosen.argmax(1)
+    else:
+        rows, columns = (chosen >= bound).nonzero(as_tuple=True)
+    values = chosen[rows, columns]
     more = bound > floor or len(values) > count
+    if len(values) > 4 * count:
+        kept = values.topk(count, sorted=False).indices.sort().values
+        rows, columns, values = rows[kept], columns[kept], values[kept]
+    values, order = values.sort(descending=True, stable=True)
     order = order[:count]
-    return Candidates(said[places[rows[order]], :4], values[:count], classes[order]), more
+    return Candidates(said[places[rows[order]], :4], values[:count], columns[order]), more
 
 
 def chosen_boxes(said: Tensor, choice: Choice) -> Candidates:
@@ -110,14 +118,13 @@ def without_doubles(found: Candidates, choice: Choice) -> Candidates:
     if not choice.agnostic:
         # Boxes of different classes are moved where they cannot meet; float64 keeps what they overlap.
         apart = apart + (found.classes * (apart.max() - apart.min() + 1))[:, None]
-    kept = torch.empty(0, dtype=torch.int64, device=apart.device)
-    for start in range(0, len(apart), BLOCK):
-        block = torch.arange(start, min(start + BLOCK, len(apart)), device=apart.device)
-        if len(kept):
-            block = block[box_iou(apart[kept], apart[block]).amax(0) <= choice.overlap]
-        kept = torch.cat([kept, block[nms(apart[block], scores[block], choice.overlap)]])
-        if len(kept) >= choice.most:
-            break
+    kept, start, size = torch.empty(0, dtype=torch.int64, device=apart.device), 0, BLOCK
+    while start < len(apart) and len(kept) < choice.most:
+        block = torch.arange(start, min(start + size, len(apart)), device=apart.device)
+        # What was kept comes first, and stays.
+        block = torch.cat([kept, block])
+        kept = block[nms(apart[block], scores[block], choice.overlap)]
+        start, size = start + size, 4 * size
     return Candidates(*(each[kept[: choice.most]] for each in found))
 
 
