@@ -286,6 +286,28 @@ class SingleImageOptions:
 
 
 @dataclass(frozen=True)
+class BoxOptions:
+    """Which boxes a detector answers."""
+
+    conf: float | None = flag(
+        None,
+        "least score of an answered box, from 0 to 1 (default: that of the best F1 on val); AP looks at all boxes from 0.001 on",
+        metavar="P",
+        used_for="evaluation predict exports",
+    )
+    nms: float = flag(
+        0.65,
+        "of two boxes that overlap more than this the surer one is answered; 1 keeps both",
+        metavar="IOU",
+        used_for="evaluation predict exports",
+    )
+    max_detections: int = flag(
+        300, "most boxes that are answered for an image", metavar="N", used_for="evaluation predict exports", above=0
+    )
+    agnostic: bool = flag(False, "let a box drop those that it overlaps of other classes, too", used_for="evaluation predict exports")
+
+
+@dataclass(frozen=True)
 class ExportOptions:
     """What --export and --jit write."""
 
@@ -369,6 +391,7 @@ class RunConfig:
     output: OutputOptions = field(default_factory=OutputOptions)
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
     look: SingleImageOptions = field(default_factory=SingleImageOptions)
+    boxes: BoxOptions = field(default_factory=BoxOptions)
     export: ExportOptions = field(default_factory=ExportOptions)
     serve: ServeOptions = field(default_factory=ServeOptions)
     check: CheckOptions = field(default_factory=CheckOptions)
@@ -417,6 +440,7 @@ SECTIONS = {
     "output": OutputOptions,
     "evaluation": EvaluationOptions,
     "single images": SingleImageOptions,
+    "answered boxes": BoxOptions,
     "export": ExportOptions,
     "serve": ServeOptions,
     "data check": CheckOptions,
