@@ -62,7 +62,7 @@ class AnchorFreeHead(nn.Module):
             raw=offsets,
             points=points,
             strides=strides,
-            anchors=torch.zeros_like(points),
+            anchors=None,
         )
 
 

@@ -24,10 +24,11 @@ class DetectorOutput(NamedTuple):
         boxes: (N, A, 4) of left, top, right, bottom in pixels of the network's input.
         objectness: logits (N, A).
         classes: logits (N, A, C).
-        raw: (N, A, 4), what the boxes were decoded from.
+        raw: (N, A, 4), what the boxes were decoded from: x and y of the middle, in strides from the upper left corner of the place, and the
+            logarithms of width and height over those of the anchor, or over the stride.
         points: (A, 2), x and y of the middle of each place, in pixels.
         strides: (A,), pixels from a place to its neighbor.
-        anchors: (A, 2), width and height of the box that each place begins with; zeros where there is none.
+        anchors: (A, 2), width and height; None for a network without anchors.
     """
 
     boxes: Tensor
@@ -36,7 +37,7 @@ class DetectorOutput(NamedTuple):
     raw: Tensor
     points: Tensor
     strides: Tensor
-    anchors: Tensor
+    anchors: Tensor | None
 
 
 class Detector(Network):
