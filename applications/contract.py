@@ -86,6 +86,7 @@ class Meter(Protocol):
 ABILITIES: Mapping[str, tuple[str, ...]] = {
     "crops and tiles": ("crop", "tiles"),
     "networks of encoder and decoder": ("encoder", "output_stride"),
+    "necks": ("neck",),
     "learning from teachers": ("teacher", "distill", "knowledge"),
     "weights of single images": ("curriculum", "curriculum_learning", "make_curriculum"),
     "counting the images of classes": ("class_weights", "logit_adjust", "prior_bias"),
