@@ -43,6 +43,8 @@ class ResampledPrecision:
             _class_of(matches, own, true)
             for own, true in zip(by_class(matches.answers.classes, classes), by_class(matches.truths.classes, classes), strict=True)
         ]
+        # Whether each class has truths, bool (C,); numbers that a drawing adds up.
+        self.occurs = np.array([len(each.truths) > 0 for each in self._classes])
         self.cost = sum(len(each.overlaps) * (len(each.images) + 2000) for each in self._classes if len(each.truths))
 
     def __call__(self, times: np.ndarray) -> np.ndarray:

@@ -124,3 +124,37 @@ class AveragedMasks(nn.Module):
         mean = total / len(self.views)
         least = torch.finfo(mean.dtype).tiny
         return mean.clamp(min=least).log() if self.softmax else mean.clamp(1e-7, 1 - 1e-7).logit()
+
+
+class JoinedViews(nn.Module):
+    """A detector that looks at several views of an image: what it says of all of them, in the plane of the first.
+
+    Args:
+        network: normalized images (N, 3, H, W) -> corners, objectness and probabilities (N, A, 5 + C).
+        views: ways to look at an image.
+
+    Raises:
+        UserError: the network does not take a size.
+    """
+
+    def __init__(self, network: nn.Module, views: Sequence[View]) -> None:
+        super().__init__()
+        assert isinstance(network, Network)
+        for size in {view.size for view in views}:
+            network.check_size(size)
+        self.network = network
+        self.views = tuple(views)
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        said = []
+        for view in self.views:
+            answer = self.network(view.of(images)).float()
+            corners = answer[..., :4] * answer.new_tensor([width / view.size[1], height / view.size[0]] * 2)
+            left, top, right, bottom = corners.unbind(-1)
+            if -1 in view.flips:
+                left, right = width - right, width - left
+            if -2 in view.flips:
+                top, bottom = height - bottom, height - top
+            said.append(torch.cat([torch.stack([left, top, right, bottom], -1), answer[..., 4:]], -1))
+        return torch.cat(said, 1)

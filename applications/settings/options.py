@@ -230,15 +230,15 @@ class EvaluationOptions:
     )
     tta: str | None = flag(
         None,
-        "average the answers over views of each image: hflip, vflip, scale(FACTORS); bare: hflip",
+        "average the answers over views of each image: hflip, vflip, scale(FACTORS); bare: hflip (--predict: of boxes alone)",
         const="hflip",
         metavar="VIEWS",
-        used_for="evaluation",
+        used_for="evaluation predict",
     )
     tiles: bool = flag(
         False,
-        "look at images in overlapping tiles of --image_size, at their own scale, instead of bringing each to that size (segmentation; a "
-        "model of --crop does so by itself)",
+        "look at images in overlapping tiles of --image_size, at their own scale, instead of bringing each to that size (masks and boxes; "
+        "a model of --crop does so by itself)",
         used_for="evaluation predict",
     )
     target: str | None = flag(
