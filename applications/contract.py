@@ -86,7 +86,7 @@ class Meter(Protocol):
 ABILITIES: Mapping[str, tuple[str, ...]] = {
     "crops": ("crop",),
     "tiles": ("tiles",),
-    "answered boxes": ("conf", "agnostic"),
+    "answered boxes": ("conf", "nms", "max_detections", "agnostic", "crops"),
     "networks of encoder and decoder": ("encoder", "output_stride"),
     "necks": ("neck",),
     "learning from teachers": ("teacher", "distill", "knowledge"),

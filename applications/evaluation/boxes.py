@@ -3,11 +3,9 @@
 import copy
 import json
 import time
-from dataclasses import replace
 
 from applications.assemble import Machine
 from applications.contract import Task
-from applications.evaluation.tta import JoinedViews, parse_views
 from applications.evaluation.written import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
 from applications.report.box_report import BoxReport
 from applications.tasks.box_meter import BoxRows
@@ -15,6 +13,7 @@ from applications.tasks.detect import Detect
 from applications.trained.checkpoint import Trained, open_held_out, warn_of_seen_images
 from applications.trained.detected import ImageDetector, set_choice
 from applications.trained.inference import measure_split
+from applications.trained.views import with_views
 from dataloader.images.read import ImageError
 from dataloader.sample import Unreadable
 from dataloader.splits.split import Split
@@ -69,16 +68,6 @@ def _at_full_size(task: Detect, split: Split, trained: Trained) -> Detect:
 
     told.meter = meter
     return told
-
-
-def with_views(trained: Trained) -> Trained:
-    """Return the model as it looks at images: once, or at the views of --tta."""
-    views = trained.config.evaluation.tta
-    if not views:
-        return trained
-    network = JoinedViews(trained.model, parse_views(views, trained.preprocess.image_size))
-    log().info(f"views     {len(network.views)} an image: {views}")
-    return replace(trained, model=network.eval())
 
 
 def _measure_tiles(detector: ImageDetector, split: Split, unreadable: list[Unreadable]) -> BoxRows:

@@ -295,16 +295,17 @@ class BoxOptions:
         metavar="P",
         used_for="evaluation predict exports",
     )
-    nms: float = flag(
-        0.65,
-        "of two boxes that overlap more than this the surer one is answered; 1 keeps both",
+    nms: float | None = flag(
+        None,
+        "of two boxes that overlap more than this the surer one is answered; 1 keeps both (default: 0.65)",
         metavar="IOU",
         used_for="evaluation predict exports",
     )
-    max_detections: int = flag(
-        300, "most boxes that are answered for an image", metavar="N", used_for="evaluation predict exports", above=0
+    max_detections: int | None = flag(
+        None, "most boxes that are answered for an image (default: 300)", metavar="N", used_for="evaluation predict exports", above=0
     )
     agnostic: bool = flag(False, "let a box drop those that it overlaps of other classes, too", used_for="evaluation predict exports")
+    crops: bool = flag(False, "--predict also writes what every answered box shows, a folder a class", used_for="predict")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ NEAR = 2.0
 def set_choice(task: Detect, config: RunConfig) -> None:
     """Let a task answer the boxes that --conf, --nms, --max_detections and --agnostic ask for."""
     options = config.boxes
-    task.choice = replace(task.choice, overlap=options.nms, most=options.max_detections, agnostic=options.agnostic)
+    given = {"overlap": options.nms, "most": options.max_detections}
+    task.choice = replace(task.choice, agnostic=options.agnostic, **{name: value for name, value in given.items() if value is not None})
     if options.conf is not None:
         task.confidence = options.conf
 
@@ -54,16 +55,15 @@ class ImageDetector:
         with torch.inference_mode(), self.machine.autocast():
             return self.task.forward(self.trained.model, batch.to(self.machine.device)).said
 
-    def answers(self, pixels: Tensor, sizes: Sequence[tuple[int, int]], choice: Choice) -> list[BoxAnswer]:
-        """Return the boxes on the original images of these sizes, (H, W), by their pixels at the size of the network."""
-        backs = [self.trained.preprocess.change(size).undone(size) for size in sizes]
-        return [answer_of(said, choice, back) for said, back in zip(self.look(pixels), backs, strict=True)]
+    def answer(self, said: Tensor, size: tuple[int, int], choice: Choice) -> BoxAnswer:
+        """Return the boxes on an original image of this size, (H, W), by what the network says of it, (A, 5 + C)."""
+        return answer_of(said, choice, self.trained.preprocess.change(size).undone(size))
 
     def boxes(self, image: np.ndarray, choice: Choice) -> BoxAnswer:
         """Return the boxes of an image, uint8 (H, W, 3)."""
         if self.tiled:
             return self._of_tiles(image, choice)
-        return self.answers(self.trained.preprocess.apply(image)[None], [(image.shape[0], image.shape[1])], choice)[0]
+        return self.answer(self.look(self.trained.preprocess.apply(image)[None])[0], (image.shape[0], image.shape[1]), choice)
 
     def _of_tiles(self, image: np.ndarray, choice: Choice) -> BoxAnswer:
         height, width = image.shape[:2]
