@@ -200,7 +200,7 @@ class MaskOptions:
         metavar="NAME|ID",
         used_for="data held_out",
     )
-    empty_masks: bool = flag(
+    missing_is_empty: bool = flag(
         False,
         "images without a mask show the first class alone, the background; without this flag they are an error",
         used_for="data held_out",
@@ -214,7 +214,7 @@ class MaskOptions:
 
     def reading(self) -> MaskReading:
         """Return how masks are read."""
-        return MaskReading(self.labels, self.ignore, self.empty_masks)
+        return MaskReading(self.labels, self.ignore, self.missing_is_empty)
 
 
 @dataclass(frozen=True)
