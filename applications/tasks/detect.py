@@ -65,7 +65,9 @@ class Detect(BoxTask):
         """Return the loss, and its parts."""
         boxes = batch.targets
         assert isinstance(boxes, BoxBatch)
-        said = model(self.normalize(batch.images))
+        images = self.normalize(batch.images)
+        # In evaluation, as where batch-norm statistics are measured again, the network itself answers for places.
+        said = model.predict(images) if isinstance(model, Detector) and not model.training else model(images)
         loss, parts = self.criterion(said, boxes.corners, boxes.classes, boxes.counts, batch.weights, crowd=boxes.crowd, record=record)
         return StepResult(loss, {name: part * len(batch) for name, part in {"loss": loss.detach(), **parts}.items()})
 
