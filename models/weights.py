@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from models import find_family, full_name
-from models.backbone import Backbone, Network
+from models.backbone import Network
+from models.detectors import is_object_detector
 from models.download import download
 from models.input_channels import fit_channels
 from models.published import Published, find_published
@@ -153,7 +154,7 @@ def _fit_input(model: Network, given: dict[str, Tensor]) -> tuple[int, int] | No
 
 
 def load_published(
-    model: Backbone, arch: str, *, folder: Path, advprop: bool = False, announce: Callable[[str], object] = print
+    model: Network, arch: str, *, folder: Path, advprop: bool = False, announce: Callable[[str], object] = print
 ) -> LoadReport:
     """Fill the network with the published weights of `arch`.
 
@@ -166,7 +167,8 @@ def load_published(
         UserError: nothing is published, the download fails, or the file does not fit.
     """
     name = f"{arch}.advprop" if advprop else arch
-    published = find_published(arch, advprop=advprop) if advprop or find_family(arch) is not None else None
+    ours = find_family(arch) is not None or is_object_detector(arch)
+    published = find_published(arch, advprop=advprop) if advprop or ours else None
     names = (name,) if advprop else (arch, full_name(arch))
     path = next((path for path in _places(folder, names, published) if path.is_file()), None)
     if path is None:

@@ -27,7 +27,9 @@ class Detect:
     name = "detect"
     target: ClassVar[type[Target]] = Boxes
     fewest_classes: ClassVar[int] = 1
-    abilities: ClassVar[frozenset[str]] = frozenset({"counting the images of classes", "networks of encoder and decoder", "necks"})
+    abilities: ClassVar[frozenset[str]] = frozenset(
+        {"counting the images of classes", "networks of encoder and decoder", "necks", "anchors"}
+    )
     headline = "AP"
     metric_names: tuple[str, ...] = ("loss", "AP", "AP50", "AP75")
     usual_criterion: ClassVar[str] = "bce|iou"
@@ -45,7 +47,9 @@ class Detect:
         """Return a network of DETECTORS."""
         if model.output_stride is not None:
             raise UserError(f"--output_stride {model.output_stride} is for segmenters; leave it out")
-        return build_detector(model.arch, num_classes=len(classes), encoder=model.encoder, neck=model.neck, drop_path=model.drop_path)
+        return build_detector(
+            model.arch, num_classes=len(classes), encoder=model.encoder, neck=model.neck, anchors=model.anchors, drop_path=model.drop_path
+        )
 
     def training_step(self, model: nn.Module, batch: Batch, *, record: bool = True) -> StepResult:
         """Return the loss, and its parts."""

@@ -1,5 +1,6 @@
-"""The anchor-free head of YOLOX on any encoder and neck."""
+"""Detectors that look through an encoder; the anchor-free head of YOLOX on any of them, and any neck."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 from torch import Tensor, nn
@@ -16,8 +17,20 @@ from utils.spec import SpecSource
 ENCODER = "encoder.backbone."
 
 
-class NeckAndHead(nn.Module):
-    """What is new to a task: a neck, and the head on its maps."""
+class MapDecoder(nn.Module, ABC):
+    """What is new to a task: maps (N, C, h, w) of an encoder, the largest first -> `DetectorOutput`."""
+
+    @abstractmethod
+    def forward(self, maps: list[Tensor]) -> DetectorOutput:
+        """Return what the network says."""
+
+    @abstractmethod
+    def classifiers(self) -> list[nn.Conv2d]:
+        """Return the layers whose outputs are the logits of classes."""
+
+
+class NeckAndHead(MapDecoder):
+    """A neck, and the anchor-free head on its maps."""
 
     def __init__(self, neck: Neck, head: AnchorFreeHead) -> None:
         super().__init__()
@@ -27,11 +40,14 @@ class NeckAndHead(nn.Module):
     def forward(self, maps: list[Tensor]) -> DetectorOutput:
         return self.head(self.neck(maps))
 
+    def classifiers(self) -> list[nn.Conv2d]:
+        return self.head.classifiers()
+
 
 class EncoderDetector(Detector):
     """Images (N, 3, H, W) of any size that the encoder takes."""
 
-    def __init__(self, encoder: Encoder, decoder: NeckAndHead, *, arch: str, num_classes: int) -> None:
+    def __init__(self, encoder: Encoder, decoder: MapDecoder, *, arch: str, num_classes: int) -> None:
         super().__init__()
         self.arch = arch
         self.num_classes = num_classes
@@ -42,14 +58,12 @@ class EncoderDetector(Detector):
         return self.decoder(self.encoder(x))
 
     def get_classifier(self) -> nn.Conv2d:
-        classifier = self.decoder.head.cls_preds[0]
-        assert isinstance(classifier, nn.Conv2d)
-        return classifier
+        return self.decoder.classifiers()[0]
 
     def classifiers(self) -> list[nn.Linear | nn.Conv2d]:
-        return [each for each in self.decoder.head.cls_preds if isinstance(each, nn.Conv2d)]
+        return [*self.decoder.classifiers()]
 
-    def get_head(self) -> NeckAndHead:
+    def get_head(self) -> MapDecoder:
         return self.decoder
 
     def published_part(self, arch: str) -> tuple[Backbone, str]:
