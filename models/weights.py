@@ -25,6 +25,8 @@ PREFIXES = ("module.", "_orig_mod.")
 # Where detectors, self-supervised training and other programs keep a network in a larger one.
 CONTAINERS = ("backbone.", "encoder.", "model.", "model.0.", "net.", "encoder_q.", "student.", "teacher.")
 SUFFIXES = (".pth", ".safetensors")
+# Of a place of a detector that has some.
+ANCHORS = 3
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def load_state(model: Network, state: Mapping[str, Any], *, source: str) -> Load
         loaded=len(fitting),
         total=len(own) - len(counters),
         channels=refitted,
-        classes=(given[resized[0]].shape[0], model.num_classes) if resized else None,
+        classes=(given[resized[0]].shape[0] * model.num_classes // len(own[resized[0]]), model.num_classes) if resized else None,
     )
 
 
@@ -224,5 +226,8 @@ def _stripped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _other_classes(given: torch.Size, own: torch.Size, num_classes: int) -> bool:
-    """Whether the shapes differ in nothing but the number of classes."""
-    return len(given) == len(own) > 0 and given[1:] == own[1:] and own[0] == num_classes
+    """Whether the shapes differ in nothing but the number of classes, of which a layer may have a row each for several anchors."""
+    if not (len(given) == len(own) > 0 and given[1:] == own[1:] and own[0] % num_classes == 0):
+        return False
+    anchors = own[0] // num_classes
+    return anchors in (1, ANCHORS) and given[0] % anchors == 0

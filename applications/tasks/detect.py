@@ -45,8 +45,9 @@ class Detect:
     @staticmethod
     def build_model(model: ModelOptions, classes: Sequence[str]) -> nn.Module:
         """Return a network of DETECTORS."""
-        if model.output_stride is not None:
-            raise UserError(f"--output_stride {model.output_stride} is for segmenters; leave it out")
+        for name in ("output_stride", "drop_rate"):
+            if (value := getattr(model, name)) is not None:
+                raise UserError(f"--{name} {value}: detectors have none; leave it out")
         return build_detector(
             model.arch, num_classes=len(classes), encoder=model.encoder, neck=model.neck, anchors=model.anchors, drop_path=model.drop_path
         )

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -69,6 +70,11 @@ class EncoderDetector(Detector):
     def published_part(self, arch: str) -> tuple[Backbone, str]:
         del arch
         return self.encoder.backbone, self.encoder.name
+
+    def knows(self, state: Any) -> bool:
+        """Whether the tensors of a file are those of such a detector, rather than of an encoder alone."""
+        tensors = state.get("state_dict", state) if isinstance(state, Mapping) else {}
+        return any(str(name).startswith(ENCODER) for name in tensors)
 
     def no_weight_decay(self) -> frozenset[str]:
         return frozenset(ENCODER + name if not name.startswith("*") else name for name in self.encoder.backbone.no_weight_decay())
