@@ -89,6 +89,7 @@ ABILITIES: Mapping[str, tuple[str, ...]] = {
     "answered boxes": ("conf", "nms", "max_detections", "agnostic", "crops"),
     "networks of encoder and decoder": ("encoder", "output_stride"),
     "necks": ("neck",),
+    "anchors": ("anchors",),
     "learning from teachers": ("teacher", "distill", "knowledge"),
     "weights of single images": ("curriculum", "curriculum_learning", "make_curriculum"),
     "counting the images of classes": ("class_weights", "logit_adjust", "prior_bias"),

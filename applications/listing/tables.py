@@ -76,7 +76,7 @@ def weights_rows() -> list[tuple[str, str]]:
     from models.published import find_published
 
     listed = []
-    for arch in list_models():
+    for arch in (*list_models(), *DETECTORS):
         for name, advprop in ((arch, False), (f"{arch} --advprop", True)):
             try:
                 published = find_published(arch, advprop=advprop)

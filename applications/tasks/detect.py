@@ -35,6 +35,7 @@ class Detect(BoxTask):
             "counting the images of classes",
             "networks of encoder and decoder",
             "necks",
+            "anchors",
             "averaging views",
             "answers for single images",
             "answered boxes",
@@ -57,9 +58,12 @@ class Detect(BoxTask):
     @staticmethod
     def build_model(model: ModelOptions, classes: Sequence[str]) -> nn.Module:
         """Return a network of DETECTORS."""
-        if model.output_stride is not None:
-            raise UserError(f"--output_stride {model.output_stride} is for segmenters; leave it out")
-        return build_detector(model.arch, num_classes=len(classes), encoder=model.encoder, neck=model.neck, drop_path=model.drop_path)
+        for name in ("output_stride", "drop_rate"):
+            if (value := getattr(model, name)) is not None:
+                raise UserError(f"--{name} {value}: detectors have none; leave it out")
+        return build_detector(
+            model.arch, num_classes=len(classes), encoder=model.encoder, neck=model.neck, anchors=model.anchors, drop_path=model.drop_path
+        )
 
     def training_step(self, model: nn.Module, batch: Batch, *, record: bool = True) -> StepResult:
         """Return the loss, and its parts."""

@@ -143,6 +143,7 @@ class LabelTask(ABC):
     abilities: ClassVar[frozenset[str]] = frozenset(ABILITIES) - {
         "networks of encoder and decoder",
         "necks",
+        "anchors",
         "crops",
         "tiles",
         "answered boxes",

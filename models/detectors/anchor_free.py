@@ -65,6 +65,10 @@ class AnchorFreeHead(nn.Module):
             anchors=None,
         )
 
+    def classifiers(self) -> list[nn.Conv2d]:
+        """Return the layers whose outputs are the logits of classes."""
+        return [each for each in self.cls_preds if isinstance(each, nn.Conv2d)]
+
 
 def _places(x: Tensor) -> Tensor:
     """Return a map (N, C, h, w) as (N, h * w, C)."""

@@ -1,6 +1,8 @@
-"""The anchor-free head of YOLOX on any encoder and neck."""
+"""Detectors that look through an encoder; the anchor-free head of YOLOX on any of them, and any neck."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -16,8 +18,20 @@ from utils.spec import SpecSource
 ENCODER = "encoder.backbone."
 
 
-class NeckAndHead(nn.Module):
-    """What is new to a task: a neck, and the head on its maps."""
+class MapDecoder(nn.Module, ABC):
+    """What is new to a task: maps (N, C, h, w) of an encoder, the largest first -> `DetectorOutput`."""
+
+    @abstractmethod
+    def forward(self, maps: list[Tensor]) -> DetectorOutput:
+        """Return what the network says."""
+
+    @abstractmethod
+    def classifiers(self) -> list[nn.Conv2d]:
+        """Return the layers whose outputs are the logits of classes."""
+
+
+class NeckAndHead(MapDecoder):
+    """A neck, and the anchor-free head on its maps."""
 
     def __init__(self, neck: Neck, head: AnchorFreeHead) -> None:
         super().__init__()
@@ -27,11 +41,14 @@ class NeckAndHead(nn.Module):
     def forward(self, maps: list[Tensor]) -> DetectorOutput:
         return self.head(self.neck(maps))
 
+    def classifiers(self) -> list[nn.Conv2d]:
+        return self.head.classifiers()
+
 
 class EncoderDetector(Detector):
     """Images (N, 3, H, W) of any size that the encoder takes."""
 
-    def __init__(self, encoder: Encoder, decoder: NeckAndHead, *, arch: str, num_classes: int) -> None:
+    def __init__(self, encoder: Encoder, decoder: MapDecoder, *, arch: str, num_classes: int) -> None:
         super().__init__()
         self.arch = arch
         self.num_classes = num_classes
@@ -42,19 +59,22 @@ class EncoderDetector(Detector):
         return self.decoder(self.encoder(x))
 
     def get_classifier(self) -> nn.Conv2d:
-        classifier = self.decoder.head.cls_preds[0]
-        assert isinstance(classifier, nn.Conv2d)
-        return classifier
+        return self.decoder.classifiers()[0]
 
     def classifiers(self) -> list[nn.Linear | nn.Conv2d]:
-        return [each for each in self.decoder.head.cls_preds if isinstance(each, nn.Conv2d)]
+        return [*self.decoder.classifiers()]
 
-    def get_head(self) -> NeckAndHead:
+    def get_head(self) -> MapDecoder:
         return self.decoder
 
     def published_part(self, arch: str) -> tuple[Backbone, str]:
         del arch
         return self.encoder.backbone, self.encoder.name
+
+    def knows(self, state: Any) -> bool:
+        """Whether the tensors of a file are those of such a detector, rather than of an encoder alone."""
+        tensors = state.get("state_dict", state) if isinstance(state, Mapping) else {}
+        return any(str(name).startswith(ENCODER) for name in tensors)
 
     def no_weight_decay(self) -> frozenset[str]:
         return frozenset(ENCODER + name if not name.startswith("*") else name for name in self.encoder.backbone.no_weight_decay())

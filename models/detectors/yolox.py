@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from models.detectors.anchor_free import AnchorFreeHead
 from models.detectors.csp_darknet import PathAggregation
 from models.detectors.detector import Detector, DetectorOutput
+from models.detectors.folded import named_by_order
+from models.published import Published
 
 # Where the first convolution lies.
 STEM = "backbone.backbone.stem.conv.conv.weight"
@@ -36,12 +38,10 @@ class YOLOX(Detector):
         return self.head(self.backbone(x))
 
     def get_classifier(self) -> nn.Conv2d:
-        classifier = self.head.cls_preds[0]
-        assert isinstance(classifier, nn.Conv2d)
-        return classifier
+        return self.head.classifiers()[0]
 
     def classifiers(self) -> list[nn.Linear | nn.Conv2d]:
-        return [each for each in self.head.cls_preds if isinstance(each, nn.Conv2d)]
+        return [*self.head.classifiers()]
 
     def get_head(self) -> AnchorFreeHead:
         return self.head
@@ -50,8 +50,11 @@ class YOLOX(Detector):
         return self, arch
 
     def remap(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Take the first convolution of published weights, which sees blue, green and red of 2x2 pixels as channels, to RGB pixels."""
-        found = dict(state)
+        """Take published weights to this network, which sees RGB pixels: there, blue, green and red of 2x2 pixels are channels.
+
+        Of an ONNX file, convolutions are known by their order.
+        """
+        found = named_by_order(self, state) if STEM not in state and "head.cls_preds.0.weight" in state else dict(state)
         if STEM in found and found[STEM].shape[1:] == (12, 3, 3):
             found[STEM] = stem_of_pixels(found[STEM])
         return found
@@ -74,3 +77,23 @@ yolox_s = partial(YOLOX, depth=0.33, width=0.5)
 yolox_m = partial(YOLOX, depth=0.67, width=0.75)
 yolox_l = partial(YOLOX, depth=1.0, width=1.0)
 yolox_x = partial(YOLOX, depth=1.33, width=1.25)
+
+_URL = "https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0/"
+
+
+def _published(size: str, side: int, ap: float) -> Published:
+    # They were trained on pixels from 0 to 255, without normalization.
+    one = 1 / 255
+    return Published(
+        f"{_URL}yolox_{size}.pth", mean=(0.0, 0.0, 0.0), std=(one, one, one), size=(side, side), license="Apache-2.0", coco_ap=ap
+    )
+
+
+PUBLISHED: dict[str, Published] = {
+    "yolox_nano": _published("nano", 416, 25.8),
+    "yolox_tiny": _published("tiny", 416, 32.8),
+    "yolox_s": _published("s", 640, 40.5),
+    "yolox_m": _published("m", 640, 46.9),
+    "yolox_l": _published("l", 640, 49.7),
+    "yolox_x": _published("x", 640, 51.1),
+}
