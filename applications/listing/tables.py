@@ -7,11 +7,12 @@ from applications.formats import FORMATS
 from applications.settings.options import Request
 from applications.settings.recipes import RECIPES
 from applications.tasks import TASKS
-from criterions import CRITERIONS, DISTILLATIONS, REGION_LOSSES, WEIGHTERS
+from criterions import ASSIGNMENTS, BOX_LOSSES, CRITERIONS, DISTILLATIONS, REGION_LOSSES, WEIGHTERS
 from dataloader import AUGMENT_PRESETS, AUGMENTS, CURRICULA, MIXES, SAMPLERS, SOURCES
 from dataloader.checks import CHECKS
 from models import FAMILIES, FORWARDED, INITS, SEGMENTERS, list_models
-from models.anomaly import DETECTORS
+from models.anomaly import DETECTORS as ANOMALY_DETECTORS
+from models.detectors import DETECTORS
 from models.figures import HEADER, read_figures
 from optim import OPTIMIZERS, SCHEDULES
 from utils.errors import UserError, nearest
@@ -23,8 +24,11 @@ TABLES = {
     "tasks": TASKS,
     "segmenters": SEGMENTERS,
     "detectors": DETECTORS,
+    "anomaly_detectors": ANOMALY_DETECTORS,
     "criterions": CRITERIONS,
     "region_losses": REGION_LOSSES,
+    "box_losses": BOX_LOSSES,
+    "assignments": ASSIGNMENTS,
     "weighters": WEIGHTERS,
     "distillations": DISTILLATIONS,
     "inits": INITS,
@@ -72,7 +76,7 @@ def weights_rows() -> list[tuple[str, str]]:
     from models.published import find_published
 
     listed = []
-    for arch in list_models():
+    for arch in (*list_models(), *DETECTORS):
         for name, advprop in ((arch, False), (f"{arch} --advprop", True)):
             try:
                 published = find_published(arch, advprop=advprop)

@@ -29,6 +29,7 @@ from dataloader.loading.loader import Loader
 from dataloader.loading.size_schedule import parse_sizes
 from dataloader.splits.catalog import Catalog, fingerprint
 from dataloader.splits.split import Split
+from models.detectors.anchors import AUTO as AUTO_ANCHORS
 from models.slimming.layer_widths import set_widths
 from optim.schedules import Schedule
 from optim.stepper import Stepper
@@ -136,9 +137,19 @@ class Recipe:
         model = assemble.build_network(starts, self.kind, self.catalog.classes, steps, self.class_counts, images=len(self.split))
         if self.content is not None:
             set_widths(model, self.content["channels"])
+        else:
+            self._fit_to_images(model)
         if config.runtime.sync_bn:
             model = assemble.prepare_sync_bn(model, machine)
         return model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
+
+    def _fit_to_images(self, model: nn.Module) -> None:
+        """Give a fresh network what its options leave to the training images."""
+        options = self.config.model
+        if options.init_from:
+            assemble.measure_folded_norms(model, self.split, self.preprocess)
+        if options.anchors == AUTO_ANCHORS:
+            assemble.set_auto_anchors(model, self.split, self.preprocess, seed=self.config.runtime.seed)
 
     @cached_property
     def length(self) -> RunLength:
