@@ -158,6 +158,7 @@ def training_options(config: RunConfig, split: Split, preprocess: Preprocess) ->
         "repeats": data.aug_repeats,
         "sizes": None if sizes is None else parse_sizes(sizes, preprocess.image_size, config.train.epochs),
         "copies": data.aug_splits,
+        "plain_from": config.train.epochs - data.plain_epochs if data.plain_epochs else None,
     }
 
 

@@ -12,20 +12,24 @@ import numpy as np
 
 from dataloader import SOURCES
 from dataloader.mask_reading import USUAL, MaskReading
+from dataloader.sources.box_sets import LAYOUT as BOX_LAYOUT
+from dataloader.sources.box_sets import looks_like_boxes, open_boxes
 from dataloader.sources.defect_folders import looks_like_defect_folders
 from dataloader.sources.folders import has_images, scan_classes, split_folders, subfolders
 from dataloader.sources.lists import Listing, find_lists, is_list_name, join_labels, read_lists
 from dataloader.sources.mask_layouts import has_masks
 from dataloader.sources.mask_sets import LAYOUT as MASK_LAYOUT
-from dataloader.sources.mask_sets import MaskSet, open_masks
+from dataloader.sources.mask_sets import open_masks
 from dataloader.sources.saved_tables import is_saved_table, read_saved_table
 from dataloader.sources.shards import expand, find_shards, is_shard_name, read_shards
+from dataloader.sources.truth_set import TruthSet
 from dataloader.splits.defect_catalog import open_defects
 from dataloader.splits.groups import GROUPS_TWICE, count_groups, group_folds, hold_out_groups, read_groups
 from dataloader.splits.holdout import SplitLine, fold_numbers, hold_out, hold_out_labels, parse_fold, read_split_file, write_split_file
 from dataloader.splits.split import (
     SPLIT_NAMES,
     Catalog,
+    LineFault,
     Origin,
     Split,
     build_catalog,
@@ -36,6 +40,7 @@ from dataloader.splits.split import (
     unknown_class,
     with_groups,
 )
+from dataloader.targets.boxes import Boxes
 from dataloader.targets.defect import Defect
 from dataloader.targets.label import Label, Labels
 from dataloader.targets.mask import Mask
@@ -105,9 +110,11 @@ def open_catalog(
         UserError: there is no such folder, its layout is unknown, a class is empty or unknown, or the target is of another type.
     """
     cut = HoldOut(seed, val_share, test_share, split_file)
+    of_truths = {"cut": cut, "group_by": group_by, "require_train": require_train, "whole": whole}
     if (folder := _mask_folder(data, home, target)) is not None:
-        found = open_masks(folder, masks, classes, tolerant=tolerant)
-        return _from_masks(found, cut=cut, group_by=group_by, require_train=require_train, whole=whole)
+        return _from_truths(open_masks(folder, masks, classes, tolerant=tolerant), Mask, MASK_LAYOUT, **of_truths)
+    if (place := _box_place(data, home, target)) is not None:
+        return _from_truths(open_boxes(place, masks, classes, tolerant=tolerant), Boxes, BOX_LAYOUT, **of_truths)
     root, listing = _open(data, home, tolerant=tolerant)
     if target is Defect or (target is None and listing is None and looks_like_defect_folders(root)):
         shares = {"val_share": VAL_SHARE if val_share is None else val_share, "test_share": test_share}
@@ -167,8 +174,22 @@ def _mask_folder(data: str, home: Path, target: type[Target] | None) -> Path | N
     return root if target is Mask or (root.is_dir() and has_masks(root)) else None
 
 
-def _from_masks(found: MaskSet, *, cut: HoldOut, group_by: str | None, require_train: bool, whole: str | None) -> Catalog:
-    """Return the catalog of images with masks, split by their folders, their lists, or here."""
+def _box_place(data: str, home: Path, target: type[Target] | None) -> Path | None:
+    """Return the folder or the file of images with boxes, where a task asks for them, or the files say so; None for labels."""
+    if target not in (None, Boxes):
+        return None
+    if data in SOURCES or (is_user_target(data) and not os.path.exists(data)):
+        return Path(SOURCES.resolve(data)(home)) if target is Boxes else None
+    place = Path(data).expanduser()
+    if target is Boxes and not place.exists():
+        raise UserError(f"--data {data} is not there.{_meant(data)} Expected {BOX_LAYOUT}")
+    return place if target is Boxes or looks_like_boxes(place) else None
+
+
+def _from_truths(
+    found: TruthSet, target: type[Target], layout: str, *, cut: HoldOut, group_by: str | None, require_train: bool, whole: str | None
+) -> Catalog:
+    """Return the catalog of images with masks or boxes, split by their folders, their lists, or here."""
     root, truths, notes = found.root, found.truths, list(found.notes)
     paths = [path for members in found.images.values() for path in members]
     groups = {} if group_by is None else read_groups(group_by, paths)
@@ -185,12 +206,13 @@ def _from_masks(found: MaskSet, *, cut: HoldOut, group_by: str | None, require_t
         else:
             images = _by_split((path, split) for path, _, split in _cut(dict.fromkeys(everything, ("",)), groups, cut, Label))
     if require_train and "train" not in images:
-        raise UserError(f"{root} holds {', '.join(images)} but no train images. Expected {MASK_LAYOUT}")
+        raise UserError(f"{root} holds {', '.join(images)} but no train images. Expected {layout}")
     splits = {}
     for name in (each for each in SPLIT_NAMES if each in images):
         chosen = tuple(images[name])
         splits[name] = Split(name, root, chosen, np.zeros(len(chosen), np.int64), given_path=root, truths=truths)
-    catalog = Catalog(root, truths.classes, splits, tuple(notes), origin, target=Mask)
+    faults = tuple(LineFault("box", each) for each in found.faults)
+    catalog = Catalog(root, truths.classes, splits, tuple(notes), origin, target=target, faults=faults)
     return _with_val(with_groups(catalog, groups), cut)
 
 
