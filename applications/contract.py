@@ -84,7 +84,9 @@ class Meter(Protocol):
 
 # Abilities that not every task has -> the flags, and the actions, that ask for them.
 ABILITIES: Mapping[str, tuple[str, ...]] = {
-    "crops and tiles": ("crop", "tiles"),
+    "crops": ("crop",),
+    "tiles": ("tiles",),
+    "answered boxes": ("conf", "nms", "max_detections", "agnostic", "crops"),
     "networks of encoder and decoder": ("encoder", "output_stride"),
     "necks": ("neck",),
     "anchors": ("anchors",),

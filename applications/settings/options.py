@@ -230,15 +230,15 @@ class EvaluationOptions:
     )
     tta: str | None = flag(
         None,
-        "average the answers over views of each image: hflip, vflip, scale(FACTORS); bare: hflip",
+        "average the answers over views of each image: hflip, vflip, scale(FACTORS); bare: hflip (--predict: of boxes alone)",
         const="hflip",
         metavar="VIEWS",
-        used_for="evaluation",
+        used_for="evaluation predict",
     )
     tiles: bool = flag(
         False,
-        "look at images in overlapping tiles of --image_size, at their own scale, instead of bringing each to that size (segmentation; a "
-        "model of --crop does so by itself)",
+        "look at images in overlapping tiles of --image_size, at their own scale, instead of bringing each to that size (masks and boxes; "
+        "a model of --crop does so by itself)",
         used_for="evaluation predict",
     )
     target: str | None = flag(
@@ -283,6 +283,29 @@ class SingleImageOptions:
         False, "--predict also writes features.npz: the vector that the classifier reads, for every image", used_for="predict"
     )
     frames: float = flag(1.0, "frames per second that --predict takes from a video or a camera", metavar="F", used_for="predict", above=0)
+
+
+@dataclass(frozen=True)
+class BoxOptions:
+    """Which boxes a detector answers."""
+
+    conf: float | None = flag(
+        None,
+        "least score of an answered box, from 0 to 1 (default: that of the best F1 on val); AP looks at all boxes from 0.001 on",
+        metavar="P",
+        used_for="evaluation predict exports",
+    )
+    nms: float | None = flag(
+        None,
+        "of two boxes that overlap more than this the surer one is answered; 1 keeps both (default: 0.65)",
+        metavar="IOU",
+        used_for="evaluation predict exports",
+    )
+    max_detections: int | None = flag(
+        None, "most boxes that are answered for an image (default: 300)", metavar="N", used_for="evaluation predict exports", above=0
+    )
+    agnostic: bool = flag(False, "let a box drop those that it overlaps of other classes, too", used_for="evaluation predict exports")
+    crops: bool = flag(False, "--predict also writes what every answered box shows, a folder a class", used_for="predict")
 
 
 @dataclass(frozen=True)
@@ -369,6 +392,7 @@ class RunConfig:
     output: OutputOptions = field(default_factory=OutputOptions)
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
     look: SingleImageOptions = field(default_factory=SingleImageOptions)
+    boxes: BoxOptions = field(default_factory=BoxOptions)
     export: ExportOptions = field(default_factory=ExportOptions)
     serve: ServeOptions = field(default_factory=ServeOptions)
     check: CheckOptions = field(default_factory=CheckOptions)
@@ -417,6 +441,7 @@ SECTIONS = {
     "output": OutputOptions,
     "evaluation": EvaluationOptions,
     "single images": SingleImageOptions,
+    "answered boxes": BoxOptions,
     "export": ExportOptions,
     "serve": ServeOptions,
     "data check": CheckOptions,

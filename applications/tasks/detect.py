@@ -4,20 +4,23 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from applications.contract import StepResult
+from applications.tasks.box_meter import BoxOutputs
+from applications.tasks.box_task import BoxTask
 from criterions.detection.criterion import DetectionCriterion, build_detection_criterion
 from dataloader.images.preprocess import Normalize, Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.boxes import BoxBatch, Boxes
 from dataloader.targets.target import Target
 from models.detectors.build import build_detector
+from models.detectors.detector import Detector
 from models.options import ModelOptions
 from utils.errors import UserError
 
 
-class Detect:
+class Detect(BoxTask):
     """The detection task: a `BoxBatch`, and answers (N, A, 5 + C) of left, top, right, bottom, objectness and classes.
 
     Raises:
@@ -28,7 +31,17 @@ class Detect:
     target: ClassVar[type[Target]] = Boxes
     fewest_classes: ClassVar[int] = 1
     abilities: ClassVar[frozenset[str]] = frozenset(
-        {"counting the images of classes", "networks of encoder and decoder", "necks", "anchors"}
+        {
+            "counting the images of classes",
+            "networks of encoder and decoder",
+            "necks",
+            "anchors",
+            "averaging views",
+            "answers for single images",
+            "answered boxes",
+            "exported files",
+            "tiles",
+        }
     )
     headline = "AP"
     metric_names: tuple[str, ...] = ("loss", "AP", "AP50", "AP75")
@@ -56,10 +69,19 @@ class Detect:
         """Return the loss, and its parts."""
         boxes = batch.targets
         assert isinstance(boxes, BoxBatch)
-        said = model(self.normalize(batch.images))
+        images = self.normalize(batch.images)
+        # In evaluation, as where batch-norm statistics are measured again, the network itself answers for places.
+        said = model.predict(images) if isinstance(model, Detector) and not model.training else model(images)
         loss, parts = self.criterion(said, boxes.corners, boxes.classes, boxes.counts, batch.weights, crowd=boxes.crowd, record=record)
         return StepResult(loss, {name: part * len(batch) for name, part in {"loss": loss.detach(), **parts}.items()})
 
-    def forward(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Return left, top, right, bottom in pixels of the network's input, objectness and class probabilities, float32 (N, A, 5 + C)."""
-        return model(self.normalize(batch.images)).float()
+    def forward(self, model: nn.Module, batch: Batch) -> BoxOutputs:
+        """Return what the network says in pixels of its input, float32, and the loss where the network itself is asked."""
+        images = self.normalize(batch.images)
+        if not isinstance(model, Detector):
+            return BoxOutputs(model(images).float())
+        output, boxes = model.predict(images), batch.targets
+        loss = None
+        if isinstance(boxes, BoxBatch):
+            loss, _ = self.criterion(output, boxes.corners, boxes.classes, boxes.counts, batch.weights, crowd=boxes.crowd, record=False)
+        return BoxOutputs(model.answers(output).float(), loss)

@@ -142,7 +142,10 @@ class LabelTask(ABC):
     fewest_classes: ClassVar[int] = 1
     abilities: ClassVar[frozenset[str]] = frozenset(ABILITIES) - {
         "networks of encoder and decoder",
-        "crops and tiles",
+        "necks",
+        "crops",
+        "tiles",
+        "answered boxes",
         "tables of OK and NG",
     }
     # The rows of RISK_TARGETS that --target can ask for.

@@ -60,8 +60,10 @@ class Detector(Network):
 
     def forward(self, x: Tensor) -> Tensor | DetectorOutput:
         output = self.predict(x)
-        if self.training:
-            return output
+        return output if self.training else self.answers(output)
+
+    def answers(self, output: DetectorOutput) -> Tensor:
+        """Return boxes, objectness and probabilities of the classes, (N, A, 5 + C)."""
         return torch.cat((output.boxes, output.objectness.sigmoid()[..., None], output.classes.sigmoid()), dim=2)
 
     def check_size(self, image_size: tuple[int, int]) -> None:
