@@ -193,13 +193,13 @@ class OutputOptions:
         "runs",
         "parent of all run folders",
         metavar="DIR",
-        used_for="training print_schedule visual_data check model compare table benchmark probe",
+        used_for="training print_schedule visual_data check convert_labels model compare table benchmark probe",
         resumed="place",
     )
     name: str | None = flag(
         None,
         "name of the run folder (default: time and model); a number is added when it exists",
-        used_for="training print_schedule visual_data check compare table prune benchmark probe",
+        used_for="training print_schedule visual_data check convert_labels compare table prune benchmark probe",
         resumed="place",
     )
     print_freq: int = flag(50, "steps between two reports", short="-p", metavar="STEPS", used_for="train", above=0, resumed="free")

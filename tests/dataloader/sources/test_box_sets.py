@@ -249,7 +249,7 @@ def test_xml_that_is_cut_off_and_objects_without_a_box_are_named(tmp_path: Path)
 def test_a_model_numbers_the_classes_of_other_data(tmp_path: Path) -> None:
     catalog = open_catalog(str(voc(tmp_path)), classes=("b", "z", "a"))
     assert (catalog.classes, boxes_of(catalog, "val", 0).classes.tolist()) == (("b", "z", "a"), [0, 2])
-    with pytest.raises(UserError, match=r"none\.xml|one\.xml, line 1: the class is b, which the model does not know; it knows a, z"):
+    with pytest.raises(UserError, match=r"none\.xml|one\.xml, object 1: the class is b, which the model does not know; it knows a, z"):
         open_catalog(str(tmp_path), classes=("a", "z"))
 
 
