@@ -1,5 +1,7 @@
 """Whether a written file answers the boxes of its model: the same class, the same place, the same score."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 
@@ -12,10 +14,9 @@ from dataloader.images.preprocess import Preprocess
 from dataloader.splits.split import Split
 from utils.box_overlap import overlap_of
 
-# Boxes whose score is as close to the least score, or whose overlap to --nms, as rounding goes may be answered by one and not by the other.
-ALLOWED_BOXES = Allowed(1e-3, 0.995)
-# Overlap of two boxes that are the same.
-SAME = 0.99
+ALLOWED_BOXES = Allowed(1e-3, 0.999)
+# Overlap of two boxes that are the same, and how much rounding may change the overlap of two others.
+SAME, NEAR = 0.99, 0.01
 
 
 def compare_boxes(answers: Answers, said: np.ndarray, task: Detect, split: Split, preprocess: Preprocess, allowed: Allowed) -> Parity:
@@ -33,35 +34,79 @@ def compare_boxes(answers: Answers, said: np.ndarray, task: Detect, split: Split
     choice = task.answered if inside else task.measured
     expected = [_answer(each, choice) for each in said]
     single, batched = ([_chosen(each) if inside else _answer(each, choice) for each in part] for part in (answers.single, answers.batched))
-    alone, together = ([_differences(ours, theirs) for ours, theirs in zip(expected, part, strict=True)] for part in (single, batched))
-    counts = [max(len(ours.scores), len(theirs.scores)) for ours, theirs in zip(expected, single, strict=True)]
-    largest, group = (float(np.concatenate([np.zeros(1), *part]).max()) for part in (alone, together))
+    alone, together = (
+        [compare_image(ours, theirs, raw, choice, allowed.difference) for ours, theirs, raw in zip(expected, part, said, strict=True)]
+        for part in (single, batched)
+    )
+    largest, group = (max([0.0, *(each.largest for each in part)]) for part in (alone, together))
     if not inside:
         largest, group = (_largest(part[..., 4:], said[..., 4:]) for part in (answers.single, answers.batched))
     # A box agrees where it does both alone and among other images.
-    right = ([int((each <= allowed.difference).sum()) for each in part] for part in (alone, together))
-    agreeing = [min(each) for each in zip(*right, strict=True)]
-    worst = int(np.argmax([count - right for count, right in zip(counts, agreeing, strict=True)]))
-    every = np.concatenate([np.zeros(0), *alone])
+    wrong = [max(first.wrong, second.wrong) for first, second in zip(alone, together, strict=True)]
+    total = [max(first.total, second.total) for first, second in zip(alone, together, strict=True)]
     return Parity(
         images=len(expected),
-        agreeing=sum(agreeing),
+        agreeing=sum(total) - sum(wrong),
         largest=largest,
-        mean=float(every.mean()) if len(every) else 0.0,
+        mean=float(np.mean([each.largest for each in alone])),
         batched=group,
         headline="AP",
         model=_ap(expected, task, split, preprocess),
         file=_ap(single, task, split, preprocess),
-        worst=worst,
-        answers=sum(counts),
+        worst=int(np.argmax(wrong)),
+        answers=sum(total),
         answered="boxes",
     )
 
 
-def _differences(ours: BoxAnswer, theirs: BoxAnswer) -> np.ndarray:
-    """Return how far the scores of the boxes that are in both answers are apart, (P,)."""
+class ImageParity(NamedTuple):
+    """The boxes of an image by a model and its file: how many there are in either, how many do not agree, how far scores are apart."""
+
+    total: int
+    wrong: int
+    largest: float
+
+
+def compare_image(ours: BoxAnswer, theirs: BoxAnswer, raw: np.ndarray, choice: Choice, close: float) -> ImageParity:
+    """Compare the boxes of an image.
+
+    A box that one alone answers agrees where rounding explains it: its score lies at the least score, or below those of as many others as
+    are answered, or the other answers one that is as sure and drops it.
+
+    Args:
+        ours: of the model.
+        theirs: of the file.
+        raw: corners and scores of every place by the model, (A, 4 + C).
+        choice: how both were chosen.
+        close: how much a score may differ.
+    """
     first, second = pair_boxes(ours, theirs)
-    return np.abs(ours.scores[first] - theirs.scores[second])
+    apart = np.abs(ours.scores[first] - theirs.scores[second])
+    only_ours, only_theirs = (np.setdiff1d(np.arange(len(each.scores)), rows) for each, rows in ((ours, first), (theirs, second)))
+    wrong = int((apart > close).sum()) + int((~_explained(ours.rows(only_ours), theirs, choice, close)).sum())
+    extra = theirs.rows(only_theirs)
+    wrong += int((~(_explained(extra, ours, choice, close) & _is_said(extra, raw, close))).sum())
+    return ImageParity(len(first) + len(only_ours) + len(only_theirs), wrong, float(apart.max(initial=0.0)))
+
+
+def _explained(boxes: BoxAnswer, others: BoxAnswer, choice: Choice, close: float) -> np.ndarray:
+    """Return whether rounding explains that each box is not among the others, bool (K,)."""
+    overlap = overlap_of(boxes.corners[:, None], others.corners[None], np.zeros((1, 1), bool))
+    drops = (overlap >= choice.overlap - NEAR) & (others.scores[None] >= boxes.scores[:, None] - close)
+    if not choice.agnostic:
+        drops &= boxes.classes[:, None] == others.classes[None]
+    full = len(others.scores) >= choice.most
+    beyond = boxes.scores <= (others.scores.min() if full else -1.0) + close
+    return drops.any(1) | (boxes.scores <= choice.confidence + close) | (beyond & full)
+
+
+def _is_said(boxes: BoxAnswer, raw: np.ndarray, close: float) -> np.ndarray:
+    """Return whether the model says each box at some place, bool (K,)."""
+    found = np.zeros(len(boxes.scores), bool)
+    for number, (corners, score, label) in enumerate(zip(*boxes, strict=True)):
+        near = np.abs(raw[:, 4 + label] - score) <= close
+        found[number] = bool((overlap_of(raw[near, :4], corners, np.zeros((), bool)) >= SAME).any())
+    return found
 
 
 def pair_boxes(ours: BoxAnswer, theirs: BoxAnswer) -> tuple[np.ndarray, np.ndarray]:

@@ -24,7 +24,9 @@ def bare_model(facts: BoxFacts, opset: int) -> onnx.ModelProto:
     inputs = [helper.make_tensor_value_info(f"in_{name}", TensorProto.FLOAT, size) for name, size in sizes.items()]
     outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, size) for name, size in sizes.items()]
     nodes = [helper.make_node("Identity", [f"in_{name}"], [name]) for name in RAW]
-    model = helper.make_model(helper.make_graph(nodes, "net", inputs, outputs), opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+    model = helper.make_model(
+        helper.make_graph(nodes, "net", inputs, outputs), opset_imports=[helper.make_opsetid("", opset)], ir_version=9
+    )
     choose_in_graph(model, facts, OUTPUTS)
     onnx.checker.check_model(model)
     return model
@@ -57,7 +59,9 @@ def boxes(seed: int, count: int = 2) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("runtime", [by_onnx, by_openvino])
 @pytest.mark.parametrize("opset", [13, 20])
 @pytest.mark.parametrize("facts", [BoxFacts(0.3, 0.5, 20, False), BoxFacts(0.3, 0.5, 20, True), BoxFacts(0.01, 0.9, 250, False)])
-def test_chosen_boxes_are_those_of_the_program(facts: BoxFacts, opset: int, runtime: Callable[..., Callable[..., list[np.ndarray]]]) -> None:
+def test_chosen_boxes_are_those_of_the_program(
+    facts: BoxFacts, opset: int, runtime: Callable[..., Callable[..., list[np.ndarray]]]
+) -> None:
     corners, scores = boxes(1)
     found = runtime(bare_model(facts, opset))(corners, scores)
     assert found[0].shape == (2, facts.most, 4)
