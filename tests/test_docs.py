@@ -18,8 +18,8 @@ from criterions.weighted import build_criterion
 from dataloader import AUGMENT_PRESETS, AUGMENTS, CURRICULA, MIXES, SAMPLERS, SOURCES
 from dataloader.augment.chain import build_augment
 from dataloader.checks import CHECKS
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.sample import Sample
-from dataloader.splits.catalog import open_catalog
 from dataloader.targets.label import Label
 from models import FAMILIES, SEGMENTERS, build_model
 from optim import OPTIMIZERS, SCHEDULES

@@ -16,7 +16,8 @@ from criterions.elementwise import ActivationName
 from criterions.weighted import build_elementwise
 from dataloader.images.preprocess import Preprocess
 from dataloader.loading.sampling import expected_draws
-from dataloader.splits.catalog import Catalog, Split
+from dataloader.splits.catalog import Catalog
+from dataloader.splits.split import Split
 from utils.errors import UserError, shorten
 from utils.spec import SpecSource
 

@@ -12,8 +12,9 @@ from applications.dataset.written_data import describe, name_of_data
 from applications.settings.options import Request, run_folder_parent
 from applications.tasks import TASKS
 from dataloader.images.read import ImageError
-from dataloader.splits.catalog import open_catalog, take_fold
-from dataloader.splits.split import Catalog
+from dataloader.opening.folds import take_fold
+from dataloader.opening.open_catalog import open_catalog
+from dataloader.splits.catalog import Catalog
 from dataloader.targets.boxes import Boxes
 from dataloader.writers.boxes import BOX_FORMATS, BoxedImage, BoxFormat, plan_images
 from utils.cores import default_workers

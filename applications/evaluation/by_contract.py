@@ -12,7 +12,7 @@ from applications.report import REPORTS
 from applications.trained.checkpoint import Trained, open_held_out, warn_of_seen_images
 from applications.trained.inference import measure_split
 from dataloader.sample import Unreadable
-from dataloader.splits.catalog import Split
+from dataloader.splits.split import Split
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_text
 from utils.logs import log

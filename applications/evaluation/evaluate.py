@@ -37,7 +37,7 @@ from applications.trained.probe_figures import PROBE, describe_probe
 from applications.trained.trained_task import build_trained_task
 from applications.trained.views import parse_views
 from dataloader.sample import Unreadable
-from dataloader.splits.catalog import Split
+from dataloader.splits.split import Split
 from utils.distributed import close_world
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_csv, write_text

@@ -21,7 +21,7 @@ from applications.trained.checkpoint import Trained, open_held_out
 from applications.trained.inference import predict_split
 from applications.trained.trained_task import build_label_task
 from dataloader.batch.targets import dense_array
-from dataloader.splits.catalog import Split
+from dataloader.splits.split import Split
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error
 from utils.images import overlay

@@ -20,7 +20,7 @@ from applications.tasks.labels import LabelTask, Prediction
 from applications.trained.checkpoint import load_trained, open_held_out
 from applications.trained.exported import is_exported, load_exported
 from applications.trained.trained_task import build_label_task
-from dataloader.splits.catalog import open_catalog
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.splits.split import Split
 from utils.checkpoint import BEST, find_checkpoint
 from utils.errors import UserError

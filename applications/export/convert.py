@@ -31,7 +31,7 @@ from applications.tasks.segment import Segment
 from applications.trained.checkpoint import Trained, load_trained, open_held_out
 from applications.trained.trained_task import build_trained_task
 from dataloader.images.preprocess import fit_images
-from dataloader.splits.catalog import Split
+from dataloader.splits.split import Split
 from models.backbone import Backbone
 from utils.checkpoint import BEST, find_checkpoint
 from utils.errors import UserError

@@ -20,7 +20,7 @@ from applications.trained.trained_task import build_label_task
 from dataloader.batch.targets import to_dense
 from dataloader.images.preprocess import Normalize
 from dataloader.sample import Batch
-from dataloader.splits.catalog import Split
+from dataloader.splits.split import Split
 from models import build_model
 from models.backbone import Backbone
 from models.slimming.layer_widths import LayerWidths, read_widths, set_widths

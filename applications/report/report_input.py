@@ -18,7 +18,7 @@ from applications.contract import Task
 from applications.tasks.labels import LabelTask, Prediction, row_chunks
 from applications.trained.checkpoint import Trained
 from dataloader.batch.targets import to_dense
-from dataloader.splits.catalog import Split
+from dataloader.splits.split import Split
 from utils.calibration import cross_fitted
 from utils.grouped_statistics import number_groups, one_of_each
 from utils.images import data_uri, thumbnail

@@ -18,8 +18,9 @@ from applications.trained.inference import predict_split
 from applications.trained.trained_task import build_label_task
 from dataloader.batch.targets import dense_array
 from dataloader.images.preprocess import Preprocess
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.options import DataOptions
-from dataloader.splits.catalog import Split, open_catalog
+from dataloader.splits.split import Split
 from dataloader.targets.target import Target
 from utils.errors import UserError
 from utils.logs import log

@@ -17,10 +17,12 @@ from applications.settings.options import Request, RunConfig, is_run_folder, run
 from applications.tasks import TASKS
 from applications.trained.exported import Exported, is_exported
 from dataloader.images.preprocess import Preprocess
-from dataloader.images.white_value import mismatch
-from dataloader.splits.catalog import Catalog, Split, open_catalog, take_fold
-from dataloader.splits.groups import read_groups
-from dataloader.splits.split import groups_of, with_groups
+from dataloader.opening.folds import take_fold
+from dataloader.opening.named_groups import read_groups
+from dataloader.opening.open_catalog import open_catalog
+from dataloader.splits.catalog import Catalog, groups_of, with_groups
+from dataloader.splits.split import Split
+from dataloader.splits.white_value import mismatch
 from models.backbone import Backbone, Network, Pretrainable
 from models.input_channels import set_input_channels
 from models.slimming.layer_widths import set_widths

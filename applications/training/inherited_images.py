@@ -15,8 +15,9 @@ from applications.trained.exported import is_exported
 from dataloader.sidecars.curriculum import CURRICULUM
 from dataloader.sidecars.format import read_facts
 from dataloader.sidecars.knowledge import find_knowledge
-from dataloader.splits.catalog import Catalog, Split
+from dataloader.splits.catalog import Catalog
 from dataloader.splits.content_hash import NOTHING, content_hashes, count_known
+from dataloader.splits.split import Split
 from utils.checkpoint import BEST, find_checkpoint, load_tensors
 from utils.logs import log
 

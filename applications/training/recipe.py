@@ -28,7 +28,8 @@ from dataloader.augment.chain import Augment
 from dataloader.images.preprocess import Preprocess
 from dataloader.loading.loader import Loader
 from dataloader.loading.size_schedule import parse_sizes
-from dataloader.splits.catalog import Catalog, fingerprint
+from dataloader.splits.catalog import Catalog
+from dataloader.splits.integrity import fingerprint
 from dataloader.splits.split import Split
 from models.detectors.anchors import AUTO as AUTO_ANCHORS
 from models.slimming.layer_widths import set_widths

@@ -10,7 +10,7 @@ from dataloader.checks.survey import Survey
 from dataloader.images.preprocess import fit_change
 from dataloader.images.read import ImageError
 from dataloader.sources.box_table import BoxRows, BoxTable
-from dataloader.splits.split import name_some
+from dataloader.splits.catalog import name_some
 from dataloader.targets.boxes import areas
 from utils.box_overlap import overlap_of
 from utils.text import counted

@@ -8,7 +8,8 @@ import numpy as np
 
 from dataloader.batch.targets import dense_array
 from dataloader.sidecars.format import check_classes, read_sidecar
-from dataloader.splits.split import Split, name_some
+from dataloader.splits.catalog import name_some
+from dataloader.splits.split import Split
 from utils.errors import UserError
 from utils.logs import log
 

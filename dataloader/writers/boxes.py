@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape
 
 import yaml
 
-from dataloader.splits.split import Catalog
+from dataloader.splits.catalog import Catalog
 from dataloader.targets.boxes import Boxes
 from utils.files import write_text
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from dataloader.images.mean_std import mean_std, write_mean_std
 from dataloader.sources.lists import join_labels
-from dataloader.splits.catalog import fingerprint
-from dataloader.splits.split import Catalog
+from dataloader.splits.catalog import Catalog
+from dataloader.splits.integrity import fingerprint
 from dataloader.writers.resized import ResizeJob, ResizeResult, suffix_for
 from utils.errors import UserError
 from utils.files import write_csv

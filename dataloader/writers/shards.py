@@ -11,7 +11,8 @@ import numpy as np
 
 from dataloader.sources.folders import SUFFIXES
 from dataloader.sources.tar_index import GROUP, index_tar
-from dataloader.splits.split import Catalog, Split
+from dataloader.splits.catalog import Catalog
+from dataloader.splits.split import Split
 from utils.errors import UserError
 from utils.files import write_atomically
 from utils.randomness import Stream, shuffled

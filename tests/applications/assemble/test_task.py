@@ -9,7 +9,8 @@ import torch
 from applications.assemble import choose_task, count_classes
 from applications.settings.options import RunConfig
 from criterions.weighted import build_criterion
-from dataloader.splits.split import Catalog, Split
+from dataloader.splits.catalog import Catalog
+from dataloader.splits.split import Split
 from dataloader.targets.boxes import Boxes
 from dataloader.targets.label import Label, Labels
 from dataloader.targets.target import Target

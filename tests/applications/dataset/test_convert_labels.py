@@ -9,7 +9,7 @@ from PIL import Image
 
 import config
 from applications.dataset import convert_labels
-from dataloader.splits.catalog import open_catalog
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.targets.boxes import Boxes
 from dataloader.writers.boxes import BOX_FORMATS
 from utils.errors import UserError

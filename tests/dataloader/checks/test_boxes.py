@@ -8,7 +8,7 @@ from PIL import Image
 from dataloader.checks import boxes, lines
 from dataloader.checks.findings import Finding
 from dataloader.checks.survey import Survey, look_at_all
-from dataloader.splits.catalog import open_catalog
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.targets.boxes import Boxes
 
 

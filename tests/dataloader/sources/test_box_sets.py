@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from dataloader.mask_reading import MaskReading
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.sources.box_sets import looks_like_boxes
-from dataloader.splits.catalog import Catalog, open_catalog
+from dataloader.splits.catalog import Catalog
 from dataloader.targets.boxes import Boxes
 from utils.errors import UserError
 
