@@ -107,6 +107,7 @@ def rows(subject: str) -> list[tuple[str, str]]:
         listed = [(name, family.help if name == family.variants[0] else "") for family in FAMILIES.values() for name in family.variants]
         more = "every other classifier of the package, the same way"
         listed += [(name, f"forwarded to {full}") for name, full in FORWARDED.items()]
+        listed += [(name, f"finds objects, for --task detect: {row.help}") for name, row in DETECTORS.items()]
         return [*listed, ("torchvision/NAME", more), ("timm/NAME", more), ("my_file.py:Class", "a network of your own")]
     listed = [(name, row.help) for name, row in TABLES[subject].items()]
     if subject == "augments":

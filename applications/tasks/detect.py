@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from applications.contract import StepResult
-from applications.tasks.box_meter import BoxOutputs
+from applications.tasks.box_meter import BoxOutputs, said_by_file
 from applications.tasks.box_task import BoxTask
 from criterions.detection.criterion import DetectionCriterion, build_detection_criterion
 from dataloader.images.preprocess import Normalize, Preprocess
@@ -22,6 +22,10 @@ from utils.errors import UserError
 
 class Detect(BoxTask):
     """The detection task: a `BoxBatch`, and answers (N, A, 5 + C) of left, top, right, bottom, objectness and classes.
+
+    Attributes:
+        late_from: the epoch from which on the absolute differences of offsets are part of the loss, as in the last ones of YOLOX, which are
+            plain; None for never.
 
     Raises:
         UserError: preprocessing cuts off parts of images, whose objects would have no answer.
@@ -47,6 +51,7 @@ class Detect(BoxTask):
     metric_names: tuple[str, ...] = ("loss", "AP", "AP50", "AP75")
     usual_criterion: ClassVar[str] = "bce|iou"
     build_criterion: ClassVar[Callable[..., DetectionCriterion]] = staticmethod(build_detection_criterion)
+    late_from: int | None = None
 
     def __init__(self, classes: Sequence[str], criterion: DetectionCriterion, preprocess: Preprocess, device: torch.device) -> None:
         if preprocess.resize == "crop":
@@ -72,6 +77,7 @@ class Detect(BoxTask):
         images = self.normalize(batch.images)
         # In evaluation, as where batch-norm statistics are measured again, the network itself answers for places.
         said = model.predict(images) if isinstance(model, Detector) and not model.training else model(images)
+        self.criterion.late = self.late_from is not None and batch.epoch >= self.late_from
         loss, parts = self.criterion(said, boxes.corners, boxes.classes, boxes.counts, batch.weights, crowd=boxes.crowd, record=record)
         return StepResult(loss, {name: part * len(batch) for name, part in {"loss": loss.detach(), **parts}.items()})
 
@@ -79,7 +85,9 @@ class Detect(BoxTask):
         """Return what the network says in pixels of its input, float32, and the loss where the network itself is asked."""
         images = self.normalize(batch.images)
         if not isinstance(model, Detector):
-            return BoxOutputs(model(images).float())
+            said = model(images)
+            # An exported file answers corners, scores and, where it chooses boxes itself, their classes.
+            return BoxOutputs(said.float() if isinstance(said, Tensor) else said_by_file(said, len(self.classes)))
         output, boxes = model.predict(images), batch.targets
         loss = None
         if isinstance(boxes, BoxBatch):
