@@ -35,7 +35,9 @@ def config(**model: object) -> RunConfig:
 
 def test_freezing_the_backbone_leaves_neck_and_head() -> None:
     model = detector()
-    freeze(model, ["backbone"], head=find_head(model))
+    head = find_head(model)
+    assert head is model.decoder
+    freeze(model, ["backbone"], head=head)
     assert not [name for name, each in model.named_parameters() if each.requires_grad != name.startswith("decoder.")]
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dataloader.sources.shapes import CLASSES, scene, write_png
-from tests.applications.conftest import Call
+from tests.applications.conftest import Call, start
 from utils.checkpoint import load_checkpoint
 
 SIDE = 48
@@ -84,6 +84,8 @@ def test_a_run_starts_from_a_file_of_convolutions_and_freezes_all_but_the_head(c
     assert not torch.equal(held[name], torch.ones_like(held[name])), "measured"
 
 
-def test_several_processes_train_one_network(call: Call, scenes: Path) -> None:
-    trained = call("--data", scenes, *FLAGS, *TINY, "--epochs", 1, "--nproc", 2, "--name", "two_processes")
-    assert trained.code == 0, trained.err
+def test_several_processes_train_one_network(scenes: Path, tmp_path: Path) -> None:
+    process = start("--data", scenes, *FLAGS, *TINY, "--epochs", 1, "--nproc", 2, "--name", "two", folder=tmp_path)
+    out, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert out.count("done: best val") == 1, "one process speaks"
