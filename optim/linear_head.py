@@ -52,7 +52,7 @@ def fit_head(features: Tensor, targets: Tensor, *, strength: float, activation: 
         features: float64 (N, D), standardized for the strength to mean the same for all of them.
         targets: float64 (N, C), a distribution a row for softmax, each in [0, 1] for sigmoid.
         strength: of the penalty, above 0.
-        activation: softmax for one class an image, sigmoid for any number.
+        activation: softmax for one class per image, sigmoid for several.
         start: where to begin, such as the head of the strength before.
     """
     classes, width = targets.shape[1], features.shape[1]

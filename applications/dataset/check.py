@@ -10,17 +10,18 @@ from typing import Any
 from rich.text import Text
 
 from applications.dataset.check_page import write_page
-from applications.dataset.written_data import describe
+from applications.dataset.written_data import describe, name_of_data
 from applications.settings.commands import check_command
 from applications.settings.options import DataOptions, Request, RunConfig, run_folder_parent
 from applications.tasks import TASKS
-from dataloader import SOURCES
 from dataloader.checks import CHECKS
 from dataloader.checks.findings import LEVELS, Finding, Level
 from dataloader.checks.quarantine import Move, quarantine, restore
 from dataloader.checks.survey import Survey, look_at_all
+from dataloader.opening.folds import take_fold
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.sources.lists import find_lists
-from dataloader.splits.catalog import Catalog, open_catalog, take_fold
+from dataloader.splits.catalog import Catalog
 from utils.cores import default_workers
 from utils.errors import UserError
 from utils.files import new_folder, write_text
@@ -60,11 +61,6 @@ def run(request: Request) -> int:
     elif any(finding.fixable for finding in left):
         log().info(_what_is_next(config, catalog))
     return 1 if left else 0
-
-
-def name_of_data(data: str, root: Path) -> str:
-    """Return what the report of --data is called: its built-in name, whose images may lie deeper, else the last part of its path."""
-    return data if data in SOURCES else root.resolve().stem
 
 
 def _open(config: RunConfig) -> Catalog:

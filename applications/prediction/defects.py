@@ -29,11 +29,9 @@ def predict_defects(trained: Trained, task: Task, inputs: Inputs, options: Singl
     """Predict for the paths of --predict; return 0, or 1 when some could not be read.
 
     Raises:
-        UserError: a flag asks for what works with labels alone.
+        UserError: there is no threshold.
     """
     assert isinstance(task, Anomaly)
-    if options.embed:
-        raise UserError(f"--embed works with labels of images, which --task {task.name} of {trained.path} does not give")
     threshold = options.reject if options.reject is not None else None if task.threshold is None else task.threshold.value
     if threshold is None:
         raise UserError(f"{trained.path} has no threshold; choose one: --reject SCORE")

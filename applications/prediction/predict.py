@@ -33,7 +33,7 @@ def run(request: Request) -> int:
         raise UserError(f"--reject {options.reject}: write a probability from 0 to 1")
     inputs = find_inputs(request.subjects)
     machine = assemble.open_machine(request.config, training=False)
-    trained = load_model(request, machine.device)
+    trained = load_model(request.resume, request, machine.device)
     log().info(f"model     {trained.describe()}")
     log().info(f"images    {counted(len(inputs.images), 'file')}, {counted(len(inputs.videos), 'video or camera', 'videos and cameras')}")
     kind = build_trained_task(trained, machine.device)
@@ -41,9 +41,9 @@ def run(request: Request) -> int:
         raise UserError(f"--predict --tta joins the views of --task detect; leave it out for --task {kind.name} of {trained.path}")
     if kind.name in PREDICTIONS:
         return PREDICTIONS.resolve(kind.name)(trained, kind, inputs, options, machine)
-    task = build_label_task(trained, machine.device, "--predict")
+    task = build_label_task(trained, machine.device)
     with removed_on_error(new_folder(trained.results_folder(), "predict")) as folder:
-        reject = trained.reject if options.reject is None else [options.reject] * len(trained.classes)
+        reject = trained.calibration.rejecting(options.reject, len(trained.classes))
         writer = Writer(folder, trained.classes, options, reject=reject, source=str(trained.path))
         for path, reason in inputs.missing:
             writer.miss(path, reason)

@@ -164,7 +164,7 @@ def _tone(recall: Interval) -> Tone:
 
 
 def _coverage(material: ReportInput, targets: np.ndarray, probabilities: np.ndarray) -> ReportPart:
-    """Return accuracy against coverage when the least confident answers are rejected, and the outcome of a target's thresholds."""
+    """Return accuracy against coverage when the least confident answers are rejected, and the outcome of a promise's thresholds."""
     confidence, right = material.prediction.confidence.numpy(), material.prediction.found.numpy() == targets
     threshold, coverage, accuracy = coverage_curve(confidence, right)
     points = np.unique(np.linspace(0, len(threshold) - 1, min(len(threshold), CURVE_POINTS)).round().astype(int))
@@ -191,7 +191,7 @@ def _coverage(material: ReportInput, targets: np.ndarray, probabilities: np.ndar
         ),
     ]
     plain = {"coverage": {"coverage": coverage[points].tolist(), "accuracy": accuracy[points].tolist()}}
-    if material.trained.reject is None:
+    if material.trained.calibration.reject is None:
         blocks.append(
             paragraph("--target 'error<=0.01' chooses a threshold for every class on val; with --calibrate it is stored.", tone="soft")
         )
@@ -246,7 +246,7 @@ def rounded_down(threshold: float, *, above: float) -> str:
 
 
 def _thresholds(material: ReportInput, targets: np.ndarray, probabilities: np.ndarray) -> tuple[list[str], dict]:
-    reject = material.trained.reject
+    reject = material.trained.calibration.reject
     assert reject is not None
     kept = measure_rejection(reject, targets, probabilities)
     names = [*material.classes, "all"]

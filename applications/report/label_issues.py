@@ -91,7 +91,7 @@ def _confident_joint(labels: np.ndarray, own: np.ndarray, parts: Iterable[tuple[
 
 
 def suspicious_label_sets(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Return the images of several labels of which a label is probably wrong or missing, the most suspicious first.
+    """Return the multi-label images of which a label is probably wrong or missing, the most suspicious first.
 
     Args:
         truth: bool (N, C).

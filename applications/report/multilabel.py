@@ -1,4 +1,4 @@
-"""What a report says of images with any number of labels each."""
+"""What a report says of images with several labels each."""
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def report_parts(material: ReportInput) -> list[ReportPart]:
     """Return the parts of the report, in the order of the page."""
     prediction = material.prediction
     truth = prediction.targets.numpy() >= 0.5
-    named = decide(prediction.probabilities, material.trained.thresholds).numpy()
+    named = decide(prediction.probabilities, material.trained.calibration.thresholds).numpy()
     pictures = Thumbnails(material.split.read)
     scaled = scale(material, everything)
     before, after = (measure_reliability(each.ravel(), truth.ravel()) for (each,) in (scaled.before, scaled.after))
@@ -98,7 +98,7 @@ def _headline(material: ReportInput, truth: np.ndarray, named: np.ndarray) -> Re
 
 
 def _per_label(material: ReportInput, truth: np.ndarray, named: np.ndarray) -> ReportPart:
-    thresholds = material.trained.thresholds
+    thresholds = material.trained.calibration.thresholds
     assert thresholds is not None
     order, last = falling(material.prediction.probabilities.numpy())
     averages = weighted_average_precision(order, last, truth, np.ones(len(truth), dtype=int))
@@ -123,7 +123,7 @@ def _per_label(material: ReportInput, truth: np.ndarray, named: np.ndarray) -> R
             "precision": precision.to_dict(),
         }
     note = f"Thresholds were {material.origin_of_thresholds()}. In brackets Wilson intervals of 95%{material.over_groups()}."
-    headline_metrics = {"labels": plain} | ({"broken": material.broken} if material.target else {})
+    headline_metrics = {"labels": plain} | ({"broken": material.broken} if material.promise else {})
     header = ["label", "threshold", "images", "average precision", "recall", "precision", "named wrongly", "missed"]
     return ReportPart(
         sections=[("Labels", [*broken_promise(material), *support(material), table(header, rows), paragraph(note, tone="soft")])],
@@ -167,7 +167,7 @@ def _curves(material: ReportInput, truth: np.ndarray) -> ReportPart:
 
 def _hard(material: ReportInput, pictures: Thumbnails, truth: np.ndarray, named: np.ndarray, joined: list[list[str]]) -> ReportPart:
     probabilities, losses = material.prediction.probabilities.numpy(), material.prediction.losses.numpy()
-    thresholds = np.asarray(material.trained.thresholds)
+    thresholds = np.asarray(material.trained.calibration.thresholds)
     wrong = (truth != named).sum(1)
     # The distance of the label that is nearest to its threshold.
     margin = np.abs(probabilities - thresholds).min(1)

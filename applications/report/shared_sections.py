@@ -75,18 +75,18 @@ def intervals_table(intervals: dict[str, Interval]) -> str:
 
 
 def broken_promise(material: ReportInput) -> list[str]:
-    """Return a paragraph on the classes for which the target is not kept on these images, where there are any."""
+    """Return a paragraph on the classes for which the promise is not kept on these images, where there are any."""
     if not material.broken:
         return []
     groups = len(material.choice.groups) if material.choice is not None else 0
-    return [paragraph(f"{describe_broken(str(material.target), material.broken, groups)}.", tone="bad")]
+    return [paragraph(f"{describe_broken(str(material.promise), material.broken, groups)}.", tone="bad")]
 
 
 def support(material: ReportInput) -> list[str]:
-    """Return a table of the validation images behind a target; nothing without one."""
-    if material.target is None or material.choice is None:
+    """Return a table of the validation images behind a promise; nothing without one."""
+    if material.promise is None or material.choice is None:
         return []
-    header, *rows = support_rows(material.target, material.choice, material.classes)
+    header, *rows = support_rows(material.promise, material.choice, material.classes)
     return [table(header, rows)]
 
 
@@ -112,7 +112,7 @@ def calibration(material: ReportInput, scaled: Scaled, before: Reliability, afte
     place = material.figures / "calibration.png"
     draw_panels([_reliability("before scaling", before), _reliability("after scaling", after)], place)
     figures = {
-        "temperature": material.trained.temperature,
+        "temperature": material.trained.calibration.temperature,
         "fitted_on_these_images": material.is_fitted_here,
         "ece_before": before.error,
         "ece_after": after.error,

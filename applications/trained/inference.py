@@ -13,7 +13,7 @@ from applications.tasks.labels import LabelMeter, LabelTask, Prediction
 from applications.trained.checkpoint import Trained
 from applications.trained.exported import ExportedNetwork
 from dataloader.sample import Unreadable
-from dataloader.splits.catalog import Split
+from dataloader.splits.split import Split
 from models.backbone import Backbone
 from models.classifier_input import classifier_inputs
 from utils.progress import progress_bar

@@ -28,7 +28,8 @@ from dataloader.augment.chain import Augment
 from dataloader.images.preprocess import Preprocess
 from dataloader.loading.loader import Loader
 from dataloader.loading.size_schedule import parse_sizes
-from dataloader.splits.catalog import Catalog, fingerprint
+from dataloader.splits.catalog import Catalog
+from dataloader.splits.integrity import fingerprint
 from dataloader.splits.split import Split
 from models.detectors.anchors import AUTO as AUTO_ANCHORS
 from models.slimming.layer_widths import set_widths
@@ -89,7 +90,7 @@ class Recipe:
 
     @cached_property
     def class_shares(self) -> Sequence[float]:
-        """The same, with an image of several labels as an equal part of an image for each; of masks and boxes the counts themselves."""
+        """The same, with a multi-label image as an equal part of an image for each; of masks and boxes the counts themselves."""
         return self.class_counts if self.split.truths is not None else self._count_classes(spread=True)
 
     def _count_classes(self, *, spread: bool = False) -> Sequence[float]:
@@ -285,7 +286,7 @@ def open_recipe(
     Raises:
         UserError: a sidecar is missing or wrong.
     """
-    config = assemble.with_usual_loss(config, catalog)
+    config = assemble.with_usual_settings(config, catalog)
     preprocess = assemble.build_preprocess(config, content, white=catalog.splits["train"].white)
     split = apply_sidecars(config, catalog, assemble.activation_of(config.loss))
     return Recipe(config, machine, catalog, split, preprocess, augment, content, cached)

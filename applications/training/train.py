@@ -43,9 +43,8 @@ from applications.training.timed_length import TimedLength, epochs_of
 from applications.training.validator import build_validator
 from dataloader.loading.loader import Loader
 from dataloader.sample import Unreadable
-from dataloader.splits.catalog import Catalog
+from dataloader.splits.catalog import Catalog, name_some
 from dataloader.splits.integrity import glance, refuse_unreadable
-from dataloader.splits.split import name_some
 from utils.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
 from utils.cores import default_workers
 from utils.distributed import World, close_world

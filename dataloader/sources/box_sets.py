@@ -54,10 +54,8 @@ def open_boxes(place: Path, reading: MaskReading, classes: Sequence[str] | None 
         more = f"; {len(found.faults) - 1} more such lines, see --check" if found.faults[1:] else ""
         raise UserError(found.faults[0] + more)
     notes = [*found.notes]
-    if len(flat := table.without_area):
-        image = table.image_of(int(flat[0]))
-        where = f"{found.root / table.files.get(image, image)}, line {table.rows.lines[flat[0]]}"
-        notes.append(f"{counted(len(flat), 'box has', 'boxes have')} no area, such as {where}; not used")
+    if len(flat := table.without_area) and not tolerant:
+        notes.append(f"{counted(len(flat), 'box has', 'boxes have')} no area, such as {table.place_of(int(flat[0]))}; not used")
     if classes is not None:
         table = _in_order_of(table, classes)
     return replace(found, truths=table, notes=tuple(notes))
@@ -134,8 +132,8 @@ def _with_files(
         line = f"{counted(len(missing), 'image has', 'images have')} no {what}, such as {pairs.root / missing[0]}"
         if not tolerant:
             raise UserError(f"{line}; add empty files where nothing is to be found, or --missing_is_empty")
-        notes.append(line)
-    if pairs.alone:
+    # --check names each of them.
+    if pairs.alone and not tolerant:
         notes.append(f"{counted(len(pairs.alone), f'{what} has', f'{what}s have')} no image, such as {pairs.alone[0]}; not used")
     if pairs.bare:
         notes.append(f"{' and '.join(pairs.bare)} {'have' if pairs.bare[1:] else 'has'} no folder of {what}s; not used")
@@ -210,7 +208,7 @@ def _from_voc(pairs: Pairs, reading: MaskReading, *, tolerant: bool) -> TruthSet
         (path, rows_of([BoxRow(box.corners, numbers[box.name], box.line, box.difficult) for box in boxes])) for path, boxes in found.items()
     )
     places, whole = joined(rows)
-    table = BoxTable(pairs.root, names, places, whole, files=pairs.files, unlabeled=missing, alone=pairs.alone)
+    table = BoxTable(pairs.root, names, places, whole, files=pairs.files, unit="object", unlabeled=missing, alone=pairs.alone)
     return TruthSet(pairs.root, images, table, tuple(notes), tuple(faults))
 
 
@@ -231,7 +229,7 @@ def _from_coco(root: Path, files: Sequence[tuple[str, Path]], reading: MaskReadi
             images.setdefault(split, []).append(path)
             found[path], sizes[path], sources[path] = content.boxes[name], content.sizes[name], file.relative_to(root).as_posix()
     places, rows = joined(found.items())
-    return TruthSet(root, images, BoxTable(root, names, places, rows, sizes=sizes, files=sources))
+    return TruthSet(root, images, BoxTable(root, names, places, rows, sizes=sizes, files=sources, unit="annotation"))
 
 
 def _csv_files(root: Path) -> list[tuple[str, Path]]:
@@ -291,9 +289,6 @@ def _in_order_of(table: BoxTable, classes: Sequence[str]) -> BoxTable:
     mapped = numbers[table.rows.classes]
     if (mapped < 0).any():
         row = int((mapped < 0).argmax())
-        image = table.image_of(row)
-        file, name = table.root / table.files.get(image, image), table.classes[table.rows.classes[row]]
-        raise UserError(
-            f"{file}, line {table.rows.lines[row]}: the class is {name}, which the model does not know; it knows {', '.join(classes[:10])}"
-        )
+        name = table.classes[table.rows.classes[row]]
+        raise UserError(f"{table.place_of(row)}: the class is {name}, which the model does not know; it knows {', '.join(classes[:10])}")
     return replace(table, classes=tuple(classes), rows=table.rows._replace(classes=mapped))

@@ -63,6 +63,7 @@ class BoxTable:
         in_shares: whether corners are shares of the image, in place of pixels.
         sizes: image -> (H, W) where a file says so; else the image is asked.
         files: image -> the file that holds its boxes, for messages.
+        unit: what the numbers in `rows.lines` count: a line, an object, an annotation.
         unlabeled: images that no file of boxes belongs to; they are left out, or hold nothing.
         alone: files of boxes whose image is gone.
     """
@@ -74,6 +75,7 @@ class BoxTable:
     in_shares: bool = False
     sizes: Mapping[str, Size] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    unit: str = "line"
     unlabeled: tuple[str, ...] = ()
     alone: tuple[str, ...] = ()
 
@@ -118,9 +120,10 @@ class BoxTable:
         """The rows of boxes without area, int64 (k,)."""
         return np.flatnonzero(~(areas(self.rows.corners) > 0))
 
-    def image_of(self, row: int) -> str:
-        """Return the image of a row."""
-        return next(path for path, (start, end) in self.places.items() if start <= row < end)
+    def place_of(self, row: int) -> str:
+        """Return 'labels/a.txt, line 3' for a row."""
+        image = next(path for path, (start, end) in self.places.items() if start <= row < end)
+        return f"{self.root / self.files.get(image, image)}, {self.unit} {self.rows.lines[row]}"
 
 
 def joined(found: Iterable[tuple[str, BoxRows]]) -> tuple[dict[str, tuple[int, int]], BoxRows]:

@@ -206,7 +206,7 @@ def test_figures_do_not_depend_on_the_order_of_images_and_classes() -> None:
 def test_what_cannot_be_compared_is_refused() -> None:
     model = answers("one", np.ones(9, dtype=bool))
     for other, said in (
-        (replace(model, multi_label=True), "any number of labels"),
+        (replace(model, multi_label=True), "several labels"),
         (replace(model, classes=("a", "b", "d")), "c, d in only one of them"),
         (replace(model, files=(*model.files[:-1], "/data/test/new.png")), "2 are in only one of them, such as test/0008.png"),
         (replace(model, truth=np.roll(model.truth, 1, axis=1)), "different labels for 9 images"),

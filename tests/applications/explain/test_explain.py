@@ -17,7 +17,6 @@ from applications.explain.gallery import ExplainedImage, MethodScores, draw, tru
 from applications.explain.heat_maps import ExplainedBatch, Explainer, available, heat_maps
 from applications.explain.methods import METHODS, named_methods
 from applications.explain.overlays import explain
-from applications.settings.options import Request, RunConfig
 from applications.trained.checkpoint import load_trained
 from models import build_model
 from tests.applications.conftest import NETS, Call, read_rows, run_once, tiny
@@ -145,8 +144,7 @@ def test_of_several_labels_the_missed_one_is_explained_too():
 
 def test_overlays_for_a_page_come_one_an_image(run):
     given = {"arch": f"{NETS}:TinyNet"}
-    config = RunConfig().override({"resume": str(run), **given})
-    trained = load_trained(Request("evaluation", config, given), torch.device("cpu"))
+    trained = load_trained(run, given, "evaluation", torch.device("cpu"))
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (10 + number, 20, 3), dtype=np.uint8) for number in range(40)]
     found = explain(trained, images, [0] * 40, "layer-cam")

@@ -12,7 +12,8 @@ from applications.tasks import TASKS
 from applications.trained import checkpoint
 from dataloader.sources.masks import MaskFolder
 from dataloader.sources.shapes import CLASSES, scene, write_png
-from dataloader.splits.split import Catalog, Split
+from dataloader.splits.catalog import Catalog
+from dataloader.splits.split import Split
 from dataloader.targets.mask import Mask
 from tests.applications.conftest import Call, read_rows
 from utils.checkpoint import load_checkpoint

@@ -13,11 +13,11 @@ from dataloader.augment.class_crop import ClassCrop
 from dataloader.augment.mosaic import Mosaic
 from dataloader.images.preprocess import Preprocess
 from dataloader.loading.loader import Loader
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.sample import Sample
 from dataloader.sources import shapes
 from dataloader.sources.shape_truths import shape_boxes
 from dataloader.sources.shapes import open_shapes
-from dataloader.splits.catalog import open_catalog
 from dataloader.splits.split import Split
 from dataloader.targets.boxes import BoxBatch, Boxes
 from dataloader.targets.label import Label

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from dataloader.mask_reading import MaskReading
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.sources.box_sets import looks_like_boxes
-from dataloader.splits.catalog import Catalog, open_catalog
+from dataloader.splits.catalog import Catalog
 from dataloader.targets.boxes import Boxes
 from utils.errors import UserError
 
@@ -249,7 +250,7 @@ def test_xml_that_is_cut_off_and_objects_without_a_box_are_named(tmp_path: Path)
 def test_a_model_numbers_the_classes_of_other_data(tmp_path: Path) -> None:
     catalog = open_catalog(str(voc(tmp_path)), classes=("b", "z", "a"))
     assert (catalog.classes, boxes_of(catalog, "val", 0).classes.tolist()) == (("b", "z", "a"), [0, 2])
-    with pytest.raises(UserError, match=r"none\.xml|one\.xml, line 1: the class is b, which the model does not know; it knows a, z"):
+    with pytest.raises(UserError, match=r"none\.xml|one\.xml, object 1: the class is b, which the model does not know; it knows a, z"):
         open_catalog(str(tmp_path), classes=("a", "z"))
 
 
