@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from models.anomaly import is_detector, read_detector
 from models.detectors import DETECTORS, is_object_detector, read_object_detector
+from models.detectors import detector_name as detector_name
+from models.detectors import takes_encoder as takes_encoder
 from utils.errors import UserError, nearest
 from utils.registry import Row, Table, import_attribute, import_user_code, is_user_code
 

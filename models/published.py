@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import urlparse
 
-from models import find_adapter, find_family, full_name
-from models.detectors import DETECTORS, detector_name, is_object_detector, takes_encoder
+from models import DETECTORS, detector_name, find_adapter, find_family, full_name, is_object_detector, takes_encoder
 from utils.errors import UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -8,7 +8,7 @@ from utils.average_precision import by_class
 from utils.box_matching import Matches
 
 # Least scores that are looked at.
-STEPS = np.linspace(0.0, 1.0, 1001)
+STEPS = np.arange(1001) / 1000
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from utils.fonts import Pen
 
 # A frame is as wide as this share of the longer side, and a letter as high.
-FRAME, LETTER = 1 / 400, 1 / 45
+FRAME, LETTER = 1 / 250, 1 / 45
 SMALLEST_LETTER = 10
 DARK, LIGHT = (0, 0, 0), (255, 255, 255)
 

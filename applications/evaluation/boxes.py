@@ -28,7 +28,7 @@ def evaluate_boxes(trained: Trained, task: Task, machine: Machine) -> int:
     """Measure a model on held-out images; return 0, or 1 when images could not be read."""
     assert isinstance(task, Detect)
     options = trained.config.evaluation
-    set_choice(task, trained.config)
+    set_choice(task, trained)
     split = open_held_out(trained, ("test", "val"))
     log().info(f"model     {trained.describe()}")
     log().info(f"data      {split.display_path}: {len(split)} {split.name} images")

@@ -27,7 +27,7 @@ def predict_boxes(trained: Trained, task: Task, inputs: Inputs, options: SingleI
     for flag, given, instead in (("reject", options.reject is not None, "; --conf is for boxes"), ("embed", options.embed, "")):
         if given:
             raise UserError(f"--{flag} works with labels of images, which --task {task.name} of {trained.path} does not give{instead}")
-    set_choice(task, trained.config)
+    set_choice(task, trained)
     detector = ImageDetector(with_views(trained), task, machine, trained.config.evaluation.tiles)
     log().info(f"answers   boxes with a score of {task.confidence:.3f} or more, at most {task.choice.most} an image")
     with removed_on_error(new_folder(trained.results_folder(), "predict")) as folder:

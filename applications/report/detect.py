@@ -18,7 +18,7 @@ from utils.panels import Panel, draw_panels
 from utils.plots import draw_confusion
 
 # Curves of single classes in a diagram; of more, those of the lowest AP.
-MOST_CURVES = 8
+MOST_CURVES = 4
 CONFUSIONS = 15
 BACKGROUND = "(nothing)"
 

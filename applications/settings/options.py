@@ -330,6 +330,11 @@ class ExportOptions:
     max_drop: float = flag(
         0.005, "--int8: how much of the accuracy on validation images may be lost, as a share", metavar="X", least=0, used_for="exports"
     )
+    nms_inside: bool = flag(
+        True,
+        "choose among boxes in the file, where the format has room for it (onnx, openvino); --no_nms_inside: the file answers every place",
+        used_for="exports",
+    )
     with_features: bool = flag(False, "let the file also answer the vector that the classifier reads", used_for="exports")
     with_cam: bool = flag(False, "let the file also answer the class map: what speaks for each class, place by place", used_for="exports")
     opset: int | None = flag(None, "version of the operators of ONNX (default: the exporter's)", metavar="N", used_for="exports")

@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from applications.tasks.box_answers import BoxAnswer, Choice, answer_of
@@ -182,3 +183,17 @@ class BoxRows(BoxMeter):
         """Count the image at a position."""
         assert isinstance(boxes, Boxes)
         self._keep(index, BoxRow(answer, boxes.corners, boxes.classes, boxes.crowd, boxes.areas))
+
+
+def said_by_file(outputs: Sequence[Tensor], classes: int) -> Tensor:
+    """Return what an exported file answers as a network does, (N, A, 4 + 1 + C).
+
+    Args:
+        outputs: corners (N, A, 4) and scores (N, A, C); of chosen boxes corners (N, K, 4), scores (N, K), and classes (N, K), -1 for none.
+        classes: C.
+    """
+    corners, scores, *named = (each.float() for each in outputs)
+    if named:
+        label = named[0].long()
+        scores = torch.nn.functional.one_hot(label.clamp(min=0), classes) * (scores * (label >= 0))[..., None]
+    return torch.cat([corners, torch.ones_like(corners[..., :1]), scores], -1)

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from applications.contract import StepResult
-from applications.tasks.box_meter import BoxOutputs
+from applications.tasks.box_meter import BoxOutputs, said_by_file
 from applications.tasks.box_task import BoxTask
 from criterions.detection.criterion import DetectionCriterion, build_detection_criterion
 from dataloader.images.preprocess import Normalize, Preprocess
@@ -85,7 +85,9 @@ class Detect(BoxTask):
         """Return what the network says in pixels of its input, float32, and the loss where the network itself is asked."""
         images = self.normalize(batch.images)
         if not isinstance(model, Detector):
-            return BoxOutputs(model(images).float())
+            said = model(images)
+            # An exported file answers corners, scores and, where it chooses boxes itself, their classes.
+            return BoxOutputs(said.float() if isinstance(said, Tensor) else said_by_file(said, len(self.classes)))
         output, boxes = model.predict(images), batch.targets
         loss = None
         if isinstance(boxes, BoxBatch):

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from applications.assemble import Machine
-from applications.settings.options import RunConfig
 from applications.tasks.box_answers import BoxAnswer, Choice, answer_of, numpy_answer
 from applications.tasks.detect import Detect
 from applications.trained.checkpoint import Trained
 from applications.trained.tiles import tile_starts
 from dataloader.sample import Batch
 from dataloader.targets.label import Unknown
+from utils.errors import UserError
 
 # A box that ends where its tile does, inside the image, is a part of an object: it is dropped where another box of its class, also from
 # elsewhere, holds this share of it.
@@ -23,11 +23,23 @@ HELD = 0.7
 NEAR = 2.0
 
 
-def set_choice(task: Detect, config: RunConfig) -> None:
-    """Let a task answer the boxes that --conf, --nms, --max_detections and --agnostic ask for."""
-    options = config.boxes
+def set_choice(task: Detect, trained: Trained) -> None:
+    """Let a task answer the boxes that --conf, --nms, --max_detections and --agnostic ask for, or an exported file was written with."""
+    options, exported = trained.config.boxes, trained.exported
+    if exported is not None and (own := exported.facts.boxes) is not None:
+        task.confidence = own.confidence
+        task.choice = replace(task.choice, overlap=own.overlap, most=own.most, agnostic=own.agnostic)
+        # What is chosen in the file cannot be had back.
+        if exported.facts.chooses_boxes and options.conf is not None and options.conf < own.confidence:
+            raise UserError(
+                f"--conf {options.conf:g}: {exported.path} answers boxes from {own.confidence:.3f} on; export it again with --conf"
+            )
     given = {"overlap": options.nms, "most": options.max_detections}
-    task.choice = replace(task.choice, agnostic=options.agnostic, **{name: value for name, value in given.items() if value is not None})
+    task.choice = replace(
+        task.choice,
+        agnostic=options.agnostic or task.choice.agnostic,
+        **{name: value for name, value in given.items() if value is not None},
+    )
     if options.conf is not None:
         task.confidence = options.conf
 
