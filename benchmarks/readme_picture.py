@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from applications.explain.overlays import displayable, explain, normalized
+from applications.explain.heat_overlays import displayable, explain, normalized
 from applications.settings.options import RunConfig
 from applications.trained.checkpoint import Trained
 from benchmarks.shared import ROOT

@@ -12,7 +12,7 @@ from applications.report.ok_ng import check_installed, write_ok_ng
 from applications.tasks.anomaly import Anomaly
 from applications.tasks.defect_meter import DefectMeter
 from applications.trained.checkpoint import Trained, open_held_out, open_validation, warn_of_seen_images
-from applications.trained.heat import HeatMaps
+from applications.trained.defect_heat import HeatMaps
 from applications.trained.inference import measure_split
 from dataloader.sample import Unreadable
 from utils.files import new_folder, removed_on_error, write_text

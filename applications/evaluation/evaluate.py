@@ -156,7 +156,7 @@ def _announce(promise: Promise, choice: ThresholdChoice, trained: Trained) -> No
 
 def _heat_maps(trained: Trained) -> Overlay | None:
     """Return what draws heat maps for the report, or None for a network that gives none."""
-    from applications.explain.overlays import explain, open_explainer
+    from applications.explain.heat_overlays import explain, open_explainer
 
     try:
         # Found on use; asked for here, so that a network without maps costs the heat maps alone.

@@ -11,8 +11,8 @@ from applications.assemble import Machine
 from applications.explain.faithfulness import measure
 from applications.explain.gallery import ExplainedImage, Gallery, MethodScores
 from applications.explain.heat_maps import ExplainedBatch, Explainer, available, heat_maps, load_package
+from applications.explain.heat_overlays import BATCH, displayable, normalized, open_explainer
 from applications.explain.methods import named_methods
-from applications.explain.overlays import BATCH, displayable, normalized, open_explainer
 from applications.explain.time_estimate import expected_heat_maps
 from applications.settings.options import Request
 from applications.tasks.labels import LabelTask, Prediction, decide

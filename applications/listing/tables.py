@@ -13,7 +13,7 @@ from dataloader.checks import CHECKS
 from models import FAMILIES, FORWARDED, INITS, SEGMENTERS, list_models
 from models.anomaly import DETECTORS as ANOMALY_DETECTORS
 from models.detectors import DETECTORS
-from models.figures import HEADER, read_figures
+from models.known_models import HEADER, read_known_models
 from optim import OPTIMIZERS, SCHEDULES
 from utils.errors import UserError, nearest
 from utils.logs import log
@@ -66,7 +66,7 @@ def run(request: Request) -> int:
 
 def _print_models(names: list[str]) -> None:
     """Print what networks cost and what their weights claim; of a package's networks, and the user's own, the names alone."""
-    known = read_figures()
+    known = read_known_models()
     unknown = ("",) * (len(HEADER) - 1)
     print_table(HEADER, [known[name].cells() if name in known else (name, *unknown) for name in names], left=("license",))
 

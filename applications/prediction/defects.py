@@ -14,11 +14,11 @@ from applications.prediction.pages import count_images, read_pages
 from applications.settings.options import SingleImageOptions
 from applications.tasks.anomaly import Anomaly, DefectAnswer
 from applications.trained.checkpoint import Trained
-from applications.trained.heat import HeatMaps
+from applications.trained.defect_heat import HeatMaps
 from dataloader.sources.inputs import Inputs
+from utils.defect_pictures import shown_heat
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_atomically, write_csv, write_text
-from utils.heat_pictures import shown_heat
 from utils.images import overlay, write_png
 from utils.logs import log
 from utils.progress import progress_bar

@@ -125,7 +125,7 @@ def label_section(
         suggested: what the model says instead.
     """
     table = [["image", "given", "suggested"], *([material.file(row), given[row], suggested[row]] for row in rows.tolist())]
-    write_csv(material.figures / "label_issues.csv", table)
+    write_csv(material.attachments / "label_issues.csv", table)
     seen = material.split.name == "train"
     note = "The model is confident of another label than the given one, compared to its usual confidence in each class."
     if seen:

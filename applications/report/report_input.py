@@ -29,7 +29,7 @@ from utils.text import counted
 Overlay = Callable[[Sequence[np.ndarray], Sequence[int]], Sequence[np.ndarray]]
 
 # How often each image is counted, int (N,) -> metrics, name -> value.
-Figures = Callable[[np.ndarray], dict[str, float]]
+CountedMetrics = Callable[[np.ndarray], dict[str, float]]
 
 # CSV of image and group, next to the predictions, where groups are known.
 GROUPS = "groups.csv"
@@ -69,7 +69,7 @@ class Measured:
         return self.trained.classes
 
     @property
-    def figures(self) -> Path:
+    def attachments(self) -> Path:
         """Return the folder of tables and pictures."""
         return self.folder / "figures"
 

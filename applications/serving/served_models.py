@@ -13,7 +13,7 @@ from torch import Tensor
 from applications import assemble
 from applications.assemble import Machine
 from applications.explain.heat_maps import ExplainedBatch, Explainer, available, heat_maps
-from applications.explain.overlays import displayable, normalized, open_explainer
+from applications.explain.heat_overlays import displayable, normalized, open_explainer
 from applications.settings.options import Request
 from applications.tasks import TASKS
 from applications.tasks.labels import LabelAnswer, decide

@@ -90,6 +90,14 @@ class LabelAnswer(NamedTuple):
     probabilities: np.ndarray
     named: np.ndarray
 
+    def ranked(self) -> list[int]:
+        """Return all classes, the most probable first."""
+        return np.argsort(-self.probabilities, kind="stable").tolist()
+
+    def labels(self, reject: Sequence[float] | None) -> list[int]:
+        """Return the classes that it names with at least their probability in `reject`, (C,), the most probable first."""
+        return [label for label in self.ranked() if self.named[label] and (reject is None or self.probabilities[label] >= reject[label])]
+
 
 def decide(probabilities: Tensor, thresholds: Sequence[float] | None) -> Tensor:
     """Return what the answers name, bool (N, C): every class that reaches its threshold, or the most probable one.

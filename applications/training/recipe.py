@@ -66,7 +66,7 @@ class Recipe:
         split: those of training, with what sidecars make of them.
         preprocess: what the network sees of an image.
         augment: what is done to training images.
-        content: of the checkpoint whose network goes on; None for starting weights. What else it holds, `build_run.py` restores.
+        content: of the checkpoint whose network goes on; None for starting weights. What else it holds, `build_or_restore.py` restores.
         cached: whether --cache takes effect.
         batches: of one process in an epoch; None for those of the loader.
         timing: with --minutes, what was measured for the plan: `speed` of training and `end_seconds` of an epoch.

@@ -21,7 +21,7 @@ FEWEST_EPOCHS, MOST_EPOCHS = 5, 300
 # The data is taken once an epoch where that fills the budget to this share.
 CLOSE = 0.97
 # Passes over the images that are worth more than larger images: from random weights, and from trained ones.
-PASSES, PASSES_PRETRAINED = 8, 4
+PASSES, PASSES_PRETRAINED = 8, 0.7
 SMALLEST, LARGEST, STRIDE = 96, 224, 32
 USUAL_BATCH, SMALL_BATCH = 32, 16
 # With fewer steps than this, smaller batches give more of them.
@@ -90,7 +90,7 @@ class Wishes:
     batch_size: int | None = None
     epoch_size: int | None = None
     warmup: float | None = None
-    passes: int = PASSES
+    passes: float = PASSES
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from applications.explain.heat_maps import ExplainedBatch
-from applications.explain.overlays import normalized, open_explainer
+from applications.explain.heat_overlays import normalized, open_explainer
 from applications.settings.options import Request, RunConfig
 from applications.trained.any_model import load_model
 from tests.applications.conftest import NETS, ROOT, Call, read_rows, run_once, tiny
