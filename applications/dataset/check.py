@@ -71,7 +71,7 @@ def name_of_data(data: str, root: Path) -> str:
 
 def _open(config: RunConfig) -> Catalog:
     """Return the images in the splits, or in the fold, of a training with the same flags."""
-    data, seed = config.data, config.runtime.seed
+    data, seed = config.data, config.split_seed
     found = open_catalog(
         data.data,
         seed=seed,

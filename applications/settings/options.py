@@ -188,6 +188,22 @@ class RuntimeOptions:
 
 
 @dataclass(frozen=True)
+class SweepOptions:
+    """How --sweep searches."""
+
+    trials: int = flag(
+        27, "--sweep: settings to try; of each three the best goes on, trained three times as long", used_for="sweep", above=0
+    )
+    jobs: int | None = flag(
+        None,
+        "--sweep: trainings at a time (default: one per GPU; on a CPU one per core, as memory allows)",
+        metavar="N",
+        used_for="sweep",
+        above=0,
+    )
+
+
+@dataclass(frozen=True)
 class OutputOptions:
     """Where results go and what is said meanwhile."""
 
@@ -368,12 +384,18 @@ class RunConfig:
     train: TrainOptions = field(default_factory=TrainOptions)
     teach: TeachOptions = field(default_factory=TeachOptions)
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
+    sweep: SweepOptions = field(default_factory=SweepOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
     look: SingleImageOptions = field(default_factory=SingleImageOptions)
     export: ExportOptions = field(default_factory=ExportOptions)
     serve: ServeOptions = field(default_factory=ServeOptions)
     check: CheckOptions = field(default_factory=CheckOptions)
+
+    @property
+    def split_seed(self) -> int:
+        """The number by which images are divided into splits."""
+        return self.runtime.seed if self.data.split_seed is None else self.data.split_seed
 
     def override(self, values: Mapping[str, Any], *, source: str = "config") -> "RunConfig":
         """Return a config in which the named values are replaced.
@@ -416,6 +438,7 @@ SECTIONS = {
     "training": TrainOptions,
     "teachers and curricula": TeachOptions,
     "machine": RuntimeOptions,
+    "sweep": SweepOptions,
     "output": OutputOptions,
     "evaluation": EvaluationOptions,
     "single images": SingleImageOptions,

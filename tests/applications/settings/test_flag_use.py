@@ -18,6 +18,7 @@ SUBJECTS = {
     **{name: ["x"] for name in ("predict", "benchmark", "serve", "prepare", "shard", "undo", "table", "list", "write_matrix")},
     **{name: ["train"] for name in ("visual_data", "knowledge", "make_curriculum")},
     "compare": ["x", "y"],
+    "sweep": ["lr=1e-4..1e-2"],
     "prune": ["0.3"],
     "export": ["onnx"],
 }
