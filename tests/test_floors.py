@@ -147,7 +147,7 @@ def test_no_room_of_a_shelf_leads_back_to_itself() -> None:
 
 
 def test_no_verb_imports_another_verbs_file() -> None:
-    verbs = {row.target.partition(":")[0] for row in (APPLICATIONS[name] for name in APPLICATIONS)}
+    verbs = {row.attribute.partition(":")[0] for row in (APPLICATIONS[name] for name in APPLICATIONS)}
     assert len(verbs) > 10
     assert not {(file, verb) for file, others in arrows().items() for verb in others & verbs}
 

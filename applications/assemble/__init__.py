@@ -27,7 +27,7 @@ from applications.assemble.task import (
     choose_task,
     count_classes,
     refuse_unable,
-    with_usual_loss,
+    with_usual_settings,
 )
 
 __all__ = [
@@ -56,6 +56,6 @@ __all__ = [
     "set_auto_anchors",
     "single_process",
     "training_options",
-    "with_usual_loss",
+    "with_usual_settings",
     "wrap_network",
 ]

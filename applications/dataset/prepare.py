@@ -73,7 +73,7 @@ def _write(catalog: Catalog, resizer: Resizer, workers: int | None, *, strict: b
     from utils.cores import default_workers
 
     copies = plan_copies(catalog)
-    for place in sorted({(resizer.folder / copy.target).parent for copy in copies}):
+    for place in sorted({(resizer.folder / copy.destination).parent for copy in copies}):
         place.mkdir(parents=True, exist_ok=True)
     results = []
     with progress_bar("images", len(copies)) as advance:

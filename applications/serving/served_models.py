@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from applications import assemble
 from applications.assemble import Machine
 from applications.explain.heat_maps import ExplainedBatch, Explainer, available, heat_maps
-from applications.explain.overlays import displayable, normalized, open_explainer
+from applications.explain.heat_overlays import displayable, normalized, open_explainer
 from applications.settings.options import Request
 from applications.tasks import TASKS
 from applications.tasks.labels import LabelAnswer, decide
@@ -35,7 +35,7 @@ class ModelFacts:
         name: how people call it, unlike the others'.
         description: in a line.
         classes: names, in the order of the probabilities.
-        several: whether an image may have any number of labels.
+        several: whether an image may have several labels.
         reject: the probability below which an answer of each class does not count; None where every answer counts.
         preprocess: what is done to images.
         heat_map: the method of its heat maps; None where it has none.
@@ -70,7 +70,7 @@ class ServedCheckpoint(ServedModel):
     def __init__(self, trained: Trained, machine: Machine, facts: ModelFacts) -> None:
         self.trained = trained
         self.machine = machine
-        self.task = build_label_task(trained, machine.device, "--serve")
+        self.task = build_label_task(trained, machine.device)
         self.facts = facts
 
     @cached_property
@@ -127,19 +127,17 @@ def open_models(request: Request, machine: Machine, method: str) -> list[ServedM
 
 
 def _open_checkpoint(request: Request, place: str, name: str, machine: Machine, method: str) -> ServedCheckpoint:
-    one = replace(request, given={**request.given, "resume": place}, config=request.config.override({"resume": place}))
-    trained = load_trained(one, machine.device)
+    trained = load_trained(place, request.given, request.action, machine.device)
     fits, reasons = available([method], open_explainer(trained))
     if not fits and request.config.look.visual_method is not None:
         raise UserError(f"--visual_method {method}: {reasons[0]}; take grad-cam")
-    task = build_label_task(trained, machine.device, "--serve")
-    several = task.thresholds is not None
+    task = build_label_task(trained, machine.device)
     facts = ModelFacts(
         name,
         trained.describe(),
         trained.classes,
-        several,
-        _reject(request.config.look.reject, trained.reject, trained.classes),
+        task.chosen.multi_label,
+        trained.calibration.rejecting(request.config.look.reject, len(trained.classes)),
         trained.preprocess,
         method if fits else None,
     )
@@ -149,14 +147,10 @@ def _open_checkpoint(request: Request, place: str, name: str, machine: Machine, 
 def _open_file(path: Path, name: str, machine: Machine, reject: float | None) -> ServedFile:
     exported = load_exported(path, machine.device)
     assemble.refuse_unable(TASKS.resolve(exported.facts.task), {"serve": True})
-    several = exported.facts.thresholds is not None
-    refused = _reject(reject, exported.facts.reject, exported.classes)
-    facts = ModelFacts(name, exported.describe(), exported.classes, several, refused, exported.preprocess, None)
+    calibration = exported.facts.calibration
+    refused = calibration.rejecting(reject, len(exported.classes))
+    facts = ModelFacts(name, exported.describe(), exported.classes, calibration.multi_label, refused, exported.preprocess, None)
     return ServedFile(exported, machine.device, facts)
-
-
-def _reject(asked: float | None, stored: tuple[float, ...] | None, classes: Sequence[str]) -> tuple[float, ...] | None:
-    return stored if asked is None else (asked,) * len(classes)
 
 
 def _name(place: str, taken: set[str]) -> str:

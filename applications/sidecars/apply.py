@@ -7,7 +7,7 @@ from pathlib import Path
 from shlex import quote
 
 from applications.settings.options import RunConfig, TeachOptions
-from dataloader.sidecars.curriculum import CURRICULUM, read_curriculum, with_curriculum
+from dataloader.sidecars.curriculum_file import CURRICULUM, read_curriculum, with_curriculum
 from dataloader.sidecars.format import unknown_images
 from dataloader.sidecars.knowledge import KNOWLEDGE_PATTERN, find_knowledge, read_knowledge, with_knowledge
 from dataloader.splits.catalog import Catalog

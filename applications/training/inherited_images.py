@@ -12,7 +12,7 @@ from applications.assemble.seen_images import NONE, Seen, read_beside, read_seen
 from applications.settings.options import RunConfig
 from applications.sidecars.apply import sidecar_folder
 from applications.trained.exported import is_exported
-from dataloader.sidecars.curriculum import CURRICULUM
+from dataloader.sidecars.curriculum_file import CURRICULUM
 from dataloader.sidecars.format import read_facts
 from dataloader.sidecars.knowledge import find_knowledge
 from dataloader.splits.catalog import Catalog

@@ -43,7 +43,7 @@ def build_catalog(
     return Catalog(root, tuple(names), splits, tuple(notes), origin)
 
 
-def build_several(
+def build_multi_label_catalog(
     root: Path,
     folder: Path,
     entries: Sequence[tuple[str, Sequence[str], str]],

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dataloader.opening.build import build_catalog, build_several, unknown_class
+from dataloader.opening.build import build_catalog, build_multi_label_catalog, unknown_class
 from dataloader.opening.from_folders import by_split_and_class
 from dataloader.opening.held_out import HoldOut, cut_images
 from dataloader.opening.saved_split import read_saved_split
@@ -30,8 +30,8 @@ def from_lists(
     if target not in (None, Label, Labels):
         raise UserError(f"{root} lists labels, but {asked_by} gives {target.per_image}")
     if target is Label and listing.multi_label:
-        raise UserError(f"{root} gives images any number of labels, but {asked_by} gives one; where each has one, call the column 'label'")
-    # Data with one label per image also fits a task with any number.
+        raise UserError(f"{root} gives images several labels, but {asked_by} gives one; where each has one, call the column 'label'")
+    # Data with one label per image also fits a multi-label task.
     target = target or (Labels if listing.multi_label else Label)
     labels = {image.path: image.labels for image in listing.images}
     notes: list[str] = []
@@ -52,7 +52,7 @@ def from_lists(
         raise UserError(f"{root} lists no train images; training needs a train.csv or a column 'split' that says train")
     _check_labels(listing, entries, classes)
     if target is Labels:
-        found = build_several(root, listing.folder, entries, classes, notes=notes, origin=origin, store=listing.store)
+        found = build_multi_label_catalog(root, listing.folder, entries, classes, notes=notes, origin=origin, store=listing.store)
     else:
         grouped = by_split_and_class([SplitLine(path, join_labels(names), split) for path, names, split in entries])
         found = build_catalog(root, grouped, classes, notes=notes, origin=origin, folder=listing.folder, store=listing.store)

@@ -28,7 +28,7 @@ from dataloader.targets.label import Label
 from dataloader.targets.mask import Mask
 from dataloader.targets.target import Target
 from utils.errors import UserError, closest
-from utils.registry import is_user_target
+from utils.registry import is_user_code
 
 
 def open_catalog(
@@ -103,7 +103,7 @@ def _mask_folder(data: str, home: Path, target: type[Target] | None) -> Path | N
     """Return the folder of images with masks, where a task asks for them, or the folders say so; None for labels."""
     if target not in (None, Mask):
         return None
-    if data in SOURCES or (is_user_target(data) and not os.path.exists(data)):
+    if data in SOURCES or (is_user_code(data) and not os.path.exists(data)):
         return Path(SOURCES.resolve(data)(home)) if target is Mask else None
     root = Path(data).expanduser()
     if target is Mask and not root.is_dir():
@@ -118,7 +118,7 @@ def _box_place(data: str, home: Path, target: type[Target] | None) -> Path | Non
     """Return the folder or the file of images with boxes, where a task asks for them, or the files say so; None for labels."""
     if target not in (None, Boxes):
         return None
-    if data in SOURCES or (is_user_target(data) and not os.path.exists(data)):
+    if data in SOURCES or (is_user_code(data) and not os.path.exists(data)):
         return Path(SOURCES.resolve(data)(home)) if target is Boxes else None
     place = Path(data).expanduser()
     if target is Boxes and not place.exists():
@@ -128,7 +128,7 @@ def _box_place(data: str, home: Path, target: type[Target] | None) -> Path | Non
 
 def _open(data: str, home: Path, *, tolerant: bool) -> tuple[Path, Listing | None]:
     """Return the root of the images, and the listing there; None for class folders."""
-    if data in SOURCES or (is_user_target(data) and not os.path.exists(data)):
+    if data in SOURCES or (is_user_code(data) and not os.path.exists(data)):
         source: Callable[[Path], Path] = SOURCES.resolve(data)
         return _open_path(Path(source(home)), tolerant=tolerant)
     root = Path(data).expanduser()

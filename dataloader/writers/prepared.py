@@ -21,7 +21,7 @@ _FORBIDDEN = frozenset("/\\\0\n\r")
 
 
 def plan_copies(catalog: Catalog) -> list[ResizeJob]:
-    """Return the new path of every image: SPLIT/CLASS/NAME, or SPLIT/NAME where images have several labels.
+    """Return the new path of every image: SPLIT/CLASS/NAME, or SPLIT/NAME where images are multi-label.
 
     The name is that of the image; where two would be equal, each gets a hash of its path. The result depends only on the data.
 
@@ -75,7 +75,7 @@ def write_tables(catalog: Catalog, written: Sequence[ResizeResult], folder: Path
         split, index = catalog.splits[result.copy.split], result.copy.index
         numbers = catalog.target.class_numbers(split.targets[index])
         group = ((split.groups[index] if split.groups else ""),) if grouped else ()
-        rows[result.copy.split].append((result.copy.target, join_labels([str(number) for number in numbers]), *group))
+        rows[result.copy.split].append((result.copy.destination, join_labels([str(number) for number in numbers]), *group))
     header = ("image", "class" if catalog.target.is_one_class else "labels", *(("group",) if grouped else ()))
     for name, lines in rows.items():
         if not lines:

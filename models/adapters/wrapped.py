@@ -89,7 +89,7 @@ class UserModel(Adapter):
 
 
 def build_user_model(
-    target: Callable[..., Any], *, arch: str, num_classes: int, drop_rate: float | None, drop_path: float | None = None
+    make: Callable[..., Any], *, arch: str, num_classes: int, drop_rate: float | None, drop_path: float | None = None
 ) -> Backbone:
     """Call the user's class or function and put what it returns behind the contract.
 
@@ -101,10 +101,10 @@ def build_user_model(
         given["drop_rate"] = drop_rate
     if drop_path is not None:
         given["drop_path"] = drop_path
-    if not callable(target):
+    if not callable(make):
         raise UserError(f"model '{arch}' is not a class or function")
     try:
-        net = target(**given)
+        net = make(**given)
     except TypeError as error:
         raise UserError(f"model '{arch}' cannot be called with {', '.join(given)}: {error}") from error
     if isinstance(net, Backbone):

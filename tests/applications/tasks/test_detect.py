@@ -34,9 +34,9 @@ def images(count: int, *, epoch: int = 0) -> Batch:
     return Batch(pixels, Boxes.stack(truths), torch.ones(count), torch.arange(count), epoch=epoch)
 
 
-def network(arch: str = "yolox", **parts: str) -> nn.Module:
+def network(arch: str = "yolox") -> nn.Module:
     torch.manual_seed(0)
-    return build_detector(arch, num_classes=len(CLASSES), encoder="mobilenetv3_small", **parts).train()
+    return build_detector(arch, num_classes=len(CLASSES), encoder="mobilenetv3_small").train()
 
 
 def gradients(net: nn.Module, batch: Batch, given: Detect, *, half: bool = False) -> tuple[Tensor, dict[str, Tensor]]:

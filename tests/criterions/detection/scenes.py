@@ -70,11 +70,21 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
-def numpy_costs(
-    boxes: np.ndarray, objectness: np.ndarray, logits: np.ndarray, points: np.ndarray, strides: np.ndarray, corners: np.ndarray,
-    classes: np.ndarray, radius: float,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+class NumpyImage(NamedTuple):
+    """What was said of one image, and its objects."""
+
+    boxes: np.ndarray
+    objectness: np.ndarray
+    logits: np.ndarray
+    points: np.ndarray
+    strides: np.ndarray
+    corners: np.ndarray
+    classes: np.ndarray
+
+
+def numpy_costs(image: NumpyImage, radius: float) -> tuple[np.ndarray, np.ndarray]:
     """Costs and IoU (k, A) of one image; places that no object may have cost infinity."""
+    boxes, objectness, logits, points, strides, corners, classes = image
     costs, ious = np.zeros((len(corners), len(points))), np.zeros((len(corners), len(points)))
     inside, near = np.zeros(costs.shape, bool), np.zeros(costs.shape, bool)
     for k, (left, top, right, bottom) in enumerate(corners):

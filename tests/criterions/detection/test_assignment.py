@@ -9,7 +9,7 @@ from criterions.detection import anchor_match, simota
 from criterions.detection.anchor_match import AnchorMatch
 from criterions.detection.problem import Assignment, Objects, any_of_image, overlaps
 from criterions.detection.simota import SimOTA, class_terms
-from tests.criterions.detection.scenes import Scene, numpy_costs, numpy_iou, numpy_simota, scene
+from tests.criterions.detection.scenes import NumpyImage, Scene, numpy_costs, numpy_iou, numpy_simota, scene
 from utils.errors import UserError
 
 # Images with and without objects, more objects than places near them, one image.
@@ -37,13 +37,13 @@ def all_costs(given: Scene, assign: SimOTA) -> tuple[Tensor, Tensor]:
         return assign.costs(given.said, held, slice(None), candidates, class_terms(given.said))
 
 
-def of_image(given: Scene, image: int) -> tuple[slice, list[np.ndarray]]:
+def of_image(given: Scene, image: int) -> tuple[slice, NumpyImage]:
     """The rows of an image, and what was said of it."""
     start = int(given.counts[:image].sum())
-    rows = slice(start, start + int(given.counts[image]))
-    said = given.said
-    parts = [each[image].detach().double().numpy() for each in (said.boxes, said.objectness, said.classes)]
-    return rows, [*parts, said.points.double().numpy(), said.strides.double().numpy()]
+    rows, said = slice(start, start + int(given.counts[image])), given.said
+    boxes, objectness, logits = (each[image].detach().double().numpy() for each in (said.boxes, said.objectness, said.classes))
+    points, strides, corners = (each.double().numpy() for each in (said.points, said.strides, given.corners[rows]))
+    return rows, NumpyImage(boxes, objectness, logits, points, strides, corners, given.classes[rows].numpy())
 
 
 @pytest.mark.parametrize("counts", COUNTS[:4])
@@ -53,7 +53,7 @@ def test_costs_are_those_of_the_paper(counts: tuple[int, ...]) -> None:
     for image, count in enumerate(counts):
         rows, said = of_image(given, image)
         if count:
-            wanted, overlap = numpy_costs(*said, given.corners[rows].double().numpy(), given.classes[rows].numpy(), 2.5)
+            wanted, overlap = numpy_costs(said, 2.5)
             np.testing.assert_allclose(cost[rows], wanted, rtol=1e-4)
             np.testing.assert_allclose(iou[rows], overlap, rtol=1e-4, atol=1e-6)
 

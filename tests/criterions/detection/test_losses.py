@@ -44,7 +44,7 @@ def numpy_yolox(given: Scene, weights: np.ndarray, *, late: bool) -> dict[str, f
             offsets = [*((truth[:2] + truth[2:]) / 2 / stride - corner), *np.log((truth[2:] - truth[:2]) / stride)]
             total["box"] += weights[image] * np.abs(said.raw[image, a].detach().double().numpy() - offsets).sum()
     p = sigmoid(objectness)
-    total["objectness"] = -(weights[:, None] * (wanted * np.log(p) + (1 - wanted) * np.log(1 - p))).sum()
+    total["objectness"] = float(-(weights[:, None] * (wanted * np.log(p) + (1 - wanted) * np.log(1 - p))).sum())
     return {name: value / count for name, value in total.items()}
 
 

@@ -111,7 +111,7 @@ def test_head_and_rest_are_told_apart() -> None:
 )
 def test_mistakes_are_answered_with_what_to_write(arch: str, parts: dict[str, str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        build_detector(arch, num_classes=2, **parts)
+        build_detector(arch, num_classes=2, **parts)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.slow
@@ -125,7 +125,7 @@ def test_exported_programs_answer_alike(arch: str, tmp_path) -> None:
         wanted = net(image)
         program = torch.export.export(net, (image,), dynamic_shapes={"x": {0: torch.export.Dim("N", min=1, max=64)}})
         torch.testing.assert_close(program.module()(image), wanted)
-        torch.testing.assert_close(torch.jit.trace(net, image)(image), wanted)
+        torch.testing.assert_close(torch.jit.trace(net, image)(image), wanted)  # pyright: ignore[reportCallIssue]
         torch.onnx.export(net, (image,), str(tmp_path / "net.onnx"), dynamo=True, dynamic_shapes={"x": {0: torch.export.Dim("N")}})
     answer = onnxruntime.InferenceSession(str(tmp_path / "net.onnx")).run(None, {"x": image[:1].numpy()})[0]
     torch.testing.assert_close(torch.from_numpy(answer), wanted[:1], rtol=1e-3, atol=1e-3)

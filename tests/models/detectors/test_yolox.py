@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.detectors.build import build_detector
+from models.detectors.detector import Detector
 from models.detectors.folded import folded_norms, measure_folded, named_by_order
 from models.detectors.yolox import STEM, stem_of_pixels
 from models.published import find_published, published_preprocess
@@ -16,7 +17,13 @@ from utils.checkpoint import load_tensors
 from utils.errors import UserError
 
 
-def nano(classes: int = 4) -> nn.Module:
+def statistics(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    return norm.running_mean, norm.running_var
+
+
+def nano(classes: int = 4) -> Detector:
     """A network whose batch norms do something."""
     torch.manual_seed(0)
     net = build_detector("yolox_nano", num_classes=classes)
@@ -24,8 +31,9 @@ def nano(classes: int = 4) -> nn.Module:
         if isinstance(norm, nn.BatchNorm2d):
             nn.init.uniform_(norm.weight, 0.5, 1.5)
             nn.init.normal_(norm.bias, std=0.1)
-            norm.running_mean.normal_(std=0.1)
-            norm.running_var.uniform_(0.5, 1.5)
+            mean, var = statistics(norm)
+            mean.normal_(std=0.1)
+            var.uniform_(0.5, 1.5)
     return net.eval()
 
 
@@ -43,8 +51,9 @@ def folded(net: nn.Module) -> dict[str, Tensor]:
         assert isinstance(conv, nn.Conv2d)
         weight, bias = conv.weight.detach(), conv.bias
         if isinstance(norm, nn.BatchNorm2d):
-            scale = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
-            weight, bias = weight * scale[:, None, None, None], norm.bias.detach() - norm.running_mean * scale
+            mean, var = statistics(norm)
+            scale = norm.weight.detach() / (var + norm.eps).sqrt()
+            weight, bias = weight * scale[:, None, None, None], norm.bias.detach() - mean * scale
         assert bias is not None
         names = (f"{name}.weight", f"{name}.bias") if own else (str(2 * number), str(2 * number + 1))
         state.update(zip(names, (weight.clone(), bias.detach().clone()), strict=True))

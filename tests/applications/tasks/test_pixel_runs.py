@@ -44,7 +44,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def dense(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put the task into TASKS, and have data opened with masks; return the data."""
     rows = {name: row for name, row in TASKS._rows.items() if name != "segment"}
-    monkeypatch.setattr(TASKS, "_rows", {**rows, "pixels": Row("tests.applications.tasks.dense_task:PixelTask", "a class a pixel")})
+    monkeypatch.setattr(TASKS, "_rows", {**rows, "pixels": Row("tests.applications.tasks.pixel_task:PixelTask", "a class a pixel")})
 
     def open_masks(name: str, **_: Any) -> Catalog:
         root = Path(name)
