@@ -55,3 +55,8 @@ def suggest_training(data: DataOptions, folder: Path, splits: Container[str], *,
     if (height, width) != usual:
         command += f" --image_size {height} {width}"
     log().info(f"next: {command}")
+
+
+def name_of_data(data: str, root: Path) -> str:
+    """Return what the report of --data is called: its built-in name, whose images may lie deeper, else the last part of its path."""
+    return data if data in SOURCES else root.resolve().stem

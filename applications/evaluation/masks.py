@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from applications.assemble import Machine
 from applications.contract import Task
-from applications.evaluation.tta import AveragedMasks, parse_views
+from applications.evaluation.tta import AveragedMasks
 from applications.evaluation.written import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
 from applications.report.segment import NAMES, MaskReport
 from applications.tasks.mask_rows import MaskRows
@@ -15,6 +15,7 @@ from applications.tasks.segment import Segment
 from applications.trained.checkpoint import Trained, open_held_out, warn_of_seen_images
 from applications.trained.inference import measure_split
 from applications.trained.segmented import ImageSegmenter, is_tiled
+from applications.trained.views import parse_views
 from dataloader.images.read import ImageError
 from dataloader.sample import Unreadable
 from dataloader.splits.split import Split

@@ -42,7 +42,8 @@ class Segment:
             "averaging views",
             "answers for single images",
             "exported files",
-            "crops and tiles",
+            "crops",
+            "tiles",
         }
     )
     headline = "mIoU"
