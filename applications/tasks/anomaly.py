@@ -60,7 +60,7 @@ class Anomaly(Observing):
             "thresholds that keep a promise",
             "exported files",
             "answers for single images",
-            "rejecting answers",
+            "rejecting answers as a whole",
             "tables of OK and NG",
         }
     )
