@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 from applications.assemble import Machine
+from applications.assemble.data import look_at_masks
 from applications.contract import Task
 from applications.evaluation.tta import AveragedMasks, parse_views
 from applications.evaluation.written import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
@@ -43,6 +44,8 @@ def evaluate_masks(trained: Trained, task: Task, machine: Machine) -> int:
     log().info(f"model     {trained.describe()}")
     log().info(f"data      {split.display_path}: {len(split)} {split.name} images")
     log().info(f"precision {trained.precision(machine)}")
+    if machine.world.is_first:
+        look_at_masks(split)
     seen = warn_of_seen_images(trained, split) if machine.world.is_first else None
     viewed = _with_views(trained, task)
     segmenter = ImageSegmenter(viewed, task, machine, is_tiled(trained))

@@ -1,6 +1,7 @@
 """Segmentation from main.py: it trains, goes on to the bit, is evaluated at the size of the images, and answers with masks."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,24 @@ def test_a_run_is_evaluated_at_the_size_of_the_images_and_answers_with_masks(cal
     assert [image["height"] for image in regions["images"]] == [48] * COUNTS["test"]
     refused = call("--predict", scenes / "images" / "test", "--resume", trained.run, "--embed")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
+
+
+def test_a_mask_that_cannot_be_used_stops_a_run_before_it_begins(call: Call, scenes: Path, tmp_path: Path) -> None:
+    home = Path(shutil.copytree(scenes, tmp_path / "scenes"))
+    strange = np.full((48, 48), 99, np.uint8)
+    write_png(strange, home / "masks" / "test" / f"{COUNTS['train'] + COUNTS['val']:03d}.png")
+    warned = call("--data", home, *FLAGS, "--epochs", 1, "--name", "warned")
+    assert warned.code == 0, warned.err
+    assert "the test images cannot be evaluated as they are: " in warned.out
+    stopped = call("--evaluation", "--resume", warned.run)
+    assert (stopped.code, stopped.err.count("\n")) == (2, 1), stopped.err
+    assert "022.png: id 99 has no name" in stopped.err
+    assert not (warned.run / "evaluation-test").exists()
+    write_png(strange, home / "masks" / "train" / "007.png")
+    refused = call("--data", home, *FLAGS, "--epochs", 1, "--name", "refused")
+    assert (refused.code, refused.err.count("\n")) == (2, 1), refused.err
+    assert "007.png: id 99 has no name" in refused.err
+    assert not (tmp_path / "runs" / "segment" / "refused").exists()
 
 
 @pytest.mark.slow
