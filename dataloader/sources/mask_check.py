@@ -24,8 +24,9 @@ FIRST = 64
 def check_masks(truths: Truths | None, root: Path, paths: Sequence[str], *, seconds: float) -> int:
     """Look at the masks of images in a fixed random order, as far as the time goes; return how many were seen.
 
-    What is found in files of numbers is kept in the user's cache, so that a second look takes no time. COCO's outlines were read when
-    their file was opened, and labels have no masks: 0 is returned. Of the masks of defects only the sizes are looked at. Files that cannot be decoded are left to whoever reads them.
+    What is found in files of numbers is kept in the user's cache, so that a second look takes no time. Of the masks of defects only the
+    sizes are looked at. COCO's outlines were read when their file was opened, and labels have no masks: 0 is returned. Files that cannot
+    be decoded are left to whoever reads them.
 
     Raises:
         UserError: a mask holds an id or a color that has no name, or has another size than its image; a line of outlines is none.
