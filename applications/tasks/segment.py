@@ -41,6 +41,7 @@ class Segment:
             "networks of encoder and decoder",
             "averaging views",
             "answers for single images",
+            "answers over the network",
             "exported files",
             "crops and tiles",
         }

@@ -8,32 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataloader.sources.shapes import CLASSES, scene, write_png
+from dataloader.sources.shapes import CLASSES, write_png
 from tests.applications.conftest import Call, read_rows
+from tests.applications.dense_data import COUNTS, write_scenes
+from tests.applications.dense_data import SEGMENT as FLAGS
 from utils.checkpoint import load_checkpoint
-
-COUNTS = {"train": 16, "val": 6, "test": 4}
-FLAGS = (
-    *("--task", "segment", "--arch", "unet", "--encoder", "mobilenetv3_small", "--image_size", 32, 32, "-b", 8, "--workers", 0),
-    *("--lr", 0.01, "--warmup", 0, "--precision", "fp32"),
-)
 
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return images of 48 pixels, with masks and the table of their classes."""
-    home = tmp_path_factory.mktemp("scenes")
-    first = 0
-    for split, count in COUNTS.items():
-        for folder in ("images", "masks"):
-            (home / folder / split).mkdir(parents=True)
-        for number in range(first, first + count):
-            made = scene(number, side=48)
-            write_png(made.image, home / "images" / split / f"{number:03d}.png")
-            write_png(made.mask, home / "masks" / split / f"{number:03d}.png")
-        first += count
-    (home / "masks" / "labels.csv").write_text("id,name\n" + "".join(f"{k},{name}\n" for k, name in enumerate(("ground", *CLASSES))))
-    return home
+    return write_scenes(tmp_path_factory.mktemp("scenes"))
 
 
 def test_a_run_is_evaluated_at_the_size_of_the_images_and_answers_with_masks(call: Call, scenes: Path) -> None:
