@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dataloader.sources.masks import MaskFolder
 from dataloader.sources.shapes import CLASSES, write_png
-from tests.applications.conftest import Call, read_rows
+from tests.applications.conftest import Call, DenseRuns, read_rows
 from tests.applications.dense_data import COUNTS, write_scenes
 from tests.applications.dense_data import SEGMENT as FLAGS
 from utils.checkpoint import load_checkpoint
@@ -63,6 +64,23 @@ def test_a_mask_that_cannot_be_used_stops_a_run_before_it_begins(call: Call, sce
     assert (refused.code, refused.err.count("\n")) == (2, 1), refused.err
     assert "007.png: id 99 has no name" in refused.err
     assert not (tmp_path / "runs" / "segment" / "refused").exists()
+
+
+def test_evaluation_decodes_every_mask_once(call: Call, dense_runs: DenseRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    decode = MaskFolder.decode
+
+    def noted(folder: MaskFolder, file: Path) -> np.ndarray:
+        read.append(file.name)
+        return decode(folder, file)
+
+    monkeypatch.setattr(MaskFolder, "decode", noted)
+    for tiled in (True, False):
+        monkeypatch.setattr("applications.evaluation.masks.is_tiled", lambda trained, tiled=tiled: tiled)
+        outcome = call("--evaluation", "--resume", dense_runs.segmenter, "--no_report", "--workers", 0)
+        assert outcome.code == 0, outcome.err
+        assert len(read) == len(set(read)) == COUNTS["test"]
+        read.clear()
 
 
 @pytest.mark.slow
