@@ -61,6 +61,7 @@ class Anomaly(Observing):
             "exported files",
             "answers for single images",
             "answers over the network",
+            "comparing models",
             "tables of OK and NG",
         }
     )

@@ -42,6 +42,7 @@ class Segment:
             "averaging views",
             "answers for single images",
             "answers over the network",
+            "comparing models",
             "exported files",
             "crops and tiles",
         }
