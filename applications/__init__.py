@@ -25,7 +25,7 @@ APPLICATIONS = Table(
         ),
         "prune": Row("applications.export.prune:run", "remove the channels that the model misses least"),
         "knowledge": Row("applications.sidecars.knowledge:run", "write the probabilities of a teacher for every image, to distill from"),
-        "make_curriculum": Row("applications.sidecars.curriculum:run", "weigh every image by how sure a model is of its label"),
+        "make_curriculum": Row("applications.sidecars.make_curriculum:run", "weigh every image by how sure a model is of its label"),
         "probe": Row("applications.training.probe:run", "fit a linear classifier on a frozen network"),
         "find_lr": Row("applications.training.find_lr:run", "try rising learning rates on a throw-away model and suggest one"),
         "print_schedule": Row("applications.training.print_schedule:run", "draw the learning rate over a run"),

@@ -82,7 +82,8 @@ class Meter(Protocol):
         ...
 
 
-# Abilities that not every task has -> the flags, and the actions, that ask for them.
+# Abilities that not every task has -> the flags, and the actions, that ask for them. `refuse_unable` of assemble/ refuses the flags of
+# what a task does not name, in training and wherever a model is read.
 ABILITIES: Mapping[str, tuple[str, ...]] = {
     "crops and tiles": ("crop", "tiles"),
     "networks of encoder and decoder": ("encoder", "output_stride"),
@@ -93,11 +94,15 @@ ABILITIES: Mapping[str, tuple[str, ...]] = {
     "comparing copies of an image": ("jsd",),
     "heat maps": ("visual_method", "explain"),
     "averaging views": ("tta",),
-    "thresholds that keep a promise": ("target", "calibrate"),
+    "thresholds that keep a promise": ("target",),
+    "calibration of labels": ("calibrate",),
     "comparing models": ("compare",),
     "answers for single images": ("predict",),
+    "rejecting answers": ("reject",),
+    "vectors of images": ("embed",),
     "tables of OK and NG": ("report_ok_ng",),
     "exported files": ("export", "jit"),
+    "measuring files side by side": ("benchmark",),
     "answers over the network": ("serve",),
     "pruning": ("prune",),
 }
@@ -129,6 +134,8 @@ class Task(Protocol):
 
     def __init__(self, classes: Sequence[str], criterion: Any, preprocess: Preprocess, device: torch.device) -> None: ...
 
+    # How many times --lr the head learns at beside trained weights, where --head_lr says nothing.
+    head_rate: ClassVar[float]
     # The spec of the loss where --criterion names none.
     usual_criterion: ClassVar[str]
     # Called with a chain of specs and the arguments of `build_criterion`: the loss that the instance takes.

@@ -25,7 +25,7 @@ from applications.tasks.defect_meter import auroc
 from applications.tasks.defect_pixels import FINE, PixelCounts, count_pixels
 from benchmarks.shared import machine_share
 from dataloader.images.preprocess import Normalize, fit_change, fit_pixels
-from dataloader.splits.catalog import open_catalog
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.targets.defect import Defect
 from models.anomaly.build import build_detector
 from models.anomaly.coreset import greedy_centers, project

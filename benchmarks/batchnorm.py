@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from dataloader.splits.catalog import open_catalog
+from dataloader.opening.open_catalog import open_catalog
 from models import build_model
 from models.batchnorm import bn_momentum_for
 from optim.schedules import build_schedule

@@ -33,7 +33,7 @@ def check_seconds(data: Path, runs: Path) -> float:
 
 def leak_seconds(data: Path) -> float:
     """Return the seconds that training spends on stamps and leaks before its first step."""
-    from dataloader.splits.catalog import open_catalog
+    from dataloader.opening.open_catalog import open_catalog
     from dataloader.splits.integrity import find_leaks, stamp
 
     catalog = open_catalog(str(data))

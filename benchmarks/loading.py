@@ -87,8 +87,8 @@ def darkroom_loader(folder: Path, options: argparse.Namespace, cache: str) -> An
     from dataloader.augment.flip import Flip
     from dataloader.images.preprocess import Preprocess
     from dataloader.loading.loader import Loader
+    from dataloader.opening.open_catalog import open_catalog
     from dataloader.options import DataOptions
-    from dataloader.splits.catalog import open_catalog
     from utils.distributed import World
     from utils.runtime import keep_freed_memory
 

@@ -31,7 +31,8 @@ from dataloader.augment.chain import build_augment
 from dataloader.batch.targets import labels_of
 from dataloader.images.preprocess import Preprocess
 from dataloader.loading.loader import Loader
-from dataloader.splits.catalog import Split, open_catalog
+from dataloader.opening.open_catalog import open_catalog
+from dataloader.splits.split import Split
 from utils.files import write_csv, write_text
 from utils.flags import add_flags, flag, make_parser
 from utils.spec import parse_specs

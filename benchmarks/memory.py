@@ -119,7 +119,8 @@ def make_trained(options: MemoryOptions, folder: Path) -> Trained:
     file = folder / "best.pt"
     torch.save({}, file)
     classes = tuple(f"class {number:04d}" for number in range(options.classes))
-    return Trained(file, "classify", config, classes, preprocess, model, None, 1, None, None, False)
+    about = {"averaging": None, "epoch": 1}
+    return Trained(path=file, task="classify", config=config, classes=classes, preprocess=preprocess, model=model, **about)
 
 
 def resident_bytes() -> int:
@@ -138,7 +139,7 @@ def main(argv: list[str]) -> int:
         asked, validation = (make_split(name, options.images, options.classes) for name in (options.split, "val"))
         before, begun = resident_bytes(), time.perf_counter()
         with (
-            patch.object(evaluate, "load_trained", lambda *_: replace(trained)),
+            patch.object(evaluate, "load_model", lambda *_: replace(trained)),
             patch.object(evaluate, "open_held_out", lambda *_: asked),
             patch.object(evaluate, "open_validation", lambda *_: validation),
         ):

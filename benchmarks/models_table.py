@@ -1,4 +1,4 @@
-"""The figures of every network of the table: models/figures.csv, which --list models prints, and the table in docs/models.md.
+"""The figures of every network of the table: models/known_models.csv, which --list models prints, and the table in docs/models.md.
 
     python -m benchmarks.models_table            # writes both
     python -m benchmarks.models_table --check    # ends with 1 where they are not what is measured
@@ -14,7 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from models import build_model, list_models
-from models.figures import HEADER, Figures, read_figures, write_figures
+from models.known_models import HEADER, KnownModel, read_known_models, write_known_models
 from models.published import find_published
 
 CLASSES = 1000
@@ -22,7 +22,7 @@ PAGE = Path(__file__).parent.parent / "docs" / "models.md"
 BEGIN, END = "<!-- written by python -m benchmarks.models_table -->", "<!-- to here -->"
 
 
-def measure(arch: str) -> Figures:
+def measure(arch: str) -> KnownModel:
     """Count a network of the table, at the size of its published weights."""
     published = find_published(arch)
     size = published.size if published is not None else (224, 224)
@@ -30,7 +30,7 @@ def measure(arch: str) -> Figures:
         net = build_model(arch, num_classes=CLASSES).eval().requires_grad_(False)
         with FlopCounterMode(display=False) as counter:
             net(torch.zeros(1, 3, *size))
-    return Figures(
+    return KnownModel(
         name=arch,
         parameters=sum(parameter.numel() for parameter in net.parameters()),
         # torch counts a multiply-add as two operations.
@@ -42,14 +42,14 @@ def measure(arch: str) -> Figures:
     )
 
 
-def page_with(figures: list[Figures], page: str) -> str:
-    """Return the page with the table of these figures between its two marks."""
+def page_with(known: list[KnownModel], page: str) -> str:
+    """Return the page with the table of these networks between its two marks."""
     before, rest = page.split(BEGIN)
     _, after = rest.split(END)
     rows = [
         HEADER,
         ("---", "---:", "---:", "---", "---:", "---"),
-        *([f"`{first}`", *others] for first, *others in map(Figures.cells, figures)),
+        *([f"`{first}`", *others] for first, *others in map(KnownModel.cells, known)),
     ]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
@@ -63,13 +63,13 @@ def main(argv: list[str]) -> int:
     found = [measure(arch) for arch in list_models()]
     page = PAGE.read_text(encoding="utf-8")
     if options.check:
-        known = read_figures()
+        known = read_known_models()
         stale = [each.name for each in found if known.get(each.name) != each] + [name for name in known if name not in list_models()]
         if page != page_with(found, page):
             stale.append(str(PAGE.name))
         print(f"not current: {', '.join(stale)}" if stale else f"{len(found)} networks, all current")
         return int(bool(stale))
-    write_figures(found)
+    write_known_models(found)
     PAGE.write_text(page_with(found, page), encoding="utf-8")
     print(f"wrote the figures of {len(found)} networks")
     return 0

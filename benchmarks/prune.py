@@ -26,7 +26,6 @@ from applications.export.prune import losses_of, read_batches, refresh_norms, so
 from applications.trained.checkpoint import Trained, load_trained, open_held_out, open_training
 from applications.trained.inference import predict_split
 from applications.trained.trained_task import build_label_task
-from config import parse
 from models.slimming.channel_groups import ChannelGroup, ChannelGroups, UnitMasks
 from models.slimming.prune import Importance, prune_channels, taylor_importance
 from utils.runtime import Precision
@@ -141,8 +140,8 @@ def compare(run: Path) -> dict[str, list[float]]:
     """Return importance -> test accuracy without fine-tuning, for each share."""
     device = torch.device("cpu")
     machine = Machine(assemble.single_process(), device, Precision("fp32", False, "exact answers"))
-    whole = load_trained(parse(["--evaluation", "--resume", str(run), "--workers", "0"]), device)
-    split, task = open_held_out(whole, ("test",)), build_label_task(whole, device, "--prune")
+    whole = load_trained(run, {"workers": 0}, "evaluation", device)
+    split, task = open_held_out(whole, ("test",)), build_label_task(whole, device)
     batches = read_batches(whole, some_of(open_training(whole, "the benchmark"), whole.config.runtime.seed), machine)
 
     def accuracy(trained: Trained) -> float:

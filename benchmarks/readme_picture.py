@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from applications.explain.overlays import displayable, explain, normalized
+from applications.explain.heat_overlays import displayable, explain, normalized
 from applications.settings.options import RunConfig
 from applications.trained.checkpoint import Trained
 from benchmarks.shared import ROOT
@@ -70,7 +70,8 @@ def heat_maps(images: list[np.ndarray]) -> np.ndarray:
     load_published(model, ARCH, folder=ROOT / "pretrained")
     preprocess = Preprocess(resize="crop")
     settings = RunConfig().override({"arch": ARCH, "resize": "crop"})
-    trained = Trained(Path("pretrained"), "classify", settings, names, preprocess, model.eval(), None, 0, None, None, False)
+    about = {"path": Path("pretrained"), "averaging": None, "epoch": 0}
+    trained = Trained(task="classify", config=settings, classes=names, preprocess=preprocess, model=model.eval(), **about)
     pictures = [preprocess.apply(image) for image in images]
     with torch.inference_mode():
         shares, answers = model(normalized(trained, pictures)).softmax(1).max(1)

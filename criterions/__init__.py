@@ -12,7 +12,7 @@ CRITERIONS = Table(
         "focal_bce": Row("criterions.focal:focal_bce", "the same for sigmoids: focal_bce(gamma=2, alpha=0.25)"),
         "asymmetric": Row(
             "criterions.asymmetric:asymmetric",
-            "sigmoids that forget easy negatives, for many labels an image: asymmetric(gamma_neg=4, gamma_pos=1, clip=0.05)",
+            "sigmoids that forget easy negatives, for several labels per image: asymmetric(gamma_neg=4, gamma_pos=1, clip=0.05)",
         ),
         "asymmetric_single": Row(
             "criterions.asymmetric:asymmetric_single",
@@ -42,7 +42,9 @@ REGION_LOSSES = Table(
 WEIGHTERS = Table(
     "loss weighter",
     {
-        "class_weights": Row("criterions.weighters.class_weights:ClassWeights", "a factor a class: class_weights(auto|effective|FILE)"),
+        "class_weights": Row(
+            "criterions.weighters.class_weights:ClassWeights", "a factor a class: class_weights(auto|sqrt|effective|FILE)"
+        ),
         "cost": Row("criterions.weighters.cost:Cost", "the cost of mistaking one class for another: cost(FILE)"),
         "risk": Row("criterions.weighters.cost:Risk", "the cost that the present answer is expected to have: risk(FILE)"),
         "threshold": Row("criterions.weighters.threshold:Threshold", "only probabilities between two bounds are trained: threshold(FILE)"),

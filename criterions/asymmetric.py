@@ -56,7 +56,7 @@ def asymmetric_single_terms(logits: Tensor, targets: Tensor, *, gamma_neg: float
 
 
 def asymmetric(gamma_neg: float = 4.0, gamma_pos: float = 1.0, clip: float = 0.05) -> Elementwise:
-    """Asymmetric loss for many labels an image."""
+    """Asymmetric loss for multi-label images."""
     check_gamma("asymmetric", "gamma_neg", gamma_neg)
     check_gamma("asymmetric", "gamma_pos", gamma_pos)
     if not 0 <= clip < 1:

@@ -1,12 +1,12 @@
 """Options of the loss, and the one spec that its switches are short for."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 from criterions import CRITERIONS, REGION_LOSSES, WEIGHTERS
 from utils.errors import UserError
 from utils.flags import flag
-from utils.registry import Table, is_user_target
+from utils.registry import Table, is_user_code
 from utils.spec import Spec, parse_specs
 
 # The loss of tasks that name no other.
@@ -20,7 +20,7 @@ class LossOptions:
     criterion: str | None = flag(
         None,
         "loss (--list criterions) and weighters (--list weighters): 'bce|ghm(bins=30,momentum=0.75)|ohm(0.7)|cost(costs.csv)' (default: "
-        "softmax; of segmentation softmax|dice)",
+        "softmax; of segmentation softmax|class_weights(sqrt)|dice)",
         metavar="SPEC",
         used_for="training model compare serve probe",
         spec=True,
@@ -44,8 +44,8 @@ class LossOptions:
     ghm_loss: bool = flag(False, "let common gradient sizes count less (GHM), as |ghm does", used_for="training")
     class_weights: str | None = flag(
         None,
-        "factor of every class: auto (inverse frequency), effective (effective number), or a CSV of class,weight",
-        metavar="auto|effective|FILE",
+        "factor of every class: auto (inverse frequency), sqrt (its root), effective (effective number), or a CSV of class,weight",
+        metavar="auto|sqrt|effective|FILE",
         used_for="training",
     )
     logit_adjust: float | None = flag(
@@ -101,6 +101,11 @@ class LossOptions:
         order = [*WEIGHTERS, *sorted(set(names) - set(WEIGHTERS))]
         return (loss, *sorted(weighters, key=lambda spec: order.index(spec.name)), *regions)
 
+    def completed(self, usual: str) -> Self:
+        """Return these options with `usual` as the chain of --criterion, without the parts of it that a switch names."""
+        switched = {part.name for part in self._switches()}
+        return replace(self, criterion="|".join(str(part) for part in parse_specs(usual) if part.name not in switched))
+
     def canonical(self) -> str:
         """Return the canonical spec as one string, which --criterion reads back."""
         return "|".join(map(str, self.spec()))
@@ -133,5 +138,5 @@ class LossOptions:
 
 def _check_name(spec: Spec, table: Table) -> None:
     """Raise UserError for a name that the table does not know. Nothing is imported for the others."""
-    if spec.name not in table and not is_user_target(spec.name):
+    if spec.name not in table and not is_user_code(spec.name):
         table.resolve(spec.name)

@@ -11,6 +11,7 @@ from criterions import REGION_LOSSES
 from criterions.elementwise import ACTIVATIONS, ActivationName, full_precision
 from criterions.regions.region import Region, build_region
 from criterions.weighted import Criterion, build_criterion
+from criterions.weighters.class_weights import ClassWeights
 from utils.errors import UserError
 from utils.spec import Spec
 
@@ -27,7 +28,8 @@ class PixelCriterion(nn.Module):
     Args:
         pixels: with a pixel for a sample, its weighters compare pixels; None for region losses alone.
         regions: added, each with a factor of its own.
-        plain_softmax: whether `pixels` is the cross entropy and nothing else, which torch computes without dense targets.
+        plain_softmax: whether `pixels` is the cross entropy, perhaps with class weights, and nothing else: torch computes it without dense
+            targets.
 
     Attributes:
         activation: 'softmax' or 'sigmoid', for exported files.
@@ -69,7 +71,10 @@ class PixelCriterion(nn.Module):
         return total
 
     def _cross_entropy(self, logits: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
-        return (F.cross_entropy(logits, truth, ignore_index=IGNORE, reduction="none") * weights).sum()
+        assert self.pixels is not None
+        (of_classes,) = [each.weights for each in self.pixels.weighters.values() if isinstance(each, ClassWeights)] or [None]
+        terms = F.cross_entropy(logits, truth, None if of_classes is None else of_classes.to(logits), ignore_index=IGNORE, reduction="none")
+        return (terms * weights).sum()
 
     def _by_rows(self, logits: Tensor, truth: Tensor, weights: Tensor, record: bool) -> Tensor:
         """Return the sum over pixels of weight x loss; a pixel that is ignored is a sample without label and weight."""
@@ -145,5 +150,10 @@ def build_pixel_criterion(
         logit_adjust=logit_adjust,
         jsd=jsd,
     )
-    plain = parts == [Spec("softmax")] and not label_smoothing and logit_adjust is None
+    plain = (
+        parts[0] == Spec("softmax")
+        and {part.name for part in parts[1:]} <= {"class_weights"}
+        and not label_smoothing
+        and logit_adjust is None
+    )
     return PixelCriterion(pixels, regions, plain_softmax=plain)

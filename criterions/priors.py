@@ -16,6 +16,15 @@ def inverse_frequency(counts: Sequence[float]) -> np.ndarray:
     return weights / weights.mean()
 
 
+def inverse_root(counts: Sequence[float]) -> np.ndarray:
+    """Return weights (C,) in inverse proportion to the square roots of the counts, with mean 1 over the classes.
+
+    Halfway, in logarithms, between no weights and the inverse frequency.
+    """
+    weights = _at_least_one(counts) ** -0.5
+    return weights / weights.mean()
+
+
 def effective_number(counts: Sequence[float], beta: float = BETA) -> np.ndarray:
     """Return weights (C,) in proportion to (1 - beta) / (1 - beta^n), with mean 1 over the classes.
 
@@ -35,7 +44,7 @@ def class_weights(rule: str, *, classes: Sequence[str], counts: Sequence[float],
     """Return one weight a class, (C,).
 
     Args:
-        rule: 'auto' (inverse frequency), 'effective' (effective number), or a CSV file of class,weight rows.
+        rule: 'auto' (inverse frequency), 'sqrt' (its root), 'effective' (effective number), or a CSV file of class,weight rows.
         classes: names.
         counts: training images of every class.
         beta: of 'effective'.
@@ -45,6 +54,8 @@ def class_weights(rule: str, *, classes: Sequence[str], counts: Sequence[float],
     """
     if rule == "auto":
         return inverse_frequency(counts)
+    if rule == "sqrt":
+        return inverse_root(counts)
     if rule == "effective":
         return effective_number(counts, beta)
     return read_weights(rule, classes)

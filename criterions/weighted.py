@@ -172,7 +172,7 @@ def build_criterion(
         spec: the loss, then weighters, each a row of its table or 'my_file.py:NAME'.
         classes: names, which matrices are checked against.
         class_counts: training images of every class, for class weights and logit adjustment.
-        class_shares: the same, with an image of several labels as an equal part of an image for each; None where each has one.
+        class_shares: the same, with a multi-label image as an equal part of an image for each; None where each has one.
         label_smoothing: share of every target that is spread over all classes, in [0, 1).
         logit_adjust: tau of the logit adjustment (Menon et al., arXiv 2007.07314); None adds nothing.
         jsd: factor of the divergence between the copies of a sample (AugMix, arXiv 1912.02781); None leaves it out.
@@ -230,18 +230,18 @@ def _build_weighter(spec: Spec, facts: ClassFacts) -> Weighter:
     return _call(found.build, spec, facts) if issubclass(found, ClassWeighter) else _call(found, spec)
 
 
-def _call(target: Callable[..., Any], spec: Spec, *first: Any) -> Any:
-    """Call `target` with the arguments of the spec after `first`.
+def _call(make: Callable[..., Any], spec: Spec, *first: Any) -> Any:
+    """Call `make` with the arguments of the spec after `first`.
 
     Raises:
         UserError: an argument is unknown, missing, too many, or of another type.
     """
-    signature = inspect.signature(target)
+    signature = inspect.signature(make)
     taken = list(signature.parameters.values())[len(first) :]
     usage = ", ".join(item.name if item.default is item.empty else f"{item.name}={item.default}" for item in taken)
     try:
         signature.bind(*first, *spec.args, **spec.kwargs)
-        return target(*first, *spec.args, **spec.kwargs)
+        return make(*first, *spec.args, **spec.kwargs)
     except TypeError as error:
         raise UserError(f"--criterion {spec}: {error}; write {spec.name}({usage})") from error
 

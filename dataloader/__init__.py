@@ -129,12 +129,13 @@ SAMPLERS = Table(
     },
 )
 
-# Rules that re-weight training images every epoch; arguments are part of the spec: selfpaced(start=0.3).
-CURRICULA = Table(
-    "curriculum",
+# --curriculum: rules that weigh training images anew every epoch, by their losses;
+# arguments are part of the spec: selfpaced(start=0.3).
+SELF_PACED = Table(
+    "self-paced rule",
     {
         "selfpaced": Row(
-            "dataloader.sidecars.self_paced:SelfPaced",
+            "dataloader.loading.self_paced:SelfPaced",
             "easy images first, by their running loss: selfpaced(start=0.5, until=0.7, momentum=0.5)",
         ),
     },

@@ -222,7 +222,7 @@ class Classifier:
         return self._run(np.ascontiguousarray(np.stack(fitted).transpose(0, 3, 1, 2)))
 
     def labels(self, image: np.ndarray) -> Answer:
-        """Return the (label, probability) that the model gives an image, the best first: one, or any number, or none when unsure."""
+        """Return the (label, probability) that the model gives an image, the best first: one, several, or none when unsure."""
         return self.decide(self.predict(image))
 
     def decide(self, probabilities: np.ndarray) -> Answer:

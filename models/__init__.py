@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from models.anomaly import is_detector, read_detector
 from utils.errors import UserError, nearest
-from utils.registry import Row, Table, import_target, import_user_target, is_user_target
+from utils.registry import Row, Table, import_attribute, import_user_code, is_user_code
 
 if TYPE_CHECKING:
     from models.backbone import Backbone
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Family:
     """One file of the shelf: the class that builds its variants, their names, and what it is."""
 
-    target: str
+    attribute: str
     variants: tuple[str, ...]
     help: str
 
@@ -266,7 +266,7 @@ def find_family(arch: str) -> Family | None:
 def find_adapter(arch: str) -> ModuleType | None:
     """The adapter module of 'torchvision/NAME', 'timm/NAME' or a name forwarded there, or None for every other name."""
     package, slash, _ = full_name(arch).partition("/")
-    return _adapter(package) if slash and package in ADAPTERS and not is_user_target(arch) else None
+    return _adapter(package) if slash and package in ADAPTERS and not is_user_code(arch) else None
 
 
 def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None, drop_path: float | None = None) -> "Backbone":
@@ -296,7 +296,7 @@ def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None, 
     if arch in SEGMENTERS:
         raise UserError(f"{arch} gives every pixel a class, which needs images with masks and --task segment")
     if (family := find_family(arch)) is not None:
-        net = import_target(family.target)(arch, num_classes=num_classes, drop_rate=drop_rate)
+        net = import_attribute(family.attribute)(arch, num_classes=num_classes, drop_rate=drop_rate)
         if drop_path is not None:
             net.set_drop_path(drop_path)
         return net
@@ -304,8 +304,8 @@ def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None, 
         return adapter.build(full_name(arch).partition("/")[2], num_classes=num_classes, drop_rate=drop_rate, drop_path=drop_path)
     from models.adapters.wrapped import build_user_model
 
-    target = import_user_target(arch, "model")
-    return build_user_model(target, arch=arch, num_classes=num_classes, drop_rate=drop_rate, drop_path=drop_path)
+    make = import_user_code(arch, "model")
+    return build_user_model(make, arch=arch, num_classes=num_classes, drop_rate=drop_rate, drop_path=drop_path)
 
 
 def build_segmenter(
@@ -364,7 +364,7 @@ def check_arch(arch: str) -> None:
         read_detector(arch)
         return
     package, slash, _ = full_name(arch).partition("/")
-    if find_family(arch) is None and arch not in SEGMENTERS and not (slash and package in ADAPTERS) and not is_user_target(arch):
+    if find_family(arch) is None and arch not in SEGMENTERS and not (slash and package in ADAPTERS) and not is_user_code(arch):
         others = "torchvision/NAME, timm/NAME and my_file.py:Class work too"
         raise UserError(f"unknown model '{arch}'.{_hint(arch)} See --list models; {others}")
 

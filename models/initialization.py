@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from models import INITS
 from utils.errors import UserError, nearest
-from utils.registry import is_user_target
+from utils.registry import is_user_code
 from utils.spec import parse_specs
 
 Fill = Callable[..., Any]
@@ -84,7 +84,7 @@ def initialize(model: nn.Module, source: str) -> str:
     layers = [module for module in model.modules() if isinstance(module, nn.Linear | nn.modules.conv._ConvNd)]
     known = [item.name for item in inspect.signature(fill).parameters.values() if item.kind is item.KEYWORD_ONLY]
     for name in spec.kwargs:
-        if name not in known and not is_user_target(spec.name):
+        if name not in known and not is_user_code(spec.name):
             raise UserError(f"--init {spec.name} has no '{name}'.{nearest(name, known)} It takes: {', '.join(known)}")
     for layer in layers:
         try:

@@ -88,7 +88,7 @@ def find_published(arch: str, *, advprop: bool = False) -> Published | None:
         UserError: there are none with `advprop`.
     """
     if (family := find_family(arch)) is not None:
-        module = importlib.import_module(family.target.partition(":")[0])
+        module = importlib.import_module(family.attribute.partition(":")[0])
         if advprop and arch not in getattr(module, "ADVPROP", {}):
             raise UserError(f"--advprop: no such weights are published for {arch}; they are for efficientnet_b0 to efficientnet_b8")
         return module.ADVPROP[arch] if advprop else module.PUBLISHED.get(arch)

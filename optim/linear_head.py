@@ -14,7 +14,8 @@ STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4)
 FOLDS = 5
 # Above this many products in a pass over the data, one part is held out instead of each in turn.
 MOST_PRODUCTS = 1e9
-STEPS, ACCURACY = 200, 1e-5
+# Largest gradient at which a head is done, and one that is only compared with others.
+STEPS, ACCURACY, ROUGH = 200, 1e-5, 3e-4
 
 Activation = Literal["softmax", "sigmoid"]
 
@@ -45,21 +46,30 @@ class Tried:
     accuracy: float
 
 
-def fit_head(features: Tensor, targets: Tensor, *, strength: float, activation: Activation, start: LinearHead | None = None) -> LinearHead:
+def fit_head(
+    features: Tensor,
+    targets: Tensor,
+    *,
+    strength: float,
+    activation: Activation,
+    start: LinearHead | None = None,
+    accuracy: float = ACCURACY,
+) -> LinearHead:
     """Return the head that minimizes mean loss + strength / 2 x the sum of squares of its weights; biases are free.
 
     Args:
         features: float64 (N, D), standardized for the strength to mean the same for all of them.
         targets: float64 (N, C), a distribution a row for softmax, each in [0, 1] for sigmoid.
         strength: of the penalty, above 0.
-        activation: softmax for one class an image, sigmoid for any number.
+        activation: softmax for one class per image, sigmoid for several.
         start: where to begin, such as the head of the strength before.
+        accuracy: largest gradient at which it is done.
     """
     classes, width = targets.shape[1], features.shape[1]
     weight = (start.weight if start else features.new_zeros(classes, width)).clone().requires_grad_()
     bias = (start.bias if start else features.new_zeros(classes)).clone().requires_grad_()
     solver = torch.optim.LBFGS(
-        [weight, bias], max_iter=STEPS, history_size=10, tolerance_grad=ACCURACY, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+        [weight, bias], max_iter=STEPS, history_size=10, tolerance_grad=accuracy, tolerance_change=1e-12, line_search_fn="strong_wolfe"
     )
 
     def closure() -> Tensor:
@@ -92,7 +102,8 @@ def choose_strength(features: Tensor, targets: Tensor, folds: Tensor, *, activat
     for strength in STRENGTHS:
         loss = right = count = 0.0
         for number, (learned, held_out) in enumerate(splits):
-            head = fit_head(features[learned], targets[learned], strength=strength, activation=activation, start=starts[number])
+            given = {"strength": strength, "activation": activation, "start": starts[number], "accuracy": ROUGH}
+            head = fit_head(features[learned], targets[learned], **given)
             starts[number] = head
             logits, wanted = head.logits(features[held_out]), targets[held_out]
             loss += float(_loss(logits, wanted, activation)) * len(wanted)

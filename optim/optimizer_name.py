@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from optim import OPTIMIZERS
 from utils.errors import UserError
-from utils.registry import is_user_target
+from utils.registry import is_user_code
 
 LOOKAHEAD = "lookahead"
 # Rows that are Lookahead around another one.
@@ -53,6 +53,6 @@ def _base(name: str, text: str) -> str:
     name = _row(name)
     if name in WITH_LOOKAHEAD:
         raise UserError(f"--opt {text}: {name} has Lookahead already; name one without, such as lookahead(radam)")
-    if not is_user_target(name):
+    if not is_user_code(name):
         OPTIMIZERS.check(name)
     return name

@@ -11,7 +11,7 @@ from optim import OPTIMIZERS
 from optim.optimizer_name import read_optimizer
 from optim.param_groups import ParamGroup, param_groups
 from utils.errors import UserError, nearest
-from utils.registry import is_user_target
+from utils.registry import is_user_code
 from utils.spec import parse_specs
 
 ParamGroups = Sequence[ParamGroup]
@@ -67,7 +67,7 @@ def build_optimizer(
     groups = param_groups(model, weight_decay, lr=lr, head=head, head_lr=head_lr, layer_decay=layer_decay, no_decay=no_decay)
     if extra_modules is not None:
         groups += param_groups(extra_modules, weight_decay, lr=lr)
-    if not any(map(is_user_target, (chosen.name, *base))):
+    if not any(map(is_user_code, (chosen.name, *base))):
         return build(groups, *base, lr=lr, momentum=momentum, **arguments)
     try:
         optimizer = build(groups, *base, lr=lr, momentum=momentum, **arguments)

@@ -1,4 +1,4 @@
-"""Sharpness-aware minimization: descend by the gradient at the worst point nearby (SAM, arXiv 2010.01412)."""
+"""Sharpness-aware minimization: descend by the gradient at the worst point nearby (SAM, arXiv 2010.01412). Averages: swa.py."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -27,7 +27,7 @@ from optim.schedule_factors import (
     wave_factor,
 )
 from utils.errors import UserError, nearest
-from utils.registry import is_user_target
+from utils.registry import is_user_code
 from utils.spec import Spec, SpecSource, parse_specs
 
 # Steps are whole numbers, or lie between two where the run follows a plan of another length.
@@ -113,7 +113,7 @@ def build_schedule(
         raise UserError(f"--warmup {warmup} is negative or no number; 0 turns the warm-up off")
     assert steps_per_epoch >= 1, "an epoch has at least one optimizer step"
     spec, build = _read_schedule(source)
-    if (lr_ratios or lr_steps) and build is not build_steps and not is_user_target(spec.name):
+    if (lr_ratios or lr_steps) and build is not build_steps and not is_user_code(spec.name):
         raise UserError("--lr_ratios and --lr_steps describe the stages of --schedule steps; add it, or leave them out")
     if not 0 <= cooldown < epochs:
         raise UserError(f"--cooldown {cooldown}: give fewer epochs than --epochs {epochs}; 0 turns it off")
@@ -122,7 +122,7 @@ def build_schedule(
         raise UserError(f"--cooldown {cooldown} is not used by --schedule {spec.name}; {remedy}")
     length = epochs - cooldown
     warm = usual_warmup(length) if warmup is None else warmup
-    if warm >= length and build is not build_onecycle and not is_user_target(spec.name):
+    if warm >= length and build is not build_onecycle and not is_user_code(spec.name):
         raise UserError(f"schedule longer than the run: --warmup {warm:g}, and there are {length} epochs; lower it, or leave it out")
     start = None if warmup_lr is None else _start(warmup_lr, lr, warm, unused=build in (build_steps, build_onecycle))
     span = RunLength(length, steps_per_epoch, warm, tuple(lr_ratios), tuple(lr_steps), start, lr, cooldown)
@@ -142,7 +142,7 @@ def _read_schedule(source: SpecSource) -> tuple[Spec, Callable[..., Schedule]]:
     build: Callable[..., Schedule] = SCHEDULES.resolve(spec.name)
     known = [item.name for item in list(inspect.signature(build).parameters.values())[1:] if item.kind is item.KEYWORD_ONLY]
     for name in spec.kwargs:
-        if name not in known and not is_user_target(spec.name):
+        if name not in known and not is_user_code(spec.name):
             raise UserError(f"--schedule {spec.name} has no '{name}'.{nearest(name, known)} It takes: {', '.join(known) or 'nothing'}")
     return spec, build
 

@@ -15,11 +15,11 @@ from applications import APPLICATIONS
 from applications.explain.methods import METHODS
 from criterions import CRITERIONS, DISTILLATIONS, REGION_LOSSES, WEIGHTERS
 from criterions.weighted import build_criterion
-from dataloader import AUGMENT_PRESETS, AUGMENTS, CURRICULA, MIXES, SAMPLERS, SOURCES
+from dataloader import AUGMENT_PRESETS, AUGMENTS, MIXES, SAMPLERS, SELF_PACED, SOURCES
 from dataloader.augment.chain import build_augment
 from dataloader.checks import CHECKS
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.sample import Sample
-from dataloader.splits.catalog import open_catalog
 from dataloader.targets.label import Label
 from models import FAMILIES, SEGMENTERS, build_model
 from optim import OPTIMIZERS, SCHEDULES
@@ -139,7 +139,7 @@ def test_readme_names_every_application() -> None:
 
 TABLES = {
     "docs/distill.md": [*DISTILLATIONS],
-    "docs/curriculum.md": [*CURRICULA],
+    "docs/curriculum.md": [*SELF_PACED],
     "docs/losses.md": [*CRITERIONS, *WEIGHTERS],
     "docs/segment_networks.md": [*SEGMENTERS, *REGION_LOSSES],
     "docs/optimizers.md": [*OPTIMIZERS, *SCHEDULES],
@@ -275,13 +275,13 @@ def test_the_example_application_counts(written, tmp_path: Path, caplog: pytest.
     from PIL import Image
 
     from utils.logs import log
-    from utils.registry import import_user_target
+    from utils.registry import import_user_code
 
     for label, count in (("cat", 4), ("dog", 6)):
         (tmp_path / "animals" / label).mkdir(parents=True)
         for number in range(count):
             Image.new("RGB", (4, 4)).save(tmp_path / "animals" / label / f"{number}.png")
-    run = import_user_target(f"{written(RECIPES_PAGE['applications/listing/count.py'])}:run", "application")
+    run = import_user_code(f"{written(RECIPES_PAGE['applications/listing/count.py'])}:run", "application")
     monkeypatch.setattr(log(), "propagate", True)
     with caplog.at_level("INFO", logger=log().name):
         assert run(config.parse(["--data", str(tmp_path / "animals")])) == 0

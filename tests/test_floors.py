@@ -29,15 +29,19 @@ def imports(file: Path) -> set[str]:
     return found
 
 
-def rooms() -> dict[str, tuple[str, ...]]:
-    """Return the rooms of applications/ and those that each may import, as the table of ARCHITECTURE.md draws them."""
+def rooms(header: str) -> dict[str, tuple[str, ...]]:
+    """Return rooms and those that each may import, as the table of ARCHITECTURE.md with this first line draws them."""
     lines = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").splitlines()
-    table = lines[lines.index("| room | what is done there | may import |") + 2 :]
+    table = lines[lines.index(header) + 2 :]
     rows = (line.strip("| ").split(" | ") for line in table[: table.index("")])
     return {row[0].strip("`"): tuple(name.strip("` ") for name in row[2].split(",") if name.strip("` ") != "nothing") for row in rows}
 
 
-ROOMS = rooms()
+ROOMS = rooms("| room | what is done there | may import |")
+SHELF_ROOMS = {
+    room: tuple(f"{room.partition('/')[0]}/{other}" for other in others)
+    for room, others in rooms("| room of a shelf | what it holds | may import |").items()
+}
 
 
 def allowed(file: Path) -> tuple[str, ...]:
@@ -117,8 +121,33 @@ def _in_room(*modules: str) -> bool:
     return all(module.startswith("applications.") and module != "applications.contract" for module in modules)
 
 
+def shelf_room(module: str) -> str | None:
+    """Return the room of a shelf in which a module lies; None for files of the shelf itself, and elsewhere."""
+    parts = module.split(".")
+    return "/".join(parts[:2]) if parts[0] in SHELVES and len(parts) > 1 and (ROOT / parts[0] / parts[1]).is_dir() else None
+
+
+def test_rooms_of_a_shelf_import_those_of_their_row() -> None:
+    folders = {f"{shelf}/{place.name}" for shelf in SHELVES for place in (ROOT / shelf).iterdir() if (place / "__init__.py").is_file()}
+    assert folders == set(SHELF_ROOMS), "ARCHITECTURE.md has a row for each"
+    drawn = {(shelf_room(file), shelf_room(found)) for file, others in arrows().items() for found in others}
+    drawn = {(room, other) for room, other in drawn if room and other and room != other}
+    assert drawn == {(room, other) for room, others in SHELF_ROOMS.items() for other in others}
+
+
+def test_no_room_of_a_shelf_leads_back_to_itself() -> None:
+    # Files of a shelf itself lie between its rooms; its __init__ names what is resolved on use.
+    graph: dict[str, set[str]] = {}
+    for file, others in arrows().items():
+        if file.split(".")[0] in SHELVES and file not in SHELVES:
+            node = shelf_room(file) or file
+            found = {shelf_room(other) or other for other in others if other.split(".")[0] in SHELVES and other not in SHELVES}
+            graph.setdefault(node, set()).update(found - {node})
+    assert not find_ring(graph)
+
+
 def test_no_verb_imports_another_verbs_file() -> None:
-    verbs = {row.target.partition(":")[0] for row in (APPLICATIONS[name] for name in APPLICATIONS)}
+    verbs = {row.attribute.partition(":")[0] for row in (APPLICATIONS[name] for name in APPLICATIONS)}
     assert len(verbs) > 10
     assert not {(file, verb) for file, others in arrows().items() for verb in others & verbs}
 

@@ -4,7 +4,9 @@ Temperature scaling and the expected calibration error: Guo, Pleiss, Sun, Weinbe
 Networks (arXiv 1706.04599). The softened targets of the fit: Platt: Probabilistic Outputs for Support Vector Machines (1999).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,46 @@ BINS = 15
 MOST_CELLS = 2_000_000
 LOWEST, HIGHEST = 0.05, 20.0
 FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was chosen on validation images to turn logits into answers.
+
+    Attributes:
+        temperature: divides the logits before they become probabilities.
+        thresholds: the probability from which on each class is named; None where the most probable class is the answer.
+        reject: the probability below which an answer of each class does not count; None where every answer counts.
+    """
+
+    temperature: float = 1.0
+    thresholds: tuple[float, ...] | None = None
+    reject: tuple[float, ...] | None = None
+
+    @staticmethod
+    def from_plain(values: Mapping[str, Any]) -> "Calibration":
+        """Return what `to_plain` wrote; older files lack some of it."""
+        thresholds, reject = (None if values.get(name) is None else tuple(values[name]) for name in ("thresholds", "reject"))
+        return Calibration(values.get("temperature", 1.0), thresholds, reject)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the values as checkpoints hold them."""
+        thresholds, reject = (None if each is None else list(each) for each in (self.thresholds, self.reject))
+        return {"temperature": self.temperature, "thresholds": thresholds, "reject": reject}
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether every class that reaches its threshold is named, rather than one."""
+        return self.thresholds is not None
+
+    @property
+    def has_thresholds(self) -> bool:
+        """Whether there are thresholds of either kind."""
+        return self.thresholds is not None or self.reject is not None
+
+    def rejecting(self, asked: float | None, classes: int) -> tuple[float, ...] | None:
+        """Return the probability below which an answer of each class does not count: the one that was asked for, else what was chosen."""
+        return self.reject if asked is None else (asked,) * classes
 
 
 def mean_log_loss(logits: np.ndarray, targets: np.ndarray, activation: str) -> float:

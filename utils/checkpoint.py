@@ -63,12 +63,12 @@ def check_space(folder: Path, first: int, later: int) -> None:
         log().warning(f"{said}, the checkpoints of this run need up to {say_bytes(later)} at a time; a full disk ends it")
 
 
-def link_or_copy(source: Path, target: Path) -> None:
+def link_or_copy(source: Path, destination: Path) -> None:
     """Give a file a second name, or copy it where the file system has no hard links."""
     try:
-        os.link(source, target)
+        os.link(source, destination)
     except OSError:
-        shutil.copyfile(source, target)
+        shutil.copyfile(source, destination)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

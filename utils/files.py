@@ -70,40 +70,40 @@ def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
     write_atomically(path, write)
 
 
-def move_file(source: Path, target: Path) -> None:
+def move_file(source: Path, destination: Path) -> None:
     """Move a file, or a link as such; it is whole in one of the two places at any time, and nothing is overwritten.
 
     Raises:
-        FileExistsError: there is something at `target`.
+        FileExistsError: there is something at `destination`.
         OSError: the file cannot be moved; it lies where it was.
     """
-    if target.is_symlink() or target.exists():
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+    if destination.is_symlink() or destination.exists():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(destination))
     try:
         # A second name that refuses to replace a file; a rename would not.
-        os.link(source, target, follow_symlinks=False)
+        os.link(source, destination, follow_symlinks=False)
     except OSError as error:
         if isinstance(error, FileExistsError | FileNotFoundError):
             raise
-        _move_without_links(source, target)
+        _move_without_links(source, destination)
     else:
         source.unlink()
 
 
-def _move_without_links(source: Path, target: Path) -> None:
+def _move_without_links(source: Path, destination: Path) -> None:
     """Move a file where the file system has no hard links, or to another one."""
     try:
-        os.rename(source, target)
+        os.rename(source, destination)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        temporary = destination.with_name(f".{destination.name}.{os.getpid()}.tmp")
         try:
             shutil.copy2(source, temporary, follow_symlinks=False)
             if not temporary.is_symlink():
                 with temporary.open("rb") as file:
                     os.fsync(file.fileno())
-            temporary.replace(target)
+            temporary.replace(destination)
         finally:
             temporary.unlink(missing_ok=True)
         source.unlink()

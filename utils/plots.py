@@ -1,4 +1,4 @@
-"""Pictures of figures, drawn without a screen."""
+"""Charts, one in a PNG, drawn without a screen. Several in one: utils/chart_panels.py."""
 
 import math
 from collections.abc import Mapping, Sequence

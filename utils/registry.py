@@ -15,7 +15,7 @@ from utils.errors import UserError, nearest
 class Row:
     """One entry of a table: where the thing lives ('module:attribute') and what it is."""
 
-    target: str
+    attribute: str
     help: str
 
 
@@ -46,7 +46,7 @@ class Table(Mapping[str, Row]):
             UserError: the name is neither in the table nor an importable 'file.py:Attr'.
         """
         self.check(name)
-        return import_target(self._rows[name].target) if name in self._rows else import_user_target(name, self.kind)
+        return import_attribute(self._rows[name].attribute) if name in self._rows else import_user_code(name, self.kind)
 
     def check(self, name: str) -> None:
         """Look whether `name` may stand for something, without importing it.
@@ -54,39 +54,39 @@ class Table(Mapping[str, Row]):
         Raises:
             UserError: the name is neither in the table nor of the form 'file.py:Attr'.
         """
-        if name not in self._rows and not is_user_target(name):
+        if name not in self._rows and not is_user_code(name):
             known = ", ".join(self._rows)
             raise UserError(f"unknown {self.kind} '{name}'.{nearest(name, list(self._rows))} Known: {known}")
 
 
-def import_target(target: str) -> Any:
-    """Return the attribute that 'module:attribute' names."""
-    module_name, attribute = target.split(":")
+def import_attribute(name: str) -> Any:
+    """Return what 'module:attribute' names."""
+    module_name, attribute = name.split(":")
     return getattr(importlib.import_module(module_name), attribute)
 
 
-def is_user_target(name: str) -> bool:
+def is_user_code(name: str) -> bool:
     """Whether `name` points at code of the user's own ('my_file.py:Attr')."""
     return ":" in name
 
 
-def import_user_target(target: str, kind: str) -> Any:
+def import_user_code(name: str, kind: str) -> Any:
     """Return what 'my_file.py:Attr' or 'package.module:Attr' names.
 
     Raises:
         UserError: the file, the module or the attribute does not exist.
     """
-    place, _, attribute = target.rpartition(":")
+    place, _, attribute = name.rpartition(":")
     path = Path(place) if place.endswith(".py") else None
     if path is not None and not path.is_file():
-        raise UserError(f"{kind} '{target}': there is no file {path}")
+        raise UserError(f"{kind} '{name}': there is no file {path}")
     try:
         module = _load_file(path) if path is not None else importlib.import_module(place)
     except ImportError as error:
-        raise UserError(f"{kind} '{target}': cannot import {place} ({error})") from error
+        raise UserError(f"{kind} '{name}': cannot import {place} ({error})") from error
     if not hasattr(module, attribute):
-        public = [name for name in vars(module) if not name.startswith("_")]
-        raise UserError(f"{kind} '{target}': {place} has no '{attribute}'.{nearest(attribute, public)}")
+        public = [each for each in vars(module) if not each.startswith("_")]
+        raise UserError(f"{kind} '{name}': {place} has no '{attribute}'.{nearest(attribute, public)}")
     return getattr(module, attribute)
 
 

@@ -23,7 +23,7 @@ from applications.assemble.task import (
     choose_task,
     count_classes,
     refuse_unable,
-    with_usual_loss,
+    with_usual_settings,
 )
 
 __all__ = [
@@ -50,6 +50,6 @@ __all__ = [
     "seen_sizes",
     "single_process",
     "training_options",
-    "with_usual_loss",
+    "with_usual_settings",
     "wrap_network",
 ]

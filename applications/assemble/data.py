@@ -11,11 +11,15 @@ from applications.assemble.sixteen_bit_range import scale_sixteen_bit_range
 from applications.settings.commands import check_command
 from applications.settings.options import RunConfig
 from applications.tasks import TASKS
-from dataloader.images.white_value import with_white
+from dataloader.opening.folds import take_fold
+from dataloader.opening.held_out import VAL_SHARE
+from dataloader.opening.open_catalog import open_catalog
+from dataloader.opening.saved_split import label_names
 from dataloader.sources.mask_check import check_masks
-from dataloader.splits.catalog import VAL_SHARE, Catalog, label_names, open_catalog, take_fold
+from dataloader.splits.catalog import Catalog, groups_of
 from dataloader.splits.integrity import find_leaks, find_torn_groups, stamp
-from dataloader.splits.split import Split, groups_of
+from dataloader.splits.split import Split
+from dataloader.splits.white_value import with_white
 from utils.distributed import World
 from utils.errors import UserError
 from utils.logs import log

@@ -23,8 +23,8 @@ from dataloader.loading.loader import Loader
 from dataloader.loading.sampling import expected_draws
 from dataloader.loading.size_schedule import parse_sizes
 from dataloader.options import DataOptions
-from dataloader.splits.catalog import Split
 from dataloader.splits.integrity import CachedFiles, refuse_unreadable
+from dataloader.splits.split import Split
 from models.published import published_preprocess
 from utils.checkpoint import is_checkpoint, load_tensors
 from utils.cores import default_workers

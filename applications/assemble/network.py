@@ -81,7 +81,8 @@ def _refuse_head_flags(model: nn.Module, config: RunConfig, task: type[Task]) ->
         return
     settings = config.to_dict()
     for flag in HEAD_FLAGS:
-        if settings[flag] and not (flag in STARTS and isinstance(model, Pretrainable)):
+        # What learns without steps has no use for a rate, which --pretrained brings along.
+        if settings[flag] and not (flag in (*STARTS, "head_lr") and isinstance(model, Pretrainable)):
             raise UserError(f"--{flag} needs a network whose head is known, and that of --task {task.name} has none; leave it out")
 
 

@@ -1,8 +1,8 @@
 """Scales the 16-bit images of a data set by the range that their values use, and says so."""
 
 from dataloader.images.sixteen_bit import FULL
-from dataloader.images.white_value import find_white, with_white
 from dataloader.splits.catalog import Catalog
+from dataloader.splits.white_value import find_white, with_white
 from utils.cores import default_workers
 from utils.logs import log
 from utils.progress import progress_bar

@@ -16,7 +16,8 @@ from criterions.elementwise import ActivationName
 from criterions.weighted import build_elementwise
 from dataloader.images.preprocess import Preprocess
 from dataloader.loading.sampling import expected_draws
-from dataloader.splits.catalog import Catalog, Split
+from dataloader.splits.catalog import Catalog
+from dataloader.splits.split import Split
 from utils.errors import UserError, shorten
 from utils.spec import SpecSource
 
@@ -46,11 +47,14 @@ def choose_task(config: RunConfig, catalog: Catalog) -> type[Task]:
     return kind
 
 
-def with_usual_loss(config: RunConfig, catalog: Catalog) -> RunConfig:
-    """Return the settings with the loss of the task where --criterion names none."""
-    if config.loss.criterion is not None:
-        return config
-    return replace(config, loss=replace(config.loss, criterion=choose_task(config, catalog).usual_criterion))
+def with_usual_settings(config: RunConfig, catalog: Catalog) -> RunConfig:
+    """Return the settings with the usual loss of the task, and the usual rate of its head beside trained weights, where none is given."""
+    kind = choose_task(config, catalog)
+    if config.loss.criterion is None:
+        config = replace(config, loss=config.loss.completed(kind.usual_criterion))
+    if config.optim.head_lr is None and kind.head_rate != 1 and (config.model.pretrained or config.model.init_from):
+        config = replace(config, optim=replace(config.optim, head_lr=kind.head_rate * config.optim.lr))
+    return config
 
 
 def refuse_unable(kind: type[Task], asked: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from applications.calibration.risk_targets import RiskTarget, ThresholdChoice, choose_rejection, choose_thresholds
+from applications.calibration.promises import Promise, ThresholdChoice, choose_rejection, choose_thresholds
 from applications.calibration.threshold_outcome import Answers, judge, kept_together, named_together
 from applications.tasks.labels import LabelTask, Prediction
 from applications.trained.checkpoint import Trained
@@ -22,62 +22,62 @@ def calibrated(
     trained: Trained,
     task: LabelTask,
     prediction: Prediction,
-    target: RiskTarget | None,
+    promise: Promise | None,
     *,
     refit: bool,
     groups: np.ndarray | None = None,
 ) -> tuple[Trained, ThresholdChoice | None]:
-    """Return the model with thresholds for `target` (and, with `refit`, a new temperature), and the `ThresholdChoice` behind them.
+    """Return the model with thresholds for `promise` (and, with `refit`, a new temperature), and the `ThresholdChoice` behind them.
 
-    Without a target, `refit` gives each of several labels the threshold of its best F1, and removes rejection thresholds.
+    Without a promise, `refit` gives each of several labels the threshold of its best F1, and removes rejection thresholds.
 
     Args:
         trained: the model.
         task: its task, which is given the new temperature and thresholds.
         prediction: of the task, for the model's val images.
-        target: what the thresholds must guarantee; None for nothing.
+        promise: what the thresholds must guarantee; None for nothing.
         refit: whether to fit the temperature again.
         groups: number of the group of every image, (N,), such as the object it shows; None where images are independent.
     """
     if refit:
         prediction = task.calibrate_by(prediction)
-    thresholds, reject, choice = task.thresholds, None if refit else trained.reject, None
-    if target is not None:
-        choice = choose(target, prediction.targets.numpy(), prediction.probabilities.numpy(), groups)
-        if thresholds is None:
-            reject = choice.thresholds
-        else:
-            thresholds = task.thresholds = choice.thresholds
-    return replace(trained, temperature=task.temperature, thresholds=thresholds, reject=reject), choice
+    found, choice = replace(task.chosen, reject=None if refit else trained.calibration.reject), None
+    if promise is not None:
+        choice = choose(promise, prediction.targets.numpy(), prediction.probabilities.numpy(), groups)
+        found = replace(found, **{"thresholds" if found.multi_label else "reject": choice.thresholds})
+    task.chosen = found
+    return replace(trained, calibration=found), choice
 
 
-def choose(target: RiskTarget, targets: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None) -> ThresholdChoice:
+def choose(promise: Promise, targets: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None) -> ThresholdChoice:
     """Return the choice made on all images, or on one of each group, since the bound assumes independent images."""
     if groups is not None:
         rows = one_of_each(groups)
-        choice = choose(target, targets[rows], probabilities[rows], None)
+        choice = choose(promise, targets[rows], probabilities[rows], None)
         return replace(choice, images=len(targets), image_groups=len(rows))
     return (
-        choose_rejection(target, targets, probabilities) if targets.ndim == 1 else choose_thresholds(target, targets >= 0.5, probabilities)
+        choose_rejection(promise, targets, probabilities)
+        if targets.ndim == 1
+        else choose_thresholds(promise, targets >= 0.5, probabilities)
     )
 
 
 def cross_checked(
-    task: LabelTask, prediction: Prediction, target: RiskTarget, *, refit: bool, groups: np.ndarray | None = None
+    task: LabelTask, prediction: Prediction, promise: Promise, *, refit: bool, groups: np.ndarray | None = None
 ) -> dict[str, float] | None:
-    """Return cross-fitted shares for a target, name -> share: each image is judged by thresholds chosen on the other four folds.
+    """Return cross-fitted shares for a promise, name -> share: each image is judged by thresholds chosen on the other four folds.
 
     With `refit`, the temperature is fitted on the other four folds, too. None where four fifths are too few to accept anything.
 
     Args:
         task: gives criterion and temperature.
         prediction: of the task, for the model's val images.
-        target: what the thresholds must guarantee.
+        promise: what the thresholds must guarantee.
         refit: whether the temperature was fitted on these images, too.
         groups: number of the group of every image, from 0, (N,), which is in one fold; None where images are independent.
     """
     targets = prediction.targets.numpy()
-    fold, temperatures = fold_of(len(targets), groups), np.full(len(targets), task.temperature)
+    fold, temperatures = fold_of(len(targets), groups), np.full(len(targets), task.chosen.temperature)
     if refit:
         temperatures = cross_fitted(prediction.logits.numpy(), targets, task.criterion.activation, groups)
     # The class, or the labels, of each answer, and which answers are accepted.
@@ -85,7 +85,7 @@ def cross_checked(
     for own in (fold == number for number in np.unique(fold)):
         temperature = float(torch.tensor(temperatures[own][0]).float())
         scaled = prediction.at_temperature(temperature).probabilities.numpy()
-        choice = choose(target, targets[~own], scaled[~own], None if groups is None else groups[~own])
+        choice = choose(promise, targets[~own], scaled[~own], None if groups is None else groups[~own])
         met = met or not choice.is_empty
         if targets.ndim == 1:
             found[own], accepted[own], _ = judge(choice.thresholds, targets[own], scaled[own])
@@ -96,8 +96,8 @@ def cross_checked(
     if not met:
         return None
     if targets.ndim == 1:
-        return kept_together(target, Answers(found, accepted, accepted & (found != targets)))
-    return named_together(target, targets >= 0.5, found >= 0.5)
+        return kept_together(promise, Answers(found, accepted, accepted & (found != targets)))
+    return named_together(promise, targets >= 0.5, found >= 0.5)
 
 
 def store_calibration(trained: Trained) -> None:
@@ -106,18 +106,11 @@ def store_calibration(trained: Trained) -> None:
     Raises:
         UserError: the run is still training, or the disk is full; the file is as it was.
     """
-    log_file = trained.path.parent / "log.txt"
+    chosen, log_file = trained.calibration, trained.path.parent / "log.txt"
     with locked(log_file) if log_file.is_file() else nullcontext():
         content = load_checkpoint(trained.path)
-        content["temperature"] = trained.temperature
-        content["thresholds"] = None if trained.thresholds is None else list(trained.thresholds)
-        content["reject"] = None if trained.reject is None else list(trained.reject)
-        save_checkpoint(trained.path, content)
-    log().info(f"stored    temperature {trained.temperature:.4f}{' and thresholds' if _has_thresholds(trained) else ''} in {trained.path}")
+        save_checkpoint(trained.path, content | chosen.to_plain())
+    log().info(f"stored    temperature {chosen.temperature:.4f}{' and thresholds' if chosen.has_thresholds else ''} in {trained.path}")
     for exported in sorted(trained.path.parent.glob("model*")):
         if (found := find_format(exported)) is not None:
             log().warning(f"{exported} still answers with what was stored before; write it again with --export {found.name}")
-
-
-def _has_thresholds(trained: Trained) -> bool:
-    return trained.thresholds is not None or trained.reject is not None

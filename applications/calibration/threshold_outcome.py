@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from applications.calibration.risk_targets import CONFIDENCE, RiskTarget, Support, ThresholdChoice
+from applications.calibration.promises import CONFIDENCE, Promise, Support, ThresholdChoice
 from utils.errors import UserError
 from utils.risk_control import RISK
 from utils.text import counted, two_digits
@@ -58,65 +58,65 @@ def measure_rejection(thresholds: Sequence[float], targets: np.ndarray, probabil
 
 
 def count_failures(
-    target: RiskTarget, members: Sequence[int], thresholds: Sequence[float], targets: np.ndarray, probabilities: np.ndarray
+    promise: Promise, members: Sequence[int], thresholds: Sequence[float], targets: np.ndarray, probabilities: np.ndarray
 ) -> tuple[int, int]:
-    """Return how many images fail the target in a group of classes, and how many are counted.
+    """Return how many images fail the promise in a group of classes, and how many are counted.
 
     Args:
-        target: what was to be guaranteed.
+        promise: what was to be guaranteed.
         members: the classes.
         thresholds: below which an answer is rejected (class indices), or from which on a label is named (several labels).
         targets: class indices (N,), or labels (N, C).
         probabilities: (N, C).
     """
-    return _counter(target, thresholds, targets, probabilities)(members)
+    return _counter(promise, thresholds, targets, probabilities)(members)
 
 
 def _counter(
-    target: RiskTarget, thresholds: Sequence[float], targets: np.ndarray, probabilities: np.ndarray
+    promise: Promise, thresholds: Sequence[float], targets: np.ndarray, probabilities: np.ndarray
 ) -> Callable[[Sequence[int]], tuple[int, int]]:
     """Return `count_failures` of a group, with what all groups share computed once."""
     if targets.ndim == 2:
         truth, named = targets >= 0.5, probabilities >= np.asarray(thresholds)
-        about, fails = (named, named & ~truth) if target.name == "error" else (truth, truth & ~named)
+        about, fails = (named, named & ~truth) if promise.name == "error" else (truth, truth & ~named)
         return lambda members: (int(fails[:, list(members)].any(1).sum()), int(about[:, list(members)].any(1).sum()))
     found, accepted, wrong = judge(thresholds, targets, probabilities)
 
     def of(members: Sequence[int]) -> tuple[int, int]:
         own = list(members)
         answered = np.isin(found, own)
-        if target.name == "coverage":
+        if promise.name == "coverage":
             return int((answered & ~accepted).sum()), int(answered.sum())
-        if target.name == "error":
+        if promise.name == "error":
             return int((answered & wrong).sum()), int((answered & accepted).sum())
         return int((np.isin(targets, own) & wrong).sum()), int(np.isin(targets, own).sum())
 
     return of
 
 
-def kept_together(target: RiskTarget, answers: Answers) -> dict[str, float]:
-    """Return the shares that a target is about, over all answers of one label together: name -> share."""
+def kept_together(promise: Promise, answers: Answers) -> dict[str, float]:
+    """Return the shares that a promise is about, over all answers of one label together: name -> share."""
     found = {"accepted": _share(answers.accepted)}
-    if target.name == "miss":
+    if promise.name == "miss":
         return found | {"accepted as another class": _share(answers.wrong)}
     return found | {"wrong of those": _share(answers.wrong[answers.accepted])}
 
 
-def named_together(target: RiskTarget, truth: np.ndarray, named: np.ndarray) -> dict[str, float]:
-    """Return the share that a target is about, over all labels together, bool (N, C): name -> share."""
-    return {"wrong of the names": _share(~truth[named])} if target.name == "error" else {"missed of the labels": _share(~named[truth])}
+def named_together(promise: Promise, truth: np.ndarray, named: np.ndarray) -> dict[str, float]:
+    """Return the share that a promise is about, over all labels together, bool (N, C): name -> share."""
+    return {"wrong of the names": _share(~truth[named])} if promise.name == "error" else {"missed of the labels": _share(~named[truth])}
 
 
 def broken_by(
-    target: RiskTarget, choice: ThresholdChoice, targets: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
+    promise: Promise, choice: ThresholdChoice, targets: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
 ) -> dict[str, float]:
-    """Return group of classes -> share, the worst first, where the target is not kept on these images by more than chance.
+    """Return group of classes -> share, the worst first, where the promise is not kept on these images by more than chance.
 
     A share beyond the limit alone proves nothing: among few images, one failure too many is chance. A group is returned when so many
     failures would have a probability below RISK, divided by the number of groups (Bonferroni), at the limit.
 
     Args:
-        target: what was to be guaranteed.
+        promise: what was to be guaranteed.
         choice: its thresholds.
         targets: class indices (N,), or labels (N, C).
         probabilities: (N, C).
@@ -124,11 +124,11 @@ def broken_by(
     """
     from scipy.stats import binom
 
-    coverage = target.name == "coverage"
-    over, counts = {}, _counter(target, choice.thresholds, targets, probabilities)
+    coverage = promise.name == "coverage"
+    over, counts = {}, _counter(promise, choice.thresholds, targets, probabilities)
     for group in choice.groups:
         failures, count = counts(group.members)
-        limit = 1 - target.limit if coverage else target.limit
+        limit = 1 - promise.limit if coverage else promise.limit
         if count and binom.sf(failures - 1, count, limit) < RISK / len(choice.groups):
             over[name_group(group.members, classes)] = 1 - failures / count if coverage else failures / count
     return dict(sorted(over.items(), key=lambda item: item[1] if coverage else -item[1]))
@@ -142,17 +142,17 @@ def name_group(members: Sequence[int], classes: Sequence[str]) -> str:
     return ", ".join(classes[number] for number in members[:NAMES_SHOWN]) + more + (" together" if len(members) > 1 else "")
 
 
-def describe_broken(target: str, broken: Mapping[str, float], groups: int) -> str:
-    """Return a sentence on the groups of classes for which `target`, as the user wrote it, is not kept."""
+def describe_broken(promise: str, broken: Mapping[str, float], groups: int) -> str:
+    """Return a sentence on the groups of classes for which `promise`, as the user wrote it, is not kept."""
     shown = "; ".join(f"{name} ({share:.1%})" for name, share in list(broken.items())[:NAMES_SHOWN])
     more = f" and {len(broken) - NAMES_SHOWN} more" if len(broken) > NAMES_SHOWN else ""
     of = "" if groups == 1 else f" for {len(broken)} of {groups} groups of classes"
-    return f"{target} is not kept on these images{of}, by more than chance explains: {shown}{more}"
+    return f"{promise} is not kept on these images{of}, by more than chance explains: {shown}{more}"
 
 
-def describe_choice(target: RiskTarget, choice: ThresholdChoice, classes: Sequence[str]) -> str:
+def describe_choice(promise: Promise, choice: ThresholdChoice, classes: Sequence[str]) -> str:
     """Return in words the validation images behind a guarantee."""
-    about, failing = COUNTED[target.name]
+    about, failing = COUNTED[promise.name]
     said = [
         f"{name_group(group.members, classes)} ({group.count:,} {about}, {group.failures:,} {failing})"
         for group in choice.groups
@@ -160,7 +160,7 @@ def describe_choice(target: RiskTarget, choice: ThresholdChoice, classes: Sequen
     ]
     more = f"; and {len(said) - NAMES_SHOWN} more groups" if len(said) > NAMES_SHOWN else ""
     return (
-        f"{target} at {CONFIDENCE:.0%} confidence, by {_images(choice)}"
+        f"{promise} at {CONFIDENCE:.0%} confidence, by {_images(choice)}"
         f"{'' if choice.image_groups is None else ', one of each counted'}: {'; '.join(said[:NAMES_SHOWN])}{more}"
     )
 
@@ -170,13 +170,13 @@ def _images(choice: ThresholdChoice) -> str:
     return counted(choice.images, "validation image") + within
 
 
-def support_rows(target: RiskTarget, choice: ThresholdChoice, classes: Sequence[str]) -> list[list[str]]:
+def support_rows(promise: Promise, choice: ThresholdChoice, classes: Sequence[str]) -> list[list[str]]:
     """Return, for every group of classes, how many validation images were counted, and how many of them fail, below a header."""
     rows = [
         [name_group(group.members, classes), *((f"{group.count:,}", f"{group.failures:,}") if group.wanted is None else ("none", "-"))]
         for group in choice.groups
     ]
-    return [["the promise is made for", *(f"{name} on val" for name in COUNTED[target.name])], *rows]
+    return [["the promise is made for", *(f"{name} on val" for name in COUNTED[promise.name])], *rows]
 
 
 def describe_unmet(choice: ThresholdChoice, classes: Sequence[str], *, multi_label: bool) -> str:
@@ -198,10 +198,10 @@ def _remedy(groups: Sequence[Support], unit: str) -> str:
     return f"about {two_digits(wanted):,} {unit}would be enough"
 
 
-def refuse_empty(target: RiskTarget, choice: ThresholdChoice, classes: Sequence[str], *, multi_label: bool) -> None:
+def refuse_empty(promise: Promise, choice: ThresholdChoice, classes: Sequence[str], *, multi_label: bool) -> None:
     """Raise UserError when no class has a threshold that gives the guarantee."""
     if choice.is_empty:
-        raise UserError(f"--target '{target}': {describe_unmet(choice, classes, multi_label=multi_label)} ({CONFIDENCE:.0%} confidence)")
+        raise UserError(f"--target '{promise}': {describe_unmet(choice, classes, multi_label=multi_label)} ({CONFIDENCE:.0%} confidence)")
 
 
 def _share(flags: np.ndarray) -> float:

@@ -41,7 +41,7 @@ class ModelAnswers:
     Attributes:
         name: of the model, for people.
         source: the file that it was read from.
-        multi_label: whether an image has any number of labels.
+        multi_label: whether an image has several labels.
         classes: names, in the order of the columns.
         root: folder of the data.
         files: paths that can be opened, sorted.
@@ -84,7 +84,7 @@ class ModelAnswers:
 
 
 class AnswerKind(NamedTuple):
-    """The kind of answers of a model: its name, whether it gives any number of labels, and its classes."""
+    """The kind of answers of a model: its name, whether it gives several labels, and its classes."""
 
     name: str
     multi_label: bool
@@ -120,23 +120,23 @@ def kind_of(place: str) -> AnswerKind:
         return AnswerKind(found.name, found.multi_label, found.classes)
     if is_exported(place):
         facts = load_exported(folder, torch.device("cpu")).facts
-        return AnswerKind(_name(folder), _gives_several(facts.task), facts.classes)
+        return AnswerKind(_name(folder), _is_multi_label(facts.task), facts.classes)
     content = load_checkpoint(find_checkpoint(place, BEST))
-    return AnswerKind(_name(folder), _gives_several(content["task"]), tuple(content["classes"]))
+    return AnswerKind(_name(folder), _is_multi_label(content["task"]), tuple(content["classes"]))
 
 
-def _gives_several(task: str) -> bool:
-    """Whether a row of TASKS gives an image any number of labels; raise UserError for one whose models are not compared."""
+def _is_multi_label(task: str) -> bool:
+    """Whether a row of TASKS gives an image several labels; raise UserError for one whose models are not compared."""
     kind = TASKS.resolve(task)
     refuse_unable(kind, {"compare": True})
     return not kind.target.is_one_class
 
 
 def refuse_unlike(first: AnswerKind, other: AnswerKind) -> None:
-    """Raise UserError where two models have different classes, or only one of them gives any number of labels."""
+    """Raise UserError where two models have different classes, or only one of them gives several labels."""
     pair = f"{first.name} and {other.name}"
     if first.multi_label != other.multi_label:
-        raise UserError(f"{pair} cannot be compared: one answers with a class, the other with any number of labels")
+        raise UserError(f"{pair} cannot be compared: one answers with a class, the other with several labels")
     if set(first.classes) != set(other.classes):
         odd = sorted(set(first.classes) ^ set(other.classes))
         raise UserError(f"{pair} have different classes ({shorten(tuple(odd), 4)} in only one of them); compare models with equal classes")
@@ -155,15 +155,13 @@ def read_answers(request: Request, place: str, machine: Machine) -> ModelAnswers
     folder = Path(place)
     if (folder / PREDICTIONS).is_file():
         return _from_folder(folder)
-    given = {**request.given, "resume": place}
-    one = replace(request, given=given, config=request.config.override({"resume": place}))
-    trained = load_model(one, machine.device)
+    trained = load_model(place, request, machine.device)
     split = open_held_out(trained, ("test", "val"))
     log().info(f"predict   {len(split)} {split.name} images with {trained.describe()}")
-    prediction = predict_split(trained, split, build_label_task(trained, machine.device, "--compare"), machine)
-    multi_label = _gives_several(trained.task)
+    prediction = predict_split(trained, split, build_label_task(trained, machine.device), machine)
+    multi_label = _is_multi_label(trained.task)
     truth = prediction.targets >= 0.5 if multi_label else prediction.targets.numpy()[:, None] == np.arange(len(trained.classes))
-    named = decide(prediction.probabilities, trained.thresholds).numpy()
+    named = decide(prediction.probabilities, trained.calibration.thresholds).numpy()
     indices = prediction.indices.tolist()
     files = [split.file(index) for index in indices]
     return _ordered(
@@ -189,7 +187,7 @@ def _from_folder(folder: Path) -> ModelAnswers:
         facts = json.loads((folder / METRICS).read_text(encoding="utf-8"))
         with file.open(newline="", encoding="utf-8", errors="surrogateescape") as lines:
             header, *rows = _parsed(csv.reader(lines))
-        multi_label, root = _gives_several(facts["task"]), facts["data"]
+        multi_label, root = _is_multi_label(facts["task"]), facts["data"]
         seen = Overlap(**facts[TRAINED_ON]) if facts.get(TRAINED_ON) else None
         classes = tuple(header[3:])
         shares = np.stack([row[3] for row in rows]) if rows else np.empty((0, len(classes)), dtype=np.float32)

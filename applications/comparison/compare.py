@@ -21,7 +21,7 @@ from applications.comparison.answers import (
 )
 from applications.comparison.compare_page import comparison_page
 from applications.comparison.dense import compare_dense
-from applications.comparison.paired_metrics import Pair, class_rows, compare, figures, named_apart, names_of, sentence
+from applications.comparison.paired_metrics import Pair, class_rows, compare, counted_metrics, named_apart, names_of, sentence
 from applications.report.report_input import plain_floats
 from applications.settings.options import Request
 from applications.tasks import TASKS
@@ -130,8 +130,8 @@ def write_comparison(
 ) -> None:
     """Print what `compare` found, and write compare.html and the tables into the folder; `apart` are models on other images."""
     first, apart = models[0], apart or {}
-    measured = {model.name: figures(model)(np.ones(len(model.files), dtype=int)) for model in models}
-    elsewhere = {name: figures(model)(np.ones(len(model.files), dtype=int)) for name, (model, _) in apart.items()}
+    measured = {model.name: counted_metrics(model)(np.ones(len(model.files), dtype=int)) for model in models}
+    elsewhere = {name: counted_metrics(model)(np.ones(len(model.files), dtype=int)) for name, (model, _) in apart.items()}
     headline = next(iter(measured[first.name]))
     rows = [_row(pair, headline, measured) for pair in pairs]
     rows += [[name, f"{found[headline]:.2%}", "", "", "", "", "", "", "no conclusion"] for name, found in elsewhere.items()]

@@ -52,9 +52,8 @@ def compare_dense(request: Request, machine: Machine) -> int:
 
 
 def _asked(request: Request, place: str, machine: Machine) -> ImageCounts:
-    one = replace(request, given={**request.given, "resume": place}, config=request.config.override({"resume": place}))
     try:
-        trained = load_model(one, machine.device)
+        trained = load_model(place, request, machine.device)
         split = open_held_out(trained, ("test", "val"))
         log().info(f"predict   {len(split)} {split.name} images with {trained.describe()}")
         if machine.world.is_first:

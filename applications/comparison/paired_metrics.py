@@ -7,7 +7,7 @@ import numpy as np
 
 from applications.comparison.answers import ModelAnswers
 from applications.report import classify, multilabel
-from applications.report.report_input import Figures, Top
+from applications.report.report_input import CountedMetrics, Top
 from utils.grouped_statistics import flip_test, fully_dependent, number_groups
 from utils.statistics import Interval, bootstrap, holm, wilson
 from utils.text import counted
@@ -74,7 +74,7 @@ def named_apart(models: Sequence[ModelAnswers]) -> list[ModelAnswers]:
     ]
 
 
-def figures(model: ModelAnswers) -> Figures:
+def counted_metrics(model: ModelAnswers) -> CountedMetrics:
     """Return a function: how often each image is counted, int (N,) -> the model's headline metrics."""
     shares = model.probabilities
     if model.multi_label:
@@ -91,10 +91,10 @@ def compare(models: Sequence[ModelAnswers], *, seed: int) -> list[Pair]:
     groups = next((number_groups(model.groups) for model in models if model.groups), None)
     adjusted = holm([flip_test(gained, lost, groups) for gained, lost in flips])
 
-    of_first = figures(first)
+    of_first = counted_metrics(first)
 
-    def differences(other: ModelAnswers) -> Figures:
-        of_other = figures(other)
+    def differences(other: ModelAnswers) -> CountedMetrics:
+        of_other = counted_metrics(other)
 
         def change(counts: np.ndarray) -> dict[str, float]:
             mine, theirs = of_first(counts), of_other(counts)

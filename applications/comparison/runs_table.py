@@ -20,7 +20,7 @@ from utils.errors import UserError
 from utils.files import new_folder, write_csv, write_text
 from utils.logs import log
 from utils.plots import draw_points
-from utils.registry import is_user_target
+from utils.registry import is_user_code
 from utils.summary import summarize
 from utils.tables import print_table
 
@@ -103,7 +103,7 @@ def read_run_summary(folder: Path, root: Path) -> RunSummary:
     height, width = content["preprocess"]["image_size"]
     return RunSummary(
         run=str(folder.relative_to(root)),
-        arch=content["arch"].rpartition("/")[2] if is_user_target(content["arch"]) else content["arch"],
+        arch=content["arch"].rpartition("/")[2] if is_user_code(content["arch"]) else content["arch"],
         data=Path(config["data"]).name,
         image_size=f"{height}x{width}",
         epochs=len(rows) or content["epoch"],
@@ -162,7 +162,7 @@ def _rows(file: Path) -> list[dict[str, str]]:
 
 def _cost(content: Mapping[str, Any]) -> tuple[float | None, float | None]:
     """Return parameters and multiply-adds in millions; None for a network in a user's file, which is not imported without being asked."""
-    if is_user_target(content["arch"]):
+    if is_user_code(content["arch"]):
         return None, None
     model = build_model(content["arch"], num_classes=content["num_classes"])
     set_widths(model, content["channels"])

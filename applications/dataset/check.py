@@ -19,8 +19,10 @@ from dataloader.checks import CHECKS
 from dataloader.checks.findings import LEVELS, Finding, Level
 from dataloader.checks.quarantine import Move, quarantine, restore
 from dataloader.checks.survey import Survey, look_at_all
+from dataloader.opening.folds import take_fold
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.sources.lists import find_lists
-from dataloader.splits.catalog import Catalog, open_catalog, take_fold
+from dataloader.splits.catalog import Catalog
 from utils.cores import default_workers
 from utils.errors import UserError
 from utils.files import new_folder, write_text

@@ -7,8 +7,8 @@ from applications.assemble.sixteen_bit_range import scale_sixteen_bit_range
 from applications.dataset.written_data import describe, describe_counts, refuse_inside, suggest_training
 from applications.settings.options import Request
 from dataloader.images.mean_std import read_mean_std
-from dataloader.splits.catalog import open_catalog
-from dataloader.splits.split import Catalog
+from dataloader.opening.open_catalog import open_catalog
+from dataloader.splits.catalog import Catalog
 from dataloader.writers.prepared import MEAN_STD, fingerprints, plan_copies, write_tables
 from dataloader.writers.resized import Resizer, ResizeResult
 from dataloader.writers.resumable_folder import begin_or_continue, write_note
@@ -73,7 +73,7 @@ def _write(catalog: Catalog, resizer: Resizer, workers: int | None, *, strict: b
     from utils.cores import default_workers
 
     copies = plan_copies(catalog)
-    for place in sorted({(resizer.folder / copy.target).parent for copy in copies}):
+    for place in sorted({(resizer.folder / copy.destination).parent for copy in copies}):
         place.mkdir(parents=True, exist_ok=True)
     results = []
     with progress_bar("images", len(copies)) as advance:

@@ -8,8 +8,8 @@ import numpy as np
 from applications.dataset.written_data import describe, refuse_inside, suggest_training
 from applications.settings.commands import check_command
 from applications.settings.options import Request
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.sources.shards import MANIFEST
-from dataloader.splits.catalog import open_catalog
 from dataloader.splits.integrity import stamp
 from dataloader.writers.prepared import MEAN_STD, fingerprints
 from dataloader.writers.resumable_folder import begin_or_continue, write_note

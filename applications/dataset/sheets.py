@@ -15,7 +15,8 @@ from dataloader.augment.chain import Augment
 from dataloader.batch.targets import labels_of
 from dataloader.loading.reader import BatchReader
 from dataloader.sample import MASKS, Batch
-from dataloader.splits.catalog import Catalog, Split
+from dataloader.splits.catalog import Catalog
+from dataloader.splits.split import Split
 from utils.errors import UserError
 from utils.files import new_folder
 from utils.images import sheet, write_png

@@ -4,7 +4,7 @@ from shlex import quote
 
 from applications.settings.options import Request
 from criterions.matrix import write_template
-from dataloader.splits.catalog import open_catalog
+from dataloader.opening.open_catalog import open_catalog
 from utils.logs import log
 from utils.spec import Spec
 

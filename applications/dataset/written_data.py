@@ -6,7 +6,7 @@ from shlex import quote
 
 from applications.settings.options import DataOptions
 from dataloader import SOURCES
-from dataloader.splits.split import Catalog
+from dataloader.splits.catalog import Catalog
 from utils.errors import UserError
 from utils.logs import log
 from utils.text import counted

@@ -12,25 +12,13 @@ from applications.report import REPORTS
 from applications.trained.checkpoint import Trained, open_held_out, warn_of_seen_images
 from applications.trained.inference import measure_split
 from dataloader.sample import Unreadable
-from dataloader.splits.catalog import Split
-from utils.errors import UserError
+from dataloader.splits.split import Split
 from utils.files import new_folder, removed_on_error, write_text
 from utils.logs import log
 
-# Flags whose code works with labels, whatever abilities a task names.
-FOR_LABELS = ("tta", "target", "calibrate")
-
 
 def evaluate_by_contract(trained: Trained, task: Task, machine: Machine) -> int:
-    """Measure a model on held-out images; return 0, or 1 when images could not be read.
-
-    Raises:
-        UserError: a flag asks for what works with labels alone.
-    """
-    settings = trained.config.to_dict()
-    for flag in FOR_LABELS:
-        if settings[flag]:
-            raise UserError(f"--{flag} works with labels of images, which --task {task.name} of {trained.path} does not give")
+    """Measure a model on held-out images; return 0, or 1 when images could not be read."""
     split = open_held_out(trained, ("test", "val"))
     log().info(f"model     {trained.describe()}")
     log().info(f"data      {split.display_path}: {len(split)} {split.name} images")

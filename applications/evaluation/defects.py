@@ -13,10 +13,9 @@ from applications.report.ok_ng import check_installed, write_ok_ng
 from applications.tasks.anomaly import Anomaly
 from applications.tasks.defect_meter import DefectMeter
 from applications.trained.checkpoint import Trained, open_held_out, open_validation, warn_of_seen_images
-from applications.trained.heat import HeatMaps
+from applications.trained.defect_heat import HeatMaps
 from applications.trained.inference import measure_split
 from dataloader.sample import Unreadable
-from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_text
 from utils.grouped_statistics import number_groups
 from utils.logs import log
@@ -27,14 +26,12 @@ def evaluate_defects(trained: Trained, task: Task, machine: Machine) -> int:
     """Measure a detector on held-out images; return 0, or 1 when images could not be read.
 
     Raises:
-        UserError: a flag asks for what works with labels alone, or the promise of --target cannot be kept.
+        UserError: the promise of --target cannot be kept.
     """
     assert isinstance(task, Anomaly)
     options = trained.config.evaluation
     if options.report_ok_ng:
         check_installed()
-    if options.calibrate:
-        raise UserError("--calibrate stores what is chosen for labels; of a detector, --target chooses the threshold of this call")
     split = open_held_out(trained, ("test", "val"))
     log().info(f"model     {trained.describe()}")
     log().info(f"data      {split.display_path}: {len(split)} {split.name} images")

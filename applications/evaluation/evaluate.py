@@ -12,7 +12,7 @@ import torch
 from applications import assemble
 from applications.assemble import Machine
 from applications.calibration.calibrate import calibrated, cross_checked, store_calibration
-from applications.calibration.risk_targets import CONFIDENCE, RiskTarget, ThresholdChoice, parse_risk_target
+from applications.calibration.promises import CONFIDENCE, Promise, ThresholdChoice, parse_promise
 from applications.calibration.threshold_outcome import (
     describe_broken,
     describe_choice,
@@ -36,7 +36,7 @@ from applications.trained.inference import measure_split
 from applications.trained.probe_figures import PROBE, describe_probe
 from applications.trained.trained_task import build_trained_task
 from dataloader.sample import Unreadable
-from dataloader.splits.catalog import Split
+from dataloader.splits.split import Split
 from utils.distributed import close_world
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_csv, write_text
@@ -49,7 +49,7 @@ def run(request: Request) -> int:
     """Evaluate the model of --resume; return 0, or 1 when images could not be read."""
     machine = assemble.open_machine(request.config, training=False)
     try:
-        trained = load_model(request, machine.device)
+        trained = load_model(request.resume, request, machine.device)
         task = build_trained_task(trained, machine.device)
         if isinstance(task, LabelTask):
             return _evaluate_labels(trained, task, machine)
@@ -62,7 +62,7 @@ def run(request: Request) -> int:
 def _evaluate_labels(trained: Trained, task: LabelTask, machine: Machine) -> int:
     """Measure a model of labels, with what rests on a row for each image: calibration, thresholds, the report."""
     options = trained.config.evaluation
-    target = parse_risk_target(options.target, task.promises) if options.target else None
+    promise = parse_promise(options.target, task.promises) if options.target else None
     split = open_held_out(trained, ("test", "val"))
     log().info(f"model     {trained.describe()}")
     if told := trained.saved.get(PROBE):
@@ -75,8 +75,8 @@ def _evaluate_labels(trained: Trained, task: LabelTask, machine: Machine) -> int
     if wait and machine.world.is_first:
         log().info(f"time      {wait}")
     choice = None
-    if target is not None or options.calibrate:
-        trained, choice = _calibrated(trained, viewed, task, target, machine)
+    if promise is not None or options.calibrate:
+        trained, choice = _calibrated(trained, viewed, task, promise, machine)
     listener = ClassifierInputRecorder(trained.model, len(split)) if options.report else None
     start = time.perf_counter()
     unreadable: list[Unreadable] = []
@@ -99,14 +99,14 @@ def _evaluate_labels(trained: Trained, task: LabelTask, machine: Machine) -> int
             _write(
                 ReportInput(
                     trained=trained, split=split, task=task, prediction=prediction, machine=machine, folder=folder, seconds=seconds,
-                    target=target, choice=choice, views=views, overlay=heat, unreadable=lost, seen=known, vectors=vectors,
+                    promise=promise, choice=choice, views=views, overlay=heat, unreadable=lost, seen=known, vectors=vectors,
                 )
             )  # fmt: skip
     return 1 if unreadable else 0
 
 
 def _calibrated(
-    trained: Trained, viewed: Trained, task: LabelTask, target: RiskTarget | None, machine: Machine
+    trained: Trained, viewed: Trained, task: LabelTask, promise: Promise | None, machine: Machine
 ) -> tuple[Trained, ThresholdChoice | None]:
     """Return the model with what --target and --calibrate choose on val images, and what the thresholds rest on.
 
@@ -123,13 +123,12 @@ def _calibrated(
     if world.is_first:
         prediction = meter.prediction
         groups = number_groups([held.groups[index] for index in prediction.indices.tolist()] if held.groups else ())
-        trained, choice = calibrated(trained, task, prediction, target, refit=refit, groups=groups)
+        trained, choice = calibrated(trained, task, prediction, promise, refit=refit, groups=groups)
     # Chosen once: the rows are on the first process alone.
-    temperature, thresholds, reject, choice = world.gather((trained.temperature, trained.thresholds, trained.reject, choice))[0]
-    trained = replace(trained, temperature=temperature, thresholds=thresholds, reject=reject)
-    task.temperature, task.thresholds = temperature, thresholds
-    if target is not None and choice is not None:
-        _announce(target, choice, trained)
+    task.chosen, choice = world.gather((trained.calibration, choice))[0]
+    trained = replace(trained, calibration=task.chosen)
+    if promise is not None and choice is not None:
+        _announce(promise, choice, trained)
     if refit and world.is_first:
         store_calibration(trained)
     return trained, choice
@@ -141,22 +140,22 @@ def _readable(split: Split, prediction: Prediction) -> tuple[Split, Prediction]:
     return split.subset(kept.tolist()), replace(prediction, indices=torch.arange(len(kept)))
 
 
-def _announce(target: RiskTarget, choice: ThresholdChoice, trained: Trained) -> None:
+def _announce(promise: Promise, choice: ThresholdChoice, trained: Trained) -> None:
     """Say what a promise rests on, and for which classes none can be made.
 
     Raises:
         UserError: there is none for any class.
     """
-    multi_label = trained.thresholds is not None
-    refuse_empty(target, choice, trained.classes, multi_label=multi_label)
-    log().info(f"target    {describe_choice(target, choice, trained.classes)}")
+    multi_label = trained.calibration.multi_label
+    refuse_empty(promise, choice, trained.classes, multi_label=multi_label)
+    log().info(f"target    {describe_choice(promise, choice, trained.classes)}")
     if unmet := describe_unmet(choice, trained.classes, multi_label=multi_label):
-        log().warning(f"--target {target}: {unmet}")
+        log().warning(f"--target {promise}: {unmet}")
 
 
 def _heat_maps(trained: Trained) -> Overlay | None:
     """Return what draws heat maps for the report, or None for a network that gives none."""
-    from applications.explain.overlays import explain, open_explainer
+    from applications.explain.heat_overlays import explain, open_explainer
 
     try:
         # Found on use; asked for here, so that a network without maps costs the heat maps alone.
@@ -182,7 +181,7 @@ def _write(material: ReportInput) -> None:
     meter = LabelMeter.holding(task, material.prediction)
     metrics = meter.figures()
     files = task.render(meter, [split.file(index) for index in range(len(split))], folder)
-    temperature = {"temperature": trained.temperature}
+    temperature = {"temperature": trained.calibration.temperature}
     facts = facts_of(trained, split, calibration=temperature, unreadable=material.unreadable, seen=material.seen)
     print_classes(task.table(meter))
     facts |= plain_floats(_say_accepted(material) | _say_promise(material))
@@ -205,7 +204,7 @@ def _write(material: ReportInput) -> None:
 
 def _say_accepted(material: ReportInput) -> dict[str, float]:
     """Say how many answers reach their threshold, and what that tells; return it as figures."""
-    reject, prediction = material.trained.reject, material.prediction
+    reject, prediction = material.trained.calibration.reject, material.prediction
     if reject is None:
         return {}
     kept = measure_rejection(reject, prediction.targets.numpy(), prediction.probabilities.numpy())[-1]
@@ -215,25 +214,25 @@ def _say_accepted(material: ReportInput) -> dict[str, float]:
 
 
 def _say_promise(material: ReportInput) -> dict[str, Any]:
-    """Say whether these images disprove the promise of the target; return it as figures.
+    """Say whether these images disprove what was promised; return it as figures.
 
     The images that chose the thresholds cannot: they are looked at with thresholds of the other four fifths.
     """
-    target, choice, prediction = material.target, material.choice, material.prediction
-    if target is None or choice is None:
+    promise, choice, prediction = material.promise, material.choice, material.prediction
+    if promise is None or choice is None:
         return {}
     groups = [
         {"classes": [material.classes[number] for number in group.members], "count": group.count, "failures": group.failures}
         for group in choice.groups
     ]
-    facts = {"target": str(target), "target_confidence": CONFIDENCE, "target_groups": groups, "target_broken": material.broken}
+    facts = {"target": str(promise), "target_confidence": CONFIDENCE, "target_groups": groups, "target_broken": material.broken}
     if choice.image_groups is not None:
         facts["target_image_groups"] = choice.image_groups
     if material.broken:
-        log().warning(f"--target {describe_broken(str(target), material.broken, len(choice.groups))}; its thresholds were chosen on val")
+        log().warning(f"--target {describe_broken(str(promise), material.broken, len(choice.groups))}; its thresholds were chosen on val")
     if not material.is_chosen_here:
         return facts
-    figures = cross_checked(material.task, prediction, target, refit=material.is_fitted_here, groups=material.groups)
+    figures = cross_checked(material.task, prediction, promise, refit=material.is_fitted_here, groups=material.groups)
     if figures is None:
         log().info("checked: not at all: four fifths of these images are too few to choose thresholds that the last fifth could test")
         return facts

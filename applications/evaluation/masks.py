@@ -15,25 +15,13 @@ from applications.trained.checkpoint import Trained, open_held_out, warn_of_seen
 from applications.trained.measured_masks import measure_masks
 from applications.trained.segmented import ImageSegmenter, is_tiled
 from dataloader.sample import Unreadable
-from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_text
 from utils.logs import log
 
-# Flags whose code works with labels.
-FOR_LABELS = ("target", "calibrate")
-
 
 def evaluate_masks(trained: Trained, task: Task, machine: Machine) -> int:
-    """Measure a model on held-out images; return 0, or 1 when images could not be read.
-
-    Raises:
-        UserError: a flag asks for what works with labels alone.
-    """
+    """Measure a model on held-out images; return 0, or 1 when images could not be read."""
     assert isinstance(task, Segment)
-    settings = trained.config.to_dict()
-    for flag in FOR_LABELS:
-        if settings[flag]:
-            raise UserError(f"--{flag} works with labels of images, which --task {task.name} of {trained.path} does not give")
     split = open_held_out(trained, ("test", "val"))
     log().info(f"model     {trained.describe()}")
     log().info(f"data      {split.display_path}: {len(split)} {split.name} images")

@@ -7,7 +7,7 @@ from applications.assemble import Machine
 from applications.tasks.labels import LabelTask
 from applications.trained.checkpoint import Trained
 from dataloader.images.read import ImageError
-from dataloader.splits.catalog import Split
+from dataloader.splits.split import Split
 from utils.cores import default_workers
 from utils.timing import in_words, measure_times
 

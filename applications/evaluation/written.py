@@ -7,7 +7,7 @@ from typing import Any
 from applications.assemble.seen_images import TRAINED_ON, Overlap
 from applications.trained.checkpoint import Trained
 from dataloader.sample import Unreadable
-from dataloader.splits.catalog import Split
+from dataloader.splits.split import Split
 from utils.files import write_csv
 from utils.logs import log
 from utils.tables import print_table

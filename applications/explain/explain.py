@@ -11,8 +11,8 @@ from applications.assemble import Machine
 from applications.explain.faithfulness import measure
 from applications.explain.gallery import ExplainedImage, Gallery, MethodScores
 from applications.explain.heat_maps import ExplainedBatch, Explainer, available, heat_maps, load_package
+from applications.explain.heat_overlays import BATCH, displayable, normalized, open_explainer
 from applications.explain.methods import named_methods
-from applications.explain.overlays import BATCH, displayable, normalized, open_explainer
 from applications.explain.time_estimate import expected_heat_maps
 from applications.settings.options import Request
 from applications.tasks.labels import LabelTask, Prediction, decide
@@ -21,7 +21,7 @@ from applications.trained.checkpoint import Trained, open_held_out
 from applications.trained.inference import predict_split
 from applications.trained.trained_task import build_label_task
 from dataloader.batch.targets import dense_array
-from dataloader.splits.catalog import Split
+from dataloader.splits.split import Split
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error
 from utils.images import overlay
@@ -39,7 +39,7 @@ def run(request: Request) -> int:
     options = request.config.look
     # A name that is wrong is told before anything is read.
     asked = named_methods(options.visual_method) if options.visual_method else []
-    trained = load_model(request, machine.device)
+    trained = load_model(request.resume, request, machine.device)
     if request.subject:
         trained = replace(trained, config=replace(trained.config, output=replace(trained.config.output, split=request.subject)))
     split = open_held_out(trained, ("test", "val"))
@@ -51,9 +51,9 @@ def run(request: Request) -> int:
         raise UserError(f"--visual_method {options.visual_method or explainer.default}: {reasons[0]}")
     for reason in reasons:
         log().info(f"          left out: {reason}")
-    task = build_label_task(trained, machine.device, "--visual_data")
+    task = build_label_task(trained, machine.device)
     prediction = predict_split(trained, split, task, machine)
-    verdicts = judge(prediction, trained.classes, task.thresholds)
+    verdicts = judge(prediction, trained.classes, task.chosen.thresholds)
     chosen = choose([verdict.right for verdict in verdicts], prediction.losses.numpy(), limit=options.limit or DEFAULT_LIMIT)
     if chosen and trained.exported is None:
         first = ExplainedBatch(explainer, normalized(trained, [trained.preprocess.apply(split.read(verdicts[chosen[0]].index))]))

@@ -20,7 +20,7 @@ from applications.tasks.labels import LabelTask, Prediction
 from applications.trained.checkpoint import load_trained, open_held_out
 from applications.trained.exported import is_exported, load_exported
 from applications.trained.trained_task import build_label_task
-from dataloader.splits.catalog import open_catalog
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.splits.split import Split
 from utils.checkpoint import BEST, find_checkpoint
 from utils.errors import UserError
@@ -82,7 +82,7 @@ def run(request: Request) -> int:
     entries, failed = [], 0
     for given, (path, exported) in zip(request.subjects, places, strict=True):
         try:
-            subject = Subject(path.resolve(), exported, _of(request, path.resolve()), images.split, threads)
+            subject = Subject(path.resolve(), exported, request.given, images.split, threads)
             entries.append(entry_of(given, measure(subject), images))
         except (RuntimeFailedError, UserError) as error:
             log().error(f"{given} could not be measured: {error}")
@@ -110,11 +110,6 @@ def _find(place: str) -> tuple[Path, bool]:
     return find_checkpoint(place, BEST), False
 
 
-def _of(request: Request, path: Path) -> Request:
-    """Return the call as it would be with --resume PATH."""
-    return replace(request, config=request.config.override({"resume": str(path)}))
-
-
 def read_images(request: Request, places: Sequence[tuple[Path, bool]]) -> Images:
     """Return the images: those of the first checkpoint, or of that beside the first exported file; --data names others.
 
@@ -125,22 +120,22 @@ def read_images(request: Request, places: Sequence[tuple[Path, bool]]) -> Images
     beside = places[0][0].parent / BEST
     checkpoint = next((path for path, exported in places if not exported), beside if beside.is_file() else None)
     if checkpoint is not None:
-        trained = load_trained(_of(request, checkpoint), device)
+        trained = load_trained(checkpoint, request.given, request.action, device)
         split = open_held_out(trained, ("val", "test"))
-        return Images(thin_out(split, MOST_IMAGES), build_label_task(trained, device, "--benchmark"), trained.classes)
+        return Images(thin_out(split, MOST_IMAGES), build_label_task(trained, device), trained.classes)
     if "data" not in request.given:
         raise UserError(f"--benchmark: no checkpoint lies beside {places[0][0]} to say which images are meant; name them with --data")
     exported = load_exported(places[0][0], device)
     facts, kind = exported.facts, TASKS.resolve(exported.facts.task)
+    assemble.refuse_unable(kind, {"benchmark": True})
     wanted = request.config.output.split or "val"
     catalog = open_catalog(str(request.given["data"]), classes=facts.classes, require_train=False, whole=wanted, target=kind.target)
     if wanted not in catalog.splits:
         raise UserError(f"{catalog.root} has no {wanted} images; it has {', '.join(catalog.splits)}: choose with --split")
     loss = RunConfig().override({"criterion": "softmax" if facts.activation == "softmax" else "bce"}).loss
     task = assemble.build_task(loss, facts.classes, facts.preprocess, device, kind=kind)
-    if not isinstance(task, LabelTask):
-        raise UserError(f"--benchmark measures classifiers, and {places[0][0]} is a model of --task {task.name}; --export tells its time")
-    task.thresholds = facts.thresholds
+    assert isinstance(task, LabelTask), "other tasks refuse --benchmark"
+    task.chosen = facts.calibration
     return Images(thin_out(replace(catalog.splits[wanted], white=facts.preprocess.white), MOST_IMAGES), task, facts.classes)
 
 
@@ -163,12 +158,12 @@ def accuracy_of(probabilities: torch.Tensor, facts: Facts, images: Images) -> fl
     task, n = images.task, len(images.split)
     targets = task.kept_targets(torch.from_numpy(images.split.targets))
     empty = Prediction(torch.arange(n), targets, torch.zeros(n), torch.zeros_like(probabilities), task.criterion.activation)
-    usual = task.thresholds
-    task.thresholds = facts.thresholds
+    usual = task.chosen
+    task.chosen = facts.calibration
     try:
         return float(task.metrics(with_probabilities(empty, probabilities))[task.headline])
     finally:
-        task.thresholds = usual
+        task.chosen = usual
 
 
 def choose(entries: Sequence[Entry], least: float | None) -> tuple[Entry | None, str]:

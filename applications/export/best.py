@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from applications.export.convert import Source, check_format, check_held, read_source, target_of, write_draft
+from applications.export.convert import Source, check_format, check_held, destination_of, read_source, write_draft
 from applications.export.record import Record, write_record
 from applications.export.staging import check_room, draft_folder, place
 from applications.formats import FORMATS, build_format
@@ -29,13 +29,13 @@ class Candidate:
         name: format, with its precision.
         record: its comparison with the model.
         folder: where it waits.
-        target: where it is to lie.
+        destination: where it is to lie.
     """
 
     name: str
     record: Record
     folder: Path
-    target: Path
+    destination: Path
 
     def fault(self, least: float, most_ms: float | None) -> str:
         """Return why it cannot win, or ''."""
@@ -76,10 +76,10 @@ def export_best(request: Request) -> int:
         if winner is None:
             log().error(f"{reason}; nothing was kept")
             return 1
-        write_record(winner.record, winner.target)
-        place(winner.folder, winner.target)
+        write_record(winner.record, winner.destination)
+        place(winner.folder, winner.destination)
     log().info(reason)
-    log().info(f"written   {winner.target} ({winner.record.bytes / 1e6:.1f} MB)")
+    log().info(f"written   {winner.destination} ({winner.record.bytes / 1e6:.1f} MB)")
     return 0
 
 
@@ -100,11 +100,11 @@ def writable(options: ExportOptions) -> list[tuple[Format, ExportOptions]]:
 
 def _write(source: Source, found: Format, options: ExportOptions, stack: ExitStack) -> Candidate | None:
     source = replace(source, options=options)
-    target, name = target_of(source, found), found.name + (" int8" if options.int8 else "")
+    destination, name = destination_of(source, found), found.name + (" int8" if options.int8 else "")
     try:
-        check_room(target, source.trained.model)
-        folder = stack.enter_context(draft_folder(target))
-        return Candidate(name, write_draft(source, found, folder / target.name), folder, target)
+        check_room(destination, source.trained.model)
+        folder = stack.enter_context(draft_folder(destination))
+        return Candidate(name, write_draft(source, found, folder / destination.name), folder, destination)
     except UserError as error:
         log().warning(f"left out {name}: {error}")
         return None

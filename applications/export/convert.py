@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +31,7 @@ from applications.tasks.segment import Segment
 from applications.trained.checkpoint import Trained, load_trained, open_held_out
 from applications.trained.trained_task import build_trained_task
 from dataloader.images.preprocess import fit_images
-from dataloader.splits.catalog import Split
+from dataloader.splits.split import Split
 from models.backbone import Backbone
 from utils.checkpoint import BEST, find_checkpoint
 from utils.errors import UserError
@@ -164,11 +164,9 @@ def read_unchanged(request: Request) -> tuple[Trained, str]:
     Raises:
         UserError: there is no such model, or its file changes meanwhile.
     """
-    resume = request.config.train.resume
-    assert resume, "flag_checks.py asks for --resume"
-    path = find_checkpoint(resume, BEST)
+    path = find_checkpoint(request.resume, BEST)
     before = sha256_of(path)
-    trained = load_trained(request, torch.device("cpu"))
+    trained = load_trained(path, request.given, request.action, torch.device("cpu"))
     if sha256_of(path) != before:
         raise UserError(f"{path} changes while it is read; wait until the training is done, or export a copy")
     return trained, before
@@ -177,7 +175,7 @@ def read_unchanged(request: Request) -> tuple[Trained, str]:
 def time_model(trained: Trained, task: LabelTask | Segment, split: Split) -> float:
     """Return the median time that PyTorch takes for one image, in ms, from its pixels to the answer."""
     numbers = trained.preprocess
-    answering = deploy(trained.model, numbers, task.criterion.activation, arch="", temperature=trained.temperature).answering
+    answering = deploy(trained.model, numbers, task.criterion.activation, arch="", temperature=trained.calibration.temperature).answering
     image = torch.from_numpy(split.read(0)).permute(2, 0, 1)[None].contiguous()
     with torch.inference_mode():
         (timing,) = measure_times([lambda: answering(fit_images(image, *numbers.image_size, numbers.resize))], seconds=0.5)
@@ -186,29 +184,29 @@ def time_model(trained: Trained, task: LabelTask | Segment, split: Split) -> flo
 
 def export(source: Source, found: Format) -> int:
     """Write one file, and keep it when it gives the model's answers; return 0, or 1 when it does not."""
-    target = target_of(source, found)
-    check_room(target, source.trained.model)
+    destination = destination_of(source, found)
+    check_room(destination, source.trained.model)
     log().info(f"write     {found.name}, then ask it in a process of its own")
-    with draft_folder(target) as folder:
-        record = write_draft(source, found, folder / target.name)
-        write_record(record, target)
+    with draft_folder(destination) as folder:
+        record = write_draft(source, found, folder / destination.name)
+        write_record(record, destination)
         if record.refusal:
-            log().error(f"{found.name}: the file answers otherwise than the model: {record.refusal}; {target} was not written")
+            log().error(f"{found.name}: the file answers otherwise than the model: {record.refusal}; {destination} was not written")
             return 1
-        place(folder, target)
-    log().info(f"written   {target} ({record.bytes / 1e6:.1f} MB)")
+        place(folder, destination)
+    log().info(f"written   {destination} ({record.bytes / 1e6:.1f} MB)")
     if found.in_demo:
         demo = "segmenter" if isinstance(source.task, Segment) else "classifier"
-        log().info(f"next: python demos/{demo}.py {quote(str(target))} IMAGE_OR_FOLDER")
+        log().info(f"next: python demos/{demo}.py {quote(str(destination))} IMAGE_OR_FOLDER")
     return 0
 
 
-def target_of(source: Source, found: Format) -> Path:
+def destination_of(source: Source, found: Format) -> Path:
     """Return where a file of this format comes to lie."""
-    return target_of_file(source.trained.path, found, source.precision)
+    return destination_of_file(source.trained.path, found, source.precision)
 
 
-def target_of_file(checkpoint: Path, found: Format, precision: str = "fp32") -> Path:
+def destination_of_file(checkpoint: Path, found: Format, precision: str = "fp32") -> Path:
     """Return where the file of a checkpoint comes to lie."""
     return checkpoint.parent / (STEM + ("" if precision == "fp32" else f"-{precision}") + found.suffix)
 
@@ -237,7 +235,7 @@ def build_deployed(source: Source, found: Format) -> Deployed:
         trained.preprocess,
         source.task.criterion.activation,
         arch=trained.config.model.arch,
-        temperature=trained.temperature,
+        temperature=trained.calibration.temperature,
         any_size=options.dynamic_size and found.holds.geometry,
         half=options.half,
         features=options.with_features,
@@ -255,9 +253,7 @@ def facts_of(source: Source, found: Format) -> Facts:
         classes=trained.classes,
         preprocess=trained.preprocess,
         activation=source.task.criterion.activation,
-        temperature=trained.temperature,
-        thresholds=trained.thresholds,
-        reject=trained.reject,
+        **asdict(trained.calibration),
         source=f"{trained.path.name}, epoch {trained.epoch}",
         checkpoint_sha256=source.sha256,
         exported_as=found.name,

@@ -7,8 +7,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +22,6 @@ from applications.formats.deployed import deploy
 from applications.formats.facts import Facts
 from applications.formats.package import check_installed
 from applications.formats.torchscript import as_arrays
-from applications.settings.options import Request
 from applications.trained.checkpoint import load_trained
 from applications.trained.exported import find_format
 from applications.trained.trained_task import build_label_task
@@ -42,14 +43,14 @@ class Subject:
     Attributes:
         path: of the checkpoint or the exported file.
         exported: whether it is the latter.
-        request: the call, by which a checkpoint is read.
+        given: the flags of the call, by which a checkpoint is read.
         split: the images.
         threads: of the runtime.
     """
 
     path: Path
     exported: bool
-    request: Request
+    given: Mapping[str, Any]
     split: Split
     threads: int
 
@@ -153,21 +154,20 @@ def _open_exported(subject: Subject) -> tuple[Opened, int]:
 
 def _open_checkpoint(subject: Subject) -> tuple[Opened, int]:
     device = torch.device("cpu")
-    trained = load_trained(subject.request, device)
+    trained = load_trained(subject.path, subject.given, "benchmark", device)
     activation, numbers, arch = (
-        build_label_task(trained, device, "--benchmark").criterion.activation,
+        build_label_task(trained, device).criterion.activation,
         trained.preprocess,
         trained.config.model.arch,
     )
-    answering = deploy(trained.model, numbers, activation, arch=arch, temperature=trained.temperature).answering
+    answering = deploy(trained.model, numbers, activation, arch=arch, temperature=trained.calibration.temperature).answering
     facts = Facts(
         arch,
         trained.task,
         trained.classes,
         numbers,
         activation,
-        trained.temperature,
-        thresholds=trained.thresholds,
+        **asdict(trained.calibration),
         exported_as="checkpoint",
     )
 

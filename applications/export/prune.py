@@ -20,7 +20,7 @@ from applications.trained.trained_task import build_label_task
 from dataloader.batch.targets import to_dense
 from dataloader.images.preprocess import Normalize
 from dataloader.sample import Batch
-from dataloader.splits.catalog import Split
+from dataloader.splits.split import Split
 from models import build_model
 from models.backbone import Backbone
 from models.slimming.layer_widths import LayerWidths, read_widths, set_widths
@@ -51,11 +51,11 @@ def run(request: Request) -> int:
     share = float(request.subject)
     device = torch.device("cpu")
     machine = Machine(assemble.single_process(), device, Precision("fp32", False, "exact answers"))
-    trained = load_trained(request, device)
+    trained = load_trained(request.resume, request.given, request.action, device)
     model, image_size = trained.model, trained.config.data.image_size
     assert isinstance(model, Backbone)
     split = open_held_out(trained, ("val", "test"))
-    task = build_label_task(trained, device, "--prune")
+    task = build_label_task(trained, device)
     scored = some_of(open_training(trained, "--prune"), trained.config.runtime.seed)
     log().info(f"model     {trained.describe()}")
     log().info(f"scored    by the loss of {counted(len(scored), 'training image')} of {scored.root}")
@@ -161,7 +161,7 @@ def _write(trained: Trained, name: str | None, plan: LayerWidths) -> Path:
 
 
 def _figures(trained: Trained, split: Split, machine: Machine) -> dict[str, float]:
-    task = build_label_task(trained, machine.device, "--prune")
+    task = build_label_task(trained, machine.device)
     metrics = task.metrics(predict_split(trained, split, task, machine))
     return {
         "parameters (M)": summarize(trained.model, trained.config.data.image_size, machine.device).parameters / 1e6,

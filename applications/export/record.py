@@ -55,10 +55,10 @@ class Record:
             "file": json.loads(self.facts.to_json()),
         }
 
-    def to_markdown(self, target: Path) -> str:
+    def to_markdown(self, destination: Path) -> str:
         """Return a page of it."""
         facts, parity = self.facts, self.parity
-        verdict = f"Not kept: {self.refusal}." if self.refusal else f"Kept as `{target.name}`."
+        verdict = f"Not kept: {self.refusal}." if self.refusal else f"Kept as `{destination.name}`."
         rows = [("size", f"{self.bytes / 1e6:.1f} MB"), ("precision", facts.precision)]
         if parity is not None and self.timing is not None:
             rows += [
@@ -108,9 +108,9 @@ class Record:
         return "\n".join(["| class | images | found by the model | by the file | lost points |", "|---|---|---|---|---|", *rows])
 
 
-def write_record(record: Record, target: Path) -> None:
-    """Write the page and the figures beside `target`."""
+def write_record(record: Record, destination: Path) -> None:
+    """Write the page and the figures beside `destination`."""
     precision = "" if record.facts.precision == "fp32" else f"-{record.facts.precision}"
-    stem = target.with_name(f"parity-{record.facts.exported_as}{precision}")
+    stem = destination.with_name(f"parity-{record.facts.exported_as}{precision}")
     write_text(stem.with_suffix(".json"), json.dumps(record.to_dict(), indent=2, default=str) + "\n")
-    write_text(stem.with_suffix(".md"), record.to_markdown(target))
+    write_text(stem.with_suffix(".md"), record.to_markdown(destination))

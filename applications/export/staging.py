@@ -21,30 +21,30 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCE
 NO_SPACE = 2**16
 
 
-def check_room(target: Path, model: nn.Module) -> None:
+def check_room(destination: Path, model: nn.Module) -> None:
     """Raise UserError when the disk has no room for a file of this model."""
     needed = COPIES * sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()) + GRAPH_BYTES
-    free = shutil.disk_usage(target.parent).free
+    free = shutil.disk_usage(destination.parent).free
     if free < needed:
-        raise UserError(f"cannot write {target}: {say_bytes(free)} are free, about {say_bytes(needed)} are needed; free some space")
+        raise UserError(f"cannot write {destination}: {say_bytes(free)} are free, about {say_bytes(needed)} are needed; free some space")
 
 
 @contextmanager
-def draft_folder(target: Path) -> Iterator[Path]:
-    """Give a folder beside the target to write in; it is gone afterwards.
+def draft_folder(destination: Path) -> Iterator[Path]:
+    """Give a folder beside the destination to write in; it is gone afterwards.
 
     Raises:
         UserError: the disk is full, or nothing can be written there.
     """
-    folder = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    folder = destination.with_name(f".{destination.name}.{os.getpid()}.tmp")
     try:
         folder.mkdir()
         yield folder
     except (OSError, RuntimeError) as error:
-        reason = disk_error(error, target.parent)
+        reason = disk_error(error, destination.parent)
         if not reason:
             raise
-        raise UserError(f"cannot write {target}: {reason}; free some space or choose another folder") from error
+        raise UserError(f"cannot write {destination}: {reason}; free some space or choose another folder") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -59,21 +59,21 @@ def disk_error(error: OSError | RuntimeError, folder: Path) -> str:
     return ""
 
 
-def place(folder: Path, target: Path) -> None:
+def place(folder: Path, destination: Path) -> None:
     """Move what was written to its place, the file that is opened last: whoever finds that finds all of it."""
-    for written in sorted(folder.iterdir(), key=lambda each: each.name == target.name):
+    for written in sorted(folder.iterdir(), key=lambda each: each.name == destination.name):
         _flush(written)
-        _replace(written, target.with_name(written.name))
+        _replace(written, destination.with_name(written.name))
 
 
-def _replace(source: Path, target: Path) -> None:
-    if not target.is_dir():
-        source.replace(target)
+def _replace(source: Path, destination: Path) -> None:
+    if not destination.is_dir():
+        source.replace(destination)
         return
     # A folder cannot be replaced in one step.
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
-    target.rename(old)
-    source.rename(target)
+    old = destination.with_name(f".{destination.name}.{os.getpid()}.old")
+    destination.rename(old)
+    source.rename(destination)
     shutil.rmtree(old)
 
 

@@ -23,15 +23,15 @@ def run(request: Request) -> int:
     """
     if len(request.subjects) != 2:
         raise UserError("--convert_yolov5 takes two files: the weights to read, and the file to write")
-    source, target = (Path(each) for each in request.subjects)
-    if target.exists():
-        raise UserError(f"--convert_yolov5: {target} exists; name a file that does not")
+    source, destination = (Path(each) for each in request.subjects)
+    if destination.exists():
+        raise UserError(f"--convert_yolov5: {destination} exists; name a file that does not")
     state = read_state(source)
     renamed, names = rename(state, source)
-    write_atomically(target, lambda place: torch.save(renamed, place))
+    write_atomically(destination, lambda place: torch.save(renamed, place))
     left = len(state) - len(renamed)
     rest = f"; {left} of other parts are left out" if left else ""
-    log().info(f"written   {target}: {len(renamed)} tensors of the backbone, with the names of {names}{rest}")
+    log().info(f"written   {destination}: {len(renamed)} tensors of the backbone, with the names of {names}{rest}")
     return 0
 
 

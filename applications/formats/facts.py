@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from dataloader.images.preprocess import Preprocess
+from utils.calibration import Calibration
 from utils.errors import UserError
 
 # Name of the entry in a file, or of the file beside it.
@@ -54,6 +55,11 @@ class Facts:
     any_size: bool = True
     outputs: tuple[str, ...] = ("probabilities",)
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def calibration(self) -> Calibration:
+        """What was chosen on validation images; the temperature is part of the file."""
+        return Calibration(self.temperature, self.thresholds, self.reject)
 
     def to_json(self) -> str:
         """Return the facts as JSON; a name that has no value is left out."""

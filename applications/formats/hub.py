@@ -19,7 +19,7 @@ from models import FAMILIES, build_model, full_name
 from models.backbone import Backbone
 from models.slimming.layer_widths import read_widths, set_widths
 from utils.errors import UserError
-from utils.registry import is_user_target
+from utils.registry import is_user_code
 
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 OURS = "darkroom"
@@ -45,7 +45,7 @@ class Hub(Format):
         from safetensors.torch import save
 
         del settings
-        if is_user_target(facts.arch):
+        if is_user_code(facts.arch):
             raise UserError(f"{facts.arch} is a network of your own file, which nobody else could build; take a format with a graph")
         path.mkdir()
         classifier = deployed.net

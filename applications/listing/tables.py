@@ -8,11 +8,11 @@ from applications.settings.options import Request
 from applications.settings.recipes import RECIPES
 from applications.tasks import TASKS
 from criterions import CRITERIONS, DISTILLATIONS, REGION_LOSSES, WEIGHTERS
-from dataloader import AUGMENT_PRESETS, AUGMENTS, CURRICULA, MIXES, SAMPLERS, SOURCES
+from dataloader import AUGMENT_PRESETS, AUGMENTS, MIXES, SAMPLERS, SELF_PACED, SOURCES
 from dataloader.checks import CHECKS
 from models import FAMILIES, FORWARDED, INITS, SEGMENTERS, list_models
 from models.anomaly import DETECTORS
-from models.figures import HEADER, read_figures
+from models.known_models import HEADER, read_known_models
 from optim import OPTIMIZERS, SCHEDULES
 from utils.errors import UserError, nearest
 from utils.logs import log
@@ -35,7 +35,7 @@ TABLES = {
     "mixes": MIXES,
     "samplers": SAMPLERS,
     "visual_methods": METHODS,
-    "curricula": CURRICULA,
+    "curricula": SELF_PACED,
     "checks": CHECKS,
     "formats": FORMATS,
 }
@@ -62,7 +62,7 @@ def run(request: Request) -> int:
 
 def _print_models(names: list[str]) -> None:
     """Print what networks cost and what their weights claim; of a package's networks, and the user's own, the names alone."""
-    known = read_figures()
+    known = read_known_models()
     unknown = ("",) * (len(HEADER) - 1)
     print_table(HEADER, [known[name].cells() if name in known else (name, *unknown) for name in names], left=("license",))
 
@@ -93,7 +93,7 @@ def rows(subject: str) -> list[tuple[str, str]]:
         return weights_rows()
     if subject not in ("models", *TABLES):
         names = [(name, "") for name in list_models(subject)]
-        names += [(name, f"forwarded to {target}") for name, target in FORWARDED.items() if fnmatchcase(name, subject)]
+        names += [(name, f"forwarded to {full}") for name, full in FORWARDED.items() if fnmatchcase(name, subject)]
         if not names:
             known = ["models", "weights", *TABLES]
             raise UserError(f"--list {subject}: no such table or model.{nearest(subject, known)} Tables: {', '.join(known)}")
@@ -102,7 +102,7 @@ def rows(subject: str) -> list[tuple[str, str]]:
         # A family is described once, beside its first name.
         listed = [(name, family.help if name == family.variants[0] else "") for family in FAMILIES.values() for name in family.variants]
         more = "every other classifier of the package, the same way"
-        listed += [(name, f"forwarded to {target}") for name, target in FORWARDED.items()]
+        listed += [(name, f"forwarded to {full}") for name, full in FORWARDED.items()]
         return [*listed, ("torchvision/NAME", more), ("timm/NAME", more), ("my_file.py:Class", "a network of your own")]
     listed = [(name, row.help) for name, row in TABLES[subject].items()]
     if subject == "augments":

@@ -16,7 +16,7 @@ from utils.distributed import World
 
 
 class Rule(Protocol):
-    """A row of CURRICULA."""
+    """A row of SELF_PACED."""
 
     momentum: float
 

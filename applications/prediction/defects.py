@@ -14,11 +14,11 @@ from applications.prediction.pages import count_images, read_pages
 from applications.settings.options import SingleImageOptions
 from applications.tasks.anomaly import Anomaly, DefectAnswer, regions_of
 from applications.trained.checkpoint import Trained
-from applications.trained.heat import HeatMaps
+from applications.trained.defect_heat import HeatMaps
 from dataloader.sources.inputs import Inputs
+from utils.defect_pictures import shown_heat
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_atomically, write_csv, write_text
-from utils.heat_pictures import shown_heat
 from utils.images import overlay, write_png
 from utils.logs import log
 from utils.progress import progress_bar
@@ -29,11 +29,9 @@ def predict_defects(trained: Trained, task: Task, inputs: Inputs, options: Singl
     """Predict for the paths of --predict; return 0, or 1 when some could not be read.
 
     Raises:
-        UserError: a flag asks for what works with labels alone.
+        UserError: there is no threshold.
     """
     assert isinstance(task, Anomaly)
-    if options.embed:
-        raise UserError(f"--embed works with labels of images, which --task {task.name} of {trained.path} does not give")
     threshold = options.reject if options.reject is not None else None if task.threshold is None else task.threshold.value
     if threshold is None:
         raise UserError(f"{trained.path} has no threshold; choose one: --reject SCORE")

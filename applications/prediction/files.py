@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from applications.settings.options import SingleImageOptions
+from applications.tasks.labels import LabelAnswer
 from utils.files import write_atomically, write_csv, write_text
 from utils.fonts import Pen
 from utils.images import enlarged
@@ -28,18 +29,11 @@ class ImageAnswer:
 
     Attributes:
         path: of the file, or of the frame.
-        probabilities: (C,).
-        named: bool (C,), the classes that it names.
+        said: probabilities, and the classes that it names.
     """
 
     path: str
-    probabilities: np.ndarray
-    named: np.ndarray
-
-    def labels(self, reject: Sequence[float] | None) -> list[int]:
-        """Return the classes that it names with at least their probability in `reject`, (C,), the most probable first."""
-        order = np.argsort(-self.probabilities, kind="stable").tolist()
-        return [label for label in order if self.named[label] and (reject is None or self.probabilities[label] >= reject[label])]
+    said: LabelAnswer
 
 
 class Writer:
@@ -80,9 +74,9 @@ class Writer:
 
     def close(self) -> int:
         """Write everything, say what there is; return the exit code."""
-        answered = [[self.classes[label] for label in answer.labels(self.reject)] for answer in self.answers]
+        answered = [[self.classes[label] for label in answer.said.labels(self.reject)] for answer in self.answers]
         rows = [
-            [answer.path, ";".join(names), *(f"{p:.9g}" for p in answer.probabilities.tolist())]
+            [answer.path, ";".join(names), *(f"{p:.9g}" for p in answer.said.probabilities.tolist())]
             for answer, names in zip(self.answers, answered, strict=True)
         ]
         write_csv(self.folder / "predictions.csv", [["path", "predicted", *self.classes], *rows])
@@ -99,11 +93,10 @@ class Writer:
         return 1 if self.missed else 0
 
     def _top(self, answer: ImageAnswer) -> list[tuple[str, float]]:
-        best = np.argsort(-answer.probabilities, kind="stable")[: self.options.top_k].tolist()
-        return [(self.classes[label], float(answer.probabilities[label])) for label in best]
+        return [(self.classes[label], float(answer.said.probabilities[label])) for label in answer.said.ranked()[: self.options.top_k]]
 
     def _plain(self, answer: ImageAnswer) -> dict[str, object]:
-        labels = [(self.classes[label], float(answer.probabilities[label])) for label in answer.labels(self.reject)]
+        labels = [(self.classes[label], float(answer.said.probabilities[label])) for label in answer.said.labels(self.reject)]
         lists = {"labels": labels, "top": self._top(answer)}
         named = {key: [{"label": name, "probability": share} for name, share in pairs] for key, pairs in lists.items()}
         return {"path": answer.path, **named}
@@ -121,7 +114,7 @@ class Writer:
     def _annotate(self, answer: ImageAnswer, picture: np.ndarray, number: int) -> None:
         folder = self.folder / "annotated"
         folder.mkdir(exist_ok=True)
-        names = {self.classes[label] for label in answer.labels(self.reject)}
+        names = {self.classes[label] for label in answer.said.labels(self.reject)}
         top = self._top(answer)
         # The best guess helps a person who has to look.
         lines = [f"{name}: {share:.1%}" for name, share in top if name in names] or ["no answer", f"({top[0][0]}: {top[0][1]:.1%})"]

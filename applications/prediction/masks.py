@@ -17,7 +17,6 @@ from applications.trained.checkpoint import Trained
 from applications.trained.segmented import ImageSegmenter, is_tiled
 from dataloader.sources.inputs import Inputs
 from dataloader.writers.outlines import region_annotations
-from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_csv, write_text
 from utils.images import write_png
 from utils.logs import log
@@ -30,15 +29,8 @@ BACKGROUNDS = ("background", "ground", "_background_", "bg")
 
 
 def predict_masks(trained: Trained, task: Task, inputs: Inputs, options: SingleImageOptions, machine: Machine) -> int:
-    """Predict for the paths of --predict; return 0, or 1 when some could not be read.
-
-    Raises:
-        UserError: a flag asks for what works with labels alone.
-    """
+    """Predict for the paths of --predict; return 0, or 1 when some could not be read."""
     assert isinstance(task, Segment)
-    for flag, given in (("reject", options.reject is not None), ("embed", options.embed)):
-        if given:
-            raise UserError(f"--{flag} works with labels of images, which --task {task.name} of {trained.path} does not give")
     segmenter = ImageSegmenter(trained, task, machine, is_tiled(trained))
     with removed_on_error(new_folder(trained.results_folder(), "predict")) as folder:
         writer = MaskWriter(folder, trained.classes)

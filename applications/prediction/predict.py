@@ -2,22 +2,15 @@
 
 from contextlib import nullcontext
 
-import torch
-
 from applications import assemble
-from applications.assemble import Machine
 from applications.prediction import PREDICTIONS
 from applications.prediction.files import ImageAnswer, Writer
-from applications.prediction.pages import Page, count_images, read_pages
+from applications.prediction.pages import count_images, read_pages
 from applications.settings.options import Request
-from applications.tasks.labels import LabelTask
 from applications.trained.any_model import load_model
-from applications.trained.checkpoint import Trained
-from applications.trained.inference import read_by_classifier
+from applications.trained.inference import answer_images, read_by_classifier
 from applications.trained.trained_task import build_label_task, build_trained_task
-from dataloader.sample import Batch
 from dataloader.sources.inputs import find_inputs
-from dataloader.targets.label import Unknown
 from models.classifier_input import as_vectors
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error
@@ -33,15 +26,15 @@ def run(request: Request) -> int:
         raise UserError(f"--reject {options.reject}: write a probability from 0 to 1")
     inputs = find_inputs(request.subjects)
     machine = assemble.open_machine(request.config, training=False)
-    trained = load_model(request, machine.device)
+    trained = load_model(request.resume, request, machine.device)
     log().info(f"model     {trained.describe()}")
     log().info(f"images    {counted(len(inputs.images), 'file')}, {counted(len(inputs.videos), 'video or camera', 'videos and cameras')}")
     kind = build_trained_task(trained, machine.device)
     if kind.name in PREDICTIONS:
         return PREDICTIONS.resolve(kind.name)(trained, kind, inputs, options, machine)
-    task = build_label_task(trained, machine.device, "--predict")
+    task = build_label_task(trained, machine.device)
     with removed_on_error(new_folder(trained.results_folder(), "predict")) as folder:
-        reject = trained.reject if options.reject is None else [options.reject] * len(trained.classes)
+        reject = trained.calibration.rejecting(options.reject, len(trained.classes))
         writer = Writer(folder, trained.classes, options, reject=reject, source=str(trained.path))
         for path, reason in inputs.missing:
             writer.miss(path, reason)
@@ -51,18 +44,12 @@ def run(request: Request) -> int:
                     writer.miss(unreadable.path, unreadable.reason)
                 if len(page.names):
                     with read_by_classifier(trained.model) if options.embed else nullcontext([]) as read:
-                        answers = _answer(trained, task, page, machine)
+                        said = answer_images(trained, task, page.images, machine)
                     features = as_vectors(read[-1]).cpu().numpy() if read else None
-                    writer.add(answers, features, [page.picture(row) for row in range(len(page.names))] if options.annotate else None)
+                    writer.add(
+                        [ImageAnswer(*each) for each in zip(page.names, said, strict=True)],
+                        features,
+                        [page.picture(row) for row in range(len(page.names))] if options.annotate else None,
+                    )
                 advance(len(page.names) + len(page.unreadable))
         return writer.close()
-
-
-def _answer(trained: Trained, task: LabelTask, page: Page, machine: Machine) -> list[ImageAnswer]:
-    """Return what the model says of each image of a page."""
-    count = len(page.names)
-    # The truth is unknown, and nothing here asks for it.
-    batch = Batch(page.images, Unknown.stack([Unknown()] * count), torch.ones(count), torch.arange(count))
-    with torch.inference_mode(), machine.autocast():
-        answers = task.postprocess(task.forward(trained.model, batch.to(machine.device)))
-    return [ImageAnswer(name, *answer) for name, answer in zip(page.names, answers, strict=True)]

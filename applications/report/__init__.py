@@ -6,7 +6,7 @@ REPORTS = Table(
     "report",
     {
         "classify": Row("applications.report.classify:report_parts", "one label per image"),
-        "multilabel": Row("applications.report.multilabel:report_parts", "any number of labels per image"),
+        "multilabel": Row("applications.report.multilabel:report_parts", "several labels per image"),
         "anomaly": Row("applications.report.anomaly:report_parts", "good parts and defects"),
         "segment": Row("applications.report.segment:report_parts", "one class per pixel"),
     },

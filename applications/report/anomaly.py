@@ -9,14 +9,14 @@ from applications.report.report_input import Measured, ReportPart, as_percent
 from applications.report.shared_sections import intervals_table
 from applications.tasks.anomaly import Anomaly
 from applications.tasks.defect_meter import DefectMeter
-from applications.trained.heat import HeatMaps
+from applications.trained.defect_heat import HeatMaps
 from dataloader.targets.defect import GOOD, Defect
+from utils.chart_panels import Panel, draw_panels
+from utils.defect_pictures import outlined, shown_heat
 from utils.files import write_csv
-from utils.heat_pictures import outlined, shown_heat
 from utils.images import data_uri, enlarged, file_uri, overlay, thumbnail
 from utils.mask_pictures import beside_one_another
 from utils.page import Card, gallery, paragraph, picture, table
-from utils.panels import Panel, draw_panels
 from utils.statistics import Interval
 from utils.text import counted
 
@@ -54,7 +54,7 @@ def _headline(material: DefectReport) -> ReportPart:
     figures = material.meter.figures()
     tiles = {name.replace("_", " "): as_percent(value) for name, value in figures.items()}
     rows = [["figure", "value", "low", "high"], *([name, each.value, each.low, each.high] for name, each in material.intervals.items())]
-    write_csv(material.figures / "intervals.csv", rows)
+    write_csv(material.attachments / "intervals.csv", rows)
     height, width = material.trained.preprocess.image_size
     notes = [
         f"Pixels are those that the detector sees, {width} x {height}; images with defects that nobody has marked count for images alone. "
@@ -87,7 +87,7 @@ def _scores(material: DefectReport) -> ReportPart:
     threshold = material.meter.threshold
     if threshold is not None:
         curves["threshold"] = ([threshold, threshold], [0, top])
-    place = material.figures / "scores.png"
+    place = material.attachments / "scores.png"
     draw_panels([Panel("scores of images", "score", "images", curves)], place)
     note = "Good images lie on the left, defects on the right; 0.5 is the largest score of the good images that set the scale."
     return ReportPart(sections=[("Scores", [paragraph(note, tone="soft"), picture(file_uri(place), alt="histogram of scores")])])

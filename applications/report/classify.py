@@ -10,7 +10,7 @@ from applications.calibration.threshold_outcome import measure_rejection
 from applications.report.confusion import STYLE, confusion_blocks
 from applications.report.embedding import embedding_map
 from applications.report.label_issues import label_section, suspicious_labels
-from applications.report.report_input import Figures, ReportInput, ReportPart, Thumbnails, Top, as_percent, scale, top_of
+from applications.report.report_input import CountedMetrics, ReportInput, ReportPart, Thumbnails, Top, as_percent, scale, top_of
 from applications.report.shared_sections import (
     HARDEST,
     LOSS_NOTE,
@@ -25,11 +25,11 @@ from applications.report.shared_sections import (
 from applications.tasks.classify import FEWEST_FOR_TOP5
 from applications.tasks.labels import row_chunks
 from utils.calibration import bin_of, chance_error, measure_reliability
+from utils.chart_panels import Panel, draw_panels
 from utils.files import write_csv
 from utils.grouped_statistics import cluster_mean, cluster_share
 from utils.images import file_uri
 from utils.page import Tone, heading, paragraph, picture, table
-from utils.panels import Panel, draw_panels
 from utils.risk_control import NEVER, RISK, images_wanted, limit_risk
 from utils.statistics import Interval, bootstrap, confusion, macro_f1
 from utils.text import two_digits
@@ -61,7 +61,7 @@ def report_parts(material: ReportInput) -> list[ReportPart]:
     ]
 
 
-def headline_metrics(targets: np.ndarray, probabilities: np.ndarray, losses: np.ndarray, scaled: Top) -> Figures:
+def headline_metrics(targets: np.ndarray, probabilities: np.ndarray, losses: np.ndarray, scaled: Top) -> CountedMetrics:
     """Return a function: how often each image is counted, int (N,) -> headline metrics. The bootstrap calls it.
 
     Args:
@@ -115,7 +115,7 @@ def _headline(material: ReportInput, scaled: Top) -> ReportPart:
     limit = as_percent(chance)
     note = f"Perfectly calibrated answers to these images would show a calibration error of up to {limit} by chance (in 95 of 100 cases)."
     write_csv(
-        material.figures / "intervals.csv",
+        material.attachments / "intervals.csv",
         [["figure", "value", "low", "high"], *([name, each.value, each.low, each.high] for name, each in found.items())],
     )
     wrong = int((probabilities.argmax(1) != targets).sum())
@@ -164,13 +164,13 @@ def _tone(recall: Interval) -> Tone:
 
 
 def _coverage(material: ReportInput, targets: np.ndarray, probabilities: np.ndarray) -> ReportPart:
-    """Return accuracy against coverage when the least confident answers are rejected, and the outcome of a target's thresholds."""
+    """Return accuracy against coverage when the least confident answers are rejected, and the outcome of a promise's thresholds."""
     confidence, right = material.prediction.confidence.numpy(), material.prediction.found.numpy() == targets
     threshold, coverage, accuracy = coverage_curve(confidence, right)
     points = np.unique(np.linspace(0, len(threshold) - 1, min(len(threshold), CURVE_POINTS)).round().astype(int))
     cells = ([f"{threshold[k]:.9g}", f"{coverage[k]:.6f}", f"{accuracy[k]:.6f}"] for k in points)
-    write_csv(material.figures / "coverage.csv", [["threshold", "coverage", "accuracy"], *cells])
-    place = material.figures / "coverage.png"
+    write_csv(material.attachments / "coverage.csv", [["threshold", "coverage", "accuracy"], *cells])
+    place = material.attachments / "coverage.png"
     curve = {"": (coverage[points].tolist(), accuracy[points].tolist())}
     draw_panels(
         [Panel("accepting the most confident answers", "coverage: share of answers accepted", "accuracy of those", curve, percent=True)],
@@ -191,7 +191,7 @@ def _coverage(material: ReportInput, targets: np.ndarray, probabilities: np.ndar
         ),
     ]
     plain = {"coverage": {"coverage": coverage[points].tolist(), "accuracy": accuracy[points].tolist()}}
-    if material.trained.reject is None:
+    if material.trained.calibration.reject is None:
         blocks.append(
             paragraph("--target 'error<=0.01' chooses a threshold for every class on val; with --calibrate it is stored.", tone="soft")
         )
@@ -246,7 +246,7 @@ def rounded_down(threshold: float, *, above: float) -> str:
 
 
 def _thresholds(material: ReportInput, targets: np.ndarray, probabilities: np.ndarray) -> tuple[list[str], dict]:
-    reject = material.trained.reject
+    reject = material.trained.calibration.reject
     assert reject is not None
     kept = measure_rejection(reject, targets, probabilities)
     names = [*material.classes, "all"]

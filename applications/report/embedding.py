@@ -80,7 +80,7 @@ def embedding_map(material: ReportInput, groups: np.ndarray, right: np.ndarray) 
     places = _unfold(np.stack([material.vectors[indices[row]] for row in rows]), material.seed)
     names = [material.classes[group] if group >= 0 else "" for group in groups[rows]]
     cells = ([material.file(row), name, f"{x:.4f}", f"{y:.4f}"] for row, name, (x, y) in zip(rows, names, places.tolist(), strict=True))
-    write_csv(material.figures / "embedding.csv", [["image", "class", "x", "y"], *cells])
+    write_csv(material.attachments / "embedding.csv", [["image", "class", "x", "y"], *cells])
     part = "" if len(rows) == len(groups) else f" {len(rows)} of {len(groups)} images, evenly chosen."
     note = "Images that the network finds similar lie close together; rings are wrong answers. Distances between clusters mean nothing."
     blocks = [paragraph(note + part, tone="soft"), _scatter(material, rows, places, groups, right)]

@@ -91,7 +91,7 @@ def _confident_joint(labels: np.ndarray, own: np.ndarray, parts: Iterable[tuple[
 
 
 def suspicious_label_sets(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Return the images of several labels of which a label is probably wrong or missing, the most suspicious first.
+    """Return the multi-label images of which a label is probably wrong or missing, the most suspicious first.
 
     Args:
         truth: bool (N, C).
@@ -125,7 +125,7 @@ def label_section(
         suggested: what the model says instead.
     """
     table = [["image", "given", "suggested"], *([material.file(row), given[row], suggested[row]] for row in rows.tolist())]
-    write_csv(material.figures / "label_issues.csv", table)
+    write_csv(material.attachments / "label_issues.csv", table)
     seen = material.split.name == "train"
     note = "The model is confident of another label than the given one, compared to its usual confidence in each class."
     if seen:

@@ -1,10 +1,10 @@
-"""What a report says of images with any number of labels each."""
+"""What a report says of images with several labels each."""
 
 import numpy as np
 
 from applications.report.embedding import embedding_map
 from applications.report.label_issues import label_section, suspicious_label_sets
-from applications.report.report_input import Figures, ReportInput, ReportPart, Thumbnails, as_percent, everything, scale
+from applications.report.report_input import CountedMetrics, ReportInput, ReportPart, Thumbnails, as_percent, everything, scale
 from applications.report.shared_sections import (
     HARDEST,
     LOSS_NOTE,
@@ -17,11 +17,11 @@ from applications.report.shared_sections import (
 )
 from applications.tasks.labels import decide
 from utils.calibration import measure_reliability
+from utils.chart_panels import Panel, draw_panels
 from utils.files import write_csv
 from utils.grouped_statistics import cluster_mean, cluster_share
 from utils.images import file_uri
 from utils.page import Tone, folded, paragraph, picture, table
-from utils.panels import Panel, draw_panels
 from utils.risk_control import NEVER
 from utils.statistics import Interval, bootstrap, falling, macro_f1, weighted_average_precision
 
@@ -35,7 +35,7 @@ def report_parts(material: ReportInput) -> list[ReportPart]:
     """Return the parts of the report, in the order of the page."""
     prediction = material.prediction
     truth = prediction.targets.numpy() >= 0.5
-    named = decide(prediction.probabilities, material.trained.thresholds).numpy()
+    named = decide(prediction.probabilities, material.trained.calibration.thresholds).numpy()
     pictures = Thumbnails(material.split.read)
     scaled = scale(material, everything)
     before, after = (measure_reliability(each.ravel(), truth.ravel()) for (each,) in (scaled.before, scaled.after))
@@ -51,7 +51,7 @@ def report_parts(material: ReportInput) -> list[ReportPart]:
     ]
 
 
-def headline_metrics(probabilities: np.ndarray, truth: np.ndarray, named: np.ndarray, losses: np.ndarray) -> Figures:
+def headline_metrics(probabilities: np.ndarray, truth: np.ndarray, named: np.ndarray, losses: np.ndarray) -> CountedMetrics:
     """Return a function: how often each image is counted, int (N,) -> headline metrics. The bootstrap calls it.
 
     Args:
@@ -90,7 +90,7 @@ def _headline(material: ReportInput, truth: np.ndarray, named: np.ndarray) -> Re
     found["loss"] = cluster_mean(prediction.losses.numpy(), groups, seed=material.seed)
     found["all labels right"] = cluster_share((truth == named).all(1), groups)
     rows = ([name, each.value, each.low, each.high] for name, each in found.items())
-    write_csv(material.figures / "intervals.csv", [["figure", "value", "low", "high"], *rows])
+    write_csv(material.attachments / "intervals.csv", [["figure", "value", "low", "high"], *rows])
     tiles = {name: as_percent(found[name].value) for name in ("mAP", "micro F1", "all labels right")}
     note = f"Intervals of 95%{material.over_groups()}. The thresholds were {material.origin_of_thresholds()}. {LOSS_NOTE}"
     plain = {name: each.to_dict() for name, each in found.items()}
@@ -98,7 +98,7 @@ def _headline(material: ReportInput, truth: np.ndarray, named: np.ndarray) -> Re
 
 
 def _per_label(material: ReportInput, truth: np.ndarray, named: np.ndarray) -> ReportPart:
-    thresholds = material.trained.thresholds
+    thresholds = material.trained.calibration.thresholds
     assert thresholds is not None
     order, last = falling(material.prediction.probabilities.numpy())
     averages = weighted_average_precision(order, last, truth, np.ones(len(truth), dtype=int))
@@ -123,7 +123,7 @@ def _per_label(material: ReportInput, truth: np.ndarray, named: np.ndarray) -> R
             "precision": precision.to_dict(),
         }
     note = f"Thresholds were {material.origin_of_thresholds()}. In brackets Wilson intervals of 95%{material.over_groups()}."
-    headline_metrics = {"labels": plain} | ({"broken": material.broken} if material.target else {})
+    headline_metrics = {"labels": plain} | ({"broken": material.broken} if material.promise else {})
     header = ["label", "threshold", "images", "average precision", "recall", "precision", "named wrongly", "missed"]
     return ReportPart(
         sections=[("Labels", [*broken_promise(material), *support(material), table(header, rows), paragraph(note, tone="soft")])],
@@ -153,10 +153,10 @@ def _curves(material: ReportInput, truth: np.ndarray) -> ReportPart:
         by_recall = {"": (recall.tolist(), precision.tolist())}
         against = {"precision": (cuts[kept].tolist(), precision[kept].tolist()), "recall": (cuts[kept].tolist(), recall[kept].tolist())}
         panels.append([Panel(name, "recall", "precision", by_recall), Panel(name, "threshold", "share", against)])
-    write_csv(material.figures / "precision_recall.csv", rows)
+    write_csv(material.attachments / "precision_recall.csv", rows)
     blocks = [paragraph("What other thresholds would give. A label that must not be missed needs a lower one.")]
     for number, pair in enumerate(panels[:CURVES_SHOWN]):
-        place = material.figures / f"precision_recall_{number}.png"
+        place = material.attachments / f"precision_recall_{number}.png"
         draw_panels(pair, place)
         view = picture(file_uri(place), alt=f"precision and recall of {pair[0].title}")
         blocks.append(view if number == 0 else folded(pair[0].title, view))
@@ -167,7 +167,7 @@ def _curves(material: ReportInput, truth: np.ndarray) -> ReportPart:
 
 def _hard(material: ReportInput, pictures: Thumbnails, truth: np.ndarray, named: np.ndarray, joined: list[list[str]]) -> ReportPart:
     probabilities, losses = material.prediction.probabilities.numpy(), material.prediction.losses.numpy()
-    thresholds = np.asarray(material.trained.thresholds)
+    thresholds = np.asarray(material.trained.calibration.thresholds)
     wrong = (truth != named).sum(1)
     # The distance of the label that is nearest to its threshold.
     margin = np.abs(probabilities - thresholds).min(1)

@@ -12,8 +12,8 @@ from PIL import Image
 
 from applications.report.anomaly import DefectReport
 from dataloader.targets.defect import GOOD, Defect
+from utils.defect_pictures import outlined, shown_heat
 from utils.errors import UserError
-from utils.heat_pictures import outlined, shown_heat
 from utils.images import overlay, thumbnail
 from utils.logs import log
 

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from applications.assemble import Machine
 from applications.assemble.seen_images import Overlap
-from applications.calibration.risk_targets import CONFIDENCE, RiskTarget, ThresholdChoice
+from applications.calibration.promises import CONFIDENCE, Promise, ThresholdChoice
 from applications.calibration.threshold_outcome import broken_by
 from applications.contract import Task
 from applications.tasks.labels import LabelTask, Prediction, row_chunks
 from applications.trained.checkpoint import Trained
 from dataloader.batch.targets import to_dense
-from dataloader.splits.catalog import Split
+from dataloader.splits.split import Split
 from utils.calibration import cross_fitted
 from utils.grouped_statistics import number_groups, one_of_each
 from utils.images import data_uri, thumbnail
@@ -29,7 +29,7 @@ from utils.text import counted
 Overlay = Callable[[Sequence[np.ndarray], Sequence[int]], Sequence[np.ndarray]]
 
 # How often each image is counted, int (N,) -> metrics, name -> value.
-Figures = Callable[[np.ndarray], dict[str, float]]
+CountedMetrics = Callable[[np.ndarray], dict[str, float]]
 
 # CSV of image and group, next to the predictions, where groups are known.
 GROUPS = "groups.csv"
@@ -69,7 +69,7 @@ class Measured:
         return self.trained.classes
 
     @property
-    def figures(self) -> Path:
+    def attachments(self) -> Path:
         """Return the folder of tables and pictures."""
         return self.folder / "figures"
 
@@ -107,26 +107,26 @@ class ReportInput(Measured):
     Attributes:
         trained: the model, with the temperature and thresholds that were used.
         prediction: for all images, one row each in the order of the split.
-        target: what the thresholds guarantee; None for nothing.
-        choice: the validation images behind that; None without a target.
+        promise: what the thresholds guarantee; None for nothing.
+        choice: the validation images behind that; None without a promise.
         overlay: draws heat maps next to the hardest images; None shows the images alone.
         vectors: index of an image -> the classifier's input, (D,), for the map of the images.
     """
 
     task: LabelTask
     prediction: Prediction
-    target: RiskTarget | None = None
+    promise: Promise | None = None
     choice: ThresholdChoice | None = None
     overlay: Overlay | None = None
     vectors: Mapping[int, np.ndarray] = field(default_factory=dict)
 
     def choices(self) -> dict[str, str]:
-        """Return temperature and target."""
-        return {"temperature": f"{self.trained.temperature:.4f}", "target": str(self.target or "none")}
+        """Return temperature and promise."""
+        return {"temperature": f"{self.trained.calibration.temperature:.4f}", "target": str(self.promise or "none")}
 
     def facts(self) -> dict[str, Any]:
-        """Return the target."""
-        return {"target": str(self.target) if self.target else None}
+        """Return the promise."""
+        return {"target": str(self.promise) if self.promise else None}
 
     @property
     def is_fitted_here(self) -> bool:
@@ -136,16 +136,16 @@ class ReportInput(Measured):
     @property
     def is_chosen_here(self) -> bool:
         """Whether the thresholds were chosen on these very images."""
-        return self.is_fitted_here or (self.split.name == "val" and self.target is not None)
+        return self.is_fitted_here or (self.split.name == "val" and self.promise is not None)
 
     @cached_property
     def broken(self) -> dict[str, float]:
-        """Group of classes -> share, where the target is not kept on these images; empty on the images that chose the thresholds."""
-        if self.target is None or self.choice is None or self.is_chosen_here:
+        """Group of classes -> share, where the promise is not kept on these images; empty on the images that chose the thresholds."""
+        if self.promise is None or self.choice is None or self.is_chosen_here:
             return {}
         rows = self.separate
         targets, probabilities = self.prediction.targets.numpy()[rows], self.prediction.probabilities.numpy()[rows]
-        return broken_by(self.target, self.choice, targets, probabilities, self.classes)
+        return broken_by(self.promise, self.choice, targets, probabilities, self.classes)
 
     @property
     def separate(self) -> np.ndarray | slice:
@@ -154,7 +154,7 @@ class ReportInput(Measured):
 
     def origin_of_thresholds(self) -> str:
         """Return a clause on what the thresholds were chosen for, and on which images."""
-        promise = f"so that {self.target} at {as_percent(CONFIDENCE, 0)} confidence, on " if self.target is not None else "on "
+        promise = f"so that {self.promise} at {as_percent(CONFIDENCE, 0)} confidence, on " if self.promise is not None else "on "
         return f"chosen {promise}{'these same validation images' if self.is_chosen_here else 'the validation images, not on these'}"
 
     def file(self, row: int) -> str:
@@ -269,7 +269,7 @@ def scale(material: ReportInput, kept: Callable[[Tensor], tuple[np.ndarray, ...]
 
 def _temperatures(material: ReportInput) -> tuple[Tensor, str]:
     """Return the temperature, a number or (N, 1), and a note on the images that it was fitted on."""
-    prediction, stored = material.prediction, material.trained.temperature
+    prediction, stored = material.prediction, material.trained.calibration.temperature
     if material.is_fitted_here:
         targets, activation = prediction.targets.numpy(), material.task.criterion.activation
         fitted = cross_fitted(prediction.logits.numpy(), targets, activation, material.groups)

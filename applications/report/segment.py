@@ -14,11 +14,11 @@ from applications.tasks.mask_rows import AREAS, OUTLINES, MaskRows, figures_of
 from applications.tasks.segment import Segment
 from dataloader.targets.mask import IGNORE, Mask
 from utils.boundaries import BoundaryPixels
+from utils.chart_panels import Panel, draw_panels
 from utils.files import write_csv
 from utils.images import data_uri, enlarged, file_uri, thumbnail
 from utils.mask_pictures import beside_one_another, class_colors, error_map, laid_over
 from utils.page import Card, escaped, gallery, paragraph, picture, table
-from utils.panels import Panel, draw_panels
 from utils.plots import draw_confusion
 from utils.statistics import Interval, bootstrap
 
@@ -77,7 +77,7 @@ def report_parts(material: MaskReport) -> list[ReportPart]:
 def _headline(material: MaskReport) -> ReportPart:
     found = {NAMES[name]: each for name, each in material.intervals.items() if name in NAMES}
     write_csv(
-        material.figures / "intervals.csv",
+        material.attachments / "intervals.csv",
         [["figure", "value", "low", "high"], *([name, each.value, each.low, each.high] for name, each in material.intervals.items())],
     )
     note = (
@@ -106,13 +106,13 @@ def _classes(material: MaskReport) -> ReportPart:
         value, dice, outlined = values
         lines.append([name, value, spread, dice, outlined.replace("nan%", ""), f"{share[number]:.2%}", str(images[number])])
     header = ["class", "IoU", "95% interval", "Dice", "boundary F1", "share of the pixels", "images"]
-    write_csv(material.figures / "classes.csv", [header, *lines])
+    write_csv(material.attachments / "classes.csv", [header, *lines])
     return ReportPart(sections=[("Classes, the worst first", [table(header, lines)])])
 
 
 def _confusion(material: MaskReport) -> ReportPart:
     matrix = material.meter.matrix
-    place = material.figures / "confusion.png"
+    place = material.attachments / "confusion.png"
     draw_confusion(matrix, material.classes, place, of="pixels", counts=False)
     wrong = matrix * (1 - np.eye(len(matrix), dtype=np.int64))
     real, every = np.maximum(matrix.sum(1), 1), max(1, int(wrong.sum()))
@@ -136,7 +136,7 @@ def _worst(material: MaskReport) -> ReportPart:
     order = sorted(told, key=lambda number: figures[number]["mIoU"])
     listed = [["image", *NAMES.values()]]
     listed += [[material.split.paths[positions[number]], *(f"{figures[number][name]:.4f}" for name in NAMES)] for number in order]
-    write_csv(material.figures / "images.csv", listed)
+    write_csv(material.attachments / "images.csv", listed)
     colors, cards = class_colors(len(material.classes)), []
     for number in order[:WORST]:
         index = positions[number]
@@ -166,11 +166,11 @@ def _calibration(material: MaskReport) -> ReportPart:
     heights = (right / np.maximum(counts, 1)).tolist()
     strengths = (0.1 + 0.8 * np.minimum(1.0, counts / total * len(counts))).tolist()
     left = [number * width for number in range(len(counts))]
-    place = material.figures / "calibration.png"
+    place = material.attachments / "calibration.png"
     title = f"expected calibration error {as_percent(error, 2)}"
     draw_panels([Panel(title, "probability", "share that is right", bars=(left, heights, strengths, width), shares=True)], place)
     rows = ([f"{edge:.4f}", *map(str, each)] for edge, each in zip(left, material.meter.bins.T.tolist(), strict=True))
-    write_csv(material.figures / "calibration.csv", [["bin from", "pixels", "sum of probabilities", "right"], *rows])
+    write_csv(material.attachments / "calibration.csv", [["bin from", "pixels", "sum of probabilities", "right"], *rows])
     note = "Of the pixels answered with 80%, 80% should be right. The bars show how many were; pale ones are of few pixels."
     blocks = [paragraph(note), picture(file_uri(place), alt="reliability diagram")]
     return ReportPart(

@@ -12,10 +12,10 @@ from applications.calibration.threshold_outcome import describe_broken, support_
 from applications.report.report_input import Measured, ReportInput, ReportPart, Scaled, Thumbnails, as_percent
 from applications.trained.exported import Exported
 from utils.calibration import Reliability
+from utils.chart_panels import Panel, draw_panels
 from utils.files import write_csv
 from utils.images import file_uri
 from utils.page import Card, Tone, gallery, heading, paragraph, picture, table
-from utils.panels import Panel, draw_panels
 from utils.runtime import describe_machine
 from utils.statistics import Interval
 from utils.text import say_rate
@@ -43,7 +43,7 @@ def run_curves(material: Measured) -> ReportPart:
             "learning rate": {"": "lr"},
         }.items()
     ]
-    place = material.figures / "run.png"
+    place = material.attachments / "run.png"
     draw_panels([panel for panel in panels if panel.curves], place)
     note = f"These weights are those after epoch {material.trained.epoch} of {len(rows)}."
     return ReportPart(sections=[("The run", [paragraph(note), picture(file_uri(place), alt="curves of the run")])])
@@ -75,18 +75,18 @@ def intervals_table(intervals: dict[str, Interval]) -> str:
 
 
 def broken_promise(material: ReportInput) -> list[str]:
-    """Return a paragraph on the classes for which the target is not kept on these images, where there are any."""
+    """Return a paragraph on the classes for which the promise is not kept on these images, where there are any."""
     if not material.broken:
         return []
     groups = len(material.choice.groups) if material.choice is not None else 0
-    return [paragraph(f"{describe_broken(str(material.target), material.broken, groups)}.", tone="bad")]
+    return [paragraph(f"{describe_broken(str(material.promise), material.broken, groups)}.", tone="bad")]
 
 
 def support(material: ReportInput) -> list[str]:
-    """Return a table of the validation images behind a target; nothing without one."""
-    if material.target is None or material.choice is None:
+    """Return a table of the validation images behind a promise; nothing without one."""
+    if material.promise is None or material.choice is None:
         return []
-    header, *rows = support_rows(material.target, material.choice, material.classes)
+    header, *rows = support_rows(material.promise, material.choice, material.classes)
     return [table(header, rows)]
 
 
@@ -108,11 +108,11 @@ def calibration(material: ReportInput, scaled: Scaled, before: Reliability, afte
         for each in (before, after):
             cells += [str(each.counts[number]), f"{each.confidence[number]:.4f}", f"{each.accuracy[number]:.4f}"]
         rows.append(cells)
-    write_csv(material.figures / "calibration.csv", rows)
-    place = material.figures / "calibration.png"
+    write_csv(material.attachments / "calibration.csv", rows)
+    place = material.attachments / "calibration.png"
     draw_panels([_reliability("before scaling", before), _reliability("after scaling", after)], place)
     figures = {
-        "temperature": material.trained.temperature,
+        "temperature": material.trained.calibration.temperature,
         "fitted_on_these_images": material.is_fitted_here,
         "ece_before": before.error,
         "ece_after": after.error,
@@ -173,7 +173,7 @@ def hard_images(
         rows += [[title, rank + 1, material.file(row)] for rank, row in enumerate(members.tolist())]
         if len(members):
             blocks += [heading(title), paragraph(explanation, tone="soft"), _gallery(material, pictures, members, lines, tones)]
-    write_csv(material.figures / "hard_images.csv", rows)
+    write_csv(material.attachments / "hard_images.csv", rows)
     return ReportPart(sections=[("Images to look at", blocks or [paragraph("There is nothing to see.")])])
 
 

@@ -17,7 +17,7 @@ def write_report(material: Measured) -> list[Path]:
 
     The page needs no other file and no network.
     """
-    material.figures.mkdir(exist_ok=True)
+    material.attachments.mkdir(exist_ok=True)
     headline, *others = REPORTS.resolve(material.task.name)(material)
     parts = [headline, run_curves(material), *others, cost(material), origin(material)]
     trained = material.trained

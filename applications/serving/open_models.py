@@ -1,6 +1,5 @@
 """Opens the models that --serve names."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from applications import assemble
@@ -31,16 +30,15 @@ def open_models(request: Request, machine: Machine) -> list[ServedModel]:
 
 def _open(request: Request, place: str, name: str, machine: Machine) -> ServedModel:
     options = request.config.look
-    one = replace(request, given={**request.given, "resume": place}, config=request.config.override({"resume": place}))
     if is_exported(place):
         exported = load_exported(Path(place), machine.device)
         task = TASKS.resolve(exported.facts.task)
         assemble.refuse_unable(task, {"serve": True})
         if issubclass(task, LabelTask):
             return open_label_file(exported, name, machine, options)
-        trained = load_file(one, Path(place), machine.device)
+        trained = load_file(Path(place), request, machine.device)
     else:
-        trained = load_trained(one, machine.device)
+        trained = load_trained(place, request.given, request.action, machine.device)
     return SERVED.resolve(trained.task)(trained, name, machine, options)
 
 

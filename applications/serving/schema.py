@@ -88,7 +88,7 @@ class ModelInfo(BaseModel):
     task: str = Field(description="'classify', 'multilabel', 'segment' or 'anomaly'")
     description: str
     classes: list[str]
-    several_labels: bool = Field(description="whether an image may have any number of labels")
+    several_labels: bool = Field(description="whether an image may have several labels")
     reject: dict[str, float] | None = Field(description="the probability below which an answer of each class does not count")
     image_size: list[int] = Field(description="height and width to which images are brought")
     heat_map: str | None = Field(description="what it can draw over an image: the method of its heat maps, 'mask', or 'heat'; else null")

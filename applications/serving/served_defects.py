@@ -14,10 +14,10 @@ from applications.serving.served_models import ModelFacts, ServedModel, Wanted
 from applications.settings.options import SingleImageOptions
 from applications.tasks.anomaly import Anomaly, DefectAnswer, regions_of
 from applications.trained.checkpoint import Trained
-from applications.trained.heat import HeatMaps
+from applications.trained.defect_heat import HeatMaps
 from applications.trained.trained_task import build_trained_task
+from utils.defect_pictures import shown_heat
 from utils.errors import UserError
-from utils.heat_pictures import shown_heat
 from utils.images import data_uri, overlay, png_uri, thumbnail
 
 
@@ -64,10 +64,8 @@ def open_defects(trained: Trained, name: str, machine: Machine, options: SingleI
     """Return a detector to serve.
 
     Raises:
-        UserError: a flag asks for what works with labels alone, or there is no threshold.
+        UserError: there is no threshold.
     """
-    if options.visual_method is not None:
-        raise UserError(f"--visual_method works with labels of images, which --task {trained.task} of {trained.path} does not give")
     task = build_trained_task(trained, machine.device)
     assert isinstance(task, Anomaly)
     threshold = options.reject if options.reject is not None else None if task.threshold is None else task.threshold.value

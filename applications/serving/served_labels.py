@@ -11,8 +11,8 @@ from torch import Tensor
 
 from applications.assemble import Machine
 from applications.explain.heat_maps import ExplainedBatch, Explainer, available, heat_maps
+from applications.explain.heat_overlays import displayable, normalized, open_explainer
 from applications.explain.methods import named_methods
-from applications.explain.overlays import displayable, normalized, open_explainer
 from applications.serving.schema import Answer, LabelShare
 from applications.serving.served_models import ModelFacts, ServedModel, Wanted
 from applications.settings.options import SingleImageOptions
@@ -88,7 +88,7 @@ class ServedCheckpoint(ServedLabels):
     def __init__(self, trained: Trained, machine: Machine, facts: ModelFacts) -> None:
         self.trained = trained
         self.machine = machine
-        self.task = build_label_task(trained, machine.device, "--serve")
+        self.task = build_label_task(trained, machine.device)
         self.facts = facts
 
     @cached_property
@@ -138,10 +138,10 @@ def open_labels(trained: Trained, name: str, machine: Machine, options: SingleIm
     fits, reasons = available([method], open_explainer(trained))
     if not fits and options.visual_method is not None:
         raise UserError(f"--visual_method {method}: {reasons[0]}; take grad-cam")
-    task = build_label_task(trained, machine.device, "--serve")
+    task = build_label_task(trained, machine.device)
     facts = ModelFacts(
-        name, trained.task, trained.describe(), trained.classes, task.thresholds is not None,
-        _reject(options.reject, trained.reject, trained.classes), trained.preprocess, method if fits else None,
+        name, trained.task, trained.describe(), trained.classes, task.chosen.multi_label,
+        trained.calibration.rejecting(options.reject, len(trained.classes)), trained.preprocess, method if fits else None,
     )  # fmt: skip
     return ServedCheckpoint(trained, machine, facts)
 
@@ -153,7 +153,8 @@ def open_label_file(exported: Exported, name: str, machine: Machine, options: Si
         UserError: --visual_method names several methods.
     """
     _one_method(options.visual_method)
-    several, refused = exported.facts.thresholds is not None, _reject(options.reject, exported.facts.reject, exported.classes)
+    calibration = exported.facts.calibration
+    several, refused = calibration.multi_label, calibration.rejecting(options.reject, len(exported.classes))
     facts = ModelFacts(name, exported.facts.task, exported.describe(), exported.classes, several, refused, exported.preprocess, None)
     return ServedFile(exported, machine.device, facts)
 
@@ -163,7 +164,3 @@ def _one_method(asked: str | None) -> str:
     if len(methods) > 1:
         raise UserError(f"--visual_method {asked}: --serve draws one kind of heat map; name one")
     return methods[0]
-
-
-def _reject(asked: float | None, stored: tuple[float, ...] | None, classes: Sequence[str]) -> tuple[float, ...] | None:
-    return stored if asked is None else (asked,) * len(classes)

@@ -13,7 +13,6 @@ from applications.tasks.segment import Segment
 from applications.trained.checkpoint import Trained
 from applications.trained.segmented import ImageSegmenter, is_tiled
 from applications.trained.trained_task import build_trained_task
-from utils.errors import UserError
 from utils.images import data_uri, png_uri, thumbnail
 from utils.mask_pictures import class_colors, laid_over, mask_image
 
@@ -65,14 +64,8 @@ class ServedMasks(ServedModel):
 
 
 def open_masks(trained: Trained, name: str, machine: Machine, options: SingleImageOptions) -> ServedModel:
-    """Return a segmenter to serve.
-
-    Raises:
-        UserError: a flag asks for what works with labels alone.
-    """
-    for flag, given in (("reject", options.reject is not None), ("visual_method", options.visual_method is not None)):
-        if given:
-            raise UserError(f"--{flag} works with labels of images, which --task {trained.task} of {trained.path} does not give")
+    """Return a segmenter to serve."""
+    del options
     task = build_trained_task(trained, machine.device)
     assert isinstance(task, Segment)
     facts = ModelFacts(name, task.name, trained.describe(), trained.classes, False, None, trained.preprocess, "mask", whole=True)

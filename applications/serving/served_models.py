@@ -20,7 +20,7 @@ class ModelFacts:
         task: what it answers with.
         description: in a line.
         classes: names, in the order of the probabilities.
-        several: whether an image may have any number of labels.
+        several: whether an image may have several labels.
         reject: the probability below which an answer of each class does not count; None where every answer counts.
         preprocess: what is done to images.
         heat_map: what it can draw over an image, such as the method of its heat maps; None where it draws nothing.

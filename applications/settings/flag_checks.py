@@ -149,7 +149,7 @@ def _check_ranges(config: RunConfig) -> None:
 def _check_names(config: RunConfig) -> None:
     """Raise UserError for names that no table has, before anything slow begins."""
     from criterions import DISTILLATIONS
-    from dataloader import CURRICULA
+    from dataloader import SELF_PACED
     from models import INITS, check_arch
     from optim import SCHEDULES
     from optim.optimizer_name import read_optimizer
@@ -164,7 +164,7 @@ def _check_names(config: RunConfig) -> None:
     for spec in parse_specs(config.teach.distill_loss):
         DISTILLATIONS.check(spec.name)
     for spec in parse_specs(config.teach.curriculum or []):
-        CURRICULA.check(spec.name)
+        SELF_PACED.check(spec.name)
 
 
 def _check_optimizer(optim: OptimOptions) -> None:

@@ -106,11 +106,13 @@ class TeachOptions:
     )
     distill_feature_weight: float = flag(1.0, "factor of the distance between feature maps", used_for="training")
     curriculum_learning: bool = flag(
-        False, "weigh training images by curriculum.txt, which --make_curriculum writes; unlisted ones by 0", used_for="training"
+        False,
+        "fixed weights: weigh training images by curriculum.txt, which --make_curriculum writes; unlisted ones by 0",
+        used_for="training",
     )
     curriculum: str | None = flag(
         None,
-        "re-weight training images every epoch (--list curricula): 'selfpaced(start=0.5,until=0.7)'",
+        "self-paced weights: weigh training images anew every epoch, by their losses (--list curricula): 'selfpaced(start=0.5,until=0.7)'",
         metavar="SPEC",
         used_for="training",
         spec=True,
@@ -462,3 +464,9 @@ class Request:
     subject: str = ""
     subjects: tuple[str, ...] = ()
     typed: frozenset[str] = frozenset()
+
+    @property
+    def resume(self) -> str:
+        """The model that --resume names, for actions that need one."""
+        assert self.config.train.resume, "flag_checks.py asks for --resume"
+        return self.config.train.resume

@@ -144,7 +144,7 @@ RECIPES: Mapping[str, Settings] = MappingProxyType(
         ),
     }
 )
-# Of finetune, what --pretrained takes without a recipe. They are rates of the Adam family.
+# Of finetune, what --pretrained and --init_from take without a recipe. They are rates of the Adam family.
 RATES = ("lr", "head_lr")
 
 
@@ -174,7 +174,7 @@ def find_recipe(name: str) -> Settings:
 
 
 def settings_below(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that lie under those that the user has given: the recipe's, or the rates for --pretrained.
+    """Return the settings that lie under those that the user has given: the recipe's, or the rates for trained weights.
 
     Raises:
         UserError: the recipe is unknown, or needs weights that are not named.
@@ -182,7 +182,7 @@ def settings_below(given: Mapping[str, Any]) -> dict[str, Any]:
     name = given.get("recipe")
     weights = given.get("pretrained") or given.get("init_from") or given.get("resume")
     if name is None:
-        takes = given.get("pretrained") and not {*RATES, "opt"} & given.keys()
+        takes = (given.get("pretrained") or given.get("init_from")) and not {*RATES, "opt"} & given.keys()
         return {rate: RECIPES["finetune"].values[rate] for rate in RATES} if takes else {}
     recipe = find_recipe(name)
     if recipe.needs_weights and not weights:
@@ -201,7 +201,7 @@ def describe_settings(given: Mapping[str, Any]) -> list[str]:
     if not below:
         return []
     if name is None:
-        return [f"rates     {as_flags(below)}: those of --recipe finetune, for --pretrained; your own flags win"]
+        return [f"rates     {as_flags(below)}: those of --recipe finetune, for trained weights; your own flags win"]
     asked = RunConfig().override(given).to_dict()
     recipe = RunConfig().override(below).to_dict()
     over = {each: asked[each] for each in below if each in given and asked[each] != recipe[each]}

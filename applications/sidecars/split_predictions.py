@@ -12,14 +12,16 @@ from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.seen_images import Seen
 from applications.settings.options import Request, RunConfig
+from applications.tasks import TASKS
 from applications.trained.checkpoint import load_trained, open_held_out, warn_of_seen_images
 from applications.trained.exported import Exported, is_exported, load_exported
 from applications.trained.inference import predict_split
 from applications.trained.trained_task import build_label_task
 from dataloader.batch.targets import dense_array
 from dataloader.images.preprocess import Preprocess
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.options import DataOptions
-from dataloader.splits.catalog import Split, open_catalog
+from dataloader.splits.split import Split
 from dataloader.targets.target import Target
 from utils.errors import UserError
 from utils.logs import log
@@ -84,20 +86,18 @@ def predict_named_split(request: Request, name: str, machine: Machine) -> SplitP
     Raises:
         UserError: there is no such model or split.
     """
-    resume = request.config.train.resume
-    assert resume, "flag_checks.py asks for --resume"
-    if is_exported(resume):
-        return _opinions_of_file(
-            request.config, load_exported(Path(resume), machine.device), name, machine.device, given="data" in request.given
-        )
-    trained = load_trained(request, machine.device)
+    if is_exported(request.resume):
+        exported = load_exported(Path(request.resume), machine.device)
+        assemble.refuse_unable(TASKS.resolve(exported.facts.task), {request.action: True})
+        return _opinions_of_file(request.config, exported, name, machine.device, given="data" in request.given)
+    trained = load_trained(request.resume, request.given, request.action, machine.device)
     # Whatever --split the run was once called with.
     trained = replace(trained, config=trained.config.override({"split": name}))
     split = open_held_out(trained, (name,))
     _announce(trained.describe(), split, machine)
     if name != "train" and machine.world.is_first:
         warn_of_seen_images(trained, split)
-    task = build_label_task(trained, machine.device, f"--{request.action}")
+    task = build_label_task(trained, machine.device)
     probabilities = predict_split(trained, split, task, machine).probabilities.numpy()
     results = trained.results_folder()
     activation = task.criterion.activation

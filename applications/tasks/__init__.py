@@ -6,7 +6,7 @@ TASKS = Table(
     "task",
     {
         "classify": Row("applications.tasks.classify:Classify", "one label per image"),
-        "multilabel": Row("applications.tasks.multilabel:Multilabel", "any number of labels per image"),
+        "multilabel": Row("applications.tasks.multilabel:Multilabel", "several labels per image"),
         "segment": Row("applications.tasks.segment:Segment", "one class per pixel: semantic segmentation"),
         "anomaly": Row("applications.tasks.anomaly:Anomaly", "good parts or not, and where, learned from good images alone"),
     },

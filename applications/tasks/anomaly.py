@@ -62,11 +62,13 @@ class Anomaly(Observing):
             "answers for single images",
             "answers over the network",
             "comparing models",
+            "rejecting answers",
             "tables of OK and NG",
         }
     )
     headline = "AUROC"
     # Nothing is learned by a loss; this one is named in its place.
+    head_rate: ClassVar[float] = 1.0
     usual_criterion: ClassVar[str] = USUAL
     build_criterion: ClassVar = staticmethod(_no_criterion)
     metric_names: tuple[str, ...] = ("AUROC", "pixel_AUROC", "AUPRO", "AP", "F1", "false_alarms", "missed")

@@ -1,6 +1,7 @@
 """Classification: one label per image."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -52,8 +53,9 @@ class Classify(LabelTask):
 
     def calibrate_by(self, prediction: Prediction) -> Prediction:
         """Choose the temperature; the most probable class stays the answer."""
-        self.temperature = fit_temperature(prediction.logits.numpy(), prediction.targets.numpy(), self.criterion.activation)
-        return prediction.at_temperature(self.temperature)
+        temperature = fit_temperature(prediction.logits.numpy(), prediction.targets.numpy(), self.criterion.activation)
+        self.chosen = replace(self.chosen, temperature=temperature)
+        return prediction.at_temperature(temperature)
 
     def metrics(self, prediction: Prediction) -> dict[str, float]:
         """Return plain loss, top-1, and top-5 from ten classes on, as shares of one."""

@@ -1,4 +1,4 @@
-"""What the tasks with labels share, one or any number per image. Their meter keeps one row per image."""
+"""What the tasks with labels share, one or several per image. Their meter keeps one row per image."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,6 +22,7 @@ from dataloader.targets.plane import PlaneChange
 from dataloader.targets.target import Target
 from models import build_model
 from models.options import ModelOptions
+from utils.calibration import Calibration
 
 # Cells of a table that are computed at a time.
 CHUNK = 4_000_000
@@ -89,6 +90,14 @@ class LabelAnswer(NamedTuple):
     probabilities: np.ndarray
     named: np.ndarray
 
+    def ranked(self) -> list[int]:
+        """Return all classes, the most probable first."""
+        return np.argsort(-self.probabilities, kind="stable").tolist()
+
+    def labels(self, reject: Sequence[float] | None) -> list[int]:
+        """Return the classes that it names with at least their probability in `reject`, (C,), the most probable first."""
+        return [label for label in self.ranked() if self.named[label] and (reject is None or self.probabilities[label] >= reject[label])]
+
 
 def decide(probabilities: Tensor, thresholds: Sequence[float] | None) -> Tensor:
     """Return what the answers name, bool (N, C): every class that reaches its threshold, or the most probable one.
@@ -130,9 +139,7 @@ class LabelTask(ABC):
         preprocess: its normalization is applied on the device.
 
     Attributes:
-        thresholds: the probability at which each class is named, for `decide`; None where the most probable one is the answer. Saved in
-            checkpoints and exported files.
-        temperature: logits are divided by it before they become probabilities; saved in checkpoints, baked into exported files.
+        chosen: temperature and thresholds, saved in checkpoints and exported files.
     """
 
     name: str
@@ -145,9 +152,9 @@ class LabelTask(ABC):
         "crops and tiles",
         "tables of OK and NG",
     }
-    # The rows of RISK_TARGETS that --target can ask for.
+    # The rows of PROMISES that --target can ask for.
     promises: ClassVar[tuple[str, ...]]
-    thresholds: tuple[float, ...] | None = None
+    head_rate: ClassVar[float] = 1.0
     usual_criterion: ClassVar[str] = USUAL
     build_criterion: ClassVar = staticmethod(build_criterion)
 
@@ -155,7 +162,7 @@ class LabelTask(ABC):
         self.classes = tuple(classes)
         self.criterion = criterion.to(device)
         self.normalize: nn.Module = Normalize(preprocess.mean, preprocess.std).to(device)
-        self.temperature = 1.0
+        self.chosen = Calibration()
 
     @staticmethod
     def build_model(model: ModelOptions, classes: Sequence[str]) -> nn.Module:
@@ -200,20 +207,18 @@ class LabelTask(ABC):
 
     def calibration(self) -> dict[str, Any]:
         """Return temperature and thresholds, as checkpoints hold them."""
-        return {"temperature": self.temperature, "thresholds": None if self.thresholds is None else list(self.thresholds)}
+        return self.chosen.to_plain()
 
     def load_calibration(self, values: Mapping[str, Any]) -> None:
         """Take temperature and thresholds; older files lack them."""
-        self.temperature = values.get("temperature", 1.0)
-        thresholds = values.get("thresholds")
-        self.thresholds = None if thresholds is None else tuple(thresholds)
+        self.chosen = Calibration.from_plain(values)
 
     def postprocess(self, outputs: Tensor, changes: Sequence[PlaneChange] = ()) -> list[LabelAnswer]:
         """Return probabilities and named classes of every image; labels have no place on it."""
         del changes
         # As in `Prediction.probabilities`: a model that diverged names nothing.
-        probabilities = self.criterion.probabilities(outputs / self.temperature).nan_to_num(0.0).cpu()
-        named = decide(probabilities, self.thresholds)
+        probabilities = self.criterion.probabilities(outputs / self.chosen.temperature).nan_to_num(0.0).cpu()
+        named = decide(probabilities, self.chosen.thresholds)
         return [LabelAnswer(*pair) for pair in zip(probabilities.numpy(), named.numpy(), strict=True)]
 
     def signature(self) -> Signature:
@@ -286,8 +291,8 @@ class LabelMeter:
                 order = indices.argsort(kind="stable")
                 self._stores, self._room = [store[order] for store in self.state()], self.count
             parts = map(torch.from_numpy, self.state())
-            self._prediction = Prediction(*parts, activation=self.task.criterion.activation, temperature=self.task.temperature)
-        self._prediction = self._prediction.at_temperature(self.task.temperature)
+            self._prediction = Prediction(*parts, activation=self.task.criterion.activation, temperature=self.task.chosen.temperature)
+        self._prediction = self._prediction.at_temperature(self.task.chosen.temperature)
         return self._prediction
 
     def figures(self) -> dict[str, float]:
@@ -295,7 +300,7 @@ class LabelMeter:
         return self.task.metrics(self.prediction)
 
     def one_answer(self) -> str:
-        """Return the clause where all images get the same class; with any number of labels per image, ''."""
+        """Return the clause where all images get the same class; with several labels per image, ''."""
         prediction = self.prediction
         found = prediction.logits.argmax(1)
         if prediction.targets.ndim > 1 or len(prediction.targets.unique()) < 2 or len(found.unique()) > 1:

@@ -1,4 +1,4 @@
-"""Multi-label classification: any number of labels per image, each a sigmoid problem of its own with its own threshold.
+"""Multi-label classification: several labels per image, each a sigmoid problem of its own with its own threshold.
 
 Thresholds that make F1 largest on validation images: Lipton, Elkan, Narayanaswamy: Thresholding Classifiers to Maximize
 F1 Score (arXiv 1402.1892).
@@ -19,7 +19,7 @@ from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch, Targets
 from dataloader.sources.lists import join_labels
 from dataloader.targets.label import Labels
-from utils.calibration import fit_temperature
+from utils.calibration import Calibration, fit_temperature
 from utils.errors import UserError
 from utils.files import write_csv
 from utils.plots import draw_bars
@@ -94,7 +94,7 @@ class Multilabel(LabelTask):
         if criterion.activation != "sigmoid":
             raise UserError("these images have several labels each: add --criterion bce")
         super().__init__(classes, criterion, preprocess, device)
-        self.thresholds = (EVEN,) * len(self.classes)
+        self.chosen = Calibration(thresholds=(EVEN,) * len(self.classes))
 
     def training_step(self, model: nn.Module, batch: Batch, *, record: bool = True) -> StepResult:
         """Return the mean weighted loss, and the number of images whose labels are all right at 0.5; mixed targets are rounded."""
@@ -111,9 +111,9 @@ class Multilabel(LabelTask):
     def calibrate_by(self, prediction: Prediction) -> Prediction:
         """Choose the temperature, and the threshold of every label that makes its F1 largest."""
         truth = _truth(prediction)
-        self.temperature = fit_temperature(prediction.logits.numpy(), truth, self.criterion.activation)
-        prediction = prediction.at_temperature(self.temperature)
-        self.thresholds = best_thresholds(truth, prediction.probabilities.numpy())
+        temperature = fit_temperature(prediction.logits.numpy(), truth, self.criterion.activation)
+        prediction = prediction.at_temperature(temperature)
+        self.chosen = Calibration(temperature, best_thresholds(truth, prediction.probabilities.numpy()))
         return prediction
 
     def metrics(self, prediction: Prediction) -> dict[str, float]:
@@ -135,12 +135,12 @@ class Multilabel(LabelTask):
 
     def table(self, meter: LabelMeter) -> list[list[str]]:
         """Return average precision, precision, recall, F1, threshold and number of images of every label, below a header."""
-        assert self.thresholds is not None
+        assert self.chosen.thresholds is not None
         prediction = meter.prediction
         truth = _truth(prediction)
         precision, recall, f1 = _scores(count_decisions(truth, self._found(prediction)))
         averages = average_precisions(truth, prediction.probabilities.numpy())
-        columns = zip(self.classes, averages, precision, recall, f1, self.thresholds, truth.sum(0), strict=True)
+        columns = zip(self.classes, averages, precision, recall, f1, self.chosen.thresholds, truth.sum(0), strict=True)
         rows = [
             [name, "" if np.isnan(ap) else f"{ap:.4f}", f"{p:.4f}", f"{r:.4f}", f"{f:.4f}", f"{t:.4f}", str(n)]
             for name, ap, p, r, f, t, n in columns
@@ -163,7 +163,7 @@ class Multilabel(LabelTask):
         return files
 
     def _found(self, prediction: Prediction) -> np.ndarray:
-        return decide(prediction.probabilities, self.thresholds).numpy()
+        return decide(prediction.probabilities, self.chosen.thresholds).numpy()
 
     def _join(self, named: np.ndarray) -> str:
         return join_labels([self.classes[index] for index in np.flatnonzero(named)])

@@ -49,8 +49,10 @@ class Segment:
     )
     headline = "mIoU"
     metric_names: tuple[str, ...] = ("loss", "mIoU", "pixel_accuracy", "dice")
-    # Dice gives every class that occurs the same weight, however few pixels it has.
-    usual_criterion: ClassVar[str] = "softmax|dice"
+    # Rare classes are learned late, or never, by the cross entropy alone; Dice gives every class that occurs the same weight.
+    usual_criterion: ClassVar[str] = "softmax|class_weights(sqrt)|dice"
+    # A decoder is most of what has to be learned.
+    head_rate: ClassVar[float] = 4.0
     build_criterion: ClassVar[Callable[..., PixelCriterion]] = staticmethod(build_pixel_criterion)
 
     def __init__(self, classes: Sequence[str], criterion: PixelCriterion, preprocess: Preprocess, device: torch.device) -> None:

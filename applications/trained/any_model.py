@@ -20,18 +20,18 @@ from utils.files import sha256_of
 INSIDE = ("image_size", "resize", "criterion", "precision")
 
 
-def load_model(request: Request, device: torch.device) -> Trained:
-    """Read the model that --resume names: a run, a checkpoint, or an exported file.
+def load_model(place: str, request: Request, device: torch.device) -> Trained:
+    """Read a model: a run, a checkpoint, or an exported file.
 
     Raises:
-        UserError: it cannot be read, or a flag asks for what it cannot do.
+        UserError: it cannot be read, or a flag of the request asks for what it cannot do.
     """
-    resume = request.config.train.resume
-    assert resume, "flag_checks.py asks for --resume"
-    return load_file(request, Path(resume), device) if is_exported(resume) else load_trained(request, device)
+    if is_exported(place):
+        return load_file(Path(place), request, device)
+    return load_trained(place, request.given, request.action, device)
 
 
-def load_file(request: Request, path: Path, device: torch.device) -> Trained:
+def load_file(path: Path, request: Request, device: torch.device) -> Trained:
     """Read an exported file with its own runtime. Its images are those of its checkpoint, where that lies beside it still.
 
     Raises:
@@ -57,21 +57,19 @@ def load_file(request: Request, path: Path, device: torch.device) -> Trained:
     assemble.refuse_unable(TASKS.resolve(facts.task), {**config.to_dict(), request.action: True})
     split_file = path.parent / "split.csv"
     return Trained(
-        path,
-        facts.task,
-        config,
-        facts.classes,
-        facts.preprocess,
-        (ExportedNetwork if facts.outputs[0] == PROBABILITIES else ExportedAnswers)(exported).eval(),
-        content.get("averaging"),
-        content.get("epoch", 0),
-        facts.thresholds,
-        split_file if source and split_file.is_file() else None,
-        bool(content) and "data" in request.given and not same_data(request.given["data"], content["config"]["data"]),
-        facts.temperature,
-        facts.reject,
-        read_seen(content),
-        exported,
+        path=path,
+        task=facts.task,
+        config=config,
+        classes=facts.classes,
+        preprocess=facts.preprocess,
+        model=(ExportedNetwork if facts.outputs[0] == PROBABILITIES else ExportedAnswers)(exported).eval(),
+        averaging=content.get("averaging"),
+        epoch=content.get("epoch", 0),
+        calibration=facts.calibration,
+        split_file=split_file if source and split_file.is_file() else None,
+        other_data=bool(content) and "data" in request.given and not same_data(request.given["data"], content["config"]["data"]),
+        seen=read_seen(content),
+        exported=exported,
         knows_images=bool(content) or "data" in request.given,
     )
 

@@ -13,21 +13,24 @@ from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.seen_images import Overlap, Seen, describe_overlap, overlap, read_seen
 from applications.contract import Task
-from applications.settings.options import Request, RunConfig, is_run_folder, run_folder_parent
+from applications.settings.options import RunConfig, is_run_folder, run_folder_parent
 from applications.tasks import TASKS
 from applications.trained.exported import Exported, is_exported
 from dataloader.images.preprocess import Preprocess
-from dataloader.images.white_value import mismatch
-from dataloader.splits.catalog import Catalog, Split, open_catalog, take_fold
-from dataloader.splits.groups import read_groups
-from dataloader.splits.split import groups_of, with_groups
+from dataloader.opening.folds import take_fold
+from dataloader.opening.named_groups import read_groups
+from dataloader.opening.open_catalog import open_catalog
+from dataloader.splits.catalog import Catalog, groups_of, with_groups
+from dataloader.splits.split import Split
+from dataloader.splits.white_value import mismatch
 from models.backbone import Backbone, Network, Pretrainable
 from models.input_channels import set_input_channels
 from models.slimming.layer_widths import set_widths
+from utils.calibration import Calibration
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
 from utils.errors import UserError, shorten
 from utils.logs import log
-from utils.registry import is_user_target
+from utils.registry import is_user_code
 from utils.spec import parse_specs
 
 # In a checkpoint: as large as the weights, or read on their own.
@@ -49,7 +52,7 @@ def check_same_model(content: Mapping[str, Any], given: Mapping[str, Any], path:
             raise UserError(f"{path} was trained with {known} for --{flag}, not {given[flag]}; leave --{flag} out, or start a new run")
     if given.get("task", content["task"]) != content["task"]:
         raise UserError(f"{path} holds a model of --task {content['task']}, not {given['task']}; leave --task out")
-    if is_user_target(arch) and given.get("arch") != arch:
+    if is_user_code(arch) and given.get("arch") != arch:
         raise UserError(f"{path} holds a model of your own file; name it too: --arch {arch}")
     check_own_code({"criterion": content["criterion"]}, given, path)
     if "num_classes" in given and given["num_classes"] != content["num_classes"]:
@@ -66,28 +69,11 @@ def check_own_code(saved: Mapping[str, Any], given: Mapping[str, Any], path: Pat
         path: the checkpoint.
     """
     for name, source in saved.items():
-        if source and name not in given and any(is_user_target(spec.name) for spec in parse_specs(source)):
+        if source and name not in given and any(is_user_code(spec.name) for spec in parse_specs(source)):
             raise UserError(f"{path} was trained with code of your own file; name it too: --{name} '{source}'")
 
 
-def temperature_of(content: Mapping[str, Any]) -> float:
-    """Return the temperature in a checkpoint; 1 where none was chosen."""
-    return content.get("temperature", 1.0)
-
-
-def thresholds_of(content: Mapping[str, Any]) -> tuple[float, ...] | None:
-    """Return the thresholds in a checkpoint; None where the most probable class is the answer."""
-    saved = content.get("thresholds")
-    return None if saved is None else tuple(saved)
-
-
-def reject_of(content: Mapping[str, Any]) -> tuple[float, ...] | None:
-    """Return the probability below which an answer of each class is rejected; None where every answer counts."""
-    saved = content.get("reject")
-    return None if saved is None else tuple(saved)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Trained:
     """A model read back from a checkpoint, in evaluation mode, with all that belongs to it."""
 
@@ -99,13 +85,12 @@ class Trained:
     model: nn.Module
     averaging: str | None
     epoch: int
-    thresholds: tuple[float, ...] | None
-    split_file: Path | None
-    other_data: bool
-    # Divides the logits before they become probabilities.
-    temperature: float = 1.0
-    # The probability below which an answer of each class is no answer; None where every answer counts.
-    reject: tuple[float, ...] | None = None
+    # What a model of labels chose on its validation images.
+    calibration: Calibration = field(default_factory=Calibration)
+    # The split that the run saved; None where there is none.
+    split_file: Path | None = None
+    # Whether --data names other images than those of its run.
+    other_data: bool = False
     # The images that it was trained on; None where the checkpoint does not say.
     seen: Seen | None = None
     # The exported file that it was read from; None for a checkpoint.
@@ -143,23 +128,30 @@ def same_data(given: str, saved: str) -> bool:
     return given == saved or Path(given).expanduser().resolve() == Path(saved).expanduser().resolve()
 
 
-def load_trained(request: Request, device: torch.device) -> Trained:
-    """Rebuild the model that --resume names: the best weights of a run, averaged ones first.
+def load_trained(place: Path | str, given: Mapping[str, Any], action: str, device: torch.device) -> Trained:
+    """Rebuild a model: the best weights of a run, averaged ones first.
 
     Everything comes from the checkpoint; the command line may change where and how to look.
+
+    Args:
+        place: a run, or a checkpoint.
+        given: what the command line and a config file say, by which the settings of the checkpoint are changed.
+        action: what the model is for: an application, or the flag that names it, such as 'teacher'.
+        device: where the model comes to lie.
+
+    Raises:
+        UserError: there is no such model, `given` contradicts it, or its task cannot do this.
     """
-    resume = request.config.train.resume
-    assert resume, "flag_checks.py asks for --resume"
-    if is_exported(resume):
-        raise UserError(f"--resume {resume} is an exported file, which only answers; give the run or the checkpoint that it came from")
-    path = find_checkpoint(resume, BEST)
+    if is_exported(str(place)):
+        raise UserError(f"--resume {place} is an exported file, which only answers; give the run or the checkpoint that it came from")
+    path = find_checkpoint(str(place), BEST)
     content = load_checkpoint(path)
-    check_same_model(content, request.given, path)
-    config = RunConfig.from_dict(content["config"], source=str(path)).override(request.given)
+    check_same_model(content, given, path)
+    config = RunConfig.from_dict(content["config"], source=str(path)).override({**given, "resume": str(place)})
     check_fold(config.data.fold, content["config"].get("fold"), path)
     classes = tuple(content["classes"])
     kind: type[Task] = TASKS.resolve(content["task"])
-    assemble.refuse_unable(kind, {**config.to_dict(), request.action: True})
+    assemble.refuse_unable(kind, {**config.to_dict(), action: True})
     model = kind.build_model(replace(config.model, arch=content["arch"], drop_path=None), classes)
     if isinstance(model, Backbone):
         set_widths(model, content["channels"])
@@ -174,20 +166,18 @@ def load_trained(request: Request, device: torch.device) -> Trained:
     model.eval().to(device)
     split_file = path.parent / "split.csv"
     return Trained(
-        path,
-        content["task"],
-        config,
-        classes,
-        assemble.build_preprocess(config, content),
-        model,
-        content["averaging"],
-        content["epoch"],
-        thresholds_of(content),
-        split_file if split_file.is_file() else None,
-        "data" in request.given and not same_data(request.given["data"], content["config"]["data"]),
-        temperature_of(content),
-        reject_of(content),
-        read_seen(content),
+        path=path,
+        task=content["task"],
+        config=config,
+        classes=classes,
+        preprocess=assemble.build_preprocess(config, content),
+        model=model,
+        averaging=content["averaging"],
+        epoch=content["epoch"],
+        calibration=Calibration.from_plain(content),
+        split_file=split_file if split_file.is_file() else None,
+        other_data="data" in given and not same_data(given["data"], content["config"]["data"]),
+        seen=read_seen(content),
         saved={name: value for name, value in content.items() if name not in LARGE},
     )
 

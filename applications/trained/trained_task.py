@@ -8,31 +8,20 @@ from applications.contract import Task
 from applications.tasks import TASKS
 from applications.tasks.labels import LabelTask
 from applications.trained.checkpoint import Trained
-from utils.errors import UserError
 
 
 def build_trained_task(trained: Trained, device: torch.device) -> Task:
     """Return the task of a trained model, with what it chose on validation images, such as temperature and thresholds."""
     task = assemble.build_task(trained.config.loss, trained.classes, trained.preprocess, device, kind=TASKS.resolve(trained.task))
-    task.load_calibration({**trained.saved, "temperature": trained.temperature, "thresholds": trained.thresholds})
+    task.load_calibration({**trained.saved, **trained.calibration.to_plain()})
     if trained.exported is not None:
         # A file normalizes by itself.
         task.normalize = nn.Identity()
     return task
 
 
-def build_label_task(trained: Trained, device: torch.device, asked: str) -> LabelTask:
-    """Return the same task for what works on labels alone.
-
-    Args:
-        trained: the model.
-        device: where it computes.
-        asked: the flag that asks for it, as it is written.
-
-    Raises:
-        UserError: the model answers with something else.
-    """
+def build_label_task(trained: Trained, device: torch.device) -> LabelTask:
+    """Return the same task for what works on labels alone; ABILITIES refuses that to other tasks where the model is read."""
     task = build_trained_task(trained, device)
-    if not isinstance(task, LabelTask):
-        raise UserError(f"{asked} works with labels of images, which --task {task.name} of {trained.path} does not give")
+    assert isinstance(task, LabelTask), f"ABILITIES lets --task {task.name} do what is written for labels"
     return task

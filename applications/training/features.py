@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from applications import assemble
+from applications.assemble.machine import Machine
 from applications.training.recipe import Recipe
 from dataloader.splits.content_hash import NOTHING, VERSION, content_hashes
 from dataloader.splits.split import Split
@@ -48,18 +49,23 @@ def features_file(key: str) -> Path:
     return cache_folder() / "features" / f"{key}.npz"
 
 
-def embed(recipe: Recipe, split: Split, key: str) -> tuple[np.ndarray, int]:
+def embed(recipe: Recipe, split: Split, machine: Machine) -> tuple[np.ndarray, int]:
     """Return the features of a split, float32 (N, D), nan where an image cannot be read; and how many were known before.
 
     The network runs in evaluation mode, without augmentation. New features are added to those that are kept.
+
+    Args:
+        recipe: of the network.
+        split: any images.
+        machine: where, and in which precision.
     """
     hashes = content_hashes(split)
-    file = features_file(key)
+    file = features_file(features_key(recipe, machine.precision))
     known, rows = _read(file)
     places = {number: place for place, number in enumerate(known.tolist())}
     found = [places.get(number, -1) if number != NOTHING else -1 for number in hashes.tolist()]
     missing = [index for index, place in enumerate(found) if place < 0]
-    fresh = _computed(recipe, split.subset(missing)) if missing else None
+    fresh = _computed(recipe, split.subset(missing), machine) if missing else None
     width = rows.shape[1] if fresh is None else fresh.shape[1]
     features = np.full((len(split), width), np.nan, dtype=np.float32)
     have = [index for index, place in enumerate(found) if place >= 0]
@@ -73,9 +79,9 @@ def embed(recipe: Recipe, split: Split, key: str) -> tuple[np.ndarray, int]:
     return features, len(have)
 
 
-def _computed(recipe: Recipe, split: Split) -> np.ndarray:
+def _computed(recipe: Recipe, split: Split, machine: Machine) -> np.ndarray:
     """Return the features of the images, float32 (N, D), by the network."""
-    model, machine, task = recipe.model, recipe.machine, recipe.task
+    model, task = recipe.model, recipe.task
     assert isinstance(model, Backbone)
     loader = assemble.build_loader(recipe.config, split, recipe.preprocess, machine, tolerant=True)
     found: np.ndarray | None = None

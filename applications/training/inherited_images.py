@@ -12,11 +12,12 @@ from applications.assemble.seen_images import NONE, Seen, read_beside, read_seen
 from applications.settings.options import RunConfig
 from applications.sidecars.apply import sidecar_folder
 from applications.trained.exported import is_exported
-from dataloader.sidecars.curriculum import CURRICULUM
+from dataloader.sidecars.curriculum_file import CURRICULUM
 from dataloader.sidecars.format import read_facts
 from dataloader.sidecars.knowledge import find_knowledge
-from dataloader.splits.catalog import Catalog, Split
+from dataloader.splits.catalog import Catalog
 from dataloader.splits.content_hash import NOTHING, content_hashes, count_known
+from dataloader.splits.split import Split
 from utils.checkpoint import BEST, find_checkpoint, load_tensors
 from utils.logs import log
 

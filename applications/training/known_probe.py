@@ -10,7 +10,7 @@ from applications.tasks.labels import LabelTask
 from applications.trained.probe_figures import describe_probe
 from applications.training.features import features_file, features_key
 from applications.training.recipe import Recipe
-from dataloader.splits.catalog import fingerprint
+from dataloader.splits.integrity import fingerprint
 from models.backbone import Backbone
 from utils.files import write_text
 from utils.logs import log

@@ -16,7 +16,8 @@ from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.settings.options import LossOptions, OptimOptions, RunConfig, TeachOptions
 from applications.training.recipe import Recipe
 from dataloader.images.read import ImageError, upright_size
-from dataloader.splits.split import Catalog, Split, name_some
+from dataloader.splits.catalog import Catalog, name_some
+from dataloader.splits.split import Split
 from utils.checkpoint import BEST, save_checkpoint
 from utils.errors import UserError
 from utils.files import write_text

@@ -68,6 +68,7 @@ def with_plan(recipe: Recipe, given: Collection[str]) -> Recipe:
 def _wishes(recipe: Recipe, given: Collection[str]) -> Wishes:
     """Return what the user has settled, and which sizes the network takes."""
     data, model = recipe.config.data, recipe.config.model
+    trained = bool(model.pretrained or model.init_from)
     fixed = "image_size" in given or data.size_schedule is not None
     sizes = (data.image_size,) if fixed else candidate_sizes(_usual_side(recipe))
     network = recipe.kind.build_model(model, recipe.catalog.classes)
@@ -75,13 +76,14 @@ def _wishes(recipe: Recipe, given: Collection[str]) -> Wishes:
     stages = [parse_sizes(stages_of(size, epochs) or str(size[1]), size, epochs).all() for size in taken for epochs in (2, 10)]
     return Wishes(
         taken,
-        stages=all(_takes(network, each) for each in stages),
+        # What trained weights know of large images is lost on small ones before they have learned anew.
+        stages=not trained and all(_takes(network, each) for each in stages),
         size_schedule=data.size_schedule,
         batch_size=data.batch_size if "batch_size" in given or data.batch is not None else None,
         epoch_size=data.epoch_size,
         # A recipe counts its warm-up in epochs of its own run.
         warmup=recipe.config.optim.warmup if "warmup" in given else None,
-        passes=PASSES_PRETRAINED if model.pretrained or model.init_from else PASSES,
+        passes=PASSES_PRETRAINED if trained else PASSES,
     )
 
 

@@ -3,7 +3,7 @@
 import json
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from shlex import quote
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from applications import assemble
 from applications.assemble.data import open_training_data
+from applications.assemble.machine import Machine
 from applications.engine.checkpoint_saver import weights_alone
 from applications.engine.observers import CsvLog, describe
 from applications.engine.unreadable import UnreadableHeldOutImages
@@ -45,8 +46,11 @@ from utils.distributed import close_world
 from utils.errors import UserError
 from utils.files import write_text
 from utils.logs import log
-from utils.runtime import memory_explained, program_seconds
+from utils.runtime import choose_precision, memory_explained, program_seconds
 from utils.text import counted
+
+# Larger than in training: a pass over the images costs little, and features of larger images tell more apart.
+USUAL_SIZE = (288, 288)
 
 
 def run(request: Request) -> int:
@@ -56,7 +60,7 @@ def run(request: Request) -> int:
         raise UserError("--probe starts a model from trained weights: give --pretrained or --init_from FILE, and leave --resume out")
     if not (config.model.pretrained or config.model.init_from):
         raise UserError("--probe looks at what trained weights give: add --pretrained, or --init_from FILE")
-    # Answers of the model will be computed exactly, so its features are, too.
+    # Answers of the model will be computed exactly, and so are the features by which it is judged.
     machine = assemble.open_machine(config, training=False)
     try:
         if machine.world.size > 1:
@@ -64,9 +68,21 @@ def run(request: Request) -> int:
         with ExitStack() as locks, memory_explained(memory_advice(config.data)):
             catalog = open_training_data(config, machine.world, None)
             assemble.check_num_classes(config.model.num_classes, catalog.classes)
-            return _probe(open_recipe(config, machine, catalog, Augment()), locks)
+            recipe = open_recipe(config, machine, catalog, Augment())
+            if "image_size" not in request.given and _takes(recipe.model, USUAL_SIZE):
+                recipe = open_recipe(config.override({"image_size": USUAL_SIZE}), machine, catalog, Augment())
+            return _probe(recipe, locks)
     finally:
         close_world(machine.world)
+
+
+def _takes(model: nn.Module, size: tuple[int, int]) -> bool:
+    try:
+        if isinstance(model, Backbone):
+            model.check_size(size)
+    except UserError:
+        return False
+    return isinstance(model, Backbone)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +110,8 @@ def _probe(recipe: Recipe, locks: ExitStack) -> int:
     log().info(f"data      {catalog.root}: {len(catalog.classes)} {catalog.target.described}")
     log().info(f"model     {config.model.arch} at {recipe.preprocess.image_size[0]}x{recipe.preprocess.image_size[1]}, frozen")
     key, begun = features_key(recipe), time.perf_counter()
-    train, cached = _embedded(recipe, recipe.split, key)
-    val, more = _embedded(recipe, catalog.splits["val"], key)
+    train, cached = _embedded(recipe, recipe.split, _fast(recipe))
+    val, more = _embedded(recipe, catalog.splits["val"], recipe.machine)
     images = len(recipe.split) + len(catalog.splits["val"])
     log().info(f"features  {counted(images, 'image')} in {time.perf_counter() - begun:.1f} s, {cached + more:,} of them known before")
     activation = assemble.activation_of(config.loss)
@@ -108,8 +124,14 @@ def _probe(recipe: Recipe, locks: ExitStack) -> int:
     return _written(recipe, best, float(near.double().mean()), key, locks)
 
 
-def _embedded(recipe: Recipe, split: Split, key: str) -> tuple[Embedded, int]:
-    features, known = embed(recipe, split, key)
+def _fast(recipe: Recipe) -> Machine:
+    """Return the machine in the precision of training, whose rounding a head that is fitted does not feel."""
+    machine, asked = recipe.machine, recipe.config.runtime.precision
+    return replace(machine, precision=choose_precision(asked, machine.device, smallest=min(recipe.preprocess.image_size)))
+
+
+def _embedded(recipe: Recipe, split: Split, machine: Machine) -> tuple[Embedded, int]:
+    features, known = embed(recipe, split, machine)
     rows = np.flatnonzero(np.isfinite(features).all(1) & (split.weights > 0))
     if not len(rows):
         raise UserError(f"none of {counted(len(split), f'{split.name} image')} can be used")

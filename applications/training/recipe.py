@@ -27,7 +27,8 @@ from dataloader.augment.chain import Augment
 from dataloader.images.preprocess import Preprocess
 from dataloader.loading.loader import Loader
 from dataloader.loading.size_schedule import parse_sizes
-from dataloader.splits.catalog import Catalog, fingerprint
+from dataloader.splits.catalog import Catalog
+from dataloader.splits.integrity import fingerprint
 from dataloader.splits.split import Split
 from models.slimming.layer_widths import set_widths
 from optim.schedules import Schedule
@@ -63,7 +64,7 @@ class Recipe:
         split: those of training, with what sidecars make of them.
         preprocess: what the network sees of an image.
         augment: what is done to training images.
-        content: of the checkpoint whose network goes on; None for starting weights. What else it holds, `build_run.py` restores.
+        content: of the checkpoint whose network goes on; None for starting weights. What else it holds, `build_or_restore.py` restores.
         cached: whether --cache takes effect.
         batches: of one process in an epoch; None for those of the loader.
         timing: with --minutes, what was measured for the plan: `speed` of training and `end_seconds` of an epoch.
@@ -87,7 +88,7 @@ class Recipe:
 
     @cached_property
     def class_shares(self) -> Sequence[float]:
-        """The same, with an image of several labels as an equal part of an image for each; of masks and boxes the counts themselves."""
+        """The same, with a multi-label image as an equal part of an image for each; of masks and boxes the counts themselves."""
         return self.class_counts if self.split.truths is not None else self._count_classes(spread=True)
 
     def _count_classes(self, *, spread: bool = False) -> Sequence[float]:
@@ -270,7 +271,7 @@ def open_recipe(
     Raises:
         UserError: a sidecar is missing or wrong.
     """
-    config = assemble.with_usual_loss(config, catalog)
+    config = assemble.with_usual_settings(config, catalog)
     preprocess = assemble.build_preprocess(config, content, white=catalog.splits["train"].white)
     split = apply_sidecars(config, catalog, assemble.activation_of(config.loss))
     return Recipe(config, machine, catalog, split, preprocess, augment, content, cached)

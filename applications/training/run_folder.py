@@ -8,7 +8,7 @@ from pathlib import Path
 from applications.settings.options import RunConfig, run_folder_parent
 from applications.training.recipe import Recipe
 from applications.training.resume import goes_on_in_place
-from dataloader.splits.catalog import save_split
+from dataloader.opening.saved_split import save_split
 from utils.distributed import World, tell_run
 from utils.files import locked, new_folder, write_text
 from utils.logs import log, log_to_file

@@ -12,14 +12,14 @@ from applications.assemble import Machine
 from applications.contract import Objective, Progress, Task
 from applications.objectives.distillation import DistillationObjective, FeatureMatching, StudentWithMaps, TeacherOutput, resize_images
 from applications.objectives.self_paced import Rule, SelfPacedObjective, SelfPacedWeights
-from applications.settings.options import Request, RunConfig, TeachOptions
+from applications.settings.options import RunConfig, TeachOptions
 from applications.tasks.labels import LabelTask
 from applications.trained.checkpoint import Trained, load_trained
 from applications.trained.exported import Exported, is_exported, load_exported, logits_of
 from applications.trained.trained_task import build_label_task
 from criterions.distillation import build_distillation
 from criterions.elementwise import ActivationName
-from dataloader import CURRICULA
+from dataloader import SELF_PACED
 from dataloader.images.preprocess import Normalize, Preprocess
 from dataloader.images.sixteen_bit import FULL
 from dataloader.sidecars.format import check_classes
@@ -30,7 +30,7 @@ from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
 from utils.errors import UserError
 from utils.logs import log
 from utils.randomness import Stream, torch_generator
-from utils.registry import is_user_target
+from utils.registry import is_user_code
 from utils.spec import parse_specs
 
 
@@ -96,7 +96,7 @@ def load_teacher(place: str, config: RunConfig, catalog: Catalog, machine: Machi
         return FileTeacher(exported)
     trained = _load(place, config, device)
     check_classes(trained.classes, catalog.classes, source=f"--teacher {place}")
-    task = build_label_task(trained, device, "--teacher")
+    task = build_label_task(trained, device)
     _check_kind(place, task.target, catalog)
     wants_map = config.teach.distill_features is not None
     assert isinstance(trained.model, Backbone)
@@ -114,17 +114,17 @@ def _load(place: str, config: RunConfig, device: torch.device) -> Trained:
     try:
         path = find_checkpoint(place, BEST)
         content = load_checkpoint(path)
-        given: dict[str, Any] = {"resume": str(path)}
-        if is_user_target(content["arch"]):
+        given: dict[str, Any] = {}
+        if is_user_code(content["arch"]):
             given["arch"] = config.model.arch
-        if any(is_user_target(spec.name) for spec in parse_specs(content["criterion"])):
+        if any(is_user_code(spec.name) for spec in parse_specs(content["criterion"])):
             given["criterion"] = config.loss.criterion
         named = {"arch": config.model.arch, "criterion": config.loss.canonical()}
         if any(content[name] != named[name] for name in given if name in named):
             raise UserError(
                 f"{path} needs code of your own that is not the student's; convert it with --jit and give the file as the teacher"
             )
-        return load_trained(Request("teacher", RunConfig().override({"resume": str(path)}), given), device)
+        return load_trained(path, given, "teacher", device)
     except UserError as error:
         raise UserError(f"--teacher: {str(error).removeprefix('--resume: ')}") from error
 
@@ -261,7 +261,7 @@ def _build_match(
 
 
 def build_rule(source: str) -> Rule:
-    """Return the rule that a spec such as 'selfpaced(start=0.3)' names: a row of CURRICULA, or 'my_file.py:Name'.
+    """Return the rule that a spec such as 'selfpaced(start=0.3)' names: a row of SELF_PACED, or 'my_file.py:Name'.
 
     Raises:
         UserError: the name or an argument cannot be used.
@@ -270,7 +270,7 @@ def build_rule(source: str) -> Rule:
     if len(specs) != 1:
         raise UserError(f"--curriculum {source}: write one rule, such as selfpaced")
     try:
-        return CURRICULA.resolve(specs[0].name)(*specs[0].args, **specs[0].kwargs)
+        return SELF_PACED.resolve(specs[0].name)(*specs[0].args, **specs[0].kwargs)
     except TypeError as error:
         raise UserError(f"--curriculum {source}: {error}") from error
 

@@ -21,7 +21,7 @@ FEWEST_EPOCHS, MOST_EPOCHS = 5, 300
 # The data is taken once an epoch where that fills the budget to this share.
 CLOSE = 0.97
 # Passes over the images that are worth more than larger images: from random weights, and from trained ones.
-PASSES, PASSES_PRETRAINED = 8, 4
+PASSES, PASSES_PRETRAINED = 8, 0.7
 SMALLEST, LARGEST, STRIDE = 96, 224, 32
 USUAL_BATCH, SMALL_BATCH = 32, 16
 # With fewer steps than this, smaller batches give more of them.
@@ -90,7 +90,7 @@ class Wishes:
     batch_size: int | None = None
     epoch_size: int | None = None
     warmup: float | None = None
-    passes: int = PASSES
+    passes: float = PASSES
 
 
 @dataclass(frozen=True)
@@ -208,10 +208,10 @@ def _stages(wishes: Wishes, size: tuple[int, int], epochs: int) -> str | None:
 
 
 def _built(costs: Costs, wishes: Wishes, size: tuple[int, int], epochs: int, images: int, epoch_size: int | None, batch: int) -> Plan:
-    """Return the plan with its warm-up: 50 steps or a twentieth of the run, at most a fifth of it."""
+    """Return the plan with its warm-up: 50 steps or a twentieth of the run, at most a tenth of it."""
     each = epoch_size or images
     steps = max(1, each // batch)
-    warm = int(min(steps * epochs / 5, LONGEST_WARMUP, max(WARMUP_STEPS, WARMUP_SHARE * steps * epochs)))
+    warm = int(min(steps * epochs / 10, LONGEST_WARMUP, max(WARMUP_STEPS, WARMUP_SHARE * steps * epochs)))
     warmup = math.ceil(1e4 * warm / steps) / 1e4 if wishes.warmup is None else wishes.warmup
     seconds = costs.spent + epochs * (each * _mean_cost(costs, wishes, size, epochs) + costs.end(size))
     return Plan(epochs, epoch_size, size, _stages(wishes, size, epochs), batch, warmup, seconds)

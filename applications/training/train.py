@@ -27,7 +27,7 @@ from applications.settings.recipes import describe_settings
 from applications.tasks import TASKS
 from applications.trained.probe_figures import PROBE
 from applications.training.batch_size import with_batch_size
-from applications.training.build_run import build_parts, build_run
+from applications.training.build_or_restore import build_or_restore, build_parts
 from applications.training.disk_space import check_disk
 from applications.training.final_averages import SOUP, AveragingInputs, unfinished, write_averages
 from applications.training.known_probe import tell_probe
@@ -43,9 +43,8 @@ from applications.training.timed_length import TimedLength, epochs_of
 from applications.training.validator import build_validator
 from dataloader.loading.loader import Loader
 from dataloader.sample import Unreadable
-from dataloader.splits.catalog import Catalog
+from dataloader.splits.catalog import Catalog, name_some
 from dataloader.splits.integrity import glance, refuse_unreadable
-from dataloader.splits.split import name_some
 from utils.checkpoint import BEST, LAST, find_checkpoint, load_checkpoint
 from utils.cores import default_workers
 from utils.distributed import World, close_world
@@ -114,7 +113,7 @@ def _train(
         for line in describe_settings(request.given):
             log().info(line)
         recipe = with_plan(recipe, request.given)
-    build_run(recipe)
+    build_or_restore(recipe)
     probe = content.get(PROBE) if content is not None else tell_probe(recipe) if machine.world.is_first else None
     config, progress = recipe.config, recipe.progress
     left_out = _look_at_held_out(config.data, machine, recipe.val_loader)

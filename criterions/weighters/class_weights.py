@@ -58,7 +58,7 @@ class ClassWeights(ClassWeighter):
 
     @classmethod
     def build(cls, facts: ClassFacts, rule: str = "auto", beta: float = priors.BETA) -> Self:
-        """Return the weighter for 'auto', 'effective' (with `beta`) or a file; the mean weight of a training image is 1."""
+        """Return the weighter for 'auto', 'sqrt', 'effective' (with `beta`) or a file; the mean weight of a training image is 1."""
         weights = priors.class_weights(rule, classes=facts.names, counts=facts.counts, beta=beta)
         multi_label = not np.allclose(facts.counts, facts.shares, rtol=1e-4, atol=0)
         return cls(weights / priors.mean_weight(weights, facts.shares), multi_label=multi_label)

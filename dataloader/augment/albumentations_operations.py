@@ -58,7 +58,7 @@ class AlbumentationsOperation(Picky):
 
 def __getattr__(name: str) -> Callable[..., AlbumentationsOperation]:
     """Return the maker of an operation that is a row of AUGMENTS; its signature is the library's, plus former arguments."""
-    if name not in AUGMENTS or AUGMENTS[name].target != f"{__name__}:{name}":
+    if name not in AUGMENTS or AUGMENTS[name].attribute != f"{__name__}:{name}":
         raise AttributeError(name)
     kind = getattr(_library(), name)
     own = list(inspect.signature(kind).parameters.values())

@@ -5,7 +5,7 @@ from typing import Any
 
 from dataloader import AUGMENT_PRESETS, AUGMENTS
 from utils.errors import UserError, nearest
-from utils.registry import is_user_target
+from utils.registry import is_user_code
 from utils.spec import Spec, SpecSource, parse_specs
 
 
@@ -23,7 +23,7 @@ def named_operations(source: SpecSource) -> tuple[Spec, ...]:
     for spec in specs:
         if spec.name in AUGMENT_PRESETS:
             raise UserError(f"the recipe '{spec.name}' stands alone; in a chain write {AUGMENT_PRESETS[spec.name]}")
-        if spec.name not in AUGMENTS and not is_user_target(spec.name):
+        if spec.name not in AUGMENTS and not is_user_code(spec.name):
             known = [*AUGMENTS, *AUGMENT_PRESETS]
             raise UserError(
                 f"unknown augmentation '{spec.name}'.{nearest(spec.name, known)} See --list augments; recipes: {', '.join(AUGMENT_PRESETS)}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from dataloader import AUGMENTS
 from utils.errors import UserError, nearest
-from utils.registry import is_user_target
+from utils.registry import is_user_code
 
 # Keys under which settings of other programs have the mapping.
 HOLDERS = ("data_conf", "dict_transform", "transforms", "kwargs")
@@ -35,7 +35,7 @@ def read_operations(operations: Any, *, source: str) -> list[dict[str, Any]]:
     known = [*AUGMENTS, *NOT_OURS]
     found = []
     for name, arguments in operations.items():
-        if name not in known and not is_user_target(str(name)):
+        if name not in known and not is_user_code(str(name)):
             raise UserError(f"{source}: unknown augmentation '{name}'.{nearest(str(name), known)} See --list augments")
         if arguments is not None and not isinstance(arguments, dict):
             raise UserError(f"{source}: {name} needs a mapping of arguments, such as {{p: 0.5}}, not {arguments!r}")

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from dataloader.cache.fill import Filled, fill, weigh
+from dataloader.cache.fill import Filled, fill
 from dataloader.cache.pixel_store import PIXELS, PixelStore, open_store, save_store
 from dataloader.cache.wait_for_cache import BUILDER, StallDetector, building_name, wait_for_lock
 from dataloader.images.picture import Picture
 from dataloader.images.preprocess import Preprocess, fit_change, fit_pixels
 from dataloader.images.read import ImageError
 from dataloader.splits.split import Split
+from dataloader.workers.measure import weigh
 from utils.errors import UserError
 from utils.files import locked, new_folder, write_text
 from utils.runtime import available_memory

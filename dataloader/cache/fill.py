@@ -1,10 +1,9 @@
-"""Decode images of a split in several processes: into a file, of which each writes its own part, or to learn their sizes."""
+"""Decode images of a split into a file, of which each of several processes writes its own part."""
 
 import multiprocessing
 import os
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch.utils.data import Dataset, Sampler
 from dataloader.cache.pixel_store import plane_row
 from dataloader.images.picture import Picture
 from dataloader.images.read import ImageError
-from dataloader.loading.workers import CurrentReads, WorkerPool
+from dataloader.workers.pool import CurrentReads, WorkerPool
 from utils.errors import UserError
 
 # Images per task of a process: few enough that the progress bar moves.
@@ -93,34 +92,6 @@ class _Filler(Dataset[Part | UserError]):
             os.close(handle)
 
 
-@dataclass(frozen=True, eq=False)
-class _Measure(Dataset[int]):
-    """Number of an image -> its measurement; -1 where it cannot be read."""
-
-    of: Callable[[int], int]
-    notes: CurrentReads
-
-    def __getitem__(self, number: int) -> int:
-        self.notes.note(number)
-        try:
-            return self.of(number)
-        except ImageError:
-            return -1
-        finally:
-            self.notes.note(-1)
-
-
-class _Numbers(Sampler[int]):
-    def __init__(self, numbers: Sequence[int]) -> None:
-        self.numbers = numbers
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.numbers)
-
-
 class _Portions(Sampler[np.ndarray]):
     def __init__(self, count: int) -> None:
         self.count = count
@@ -167,45 +138,3 @@ def fill(
     finally:
         pool.dismiss()
     return Filled(index, planes, unreadable)
-
-
-def weigh(
-    read: Callable[[int], Picture], numbers: Sequence[int], *, workers: int, name: Callable[[int], str]
-) -> Generator[int, None, None]:
-    """Yield the bytes of every image, decoded, in the order of the numbers; -1 where it cannot be read.
-
-    Args:
-        read: number -> picture.
-        numbers, workers, name: as for `measure`.
-
-    Raises:
-        UserError: a process crashed.
-    """
-    return measure(partial(_bytes, read), numbers, workers=workers, name=name)
-
-
-def _bytes(read: Callable[[int], Picture], number: int) -> int:
-    return read(number).image.nbytes
-
-
-def measure(of: Callable[[int], int], numbers: Sequence[int], *, workers: int, name: Callable[[int], str]) -> Generator[int, None, None]:
-    """Yield a number for every image, in order; -1 where it cannot be read.
-
-    Args:
-        of: number of an image -> its measurement.
-        numbers: which images.
-        workers: processes; 0 works in this one, which a broken file can crash.
-        name: number -> name of the image, for the message when a process crashes on it.
-
-    Raises:
-        UserError: a process crashed.
-    """
-    workers = min(workers, len(numbers))
-    notes = CurrentReads(workers)
-    pool = WorkerPool(_Measure(of, notes), _Numbers(numbers), workers=workers, pin_memory=False, notes=notes, name=name)
-    try:
-        pool.start()
-        for _ in numbers:
-            yield pool.take()
-    finally:
-        pool.dismiss()

@@ -4,7 +4,7 @@ import numpy as np
 
 from dataloader.checks.findings import Finding, Level
 from dataloader.checks.survey import Survey
-from dataloader.splits.split import name_some
+from dataloader.splits.catalog import name_some
 from utils.text import counted
 
 # From these ratios of the largest class to the smallest on.

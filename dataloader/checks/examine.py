@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from dataloader.checks.likeness import GRID, perceptual_hash
+from dataloader.checks.near_duplicates import GRID, perceptual_hash
 from dataloader.images.read import ImageError, UnsupportedError, read_image
 
 Problem = Literal["", "missing", "denied", "special", "empty", "foreign", "bomb", "damaged", "unsupported", "crash"]

@@ -8,8 +8,8 @@ import numpy as np
 
 from dataloader.checks.findings import Finding, ImageSet
 from dataloader.checks.survey import Survey
+from dataloader.splits.catalog import name_some
 from dataloader.splits.integrity import find_torn_groups
-from dataloader.splits.split import name_some
 from utils.text import counted
 
 # Common names of shots of one object: folders below the class, a trailing number, a trailing letter.

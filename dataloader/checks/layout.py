@@ -7,7 +7,7 @@ from pathlib import Path
 from dataloader.checks.findings import Finding
 from dataloader.checks.survey import Survey
 from dataloader.sources.folders import is_image_name
-from dataloader.splits.split import Catalog, name_some
+from dataloader.splits.catalog import Catalog, name_some
 from utils.text import counted
 
 # Suffixes of images that the loader does not read.

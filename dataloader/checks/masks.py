@@ -10,7 +10,8 @@ from dataloader.checks.examine import glimpse
 from dataloader.checks.findings import Finding, ImageSet, singles
 from dataloader.checks.survey import Survey
 from dataloader.images.read import ImageError
-from dataloader.splits.split import Split, name_some
+from dataloader.splits.catalog import name_some
+from dataloader.splits.split import Split
 from dataloader.targets.mask import IGNORE, Mask
 from utils.boundaries import outline
 from utils.cores import default_workers

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from dataloader.checks.examine import FileFacts, examine
-from dataloader.checks.likeness import GRID, MIN_SIDE, MIN_SPREAD, grouped, near_pairs
+from dataloader.checks.near_duplicates import GRID, MIN_SIDE, MIN_SPREAD, grouped, near_pairs
 from dataloader.images.read import decode_image
 from dataloader.splits.catalog import Catalog
 from dataloader.splits.split import Split

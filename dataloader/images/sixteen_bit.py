@@ -1,7 +1,7 @@
 """Images of 16 bits per channel: their values, and how they become 8 bits.
 
 A camera of 12 bits writes files of 16 whose values end at 4095. The white value of such files is a property of the data set:
-`dataloader/images/white_value.py` finds it, and `Preprocess` stores it.
+`dataloader/splits/white_value.py` finds it, and `Preprocess` stores it.
 """
 
 import io

@@ -14,9 +14,9 @@ from dataloader.loading.plan import BatchPlan, ScorePlan, TrainPlan
 from dataloader.loading.reader import BatchReader, Key, SlottedBatch
 from dataloader.loading.size_schedule import SizeSchedule
 from dataloader.loading.slots import PIXELS, Slots
-from dataloader.loading.workers import AHEAD, CurrentReads, WorkerPool
 from dataloader.sample import Batch, rebuilt
-from dataloader.splits.catalog import Split
+from dataloader.splits.split import Split
+from dataloader.workers.pool import AHEAD, CurrentReads, WorkerPool
 from utils.errors import UserError
 from utils.logs import log
 from utils.text import FirstNames, counted

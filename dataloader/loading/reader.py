@@ -14,11 +14,11 @@ from dataloader.images.preprocess import Preprocess
 from dataloader.images.read import ImageError
 from dataloader.loading.size_schedule import SizeSchedule
 from dataloader.loading.slots import Slots
-from dataloader.loading.workers import CurrentReads
 from dataloader.sample import Batch, BatchFields, Sample, Unreadable, blank_images, stack
-from dataloader.splits.catalog import Split
 from dataloader.splits.integrity import has_changed
+from dataloader.splits.split import Split
 from dataloader.targets.plane import scaled
+from dataloader.workers.pool import CurrentReads
 from utils.errors import UserError
 from utils.randomness import Stream, numpy_rng
 

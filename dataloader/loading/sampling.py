@@ -23,7 +23,7 @@ HEADER = ["path", "weight"]
 def balanced(split: Split) -> np.ndarray:
     """Every class as often as the others, in as many draws as there are images.
 
-    An image of several labels has the mean of theirs; one without labels counts as one of the most common label.
+    A multi-label image has the mean of its labels; one without labels counts as one of the most common label.
     """
     shares = _shares(split)
     counts = shares.sum(0)

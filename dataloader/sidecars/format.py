@@ -20,7 +20,8 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from dataloader.splits.split import Split, name_some
+from dataloader.splits.catalog import name_some
+from dataloader.splits.split import Split
 from utils.errors import UserError
 from utils.files import write_text
 from utils.text import counted

@@ -8,7 +8,8 @@ import numpy as np
 
 from dataloader.batch.targets import dense_array
 from dataloader.sidecars.format import check_classes, read_sidecar
-from dataloader.splits.split import Split, name_some
+from dataloader.splits.catalog import name_some
+from dataloader.splits.split import Split
 from utils.errors import UserError
 from utils.logs import log
 
@@ -57,7 +58,7 @@ def read_knowledge(file: Path, classes: Sequence[str], *, competing: bool, multi
         file: a sidecar with one column per class.
         classes: what the columns must be, in this order.
         competing: whether the loss makes classes compete (softmax): rows of a sigmoid teacher are then scaled to sum to one.
-        multi_label: whether images have any number of labels.
+        multi_label: whether images have several labels.
 
     Raises:
         UserError: the classes differ, or a row holds no probabilities; file and line are named.

@@ -160,12 +160,12 @@ def _write_split(pictures: Sequence[DownloadedImage], names: Sequence[str], fold
             advance(1)
 
 
-def _link(source: Path, target: Path) -> None:
+def _link(source: Path, destination: Path) -> None:
     """Hard-link a file to a second name; the downloads are removed afterwards."""
     try:
-        os.link(source, target)
+        os.link(source, destination)
     except OSError:
-        shutil.copyfile(source, target)
+        shutil.copyfile(source, destination)
 
 
 def numbers(count: int) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ class Record(NamedTuple):
         image: path as written.
         labels: names as written; perhaps none.
         split: as written, or None where the list has no such column.
-        multi_label: whether this entry says that an image may have any number of labels.
+        multi_label: whether this entry says that an image may have several labels.
         group: as written, such as the object that the image shows; '' where the list names none.
     """
 

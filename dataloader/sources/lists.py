@@ -40,7 +40,7 @@ class Listing:
     Attributes:
         folder: where the paths start.
         images: all lines.
-        multi_label: whether an image may have any number of labels; else each has exactly one.
+        multi_label: whether an image may have none, one or several labels; else each has exactly one.
         store: what holds the images; None where each is a file.
         faults: lines that are not among the images.
     """

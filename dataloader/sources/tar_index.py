@@ -32,7 +32,7 @@ class TarImage(NamedTuple):
         name: of the member.
         offset, size: of its bytes in the archive.
         labels: as written; numbers as text.
-        multi_label: whether the archive gives any number of labels.
+        multi_label: whether the archive gives several labels.
         group: of the image, such as the object that it shows; '' where none is named.
     """
 
@@ -166,7 +166,7 @@ def _read_content(data: bytes, suffix: str, place: str) -> Any:
 
 
 def _read_labels(content: Any, place: str) -> tuple[tuple[str, ...], bool]:
-    """Return the labels in the content of a member, and whether it gives any number of them."""
+    """Return the labels in the content of a member, and whether it gives several."""
     multi_label = False
     if isinstance(content, dict):
         name = next((name for name in LABEL_KEYS if name in content), None)

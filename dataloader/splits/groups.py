@@ -1,34 +1,14 @@
 """Groups of images that belong together, such as shots of one object, and splits that keep them together."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from dataloader.sources.list_formats import refuse, table_rows
 from dataloader.splits.holdout import SPLITS, check_shares, needs_of, rank_of
 from dataloader.splits.stratify import ImageGroup, assign_groups
 from utils.errors import UserError
 from utils.text import counted
-
-FORM = "the first line is image,group"
-GROUPS_TWICE = "{} names groups itself; leave --group_by out, or take the column 'group' out"
-
-
-def read_groups(spec: str, paths: Sequence[str]) -> dict[str, str]:
-    """Return path -> group.
-
-    Args:
-        spec: a CSV file with the columns image and group, whose paths are those of the data; or a regular expression that is
-            searched in every path: its first group, or all that it matches, is the name.
-        paths: POSIX paths, relative to the data folder.
-
-    Raises:
-        UserError: the expression is invalid or matches nothing in a path; a line of the file is wrong, or an image is missing there.
-    """
-    return _from_file(Path(spec).expanduser(), paths) if spec.lower().endswith(".csv") else _from_pattern(spec, paths)
 
 
 def hold_out_groups(
@@ -129,39 +109,3 @@ def _bring_back(members: Sequence[ImageGroup], places: np.ndarray, columns: int)
         if not held[members[number].columns].all():
             places[number] = 0
             held[members[number].columns] = True
-
-
-def _from_pattern(spec: str, paths: Sequence[str]) -> dict[str, str]:
-    try:
-        pattern = re.compile(spec)
-    except re.error as error:
-        raise UserError(f"--group_by '{spec}' is not a regular expression ({error}) or a .csv file") from error
-    groups = {}
-    for path in paths:
-        found = pattern.search(path)
-        if found is None:
-            raise UserError(f"--group_by '{spec}' matches nothing in {path}; every path needs a group")
-        groups[path] = (found.group(1) if pattern.groups else found.group()) or ""
-    return groups
-
-
-def _from_file(file: Path, paths: Sequence[str]) -> dict[str, str]:
-    rows = table_rows(file)
-    line, header = next(rows, (1, []))
-    names = [cell.strip().lower() for cell in header]
-    if sorted(names) != ["group", "image"]:
-        refuse(file, line, f"{FORM}, not {','.join(names)}")
-    groups: dict[str, str] = {}
-    for line, cells in rows:
-        if not cells:
-            continue
-        if len(cells) != 2:
-            refuse(file, line, f"{counted(len(cells), 'cell')}; {FORM}")
-        image, group = cells[names.index("image")].strip(), cells[names.index("group")].strip()
-        if image in groups:
-            refuse(file, line, f"{image} is listed twice")
-        groups[image] = group
-    missing = [path for path in paths if path not in groups]
-    if missing:
-        raise UserError(f"{file} names no group for {missing[0]}" + (f" and {len(missing) - 1} more" if missing[1:] else ""))
-    return groups

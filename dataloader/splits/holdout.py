@@ -45,7 +45,7 @@ def hold_out(files: Mapping[str, list[str]], *, seed: int, val_share: float, tes
 def hold_out_labels(
     labels: Mapping[str, Sequence[str]], *, seed: int, val_share: float, test_share: float
 ) -> list[tuple[str, Sequence[str], str]]:
-    """Split images that have any number of labels so that every label keeps its shares, by iterative stratification.
+    """Split images that have several labels so that every label keeps its shares, by iterative stratification.
 
     Sechidis, Tsoumakas, Vlahavas: On the Stratification of Multi-Label Data (ECML PKDD 2011): the label with the fewest
     images left goes first, and each of its images to the split that lacks it most. Every label has an image in train; an

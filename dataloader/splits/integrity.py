@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dataloader.cache.fill import weigh
 from dataloader.images.picture import Picture
 from dataloader.images.read import ImageError
-from dataloader.splits.split import Catalog, Split
+from dataloader.splits.catalog import Catalog
+from dataloader.splits.split import Split
+from dataloader.workers.measure import weigh
 from utils.errors import UserError
 from utils.logs import log
 from utils.text import counted
@@ -50,6 +51,18 @@ def file_stamp(file: str) -> tuple[int, int]:
     except OSError:
         return -1, 0
     return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else (-1, 0)
+
+
+def fingerprint(split: Split) -> str:
+    """Return a short hash of the relative paths, targets, weights and, where known, sizes: to notice that a split has changed."""
+    digest = hashlib.blake2b(digest_size=16)
+    # Without the times of files, so that a copy of the data has the same hash.
+    sizes = split.stamps[:, 0].tolist() or [""] * len(split)
+    for path, target, size in zip(split.paths, split.targets, sizes, strict=True):
+        digest.update(f"{path}\0{target.tolist()}\0{size}\n".encode(errors="surrogateescape"))
+    if (split.weights != 1).any():
+        digest.update(split.weights.tobytes())
+    return digest.hexdigest()
 
 
 def has_changed(split: Split, index: int) -> bool:

@@ -1,7 +1,7 @@
-"""A split and a catalog: the images of a data set with their targets, numbered by one list of classes."""
+"""A split: images of a data set with their targets."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
@@ -13,7 +13,6 @@ from dataloader.images.read import decode_picture, file_status, read_file, read_
 from dataloader.targets.label import Label, Labels, Unknown
 from dataloader.targets.target import Target
 from dataloader.targets.truths import Truths
-from utils.errors import UserError, nearest
 
 SPLIT_NAMES = ("train", "val", "test")
 Origin = Literal["folders", "lists", "seeded"]
@@ -71,7 +70,7 @@ class Split:
         stamps: size in bytes and time of the last change in ns of every file, int64 (N, 2), to notice changes;
             empty where they are not needed (`dataloader/splits/integrity.py`).
         pool: with --fold, the sorted paths of all images of train and val, so that all folds share one cache.
-        white: the value of 16-bit files that is shown as white; None where they span all 16 bits (`dataloader/images/white_value.py`).
+        white: the value of 16-bit files that is shown as white; None where they span all 16 bits (`dataloader/splits/white_value.py`).
         groups: name of the group of every image, N of them, such as the object it shows; '' is a group of its own. Empty without
             groups. Whatever splits a data set keeps groups together.
         given_path: what the user wrote, such as a list, where it is not the root.
@@ -180,161 +179,3 @@ class Split:
             return self.store.stamp(file)
         status = file_status(file)
         return Stamp(status.st_size, status.st_mtime_ns)
-
-
-@dataclass(frozen=True, eq=False)
-class Catalog:
-    """A data set.
-
-    Attributes:
-        root: its folder, or its list.
-        classes: names; the index of a name is the target.
-        splits: those of train, val and test that exist.
-        notes: warnings for the user, a line each.
-        split_origin: 'folders' or 'lists' when the user split the images, 'seeded' when they were held out here.
-        target: type of the targets.
-        faults: lines of lists that are not used.
-    """
-
-    root: Path
-    classes: tuple[str, ...]
-    splits: Mapping[str, Split]
-    notes: tuple[str, ...] = ()
-    split_origin: Origin = "folders"
-    target: type[Target] = Label
-    faults: tuple[LineFault, ...] = ()
-
-    @property
-    def listed(self) -> bool:
-        """Whether lists name the images."""
-        return self.split_origin == "lists" or self.root.is_file()
-
-
-def rearranged(catalog: Catalog, places: Mapping[str, str]) -> Catalog:
-    """Return the catalog with the images of train and val where `places`, path -> 'train' or 'val', puts them; others are left out."""
-    splits = {name: split for name, split in catalog.splits.items() if name not in ("train", "val")}
-    parts = [catalog.splits[name] for name in ("train", "val") if name in catalog.splits]
-    if not parts:
-        return catalog
-    paths = np.array([path for part in parts for path in part.paths], dtype=object)
-    targets = np.concatenate([part.targets for part in parts])
-    weights = np.concatenate([part.weights for part in parts])
-    groups = groups_of(parts)
-    notes = list(catalog.notes)
-    for name in ("train", "val"):
-        mine = [index for index, path in enumerate(paths) if places.get(path) == name]
-        # The order in which a catalog is built: by class, then by path.
-        mine.sort(key=lambda index: (0 if targets.ndim == 2 else targets[index], paths[index]))
-        pool = tuple(sorted(paths)) if name == "train" else ()
-        chosen = tuple(paths[mine])
-        own = tuple(groups.get(path, "") for path in chosen) if groups else ()
-        more = {"pool": pool, "groups": own, "given_path": parts[0].given_path, "truths": parts[0].truths}
-        splits[name] = Split(name, parts[0].root, chosen, targets[mine], weights[mine], parts[0].store, **more)
-        notes = [note for note in notes if not note.startswith(f"{name}:")]
-        if parts[0].truths is not None:
-            continue
-        held = set(targets[mine].tolist()) if targets.ndim == 1 else set(np.flatnonzero(targets[mine].any(0)).tolist())
-        if missing := [label for number, label in enumerate(catalog.classes) if number not in held]:
-            notes.append(_lacks(name, missing))
-    found = {name: splits[name] for name in SPLIT_NAMES if name in splits}
-    return replace(catalog, splits=found, notes=tuple(notes), split_origin="seeded")
-
-
-def groups_of(splits: Iterable[Split]) -> dict[str, str]:
-    """Return path -> group of the images of some splits; empty where no image has one."""
-    found = {path: group for split in splits for path, group in zip(split.paths, split.groups, strict=False)}
-    return found if any(found.values()) else {}
-
-
-def with_groups(catalog: Catalog, groups: Mapping[str, str]) -> Catalog:
-    """Return the catalog with the groups of path -> group; unchanged without groups."""
-    if not any(groups.values()):
-        return catalog
-    splits = {name: replace(split, groups=tuple(groups.get(path, "") for path in split.paths)) for name, split in catalog.splits.items()}
-    return replace(catalog, splits=splits)
-
-
-def _lacks(split: str, classes: Sequence[str]) -> str:
-    return f"{split}: no images of {name_some(classes)}"
-
-
-def build_catalog(
-    root: Path,
-    found: Mapping[str, Mapping[str, list[str]]],
-    classes: Sequence[str] | None,
-    *,
-    notes: list[str],
-    origin: Origin,
-    folder: Path | None = None,
-    store: Store | None = None,
-) -> Catalog:
-    """Return the catalog of split -> class -> paths; these start from `folder`, or from root.
-
-    Raises:
-        UserError: a class is unknown to training or the model.
-    """
-    names = list(classes) if classes is not None else sorted(found.get("train", next(iter(found.values()))))
-    notes = list(notes)
-    splits = {}
-    for split in (split for split in SPLIT_NAMES if split in found):
-        members = found[split]
-        unknown = [name for name in members if name not in names]
-        if unknown:
-            raise UserError(unknown_class(str(root), split, unknown, names, given=classes is not None))
-        missing = [name for name in names if not members.get(name)]
-        if missing:
-            notes.append(_lacks(split, missing))
-        pairs = [(path, target) for target, name in enumerate(names) for path in members.get(name, [])]
-        targets = np.array([target for _, target in pairs], dtype=np.int64)
-        splits[split] = Split(split, folder or root, tuple(path for path, _ in pairs), targets, store=store, given_path=root)
-    return Catalog(root, tuple(names), splits, tuple(notes), origin)
-
-
-def build_several(
-    root: Path,
-    folder: Path,
-    entries: Sequence[tuple[str, Sequence[str], str]],
-    classes: Sequence[str] | None,
-    *,
-    notes: list[str],
-    origin: Origin,
-    store: Store | None = None,
-) -> Catalog:
-    """Return the catalog of (path, labels, split): a one for every label of an image, sorted by path.
-
-    Raises:
-        UserError: there is no label, or one that is unknown to training or the model.
-    """
-    first = min((split for _, _, split in entries), key=SPLIT_NAMES.index)
-    names = list(classes) if classes is not None else sorted({label for _, labels, split in entries if split == first for label in labels})
-    if not names:
-        raise UserError(f"{root}: no {first} image has a label; there is nothing to learn")
-    numbers = {name: number for number, name in enumerate(names)}
-    notes, splits = list(notes), {}
-    for split in SPLIT_NAMES:
-        members = sorted((path, labels) for path, labels, place in entries if place == split)
-        if not members:
-            continue
-        unknown = sorted({label for _, labels in members for label in labels} - numbers.keys())
-        if unknown:
-            raise UserError(unknown_class(str(root), split, unknown, names, given=classes is not None))
-        targets = np.zeros((len(members), len(names)), dtype=np.float32)
-        for row, (_, labels) in zip(targets, members, strict=True):
-            row[[numbers[label] for label in labels]] = 1
-        if missing := [name for name, column in zip(names, targets.T, strict=True) if not column.any()]:
-            notes.append(_lacks(split, missing))
-        splits[split] = Split(split, folder, tuple(path for path, _ in members), targets, store=store, given_path=root)
-    return Catalog(root, tuple(names), splits, tuple(notes), origin, target=Labels)
-
-
-def unknown_class(place: str, split: str, unknown: Sequence[str], names: Sequence[str], *, given: bool) -> str:
-    """Return the message about classes of a split that are unknown to training or, where the classes are given, to the model."""
-    owner = "the model does not know" if given else "train has not"
-    noun = "class" if len(unknown) == 1 else "classes"
-    known = f"{nearest(unknown[0], list(names))} Classes: {name_some(names)}"
-    return f"{place}: {split} holds the {noun} {name_some(unknown)}, which {owner}.{known}"
-
-
-def name_some(names: Sequence[str], limit: int = 10) -> str:
-    """Return the first names, and how many more there are, for a message."""
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

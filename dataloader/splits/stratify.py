@@ -129,9 +129,9 @@ def _exchanged(members: Sequence[ImageGroup], places: np.ndarray, balance: Balan
         best = int(np.argmin(change))
         if change[best] < -EPSILON:
             other, there = free[best], int(others[best])
-            for member, source, target in ((members[number], here, there), (members[other], there, here)):
+            for member, source, destination in ((members[number], here, there), (members[other], there, here)):
                 balance.put(member, source, -1)
-                balance.put(member, target)
+                balance.put(member, destination)
             places[number], places[other] = there, here
             exchanged += 1
     return exchanged

@@ -55,8 +55,8 @@ class Labels(_OfWholeImage):
     Stacked: float32 (N, C); a `Label` in the same batch becomes a one-hot row.
     """
 
-    described = "labels, any number per image"
-    per_image = "any number of labels"
+    described = "labels, several per image"
+    per_image = "several labels"
 
     probabilities: np.ndarray
 

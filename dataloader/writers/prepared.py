@@ -10,8 +10,8 @@ from typing import Any
 
 from dataloader.images.mean_std import mean_std, write_mean_std
 from dataloader.sources.lists import join_labels
-from dataloader.splits.catalog import fingerprint
-from dataloader.splits.split import Catalog
+from dataloader.splits.catalog import Catalog
+from dataloader.splits.integrity import fingerprint
 from dataloader.writers.resized import ResizeJob, ResizeResult, suffix_for
 from utils.errors import UserError
 from utils.files import write_csv
@@ -21,7 +21,7 @@ _FORBIDDEN = frozenset("/\\\0\n\r")
 
 
 def plan_copies(catalog: Catalog) -> list[ResizeJob]:
-    """Return the new path of every image: SPLIT/CLASS/NAME, or SPLIT/NAME where images have several labels.
+    """Return the new path of every image: SPLIT/CLASS/NAME, or SPLIT/NAME where images are multi-label.
 
     The name is that of the image; where two would be equal, each gets a hash of its path. The result depends only on the data.
 
@@ -75,7 +75,7 @@ def write_tables(catalog: Catalog, written: Sequence[ResizeResult], folder: Path
         split, index = catalog.splits[result.copy.split], result.copy.index
         numbers = catalog.target.class_numbers(split.targets[index])
         group = ((split.groups[index] if split.groups else ""),) if grouped else ()
-        rows[result.copy.split].append((result.copy.target, join_labels([str(number) for number in numbers]), *group))
+        rows[result.copy.split].append((result.copy.destination, join_labels([str(number) for number in numbers]), *group))
     header = ("image", "class" if catalog.target.is_one_class else "labels", *(("group",) if grouped else ()))
     for name, lines in rows.items():
         if not lines:

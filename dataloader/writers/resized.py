@@ -25,12 +25,12 @@ class ResizeJob(NamedTuple):
 
     Attributes:
         split, index: which one.
-        target: POSIX path of the new file, relative to the new folder.
+        destination: POSIX path of the new file, relative to the new folder.
     """
 
     split: str
     index: int
-    target: str
+    destination: str
 
 
 class ResizeResult(NamedTuple):
@@ -66,20 +66,20 @@ class Resizer:
     center_crop: bool
 
     def __call__(self, copy: ResizeJob) -> ResizeResult:
-        split, target = self.splits[copy.split], self.folder / copy.target
+        split, destination = self.splits[copy.split], self.folder / copy.destination
         try:
-            if not _is_fresh(target, split, copy.index):
+            if not _is_fresh(destination, split, copy.index):
                 data = split.read_bytes(copy.index)
                 cut = {"side": self.side, "center_crop": self.center_crop, "white": split.white}
-                data = resized_bytes(data, split.file(copy.index), target.suffix, **cut)
-                write_atomically(target, lambda place: place.write_bytes(data), flush=False)
+                data = resized_bytes(data, split.file(copy.index), destination.suffix, **cut)
+                write_atomically(destination, lambda place: place.write_bytes(data), flush=False)
             else:
-                data = target.read_bytes()
+                data = destination.read_bytes()
             before = smaller_side_of(split, copy.index)
         except ImageError as error:
             return ResizeResult(copy, None, error.reason)
         # Measured on the written file, which training will see, with its compression losses.
-        return ResizeResult(copy, measure(decode_image(data, str(target))), "", before)
+        return ResizeResult(copy, measure(decode_image(data, str(destination))), "", before)
 
 
 def suffix_for(path: str) -> str:
@@ -156,10 +156,10 @@ def smaller_side_size(width: int, height: int, side: int) -> tuple[int, int]:
     return (2 * width * side + height) // (2 * height), side
 
 
-def _is_fresh(target: Path, split: Split, index: int) -> bool:
+def _is_fresh(destination: Path, split: Split, index: int) -> bool:
     """Whether the file is newer than its source image."""
     try:
-        written = target.stat().st_mtime_ns
+        written = destination.stat().st_mtime_ns
     except OSError:
         return False
     return split.stamp(index).changed_ns <= written

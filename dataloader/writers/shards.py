@@ -11,7 +11,8 @@ import numpy as np
 
 from dataloader.sources.folders import SUFFIXES
 from dataloader.sources.tar_index import GROUP, index_tar
-from dataloader.splits.split import Catalog, Split
+from dataloader.splits.catalog import Catalog
+from dataloader.splits.split import Split
 from utils.errors import UserError
 from utils.files import write_atomically
 from utils.randomness import Stream, shuffled
@@ -91,12 +92,12 @@ class ShardWriter:
     folder: Path
 
     def __call__(self, shard: Shard) -> ShardFacts:
-        target = self.folder / shard.file
-        if not target.exists():
-            write_atomically(target, lambda place: self._write(shard, place))
-        elif len(index_tar(target)[1]) != len(shard.indices):
-            raise UserError(f"{target} has other images than expected; remove it and write it again")
-        return ShardFacts(shard.split, shard.file, len(shard.indices), target.stat().st_size)
+        archive = self.folder / shard.file
+        if not archive.exists():
+            write_atomically(archive, lambda place: self._write(shard, place))
+        elif len(index_tar(archive)[1]) != len(shard.indices):
+            raise UserError(f"{archive} has other images than expected; remove it and write it again")
+        return ShardFacts(shard.split, shard.file, len(shard.indices), archive.stat().st_size)
 
     def _write(self, shard: Shard, place: Path) -> None:
         from webdataset.writer import TarWriter

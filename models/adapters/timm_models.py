@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.adapters.wrapped import PREFIX, Adapter, evaluating
+from models.adapters.wrapped import PREFIX, Adapter
 from models.backbone import FeatureInfo, checked_width
 from models.maps.layout import FeatureMaps, Layout, own_tensor, stride_of, with_last
+from models.modules import evaluating
 from models.published import Published
 from utils.errors import UserError, nearest
 from utils.first_conv import input_channels

@@ -8,9 +8,10 @@ from torch import Tensor, fx, nn
 from torchvision.models import EfficientNet, get_model, get_model_weights
 from torchvision.ops import StochasticDepth
 
-from models.adapters.wrapped import Adapter, evaluating, set_classifier_dropout
+from models.adapters.wrapped import Adapter, set_classifier_dropout
 from models.backbone import FeatureInfo
 from models.maps.graph_split import GraphSplit, find_cut, run_features, run_head, trace
+from models.modules import evaluating
 from models.published import Published
 from utils.errors import UserError, nearest
 

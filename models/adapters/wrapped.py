@@ -1,13 +1,13 @@
 """Networks from elsewhere behind the contract of this shelf: the shared part, and the user's own modules."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
 from models.backbone import Backbone, FeatureInfo, checked_width
+from models.modules import evaluating, last_layer, replace_module, widened
 from utils.errors import UserError
 from utils.first_conv import input_channels
 
@@ -89,7 +89,7 @@ class UserModel(Adapter):
 
 
 def build_user_model(
-    target: Callable[..., Any], *, arch: str, num_classes: int, drop_rate: float | None, drop_path: float | None = None
+    make: Callable[..., Any], *, arch: str, num_classes: int, drop_rate: float | None, drop_path: float | None = None
 ) -> Backbone:
     """Call the user's class or function and put what it returns behind the contract.
 
@@ -101,10 +101,10 @@ def build_user_model(
         given["drop_rate"] = drop_rate
     if drop_path is not None:
         given["drop_path"] = drop_path
-    if not callable(target):
+    if not callable(make):
         raise UserError(f"model '{arch}' is not a class or function")
     try:
-        net = target(**given)
+        net = make(**given)
     except TypeError as error:
         raise UserError(f"model '{arch}' cannot be called with {', '.join(given)}: {error}") from error
     if isinstance(net, Backbone):
@@ -112,43 +112,6 @@ def build_user_model(
     if not isinstance(net, nn.Module):
         raise UserError(f"model '{arch}' returned {type(net).__name__}, not a torch.nn.Module")
     return UserModel(net, arch=arch, num_classes=num_classes)
-
-
-@contextmanager
-def evaluating(net: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards every module has its own mode again."""
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-def last_layer(net: nn.Module) -> str | None:
-    """Name of the linear or convolution layer registered last, by custom the classifier."""
-    names = [name for name, module in net.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-    return names[-1] if names else None
-
-
-def widened(layer: nn.Linear | nn.Conv2d, outputs: int) -> nn.Linear | nn.Conv2d:
-    """A fresh layer like `layer` with this many outputs, on its device and in its type."""
-    bias = layer.bias is not None
-    if isinstance(layer, nn.Linear):
-        fresh = nn.Linear(layer.in_features, outputs, bias=bias)
-    else:
-        assert layer.groups == 1
-        assert isinstance(layer.padding, tuple)
-        kernel, stride, padding = layer.kernel_size, layer.stride, layer.padding
-        fresh = nn.Conv2d(layer.in_channels, outputs, kernel, stride, padding, bias=bias)  # pyright: ignore[reportArgumentType]
-    return fresh.to(layer.weight)
-
-
-def replace_module(net: nn.Module, name: str, module: nn.Module) -> None:
-    """Put `module` at the dotted `name` of `net`."""
-    parent, _, child = name.rpartition(".")
-    setattr(net.get_submodule(parent), child, module)
 
 
 def set_classifier_dropout(net: nn.Module, rate: float, *, arch: str) -> None:

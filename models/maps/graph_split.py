@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from models.adapters.wrapped import evaluating
 from models.maps.layout import FeatureMaps, Layout, own_tensor, stride_of, to_map, with_last
+from models.modules import evaluating
 
 # Layers of the head: what comes out of them is no better a map than what goes in.
 HEAD_LAYERS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Dropout)

@@ -43,9 +43,9 @@ def build_neck(source: SpecSource, info: "Sequence[FeatureInfo]") -> "Neck":
 
     necks = []
     for spec in parse_specs(source):
-        target = NECKS.resolve(spec.name)
+        kind = NECKS.resolve(spec.name)
         try:
-            neck = target(info, *spec.args, **spec.kwargs)
+            neck = kind(info, *spec.args, **spec.kwargs)
         except TypeError as error:
             raise UserError(f"neck {spec}: it cannot be built with these arguments ({error})") from error
         necks.append(neck)

@@ -10,9 +10,6 @@ from torch import Tensor, nn
 from models.backbone import FeatureInfo
 from models.necks.neck import Neck
 
-# Of a classifier that starts close to equal probabilities.
-CLASSIFIER_STD = 0.01
-
 
 class Decoder(nn.Module, ABC):
     """Turns the maps of an encoder into logits.
@@ -53,7 +50,10 @@ class Decoder(nn.Module, ABC):
         return [self.classifier, *([] if self.auxiliary is None else [self.auxiliary.classifier])]
 
     def init_weights(self) -> None:
-        """He's normal (arXiv 1502.01852) for convolutions; classifiers begin close to equal probabilities. A neck keeps its own."""
+        """He's normal (arXiv 1502.01852) for convolutions, Xavier's even draws for classifiers. A neck keeps its own.
+
+        Decoders are narrow at their end: a classifier that starts near zero would take Adam a hundred steps to grow.
+        """
         classifiers = self.classifiers()
         of_necks = {layer for neck in self.modules() if isinstance(neck, Neck) for layer in neck.modules()}
         for module in self.modules():
@@ -61,7 +61,7 @@ class Decoder(nn.Module, ABC):
                 continue
             if isinstance(module, nn.Conv2d):
                 if module in classifiers:
-                    nn.init.normal_(module.weight, std=CLASSIFIER_STD)
+                    nn.init.xavier_uniform_(module.weight)
                 else:
                     nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 if module.bias is not None:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.adapters.wrapped import evaluating
 from models.backbone import Backbone
+from models.modules import evaluating
 from utils.errors import UserError
 
 # Layers that can be dilated, and those that cannot.

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.adapters.wrapped import evaluating, replace_module
 from models.backbone import Backbone, FeatureInfo
+from models.modules import evaluating, replace_module
 from models.segmenters.dilation import dilate
 from utils.errors import UserError
 

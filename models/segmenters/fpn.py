@@ -28,5 +28,5 @@ class FPNDecoder(Decoder):
     def forward(self, maps: list[Tensor], size: tuple[int, int]) -> Tensor:
         del size
         pyramid = self.neck(maps)
-        target = size_of(pyramid[0])
-        return self.classifier(self.dropout(self.fuse(torch.cat([resize(each, target) for each in pyramid], dim=1))))
+        size = size_of(pyramid[0])
+        return self.classifier(self.dropout(self.fuse(torch.cat([resize(each, size) for each in pyramid], dim=1))))

@@ -26,7 +26,7 @@ class SegFormerHead(Decoder):
 
     def forward(self, maps: list[Tensor], size: tuple[int, int]) -> Tensor:
         del size
-        target = size_of(maps[0])
+        size = size_of(maps[0])
         # The smallest map first, as published.
-        parts = [resize(linear(each), target) for linear, each in zip(self.linear, maps, strict=True)]
+        parts = [resize(linear(each), size) for linear, each in zip(self.linear, maps, strict=True)]
         return self.classifier(self.dropout(self.fuse(torch.cat(parts[::-1], dim=1))))

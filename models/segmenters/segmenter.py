@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from models.adapters.wrapped import evaluating
 from models.backbone import Backbone, Network
+from models.modules import evaluating
 from models.segmenters.decoder import Decoder, resize, size_of
 from models.segmenters.encoder import Encoder
 from utils.errors import UserError

@@ -49,8 +49,8 @@ class UNet(Decoder):
             skip = skips[step] if step < len(skips) else None
             # Without a map of stride 2, that step goes half the way.
             left = len(self.blocks) - 1 - step
-            target = size_of(skip) if skip is not None else halved(size, left)
-            x = block(x, target, skip)
+            wanted = size_of(skip) if skip is not None else halved(size, left)
+            x = block(x, wanted, skip)
         return self.classifier(self.dropout(x))
 
 

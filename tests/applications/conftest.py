@@ -110,7 +110,7 @@ def run_once(*argv: object) -> None:
 
 @pytest.fixture(scope="session")
 def labels(colors: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a run that names any number of labels."""
+    """Return a run that names several labels."""
     folder = tmp_path_factory.mktemp("labels")
     rows = [
         f"{path},{path.parent.name};{'cold' if path.parent.name != 'red' else 'warm'},{path.parent.parent.name}\n"

@@ -30,6 +30,13 @@ def test_switches_are_short_for_a_spec():
     assert EVERY.canonical() == "bce|class_weights('effective')|cost('costs.csv')|threshold('my bounds.csv')|ohm(0.5)|ghm"
 
 
+def test_a_usual_chain_gives_way_to_the_switch_that_names_a_part_of_it():
+    usual = "softmax|class_weights(sqrt)|dice"
+    assert LossOptions().completed(usual).canonical() == "softmax|class_weights('sqrt')|dice"
+    assert LossOptions(class_weights="auto").completed(usual).canonical() == "softmax|class_weights('auto')|dice"
+    assert LossOptions(ghm_loss=True).completed(usual).canonical() == "softmax|class_weights('sqrt')|ghm|dice"
+
+
 def test_the_canonical_spec_reads_back_as_itself():
     assert LossOptions(criterion=EVERY.canonical()).spec() == EVERY.spec()
 

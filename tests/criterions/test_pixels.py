@@ -49,13 +49,15 @@ def test_softmax_is_the_cross_entropy_of_torch(answered: tuple[Tensor, Tensor]) 
     torch.testing.assert_close(build("softmax", label_smoothing=0.1)(logits, truth, ONE), smoothed)
 
 
-def test_a_chain_of_one_loss_agrees_with_torchs_own(answered: tuple[Tensor, Tensor]) -> None:
-    """The rows of the general way, and the short way of the plain cross entropy, are one loss."""
+@pytest.mark.parametrize("chain", ["softmax", "softmax|class_weights(auto)", "softmax|class_weights(sqrt)|dice"])
+def test_the_cross_entropy_agrees_with_the_general_way(chain: str, answered: tuple[Tensor, Tensor]) -> None:
+    """The rows of the general way, and the short way of the cross entropy, weighted or not, are one loss."""
     logits, truth = answered
-    long = build("softmax")
+    long, short = build(chain), build(chain)
     long._plain_softmax = False
+    assert short._plain_softmax
     weights = torch.tensor([0.5, 2.0])
-    torch.testing.assert_close(long(logits, truth, weights), build("softmax")(logits, truth, weights))
+    torch.testing.assert_close(long(logits, truth, weights), short(logits, truth, weights))
 
 
 @pytest.mark.parametrize("chain", CHAINS)

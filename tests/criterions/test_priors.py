@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from criterions.priors import class_weights, effective_number, first_probabilities, inverse_frequency, log_prior, prior_logits
+from criterions.priors import class_weights, effective_number, first_probabilities, inverse_frequency, inverse_root, log_prior, prior_logits
 from utils.errors import UserError
 
 COUNTS = (600, 300, 90, 10)
@@ -16,6 +16,14 @@ def test_inverse_frequencies_have_mean_one_and_even_out_the_classes():
     np.testing.assert_allclose(weights * COUNTS, (weights * COUNTS)[0])
 
 
+def test_inverse_roots_lie_halfway_between_no_weights_and_inverse_frequencies():
+    weights = inverse_root(COUNTS)
+    assert weights.mean() == pytest.approx(1)
+    halfway = inverse_frequency(COUNTS) ** 0.5
+    np.testing.assert_allclose(weights / weights[0], halfway / halfway[0])
+    np.testing.assert_allclose(class_weights("sqrt", classes=tuple("abcd"), counts=COUNTS), weights)
+
+
 def test_the_effective_number_goes_from_no_weights_to_inverse_frequencies():
     np.testing.assert_allclose(effective_number(COUNTS, 0.0), 1)
     np.testing.assert_allclose(effective_number(COUNTS, 1 - 1e-9), inverse_frequency(COUNTS), rtol=1e-4)
@@ -24,7 +32,7 @@ def test_the_effective_number_goes_from_no_weights_to_inverse_frequencies():
 
 
 def test_a_class_without_images_keeps_everything_finite():
-    for values in (inverse_frequency((5, 0)), effective_number((5, 0)), log_prior((5, 0))):
+    for values in (inverse_frequency((5, 0)), inverse_root((5, 0)), effective_number((5, 0)), log_prior((5, 0))):
         assert np.isfinite(values).all()
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from dataloader import SOURCES
 from dataloader.sources.downloads import Download
-from dataloader.splits.catalog import Split
+from dataloader.splits.split import Split
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import torch
 
 from dataloader import AUGMENT_PRESETS, AUGMENTS, MIXES, SOURCES
 from dataloader.augment.chain import build_augment
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.sample import Batch, Sample
-from dataloader.splits.catalog import open_catalog
 from dataloader.targets.label import Label
 from utils.randomness import numpy_rng
 

@@ -11,9 +11,9 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from PIL import Image, ImageDraw
 
 from utils import fonts
+from utils.chart_panels import Panel, draw_panels
 from utils.fonts import Pen, labels_of, missing_letters
 from utils.images import sheet
-from utils.panels import Panel, draw_panels
 from utils.plots import draw_bars, draw_confusion, draw_curve
 
 CAT, DOG = "猫", "子犬"

@@ -11,8 +11,8 @@ import config
 from applications import assemble
 from applications.assemble.caching import _wait_for, build_cache_policy
 from dataloader.images.preprocess import Preprocess
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.options import DataOptions
-from dataloader.splits.catalog import open_catalog
 from dataloader.splits.integrity import stamp
 from tests.applications.conftest import Call, start, tiny, write_colors
 from tests.applications.training.test_resume import assert_equal_runs

@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-from applications.settings.options import Request, RunConfig
 from applications.trained.checkpoint import load_trained, open_held_out, open_training, open_validation
 from dataloader.images.read import read_image
 from demos.classifier import main as classify
@@ -102,8 +101,7 @@ def test_every_use_of_the_model_sees_the_range_of_its_training(call: Call, camer
 
 def test_every_split_of_a_trained_model_is_read_by_its_range(call: Call, camera: Path) -> None:
     run = call(*tiny(camera, "--epochs", 1)).run
-    given = {"resume": str(run), "arch": ARCH[1]}
-    trained = load_trained(Request("prune", RunConfig().override({"resume": str(run)}), given), torch.device("cpu"))
+    trained = load_trained(run, {"arch": ARCH[1]}, "prune", torch.device("cpu"))
     opened = (open_training(trained, "--prune"), open_validation(trained, "--calibrate"), open_held_out(trained, ("test",)))
     assert [split.white for split in opened] == [trained.preprocess.white] * 3
     assert trained.preprocess.white == 4095

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from applications.assemble import choose_task, count_classes
+from applications.assemble import choose_task, count_classes, with_usual_settings
 from applications.settings.options import RunConfig
 from criterions.weighted import build_criterion
-from dataloader.splits.split import Catalog, Split
+from dataloader.splits.catalog import Catalog
+from dataloader.splits.split import Split
 from dataloader.targets.boxes import Boxes
 from dataloader.targets.label import Label, Labels
+from dataloader.targets.mask import Mask
 from dataloader.targets.target import Target
 from utils.errors import UserError
 from utils.spec import parse_specs
@@ -33,7 +35,7 @@ CHANCE = np.random.default_rng(0).random((500, 6)) < np.array([0.6, 0.3, 0.2, 0.
 CASES = {"common": beside_a_common_label(1000, 100), "rare together": MANY_RARE, "by chance, some without": CHANCE}
 
 
-@pytest.mark.parametrize("rule", ["auto", "effective"])
+@pytest.mark.parametrize("rule", ["auto", "sqrt", "effective"])
 @pytest.mark.parametrize("weighed", [False, True])
 @pytest.mark.parametrize("case", CASES)
 def test_class_weights_have_mean_one_over_images_with_several_labels(case, weighed, rule):
@@ -63,7 +65,7 @@ def test_data_that_can_only_mean_one_task_chooses_it(target, name):
 @pytest.mark.parametrize(
     ("task", "catalog", "message"),
     [
-        ("multilabel", data_of(Label, "a", "b"), "--task multilabel takes any number of labels an image, photos has one label; "),
+        ("multilabel", data_of(Label, "a", "b"), "--task multilabel takes several labels an image, photos has one label; "),
         ("classfy", data_of(Label, "a", "b"), "Did you mean classify"),
         (None, data_of(Label, "a"), "photos holds a single class, a; --task classify needs at least 2"),
         (None, data_of(Boxes, "a"), "no task of this program"),
@@ -77,3 +79,12 @@ def test_data_that_contradicts_the_task_is_refused_in_one_line(task, catalog, me
 
 def test_one_label_is_enough_for_any_number_of_them():
     assert choose_task(RunConfig(), data_of(Labels, "scratch")).name == "multilabel"
+
+
+@pytest.mark.parametrize(
+    ("given", "rate"),
+    [({}, None), ({"init_from": "weights.pth"}, 4e-3), ({"pretrained": True}, 4e-3), ({"pretrained": True, "head_lr": 0.5}, 0.5)],
+)
+def test_a_decoder_learns_faster_than_the_trained_encoder_beside_it(given: dict[str, object], rate: float | None) -> None:
+    config = RunConfig().override({"task": "segment", "lr": 1e-3, **given})
+    assert with_usual_settings(config, data_of(Mask, "a", "b")).optim.head_lr == rate

@@ -9,7 +9,7 @@ from scipy.stats import binom
 
 from applications.calibration import calibrate
 from applications.calibration.calibrate import choose
-from applications.calibration.risk_targets import RiskTarget, ThresholdChoice
+from applications.calibration.promises import Promise, ThresholdChoice
 from applications.calibration.threshold_outcome import describe_choice, describe_unmet
 from applications.tasks.classify import Classify
 from applications.tasks.labels import Prediction
@@ -37,7 +37,7 @@ def test_at_most_5_of_100_promises_are_broken_where_images_come_in_groups(alike:
         # Of the answers at any probability 6% are wrong: to accept all, or most, breaks the promise.
         sure, right = rng.uniform(0.6, 1, len(groups))[draw], (rng.random(len(groups)) >= 0.06)[draw]
         targets, probabilities = answers(sure, right)
-        limits = [min(choose(RiskTarget(name, 0.05), targets, probabilities, given).thresholds) for given in (groups, None)]
+        limits = [min(choose(Promise(name, 0.05), targets, probabilities, given).thresholds) for given in (groups, None)]
         # A miss is a wrong answer that is accepted; of all images, 5% are where the surest five sixths of the answers are accepted.
         most = 0.6 + 0.4 / 6 if name == "miss" else NEVER
         broken += limits[0] < most
@@ -50,25 +50,25 @@ def test_at_most_5_of_100_promises_are_broken_where_images_come_in_groups(alike:
 def test_the_promise_says_how_many_groups_it_rests_on() -> None:
     groups = np.repeat(np.arange(100), 5)
     targets, probabilities = answers(np.full(500, 0.9), np.ones(500, dtype=bool))
-    choice = choose(RiskTarget("error", 0.05), targets, probabilities, groups)
+    choice = choose(Promise("error", 0.05), targets, probabilities, groups)
     assert (choice.images, choice.image_groups, sum(group.count for group in choice.groups)) == (500, 100, 100)
-    said = describe_choice(RiskTarget("error", 0.05), choice, ("a", "b"))
+    said = describe_choice(Promise("error", 0.05), choice, ("a", "b"))
     assert said.startswith("error<=0.05 at 95% confidence, by 500 validation images in 100 groups, one of each counted: ")
-    small = choose(RiskTarget("error", 0.01), targets, probabilities, groups)
+    small = choose(Promise("error", 0.01), targets, probabilities, groups)
     said = describe_unmet(small, ("a", "b"), multi_label=False)
     assert said.startswith("nothing can be accepted at this limit with 500 validation images in 100 groups; about ")
     assert said.endswith(" groups would be enough")
-    labels = choose(RiskTarget("miss", 0.05), np.eye(2)[targets], probabilities, groups)
+    labels = choose(Promise("miss", 0.05), np.eye(2)[targets], probabilities, groups)
     assert labels.image_groups == 100
 
 
 def test_no_image_is_checked_by_thresholds_that_its_own_group_chose(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[np.ndarray] = []
 
-    def watched(target: RiskTarget, targets: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None) -> ThresholdChoice:
+    def watched(promise: Promise, targets: np.ndarray, probabilities: np.ndarray, groups: np.ndarray | None) -> ThresholdChoice:
         if groups is not None:
             asked.append(groups)
-        return choose(target, targets, probabilities, groups)
+        return choose(promise, targets, probabilities, groups)
 
     monkeypatch.setattr(calibrate, "choose", watched)
     groups = np.repeat(np.arange(100), 5)
@@ -78,7 +78,7 @@ def test_no_image_is_checked_by_thresholds_that_its_own_group_chose(monkeypatch:
     task: Any = Classify(
         ("a", "b"), Criterion(build_elementwise(parse_specs("softmax")[0])), Preprocess(image_size=(4, 4)), torch.device("cpu")
     )
-    calibrate.cross_checked(task, given, RiskTarget("error", 0.2), refit=True, groups=groups)
+    calibrate.cross_checked(task, given, Promise("error", 0.2), refit=True, groups=groups)
     assert len(asked) == 5
     for own in asked:
         assert (np.bincount(own, minlength=100)[np.unique(own)] == 5).all(), "a group is left out whole"

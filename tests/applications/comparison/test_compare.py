@@ -11,7 +11,7 @@ import pytest
 
 from applications.comparison.answers import ModelAnswers, aligned
 from applications.comparison.compare import write_comparison
-from applications.comparison.paired_metrics import class_rows, compare, figures, named_apart, recalls, sentence
+from applications.comparison.paired_metrics import class_rows, compare, counted_metrics, named_apart, recalls, sentence
 from tests.applications.conftest import NETS, Call, read_rows, tiny, write_colors
 from tests.applications.tasks.test_multilabel_runs import BCE, write_squares
 from utils.errors import UserError
@@ -130,7 +130,7 @@ def test_significance_begins_below_five_percent() -> None:
 
 def test_the_loss_of_a_comparison_has_a_name_of_its_own() -> None:
     model = answers("one", np.random.default_rng(4).random(60) < 0.7)
-    found = figures(model)(np.ones(60, int))
+    found = counted_metrics(model)(np.ones(60, int))
     assert "loss" not in found
     assert found["calibrated loss"] == pytest.approx(-np.log(model.probabilities[model.truth]).mean())
 
@@ -200,13 +200,13 @@ def test_figures_do_not_depend_on_the_order_of_images_and_classes() -> None:
     turned = replace(
         model, classes=("c", "a", "b"), **{key: getattr(model, key)[:, [2, 0, 1]] for key in ("truth", "named", "probabilities")}
     )
-    assert figures(aligned(model, turned))(np.ones(60, int)) == figures(model)(np.ones(60, int))
+    assert counted_metrics(aligned(model, turned))(np.ones(60, int)) == counted_metrics(model)(np.ones(60, int))
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
     model = answers("one", np.ones(9, dtype=bool))
     for other, said in (
-        (replace(model, multi_label=True), "any number of labels"),
+        (replace(model, multi_label=True), "several labels"),
         (replace(model, classes=("a", "b", "d")), "c, d in only one of them"),
         (replace(model, files=(*model.files[:-1], "/data/test/new.png")), "2 are in only one of them, such as test/0008.png"),
         (replace(model, truth=np.roll(model.truth, 1, axis=1)), "different labels for 9 images"),

@@ -148,7 +148,7 @@ def test_the_command_that_training_names_shows_the_leaks(call: Call, tmp_path: P
 
 def test_the_leak_check_of_training_is_quick(tmp_path: Path) -> None:
     """2,000 files of sizes that often agree; 10,000 of them are to take a second."""
-    from dataloader.splits.catalog import open_catalog
+    from dataloader.opening.open_catalog import open_catalog
     from dataloader.splits.integrity import find_leaks, stamp
 
     for number in range(2000):

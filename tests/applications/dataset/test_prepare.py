@@ -15,8 +15,9 @@ from PIL import Image
 
 import config
 from dataloader.images.read import read_image
-from dataloader.splits.catalog import open_catalog, take_fold
-from dataloader.splits.split import groups_of
+from dataloader.opening.folds import take_fold
+from dataloader.opening.open_catalog import open_catalog
+from dataloader.splits.catalog import groups_of
 from dataloader.targets.label import Labels
 from dataloader.writers.resized import Resizer
 from tests.applications.conftest import Call, Outcome

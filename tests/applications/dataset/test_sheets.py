@@ -11,7 +11,7 @@ import config
 from applications import assemble
 from applications.dataset import sheets
 from applications.dataset.sheets import choose, label_of
-from dataloader.splits.catalog import open_catalog
+from dataloader.opening.open_catalog import open_catalog
 from tests.applications.conftest import Call, tiny
 
 

@@ -10,14 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from applications.explain import gallery, overlays
+from applications.explain import gallery, heat_overlays
 from applications.explain.explain import choose, judge
 from applications.explain.faithfulness import Faithfulness
 from applications.explain.gallery import ExplainedImage, MethodScores, draw, trust_sentence
 from applications.explain.heat_maps import ExplainedBatch, Explainer, available, heat_maps
+from applications.explain.heat_overlays import explain
 from applications.explain.methods import METHODS, named_methods
-from applications.explain.overlays import explain
-from applications.settings.options import Request, RunConfig
 from applications.trained.checkpoint import load_trained
 from models import build_model
 from tests.applications.conftest import NETS, Call, read_rows, run_once, tiny
@@ -145,8 +144,7 @@ def test_of_several_labels_the_missed_one_is_explained_too():
 
 def test_overlays_for_a_page_come_one_an_image(run):
     given = {"arch": f"{NETS}:TinyNet"}
-    config = RunConfig().override({"resume": str(run), **given})
-    trained = load_trained(Request("evaluation", config, given), torch.device("cpu"))
+    trained = load_trained(run, given, "evaluation", torch.device("cpu"))
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (10 + number, 20, 3), dtype=np.uint8) for number in range(40)]
     found = explain(trained, images, [0] * 40, "layer-cam")
@@ -195,8 +193,8 @@ def test_few_images_order_the_methods_by_chance():
 
 def test_an_image_of_any_size_is_shown_large():
     for size in ((16, 16), (100, 60), (128, 128)):
-        assert max(overlays.displayable(torch.zeros(3, *size, dtype=torch.uint8)).shape) == 224
-    assert overlays.displayable(torch.zeros(3, 300, 200, dtype=torch.uint8)).shape == (300, 200, 3)
+        assert max(heat_overlays.displayable(torch.zeros(3, *size, dtype=torch.uint8)).shape) == 224
+    assert heat_overlays.displayable(torch.zeros(3, 300, 200, dtype=torch.uint8)).shape == (300, 200, 3)
 
 
 def test_a_model_of_several_labels_is_explained_by_its_most_probable_one(labels, call: Call):

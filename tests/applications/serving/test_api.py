@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 from starlette.testclient import TestClient
 
-import config
 from applications.formats import build_format
 from applications.formats.contract import WriteSettings
 from applications.formats.deployed import deploy
@@ -186,9 +185,9 @@ def exported(runs: tuple[Path, Path], tmp_path: Path) -> Callable[[str], Path]:
     """Return a function that writes the model of the first run in a format."""
 
     def write(name: str) -> Path:
-        request = config.parse(["--predict", "x", "--resume", str(runs[0]), "--arch", f"{NETS}:TinyNet"])
-        trained, found = load_trained(request, torch.device("cpu")), build_format(name)
-        parts = {"arch": "tiny", "temperature": trained.temperature}
+        trained = load_trained(runs[0], {"arch": f"{NETS}:TinyNet"}, "predict", torch.device("cpu"))
+        found = build_format(name)
+        parts = {"arch": "tiny", "temperature": trained.calibration.temperature}
         deployed = deploy(trained.model, trained.preprocess, "softmax", **parts)
         facts = Facts(
             task="classify", classes=trained.classes, preprocess=trained.preprocess, activation="softmax", reject=(0.4,) * 3, **parts

@@ -47,7 +47,7 @@ def test_pretrained_weights_learn_at_the_rates_of_finetune() -> None:
     request = config.parse(["--pretrained"])
     assert (request.config.optim.lr, request.config.optim.head_lr) == (rates["lr"], rates["head_lr"])
     assert request.config.train.epochs == RunConfig().train.epochs
-    assert "for --pretrained" in describe_settings(request.given)[0]
+    assert "for trained weights" in describe_settings(request.given)[0]
     own = config.parse(["--pretrained", "--lr", "0.01"]).config.optim
     assert (own.lr, own.head_lr) == (0.01, None)
     assert config.parse(["--pretrained", "--opt", "sgd"]).config.optim.lr == RunConfig().optim.lr

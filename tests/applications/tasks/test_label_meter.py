@@ -83,8 +83,8 @@ def test_logits_are_held_once_and_targets_as_whole_numbers(task: Classify) -> No
 def test_the_figures_follow_the_temperature_that_was_chosen(task: Classify) -> None:
     meter = fed(task, list(range(20)))
     task.calibrate(meter)
-    assert task.temperature != 1
-    assert meter.prediction.temperature == task.temperature
+    assert task.chosen.temperature != 1
+    assert meter.prediction.temperature == task.chosen.temperature
 
 
 def test_chunks_of_rows_are_all_of_them() -> None:

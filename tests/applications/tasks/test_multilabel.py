@@ -16,6 +16,7 @@ from criterions.elementwise import bce, softmax
 from criterions.weighted import Criterion
 from dataloader.images.preprocess import Preprocess
 from tests.applications.predicted import predicted
+from utils.calibration import Calibration
 from utils.errors import UserError
 
 CPU = torch.device("cpu")
@@ -59,8 +60,9 @@ def step_area(truth: np.ndarray, scores: np.ndarray) -> float:
 def test_the_figures_are_those_of_a_few_lines(given_answers: tuple[np.ndarray, np.ndarray]) -> None:
     truth, probabilities = given_answers
     task = build(truth.shape[1])
-    task.thresholds = tuple(np.linspace(0.3, 0.7, truth.shape[1]).astype(np.float32).tolist())
-    found = probabilities >= np.array(task.thresholds)
+    thresholds = tuple(np.linspace(0.3, 0.7, truth.shape[1]).astype(np.float32).tolist())
+    task.chosen = Calibration(thresholds=thresholds)
+    found = probabilities >= np.array(thresholds)
     figures = task.metrics(make(truth, probabilities))
     occurring = [column for column in range(truth.shape[1]) if truth[:, column].any()]
     areas = [step_area(truth[:, column], probabilities[:, column]) for column in occurring]

@@ -71,7 +71,7 @@ def test_a_network_learns_the_colors_and_the_run_says_what_it_is(call: Call, squ
     outcome = call(*tiny(squares, *BCE, "--epochs", 14, "-b", 8))
     assert outcome.code == 0, outcome.err
     assert outcome.run.parent == Path("runs/multilabel")
-    assert "3 labels, any number per image; 70 train" in outcome.out
+    assert "3 labels, several per image; 70 train" in outcome.out
     assert "best val mAP" in outcome.out
     last = read_rows(outcome.run / "metrics.csv")[-1]
     assert float(last["val_mAP"]) > 0.9

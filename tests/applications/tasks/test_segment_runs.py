@@ -24,7 +24,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_is_evaluated_at_the_size_of_the_images_and_answers_with_masks(call: Call, scenes: Path) -> None:
     trained = call("--data", scenes, *FLAGS, "--epochs", 1, "--name", "one", "--aug", "flip|rotate(10)")
     assert trained.code == 0, trained.err
-    assert json.loads((trained.run / "config.json").read_text())["criterion"] == "softmax|dice"
+    assert json.loads((trained.run / "config.json").read_text())["criterion"] == "softmax|class_weights('sqrt')|dice"
     outcome = call("--evaluation", "--resume", trained.run, "--no_report")
     assert outcome.code == 0, outcome.err
     folder = trained.run / "evaluation-test"

@@ -47,7 +47,7 @@ def task(request: pytest.FixtureRequest) -> LabelTask:
 
 
 def measure(task: LabelTask) -> LabelMeter:
-    given, meter = batch(dense=task.thresholds is not None), task.meter(6)
+    given, meter = batch(dense=task.chosen.multi_label), task.meter(6)
     with torch.no_grad():
         meter.update(given, task.forward(Mean(), given))
     return meter
@@ -99,13 +99,13 @@ def test_what_is_rendered_exists_and_the_table_has_a_row_a_class(task: LabelTask
 
 
 def test_thresholds_are_plain_numbers_that_calibrating_keeps_plain(task: LabelTask, tmp_path: Path) -> None:
-    before = task.thresholds
+    before = task.chosen.thresholds
     task.calibrate(measure(task))
-    assert (task.thresholds is None) == (before is None)
+    assert (task.chosen.thresholds is None) == (before is None)
     torch.save(task.calibration(), tmp_path / "file.pt")
     saved, other = load_tensors(tmp_path / "file.pt"), build(task.name)
     other.load_calibration(saved)
-    assert (other.thresholds, other.temperature) == (task.thresholds, task.temperature)
+    assert other.chosen == task.chosen
 
 
 def test_without_thresholds_the_most_probable_class_is_named() -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from applications.explain.heat_maps import ExplainedBatch
-from applications.explain.overlays import normalized, open_explainer
+from applications.explain.heat_overlays import normalized, open_explainer
 from applications.settings.options import Request, RunConfig
 from applications.trained.any_model import load_model
 from tests.applications.conftest import NETS, ROOT, Call, read_rows, run_once, tiny
@@ -99,7 +99,7 @@ def test_the_class_map_of_a_file_is_the_cam_of_its_network(own: Path) -> None:
     pictures = [torch.randint(0, 256, (3, 24, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(n)) for n in range(3)]
     classes, maps = torch.tensor([0, 2, 1]), []
     for place, given in ((own, {"arch": ARCH[1]}), (own / "model.onnx", {})):
-        trained = load_model(Request("explain", RunConfig().override({"resume": str(place)}), given), torch.device("cpu"))
+        trained = load_model(str(place), Request("explain", RunConfig(), given), torch.device("cpu"))
         look = ExplainedBatch(open_explainer(trained), normalized(trained, pictures))
         maps.append(look.explainer.class_map(look, classes))
     assert maps[0].shape == maps[1].shape

@@ -11,7 +11,7 @@ from applications.settings.options import RunConfig
 from applications.training.batch_size import Trial, largest_that_fits, with_batch_size
 from applications.training.recipe import open_recipe
 from dataloader.augment.chain import Augment
-from dataloader.splits.catalog import open_catalog
+from dataloader.opening.open_catalog import open_catalog
 from utils.errors import UserError
 
 

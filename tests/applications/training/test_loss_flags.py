@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from applications.assemble import count_classes
-from dataloader.splits.catalog import open_catalog
+from dataloader.opening.open_catalog import open_catalog
 from tests.applications.conftest import NETS, Call, tiny, write_colors
 from utils.checkpoint import load_checkpoint
 

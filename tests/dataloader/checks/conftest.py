@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dataloader.checks.survey import Survey, look_at_all
-from dataloader.splits.catalog import open_catalog
+from dataloader.opening.open_catalog import open_catalog
 from tests.dataloader.checks.pictures import write_faulty
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from dataloader.checks import groups, lines
 from dataloader.checks.survey import Survey, look_at_all
-from dataloader.splits.catalog import open_catalog
+from dataloader.opening.open_catalog import open_catalog
 from tests.dataloader.checks.pictures import save, scene
 
 

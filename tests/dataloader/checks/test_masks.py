@@ -9,7 +9,7 @@ from PIL import Image
 
 from dataloader.checks.masks import find
 from dataloader.checks.survey import Survey, look_at_all
-from dataloader.splits.catalog import open_catalog
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.targets.mask import IGNORE
 
 

@@ -14,8 +14,9 @@ from dataloader.cache.decoded import CachePolicy, cache_name, pooled
 from dataloader.cache.fill import fill
 from dataloader.images.read import ImageError, decode_image, read_image
 from dataloader.images.sixteen_bit import brightest, to_eight_bits
-from dataloader.images.white_value import SAMPLE, find_white, mismatch, white_of, with_white
-from dataloader.splits.split import Catalog, Split
+from dataloader.splits.catalog import Catalog
+from dataloader.splits.split import Split
+from dataloader.splits.white_value import SAMPLE, find_white, mismatch, white_of, with_white
 from demos.classifier import read_image as read_in_demo
 from demos.classifier import read_with_opencv
 

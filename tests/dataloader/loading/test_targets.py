@@ -15,11 +15,11 @@ from dataloader.images.read import ImageError
 from dataloader.loading.loader import Loader
 from dataloader.loading.reader import BatchReader, SlottedBatch
 from dataloader.loading.slots import Slots
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.sample import Batch, Sample
 from dataloader.sources import shapes
 from dataloader.sources.shape_truths import SHAPE_TRUTHS
 from dataloader.sources.shapes import CLASSES, open_shapes, scene
-from dataloader.splits.catalog import open_catalog
 from dataloader.splits.split import Split
 from dataloader.targets.boxes import BoxBatch, Boxes
 from dataloader.targets.label import Unknown

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dataloader.opening.folds import take_fold
+from dataloader.opening.open_catalog import open_catalog
+from dataloader.opening.saved_split import save_split
 from dataloader.sources import weave
 from dataloader.sources.defect_folders import DefectTruths
 from dataloader.sources.weave import KINDS, open_weave, piece
-from dataloader.splits.catalog import Catalog, open_catalog, save_split, take_fold
+from dataloader.splits.catalog import Catalog
 from dataloader.targets.defect import GOOD, Defect, DefectBatch
 from dataloader.targets.mask import IGNORE, Mask
 from dataloader.targets.plane import scaled

@@ -9,8 +9,8 @@ from PIL import Image
 from torchvision import datasets
 
 from dataloader import SOURCES
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.sources.downloads import Download, class_names, numbers
-from dataloader.splits.catalog import open_catalog
 from utils.errors import UserError
 
 DOWNLOADS = {name: source for name, source in ((name, SOURCES.resolve(name)) for name in SOURCES) if isinstance(source, Download)}

@@ -2,9 +2,9 @@
 
 import pytest
 
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.sources.list_formats import LIST_FORMATS
 from dataloader.sources.lists import find_lists, read_lists
-from dataloader.splits.catalog import open_catalog
 from utils.errors import UserError
 
 ONE_LABEL = {

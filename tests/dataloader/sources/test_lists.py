@@ -1,7 +1,7 @@
 import pytest
 
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.sources.lists import find_lists, join_labels, read_lists
-from dataloader.splits.catalog import open_catalog
 from utils.errors import UserError
 
 

@@ -8,11 +8,13 @@ import pytest
 from PIL import Image
 
 from dataloader.mask_reading import MaskReading
+from dataloader.opening.folds import take_fold
+from dataloader.opening.open_catalog import open_catalog
+from dataloader.opening.saved_split import save_split
 from dataloader.sources.mask_sets import find_coco
 from dataloader.sources.masks import value_counts
 from dataloader.sources.polygons import fill, read_yolo
 from dataloader.sources.run_lengths import decode_runs, encode_runs
-from dataloader.splits.catalog import open_catalog, save_split, take_fold
 from dataloader.targets.mask import IGNORE, Mask
 from utils.errors import UserError
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from dataloader.images.read import ImageError
-from dataloader.splits.catalog import open_catalog
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.targets.label import Labels
 from utils.errors import UserError
 

@@ -13,7 +13,9 @@ from PIL import Image
 from dataloader.images.preprocess import Preprocess
 from dataloader.images.read import ImageError
 from dataloader.loading.loader import Loader
-from dataloader.splits.catalog import fingerprint, open_catalog, save_split
+from dataloader.opening.open_catalog import open_catalog
+from dataloader.opening.saved_split import save_split
+from dataloader.splits.integrity import fingerprint
 from dataloader.targets.label import Labels
 from utils.errors import UserError
 from utils.user_cache import cache_folder

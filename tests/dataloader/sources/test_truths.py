@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from dataloader.images.read import ImageError
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.sources import shapes
 from dataloader.sources.coco import read_coco
 from dataloader.sources.masks import MaskFolder, read_mask
 from dataloader.sources.shape_truths import shape_boxes, shape_masks
 from dataloader.sources.shapes import CLASSES, open_shapes, scene
-from dataloader.splits.catalog import open_catalog
 from dataloader.targets.defect import Defect
 from utils.errors import UserError
 

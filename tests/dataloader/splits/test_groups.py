@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
-from dataloader.splits.groups import group_folds, hold_out_groups, read_groups
+from dataloader.opening.named_groups import read_groups
+from dataloader.splits.groups import group_folds, hold_out_groups
 from utils.errors import UserError
 
 SHARES = {"val_share": 0.2, "test_share": 0.2}

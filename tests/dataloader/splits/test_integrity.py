@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.splits import integrity
-from dataloader.splits.catalog import fingerprint, open_catalog
-from dataloader.splits.integrity import CachedFiles, find_leaks, has_changed, stamp
+from dataloader.splits.integrity import CachedFiles, find_leaks, fingerprint, has_changed, stamp
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ class PixelTask:
     abilities: ClassVar[frozenset[str]] = frozenset()
     headline = "mIoU"
     metric_names: tuple[str, ...] = ("loss", "mIoU", "pixel_accuracy")
+    head_rate: ClassVar[float] = 1.0
     usual_criterion: ClassVar[str] = "softmax"
     build_criterion: ClassVar = staticmethod(build_criterion)
 

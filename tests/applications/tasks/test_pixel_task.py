@@ -26,7 +26,7 @@ from dataloader.targets.label import Label, Labels
 from dataloader.targets.mask import IGNORE
 from dataloader.targets.plane import scaled
 from optim.stepper import Stepper
-from tests.applications.tasks.dense_task import PixelMeter, PixelNet, PixelTask
+from tests.applications.tasks.pixel_task import PixelMeter, PixelNet, PixelTask
 from utils.distributed import World
 from utils.errors import UserError
 

@@ -4,7 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataloader.splits.catalog import fingerprint, open_catalog, save_split
+from dataloader.opening.open_catalog import open_catalog
+from dataloader.opening.saved_split import save_split
+from dataloader.splits.integrity import fingerprint
 from utils.errors import UserError
 
 

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from dataloader.splits.catalog import fingerprint, open_catalog, save_split
+from dataloader.opening.open_catalog import open_catalog
+from dataloader.opening.saved_split import save_split
+from dataloader.splits.integrity import fingerprint
 from dataloader.targets.label import Label, Labels
 from utils.errors import UserError
 
@@ -111,7 +113,7 @@ def test_labels_that_train_or_the_model_does_not_know_are_errors(listed):
 def test_the_kind_of_labels_that_the_model_gives_is_kept(listed, tmp_path):
     single = listed(["cat", "dog"], header="image,label")
     assert open_catalog(single, classes=("cat", "dog"), whole="test", target=Labels).splits["test"].targets.tolist() == [[1, 0], [0, 1]]
-    with pytest.raises(UserError, match=r"any number of labels, but the model gives one"):
+    with pytest.raises(UserError, match=r"several labels, but the model gives one"):
         open_catalog(listed(["cat", "dog"]), classes=("cat", "dog"), target=Label)
     for name in ("cat", "dog"):
         (tmp_path / "folders" / name).mkdir(parents=True)

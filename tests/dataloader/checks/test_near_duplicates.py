@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from dataloader.checks.likeness import GRID, RADIUS, SAME, candidates, close_hashes, grouped, near_pairs, perceptual_hash, similarity
+from dataloader.checks.near_duplicates import GRID, RADIUS, SAME, candidates, close_hashes, grouped, near_pairs, perceptual_hash, similarity
 from tests.dataloader.checks.pictures import scene
 
 

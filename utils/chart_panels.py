@@ -1,4 +1,4 @@
-"""Curves and bars side by side in one PNG, drawn without a screen."""
+"""Curves and bars side by side in one PNG, drawn without a screen. One chart alone: utils/plots.py."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

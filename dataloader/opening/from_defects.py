@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from dataloader.opening.named_groups import read_groups
 from dataloader.sources.defect_folders import DefectImages, DefectTruths, read_defect_folders, read_defect_list
 from dataloader.sources.lists import Listing
-from dataloader.splits.groups import hold_out_groups, read_groups
+from dataloader.splits.catalog import Catalog, with_groups
+from dataloader.splits.groups import hold_out_groups
 from dataloader.splits.holdout import hold_out, read_split_file
-from dataloader.splits.split import SPLIT_NAMES, Catalog, Origin, Split, with_groups
+from dataloader.splits.split import SPLIT_NAMES, Origin, Split
 from dataloader.targets.defect import GOOD, Defect
 from utils.errors import UserError
 from utils.text import counted

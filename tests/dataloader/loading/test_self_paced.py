@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from dataloader import CURRICULA
-from dataloader.sidecars.self_paced import SelfPaced, easiest
+from dataloader import SELF_PACED
+from dataloader.loading.self_paced import SelfPaced, easiest
 from utils.errors import UserError
 
 
@@ -20,9 +20,9 @@ def test_the_share_climbs_to_all() -> None:
     assert [rule.share(done) for done in (0, 0.25, 0.5, 1)] == pytest.approx([0.4, 0.7, 1, 1])
 
 
-@pytest.mark.parametrize("name", CURRICULA)
+@pytest.mark.parametrize("name", SELF_PACED)
 def test_every_rule_gives_a_weight_for_every_image(name: str) -> None:
-    rule = CURRICULA.resolve(name)()
+    rule = SELF_PACED.resolve(name)()
     losses = torch.rand(20, generator=torch.Generator().manual_seed(0))
     for known in (losses, losses.where(losses > 0.5, torch.nan)):
         for done in (0.0, 0.5, 1.0):

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from applications.calibration.risk_targets import (
-    RiskTarget,
+from applications.calibration.promises import (
+    Promise,
     Support,
     ThresholdChoice,
     choose_rejection,
     choose_thresholds,
-    parse_risk_target,
+    parse_promise,
 )
 from applications.calibration.threshold_outcome import (
     broken_by,
@@ -45,31 +45,31 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return powers / powers.sum(1, keepdims=True)
 
 
-def broken_truly(target: RiskTarget, choice: ThresholdChoice, targets: np.ndarray, probabilities: np.ndarray) -> bool:
+def broken_truly(promise: Promise, choice: ThresholdChoice, targets: np.ndarray, probabilities: np.ndarray) -> bool:
     """Whether the promise of any group is broken on a population, by more than its own size leaves to chance."""
     for group in choice.groups:
-        failures, count = count_failures(target, group.members, choice.thresholds, targets, probabilities)
-        if count and failures / count > target.limit + 2 * np.sqrt(target.limit * (1 - target.limit) / count):
+        failures, count = count_failures(promise, group.members, choice.thresholds, targets, probabilities)
+        if count and failures / count > promise.limit + 2 * np.sqrt(promise.limit * (1 - promise.limit) / count):
             return True
     return False
 
 
 @pytest.mark.parametrize(
-    ("kind", "count", "target"),
+    ("kind", "count", "promise"),
     [
-        (EASY2, 300, RiskTarget("error", 0.05)),
-        (EASY2, 1000, RiskTarget("miss", 0.02)),
-        (HARD2, 300, RiskTarget("error", 0.1)),
-        (HARD2, 300, RiskTarget("miss", 0.1)),
-        (EASY6, 600, RiskTarget("error", 0.05)),
-        (EASY6, 600, RiskTarget("miss", 0.03)),
-        (HARD6, 400, RiskTarget("error", 0.1)),
-        (HARD6, 400, RiskTarget("miss", 0.05)),
-        (MANY, 600, RiskTarget("error", 0.1)),
-        (MANY, 600, RiskTarget("miss", 0.05)),
+        (EASY2, 300, Promise("error", 0.05)),
+        (EASY2, 1000, Promise("miss", 0.02)),
+        (HARD2, 300, Promise("error", 0.1)),
+        (HARD2, 300, Promise("miss", 0.1)),
+        (EASY6, 600, Promise("error", 0.05)),
+        (EASY6, 600, Promise("miss", 0.03)),
+        (HARD6, 400, Promise("error", 0.1)),
+        (HARD6, 400, Promise("miss", 0.05)),
+        (MANY, 600, Promise("error", 0.1)),
+        (MANY, 600, Promise("miss", 0.05)),
     ],
 )
-def test_at_most_5_of_100_promises_are_broken_on_images_to_come(kind: Kind, count: int, target: RiskTarget) -> None:
+def test_at_most_5_of_100_promises_are_broken_on_images_to_come(kind: Kind, count: int, promise: Promise) -> None:
     rng, draws = np.random.default_rng(0), 60
     population, bare = draw(rng, 6000 if kind is MANY else 20_000, kind)
     broken = accepted = 0
@@ -77,16 +77,16 @@ def test_at_most_5_of_100_promises_are_broken_on_images_to_come(kind: Kind, coun
         targets, logits = draw(rng, count, kind)
         # As in use: the temperature is fitted on the very images that choose the thresholds.
         temperature = fit_temperature(logits, np.eye(kind[0])[targets], "softmax")
-        choice = choose_rejection(target, targets, softmax(logits / temperature))
+        choice = choose_rejection(promise, targets, softmax(logits / temperature))
         accepted += not choice.is_empty
-        broken += broken_truly(target, choice, population, softmax(bare / temperature))
+        broken += broken_truly(promise, choice, population, softmax(bare / temperature))
     # 8 of 60 happen by chance in one of a hundred cases where the true share is 5%; without a bound it is most of them.
     assert broken < 8
     assert accepted > draws / 2, "else nothing was tested"
 
 
-@pytest.mark.parametrize("target", [RiskTarget("error", 0.1), RiskTarget("miss", 0.1)])
-def test_promises_for_several_labels_hold_on_images_to_come(target: RiskTarget) -> None:
+@pytest.mark.parametrize("promise", [Promise("error", 0.1), Promise("miss", 0.1)])
+def test_promises_for_several_labels_hold_on_images_to_come(promise: Promise) -> None:
     rng, draws = np.random.default_rng(1), 60
     rates = np.array([0.5, 0.4, 0.1, 0.05, 0.03])
 
@@ -99,9 +99,9 @@ def test_promises_for_several_labels_hold_on_images_to_come(target: RiskTarget) 
     population, likely = images(40_000)
     broken = grouped = 0
     for _ in range(draws):
-        choice = choose_thresholds(target, *images(1500))
+        choice = choose_thresholds(promise, *images(1500))
         grouped += len(choice.groups)
-        broken += broken_truly(target, choice, population.astype(float), likely)
+        broken += broken_truly(promise, choice, population.astype(float), likely)
     assert broken < 8
     assert draws < grouped < 5 * draws, "common labels stand alone, rare ones together"
 
@@ -109,10 +109,10 @@ def test_promises_for_several_labels_hold_on_images_to_come(target: RiskTarget) 
 def test_a_promise_is_one_of_a_class_alone_where_it_has_many_answers() -> None:
     targets, logits = draw(np.random.default_rng(2), 2000, (3, 9.0, True))
     shares = softmax(logits)
-    choice = choose_rejection(RiskTarget("error", 0.05), targets, shares)
+    choice = choose_rejection(Promise("error", 0.05), targets, shares)
     assert [group.members for group in choice.groups] == [(0,), (1, 2)]
     assert sum(group.count for group in choice.groups) == (shares.max(1) >= np.array(choice.thresholds)[shares.argmax(1)]).sum()
-    few = choose_rejection(RiskTarget("error", 0.1), targets[:120], softmax(logits[:120]))
+    few = choose_rejection(Promise("error", 0.1), targets[:120], softmax(logits[:120]))
     assert [group.members for group in few.groups] == [(0, 1, 2)]
     assert len(set(few.thresholds)) == 1, "pooled classes share a threshold"
 
@@ -127,7 +127,7 @@ def spread(*groups: tuple[int, int, float, int], classes: int = 3) -> tuple[np.n
 def test_an_answer_need_not_be_surer_than_the_classes_that_it_may_be_wrong_about_ask_for() -> None:
     # Of class 0 many images pass as class 1, of class 1 none as class 0.
     targets, shares = spread((0, 0, 0.6, 500), (0, 1, 0.8, 100), (1, 1, 0.9, 500), classes=2)
-    choice = choose_rejection(RiskTarget("miss", 0.1), targets, shares)
+    choice = choose_rejection(Promise("miss", 0.1), targets, shares)
     assert choice.thresholds[0] == 0.0
     assert 0.8 < choice.thresholds[1] <= 0.9
     assert [(group.members, group.count, group.failures) for group in choice.groups] == [((0,), 600, 0), ((1,), 500, 0)]
@@ -137,17 +137,17 @@ def test_what_cannot_be_promised_is_said_with_the_images_that_would_do() -> None
     targets, shares = spread((0, 0, 0.9, 10), (1, 1, 0.9, 10), (2, 2, 0.9, 10))
     names = ("a", "b", "c")
     for name in ("error", "miss"):
-        choice = choose_rejection(RiskTarget(name, 0.01), targets, shares)
+        choice = choose_rejection(Promise(name, 0.01), targets, shares)
         assert choice.is_empty
         assert choice.thresholds == (NEVER,) * 3
         said = describe_unmet(choice, names, multi_label=False)
         assert said.startswith("nothing can be accepted at this limit with 30 validation images; about ")
         assert 300 <= int(said.split("about ")[1].split()[0].replace(",", "")) < 1500
-    hopeless = describe_unmet(choose_rejection(RiskTarget("error", 0.01), (targets + 1) % 3, shares), names, multi_label=False)
+    hopeless = describe_unmet(choose_rejection(Promise("error", 0.01), (targets + 1) % 3, shares), names, multi_label=False)
     assert hopeless.endswith("more of them would not help: even the most confident answers are wrong too often")
-    kept = choose_rejection(RiskTarget("error", 0.2), targets, shares)
+    kept = choose_rejection(Promise("error", 0.2), targets, shares)
     assert describe_unmet(kept, names, multi_label=False) == ""
-    said = describe_choice(RiskTarget("error", 0.2), kept, names)
+    said = describe_choice(Promise("error", 0.2), kept, names)
     assert said == "error<=0.2 at 95% confidence, by 30 validation images: a, b, c together (30 accepted, 0 wrong)"
 
 
@@ -157,18 +157,18 @@ def test_only_images_that_chance_does_not_explain_break_a_promise() -> None:
     groups = tuple(Support((number,), 50, 0) for number in range(3))
     choice = ThresholdChoice((0.0, 0.0, 0.0), groups, 150)
     # Of the answers b half are wrong; that one of 31 answers a is wrong is within chance.
-    assert broken_by(RiskTarget("error", 0.02), choice, targets, shares, names) == {"b": 0.5}
-    assert broken_by(RiskTarget("miss", 0.02), choice, targets, shares, names) == {"a": 0.25}
-    assert broken_by(RiskTarget("error", 0.5), choice, targets, shares, names) == {}
+    assert broken_by(Promise("error", 0.02), choice, targets, shares, names) == {"b": 0.5}
+    assert broken_by(Promise("miss", 0.02), choice, targets, shares, names) == {"a": 0.25}
+    assert broken_by(Promise("error", 0.5), choice, targets, shares, names) == {}
     strict = ThresholdChoice((0.0, 0.0, 0.6), groups, 150)
-    assert broken_by(RiskTarget("coverage", 0.9), strict, targets, shares, names) == {"c": 0.0}
+    assert broken_by(Promise("coverage", 0.9), strict, targets, shares, names) == {"c": 0.0}
     together = ThresholdChoice((0.0,) * 3, (Support((0, 1, 2), 150, 0),), 150)
-    assert broken_by(RiskTarget("error", 0.02), together, targets, shares, names) == {"a, b, c together": 11 / 71}
+    assert broken_by(Promise("error", 0.02), together, targets, shares, names) == {"a, b, c together": 11 / 71}
     truth = np.repeat(np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]), 20, axis=0)
     likely = np.repeat(np.array([[0.9, 0.8], [0.2, 0.9], [0.3, 0.1]]), 20, axis=0)
     pair = ThresholdChoice((0.5, 0.5), (Support((0,), 9, 0), Support((1,), 9, 0)), 60)
-    assert broken_by(RiskTarget("miss", 0.1), pair, truth, likely, ("x", "y")) == {"x": 0.5, "y": 0.5}
-    assert broken_by(RiskTarget("error", 0.1), pair, truth, likely, ("x", "y")) == {"y": 0.5}
+    assert broken_by(Promise("miss", 0.1), pair, truth, likely, ("x", "y")) == {"x": 0.5, "y": 0.5}
+    assert broken_by(Promise("error", 0.1), pair, truth, likely, ("x", "y")) == {"y": 0.5}
     said = describe_broken("miss<=0.1", dict.fromkeys("abcdefg", 0.5), 9)
     assert said.startswith("miss<=0.1 is not kept on these images for 7 of 9 groups of classes, by more than chance explains: a (50.0%); b")
     assert said.endswith("; e (50.0%) and 2 more")
@@ -176,27 +176,23 @@ def test_only_images_that_chance_does_not_explain_break_a_promise() -> None:
 
 def test_at_least_the_promised_share_is_kept() -> None:
     targets, logits = draw(np.random.default_rng(7), 600, HARD6)
-    choice = choose_rejection(RiskTarget("coverage", 0.8), targets, softmax(logits))
+    choice = choose_rejection(Promise("coverage", 0.8), targets, softmax(logits))
     for kept in measure_rejection(choice.thresholds, targets, softmax(logits))[:-1]:
         assert 0.8 < kept.coverage < 1.0
-    few = choose_rejection(RiskTarget("coverage", 0.8), targets[:12], softmax(logits[:12]))
+    few = choose_rejection(Promise("coverage", 0.8), targets[:12], softmax(logits[:12]))
     assert set(few.thresholds) == {0.0}, "of few answers all are accepted, which keeps any coverage"
 
 
 def test_a_class_without_answers_stands_with_others() -> None:
     targets, shares = spread((0, 0, 0.9, 800), (1, 1, 0.8, 800))
-    choice = choose_rejection(RiskTarget("error", 0.05), targets, shares)
+    choice = choose_rejection(Promise("error", 0.05), targets, shares)
     assert [group.members for group in choice.groups] == [(0,), (1, 2)]
     assert choice.thresholds[2] == choice.thresholds[1]
 
 
 def test_targets_are_read_and_mistakes_named() -> None:
-    assert (
-        parse_risk_target("miss<=0.01", Classify.promises)
-        == parse_risk_target(" miss <= 1% ", Multilabel.promises)
-        == RiskTarget("miss", 0.01)
-    )
-    assert str(RiskTarget("coverage", 0.9)) == "coverage>=0.9"
+    assert parse_promise("miss<=0.01", Classify.promises) == parse_promise(" miss <= 1% ", Multilabel.promises) == Promise("miss", 0.01)
+    assert str(Promise("coverage", 0.9)) == "coverage>=0.9"
     for text, said in (
         ("miss", "cannot be read"),
         ("mis<=0.1", "Did you mean miss?"),
@@ -206,7 +202,7 @@ def test_targets_are_read_and_mistakes_named() -> None:
         ("miss<=100%", "everything keeps"),
     ):
         with pytest.raises(UserError, match=said) as caught:
-            parse_risk_target(text, Classify.promises)
+            parse_promise(text, Classify.promises)
         assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="no 'coverage' here"):
-        parse_risk_target("coverage>=0.9", Multilabel.promises)
+        parse_promise("coverage>=0.9", Multilabel.promises)

@@ -1,5 +1,6 @@
-"""Weights of a curriculum: `curriculum.txt`, and the courses that it is made of: images grouped by the probability that a model gives
-their labels (Bengio et al.: Curriculum Learning, ICML 2009).
+"""The fixed weights of --curriculum_learning: `curriculum.txt`, and the courses that it is made of.
+
+A course has the images of which a model gives their labels a probability in some range (Bengio et al.: Curriculum Learning, ICML 2009).
 """
 
 from collections.abc import Sequence

@@ -13,7 +13,7 @@ from applications.assemble.seen_images import write_beside
 from applications.settings.options import Request
 from applications.sidecars.apply import checked_writable, sidecar_folder
 from applications.sidecars.split_predictions import SplitPredictions, predict_named_split
-from dataloader.sidecars.curriculum import CURRICULUM, assign_courses, label_probabilities
+from dataloader.sidecars.curriculum_file import CURRICULUM, assign_courses, label_probabilities
 from dataloader.sidecars.format import WEIGHT, write_sidecar
 from dataloader.splits.split import Split
 from utils.distributed import close_world
@@ -156,9 +156,9 @@ def write_summary(courses: Sequence[Course], opinions: SplitPredictions, probabi
         write_png(sheet([split.read(index) for index in chosen.tolist()], captions, columns=COLUMNS, side=SIDE), file)
         text = f"{len(chosen)} of {len(ordered)} images, the surest first, with the probability of their label"
         page.section(f"{course.name.capitalize()}: weight {course.weight:g}", picture(file_uri(file), alt=course.name, caption=text))
-    target = folder / "curriculum.html"
-    page.write(target)
-    return target
+    file = folder / "curriculum.html"
+    page.write(file)
+    return file
 
 
 def label_text(split: Split, index: int, classes: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dataloader.sidecars.curriculum import assign_courses, label_probabilities
+from dataloader.sidecars.curriculum_file import assign_courses, label_probabilities
 
 
 def test_an_image_belongs_to_the_first_threshold_that_it_exceeds() -> None:

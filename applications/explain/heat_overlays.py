@@ -1,4 +1,4 @@
-"""Images with a heat map of what a trained model looked at laid over."""
+"""Images with a heat map of what a trained model looked at laid over, for reports, pages and answers."""
 
 from collections.abc import Sequence
 

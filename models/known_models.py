@@ -1,18 +1,18 @@
-"""What every network of the table costs, and what is claimed of its published weights, read from figures.csv without building anything.
+"""What every network of the table costs, and what is claimed of its published weights, read from a file without building anything.
 
-`python -m benchmarks.models_table` measures the figures and writes them, here and into docs/models.md.
+`python -m benchmarks.models_table` measures them and writes them, here and into docs/models.md.
 """
 
 import csv
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-FIGURES = Path(__file__).with_name("figures.csv")
+KNOWN_MODELS = Path(__file__).with_name("known_models.csv")
 
 
 @dataclass(frozen=True)
-class Figures:
-    """A row of figures.csv.
+class KnownModel:
+    """A row of known_models.csv.
 
     Attributes:
         name: in the table of models.
@@ -41,21 +41,21 @@ class Figures:
 HEADER = ("name", "parameters", "multiply-adds", "input", "top-1", "license")
 
 
-def read_figures() -> dict[str, Figures]:
-    """Return the figures by name, in the order of the file."""
-    with FIGURES.open(encoding="utf-8", newline="") as file:
+def read_known_models() -> dict[str, KnownModel]:
+    """Return the rows by name, in the order of the file."""
+    with KNOWN_MODELS.open(encoding="utf-8", newline="") as file:
         return {row["name"]: _read(row) for row in csv.DictReader(file)}
 
 
-def write_figures(found: list[Figures]) -> None:
+def write_known_models(found: list[KnownModel]) -> None:
     """Replace the file."""
-    with FIGURES.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Figures)], lineterminator="\n")
+    with KNOWN_MODELS.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(KnownModel)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(each) for each in found)
 
 
-def _read(row: dict[str, str]) -> Figures:
+def _read(row: dict[str, str]) -> KnownModel:
     top1 = float(row["top1"]) if row["top1"] else None
     counts = {key: int(row[key]) for key in ("parameters", "multiply_adds", "height", "width")}
-    return Figures(name=row["name"], **counts, top1=top1, license=row["license"])
+    return KnownModel(name=row["name"], **counts, top1=top1, license=row["license"])

@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataloader.splits.catalog import open_catalog, save_split, take_fold
+from dataloader.opening.folds import take_fold
+from dataloader.opening.open_catalog import open_catalog
+from dataloader.opening.saved_split import save_split
 from dataloader.writers.shards import ShardWriter, plan_shards
 from utils.errors import UserError
 

@@ -9,10 +9,10 @@ from PIL import Image
 
 from applications.contract import Progress
 from applications.objectives.self_paced import SelfPacedWeights
-from applications.sidecars.curriculum import kept_copy
+from applications.sidecars.make_curriculum import kept_copy
+from dataloader.loading.self_paced import SelfPaced
 from dataloader.sample import Batch
 from dataloader.sidecars.format import read_sidecar
-from dataloader.sidecars.self_paced import SelfPaced
 from tests.applications.conftest import NETS, Call, read_rows, tiny, write_colors
 from tests.applications.training.test_resume import assert_equal_runs, same
 from utils.checkpoint import load_checkpoint

@@ -17,7 +17,7 @@ from utils.risk_control import NEVER, RISK, between, fewest, images_wanted, limi
 
 CONFIDENCE = 1 - RISK
 
-RISK_TARGETS = {
+PROMISES = {
     "error": ("<=", "of the answers of a class that are accepted, at most this share is wrong"),
     "miss": ("<=", "of the images of a class, at most this share is accepted as another class, or for several labels not named"),
     "coverage": (">=", "of the answers of a class, at least this share is accepted (one label per image)"),
@@ -25,11 +25,11 @@ RISK_TARGETS = {
 
 
 @dataclass(frozen=True)
-class RiskTarget:
+class Promise:
     """What is to be guaranteed, such as miss <= 0.01.
 
     Attributes:
-        name: a row of RISK_TARGETS.
+        name: a row of PROMISES.
         limit: a share in [0, 1].
     """
 
@@ -37,28 +37,28 @@ class RiskTarget:
     limit: float
 
     def __str__(self) -> str:
-        return f"{self.name}{RISK_TARGETS[self.name][0]}{self.limit:g}"
+        return f"{self.name}{PROMISES[self.name][0]}{self.limit:g}"
 
 
-def parse_risk_target(text: str, known: Sequence[str]) -> RiskTarget:
-    """Return the target that a text such as 'miss<=0.01' or 'error<=1%' names.
+def parse_promise(text: str, known: Sequence[str]) -> Promise:
+    """Return the promise that a text such as 'miss<=0.01' or 'error<=1%' names.
 
     Args:
         text: what the user wrote.
-        known: the rows of RISK_TARGETS that the task can promise.
+        known: the rows of PROMISES that the task can promise.
 
     Raises:
         UserError: it cannot be read, or this task cannot guarantee it.
     """
     match = re.fullmatch(r"\s*(\w+)\s*(<=|>=)\s*([\d.eE+-]+)\s*(%?)\s*", text)
-    usual = ", ".join(f"'{name}{RISK_TARGETS[name][0]}{0.9 if name == 'coverage' else 0.01}'" for name in known)
+    usual = ", ".join(f"'{name}{PROMISES[name][0]}{0.9 if name == 'coverage' else 0.01}'" for name in known)
     if match is None:
         raise UserError(f"--target '{text}' cannot be read; write one of {usual}")
     name, sign, number, percent = match.groups()
     if name not in known:
         raise UserError(f"--target '{text}': there is no '{name}' here.{nearest(name, known)} Write one of {usual}")
-    if sign != RISK_TARGETS[name][0]:
-        raise UserError(f"--target '{text}': write {name}{RISK_TARGETS[name][0]}...: {RISK_TARGETS[name][1]}")
+    if sign != PROMISES[name][0]:
+        raise UserError(f"--target '{text}': write {name}{PROMISES[name][0]}...: {PROMISES[name][1]}")
     try:
         limit = float(number) / (100 if percent else 1)
     except ValueError as error:
@@ -68,7 +68,7 @@ def parse_risk_target(text: str, known: Sequence[str]) -> RiskTarget:
     if name != "coverage" and limit in (0, 1):
         why = "no number of images proves that nothing is wrong" if limit == 0 else "everything keeps that"
         raise UserError(f"--target '{text}': {why}; write a share between, such as 0.01")
-    return RiskTarget(name, limit)
+    return Promise(name, limit)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Support:
 
 @dataclass(frozen=True)
 class ThresholdChoice:
-    """Thresholds (C,) of a target, and the validation images behind them.
+    """Thresholds (C,) of a promise, and the validation images behind them.
 
     Attributes:
         thresholds: below which an answer is rejected (one label per image), or from which on a label is named (several).
@@ -117,33 +117,33 @@ class ThresholdChoice:
         return len(self.unmet) == len(self.groups) or min(self.thresholds) >= NEVER
 
 
-def choose_rejection(target: RiskTarget, targets: np.ndarray, probabilities: np.ndarray) -> ThresholdChoice:
+def choose_rejection(promise: Promise, targets: np.ndarray, probabilities: np.ndarray) -> ThresholdChoice:
     """Return, for one label per image, the probability that an answer of each class must reach to be accepted.
 
     Args:
-        target: what must be guaranteed.
+        promise: what must be guaranteed.
         targets: class indices (N,).
         probabilities: (N, C).
     """
-    choose = {"error": _limit_error, "miss": _limit_misses, "coverage": _keep_coverage}[target.name]
-    thresholds, groups = choose(target.limit, targets, probabilities)
+    choose = {"error": _limit_error, "miss": _limit_misses, "coverage": _keep_coverage}[promise.name]
+    thresholds, groups = choose(promise.limit, targets, probabilities)
     return ThresholdChoice(tuple(thresholds.tolist()), tuple(groups), len(targets))
 
 
-def choose_thresholds(target: RiskTarget, truth: np.ndarray, probabilities: np.ndarray) -> ThresholdChoice:
+def choose_thresholds(promise: Promise, truth: np.ndarray, probabilities: np.ndarray) -> ThresholdChoice:
     """Return, for several labels per image, the probability from which on each label is named.
 
     Labels with few images share one threshold. Their guarantee counts images: among images given at least one of these labels, the share
     with a wrong one is at most the limit (error); among images that have one, the share that misses one is at most the limit (miss).
 
     Args:
-        target: 'error' or 'miss'.
+        promise: 'error' or 'miss'.
         truth: bool (N, C).
         probabilities: (N, C).
     """
-    assert target.name in ("error", "miss"), target.name
-    choose = _limit_wrong_names if target.name == "error" else _limit_missed_names
-    thresholds, groups = choose(target.limit, truth, probabilities)
+    assert promise.name in ("error", "miss"), promise.name
+    choose = _limit_wrong_names if promise.name == "error" else _limit_missed_names
+    thresholds, groups = choose(promise.limit, truth, probabilities)
     return ThresholdChoice(tuple(thresholds.tolist()), tuple(groups), len(truth))
 
 

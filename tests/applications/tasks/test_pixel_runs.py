@@ -12,7 +12,8 @@ from applications.tasks import TASKS
 from applications.trained import checkpoint
 from dataloader.sources.masks import MaskFolder
 from dataloader.sources.shapes import CLASSES, scene, write_png
-from dataloader.splits.split import Catalog, Split
+from dataloader.splits.catalog import Catalog
+from dataloader.splits.split import Split
 from dataloader.targets.mask import Mask
 from tests.applications.conftest import Call, read_rows
 from utils.checkpoint import load_checkpoint
@@ -43,7 +44,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def dense(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put the task into TASKS, and have data opened with masks; return the data."""
     rows = {name: row for name, row in TASKS._rows.items() if name != "segment"}
-    monkeypatch.setattr(TASKS, "_rows", {**rows, "pixels": Row("tests.applications.tasks.dense_task:PixelTask", "a class a pixel")})
+    monkeypatch.setattr(TASKS, "_rows", {**rows, "pixels": Row("tests.applications.tasks.pixel_task:PixelTask", "a class a pixel")})
 
     def open_masks(name: str, **_: Any) -> Catalog:
         root = Path(name)

@@ -15,7 +15,7 @@ from dataloader.cache.fill import fill
 from dataloader.images.picture import Picture, whole
 from dataloader.images.preprocess import Preprocess
 from dataloader.loading.loader import Loader
-from dataloader.loading.workers import CurrentReads
+from dataloader.workers.pool import CurrentReads
 from utils.errors import UserError
 
 

@@ -1,4 +1,4 @@
-"""Builds a run by its recipe, fresh or as its checkpoint left it."""
+"""Has a recipe build all parts of a run, and puts them where a checkpoint left them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ ORDER = ("task", "train_loader", "val_loader", "model", "teaching", "stepper", "
 WITHOUT_STEPS = ("task", "val_loader", "model", "data_fingerprint", "seen")
 
 
-def build_run(recipe: Recipe) -> None:
+def build_or_restore(recipe: Recipe) -> None:
     """Have everything built that trains and is kept, and put it where the checkpoint left it, where there is one."""
     _tell_priors(recipe)
     for part in ORDER:

@@ -1,0 +1,1 @@
+"""What --data names, opened: the images of every split, and the classes."""
