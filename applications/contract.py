@@ -102,7 +102,7 @@ ABILITIES: Mapping[str, tuple[str, ...]] = {
     "calibration of labels": ("calibrate",),
     "comparing models": ("compare",),
     "answers for single images": ("predict",),
-    "rejecting answers as a whole": ("reject",),
+    "rejecting answers": ("reject",),
     "vectors of images": ("embed",),
     "tables of OK and NG": ("report_ok_ng",),
     "exported files": ("export", "jit"),

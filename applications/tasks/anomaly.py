@@ -60,7 +60,9 @@ class Anomaly(LearnsInPasses):
             "thresholds that keep a promise",
             "exported files",
             "answers for single images",
-            "rejecting answers as a whole",
+            "answers over the network",
+            "comparing models",
+            "rejecting answers",
             "tables of OK and NG",
         }
     )
@@ -239,3 +241,16 @@ def moved_heat(heat: np.ndarray, change: PlaneChange) -> np.ndarray:
     # Repeated along the border, whose outer half pixels would else fade.
     moved = cv2.warpPerspective(heat, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return moved * change.move_ids(np.ones(heat.shape, np.uint8), 0)
+
+
+def regions_of(mask: np.ndarray, heat: np.ndarray) -> list[dict[str, Any]]:
+    """Return box, pixels and largest score of each connected region of a mask, bool (H, W), the strangest first."""
+    import cv2
+
+    count, numbers, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    found = []
+    for number in range(1, count):
+        left, top, width, height, pixels = stats[number].tolist()
+        score = float(heat[numbers == number].max())
+        found.append({"box": [left, top, width, height], "pixels": pixels, "score": round(score, 6)})
+    return sorted(found, key=lambda region: -region["score"])
