@@ -9,8 +9,8 @@ from shlex import quote
 import numpy as np
 
 from applications import assemble
-from applications.contract import Meter, Observing, Progress, Task
-from applications.engine.observe import observe
+from applications.contract import LearnsInPasses, Meter, Progress, Task
+from applications.engine.passes import observe
 from applications.engine.score import score
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.settings.options import LossOptions, OptimOptions, RunConfig, TeachOptions
@@ -87,14 +87,14 @@ def _sizes(split: Split) -> list[tuple[int, int]]:
     return found
 
 
-def fit_by_observing(recipe: Recipe, folder: Path) -> int:
+def fit_in_passes(recipe: Recipe, folder: Path) -> int:
     """Fit the model of a recipe on the training images, and choose what rests on held-out ones; return the exit code.
 
     Raises:
         UserError: there are several processes, or too few images.
     """
     config, machine, task, model = recipe.config, recipe.machine, recipe.task, recipe.model
-    assert isinstance(task, Observing)
+    assert isinstance(task, LearnsInPasses)
     if machine.world.size > 1:
         raise UserError(f"--task {task.name} is fitted in one process; leave --nproc, --gpus and --nodes out")
     plain = {"machine": machine, "tolerant": True}
@@ -128,7 +128,7 @@ def fit_by_observing(recipe: Recipe, folder: Path) -> int:
     return 0
 
 
-def _calibrate(task: Observing, meter: Meter, split: Split) -> None:
+def _calibrate(task: LearnsInPasses, meter: Meter, split: Split) -> None:
     """Have the task choose on held-out images, of which those of a group count once."""
     task.calibrate(meter, number_groups(split.groups) if split.groups else None)
 
