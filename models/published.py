@@ -97,7 +97,7 @@ def find_published(arch: str, *, advprop: bool = False) -> Published | None:
             raise UserError(f"--advprop: no such weights are published for {arch}; they are for efficientnet_b0 to efficientnet_b8")
         return module.ADVPROP[arch] if advprop else module.PUBLISHED.get(arch)
     if is_object_detector(arch) and not takes_encoder(arch) and not advprop:
-        module = importlib.import_module(DETECTORS[detector_name(arch)].target.partition(":")[0])
+        module = importlib.import_module(DETECTORS[detector_name(arch)].attribute.partition(":")[0])
         return module.PUBLISHED.get(detector_name(arch))
     if advprop:
         raise UserError(f"--advprop belongs to efficientnet_b0 to efficientnet_b8; leave it out for {arch}, or name timm's: NAME.ap_in1k")
