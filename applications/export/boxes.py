@@ -12,7 +12,7 @@ import torch
 from applications import assemble
 from applications.assemble import Machine
 from applications.export.box_parity import ALLOWED_BOXES, compare_boxes
-from applications.export.convert import BATCH, differing_facts, read_unchanged, destination_of_file, versions_of
+from applications.export.convert import BATCH, destination_of_file, differing_facts, read_unchanged, versions_of
 from applications.export.parity import Allowed
 from applications.export.probe import Job, RuntimeFailedError, ask
 from applications.export.record import Record, write_record
