@@ -144,7 +144,7 @@ class DataOptions:
     mix_off_epochs: int = flag(0, "last epochs in which nothing is mixed", metavar="EPOCHS", used_for="training visual_data", least=0)
     plain_epochs: int = flag(
         0,
-        "last epochs in which no images are put together (mosaic, box_mixup)",
+        "last epochs in which no images are put together (mosaic, box_mixup), and YOLOX adds its late loss",
         metavar="EPOCHS",
         used_for="training visual_data",
         least=0,

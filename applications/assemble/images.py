@@ -25,10 +25,12 @@ from dataloader.loading.size_schedule import parse_sizes
 from dataloader.options import DataOptions
 from dataloader.splits.integrity import CachedFiles, refuse_unreadable
 from dataloader.splits.split import Split
+from dataloader.targets.boxes import Boxes
 from models.detectors import is_object_detector
 from models.published import find_published, published_preprocess
 from utils.checkpoint import is_checkpoint, load_tensors
 from utils.cores import default_workers
+from utils.errors import UserError
 from utils.logs import log
 
 
@@ -152,6 +154,8 @@ def training_options(config: RunConfig, split: Split, preprocess: Preprocess) ->
     """Return what the loader of the training images does beside reading and augmenting them: draw, change the size."""
     data = config.data
     sizes = data.size_schedule
+    if data.plain_epochs and not isinstance(split.nothing(), Boxes):
+        raise UserError(f"--plain_epochs {data.plain_epochs} is for images with boxes; for --mixup and --cutmix see --mix_off_epochs")
     return {
         "draws": None if data.sampler is None else expected_draws(data.sampler, split),
         "epoch_size": data.epoch_size,

@@ -12,7 +12,7 @@ import torch
 from applications import assemble
 from applications.assemble import Machine
 from applications.export.box_parity import ALLOWED_BOXES, compare_boxes
-from applications.export.convert import BATCH, differing_facts, read_unchanged, target_of_file, versions_of
+from applications.export.convert import BATCH, destination_of_file, differing_facts, read_unchanged, versions_of
 from applications.export.parity import Allowed
 from applications.export.probe import Job, RuntimeFailedError, ask
 from applications.export.record import Record, write_record
@@ -122,7 +122,7 @@ def _time_model(trained: Trained, split: Split) -> float:
 
 
 def _export(source: BoxSource, found: Format) -> int:
-    target = target_of_file(source.trained.path, found)
+    target = destination_of_file(source.trained.path, found)
     check_room(target, source.trained.model)
     inside = source.options.nms_inside and found.holds.suppression
     log().info(f"write     {found.name}, {'with' if inside else 'without'} the choice among boxes, then ask it in a process of its own")

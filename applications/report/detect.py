@@ -14,7 +14,7 @@ from utils.calibration import BINS
 from utils.files import write_csv
 from utils.images import file_uri
 from utils.page import paragraph, picture, table
-from utils.panels import Panel, draw_panels
+from utils.chart_panels import Panel, draw_panels
 from utils.plots import draw_confusion
 
 # Curves of single classes in a diagram; of more, those of the lowest AP.

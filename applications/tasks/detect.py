@@ -50,6 +50,7 @@ class Detect(BoxTask):
     headline = "AP"
     metric_names: tuple[str, ...] = ("loss", "AP", "AP50", "AP75")
     usual_criterion: ClassVar[str] = "bce|iou"
+    head_rate: ClassVar[float] = 1.0
     build_criterion: ClassVar[Callable[..., DetectionCriterion]] = staticmethod(build_detection_criterion)
     late_from: int | None = None
 

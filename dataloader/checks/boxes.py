@@ -141,7 +141,8 @@ def _doubled(each: ImageBoxes) -> np.ndarray:
     corners, classes = rows.corners[order], rows.classes[order]
     # Boxes that overlap so much begin nearly at the same place: of thousands, only neighbors are compared.
     reach = (1 / DOUBLED - 1) * 1.1 * (corners[:, 2] - corners[:, 0]).clip(0)
-    first, last = (np.searchsorted(corners[:, 0], corners[:, 0] + sign * reach, side=side) for sign, side in ((-1, "left"), (1, "right")))
+    starts = corners[:, 0]
+    first, last = np.searchsorted(starts, starts - reach, side="left"), np.searchsorted(starts, starts + reach, side="right")
     counts = last - first
     one = np.repeat(np.arange(len(order)), counts)
     other = np.arange(len(one)) - np.repeat(counts.cumsum() - counts, counts) + np.repeat(first, counts)

@@ -103,7 +103,7 @@ def _write_voc(images: Sequence[BoxedImage], classes: Sequence[str], folder: Pat
             sides = {"xmin": left + 1, "ymin": top + 1, "xmax": right, "ymax": bottom}
             corners = "".join(f"<{key}>{_number(value)}</{key}>" for key, value in sides.items())
             objects.append(
-                f"  <object>\n    <name>{escape(classes[number])}</name>\n    <truncated>0</truncated>\n"
+                f"  <object>\n    <name>{escape(str(classes[number]))}</name>\n    <truncated>0</truncated>\n"
                 f"    <difficult>{int(crowd)}</difficult>\n    <bndbox>{corners}</bndbox>\n  </object>\n"
             )
         size = f"  <size><width>{width}</width><height>{height}</height><depth>3</depth></size>\n"
