@@ -76,7 +76,7 @@ def _counts(trained: Trained, split: Split, machine: Machine) -> ImageCounts:
         images = meter.images
         if images.bad.all() or not images.bad.any():
             raise UserError("detectors are compared by images with defects and good ones, and this split has one kind alone")
-        positions, truth = images.indices.tolist(), list(images.kinds)
+        positions, truth = images.indices.tolist(), [*images.kinds]
         # Detectors have scales of their own; ranks have one, and the same AUROC.
         ranks = np.unique(images.scores, return_inverse=True, return_counts=True)
         table = (np.cumsum(ranks[2]) - (ranks[2] - 1) / 2)[ranks[1]][:, None]

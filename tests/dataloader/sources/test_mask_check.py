@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dataloader.opening.open_catalog import open_catalog
 from dataloader.sources import mask_check
 from dataloader.sources.mask_check import check_masks
-from dataloader.splits.catalog import open_catalog
 from dataloader.splits.split import Split
 from dataloader.targets.mask import Mask
 from tests.dataloader.sources.test_mask_sets import folder_of, ids, write, yolo
