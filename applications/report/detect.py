@@ -11,10 +11,10 @@ from utils.box_confusion import confusion_of
 from utils.box_curves import BoxCurves
 from utils.box_errors import MEANINGS, costs
 from utils.calibration import BINS
+from utils.chart_panels import Panel, draw_panels
 from utils.files import write_csv
 from utils.images import file_uri
 from utils.page import paragraph, picture, table
-from utils.chart_panels import Panel, draw_panels
 from utils.plots import draw_confusion
 
 # Curves of single classes in a diagram; of more, those of the lowest AP.
