@@ -68,8 +68,11 @@ def _classes(material: BoxReport) -> ReportPart:
         interval = material.intervals.get(f"AP of {name}")
         spread = "does not occur" if interval is None else f"{interval.low:.1%} to {interval.high:.1%}"
         own = material.curves.steps[int(best[number].argmax())] if occurs and best[number].max() else None
-        cells = [as_percent(ap[number]), spread, as_percent(ap50[number])] if occurs else ["", spread, ""]
-        cells += [as_percent(at.precision[number]) if at.said[number] else "", as_percent(at.recall[number]) if occurs else ""]
+        cells = [as_percent(float(ap[number])), spread, as_percent(float(ap50[number]))] if occurs else ["", spread, ""]
+        cells += [
+            as_percent(float(at.precision[number])) if at.said[number] else "",
+            as_percent(float(at.recall[number])) if occurs else "",
+        ]
         cells += ["" if own is None else f"{own:.3f}", str(at.real[number]), str(at.said[number])]
         lines.append([name, *cells])
     header = ["class", "AP", "95% interval", "AP50", "precision", "recall", "least score of its best F1", "objects", "answered"]
@@ -94,7 +97,7 @@ def _curves(material: BoxReport) -> ReportPart:
         Panel(f"F1 by the least score; chosen: {material.task.confidence:.3f}", "least score", "F1", by_score, percent=True),
     ]
     draw_panels(panels, place)
-    rows = ([f"{step:.3f}", material.classes[each], *_at(curves, each, at)] for at, step in enumerate(steps) for each in occurs)
+    rows = ([f"{step:.3f}", material.classes[each], *_at(curves, each, at)] for at, step in enumerate(steps) for each in occurs.tolist())
     write_csv(material.attachments / "curves.csv", [["least score", "class", "precision", "recall", "F1"], *rows])
     blocks = [picture(file_uri(place), alt="curves of precision, recall and F1")]
     if len(occurs) > len(shown):

@@ -40,7 +40,7 @@ def check_masks(truths: Truths | None, root: Path, paths: Sequence[str], *, seco
     else:
         return 0
     until, done, step = time.monotonic() + seconds, 0, FIRST
-    order = np.random.default_rng(0).permutation(len(paths))
+    order: list[int] = np.random.default_rng(0).permutation(len(paths)).tolist()
     while done < len(paths) and (not done or time.monotonic() < until):
         look([paths[place] for place in sorted(order[done : done + step])])
         done, step = min(len(paths), done + step), 2 * step
