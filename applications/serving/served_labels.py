@@ -19,9 +19,8 @@ from applications.settings.options import SingleImageOptions
 from applications.tasks.labels import LabelAnswer, decide
 from applications.trained.checkpoint import Trained
 from applications.trained.exported import Exported
+from applications.trained.inference import answer_images
 from applications.trained.trained_task import build_label_task
-from dataloader.sample import Batch
-from dataloader.targets.label import Unknown
 from utils.errors import UserError
 from utils.images import data_uri, overlay
 
@@ -56,28 +55,28 @@ class ServedLabels(ServedModel):
         return [LabelSaid(answer, heat.get(row)) for row, answer in enumerate(answers)]
 
     def write(self, said: LabelSaid, wanted: Wanted) -> Answer:
-        return answer_of(self.facts, *said.answer, wanted.top, said.heat)
+        return answer_of(self.facts, said.answer, wanted.top, said.heat)
 
 
-def answer_of(facts: ModelFacts, probabilities: np.ndarray, named: np.ndarray, top: int, heat: np.ndarray | None = None) -> Answer:
+def answer_of(facts: ModelFacts, said: LabelAnswer, top: int, heat: np.ndarray | None = None) -> Answer:
     """Return what a model says, as the API writes it: as --predict does, it names nothing below the stored probabilities.
 
     Args:
         facts: the model.
-        probabilities: (C,).
-        named: bool (C,), the classes that it names.
+        said: probabilities, and the classes that it names.
         top: how many classes are listed.
         heat: the image with its heat map, uint8 (h, w, 3).
     """
-    order = np.argsort(-probabilities, kind="stable").tolist()
-    shares = [LabelShare(label=facts.classes[label], probability=float(probabilities[label])) for label in order]
-    counts = [bool(named[label]) and (facts.reject is None or probabilities[label] >= facts.reject[label]) for label in order]
-    labels = [share for share, counted in zip(shares, counts, strict=True) if counted]
+
+    def share(label: int) -> LabelShare:
+        return LabelShare(label=facts.classes[label], probability=float(said.probabilities[label]))
+
+    labels = [share(label) for label in said.labels(facts.reject)]
     return Answer(
         model=facts.name,
         labels=labels,
-        unsure=not labels and bool(named.any()),
-        top=shares[:top],
+        unsure=not labels and bool(said.named.any()),
+        top=[share(label) for label in said.ranked()[:top]],
         heat_map=None if heat is None else data_uri(heat),
     )
 
@@ -96,10 +95,7 @@ class ServedCheckpoint(ServedLabels):
         return open_explainer(self.trained)
 
     def answers(self, images: Tensor) -> list[LabelAnswer]:
-        count = len(images)
-        batch = Batch(images, Unknown.stack([Unknown()] * count), torch.ones(count), torch.arange(count))
-        with torch.inference_mode(), self.machine.autocast():
-            return self.task.postprocess(self.task.forward(self.trained.model, batch.to(self.machine.device)))
+        return answer_images(self.trained, self.task, images, self.machine)
 
     def heat(self, images: Tensor, classes: Sequence[int]) -> list[np.ndarray]:
         assert self.facts.heat_map is not None
