@@ -7,6 +7,9 @@ from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING
 
 from models.anomaly import is_detector, read_detector
+from models.detectors import DETECTORS, is_object_detector, read_object_detector
+from models.detectors import detector_name as detector_name
+from models.detectors import takes_encoder as takes_encoder
 from utils.errors import UserError, nearest
 from utils.registry import Row, Table, import_attribute, import_user_code, is_user_code
 
@@ -293,6 +296,8 @@ def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None, 
     check_arch(arch)
     if is_detector(arch):
         raise UserError(f"{arch} tells good images from others, which needs --task anomaly and images without classes")
+    if is_object_detector(arch):
+        raise UserError(f"{arch} finds objects, which needs images with boxes and --task detect")
     if arch in SEGMENTERS:
         raise UserError(f"{arch} gives every pixel a class, which needs images with masks and --task segment")
     if (family := find_family(arch)) is not None:
@@ -363,6 +368,9 @@ def check_arch(arch: str) -> None:
     if is_detector(arch):
         read_detector(arch)
         return
+    if is_object_detector(arch):
+        read_object_detector(arch)
+        return
     package, slash, _ = full_name(arch).partition("/")
     if find_family(arch) is None and arch not in SEGMENTERS and not (slash and package in ADAPTERS) and not is_user_code(arch):
         others = "torchvision/NAME, timm/NAME and my_file.py:Class work too"
@@ -378,4 +386,4 @@ def _adapter(package: str) -> ModuleType:
 def _hint(arch: str) -> str:
     if arch in _adapter("torchvision").list_names():
         return f" Did you mean torchvision/{arch}?"
-    return nearest(arch, [*list_models(), *FORWARDED, *SEGMENTERS])
+    return nearest(arch, [*list_models(), *FORWARDED, *SEGMENTERS, *DETECTORS])

@@ -7,13 +7,14 @@ from dataclasses import replace
 from applications.assemble import Machine
 from applications.assemble.data import look_at_masks
 from applications.contract import Task
-from applications.evaluation.tta import AveragedMasks, parse_views
+from applications.evaluation.tta import AveragedMasks
 from applications.evaluation.written import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
 from applications.report.segment import NAMES, MaskReport
 from applications.tasks.segment import Segment
 from applications.trained.checkpoint import Trained, open_held_out, warn_of_seen_images
 from applications.trained.measured_masks import measure_masks
 from applications.trained.segmented import ImageSegmenter, is_tiled
+from applications.trained.views import parse_views
 from dataloader.sample import Unreadable
 from utils.files import new_folder, removed_on_error, write_text
 from utils.logs import log

@@ -11,7 +11,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "training": ("train", "find_lr"),
         # Divides the images of --data into splits.
-        "data": ("train", "find_lr", "probe", "visual_data", "prepare", "shard", "check"),
+        "data": ("train", "find_lr", "probe", "visual_data", "prepare", "shard", "convert_labels", "check"),
         # Reads the model of --resume.
         "model": ("evaluation", "explain", "export", "jit", "prune", "predict", "knowledge", "make_curriculum"),
         # Asks a model about the labeled images of a split.

@@ -44,7 +44,8 @@ class Segment:
             "answers over the network",
             "comparing models",
             "exported files",
-            "crops and tiles",
+            "crops",
+            "tiles",
         }
     )
     headline = "mIoU"

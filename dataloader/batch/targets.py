@@ -56,7 +56,8 @@ def resized(targets: Targets, before: Size, after: Size) -> Targets:
     if isinstance(targets, BoxBatch):
         (high, wide), (height, width) = before, after
         factors = torch.tensor([width / wide, height / high] * 2, device=targets.corners.device)
-        return BoxBatch(targets.corners * factors, targets.classes, targets.counts)
+        areas = targets.areas * float(width / wide * height / high)
+        return BoxBatch(targets.corners * factors, targets.classes, targets.counts, targets.crowd, areas)
     if isinstance(targets, DefectBatch):
         masks = resized(targets.masks, before, after)
         assert isinstance(masks, Tensor)

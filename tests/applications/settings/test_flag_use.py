@@ -19,6 +19,7 @@ SUBJECTS = {
     **{name: ["train"] for name in ("visual_data", "knowledge", "make_curriculum")},
     "compare": ["x", "y"],
     "prune": ["0.3"],
+    "convert_labels": ["voc"],
     "export": ["onnx"],
 }
 

@@ -135,7 +135,7 @@ def test_ids_without_a_name_stop_in_one_line(tmp_path: Path) -> None:
 def test_a_missing_mask_is_an_error_unless_it_means_background(tmp_path: Path) -> None:
     folder_of(tmp_path, "train", "val", count=2)
     (tmp_path / "masks" / "train" / "train1.png").unlink()
-    with pytest.raises(UserError, match=r"1 image has no mask, such as .*train1.jpg; .*--empty_masks"):
+    with pytest.raises(UserError, match=r"1 image has no mask, such as .*train1.jpg; .*--missing_is_empty"):
         open_catalog(str(tmp_path))
     catalog = open_catalog(str(tmp_path), masks=MaskReading(empty=True))
     np.testing.assert_array_equal(catalog.splits["train"].target(1).ids, np.zeros((2, 3)))
