@@ -10,7 +10,7 @@ from PIL import Image
 
 from dataloader.sources.masks import MaskFolder
 from dataloader.sources.shapes import CLASSES, write_png
-from tests.applications.conftest import Call, DenseRuns, read_rows, start
+from tests.applications.conftest import Call, DenseRuns, read_rows
 from tests.applications.dense_data import COUNTS, write_scenes
 from tests.applications.dense_data import SEGMENT as FLAGS
 from utils.checkpoint import load_checkpoint
@@ -81,19 +81,6 @@ def test_evaluation_decodes_every_mask_once(call: Call, dense_runs: DenseRuns, m
         assert outcome.code == 0, outcome.err
         assert len(read) == len(set(read)) == COUNTS["test"]
         read.clear()
-
-
-@pytest.mark.slow
-def test_two_processes_count_the_same_pixels_as_one(call: Call, dense_runs: DenseRuns, tmp_path: Path) -> None:
-    flags = ("--evaluation", "--resume", dense_runs.segmenter, "--no_report", "--workers", 0, "--split", "train")
-    assert call(*flags).code == 0
-    process = start(*flags, "--nproc", 2, folder=tmp_path)
-    assert process.wait(600) == 0
-    one, two = (dense_runs.segmenter / f"evaluation-train{number}" for number in ("", "-2"))
-    assert (one / "confusion.csv").read_bytes() == (two / "confusion.csv").read_bytes()
-    first, second = (json.loads((folder / "metrics.json").read_text()) for folder in (one, two))
-    assert first["intervals"] == second["intervals"]
-    assert first["loss"] == pytest.approx(second["loss"], rel=1e-6)
 
 
 @pytest.mark.slow
