@@ -67,7 +67,7 @@ def _counts(trained: Trained, split: Split, machine: Machine) -> ImageCounts:
     task = build_trained_task(trained, machine.device)
     if isinstance(task, Segment):
         positions, rows = measure_masks(ImageSegmenter(trained, task, machine, is_tiled(trained)), split).table_of_rows()
-        truth: list[object] = [tuple(row[1].tolist()) for row in rows]
+        truth = [tuple(row[1].tolist()) for row in rows]
         table, figures = rows.reshape(len(rows), -1).astype(np.float64), _OfMasks(len(trained.classes))
     else:
         assert isinstance(task, Anomaly)
@@ -76,7 +76,8 @@ def _counts(trained: Trained, split: Split, machine: Machine) -> ImageCounts:
         images = meter.images
         if images.bad.all() or not images.bad.any():
             raise UserError("detectors are compared by images with defects and good ones, and this split has one kind alone")
-        positions, truth = images.indices.tolist(), [*images.kinds]
+        positions = images.indices.tolist()
+        truth = [str(kind) for kind in images.kinds]
         # Detectors have scales of their own; ranks have one, and the same AUROC.
         ranks = np.unique(images.scores, return_inverse=True, return_counts=True)
         table = (np.cumsum(ranks[2]) - (ranks[2] - 1) / 2)[ranks[1]][:, None]

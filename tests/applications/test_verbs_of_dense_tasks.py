@@ -13,7 +13,7 @@ ANOMALY = ("--task", "anomaly", "--arch", "padim(dims=8)", "--encoder", "mobilen
 # Verbs that tests of their own call with both tasks: test_segment_runs.py, test_anomaly_runs.py, comparison/test_dense.py,
 # serving/test_dense_api.py.
 ELSEWHERE = {"train", "predict", "compare", "serve", "jit"}
-# Verbs that know no task: they list names and runs, undo what --check --fix did, draw a schedule, describe a network, convert one, or convert labels.
+# Verbs that know no task: names, runs, schedules, networks, moved files, the layout of labels.
 WITHOUT_TASK = {"list", "undo", "convert_yolov5", "table", "print_schedule", "info", "convert_labels"}
 WORKS, REFUSES = True, False
 # They write files in several formats, or train.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from applications.training.observing import strangest
+from applications.training.fit_in_passes import strangest
 from dataloader.sources.shapes import write_png
 from dataloader.sources.weave import KINDS, piece
 from tests.applications.conftest import Call, Outcome, read_rows, run_once
