@@ -91,12 +91,10 @@ def fit_in_passes(recipe: Recipe, folder: Path) -> int:
     """Fit the model of a recipe on the training images, and choose what rests on held-out ones; return the exit code.
 
     Raises:
-        UserError: there are several processes, or too few images.
+        UserError: there are too few images.
     """
     config, machine, task, model = recipe.config, recipe.machine, recipe.task, recipe.model
     assert isinstance(task, LearnsInPasses)
-    if machine.world.size > 1:
-        raise UserError(f"--task {task.name} is fitted in one process; leave --nproc, --gpus and --nodes out")
     plain = {"machine": machine, "tolerant": True}
     train_loader = assemble.build_loader(config, recipe.split, recipe.preprocess, **plain)
     val_loader, left_out = recipe.val_loader, UnreadableHeldOutImages(len(recipe.val_loader.split))

@@ -101,6 +101,8 @@ def _train(
     kind = assemble.choose_task(config, catalog)
     if issubclass(kind, LearnsInPasses):
         refuse_settings_of_steps(kind, request.typed)
+        if machine.world.size > 1:
+            raise UserError(f"--task {kind.name} is fitted in one process; leave --nproc, --gpus and --nodes out")
         config = config if "image_size" in request.given else with_size_of_images(config, catalog)
         machine = replace(machine, precision=assemble.exact_precision())
         _announce(config, machine, catalog)

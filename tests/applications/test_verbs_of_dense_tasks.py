@@ -13,8 +13,8 @@ ANOMALY = ("--task", "anomaly", "--arch", "padim(dims=8)", "--encoder", "mobilen
 # Verbs that tests of their own call with both tasks: test_segment_runs.py, test_anomaly_runs.py, comparison/test_dense.py,
 # serving/test_dense_api.py.
 ELSEWHERE = {"train", "predict", "compare", "serve", "jit"}
-# Verbs that know no task: they list names and runs, undo what --check --fix did, draw a schedule, or convert one backbone.
-WITHOUT_TASK = {"list", "undo", "convert_yolov5", "table", "print_schedule"}
+# Verbs that know no task: names, runs, schedules, networks, moved files, the layout of labels.
+WITHOUT_TASK = {"list", "undo", "convert_yolov5", "table", "print_schedule", "info", "convert_labels"}
 WORKS, REFUSES = True, False
 # They write files in several formats, or train.
 SLOW = {"export best", "find_lr"}
@@ -33,7 +33,6 @@ VERBS: dict[str, tuple[tuple[str, ...], bool, bool]] = {
     "knowledge": (("--knowledge", "{run}"), REFUSES, REFUSES),
     "make_curriculum": (("--make_curriculum", "{run}"), REFUSES, REFUSES),
     "visual_data": (("--visual_data", "train", "--data", "{data}", "--task", "{kind}", "--limit", "2"), WORKS, WORKS),
-    "info": (("--info", "--resume", "{run}"), WORKS, WORKS),
     "write_matrix": (("--write_matrix", "costs.csv", "--data", "{data}", "--task", "{kind}"), REFUSES, REFUSES),
     "probe": (("--probe", "--data", "{data}", "{task}"), REFUSES, REFUSES),
     "find_lr": (("--find_lr", "--data", "{data}", "{task}"), WORKS, REFUSES),
@@ -65,7 +64,7 @@ def test_a_verb_works_or_refuses_in_one_line(call: Call, dense_runs: DenseRuns, 
         (dense_runs.segmenter, dense_runs.scenes, SEGMENT) if kind == "segment" else (dense_runs.detector, dense_runs.cloth, ANOMALY)
     )
     before = contents(tmp_path, run, data)
-    more = SMALL if verb.split()[0] not in ("info", "print_schedule", "write_matrix") else ()
+    more = SMALL if verb.split()[0] not in ("write_matrix",) else ()
     outcome = call(*filled(flags, run, data, task), *more)
     assert "Traceback" not in outcome.out + outcome.err
     if outcomes[kind == "anomaly"] is WORKS:
