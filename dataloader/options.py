@@ -211,6 +211,7 @@ class MaskOptions:
     missing_is_empty: bool = flag(
         False,
         "images without a mask show the first class alone, and those without a file of boxes nothing; without this flag they are an error",
+        also=("--empty_masks",),
         used_for="data held_out",
     )
 
