@@ -90,6 +90,9 @@ class ActionOptions:
     )
     prepare: str | None = flag(None, "write the images of --data resized, split and measured to a new folder", metavar="DIR")
     shard: str | None = flag(None, "write the images of --data as tar archives of the WebDataset kind to a new folder", metavar="DIR")
+    convert_labels: Literal["yolo", "voc", "coco", "corners", "csv"] | None = flag(
+        None, "write the images of --data with their boxes in this format to a new folder under --logdir"
+    )
     knowledge: Literal["train", "val", "test"] | None = flag(
         None, "write the model's probabilities for this split to distill.txt, for --distill"
     )

@@ -32,6 +32,7 @@ APPLICATIONS = Table(
         "print_schedule": Row("applications.training.print_schedule:run", "draw the learning rate over a run"),
         "prepare": Row("applications.dataset.prepare:run", "write images resized, split and measured to a new folder"),
         "shard": Row("applications.dataset.shard:run", "write images as tar archives of the WebDataset kind"),
+        "convert_labels": Row("applications.dataset.convert_labels:run", "write boxes in the format of another program"),
         "check": Row("applications.dataset.check:run", "look for what is wrong with the data, and write a page of it"),
         "undo": Row("applications.dataset.check:undo", "bring back the files that --check --fix moved away"),
         "list": Row("applications.listing.tables:run", "print a table of names"),

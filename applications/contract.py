@@ -85,8 +85,12 @@ class Meter(Protocol):
 # Abilities that not every task has -> the flags, and the actions, that ask for them. `refuse_unable` of assemble/ refuses the flags of
 # what a task does not name, in training and wherever a model is read.
 ABILITIES: Mapping[str, tuple[str, ...]] = {
-    "crops and tiles": ("crop", "tiles"),
+    "crops": ("crop",),
+    "tiles": ("tiles",),
+    "answered boxes": ("conf", "nms", "max_detections", "agnostic", "crops"),
     "networks of encoder and decoder": ("encoder", "output_stride"),
+    "necks": ("neck",),
+    "anchors": ("anchors",),
     "learning from teachers": ("teacher", "distill", "knowledge"),
     "weights of single images": ("curriculum", "curriculum_learning", "make_curriculum"),
     "counting the images of classes": ("class_weights", "logit_adjust", "prior_bias"),
@@ -211,7 +215,7 @@ class Task(Protocol):
         ...
 
 
-class Observing(ABC):
+class LearnsInPasses(ABC):
     """A task that learns without gradients: in passes over the training images, each of which `finish` ends.
 
     Afterwards it looks at held-out images, which give its answers their scale. It never makes a `training_step`.

@@ -38,6 +38,35 @@ REGION_LOSSES = Table(
     },
 )
 
+# BoxLoss classes, for --task detect: behind a loss of objectness, 'bce|giou'; several are added.
+BOX_LOSSES = Table(
+    "box loss",
+    {
+        "iou": Row("criterions.detection.box_losses:IoU", "one minus the square of the overlap, as in YOLOX: iou(factor=5)"),
+        "giou": Row("criterions.detection.box_losses:GIoU", "the overlap, and how far boxes that do not meet are apart: giou(factor=5)"),
+        "ciou": Row("criterions.detection.box_losses:CIoU", "the overlap, the distance of middles and the shape: ciou(factor=5)"),
+        "l1": Row("criterions.detection.box_losses:L1", "absolute differences of offsets, from the first epoch on: l1(factor=1)"),
+        "yolo": Row("criterions.detection.box_losses:Yolo", "offsets as YOLOv3 learned them, for networks with anchors: yolo(factor=1)"),
+        "ghm_r": Row(
+            "criterions.detection.box_losses:GradientHarmonyOfBoxes",
+            "smooth differences of offsets, common gradient sizes counting less: ghm_r(mu=0.02, bins=10, momentum=0.7, factor=10)",
+        ),
+    },
+)
+
+# Dataclasses that say which places answer for which object, for --task detect: 'bce|simota(radius=1.5)'.
+ASSIGNMENTS = Table(
+    "assignment",
+    {
+        "simota": Row(
+            "criterions.detection.simota:SimOTA", "the cheapest places, as many as overlap (arXiv 2107.08430): simota(radius=2.5, top=10)"
+        ),
+        "anchor_match": Row(
+            "criterions.detection.anchor_match:AnchorMatch", "the anchor of the likest shape (arXiv 1804.02767): anchor_match(ignore=0.5)"
+        ),
+    },
+)
+
 # Weighter classes, in the order in which a canonical spec names them.
 WEIGHTERS = Table(
     "loss weighter",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from criterions import CRITERIONS, REGION_LOSSES, WEIGHTERS
+from criterions import ASSIGNMENTS, BOX_LOSSES, CRITERIONS, REGION_LOSSES, WEIGHTERS
 from utils.errors import UserError
 from utils.flags import flag
 from utils.registry import Table, is_user_code
@@ -20,7 +20,7 @@ class LossOptions:
     criterion: str | None = flag(
         None,
         "loss (--list criterions) and weighters (--list weighters): 'bce|ghm(bins=30,momentum=0.75)|ohm(0.7)|cost(costs.csv)' (default: "
-        "softmax; of segmentation softmax|class_weights(sqrt)|dice)",
+        "softmax; of segmentation softmax|class_weights(sqrt)|dice, of detection bce|iou)",
         metavar="SPEC",
         used_for="training model compare serve probe",
         spec=True,
@@ -72,7 +72,7 @@ class LossOptions:
     matrix_kind: Literal["cost", "threshold", "weights"] = flag("cost", "what --write_matrix writes", used_for="write_matrix")
 
     def spec(self) -> tuple[Spec, ...]:
-        """Return the canonical spec: the loss, the weighters in the order of their table, region losses; or region losses alone.
+        """Return the canonical spec: the loss, the weighters in the order of their table, losses of regions or boxes; or regions alone.
 
         Raises:
             UserError: a name is unknown or named twice, a weighter stands where the loss belongs, or a switch lacks its file.
@@ -84,8 +84,11 @@ class LossOptions:
         if loss.name in WEIGHTERS:
             raise UserError(f"--criterion {self.criterion}: {loss.name} weighs a loss; put one before it: 'softmax|{loss}' or 'bce|{loss}'")
         rest = [*weighters, *self._switches()]
-        regions = [spec for spec in rest if spec.name in REGION_LOSSES]
-        weighters = [spec for spec in rest if spec.name not in REGION_LOSSES]
+        last = (*REGION_LOSSES, *ASSIGNMENTS, *BOX_LOSSES)
+        regions = [spec for spec in rest if spec.name in last]
+        weighters = [spec for spec in rest if spec.name not in last]
+        if loss.name in BOX_LOSSES or loss.name in ASSIGNMENTS:
+            raise UserError(f"--criterion {self.criterion}: {loss.name} comes after the loss of objectness; write 'bce|{loss}'")
         if loss.name in REGION_LOSSES:
             self._check_regions_alone(loss, weighters)
         else:
@@ -96,7 +99,7 @@ class LossOptions:
             _check_name(spec, WEIGHTERS)
         names = [spec.name for spec in (loss, *rest)]
         if twice := [name for name in names if names.count(name) > 1]:
-            kind = "region loss" if twice[0] in REGION_LOSSES else "loss weighter"
+            kind = next((table.kind for table in (REGION_LOSSES, ASSIGNMENTS, BOX_LOSSES) if twice[0] in table), WEIGHTERS.kind)
             raise UserError(f"the {kind} {twice[0]} is asked for twice; name it in --criterion or give its flag")
         order = [*WEIGHTERS, *sorted(set(names) - set(WEIGHTERS))]
         return (loss, *sorted(weighters, key=lambda spec: order.index(spec.name)), *regions)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from criterions import CRITERIONS, REGION_LOSSES, WEIGHTERS
+from criterions import ASSIGNMENTS, BOX_LOSSES, CRITERIONS, REGION_LOSSES, WEIGHTERS
 from criterions.divergence import js_divergence
 from criterions.elementwise import ACTIVATIONS, ActivationName, Elementwise, smooth
 from criterions.priors import log_prior
@@ -208,30 +208,32 @@ def build_elementwise(spec: Spec) -> Elementwise:
     Raises:
         UserError: the name or an argument cannot be used.
     """
-    _refuse_region(spec)
+    _refuse_other_tasks(spec)
     found = CRITERIONS.resolve(spec.name)
     if not isinstance(found, Elementwise):
-        found = _call(found, spec) if callable(found) else found
+        found = call_with_spec(found, spec) if callable(found) else found
     if not isinstance(found, Elementwise):
         raise UserError(f"--criterion {spec}: an Elementwise (criterions/elementwise.py) is wanted, not {type(found).__name__}")
     return found
 
 
-def _refuse_region(spec: Spec) -> None:
+def _refuse_other_tasks(spec: Spec) -> None:
     if spec.name in REGION_LOSSES:
         raise UserError(f"--criterion: {spec} compares regions of pixels, and needs --task segment; --list criterions names others")
+    if spec.name in BOX_LOSSES or spec.name in ASSIGNMENTS:
+        raise UserError(f"--criterion: {spec} is for boxes, and needs --task detect; --list criterions names others")
 
 
 def _build_weighter(spec: Spec, facts: ClassFacts) -> Weighter:
-    _refuse_region(spec)
+    _refuse_other_tasks(spec)
     found = WEIGHTERS.resolve(spec.name)
     if not (isinstance(found, type) and issubclass(found, Weighter)):
         raise UserError(f"--criterion {spec}: a subclass of Weighter (criterions/weighters/base.py) is wanted")
-    return _call(found.build, spec, facts) if issubclass(found, ClassWeighter) else _call(found, spec)
+    return call_with_spec(found.build, spec, facts) if issubclass(found, ClassWeighter) else call_with_spec(found, spec)
 
 
-def _call(make: Callable[..., Any], spec: Spec, *first: Any) -> Any:
-    """Call `make` with the arguments of the spec after `first`.
+def call_with_spec(make: Callable[..., Any], spec: Spec, *first: Any) -> Any:
+    """Call `make` with `first`, then the arguments of the spec.
 
     Raises:
         UserError: an argument is unknown, missing, too many, or of another type.

@@ -89,6 +89,13 @@ AUGMENTS = Table(
         "randaug": Row("dataloader.augment.policies:RandAugment", "n random operations of magnitude m: randaug(n=2, m=9)"),
         "trivialaugment": Row("dataloader.augment.policies:TrivialAugment", "one random operation of random strength"),
         "augmix": Row("dataloader.augment.policies:AugMix", "chains of operations blended with the image: augmix(severity=3, width=3)"),
+        "mosaic": Row(
+            "dataloader.augment.mosaic:Mosaic", "four images with boxes around a point: mosaic(scale=(0.5, 1.5), p=1) (arXiv 2004.10934)"
+        ),
+        "box_mixup": Row(
+            "dataloader.augment.box_mixup:BoxMixup",
+            "another image with boxes shines through: box_mixup(scale=(0.5, 1.5), p=0.5) (arXiv 1902.04103)",
+        ),
         "OneOf": Row("dataloader.augment.one_of:one_of", "one of several, by their p: OneOf('GaussNoise', 'MotionBlur(p=0.2)', p=0.5)"),
         **{
             name: Row(f"dataloader.augment.albumentations_operations:{name}", f"albumentations: {text}")
@@ -103,6 +110,7 @@ AUGMENT_PRESETS: Mapping[str, str] = MappingProxyType(
         "light": "flip|crop(0.1)",
         "upright": "crop(0.1)|color(0.2)",
         "strong": "resized_crop|flip|randaug(2, m=9)|erase",
+        "detect": "mosaic|Affine(rotate=(-5, 5), shear=(-2, 2), p=1)|HueSaturationValue(5, 30, 30, p=1)|flip",
         "reference": "flip|crop(0.1)|rotate(20)|distort(3)",
         # Names that users of other programs know.
         "MyAugment": "flip|crop(0.1)|rotate(20)|distort(3)",

@@ -149,6 +149,13 @@ class DataOptions:
         used_for="training visual_data",
     )
     mix_off_epochs: int = flag(0, "last epochs in which nothing is mixed", metavar="EPOCHS", used_for="training visual_data", least=0)
+    plain_epochs: int = flag(
+        0,
+        "last epochs in which no images are put together (mosaic, box_mixup), and YOLOX adds its late loss",
+        metavar="EPOCHS",
+        used_for="training visual_data",
+        least=0,
+    )
     multi_scale: bool = flag(False, "resize every training batch at random, by up to 15 percent", used_for="training visual_data")
     size_schedule: str | None = flag(
         None,
@@ -193,11 +200,12 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class MaskOptions:
-    """How masks are read."""
+    """How masks, and files of boxes, are read."""
 
     labels: str | None = flag(
         None,
-        "table of the classes in masks, with columns name and id, or name,r,g,b (default: labels.csv beside them, else their numbers)",
+        "table of the classes in masks, with columns name and id, or name,r,g,b (default: labels.csv beside them, else their numbers); "
+        "of boxes in text files, in place of data.yaml",
         metavar="FILE",
         used_for="data held_out",
     )
@@ -207,9 +215,10 @@ class MaskOptions:
         metavar="NAME|ID",
         used_for="data held_out",
     )
-    empty_masks: bool = flag(
+    missing_is_empty: bool = flag(
         False,
-        "images without a mask show the first class alone, the background; without this flag they are an error",
+        "images without a mask show the first class alone, and those without a file of boxes nothing; without this flag they are an error",
+        also=("--empty_masks",),
         used_for="data held_out",
     )
 
@@ -221,7 +230,7 @@ class MaskOptions:
 
     def reading(self) -> MaskReading:
         """Return how masks are read."""
-        return MaskReading(self.labels, self.ignore, self.empty_masks)
+        return MaskReading(self.labels, self.ignore, self.missing_is_empty)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ class Pretrainable(nn.Module, ABC):
     """
 
     @abstractmethod
-    def published_part(self, arch: str) -> "tuple[Backbone, str]":
+    def published_part(self, arch: str) -> "tuple[Network, str]":
         """Return the part for which weights are published, and the name of them, where `arch` names the whole."""
 
     @abstractmethod

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models import ENCODER, SEGMENTERS, describe
-from models.anomaly import is_detector
+from models.anomaly import is_anomaly_detector
+from models.detectors import ENCODERS, detector_name
 from utils.errors import UserError
 from utils.flags import flag
 
@@ -17,7 +18,7 @@ class ModelOptions:
 
     arch: str = flag(
         "resnet18",
-        "model name (see --list models), torchvision/NAME, timm/NAME or my_file.py:Class; a segmenter or detector (--list detectors)",
+        "model name (see --list models), torchvision/NAME, timm/NAME or my_file.py:Class; a segmenter, a detector (--list detectors)",
         short="-a",
         used_for="training model compare info benchmark serve probe",
     )
@@ -26,6 +27,19 @@ class ModelOptions:
         "network that a segmenter or detector such as --arch unet or padim looks through: a model name, torchvision/NAME or timm/NAME "
         "(default: resnet18)",
         metavar="NAME",
+        used_for="training info",
+    )
+    neck: str | None = flag(
+        None,
+        "what joins the maps of an encoder for --arch yolox: fpn, pan, bifpn, 'sppf|pan(channels=128)' (default: pan(channels=128))",
+        metavar="SPEC",
+        used_for="training info",
+    )
+    anchors: str | None = flag(
+        None,
+        "boxes that --arch yolov3 begins with: auto, by k-means of the training boxes, or nine of its own as '10x13 16x30 ...' in pixels "
+        "(default: as published, for COCO)",
+        metavar="auto|WxH...",
         used_for="training info",
     )
     output_stride: int | None = flag(
@@ -92,14 +106,15 @@ class ModelOptions:
 
     def pretrained_name(self) -> str:
         """Return the network whose published weights --pretrained reads: that of the encoder of a segmenter or detector, else --arch."""
-        return self.encoder or (ENCODER if self._has_encoder() else self.arch)
+        usual = ENCODERS.get(detector_name(self.arch), ENCODER if self._has_encoder() else self.arch)
+        return self.encoder or usual
 
     def described(self) -> str:
         """Return the network in a few words."""
         return f"{self.arch} on {describe(self.pretrained_name())}" if self._has_encoder() else describe(self.arch)
 
     def _has_encoder(self) -> bool:
-        return self.arch in SEGMENTERS or is_detector(self.arch)
+        return self.arch in SEGMENTERS or is_anomaly_detector(self.arch) or detector_name(self.arch) in ENCODERS
 
 
 def fixed_bn_momentum(rule: str) -> float | None:

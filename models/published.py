@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import urlparse
 
-from models import find_adapter, find_family, full_name
+from models import DETECTORS, detector_name, find_adapter, find_family, full_name, is_object_detector, takes_encoder
 from utils.errors import UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -24,6 +24,7 @@ class Published:
         size: the input (height, width) in pixels.
         license: of the file, as an SPDX identifier; '' where the publisher names none.
         top1: the share of ImageNet's validation images, in percent, that the publisher claims; None where there is no such figure.
+        coco_ap: the average precision on COCO's validation images, in percent, of a detector.
     """
 
     url: str
@@ -33,6 +34,7 @@ class Published:
     interpolation: str = "bilinear"
     license: str = ""
     top1: float | None = None
+    coco_ap: float | None = None
 
     @property
     def suffix(self) -> str:
@@ -61,6 +63,8 @@ class Published:
         named = [self.license or "its publisher names no license"]
         if self.top1 is not None:
             named.append(f"ImageNet top-1 {self.top1:.1f}% as published")
+        if self.coco_ap is not None:
+            named.append(f"COCO AP {self.coco_ap:.1f}% as published")
         return ", ".join(named)
 
 
@@ -92,6 +96,9 @@ def find_published(arch: str, *, advprop: bool = False) -> Published | None:
         if advprop and arch not in getattr(module, "ADVPROP", {}):
             raise UserError(f"--advprop: no such weights are published for {arch}; they are for efficientnet_b0 to efficientnet_b8")
         return module.ADVPROP[arch] if advprop else module.PUBLISHED.get(arch)
+    if is_object_detector(arch) and not takes_encoder(arch) and not advprop:
+        module = importlib.import_module(DETECTORS[detector_name(arch)].attribute.partition(":")[0])
+        return module.PUBLISHED.get(detector_name(arch))
     if advprop:
         raise UserError(f"--advprop belongs to efficientnet_b0 to efficientnet_b8; leave it out for {arch}, or name timm's: NAME.ap_in1k")
     if (adapter := find_adapter(arch)) is not None:

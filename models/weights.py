@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from models import find_family, full_name
-from models.backbone import Backbone, Network
+from models.backbone import Network
+from models.detectors import is_object_detector
 from models.download import download
 from models.input_channels import fit_channels
 from models.published import Published, find_published
@@ -24,6 +25,8 @@ PREFIXES = ("module.", "_orig_mod.")
 # Where detectors, self-supervised training and other programs keep a network in a larger one.
 CONTAINERS = ("backbone.", "encoder.", "model.", "model.0.", "net.", "encoder_q.", "student.", "teacher.")
 SUFFIXES = (".pth", ".safetensors")
+# Of a place of a detector that has some.
+ANCHORS = 3
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def load_state(model: Network, state: Mapping[str, Any], *, source: str) -> Load
         loaded=len(fitting),
         total=len(own) - len(counters),
         channels=refitted,
-        classes=(given[resized[0]].shape[0], model.num_classes) if resized else None,
+        classes=(given[resized[0]].shape[0] * model.num_classes // len(own[resized[0]]), model.num_classes) if resized else None,
     )
 
 
@@ -153,7 +156,7 @@ def _fit_input(model: Network, given: dict[str, Tensor]) -> tuple[int, int] | No
 
 
 def load_published(
-    model: Backbone, arch: str, *, folder: Path, advprop: bool = False, announce: Callable[[str], object] = print
+    model: Network, arch: str, *, folder: Path, advprop: bool = False, announce: Callable[[str], object] = print
 ) -> LoadReport:
     """Fill the network with the published weights of `arch`.
 
@@ -166,7 +169,8 @@ def load_published(
         UserError: nothing is published, the download fails, or the file does not fit.
     """
     name = f"{arch}.advprop" if advprop else arch
-    published = find_published(arch, advprop=advprop) if advprop or find_family(arch) is not None else None
+    ours = find_family(arch) is not None or is_object_detector(arch)
+    published = find_published(arch, advprop=advprop) if advprop or ours else None
     names = (name,) if advprop else (arch, full_name(arch))
     path = next((path for path in _places(folder, names, published) if path.is_file()), None)
     if path is None:
@@ -222,5 +226,8 @@ def _stripped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _other_classes(given: torch.Size, own: torch.Size, num_classes: int) -> bool:
-    """Whether the shapes differ in nothing but the number of classes."""
-    return len(given) == len(own) > 0 and given[1:] == own[1:] and own[0] == num_classes
+    """Whether the shapes differ in nothing but the number of classes, of which a layer may have a row each for several anchors."""
+    if not (len(given) == len(own) > 0 and given[1:] == own[1:] and own[0] % num_classes == 0):
+        return False
+    anchors = own[0] // num_classes
+    return anchors in (1, ANCHORS) and given[0] % anchors == 0

@@ -13,7 +13,7 @@ import torch
 import config
 from applications import APPLICATIONS
 from applications.explain.methods import METHODS
-from criterions import CRITERIONS, DISTILLATIONS, REGION_LOSSES, WEIGHTERS
+from criterions import ASSIGNMENTS, BOX_LOSSES, CRITERIONS, DISTILLATIONS, REGION_LOSSES, WEIGHTERS
 from criterions.weighted import build_criterion
 from dataloader import AUGMENT_PRESETS, AUGMENTS, MIXES, SAMPLERS, SELF_PACED, SOURCES
 from dataloader.augment.chain import build_augment
@@ -22,6 +22,7 @@ from dataloader.opening.open_catalog import open_catalog
 from dataloader.sample import Sample
 from dataloader.targets.label import Label
 from models import FAMILIES, SEGMENTERS, build_model
+from models.detectors import DETECTORS
 from optim import OPTIMIZERS, SCHEDULES
 from optim.optimizers import build_optimizer
 from optim.schedules import build_schedule
@@ -142,6 +143,7 @@ TABLES = {
     "docs/curriculum.md": [*SELF_PACED],
     "docs/losses.md": [*CRITERIONS, *WEIGHTERS],
     "docs/segment_networks.md": [*SEGMENTERS, *REGION_LOSSES],
+    "docs/detect_networks.md": [*DETECTORS, *ASSIGNMENTS, *BOX_LOSSES],
     "docs/optimizers.md": [*OPTIMIZERS, *SCHEDULES],
     "docs/data.md": [*SOURCES],
     "docs/explain.md": [*METHODS],

@@ -110,3 +110,13 @@ def test_finding_anomalies(house: Path) -> None:
     for line in said.splitlines():
         if line.startswith("  runs/"):
             assert (house / line.split()[0]).exists()
+
+
+@pytest.mark.slow
+def test_detection(house: Path) -> None:
+    said = run(house, "12_detect.sh", "--epochs", "2", "--epoch_size", "256", "-j", "0")
+    assert "test: AP" in said
+    assert "0 errors" in said
+    for line in said.splitlines():
+        if line.startswith("  runs/"):
+            assert (house / line.split()[0]).exists()

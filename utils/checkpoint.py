@@ -12,6 +12,7 @@ import torch
 from utils.errors import UserError
 from utils.files import write_atomically
 from utils.logs import log
+from utils.onnx_weights import read_convolutions
 from utils.text import say_bytes
 
 FORMAT = 1
@@ -91,13 +92,15 @@ def is_checkpoint(content: object) -> bool:
 
 
 def load_tensors(path: Path) -> Any:
-    """Read a file of plain types and tensors (torch.save or safetensors) on the CPU.
+    """Read a file of plain types and tensors (torch.save or safetensors) on the CPU; of an ONNX file, its convolutions.
 
     Raises:
         UserError: the file is missing, broken, or asks to execute code.
     """
     if not path.is_file():
         raise UserError(f"there is no file {path}")
+    if path.suffix == ".onnx":
+        return read_convolutions(path)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

@@ -41,7 +41,7 @@ def draw_scatters(
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
     rows, columns = -(-len(panels) // COLUMNS), min(COLUMNS, len(panels))
     names = [place for panel in panels for place in panel.places if isinstance(place, str)]
@@ -55,8 +55,11 @@ def draw_scatters(
                 axes.scatter([panel.places[marked]], [values[marked]], s=90, facecolors="none", edgecolors="tab:red")
             if panel.log_x:
                 axes.set_xscale("log")
+                axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
                 axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
                 axes.xaxis.set_minor_formatter(NullFormatter())
+            elif all(isinstance(place, int) for place in panel.places):
+                axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
             axes.set_xlabel(panel.label)
             axes.margins(0.1)

@@ -68,6 +68,8 @@ def bootstrap(
         if name in raised:
             low, high = min(value, max(0.0, 2 * value - high)), max(value, 2 * value - low)
         elif name in shares and count:
+            # A class may be missing from a draw; it has no figure there.
+            values = values[np.isfinite(values)]
             likely = share_interval(value, float(values.std()), float(values.mean() - value), units)
             low, high = likely.low, likely.high
         found[name] = Interval(float(value), float(low), float(high))

@@ -4,13 +4,17 @@ open_machine        processes, device, precision                                
 build_preprocess -> build_loader -> build_transforms: from files to batches               images.py
 build_task          what a batch means and what a wrong answer costs, by the catalog      task.py
 build_network    -> wrap_network: the starting weights, then compiled and distributed     network.py
+set_auto_anchors    by the boxes of the training data, for a detector that begins with some  auto_anchors.py
+measure_folded_norms  of a network whose weights came without batch norms                 folded_norms.py
 build_stepper       optimizer, schedule, clipping, averages, penalties over the network   stepper.py
 checkpoint_content  all of it as plain types and tensors, from which it is built again    checkpoint_content.py
 
 `applications/training/recipe.py` calls them all; every other application calls those that it needs.
 """
 
+from applications.assemble.auto_anchors import set_auto_anchors
 from applications.assemble.checkpoint_content import checkpoint_content
+from applications.assemble.folded_norms import measure_folded_norms
 from applications.assemble.image_sizes import seen_sizes
 from applications.assemble.images import build_loader, build_preprocess, build_transforms, read_augment, training_options
 from applications.assemble.machine import Machine, exact_precision, open_machine, single_process
@@ -43,11 +47,13 @@ __all__ = [
     "count_classes",
     "count_steps",
     "exact_precision",
+    "measure_folded_norms",
     "open_machine",
     "prepare_sync_bn",
     "read_augment",
     "refuse_unable",
     "seen_sizes",
+    "set_auto_anchors",
     "single_process",
     "training_options",
     "with_usual_settings",

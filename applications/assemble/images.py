@@ -25,9 +25,12 @@ from dataloader.loading.size_schedule import parse_sizes
 from dataloader.options import DataOptions
 from dataloader.splits.integrity import CachedFiles, refuse_unreadable
 from dataloader.splits.split import Split
-from models.published import published_preprocess
+from dataloader.targets.boxes import Boxes
+from models.detectors import is_object_detector
+from models.published import find_published, published_preprocess
 from utils.checkpoint import is_checkpoint, load_tensors
 from utils.cores import default_workers
+from utils.errors import UserError
 from utils.logs import log
 
 
@@ -44,7 +47,7 @@ def build_preprocess(config: RunConfig, content: Mapping[str, Any] | None = None
     published = published_preprocess(model.pretrained_name(), advprop=model.advprop) if model.pretrained else None
     numbers = {key: tuple(published[key]) for key in ("mean", "std")} if published else {}
     if config.model.init_from:
-        numbers = _numbers_of_start(Path(config.model.init_from), white, replaced=config.data.mean_std is not None)
+        numbers = _numbers_of_start(Path(config.model.init_from), model.arch, white, replaced=config.data.mean_std is not None)
     if config.data.mean_std is not None:
         mean, std = read_mean_std(Path(config.data.mean_std))
         numbers = {"mean": mean, "std": std}
@@ -61,27 +64,33 @@ def read_augment(config: RunConfig) -> Augment:
     return Augment((*augment.operations, ClassCrop())) if config.masks.crop else augment
 
 
-def _numbers_of_start(path: Path, white: int | None, *, replaced: bool) -> dict[str, Any]:
-    """Return mean and std of the checkpoint that a run begins from, and say so; none of bare weights.
+def _numbers_of_start(path: Path, arch: str, white: int | None, *, replaced: bool) -> dict[str, Any]:
+    """Return mean and std of the checkpoint that a run begins from, and say so; of bare weights none, or those of a published detector.
 
     Args:
         path: the checkpoint.
+        arch: of the network.
         white: of this run's 16-bit files; a warning is given where the weights know another one.
         replaced: whether the run has numbers of its own.
     """
     content = load_tensors(path)
     if not is_checkpoint(content):
-        return {}
+        published = find_published(arch) if is_object_detector(arch) else None
+        return {} if published is None else _said({"mean": published.mean, "std": published.std}, f"published weights of {arch}", replaced)
     start = Preprocess.from_dict(content["preprocess"])
     if None not in (white, start.white) and white != start.white:
         log().warning(
             f"--init_from {path} was trained with {start.white:,} as white in 16-bit images, this run takes {white:,}: equal values are "
             "shown to these weights with another brightness, which they have to learn again"
         )
-    numbers = {"mean": start.mean, "std": start.std}
+    return _said({"mean": start.mean, "std": start.std}, f"weights of {path}", replaced)
+
+
+def _said(numbers: dict[str, tuple[float, ...]], source: str, replaced: bool) -> dict[str, tuple[float, ...]]:
+    """Return the numbers, and say where they come from unless they are replaced."""
     if not replaced:
         shown = (f"{name} {', '.join(f'{value:.4g}' for value in values)}" for name, values in numbers.items())
-        log().info(f"          {' and '.join(shown)} come with the weights of {path}")
+        log().info(f"          {' and '.join(shown)} come with the {source}")
     return numbers
 
 
@@ -145,12 +154,15 @@ def training_options(config: RunConfig, split: Split, preprocess: Preprocess) ->
     """Return what the loader of the training images does beside reading and augmenting them: draw, change the size."""
     data = config.data
     sizes = data.size_schedule
+    if data.plain_epochs and not isinstance(split.nothing(), Boxes):
+        raise UserError(f"--plain_epochs {data.plain_epochs} is for images with boxes; for --mixup and --cutmix see --mix_off_epochs")
     return {
         "draws": None if data.sampler is None else expected_draws(data.sampler, split),
         "epoch_size": data.epoch_size,
         "repeats": data.aug_repeats,
         "sizes": None if sizes is None else parse_sizes(sizes, preprocess.image_size, config.train.epochs),
         "copies": data.aug_splits,
+        "plain_from": config.train.epochs - data.plain_epochs if data.plain_epochs else None,
     }
 
 

@@ -9,11 +9,13 @@ from torch import Tensor, nn
 from applications.assemble.image_sizes import check_sizes
 from applications.assemble.machine import Machine
 from applications.assemble.task import activation_of
-from applications.contract import Observing, Task
+from applications.contract import LearnsInPasses, Task
 from applications.settings.options import RunConfig, RuntimeOptions
 from criterions.priors import first_probabilities, prior_logits
 from models.backbone import Backbone, Network, Pretrainable
 from models.batchnorm import set_bn_momentum
+from models.detectors.detector import Detector
+from models.detectors.on_encoder import EncoderDetector
 from models.initialization import initialize
 from models.input_channels import set_input_channels
 from models.recompute import recompute_blocks
@@ -53,6 +55,8 @@ def build_network(
         check_sizes(model, config)
     if model_options.init is not None:
         log().info(f"          {initialize(model, model_options.init)}")
+    if config.loss.prior_bias is not None and isinstance(model, Detector):
+        raise UserError("--prior_bias: a detector begins at 1% for every object and class, whatever the data; leave it out")
     if config.loss.prior_bias is not None and isinstance(model, Network):
         # Before weights are loaded, so that a classifier that was trained on these classes keeps its bias.
         _start_at_prior(model, config, classes, class_counts, images)
@@ -64,7 +68,7 @@ def build_network(
     elif model_options.init_from and isinstance(model, Pretrainable):
         part, _ = model.published_part(model_options.arch)
         log().info(str(load_state(part, load_tensors(Path(model_options.init_from)), source=model_options.init_from)))
-    if issubclass(task, Observing):
+    if issubclass(task, LearnsInPasses):
         return model
     changed = set_bn_momentum(model, model_options.bn_momentum, steps_per_epoch=steps_per_epoch)
     if changed:
@@ -105,7 +109,7 @@ def _load_from(model: Network, path: Path, classes: tuple[str, ...]) -> None:
     A file of an encoder alone, such as one of a classifier that was trained here, fills the encoder.
     """
     tensors = load_tensors(path)
-    if isinstance(model, Segmenter) and not model.knows(tensors):
+    if isinstance(model, Segmenter | EncoderDetector) and not model.knows(tensors):
         log().info(str(load_state(model.encoder.backbone, tensors, source=str(path))))
         return
     if isinstance(model, Backbone) and isinstance(tensors, dict) and "channels" in tensors:
@@ -133,15 +137,16 @@ def sort_rows(head: nn.Module, fresh: Mapping[str, Tensor], *, known: Sequence[s
     Args:
         head: the classifier, or several, with the rows of `known`.
         fresh: its tensors as they were before.
-        known, wanted: names of the classes, equally many.
+        known, wanted: names of the classes, equally many. A layer may have a row of each for every anchor, one anchor after the other.
     """
     rows = {name: row for row, name in enumerate(known)}
     new = [name for name in wanted if name not in rows]
     with torch.no_grad():
         for name, value in head.state_dict().items():
             loaded = value.clone()
-            for row, label in enumerate(wanted):
-                value[row] = loaded[rows[label]] if label in rows else fresh[name][row]
+            for first in range(0, len(value), len(wanted)):
+                for row, label in enumerate(wanted):
+                    value[first + row] = loaded[first + rows[label]] if label in rows else fresh[name][first + row]
     return f"the classifier's rows follow the names of the classes; {shorten(new) or 'none'} begin{'s' if len(new) == 1 else ''} anew"
 
 

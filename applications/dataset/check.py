@@ -10,11 +10,10 @@ from typing import Any
 from rich.text import Text
 
 from applications.dataset.check_page import write_page
-from applications.dataset.written_data import describe
+from applications.dataset.written_data import describe, name_of_data
 from applications.settings.commands import check_command
 from applications.settings.options import DataOptions, Request, RunConfig, run_folder_parent
 from applications.tasks import TASKS
-from dataloader import SOURCES
 from dataloader.checks import CHECKS
 from dataloader.checks.findings import LEVELS, Finding, Level
 from dataloader.checks.quarantine import Move, quarantine, restore
@@ -62,11 +61,6 @@ def run(request: Request) -> int:
     elif any(finding.fixable for finding in left):
         log().info(_what_is_next(config, catalog))
     return 1 if left else 0
-
-
-def name_of_data(data: str, root: Path) -> str:
-    """Return what the report of --data is called: its built-in name, whose images may lie deeper, else the last part of its path."""
-    return data if data in SOURCES else root.resolve().stem
 
 
 def _open(config: RunConfig) -> Catalog:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from applications.dataset.written_data import describe, refuse_inside, suggest_training
+from applications.dataset.written_data import describe, refuse_inside, refuse_positions, suggest_training
 from applications.settings.commands import check_command
 from applications.settings.options import Request
 from dataloader.opening.open_catalog import open_catalog
@@ -33,6 +33,7 @@ def run(request: Request) -> int:
     )
     # With sizes, so that archives of other images than these are not taken for finished ones.
     catalog = replace(catalog, splits={name: stamp(split) for name, split in catalog.splits.items()})
+    refuse_positions(catalog, "--shard")
     refuse_inside(folder, catalog.root)
     for note in catalog.notes:
         log().warning(note)

@@ -24,7 +24,7 @@ from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.evaluation import EVALUATIONS
 from applications.evaluation.by_contract import evaluate_by_contract
 from applications.evaluation.time_estimate import expected_evaluation
-from applications.evaluation.tta import AveragedViews, parse_views
+from applications.evaluation.tta import AveragedViews
 from applications.evaluation.written import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
 from applications.report.embedding import ClassifierInputRecorder
 from applications.report.report_input import GROUPS, Overlay, ReportInput, as_percent, plain_floats
@@ -35,6 +35,7 @@ from applications.trained.checkpoint import Trained, open_held_out, open_validat
 from applications.trained.inference import measure_split
 from applications.trained.probe_figures import PROBE, describe_probe
 from applications.trained.trained_task import build_trained_task
+from applications.trained.views import parse_views
 from dataloader.sample import Unreadable
 from dataloader.splits.split import Split
 from utils.distributed import close_world

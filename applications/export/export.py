@@ -9,7 +9,13 @@ from utils.checkpoint import find_checkpoint, load_checkpoint
 from utils.errors import UserError
 from utils.registry import Row, Table
 
-EXPORTERS = Table("exporter", {"anomaly": Row("applications.export.scores:export_scores", "scores and maps of defects")})
+EXPORTERS = Table(
+    "exporter",
+    {
+        "anomaly": Row("applications.export.scores:export_scores", "scores and maps of defects"),
+        "detect": Row("applications.export.boxes:export_boxes", "boxes, with the choice among them where the format has room"),
+    },
+)
 
 
 def run(request: Request) -> int:

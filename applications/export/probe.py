@@ -63,7 +63,7 @@ class Answers:
 
     Attributes:
         facts: what it says of itself.
-        single: probabilities (N, C), one image at a time.
+        single: probabilities (N, C), or what else is `compared`, one image at a time.
         batched: the same, several images at a time.
         timing: of one image, from its pixels to the answer.
         open_seconds: until the file could answer.
@@ -147,13 +147,20 @@ def _answer(found: Format, job: Job) -> dict[str, Any]:
     single = []
     for index in range(len(job.split)):
         pixels = _pixels(opened, job.split.read(index))
-        single.append(opened.run(pixels[None])[0][0])
+        single.append(compared(opened, opened.run(pixels[None]))[0])
         together.add(index, pixels)
         print(ONE_DONE, flush=True)
     first = _pixels(opened, job.split.read(0))[None]
     (timing,) = measure_times([lambda: opened.run(first)], seconds=SECONDS)
     told = {"facts": opened.facts.to_json(), "timing": vars(timing), "open_seconds": open_seconds}
     return {"single": np.stack(single), "batched": together.finish(), "told": np.array(json.dumps(told))}
+
+
+def compared(opened: Opened, outputs: Sequence[np.ndarray]) -> np.ndarray:
+    """Return what is compared of the outputs of a file: the first; of boxes all, side by side, float32 (N, K, 4 + ...)."""
+    if opened.facts.boxes is None:
+        return outputs[0]
+    return np.concatenate([each if each.ndim == 3 else each[..., None] for each in outputs], axis=2).astype(np.float32)
 
 
 def _pixels(opened: Opened, image: np.ndarray) -> np.ndarray:
@@ -211,5 +218,5 @@ class Together:
         self._bytes -= sum(pixels.nbytes for _, pixels in group)
         # A batch is of two at least.
         images = np.stack([pixels for _, pixels in group] * (2 if len(group) == 1 else 1))
-        for (index, _), answer in zip(group, self.opened.run(images)[0], strict=False):
+        for (index, _), answer in zip(group, compared(self.opened, self.opened.run(images)), strict=False):
             self.answers[index] = answer

@@ -26,6 +26,7 @@ class Holds:
         opset: the version of its operators can be chosen.
         int8: the network in 8-bit integers.
         masks: segmenters, not classifiers alone.
+        suppression: the choice among overlapping boxes.
     """
 
     geometry: bool = True
@@ -35,6 +36,7 @@ class Holds:
     opset: bool = False
     int8: bool = False
     masks: bool = True
+    suppression: bool = False
 
 
 # Images uint8 (N, 3, h, w) -> the outputs of the file in their order: probabilities (N, C) first, float32.

@@ -89,6 +89,18 @@ class Scoring(nn.Module):
         return tuple(self.core(self.normalize(images)))
 
 
+class BoxCore(nn.Module):
+    """A detector that answers corners (N, A, 4), in pixels of its input, and scores (N, A, C): objectness x probability of the class."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        said = self.net(x)
+        return said[..., :4], said[..., 5:] * said[..., 4:5]
+
+
 class FitImages(nn.Module):
     """`fit_images` as a module, which TorchScript keeps as it is."""
 

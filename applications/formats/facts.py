@@ -19,6 +19,23 @@ KERNEL = (
 
 
 @dataclass(frozen=True)
+class BoxFacts:
+    """Which of its boxes a detector answers.
+
+    Attributes:
+        confidence: least score.
+        overlap: of two boxes of a class that overlap more than this, the one of lower score is dropped.
+        most: boxes of an image.
+        agnostic: boxes drop those of other classes, too.
+    """
+
+    confidence: float
+    overlap: float
+    most: int
+    agnostic: bool
+
+
+@dataclass(frozen=True)
 class Facts:
     """What a program needs to know of an exported model; JSON in the file.
 
@@ -38,6 +55,7 @@ class Facts:
         any_size: images of any size come in, and geometry is done in the file; else images of `image_size`.
         outputs: names of what comes out, 'probabilities' or 'score' first.
         versions: of Python and of the packages that wrote the file.
+        boxes: which boxes are answered, chosen in the file where it answers 'classes', else by the caller; None where there are none.
     """
 
     arch: str
@@ -55,6 +73,12 @@ class Facts:
     any_size: bool = True
     outputs: tuple[str, ...] = ("probabilities",)
     versions: Mapping[str, str] = field(default_factory=dict)
+    boxes: BoxFacts | None = None
+
+    @property
+    def chooses_boxes(self) -> bool:
+        """Whether boxes are chosen in the file, which then names their classes."""
+        return "classes" in self.outputs
 
     @property
     def calibration(self) -> Calibration:
@@ -89,4 +113,6 @@ class Facts:
         plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items() if key in known}
         # Files that were written before the task stood in them have thresholds where an image may have several labels.
         plain.setdefault("task", "multilabel" if "thresholds" in content else "classify")
+        if "boxes" in plain:
+            plain["boxes"] = BoxFacts(**plain["boxes"])
         return Facts(**plain, preprocess=Preprocess.from_dict(numbers))

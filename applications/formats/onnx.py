@@ -17,6 +17,7 @@ from applications.formats.contract import Format, Holds, Opened, WriteSettings
 from applications.formats.deployed import Deployed
 from applications.formats.facts import FACTS, Facts
 from applications.formats.int8 import Answer, Calibration, Op, in_floating_point, layer_names, quantize
+from applications.formats.onnx_boxes import LEAST_OPSET, RAW, can_choose, choose_in_graph
 from applications.formats.package import Package
 from applications.formats.torch_export import traced_parts
 from utils.errors import UserError
@@ -32,7 +33,7 @@ class Onnx(Format):
 
     name = "onnx"
     suffix = ".onnx"
-    holds = Holds(opset=True, int8=True)
+    holds = Holds(opset=True, int8=True, suppression=True)
     in_demo = portable = True
     to_write = TO_WRITE
     to_open = (Package("onnxruntime", "onnxruntime", 70),)
@@ -107,16 +108,24 @@ def to_onnx(deployed: Deployed, facts: Facts, *, opset: int | None) -> tuple[Any
     Raises:
         UserError: neither exporter can write the network.
     """
+    chooses = facts.boxes is not None and facts.chooses_boxes
+    outputs = RAW if chooses else facts.outputs
+    notes = []
     try:
-        return _by_graph(deployed, facts.outputs, opset), facts, []
+        model = _by_graph(deployed, outputs, opset)
     except Exception as error:
         first = _reason(error)
-    try:
-        model = _by_trace(replace(deployed, any_size=False), facts.outputs, opset)
-    except Exception as error:
-        raise UserError(f"ONNX cannot hold {facts.arch} ({first}); the older exporter fails, too ({_reason(error)})") from error
-    note = f"written by the older exporter, without geometry: torch.export could not follow {facts.arch} ({first})"
-    return model, replace(facts, any_size=False), [note]
+        try:
+            model = _by_trace(replace(deployed, any_size=False), outputs, opset)
+        except Exception as error:
+            raise UserError(f"ONNX cannot hold {facts.arch} ({first}); the older exporter fails, too ({_reason(error)})") from error
+        notes = [f"written by the older exporter, without geometry: torch.export could not follow {facts.arch} ({first})"]
+        facts = replace(facts, any_size=False)
+    if chooses and facts.boxes is not None:
+        if not can_choose(model):
+            raise UserError(f"--opset {opset} has not what chooses among boxes; take {LEAST_OPSET} or later, or add --no_nms_inside")
+        choose_in_graph(model, facts.boxes, facts.outputs)
+    return model, facts, notes
 
 
 def _by_graph(deployed: Deployed, outputs: tuple[str, ...], opset: int | None) -> Any:

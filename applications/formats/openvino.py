@@ -24,7 +24,7 @@ class OpenVino(Format):
 
     name = "openvino"
     suffix = ".xml"
-    holds = Holds(opset=True, int8=True)
+    holds = Holds(opset=True, int8=True, suppression=True)
     in_demo = portable = True
     to_open = (Package("openvino", "openvino", 180),)
     to_write = (*TO_WRITE, *to_open)

@@ -3,6 +3,8 @@
 from applications.settings.options import Request
 from models import SEGMENTERS, build_model, build_segmenter
 from models.backbone import Network
+from models.detectors import is_object_detector
+from models.detectors.build import build_detector
 from models.input_channels import set_input_channels
 from models.options import ModelOptions
 from utils.errors import UserError
@@ -13,6 +15,8 @@ from utils.tables import print_table
 
 # Fewer multiply-adds than torch's own counter sees in products alone mean that thop missed a layer.
 MISSED = 0.98
+# Classes of the data that networks are usually published for.
+IMAGENET_CLASSES, COCO_CLASSES = 1000, 80
 
 
 def run(request: Request) -> int:
@@ -20,7 +24,7 @@ def run(request: Request) -> int:
     config = request.config
     device = choose_device(config.runtime.device)
     size = config.data.image_size
-    classes = config.model.num_classes or 1000
+    classes = config.model.num_classes or (COCO_CLASSES if is_object_detector(config.model.arch) else IMAGENET_CLASSES)
     model = _build(config.model, classes)
     set_input_channels(model.published_part(config.model.arch)[0], config.model.channels)
     model.check_size(size)
@@ -54,6 +58,11 @@ def _build(options: ModelOptions, classes: int) -> Network:
             drop_rate=options.drop_rate,
             output_stride=options.output_stride,
         )
-    if options.encoder is not None or options.output_stride is not None:
-        raise UserError(f"--encoder and --output_stride are for segmenters (--list segmenters), and {options.arch} is none; leave them out")
+    if is_object_detector(options.arch):
+        return build_detector(options.arch, num_classes=classes, encoder=options.encoder, neck=options.neck, anchors=options.anchors)
+    for name in ("encoder", "neck", "anchors", "output_stride"):
+        if getattr(options, name) is not None:
+            raise UserError(
+                f"--{name} is for segmenters and detectors (--list segmenters, --list detectors), and {options.arch} is none; leave it out"
+            )
     return build_model(options.arch, num_classes=classes, drop_rate=options.drop_rate)

@@ -7,11 +7,12 @@ from applications.formats import FORMATS
 from applications.settings.options import Request
 from applications.settings.recipes import RECIPES
 from applications.tasks import TASKS
-from criterions import CRITERIONS, DISTILLATIONS, REGION_LOSSES, WEIGHTERS
+from criterions import ASSIGNMENTS, BOX_LOSSES, CRITERIONS, DISTILLATIONS, REGION_LOSSES, WEIGHTERS
 from dataloader import AUGMENT_PRESETS, AUGMENTS, MIXES, SAMPLERS, SELF_PACED, SOURCES
 from dataloader.checks import CHECKS
 from models import FAMILIES, FORWARDED, INITS, SEGMENTERS, list_models
-from models.anomaly import DETECTORS
+from models.anomaly import ANOMALY_DETECTORS
+from models.detectors import DETECTORS
 from models.known_models import HEADER, read_known_models
 from optim import OPTIMIZERS, SCHEDULES
 from utils.errors import UserError, nearest
@@ -23,8 +24,11 @@ TABLES = {
     "tasks": TASKS,
     "segmenters": SEGMENTERS,
     "detectors": DETECTORS,
+    "anomaly_detectors": ANOMALY_DETECTORS,
     "criterions": CRITERIONS,
     "region_losses": REGION_LOSSES,
+    "box_losses": BOX_LOSSES,
+    "assignments": ASSIGNMENTS,
     "weighters": WEIGHTERS,
     "distillations": DISTILLATIONS,
     "inits": INITS,
@@ -72,7 +76,7 @@ def weights_rows() -> list[tuple[str, str]]:
     from models.published import find_published
 
     listed = []
-    for arch in list_models():
+    for arch in (*list_models(), *DETECTORS):
         for name, advprop in ((arch, False), (f"{arch} --advprop", True)):
             try:
                 published = find_published(arch, advprop=advprop)
@@ -103,6 +107,7 @@ def rows(subject: str) -> list[tuple[str, str]]:
         listed = [(name, family.help if name == family.variants[0] else "") for family in FAMILIES.values() for name in family.variants]
         more = "every other classifier of the package, the same way"
         listed += [(name, f"forwarded to {full}") for name, full in FORWARDED.items()]
+        listed += [(name, f"finds objects, for --task detect: {row.help}") for name, row in DETECTORS.items()]
         return [*listed, ("torchvision/NAME", more), ("timm/NAME", more), ("my_file.py:Class", "a network of your own")]
     listed = [(name, row.help) for name, row in TABLES[subject].items()]
     if subject == "augments":

@@ -6,6 +6,7 @@ PREDICTIONS = Table(
     "prediction",
     {
         "anomaly": Row("applications.prediction.defects:predict_defects", "heat maps, masks and boxes of defects"),
+        "detect": Row("applications.prediction.boxes:predict_boxes", "boxes as JSON, COCO, YOLO and CSV, copies with frames, cut-outs"),
         "segment": Row("applications.prediction.masks:predict_masks", "masks, overlays, outlines and areas"),
     },
 )

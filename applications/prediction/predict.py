@@ -30,6 +30,8 @@ def run(request: Request) -> int:
     log().info(f"model     {trained.describe()}")
     log().info(f"images    {counted(len(inputs.images), 'file')}, {counted(len(inputs.videos), 'video or camera', 'videos and cameras')}")
     kind = build_trained_task(trained, machine.device)
+    if trained.config.evaluation.tta and kind.name != "detect":
+        raise UserError(f"--predict --tta joins the views of --task detect; leave it out for --task {kind.name} of {trained.path}")
     if kind.name in PREDICTIONS:
         return PREDICTIONS.resolve(kind.name)(trained, kind, inputs, options, machine)
     task = build_label_task(trained, machine.device)

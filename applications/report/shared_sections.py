@@ -229,7 +229,7 @@ def _cost_of_file(material: Measured, exported: Exported) -> ReportPart:
     size, device = material.trained.preprocess.image_size, material.machine.device
     image = torch.zeros((1, 3, *size), dtype=torch.uint8, device=device)
     with torch.inference_mode():
-        (timing,) = measure_times([lambda: exported.ask(image)["probabilities"].cpu()])
+        (timing,) = measure_times([lambda: next(iter(exported.ask(image).values())).cpu()])
     rate, stored = len(material.split) / max(1e-9, material.seconds), exported.bytes()
     rows = [
         ["file on disk", f"{stored / 2**20:.1f} MiB, {exported.facts.exported_as}, {exported.facts.precision}"],

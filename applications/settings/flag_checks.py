@@ -142,6 +142,9 @@ def _check_start(request: Request) -> None:
 
 def _check_ranges(config: RunConfig) -> None:
     """Raise UserError for numbers that mean nothing, and for a name that is none."""
+    for name, value, meaning in (("conf", config.boxes.conf, "a score"), ("nms", config.boxes.nms, "an overlap of two boxes")):
+        if value is not None and not 0 <= value <= 1:
+            raise UserError(f"--{name} {value:g} is {meaning}, from 0 to 1")
     for name, value in config.to_dict().items():
         declared = flag_metadata(name)
         above, least = declared["above"], declared["least"]

@@ -13,7 +13,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         # Its trials are trainings.
         "train": ("train", "sweep"),
         # Divides the images of --data into splits.
-        "data": ("train", "find_lr", "sweep", "probe", "visual_data", "prepare", "shard", "check"),
+        "data": ("train", "find_lr", "sweep", "probe", "visual_data", "prepare", "shard", "convert_labels", "check"),
         # Reads the model of --resume.
         "model": ("evaluation", "explain", "export", "jit", "prune", "predict", "knowledge", "make_curriculum"),
         # Asks a model about the labeled images of a split.

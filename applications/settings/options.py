@@ -211,13 +211,13 @@ class OutputOptions:
         "runs",
         "parent of all run folders",
         metavar="DIR",
-        used_for="training print_schedule visual_data check model compare table benchmark probe",
+        used_for="training print_schedule visual_data check convert_labels model compare table benchmark probe",
         resumed="place",
     )
     name: str | None = flag(
         None,
         "name of the run folder (default: time and model); a number is added when it exists",
-        used_for="training print_schedule visual_data check compare table prune benchmark probe",
+        used_for="training print_schedule visual_data check convert_labels compare table prune benchmark probe",
         resumed="place",
     )
     print_freq: int = flag(50, "steps between two reports", short="-p", metavar="STEPS", used_for="train", above=0, resumed="free")
@@ -248,15 +248,15 @@ class EvaluationOptions:
     )
     tta: str | None = flag(
         None,
-        "average the answers over views of each image: hflip, vflip, scale(FACTORS); bare: hflip",
+        "average the answers over views of each image: hflip, vflip, scale(FACTORS); bare: hflip (--predict: of boxes alone)",
         const="hflip",
         metavar="VIEWS",
-        used_for="evaluation",
+        used_for="evaluation predict",
     )
     tiles: bool = flag(
         False,
-        "look at images in overlapping tiles of --image_size, at their own scale, instead of bringing each to that size (segmentation; a "
-        "model of --crop does so by itself)",
+        "look at images in overlapping tiles of --image_size, at their own scale, instead of bringing each to that size (masks and boxes; "
+        "a model of --crop does so by itself)",
         used_for="evaluation predict",
     )
     target: str | None = flag(
@@ -304,6 +304,29 @@ class SingleImageOptions:
 
 
 @dataclass(frozen=True)
+class BoxOptions:
+    """Which boxes a detector answers."""
+
+    conf: float | None = flag(
+        None,
+        "least score of an answered box, from 0 to 1 (default: that of the best F1 on val); AP looks at all boxes from 0.001 on",
+        metavar="P",
+        used_for="evaluation predict exports",
+    )
+    nms: float | None = flag(
+        None,
+        "of two boxes that overlap more than this the surer one is answered; 1 keeps both (default: 0.65)",
+        metavar="IOU",
+        used_for="evaluation predict exports",
+    )
+    max_detections: int | None = flag(
+        None, "most boxes that are answered for an image (default: 300)", metavar="N", used_for="evaluation predict exports", above=0
+    )
+    agnostic: bool = flag(False, "let a box drop those that it overlaps of other classes, too", used_for="evaluation predict exports")
+    crops: bool = flag(False, "--predict also writes what every answered box shows, a folder a class", used_for="predict")
+
+
+@dataclass(frozen=True)
 class ExportOptions:
     """What --export and --jit write."""
 
@@ -322,6 +345,11 @@ class ExportOptions:
     int8_images: int = flag(300, "--int8: training images that choose the ranges of values", metavar="N", least=1, used_for="exports")
     max_drop: float = flag(
         0.005, "--int8: how much of the accuracy on validation images may be lost, as a share", metavar="X", least=0, used_for="exports"
+    )
+    nms_inside: bool = flag(
+        True,
+        "choose among boxes in the file, where the format has room for it (onnx, openvino); --no_nms_inside: the file answers every place",
+        used_for="exports",
     )
     with_features: bool = flag(False, "let the file also answer the vector that the classifier reads", used_for="exports")
     with_cam: bool = flag(False, "let the file also answer the class map: what speaks for each class, place by place", used_for="exports")
@@ -388,6 +416,7 @@ class RunConfig:
     output: OutputOptions = field(default_factory=OutputOptions)
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
     look: SingleImageOptions = field(default_factory=SingleImageOptions)
+    boxes: BoxOptions = field(default_factory=BoxOptions)
     export: ExportOptions = field(default_factory=ExportOptions)
     serve: ServeOptions = field(default_factory=ServeOptions)
     check: CheckOptions = field(default_factory=CheckOptions)
@@ -442,6 +471,7 @@ SECTIONS = {
     "output": OutputOptions,
     "evaluation": EvaluationOptions,
     "single images": SingleImageOptions,
+    "answered boxes": BoxOptions,
     "export": ExportOptions,
     "serve": ServeOptions,
     "data check": CheckOptions,

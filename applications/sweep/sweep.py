@@ -110,7 +110,7 @@ def _sweep(request: Request, space: tuple[Parameter, ...], base: Mapping[str, An
     if winner is None:
         raise UserError(f"--sweep: every training of {rungs[-1].length:g} {unit} failed; {runner.reason(len(rungs) - 1, figures[-1])}")
     runner.repeat(winner)
-    results = SweepResults(space, rungs, study.settings(), figures, study.figures(SEEDS))
+    results = SweepResults(space, rungs, study.settings(), figures, dict(sorted(study.figures(SEEDS).items())))
     _conclude(results, runner, folder, winner)
     return 0
 

@@ -149,7 +149,11 @@ class LabelTask(ABC):
     fewest_classes: ClassVar[int] = 1
     abilities: ClassVar[frozenset[str]] = frozenset(ABILITIES) - {
         "networks of encoder and decoder",
-        "crops and tiles",
+        "necks",
+        "anchors",
+        "crops",
+        "tiles",
+        "answered boxes",
         "tables of OK and NG",
     }
     # The rows of PROMISES that --target can ask for.

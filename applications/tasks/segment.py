@@ -41,8 +41,11 @@ class Segment:
             "networks of encoder and decoder",
             "averaging views",
             "answers for single images",
+            "answers over the network",
+            "comparing models",
             "exported files",
-            "crops and tiles",
+            "crops",
+            "tiles",
         }
     )
     headline = "mIoU"

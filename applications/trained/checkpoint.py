@@ -45,7 +45,7 @@ def check_same_model(content: Mapping[str, Any], given: Mapping[str, Any], path:
     arch = content["arch"]
     if "arch" in given and given["arch"] != arch:
         raise UserError(f"{path} holds {arch}, not {given['arch']}; leave --arch out, or start a new run with --init_from {path}")
-    for flag in ("encoder", "output_stride"):
+    for flag in ("encoder", "neck", "anchors", "output_stride"):
         held = content["config"].get(flag)
         if given.get(flag, held) != held:
             known = "the default" if held is None else held

@@ -18,6 +18,7 @@ from applications.engine.run_length import RunLength
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.settings.options import RunConfig
 from applications.sidecars.apply import apply_sidecars
+from applications.tasks.detect import Detect
 from applications.training.inherited_images import training_image_hashes
 from applications.training.schedule_map import ScheduleMap
 from applications.training.teaching import Teaching, build_teaching
@@ -30,6 +31,7 @@ from dataloader.loading.size_schedule import parse_sizes
 from dataloader.splits.catalog import Catalog
 from dataloader.splits.integrity import fingerprint
 from dataloader.splits.split import Split
+from models.detectors.anchors import AUTO as AUTO_ANCHORS
 from models.slimming.layer_widths import set_widths
 from optim.schedules import Schedule
 from optim.stepper import Stepper
@@ -104,7 +106,7 @@ class Recipe:
 
     @cached_property
     def task(self) -> Task:
-        return assemble.build_task(
+        task = assemble.build_task(
             self.config.loss,
             self.catalog.classes,
             self.preprocess,
@@ -113,6 +115,9 @@ class Recipe:
             class_counts=self.class_counts,
             class_shares=self.class_shares,
         )
+        if isinstance(task, Detect) and self.config.data.plain_epochs:
+            task.late_from = self.config.train.epochs - self.config.data.plain_epochs
+        return task
 
     @cached_property
     def train_loader(self) -> Loader:
@@ -137,9 +142,19 @@ class Recipe:
         model = assemble.build_network(starts, self.kind, self.catalog.classes, steps, self.class_counts, images=len(self.split))
         if self.content is not None:
             set_widths(model, self.content["channels"])
+        else:
+            self._fit_to_images(model)
         if config.runtime.sync_bn:
             model = assemble.prepare_sync_bn(model, machine)
         return model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
+
+    def _fit_to_images(self, model: nn.Module) -> None:
+        """Give a fresh network what its options leave to the training images."""
+        options = self.config.model
+        if options.init_from:
+            assemble.measure_folded_norms(model, self.split, self.preprocess)
+        if options.anchors == AUTO_ANCHORS:
+            assemble.set_auto_anchors(model, self.split, self.preprocess, seed=self.config.runtime.seed)
 
     @cached_property
     def length(self) -> RunLength:

@@ -4,12 +4,14 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from dataloader import AUGMENTS
 from dataloader.augment.check_names import named_operations
 from dataloader.sample import Sample
+from dataloader.targets.target import Target
 from utils.errors import UserError, nearest
 from utils.spec import Spec, SpecSource
 
@@ -27,6 +29,38 @@ class SizeAware(ABC):
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample: ...
 
 
+class Others(Protocol):
+    """The other images of a split."""
+
+    def draw(self, rng: np.random.Generator) -> Sample:
+        """Return one of them as it was read, by the generator alone.
+
+        Raises:
+            ImageError: several that were drawn cannot be read.
+        """
+        ...
+
+
+class OfTargets(ABC):
+    """An operation for certain kinds of targets alone."""
+
+    @abstractmethod
+    def check_target(self, target: Target) -> None:
+        """Raise UserError for a target of another kind."""
+
+
+class Composite(SizeAware, OfTargets):
+    """An operation that puts other images of the split into an image, whose targets come with them."""
+
+    @abstractmethod
+    def compose(self, sample: Sample, others: Others, rng: np.random.Generator) -> Sample:
+        """Return the sample with others in it."""
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        del sample, rng
+        raise UserError(f"{_named(self)} needs the other images of a split, which only a loader has")
+
+
 class Picky(ABC):
     """An operation that some kinds of targets cannot follow."""
 
@@ -41,23 +75,42 @@ class Augment:
 
     operations: tuple[Operation, ...] = ()
 
-    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+    def __call__(self, sample: Sample, rng: np.random.Generator, others: Others | None = None) -> Sample:
+        """Return the sample after all operations.
+
+        Args:
+            sample: an image.
+            rng: all that is drawn comes from it.
+            others: for operations that put several images together.
+        """
         if sample.is_spatial:
-            return self._followed(sample, rng)
+            return self._followed(sample, rng, others)
         for operation in self.operations:
-            sample = operation(sample, rng)
+            sample = _applied(operation, sample, rng, others)
         return sample
 
+    def check_target(self, target: Target) -> None:
+        """Raise UserError when targets of this kind cannot follow an operation; called before the first image is read."""
+        if target.is_spatial:
+            self.check_spatial()
+        for operation in self.operations:
+            if isinstance(operation, OfTargets):
+                operation.check_target(target)
+
     def check_spatial(self) -> None:
-        """Raise UserError when masks and boxes cannot follow an operation; called before the first image is read."""
+        """Raise UserError when masks and boxes cannot follow an operation."""
         for operation in self.operations:
             if isinstance(operation, Picky):
                 operation.check_spatial()
 
-    def _followed(self, sample: Sample, rng: np.random.Generator) -> Sample:
+    def plain(self) -> "Augment":
+        """Return the chain without operations that put several images together, for the last epochs."""
+        return Augment(tuple(each for each in self.operations if not isinstance(each, Composite)))
+
+    def _followed(self, sample: Sample, rng: np.random.Generator, others: Others | None) -> Sample:
         self.check_spatial()
         for operation in self.operations:
-            before, sample = sample, operation(sample, rng)
+            before, sample = sample, _applied(operation, sample, rng, others)
             if sample.image.shape != before.image.shape and sample.target is before.target:
                 # A user's own operation; those of the table are tested.
                 raise UserError(f"{_named(operation)} changes the size of the image but not the target: return sample.moved(image, change)")
@@ -68,7 +121,13 @@ class Augment:
         return Augment(tuple(each.at(image_size) if isinstance(each, SizeAware) else each for each in self.operations))
 
 
-def _named(operation: Operation) -> str:
+def _applied(operation: Operation, sample: Sample, rng: np.random.Generator, others: Others | None) -> Sample:
+    if isinstance(operation, Composite) and others is not None:
+        return operation.compose(sample, others, rng)
+    return operation(sample, rng)
+
+
+def _named(operation: object) -> str:
     return getattr(operation, "__name__", type(operation).__name__)
 
 

@@ -8,18 +8,20 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from dataloader.augment.chain import SizeAware
+from dataloader.augment.chain import OfTargets, SizeAware
 from dataloader.images.picture import Picture
 from dataloader.sample import Sample
 from dataloader.targets.mask import Mask
 from dataloader.targets.plane import cropped
+from dataloader.targets.target import Target
+from utils.errors import UserError
 
 # Share of the crops that are laid around a pixel of a class.
 AIMED = 0.5
 
 
 @dataclass(frozen=True)
-class ClassCrop(SizeAware):
+class ClassCrop(SizeAware, OfTargets):
     """Cuts a rectangle out of the image, at its own scale; what lies outside is black and unlabeled.
 
     With probability `aimed` one of the classes in the mask is drawn, each alike, then one of its pixels, which the crop holds.
@@ -31,6 +33,10 @@ class ClassCrop(SizeAware):
 
     size: tuple[int, int] = (224, 224)
     aimed: float = AIMED
+
+    def check_target(self, target: Target) -> None:
+        if not isinstance(target, Mask):
+            raise UserError("--crop looks for classes in masks, and these images have none; leave it out, or try --aug 'RandomCrop(H, W)'")
 
     def at(self, image_size: tuple[int, int]) -> "ClassCrop":
         return ClassCrop(image_size, self.aimed)

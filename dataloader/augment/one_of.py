@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataloader import AUGMENTS
-from dataloader.augment.chain import Augment, Picky, SizeAware, build_augment
+from dataloader.augment.chain import Augment, Composite, Picky, SizeAware, build_augment
 from dataloader.augment.check_names import named_operations, spelled_choices
 from dataloader.augment.checks import check_share
 from dataloader.sample import Sample
@@ -62,6 +62,8 @@ def one_of(*choices: SpecSource, transforms: Sequence[SpecSource] | Mapping[str,
     if not specs:
         raise UserError("OneOf needs operations to choose from: OneOf('GaussNoise', 'MotionBlur', p=0.5)")
     weights, chains = zip(*(_weighed(chain) for chain in specs), strict=True)
+    if any(isinstance(operation, Composite) for chain in chains for operation in chain.operations):
+        raise UserError("OneOf cannot choose operations that put several images together; write them outside, with a p of their own")
     total = sum(weights)
     if not total > 0:
         raise UserError("OneOf: every choice has p=0; none could ever be chosen")

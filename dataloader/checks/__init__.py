@@ -14,6 +14,9 @@ CHECKS = Table(
         "layout": Row("dataloader.checks.layout:find", "classes that a split lacks, files and folders that are not used"),
         "balance": Row("dataloader.checks.balance:find", "classes with few images, or many times fewer than others"),
         "masks": Row("dataloader.checks.masks:find", "masks of another size, ids without a name, rare classes, outlines on no edges"),
+        "boxes": Row(
+            "dataloader.checks.boxes:find", "boxes without area, outside, doubled or tiny; files without image or boxes; rare classes"
+        ),
         "suffix": Row("dataloader.checks.suffix:find", "files whose content is another format than their name says"),
         "plain": Row("dataloader.checks.plain:find", "images of a single color"),
         "tiny": Row("dataloader.checks.tiny:find", "images far smaller than the others"),

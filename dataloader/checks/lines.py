@@ -14,6 +14,7 @@ KINDS: dict[str, tuple[Level, str, str, str]] = {
         "images are listed again with other values",
         "Keep the line that is right.",
     ),
+    "box": ("error", "line gives no box", "lines give no box", "Training stops there; mend the lines, or remove them."),
     "double": ("warning", "line is there twice", "lines are there twice", "Each image counts once; remove the second line."),
 }
 

@@ -56,7 +56,7 @@ class Loader:
         tolerant: an unreadable image is left out of its batch in evaluation, too.
         pin_memory: put batches into page-locked memory for a GPU.
         draws, epoch_size, repeats: of the plan of training (TrainPlan).
-        sizes, copies: of the images of training (BatchReader).
+        sizes, copies, plain_from: of the images of training (BatchReader).
         on_epoch_start: called when an epoch begins.
     """
 
@@ -81,13 +81,14 @@ class Loader:
         repeats: int = 1,
         sizes: SizeSchedule | None = None,
         copies: int = 1,
+        plain_from: int | None = None,
         on_epoch_start: Callable[[], object] | None = None,
     ) -> None:
         assert shuffle or augment is None or not augment.operations, "evaluation data is never augmented"
         if workers < 0:
             raise UserError(f"-j {workers}: write 0 or more loader processes")
-        if augment is not None and split.nothing().is_spatial:
-            augment.check_spatial()
+        if augment is not None:
+            augment.check_target(split.nothing())
         self.split = split
         self.read = read or split.read_picture
         self.plan: BatchPlan
@@ -108,7 +109,7 @@ class Loader:
             self._slots = Slots.make(workers * AHEAD + 1, size)
         tolerant = tolerant or (shuffle and not strict)
         notes = CurrentReads(workers)
-        more = {"sizes": sizes, "copies": copies, "slots": self._slots, "notes": notes}
+        more = {"sizes": sizes, "copies": copies, "plain_from": plain_from, "slots": self._slots, "notes": notes}
         reader = BatchReader(split, self.read, preprocess, augment or Augment(), seed, tolerant, **more)
         self._pool = WorkerPool(reader, self._keys, workers=workers, pin_memory=pin_memory, notes=notes, name=split.file)
         weakref.finalize(self, self._pool.dismiss)

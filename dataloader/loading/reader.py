@@ -26,6 +26,9 @@ from utils.randomness import Stream, numpy_rng
 # stateless.
 Key = tuple[int, int, np.ndarray, np.ndarray, int]
 
+# Images that are drawn in the place of one that cannot be read.
+DRAWS = 10
+
 
 class SlottedBatch(NamedTuple):
     """A batch whose images, uint8 (N, 3, H, W), are in a slot, followed by its masks, (N, H, W).
@@ -58,6 +61,7 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
         tolerant: leave unreadable images out of the batch instead of stopping.
         sizes: image size of every epoch; None keeps that of `preprocess`.
         copies: rows of every sample: the clean image, and augmented ones.
+        plain_from: epoch from which on images are no longer put together; None for never.
         slots: shared memory for the images, used in turn; None returns the batch itself.
         notes: which image is being read, in case it crashes the process.
     """
@@ -70,6 +74,7 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
     tolerant: bool
     sizes: SizeSchedule | None = None
     copies: int = 1
+    plain_from: int | None = None
     slots: Slots | None = None
     notes: CurrentReads | None = None
 
@@ -79,7 +84,8 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
         rows: list[list[Sample]] = [[] for _ in range(self.copies)]
         unreadable: list[Unreadable] = []
         preprocess = self.preprocess if self.sizes is None else replace(self.preprocess, image_size=self.sizes.at(sized_as))
-        augment = self.augment.at(preprocess.image_size)
+        augment = self.augment if self.plain_from is None or epoch < self.plain_from else self.augment.plain()
+        augment = augment.at(preprocess.image_size)
         height, width = preprocess.image_size
         slot = number % len(self.slots) if self.slots else 0
         room = (self.copies * len(indices), height, width)
@@ -126,11 +132,30 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
     def _versions(self, sample: Sample, augment: Augment, epoch: int, turn: int) -> Iterator[Sample]:
         """Yield the augmented sample; with several copies, the sample itself and then augmented ones."""
         if self.copies == 1:
-            yield augment(sample, self._rng(epoch, sample.index, 0, turn))
+            yield augment(sample, self._rng(epoch, sample.index, 0, turn), self)
             return
         yield sample
         for copy in range(1, self.copies):
-            yield augment(sample, self._rng(epoch, sample.index, copy, turn))
+            yield augment(sample, self._rng(epoch, sample.index, copy, turn), self)
+
+    def draw(self, rng: np.random.Generator) -> Sample:
+        """Return an image of the split as it was read, for operations that put several together.
+
+        Those that cannot be read are told when it is their own turn; here another one is drawn.
+
+        Raises:
+            ImageError: several in a row cannot be read.
+        """
+        for attempt in range(DRAWS):
+            index = int(rng.integers(len(self.split)))
+            if self.notes is not None:
+                self.notes.note(index)
+            try:
+                return self._read(index)
+            except ImageError:
+                if attempt == DRAWS - 1:
+                    raise
+        raise AssertionError("unreachable")
 
     def _rng(self, epoch: int, index: int, copy: int, turn: int) -> np.random.Generator:
         """Return the generator of an image; copy and repeat are part of its seed only where they are not 0."""

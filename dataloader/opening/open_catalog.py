@@ -9,9 +9,11 @@ from dataloader.mask_reading import USUAL, MaskReading
 from dataloader.opening.from_defects import open_defects
 from dataloader.opening.from_folders import LAYOUT, TRY, from_folders
 from dataloader.opening.from_lists import from_lists, with_note_of_doubles
-from dataloader.opening.from_masks import from_masks
+from dataloader.opening.from_truths import from_truths
 from dataloader.opening.held_out import VAL_SHARE, HoldOut, with_val
 from dataloader.opening.named_groups import with_named_groups
+from dataloader.sources.box_sets import LAYOUT as BOX_LAYOUT
+from dataloader.sources.box_sets import looks_like_boxes, open_boxes
 from dataloader.sources.defect_folders import looks_like_defect_folders
 from dataloader.sources.lists import Listing, find_lists, is_list_name, read_lists
 from dataloader.sources.mask_layouts import has_masks
@@ -20,6 +22,7 @@ from dataloader.sources.mask_sets import open_masks
 from dataloader.sources.saved_tables import is_saved_table, read_saved_table
 from dataloader.sources.shards import expand, find_shards, is_shard_name, read_shards
 from dataloader.splits.catalog import Catalog
+from dataloader.targets.boxes import Boxes
 from dataloader.targets.defect import Defect
 from dataloader.targets.label import Label
 from dataloader.targets.mask import Mask
@@ -67,9 +70,11 @@ def open_catalog(
         UserError: there is no such folder, its layout is unknown, a class is empty or unknown, or the target is of another type.
     """
     cut = HoldOut(seed, val_share, test_share, split_file)
+    of_truths = {"cut": cut, "group_by": group_by, "require_train": require_train, "whole": whole}
     if (folder := _mask_folder(data, home, target)) is not None:
-        found = open_masks(folder, masks, classes, tolerant=tolerant)
-        return from_masks(found, cut=cut, group_by=group_by, require_train=require_train, whole=whole)
+        return from_truths(open_masks(folder, masks, classes, tolerant=tolerant), Mask, MASK_LAYOUT, **of_truths)
+    if (place := _box_place(data, home, target)) is not None:
+        return from_truths(open_boxes(place, masks, classes, tolerant=tolerant), Boxes, BOX_LAYOUT, **of_truths)
     root, listing = _open(data, home, tolerant=tolerant)
     if target is Defect or (target is None and listing is None and looks_like_defect_folders(root)):
         shares = {"val_share": VAL_SHARE if val_share is None else val_share, "test_share": test_share}
@@ -107,6 +112,18 @@ def _mask_folder(data: str, home: Path, target: type[Target] | None) -> Path | N
             f"--data {data} {what}; masks are read from a folder.{'' if root.exists() else _meant(data)} Expected {MASK_LAYOUT}"
         )
     return root if target is Mask or (root.is_dir() and has_masks(root)) else None
+
+
+def _box_place(data: str, home: Path, target: type[Target] | None) -> Path | None:
+    """Return the folder or the file of images with boxes, where a task asks for them, or the files say so; None for labels."""
+    if target not in (None, Boxes):
+        return None
+    if data in SOURCES or (is_user_code(data) and not os.path.exists(data)):
+        return Path(SOURCES.resolve(data)(home)) if target is Boxes else None
+    place = Path(data).expanduser()
+    if target is Boxes and not place.exists():
+        raise UserError(f"--data {data} is not there.{_meant(data)} Expected {BOX_LAYOUT}")
+    return place if target is Boxes or looks_like_boxes(place) else None
 
 
 def _open(data: str, home: Path, *, tolerant: bool) -> tuple[Path, Listing | None]:

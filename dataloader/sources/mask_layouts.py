@@ -50,8 +50,13 @@ def has_masks(root: Path) -> bool:
     return any((found := _side_by_side(folder)) is not None and found[1].name.lower() in clear for folder in folders)
 
 
-def find_pairs(root: Path, suffixes: Sequence[str] = MASK_SUFFIXES) -> Pairs | None:
+def find_pairs(root: Path, suffixes: Sequence[str] = MASK_SUFFIXES, lists: Sequence[str] = LIST_FOLDERS) -> Pairs | None:
     """Return images with the files of `suffixes` beside them; None where the folders are not side by side.
+
+    Args:
+        root: of both folders.
+        suffixes: the first one wins.
+        lists: folders in which train.txt, val.txt and test.txt are looked for.
 
     Raises:
         UserError: a list names an image that is not there.
@@ -88,7 +93,7 @@ def find_pairs(root: Path, suffixes: Sequence[str] = MASK_SUFFIXES) -> Pairs | N
         found.setdefault(split, []).extend(front + name for name in names)
         alone += [_below(masks, root) + name for name in stems.values()]
     if list(found) == [""]:
-        found = dict(_listed(root, found[""], _below(places[0][1], root))) or found
+        found = dict(_listed(root, found[""], _below(places[0][1], root), lists)) or found
     folders = tuple(dict.fromkeys([*whole, *(masks for _, _, masks in places)]))
     left_out = tuple(folder.relative_to(root).as_posix() for folder in bare)
     return Pairs(root, found, files, folders, tuple(sorted(alone)), left_out)
@@ -119,7 +124,7 @@ def _stems(folder: Path, suffixes: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield name.rpartition(".")[0], name
 
 
-def _listed(root: Path, images: Sequence[str], front: str) -> Iterator[tuple[str, list[str]]]:
+def _listed(root: Path, images: Sequence[str], front: str, folders: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     """Yield (split, images) by the lists train.txt, val.txt and test.txt: a name a line, with or without folder and suffix.
 
     Raises:
@@ -130,7 +135,7 @@ def _listed(root: Path, images: Sequence[str], front: str) -> Iterator[tuple[str
         inner = path.removeprefix(front)
         known |= {path: path, inner: path, inner.rpartition(".")[0]: path}
     for split in SPLITS:
-        file = next((place for folder in LIST_FOLDERS if (place := root / folder / f"{split}.txt").is_file()), None)
+        file = next((place for folder in folders if (place := root / folder / f"{split}.txt").is_file()), None)
         if file is None:
             continue
         chosen = []

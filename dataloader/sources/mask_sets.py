@@ -1,19 +1,17 @@
 """Opens images with a class for every pixel: the pairs, the classes, and how their masks are read."""
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from dataloader.images.read import ImageError
 from dataloader.mask_reading import MaskReading
-from dataloader.sources.folders import split_folders
+from dataloader.sources.coco_files import find_coco, image_folder
 from dataloader.sources.mask_classes import MaskClasses, classes_of_ids, find_table, in_order_of, read_classes
-from dataloader.sources.mask_layouts import IMAGE_FOLDERS, SPLITS, Pairs, find_pairs, find_root
+from dataloader.sources.mask_layouts import Pairs, find_pairs, find_root
 from dataloader.sources.masks import MaskFolder, has_colors, value_counts
 from dataloader.sources.polygons import BACKGROUND, CocoPolygons, YoloPolygons, read_coco_polygons
+from dataloader.sources.truth_set import TruthSet
 from dataloader.targets.mask import IGNORE
-from dataloader.targets.truths import Truths
 from utils.errors import UserError
 from utils.text import counted
 
@@ -23,24 +21,7 @@ LAYOUT = (
 )
 
 
-@dataclass(frozen=True)
-class MaskSet:
-    """A data set of masks.
-
-    Attributes:
-        root: that its paths start from.
-        images: split -> images; '' for images that nobody has split.
-        truths: their masks.
-        notes: warnings for the user.
-    """
-
-    root: Path
-    images: Mapping[str, Sequence[str]]
-    truths: Truths
-    notes: tuple[str, ...] = ()
-
-
-def open_masks(root: Path, reading: MaskReading, classes: Sequence[str] | None = None, *, tolerant: bool = False) -> MaskSet:
+def open_masks(root: Path, reading: MaskReading, classes: Sequence[str] | None = None, *, tolerant: bool = False) -> TruthSet:
     """Return the images of a folder with their masks.
 
     Args:
@@ -85,7 +66,7 @@ def _with_masks(pairs: Pairs, reading: MaskReading, what: str, *, tolerant: bool
     if missing and not reading.empty:
         line = f"{counted(len(missing), 'image has', 'images have')} no {what}, such as {pairs.root / missing[0]}"
         if not tolerant:
-            raise UserError(f"{line}; add the missing files, or --empty_masks if such images show the background alone")
+            raise UserError(f"{line}; add the missing files, or --missing_is_empty if such images show the background alone")
         notes.append(line)
     if pairs.alone:
         notes.append(f"{counted(len(pairs.alone), f'{what} has', f'{what}s have')} no image, such as {pairs.alone[0]}; not used")
@@ -98,15 +79,15 @@ def _with_masks(pairs: Pairs, reading: MaskReading, what: str, *, tolerant: bool
     return kept, notes
 
 
-def _from_files(pairs: Pairs, reading: MaskReading, classes: Sequence[str] | None, *, tolerant: bool) -> MaskSet:
+def _from_files(pairs: Pairs, reading: MaskReading, classes: Sequence[str] | None, *, tolerant: bool) -> TruthSet:
     images, notes = _with_masks(pairs, reading, "mask", tolerant=tolerant)
     if reading.empty and (bare := sum(path not in pairs.files for paths in images.values() for path in paths)):
-        notes.append(f"{counted(bare, 'image has', 'images have')} no mask, and counts as the first class alone (--empty_masks)")
+        notes.append(f"{counted(bare, 'image has', 'images have')} no mask, and counts as the first class alone (--missing_is_empty)")
     coding = _coding(pairs, reading, classes)
     if classes is not None:
         coding = in_order_of(coding, classes, pairs.root)
     blank = pairs.root if reading.empty else None
-    return MaskSet(pairs.root, images, MaskFolder(pairs.root, coding.names, files=pairs.files, coding=coding, blank=blank), tuple(notes))
+    return TruthSet(pairs.root, images, MaskFolder(pairs.root, coding.names, files=pairs.files, coding=coding, blank=blank), tuple(notes))
 
 
 def _coding(pairs: Pairs, reading: MaskReading, classes: Sequence[str] | None) -> MaskClasses:
@@ -141,7 +122,7 @@ def _coding(pairs: Pairs, reading: MaskReading, classes: Sequence[str] | None) -
     return classes_of_ids([value for value in ids if value != IGNORE], reading.ignore)
 
 
-def _from_yolo(pairs: Pairs, reading: MaskReading, classes: Sequence[str] | None, *, tolerant: bool) -> MaskSet:
+def _from_yolo(pairs: Pairs, reading: MaskReading, classes: Sequence[str] | None, *, tolerant: bool) -> TruthSet:
     images, notes = _with_masks(pairs, reading, "text file of outlines", tolerant=tolerant)
     if reading.ignore:
         raise UserError(f"--ignore is for masks in image files; {pairs.root} holds outlines; leave it out, or mark classes in labels.csv")
@@ -150,7 +131,7 @@ def _from_yolo(pairs: Pairs, reading: MaskReading, classes: Sequence[str] | None
     _refuse_many(names, pairs.root)
     _refuse_other(names, classes, pairs.root)
     numbers = {value: number if number == IGNORE else 1 + number for value, number in coding.ids.items()}
-    return MaskSet(pairs.root, images, YoloPolygons(pairs.root, pairs.files, names, numbers), tuple(notes))
+    return TruthSet(pairs.root, images, YoloPolygons(pairs.root, pairs.files, names, numbers), tuple(notes))
 
 
 def _yolo_coding(pairs: Pairs, reading: MaskReading) -> MaskClasses:
@@ -183,21 +164,7 @@ def _yolo_coding(pairs: Pairs, reading: MaskReading) -> MaskClasses:
     return coding
 
 
-def find_coco(root: Path) -> list[tuple[str, Path]]:
-    """Return (split, file) of COCO's JSON below a folder: annotations/*.json, train.json, or _annotations.coco.json in the splits."""
-    found = []
-    places = sorted((*root.glob("annotations/*.json"), *root.glob("*.json"), *root.glob("*/_annotations.coco.json")))
-    # COCO's own archive holds captions and keypoints beside instances.
-    places.sort(key=lambda file: "instances" not in file.stem.lower())
-    for split in SPLITS:
-        words = {"train": r"train", "val": r"val|valid|validation", "test": r"test"}[split]
-        pattern = re.compile(rf"(^|[^a-z])({words})([^a-z]|$)")
-        of_split = [file for file in places if pattern.search(f"{file.parent.name}/{file.stem}".lower())]
-        found += [(split, file) for file in of_split[:1]]
-    return found or [("", file) for file in places[:1]]
-
-
-def _from_coco(root: Path, files: Sequence[tuple[str, Path]], reading: MaskReading, classes: Sequence[str] | None) -> MaskSet:
+def _from_coco(root: Path, files: Sequence[tuple[str, Path]], reading: MaskReading, classes: Sequence[str] | None) -> TruthSet:
     if reading.ignore or reading.labels:
         raise UserError(f"--{'ignore' if reading.ignore else 'labels'} is for masks in image files; {files[0][1]} names its own classes")
     images: dict[str, list[str]] = {}
@@ -207,35 +174,14 @@ def _from_coco(root: Path, files: Sequence[tuple[str, Path]], reading: MaskReadi
         table = read_coco_polygons(file)
         if names and table.classes != names:
             raise UserError(f"{file} names other categories than {files[0][1]}")
-        names, folder = table.classes, _image_folder(root, split, file, next(iter(table.sizes), None))
+        names, folder = table.classes, image_folder(root, split, file, next(iter(table.sizes), None))
         for name in sorted(table.sizes):
             path = (folder / name).relative_to(root).as_posix()
             images.setdefault(split, []).append(path)
             outlines[path], sizes[path] = table.outlines[name], table.sizes[name]
     _refuse_many(names, files[0][1])
     _refuse_other(names, classes, root)
-    return MaskSet(root, images, CocoPolygons(outlines, sizes, names))
-
-
-def _image_folder(root: Path, split: str, file: Path, name: str | None) -> Path:
-    """Return the folder in which the images of a file are.
-
-    Raises:
-        UserError: it names no images, or they are nowhere.
-    """
-    if name is None:
-        raise UserError(f"{file} names no images")
-    own = split_folders(root).get(split, split)
-    bases = (root, *(root / each for each in IMAGE_FOLDERS))
-    places = [
-        file.parent,
-        *(base / inner for base in bases for inner in (own, f"{split}2017", f"{split}2014", "") if inner or base != root),
-        root,
-    ]
-    folder = next((place for place in places if (place / name).is_file()), None)
-    if folder is None:
-        raise UserError(f"{file} names {name}, which is in none of {', '.join(str(place) for place in places[:3])} ...")
-    return folder
+    return TruthSet(root, images, CocoPolygons(outlines, sizes, names))
 
 
 def _refuse_many(names: Sequence[str], source: Path) -> None:

@@ -1,12 +1,15 @@
 """Masks and boxes of the built-in scenes."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from dataloader.sources.coco import BoxTable, read_coco
+from dataloader.mask_reading import USUAL
+from dataloader.sources.box_sets import open_boxes
+from dataloader.sources.box_table import BoxTable
 from dataloader.sources.masks import MaskFolder
-from dataloader.sources.shapes import CLASSES, COUNTS, GROUND
+from dataloader.sources.shapes import CLASSES, GROUND
 from dataloader.targets.truths import Truths
 
 
@@ -17,8 +20,11 @@ def shape_masks(images: Path) -> MaskFolder:
 
 def shape_boxes(images: Path) -> BoxTable:
     """Return the boxes of the scenes in this folder, which `open_shapes` has written."""
-    tables = [read_coco(images.parent / "boxes" / f"{name}.json", front=f"{name}/") for name in COUNTS]
-    return BoxTable({path: boxes for table in tables for path, boxes in table.boxes.items()}, CLASSES)
+    table = open_boxes(images, USUAL).truths
+    assert isinstance(table, BoxTable)
+    below = {path: path.removeprefix(f"{images.name}/") for path in table.places}
+    places, sizes = ({below[path]: value for path, value in each.items()} for each in (table.places, table.sizes))
+    return replace(table, root=images, places=places, sizes=sizes)
 
 
 # Kinds of targets of the scenes in addition to labels.

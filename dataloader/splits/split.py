@@ -46,12 +46,12 @@ class LineFault(NamedTuple):
     """A line of a list that is not used.
 
     Attributes:
-        kind: 'missing' image, no 'label', an unknown 'split', a 'contradiction' of an earlier line; or a 'double' of one, an exact
-            repetition, which is harmless.
+        kind: 'missing' image, no 'label', an unknown 'split', a 'contradiction' of an earlier line, a 'box' that is none; or a 'double'
+            of a line, an exact repetition, which is harmless.
         message: file, line and what is wrong with it.
     """
 
-    kind: Literal["missing", "label", "split", "contradiction", "double"]
+    kind: Literal["missing", "label", "split", "contradiction", "box", "double"]
     message: str
 
 

@@ -58,7 +58,7 @@ def test_every_kind_of_target_survives_the_way_out_of_a_process_and_moves_with_i
     batch = stack([Sample(IMAGE, target) for target in targets], torch.ones(2, 3, 4, 4, dtype=torch.uint8))
     # As between the processes of torch's loader.
     again = pickle.loads(ForkingPickler.dumps(batch))
-    parts = ("corners", "classes", "counts") if isinstance(batch.targets, BoxBatch) else ("data",)
+    parts = ("corners", "classes", "counts", "crowd", "areas") if isinstance(batch.targets, BoxBatch) else ("data",)
     for part in parts:
         one, other, moved = (getattr(each.targets, part) for each in (batch, again, batch.to("meta")))
         assert (one.dtype, one.tolist()) == (other.dtype, other.tolist())

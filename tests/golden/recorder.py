@@ -1,4 +1,4 @@
-"""Golden losses: what nine kinds of training compute, stored so that a change of the code that is to change no figure cannot.
+"""Golden losses: what ten kinds of training compute, stored so that a change of the code that is to change no figure cannot.
 
 python -m tests.golden.recorder          compute them anew and overwrite losses.json: only where the figures are meant to change
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import torch
 
 import main
@@ -22,7 +23,7 @@ from applications.contract import Observer, Progress
 from applications.training import train
 from dataloader.sources.digits import write_digits
 from dataloader.sources.lists import join_labels
-from dataloader.sources.shapes import scene, write_png
+from dataloader.sources.shapes import CLASSES, scene, write_png
 
 STORED = Path(__file__).parent / "losses.json"
 # 20 steps of 32 images, in two epochs.
@@ -51,12 +52,13 @@ CONFIGURATIONS: dict[str, tuple[object, ...]] = {
         32,
         32,
     ),
+    "detect": ("--task", "detect", "--arch", "yolox_nano", "--aug", "flip", "--image_size", 32, 32),
     "two_processes": ("--criterion", "softmax|ghm"),
 }
-FIGURES = ("train_loss", "val_loss", "val_top1", "val_mAP", "val_mIoU")
+FIGURES = ("train_loss", "val_loss", "val_top1", "val_mAP", "val_mIoU", "val_AP")
 # Configurations of other data and another task than digits.
-DATA = {"multilabel": "labels.csv", "segment": "scenes"}
-TASKS = {"multilabel": "multilabel", "segment": "segment"}
+DATA = {"multilabel": "labels.csv", "segment": "scenes", "detect": "framed"}
+TASKS = {"multilabel": "multilabel", "segment": "segment", "detect": "detect"}
 SCENES = {"train": 40, "val": 8}
 
 
@@ -78,12 +80,17 @@ class Recorder(Observer):
 
 
 def prepare(folder: Path) -> None:
-    """Write the digits, a list of them with several labels each, and scenes with masks into a folder."""
+    """Write the digits, a list of them with several labels each, and scenes with masks and with boxes into a folder."""
     for number in range(sum(SCENES.values())):
         made, split = scene(number, side=32), "train" if number < SCENES["train"] else "val"
-        for kind, pixels in (("images", made.image), ("masks", made.mask)):
-            (folder / "scenes" / kind / split).mkdir(parents=True, exist_ok=True)
-            write_png(pixels, folder / "scenes" / kind / split / f"{number}.png")
+        for place, pixels in (("scenes/images", made.image), ("scenes/masks", made.mask), ("framed/images", made.image)):
+            (folder / place / split).mkdir(parents=True, exist_ok=True)
+            write_png(pixels, folder / place / split / f"{number}.png")
+        (folder / "framed/labels" / split).mkdir(parents=True, exist_ok=True)
+        shares = np.concatenate([(made.boxes[:, :2] + made.boxes[:, 2:]) / 2, made.boxes[:, 2:] - made.boxes[:, :2]], axis=1) / 32
+        lines = (f"{label} {' '.join(map(str, box))}\n" for label, box in zip(made.classes.tolist(), shares.tolist(), strict=True))
+        (folder / "framed/labels" / split / f"{number}.txt").write_text("".join(lines), encoding="utf-8")
+    (folder / "framed/data.yaml").write_text(f"names: {list(CLASSES)}\n", encoding="utf-8")
     write_digits(folder / "digits")
     rows = [("image", "labels", "split")]
     for path in sorted((folder / "digits").rglob("*.png")):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from applications.dataset.check import name_of_data
+from applications.dataset.written_data import name_of_data
 from tests.applications.conftest import NETS, Call, tiny, write_colors
 from tests.dataloader.checks.pictures import write_faulty
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from applications.evaluation.tta import AveragedViews, parse_views
+from applications.evaluation.tta import AveragedViews
+from applications.trained.views import parse_views
 from models import build_model
 from tests.applications.conftest import NETS, Call
 from utils.errors import UserError

@@ -20,6 +20,7 @@ SUBJECTS = {
     "compare": ["x", "y"],
     "sweep": ["lr=1e-4..1e-2"],
     "prune": ["0.3"],
+    "convert_labels": ["voc"],
     "export": ["onnx"],
 }
 

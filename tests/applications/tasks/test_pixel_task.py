@@ -170,7 +170,7 @@ def test_what_a_task_cannot_do_is_refused_by_flag_and_task(setting: dict[str, An
 @pytest.mark.parametrize("name", TASKS)
 def test_the_tasks_of_labels_can_do_whatever_a_flag_asks_for_but_with_masks_and_defects(name: str) -> None:
     if TASKS.resolve(name).target in (Label, Labels):
-        of_others = ("networks of encoder and decoder", "crops and tiles", "tables of OK and NG")
+        of_others = ("networks of encoder and decoder", "necks", "anchors", "crops", "tiles", "answered boxes", "tables of OK and NG")
         asked = {flag: True for ability, flags in ABILITIES.items() for flag in flags if ability not in of_others}
         refuse_unable(TASKS.resolve(name), asked)
         with pytest.raises(UserError, match="--encoder is for networks of encoder and decoder"):

@@ -17,7 +17,8 @@ from utils.errors import UserError
 def boxes(seed: int) -> Boxes:
     places = np.random.default_rng(seed).uniform(0, 30, (seed, 2, 2))
     corners = np.concatenate([places.min(1), places.max(1)], axis=1).astype(np.float32)
-    return Boxes(corners, np.arange(seed), (30, 40), least_visible=0.0)
+    more = {"crowd": np.arange(seed) % 2 == 0, "areas": np.arange(seed, dtype=np.float32)}
+    return Boxes(corners, np.arange(seed), (30, 40), least_visible=0.0, **more)
 
 
 @pytest.mark.parametrize("after", [(15, 20), (45, 60), (7, 9), (30, 40)])
@@ -32,6 +33,8 @@ def test_masks_and_boxes_are_resized_as_single_ones_are(after: tuple[int, int]) 
     assert isinstance(stacked, BoxBatch)
     torch.testing.assert_close(stacked.corners, expected.corners)
     assert (stacked.classes.tolist(), stacked.counts.tolist()) == (expected.classes.tolist(), [2, 0, 3])
+    torch.testing.assert_close(stacked.areas, expected.areas)
+    assert stacked.crowd.tolist() == [True, False, True, False, True]
 
 
 def test_what_is_colored_by_its_mask_still_is_after_multi_scale() -> None:

@@ -1,7 +1,7 @@
 """From the file to the batch, image, mask and box stay on each other, however the image is read, kept and augmented."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from dataloader.images.picture import Picture
 from dataloader.images.preprocess import Preprocess
 from dataloader.loading.loader import Loader
 from dataloader.sample import Batch
-from dataloader.sources.coco import BoxTable
 from dataloader.sources.masks import MaskFolder
 from dataloader.splits.split import Split
 from dataloader.targets.boxes import BoxBatch, Boxes
@@ -57,6 +56,23 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Split:
     return write(tmp_path_factory.mktemp("photos"), ".jpg")
 
 
+@dataclass(frozen=True)
+class Given:
+    """Truths of boxes that are there already."""
+
+    boxes: Mapping[str, Boxes]
+    classes: tuple[str, ...] = ("ground", "object")
+
+    def read(self, path: str) -> Boxes:
+        return self.boxes[path]
+
+    def nothing(self) -> Boxes:
+        return next(iter(self.boxes.values())).nothing()
+
+    def count(self, paths: Sequence[str]) -> np.ndarray:
+        return np.array([0, len(paths)])
+
+
 def both(split: Split) -> tuple[Split, Split]:
     """Return the images with masks, and with boxes."""
     masks = MaskFolder(split.root.parent / "masks", ("ground", "object"))
@@ -65,7 +81,7 @@ def both(split: Split) -> tuple[Split, Split]:
         mask = masks.read(path)
         corners = np.array([box_of(mask.ids)], np.float32)
         boxes[path] = Boxes(corners, np.array([1]), mask.image_size(), least_visible=0.0)
-    return replace(split, truths=masks), replace(split, truths=BoxTable(boxes, ("ground", "object")))
+    return replace(split, truths=masks), replace(split, truths=Given(boxes))
 
 
 def torn(masked: Batch, boxed: Batch, within: float) -> str:

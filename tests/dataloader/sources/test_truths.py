@@ -9,12 +9,15 @@ import pytest
 from PIL import Image
 
 from dataloader.images.read import ImageError
+from dataloader.mask_reading import USUAL
 from dataloader.opening.open_catalog import open_catalog
 from dataloader.sources import shapes
+from dataloader.sources.box_sets import open_boxes
 from dataloader.sources.coco import read_coco
 from dataloader.sources.masks import MaskFolder, read_mask
 from dataloader.sources.shape_truths import shape_boxes, shape_masks
 from dataloader.sources.shapes import CLASSES, open_shapes, scene
+from dataloader.targets.boxes import Boxes
 from dataloader.targets.defect import Defect
 from utils.errors import UserError
 
@@ -84,7 +87,7 @@ def test_a_mask_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
 COCO = {
     "images": [{"id": 7, "file_name": "a.jpg", "height": 10, "width": 20}, {"id": 8, "file_name": "b.jpg", "height": 5, "width": 5}],
     "annotations": [
-        {"id": 1, "image_id": 7, "category_id": 90, "bbox": [1, 2, 3.5, 4], "iscrowd": 0},
+        {"id": 1, "image_id": 7, "category_id": 90, "bbox": [1, 2, 3.5, 4], "iscrowd": 0, "area": 9},
         {"id": 2, "image_id": 7, "category_id": 3, "bbox": [0, 0, 20, 10], "iscrowd": 1},
         {"id": 3, "image_id": 7, "category_id": 3, "bbox": [5, 5, 1, 1]},
     ],
@@ -94,11 +97,19 @@ COCO = {
 
 def test_boxes_of_coco_are_corners_and_classes_numbered_by_their_ids(tmp_path: Path) -> None:
     (tmp_path / "train.json").write_text(json.dumps(COCO))
-    table = read_coco(tmp_path / "train.json", front="train/")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.jpg").touch()
+    found = open_boxes(tmp_path, USUAL)
+    table = found.truths
+    assert found.images == {"train": ["images/a.jpg", "images/b.jpg"]}
     assert table.classes == ("car", "toothbrush")
-    first, second = table.read("train/a.jpg"), table.read("train/b.jpg")
-    assert (first.corners.tolist(), first.classes.tolist(), first.size) == ([[1, 2, 4.5, 6], [5, 5, 6, 6]], [1, 0], (10, 20))
-    assert (second.corners.shape, second.size) == ((0, 4), (5, 5))
+    first, second = table.read("images/a.jpg"), table.read("images/b.jpg")
+    assert isinstance(first, Boxes)
+    assert first.corners.tolist() == [[1, 2, 4.5, 6], [0, 0, 20, 10], [5, 5, 6, 6]]
+    assert (first.classes.tolist(), first.crowd.tolist(), first.size) == ([1, 0, 0], [False, True, False], (10, 20))
+    assert first.areas.tolist() == [9, 200, 1], "as the file says, else that of the box"
+    assert table.count(["images/a.jpg", "images/b.jpg"]).tolist() == [1, 1], "crowds are not counted"
+    assert (len(second), second.size) == (0, (5, 5))
     with pytest.raises(ImageError, match="no list of boxes names it"):
         table.read("val/a.jpg")
 
@@ -106,9 +117,10 @@ def test_boxes_of_coco_are_corners_and_classes_numbered_by_their_ids(tmp_path: P
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ('{"images": [', "not in the format of COCO: .*cut off"),
         ("{", "not in the format of COCO: Expecting"),
         ("[]", "not in the format of COCO"),
-        (json.dumps({**COCO, "categories": []}), "it has no 90"),
+        (json.dumps({**COCO, "categories": []}), "annotation 1 is of category 90, which has no name"),
         (json.dumps({"images": []}), "it has no 'categories'"),
         (json.dumps({**COCO, "annotations": [{"image_id": 7, "category_id": 3, "bbox": [1, 2]}]}), "not in the format of COCO"),
     ],
