@@ -48,7 +48,7 @@ def test_a_typed_flag_is_used_or_refused_in_one_line(action: str) -> None:
 @pytest.mark.parametrize("action", ACTIONS)
 def test_the_command_line_asks_who_uses_its_flags(action: str) -> None:
     assert config.parse(call_of(action)).action == action
-    unused = "patience" if action != "train" else "top_k"
+    unused = "top_k" if action in ("train", "sweep") else "patience"
     with pytest.raises(UserError, match=f"--{unused} belongs to"):
         config.parse([*call_of(action), f"--{unused}", "3"])
 
