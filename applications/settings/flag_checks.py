@@ -107,10 +107,9 @@ def _check_sweep(request: Request) -> None:
     """Raise UserError for settings of one run that a sweep of many cannot take."""
     if request.action != "sweep":
         return
-    for name in ("resume", "nproc", "gpus", "nodes", "rank", "init_method", "max_minutes"):
+    for name in ("resume", "max_minutes"):
         if name in request.given:
-            why = "a stopped sweep goes on by the same command" if name in ("resume", "max_minutes") else "--jobs N trains side by side"
-            raise UserError(f"--{name} is for one run, and --sweep starts many: {why}; leave --{name} out")
+            raise UserError(f"--{name} is for one run; a stopped sweep goes on by the same command: leave --{name} out")
 
 
 def _check_start(request: Request) -> None:

@@ -173,17 +173,15 @@ class RuntimeOptions:
         None,
         "training processes on this machine, started through torchrun",
         metavar="N",
-        used_for="training processes",
+        used_for="processes",
         above=0,
         resumed="call",
     )
-    gpus: int | None = flag(
-        None, "the same, one process per GPU", short="-g", metavar="N", used_for="training processes", above=0, resumed="call"
-    )
-    nodes: int = flag(1, "machines of the run", short="-n", metavar="N", used_for="training processes", above=0, resumed="call")
-    rank: int = flag(0, "number of this machine in a run over several", used_for="training processes", resumed="call")
+    gpus: int | None = flag(None, "the same, one process per GPU", short="-g", metavar="N", used_for="processes", above=0, resumed="call")
+    nodes: int = flag(1, "machines of the run", short="-n", metavar="N", used_for="processes", above=0, resumed="call")
+    rank: int = flag(0, "number of this machine in a run over several", used_for="processes", resumed="call")
     init_method: str | None = flag(
-        None, "address of machine 0 in a run over several", metavar="tcp://HOST:PORT", used_for="training processes", resumed="call"
+        None, "address of machine 0 in a run over several", metavar="tcp://HOST:PORT", used_for="processes", resumed="call"
     )
 
 

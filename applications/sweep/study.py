@@ -98,8 +98,8 @@ class SweepStudy:
         # Kept before Optuna is told: a call that ends between the two tells it when it comes back.
         self._study.set_user_attr(f"{rung}/{number}", figure)
         if rung == 0:
-            state = {"state": TrialState.FAIL} if figure is None else {"values": figure[0]}
-            self._study.tell(number, skip_if_finished=True, **state)
+            values, state = (None, TrialState.FAIL) if figure is None else (figure[0], None)
+            self._study.tell(number, values, state, skip_if_finished=True)
 
     def catch_up(self) -> None:
         """Tell Optuna what an interrupted call had kept only, and drop proposals that were not whole."""

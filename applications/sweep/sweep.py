@@ -48,6 +48,8 @@ def run(request: Request) -> int:
 def _settings_of_trials(request: Request) -> dict[str, Any]:
     """Return what all trials share: what the user gave, and the number that divides the images, whatever the seed."""
     left_out = {"trials", "jobs", "logdir", "name", "epochs", "minutes", "log_level"}
+    # A config file may say how one run is spread.
+    left_out |= {"nproc", "gpus", "nodes", "rank", "init_method"}
     return {**{name: value for name, value in request.given.items() if name not in left_out}, "split_seed": request.config.split_seed}
 
 

@@ -38,10 +38,12 @@ def test_values_that_no_training_takes_are_refused_before_anything_begins() -> N
         sweep.check_space(parse_space("ema=off,0.99"), {"swa": 0.75})
 
 
-@pytest.mark.parametrize("flags", [["--resume", "x"], ["--nproc", "2"], ["--max_minutes", "3"]])
+@pytest.mark.parametrize("flags", [["--resume", "x"], ["--max_minutes", "3"]])
 def test_flags_of_one_run_are_refused(flags: list[str]) -> None:
     with pytest.raises(UserError, match=f"{flags[0]} is for one run"):
         config.parse(["--sweep", SPACE, *flags])
+    with pytest.raises(UserError, match="--nproc belongs to"):
+        config.parse(["--sweep", SPACE, "--nproc", "2"])
 
 
 def read_rows(file: Path) -> list[list[str]]:
