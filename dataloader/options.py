@@ -64,6 +64,13 @@ class DataOptions:
     test_share: float = flag(
         0.15, "share held out for the test when one folder of classes is split", used_for="data knowledge make_curriculum"
     )
+    split_seed: int | None = flag(
+        None,
+        "the images are divided by this number (default: --seed), so that runs of several seeds share their splits",
+        metavar="N",
+        used_for="data",
+        resumed="position",
+    )
     group_by: str | None = flag(
         None,
         "never separate images of one group: a regular expression for the path, or a list of image,group",

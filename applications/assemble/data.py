@@ -47,7 +47,7 @@ def open_training_data(config: RunConfig, world: World, split_file: Path | None,
     def read() -> Catalog:
         found = open_catalog(
             config.data.data,
-            seed=config.runtime.seed,
+            seed=config.split_seed,
             val_share=config.data.val_share,
             test_share=config.data.test_share,
             group_by=config.data.group_by,
@@ -57,7 +57,7 @@ def open_training_data(config: RunConfig, world: World, split_file: Path | None,
             masks=config.masks.reading(),
         )
         fold = config.data.fold
-        return found if fold is None else take_fold(found, fold, seed=config.runtime.seed, split_file=split_file)
+        return found if fold is None else take_fold(found, fold, seed=config.split_seed, split_file=split_file)
 
     catalog = read() if world.is_first else None
     world.gather(None)

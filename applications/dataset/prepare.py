@@ -26,7 +26,7 @@ def run(request: Request) -> int:
     """Write the folder that --prepare names."""
     config = request.config
     folder = Path(request.subject).expanduser()
-    data, seed = config.data, config.runtime.seed
+    data, seed = config.data, config.split_seed
     found = open_catalog(data.data, seed=seed, val_share=data.val_share, test_share=data.test_share, group_by=data.group_by)
     catalog = scale_sixteen_bit_range(found, data.workers)
     refuse_positions(catalog, "--prepare")

@@ -26,7 +26,7 @@ MEGABYTE = 1_000_000
 def run(request: Request) -> int:
     """Write the folder that --shard names."""
     config = request.config
-    data, seed = config.data, config.runtime.seed
+    data, seed = config.data, config.split_seed
     folder = Path(request.subject).expanduser()
     catalog = open_catalog(
         data.data, seed=seed, val_share=data.val_share, test_share=data.test_share, group_by=data.group_by, require_train=False
