@@ -125,7 +125,7 @@ def build_parser() -> FlagParser:
     parser = make_parser(
         "python main.py",
         "python main.py [ACTION] [FLAGS]",
-        "Train, evaluate, slim and ship image classifiers. Without an action: train on --data. "
+        "Train, evaluate, slim and ship image models. Without an action: train on --data. "
         "Flags may be spelled with hyphens, too; a switch is turned off with --no_NAME.",
     )
     add_flags(parser, "actions", ActionOptions)

@@ -23,7 +23,7 @@ from utils.text import counted
 
 
 def evaluate_defects(trained: Trained, task: Task, machine: Machine) -> int:
-    """Measure a detector on held-out images; return 0, or 1 when images could not be read.
+    """Measure a detector of defects on held-out images; return 0, or 1 when images could not be read.
 
     Raises:
         UserError: the promise of --target cannot be kept.

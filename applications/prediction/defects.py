@@ -1,4 +1,4 @@
-"""--predict of a detector: scores, heat maps, masks and boxes of defects."""
+"""--predict of a detector of defects: scores, heat maps, masks and boxes of defects."""
 
 import json
 from dataclasses import dataclass, field

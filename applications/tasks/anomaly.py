@@ -96,8 +96,8 @@ class Anomaly(LearnsInPasses):
         return build_anomaly_detector(model.arch, model.encoder or ENCODER)
 
     def training_step(self, model: nn.Module, batch: Batch, *, record: bool = True) -> StepResult:
-        """Raise: a detector learns by `observe`."""
-        raise NotImplementedError("a detector observes; it makes no steps")
+        """Raise: a detector of defects learns by `observe`."""
+        raise NotImplementedError("a detector of defects observes; it makes no steps")
 
     def passes(self, model: nn.Module) -> int:
         return _detector(model).passes
