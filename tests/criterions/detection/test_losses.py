@@ -125,7 +125,7 @@ def test_images_without_objects_are_asked_for_objectness_alone_and_leave_gradien
     given = scene((0, 0))
     loss, parts = losses(built(), given)
     p = sigmoid(given.said.objectness.detach().double().numpy())
-    assert float(loss.detach()) == pytest.approx(-np.log(1 - p).sum(), rel=1e-5)
+    assert float(loss.detach()) == pytest.approx(-np.log(1 - p).sum() / 2, rel=1e-5), "the sum over the images, an object for each"
     assert float(parts["class"]) == float(parts["box"]) == 0
     loss.backward()
     assert given.said.raw.grad is not None
