@@ -71,6 +71,12 @@ class ActionOptions:
         "fine-tuning has to beat",
     )
     find_lr: bool = flag(False, "try rising learning rates on a throw-away model, draw the loss and suggest a rate")
+    sweep: str | None = flag(
+        None,
+        "search for the best settings by successive halving: 'lr=1e-4..1e-2 wd=0.01,0.05 mixup=on,off', ranges or lists of values; "
+        "--epochs or --minutes is the longest training; the same command goes on after an interruption",
+        metavar="SPACE",
+    )
     print_schedule: bool = flag(False, "draw the learning rate over the run as a picture under --logdir, without training")
     write_matrix: str | None = flag(
         None,
@@ -119,7 +125,7 @@ def build_parser() -> FlagParser:
     parser = make_parser(
         "python main.py",
         "python main.py [ACTION] [FLAGS]",
-        "Train, evaluate, slim and ship image classifiers. Without an action: train on --data. "
+        "Train, evaluate, slim and ship image models. Without an action: train on --data. "
         "Flags may be spelled with hyphens, too; a switch is turned off with --no_NAME.",
     )
     add_flags(parser, "actions", ActionOptions)

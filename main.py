@@ -1,4 +1,4 @@
-"""Darkroom: train, evaluate, slim and ship image classifiers.
+"""Darkroom: train, evaluate, slim and ship image models.
 
 python main.py --data DIR              train on a folder of class folders
 python main.py --evaluation --resume RUN

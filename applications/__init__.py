@@ -28,6 +28,7 @@ APPLICATIONS = Table(
         "make_curriculum": Row("applications.sidecars.make_curriculum:run", "weigh every image by how sure a model is of its label"),
         "probe": Row("applications.training.probe:run", "fit a linear classifier on a frozen network"),
         "find_lr": Row("applications.training.find_lr:run", "try rising learning rates on a throw-away model and suggest one"),
+        "sweep": Row("applications.sweep.sweep:run", "search for the best settings by successive halving"),
         "print_schedule": Row("applications.training.print_schedule:run", "draw the learning rate over a run"),
         "prepare": Row("applications.dataset.prepare:run", "write images resized, split and measured to a new folder"),
         "shard": Row("applications.dataset.shard:run", "write images as tar archives of the WebDataset kind"),

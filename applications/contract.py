@@ -215,7 +215,7 @@ class Task(Protocol):
         ...
 
 
-class Observing(ABC):
+class LearnsInPasses(ABC):
     """A task that learns without gradients: in passes over the training images, each of which `finish` ends.
 
     Afterwards it looks at held-out images, which give its answers their scale. It never makes a `training_step`.

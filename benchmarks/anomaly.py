@@ -27,9 +27,9 @@ from benchmarks.shared import machine_share
 from dataloader.images.preprocess import Normalize, fit_change, fit_pixels
 from dataloader.opening.open_catalog import open_catalog
 from dataloader.targets.defect import Defect
-from models.anomaly.build import build_detector
+from models.anomaly.build import build_anomaly_detector
 from models.anomaly.coreset import greedy_centers, project
-from models.anomaly.detector import Detector, smoothed
+from models.anomaly.detector import AnomalyDetector, smoothed
 from models.anomaly.padim import PaDiM, choose_channels
 from models.anomaly.patchcore import PatchCore, patches
 from models.published import IMAGENET_MEAN, IMAGENET_STD
@@ -63,9 +63,9 @@ def normalized() -> Normalize:
     return Normalize(IMAGENET_MEAN, IMAGENET_STD)
 
 
-def fit(arch: str, weights: Path, parts: Parts) -> tuple[Detector, float]:
+def fit(arch: str, weights: Path, parts: Parts) -> tuple[AnomalyDetector, float]:
     """Return a fitted detector, and the seconds that it took."""
-    found = build_detector(arch, ENCODER).eval()
+    found = build_anomaly_detector(arch, ENCODER).eval()
     load_state(found.encoder.backbone, torch.load(weights, weights_only=True), source=str(weights))
     start, normalize = time.perf_counter(), normalized()
     with torch.no_grad():

@@ -64,6 +64,13 @@ class DataOptions:
     test_share: float = flag(
         0.15, "share held out for the test when one folder of classes is split", used_for="data knowledge make_curriculum"
     )
+    split_seed: int | None = flag(
+        None,
+        "the images are divided by this number (default: --seed), so that runs of several seeds share their splits",
+        metavar="N",
+        used_for="data",
+        resumed="position",
+    )
     group_by: str | None = flag(
         None,
         "never separate images of one group: a regular expression for the path, or a list of image,group",
@@ -211,6 +218,7 @@ class MaskOptions:
     missing_is_empty: bool = flag(
         False,
         "images without a mask show the first class alone, and those without a file of boxes nothing; without this flag they are an error",
+        also=("--empty_masks",),
         used_for="data held_out",
     )
 

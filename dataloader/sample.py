@@ -12,9 +12,10 @@ from dataloader.targets.defect import DefectBatch
 from dataloader.targets.plane import Change
 from dataloader.targets.stack import stack_targets
 from dataloader.targets.target import Target
+from dataloader.targets.whole_mask import WholeMasks
 from utils.errors import UserError
 
-Targets = Tensor | BoxBatch | DefectBatch
+Targets = Tensor | BoxBatch | DefectBatch | WholeMasks
 # Axes of stacked masks.
 MASKS = 3
 

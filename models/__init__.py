@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING
 
-from models.anomaly import is_detector, read_detector
+from models.anomaly import is_anomaly_detector, read_anomaly_detector
 from models.detectors import DETECTORS, is_object_detector, read_object_detector
 from models.detectors import detector_name as detector_name
 from models.detectors import takes_encoder as takes_encoder
@@ -294,7 +294,7 @@ def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None, 
     if drop_path is not None and not 0 <= drop_path < 1:
         raise UserError(f"drop_path is {drop_path}; it is a probability from 0 up to, not including, 1")
     check_arch(arch)
-    if is_detector(arch):
+    if is_anomaly_detector(arch):
         raise UserError(f"{arch} tells good images from others, which needs --task anomaly and images without classes")
     if is_object_detector(arch):
         raise UserError(f"{arch} finds objects, which needs images with boxes and --task detect")
@@ -365,8 +365,8 @@ def check_arch(arch: str) -> None:
     Raises:
         UserError: it is no name of the table, and has none of the forms of other names.
     """
-    if is_detector(arch):
-        read_detector(arch)
+    if is_anomaly_detector(arch):
+        read_anomaly_detector(arch)
         return
     if is_object_detector(arch):
         read_object_detector(arch)

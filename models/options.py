@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models import ENCODER, SEGMENTERS, describe
-from models.anomaly import is_detector
+from models.anomaly import is_anomaly_detector
 from models.detectors import ENCODERS, detector_name
 from utils.errors import UserError
 from utils.flags import flag
@@ -114,7 +114,7 @@ class ModelOptions:
         return f"{self.arch} on {describe(self.pretrained_name())}" if self._has_encoder() else describe(self.arch)
 
     def _has_encoder(self) -> bool:
-        return self.arch in SEGMENTERS or is_detector(self.arch) or detector_name(self.arch) in ENCODERS
+        return self.arch in SEGMENTERS or is_anomaly_detector(self.arch) or detector_name(self.arch) in ENCODERS
 
 
 def fixed_bn_momentum(rule: str) -> float | None:

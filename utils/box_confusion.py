@@ -31,6 +31,6 @@ def confusion_of(errors: BoxErrors, classes: int) -> np.ndarray:
         if free[row] and free_truth[column]:
             free[row] = free_truth[column] = False
             matrix[truths.classes[column], answers.classes[row]] += 1
-    np.add.at(matrix, (truths.classes[free_truth], classes), 1)
-    np.add.at(matrix, (classes, answers.classes[free]), 1)
+    matrix[:-1, classes] += np.bincount(truths.classes[free_truth], minlength=classes)
+    matrix[classes, :-1] += np.bincount(answers.classes[free], minlength=classes)
     return matrix

@@ -58,6 +58,13 @@ def data_uri(image: np.ndarray, *, quality: int = 82) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
+def png_uri(image: Image.Image) -> str:
+    """Return the image as a PNG inside a 'data:' address, with its palette where it has one."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
 def file_uri(path: Path) -> str:
     """Return a PNG file as a 'data:' address."""
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")

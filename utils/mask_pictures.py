@@ -53,8 +53,14 @@ def beside_one_another(pictures: list[np.ndarray], *, gap: int = 4) -> np.ndarra
     return np.concatenate(padded, axis=1)[:, :-gap]
 
 
-def write_mask(ids: np.ndarray, colors: np.ndarray, path: Path) -> None:
-    """Write a mask, uint8 (H, W), as a PNG of class numbers that shows in the colors of its classes."""
+def mask_image(ids: np.ndarray, colors: np.ndarray) -> Image.Image:
+    """Return a mask, uint8 (H, W), as an image of class numbers that shows in the colors of its classes."""
     image = Image.fromarray(ids, mode="P")
     image.putpalette(np.concatenate([colors, np.zeros((256 - len(colors), 3), np.uint8)]).astype(np.uint8).tobytes())
+    return image
+
+
+def write_mask(ids: np.ndarray, colors: np.ndarray, path: Path) -> None:
+    """Write the `mask_image` of a mask as a PNG."""
+    image = mask_image(ids, colors)
     write_atomically(path, lambda place: image.save(place, "PNG"))

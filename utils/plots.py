@@ -71,7 +71,7 @@ def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path, *, of: 
         picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         figure.colorbar(picture, ax=axes, label="share of the true class", fraction=0.046, pad=0.03)
         accuracy = np.trace(matrix) / max(1, matrix.sum())
-        axes.set(xlabel="predicted", ylabel="true", title=f"{accuracy:.2%} of {matrix.sum()} {of} right")
+        axes.set(xlabel="predicted", ylabel="true", title=f"{accuracy:.2%} of {matrix.sum():,} {of} right")
         if labels.shown:
             turned = max(map(len, labels.shown)) > 2
             axes.set_xticks(range(count), labels.shown, rotation=45 if turned else 0, ha="right" if turned else "center")
@@ -204,4 +204,5 @@ def _write(figure: "Figure", path: Path, note: str) -> None:
     """Write the figure as a PNG, with a note below it."""
     if note:
         figure.supxlabel(note, fontsize=8)
-    write_atomically(path, lambda place: figure.savefig(place, dpi=110, format="png"))
+    # The layout knows nothing of the labels of axes that keep their aspect, and would cut them off.
+    write_atomically(path, lambda place: figure.savefig(place, dpi=110, format="png", bbox_inches="tight", pad_inches=0.08))

@@ -31,6 +31,7 @@ class Stream(IntEnum):
     CURVATURE = 11
     RATE = 12
     PRUNE = 20
+    SWEEP = 30
 
 
 def derive_seed(*position: int) -> int:

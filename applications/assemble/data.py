@@ -15,13 +15,18 @@ from dataloader.opening.folds import take_fold
 from dataloader.opening.held_out import VAL_SHARE
 from dataloader.opening.open_catalog import open_catalog
 from dataloader.opening.saved_split import label_names
+from dataloader.sources.mask_check import check_masks
 from dataloader.splits.catalog import Catalog, groups_of
 from dataloader.splits.integrity import find_leaks, find_torn_groups, stamp
+from dataloader.splits.split import Split
 from dataloader.splits.white_value import with_white
 from utils.distributed import World
 from utils.errors import UserError
 from utils.logs import log
 from utils.text import counted
+
+# Seconds in which the masks of a split are looked at before a run. One of two megapixels takes about 25 ms on two cores, the first time.
+MASK_SECONDS = 20.0
 
 
 def open_training_data(config: RunConfig, world: World, split_file: Path | None, *, numbers: Mapping[str, Any] | None = None) -> Catalog:
@@ -42,7 +47,7 @@ def open_training_data(config: RunConfig, world: World, split_file: Path | None,
     def read() -> Catalog:
         found = open_catalog(
             config.data.data,
-            seed=config.runtime.seed,
+            seed=config.split_seed,
             val_share=config.data.val_share,
             test_share=config.data.test_share,
             group_by=config.data.group_by,
@@ -52,7 +57,7 @@ def open_training_data(config: RunConfig, world: World, split_file: Path | None,
             masks=config.masks.reading(),
         )
         fold = config.data.fold
-        return found if fold is None else take_fold(found, fold, seed=config.runtime.seed, split_file=split_file)
+        return found if fold is None else take_fold(found, fold, seed=config.split_seed, split_file=split_file)
 
     catalog = read() if world.is_first else None
     world.gather(None)
@@ -69,11 +74,40 @@ def open_training_data(config: RunConfig, world: World, split_file: Path | None,
     catalog = replace(catalog, splits={name: stamp(split) for name, split in catalog.splits.items()})
     if world.is_first:
         warn_of_leaks(config, catalog)
+        _look_at_masks(catalog)
     if numbers is not None:
         return with_white(catalog, numbers.get("white"))
     ranged_here = scale_sixteen_bit_range(catalog, config.data.workers) if world.is_first else catalog
     white = world.gather(ranged_here.splits["train"].white)[0]
     return with_white(catalog, white)
+
+
+def _look_at_masks(catalog: Catalog) -> None:
+    """Look at the masks that a run will read; those of the test images, which it will not, are worth a warning.
+
+    Raises:
+        UserError: one cannot be used.
+    """
+    for name in ("val", "train", "test"):
+        if name not in catalog.splits:
+            continue
+        try:
+            look_at_masks(catalog.splits[name])
+        except UserError as error:
+            if name != "test":
+                raise
+            log().warning(f"the test images cannot be evaluated as they are: {error}")
+
+
+def look_at_masks(split: Split) -> None:
+    """Look at the masks of a split before hours are spent on it, for at most `MASK_SECONDS`; images without masks pass.
+
+    Raises:
+        UserError: a mask holds what has no name, or has another size than its image.
+    """
+    seen = check_masks(split.truths, split.root, split.paths, seconds=MASK_SECONDS)
+    if 0 < seen < len(split):
+        log().info(f"masks     {seen:,} of {len(split):,} {split.name} masks were looked at in {MASK_SECONDS:g} s; --check looks at all")
 
 
 def _way_on(catalog: Catalog) -> str:

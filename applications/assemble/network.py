@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from applications.assemble.image_sizes import check_sizes
 from applications.assemble.machine import Machine
 from applications.assemble.task import activation_of
-from applications.contract import Observing, Task
+from applications.contract import LearnsInPasses, Task
 from applications.settings.options import RunConfig, RuntimeOptions
 from criterions.priors import first_probabilities, prior_logits
 from models.backbone import Backbone, Network, Pretrainable
@@ -68,7 +68,7 @@ def build_network(
     elif model_options.init_from and isinstance(model, Pretrainable):
         part, _ = model.published_part(model_options.arch)
         log().info(str(load_state(part, load_tensors(Path(model_options.init_from)), source=model_options.init_from)))
-    if issubclass(task, Observing):
+    if issubclass(task, LearnsInPasses):
         return model
     changed = set_bn_momentum(model, model_options.bn_momentum, steps_per_epoch=steps_per_epoch)
     if changed:

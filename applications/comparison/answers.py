@@ -91,6 +91,23 @@ class AnswerKind(NamedTuple):
     classes: tuple[str, ...]
 
 
+def task_of(place: str) -> str:
+    """Return the task of the model of an evaluation folder, a run, a checkpoint or an exported file.
+
+    Raises:
+        UserError: the place holds none of these.
+    """
+    folder = Path(place)
+    if (folder / PREDICTIONS).is_file():
+        try:
+            return json.loads((folder / METRICS).read_text(encoding="utf-8"))["task"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{folder / METRICS} cannot be read ({_reason(error)}); evaluate that run again") from error
+    if is_exported(place):
+        return load_exported(folder, torch.device("cpu")).facts.task
+    return load_checkpoint(find_checkpoint(place, BEST))["task"]
+
+
 def kind_of(place: str) -> AnswerKind:
     """Return what the model of an evaluation folder, a run, a checkpoint or an exported file answers with; nothing is predicted.
 

@@ -9,11 +9,23 @@ import numpy as np
 from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.seen_images import TRAINED_ON, describe_overlap
-from applications.comparison.answers import PREDICTIONS, ModelAnswers, OtherImagesError, aligned, kind_of, read_answers, refuse_unlike
+from applications.comparison.answers import (
+    PREDICTIONS,
+    ModelAnswers,
+    OtherImagesError,
+    aligned,
+    kind_of,
+    read_answers,
+    refuse_unlike,
+    task_of,
+)
 from applications.comparison.compare_page import comparison_page
+from applications.comparison.dense import compare_dense
 from applications.comparison.paired_metrics import Pair, class_rows, compare, counted_metrics, named_apart, names_of, sentence
 from applications.report.report_input import plain_floats
 from applications.settings.options import Request
+from applications.tasks import TASKS
+from applications.tasks.labels import LabelTask
 from applications.trained.exported import is_exported
 from utils.checkpoint import BEST, find_checkpoint
 from utils.distributed import close_world
@@ -26,6 +38,12 @@ from utils.tables import print_table
 def run(request: Request) -> int:
     """Compare the models of --compare with the first of them; return the exit code."""
     check_places(request.subjects)
+    if is_dense(request.subjects):
+        machine = assemble.open_machine(request.config, training=False)
+        try:
+            return compare_dense(request, machine)
+        finally:
+            close_world(machine.world)
     # Checked first, since predicting is slow and models with different classes cannot be compared.
     first, *others = [kind_of(place) for place in request.subjects]
     for other in others:
@@ -44,6 +62,27 @@ def run(request: Request) -> int:
         return 0
     finally:
         close_world(machine.world)
+
+
+def is_dense(places: Sequence[str]) -> bool:
+    """Whether the models answer with masks or with scores of defects.
+
+    Raises:
+        UserError: their tasks differ, or one of them is the folder of an evaluation, which does not hold what is compared.
+    """
+    tasks = {place: task_of(place) for place in places}
+    dense = [place for place, task in tasks.items() if not issubclass(TASKS.resolve(task), LabelTask)]
+    if not dense:
+        return False
+    for task in tasks.values():
+        assemble.refuse_unable(TASKS.resolve(task), {"compare": True})
+    if len(set(tasks.values())) > 1:
+        raise UserError(f"--compare: models of one task can be compared, and these are of {', '.join(sorted(set(tasks.values())))}")
+    if folder := next((place for place in dense if (Path(place) / PREDICTIONS).is_file()), None):
+        raise UserError(
+            f"--compare {folder}: of --task {tasks[folder]}, name runs, checkpoints or exported files, not folders of evaluations"
+        )
+    return True
 
 
 def alike(models: Sequence[ModelAnswers]) -> tuple[list[ModelAnswers], dict[str, tuple[ModelAnswers, str]]]:

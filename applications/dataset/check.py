@@ -65,7 +65,7 @@ def run(request: Request) -> int:
 
 def _open(config: RunConfig) -> Catalog:
     """Return the images in the splits, or in the fold, of a training with the same flags."""
-    data, seed = config.data, config.runtime.seed
+    data, seed = config.data, config.split_seed
     found = open_catalog(
         data.data,
         seed=seed,

@@ -36,7 +36,7 @@ def run(request: Request) -> int:
         raise UserError(f"--convert_labels writes boxes, and --task {task} has none; leave the flag out")
     catalog = open_catalog(
         data.data,
-        seed=config.runtime.seed,
+        seed=config.split_seed,
         val_share=data.val_share,
         test_share=data.test_share,
         group_by=data.group_by,
@@ -46,7 +46,7 @@ def run(request: Request) -> int:
         masks=config.masks.reading(),
     )
     if data.fold is not None:
-        catalog = take_fold(catalog, data.fold, seed=config.runtime.seed)
+        catalog = take_fold(catalog, data.fold, seed=config.split_seed)
     for note in catalog.notes:
         log().warning(note)
     log().info(f"data      {catalog.root}: {describe(catalog)}")

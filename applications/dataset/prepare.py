@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from applications.assemble.sixteen_bit_range import scale_sixteen_bit_range
-from applications.dataset.written_data import describe, describe_counts, refuse_inside, suggest_training
+from applications.dataset.written_data import describe, describe_counts, refuse_inside, refuse_positions, suggest_training
 from applications.settings.options import Request
 from dataloader.images.mean_std import read_mean_std
 from dataloader.opening.open_catalog import open_catalog
@@ -26,9 +26,10 @@ def run(request: Request) -> int:
     """Write the folder that --prepare names."""
     config = request.config
     folder = Path(request.subject).expanduser()
-    data, seed = config.data, config.runtime.seed
+    data, seed = config.data, config.split_seed
     found = open_catalog(data.data, seed=seed, val_share=data.val_share, test_share=data.test_share, group_by=data.group_by)
     catalog = scale_sixteen_bit_range(found, data.workers)
+    refuse_positions(catalog, "--prepare")
     refuse_inside(folder, catalog.root)
     for note in catalog.notes:
         log().warning(note)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from applications.dataset.written_data import describe, refuse_inside, suggest_training
+from applications.dataset.written_data import describe, refuse_inside, refuse_positions, suggest_training
 from applications.settings.commands import check_command
 from applications.settings.options import Request
 from dataloader.opening.open_catalog import open_catalog
@@ -26,13 +26,14 @@ MEGABYTE = 1_000_000
 def run(request: Request) -> int:
     """Write the folder that --shard names."""
     config = request.config
-    data, seed = config.data, config.runtime.seed
+    data, seed = config.data, config.split_seed
     folder = Path(request.subject).expanduser()
     catalog = open_catalog(
         data.data, seed=seed, val_share=data.val_share, test_share=data.test_share, group_by=data.group_by, require_train=False
     )
     # With sizes, so that archives of other images than these are not taken for finished ones.
     catalog = replace(catalog, splits={name: stamp(split) for name, split in catalog.splits.items()})
+    refuse_positions(catalog, "--shard")
     refuse_inside(folder, catalog.root)
     for note in catalog.notes:
         log().warning(note)

@@ -166,7 +166,7 @@ def with_boxes(image: np.ndarray, targets: BoxBatch, row: int, classes: Sequence
     times = max(1, BOX_SIDE // max(image.shape[:2]))
     rows = targets.rows(row)
     corners, numbers, crowd = (each[rows].numpy() for each in (targets.corners, targets.classes, targets.crowd))
-    texts = [f"{classes[number]} (crowd)" if many else classes[number] for number, many in zip(numbers, crowd, strict=True)]
+    texts = [f"{classes[number]}{' (crowd)' if many else ''}" for number, many in zip(numbers, crowd, strict=True)]
     paints = [GRAY if many else tuple(colors[number].tolist()) for number, many in zip(numbers, crowd, strict=True)]
     return framed(np.repeat(np.repeat(image, times, 0), times, 1), times * corners, paints, texts)
 

@@ -19,6 +19,14 @@ def refuse_inside(folder: Path, root: Path) -> None:
         raise UserError(f"{folder} lies inside {root}, whose images it is made of; name a folder elsewhere")
 
 
+def refuse_positions(catalog: Catalog, flag: str) -> None:
+    """Raise UserError for images with masks, boxes or defects, which a new folder of images and labels would lose."""
+    if any(split.truths is not None for split in catalog.splits.values()):
+        raise UserError(
+            f"{flag} writes images with labels, and each image of {catalog.root} has {catalog.target.per_image}, which it would lose"
+        )
+
+
 def describe(catalog: Catalog) -> str:
     """Return how many classes there are, and how many images every split has."""
     images = describe_counts({name: len(split) for name, split in catalog.splits.items()})

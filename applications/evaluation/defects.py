@@ -4,6 +4,7 @@ import json
 import time
 
 from applications.assemble import Machine
+from applications.assemble.data import look_at_masks
 from applications.contract import Task
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.evaluation.written import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
@@ -22,7 +23,7 @@ from utils.text import counted
 
 
 def evaluate_defects(trained: Trained, task: Task, machine: Machine) -> int:
-    """Measure a detector on held-out images; return 0, or 1 when images could not be read.
+    """Measure a detector of defects on held-out images; return 0, or 1 when images could not be read.
 
     Raises:
         UserError: the promise of --target cannot be kept.
@@ -35,6 +36,8 @@ def evaluate_defects(trained: Trained, task: Task, machine: Machine) -> int:
     log().info(f"model     {trained.describe()}")
     log().info(f"data      {split.display_path}: {len(split)} {split.name} images")
     log().info(f"precision {trained.precision(machine)}")
+    if machine.world.is_first:
+        look_at_masks(split)
     if options.target:
         keep_promise(trained, task, machine, options.target)
     if task.threshold is not None:

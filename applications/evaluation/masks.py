@@ -1,29 +1,23 @@
 """Evaluates a segmenter at the size of the original images: figures, intervals over images, tables, the report."""
 
-import copy
 import json
 import time
 from dataclasses import replace
 
 from applications.assemble import Machine
+from applications.assemble.data import look_at_masks
 from applications.contract import Task
 from applications.evaluation.tta import AveragedMasks
 from applications.evaluation.written import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
 from applications.report.segment import NAMES, MaskReport
-from applications.tasks.mask_rows import MaskRows
 from applications.tasks.segment import Segment
 from applications.trained.checkpoint import Trained, open_held_out, warn_of_seen_images
-from applications.trained.inference import measure_split
+from applications.trained.measured_masks import measure_masks
 from applications.trained.segmented import ImageSegmenter, is_tiled
 from applications.trained.views import parse_views
-from dataloader.images.read import ImageError
 from dataloader.sample import Unreadable
-from dataloader.splits.split import Split
-from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_text
 from utils.logs import log
-from utils.progress import progress_bar
-from utils.text import counted
 
 
 def evaluate_masks(trained: Trained, task: Task, machine: Machine) -> int:
@@ -33,18 +27,14 @@ def evaluate_masks(trained: Trained, task: Task, machine: Machine) -> int:
     log().info(f"model     {trained.describe()}")
     log().info(f"data      {split.display_path}: {len(split)} {split.name} images")
     log().info(f"precision {trained.precision(machine)}")
+    if machine.world.is_first:
+        look_at_masks(split)
     seen = warn_of_seen_images(trained, split) if machine.world.is_first else None
     viewed = _with_views(trained, task)
     segmenter = ImageSegmenter(viewed, task, machine, is_tiled(trained))
     unreadable: list[Unreadable] = []
     start = time.perf_counter()
-    if segmenter.tiled:
-        height, width = trained.preprocess.image_size
-        log().info(f"tiles     {width}x{height}, overlapping by a quarter, at the scale of the images")
-        meter = _measure_tiles(segmenter, split, unreadable)
-    else:
-        meter = measure_split(viewed, split, at_full_size(task, split, trained), machine, left_out=unreadable.extend)
-        assert isinstance(meter, MaskRows)
+    meter = measure_masks(segmenter, split, left_out=unreadable.extend)
     seconds = time.perf_counter() - start
     if machine.world.is_first:
         with removed_on_error(new_folder(trained.results_folder(), f"evaluation-{split.name}")) as folder:
@@ -59,18 +49,6 @@ def evaluate_masks(trained: Trained, task: Task, machine: Machine) -> int:
     return 1 if unreadable else 0
 
 
-def at_full_size(task: Segment, split: Split, trained: Trained) -> Segment:
-    """Return the task with a meter that compares answers with the masks of a split at their own size."""
-    told = copy.copy(task)
-
-    def meter(images: int) -> MaskRows:
-        del images
-        return MaskRows(task.classes, task.criterion.activation, split.target, trained.preprocess)
-
-    told.meter = meter
-    return told
-
-
 def _with_views(trained: Trained, task: Segment) -> Trained:
     """Return the model as it looks at images: once, or at the views of --tta."""
     views = trained.config.evaluation.tta
@@ -79,34 +57,6 @@ def _with_views(trained: Trained, task: Segment) -> Trained:
     network = AveragedMasks(trained.model, parse_views(views, trained.config.data.image_size), task.criterion.activation)
     log().info(f"views     {len(network.views)} an image: {views}")
     return replace(trained, model=network.eval())
-
-
-def _measure_tiles(segmenter: ImageSegmenter, split: Split, unreadable: list[Unreadable]) -> MaskRows:
-    """Return the meter of a split that is looked at in tiles; that of the first process has counted the images of all.
-
-    Raises:
-        UserError: no image can be read.
-    """
-    trained, task, world = segmenter.trained, segmenter.task, segmenter.machine.world
-    meter = MaskRows(task.classes, task.criterion.activation, split.target, trained.preprocess)
-    lost: list[Unreadable] = []
-    with progress_bar(f"{split.name} images", -(-len(split) // world.size), shown=world.is_first) as advance:
-        for index in range(world.rank, len(split), world.size):
-            try:
-                image, mask = split.read(index), split.target(index)
-                meter.compare(index, segmenter.bands(image), mask)
-            except ImageError as error:
-                if trained.config.data.strict:
-                    raise
-                lost.append(Unreadable(error.path, error.reason))
-            advance(1)
-    told = world.gather((len(meter.rows), lost))
-    unreadable += [each for _, some in told for each in some]
-    if unreadable and not any(count for count, _ in told):
-        raise UserError(f"none of {counted(len(unreadable), 'image')} can be read, such as {unreadable[0].path}: {unreadable[0].reason}")
-    for state in world.sent_to_first(meter.state):
-        meter.merge(state)
-    return meter
 
 
 def _write(material: MaskReport) -> None:

@@ -12,7 +12,7 @@ import torch
 from applications import assemble
 from applications.assemble import Machine
 from applications.export.box_parity import ALLOWED_BOXES, compare_boxes
-from applications.export.convert import BATCH, differing_facts, read_unchanged, target_of_file, versions_of
+from applications.export.convert import BATCH, destination_of_file, differing_facts, read_unchanged, versions_of
 from applications.export.parity import Allowed
 from applications.export.probe import Job, RuntimeFailedError, ask
 from applications.export.record import Record, write_record
@@ -122,24 +122,24 @@ def _time_model(trained: Trained, split: Split) -> float:
 
 
 def _export(source: BoxSource, found: Format) -> int:
-    target = target_of_file(source.trained.path, found)
-    check_room(target, source.trained.model)
+    destination = destination_of_file(source.trained.path, found)
+    check_room(destination, source.trained.model)
     inside = source.options.nms_inside and found.holds.suppression
     log().info(f"write     {found.name}, {'with' if inside else 'without'} the choice among boxes, then ask it in a process of its own")
-    with draft_folder(target) as folder:
-        draft, facts = folder / target.name, _facts_of(source, found, inside=inside)
+    with draft_folder(destination) as folder:
+        draft, facts = folder / destination.name, _facts_of(source, found, inside=inside)
         notes = found.write(_deployed(source, found), draft, facts, WriteSettings(source.options.opset))
         for note in notes:
             log().warning(f"{found.name}: {note}")
         record = replace(_judge(source, found, draft, facts), notes=tuple(notes))
-        write_record(record, target)
+        write_record(record, destination)
         if record.refusal:
-            log().error(f"{found.name}: the file answers otherwise than the model: {record.refusal}; {target} was not written")
+            log().error(f"{found.name}: the file answers otherwise than the model: {record.refusal}; {destination} was not written")
             return 1
-        place(folder, target)
-    log().info(f"written   {target} ({record.bytes / 1e6:.1f} MB)")
+        place(folder, destination)
+    log().info(f"written   {destination} ({record.bytes / 1e6:.1f} MB)")
     if found.in_demo:
-        log().info(f"next: python demos/detector.py {quote(str(target))} IMAGE_OR_FOLDER")
+        log().info(f"next: python demos/detector.py {quote(str(destination))} IMAGE_OR_FOLDER")
     return 0
 
 

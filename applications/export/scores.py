@@ -83,10 +83,12 @@ def export_scores(request: Request, formats: Sequence[Format]) -> int:
     options = request.config.export
     for flag in ("half", "int8", "with_features", "with_cam"):
         if getattr(options, flag):
-            raise UserError(f"--{flag} is for files of classifiers; a detector is written whole, in fp32; leave it out")
+            raise UserError(f"--{flag} is for files of classifiers; a detector of defects is written whole, in fp32; leave it out")
     for found in formats:
         if not found.holds.outputs:
-            raise UserError(f"--export {found.name}: the format answers probabilities alone, and a detector scores and maps; take another")
+            raise UserError(
+                f"--export {found.name}: the format answers probabilities alone, and a detector of defects scores and maps; take another"
+            )
     trained, sha256 = read_unchanged(request)
     task = build_trained_task(trained, torch.device("cpu"))
     assert isinstance(task, Anomaly)

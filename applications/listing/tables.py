@@ -11,7 +11,7 @@ from criterions import ASSIGNMENTS, BOX_LOSSES, CRITERIONS, DISTILLATIONS, REGIO
 from dataloader import AUGMENT_PRESETS, AUGMENTS, MIXES, SAMPLERS, SELF_PACED, SOURCES
 from dataloader.checks import CHECKS
 from models import FAMILIES, FORWARDED, INITS, SEGMENTERS, list_models
-from models.anomaly import DETECTORS as ANOMALY_DETECTORS
+from models.anomaly import ANOMALY_DETECTORS
 from models.detectors import DETECTORS
 from models.known_models import HEADER, read_known_models
 from optim import OPTIMIZERS, SCHEDULES

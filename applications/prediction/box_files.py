@@ -81,7 +81,7 @@ class BoxWriter:
         labels = answer.classes.tolist()
         if self.annotate:
             texts = [f"{self.classes[label]} {score:.2f}" for label, score in zip(labels, answer.scores.tolist(), strict=True)]
-            picture = framed(image, answer.corners, [self.colors[label] for label in labels], texts)
+            picture = framed(image, answer.corners, [self.colors[label].tolist() for label in labels], texts)
             write_png(picture, self.folder / "annotated" / f"{name}.png")
         for number, label in enumerate(labels if self.crops else (), start=1):
             # A name of a class may not be one of a folder.

@@ -11,22 +11,14 @@ from applications.trained.checkpoint import Trained
 from applications.trained.detected import ImageDetector, set_choice
 from applications.trained.views import with_views
 from dataloader.sources.inputs import Inputs
-from utils.errors import UserError
 from utils.files import new_folder, removed_on_error
 from utils.logs import log
 from utils.progress import progress_bar
 
 
 def predict_boxes(trained: Trained, task: Task, inputs: Inputs, options: SingleImageOptions, machine: Machine) -> int:
-    """Predict for the paths of --predict; return 0, or 1 when some could not be read.
-
-    Raises:
-        UserError: a flag asks for what works with labels alone.
-    """
+    """Predict for the paths of --predict; return 0, or 1 when some could not be read."""
     assert isinstance(task, Detect)
-    for flag, given, instead in (("reject", options.reject is not None, "; --conf is for boxes"), ("embed", options.embed, "")):
-        if given:
-            raise UserError(f"--{flag} works with labels of images, which --task {task.name} of {trained.path} does not give{instead}")
     set_choice(task, trained)
     detector = ImageDetector(with_views(trained), task, machine, trained.config.evaluation.tiles)
     log().info(f"answers   boxes with a score of {task.confidence:.3f} or more, at most {task.choice.most} an image")

@@ -1,4 +1,4 @@
-"""--predict of a detector: scores, heat maps, masks and boxes of defects."""
+"""--predict of a detector of defects: scores, heat maps, masks and boxes of defects."""
 
 import json
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from applications.assemble import Machine
 from applications.contract import Task
 from applications.prediction.pages import count_images, read_pages
 from applications.settings.options import SingleImageOptions
-from applications.tasks.anomaly import Anomaly, DefectAnswer
+from applications.tasks.anomaly import Anomaly, DefectAnswer, regions_of
 from applications.trained.checkpoint import Trained
 from applications.trained.defect_heat import HeatMaps
 from dataloader.sources.inputs import Inputs
@@ -50,19 +50,6 @@ def predict_defects(trained: Trained, task: Task, inputs: Inputs, options: Singl
                     writer.add(name, image, answer)
                 advance(len(page.names) + len(page.unreadable))
         return writer.close()
-
-
-def regions_of(mask: np.ndarray, heat: np.ndarray) -> list[dict[str, Any]]:
-    """Return box, pixels and largest score of each connected region of a mask, bool (H, W), the strangest first."""
-    import cv2
-
-    count, numbers, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    found = []
-    for number in range(1, count):
-        left, top, width, height, pixels = stats[number].tolist()
-        score = float(heat[numbers == number].max())
-        found.append({"box": [left, top, width, height], "pixels": pixels, "score": round(score, 6)})
-    return sorted(found, key=lambda region: -region["score"])
 
 
 @dataclass

@@ -14,13 +14,14 @@ from dataloader.targets.defect import GOOD, Defect
 from utils.chart_panels import Panel, draw_panels
 from utils.defect_pictures import outlined, shown_heat
 from utils.files import write_csv
-from utils.images import data_uri, file_uri, overlay, thumbnail
+from utils.images import data_uri, enlarged, file_uri, overlay, thumbnail
 from utils.mask_pictures import beside_one_another
 from utils.page import Card, gallery, paragraph, picture, table
 from utils.statistics import Interval
 from utils.text import counted
 
 SHOWN, SIDE, BINS = 12, 300, 40
+TWO_IN_A_ROW = ".gallery.wide { grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr)); }"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +108,7 @@ def _mistakes(material: DefectReport) -> ReportPart:
         else:
             blocks = [paragraph("None." if (bad if rising else ~bad).any() else "There are no such images in this split.")]
         sections.append((title, blocks))
-    return ReportPart(sections=sections, style=".gallery.wide { grid-template-columns: 1fr; }")
+    return ReportPart(sections=sections, style=TWO_IN_A_ROW)
 
 
 def _strangest(material: DefectReport) -> ReportPart:
@@ -125,6 +126,6 @@ def _gallery(material: DefectReport, rows: np.ndarray, tone: str) -> str:
         (answer,) = material.heat.of([image])
         pictures = [outlined(image, target.mask.ids == 1), overlay(image, shown_heat(answer.heat))]
         said = f"{images.kinds[row]}, score {images.scores[row]:.4f}"
-        pair = beside_one_another([thumbnail(each, SIDE) for each in pictures])
+        pair = beside_one_another([enlarged(thumbnail(each, SIDE), SIDE) for each in pictures])
         cards.append(Card(data_uri(pair), [said, material.split.paths[index]], tone))  # pyright: ignore[reportArgumentType]
     return gallery(cards, wide=True)

@@ -31,7 +31,7 @@ def images_part(material: BoxReport) -> ReportPart:
         [material.split.paths[material.meter.positions[number]], f"{f1[number]:.4f}", *(str(counts[name][number]) for name in counts)]
         for number in order
     ]
-    write_csv(material.figures / "images.csv", [["image", "F1", *counts], *lines])
+    write_csv(material.attachments / "images.csv", [["image", "F1", *counts], *lines])
     chosen = [number for number in order if total[number]][:WORST]
     cards = [
         Card(
@@ -108,7 +108,7 @@ def mistakes_part(material: BoxReport) -> ReportPart:
         if cards:
             more = f" {len(members)} in all." if len(members) > len(cards) else ""
             blocks += [heading(f"{name}: {meaning}"), paragraph(f"{_order(name)}{more}", tone="soft"), gallery(cards)]
-    write_csv(material.figures / "mistakes.csv", rows)
+    write_csv(material.attachments / "mistakes.csv", rows)
     return ReportPart(sections=[("Mistakes, cut out", blocks or [paragraph("There is none.")])])
 
 

@@ -11,10 +11,10 @@ from utils.box_confusion import confusion_of
 from utils.box_curves import BoxCurves
 from utils.box_errors import MEANINGS, costs
 from utils.calibration import BINS
+from utils.chart_panels import Panel, draw_panels
 from utils.files import write_csv
 from utils.images import file_uri
 from utils.page import paragraph, picture, table
-from utils.panels import Panel, draw_panels
 from utils.plots import draw_confusion
 
 # Curves of single classes in a diagram; of more, those of the lowest AP.
@@ -40,7 +40,7 @@ def report_parts(material: BoxReport) -> list[ReportPart]:
 def _headline(material: BoxReport) -> ReportPart:
     found, summary, at = material.headline, material.meter.coco.summary, material.at_confidence
     write_csv(
-        material.figures / "intervals.csv",
+        material.attachments / "intervals.csv",
         [["figure", "value", "low", "high"], *([name, each.value, each.low, each.high] for name, each in material.intervals.items())],
     )
     rows = [[name.replace("_", " "), "no such objects" if value < 0 else as_percent(value)] for name, value in summary.items()]
@@ -68,12 +68,15 @@ def _classes(material: BoxReport) -> ReportPart:
         interval = material.intervals.get(f"AP of {name}")
         spread = "does not occur" if interval is None else f"{interval.low:.1%} to {interval.high:.1%}"
         own = material.curves.steps[int(best[number].argmax())] if occurs and best[number].max() else None
-        cells = [as_percent(ap[number]), spread, as_percent(ap50[number])] if occurs else ["", spread, ""]
-        cells += [as_percent(at.precision[number]) if at.said[number] else "", as_percent(at.recall[number]) if occurs else ""]
+        cells = [as_percent(float(ap[number])), spread, as_percent(float(ap50[number]))] if occurs else ["", spread, ""]
+        cells += [
+            as_percent(float(at.precision[number])) if at.said[number] else "",
+            as_percent(float(at.recall[number])) if occurs else "",
+        ]
         cells += ["" if own is None else f"{own:.3f}", str(at.real[number]), str(at.said[number])]
         lines.append([name, *cells])
     header = ["class", "AP", "95% interval", "AP50", "precision", "recall", "least score of its best F1", "objects", "answered"]
-    write_csv(material.figures / "classes.csv", [header, *lines])
+    write_csv(material.attachments / "classes.csv", [header, *lines])
     return ReportPart(sections=[("Classes, the worst first", [table(header, lines)])])
 
 
@@ -88,14 +91,14 @@ def _curves(material: BoxReport) -> ReportPart:
         mean = coco.precision[0][:, occurs, 0].mean(1)
         by_recall = {"mean of the classes": (RECALLS.tolist(), mean.tolist()), **by_recall}
         by_score = {"mean of the classes": (steps, curves.mean_f1().tolist()), **by_score}
-    place = material.figures / "curves.png"
+    place = material.attachments / "curves.png"
     panels = [
         Panel("precision by recall, at an overlap of 50%", "recall", "precision", by_recall, percent=True),
         Panel(f"F1 by the least score; chosen: {material.task.confidence:.3f}", "least score", "F1", by_score, percent=True),
     ]
     draw_panels(panels, place)
-    rows = ([f"{step:.3f}", material.classes[each], *_at(curves, each, at)] for at, step in enumerate(steps) for each in occurs)
-    write_csv(material.figures / "curves.csv", [["least score", "class", "precision", "recall", "F1"], *rows])
+    rows = ([f"{step:.3f}", material.classes[each], *_at(curves, each, at)] for at, step in enumerate(steps) for each in occurs.tolist())
+    write_csv(material.attachments / "curves.csv", [["least score", "class", "precision", "recall", "F1"], *rows])
     blocks = [picture(file_uri(place), alt="curves of precision, recall and F1")]
     if len(occurs) > len(shown):
         blocks.append(paragraph(f"The {len(shown)} classes of the lowest AP are drawn; figures/curves.csv has all.", tone="soft"))
@@ -111,7 +114,7 @@ def _errors(material: BoxReport) -> ReportPart:
     order = sorted(MEANINGS, key=lambda name: -rises[name])
     lines = [[name, MEANINGS[name], str(counts[name]), f"{100 * rises[name]:.1f}"] for name in order]
     header = ["kind", "what it is", f"with a score of {material.task.confidence:.3f} or more", "AP50 points that it costs"]
-    write_csv(material.figures / "errors.csv", [header, *lines])
+    write_csv(material.attachments / "errors.csv", [header, *lines])
     note = (
         "The last column is by how many points AP50 would rise if the errors of this kind alone were mended, among all answers (TIDE, "
         "arXiv 2008.08115). The figures do not add up: once one kind is mended, the others matter more."
@@ -123,10 +126,10 @@ def _errors(material: BoxReport) -> ReportPart:
 def _confusion(material: BoxReport) -> ReportPart:
     matrix = confusion_of(material.errors_at_confidence, len(material.classes))
     names = [*material.classes, BACKGROUND]
-    place = material.figures / "confusion.png"
+    place = material.attachments / "confusion.png"
     draw_confusion(matrix, names, place, of="boxes")
     rows = ([name, *row] for name, row in zip(names, matrix.tolist(), strict=True))
-    write_csv(material.figures / "confusion.csv", [["true \\ answered", *names], *rows])
+    write_csv(material.attachments / "confusion.csv", [["true \\ answered", *names], *rows])
     wrong = matrix * (1 - np.eye(len(matrix), dtype=np.int64))
     cells = [divmod(each, len(matrix)) for each in np.argsort(-wrong.ravel(), kind="stable")[:CONFUSIONS].tolist()]
     lines = [[names[row], names[column], str(wrong[row, column])] for row, column in cells if wrong[row, column]]
@@ -148,12 +151,12 @@ def _calibration(material: BoxReport) -> ReportPart:
     width = 1 / BINS
     left = [number * width for number in range(BINS)]
     strengths = (0.1 + 0.8 * np.minimum(1.0, counts / 20)).tolist()
-    place = material.figures / "calibration.png"
+    place = material.attachments / "calibration.png"
     title = f"{int(chosen.sum())} answers of {material.task.confidence:.3f} or more"
     bars = (left, (hits / np.maximum(counts, 1)).tolist(), strengths, width)
     draw_panels([Panel(title, "score", "share that finds an object", bars=bars, shares=True)], place)
     rows = ([f"{edge:.4f}", int(n), f"{total:.4f}", int(hit)] for edge, n, total, hit in zip(left, counts, sums, hits, strict=True))
-    write_csv(material.figures / "calibration.csv", [["bin from", "answers", "sum of scores", "right"], *rows])
+    write_csv(material.attachments / "calibration.csv", [["bin from", "answers", "sum of scores", "right"], *rows])
     note = "Of the boxes answered with a score of 80%, how many find an object? Scores of detectors rank boxes; few are probabilities."
     blocks = [paragraph(note), picture(file_uri(place), alt="reliability diagram")]
     return ReportPart(sections=[("What does a score mean?", blocks)], figures={"calibration_error": error})

@@ -1,1 +1,13 @@
-"""A page and a JSON API on this machine for models that are ready."""
+"""A page and a JSON API for trained models. SERVED: how the runs of each task answer."""
+
+from utils.registry import Row, Table
+
+SERVED = Table(
+    "served task",
+    {
+        "classify": Row("applications.serving.served_labels:open_labels", "labels, probabilities, heat maps"),
+        "multilabel": Row("applications.serving.served_labels:open_labels", "labels, probabilities, heat maps"),
+        "segment": Row("applications.serving.served_masks:open_masks", "masks, areas, overlays"),
+        "anomaly": Row("applications.serving.served_defects:open_defects", "scores, verdicts, defects, heat maps"),
+    },
+)

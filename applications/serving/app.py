@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 from applications.serving.access import Gate, said
 from applications.serving.decoding import Refused
 from applications.serving.schema import Error, Health, ImageAnswers, LimitsInfo, ModelInfo, Models, Predictions
-from applications.serving.served_models import ModelFacts
+from applications.serving.served_models import ModelFacts, Wanted
 from applications.serving.service import Service
 
 PAGE = Path(__file__).parent / "page"
@@ -93,12 +93,14 @@ def model_info(facts: ModelFacts) -> ModelInfo:
     """Return what the API says of a model."""
     return ModelInfo(
         name=facts.name,
+        task=facts.task,
         description=facts.description,
         classes=list(facts.classes),
         several_labels=facts.several,
         reject=None if facts.reject is None else dict(zip(facts.classes, facts.reject, strict=True)),
         image_size=list(facts.preprocess.image_size),
         heat_map=facts.heat_map,
+        threshold=facts.threshold,
     )
 
 
@@ -111,7 +113,8 @@ def _add_predict(app: FastAPI, service: Service) -> None:
         files: Annotated[list[UploadFile], File(description="images, of any kind that training reads")],
         model: Annotated[list[str] | None, Query(description="names of models, or 'all'; by default the first")] = None,
         top: Annotated[int, Query(ge=1, le=1000, description="how many classes are listed")] = 5,
-        heat_map: Annotated[bool, Query(description="also draw what spoke for the most probable class, where a model can")] = False,
+        heat_map: Annotated[bool, Query(description="also draw the answer over the image, or what spoke for it")] = False,
+        mask: Annotated[bool, Query(description="send the masks of segmenters and detectors of defects, too")] = True,
     ) -> Predictions:
         """A file that cannot be read has `error` in place of answers; where none of the files can be read, the status says so, too."""
         nonlocal busy
@@ -125,7 +128,7 @@ def _add_predict(app: FastAPI, service: Service) -> None:
             raise HTTPException(503, f"{busy} images are under way; try again", {"Retry-After": "1"})
         busy += len(files)
         try:
-            found = await asyncio.gather(*(service.answer(file, names, top, heat_map) for file in files))
+            found = await asyncio.gather(*(service.answer(file, names, Wanted(top, heat_map, mask)) for file in files))
         finally:
             busy -= len(files)
         refused = [each for each in found if isinstance(each, Refused)]

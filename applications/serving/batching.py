@@ -6,28 +6,19 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
+from typing import Any
 
 import numpy as np
-import torch
 
 from applications.serving.metrics import Metrics
 from applications.serving.served_models import ServedModel
-from applications.tasks.labels import LabelAnswer
-
-
-@dataclass(frozen=True, eq=False)
-class ModelAnswer:
-    """What a model says of an image; `heat` is the image with its heat map, uint8 (h, w, 3), where it was asked for."""
-
-    answer: LabelAnswer
-    heat: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class _Question:
     picture: np.ndarray
-    heat: bool
-    future: Future[ModelAnswer] = field(default_factory=Future)
+    drawn: bool
+    future: Future[Any] = field(default_factory=Future)
 
 
 class Batcher:
@@ -50,9 +41,9 @@ class Batcher:
         self._thread = threading.Thread(target=self._run, name=f"model {model.facts.name}", daemon=True)
         self._thread.start()
 
-    def submit(self, picture: np.ndarray, *, heat: bool) -> Future[ModelAnswer]:
-        """Ask about an image of the model's own size, uint8 (h, w, 3)."""
-        question = _Question(picture, heat and self.model.facts.heat_map is not None)
+    def submit(self, picture: np.ndarray, *, drawn: bool) -> Future[Any]:
+        """Ask about an image as the model takes it, uint8 (h, w, 3); the future gives what its `ask` says."""
+        question = _Question(picture, drawn)
         self._waiting.put(question)
         return question.future
 
@@ -72,7 +63,7 @@ class Batcher:
                 continue
             started = time.perf_counter()
             try:
-                answers = self._answer(questions)
+                answers = self.model.ask([question.picture for question in questions], [question.drawn for question in questions])
             except Exception as error:
                 # The requests fail with it, and the thread serves the next ones.
                 for question in questions:
@@ -99,18 +90,8 @@ class Batcher:
             end = end or time.monotonic() + self.wait
         return found
 
-    def _answer(self, questions: list[_Question]) -> list[ModelAnswer]:
-        images = torch.from_numpy(np.stack([question.picture for question in questions])).permute(0, 3, 1, 2).contiguous()
-        answers = self.model.answers(images)
-        looked = [row for row, question in enumerate(questions) if question.heat]
-        heat: dict[int, np.ndarray] = {}
-        if looked:
-            classes = [int(answers[row].probabilities.argmax()) for row in looked]
-            heat = dict(zip(looked, self.model.heat(images[looked], classes), strict=True))
-        return [ModelAnswer(answer, heat.get(row)) for row, answer in enumerate(answers)]
 
-
-def _settle(future: Future[ModelAnswer], result: ModelAnswer | Exception) -> None:
+def _settle(future: Future[Any], result: Any) -> None:
     # Whoever asked may be gone, and have cancelled it.
     with suppress(InvalidStateError):
         if isinstance(result, Exception):

@@ -20,17 +20,34 @@ BYTES_BESIDE = 256 * 2**20
 
 
 @dataclass(frozen=True)
+class Form:
+    """How a model takes images.
+
+    Attributes:
+        preprocess: what is done to them.
+        whole: whether the model does that itself, and takes them as large as they are.
+    """
+
+    preprocess: Preprocess
+    whole: bool = False
+
+    def of(self, image: np.ndarray) -> np.ndarray:
+        """Return an image, uint8 (H, W, 3), in this form, uint8 (h, w, 3)."""
+        return image if self.whole else fit_pixels(image, *self.preprocess.image_size, self.preprocess.resize)
+
+
+@dataclass(frozen=True)
 class DecodingJob:
     """What is made of every file.
 
     Attributes:
-        preprocesses: one for each model.
+        forms: one for each model.
         max_pixels: of an image; larger ones are refused before they are decoded.
         seconds: that one file may take.
         decode: 'module:function' that takes the bytes of a file and this job.
     """
 
-    preprocesses: tuple[Preprocess, ...]
+    forms: tuple[Form, ...]
     max_pixels: int
     seconds: float
     decode: str = f"{__name__}:decode"
@@ -42,7 +59,7 @@ class Decoded:
 
     Attributes:
         size: (H, W) of the file's upright image.
-        pictures: uint8 (h, w, 3) for each model.
+        pictures: uint8 (h, w, 3) for each form.
     """
 
     size: tuple[int, int]
@@ -68,15 +85,14 @@ def decode(data: bytes, job: DecodingJob) -> Decoded | Refused:
         return Refused("no_image", "the file is empty")
     found: dict[int | None, np.ndarray] = {}
     try:
-        for numbers in job.preprocesses:
-            if numbers.white not in found:
-                found[numbers.white] = decode_image(data, "the file", white=numbers.white)
+        for white in dict.fromkeys(form.preprocess.white for form in job.forms):
+            found[white] = decode_image(data, "the file", white=white)
     except ImageError as error:
         return _refusal(error, job)
     height, width = next(iter(found.values())).shape[:2]
     if height * width > job.max_pixels:
         return _too_large(job)
-    pictures = tuple(fit_pixels(found[numbers.white], *numbers.image_size, numbers.resize) for numbers in job.preprocesses)
+    pictures = (form.of(found[form.preprocess.white]) for form in job.forms)
     return Decoded((height, width), tuple(np.ascontiguousarray(picture) for picture in pictures))
 
 

@@ -16,6 +16,40 @@ class LabelShare(BaseModel):
     probability: float
 
 
+class ClassArea(BaseModel):
+    """How much of an image a class covers."""
+
+    label: str
+    color: str = Field(description="its color in mask and picture, as '#rrggbb'")
+    pixels: int
+    share: float = Field(description="of the pixels of the image")
+
+
+class MaskAnswer(BaseModel):
+    """What a segmenter says of an image."""
+
+    areas: list[ClassArea] = Field(description="the classes that occur, the largest first")
+    mask: str | None = Field(description="a PNG as 'data:' address, as large as the image: the number of its class for every pixel")
+
+
+class DefectRegion(BaseModel):
+    """A connected region whose scores reach the threshold."""
+
+    box: list[int] = Field(description="left, top, width and height in pixels of the image")
+    pixels: int
+    score: float = Field(description="the largest of its pixels")
+
+
+class AnomalyAnswer(BaseModel):
+    """What a detector of defects says of an image."""
+
+    score: float = Field(description="from 0 to 1, the larger the stranger")
+    threshold: float = Field(description="the score from which on images, and pixels, are defective")
+    defective: bool
+    defects: list[DefectRegion] = Field(description="the strangest first")
+    mask: str | None = Field(description="a PNG as 'data:' address, as large as the image: 1 where pixels are defective")
+
+
 class Answer(BaseModel):
     """What a model says of an image."""
 
@@ -23,7 +57,12 @@ class Answer(BaseModel):
     labels: list[LabelShare] = Field(description="what the model names, the most probable first; empty where it names nothing")
     unsure: bool = Field(description="everything it would name is below the probability from which its answers count")
     top: list[LabelShare] = Field(description="the most probable classes, whether named or not")
-    heat_map: str | None = Field(description="a JPEG as 'data:' address: what spoke for the most probable class")
+    heat_map: str | None = Field(
+        description="a JPEG as 'data:' address: what spoke for the most probable class; of a segmenter its mask over the image, of a "
+        "detector of defects its scores"
+    )
+    segmentation: MaskAnswer | None = Field(default=None, description="of a segmenter, which names no labels")
+    anomaly: AnomalyAnswer | None = Field(default=None, description="of a detector of defects, which names no labels")
 
 
 class ImageAnswers(BaseModel):
@@ -46,12 +85,14 @@ class ModelInfo(BaseModel):
     """A model that can be asked."""
 
     name: str
+    task: str = Field(description="'classify', 'multilabel', 'segment' or 'anomaly'")
     description: str
     classes: list[str]
     several_labels: bool = Field(description="whether an image may have several labels")
     reject: dict[str, float] | None = Field(description="the probability below which an answer of each class does not count")
     image_size: list[int] = Field(description="height and width to which images are brought")
-    heat_map: str | None = Field(description="the method of its heat maps; null where it has none")
+    heat_map: str | None = Field(description="what it can draw over an image: the method of its heat maps, 'mask', or 'heat'; else null")
+    threshold: float | None = Field(description="of a detector of defects: the score from which on an image is defective")
 
 
 class LimitsInfo(BaseModel):

@@ -11,7 +11,7 @@ def check_command(config: RunConfig, *more: str) -> str:
 
     def splitting(of: RunConfig) -> dict[str, object]:
         names = ("val_share", "test_share", "fold", "group_by")
-        return {"seed": of.runtime.seed, **{name: getattr(of.data, name) for name in names}}
+        return {"seed": of.split_seed, **{name: getattr(of.data, name) for name in names}}
 
     given, before = splitting(config), splitting(usual)
     changed = [f"--{name} {quote(str(value))}" for name, value in given.items() if value != before[name]]

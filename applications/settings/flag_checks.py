@@ -19,6 +19,7 @@ def check_request(request: Request) -> None:
     _check_evaluation(request)
     _check_export(request)
     _check_processes(request)
+    _check_sweep(request)
     _check_start(request)
     _check_ranges(config)
     _check_names(config)
@@ -100,6 +101,15 @@ def _check_processes(request: Request) -> None:
     runtime = request.config.runtime
     if runtime.nproc and runtime.gpus and runtime.nproc != runtime.gpus:
         raise UserError("--nproc and --gpus both give the number of processes; give one of them")
+
+
+def _check_sweep(request: Request) -> None:
+    """Raise UserError for settings of one run that a sweep of many cannot take."""
+    if request.action != "sweep":
+        return
+    for name in ("resume", "max_minutes"):
+        if name in request.given:
+            raise UserError(f"--{name} is for one run; a stopped sweep goes on by the same command: leave --{name} out")
 
 
 def _check_start(request: Request) -> None:

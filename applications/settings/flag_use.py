@@ -9,9 +9,11 @@ from utils.errors import UserError
 # What `used_for` of a flag may name beside single actions.
 GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "training": ("train", "find_lr"),
+        "training": ("train", "find_lr", "sweep"),
+        # Its trials are trainings.
+        "train": ("train", "sweep"),
         # Divides the images of --data into splits.
-        "data": ("train", "find_lr", "probe", "visual_data", "prepare", "shard", "convert_labels", "check"),
+        "data": ("train", "find_lr", "sweep", "probe", "visual_data", "prepare", "shard", "convert_labels", "check"),
         # Reads the model of --resume.
         "model": ("evaluation", "explain", "export", "jit", "prune", "predict", "knowledge", "make_curriculum"),
         # Asks a model about the labeled images of a split.

@@ -152,6 +152,7 @@ GENERAL_BACKBONE: Mapping[str, str] = MappingProxyType(
 
 ULTRALYTICS: Mapping[str, str] = MappingProxyType(
     {
+        "agnostic_nms": "--predict PATH --resume RUN --agnostic",
         "amp": PRECISION,
         "augment": "--evaluation --resume RUN --tta",
         "auto_augment": "--aug randaug",
@@ -160,7 +161,6 @@ ULTRALYTICS: Mapping[str, str] = MappingProxyType(
         "classes": "has no counterpart here: a folder holds the classes that are trained",
         "cls_pw": "--class_weights auto",
         "close_mosaic": "--plain_epochs 10",
-        "conf": "--predict PATH --resume RUN --reject 0.25",
         "cos_lr": "--schedule cosine",
         "degrees": "--aug 'rotate(10)'",
         "deterministic": f"{NO_FLAG}: on a CPU a run repeats to the bit",
@@ -176,8 +176,10 @@ ULTRALYTICS: Mapping[str, str] = MappingProxyType(
         "hsv_s": "--aug 'HueSaturationValue'",
         "hsv_v": "--aug 'HueSaturationValue'",
         "imgsz": "--image_size 224 224",
+        "iou": "--predict PATH --resume RUN --nms 0.65",
         "lr0": "--lr 0.001",
         "lrf": FLOOR,
+        "max_det": "--predict PATH --resume RUN --max_detections 300",
         "mode": f"{NO_FLAG}: without an action this program trains; others are --evaluation, --predict, --export",
         "model": "--arch resnet50",
         "mosaic": "--aug 'mosaic|flip' (--aug detect has more)",
@@ -188,8 +190,9 @@ ULTRALYTICS: Mapping[str, str] = MappingProxyType(
         "project": "--logdir DIR",
         "rect": "has no counterpart here; --resize fit keeps the aspect of every image",
         "save": f"{NO_FLAG}: the last and the best weights are always kept",
+        "save_crop": "--predict PATH --resume RUN --crops",
         "save_period": "--save_every 10",
-        "save_txt": f"{NO_FLAG}: --predict writes predictions.csv",
+        "save_txt": f"{NO_FLAG}: --predict writes predictions.csv, and labels/ of boxes",
         "scale": "--aug 'resized_crop(scale=(0.5, 1))'",
         "shear": "--aug 'Affine(shear=10)'",
         "source": "--predict PATH --resume RUN",

@@ -173,17 +173,31 @@ class RuntimeOptions:
         None,
         "training processes on this machine, started through torchrun",
         metavar="N",
-        used_for="training processes",
+        used_for="processes",
         above=0,
         resumed="call",
     )
-    gpus: int | None = flag(
-        None, "the same, one process per GPU", short="-g", metavar="N", used_for="training processes", above=0, resumed="call"
-    )
-    nodes: int = flag(1, "machines of the run", short="-n", metavar="N", used_for="training processes", above=0, resumed="call")
-    rank: int = flag(0, "number of this machine in a run over several", used_for="training processes", resumed="call")
+    gpus: int | None = flag(None, "the same, one process per GPU", short="-g", metavar="N", used_for="processes", above=0, resumed="call")
+    nodes: int = flag(1, "machines of the run", short="-n", metavar="N", used_for="processes", above=0, resumed="call")
+    rank: int = flag(0, "number of this machine in a run over several", used_for="processes", resumed="call")
     init_method: str | None = flag(
-        None, "address of machine 0 in a run over several", metavar="tcp://HOST:PORT", used_for="training processes", resumed="call"
+        None, "address of machine 0 in a run over several", metavar="tcp://HOST:PORT", used_for="processes", resumed="call"
+    )
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """How --sweep searches."""
+
+    trials: int = flag(
+        27, "--sweep: settings to try; of each three the best goes on, trained three times as long", used_for="sweep", above=0
+    )
+    jobs: int | None = flag(
+        None,
+        "--sweep: trainings at a time (default: one per GPU; on a CPU one per core, as memory allows)",
+        metavar="N",
+        used_for="sweep",
+        above=0,
     )
 
 
@@ -396,6 +410,7 @@ class RunConfig:
     train: TrainOptions = field(default_factory=TrainOptions)
     teach: TeachOptions = field(default_factory=TeachOptions)
     runtime: RuntimeOptions = field(default_factory=RuntimeOptions)
+    sweep: SweepOptions = field(default_factory=SweepOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
     evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
     look: SingleImageOptions = field(default_factory=SingleImageOptions)
@@ -403,6 +418,11 @@ class RunConfig:
     export: ExportOptions = field(default_factory=ExportOptions)
     serve: ServeOptions = field(default_factory=ServeOptions)
     check: CheckOptions = field(default_factory=CheckOptions)
+
+    @property
+    def split_seed(self) -> int:
+        """The number by which images are divided into splits."""
+        return self.runtime.seed if self.data.split_seed is None else self.data.split_seed
 
     def override(self, values: Mapping[str, Any], *, source: str = "config") -> "RunConfig":
         """Return a config in which the named values are replaced.
@@ -445,6 +465,7 @@ SECTIONS = {
     "training": TrainOptions,
     "teachers and curricula": TeachOptions,
     "machine": RuntimeOptions,
+    "sweep": SweepOptions,
     "output": OutputOptions,
     "evaluation": EvaluationOptions,
     "single images": SingleImageOptions,

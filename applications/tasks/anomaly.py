@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from applications.contract import Observing, Signature, StepResult, TensorSpec
+from applications.contract import LearnsInPasses, Signature, StepResult, TensorSpec
 from applications.tasks.defect_meter import DefectMeter
 from applications.tasks.defect_threshold import DefectThreshold, best_f1, parse_promise, promised, usual
 from criterions.options import USUAL
@@ -18,9 +18,9 @@ from dataloader.targets.defect import GOOD, Defect, DefectBatch
 from dataloader.targets.plane import PlaneChange
 from dataloader.targets.target import Target
 from models import ENCODER
-from models.anomaly import DETECTORS, is_detector
-from models.anomaly.build import build_detector
-from models.anomaly.detector import Detector
+from models.anomaly import ANOMALY_DETECTORS, is_anomaly_detector
+from models.anomaly.build import build_anomaly_detector
+from models.anomaly.detector import AnomalyDetector
 from models.options import ModelOptions
 from utils.errors import UserError
 from utils.files import write_csv
@@ -48,8 +48,8 @@ def _no_criterion(spec: object, **settings: object) -> nn.Module:
     return nn.Identity()
 
 
-class Anomaly(Observing):
-    """The anomaly task: scores (N,) and maps (N, H, W) in [0, 1], for a `Detector`."""
+class Anomaly(LearnsInPasses):
+    """The anomaly task: scores (N,) and maps (N, H, W) in [0, 1], for an `AnomalyDetector`."""
 
     name = "anomaly"
     target: ClassVar[type[Target]] = Defect
@@ -60,6 +60,8 @@ class Anomaly(Observing):
             "thresholds that keep a promise",
             "exported files",
             "answers for single images",
+            "answers over the network",
+            "comparing models",
             "rejecting answers",
             "tables of OK and NG",
         }
@@ -84,16 +86,18 @@ class Anomaly(Observing):
         """Return an unfitted detector.
 
         Raises:
-            UserError: the name is not one of DETECTORS.
+            UserError: the name is not one of ANOMALY_DETECTORS.
         """
         del classes
-        if not is_detector(model.arch):
-            raise UserError(f"--task anomaly takes --arch {' or --arch '.join(DETECTORS)}, with --encoder NAME, not --arch {model.arch}")
-        return build_detector(model.arch, model.encoder or ENCODER)
+        if not is_anomaly_detector(model.arch):
+            raise UserError(
+                f"--task anomaly takes --arch {' or --arch '.join(ANOMALY_DETECTORS)}, with --encoder NAME, not --arch {model.arch}"
+            )
+        return build_anomaly_detector(model.arch, model.encoder or ENCODER)
 
     def training_step(self, model: nn.Module, batch: Batch, *, record: bool = True) -> StepResult:
-        """Raise: a detector learns by `observe`."""
-        raise NotImplementedError("a detector observes; it makes no steps")
+        """Raise: a detector of defects learns by `observe`."""
+        raise NotImplementedError("a detector of defects observes; it makes no steps")
 
     def passes(self, model: nn.Module) -> int:
         return _detector(model).passes
@@ -207,8 +211,8 @@ class Anomaly(Observing):
         return Signature((images,), (TensorSpec("score", "float32", ("N",)), TensorSpec("map", "float32", ("N", "height", "width"))))
 
 
-def _detector(model: nn.Module) -> Detector:
-    assert isinstance(model, Detector)
+def _detector(model: nn.Module) -> AnomalyDetector:
+    assert isinstance(model, AnomalyDetector)
     return model
 
 
@@ -237,3 +241,16 @@ def moved_heat(heat: np.ndarray, change: PlaneChange) -> np.ndarray:
     # Repeated along the border, whose outer half pixels would else fade.
     moved = cv2.warpPerspective(heat, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return moved * change.move_ids(np.ones(heat.shape, np.uint8), 0)
+
+
+def regions_of(mask: np.ndarray, heat: np.ndarray) -> list[dict[str, Any]]:
+    """Return box, pixels and largest score of each connected region of a mask, bool (H, W), the strangest first."""
+    import cv2
+
+    count, numbers, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    found = []
+    for number in range(1, count):
+        left, top, width, height, pixels = stats[number].tolist()
+        score = float(heat[numbers == number].max())
+        found.append({"box": [left, top, width, height], "pixels": pixels, "score": round(score, 6)})
+    return sorted(found, key=lambda region: -region["score"])

@@ -12,6 +12,7 @@ from applications.tasks.box_answers import BoxAnswer, Choice, answer_of
 from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.boxes import BoxBatch, Boxes
+from dataloader.targets.plane import scaled
 from dataloader.targets.target import Target
 from utils.average_precision import CocoFigures, coco_figures
 from utils.box_matching import AnsweredBoxes, Matches, TrueBoxes, match_boxes
@@ -62,11 +63,14 @@ class BoxMeter:
         assert isinstance(truth, BoxBatch)
         truth = truth.to("cpu", non_blocking=False)
         self._count_loss(batch, outputs)
+        # As on the original images, boxes end at the border.
+        frame = (batch.images.shape[-2], batch.images.shape[-1])
+        border = scaled(frame, frame)
         for number, (index, said) in enumerate(zip(batch.indices.tolist(), outputs.said, strict=True)):
             if index >= 0:
                 own = truth.rows(number)
                 known = (each[own].numpy() for each in (truth.corners, truth.classes, truth.crowd, truth.areas))
-                self._keep(index, BoxRow(answer_of(said, self.choice), *known))
+                self._keep(index, BoxRow(answer_of(said, self.choice, border), *known))
 
     def _count_loss(self, batch: Batch, outputs: "BoxOutputs") -> None:
         indices = batch.indices[batch.indices >= 0]

@@ -1,6 +1,6 @@
 """Measures masks at the size of the original images, with a row of counts for each, for intervals and for the images to look at."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.mask import IGNORE, Mask
 from dataloader.targets.target import Target
+from dataloader.targets.whole_mask import WholeMasks
 from utils.boundaries import BoundaryPixels, boundary_pixels
 from utils.calibration import BINS
 
@@ -44,7 +45,6 @@ class MaskRows(MaskMeter):
     Args:
         classes: names.
         activation: of the network's answers.
-        truth: position of an image -> its mask, as large as the image.
         preprocess: how the image became what the network saw.
 
     Attributes:
@@ -52,21 +52,19 @@ class MaskRows(MaskMeter):
         bins: of the answers by their probability: number, sum of the probabilities and right ones, float64 (3, BINS).
     """
 
-    def __init__(self, classes: Sequence[str], activation: ActivationName, truth: Callable[[int], Target], preprocess: Preprocess) -> None:
+    def __init__(self, classes: Sequence[str], activation: ActivationName, preprocess: Preprocess) -> None:
         super().__init__(classes, activation)
-        self.truth = truth
         self.preprocess = preprocess
         self.rows: dict[int, np.ndarray] = {}
         self.bins = np.zeros((3, BINS))
 
     def update(self, batch: Batch, outputs: Tensor) -> None:
-        """Count a batch: logits (N, C, H, W), against the masks of the files."""
-        for index, logits in zip(batch.indices.tolist(), outputs, strict=True):
+        """Count a batch: logits (N, C, H, W), against masks as large as their images."""
+        assert isinstance(batch.targets, WholeMasks)
+        for index, logits, ids in zip(batch.indices.tolist(), outputs, batch.targets.ids, strict=True):
             if index >= 0:
-                mask = self.truth(index)
-                size = mask.image_size()
-                assert size is not None
-                self.compare(index, bands_of(logits, self.preprocess.change(size).undone(size)), mask)
+                size = (ids.shape[0], ids.shape[1])
+                self.compare(index, bands_of(logits, self.preprocess.change(size).undone(size)), Mask(ids))
 
     def compare(self, index: int, bands: Iterable[Band], mask: Target) -> None:
         """Count the image at a position, by its logits and its mask."""

@@ -41,6 +41,8 @@ class Segment:
             "networks of encoder and decoder",
             "averaging views",
             "answers for single images",
+            "answers over the network",
+            "comparing models",
             "exported files",
             "crops",
             "tiles",

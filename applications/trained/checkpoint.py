@@ -281,4 +281,4 @@ def _through_split(trained: Trained, open_it: Callable[..., Catalog]) -> Catalog
     found, fold = open_it(split_file=trained.split_file), trained.config.data.fold
     if fold is None:
         return found
-    return take_fold(found, fold, seed=trained.config.runtime.seed, split_file=trained.split_file)
+    return take_fold(found, fold, seed=trained.config.split_seed, split_file=trained.split_file)

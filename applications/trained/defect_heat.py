@@ -1,4 +1,4 @@
-"""What a detector says of single images, at their own size."""
+"""What a detector of defects says of single images, at their own size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """A segmenter's answers for whole images, at their own size."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from applications.assemble import Machine
-from applications.tasks.mask_answers import Band, bands_of
+from applications.tasks.mask_answers import Band, bands_of, mask_of
 from applications.tasks.segment import Segment
 from applications.trained.checkpoint import Trained
 from applications.trained.tiles import tile_bands
@@ -42,6 +42,15 @@ class ImageSegmenter:
             yield from tile_bands(self.look, image, preprocess.image_size, self.trained.config.data.batch_size)
             return
         yield from bands_of(self.look(preprocess.apply(image)[None])[0], preprocess.change(size).undone(size))
+
+    def masks(self, images: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return the masks of images, uint8 (H, W, 3) of any sizes, that go through the network together unless they are tiled."""
+        if self.tiled:
+            return [self.mask(image) for image in images]
+        preprocess = self.trained.preprocess
+        logits = self.look(torch.stack([preprocess.apply(image) for image in images]))
+        backs = [preprocess.change(size).undone(size) for size in ((image.shape[0], image.shape[1]) for image in images)]
+        return [mask_of(each, back) for each, back in zip(logits, backs, strict=True)]
 
     def mask(self, image: np.ndarray) -> np.ndarray:
         """Return the most probable class of every pixel of an image, uint8 (H, W)."""

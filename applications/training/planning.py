@@ -11,8 +11,10 @@ from torch import Tensor
 from applications.contract import Task
 from applications.training.recipe import Recipe, for_trial
 from applications.training.time_plan import (
-    LARGEST,
+    BATCH_BOXES,
+    LARGEST_PLACES,
     PASSES,
+    PASSES_BOXES,
     PASSES_PRETRAINED,
     USUAL_BATCH,
     Costs,
@@ -20,11 +22,14 @@ from applications.training.time_plan import (
     Wishes,
     candidate_sizes,
     make_plan,
+    sizes_of_places,
     stages_of,
 )
 from dataloader.loading.sampling import expected_draws
 from dataloader.loading.size_schedule import parse_sizes
 from dataloader.sample import Batch
+from dataloader.targets.boxes import Boxes
+from dataloader.targets.mask import Mask
 from models.backbone import Network
 from utils.errors import UserError
 from utils.logs import log
@@ -70,20 +75,21 @@ def _wishes(recipe: Recipe, given: Collection[str]) -> Wishes:
     data, model = recipe.config.data, recipe.config.model
     trained = bool(model.pretrained or model.init_from)
     fixed = "image_size" in given or data.size_schedule is not None
-    sizes = (data.image_size,) if fixed else candidate_sizes(_usual_side(recipe))
+    boxes, places = recipe.catalog.target is Boxes, recipe.catalog.target in (Boxes, Mask)
+    sizes = (data.image_size,) if fixed else (sizes_of_places if places else candidate_sizes)(_usual_side(recipe))
     network = recipe.kind.build_model(model, recipe.catalog.classes)
     taken = tuple(size for size in sizes if _takes(network, [size])) or (data.image_size,)
     stages = [parse_sizes(stages_of(size, epochs) or str(size[1]), size, epochs).all() for size in taken for epochs in (2, 10)]
     return Wishes(
         taken,
-        # What trained weights know of large images is lost on small ones before they have learned anew.
-        stages=not trained and all(_takes(network, each) for each in stages),
+        # What trained weights know of large images is lost on small ones before they have learned anew, and so are small objects.
+        stages=not trained and not places and all(_takes(network, each) for each in stages),
         size_schedule=data.size_schedule,
-        batch_size=data.batch_size if "batch_size" in given or data.batch is not None else None,
+        batch_size=data.batch_size if "batch_size" in given or data.batch is not None else BATCH_BOXES if boxes else None,
         epoch_size=data.epoch_size,
         # A recipe counts its warm-up in epochs of its own run.
         warmup=recipe.config.optim.warmup if "warmup" in given else None,
-        passes=PASSES_PRETRAINED if trained else PASSES,
+        passes=PASSES_PRETRAINED if trained else PASSES_BOXES if boxes else PASSES,
     )
 
 
@@ -105,7 +111,7 @@ def _usual_side(recipe: Recipe) -> int:
             sides.append(min(split.read_picture(index).size))
         except UserError:
             continue
-    return sorted(sides)[len(sides) // 2] if sides else LARGEST
+    return sorted(sides)[len(sides) // 2] if sides else LARGEST_PLACES
 
 
 def measure_costs(recipe: Recipe, wishes: Wishes, *, minutes: float) -> Costs:

@@ -23,6 +23,10 @@ CLOSE = 0.97
 # Passes over the images that are worth more than larger images: from random weights, and from trained ones.
 PASSES, PASSES_PRETRAINED = 8, 0.7
 SMALLEST, LARGEST, STRIDE = 96, 224, 32
+# Where single places are answered, small things must stay visible: shares of the images' own size, and the largest size.
+PLACE_SHARES, LARGEST_PLACES = (0.5, 0.75, 1.0), 640
+# A detector learns from few places of an image, and needs many steps.
+PASSES_BOXES, BATCH_BOXES = 30, 8
 USUAL_BATCH, SMALL_BATCH = 32, 16
 # With fewer steps than this, smaller batches give more of them.
 FEW_STEPS = 100
@@ -137,6 +141,13 @@ def candidate_sizes(largest: int) -> tuple[tuple[int, int], ...]:
     """Return the square sizes that a plan chooses from: up to `largest`, the shorter side that most images have, and 224."""
     top = min(LARGEST, max(STRIDE, STRIDE * math.ceil(largest / STRIDE)))
     return tuple((side, side) for side in range(min(SMALLEST, top), top + 1, STRIDE))
+
+
+def sizes_of_places(largest: int) -> tuple[tuple[int, int], ...]:
+    """Return the square sizes that a plan for masks or boxes chooses from, by the shorter side that most images have."""
+    top = min(LARGEST_PLACES, max(STRIDE, STRIDE * math.ceil(largest / STRIDE)))
+    sides = sorted({max(STRIDE, STRIDE * round(share * top / STRIDE)) for share in PLACE_SHARES})
+    return tuple((side, side) for side in sides)
 
 
 def make_plan(costs: Costs, wishes: Wishes, *, images: int, minutes: float) -> Plan:

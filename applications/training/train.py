@@ -15,7 +15,7 @@ from torch import nn
 from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.data import open_training_data
-from applications.contract import Observer, Observing, Progress, Task
+from applications.contract import LearnsInPasses, Observer, Progress, Task
 from applications.engine.checkpoint_saver import CheckpointSaver
 from applications.engine.fit import Interruption, fit
 from applications.engine.norms_before_validation import BatchNormRecalibration, batches_to_count
@@ -30,9 +30,9 @@ from applications.training.batch_size import with_batch_size
 from applications.training.build_or_restore import build_or_restore, build_parts
 from applications.training.disk_space import check_disk
 from applications.training.final_averages import SOUP, AveragingInputs, unfinished, write_averages
+from applications.training.fit_in_passes import fit_in_passes, refuse_settings_of_steps, with_size_of_images
 from applications.training.known_probe import tell_probe
 from applications.training.memory_advice import memory_advice, small_batch_explained
-from applications.training.observing import fit_by_observing, refuse_settings_of_steps, with_size_of_images
 from applications.training.planning import with_plan
 from applications.training.recipe import Recipe, open_recipe
 from applications.training.resume import pin_data, resumed_config
@@ -86,7 +86,7 @@ def _refuse_weights_alone(content: Mapping[str, Any], path: Path) -> None:
     """Raise UserError for a checkpoint to use, which holds nothing of the run that it came from."""
     if content["stepper"] is not None:
         return
-    if issubclass(TASKS.resolve(content["task"]), Observing):
+    if issubclass(TASKS.resolve(content["task"]), LearnsInPasses):
         raise UserError(f"{path} is fitted: it was made in one look, and there is nothing to go on with; leave --resume out to fit anew")
     run = path.parent
     whole = f"go on with python main.py --resume {quote(str(run))}, or " if path.name != LAST and (run / LAST).is_file() else ""
@@ -99,14 +99,16 @@ def _train(
     augment = assemble.read_augment(config)
     catalog = _open_data(config, machine, content, path)
     kind = assemble.choose_task(config, catalog)
-    if issubclass(kind, Observing):
+    if issubclass(kind, LearnsInPasses):
         refuse_settings_of_steps(kind, request.typed)
+        if machine.world.size > 1:
+            raise UserError(f"--task {kind.name} is fitted in one process; leave --nproc, --gpus and --nodes out")
         config = config if "image_size" in request.given else with_size_of_images(config, catalog)
         machine = replace(machine, precision=assemble.exact_precision())
         _announce(config, machine, catalog)
         recipe = open_recipe(config, machine, catalog, augment)
         build_parts(recipe)
-        return fit_by_observing(recipe, new_run_folder(recipe, path, locks))
+        return fit_in_passes(recipe, new_run_folder(recipe, path, locks))
     _announce(config, machine, catalog)
     recipe = with_batch_size(open_recipe(config, machine, catalog, augment, content, cached=True))
     if content is None:

@@ -85,7 +85,8 @@ class DetectionCriterion(nn.Module):
         with torch.autocast(said.boxes.device.type, enabled=False):
             weights = weights.to(said.boxes.dtype)
             if not len(classes):
-                whole = self._objectness(said, torch.zeros_like(said.objectness), weights[:, None], record=record)
+                held = weights.new_tensor(float(len(weights)))
+                whole = self._objectness(said, torch.zeros_like(said.objectness), weights[:, None], record=record, held=held)
                 nothing = 0.0 * (said.classes.sum() + said.raw.sum())
                 parts = (whole, nothing, nothing)
             else:
@@ -102,7 +103,8 @@ class DetectionCriterion(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the losses of objectness, classes and boxes."""
         found = pairs.valid.to(weights.dtype)
-        held = found.sum().clamp(min=1)
+        # Images without objects say as much as those with one: a divisor of 1 would make their step a hundred times as long.
+        held = found.sum().clamp(min=len(weights))
         taken = torch.zeros_like(said.objectness).flatten().index_add(0, pairs.places, found).reshape(said.objectness.shape)
         asked = ~pairs.ignored | (taken > 0)
         whole = self._objectness(said, taken, weights[:, None] * asked, record=record, held=held)
@@ -117,7 +119,7 @@ class DetectionCriterion(nn.Module):
         boxed = torch.stack([loss.factor * torch.where(pairs.valid, loss(matched, record=record) * shares, 0.0).sum() for loss in losses])
         return whole, named, boxed.sum() / held
 
-    def _objectness(self, said: Predictions, wanted: Tensor, weights: Tensor, *, record: bool, held: Tensor | float = 1.0) -> Tensor:
+    def _objectness(self, said: Predictions, wanted: Tensor, weights: Tensor, *, record: bool, held: Tensor) -> Tensor:
         """Return the loss of objectness for targets (N, A) and weights that broadcast to them."""
         rows = said.objectness.reshape(-1, 1)
         mean = self.objectness(rows, wanted.reshape(-1, 1), weights.expand_as(wanted).flatten(), record=record)

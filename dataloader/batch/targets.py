@@ -11,6 +11,7 @@ from dataloader.sample import MASKS, Targets
 from dataloader.targets.boxes import BoxBatch
 from dataloader.targets.defect import DefectBatch
 from dataloader.targets.plane import Size
+from dataloader.targets.whole_mask import WholeMasks
 from utils.errors import UserError
 
 
@@ -20,7 +21,7 @@ def labels_of(targets: Targets) -> Tensor:
     Raises:
         UserError: the targets are boxes, masks or unknown.
     """
-    if isinstance(targets, BoxBatch | DefectBatch) or targets.ndim >= MASKS:
+    if isinstance(targets, BoxBatch | DefectBatch | WholeMasks) or targets.ndim >= MASKS:
         what = "boxes" if isinstance(targets, BoxBatch) else "masks"
         raise UserError(f"the images have {what}, but labels of whole images are needed here")
     if targets.shape[1:] == (0,):
@@ -61,7 +62,7 @@ def resized(targets: Targets, before: Size, after: Size) -> Targets:
         masks = resized(targets.masks, before, after)
         assert isinstance(masks, Tensor)
         return replace(targets, masks=masks)
-    if targets.ndim < MASKS:
+    if isinstance(targets, WholeMasks) or targets.ndim < MASKS:
         return targets
     rows, columns = (_nearest(old, new, targets.device) for old, new in zip(before, after, strict=True))
     return targets[:, rows][:, :, columns]

@@ -16,8 +16,6 @@ from dataloader.targets.plane import Size
 from utils.errors import UserError
 
 BACKGROUND = "background"
-# Corners are drawn at a sixteenth of a pixel.
-_BITS = 4
 
 
 class Outline(NamedTuple):
@@ -46,12 +44,40 @@ def draw(outlines: Sequence[Outline], size: Size) -> np.ndarray:
     for outline in sorted(outlines, key=Outline.area, reverse=True):
         if outline.runs is not None:
             ids[fill_runs(outline.runs, size)] = outline.number
-            continue
-        # Pixel (row, column) covers [column, column + 1): its center is half a pixel inside, where OpenCV has its corner.
-        rings = [np.rint((ring - 0.5) * 2**_BITS).astype(np.int32) for ring in outline.rings]
-        for ring in rings:
-            cv2.fillPoly(ids, [ring], outline.number, shift=_BITS)
+        for ring in outline.rings:
+            fill(ids, ring, outline.number)
     return ids
+
+
+def fill(ids: np.ndarray, ring: np.ndarray, number: int) -> None:
+    """Give the pixels whose centers lie inside an outline a number; where it crosses itself, by the even-odd rule.
+
+    A drawing library would fill the pixels that the outline touches, too: half a pixel more all around.
+
+    Args:
+        ids: integers (H, W), changed in place.
+        ring: float (K, 2) of x and y in pixels, whose edges are at whole numbers.
+        number: to write.
+    """
+    height, width = ids.shape
+    (left, top), (right, bottom) = np.floor(ring.min(0)), np.ceil(ring.max(0))
+    left, right = (int(np.clip(each, 0, width)) for each in (left, right))
+    top, bottom = (int(np.clip(each, 0, height)) for each in (top, bottom))
+    if left >= right or top >= bottom:
+        return
+    start, end = ring, np.roll(ring, -1, axis=0)
+    # The rows whose centers an edge crosses: its lower end belongs to it, its upper end does not.
+    first = np.clip(np.ceil(np.minimum(start[:, 1], end[:, 1]) - 0.5), top, bottom).astype(np.int64)
+    rows = np.clip(np.ceil(np.maximum(start[:, 1], end[:, 1]) - 0.5), top, bottom).astype(np.int64) - first
+    edge = np.repeat(np.arange(len(ring)), rows)
+    row = np.arange(rows.sum()) - np.repeat(np.cumsum(rows) - rows, rows) + first[edge]
+    slope = (end[edge, 0] - start[edge, 0]) / (end[edge, 1] - start[edge, 1])
+    x = start[edge, 0] + (row + 0.5 - start[edge, 1]) * slope
+    column = np.clip(np.ceil(x - 0.5), left, right).astype(np.int64)
+    wide = right - left + 1
+    crossings = np.bincount((row - top) * wide + column - left, minlength=(bottom - top) * wide).reshape(-1, wide)[:, :-1]
+    inside = np.cumsum(crossings, axis=1, dtype=np.uint32) & 1
+    ids[top:bottom, left:right][inside.astype(bool)] = number
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from dataloader.targets.boxes import BoxBatch
 from dataloader.targets.defect import DefectBatch
 from dataloader.targets.label import Label, Labels
 from dataloader.targets.target import Target
+from dataloader.targets.whole_mask import WholeMasks
 from utils.errors import UserError
 
 
-def stack_targets(targets: Sequence[Target]) -> Tensor | BoxBatch | DefectBatch:
+def stack_targets(targets: Sequence[Target]) -> Tensor | BoxBatch | DefectBatch | WholeMasks:
     """Return the targets stacked by their type; a `Label` among `Labels` becomes one-hot.
 
     Raises:
@@ -24,5 +25,5 @@ def stack_targets(targets: Sequence[Target]) -> Tensor | BoxBatch | DefectBatch:
         found = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise UserError(f"targets of the types {found} in one batch: give all images targets of one kind")
     stacked = next(iter(kinds)).stack(targets)
-    assert isinstance(stacked, Tensor | BoxBatch | DefectBatch)
+    assert isinstance(stacked, Tensor | BoxBatch | DefectBatch | WholeMasks)
     return stacked

@@ -12,7 +12,8 @@ LEAST_AREA = 10
 def region_annotations(ids: np.ndarray, classes: int, *, image_id: int, first: int, skip: int = 0) -> list[dict[str, Any]]:
     """Return an annotation for every connected region of a mask.
 
-    Regions with holes are given as runs of pixels, which COCO takes in the place of outlines, so that no hole is filled.
+    Outlines follow the edges of the pixels, so that they enclose exactly the pixels of `area`. COCO has no holes in outlines, and runs of
+    pixels, which it reads as crowds, are not what most programs draw: a hole is joined to the outline by a cut of no width.
 
     Args:
         ids: classes, uint8 (H, W); numbers from `classes` on are no class.
@@ -21,8 +22,6 @@ def region_annotations(ids: np.ndarray, classes: int, *, image_id: int, first: i
         first: id of the first annotation.
         skip: the class of the background, whose regions are not wanted; -1 skips none.
     """
-    from dataloader.sources.run_lengths import encode_runs
-
     found: list[dict[str, Any]] = []
     for number in range(classes):
         if number == skip or not (inside := ids == number).any():
@@ -33,27 +32,45 @@ def region_annotations(ids: np.ndarray, classes: int, *, image_id: int, first: i
             if area < LEAST_AREA:
                 continue
             part = regions[top : top + height, left : left + width] == region
-            rings = _rings(part, left, top)
-            if rings is None:
-                whole = np.zeros(ids.shape, bool)
-                whole[top : top + height, left : left + width] = part
-            shape: Any = encode_runs(whole) if rings is None else rings
+            ring = _joined(_rings(part)) + np.array((left, top))
             found.append(
                 {
-                    "id": first + len(found), "image_id": image_id, "category_id": number + 1, "iscrowd": int(rings is None), "area": area,
-                    "bbox": [left, top, width, height], "segmentation": shape,
+                    "id": first + len(found), "image_id": image_id, "category_id": number + 1, "iscrowd": 0, "area": area,
+                    "bbox": [left, top, width, height], "segmentation": [ring.ravel().tolist()],
                 }
             )  # fmt: skip
     return found
 
 
-def _rings(part: np.ndarray, left: int, top: int) -> list[list[float]] | None:
-    """Return the outline of a region along the outer edges of its pixels, x and y in turn; None where it has holes."""
-    # Twice as large, so that the outline through the centers of border pixels is half a pixel from the edges.
+def _rings(part: np.ndarray) -> list[np.ndarray]:
+    """Return the outline of a connected region, bool (h, w), and then those of its holes: corners, float (K, 2) of x and y."""
+    # Twice as large: each of the four parts of a pixel on the border lies at the corner of the pixel that the outline passes.
     large = np.pad(np.kron(part.astype(np.uint8), np.ones((2, 2), np.uint8)), 1)
-    rings, levels = cv2.findContours(large, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    if any(level[3] >= 0 for level in levels[0]):
-        return None
-    # The center of the small pixel (i, j) lies at ((j - 1) + 0.5) / 2 of the region.
-    found = [((ring.reshape(-1, 2) - 0.5) / 2 + (left, top)).ravel().round(2).tolist() for ring in rings]
-    return [ring for ring in found if len(ring) >= 6]
+    contours, levels = cv2.findContours(large, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    rings = [_corners(contour.reshape(-1, 2) // 2) for contour in contours]
+    order = sorted(range(len(rings)), key=lambda place: levels[0][place][3] >= 0)
+    return [rings[place] for place in order]
+
+
+def _corners(path: np.ndarray) -> np.ndarray:
+    """Return the points of a closed path of single steps, integers (K, 2), at which it turns."""
+    path = path[(path != np.roll(path, 1, axis=0)).any(1)]
+    before, after = path - np.roll(path, 1, axis=0), np.roll(path, -1, axis=0) - path
+    return path[(before != after).any(1)].astype(np.float64)
+
+
+def _joined(rings: list[np.ndarray]) -> np.ndarray:
+    """Return the one ring of an outline and its holes: each is reached by a cut to the left, there and back, from its leftmost edge."""
+    ring, *holes = rings
+    for hole in sorted(holes, key=lambda corners: corners[:, 0].min()):
+        following = np.roll(hole, -1, axis=0)
+        upright = np.flatnonzero(hole[:, 0] == following[:, 0])
+        edge = upright[hole[upright, 0].argmin()]
+        # Through the middle of a row of pixels, where no corner is in the way.
+        x, y = hole[edge, 0], min(hole[edge, 1], following[edge, 1]) + 0.5
+        ends = np.roll(ring, -1, axis=0)
+        met = np.flatnonzero((ring[:, 0] == ends[:, 0]) & ((ring[:, 1] > y) != (ends[:, 1] > y)) & (ring[:, 0] < x))
+        place = met[ring[met, 0].argmax()]
+        cut = np.array([[ring[place, 0], y], [x, y]])
+        ring = np.concatenate([ring[: place + 1], cut, np.roll(hole, -(edge + 1), axis=0), cut[::-1], ring[place + 1 :]])
+    return ring

@@ -1,9 +1,9 @@
-"""DETECTORS: methods that learn from good images alone what is normal, on the maps of an encoder, without gradients."""
+"""ANOMALY_DETECTORS: methods that learn from good images alone what is normal, on the maps of an encoder, without gradients."""
 
 from utils.registry import Row, Table
 from utils.spec import Spec, parse_specs
 
-DETECTORS = Table(
+ANOMALY_DETECTORS = Table(
     "anomaly detector",
     {
         "padim": Row(
@@ -18,17 +18,17 @@ DETECTORS = Table(
 )
 
 
-def is_detector(arch: str) -> bool:
-    """Whether --arch names a row of DETECTORS, with or without arguments."""
-    return arch.partition("(")[0].strip() in DETECTORS
+def is_anomaly_detector(arch: str) -> bool:
+    """Whether --arch names a row of ANOMALY_DETECTORS, with or without arguments."""
+    return arch.partition("(")[0].strip() in ANOMALY_DETECTORS
 
 
-def read_detector(arch: str) -> Spec:
+def read_anomaly_detector(arch: str) -> Spec:
     """Return the name and the arguments of a detector.
 
     Raises:
         UserError: there is no such detector.
     """
     (spec,) = parse_specs(arch)
-    DETECTORS.check(spec.name)
+    ANOMALY_DETECTORS.check(spec.name)
     return spec

@@ -1,8 +1,8 @@
 """The one way to build a detector: the method that --arch names, on the maps of an encoder."""
 
 from models import build_model
-from models.anomaly import DETECTORS, read_detector
-from models.anomaly.detector import Detector
+from models.anomaly import ANOMALY_DETECTORS, read_anomaly_detector
+from models.anomaly.detector import AnomalyDetector
 from models.segmenters.encoder import Encoder
 from utils.errors import UserError
 
@@ -10,7 +10,7 @@ from utils.errors import UserError
 LAST = 32
 
 
-def build_detector(arch: str, encoder: str) -> Detector:
+def build_anomaly_detector(arch: str, encoder: str) -> AnomalyDetector:
     """Return an unfitted detector on the maps of an encoder.
 
     Args:
@@ -20,10 +20,10 @@ def build_detector(arch: str, encoder: str) -> Detector:
     Raises:
         UserError: there is no such detector or encoder, or it does not take these arguments.
     """
-    spec = read_detector(arch)
-    kind = DETECTORS.resolve(spec.name)
+    spec = read_anomaly_detector(arch)
+    kind = ANOMALY_DETECTORS.resolve(spec.name)
     looks = Encoder(build_model(encoder, num_classes=1), encoder, strides=(*kind.strides, LAST))
     try:
         return kind(looks, *spec.args, **spec.kwargs)
     except TypeError as error:
-        raise UserError(f"--arch '{arch}': {str(error).partition('() ')[2] or error}; {DETECTORS[spec.name].help}") from error
+        raise UserError(f"--arch '{arch}': {str(error).partition('() ')[2] or error}; {ANOMALY_DETECTORS[spec.name].help}") from error

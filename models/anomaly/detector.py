@@ -18,7 +18,7 @@ MIDDLE = 0.1
 LEAST_POWER, MOST_POWER = 1.0, 6.0
 
 
-class Detector(Pretrainable):
+class AnomalyDetector(Pretrainable):
     """Images float (N, 3, H, W), normalized -> scores (N,) and maps (N, H, W), both in [0, 1], the larger the stranger.
 
     It is fitted without gradients: `observe` is called with every batch of good images, `passes` times over, `finish` after each pass.
@@ -82,7 +82,7 @@ class Detector(Pretrainable):
         del first
         return self.raw(images).amax((1, 2))
 
-    def train(self, mode: bool = True) -> "Detector":
+    def train(self, mode: bool = True) -> "AnomalyDetector":
         """Set the mode; the encoder never learns, so that its batch norms and dropouts are always in evaluation."""
         super().train(mode)
         self.encoder.eval()

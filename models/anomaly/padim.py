@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.anomaly.detector import Detector
+from models.anomaly.detector import AnomalyDetector
 from models.segmenters.encoder import Encoder
 from utils.errors import UserError
 
@@ -95,7 +95,7 @@ class Scatter:
         return vectors.flip(1)[:, :count].float()
 
 
-class PaDiM(Detector):
+class PaDiM(AnomalyDetector):
     """PaDiM.
 
     Args:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.anomaly.coreset import greedy_centers, project
-from models.anomaly.detector import Detector
+from models.anomaly.detector import AnomalyDetector
 from models.segmenters.encoder import Encoder
 from utils.errors import UserError
 
@@ -25,7 +25,7 @@ SPARE = 1.25
 MOST_DISTANCES = 2**26
 
 
-class PatchCore(Detector):
+class PatchCore(AnomalyDetector):
     """PatchCore.
 
     Args:

@@ -8,8 +8,8 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.adapters.wrapped import evaluating
 from models.backbone import Network
+from models.modules import evaluating
 from utils.errors import UserError
 from utils.first_conv import input_channels
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from models.adapters.wrapped import evaluating
+from models.modules import evaluating
 
 # Images of this side show the order of the layers.
 PROBE = 64

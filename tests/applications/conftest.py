@@ -55,6 +55,16 @@ class Outcome:
         return Path(line.split(maxsplit=1)[1])
 
 
+@dataclass(frozen=True)
+class DenseRuns:
+    """Runs of the tasks whose answers are for pixels, and their data."""
+
+    scenes: Path
+    cloth: Path
+    segmenter: Path
+    detector: Path
+
+
 Call = Callable[..., Outcome]
 
 
@@ -135,3 +145,16 @@ def runs(evaluated: dict[str, Path], tmp_path: Path) -> dict[str, Path]:
     """Return copies that a test may change."""
     copies = {name: Path(shutil.copytree(evaluated[name], tmp_path / "runs" / name)) for name in ("one", "several")}
     return {**copies, "data": evaluated["data"]}
+
+
+@pytest.fixture(scope="session")
+def dense_runs(tmp_path_factory: pytest.TempPathFactory) -> DenseRuns:
+    """Return a segmenter of crops and a detector of defects, barely trained, and their data."""
+    from tests.applications.dense_data import SEGMENT, write_cloth, write_scenes
+
+    home = tmp_path_factory.mktemp("dense")
+    scenes, cloth = write_scenes(home / "scenes"), write_cloth(home / "cloth", good=10, tested=2, defective=1)
+    run_once("--data", scenes, *SEGMENT, "--epochs", 1, "--logdir", home, "--name", "masks", "--crop")
+    detector = ("--arch", "padim(dims=8)", "--encoder", "mobilenetv3_small", "--workers", 0, "--val_share", 0.4)
+    run_once("--data", cloth, *detector, "--logdir", home, "--name", "cloth")
+    return DenseRuns(scenes, cloth, home / "segment" / "masks", home / "anomaly" / "cloth")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dataloader.images.preprocess import Normalize
 from dataloader.sources.weave import KINDS, piece
-from models.anomaly.build import build_detector
+from models.anomaly.build import build_anomaly_detector
 from models.published import IMAGENET_MEAN, IMAGENET_STD
 from tests.golden.recorder import instructions
 
@@ -36,7 +36,7 @@ def compute(arch: str) -> dict[str, list[float]]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        detector, good = build_detector(arch, "mobilenetv3_small").eval(), cloth(range(GOOD))
+        detector, good = build_anomaly_detector(arch, "mobilenetv3_small").eval(), cloth(range(GOOD))
         with torch.no_grad():
             for _ in range(detector.passes):
                 for batch in good.split(8):

@@ -53,13 +53,18 @@ function showModels() {
   element("models").replaceChildren(...state.models.map((model) => {
     const chip = make("span", "model");
     const classes = `${model.classes.length} class${model.classes.length === 1 ? "" : "es"}`;
-    chip.append(make("b", "", model.name), ` ${classes}, ${model.image_size[1]}\u00d7${model.image_size[0]}`);
+    const kind = model.task === "anomaly" ? `defects from ${model.threshold.toFixed(3)} on` : model.task === "segment" ? `masks of ${classes}` : classes;
+    chip.append(make("b", "", model.name), ` ${kind}, ${model.image_size[1]}\u00d7${model.image_size[0]}`);
     chip.title = `${model.description}\n${model.classes.slice(0, 40).join(", ")}`;
     return chip;
   }));
   const { bytes, pixels } = state.limits;
   element("limits").textContent = `up to ${Math.round(pixels / 1e6)} megapixels and ${Math.round(bytes / 1e6)} MB each`;
   element("heat-label").hidden = !state.models.some((model) => model.heat_map);
+  const overlays = state.models.every((model) => model.task === "segment" || !model.heat_map);
+  element("heat-label").lastChild.textContent = overlays ? " Masks over the images" : " Heat maps";
+  if (!state.models.some((model) => model.task === "anomaly")) element("only").querySelector("[value=defective]").remove();
+  if (state.models.every((model) => model.task === "segment" || model.task === "anomaly")) element("only").querySelector("[value=unsure]").remove();
   element("which-label").hidden = !several;
   const choices = state.models.map((model) => [model.name, model.name]);
   if (several) choices.unshift(["all", state.models.length === 2 ? "both, and compare" : "all, and compare"]);
@@ -130,7 +135,7 @@ async function work() {
 async function send(part) {
   const form = new FormData();
   part.forEach((item) => form.append("files", item.file, item.name));
-  const query = new URLSearchParams({ model: element("which").value || state.models[0].name, heat_map: element("heat").checked, top: 5 });
+  const query = new URLSearchParams({ model: element("which").value || state.models[0].name, heat_map: element("heat").checked, mask: false, top: 5 });
   for (let attempt = 0; ; attempt += 1) {
     try {
       const found = await ask(`api/predict?${query}`, { method: "POST", body: form });
@@ -157,10 +162,15 @@ async function send(part) {
 
 // ---- answers out
 
-const named = (answer) => answer.labels.map((share) => share.label).join(", ");
+function names(answer) {
+  if (answer.anomaly) return [answer.anomaly.defective ? "defective" : "good"];
+  if (answer.segmentation) return answer.segmentation.areas.map((area) => area.label);
+  return answer.labels.map((share) => share.label);
+}
+const isDefective = (item) => Boolean(item.result) && item.result.answers.some((answer) => answer.anomaly && answer.anomaly.defective);
 const isUnsure = (item) => Boolean(item.result) && item.result.answers.some((answer) => answer.unsure);
-const differs = (item) => Boolean(item.result) && new Set(item.result.answers.map((answer) => [...answer.labels.map((share) => share.label)].sort().join("\n"))).size > 1;
-const percent = (share) => (share >= 0.99995 || share < 0.00005 ? `${(100 * share).toFixed(1)} %` : `${(100 * share).toFixed(share < 0.01 ? 2 : 1)} %`);
+const differs = (item) => Boolean(item.result) && new Set(item.result.answers.map((answer) => [...names(answer)].sort().join("\n"))).size > 1;
+const percent = (share) => (share >= 0.99995 || share < 0.00005 ? `${(100 * share).toFixed(1)}%` : `${(100 * share).toFixed(share < 0.01 ? 2 : 1)}%`);
 
 function picture(url, caption) {
   const figure = make("figure");
@@ -174,25 +184,64 @@ function picture(url, caption) {
   return figure;
 }
 
+function bar(share, text, note, className = "share") {
+  const row = make("div", className);
+  const track = make("div", "bar");
+  const fill = make("i");
+  fill.style.width = `${100 * share}%`;
+  track.append(fill, make("em", "", text));
+  row.append(track, make("span", "", note));
+  return row;
+}
+
+function drawAreas(box, areas) {
+  for (const area of areas.slice(0, 8)) {
+    const row = bar(area.share, area.label, percent(area.share));
+    // The color of the class in the picture.
+    const mark = make("b", "color");
+    mark.style.background = area.color;
+    row.querySelector("em").prepend(mark);
+    box.append(row);
+  }
+  if (areas.length > 8) box.append(make("div", "by", `and ${areas.length - 8} more`));
+}
+
+function drawVerdict(box, found) {
+  const said = make("div", "said");
+  said.append(make("span", `badge ${found.defective ? "bad" : "good"}`, found.defective ? "defective" : "good"));
+  const count = found.defects.length;
+  if (count) said.append(make("span", "by", `${count} place${count === 1 ? "" : "s"}`));
+  const row = bar(found.score, `score, defective from ${found.threshold.toFixed(3)} on`, found.score.toFixed(3), found.defective ? "share named" : "share");
+  const limit = make("s");
+  limit.style.left = `${100 * Math.min(1, found.threshold)}%`;
+  row.querySelector(".bar").append(limit);
+  box.append(said, row);
+}
+
 function drawAnswer(answer, compared) {
   const box = make("div", "answer");
   if (compared) box.append(make("div", "by", answer.model));
+  if (answer.segmentation) drawAreas(box, answer.segmentation.areas);
+  else if (answer.anomaly) drawVerdict(box, answer.anomaly);
+  else drawLabels(box, answer);
+  return box;
+}
+
+function drawLabels(box, answer) {
   const said = make("div", "said");
-  if (answer.labels.length) said.append(named(answer));
+  if (answer.labels.length) said.append(names(answer).join(", "));
   else if (answer.unsure) said.append(make("span", "badge unsure", "unsure"), `${answer.top[0].label}?`);
   else said.append("none of its labels");
   box.append(said);
   const labels = new Set(answer.labels.map((share) => share.label));
   for (const share of answer.top) {
-    const row = make("div", labels.has(share.label) ? "share named" : "share");
-    const bar = make("div", "bar");
-    const fill = make("i");
-    fill.style.width = `${100 * share.probability}%`;
-    bar.append(fill, make("em", "", share.label));
-    row.append(bar, make("span", "", percent(share.probability)));
-    box.append(row);
+    box.append(bar(share.probability, share.label, percent(share.probability), labels.has(share.label) ? "share named" : "share"));
   }
-  return box;
+}
+
+function caption(answer, compared) {
+  if (answer.segmentation || answer.anomaly) return compared ? answer.model : "";
+  return compared ? `${answer.model}: ${answer.top[0].label}` : `looked at for ${answer.top[0].label}`;
 }
 
 function draw(item) {
@@ -204,7 +253,7 @@ function draw(item) {
   pictures.append(picture(item.url, ""));
   if (result) {
     for (const answer of result.answers) {
-      if (answer.heat_map) pictures.append(picture(answer.heat_map, compared ? `${answer.model}: ${answer.top[0].label}` : `looked at for ${answer.top[0].label}`));
+      if (answer.heat_map) pictures.append(picture(answer.heat_map, caption(answer, compared)));
     }
   }
   const body = make("div", "body");
@@ -230,10 +279,12 @@ function update() {
   const done = items.filter((item) => item.result || item.error);
   const failed = items.filter((item) => item.error).length;
   const unsure = items.filter(isUnsure).length;
+  const defective = items.filter(isDefective).length;
   const apart = items.filter(differs).length;
   const compares = items.some((item) => item.result && item.result.answers.length > 1);
   const words = [`${done.length - failed} image${done.length - failed === 1 ? "" : "s"}`];
   if (unsure) words.push(`${unsure} unsure`);
+  if (state.models.some((model) => model.task === "anomaly")) words.push(`${defective} defective`);
   if (compares) words.push(`models differ on ${apart}`);
   if (failed) words.push(`${failed} not readable`);
   element("summary").textContent = items.length ? words.join(", ") : "";
@@ -243,7 +294,7 @@ function update() {
   element("clear").disabled = !items.length || state.running > 0;
   element("results").classList.toggle("compare", compares);
   const only = element("only").value;
-  const shown = { all: () => true, unsure: isUnsure, differ: differs, error: (item) => Boolean(item.error) }[only];
+  const shown = { all: () => true, unsure: isUnsure, defective: isDefective, differ: differs, error: (item) => Boolean(item.error) }[only];
   items.forEach((item) => { item.card.hidden = !shown(item); });
 }
 
@@ -253,11 +304,14 @@ function save() {
     const text = String(value);
     return `"${(/^[=+\-@\t\r]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
   };
-  const rows = [["file", "model", "answer", "unsure", "most probable", "probability", "error"]];
+  const rows = [["file", "model", "answer", "unsure", "most probable", "probability, share or score", "error"]];
   for (const item of state.items) {
     if (item.error) rows.push([item.name, "", "", "", "", "", item.error]);
     for (const answer of item.result ? item.result.answers : []) {
-      rows.push([item.name, answer.model, answer.labels.map((share) => share.label).join(";"), answer.unsure, answer.top[0].label, answer.top[0].probability, ""]);
+      const areas = answer.segmentation && answer.segmentation.areas;
+      // Of masks the largest class with its share, of defects the score.
+      const [first, share] = areas ? [areas[0].label, areas[0].share] : answer.anomaly ? ["", answer.anomaly.score] : [answer.top[0].label, answer.top[0].probability];
+      rows.push([item.name, answer.model, names(answer).join(";"), answer.unsure, first, share, ""]);
     }
   }
   const link = make("a");

@@ -35,9 +35,8 @@ def config(**model: object) -> RunConfig:
 
 def test_freezing_the_backbone_leaves_neck_and_head() -> None:
     model = detector()
-    head = find_head(model)
-    assert head is model.decoder
-    freeze(model, ["backbone"], head=head)
+    assert find_head(model) is model.decoder
+    freeze(model, ["backbone"], head=model.decoder)
     assert not [name for name, each in model.named_parameters() if each.requires_grad != name.startswith("decoder.")]
 
 

@@ -84,3 +84,8 @@ def test_adversarial_weights_and_gray_images_change_the_numbers() -> None:
 def test_a_gray_run_that_begins_from_one_with_colors_fits_its_numbers(tmp_path: Path) -> None:
     gray = build_preprocess(start_from(tmp_path / "a.pt").override({"channels": 1}))
     assert (gray.mean, gray.std) == (pytest.approx((0.299 * 0.1 + 0.587 * 0.2 + 0.114 * 0.3,)), pytest.approx((0.5,)))
+
+
+def test_plain_epochs_without_boxes_are_refused(call: Call, colors: Path) -> None:
+    outcome = call(*tiny(colors, "--plain_epochs", 1))
+    assert (outcome.code, "--plain_epochs 1 is for images with boxes" in outcome.err) == (2, True), outcome.err

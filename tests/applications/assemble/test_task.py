@@ -11,8 +11,7 @@ from applications.settings.options import RunConfig
 from criterions.weighted import build_criterion
 from dataloader.splits.catalog import Catalog
 from dataloader.splits.split import Split
-from dataloader.targets.boxes import Boxes
-from dataloader.targets.label import Label, Labels
+from dataloader.targets.label import Label, Labels, Unknown
 from dataloader.targets.mask import Mask
 from dataloader.targets.target import Target
 from utils.errors import UserError
@@ -68,7 +67,7 @@ def test_data_that_can_only_mean_one_task_chooses_it(target, name):
         ("multilabel", data_of(Label, "a", "b"), "--task multilabel takes several labels an image, photos has one label; "),
         ("classfy", data_of(Label, "a", "b"), "Did you mean classify"),
         (None, data_of(Label, "a"), "photos holds a single class, a; --task classify needs at least 2"),
-        (None, data_of(Boxes, "a"), "no task of this program"),
+        (None, data_of(Unknown, "a"), "no task of this program"),
     ],
 )
 def test_data_that_contradicts_the_task_is_refused_in_one_line(task, catalog, message):

@@ -18,6 +18,7 @@ SUBJECTS = {
     **{name: ["x"] for name in ("predict", "benchmark", "serve", "prepare", "shard", "undo", "table", "list", "write_matrix")},
     **{name: ["train"] for name in ("visual_data", "knowledge", "make_curriculum")},
     "compare": ["x", "y"],
+    "sweep": ["lr=1e-4..1e-2"],
     "prune": ["0.3"],
     "convert_labels": ["voc"],
     "export": ["onnx"],
@@ -47,7 +48,7 @@ def test_a_typed_flag_is_used_or_refused_in_one_line(action: str) -> None:
 @pytest.mark.parametrize("action", ACTIONS)
 def test_the_command_line_asks_who_uses_its_flags(action: str) -> None:
     assert config.parse(call_of(action)).action == action
-    unused = "patience" if action != "train" else "top_k"
+    unused = "top_k" if action in ("train", "sweep") else "patience"
     with pytest.raises(UserError, match=f"--{unused} belongs to"):
         config.parse([*call_of(action), f"--{unused}", "3"])
 

@@ -7,33 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from applications.training.observing import strangest
+from applications.training.fit_in_passes import strangest
 from dataloader.sources.shapes import write_png
 from dataloader.sources.weave import KINDS, piece
 from tests.applications.conftest import Call, Outcome, read_rows, run_once
+from tests.applications.dense_data import ANOMALY as FLAGS
+from tests.applications.dense_data import SIDE, write_cloth
 from utils.checkpoint import load_checkpoint
-
-SIDE = 64
-FLAGS = ("--arch", "padim(dims=30)", "--encoder", "mobilenetv3_small", "--workers", 0)
-
-
-def write_cloth(folder: Path, *, good: int = 24, tested: int = 6, defective: int = 3) -> Path:
-    """Write a small cloth in the layout of MVTec AD."""
-    number = 0
-    for split, count in (("train", good), ("test", tested)):
-        (folder / split / "good").mkdir(parents=True)
-        for _ in range(count):
-            write_png(piece(number, side=SIDE).image, folder / split / "good" / f"{number:03d}.png")
-            number += 1
-    for kind in KINDS:
-        for name in ("test", "ground_truth"):
-            (folder / name / kind).mkdir(parents=True)
-        for _ in range(defective):
-            made = piece(number, side=SIDE, kind=kind)
-            write_png(made.image, folder / "test" / kind / f"{number:03d}.png")
-            write_png(np.where(made.defect, 255, 0).astype(np.uint8), folder / "ground_truth" / kind / f"{number:03d}_mask.png")
-            number += 1
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ def outputs_for(boxes: list[Boxes]) -> BoxOutputs:
 def counted(meter: BoxMeter, indices: list[int], known: dict[int, Boxes]) -> BoxMeter:
     boxes = [known[index] for index in indices if index >= 0]
     padded = boxes + [boxes[0]] * (len(indices) - len(boxes))
-    batch = Batch(torch.empty(len(indices), 0), Boxes.stack(padded), torch.ones(len(indices)), torch.tensor(indices))
+    batch = Batch(torch.empty(len(indices), 3, *SIZE), Boxes.stack(padded), torch.ones(len(indices)), torch.tensor(indices))
     meter.update(batch, outputs_for(padded))
     return meter
 

@@ -106,7 +106,7 @@ def test_settings_that_a_detector_cannot_use_are_refused() -> None:
 def test_a_network_learns_eight_images_by_heart(arch: str, spec: str) -> None:
     net, given, batch = network(arch), task(spec), images(8)
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
-    for _ in range(200):
+    for _ in range(300):
         optimizer.zero_grad()
         given.training_step(net, batch).loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 10)

@@ -15,7 +15,8 @@ from applications.tasks.mask_rows import MaskRows
 from applications.tasks.segment import Segment
 from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch
-from dataloader.targets.mask import IGNORE, Mask
+from dataloader.targets.mask import IGNORE
+from dataloader.targets.whole_mask import WholeMask
 from models.segmenters.segmenter import AUXILIARY_WEIGHT, SegmenterOutput
 from utils.errors import UserError
 from utils.spec import parse_specs
@@ -129,9 +130,10 @@ def test_figures_are_those_of_the_original_masks_not_of_the_networks_size() -> N
     masks = [rng.integers(0, 3, size).astype(np.uint8) for size in ((16, 24), (9, 30), (20, 20))]
     masks[1][:, :3] = IGNORE
     task, (batch, logits) = build(), made(count=3)
-    parts = [MaskRows(CLASSES, "softmax", lambda index: Mask(masks[index]), Preprocess((8, 12))) for _ in range(2)]
+    parts = [MaskRows(CLASSES, "softmax", Preprocess((8, 12))) for _ in range(2)]
     for part, rows in zip(parts, ([0, 1], [2]), strict=True):
-        part.update(replace(batch, indices=torch.tensor(rows)), logits[rows])
+        told = WholeMask.stack([WholeMask(masks[row]) for row in rows])
+        part.update(replace(batch, indices=torch.tensor(rows), targets=told), logits[rows])
     parts[0].merge(parts[1].state())
     changes = [Preprocess((8, 12)).change(mask.shape).undone(mask.shape) for mask in masks]
     answers = task.postprocess(logits, changes)

@@ -1,38 +1,24 @@
 """Segmentation from main.py: it trains, goes on to the bit, is evaluated at the size of the images, and answers with masks."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from dataloader.sources.shapes import CLASSES, scene, write_png
-from tests.applications.conftest import Call, read_rows
+from dataloader.sources.masks import MaskFolder
+from dataloader.sources.shapes import CLASSES, write_png
+from tests.applications.conftest import Call, DenseRuns, read_rows
+from tests.applications.dense_data import COUNTS, write_scenes
+from tests.applications.dense_data import SEGMENT as FLAGS
 from utils.checkpoint import load_checkpoint
-
-COUNTS = {"train": 16, "val": 6, "test": 4}
-FLAGS = (
-    *("--task", "segment", "--arch", "unet", "--encoder", "mobilenetv3_small", "--image_size", 32, 32, "-b", 8, "--workers", 0),
-    *("--lr", 0.01, "--warmup", 0, "--precision", "fp32"),
-)
 
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return images of 48 pixels, with masks and the table of their classes."""
-    home = tmp_path_factory.mktemp("scenes")
-    first = 0
-    for split, count in COUNTS.items():
-        for folder in ("images", "masks"):
-            (home / folder / split).mkdir(parents=True)
-        for number in range(first, first + count):
-            made = scene(number, side=48)
-            write_png(made.image, home / "images" / split / f"{number:03d}.png")
-            write_png(made.mask, home / "masks" / split / f"{number:03d}.png")
-        first += count
-    (home / "masks" / "labels.csv").write_text("id,name\n" + "".join(f"{k},{name}\n" for k, name in enumerate(("ground", *CLASSES))))
-    return home
+    return write_scenes(tmp_path_factory.mktemp("scenes"))
 
 
 def test_a_run_is_evaluated_at_the_size_of_the_images_and_answers_with_masks(call: Call, scenes: Path) -> None:
@@ -60,6 +46,41 @@ def test_a_run_is_evaluated_at_the_size_of_the_images_and_answers_with_masks(cal
     assert [image["height"] for image in regions["images"]] == [48] * COUNTS["test"]
     refused = call("--predict", scenes / "images" / "test", "--resume", trained.run, "--embed")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
+
+
+def test_a_mask_that_cannot_be_used_stops_a_run_before_it_begins(call: Call, scenes: Path, tmp_path: Path) -> None:
+    home = Path(shutil.copytree(scenes, tmp_path / "scenes"))
+    strange = np.full((48, 48), 99, np.uint8)
+    write_png(strange, home / "masks" / "test" / f"{COUNTS['train'] + COUNTS['val']:03d}.png")
+    warned = call("--data", home, *FLAGS, "--epochs", 1, "--name", "warned")
+    assert warned.code == 0, warned.err
+    assert "the test images cannot be evaluated as they are: " in warned.out
+    stopped = call("--evaluation", "--resume", warned.run)
+    assert (stopped.code, stopped.err.count("\n")) == (2, 1), stopped.err
+    assert "022.png: id 99 has no name" in stopped.err
+    assert not (warned.run / "evaluation-test").exists()
+    write_png(strange, home / "masks" / "train" / "007.png")
+    refused = call("--data", home, *FLAGS, "--epochs", 1, "--name", "refused")
+    assert (refused.code, refused.err.count("\n")) == (2, 1), refused.err
+    assert "007.png: id 99 has no name" in refused.err
+    assert not (tmp_path / "runs" / "segment" / "refused").exists()
+
+
+def test_evaluation_decodes_every_mask_once(call: Call, dense_runs: DenseRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    decode = MaskFolder.decode
+
+    def noted(folder: MaskFolder, file: Path) -> np.ndarray:
+        read.append(file.name)
+        return decode(folder, file)
+
+    monkeypatch.setattr(MaskFolder, "decode", noted)
+    for tiled in (True, False):
+        monkeypatch.setattr("applications.evaluation.masks.is_tiled", {True: bool, False: lambda _: False}[tiled])
+        outcome = call("--evaluation", "--resume", dense_runs.segmenter, "--no_report", "--workers", 0)
+        assert outcome.code == 0, outcome.err
+        assert len(read) == len(set(read)) == COUNTS["test"]
+        read.clear()
 
 
 @pytest.mark.slow

@@ -29,14 +29,14 @@ def numpy_yolox(given: Scene, weights: np.ndarray, *, late: bool) -> dict[str, f
     pairs = SimOTA()(said, held)
     places, count = said.objectness.shape[1], max(1, int(pairs.valid.sum()))
     objectness, logits = said.objectness.detach().double().numpy(), said.classes.detach().double().numpy()
-    wanted, total = np.zeros(objectness.shape), {"class": 0.0, "box": 0.0}
+    wanted, total = np.zeros(objectness.shape), dict.fromkeys(("class", "box", "objectness"), 0.0)
     for place, row in zip(pairs.places[pairs.valid].tolist(), pairs.rows[pairs.valid].tolist(), strict=True):
         image, a = divmod(place, places)
         wanted[image, a] = 1
         truth, box = given.corners[row].double().numpy(), said.boxes[image, a].detach().double().numpy()
         iou = numpy_iou(box, truth)
         p, t = sigmoid(logits[image, a]), iou * (np.arange(logits.shape[2]) == int(given.classes[row]))
-        total["class"] += weights[image] * -(t * np.log(p) + (1 - t) * np.log(1 - p)).sum()
+        total["class"] += float(weights[image] * -(t * np.log(p) + (1 - t) * np.log(1 - p)).sum())
         total["box"] += weights[image] * 5 * (1 - iou**2)
         if late:
             stride, point = float(said.strides[a]), said.points[a].double().numpy()
@@ -125,7 +125,7 @@ def test_images_without_objects_are_asked_for_objectness_alone_and_leave_gradien
     given = scene((0, 0))
     loss, parts = losses(built(), given)
     p = sigmoid(given.said.objectness.detach().double().numpy())
-    assert float(loss.detach()) == pytest.approx(-np.log(1 - p).sum(), rel=1e-5)
+    assert float(loss.detach()) == pytest.approx(-np.log(1 - p).sum() / 2, rel=1e-5), "the sum over the images, an object for each"
     assert float(parts["class"]) == float(parts["box"]) == 0
     loss.backward()
     assert given.said.raw.grad is not None

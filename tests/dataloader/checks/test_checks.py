@@ -19,8 +19,8 @@ def files(survey: Survey, finding: Finding) -> set[str]:
     return {Path(survey.picture(number).path).name for group in finding.groups for number in group.images}
 
 
-# These look at what the user has said of the images: a list, groups, or masks; they have tests of their own.
-SAID = ("groups", "lines", "masks")
+# These look at what the user has said of the images: a list, groups, masks or boxes; they have tests of their own.
+SAID = ("groups", "lines", "masks", "boxes")
 
 
 @pytest.mark.parametrize("check", [check for check in CHECKS if check not in SAID])

@@ -13,7 +13,7 @@ from dataloader.opening.open_catalog import open_catalog
 from dataloader.opening.saved_split import save_split
 from dataloader.sources.mask_sets import find_coco
 from dataloader.sources.masks import value_counts
-from dataloader.sources.polygons import read_yolo
+from dataloader.sources.polygons import fill, read_yolo
 from dataloader.sources.run_lengths import decode_runs, encode_runs
 from dataloader.targets.mask import IGNORE, Mask
 from utils.errors import UserError
@@ -184,6 +184,20 @@ def test_outlines_of_yolo_are_drawn(tmp_path: Path) -> None:
     assert (drawn[2:8, 2:55] == 1).all()
     assert (drawn[:, 63:] == 0).all()
     assert abs(int((drawn == 2).sum()) - 20 * 20) <= 45, "half a pixel along the border"
+
+
+def test_an_outline_covers_the_pixels_whose_centers_it_encloses() -> None:
+    ids = np.zeros((6, 8), np.uint8)
+    fill(ids, np.array([[1.4, 1.6], [4.4, 1.6], [4.4, 9.0], [1.4, 9.0]]), 3)
+    assert np.argwhere(ids == 3).tolist() == [[row, column] for row in (2, 3, 4, 5) for column in (1, 2, 3)]
+    fill(ids, np.array([[-5.0, -5.0], [-1.0, -5.0], [-1.0, -1.0]]), 4)
+    assert 4 not in ids
+    y, x = np.mgrid[0:40, 0:40] + 0.5
+    triangle = np.array([[3.3, 2.1], [37.7, 9.9], [12.2, 38.4]])
+    sides = [(b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0]) for a, b in zip(triangle, np.roll(triangle, -1, axis=0), strict=True)]
+    drawn = np.zeros((40, 40), np.uint8)
+    fill(drawn, triangle, 1)
+    np.testing.assert_array_equal(drawn == 1, np.all(np.array(sides) > 0, axis=0))
 
 
 def test_a_line_of_yolo_that_is_no_outline_is_named(tmp_path: Path) -> None:

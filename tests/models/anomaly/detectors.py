@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor
 
-from models.anomaly.build import build_detector
-from models.anomaly.detector import Detector
+from models.anomaly.build import build_anomaly_detector
+from models.anomaly.detector import AnomalyDetector
 
 
-def detector(arch: str, *, encoder: str = "resnet18") -> Detector:
+def detector(arch: str, *, encoder: str = "resnet18") -> AnomalyDetector:
     """Return an unfitted detector whose encoder has the same random weights at every call."""
     torch.manual_seed(0)
-    return build_detector(arch, encoder).eval()
+    return build_anomaly_detector(arch, encoder).eval()
 
 
 def pictures(count: int, *, seed: int = 0, size: tuple[int, int] = (64, 96)) -> Tensor:
@@ -18,7 +18,7 @@ def pictures(count: int, *, seed: int = 0, size: tuple[int, int] = (64, 96)) -> 
     return torch.randn(count, 3, *size, generator=torch.Generator().manual_seed(seed))
 
 
-def fitted(arch: str, images: Tensor, *, batch: int = 4, encoder: str = "resnet18") -> Detector:
+def fitted(arch: str, images: Tensor, *, batch: int = 4, encoder: str = "resnet18") -> AnomalyDetector:
     """Return a detector that has seen these images as good ones."""
     found = detector(arch, encoder=encoder)
     with torch.no_grad():

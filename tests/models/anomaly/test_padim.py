@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.anomaly.detector import Detector
+from models.anomaly.detector import AnomalyDetector
 from models.anomaly.padim import choose_channels
 from tests.models.anomaly.detectors import detector, fitted, pictures
 from utils.errors import UserError
@@ -20,11 +20,11 @@ def images() -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def padim(images: Tensor) -> Detector:
+def padim(images: Tensor) -> AnomalyDetector:
     return fitted(f"padim(dims={DIMS})", images)
 
 
-def joined(found: Detector, images: Tensor) -> np.ndarray:
+def joined(found: AnomalyDetector, images: Tensor) -> np.ndarray:
     """Return the features as published: coarser maps repeated, some channels kept at random, float64 (N, D, h, w)."""
     with torch.no_grad():
         maps = found.maps(images)
@@ -33,7 +33,7 @@ def joined(found: Detector, images: Tensor) -> np.ndarray:
     return whole[:, kept].double().numpy()
 
 
-def test_distances_are_those_of_the_published_formula(padim: Detector, images: Tensor) -> None:
+def test_distances_are_those_of_the_published_formula(padim: AnomalyDetector, images: Tensor) -> None:
     good, other = joined(padim, images), joined(padim, pictures(2, seed=1))
     with torch.no_grad():
         found = padim.distances(pictures(2, seed=1)).numpy()
@@ -49,13 +49,13 @@ def test_distances_are_those_of_the_published_formula(padim: Detector, images: T
     assert np.abs(found / expected - 1).max() < 1e-4
 
 
-def test_no_covariance_of_all_places_is_kept(padim: Detector) -> None:
+def test_no_covariance_of_all_places_is_kept(padim: AnomalyDetector) -> None:
     places = padim.get_buffer("whitening_0").shape[0]
     kept = sum(padim.get_buffer(f"whitening_{stage}").numel() for stage in range(3))
     assert kept < 0.4 * places * DIMS**2
 
 
-def test_the_batches_make_no_difference(padim: Detector, images: Tensor) -> None:
+def test_the_batches_make_no_difference(padim: AnomalyDetector, images: Tensor) -> None:
     other = fitted(f"padim(dims={DIMS})", images, batch=5)
     with torch.no_grad():
         assert torch.allclose(padim.raw(images[:2]), other.raw(images[:2]), rtol=1e-3)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from models.anomaly import patchcore
 from models.anomaly.coreset import greedy_centers, project
-from models.anomaly.detector import Detector, gaussian_kernel, smoothed
+from models.anomaly.detector import AnomalyDetector, gaussian_kernel, smoothed
 from models.anomaly.patchcore import PatchCore, patches
 from tests.models.anomaly.detectors import detector, fitted, pictures
 
@@ -127,7 +127,7 @@ def test_smoothing_is_a_gaussian_with_mirrored_borders() -> None:
 
 
 def test_the_encoder_never_learns() -> None:
-    found: Detector = fitted("padim(dims=20)", pictures(4)).train()
+    found: AnomalyDetector = fitted("padim(dims=20)", pictures(4)).train()
     assert not any(module.training for module in found.encoder.modules())
     assert not any(parameter.requires_grad for parameter in found.parameters())
 

@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
-from applications.contract import Observing
+from applications.contract import LearnsInPasses
 from applications.engine.unreadable import UnreadableTrainImages
 from dataloader.sample import Batch
 
 
 def observe(
     model: nn.Module,
-    task: Observing,
+    task: LearnsInPasses,
     training: Callable[[int], Iterable[Batch]],
     held_out: Callable[[], Iterable[Batch]],
     *,

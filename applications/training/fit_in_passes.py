@@ -9,8 +9,8 @@ from shlex import quote
 import numpy as np
 
 from applications import assemble
-from applications.contract import Meter, Observing, Progress, Task
-from applications.engine.observe import observe
+from applications.contract import LearnsInPasses, Meter, Progress, Task
+from applications.engine.passes import observe
 from applications.engine.score import score
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.settings.options import LossOptions, OptimOptions, RunConfig, TeachOptions
@@ -87,16 +87,14 @@ def _sizes(split: Split) -> list[tuple[int, int]]:
     return found
 
 
-def fit_by_observing(recipe: Recipe, folder: Path) -> int:
+def fit_in_passes(recipe: Recipe, folder: Path) -> int:
     """Fit the model of a recipe on the training images, and choose what rests on held-out ones; return the exit code.
 
     Raises:
-        UserError: there are several processes, or too few images.
+        UserError: there are too few images.
     """
     config, machine, task, model = recipe.config, recipe.machine, recipe.task, recipe.model
-    assert isinstance(task, Observing)
-    if machine.world.size > 1:
-        raise UserError(f"--task {task.name} is fitted in one process; leave --nproc, --gpus and --nodes out")
+    assert isinstance(task, LearnsInPasses)
     plain = {"machine": machine, "tolerant": True}
     train_loader = assemble.build_loader(config, recipe.split, recipe.preprocess, **plain)
     val_loader, left_out = recipe.val_loader, UnreadableHeldOutImages(len(recipe.val_loader.split))
@@ -128,7 +126,7 @@ def fit_by_observing(recipe: Recipe, folder: Path) -> int:
     return 0
 
 
-def _calibrate(task: Observing, meter: Meter, split: Split) -> None:
+def _calibrate(task: LearnsInPasses, meter: Meter, split: Split) -> None:
     """Have the task choose on held-out images, of which those of a group count once."""
     task.calibrate(meter, number_groups(split.groups) if split.groups else None)
 

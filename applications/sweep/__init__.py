@@ -1,0 +1,1 @@
+"""--sweep: settings are tried, and the best are trained longer."""

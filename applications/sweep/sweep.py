@@ -1,0 +1,132 @@
+"""--sweep: settings are searched by successive halving, each trial a training in a process of its own, judged on validation images."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from applications.settings.flag_checks import check_request
+from applications.settings.options import Request, RunConfig, run_folder_parent
+from applications.settings.recipes import settings_below
+from applications.sweep.halving import best_of, plan_rungs
+from applications.sweep.results import SweepResults, command_of, print_results, told_of_seeds, write_results
+from applications.sweep.space import Parameter, parse_space
+from applications.sweep.study import SweepStudy, check_installed, every_setting
+from applications.sweep.trial_processes import usual_jobs, visible_gpus
+from applications.sweep.trials import SEEDS, AllFailedError, TrialRunner
+from utils.errors import UserError
+from utils.files import locked, write_text
+from utils.logs import log, log_to_file
+
+# Settings of the call, not of what is searched.
+OF_THIS_CALL = ("jobs", "logdir", "name", "workers", "log_level", "print_freq", "device")
+
+
+def run(request: Request) -> int:
+    """Search, show what was found, and train the best again with other seeds; return the exit code."""
+    space = parse_space(request.subject)
+    base = _settings_of_trials(request)
+    check_space(space, base)
+    check_installed()
+    folder = _folder(request)
+    with locked(folder / "sweep.lock"):
+        log_to_file(folder / "log.txt")
+        try:
+            return _sweep(request, space, base, folder)
+        except AllFailedError:
+            # They are no trials: the same command begins anew.
+            shutil.rmtree(folder)
+            raise
+        except KeyboardInterrupt as interrupt:
+            said = f"stopped; all figures so far are in {folder}, and trainings under way were saved: the same command goes on"
+            raise KeyboardInterrupt(said) from interrupt
+
+
+def _settings_of_trials(request: Request) -> dict[str, Any]:
+    """Return what all trials share: what the user gave, and the number that divides the images, whatever the seed."""
+    left_out = {"trials", "jobs", "logdir", "name", "epochs", "minutes", "log_level"}
+    # A config file may say how one run is spread.
+    left_out |= {"nproc", "gpus", "nodes", "rank", "init_method"}
+    return {**{name: value for name, value in request.given.items() if name not in left_out}, "split_seed": request.config.split_seed}
+
+
+def check_space(space: tuple[Parameter, ...], base: Mapping[str, Any]) -> None:
+    """Raise UserError when a value of a parameter, by itself, makes settings that no training takes."""
+    for parameter in space:
+        for value in parameter.probes:
+            given = {**base, parameter.name: value}
+            config = RunConfig().override(settings_below(given)).override(given)
+            try:
+                check_request(Request("train", config, given))
+            except UserError as error:
+                raise UserError(f"--sweep {parameter.name}: {error}") from error
+
+
+def _folder(request: Request) -> Path:
+    """Return the folder of the sweep, which the same command finds again.
+
+    Raises:
+        UserError: --name gives that of another sweep.
+    """
+    asked = {name: value for name, value in request.config.to_dict().items() if name not in OF_THIS_CALL}
+    text = json.dumps({"space": request.subject, **asked}, indent=2, sort_keys=True) + "\n"
+    folder = run_folder_parent(request.config.output, "sweep") / (
+        request.config.output.name or f"sweep-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    )
+    kept = folder / "sweep.json"
+    if kept.is_file() and kept.read_text(encoding="utf-8") != text:
+        before, now = json.loads(kept.read_text(encoding="utf-8")), json.loads(text)
+        differing = next(name for name in now if before.get(name) != now[name])
+        raise UserError(
+            f"{folder} holds another sweep ({differing} {before.get(differing)} there, {now[differing]} here); choose another --name"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot create {folder}: {error.strerror}; choose another --logdir") from error
+    write_text(kept, text)
+    return folder
+
+
+def _sweep(request: Request, space: tuple[Parameter, ...], base: Mapping[str, Any], folder: Path) -> int:
+    config = request.config
+    every = every_setting(space)
+    trials = config.sweep.trials if every is None else min(config.sweep.trials, len(every))
+    unit, length = ("epochs", config.train.epochs) if config.train.minutes is None else ("minutes", config.train.minutes)
+    rungs = plan_rungs(trials, length, unit)
+    jobs = config.sweep.jobs or usual_jobs(trials)
+    study = SweepStudy(folder / "study.journal", space, config.runtime.seed)
+    study.catch_up()
+    log().info(f"sweep     {folder}: {', then '.join(f'{rung.runs} x {rung.length:g} {rung.unit}' for rung in rungs)}; {jobs} at a time")
+    if known := len(study.figures(0)):
+        log().info(f"goes on   {known} of {trials} trials have figures already")
+    gpus = visible_gpus() if config.runtime.device != "cpu" else []
+    runner = TrialRunner(folder, base, study, rungs, jobs=jobs, gpus=gpus, seed=config.runtime.seed)
+    for number in range(len(rungs)):
+        runner.run_rung(number)
+    figures = [study.figures(number) for number in range(len(rungs))]
+    winner = next(iter(best_of(figures[-1], 1)), None)
+    if winner is None:
+        raise UserError(f"--sweep: every training of {rungs[-1].length:g} {unit} failed; {runner.reason(len(rungs) - 1, figures[-1])}")
+    runner.repeat(winner)
+    results = SweepResults(space, rungs, study.settings(), figures, dict(sorted(study.figures(SEEDS).items())))
+    _conclude(results, runner, folder, winner)
+    return 0
+
+
+def _conclude(results: SweepResults, runner: TrialRunner, folder: Path, winner: int) -> None:
+    """Show and write what was found."""
+    print_results(results)
+    write_results(results, folder)
+    best = runner.settings_of(winner, results.rungs[-1])
+    write_text(folder / "best.json", json.dumps(best, indent=2) + "\n")
+    for line in told_of_seeds(results, runner.headline(winner)):
+        log().info(line)
+    log().info(f"written   {folder} (sweep.csv, sweep.png, best.json)")
+    file = f"python main.py --config {quote(str(folder / 'best.json'))}"
+    # What a recipe sets can be taken back by a file alone, and a chain of --aug_config has no flag.
+    in_file = any(isinstance(value, dict) for value in best.values()) or ("recipe" in best and None in best.values())
+    log().info(f"repeat    {file if in_file else command_of(best)}")

@@ -1,0 +1,83 @@
+"""Masks as large as their images, whatever becomes of the images: answers are compared with them there, and each is decoded once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+
+from dataloader.targets.mask import IGNORE, Mask
+from dataloader.targets.plane import Change, Size
+from dataloader.targets.target import Target
+from dataloader.targets.truths import Truths
+
+
+@dataclass(frozen=True, eq=False)
+class WholeMask(Target):
+    """The class of every pixel of the image in the file. Stacked: `WholeMasks`.
+
+    Attributes:
+        ids: integers (H, W).
+        followed: whether a change of geometry was already passed over, so that the image no longer has this size.
+    """
+
+    ids: np.ndarray
+    followed: bool = False
+
+    def image_size(self) -> Size | None:
+        height, width = self.ids.shape
+        return None if self.followed else (height, width)
+
+    def moved(self, change: Change) -> "WholeMask":
+        """Return the mask as it is."""
+        del change
+        return replace(self, followed=True)
+
+    def nothing(self) -> "WholeMask":
+        return WholeMask(np.full((1, 1), IGNORE, np.uint8))
+
+    @classmethod
+    def stack(cls, targets: Sequence[Target]) -> "WholeMasks":
+        return WholeMasks(tuple(cast(WholeMask, target).ids for target in targets))
+
+
+@dataclass(frozen=True, eq=False)
+class WholeMasks:
+    """The masks of N images, integers (H, W) of a size of its own each. They stay on the CPU, where there is room for them."""
+
+    ids: tuple[np.ndarray, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: object, *, non_blocking: bool = True) -> "WholeMasks":
+        del device, non_blocking
+        return self
+
+    def pin_memory(self) -> "WholeMasks":
+        return self
+
+
+@dataclass(frozen=True)
+class AtFullSize:
+    """The masks of a data set, as whole ones."""
+
+    masks: Truths
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.masks.classes
+
+    def read(self, path: str) -> WholeMask:
+        """Return the mask of an image; errors are those of the data set."""
+        mask = self.masks.read(path)
+        assert isinstance(mask, Mask)
+        return WholeMask(mask.ids)
+
+    def nothing(self) -> WholeMask:
+        """Return a mask of one unlabeled pixel."""
+        return WholeMask(np.full((1, 1), IGNORE, np.uint8))
+
+    def count(self, paths: Sequence[str]) -> np.ndarray:
+        """Return the pixels of every class in the masks of some images, int64 (C,)."""
+        return self.masks.count(paths)
