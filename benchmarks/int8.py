@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.tables import print_table
+from utils.terminal_tables import print_table
 
 ARCHS = ("resnet18", "mobilenetv3_large", "efficientnet_b0")
 FORMATS = {"onnx": ".onnx", "openvino": ".xml"}

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from models import build_model
-from utils.tables import print_table
+from utils.terminal_tables import print_table
 from utils.timing import measure_times
 
 # A network of ours, and the same of a package.

@@ -14,7 +14,6 @@ checkpoint_content  all of it as plain types and tensors, from which it is built
 
 from applications.assemble.auto_anchors import set_auto_anchors
 from applications.assemble.checkpoint_content import checkpoint_content
-from applications.assemble.folded_norms import measure_folded_norms
 from applications.assemble.image_sizes import seen_sizes
 from applications.assemble.images import build_loader, build_preprocess, build_transforms, read_augment, training_options
 from applications.assemble.machine import Machine, exact_precision, open_machine, single_process
@@ -29,6 +28,7 @@ from applications.assemble.task import (
     refuse_unable,
     with_usual_settings,
 )
+from applications.assemble.unfolded_norms import measure_folded_norms
 
 __all__ = [
     "Machine",

@@ -11,11 +11,11 @@ from applications.assemble.sixteen_bit_range import scale_sixteen_bit_range
 from applications.settings.commands import check_command
 from applications.settings.options import RunConfig
 from applications.tasks import TASKS
+from dataloader.opening.early_look import check_masks
 from dataloader.opening.folds import take_fold
 from dataloader.opening.held_out import VAL_SHARE
 from dataloader.opening.open_catalog import open_catalog
 from dataloader.opening.saved_split import label_names
-from dataloader.sources.mask_check import check_masks
 from dataloader.splits.catalog import Catalog, groups_of
 from dataloader.splits.integrity import find_leaks, find_torn_groups, stamp
 from dataloader.splits.split import Split

@@ -9,7 +9,9 @@ import numpy as np
 from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.seen_images import TRAINED_ON, describe_overlap
-from applications.comparison.answers import (
+from applications.comparison.compare_page import comparison_page
+from applications.comparison.dense import compare_dense
+from applications.comparison.label_answers import (
     PREDICTIONS,
     ModelAnswers,
     OtherImagesError,
@@ -19,8 +21,6 @@ from applications.comparison.answers import (
     refuse_unlike,
     task_of,
 )
-from applications.comparison.compare_page import comparison_page
-from applications.comparison.dense import compare_dense
 from applications.comparison.paired_metrics import Pair, class_rows, compare, counted_metrics, named_apart, names_of, sentence
 from applications.report.report_input import plain_floats
 from applications.settings.options import Request
@@ -32,7 +32,7 @@ from utils.distributed import close_world
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_csv, write_text
 from utils.logs import log
-from utils.tables import print_table
+from utils.terminal_tables import print_table
 
 
 def run(request: Request) -> int:

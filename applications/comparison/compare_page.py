@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from applications.assemble.seen_images import describe_overlap
-from applications.comparison.answers import ModelAnswers
+from applications.comparison.label_answers import ModelAnswers
 from applications.comparison.paired_metrics import LOSS, RESAMPLES, SIGNIFICANT, Pair, class_rows, names_of, sentence
 from applications.report.report_input import Thumbnails, as_percent
 from dataloader.images.read import ImageError, read_image

@@ -28,7 +28,7 @@ from utils.errors import UserError, shorten
 from utils.files import new_folder, removed_on_error, write_csv, write_text
 from utils.logs import log
 from utils.page import Page, paragraph, table
-from utils.tables import print_table
+from utils.terminal_tables import print_table
 
 HEADER = ("difference", "from", "to", "p", "verdict")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from applications.comparison.answers import ModelAnswers
+from applications.comparison.label_answers import ModelAnswers
 from applications.report import classify, multilabel
 from applications.report.report_input import CountedMetrics, Top
 from utils.grouped_statistics import flip_test, fully_dependent, number_groups

@@ -22,7 +22,7 @@ from utils.logs import log
 from utils.plots import draw_points
 from utils.registry import is_user_code
 from utils.summary import summarize
-from utils.tables import print_table
+from utils.terminal_tables import print_table
 
 HEADER = ("run", "model", "data", "image size", "epochs", "figure", "val", "test", "parameters (M)", "multiply-adds (M)", "minutes")
 

@@ -6,7 +6,7 @@ import time
 
 from applications.assemble import Machine
 from applications.contract import Task
-from applications.evaluation.written import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
+from applications.evaluation.shared_output import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
 from applications.report.box_report import BoxReport
 from applications.tasks.box_meter import BoxRows
 from applications.tasks.detect import Detect

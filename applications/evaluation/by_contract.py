@@ -7,7 +7,7 @@ from pathlib import Path
 from applications.assemble import Machine
 from applications.assemble.seen_images import Overlap
 from applications.contract import Meter, Task
-from applications.evaluation.written import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
+from applications.evaluation.shared_output import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
 from applications.report import REPORTS
 from applications.trained.checkpoint import Trained, open_held_out, warn_of_seen_images
 from applications.trained.inference import measure_split

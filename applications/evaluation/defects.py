@@ -7,7 +7,7 @@ from applications.assemble import Machine
 from applications.assemble.data import look_at_masks
 from applications.contract import Task
 from applications.engine.unreadable import UnreadableHeldOutImages
-from applications.evaluation.written import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
+from applications.evaluation.shared_output import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
 from applications.report.anomaly import DefectReport
 from applications.report.ok_ng import check_installed, write_ok_ng
 from applications.tasks.anomaly import Anomaly

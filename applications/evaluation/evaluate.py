@@ -23,9 +23,9 @@ from applications.calibration.threshold_outcome import (
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.evaluation import EVALUATIONS
 from applications.evaluation.by_contract import evaluate_by_contract
+from applications.evaluation.shared_output import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
 from applications.evaluation.time_estimate import expected_evaluation
 from applications.evaluation.tta import AveragedViews
-from applications.evaluation.written import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
 from applications.report.embedding import ClassifierInputRecorder
 from applications.report.report_input import GROUPS, Overlay, ReportInput, as_percent, plain_floats
 from applications.settings.options import Request

@@ -7,8 +7,8 @@ from dataclasses import replace
 from applications.assemble import Machine
 from applications.assemble.data import look_at_masks
 from applications.contract import Task
+from applications.evaluation.shared_output import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
 from applications.evaluation.tta import AveragedMasks
-from applications.evaluation.written import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
 from applications.report.segment import NAMES, MaskReport
 from applications.tasks.segment import Segment
 from applications.trained.checkpoint import Trained, open_held_out, warn_of_seen_images

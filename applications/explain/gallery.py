@@ -15,7 +15,7 @@ from utils.images import data_uri, sheet, write_png
 from utils.logs import log
 from utils.page import Card, Page, folded, gallery, paragraph, table, tiles
 from utils.statistics import bootstrap
-from utils.tables import print_table
+from utils.terminal_tables import print_table
 
 SIDE = 224
 # With fewer images the ranking of the methods is mostly noise.

@@ -27,7 +27,7 @@ from utils.errors import UserError
 from utils.files import new_folder, write_csv, write_text
 from utils.logs import log
 from utils.plots import draw_points
-from utils.tables import print_table
+from utils.terminal_tables import print_table
 
 # What may be lost against the most accurate one, where the user does not say.
 USUAL_LOSS = 0.005

@@ -34,7 +34,7 @@ from utils.logs import log
 from utils.randomness import Stream, numpy_rng
 from utils.runtime import Precision
 from utils.summary import summarize, time_forward
-from utils.tables import print_table
+from utils.terminal_tables import print_table
 from utils.text import counted
 from utils.timing import Timing
 

@@ -11,7 +11,7 @@ from utils.errors import UserError
 from utils.logs import log
 from utils.runtime import choose_device, describe_machine
 from utils.summary import summarize, time_forward
-from utils.tables import print_table
+from utils.terminal_tables import print_table
 
 # Fewer multiply-adds than torch's own counter sees in products alone mean that thop missed a layer.
 MISSED = 0.98

@@ -17,7 +17,7 @@ from models.known_models import HEADER, read_known_models
 from optim import OPTIMIZERS, SCHEDULES
 from utils.errors import UserError, nearest
 from utils.logs import log
-from utils.tables import print_table
+from utils.terminal_tables import print_table
 
 TABLES = {
     "recipes": RECIPES,

@@ -14,7 +14,7 @@ from utils.files import write_atomically, write_csv, write_text
 from utils.fonts import Pen
 from utils.images import enlarged
 from utils.logs import log
-from utils.tables import print_table
+from utils.terminal_tables import print_table
 from utils.text import counted, printable
 
 ROWS_ON_SCREEN = 40

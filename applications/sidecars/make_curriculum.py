@@ -22,7 +22,7 @@ from utils.files import new_folder, removed_on_error, write_atomically, write_cs
 from utils.images import file_uri, sheet, write_png
 from utils.logs import log
 from utils.page import Page, paragraph, picture, table
-from utils.tables import print_table
+from utils.terminal_tables import print_table
 
 PICTURES, COLUMNS, SIDE = 24, 8, 112
 

@@ -11,7 +11,7 @@ from applications.sweep.space import Parameter, flags_of, shown
 from applications.sweep.study import Figure
 from utils.files import write_csv
 from utils.scatter_panels import ScatterPanel, draw_scatters
-from utils.tables import print_table
+from utils.terminal_tables import print_table
 
 # Rows of the table on the console; sweep.csv has all.
 SHOWN_ROWS = 20

@@ -11,8 +11,8 @@ SMALL = ("--workers", 0)
 SEGMENT = ("--task", "segment", "--arch", "unet", "--encoder", "mobilenetv3_small", "--image_size", 32, 32, "-b", 8)
 ANOMALY = ("--task", "anomaly", "--arch", "padim(dims=8)", "--encoder", "mobilenetv3_small")
 # Verbs that tests of their own call with both tasks: test_segment_runs.py, test_anomaly_runs.py, comparison/test_dense.py,
-# serving/test_dense_api.py.
-ELSEWHERE = {"train", "predict", "compare", "serve", "jit"}
+# serving/test_dense_api.py; a sweep is trainings.
+ELSEWHERE = {"train", "predict", "compare", "serve", "jit", "sweep"}
 # Verbs that know no task: names, runs, schedules, networks, moved files, the layout of labels.
 WITHOUT_TASK = {"list", "undo", "convert_yolov5", "table", "print_schedule", "info", "convert_labels"}
 WORKS, REFUSES = True, False

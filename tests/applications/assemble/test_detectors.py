@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from applications.assemble.folded_norms import measure_folded_norms
 from applications.assemble.images import build_preprocess
 from applications.assemble.network import _load_from, find_head
+from applications.assemble.unfolded_norms import measure_folded_norms
 from applications.settings.options import RunConfig
 from dataloader.images.preprocess import Preprocess
 from dataloader.images.read import ImageError

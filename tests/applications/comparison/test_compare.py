@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from applications.comparison.answers import ModelAnswers, aligned
 from applications.comparison.compare import write_comparison
+from applications.comparison.label_answers import ModelAnswers, aligned
 from applications.comparison.paired_metrics import class_rows, compare, counted_metrics, named_apart, recalls, sentence
 from tests.applications.conftest import NETS, Call, read_rows, tiny, write_colors
 from tests.applications.tasks.test_multilabel_runs import BCE, write_squares
@@ -325,7 +325,7 @@ def test_models_of_other_classes_are_refused_before_anything_is_predicted(
     for split in ("train", "val", "test"):
         (data / split / "red").rename(data / split / "pink")
     other = call(*tiny(data, "--epochs", 1)).run
-    monkeypatch.setattr("applications.comparison.answers.predict_split", lambda *_: pytest.fail("it predicts first"))
+    monkeypatch.setattr("applications.comparison.label_answers.predict_split", lambda *_: pytest.fail("it predicts first"))
     outcome = call("--compare", run, other, *ARCH)
     assert outcome.code == 2
     assert "have different classes (pink, red in only one of them)" in outcome.err

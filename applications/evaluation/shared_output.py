@@ -10,7 +10,7 @@ from dataloader.sample import Unreadable
 from dataloader.splits.split import Split
 from utils.files import write_csv
 from utils.logs import log
-from utils.tables import print_table
+from utils.terminal_tables import print_table
 from utils.text import FirstNames, counted
 
 ROWS_ON_SCREEN = 40

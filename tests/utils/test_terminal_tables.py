@@ -3,7 +3,7 @@
 import pytest
 
 from utils import logs
-from utils.tables import print_table
+from utils.terminal_tables import print_table
 
 
 @pytest.fixture(autouse=True)

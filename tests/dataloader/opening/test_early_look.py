@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dataloader.opening import early_look
+from dataloader.opening.early_look import check_masks
 from dataloader.opening.open_catalog import open_catalog
-from dataloader.sources import mask_check
-from dataloader.sources.mask_check import check_masks
 from dataloader.splits.split import Split
 from dataloader.targets.mask import Mask
 from tests.dataloader.sources.test_mask_sets import folder_of, ids, write, yolo
@@ -54,7 +54,7 @@ def test_time_ends_the_look_and_damaged_files_are_left_to_their_reader(tmp_path:
     (tmp_path / "masks" / "train" / "train1.png").write_bytes(b"damaged")
     (tmp_path / "images" / "train" / "train2.jpg").write_bytes(b"damaged")
     assert looked_at(split) == 5
-    monkeypatch.setattr(mask_check, "FIRST", 2)
+    monkeypatch.setattr(early_look, "FIRST", 2)
     assert looked_at(split, seconds=0.0) == 2
 
 
