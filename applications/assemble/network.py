@@ -15,7 +15,7 @@ from criterions.priors import first_probabilities, prior_logits
 from models.backbone import Backbone, Network, Pretrainable
 from models.batchnorm import set_bn_momentum
 from models.detectors.detector import Detector
-from models.detectors.on_encoder import EncoderDetector
+from models.detectors.encoder_detector import EncoderDetector
 from models.initialization import initialize
 from models.input_channels import set_input_channels
 from models.recompute import recompute_blocks
@@ -25,8 +25,8 @@ from models.weights import load_published, load_state
 from optim.param_groups import freeze
 from utils.checkpoint import load_tensors
 from utils.errors import UserError, shorten
-from utils.first_conv import first_conv
 from utils.logs import log
+from utils.networks.first_conv import first_conv
 
 PRETRAINED = Path("pretrained")
 STARTS = ("pretrained", "init_from")
