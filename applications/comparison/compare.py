@@ -25,7 +25,7 @@ from applications.comparison.paired_metrics import Pair, class_rows, compare, co
 from applications.report.report_input import plain_floats
 from applications.settings.options import Request
 from applications.tasks import TASKS
-from applications.tasks.labels import LabelTask
+from applications.tasks.label_task import LabelTask
 from applications.trained.exported import is_exported
 from utils.checkpoint import BEST, find_checkpoint
 from utils.distributed import close_world

@@ -29,7 +29,9 @@ from applications.evaluation.tta import AveragedViews
 from applications.report.embedding import ClassifierInputRecorder
 from applications.report.report_input import GROUPS, MeasuredLabels, Overlay, as_percent, plain_floats
 from applications.settings.options import Request
-from applications.tasks.labels import LabelMeter, LabelTask, Prediction
+from applications.tasks.label_meter import LabelMeter
+from applications.tasks.label_prediction import Prediction
+from applications.tasks.label_task import LabelTask
 from applications.trained.any_model import load_model
 from applications.trained.checkpoint import Trained, open_held_out, open_validation, warn_of_seen_images
 from applications.trained.inference import measure_split

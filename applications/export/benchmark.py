@@ -16,7 +16,8 @@ from applications.export.reference import MOST_IMAGES, thin_out
 from applications.formats.facts import Facts
 from applications.settings.options import Request, RunConfig, run_folder_parent
 from applications.tasks import TASKS
-from applications.tasks.labels import LabelTask, Prediction
+from applications.tasks.label_prediction import Prediction
+from applications.tasks.label_task import LabelTask
 from applications.trained.checkpoint import load_trained, open_held_out
 from applications.trained.exported import is_exported, load_exported
 from applications.trained.trained_task import build_label_task

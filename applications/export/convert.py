@@ -26,7 +26,7 @@ from applications.formats.format import Format, WriteSettings
 from applications.formats.int8 import TO_QUANTIZE
 from applications.formats.package import check_installed
 from applications.settings.options import ExportOptions, Request
-from applications.tasks.labels import LabelTask
+from applications.tasks.label_task import LabelTask
 from applications.tasks.segment import Segment
 from applications.trained.checkpoint import Trained, load_trained, open_held_out
 from applications.trained.trained_task import build_trained_task

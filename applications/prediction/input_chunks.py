@@ -25,7 +25,7 @@ def count_images(inputs: Inputs, options: SingleImageOptions) -> int | None:
 
 
 @dataclass(frozen=True, eq=False)
-class Page:
+class InputChunk:
     """Images that go through the network together.
 
     Attributes:
@@ -47,7 +47,7 @@ class Page:
         return read_image(self.names[row], white=self.white) if self.frames is None else self.frames[row]
 
 
-def read_chunks(trained: Trained, inputs: Inputs, options: SingleImageOptions, machine: Machine) -> Iterator[Page]:
+def read_chunks(trained: Trained, inputs: Inputs, options: SingleImageOptions, machine: Machine) -> Iterator[InputChunk]:
     """Yield all files, then all frames."""
     files = inputs.images[: options.limit]
     if files:
@@ -57,7 +57,7 @@ def read_chunks(trained: Trained, inputs: Inputs, options: SingleImageOptions, m
         yield from _chunks_of_frames(trained, frames, trained.config.data.batch_size)
 
 
-def _chunks_of_files(trained: Trained, files: Sequence[str], machine: Machine) -> Iterator[Page]:
+def _chunks_of_files(trained: Trained, files: Sequence[str], machine: Machine) -> Iterator[InputChunk]:
     # Paths are opened as they are written, from the folder that the user is in.
     unknown = np.empty((len(files), 0), dtype=np.int64)
     split = Split("test", Path(), tuple(files), unknown, white=trained.preprocess.white)
@@ -78,25 +78,25 @@ def _chunks_of_files(trained: Trained, files: Sequence[str], machine: Machine) -
             kept = batch.weights > 0
             numbers: list[int] = batch.indices[kept].tolist()
             missed = tuple(Unreadable(each.path.removeprefix("./"), each.reason) for each in batch.unreadable)
-            yield Page([files[number] for number in numbers], batch.images[kept], None, missed, trained.preprocess.white)
+            yield InputChunk([files[number] for number in numbers], batch.images[kept], None, missed, trained.preprocess.white)
     finally:
         loader.close()
 
 
-def _chunks_of_frames(trained: Trained, frames: Iterator[tuple[str, np.ndarray]], size: int) -> Iterator[Page]:
+def _chunks_of_frames(trained: Trained, frames: Iterator[tuple[str, np.ndarray]], size: int) -> Iterator[InputChunk]:
     waiting: list[tuple[str, np.ndarray]] = []
 
-    def page() -> Page:
+    def chunk() -> InputChunk:
         names, pictures = [name for name, _ in waiting], [image for _, image in waiting]
-        return Page(names, torch.stack([trained.preprocess.apply(image) for image in pictures]), pictures, ())
+        return InputChunk(names, torch.stack([trained.preprocess.apply(image) for image in pictures]), pictures, ())
 
     try:
         for item in frames:
             waiting.append(item)
             if len(waiting) == size:
-                yield page()
+                yield chunk()
                 waiting.clear()
     except ImageError as error:
-        yield Page([], torch.empty(0), None, (Unreadable(error.path, error.reason),))
+        yield InputChunk([], torch.empty(0), None, (Unreadable(error.path, error.reason),))
     if waiting:
-        yield page()
+        yield chunk()

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from applications.settings.options import SingleImageOptions
-from applications.tasks.labels import LabelAnswer
+from applications.tasks.label_answers import LabelAnswer
 from utils.drawing.fonts import Pen
 from utils.drawing.images import enlarged
 from utils.files import write_atomically, write_csv, write_text

@@ -37,13 +37,13 @@ def predict_masks(trained: Trained, task: Task, inputs: Inputs, options: SingleI
         for path, reason in inputs.missing:
             writer.miss(path, reason)
         with progress_bar("images", count_images(inputs, options)) as advance:
-            for page in read_chunks(trained, inputs, options, machine):
-                for unreadable in page.unreadable:
+            for chunk in read_chunks(trained, inputs, options, machine):
+                for unreadable in chunk.unreadable:
                     writer.miss(unreadable.path, unreadable.reason)
-                for row, name in enumerate(page.names):
-                    image = page.picture(row)
+                for row, name in enumerate(chunk.names):
+                    image = chunk.picture(row)
                     writer.add(name, image, segmenter.mask(image))
-                advance(len(page.names) + len(page.unreadable))
+                advance(len(chunk.names) + len(chunk.unreadable))
         return writer.close()
 
 

@@ -41,17 +41,17 @@ def run(request: Request) -> int:
         for path, reason in inputs.missing:
             writer.miss(path, reason)
         with progress_bar("images", count_images(inputs, options)) as advance:
-            for page in read_chunks(trained, inputs, options, machine):
-                for unreadable in page.unreadable:
+            for chunk in read_chunks(trained, inputs, options, machine):
+                for unreadable in chunk.unreadable:
                     writer.miss(unreadable.path, unreadable.reason)
-                if len(page.names):
+                if len(chunk.names):
                     with read_by_classifier(trained.model) if options.embed else nullcontext([]) as read:
-                        said = answer_images(trained, task, page.images, machine)
+                        said = answer_images(trained, task, chunk.images, machine)
                     features = as_vectors(read[-1]).cpu().numpy() if read else None
                     writer.add(
-                        [ImageAnswer(*each) for each in zip(page.names, said, strict=True)],
+                        [ImageAnswer(*each) for each in zip(chunk.names, said, strict=True)],
                         features,
-                        [page.picture(row) for row in range(len(page.names))] if options.annotate else None,
+                        [chunk.picture(row) for row in range(len(chunk.names))] if options.annotate else None,
                     )
-                advance(len(page.names) + len(page.unreadable))
+                advance(len(chunk.names) + len(chunk.unreadable))
         return writer.close()

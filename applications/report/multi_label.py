@@ -15,7 +15,7 @@ from applications.report.shared_sections import (
     intervals_table,
     support,
 )
-from applications.tasks.labels import decide
+from applications.tasks.label_answers import decide
 from utils.drawing.chart_panels import Panel, draw_panels
 from utils.drawing.images import file_uri
 from utils.files import write_csv

@@ -15,7 +15,8 @@ from applications.assemble.seen_images import Overlap
 from applications.calibration.promises import CONFIDENCE, Promise, ThresholdChoice
 from applications.calibration.threshold_outcome import broken_by
 from applications.contract import Task
-from applications.tasks.labels import LabelTask, Prediction, row_chunks
+from applications.tasks.label_prediction import Prediction, row_chunks
+from applications.tasks.label_task import LabelTask
 from applications.trained.checkpoint import Trained
 from dataloader.batch.targets import to_dense
 from dataloader.splits.split import Split

@@ -23,7 +23,7 @@ from applications.report.shared_sections import (
     support,
 )
 from applications.tasks.classify import FEWEST_FOR_TOP5
-from applications.tasks.labels import row_chunks
+from applications.tasks.label_prediction import row_chunks
 from utils.drawing.chart_panels import Panel, draw_panels
 from utils.drawing.images import file_uri
 from utils.files import write_csv

@@ -37,7 +37,7 @@ class Detect(BoxTask):
     abilities: ClassVar[frozenset[str]] = frozenset(
         {
             "counting the images of classes",
-            "networks of encoder and decoder",
+            "encoder-decoder networks",
             "necks",
             "anchors",
             "averaging views",

@@ -10,7 +10,10 @@ from applications import assemble
 from applications.assemble import Machine
 from applications.contract import Meter, Task
 from applications.engine.score import score
-from applications.tasks.labels import LabelAnswer, LabelMeter, LabelTask, Prediction
+from applications.tasks.label_answers import LabelAnswer
+from applications.tasks.label_meter import LabelMeter
+from applications.tasks.label_prediction import Prediction
+from applications.tasks.label_task import LabelTask
 from applications.trained.checkpoint import Trained
 from applications.trained.exported import ExportedNetwork
 from dataloader.sample import Batch, Unreadable
