@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 
+# No flag alone asks for it: --predict with --tta does.
+VIEWS_OF_SINGLE_IMAGES = "joining views of single images"
+
 # Abilities that not every task has -> the flags, and the actions, that ask for them. `refuse_unable` of assemble/ refuses the flags of
 # what a task does not name, in training and wherever a model is read.
 ABILITIES: Mapping[str, tuple[str, ...]] = {
@@ -22,6 +25,7 @@ ABILITIES: Mapping[str, tuple[str, ...]] = {
     "calibration of labels": ("calibrate",),
     "comparing models": ("compare",),
     "answers for single images": ("predict",),
+    VIEWS_OF_SINGLE_IMAGES: (),
     "rejecting answers": ("reject",),
     "vectors of images": ("embed",),
     "tables of OK and NG": ("report_ok_ng",),

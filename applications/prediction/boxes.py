@@ -3,7 +3,7 @@
 from applications.assemble import Machine
 from applications.contract import Task
 from applications.prediction.box_files import BoxWriter
-from applications.prediction.input_chunks import InputChunk, count_images, read_chunks
+from applications.prediction.input_chunks import InputChunk, read_inputs
 from applications.settings.options import SingleImageOptions
 from applications.tasks.box_answers import BoxAnswer
 from applications.tasks.detect import Detect
@@ -13,7 +13,6 @@ from applications.trained.views import with_views
 from dataloader.sources.inputs import Inputs
 from utils.files import new_folder, removed_on_error
 from utils.logs import log
-from utils.progress import progress_bar
 
 
 def predict_boxes(trained: Trained, task: Task, inputs: Inputs, options: SingleImageOptions, machine: Machine) -> int:
@@ -24,21 +23,13 @@ def predict_boxes(trained: Trained, task: Task, inputs: Inputs, options: SingleI
     log().info(f"answers   boxes with a score of {task.confidence:.3f} or more, at most {task.choice.most} an image")
     with removed_on_error(new_folder(trained.results_folder(), "predict")) as folder:
         writer = BoxWriter(folder, trained.classes, annotate=options.annotate, cut_outs=trained.config.boxes.cut_out_boxes)
-        for path, reason in inputs.missing:
-            writer.miss(path, reason)
-        with progress_bar("images", count_images(inputs, options)) as advance:
-            for chunk in read_chunks(trained, inputs, options, machine):
-                for unreadable in chunk.unreadable:
-                    writer.miss(unreadable.path, unreadable.reason)
-                _answer(detector, chunk, writer)
-                advance(len(chunk.names) + len(chunk.unreadable))
+        for chunk in read_inputs(trained, inputs, options, machine, writer):
+            _answer(detector, chunk, writer)
         return writer.close()
 
 
 def _answer(detector: ImageDetector, chunk: InputChunk, writer: BoxWriter) -> None:
     """Answer the images of a chunk."""
-    if not chunk.names:
-        return
     choice = detector.task.answered
     if detector.tiled:
         for row, name in enumerate(chunk.names):

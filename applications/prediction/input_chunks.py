@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from dataloader.sample import Unreadable
 from dataloader.sources.inputs import Inputs, read_frames
 from dataloader.splits.split import Split
 from utils.cores import default_workers
+from utils.progress import progress_bar
 
 
 def count_images(inputs: Inputs, options: SingleImageOptions) -> int | None:
@@ -45,6 +47,29 @@ class InputChunk:
     def picture(self, row: int) -> np.ndarray:
         """Return image `row` at its own size, uint8 (h, w, 3)."""
         return read_image(self.names[row], white=self.white) if self.frames is None else self.frames[row]
+
+
+class TellsMissing(Protocol):
+    """Writes what became of the images; told here which of them cannot be read."""
+
+    def miss(self, path: str, reason: str) -> None:
+        """Note an image that cannot be read."""
+        ...
+
+
+def read_inputs(
+    trained: Trained, inputs: Inputs, options: SingleImageOptions, machine: Machine, writer: TellsMissing
+) -> Iterator[InputChunk]:
+    """Yield all files, then all frames, with a progress bar on a terminal; the writer is told what cannot be read."""
+    for path, reason in inputs.missing:
+        writer.miss(path, reason)
+    with progress_bar("images", count_images(inputs, options)) as advance:
+        for chunk in read_chunks(trained, inputs, options, machine):
+            for unreadable in chunk.unreadable:
+                writer.miss(unreadable.path, unreadable.reason)
+            if len(chunk.names):
+                yield chunk
+            advance(len(chunk.names) + len(chunk.unreadable))
 
 
 def read_chunks(trained: Trained, inputs: Inputs, options: SingleImageOptions, machine: Machine) -> Iterator[InputChunk]:

@@ -1,4 +1,4 @@
-"""The folder that --predict writes: tables of answers, annotated copies, features."""
+"""The folder that --predict writes for labels: tables of answers, annotated copies, features."""
 
 import json
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class ImageAnswer:
     said: LabelAnswer
 
 
-class Writer:
+class LabelWriter:
     """Collects answers, and writes predictions.csv, predictions.json and what else was asked for.
 
     Args:
