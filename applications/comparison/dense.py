@@ -10,7 +10,7 @@ import numpy as np
 
 from applications.assemble import Machine
 from applications.comparison.paired_images import EXCHANGES, RESAMPLES, ImageCounts, ImagePair, compare_images, sentence
-from applications.report.report_input import plain_floats
+from applications.report.report_part import plain_floats
 from applications.settings.options import Request
 from applications.tasks.anomaly import Anomaly
 from applications.tasks.defect_meter import DefectMeter

@@ -13,7 +13,7 @@ import torch
 
 from applications.assemble import Machine, refuse_unable
 from applications.assemble.seen_images import TRAINED_ON, Overlap, overlap
-from applications.report.report_input import GROUPS
+from applications.report.measured import GROUPS
 from applications.settings.options import Request
 from applications.tasks import TASKS
 from applications.tasks.label_answers import decide

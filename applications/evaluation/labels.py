@@ -25,7 +25,9 @@ from applications.evaluation.shared_output import UNREADABLE, facts_of, print_cl
 from applications.evaluation.time_estimate import expected_evaluation
 from applications.evaluation.tta import AveragedViews
 from applications.report.embedding import ClassifierInputRecorder
-from applications.report.report_input import GROUPS, MeasuredLabels, Overlay, as_percent, plain_floats
+from applications.report.measured import GROUPS
+from applications.report.measured_labels import MeasuredLabels, Overlay
+from applications.report.report_part import as_percent, plain_floats
 from applications.tasks.label_meter import LabelMeter
 from applications.tasks.label_prediction import Prediction
 from applications.tasks.label_task import LabelTask
