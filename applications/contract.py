@@ -101,6 +101,8 @@ class Task(Protocol):
     fewest_classes: ClassVar[int]
     # Rows of ABILITIES that it has, in addition to training and evaluation.
     abilities: ClassVar[frozenset[str]]
+    # The epoch from which on training images come without mosaic and the like (--plain_epochs), and the loss may change; None for never.
+    plain_from: int | None
     # The metric by which the best checkpoint is chosen; higher is better.
     headline: str
     # Names of the metrics of its meter; those of the class are all that any instance may have. All but the loss are shares, from 0 to 1.

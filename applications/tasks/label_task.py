@@ -37,6 +37,7 @@ class LabelTask(ABC):
 
     name: str
     headline: str
+    plain_from: int | None = None
     metric_names: tuple[str, ...]
     target: ClassVar[type[Target]]
     fewest_classes: ClassVar[int] = 1

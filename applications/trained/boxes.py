@@ -13,7 +13,6 @@ from applications.tasks.detect import Detect
 from applications.trained.checkpoint import Trained
 from applications.trained.tiles import tile_starts
 from dataloader.sample import Batch
-from dataloader.targets.label import Unknown
 from utils.errors import UserError
 
 # A box that ends where its tile does, inside the image, is a part of an object: it is dropped where another box of its class, also from
@@ -62,10 +61,8 @@ class ImageDetector:
 
     def look(self, pixels: Tensor) -> Tensor:
         """Return what the network says of uint8 (N, 3, H, W): (N, A, 5 + C), in pixels of these."""
-        count = len(pixels)
-        batch = Batch(pixels, Unknown.stack([Unknown()] * count), torch.ones(count), torch.arange(count))
         with torch.inference_mode(), self.machine.autocast():
-            return self.task.forward(self.trained.model, batch.to(self.machine.device)).said
+            return self.task.forward(self.trained.model, Batch.unlabeled(pixels).to(self.machine.device)).said
 
     def answer(self, said: Tensor, size: tuple[int, int], choice: Choice) -> BoxAnswer:
         """Return the boxes on an original image of this size, (H, W), by what the network says of it, (A, 5 + C)."""

@@ -1,4 +1,4 @@
-"""What a detector of defects says of single images, at their own size."""
+"""A detector of defects's answers for whole images, at their own size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from applications.assemble import Machine
 from applications.tasks.anomaly import Anomaly, DefectAnswer
 from applications.trained.checkpoint import Trained
 from dataloader.sample import Batch
-from dataloader.targets.label import Unknown
 
 
 @dataclass(frozen=True)
@@ -27,11 +26,10 @@ class ImageAnomalyDetector:
     task: Anomaly
     machine: Machine
 
-    def of(self, pictures: Sequence[np.ndarray]) -> list[DefectAnswer]:
+    def defects(self, pictures: Sequence[np.ndarray]) -> list[DefectAnswer]:
         """Return the answers for images uint8 (h, w, 3), with heat of their own sizes."""
-        numbers, count = self.trained.preprocess, len(pictures)
-        images = torch.stack([numbers.apply(picture) for picture in pictures])
-        batch = Batch(images, Unknown.stack([Unknown()] * count), torch.ones(count), torch.arange(count))
+        numbers = self.trained.preprocess
+        batch = Batch.unlabeled(torch.stack([numbers.apply(picture) for picture in pictures]))
         sizes = [(picture.shape[0], picture.shape[1]) for picture in pictures]
         with torch.inference_mode(), self.machine.autocast():
             outputs = self.task.forward(self.trained.model, batch.to(self.machine.device))
