@@ -121,7 +121,7 @@ def open_reader(config: RunConfig, split: Split, augment: Augment | None) -> Bat
     # A sheet shows pixels before they are normalized, whatever weights a training would begin with.
     preprocess = assemble.build_preprocess(config.override({"init_from": None}), white=split.white)
     keep = build_cache_policy(config.data, preprocess, training=augment is not None)
-    read_pixels = partial(split.read_picture, at_least=None if config.masks.crop else keep.at_least)
+    read_pixels = partial(split.read_picture, at_least=None if config.truths.crop else keep.at_least)
     if augment is None:
         return BatchReader(split, read_pixels, preprocess, Augment(), config.runtime.seed, tolerant=False)
     options = assemble.training_options(config, split, preprocess)
