@@ -82,6 +82,8 @@ class Meter(Protocol):
         ...
 
 
+# Asked for by the value of a flag, --channels 4.
+FOURTH_CHANNEL = "images of four channels"
 # Abilities that not every task has -> the flags, and the actions, that ask for them. `refuse_unable` of assemble/ refuses the flags of
 # what a task does not name, in training and wherever a model is read.
 ABILITIES: Mapping[str, tuple[str, ...]] = {
@@ -109,6 +111,7 @@ ABILITIES: Mapping[str, tuple[str, ...]] = {
     "measuring files side by side": ("benchmark",),
     "answers over the network": ("serve",),
     "pruning": ("prune",),
+    FOURTH_CHANNEL: (),
 }
 
 
