@@ -3,7 +3,7 @@
 import json
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -137,7 +137,7 @@ def read_images(request: Request, places: Sequence[tuple[Path, bool]]) -> Images
     task = assemble.build_task(loss, facts.classes, facts.preprocess, device, kind=kind)
     assert isinstance(task, LabelTask), "other tasks refuse --benchmark"
     task.chosen = facts.calibration
-    return Images(thin_out(replace(catalog.splits[wanted], white=facts.preprocess.white), MOST_IMAGES), task, facts.classes)
+    return Images(thin_out(catalog.splits[wanted].seen_by(facts.preprocess), MOST_IMAGES), task, facts.classes)
 
 
 def entry_of(name: str, measured: Measured, images: Images) -> Entry:
