@@ -46,7 +46,7 @@ def predict_defects(trained: Trained, task: Task, inputs: Inputs, options: Singl
                     writer.miss(unreadable.path, unreadable.reason)
                 for row, name in enumerate(page.names):
                     image = page.picture(row)
-                    (answer,) = heat.of([image])
+                    (answer,) = heat.answers([image])
                     writer.add(name, image, answer)
                 advance(len(page.names) + len(page.unreadable))
         return writer.close()

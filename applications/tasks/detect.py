@@ -44,6 +44,7 @@ class Detect(BoxTask):
             "answers for single images",
             "answered boxes",
             "exported files",
+            "measuring files side by side",
             "tiles",
         }
     )
