@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from applications.formats.contract import WriteSettings
 from applications.formats.deployed import BoxCore, deploy_outputs
 from applications.formats.facts import BoxFacts, Facts
+from applications.formats.format import WriteSettings
 from applications.formats.openvino import OpenVino
 from applications.tasks.box_answers import Choice, answer_of, placed
 from applications.tasks.box_meter import MEASURED, BoxRows
@@ -32,7 +32,7 @@ from dataloader.images.preprocess import Preprocess
 from dataloader.opening.open_catalog import open_catalog
 from dataloader.targets.boxes import Boxes
 from dataloader.targets.mask import Mask
-from dataloader.targets.plane import scaled
+from dataloader.targets.plane_change import scaled
 from models.detectors.build import build_detector
 from models.detectors.detector import Detector
 from models.weights import load_state

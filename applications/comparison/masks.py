@@ -10,8 +10,8 @@ from applications.contract import Task
 from applications.tasks.mask_rows import figures_of
 from applications.tasks.segment import Segment
 from applications.trained.checkpoint import Trained
-from applications.trained.measured_masks import measure_masks
-from applications.trained.segmented import ImageSegmenter, is_tiled
+from applications.trained.masks import ImageSegmenter, is_tiled
+from applications.trained.measure_masks import measure_masks
 from dataloader.splits.split import Split
 
 

@@ -20,10 +20,10 @@ from applications.trained.exported import is_exported, load_exported
 from dataloader.opening.open_catalog import open_catalog
 from dataloader.splits.split import Split
 from utils.checkpoint import BEST, find_checkpoint
+from utils.drawing.plots import draw_points
 from utils.errors import UserError
 from utils.files import new_folder, write_csv, write_text
 from utils.logs import log
-from utils.plots import draw_points
 from utils.terminal_tables import print_table
 
 # What may be lost against the most accurate one, where the user does not say.

@@ -14,7 +14,7 @@ from applications.export.source import Source, read_source
 from applications.export.staging import check_room, draft_folder, place
 from applications.export.wanted_formats import check_format
 from applications.formats import FORMATS, build_format
-from applications.formats.contract import Format
+from applications.formats.format import Format
 from applications.settings.options import ExportOptions, Request
 from utils.errors import UserError
 from utils.files import write_text

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from applications.tasks.box_answers import BoxAnswer, Choice
-from utils.box_overlap import overlap_of
+from utils.metrics.box_overlap import overlap_of
 
 # Overlap of two boxes that are the same, and how much rounding may change the overlap of two others.
 SAME, NEAR = 0.99, 0.01

@@ -15,15 +15,15 @@ from applications.export.answers import Answers
 from applications.export.box_parity import compare_image, pair_boxes
 from applications.export.parity import ALLOWED_INT8, Allowed, ClassFigure, Figures, Parity, Words
 from applications.export.reference import Reference
-from applications.formats.contract import Holds
 from applications.formats.deployed import BoxCore, Deployed, deploy_outputs
 from applications.formats.facts import BoxFacts, Facts
+from applications.formats.format import Holds
 from applications.settings.options import ExportOptions
 from applications.tasks.box_answers import BoxAnswer, Choice, answer_of, placed
 from applications.tasks.box_meter import MEASURED, BoxRows
 from applications.tasks.detect import Detect
+from applications.trained.boxes import ImageDetector, set_choice
 from applications.trained.checkpoint import Trained
-from applications.trained.detected import ImageDetector, set_choice
 from applications.trained.trained_task import build_trained_task
 
 # In 16 bits the corners of a small box move by more than 1% of it, so that one of many overlaps less than the rest.

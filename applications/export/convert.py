@@ -16,9 +16,9 @@ from applications.export.probe import Job, RuntimeFailedError, ask
 from applications.export.record import Record, write_record
 from applications.export.source import Source, comparing_machine
 from applications.export.staging import check_room, draft_folder, place, size_of
-from applications.formats.contract import Format, WriteSettings
 from applications.formats.deployed import Deployed
 from applications.formats.facts import Facts
+from applications.formats.format import Format, WriteSettings
 from applications.formats.int8 import TO_QUANTIZE
 from applications.settings.options import ExportOptions
 from models.backbone import Backbone

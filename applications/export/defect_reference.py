@@ -11,16 +11,16 @@ from applications.assemble import Machine
 from applications.export.answers import Answers
 from applications.export.parity import ALLOWED_INT8, Allowed, ClassFigure, Figures, Parity, Words
 from applications.export.reference import Reference
-from applications.formats.contract import Holds
 from applications.formats.deployed import Deployed, deploy_outputs
 from applications.formats.facts import Facts
+from applications.formats.format import Holds
 from applications.settings.options import ExportOptions
 from applications.tasks.anomaly import Anomaly
 from applications.tasks.defect_meter import auroc
 from applications.trained.checkpoint import Trained
-from applications.trained.defect_heat import HeatMaps
+from applications.trained.defects import HeatMaps
 from dataloader.targets.defect import GOOD, Defect
-from models.anomaly.detector import AnomalyDetector
+from models.anomaly.anomaly_detector import AnomalyDetector
 
 # The encoder alone is in 16 or 8 bits. Distances to what is normal grow by what it is less exact.
 ALLOWED = {"fp32": Allowed(1e-4, 1.0), "half": Allowed(5e-2, 0.99), "int8": ALLOWED_INT8}

@@ -13,9 +13,9 @@ from applications.assemble import Machine
 from applications.export.answers import Answers
 from applications.export.parity import ALLOWED_INT8, ROUNDING, Allowed, ClassFigure, Figures, Parity, Words, in_order
 from applications.export.reference import Reference
-from applications.formats.contract import Holds
 from applications.formats.deployed import Deployed, deploy
 from applications.formats.facts import Facts
+from applications.formats.format import Holds
 from applications.settings.options import ExportOptions
 from applications.tasks.labels import LabelTask, Prediction, decide
 from applications.trained.checkpoint import Trained

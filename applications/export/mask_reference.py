@@ -12,16 +12,16 @@ from applications.assemble import Machine
 from applications.export.answers import Answers
 from applications.export.parity import ALLOWED_INT8, Allowed, ClassFigure, Figures, Parity, Words, in_order
 from applications.export.reference import Reference
-from applications.formats.contract import Holds
 from applications.formats.deployed import Deployed, deploy
 from applications.formats.facts import Facts
+from applications.formats.format import Holds
 from applications.settings.options import ExportOptions
 from applications.tasks.mask_answers import mask_of
 from applications.tasks.mask_figures import pixels_of
 from applications.tasks.mask_meter import count_pairs
 from applications.tasks.segment import Segment
 from applications.trained.checkpoint import Trained
-from applications.trained.segmented import ImageSegmenter
+from applications.trained.masks import ImageSegmenter
 from dataloader.targets.mask import IGNORE, Mask
 
 # A class may turn where two are equally probable; 16 bits move a probability at an edge farther than one of a whole image.

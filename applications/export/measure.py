@@ -20,8 +20,8 @@ from applications.export import reference_kind
 from applications.export.parity import ClassFigure, Figures
 from applications.export.probe import ROOT, RuntimeFailedError, as_taken
 from applications.export.staging import size_of
-from applications.formats.contract import Holds, Opened
 from applications.formats.facts import Facts
+from applications.formats.format import Holds, Opened
 from applications.formats.package import check_installed
 from applications.formats.torchscript import as_arrays
 from applications.settings.options import ExportOptions, RunConfig

@@ -11,9 +11,9 @@ from applications.assemble import Machine
 from applications.contract import Task
 from applications.export.answers import Answers
 from applications.export.parity import Allowed, Figures, Parity, Words, class_shares, largest_of, worst_of
-from applications.formats.contract import Holds
 from applications.formats.deployed import Deployed
 from applications.formats.facts import Facts
+from applications.formats.format import Holds
 from applications.settings.options import ExportOptions
 from applications.trained.checkpoint import Trained
 from applications.trained.trained_task import build_trained_task

@@ -12,8 +12,8 @@ from applications.contract import Task
 from applications.export import reference_kind
 from applications.export.parity import Allowed
 from applications.export.reference import Reference, read_reference
-from applications.formats.contract import Format
 from applications.formats.deployed import Deployed
+from applications.formats.format import Format
 from applications.settings.options import ExportOptions, Request
 from applications.trained.checkpoint import Trained, load_trained, open_held_out
 from dataloader.images.preprocess import fit_images

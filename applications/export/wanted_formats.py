@@ -1,7 +1,7 @@
 """Which formats the user wants, and whether they can hold what was asked for."""
 
 from applications.formats import FORMATS, build_format
-from applications.formats.contract import Format
+from applications.formats.format import Format
 from applications.formats.int8 import TO_QUANTIZE
 from applications.formats.package import check_installed
 from applications.settings.options import ExportOptions, Request

@@ -13,7 +13,7 @@ from applications.contract import Task
 from applications.trained.checkpoint import Trained
 from dataloader.sample import Batch
 from dataloader.targets.label import Unknown
-from dataloader.targets.plane import PlaneChange
+from dataloader.targets.plane_change import PlaneChange
 
 Kind = TypeVar("Kind", bound=Task)
 Answer = TypeVar("Answer")
