@@ -18,7 +18,7 @@ from applications.settings.options import ExportOptions
 from applications.tasks.anomaly import Anomaly
 from applications.tasks.defect_meter import auroc
 from applications.trained.checkpoint import Trained
-from applications.trained.defects import HeatMaps
+from applications.trained.defects import ImageAnomalyDetector
 from dataloader.targets.defect import GOOD, Defect
 from models.anomaly.anomaly_detector import AnomalyDetector
 
@@ -60,7 +60,7 @@ class DefectReference(Reference[Anomaly]):
 
     @staticmethod
     def said(trained: Trained, task: Anomaly, pixels: Tensor, machine: Machine) -> np.ndarray:
-        scores, maps = HeatMaps(trained, task, machine).look(pixels)
+        scores, maps = ImageAnomalyDetector(trained, task, machine).look(pixels)
         return np.concatenate([scores[:, None].cpu().numpy(), maps.flatten(1).cpu().numpy()], axis=1)
 
     def figures(self, answers: Iterable[tuple[int, np.ndarray]], facts: Facts) -> Figures:

@@ -12,7 +12,7 @@ from applications.tasks.detect import Detect
 from applications.trained.checkpoint import Trained
 from applications.trained.image_model import ImageModel
 from applications.trained.tiles import tile_starts
-from dataloader.targets.plane import PlaneChange
+from dataloader.targets.plane_change import PlaneChange
 from utils.errors import UserError
 
 # A box that ends where its tile does, inside the image, is a part of an object: it is dropped where another box of its class, also from

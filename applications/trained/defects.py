@@ -7,5 +7,5 @@ from applications.trained.image_model import ImageModel
 
 
 @dataclass(frozen=True)
-class HeatMaps(ImageModel[Anomaly, DefectAnswer]):
+class ImageAnomalyDetector(ImageModel[Anomaly, DefectAnswer]):
     """Answers with heat of the sizes of the images."""
