@@ -23,7 +23,8 @@ def compare_image(ours: BoxAnswer, theirs: BoxAnswer, raw: np.ndarray, choice: C
     """Compare the boxes of an image.
 
     A box that one alone answers agrees where rounding explains it: its score lies at the least score, or below those of as many others as
-    are answered, or the other answers one that is as sure and drops it.
+    are answered, or the other answers one that is as sure and drops it: one that is not answered here, or overlaps it as much as just
+    drops it.
 
     Args:
         ours: of the model.
@@ -35,16 +36,17 @@ def compare_image(ours: BoxAnswer, theirs: BoxAnswer, raw: np.ndarray, choice: C
     first, second = pair_boxes(ours, theirs)
     apart = np.abs(ours.scores[first] - theirs.scores[second])
     only_ours, only_theirs = (np.setdiff1d(np.arange(len(each.scores)), rows) for each, rows in ((ours, first), (theirs, second)))
-    wrong = int((apart > close).sum()) + int((~_explained(ours.rows(only_ours), theirs, choice, close)).sum())
+    wrong = int((apart > close).sum()) + int((~_explained(ours.rows(only_ours), theirs, only_theirs, choice, close)).sum())
     extra = theirs.rows(only_theirs)
-    wrong += int((~(_explained(extra, ours, choice, close) & _is_said(extra, raw, close))).sum())
+    wrong += int((~(_explained(extra, ours, only_ours, choice, close) & _is_said(extra, raw, close))).sum())
     return ImageParity(len(first) + len(only_ours) + len(only_theirs), wrong, float(apart.max(initial=0.0)))
 
 
-def _explained(boxes: BoxAnswer, others: BoxAnswer, choice: Choice, close: float) -> np.ndarray:
-    """Return whether rounding explains that each box is not among the others, bool (K,)."""
+def _explained(boxes: BoxAnswer, others: BoxAnswer, alone: np.ndarray, choice: Choice, close: float) -> np.ndarray:
+    """Return whether rounding explains that each box is not among the others, of which some rows are there `alone`, bool (K,)."""
     overlap = overlap_of(boxes.corners[:, None], others.corners[None], np.zeros((1, 1), bool))
     drops = (overlap >= choice.overlap - NEAR) & (others.scores[None] >= boxes.scores[:, None] - close)
+    drops &= (overlap <= choice.overlap + NEAR) | np.isin(np.arange(len(others.scores)), alone)[None]
     if not choice.agnostic:
         drops &= boxes.classes[:, None] == others.classes[None]
     full = len(others.scores) >= choice.most
