@@ -24,7 +24,7 @@ from applications.formats.facts import Facts
 from applications.formats.format import Holds, Opened
 from applications.formats.package import check_installed
 from applications.formats.torchscript import as_arrays
-from applications.settings.options import ExportOptions, RunConfig
+from applications.settings.options import ExportOptions, LossOptions
 from applications.tasks import TASKS
 from applications.trained.checkpoint import load_trained
 from applications.trained.exported import find_format
@@ -161,11 +161,8 @@ def _check_same_answers(facts: Facts, subject: Subject) -> None:
 
 def _figures(opened: Opened, subject: Subject) -> Figures:
     facts, kind = opened.facts, reference_kind(subject.task)
-    loss = RunConfig().override({"criterion": "bce" if facts.activation == "sigmoid" else "softmax"}).loss
-    if facts.activation == "none":
-        # What is answered is no probability of a loss.
-        loss = loss.completed(TASKS.resolve(facts.task).usual_criterion)
-    task = assemble.build_task(loss, subject.classes, facts.preprocess, torch.device("cpu"), kind=TASKS.resolve(facts.task))
+    criterion = LossOptions(criterion="softmax" if facts.activation == "softmax" else "bce")
+    task = assemble.build_task(criterion, subject.classes, facts.preprocess, torch.device("cpu"), kind=TASKS.resolve(facts.task))
 
     def answers() -> Iterator[tuple[int, np.ndarray]]:
         for index in range(len(subject.split)):

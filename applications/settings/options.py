@@ -360,7 +360,7 @@ class ExportOptions:
     opset: int | None = flag(None, "version of the operators of ONNX (default: the exporter's)", metavar="N", used_for="exports")
     tolerance: float | None = flag(
         None,
-        "how far a probability of the file may lie from the model's (default: 0.0001; with --half 0.02; with --int8 any)",
+        "how far a probability or score of the file may lie from the model's (default: by task and precision; with --int8 any)",
         metavar="P",
         used_for="exports",
     )
