@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from models import ENCODER, SEGMENTERS, describe
+from models import describe
 from models.anomaly import is_anomaly_detector
 from models.detectors import ENCODERS, detector_name
+from models.segmenters import ENCODER, SEGMENTERS
 from utils.errors import UserError
 from utils.flags import flag
 

@@ -71,7 +71,7 @@ def train_in_eight_bits(network: nn.Module) -> int:
     Raises:
         UserError: it has none that are written in 8 bits.
     """
-    layers = [module for module in network.modules() if isinstance(module, KINDS) and not isinstance(module, InEightBits)]
+    layers: list[nn.Module] = [module for module in network.modules() if isinstance(module, KINDS) and not isinstance(module, InEightBits)]
     if not layers:
         raise UserError("--qat: this network has no convolution and no linear layer; leave it out")
     for layer in layers:

@@ -27,7 +27,7 @@ from dataloader.splits.integrity import CachedFiles, refuse_unreadable
 from dataloader.splits.split import Split
 from dataloader.targets.boxes import Boxes
 from models.detectors import is_object_detector
-from models.published import find_published, published_preprocess
+from models.find_published import find_published, published_preprocess
 from utils.checkpoint import is_checkpoint, load_tensors
 from utils.cores import default_workers
 from utils.errors import UserError

@@ -9,7 +9,7 @@ from pathlib import Path
 from applications.assemble import Machine
 from applications.comparison import COMPARISONS
 from applications.comparison.paired_images import EXCHANGES, RESAMPLES, ImageCounts, ImagePair, compare_images, sentence
-from applications.report.report_input import plain_floats
+from applications.report.report_part import plain_floats
 from applications.settings.options import Request
 from applications.trained.any_model import load_model
 from applications.trained.checkpoint import Trained, open_held_out, warn_of_seen_images

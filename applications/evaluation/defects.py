@@ -8,7 +8,7 @@ from applications.assemble.training_data import look_at_masks
 from applications.contract import Task
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.evaluation.shared_output import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
-from applications.report.defects import MeasuredDefects
+from applications.report.measured_defects import MeasuredDefects
 from applications.report.ok_ng import check_installed, write_ok_ng
 from applications.tasks.anomaly import Anomaly
 from applications.tasks.defect_meter import DefectMeter

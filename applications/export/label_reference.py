@@ -17,7 +17,9 @@ from applications.formats.deployed import Deployed, deploy
 from applications.formats.facts import Facts
 from applications.formats.format import Holds
 from applications.settings.options import ExportOptions
-from applications.tasks.labels import LabelTask, Prediction, decide
+from applications.tasks.label_answers import decide
+from applications.tasks.label_prediction import Prediction
+from applications.tasks.label_task import LabelTask
 from applications.trained.checkpoint import Trained
 from applications.trained.inference import answer_images
 

@@ -1,12 +1,14 @@
 """Prints layers, parameters, multiply-adds, memory and forward time of a model."""
 
 from applications.settings.options import Request
-from models import SEGMENTERS, build_model, build_segmenter
+from models import build_model
 from models.backbone import Network
 from models.detectors import is_object_detector
 from models.detectors.build import build_detector
 from models.input_channels import set_input_channels
 from models.options import ModelOptions
+from models.segmenters import SEGMENTERS
+from models.segmenters.build import build_segmenter
 from utils.errors import UserError
 from utils.logs import log
 from utils.networks.summary import summarize, time_forward

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from applications.report.defects import MeasuredDefects
+from applications.report.measured_defects import MeasuredDefects
 from dataloader.targets.defect import GOOD, Defect
 from utils.drawing.defect_pictures import outlined, shown_heat
 from utils.drawing.images import overlay, thumbnail

@@ -10,7 +10,8 @@ from applications.calibration.threshold_outcome import measure_rejection
 from applications.report.confusion import STYLE, confusion_blocks
 from applications.report.embedding import embedding_map
 from applications.report.label_issues import label_section, suspicious_labels
-from applications.report.report_input import CountedMetrics, MeasuredLabels, ReportPart, Thumbnails, Top, as_percent, scale, top_of
+from applications.report.measured_labels import CountedMetrics, MeasuredLabels, Top, top_of
+from applications.report.report_part import ReportPart, Thumbnails, as_percent
 from applications.report.shared_sections import (
     HARDEST,
     LOSS_NOTE,
@@ -22,8 +23,9 @@ from applications.report.shared_sections import (
     intervals_table,
     support,
 )
+from applications.report.temperature_scaling import scale
 from applications.tasks.classify import FEWEST_FOR_TOP5
-from applications.tasks.labels import row_chunks
+from applications.tasks.label_prediction import row_chunks
 from utils.drawing.chart_panels import Panel, draw_panels
 from utils.drawing.images import file_uri
 from utils.files import write_csv

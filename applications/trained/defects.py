@@ -1,4 +1,4 @@
-"""What a detector of defects says of single images, at their own size."""
+"""A detector of defects's answers for whole images, at their own size."""
 
 from dataclasses import dataclass
 

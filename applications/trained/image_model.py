@@ -12,7 +12,6 @@ from applications.assemble import Machine
 from applications.contract import Task
 from applications.trained.checkpoint import Trained
 from dataloader.sample import Batch
-from dataloader.targets.label import Unknown
 from dataloader.targets.plane_change import PlaneChange
 
 Kind = TypeVar("Kind", bound=Task)
@@ -37,10 +36,8 @@ class ImageModel(Generic[Kind, Answer]):
 
     def look(self, pixels: Tensor) -> Any:
         """Return what the network says of uint8 (N, 3, H, W), as the task has it."""
-        count = len(pixels)
-        batch = Batch(pixels, Unknown.stack([Unknown()] * count), torch.ones(count), torch.arange(count))
         with torch.inference_mode(), self.machine.autocast():
-            return self.task.forward(self.trained.model, batch.to(self.machine.device))
+            return self.task.forward(self.trained.model, Batch.unlabeled(pixels).to(self.machine.device))
 
     def answers(self, images: Sequence[np.ndarray]) -> list[Answer]:
         """Return the answers for images, uint8 (H, W, 3) of any sizes, which go through the network together unless they are tiled."""
