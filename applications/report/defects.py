@@ -97,7 +97,7 @@ def _gallery(material: MeasuredDefects, rows: np.ndarray, tone: str) -> str:
         index = int(images.indices[row])
         image, target = material.split.read(index), material.split.target(index)
         assert isinstance(target, Defect)
-        (answer,) = material.heat.defects([image])
+        (answer,) = material.heat.answers([image])
         pictures = [outlined(image, target.mask.ids == 1), overlay(image, shown_heat(answer.heat))]
         said = f"{images.kinds[row]}, score {images.scores[row]:.4f}"
         pair = beside_one_another([enlarged(thumbnail(each, SIDE), SIDE) for each in pictures])

@@ -58,6 +58,7 @@ class Anomaly(LearnsInPasses):
             "encoder-decoder networks",
             "thresholds that keep a promise",
             "exported files",
+            "measuring files side by side",
             "answers for single images",
             "answers over the network",
             "comparing models",

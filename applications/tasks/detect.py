@@ -45,6 +45,7 @@ class Detect(BoxTask):
             VIEWS_OF_SINGLE_IMAGES,
             "answered boxes",
             "exported files",
+            "measuring files side by side",
             "tiles",
         }
     )
