@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 # No flag alone asks for it: --predict with --tta does.
 VIEWS_OF_SINGLE_IMAGES = "joining views of single images"
+# Asked for by the value of a flag, --channels 4.
+FOURTH_CHANNEL = "images of four channels"
 
 # Abilities that not every task has -> the flags, and the actions, that ask for them. `refuse_unable` of assemble/ refuses the flags of
 # what a task does not name, in training and wherever a model is read.
@@ -33,4 +35,5 @@ ABILITIES: Mapping[str, tuple[str, ...]] = {
     "measuring files side by side": ("benchmark",),
     "answers over the network": ("serve",),
     "pruning": ("prune",),
+    FOURTH_CHANNEL: (),
 }

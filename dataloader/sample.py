@@ -151,18 +151,19 @@ def rebuilt(images: Tensor, *about: Any) -> Batch:
     return Batch(images, targets, torch.from_numpy(weights), torch.from_numpy(indices), *others)
 
 
-def blank_images(count: int, height: int, width: int, *, shared: bool) -> Tensor:
-    """Return uninitialized uint8 (count, 3, height, width), channels-last: every image is one contiguous block.
+def blank_images(count: int, height: int, width: int, *, shared: bool, bands: int = 3) -> Tensor:
+    """Return uninitialized uint8 (count, bands, height, width), channels-last: every image is one contiguous block.
 
     Args:
         count: images.
         height, width: their size.
         shared: in shared memory, which another process can use without a copy.
+        bands: channels.
     """
-    size = count * height * width * 3
+    size = count * height * width * bands
     storage = torch.UntypedStorage._new_shared(size) if shared else torch.UntypedStorage(size)
     flat = torch.empty(0, dtype=torch.uint8).set_(storage)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    return flat.view(count, height, width, 3).permute(0, 3, 1, 2)
+    return flat.view(count, height, width, bands).permute(0, 3, 1, 2)
 
 
 def stack(

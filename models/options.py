@@ -71,9 +71,10 @@ class ModelOptions:
         used_for="training probe",
         resumed="start",
     )
-    channels: Literal[1, 3] = flag(
+    channels: Literal[1, 3, 4] = flag(
         3,
-        "what the network sees of an image: 1, brightness alone, or 3 colors; a first convolution that learned the other is fitted",
+        "what the network sees of an image: 1, brightness alone, 3 colors, or 4 with the alpha or other fourth channel of RGBA files; "
+        "a first convolution that learned another number is fitted",
         used_for="training info",
     )
     drop_rate: float | None = flag(

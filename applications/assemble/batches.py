@@ -110,7 +110,7 @@ def build_loader(
     held-out batches too, unless --strict is given: for those who count them and say so.
     """
     data, training = config.data, augment is not None
-    split = replace(split, white=preprocess.white)
+    split = split.seen_by(preprocess)
     keep = build_cache_policy(data, preprocess, training=training, largest=max(max(size) for size in seen_sizes(config)))
     # Crops are at the scale of the images, which are decoded whole.
     read, on_epoch_start = partial(split.read_picture, at_least=None if config.masks.crop else keep.at_least), None

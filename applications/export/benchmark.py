@@ -3,7 +3,7 @@
 import json
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -128,7 +128,7 @@ def read_images(request: Request, places: Sequence[tuple[Path, bool]]) -> Images
     catalog = open_catalog(str(request.given["data"]), classes=facts.classes, require_train=False, whole=wanted, target=kind.target)
     if wanted not in catalog.splits:
         raise UserError(f"{catalog.root} has no {wanted} images; it has {', '.join(catalog.splits)}: choose with --split")
-    return images_of(replace(catalog.splits[wanted], white=facts.preprocess.white), facts.task, facts.classes)
+    return images_of(catalog.splits[wanted].seen_by(facts.preprocess), facts.task, facts.classes)
 
 
 def images_of(split: Split, task: str, classes: tuple[str, ...]) -> Images:

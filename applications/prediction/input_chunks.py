@@ -18,6 +18,7 @@ from dataloader.sample import Unreadable
 from dataloader.sources.inputs import Inputs, read_frames
 from dataloader.splits.split import Split
 from utils.cores import default_workers
+from utils.errors import UserError
 from utils.progress import progress_bar
 
 
@@ -32,7 +33,7 @@ class InputChunk:
 
     Attributes:
         names: of the readable ones.
-        images: uint8 (N, 3, H, W), at the model's size.
+        images: uint8 (N, bands, H, W), at the model's size.
         frames: the images as they were, where they are no files.
         unreadable: what should have been among them.
         white: the value of 16-bit files that is shown as white.
@@ -77,6 +78,8 @@ def read_chunks(trained: Trained, inputs: Inputs, options: SingleImageOptions, m
     files = inputs.images[: options.limit]
     if files:
         yield from _chunks_of_files(trained, files, machine)
+    if inputs.videos and trained.preprocess.bands != 3:
+        raise UserError("this model reads four channels (--channels 4), which the frames of videos and cameras do not have; give it files")
     for source in inputs.videos:
         frames = read_frames(source, rate=options.frames, limit=options.limit)
         yield from _chunks_of_frames(trained, frames, trained.config.data.batch_size)
@@ -85,7 +88,7 @@ def read_chunks(trained: Trained, inputs: Inputs, options: SingleImageOptions, m
 def _chunks_of_files(trained: Trained, files: Sequence[str], machine: Machine) -> Iterator[InputChunk]:
     # Paths are opened as they are written, from the folder that the user is in.
     unknown = np.empty((len(files), 0), dtype=np.int64)
-    split = Split("test", Path(), tuple(files), unknown, white=trained.preprocess.white)
+    split = Split("test", Path(), tuple(files), unknown).seen_by(trained.preprocess)
     data = trained.config.data
     loader = Loader(
         split,

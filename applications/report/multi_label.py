@@ -38,7 +38,7 @@ def report_parts(material: MeasuredLabels) -> list[ReportPart]:
     prediction = material.prediction
     truth = prediction.targets.numpy() >= 0.5
     named = decide(prediction.probabilities, material.trained.calibration.thresholds).numpy()
-    pictures = Thumbnails(material.split.read)
+    pictures = Thumbnails(material.split.show)
     scaled = scale(material, everything)
     before, after = (measure_reliability(each.ravel(), truth.ravel()) for (each,) in (scaled.before, scaled.after))
     joined = [[_join(material.classes, row) for row in flags] for flags in (truth, named)]

@@ -47,7 +47,7 @@ def report_parts(material: MeasuredLabels) -> list[ReportPart]:
     targets, probabilities = prediction.targets.numpy(), prediction.probabilities.numpy()
     found = prediction.found.numpy()
     right, matrix = found == targets, confusion(targets, found, len(classes))
-    pictures = Thumbnails(material.split.read)
+    pictures = Thumbnails(material.split.show)
     scaled = scale(material, top_of)
     before, after = (measure_reliability(Top(*each).confidence, right) for each in (scaled.before, scaled.after))
     labels = [classes[target] for target in targets], [classes[best] for best in found]

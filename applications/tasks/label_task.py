@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from applications.abilities import FOURTH_CHANNEL
 from applications.contract import Signature, StepResult, TensorSpec
 from applications.tasks.label_answers import LabelAnswer, decide
 from applications.tasks.label_meter import LabelMeter
@@ -60,6 +61,7 @@ class LabelTask(ABC):
             "measuring files side by side",
             "answers over the network",
             "pruning",
+            FOURTH_CHANNEL,
         }
     )
     # The rows of PROMISES that --target can ask for.
