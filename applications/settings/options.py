@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from criterions.options import LossOptions
 from dataloader.checks.options import CheckOptions
-from dataloader.options import DataOptions, MaskOptions, PrepareOptions
+from dataloader.options import DataOptions, PrepareOptions, TruthOptions
 from models.options import ModelOptions
 from optim.options import OptimOptions
 from utils.errors import UserError, nearest
@@ -409,7 +409,7 @@ class RunConfig:
 
     model: ModelOptions = field(default_factory=ModelOptions)
     data: DataOptions = field(default_factory=DataOptions)
-    masks: MaskOptions = field(default_factory=MaskOptions)
+    truths: TruthOptions = field(default_factory=TruthOptions)
     prepare: PrepareOptions = field(default_factory=PrepareOptions)
     loss: LossOptions = field(default_factory=LossOptions)
     optim: OptimOptions = field(default_factory=OptimOptions)
@@ -475,7 +475,7 @@ def with_present_names(values: Mapping[str, Any]) -> dict[str, Any]:
 SECTIONS = {
     "model": ModelOptions,
     "data": DataOptions,
-    "masks": MaskOptions,
+    "masks and boxes": TruthOptions,
     "preparing data": PrepareOptions,
     "loss": LossOptions,
     "optimizer and schedule": OptimOptions,
