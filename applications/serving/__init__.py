@@ -8,6 +8,7 @@ SERVED = Table(
         "classify": Row("applications.serving.served_labels:open_labels", "labels, probabilities, heat maps"),
         "multilabel": Row("applications.serving.served_labels:open_labels", "labels, probabilities, heat maps"),
         "segment": Row("applications.serving.served_masks:open_masks", "masks, areas, overlays"),
+        "detect": Row("applications.serving.served_boxes:open_boxes", "boxes with scores, drawn over the image"),
         "anomaly": Row("applications.serving.served_defects:open_defects", "scores, verdicts, defects, heat maps"),
     },
 )

@@ -309,18 +309,18 @@ class BoxOptions:
         None,
         "least score of an answered box, from 0 to 1 (default: that of the best F1 on val); AP looks at all boxes from 0.001 on",
         metavar="P",
-        used_for="evaluation predict exports",
+        used_for="evaluation predict exports serve",
     )
     nms: float | None = flag(
         None,
         "of two boxes that overlap more than this the surer one is answered; 1 keeps both (default: 0.65)",
         metavar="IOU",
-        used_for="evaluation predict exports",
+        used_for="evaluation predict exports serve",
     )
     max_detections: int | None = flag(
-        None, "most boxes that are answered for an image (default: 300)", metavar="N", used_for="evaluation predict exports", above=0
+        None, "most boxes that are answered for an image (default: 300)", metavar="N", used_for="evaluation predict exports serve", above=0
     )
-    agnostic: bool = flag(False, "let a box drop those that it overlaps of other classes, too", used_for="evaluation predict exports")
+    agnostic: bool = flag(False, "let a box drop those that it overlaps of other classes, too", used_for="evaluation predict exports serve")
     crops: bool = flag(False, "--predict also writes what every answered box shows, a folder a class", used_for="predict")
 
 

@@ -44,6 +44,7 @@ class Detect(BoxTask):
             "answers for single images",
             "answered boxes",
             "exported files",
+            "answers over the network",
             "tiles",
         }
     )
