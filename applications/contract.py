@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch
-from dataloader.targets.plane import PlaneChange
+from dataloader.targets.plane_change import PlaneChange
 from dataloader.targets.target import Target
 from models.options import ModelOptions
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dataloader.targets.boxes import BoxBatch
 from dataloader.targets.defect import DefectBatch
-from dataloader.targets.plane import Change
+from dataloader.targets.plane_change import Change
 from dataloader.targets.stack import stack_targets
 from dataloader.targets.target import Target
 from dataloader.targets.whole_mask import WholeMasks

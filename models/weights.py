@@ -17,7 +17,7 @@ from models.published import Published, find_published
 from utils.checkpoint import load_tensors
 from utils.errors import UserError
 from utils.files import sha256_of
-from utils.first_conv import first_conv
+from utils.networks.first_conv import first_conv
 
 # Keys under which training programs keep a state dict; averaged weights come first, as they evaluate better.
 WRAPPERS = ("state_dict_ema", "model_ema", "ema", "state_dict", "model_state_dict", "model", "net", "weights")

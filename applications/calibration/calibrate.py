@@ -11,11 +11,11 @@ from applications.calibration.threshold_outcome import Answers, judge, kept_toge
 from applications.tasks.labels import LabelTask, Prediction
 from applications.trained.checkpoint import Trained
 from applications.trained.exported import find_format
-from utils.calibration import cross_fitted, fold_of
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.files import locked
-from utils.grouped_statistics import one_of_each
 from utils.logs import log
+from utils.metrics.calibration import cross_fitted, fold_of
+from utils.metrics.grouped_statistics import one_of_each
 
 
 def calibrated(

@@ -20,8 +20,8 @@ from applications.tasks.segment import Segment
 from applications.trained.any_model import load_model
 from applications.trained.checkpoint import Trained, open_held_out, warn_of_seen_images
 from applications.trained.inference import measure_split
-from applications.trained.measured_masks import measure_masks
-from applications.trained.segmented import ImageSegmenter, is_tiled
+from applications.trained.masks import ImageSegmenter, is_tiled
+from applications.trained.measure_masks import measure_masks
 from applications.trained.trained_task import build_trained_task
 from dataloader.splits.split import Split
 from utils.errors import UserError, shorten

@@ -27,7 +27,7 @@ from applications.evaluation.shared_output import UNREADABLE, facts_of, print_cl
 from applications.evaluation.time_estimate import expected_evaluation
 from applications.evaluation.tta import AveragedViews
 from applications.report.embedding import ClassifierInputRecorder
-from applications.report.report_input import GROUPS, Overlay, ReportInput, as_percent, plain_floats
+from applications.report.report_input import GROUPS, MeasuredLabels, Overlay, as_percent, plain_floats
 from applications.settings.options import Request
 from applications.tasks.labels import LabelMeter, LabelTask, Prediction
 from applications.trained.any_model import load_model
@@ -41,8 +41,8 @@ from dataloader.splits.split import Split
 from utils.distributed import close_world
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_csv, write_text
-from utils.grouped_statistics import number_groups
 from utils.logs import console, log
+from utils.metrics.grouped_statistics import number_groups
 from utils.text import counted
 
 
@@ -98,7 +98,7 @@ def _evaluate_labels(trained: Trained, task: LabelTask, machine: Machine) -> int
                 split, prediction = _readable(split, prediction)
             views, lost = options.tta or "", len(unreadable)
             _write(
-                ReportInput(
+                MeasuredLabels(
                     trained=trained, split=split, task=task, prediction=prediction, machine=machine, folder=folder, seconds=seconds,
                     promise=promise, choice=choice, views=views, overlay=heat, unreadable=lost, seen=known, vectors=vectors,
                 )
@@ -177,7 +177,7 @@ def _with_views(trained: Trained, task: LabelTask) -> Trained:
     return replace(trained, model=network.eval())
 
 
-def _write(material: ReportInput) -> None:
+def _write(material: MeasuredLabels) -> None:
     trained, split, task, folder = material.trained, material.split, material.task, material.folder
     meter = LabelMeter.holding(task, material.prediction)
     metrics = meter.figures()
@@ -203,7 +203,7 @@ def _write(material: ReportInput) -> None:
     log().info(f"written   {folder} ({', '.join(file.name for file in files)})")
 
 
-def _say_accepted(material: ReportInput) -> dict[str, float]:
+def _say_accepted(material: MeasuredLabels) -> dict[str, float]:
     """Say how many answers reach their threshold, and what that tells; return it as figures."""
     reject, prediction = material.trained.calibration.reject, material.prediction
     if reject is None:
@@ -214,7 +214,7 @@ def _say_accepted(material: ReportInput) -> dict[str, float]:
     return {"accepted": kept.coverage, "accepted_wrong": kept.error}
 
 
-def _say_promise(material: ReportInput) -> dict[str, Any]:
+def _say_promise(material: MeasuredLabels) -> dict[str, Any]:
     """Say whether these images disprove what was promised; return it as figures.
 
     The images that chose the thresholds cannot: they are looked at with thresholds of the other four fifths.

@@ -22,9 +22,9 @@ from applications.trained.inference import predict_split
 from applications.trained.trained_task import build_label_task
 from dataloader.batch.targets import dense_array
 from dataloader.splits.split import Split
+from utils.drawing.images import overlay
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error
-from utils.images import overlay
 from utils.logs import log
 from utils.progress import progress_bar
 

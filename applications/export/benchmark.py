@@ -23,10 +23,10 @@ from applications.trained.trained_task import build_label_task
 from dataloader.opening.open_catalog import open_catalog
 from dataloader.splits.split import Split
 from utils.checkpoint import BEST, find_checkpoint
+from utils.drawing.plots import draw_points
 from utils.errors import UserError
 from utils.files import new_folder, write_csv, write_text
 from utils.logs import log
-from utils.plots import draw_points
 from utils.terminal_tables import print_table
 
 # What may be lost against the most accurate one, where the user does not say.

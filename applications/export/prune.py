@@ -31,9 +31,9 @@ from utils.checkpoint import BEST, load_checkpoint, save_checkpoint
 from utils.errors import UserError
 from utils.files import new_folder, write_text
 from utils.logs import log
+from utils.networks.summary import summarize, time_forward
 from utils.randomness import Stream, numpy_rng
 from utils.runtime import Precision
-from utils.summary import summarize, time_forward
 from utils.terminal_tables import print_table
 from utils.text import counted
 from utils.timing import Timing

@@ -9,8 +9,8 @@ from models.input_channels import set_input_channels
 from models.options import ModelOptions
 from utils.errors import UserError
 from utils.logs import log
+from utils.networks.summary import summarize, time_forward
 from utils.runtime import choose_device, describe_machine
-from utils.summary import summarize, time_forward
 from utils.terminal_tables import print_table
 
 # Fewer multiply-adds than torch's own counter sees in products alone mean that thop missed a layer.

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from applications.tasks.box_answers import BoxAnswer
-from utils.box_pictures import cut_out, framed
+from utils.drawing.box_pictures import cut_out, framed
+from utils.drawing.images import write_png
+from utils.drawing.mask_pictures import class_colors
 from utils.files import write_csv, write_text
-from utils.images import write_png
 from utils.logs import log
-from utils.mask_pictures import class_colors
 from utils.text import counted
 
 

@@ -3,12 +3,12 @@
 from applications.assemble import Machine
 from applications.contract import Task
 from applications.prediction.box_files import BoxWriter
-from applications.prediction.pages import Page, count_images, read_pages
+from applications.prediction.input_chunks import Page, count_images, read_chunks
 from applications.settings.options import SingleImageOptions
 from applications.tasks.box_answers import BoxAnswer
 from applications.tasks.detect import Detect
+from applications.trained.boxes import ImageDetector, set_choice
 from applications.trained.checkpoint import Trained
-from applications.trained.detected import ImageDetector, set_choice
 from applications.trained.views import with_views
 from dataloader.sources.inputs import Inputs
 from utils.files import new_folder, removed_on_error
@@ -27,7 +27,7 @@ def predict_boxes(trained: Trained, task: Task, inputs: Inputs, options: SingleI
         for path, reason in inputs.missing:
             writer.miss(path, reason)
         with progress_bar("images", count_images(inputs, options)) as advance:
-            for page in read_pages(trained, inputs, options, machine):
+            for page in read_chunks(trained, inputs, options, machine):
                 for unreadable in page.unreadable:
                     writer.miss(unreadable.path, unreadable.reason)
                 _answer(detector, page, writer)

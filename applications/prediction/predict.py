@@ -4,8 +4,8 @@ from contextlib import nullcontext
 
 from applications import assemble
 from applications.prediction import PREDICTIONS
-from applications.prediction.files import ImageAnswer, Writer
-from applications.prediction.pages import count_images, read_pages
+from applications.prediction.input_chunks import count_images, read_chunks
+from applications.prediction.label_files import ImageAnswer, Writer
 from applications.settings.options import Request
 from applications.trained.any_model import load_model
 from applications.trained.inference import answer_images, read_by_classifier
@@ -41,7 +41,7 @@ def run(request: Request) -> int:
         for path, reason in inputs.missing:
             writer.miss(path, reason)
         with progress_bar("images", count_images(inputs, options)) as advance:
-            for page in read_pages(trained, inputs, options, machine):
+            for page in read_chunks(trained, inputs, options, machine):
                 for unreadable in page.unreadable:
                     writer.miss(unreadable.path, unreadable.reason)
                 if len(page.names):

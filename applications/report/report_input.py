@@ -19,9 +19,9 @@ from applications.tasks.labels import LabelTask, Prediction, row_chunks
 from applications.trained.checkpoint import Trained
 from dataloader.batch.targets import to_dense
 from dataloader.splits.split import Split
-from utils.calibration import cross_fitted
-from utils.grouped_statistics import number_groups, one_of_each
-from utils.images import data_uri, thumbnail
+from utils.drawing.images import data_uri, thumbnail
+from utils.metrics.calibration import cross_fitted
+from utils.metrics.grouped_statistics import number_groups, one_of_each
 from utils.page import Card, Tone
 from utils.text import counted
 
@@ -101,7 +101,7 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportInput(Measured):
+class MeasuredLabels(Measured):
     """A measured model of labels.
 
     Attributes:
@@ -244,7 +244,7 @@ class Scaled:
     note: str
 
 
-def scale(material: ReportInput, kept: Callable[[Tensor], tuple[np.ndarray, ...]]) -> Scaled:
+def scale(material: MeasuredLabels, kept: Callable[[Tensor], tuple[np.ndarray, ...]]) -> Scaled:
     """Return the effect of temperature scaling on images that it was not fitted on.
 
     On the validation images themselves, each image gets a temperature that was fitted on four fifths of the others.
@@ -267,7 +267,7 @@ def scale(material: ReportInput, kept: Callable[[Tensor], tuple[np.ndarray, ...]
     return Scaled(unscaled, divided, prediction.losses.numpy(), np.concatenate(losses), note)
 
 
-def _temperatures(material: ReportInput) -> tuple[Tensor, str]:
+def _temperatures(material: MeasuredLabels) -> tuple[Tensor, str]:
     """Return the temperature, a number or (N, 1), and a note on the images that it was fitted on."""
     prediction, stored = material.prediction, material.trained.calibration.temperature
     if material.is_fitted_here:

@@ -5,8 +5,8 @@ from pathlib import Path
 from applications import assemble
 from applications.assemble import Machine
 from applications.serving import SERVED
-from applications.serving.served_labels import open_label_file
-from applications.serving.served_models import ServedModel
+from applications.serving.labels import open_label_file
+from applications.serving.served_model import ServedModel
 from applications.settings.options import Request
 from applications.tasks import TASKS
 from applications.tasks.labels import LabelTask

@@ -15,12 +15,12 @@ from criterions.options import USUAL
 from dataloader.images.preprocess import Normalize, Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.defect import GOOD, Defect, DefectBatch
-from dataloader.targets.plane import PlaneChange
+from dataloader.targets.plane_change import PlaneChange
 from dataloader.targets.target import Target
 from models import ENCODER
 from models.anomaly import ANOMALY_DETECTORS, is_anomaly_detector
+from models.anomaly.anomaly_detector import AnomalyDetector
 from models.anomaly.build import build_anomaly_detector
-from models.anomaly.detector import AnomalyDetector
 from models.options import ModelOptions
 from utils.errors import UserError
 from utils.files import write_csv

@@ -16,10 +16,10 @@ from dataloader.batch.targets import labels_of, to_dense
 from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch, Targets
 from dataloader.targets.label import Label
-from utils.calibration import fit_temperature
+from utils.drawing.plots import draw_confusion
 from utils.files import write_csv
-from utils.plots import draw_confusion
-from utils.statistics import confusion
+from utils.metrics.calibration import fit_temperature
+from utils.metrics.statistics import confusion
 
 # With six classes, five guesses are nearly always right.
 FEWEST_FOR_TOP5 = 10

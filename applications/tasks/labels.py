@@ -18,11 +18,11 @@ from criterions.weighted import Criterion, build_criterion
 from dataloader.batch.targets import to_dense
 from dataloader.images.preprocess import Normalize, Preprocess
 from dataloader.sample import Batch, Targets
-from dataloader.targets.plane import PlaneChange
+from dataloader.targets.plane_change import PlaneChange
 from dataloader.targets.target import Target
 from models import build_model
 from models.options import ModelOptions
-from utils.calibration import Calibration
+from utils.metrics.calibration import Calibration
 
 # Cells of a table that are computed at a time.
 CHUNK = 4_000_000

@@ -19,10 +19,10 @@ from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch, Targets
 from dataloader.sources.lists import join_labels
 from dataloader.targets.label import Labels
-from utils.calibration import Calibration, fit_temperature
+from utils.drawing.plots import draw_bars
 from utils.errors import UserError
 from utils.files import write_csv
-from utils.plots import draw_bars
+from utils.metrics.calibration import Calibration, fit_temperature
 
 EVEN = 0.5
 

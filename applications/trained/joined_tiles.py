@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from applications.tasks.box_answers import BoxAnswer, Choice, numpy_answer
-from utils.box_overlap import overlap_of
+from utils.metrics.box_overlap import overlap_of
 
 # So close to the border of its tile, in pixels, a box may end because of it.
 NEAR = 2.0

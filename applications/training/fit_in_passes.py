@@ -21,8 +21,8 @@ from dataloader.splits.split import Split
 from utils.checkpoint import BEST, save_checkpoint
 from utils.errors import UserError
 from utils.files import write_text
-from utils.grouped_statistics import number_groups
 from utils.logs import log
+from utils.metrics.grouped_statistics import number_groups
 from utils.progress import progress_bar
 from utils.text import counted
 

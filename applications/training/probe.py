@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from applications import assemble
-from applications.assemble.data import open_training_data
 from applications.assemble.machine import Machine
+from applications.assemble.training_data import open_training_data
 from applications.engine.checkpoint_saver import weights_alone
 from applications.engine.observers import CsvLog, describe
 from applications.engine.unreadable import UnreadableHeldOutImages

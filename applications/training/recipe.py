@@ -201,7 +201,7 @@ class Recipe:
     @cached_property
     def network(self) -> nn.Module:
         """The network as training calls it: compiled and distributed when asked for."""
-        return assemble.wrap_network(self.config.runtime, self.teaching.network, self.machine)
+        return assemble.wrap_network(self.config, self.teaching.network, self.machine)
 
     @cached_property
     def stepper(self) -> Stepper:

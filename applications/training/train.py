@@ -14,7 +14,7 @@ from torch import nn
 
 from applications import assemble
 from applications.assemble import Machine
-from applications.assemble.data import open_training_data
+from applications.assemble.training_data import open_training_data
 from applications.contract import LearnsInPasses, Observer, Progress, Task
 from applications.engine.checkpoint_saver import CheckpointSaver
 from applications.engine.fit import Interruption, fit

@@ -15,7 +15,7 @@ from applications.tasks.classify import Classify
 from applications.tasks.labels import Prediction
 from criterions.weighted import Criterion, build_elementwise
 from dataloader.images.preprocess import Preprocess
-from utils.risk_control import NEVER
+from utils.metrics.risk_control import NEVER
 from utils.spec import parse_specs
 
 

@@ -20,7 +20,7 @@ from models import build_model
 from tests.applications.conftest import read_rows
 from tests.applications.predicted import predicted
 from utils.logs import log
-from utils.model_graph import model_graph
+from utils.networks.model_graph import model_graph
 
 
 def row(epoch: int, loss: float = 1.0) -> dict[str, float]:

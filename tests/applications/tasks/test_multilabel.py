@@ -16,8 +16,8 @@ from criterions.elementwise import bce, softmax
 from criterions.weighted import Criterion
 from dataloader.images.preprocess import Preprocess
 from tests.applications.predicted import predicted
-from utils.calibration import Calibration
 from utils.errors import UserError
+from utils.metrics.calibration import Calibration
 
 CPU = torch.device("cpu")
 

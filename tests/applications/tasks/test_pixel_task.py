@@ -24,7 +24,7 @@ from dataloader.sample import Batch
 from dataloader.sources.shapes import scene
 from dataloader.targets.label import Label, Labels
 from dataloader.targets.mask import IGNORE
-from dataloader.targets.plane import scaled
+from dataloader.targets.plane_change import scaled
 from optim.stepper import Stepper
 from tests.applications.tasks.pixel_task import PixelMeter, PixelNet, PixelTask
 from utils.distributed import World

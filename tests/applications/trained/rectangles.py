@@ -11,8 +11,8 @@ from applications import assemble
 from applications.assemble import Machine
 from applications.settings.options import RunConfig
 from applications.tasks.detect import Detect
+from applications.trained.boxes import ImageDetector
 from applications.trained.checkpoint import Trained
-from applications.trained.detected import ImageDetector
 from criterions.detection.criterion import build_detection_criterion
 from dataloader.images.preprocess import Preprocess
 from utils.runtime import Precision
