@@ -259,7 +259,8 @@ class EvaluationOptions:
     )
     target: str | None = flag(
         None,
-        "choose thresholds of every class on val, such as 'miss<=0.01', 'error<=0.02', 'coverage>=0.9'",
+        "choose thresholds of every class on val, such as 'miss<=0.01', 'error<=0.02', 'coverage>=0.9'; the least score of boxes by "
+        "'miss<=0.1' or 'false_alarm<=0.1'",
         metavar="PROMISE",
         used_for="evaluation",
     )

@@ -35,7 +35,7 @@ def set_choice(task: Detect, trained: Trained) -> None:
         **{name: value for name, value in given.items() if value is not None},
     )
     if options.conf is not None:
-        task.confidence = options.conf
+        task.confidence, task.promise = options.conf, None
 
 
 @dataclass(frozen=True)
