@@ -60,7 +60,7 @@ def resized(targets: Targets, before: Size, after: Size) -> Targets:
         return BoxBatch(targets.corners * factors, targets.classes, targets.counts, targets.crowd, areas)
     if isinstance(targets, DefectBatch):
         masks = resized(targets.masks, before, after)
-        assert isinstance(masks, Tensor)
+        assert isinstance(masks, Tensor | WholeMasks)
         return replace(targets, masks=masks)
     if isinstance(targets, WholeMasks) or targets.ndim < MASKS:
         return targets
