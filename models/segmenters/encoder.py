@@ -61,6 +61,7 @@ class Encoder(nn.Module):
         with evaluating(self.backbone), torch.no_grad():
             before = self(probe)[:count]
         self.positions, self.info = self.positions[:count], self.info[:count]
+        self.backbone.keep_maps(self.positions[-1] + 1)
         removed = self._remove_unused()
         try:
             with evaluating(self.backbone), torch.no_grad():
@@ -70,6 +71,7 @@ class Encoder(nn.Module):
         if not alike:
             for key, module in reversed(removed):
                 replace_module(self.backbone, key, module)
+            self.backbone.keep_maps(None)
             self.positions, self.info = kept
 
     def _remove_unused(self) -> list[tuple[str, nn.Module]]:

@@ -74,7 +74,7 @@ def test_output_stride_is_for_dilated_decoders() -> None:
         build_segmenter("lraspp", num_classes=2, output_stride=4)
 
 
-@pytest.mark.parametrize("name", ["mobilenetv3_small", "resnet18", pytest.param("torchvision/mobilenet_v2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["mobilenetv3_small", "resnet18", "torchvision/mobilenet_v2"])
 def test_what_comes_behind_the_last_wanted_map_is_taken_off(name: str) -> None:
     torch.manual_seed(0)
     encoder = Encoder(build_model(name, num_classes=1), name, strides=(4, 8, 16, 32)).eval()
