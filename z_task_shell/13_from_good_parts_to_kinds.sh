@@ -36,7 +36,7 @@ for kind in hole stain thread; do
         done
     done
 done
-python main.py --data "$way/kinds" --arch mobilenetv3_small --image_size 32 32 --batch_size 8 --epochs 20 --lr 2e-3 --name "$name"
+python main.py --data "$way/kinds" --arch mobilenetv3_small --image_size 64 64 --batch_size 8 --epochs 30 --lr 2e-3 --name "$name"
 python main.py --evaluation --resume "runs/classify/$name"
 cat <<END
 Open
