@@ -12,7 +12,7 @@ from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.defect import GOOD, DefectBatch
 from dataloader.targets.whole_mask import WholeMasks
-from utils.statistics import Interval, bootstrap, wilson
+from utils.metrics.statistics import Interval, bootstrap, wilson
 
 
 @dataclass(frozen=True, eq=False)

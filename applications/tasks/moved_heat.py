@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dataloader.targets.plane import PlaneChange
+from dataloader.targets.plane_change import PlaneChange
 
 
 def moved_heat(heat: np.ndarray, change: PlaneChange) -> np.ndarray:
