@@ -9,7 +9,8 @@ from torch import Tensor
 
 from dataloader.targets.boxes import BoxBatch
 from dataloader.targets.defect import DefectBatch
-from dataloader.targets.plane import Change
+from dataloader.targets.label import Unknown
+from dataloader.targets.plane_change import Change
 from dataloader.targets.stack import stack_targets
 from dataloader.targets.target import Target
 from dataloader.targets.whole_mask import WholeMasks
@@ -89,6 +90,12 @@ class Batch:
     changed: tuple[str, ...] = ()
     epoch: int = 0
     copies: int = 1
+
+    @classmethod
+    def unlabeled(cls, images: Tensor) -> "Batch":
+        """Return a batch of images, uint8 (N, 3, H, W), of which nothing is known; they are numbered from 0."""
+        count = len(images)
+        return cls(images, Unknown.stack([Unknown()] * count), torch.ones(count), torch.arange(count))
 
     def __len__(self) -> int:
         return len(self.images)

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from models import ENCODER, SEGMENTERS, describe
+from models import describe
 from models.anomaly import is_anomaly_detector
 from models.detectors import ENCODERS, detector_name
+from models.segmenters import ENCODER, SEGMENTERS
 from utils.errors import UserError
 from utils.flags import flag
 
@@ -90,6 +91,11 @@ class ModelOptions:
         "draw the starting weights by this scheme (--list inits): xavier, kaiming, orthogonal, 'trunc_normal(std=0.02)'",
         metavar="SPEC",
         used_for="training",
+    )
+    qat: bool = flag(
+        False,
+        "quantization-aware training: compute with the rounding of 8-bit files, so that --export --int8 loses less; with --init_from RUN",
+        used_for="train",
     )
     bn_momentum: str = flag(
         "auto",

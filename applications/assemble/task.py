@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from applications.contract import ABILITIES, FOURTH_CHANNEL, Task
+from applications.abilities import ABILITIES, FOURTH_CHANNEL
+from applications.contract import Task
 from applications.settings.flag_use import flag_of
 from applications.settings.options import LossOptions, RunConfig
 from applications.tasks import TASKS

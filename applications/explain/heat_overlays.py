@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from applications.explain.exported_file import ExplainedFile
+from applications.explain.exported_heat_map import ExplainedFile
 from applications.explain.heat_maps import ExplainedBatch, Explainer, heat_maps
 from applications.explain.methods import named_methods
 from applications.trained.checkpoint import Trained
 from applications.trained.exported import ExportedNetwork
 from dataloader.images.preprocess import Normalize
 from models.backbone import Backbone
-from utils.images import enlarged, overlay
+from utils.drawing.images import enlarged, overlay
 from utils.runtime import choose_precision
 
 BATCH = 32

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from dataloader.images.preprocess import Preprocess
-from utils.calibration import Calibration
 from utils.errors import UserError
+from utils.metrics.calibration import Calibration
 
 # Name of the entry in a file, or of the file beside it.
 FACTS = "darkroom.json"

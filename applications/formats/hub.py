@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from applications.formats.contract import Format, Holds, Opened, WriteSettings
 from applications.formats.deployed import Answering, Core, Deployed
 from applications.formats.facts import KERNEL, Facts
+from applications.formats.format import Format, Holds, Opened, WriteSettings
 from applications.formats.package import Package
 from applications.formats.torchscript import as_arrays
 from dataloader.images.preprocess import Normalize

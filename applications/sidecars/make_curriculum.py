@@ -17,9 +17,9 @@ from dataloader.sidecars.curriculum_file import CURRICULUM, assign_courses, labe
 from dataloader.sidecars.format import WEIGHT, write_sidecar
 from dataloader.splits.split import Split
 from utils.distributed import close_world
+from utils.drawing.images import file_uri, sheet, write_png
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_atomically, write_csv
-from utils.images import file_uri, sheet, write_png
 from utils.logs import log
 from utils.page import Page, paragraph, picture, table
 from utils.terminal_tables import print_table

@@ -25,8 +25,8 @@ from dataloader.splits.split import Split
 from dataloader.targets.target import Target
 from utils.errors import UserError
 from utils.logs import log
+from utils.metrics.statistics import falling, weighted_average_precision
 from utils.progress import progress_bar
-from utils.statistics import falling, weighted_average_precision
 
 # Share of right answers below which a model is a doubtful teacher.
 WEAK = 0.6

@@ -26,10 +26,10 @@ from dataloader.splits.white_value import mismatch
 from models.backbone import Backbone, Network, Pretrainable
 from models.input_channels import set_input_channels
 from models.slimming.layer_widths import set_widths
-from utils.calibration import Calibration
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
 from utils.errors import UserError, shorten
 from utils.logs import log
+from utils.metrics.calibration import Calibration
 from utils.registry import is_user_code
 from utils.spec import parse_specs
 

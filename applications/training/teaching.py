@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from applications.assemble import Machine
-from applications.contract import Objective, Progress, Task
+from applications.contract import Objective, Task
 from applications.objectives.distillation import DistillationObjective, FeatureMatching, StudentWithMaps, TeacherOutput, resize_images
 from applications.objectives.self_paced import Rule, SelfPacedObjective, SelfPacedWeights
+from applications.progress import Progress
 from applications.settings.options import RunConfig, TeachOptions
-from applications.tasks.labels import LabelTask
+from applications.tasks.label_task import LabelTask
 from applications.trained.checkpoint import Trained, load_trained
 from applications.trained.exported import Exported, is_exported, load_exported, logits_of
 from applications.trained.trained_task import build_label_task

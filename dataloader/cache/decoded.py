@@ -23,7 +23,7 @@ from dataloader.images.picture import Picture
 from dataloader.images.preprocess import Preprocess, fit_change, fit_pixels
 from dataloader.images.read import ImageError
 from dataloader.splits.split import Split
-from dataloader.workers.measure import weigh
+from dataloader.workers.measure_images import weigh
 from utils.errors import UserError
 from utils.files import locked, new_folder, write_text
 from utils.runtime import available_memory

@@ -11,7 +11,7 @@ import numpy as np
 
 from dataloader.images.picture import Picture
 from dataloader.images.read import ImageError
-from dataloader.targets.plane import along_axes
+from dataloader.targets.plane_change import along_axes
 from utils.files import write_atomically, write_text
 
 PIXELS, INDEX, PLANES, FACTS = "pixels.bin", "index.npy", "planes.npy", "facts.json"

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dataloader.targets.plane import PlaneChange, Size, cropped, resampled
+from dataloader.targets.plane_change import PlaneChange, Size, cropped, resampled
 from utils.errors import UserError, nearest
 
 RESIZES = ("fit", "crop", "stretch")

@@ -17,7 +17,7 @@ from dataloader.loading.slots import Slots
 from dataloader.sample import Batch, BatchFields, Sample, Unreadable, blank_images, stack
 from dataloader.splits.integrity import has_changed
 from dataloader.splits.split import Split
-from dataloader.targets.plane import scaled
+from dataloader.targets.plane_change import scaled
 from dataloader.workers.pool import CurrentReads
 from utils.errors import UserError
 from utils.randomness import Stream, numpy_rng

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from applications.formats import build_format
-from applications.formats.contract import WriteSettings
 from applications.formats.deployed import deploy
+from applications.formats.format import WriteSettings
 from dataloader.images.preprocess import fit_images
 from models import build_model
 from models.backbone import Backbone
