@@ -12,8 +12,9 @@ from models import find_family, full_name
 from models.backbone import Network
 from models.detectors import is_object_detector
 from models.download import download
+from models.find_published import find_published
 from models.input_channels import fit_channels
-from models.published import Published, find_published
+from models.published import Published
 from utils.checkpoint import load_tensors
 from utils.errors import UserError
 from utils.files import sha256_of

@@ -9,6 +9,8 @@ from applications import APPLICATIONS
 
 ROOT = Path(__file__).parent.parent
 SHELVES = ("models", "criterions", "optim", "dataloader")
+# Files of applications/ that every room may import.
+SHARED = ("applications.contract", "applications.abilities", "applications.progress")
 OURS = {*SHELVES, "utils", "applications", "main", "config", "demos"}
 
 
@@ -57,9 +59,9 @@ def allowed(file: Path) -> tuple[str, ...]:
     below = ("utils", *SHELVES)
     if shelf == "applications" and len(parts) > 2:
         room = parts[1]
-        return (*below, "applications.contract", *(f"applications.{name}" for name in (room, *ROOMS[room])))
+        return (*below, *SHARED, *(f"applications.{name}" for name in (room, *ROOMS[room])))
     if shelf == "applications":
-        return below
+        return (*below, *SHARED)
     return tuple(OURS)
 
 
@@ -118,7 +120,7 @@ def test_every_arrow_of_the_table_is_drawn() -> None:
 
 
 def _in_room(*modules: str) -> bool:
-    return all(module.startswith("applications.") and module != "applications.contract" for module in modules)
+    return all(module.startswith("applications.") and module not in SHARED for module in modules)
 
 
 def shelf_room(module: str) -> str | None:
@@ -155,7 +157,7 @@ def test_no_verb_imports_another_verbs_file() -> None:
 def test_argparse_lives_in_utils_flags_alone() -> None:
     users = {str(file.relative_to(ROOT)) for file in source_files() if "argparse" in imports(file)}
     # The demos are programs of their own, copied to a device.
-    assert users - {"demos/classifier.py", "demos/segmenter.py", "demos/detector.py"} == {"utils/flags.py"}
+    assert users - {"demos/classifier.py", "demos/cut_pieces.py", "demos/detector.py", "demos/segmenter.py"} == {"utils/flags.py"}
 
 
 def test_shelves_never_see_the_whole_config() -> None:

@@ -10,7 +10,8 @@ import torch
 
 from applications.calibration.promises import Promise, ThresholdChoice, choose_rejection, choose_thresholds
 from applications.calibration.threshold_outcome import Answers, judge, kept_together, named_together
-from applications.tasks.labels import LabelTask, Prediction
+from applications.tasks.label_prediction import Prediction
+from applications.tasks.label_task import LabelTask
 from applications.trained.checkpoint import Trained
 from applications.trained.exported import find_format
 from utils.checkpoint import load_checkpoint, save_checkpoint

@@ -7,7 +7,7 @@ import numpy as np
 
 from applications.comparison.label_answers import ModelAnswers
 from applications.report import multi_label, single_label
-from applications.report.report_input import CountedMetrics, Top
+from applications.report.measured_labels import CountedMetrics, Top
 from utils.metrics.grouped_statistics import flip_test, fully_dependent, number_groups
 from utils.metrics.statistics import Interval, bootstrap, holm, wilson
 from utils.text import counted

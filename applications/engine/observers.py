@@ -13,7 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from torch import nn
 
-from applications.contract import Meter, Observer, Progress
+from applications.contract import Meter
+from applications.progress import Observer, Progress
 from utils.files import write_text
 from utils.logs import console, log
 from utils.networks.model_graph import model_graph

@@ -13,7 +13,7 @@ from torch import Tensor
 from applications import assemble
 from applications.assemble import Machine
 from applications.settings.options import Request, run_folder_parent
-from applications.tasks.labels import LabelTask
+from applications.tasks.label_task import LabelTask
 from applications.trained.checkpoint import Trained, load_trained, open_held_out, open_training
 from applications.trained.inference import predict_split
 from applications.trained.trained_task import build_label_task

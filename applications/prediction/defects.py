@@ -10,7 +10,7 @@ from PIL import Image
 
 from applications.assemble import Machine
 from applications.contract import Task
-from applications.prediction.input_chunks import count_images, read_chunks
+from applications.prediction.input_chunks import read_inputs
 from applications.settings.options import SingleImageOptions
 from applications.tasks.anomaly import Anomaly, DefectAnswer, regions_of
 from applications.trained.checkpoint import Trained
@@ -21,7 +21,6 @@ from utils.drawing.images import overlay, write_png
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_atomically, write_csv, write_text
 from utils.logs import log
-from utils.progress import progress_bar
 from utils.text import counted
 
 
@@ -38,17 +37,11 @@ def predict_defects(trained: Trained, task: Task, inputs: Inputs, options: Singl
     heat = ImageAnomalyDetector(trained, task, machine)
     with removed_on_error(new_folder(trained.results_folder(), "predict")) as folder:
         writer = DefectWriter(folder, threshold)
-        for path, reason in inputs.missing:
-            writer.miss(path, reason)
-        with progress_bar("images", count_images(inputs, options)) as advance:
-            for page in read_chunks(trained, inputs, options, machine):
-                for unreadable in page.unreadable:
-                    writer.miss(unreadable.path, unreadable.reason)
-                for row, name in enumerate(page.names):
-                    image = page.picture(row)
-                    (answer,) = heat.of([image])
-                    writer.add(name, image, answer)
-                advance(len(page.names) + len(page.unreadable))
+        for chunk in read_inputs(trained, inputs, options, machine, writer):
+            for row, name in enumerate(chunk.names):
+                image = chunk.picture(row)
+                (answer,) = heat.answers([image])
+                writer.add(name, image, answer)
         return writer.close()
 
 

@@ -1,4 +1,4 @@
-"""The folder that --predict writes: tables of answers, annotated copies, features."""
+"""The folder that --predict writes for labels: tables of answers, annotated copies, features."""
 
 import json
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from applications.settings.options import SingleImageOptions
-from applications.tasks.labels import LabelAnswer
+from applications.tasks.label_answers import LabelAnswer
 from utils.drawing.fonts import Pen
 from utils.drawing.images import enlarged
 from utils.files import write_atomically, write_csv, write_text
@@ -36,7 +36,7 @@ class ImageAnswer:
     said: LabelAnswer
 
 
-class Writer:
+class LabelWriter:
     """Collects answers, and writes predictions.csv, predictions.json and what else was asked for.
 
     Args:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from applications.report.measured_boxes import MeasuredBoxes
-from applications.report.report_input import ReportPart
+from applications.report.report_part import ReportPart
 from utils.drawing.box_pictures import cut_out, framed
 from utils.drawing.images import data_uri, enlarged, thumbnail
 from utils.drawing.mask_pictures import beside_one_another

@@ -4,7 +4,7 @@ import numpy as np
 
 from applications.report.box_images import images_part, mistakes_part
 from applications.report.measured_boxes import MeasuredBoxes
-from applications.report.report_input import ReportPart, as_percent
+from applications.report.report_part import ReportPart, as_percent
 from applications.report.shared_sections import intervals_table
 from utils.drawing.chart_panels import Panel, draw_panels
 from utils.drawing.images import file_uri

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from applications.report.report_input import MeasuredLabels, Thumbnails, as_percent
+from applications.report.measured_labels import MeasuredLabels
+from applications.report.report_part import Thumbnails, as_percent
 from utils.page import escaped, gallery, paragraph
 
 STYLE = """

@@ -1,47 +1,21 @@
 """What a report says of defects: figures with intervals, kinds, scores of good and bad images, misses and false alarms with heat maps."""
 
-from dataclasses import dataclass
-from functools import cached_property
-
 import numpy as np
 
-from applications.report.report_input import Measured, ReportPart, as_percent
+from applications.report.measured_defects import MeasuredDefects
+from applications.report.report_part import ReportPart, as_percent
 from applications.report.shared_sections import intervals_table
-from applications.tasks.anomaly import Anomaly
-from applications.tasks.defect_meter import DefectMeter
-from applications.trained.defects import ImageAnomalyDetector
 from dataloader.targets.defect import GOOD, Defect
 from utils.drawing.chart_panels import Panel, draw_panels
 from utils.drawing.defect_pictures import outlined, shown_heat
 from utils.drawing.images import data_uri, enlarged, file_uri, overlay, thumbnail
 from utils.drawing.mask_pictures import beside_one_another
 from utils.files import write_csv
-from utils.metrics.statistics import Interval
 from utils.page import Card, gallery, paragraph, picture, table
 from utils.text import counted
 
 SHOWN, SIDE, BINS = 12, 300, 40
 TWO_IN_A_ROW = ".gallery.wide { grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr)); }"
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeasuredDefects(Measured):
-    """A measured detector.
-
-    Attributes:
-        meter: with the scores of all images, and counts of pixels.
-        heat: answers for single images.
-    """
-
-    task: Anomaly
-    meter: DefectMeter
-    heat: ImageAnomalyDetector
-
-    @cached_property
-    def intervals(self) -> dict[str, Interval]:
-        """The figures with their 95% intervals over images, or over their groups."""
-        groups = None if self.groups is None else np.unique(self.groups[self.meter.images.indices], return_inverse=True)[1]
-        return self.meter.intervals(groups)
 
 
 def report_parts(material: MeasuredDefects) -> list[ReportPart]:
@@ -55,9 +29,8 @@ def _headline(material: MeasuredDefects) -> ReportPart:
     tiles = {name.replace("_", " "): as_percent(value) for name, value in figures.items()}
     rows = [["figure", "value", "low", "high"], *([name, each.value, each.low, each.high] for name, each in material.intervals.items())]
     write_csv(material.attachments / "intervals.csv", rows)
-    height, width = material.trained.preprocess.image_size
     notes = [
-        f"Pixels are those that the detector sees, {width} x {height}; images with defects that nobody has marked count for images alone. "
+        f"Pixels are those of the images in their files; images with defects that nobody has marked count for images alone. "
         f"AUPRO is the mean share of each connected defect that is found, over false-positive rates up to 30%. The intervals are of 95%, "
         f"over images{material.over_groups()}."
     ]
@@ -123,7 +96,7 @@ def _gallery(material: MeasuredDefects, rows: np.ndarray, tone: str) -> str:
         index = int(images.indices[row])
         image, target = material.split.read(index), material.split.target(index)
         assert isinstance(target, Defect)
-        (answer,) = material.heat.of([image])
+        (answer,) = material.heat.answers([image])
         pictures = [outlined(image, target.mask.ids == 1), overlay(image, shown_heat(answer.heat))]
         said = f"{images.kinds[row]}, score {images.scores[row]:.4f}"
         pair = beside_one_another([enlarged(thumbnail(each, SIDE), SIDE) for each in pictures])

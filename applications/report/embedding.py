@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor, nn
 
-from applications.report.report_input import MeasuredLabels, ReportPart
-from applications.tasks.labels import LabelTask
+from applications.report.measured_labels import MeasuredLabels
+from applications.report.report_part import ReportPart
+from applications.tasks.label_task import LabelTask
 from applications.trained.inference import read_by_classifier
 from dataloader.sample import Batch
 from models.classifier_input import as_vectors

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from applications.report.report_input import MeasuredLabels, ReportPart, Thumbnails, as_percent
-from applications.tasks.labels import CHUNK
+from applications.report.measured_labels import MeasuredLabels
+from applications.report.report_part import ReportPart, Thumbnails, as_percent
+from applications.tasks.label_prediction import CHUNK
 from utils.files import write_csv
 from utils.metrics.statistics import confusion
 from utils.page import gallery, paragraph

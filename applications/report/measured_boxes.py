@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from applications.report.report_input import Measured
+from applications.report.measured import Measured
 from applications.tasks.box_meter import BoxMeter
 from applications.tasks.detect import Detect
 from utils.metrics.box_curves import BoxCurves, ClassFigures, box_curves, class_figures

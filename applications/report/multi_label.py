@@ -4,7 +4,8 @@ import numpy as np
 
 from applications.report.embedding import embedding_map
 from applications.report.label_issues import label_section, suspicious_label_sets
-from applications.report.report_input import CountedMetrics, MeasuredLabels, ReportPart, Thumbnails, as_percent, everything, scale
+from applications.report.measured_labels import CountedMetrics, MeasuredLabels
+from applications.report.report_part import ReportPart, Thumbnails, as_percent
 from applications.report.shared_sections import (
     HARDEST,
     LOSS_NOTE,
@@ -15,7 +16,8 @@ from applications.report.shared_sections import (
     intervals_table,
     support,
 )
-from applications.tasks.labels import decide
+from applications.report.temperature_scaling import everything, scale
+from applications.tasks.label_answers import decide
 from utils.drawing.chart_panels import Panel, draw_panels
 from utils.drawing.images import file_uri
 from utils.files import write_csv
@@ -36,7 +38,7 @@ def report_parts(material: MeasuredLabels) -> list[ReportPart]:
     prediction = material.prediction
     truth = prediction.targets.numpy() >= 0.5
     named = decide(prediction.probabilities, material.trained.calibration.thresholds).numpy()
-    pictures = Thumbnails(material.split.read)
+    pictures = Thumbnails(material.split.show)
     scaled = scale(material, everything)
     before, after = (measure_reliability(each.ravel(), truth.ravel()) for (each,) in (scaled.before, scaled.after))
     joined = [[_join(material.classes, row) for row in flags] for flags in (truth, named)]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from applications.report.defects import MeasuredDefects
+from applications.report.measured_defects import MeasuredDefects
 from dataloader.targets.defect import GOOD, Defect
 from utils.drawing.defect_pictures import outlined, shown_heat
 from utils.drawing.images import overlay, thumbnail
@@ -78,7 +78,7 @@ def _write_table(material: MeasuredDefects, rows: Sequence[int], path: Path) -> 
         index = int(images.indices[row])
         image, target = material.split.read(index), material.split.target(index)
         assert isinstance(target, Defect)
-        (answer,) = material.heat.of([image])
+        (answer,) = material.heat.answers([image])
         batch = batch_of(material, index)
         sheet.append([_text(material.split.paths[index]), _text(batch), _text(images.kinds[row]), round(float(images.scores[row]), 6)])
         sheet.row_dimensions[line].height = ROW_HEIGHT

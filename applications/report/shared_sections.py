@@ -9,7 +9,10 @@ import numpy as np
 import torch
 
 from applications.calibration.threshold_outcome import describe_broken, support_rows
-from applications.report.report_input import Measured, MeasuredLabels, ReportPart, Scaled, Thumbnails, as_percent
+from applications.report.measured import Measured
+from applications.report.measured_labels import MeasuredLabels
+from applications.report.report_part import ReportPart, Thumbnails, as_percent
+from applications.report.temperature_scaling import Scaled
 from applications.trained.exported import Exported
 from utils.drawing.chart_panels import Panel, draw_panels
 from utils.drawing.images import file_uri

@@ -10,7 +10,8 @@ from applications.calibration.threshold_outcome import measure_rejection
 from applications.report.confusion import STYLE, confusion_blocks
 from applications.report.embedding import embedding_map
 from applications.report.label_issues import label_section, suspicious_labels
-from applications.report.report_input import CountedMetrics, MeasuredLabels, ReportPart, Thumbnails, Top, as_percent, scale, top_of
+from applications.report.measured_labels import CountedMetrics, MeasuredLabels, Top, top_of
+from applications.report.report_part import ReportPart, Thumbnails, as_percent
 from applications.report.shared_sections import (
     HARDEST,
     LOSS_NOTE,
@@ -22,8 +23,9 @@ from applications.report.shared_sections import (
     intervals_table,
     support,
 )
+from applications.report.temperature_scaling import scale
 from applications.tasks.classify import FEWEST_FOR_TOP5
-from applications.tasks.labels import row_chunks
+from applications.tasks.label_prediction import row_chunks
 from utils.drawing.chart_panels import Panel, draw_panels
 from utils.drawing.images import file_uri
 from utils.files import write_csv
@@ -45,7 +47,7 @@ def report_parts(material: MeasuredLabels) -> list[ReportPart]:
     targets, probabilities = prediction.targets.numpy(), prediction.probabilities.numpy()
     found = prediction.found.numpy()
     right, matrix = found == targets, confusion(targets, found, len(classes))
-    pictures = Thumbnails(material.split.read)
+    pictures = Thumbnails(material.split.show)
     scaled = scale(material, top_of)
     before, after = (measure_reliability(Top(*each).confidence, right) for each in (scaled.before, scaled.after))
     labels = [classes[target] for target in targets], [classes[best] for best in found]

@@ -16,7 +16,7 @@ from applications.explain.methods import named_methods
 from applications.serving.schema import Answer, LabelShare
 from applications.serving.served_model import ModelFacts, ServedModel, Wanted
 from applications.settings.options import SingleImageOptions
-from applications.tasks.labels import LabelAnswer, decide
+from applications.tasks.label_answers import LabelAnswer, decide
 from applications.trained.checkpoint import Trained
 from applications.trained.exported import Exported
 from applications.trained.inference import answer_images

@@ -153,7 +153,7 @@ def write_summary(courses: Sequence[Course], opinions: SplitPredictions, probabi
         chosen = ordered[np.linspace(0, len(ordered) - 1, min(PICTURES, len(ordered))).round().astype(int)]
         captions = [f"{label_text(split, index, opinions.classes)}\n{probabilities[index]:.3f}" for index in chosen.tolist()]
         file = folder / f"course-{number}.png"
-        write_png(sheet([split.read(index) for index in chosen.tolist()], captions, columns=COLUMNS, side=SIDE), file)
+        write_png(sheet([split.show(index) for index in chosen.tolist()], captions, columns=COLUMNS, side=SIDE), file)
         text = f"{len(chosen)} of {len(ordered)} images, the surest first, with the probability of their label"
         page.section(f"{course.name.capitalize()}: weight {course.weight:g}", picture(file_uri(file), alt=course.name, caption=text))
     file = folder / "curriculum.html"

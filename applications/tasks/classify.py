@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from applications.contract import StepResult
-from applications.tasks.labels import LabelMeter, LabelTask, Prediction, prediction_rows
+from applications.tasks.label_meter import LabelMeter
+from applications.tasks.label_prediction import Prediction, prediction_rows
+from applications.tasks.label_task import LabelTask
 from criterions.weighted import Criterion
 from dataloader.batch.targets import labels_of, to_dense
 from dataloader.images.preprocess import Preprocess

@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from applications.contract import StepResult
-from applications.tasks.labels import LabelMeter, LabelTask, Prediction, decide, prediction_rows
+from applications.tasks.label_answers import decide
+from applications.tasks.label_meter import LabelMeter
+from applications.tasks.label_prediction import Prediction, prediction_rows
+from applications.tasks.label_task import LabelTask
 from criterions.weighted import Criterion
 from dataloader.batch.targets import to_dense
 from dataloader.images.preprocess import Preprocess

@@ -1,19 +1,19 @@
 """A detector's answers for whole images, at their own size."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from applications.assemble import Machine
 from applications.tasks.box_answers import BoxAnswer, Choice, answer_of
 from applications.tasks.detect import Detect
 from applications.trained.checkpoint import Trained
+from applications.trained.image_model import ImageModel
 from applications.trained.joined_tiles import joined
 from applications.trained.tiles import tile_starts
-from dataloader.sample import Batch
-from dataloader.targets.label import Unknown
+from dataloader.targets.plane_change import PlaneChange
 from utils.errors import UserError
 
 
@@ -39,27 +39,18 @@ def set_choice(task: Detect, trained: Trained) -> None:
 
 
 @dataclass(frozen=True)
-class ImageDetector:
-    """Answers images of any size, either brought to the size of the network, or in overlapping tiles of that size.
+class ImageDetector(ImageModel[Detect, BoxAnswer]):
+    """Answers with the boxes of the least score or more; `boxes` with those of any choice."""
 
-    Attributes:
-        trained: the model.
-        task: of the model.
-        machine: where it computes.
-        tiled: whether images are looked at in tiles, at their own scale.
-    """
-
-    trained: Trained
-    task: Detect
-    machine: Machine
-    tiled: bool
+    def of_tiles(self, image: np.ndarray) -> BoxAnswer:
+        return self.boxes(image, self.task.answered)
 
     def look(self, pixels: Tensor) -> Tensor:
         """Return what the network says of uint8 (N, 3, H, W): (N, A, 5 + C), in pixels of these."""
-        count = len(pixels)
-        batch = Batch(pixels, Unknown.stack([Unknown()] * count), torch.ones(count), torch.arange(count))
-        with torch.inference_mode(), self.machine.autocast():
-            return self.task.forward(self.trained.model, batch.to(self.machine.device)).said
+        return super().look(pixels).said
+
+    def answers_of(self, outputs: Tensor, backs: Sequence[PlaneChange]) -> list[BoxAnswer]:
+        return [answer_of(said, self.task.answered, back) for said, back in zip(outputs, backs, strict=True)]
 
     def answer(self, said: Tensor, size: tuple[int, int], choice: Choice) -> BoxAnswer:
         """Return the boxes on an original image of this size, (H, W), by what the network says of it, (A, 5 + C)."""

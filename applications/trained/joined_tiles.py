@@ -65,9 +65,9 @@ def _placed(found: Sequence[BoxAnswer], places: Sequence[tuple[int, int]], tile:
         near = np.concatenate([answer.corners[:, :2] < NEAR, answer.corners[:, 2:] > [wide - NEAR, high - NEAR]], axis=1)
         corners = answer.corners.clip(0, [wide, high, wide, high]) + np.array([left, top, left, top])
         corners = corners.clip(0, [width, height, width, height]).astype(np.float32)
-        parts.append(Placed(corners, answer.scores, answer.classes, np.full(len(corners), number), (near & inner).any(1)))
+        parts.append(Placed(corners, answer.scores, answer.classes, np.full(len(corners), number), np.any(near & inner, axis=1)))
     boxes = Placed(*(np.concatenate(each) for each in zip(*parts, strict=True)))
-    boxes = boxes.rows((boxes.corners[:, 2:] > boxes.corners[:, :2]).all(1))
+    boxes = boxes.rows(np.all(boxes.corners[:, 2:] > boxes.corners[:, :2], axis=1))
     return boxes.rows(np.argsort(-boxes.scores, kind="stable"))
 
 

@@ -9,10 +9,11 @@ from shlex import quote
 import numpy as np
 
 from applications import assemble
-from applications.contract import LearnsInPasses, Meter, Progress, Task
+from applications.contract import LearnsInPasses, Meter, Task
 from applications.engine.passes import observe
 from applications.engine.score import score
 from applications.engine.unreadable import UnreadableHeldOutImages
+from applications.progress import Progress
 from applications.settings.options import LossOptions, OptimOptions, RunConfig, TeachOptions
 from applications.training.recipe import Recipe
 from dataloader.images.read import ImageError, upright_size

@@ -10,15 +10,15 @@ from torch import nn
 from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.seen_images import NONE, Seen
-from applications.contract import Observer, Progress, Task, Transform
+from applications.contract import Task, Transform
 from applications.engine.checkpoint_saver import CheckpointSaver
 from applications.engine.fit import TrainingRun
 from applications.engine.norms_before_validation import BatchNormRecalibration
 from applications.engine.run_length import RunLength
 from applications.engine.unreadable import UnreadableHeldOutImages
+from applications.progress import Observer, Progress
 from applications.settings.options import RunConfig
 from applications.sidecars.apply import apply_sidecars
-from applications.tasks.detect import Detect
 from applications.training.inherited_images import training_image_hashes
 from applications.training.schedule_map import ScheduleMap
 from applications.training.teaching import Teaching, build_teaching
@@ -69,7 +69,8 @@ class Recipe:
         content: of the checkpoint whose network goes on; None for starting weights. What else it holds, `build_or_restore.py` restores.
         cached: whether --cache takes effect.
         batches: of one process in an epoch; None for those of the loader.
-        timing: with --minutes, what was measured for the plan: `speed` of training and `end_seconds` of an epoch.
+        timing: with --minutes, what was measured for the plan: `speed` of training, `end_seconds` of an epoch, and where the run
+            `ends`, in epochs, when that is not at the end of them.
     """
 
     config: RunConfig
@@ -115,8 +116,8 @@ class Recipe:
             class_counts=self.class_counts,
             class_shares=self.class_shares,
         )
-        if isinstance(task, Detect) and self.config.data.plain_epochs:
-            task.late_from = self.config.train.epochs - self.config.data.plain_epochs
+        if self.config.data.plain_epochs:
+            task.plain_from = self.config.train.epochs - self.config.data.plain_epochs
         return task
 
     @cached_property
@@ -166,10 +167,12 @@ class Recipe:
         timing = self.timing or state
         assert timing is not None, "with_plan comes before"
         steps = assemble.count_steps(config.optim, self.batches_per_epoch)
-        data = config.data
+        plan, data = ScheduleMap(steps * config.train.epochs, steps), config.data
+        if "ends" in timing:
+            plan = plan.ending(0, max(1, round(steps * timing["ends"])))
         return TimedLength(
             minutes,
-            ScheduleMap(steps * config.train.epochs, steps),
+            plan,
             parse_sizes(data.size_schedule or str(data.image_size[1]), data.image_size, config.train.epochs),
             Speed(*timing["speed"]),
             images=data.batch_size * config.optim.accumulate,

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from applications.contract import Progress
 from applications.engine.run_length import RunLength
+from applications.progress import Progress
 from applications.training.schedule_map import Change, ScheduleMap
 from applications.training.time_plan import RESERVE, Speed
 from dataloader.loading.size_schedule import SizeSchedule
@@ -165,7 +165,7 @@ class TimedLength(RunLength):
             return
         self.map = fitted
         if abs(self.map.end - before.end) > WORTH_SAYING * before.end:
-            ends = f"{self.map.end / self.map.per_epoch:.3g} epochs, not {before.end / before.per_epoch:.3g}"
+            ends = f"{self.map.end:,} steps, not {before.end:,}"
             why = f"a step takes {pace:.2g} times as long as planned" if abs(pace - 1) > EARLY else f"{left:.0f} s are left"
             log().info(f"plan      the run ends after {ends}: {why}")
 

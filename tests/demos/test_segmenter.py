@@ -19,7 +19,7 @@ from applications.formats.torchscript import TorchScript
 from applications.tasks.mask_answers import mask_of
 from dataloader.images.preprocess import Preprocess
 from demos import classifier, segmenter
-from models import build_segmenter
+from models.segmenters.build import build_segmenter
 from utils.drawing.mask_pictures import class_colors
 
 CLASSES = ("ground", "disc", "bar")

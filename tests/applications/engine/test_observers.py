@@ -9,10 +9,10 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.graph_pb2 import GraphDef
 from torch import nn
 
-from applications.contract import Progress
 from applications.engine.observers import ChanceWarning, CsvLog, TensorBoard, batchnorm_gammas, describe_row
+from applications.progress import Progress
 from applications.tasks.classify import Classify
-from applications.tasks.labels import LabelMeter
+from applications.tasks.label_meter import LabelMeter
 from criterions.elementwise import softmax
 from criterions.weighted import Criterion
 from dataloader.images.preprocess import Preprocess

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from applications.tasks.labels import LabelMeter, Prediction
+from applications.tasks.label_meter import LabelMeter
+from applications.tasks.label_prediction import Prediction
 from applications.tasks.multilabel import Multilabel, average_precisions, best_threshold, best_thresholds
 from criterions.elementwise import bce, softmax
 from criterions.weighted import Criterion
