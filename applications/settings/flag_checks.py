@@ -220,7 +220,7 @@ def _check_augmentation(config: RunConfig) -> None:
         parse_fold(data.fold)
     if data.size_schedule is not None:
         parse_sizes(data.size_schedule, data.image_size, config.train.epochs)
-    if config.masks.crop and data.cache != "off":
+    if config.truths.crop and data.cache != "off":
         raise UserError("--cache keeps images at about the size of the model, and --crop needs them at their own; leave one of them out")
     if data.mix_mode != type(data)().mix_mode and not (data.mixup or data.cutmix):
         raise UserError(f"--mix_mode {data.mix_mode} has no effect without --mixup or --cutmix")
