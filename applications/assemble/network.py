@@ -14,6 +14,7 @@ from applications.settings.options import RunConfig, RuntimeOptions
 from criterions.priors import first_probabilities, prior_logits
 from models.backbone import Backbone, Network, Pretrainable
 from models.batchnorm import set_bn_momentum
+from models.compiled import compile_training
 from models.detectors.detector import Detector
 from models.detectors.on_encoder import EncoderDetector
 from models.initialization import initialize
@@ -164,9 +165,8 @@ def wrap_network(runtime: RuntimeOptions, model: nn.Module, machine: Machine) ->
     """Return the network as training calls it: with blocks that are computed again, compiled and distributed when asked for."""
     if runtime.checkpointing:
         log().info(f"          --checkpointing: {recompute_blocks(model)} blocks are computed again in the backward pass")
-    if runtime.compile:
-        # model.compile() compiles in place; torch.compile(model) would prefix every name in the checkpoint.
-        model.compile()
+    if runtime.compile == "on":
+        compile_training(model)
     if machine.world.size == 1:
         return model
     devices = [machine.device] if machine.device.type == "cuda" else None

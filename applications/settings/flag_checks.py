@@ -239,7 +239,7 @@ def _check_teaching(request: Request) -> None:
         raise UserError(f"--distill_weight {teach.distill_weight:g} is a share from 0 (labels alone) to 1 (teachers alone)")
     if not 0 <= teach.distill_feature_weight < float("inf"):
         raise UserError(f"--distill_feature_weight {teach.distill_feature_weight:g} must be 0 or more")
-    if teach.distill_features is not None and config.runtime.compile:
+    if teach.distill_features is not None and config.runtime.compile != "off":
         raise UserError("--distill_features looks inside the network, which --compile closes; leave one of them out")
     if teach.teacher and config.data.batch is not None:
         raise UserError("--batch auto measures the student's memory, not the teacher's; give a number, --batch_size N")

@@ -161,7 +161,13 @@ class RuntimeOptions:
         used_for="training processes explain predict serve probe",
         resumed="free",
     )
-    compile: bool = flag(False, "compile the model with torch.compile", used_for="train", resumed="free")
+    compile: Literal["off", "on", "auto"] = flag(
+        "off",
+        "compile the steps with torch.compile; auto measures both and compiles where the run is long enough to pay for it",
+        const="on",
+        used_for="train",
+        resumed="free",
+    )
     checkpointing: bool = flag(
         False,
         "compute the activations of every block again in the backward pass instead of keeping them: less memory, slower steps",
