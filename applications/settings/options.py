@@ -44,6 +44,12 @@ class TrainOptions:
         above=0,
         resumed="plan",
     )
+    probe_head: bool = flag(
+        False,
+        "fit the classifier to the frozen trained network before the first step, then train everything (arXiv 2202.10054)",
+        used_for="train",
+        resumed="start",
+    )
     hours: float | None = flag(None, "the same in hours", metavar="H", used_for="train", above=0, resumed="plan")
     max_minutes: float | None = flag(
         None,
