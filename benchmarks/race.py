@@ -124,7 +124,7 @@ def run_darkroom(cell: Cell, options: argparse.Namespace, place: Path, log: Path
     timed([*main, "--evaluation", "--no_report", "--resume", str(folder), "--split", "test"], log)
     (metrics,) = (folder / "evaluation-test").glob("metrics.json")
     plan = re.search(r"^plan +(.+)$", out, re.MULTILINE)
-    return json.loads(metrics.read_text())["accuracy"], seconds, plan[1] if plan else ""
+    return json.loads(metrics.read_text())["top1"], seconds, plan[1] if plan else ""
 
 
 def timm_flags(cell: Cell) -> tuple[int, list[str]]:
