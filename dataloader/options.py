@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from dataloader.mask_reading import MaskReading
+from dataloader.truth_reading import TruthReading
 from utils.flags import flag
 from utils.spec import parse_specs
 
@@ -199,8 +199,8 @@ class DataOptions:
 
 
 @dataclass(frozen=True)
-class MaskOptions:
-    """How masks, and files of boxes, are read."""
+class TruthOptions:
+    """How masks and boxes are read, and large images cut."""
 
     labels: str | None = flag(
         None,
@@ -221,16 +221,15 @@ class MaskOptions:
         also=("--empty_masks",),
         used_for="data held_out",
     )
-
     crop: bool = flag(
         False,
         "train on crops of --image_size, at the images' own scale, every second one around a class that is drawn first (for large images)",
         used_for="training visual_data",
     )
 
-    def reading(self) -> MaskReading:
-        """Return how masks are read."""
-        return MaskReading(self.labels, self.ignore, self.missing_is_empty)
+    def reading(self) -> TruthReading:
+        """Return how masks and boxes are read."""
+        return TruthReading(self.labels, self.ignore, self.missing_is_empty)
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from models import ENCODER, SEGMENTERS, describe
-from models.anomaly import is_anomaly_detector
-from models.detectors import ENCODERS, detector_name
+from models import describe, usual_encoder
 from utils.errors import UserError
 from utils.flags import flag
 
@@ -70,9 +68,10 @@ class ModelOptions:
         used_for="training probe",
         resumed="start",
     )
-    channels: Literal[1, 3] = flag(
+    channels: Literal[1, 3, 4] = flag(
         3,
-        "what the network sees of an image: 1, brightness alone, or 3 colors; a first convolution that learned the other is fitted",
+        "what the network sees of an image: 1, brightness alone, 3 colors, or 4 with the alpha or other fourth channel of RGBA files; "
+        "a first convolution that learned another number is fitted",
         used_for="training info",
     )
     drop_rate: float | None = flag(
@@ -90,6 +89,11 @@ class ModelOptions:
         metavar="SPEC",
         used_for="training",
     )
+    qat: bool = flag(
+        False,
+        "quantization-aware training: compute with the rounding of 8-bit files, so that --export --int8 loses less; with --init_from RUN",
+        used_for="train",
+    )
     bn_momentum: str = flag(
         "auto",
         "batch-norm momentum: auto raises a family's published value where an epoch is too short for it, published keeps it, or a number",
@@ -106,15 +110,11 @@ class ModelOptions:
 
     def pretrained_name(self) -> str:
         """Return the network whose published weights --pretrained reads: that of the encoder of a segmenter or detector, else --arch."""
-        usual = ENCODERS.get(detector_name(self.arch), ENCODER if self._has_encoder() else self.arch)
-        return self.encoder or usual
+        return self.encoder or usual_encoder(self.arch) or self.arch
 
     def described(self) -> str:
         """Return the network in a few words."""
-        return f"{self.arch} on {describe(self.pretrained_name())}" if self._has_encoder() else describe(self.arch)
-
-    def _has_encoder(self) -> bool:
-        return self.arch in SEGMENTERS or is_anomaly_detector(self.arch) or detector_name(self.arch) in ENCODERS
+        return describe(self.arch) if usual_encoder(self.arch) is None else f"{self.arch} on {describe(self.pretrained_name())}"
 
 
 def fixed_bn_momentum(rule: str) -> float | None:

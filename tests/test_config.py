@@ -64,6 +64,12 @@ def test_every_setting_survives_the_round_trip_through_json() -> None:
     assert again == first
 
 
+def test_settings_of_older_checkpoints_are_read_under_their_names_of_today() -> None:
+    settings = RunConfig.from_dict({"crops": True, "aug": "detect"})
+    assert settings.boxes.cut_out_boxes
+    assert settings.data.aug == "mosaic_hsv"
+
+
 def test_hyphens_and_equals_signs_are_accepted() -> None:
     parsed = config.parse(["--batch-size=8", "--image-size", "32", "48", "--no-mixup"]).config
     assert parsed.data.batch_size == 8
@@ -93,7 +99,7 @@ def test_evaluation_has_three_spellings(flag: str) -> None:
         (["--workers", "-1"], "--workers"),
         (["--pretrained", "--init_from", "x"], "--init_from"),
         (["--advprop"], "add --pretrained"),
-        (["--channels", "4"], "--channels"),
+        (["--channels", "2"], "--channels"),
         (["--cache_dir", "x"], "has no effect without --cache disk"),
         (["--cache", "ram", "--cache_dir", "x"], "has no effect without --cache disk"),
         (["--cache", "ram", "--cache_size", "64"], "--cache_size 64 is for --cache with --aug"),

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from criterions.options import LossOptions
 from dataloader.checks.options import CheckOptions
-from dataloader.options import DataOptions, MaskOptions, PrepareOptions
+from dataloader.options import DataOptions, PrepareOptions, TruthOptions
 from models.options import ModelOptions
 from optim.options import OptimOptions
 from utils.errors import UserError, nearest
@@ -44,13 +44,13 @@ class TrainOptions:
         above=0,
         resumed="plan",
     )
+    hours: float | None = flag(None, "the same in hours", metavar="H", used_for="train", above=0, resumed="plan")
     probe_head: bool = flag(
         False,
         "fit the classifier to the frozen trained network before the first step, then train everything (arXiv 2202.10054)",
         used_for="train",
         resumed="start",
     )
-    hours: float | None = flag(None, "the same in hours", metavar="H", used_for="train", above=0, resumed="plan")
     max_minutes: float | None = flag(
         None,
         "stop this call after this time, wherever the run is, with a checkpoint to go on from",
@@ -321,19 +321,25 @@ class BoxOptions:
         None,
         "least score of an answered box, from 0 to 1 (default: that of the best F1 on val); AP looks at all boxes from 0.001 on",
         metavar="P",
-        used_for="evaluation predict exports",
+        used_for="evaluation predict exports benchmark",
     )
     nms: float | None = flag(
         None,
         "of two boxes that overlap more than this the surer one is answered; 1 keeps both (default: 0.65)",
         metavar="IOU",
-        used_for="evaluation predict exports",
+        used_for="evaluation predict exports benchmark",
     )
     max_detections: int | None = flag(
-        None, "most boxes that are answered for an image (default: 300)", metavar="N", used_for="evaluation predict exports", above=0
+        None,
+        "most boxes that are answered for an image (default: 300)",
+        metavar="N",
+        used_for="evaluation predict exports benchmark",
+        above=0,
     )
-    agnostic: bool = flag(False, "let a box drop those that it overlaps of other classes, too", used_for="evaluation predict exports")
-    crops: bool = flag(False, "--predict also writes what every answered box shows, a folder a class", used_for="predict")
+    agnostic: bool = flag(
+        False, "let a box drop those that it overlaps of other classes, too", used_for="evaluation predict exports benchmark"
+    )
+    cut_out_boxes: bool = flag(False, "--predict also writes what every answered box shows, a folder a class", used_for="predict")
 
 
 @dataclass(frozen=True)
@@ -366,7 +372,7 @@ class ExportOptions:
     opset: int | None = flag(None, "version of the operators of ONNX (default: the exporter's)", metavar="N", used_for="exports")
     tolerance: float | None = flag(
         None,
-        "how far a probability of the file may lie from the model's (default: 0.0001; with --half 0.02; with --int8 any)",
+        "how far a probability or score of the file may lie from the model's (default: by task and precision; with --int8 any)",
         metavar="P",
         used_for="exports",
     )
@@ -415,7 +421,7 @@ class RunConfig:
 
     model: ModelOptions = field(default_factory=ModelOptions)
     data: DataOptions = field(default_factory=DataOptions)
-    masks: MaskOptions = field(default_factory=MaskOptions)
+    truths: TruthOptions = field(default_factory=TruthOptions)
     prepare: PrepareOptions = field(default_factory=PrepareOptions)
     loss: LossOptions = field(default_factory=LossOptions)
     optim: OptimOptions = field(default_factory=OptimOptions)
@@ -459,7 +465,7 @@ class RunConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, source: str = "config") -> "RunConfig":
         """Return the config that `to_dict` wrote; settings that are not named take their default."""
-        return cls().override(values, source=source)
+        return cls().override(with_present_names(values), source=source)
 
     def _keys(self) -> Iterator[tuple[str, str]]:
         for section in fields(self):
@@ -467,10 +473,21 @@ class RunConfig:
                 yield section.name, item.name
 
 
+# What settings, and values of them, are called in checkpoints and run folders that were written before.
+FORMER_NAMES = {"crops": "cut_out_boxes"}
+FORMER_VALUES = {("aug", "detect"): "mosaic_hsv"}
+
+
+def with_present_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings that were saved once, under the names of today."""
+    named = {FORMER_NAMES.get(name, name): value for name, value in values.items()}
+    return {name: FORMER_VALUES.get((name, value), value) if isinstance(value, str) else value for name, value in named.items()}
+
+
 SECTIONS = {
     "model": ModelOptions,
     "data": DataOptions,
-    "masks": MaskOptions,
+    "masks and boxes": TruthOptions,
     "preparing data": PrepareOptions,
     "loss": LossOptions,
     "optimizer and schedule": OptimOptions,

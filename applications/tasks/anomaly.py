@@ -15,12 +15,11 @@ from criterions.options import USUAL
 from dataloader.images.preprocess import Normalize, Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.defect import GOOD, Defect, DefectBatch
-from dataloader.targets.plane import PlaneChange
+from dataloader.targets.plane_change import PlaneChange
 from dataloader.targets.target import Target
-from models import ENCODER
-from models.anomaly import ANOMALY_DETECTORS, is_anomaly_detector
+from models.anomaly import ANOMALY_DETECTORS, ENCODER, is_anomaly_detector
+from models.anomaly.anomaly_detector import AnomalyDetector
 from models.anomaly.build import build_anomaly_detector
-from models.anomaly.detector import AnomalyDetector
 from models.options import ModelOptions
 from utils.errors import UserError
 from utils.files import write_csv
@@ -56,9 +55,10 @@ class Anomaly(LearnsInPasses):
     fewest_classes: ClassVar[int] = 1
     abilities: ClassVar[frozenset[str]] = frozenset(
         {
-            "networks of encoder and decoder",
+            "encoder-decoder networks",
             "thresholds that keep a promise",
             "exported files",
+            "measuring files side by side",
             "answers for single images",
             "answers over the network",
             "comparing models",
@@ -66,6 +66,7 @@ class Anomaly(LearnsInPasses):
             "tables of OK and NG",
         }
     )
+    plain_from: int | None = None
     headline = "AUROC"
     # Nothing is learned by a loss; this one is named in its place.
     head_rate: ClassVar[float] = 1.0
@@ -83,7 +84,7 @@ class Anomaly(LearnsInPasses):
 
     @staticmethod
     def build_model(model: ModelOptions, classes: Sequence[str]) -> nn.Module:
-        """Return an unfitted detector.
+        """Return an unfitted anomaly detector.
 
         Raises:
             UserError: the name is not one of ANOMALY_DETECTORS.
@@ -100,30 +101,30 @@ class Anomaly(LearnsInPasses):
         raise NotImplementedError("a detector of defects observes; it makes no steps")
 
     def passes(self, model: nn.Module) -> int:
-        return _detector(model).passes
+        return _anomaly_detector(model).passes
 
     def observe(self, model: nn.Module, batch: Batch) -> None:
         real = batch.indices >= 0
         if bool(real.any()):
-            _detector(model).observe(self.normalize(batch.images[real]))
+            _anomaly_detector(model).observe(self.normalize(batch.images[real]))
 
     def finish(self, model: nn.Module) -> None:
-        _detector(model).finish()
+        _anomaly_detector(model).finish()
 
     def strangeness(self, model: nn.Module, batch: Batch, first: int) -> Tensor:
-        return _detector(model).strangeness(self.normalize(batch.images), first)
+        return _anomaly_detector(model).strangeness(self.normalize(batch.images), first)
 
     def observe_held_out(self, model: nn.Module, batch: Batch) -> None:
         """Take the largest distance of each good image."""
         assert isinstance(batch.targets, DefectBatch)
         good = [row for row, kind in enumerate(batch.targets.kinds) if kind == GOOD and int(batch.indices[row]) >= 0]
         if good:
-            self._held_out.append(_detector(model).raw(self.normalize(batch.images[good])).amax((1, 2)).cpu())
+            self._held_out.append(_anomaly_detector(model).raw(self.normalize(batch.images[good])).amax((1, 2)).cpu())
 
     def settle(self, model: nn.Module) -> None:
         if not self._held_out:
             raise UserError("there are no good val images, by which scores are brought to [0, 1]; leave val/ out, or add val/good")
-        _detector(model).calibrate(torch.cat(self._held_out))
+        _anomaly_detector(model).calibrate(torch.cat(self._held_out))
         self._held_out = []
 
     def forward(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -211,7 +212,7 @@ class Anomaly(LearnsInPasses):
         return Signature((images,), (TensorSpec("score", "float32", ("N",)), TensorSpec("map", "float32", ("N", "height", "width"))))
 
 
-def _detector(model: nn.Module) -> AnomalyDetector:
+def _anomaly_detector(model: nn.Module) -> AnomalyDetector:
     assert isinstance(model, AnomalyDetector)
     return model
 

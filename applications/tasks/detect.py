@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from applications.abilities import VIEWS_OF_SINGLE_IMAGES
 from applications.contract import StepResult
 from applications.tasks.box_meter import BoxOutputs, said_by_file
 from applications.tasks.box_task import BoxTask
@@ -24,8 +25,7 @@ class Detect(BoxTask):
     """The detection task: a `BoxBatch`, and answers (N, A, 5 + C) of left, top, right, bottom, objectness and classes.
 
     Attributes:
-        late_from: the epoch from which on the absolute differences of offsets are part of the loss, as in the last ones of YOLOX, which are
-            plain; None for never.
+        plain_from: from this epoch on the absolute differences of offsets are part of the loss, as in the last epochs of YOLOX.
 
     Raises:
         UserError: preprocessing cuts off parts of images, whose objects would have no answer.
@@ -37,13 +37,15 @@ class Detect(BoxTask):
     abilities: ClassVar[frozenset[str]] = frozenset(
         {
             "counting the images of classes",
-            "networks of encoder and decoder",
+            "encoder-decoder networks",
             "necks",
             "anchors",
             "averaging views",
             "answers for single images",
+            VIEWS_OF_SINGLE_IMAGES,
             "answered boxes",
             "exported files",
+            "measuring files side by side",
             "tiles",
         }
     )
@@ -52,7 +54,7 @@ class Detect(BoxTask):
     usual_criterion: ClassVar[str] = "bce|iou"
     head_rate: ClassVar[float] = 1.0
     build_criterion: ClassVar[Callable[..., DetectionCriterion]] = staticmethod(build_detection_criterion)
-    late_from: int | None = None
+    plain_from: int | None = None
 
     def __init__(self, classes: Sequence[str], criterion: DetectionCriterion, preprocess: Preprocess, device: torch.device) -> None:
         if preprocess.resize == "crop":
@@ -78,7 +80,7 @@ class Detect(BoxTask):
         images = self.normalize(batch.images)
         # In evaluation, as where batch-norm statistics are measured again, the network itself answers for places.
         said = model.predict(images) if isinstance(model, Detector) and not model.training else model(images)
-        self.criterion.late = self.late_from is not None and batch.epoch >= self.late_from
+        self.criterion.late = self.plain_from is not None and batch.epoch >= self.plain_from
         loss, parts = self.criterion(said, boxes.corners, boxes.classes, boxes.counts, batch.weights, crowd=boxes.crowd, record=record)
         return StepResult(loss, {name: part * len(batch) for name, part in {"loss": loss.detach(), **parts}.items()})
 

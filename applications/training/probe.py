@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from applications import assemble
-from applications.assemble.data import open_training_data
+from applications.assemble.training_data import open_training_data
 from applications.engine.checkpoint_saver import weights_alone
 from applications.engine.observers import CsvLog, describe
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.settings.options import Request
-from applications.tasks.labels import LabelTask
+from applications.tasks.label_task import LabelTask
 from applications.training.features import features_key
 from applications.training.known_probe import NEIGHBORS, keep_probe
 from applications.training.memory_advice import memory_advice

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from applications import assemble
 from applications.assemble.machine import Machine
-from applications.tasks.labels import LabelTask
+from applications.tasks.label_task import LabelTask
 from applications.training.features import embed
 from applications.training.recipe import Recipe
 from dataloader.batch.targets import dense_array

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from applications.assemble import Machine
-from applications.contract import Objective, Progress, Task
+from applications.contract import Objective, Task
 from applications.objectives.distillation import DistillationObjective, FeatureMatching, StudentWithMaps, TeacherOutput, resize_images
 from applications.objectives.self_paced import Rule, SelfPacedObjective, SelfPacedWeights
+from applications.progress import Progress
 from applications.settings.options import RunConfig, TeachOptions
-from applications.tasks.labels import LabelTask
+from applications.tasks.label_task import LabelTask
 from applications.trained.checkpoint import Trained, load_trained
 from applications.trained.exported import Exported, is_exported, load_exported, logits_of
 from applications.trained.trained_task import build_label_task
@@ -91,7 +92,7 @@ def load_teacher(place: str, config: RunConfig, catalog: Catalog, machine: Machi
         exported = load_exported(Path(place), device)
         check_classes(exported.classes, catalog.classes, source=f"--teacher {place}")
         _check_kind(place, exported.target, catalog)
-        _check_range(place, exported.preprocess, catalog)
+        _check_pixels(place, exported.preprocess, catalog, config.model.channels)
         log().info(f"teacher   {exported.describe()}")
         return FileTeacher(exported)
     trained = _load(place, config, device)
@@ -102,7 +103,7 @@ def load_teacher(place: str, config: RunConfig, catalog: Catalog, machine: Machi
     assert isinstance(trained.model, Backbone)
     if wants_map:
         last_channels(trained.model, f"--teacher {place}: {trained.config.model.arch}")
-    _check_range(place, trained.preprocess, catalog)
+    _check_pixels(place, trained.preprocess, catalog, config.model.channels)
     log().info(f"teacher   {trained.describe()}")
     trained.model.to(memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
     normalize = Normalize(trained.preprocess.mean, trained.preprocess.std).to(device)
@@ -136,8 +137,13 @@ def _check_kind(place: str, target: type[Target], catalog: Catalog) -> None:
         )
 
 
-def _check_range(place: str, preprocess: Preprocess, catalog: Catalog) -> None:
-    """Raise UserError where the teacher would see the 16-bit files of the data in another range than it was trained on."""
+def _check_pixels(place: str, preprocess: Preprocess, catalog: Catalog, channels: int) -> None:
+    """Raise UserError where the teacher would see other channels, or 16-bit files in another range, than it was trained on."""
+    if preprocess.bands != max(3, channels):
+        raise UserError(
+            f"--teacher {place} reads {preprocess.bands} channels of a file, this run {max(3, channels)}; write its answers with "
+            "--knowledge, and learn from them with --distill"
+        )
     white = catalog.splits["train"].white
     theirs = FULL if preprocess.white is None else preprocess.white
     if white is not None and white != theirs:

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dataloader.targets.mask import IGNORE, Mask
-from dataloader.targets.plane import Change, Size
-from dataloader.targets.target import Target
+from dataloader.targets.mask import IGNORE, Mask, resized_masks
+from dataloader.targets.plane_change import Change, Size
+from dataloader.targets.target import Stacked, Target
 
 # The kind of an image without a defect.
 GOOD = "good"
@@ -56,13 +56,15 @@ class Defect(Target):
 
 
 @dataclass(frozen=True, eq=False)
-class DefectBatch:
+class DefectBatch(Stacked):
     """The kinds and the masks of N images.
 
     Attributes:
         kinds: N names.
         masks: uint8 (N, H, W) of 0, 1 and IGNORE.
     """
+
+    described: ClassVar[str] = "masks"
 
     kinds: tuple[str, ...]
     masks: Tensor
@@ -79,6 +81,9 @@ class DefectBatch:
 
     def pin_memory(self) -> "DefectBatch":
         return replace(self, masks=self.masks.pin_memory())
+
+    def resized(self, before: Size, after: Size) -> "DefectBatch":
+        return replace(self, masks=resized_masks(self.masks, before, after))
 
 
 def _batch_of(kinds: tuple[str, ...], masks: np.ndarray) -> DefectBatch:

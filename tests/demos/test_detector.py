@@ -12,15 +12,15 @@ import pytest
 import torch
 from PIL import Image
 
-from applications.formats.contract import WriteSettings
-from applications.formats.deployed import BoxCore, deploy_scores
+from applications.formats.deployed import BoxCore, deploy_outputs
 from applications.formats.facts import BoxFacts, Facts
+from applications.formats.format import WriteSettings
 from applications.formats.torchscript import TorchScript
 from applications.tasks.box_answers import Choice, answer_of
 from dataloader.images.preprocess import Preprocess
 from demos import detector, segmenter
 from models.detectors.build import build_detector
-from utils.mask_pictures import class_colors
+from utils.drawing.mask_pictures import class_colors
 
 CLASSES = ("bolt", "nut", "ring")
 SHARED = ("_resize_rows", "_to_eight_bits", "_turn", "_reason", "fit", "fitted_size", "find_images", "class_colors")
@@ -81,7 +81,7 @@ def test_a_file_is_opened_and_answered_without_the_program(tmp_path: Path) -> No
     net = build_detector("yolox_nano", num_classes=len(CLASSES)).eval()
     preprocess = Preprocess(image_size=(64, 64))
     facts = Facts("yolox_nano", "detect", CLASSES, preprocess, "none", outputs=("boxes", "scores"), boxes=BoxFacts(0.0, 0.65, 5, False))
-    TorchScript().write(deploy_scores(BoxCore(net).eval(), preprocess), tmp_path / "model.jit.pt", facts, WriteSettings())
+    TorchScript().write(deploy_outputs(BoxCore(net).eval(), preprocess), tmp_path / "model.jit.pt", facts, WriteSettings())
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 70, 3), np.uint8)).save(tmp_path / "a.png")
     command = [sys.executable, inspect.getfile(detector), "model.jit.pt", "a.png", "--json", "--out", "out"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -15,7 +15,7 @@ from criterions.weighted import Criterion, build_criterion
 from dataloader.images.preprocess import Normalize, Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.mask import IGNORE, Mask
-from dataloader.targets.plane import PlaneChange
+from dataloader.targets.plane_change import PlaneChange
 from dataloader.targets.target import Target
 from models.options import ModelOptions
 
@@ -43,6 +43,7 @@ class PixelTask:
     target: ClassVar[type[Target]] = Mask
     fewest_classes: ClassVar[int] = 1
     abilities: ClassVar[frozenset[str]] = frozenset()
+    plain_from: int | None = None
     headline = "mIoU"
     metric_names: tuple[str, ...] = ("loss", "mIoU", "pixel_accuracy")
     head_rate: ClassVar[float] = 1.0

@@ -151,7 +151,7 @@ def test_what_means_nothing_is_refused(call: Call, cloth: Path, flags: tuple[obj
 
 def test_a_fit_does_not_go_on_and_is_not_written_in_8_bits(call: Call, run: Path) -> None:
     refused(call("--resume", run), "fitted")
-    refused(call("--export", "onnx", "--int8", "--resume", run), "--int8")
+    refused(call("--export", "onnx", "--with_cam", "--resume", run), "--with_cam")
     refused(call("--prune", 0.3, "--resume", run), "--prune", "--task anomaly")
 
 

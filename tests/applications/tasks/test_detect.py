@@ -84,7 +84,7 @@ def test_the_last_epochs_add_absolute_differences() -> None:
         return float(given.training_step(net, images(2, epoch=epoch)).sums["box"])
 
     early = box_loss(5)
-    given.late_from = 3
+    given.plain_from = 3
     assert box_loss(2) == early
     assert box_loss(3) > early
 
