@@ -166,8 +166,10 @@ def ap(published: Any, net: Detector, data: Path, most: int) -> bool:
             said = [decoded(published(np.ascontiguousarray(image[:, ::-1]))[0][0]), net(torch.from_numpy(image))[0]]
         for meter, each in zip(meters, said, strict=True):
             meter.compare(index, placed(answer_of(each, CHOICE), back), truth)
-    theirs, ours = (meter.coco.summary for meter in meters)
     objects = len(meters[0].truths.classes)
+    if not objects:
+        raise SystemExit(f"{data} shows none of {', '.join(IN_COCO)}, by the names of its classes ({', '.join(names)})")
+    theirs, ours = (meter.coco.summary for meter in meters)
     print(
         f"{len(split)} images, {objects} objects: AP {100 * theirs['AP']:.2f}% of the published file, {100 * ours['AP']:.2f}% of the port;"
     )
