@@ -1,6 +1,6 @@
 """YOLOX-nano in OpenVINO: the exported port beside the published ONNX file, its time and its AP.
 
-python -m benchmarks.yolox_openvino yolox_nano.onnx [--data DIR] [--images N]
+python -m benchmarks.yolox_openvino yolox_nano.onnx [--data DIR] [--images N] [--threads N]
 
 time  of one image of 416 x 416, in turns: the published file; the port with the same inputs and outputs; the port as --export writes it,
       from uint8 pixels to decoded boxes and scores; the same with the choice among the boxes in the file
@@ -60,15 +60,15 @@ class Undecoded(nn.Module):
         return torch.cat((output.raw, output.objectness.sigmoid()[..., None], output.classes.sigmoid()), dim=2)
 
 
-def compiled(model: Any) -> Any:
+def compiled(model: Any, threads: int) -> Any:
     """Return a model of OpenVINO for one image, in full precision."""
     import openvino
 
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
     return openvino.Core().compile_model(model, "CPU", settings)
 
 
-def same_graph(net: Detector, folder: Path) -> Any:
+def same_graph(net: Detector, folder: Path, threads: int) -> Any:
     """Return the port with the published inputs and outputs, exported to ONNX and read by OpenVINO."""
     import openvino
 
@@ -77,10 +77,10 @@ def same_graph(net: Detector, folder: Path) -> Any:
         torch.onnx.export(
             Undecoded(net).eval(), (torch.zeros(1, 3, SIDE, SIDE),), str(place), input_names=["images"], dynamo=True, verbose=False
         )
-    return compiled(openvino.Core().read_model(str(place)))
+    return compiled(openvino.Core().read_model(str(place)), threads)
 
 
-def exported(net: Detector, folder: Path, *, choosing: bool) -> Any:
+def exported(net: Detector, folder: Path, threads: int, *, choosing: bool) -> Any:
     """Return the port as --export openvino --no_dynamic_size writes it."""
     outputs = ("boxes", "scores", "classes") if choosing else ("boxes", "scores")
     boxes = BoxFacts(0.25, CHOICE.overlap, CHOICE.most, False)
@@ -90,12 +90,16 @@ def exported(net: Detector, folder: Path, *, choosing: bool) -> Any:
     deployed = deploy_outputs(BoxCore(net).eval(), NUMBERS, any_size=False)
     place = folder / f"model{len(outputs)}.xml"
     OpenVino().write(deployed, place, facts, WriteSettings())
-    return OpenVino().open(place).run
+    return OpenVino().open(place, threads=threads).run
 
 
-def times(published: Any, net: Detector, folder: Path, image: np.ndarray) -> bool:
+def times(published: Any, net: Detector, folder: Path, image: np.ndarray, threads: int) -> bool:
     """Print the times of one image; return whether the same graph is as fast."""
-    same, raw, choosing = same_graph(net, folder), exported(net, folder, choosing=False), exported(net, folder, choosing=True)
+    same, raw, choosing = (
+        same_graph(net, folder, threads),
+        exported(net, folder, threads, choosing=False),
+        exported(net, folder, threads, choosing=True),
+    )
     reversed_colors, pixels = np.ascontiguousarray(image[:, ::-1]), image.round().astype(np.uint8)
     calls: dict[str, Callable[[], object]] = {
         "published file": lambda: published(reversed_colors),
@@ -179,13 +183,14 @@ def main() -> int:
     parser.add_argument("file", type=Path)
     parser.add_argument("--data", type=Path, help="photographs with masks; without them, times alone")
     parser.add_argument("--images", type=int, default=250, help="at most so many of the test images")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
-    published = compiled(openvino.Core().read_model(str(options.file)))
+    published = compiled(openvino.Core().read_model(str(options.file)), options.threads)
     net = build_detector("yolox_nano", num_classes=CLASSES).eval()
     print(load_state(net, load_tensors(options.file), source=options.file.name))
     image = np.random.default_rng(0).uniform(0, 255, (1, 3, SIDE, SIDE)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
-        reached = times(published, net, Path(folder), image)
+        reached = times(published, net, Path(folder), image, options.threads)
     if options.data:
         reached &= ap(published, net, options.data, options.images)
     return int(not reached)

@@ -18,11 +18,10 @@ from dataloader.sample import Batch
 from dataloader.targets.defect import GOOD, Defect, DefectBatch
 from dataloader.targets.plane_change import PlaneChange
 from dataloader.targets.target import Target
-from models.anomaly import ANOMALY_DETECTORS, is_anomaly_detector
+from models.anomaly import ANOMALY_DETECTORS, ENCODER, is_anomaly_detector
 from models.anomaly.anomaly_detector import AnomalyDetector
 from models.anomaly.build import build_anomaly_detector
 from models.options import ModelOptions
-from models.segmenters import ENCODER
 from utils.errors import UserError
 from utils.files import write_csv
 
@@ -86,7 +85,7 @@ class Anomaly(LearnsInPasses):
 
     @staticmethod
     def build_model(model: ModelOptions, classes: Sequence[str]) -> nn.Module:
-        """Return an unfitted detector.
+        """Return an unfitted anomaly detector.
 
         Raises:
             UserError: the name is not one of ANOMALY_DETECTORS.
@@ -103,30 +102,30 @@ class Anomaly(LearnsInPasses):
         raise NotImplementedError("a detector of defects observes; it makes no steps")
 
     def passes(self, model: nn.Module) -> int:
-        return _detector(model).passes
+        return _anomaly_detector(model).passes
 
     def observe(self, model: nn.Module, batch: Batch) -> None:
         real = batch.indices >= 0
         if bool(real.any()):
-            _detector(model).observe(self.normalize(batch.images[real]))
+            _anomaly_detector(model).observe(self.normalize(batch.images[real]))
 
     def finish(self, model: nn.Module) -> None:
-        _detector(model).finish()
+        _anomaly_detector(model).finish()
 
     def strangeness(self, model: nn.Module, batch: Batch, first: int) -> Tensor:
-        return _detector(model).strangeness(self.normalize(batch.images), first)
+        return _anomaly_detector(model).strangeness(self.normalize(batch.images), first)
 
     def observe_held_out(self, model: nn.Module, batch: Batch) -> None:
         """Take the largest distance of each good image."""
         assert isinstance(batch.targets, DefectBatch)
         good = [row for row, kind in enumerate(batch.targets.kinds) if kind == GOOD and int(batch.indices[row]) >= 0]
         if good:
-            self._held_out.append(_detector(model).raw(self.normalize(batch.images[good])).amax((1, 2)).cpu())
+            self._held_out.append(_anomaly_detector(model).raw(self.normalize(batch.images[good])).amax((1, 2)).cpu())
 
     def settle(self, model: nn.Module) -> None:
         if not self._held_out:
             raise UserError("there are no good val images, by which scores are brought to [0, 1]; leave val/ out, or add val/good")
-        _detector(model).calibrate(torch.cat(self._held_out))
+        _anomaly_detector(model).calibrate(torch.cat(self._held_out))
         self._held_out = []
 
     def forward(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -214,7 +213,7 @@ class Anomaly(LearnsInPasses):
         return Signature((images,), (TensorSpec("score", "float32", ("N",)), TensorSpec("map", "float32", ("N", "height", "width"))))
 
 
-def _detector(model: nn.Module) -> AnomalyDetector:
+def _anomaly_detector(model: nn.Module) -> AnomalyDetector:
     assert isinstance(model, AnomalyDetector)
     return model
 

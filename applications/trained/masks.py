@@ -38,4 +38,4 @@ class ImageSegmenter(ImageModel[Segment, np.ndarray]):
 
 def is_tiled(trained: Trained) -> bool:
     """Whether a model looks at images in tiles: where that is asked for, and where it was trained on crops."""
-    return trained.config.evaluation.tiles or trained.config.masks.crop
+    return trained.config.evaluation.tiles or trained.config.truths.crop

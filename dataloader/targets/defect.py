@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dataloader.targets.mask import IGNORE, Mask
+from dataloader.targets.mask import IGNORE, Mask, resized_masks
 from dataloader.targets.plane_change import Change, Size
-from dataloader.targets.target import Target
+from dataloader.targets.target import Stacked, Target
 from dataloader.targets.whole_mask import WholeMask, WholeMasks
 
 # The kind of an image without a defect.
@@ -58,13 +58,15 @@ class Defect(Target):
 
 
 @dataclass(frozen=True, eq=False)
-class DefectBatch:
+class DefectBatch(Stacked):
     """The kinds and the masks of N images.
 
     Attributes:
         kinds: N names.
         masks: uint8 (N, H, W) of 0, 1 and IGNORE, or as large as the images of the files.
     """
+
+    described: ClassVar[str] = "masks"
 
     kinds: tuple[str, ...]
     masks: Tensor | WholeMasks
@@ -81,6 +83,10 @@ class DefectBatch:
 
     def pin_memory(self) -> "DefectBatch":
         return replace(self, masks=self.masks.pin_memory())
+
+    def resized(self, before: Size, after: Size) -> "DefectBatch":
+        masks = self.masks.resized(before, after) if isinstance(self.masks, WholeMasks) else resized_masks(self.masks, before, after)
+        return replace(self, masks=masks)
 
 
 def _batch_of(kinds: tuple[str, ...], masks: np.ndarray | WholeMasks) -> DefectBatch:

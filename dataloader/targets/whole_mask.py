@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 
 from dataloader.targets.mask import IGNORE
 from dataloader.targets.plane_change import Change, Size
-from dataloader.targets.target import Target
+from dataloader.targets.target import Stacked, Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +41,10 @@ class WholeMask(Target):
 
 
 @dataclass(frozen=True, eq=False)
-class WholeMasks:
+class WholeMasks(Stacked):
     """The masks of N images, integers (H, W) of a size of its own each. They stay on the CPU, where there is room for them."""
+
+    described: ClassVar[str] = "masks"
 
     ids: tuple[np.ndarray, ...]
 
@@ -54,4 +56,9 @@ class WholeMasks:
         return self
 
     def pin_memory(self) -> "WholeMasks":
+        return self
+
+    def resized(self, before: Size, after: Size) -> "WholeMasks":
+        """Return the masks as they are."""
+        del before, after
         return self
