@@ -22,12 +22,15 @@ class StepResult:
     """The result of one training step: the loss, and sums for the report.
 
     Attributes:
-        loss: scalar with gradient, the mean over the samples of the batch.
+        loss: scalar with gradient, the mean over the samples of the batch, or over what `count` counts.
         sums: name -> scalar summed over the samples, detached, on the device.
+        count: of what the loss is the mean where these are not the samples, scalar, detached: of several batches or processes the sums
+            belong over the sum of the counts.
     """
 
     loss: Tensor
     sums: Mapping[str, Tensor]
+    count: Tensor | None = None
 
 
 @dataclass(frozen=True)

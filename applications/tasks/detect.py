@@ -23,9 +23,7 @@ from utils.errors import UserError
 class Detect(BoxTask):
     """The detection task: a `BoxBatch`, and answers (N, A, 5 + C) of left, top, right, bottom, objectness and classes.
 
-    Attributes:
-        late_from: the epoch from which on the absolute differences of offsets are part of the loss, as in the last ones of YOLOX, which are
-            plain; None for never.
+    In plain epochs the absolute differences of offsets are part of the loss, as in the last ones of YOLOX.
 
     Raises:
         UserError: preprocessing cuts off parts of images, whose objects would have no answer.
@@ -52,7 +50,6 @@ class Detect(BoxTask):
     usual_criterion: ClassVar[str] = "bce|iou"
     head_rate: ClassVar[float] = 1.0
     build_criterion: ClassVar[Callable[..., DetectionCriterion]] = staticmethod(build_detection_criterion)
-    late_from: int | None = None
 
     def __init__(self, classes: Sequence[str], criterion: DetectionCriterion, preprocess: Preprocess, device: torch.device) -> None:
         if preprocess.resize == "crop":
@@ -75,22 +72,22 @@ class Detect(BoxTask):
         """Return the loss, and its parts."""
         boxes = batch.targets
         assert isinstance(boxes, BoxBatch)
-        images = self.normalize(batch.images)
-        # In evaluation, as where batch-norm statistics are measured again, the network itself answers for places.
-        said = model.predict(images) if isinstance(model, Detector) and not model.training else model(images)
-        self.criterion.late = self.late_from is not None and batch.epoch >= self.late_from
-        loss, parts = self.criterion(said, boxes.corners, boxes.classes, boxes.counts, batch.weights, crowd=boxes.crowd, record=record)
-        return StepResult(loss, {name: part * len(batch) for name, part in {"loss": loss.detach(), **parts}.items()})
+        said = model(self.normalize(batch.images))
+        self.criterion.late = batch.plain
+        loss, parts, held = self.criterion(
+            said, boxes.corners, boxes.classes, boxes.counts, batch.weights, crowd=boxes.crowd, record=record
+        )
+        return StepResult(loss, {name: part * len(batch) for name, part in {"loss": loss.detach(), **parts}.items()}, held.detach())
 
     def forward(self, model: nn.Module, batch: Batch) -> BoxOutputs:
-        """Return what the network says in pixels of its input, float32, and the loss where the network itself is asked."""
+        """Return what the network says in pixels of its input, float32, and the losses where the network itself is asked."""
         images = self.normalize(batch.images)
         if not isinstance(model, Detector):
             said = model(images)
             # An exported file answers corners, scores and, where it chooses boxes itself, their classes.
             return BoxOutputs(said.float() if isinstance(said, Tensor) else said_by_file(said, len(self.classes)))
         output, boxes = model.predict(images), batch.targets
-        loss = None
+        losses = None
         if isinstance(boxes, BoxBatch):
-            loss, _ = self.criterion(output, boxes.corners, boxes.classes, boxes.counts, batch.weights, crowd=boxes.crowd, record=False)
-        return BoxOutputs(model.answers(output).float(), loss)
+            losses = self.criterion.of_images(output, boxes.corners, boxes.classes, boxes.counts, crowd=boxes.crowd)
+        return BoxOutputs(model.answers(output).float(), losses)

@@ -18,7 +18,6 @@ from applications.engine.run_length import RunLength
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.settings.options import RunConfig
 from applications.sidecars.apply import apply_sidecars
-from applications.tasks.detect import Detect
 from applications.training.inherited_images import training_image_hashes
 from applications.training.schedule_map import ScheduleMap
 from applications.training.teaching import Teaching, build_teaching
@@ -106,7 +105,7 @@ class Recipe:
 
     @cached_property
     def task(self) -> Task:
-        task = assemble.build_task(
+        return assemble.build_task(
             self.config.loss,
             self.catalog.classes,
             self.preprocess,
@@ -115,9 +114,6 @@ class Recipe:
             class_counts=self.class_counts,
             class_shares=self.class_shares,
         )
-        if isinstance(task, Detect) and self.config.data.plain_epochs:
-            task.late_from = self.config.train.epochs - self.config.data.plain_epochs
-        return task
 
     @cached_property
     def train_loader(self) -> Loader:

@@ -66,6 +66,10 @@ class BoxLoss(nn.Module, ABC):
     def forward(self, matched: Matched, *, record: bool = True) -> Tensor:
         """Return the loss of every pair, (P,); of those that do not hold, any finite number."""
 
+    def plain(self, matched: Matched) -> Tensor:
+        """Return the same for evaluation: what a pair costs depends on no other pair."""
+        return self(matched, record=False)
+
 
 class IoU(BoxLoss):
     """1 - IoU^2, as published with YOLOX."""
@@ -156,9 +160,15 @@ class GradientHarmonyOfBoxes(BoxLoss):
         self.mu = mu
         self.harmony = GradientHarmony(bins, momentum)
 
+    def plain(self, matched: Matched) -> Tensor:
+        return (self._root(matched.raw - matched.wanted) - self.mu).mean(1)
+
+    def _root(self, difference: Tensor) -> Tensor:
+        return (difference.square() + self.mu**2).sqrt()
+
     def forward(self, matched: Matched, *, record: bool = True) -> Tensor:
         difference = matched.raw - matched.wanted
-        root = (difference.square() + self.mu**2).sqrt()
+        root = self._root(difference)
         valid = matched.valid[:, None]
         with torch.no_grad():
             hardness = (difference.abs() / root).where(valid, -1.0)

@@ -9,7 +9,7 @@ from criterions.detection.box_losses import CIoU, GIoU, GradientHarmonyOfBoxes, 
 from criterions.detection.criterion import DetectionCriterion, build_detection_criterion
 from criterions.detection.problem import Objects
 from criterions.detection.simota import SimOTA
-from tests.criterions.detection.scenes import Scene, numpy_iou, scene, sigmoid
+from tests.criterions.detection.scenes import Said, Scene, numpy_iou, scene, sigmoid
 from utils.errors import UserError
 from utils.spec import parse_specs
 
@@ -20,14 +20,22 @@ def built(spec: str = "bce|iou", **facts) -> DetectionCriterion:
 
 def losses(criterion: DetectionCriterion, given: Scene, weights: Tensor | None = None, crowd: Tensor | None = None):
     weights = torch.ones(len(given.counts)) if weights is None else weights
-    return criterion(given.said, given.corners, given.classes, given.counts, weights, crowd=crowd)
+    mean, parts, _ = criterion(given.said, given.corners, given.classes, given.counts, weights, crowd=crowd)
+    return mean, parts
+
+
+def of_images(said: Said, images: slice) -> Said:
+    """What is said of some of the images."""
+    return said._replace(**{name: getattr(said, name)[images] for name in ("boxes", "objectness", "classes", "raw")})
 
 
 def numpy_yolox(given: Scene, weights: np.ndarray, *, late: bool) -> dict[str, float]:
     """The loss of YOLOX, a pair at a time."""
     said, held = given.said, Objects.of(given.corners, given.classes, given.counts, None)
     pairs = SimOTA()(said, held)
-    places, count = said.objectness.shape[1], max(1, int(pairs.valid.sum()))
+    places = said.objectness.shape[1]
+    of_images = np.bincount(pairs.places[pairs.valid].numpy() // places, minlength=len(given.counts))
+    count = np.maximum(of_images, 1).sum()
     objectness, logits = said.objectness.detach().double().numpy(), said.classes.detach().double().numpy()
     wanted, total = np.zeros(objectness.shape), dict.fromkeys(("class", "box", "objectness"), 0.0)
     for place, row in zip(pairs.places[pairs.valid].tolist(), pairs.rows[pairs.valid].tolist(), strict=True):
@@ -152,6 +160,36 @@ def test_crowds_are_neither_found_nor_missed() -> None:
     assert float(parts["box"]) == pytest.approx(float(without["box"]), rel=1e-5)
     everything, _ = losses(built(), given, crowd=torch.ones(5, dtype=torch.bool))
     assert everything.isfinite()
+
+
+@pytest.mark.parametrize("spec", ["bce|iou", "focal_bce|ghm|class_weights(auto)|giou|ghm_r", "bce|ohm(0.5)|iou|l1"])
+def test_the_loss_of_an_image_in_evaluation_depends_on_no_other_one(spec: str) -> None:
+    given = scene((3, 0, 5, 1))
+    criterion = built(spec, classes=("a", "b", "c"), class_counts=[100.0, 10.0, 1.0])
+    criterion.late = True
+    together = criterion.of_images(given.said, given.corners, given.classes, given.counts)
+    start = 0
+    for image, count in enumerate(given.counts.tolist()):
+        rows = slice(start, start + count)
+        said = of_images(given.said, slice(image, image + 1))
+        alone = criterion.of_images(said, given.corners[rows], given.classes[rows], given.counts[image : image + 1])
+        torch.testing.assert_close(alone[0], together[image], rtol=1e-5, atol=0.0)
+        start += count
+        if spec == "bce|iou" and count:
+            wanted = numpy_yolox(Scene(said, given.corners[rows], given.classes[rows], torch.tensor([count])), np.ones(1), late=False)
+            assert float(together[image]) == pytest.approx(sum(wanted.values()), rel=1e-4)
+
+
+def test_parts_of_a_batch_add_up_to_the_whole_by_what_they_count() -> None:
+    given, criterion = scene((3, 0, 5, 1)), built("focal_bce|giou|l1")
+    whole = criterion(given.said, given.corners, given.classes, given.counts, torch.ones(4))
+    parts = []
+    for images, rows in ((slice(0, 2), slice(0, 3)), (slice(2, 4), slice(3, 9))):
+        said = of_images(given.said, images)
+        parts.append(criterion(said, given.corners[rows], given.classes[rows], given.counts[images], torch.ones(2)))
+    assert float(sum(part.held for part in parts)) == float(whole.held)
+    total = sum(float(part.mean.detach()) * float(part.held) for part in parts)
+    assert total / float(whole.held) == pytest.approx(float(whole.mean.detach()), rel=1e-5)
 
 
 def test_an_image_of_no_weight_teaches_nothing() -> None:
