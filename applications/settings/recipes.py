@@ -202,10 +202,13 @@ def settings_below(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def usual_for_detectors(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the rate and the augmentation of a detector, where --arch names one and the user has given none."""
+    """Return rate, augmentation and temperature of teachers of a detector, where --arch names one and the user has given none."""
     if not is_object_detector(str(given.get("arch", ""))):
         return {}
     found: dict[str, Any] = {} if {"aug", "aug_config"} & given.keys() else {"aug": DETECTOR_AUG}
+    if given.get("teacher") and "distill_temperature" not in given:
+        # Most places show nothing: what is divided there would outweigh the objects.
+        found["distill_temperature"] = 1.0
     rate = DETECTOR_RATES.get(str(given.get("opt", RunConfig().optim.opt)))
     if rate is not None and not ("lr" in given or given.get("pretrained") or given.get("init_from")):
         found["lr"] = rate

@@ -35,6 +35,7 @@ class Detect(BoxTask):
     abilities: ClassVar[frozenset[str]] = frozenset(
         {
             "counting the images of classes",
+            "learning from teachers",
             "networks of encoder and decoder",
             "necks",
             "anchors",

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from criterions import ASSIGNMENTS, BOX_LOSSES, WEIGHTERS
 from criterions.detection.anchor_match import AnchorMatch
-from criterions.detection.box_losses import L1, BoxLoss, IoU, Matched
+from criterions.detection.box_losses import L1, BoxLoss, IoU, Lost, Matched, OffsetLoss
 from criterions.detection.problem import Assignment, Objects, Predictions
 from criterions.detection.simota import SimOTA
 from criterions.elementwise import ActivationName
@@ -147,9 +147,13 @@ class DetectionCriterion(nn.Module):
     def _boxed(self, said: Predictions, objects: Objects, pairs: Assignment, *, record: bool) -> Tensor:
         """Return the losses of boxes of every pair, (P,)."""
         losses = self._box_losses()
+        by_offsets = any(isinstance(loss, OffsetLoss) for loss in losses)
         if self.late and not any(isinstance(loss, L1) for loss in losses):
             losses.append(L1())
+            by_offsets = True
         matched = Matched.of(said, objects, pairs)
+        if said.anchors is not None and not by_offsets:
+            losses.append(Lost())
         return torch.stack([loss.factor * loss(matched, record=record) for loss in losses]).sum(0)
 
     def _objectness(self, said: Predictions, wanted: Tensor, weights: Tensor, *, record: bool, held: Tensor) -> Tensor:

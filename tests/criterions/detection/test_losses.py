@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from criterions.detection.anchor_match import AnchorMatch
 from criterions.detection.box_losses import CIoU, GIoU, GradientHarmonyOfBoxes, IoU, Matched, Yolo
 from criterions.detection.criterion import DetectionCriterion, build_detection_criterion
 from criterions.detection.problem import Objects
@@ -127,6 +128,21 @@ def test_the_loss_of_yolov3_is_zero_where_everything_is_right_and_needs_anchors(
     torch.testing.assert_close(Yolo()(right), torch.zeros(50), atol=1e-3, rtol=0)
     with pytest.raises(UserError, match="networks with anchors"):
         losses(built("bce|yolo"), scene((2,)))
+
+
+@pytest.mark.parametrize("spec", ["bce|iou", "bce|giou", "bce|ciou"])
+@pytest.mark.parametrize("size", [-20.0, 8.0])
+def test_a_box_of_an_anchor_that_has_collapsed_or_burst_finds_back(spec: str, size: float) -> None:
+    given = scene((1,), anchored=True)
+    assert given.said.anchors is not None
+    raw = torch.cat((given.said.raw.detach()[..., :2], torch.full_like(given.said.raw[..., 2:], size)), 2).requires_grad_()
+    middles, sizes = given.said.points + (raw[..., :2] - 0.5) * given.said.strides[:, None], raw[..., 2:].exp() * given.said.anchors
+    said = given.said._replace(raw=raw, boxes=torch.cat((middles - sizes / 2, middles + sizes / 2), 2))
+    losses(built(spec), given._replace(said=said))[0].backward()
+    pairs = AnchorMatch()(said, Objects.of(given.corners, given.classes, given.counts, None))
+    assert raw.grad is not None
+    found = raw.grad[0, int(pairs.places[0]), 2:]
+    assert bool((found * size > 0.5).all()), "a step against the gradient leads towards the anchor"
 
 
 def test_images_without_objects_are_asked_for_objectness_alone_and_leave_gradients_of_zero() -> None:
