@@ -26,6 +26,7 @@ from dataloader.options import DataOptions
 from dataloader.splits.integrity import CachedFiles, refuse_unreadable
 from dataloader.splits.split import Split
 from dataloader.targets.boxes import Boxes
+from dataloader.targets.target import Target
 from models.detectors import is_object_detector
 from models.published import find_published, published_preprocess
 from utils.checkpoint import is_checkpoint, load_tensors
@@ -157,7 +158,7 @@ def training_options(config: RunConfig, split: Split, preprocess: Preprocess) ->
     """Return what the loader of the training images does beside reading and augmenting them: draw, change the size."""
     data = config.data
     sizes = data.size_schedule
-    plain = plain_epochs(config, split)
+    plain = plain_epochs(config, split.nothing())
     return {
         "draws": None if data.sampler is None else expected_draws(data.sampler, split),
         "epoch_size": data.epoch_size,
@@ -168,14 +169,14 @@ def training_options(config: RunConfig, split: Split, preprocess: Preprocess) ->
     }
 
 
-def plain_epochs(config: RunConfig, split: Split) -> int:
+def plain_epochs(config: RunConfig, target: Target) -> int:
     """Return in how many of the last epochs no images are put together: as --plain_epochs says, else a share of a run that sees boxes.
 
     Raises:
         UserError: the flag is given, and the images have no boxes.
     """
     given, epochs = config.data.plain_epochs, config.train.epochs
-    if not isinstance(split.nothing(), Boxes):
+    if not isinstance(target, Boxes):
         if given:
             raise UserError(f"--plain_epochs {given} is for images with boxes; for --mixup and --cutmix see --mix_off_epochs")
         return 0
