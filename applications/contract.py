@@ -1,8 +1,8 @@
-"""The contracts between tasks and engines: what a batch means, how it is walked, who watches."""
+"""The contract of tasks: what a batch means, its loss, its figures, its answers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch
-from dataloader.targets.plane import PlaneChange
+from dataloader.targets.plane_change import PlaneChange
 from dataloader.targets.target import Target
 from models.options import ModelOptions
 
@@ -83,38 +83,6 @@ class Meter(Protocol):
     def one_answer(self) -> str:
         """Return a clause such as "all 90 images are answered 'cat'" where all answers are equal although the labels are not; else ''."""
         ...
-
-
-# Abilities that not every task has -> the flags, and the actions, that ask for them. `refuse_unable` of assemble/ refuses the flags of
-# what a task does not name, in training and wherever a model is read.
-ABILITIES: Mapping[str, tuple[str, ...]] = {
-    "crops": ("crop",),
-    "tiles": ("tiles",),
-    "answered boxes": ("conf", "nms", "max_detections", "agnostic", "crops"),
-    "networks of encoder and decoder": ("encoder", "output_stride"),
-    "necks": ("neck",),
-    "anchors": ("anchors",),
-    "learning from teachers": ("teacher",),
-    "maps of teachers": ("distill_features",),
-    "answers of teachers in files": ("distill", "knowledge"),
-    "weights of single images": ("curriculum", "curriculum_learning", "make_curriculum"),
-    "counting the images of classes": ("class_weights", "logit_adjust", "prior_bias"),
-    "mixing images": ("mixup", "cutmix"),
-    "comparing copies of an image": ("jsd",),
-    "heat maps": ("visual_method", "explain"),
-    "averaging views": ("tta",),
-    "thresholds that keep a promise": ("target",),
-    "calibration of labels": ("calibrate",),
-    "comparing models": ("compare",),
-    "answers for single images": ("predict",),
-    "rejecting answers": ("reject",),
-    "vectors of images": ("embed",),
-    "tables of OK and NG": ("report_ok_ng",),
-    "exported files": ("export", "jit"),
-    "measuring files side by side": ("benchmark",),
-    "answers over the network": ("serve",),
-    "pruning": ("prune",),
-}
 
 
 class Task(Protocol):
@@ -288,84 +256,3 @@ class Objective(Protocol):
 
 # (batch, step, rank) -> batch, on the device.
 Transform = Callable[[Batch, int, int], Batch]
-
-# (sums over an epoch by name, number of samples)
-Sums = tuple[dict[str, float], int]
-
-
-@dataclass
-class Progress:
-    """The position of a run. It is saved in the checkpoint and restored from it.
-
-    Attributes:
-        epoch: finished epochs.
-        batch: batches done in the current epoch.
-        step: batches done in the whole run.
-        samples: samples of this process in the current epoch.
-        sums: StepResult.sums of this process, added up over the current epoch.
-        best: best validation so far, as (headline, -loss): a tie goes to the lower loss.
-        best_epoch: the epoch that reached it.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    samples: int = 0
-    sums: dict[str, Tensor] = field(default_factory=dict)
-    best: tuple[float, float] = (float("-inf"), float("-inf"))
-    best_epoch: int = 0
-
-    def advance(self, batch: Batch, result: StepResult) -> None:
-        """Count one batch. Nothing is read from the device."""
-        self.batch += 1
-        self.step += 1
-        self.samples += len(batch)
-        for name, value in result.sums.items():
-            self.sums[name] = self.sums[name] + value.double() if name in self.sums else value.double()
-
-    def means(self) -> dict[str, float]:
-        """Return the mean of every sum over the epoch so far. Waits for the device."""
-        return {name: float(value) / max(1, self.samples) for name, value in self.sums.items()}
-
-    def next_epoch(self) -> None:
-        """Begin the following epoch."""
-        self.epoch += 1
-        self.batch = self.samples = 0
-        self.sums = {}
-
-    def state_dict(self, of_all: Sums | None = None) -> dict[str, Any]:
-        """Return plain values; `of_all` gives the sums over all processes in place of this one's."""
-        sums, samples = of_all or ({name: float(value) for name, value in self.sums.items()}, self.samples)
-        return {**vars(self), "sums": sums, "samples": samples}
-
-    def load_state_dict(self, state: Mapping[str, Any], device: torch.device, *, is_first: bool = True) -> None:
-        """Continue from what `state_dict` returned; the first process goes on with the sums of all."""
-        vars(self).update(state)
-        sums = state["sums"] if is_first else {}
-        self.sums = {name: torch.tensor(value, dtype=torch.float64, device=device) for name, value in sums.items()}
-        self.samples = state["samples"] if is_first else 0
-
-
-class Observer:
-    """Watches a run. It reads, and changes nothing; a subclass overrides the events that it needs."""
-
-    def length(self, epochs: int) -> None:
-        """The run has so many epochs, as far as is known now; called before an epoch begins and before it is told."""
-
-    def begin(self, progress: Progress, batches: int) -> None:
-        """An epoch of `batches` batches begins, or goes on after a resume."""
-
-    def step(self, progress: Progress) -> None:
-        """A batch was done. Cheap: nothing is read from the device."""
-
-    def validated(self, meter: Meter) -> None:
-        """The validation images were measured."""
-
-    def report(self, progress: Progress, means: Mapping[str, float]) -> None:
-        """The running means were read, every print interval."""
-
-    def epoch(self, progress: Progress, row: Mapping[str, float]) -> None:
-        """An epoch ended with these metrics; those that were not measured are nan."""
-
-    def close(self) -> None:
-        """The run ended or stops."""

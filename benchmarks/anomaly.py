@@ -27,9 +27,9 @@ from benchmarks.shared import machine_share
 from dataloader.images.preprocess import Normalize, fit_change, fit_pixels
 from dataloader.opening.open_catalog import open_catalog
 from dataloader.targets.defect import Defect
+from models.anomaly.anomaly_detector import AnomalyDetector, smoothed
 from models.anomaly.build import build_anomaly_detector
 from models.anomaly.coreset import greedy_centers, project
-from models.anomaly.detector import AnomalyDetector, smoothed
 from models.anomaly.padim import PaDiM, choose_channels
 from models.anomaly.patchcore import PatchCore, patches
 from models.published import IMAGENET_MEAN, IMAGENET_STD

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from applications.tasks.box_answers import Choice, chosen_boxes
-from utils.average_precision import coco_figures
-from utils.box_matching import AnsweredBoxes, TrueBoxes, match_boxes
+from utils.metrics.average_precision import coco_figures
+from utils.metrics.box_matching import AnsweredBoxes, TrueBoxes, match_boxes
 
 IMAGES, DETECTIONS, CLASSES, PLACES = 5_000, 100, 80, 8_400
 TURNS = 3

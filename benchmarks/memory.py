@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from applications.evaluation import evaluate
+from applications.evaluation import evaluate, labels
 from applications.settings.options import Request, RunConfig
 from applications.trained.checkpoint import Trained
 from dataloader.images.preprocess import Preprocess
@@ -140,8 +140,8 @@ def main(argv: list[str]) -> int:
         before, begun = resident_bytes(), time.perf_counter()
         with (
             patch.object(evaluate, "load_model", lambda *_: replace(trained)),
-            patch.object(evaluate, "open_held_out", lambda *_: asked),
-            patch.object(evaluate, "open_validation", lambda *_: validation),
+            patch.object(labels, "open_held_out", lambda *_: asked),
+            patch.object(labels, "open_validation", lambda *_: validation),
         ):
             evaluate.run(Request("evaluation", trained.config))
         seconds = time.perf_counter() - begun

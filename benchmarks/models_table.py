@@ -14,8 +14,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from models import build_model, list_models
+from models.find_published import find_published
 from models.known_models import HEADER, KnownModel, read_known_models, write_known_models
-from models.published import find_published
 
 CLASSES = 1000
 PAGE = Path(__file__).parent.parent / "docs" / "models.md"

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dataloader.augment.chain import build_augment
 from dataloader.sample import Sample
-from dataloader.targets.plane import Change, PlaneChange, from_matrix, scaled, unchanged
+from dataloader.targets.plane_change import Change, PlaneChange, from_matrix, scaled, unchanged
 from dataloader.targets.target import Target
 from utils.flags import add_flags, flag, make_parser
 from utils.randomness import numpy_rng

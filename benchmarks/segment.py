@@ -26,10 +26,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.shared import ROOT, machine_share, run_quietly
 from dataloader.images.preprocess import fit_change, fit_pixels
-from dataloader.mask_reading import MaskReading
 from dataloader.opening.open_catalog import open_catalog
 from dataloader.splits.split import Split
 from dataloader.targets.mask import IGNORE, Mask
+from dataloader.truth_reading import TruthReading
 from models.published import IMAGENET_MEAN, IMAGENET_STD
 from utils.timing import CpuContention
 
@@ -70,7 +70,7 @@ def peer_network(weights: Path, classes: int) -> torch.nn.Module:
 def peer_loop(kind: str, data: str, weights: Path, *, labels: str | None, seconds: float, test: bool) -> tuple[float, float]:
     """Train for so many seconds; return images/s without the first three steps, and the test mIoU at the size of the network (or nan)."""
     torch.manual_seed(0)
-    catalog = open_catalog(data, target=Mask, masks=MaskReading(labels=labels))
+    catalog = open_catalog(data, target=Mask, masks=TruthReading(labels=labels))
     classes = len(catalog.classes)
     network = peer_network(weights, classes)
     layout = torch.channels_last if kind == "bf16" else torch.contiguous_format

@@ -17,7 +17,7 @@ from PIL import Image
 
 from models.detectors.build import build_detector
 from models.detectors.detector import Detector
-from models.detectors.folded import measure_folded
+from models.detectors.folded_batchnorm import measure_folded
 from models.weights import load_state
 from utils.checkpoint import load_tensors
 

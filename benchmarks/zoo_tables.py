@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models import build_model
 from models.families.vovnet import EffectiveSqueezeExcite
-from models.published import find_published
+from models.find_published import find_published
 from utils.terminal_tables import print_table
 
 SIZE = 224

@@ -12,9 +12,9 @@ from criterions import ASSIGNMENTS, BOX_LOSSES, CRITERIONS, REGION_LOSSES, WEIGH
 from criterions.divergence import js_divergence
 from criterions.elementwise import ACTIVATIONS, ActivationName, Elementwise, smooth
 from criterions.priors import log_prior
-from criterions.weighters.base import ClassFacts, ClassWeighter, Weighter, as_buffer
 from criterions.weighters.cost import Cost
 from criterions.weighters.scale import MOMENTUM, MeanFactor
+from criterions.weighters.weighter import ClassFacts, ClassWeighter, Weighter, as_buffer
 from utils.errors import UserError
 from utils.logs import log
 from utils.spec import Spec
@@ -228,7 +228,7 @@ def _build_weighter(spec: Spec, facts: ClassFacts) -> Weighter:
     _refuse_other_tasks(spec)
     found = WEIGHTERS.resolve(spec.name)
     if not (isinstance(found, type) and issubclass(found, Weighter)):
-        raise UserError(f"--criterion {spec}: a subclass of Weighter (criterions/weighters/base.py) is wanted")
+        raise UserError(f"--criterion {spec}: a subclass of Weighter (criterions/weighters/weighter.py) is wanted")
     return call_with_spec(found.build, spec, facts) if issubclass(found, ClassWeighter) else call_with_spec(found, spec)
 
 

@@ -110,7 +110,7 @@ AUGMENT_PRESETS: Mapping[str, str] = MappingProxyType(
         "light": "flip|crop(0.1)",
         "upright": "crop(0.1)|color(0.2)",
         "strong": "resized_crop|flip|randaug(2, m=9)|erase",
-        "detect": "mosaic|HueSaturationValue(5, 30, 30, p=1)|flip",
+        "mosaic_hsv": "mosaic|HueSaturationValue(5, 30, 30, p=1)|flip",
         "reference": "flip|crop(0.1)|rotate(20)|distort(3)",
         # Names that users of other programs know.
         "MyAugment": "flip|crop(0.1)|rotate(20)|distort(3)",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from dataloader.mask_reading import MaskReading
+from dataloader.truth_reading import TruthReading
 from utils.flags import flag
 from utils.spec import parse_specs
 
@@ -230,9 +230,9 @@ class MaskOptions:
         used_for="training visual_data",
     )
 
-    def reading(self) -> MaskReading:
+    def reading(self) -> TruthReading:
         """Return how masks are read."""
-        return MaskReading(self.labels, self.ignore, self.missing_is_empty)
+        return TruthReading(self.labels, self.ignore, self.missing_is_empty)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from dataloader.targets.boxes import BoxBatch
 from dataloader.targets.defect import DefectBatch
-from dataloader.targets.plane import Change
+from dataloader.targets.label import Unknown
+from dataloader.targets.plane_change import Change
 from dataloader.targets.stack import stack_targets
 from dataloader.targets.target import Target
 from dataloader.targets.whole_mask import WholeMasks
@@ -92,6 +93,12 @@ class Batch:
     copies: int = 1
     plain: bool = False
 
+    @classmethod
+    def unlabeled(cls, images: Tensor) -> "Batch":
+        """Return a batch of images, uint8 (N, 3, H, W), of which nothing is known; they are numbered from 0."""
+        count = len(images)
+        return cls(images, Unknown.stack([Unknown()] * count), torch.ones(count), torch.arange(count))
+
     def __len__(self) -> int:
         return len(self.images)
 
@@ -147,18 +154,19 @@ def rebuilt(images: Tensor, *about: Any) -> Batch:
     return Batch(images, targets, torch.from_numpy(weights), torch.from_numpy(indices), *others)
 
 
-def blank_images(count: int, height: int, width: int, *, shared: bool) -> Tensor:
-    """Return uninitialized uint8 (count, 3, height, width), channels-last: every image is one contiguous block.
+def blank_images(count: int, height: int, width: int, *, shared: bool, bands: int = 3) -> Tensor:
+    """Return uninitialized uint8 (count, bands, height, width), channels-last: every image is one contiguous block.
 
     Args:
         count: images.
         height, width: their size.
         shared: in shared memory, which another process can use without a copy.
+        bands: channels.
     """
-    size = count * height * width * 3
+    size = count * height * width * bands
     storage = torch.UntypedStorage._new_shared(size) if shared else torch.UntypedStorage(size)
     flat = torch.empty(0, dtype=torch.uint8).set_(storage)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    return flat.view(count, height, width, 3).permute(0, 3, 1, 2)
+    return flat.view(count, height, width, bands).permute(0, 3, 1, 2)
 
 
 def stack(

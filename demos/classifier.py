@@ -24,7 +24,7 @@ This file needs python3.10 or later, numpy, Pillow (10.1 or later) or OpenCV, an
        from classifier import Classifier, read_image
 
        classifier = Classifier("model.onnx")
-       for label, probability in classifier.labels(read_image("photo.jpg", white=classifier.white)):
+       for label, probability in classifier.labels(read_image("photo.jpg", white=classifier.white, bands=classifier.bands)):
            print(label, probability)
 
 The model file holds the class names and does the resizing, the normalization and the softmax or
@@ -56,6 +56,7 @@ VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wm
 CARD = "darkroom.json"
 # The largest value of 16 bits.
 FULL = 65535
+NO_FOURTH = "it has no fourth channel, which this model reads; save it as RGBA"
 FORMAT = 1
 BATCH_VALUES = 3 * 2**22
 BATCH_IMAGES = 64
@@ -179,6 +180,7 @@ class Classifier:
         thresholds: probabilities (C,) from which on each label is named; None where the most probable one is the answer.
         reject: probabilities (C,) below which that answer is no answer; None where it always is one.
         white: the value of 16-bit files that the model takes for white; None where it takes all 16 bits.
+        bands: channels that the model reads from a file: 3, or 4 with the alpha or other fourth channel of RGBA files.
         card: what the file says about itself: arch, classes, image_size, resize, mean, std, white, activation, source.
         runtime: name and version of what computes.
     """
@@ -199,6 +201,7 @@ class Classifier:
         reject = self.card.get("reject")
         self.reject = None if reject is None else np.array(reject, dtype=np.float64)
         self.white: int | None = self.card.get("white")
+        self.bands = max(3, len(self.card.get("mean", ())))
         # A file without geometry takes images of its own size alone.
         self._fits: tuple[int, int, str] | None = None
         if not self.card.get("any_size", True):
@@ -206,18 +209,18 @@ class Classifier:
             self._fits = height, width, self.card["resize"]
 
     def predict(self, image: np.ndarray) -> np.ndarray:
-        """Return the (C,) float32 probabilities of one image, uint8 (H, W, 3) RGB of any size."""
+        """Return the (C,) float32 probabilities of one image, uint8 (H, W, bands) RGB of any size."""
         return self.predict_batch([image])[0]
 
     def predict_batch(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Return the (N, C) float32 probabilities of images of equal size, uint8 (H, W, 3) RGB.
+        """Return the (N, C) float32 probabilities of images of equal size, uint8 (H, W, bands) RGB.
 
         Raises:
             ValueError: an image has another type or shape.
         """
         for image in images:
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-                raise ValueError(f"an image is uint8 (H, W, 3) RGB, not {image.dtype} {image.shape}")
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != self.bands:
+                raise ValueError(f"an image is uint8 (H, W, {self.bands}) RGB{'A' * (self.bands - 3)}, not {image.dtype} {image.shape}")
         fitted = images if self._fits is None else [fit(image, *self._fits) for image in images]
         return self._run(np.ascontiguousarray(np.stack(fitted).transpose(0, 3, 1, 2)))
 
@@ -271,7 +274,7 @@ def _are_numbers(values: Any, count: int) -> bool:
 
 
 def fit(image: np.ndarray, height: int, width: int, resize: str) -> np.ndarray:
-    """Bring an image, uint8 (h, w, 3), to (height, width, 3), for files without geometry; the pixels are those of training.
+    """Bring an image, uint8 (h, w, C), to (height, width, C), for files without geometry; the pixels are those of training.
 
     Args:
         image: of any size.
@@ -291,7 +294,7 @@ def fit(image: np.ndarray, height: int, width: int, resize: str) -> np.ndarray:
         keep = min(h, max(1, (2 * w * height + width) // (2 * width)))
         image = image[(h - keep) // 2 :][:keep]
     resized = _resize_rows(image.transpose(1, 0, 2), new_w).transpose(1, 0, 2)
-    fitted = np.zeros((height, width, 3), dtype=np.uint8)
+    fitted = np.zeros((height, width, image.shape[2]), dtype=np.uint8)
     top, left = (height - new_h) // 2, (width - new_w) // 2
     fitted[top : top + new_h, left : left + new_w] = _resize_rows(resized, new_h)
     return fitted
@@ -319,23 +322,24 @@ def _resize_rows(image: np.ndarray, target: int) -> np.ndarray:
     return rows
 
 
-def read_image(path: str, *, white: int | None = None) -> np.ndarray:
-    """Return the first frame of an image file as uint8 (H, W, 3) RGB.
+def read_image(path: str, *, white: int | None = None, bands: int = 3) -> np.ndarray:
+    """Return the first frame of an image file as uint8 (H, W, bands) RGB.
 
     The EXIF orientation is applied, transparent pixels are laid on white, 16-bit values are scaled to 8 bits: `white`, which
-    a Classifier knows, becomes 255. Color of 16 bits needs OpenCV for that.
+    a Classifier knows, becomes 255. Color of 16 bits needs OpenCV for that. With 4 bands, which it knows, too, nothing is laid on
+    white, and the fourth channel of the file comes behind the colors.
 
     Raises:
         ImageError: the file is missing, damaged, or no image.
     """
     try:
-        pixels = read_with_pillow(path, white=white)
+        pixels = read_with_pillow(path, white=white, bands=bands)
     except ImportError:
         pixels = None
-    return read_with_opencv(path, white=white) if pixels is None else pixels
+    return read_with_opencv(path, white=white, bands=bands) if pixels is None else pixels
 
 
-def read_with_pillow(path: str, *, white: int | None = None) -> np.ndarray | None:
+def read_with_pillow(path: str, *, white: int | None = None, bands: int = 3) -> np.ndarray | None:
     """Read an image as `read_image` does; None stands for a kind of file that Pillow does not know."""
     from PIL import Image, UnidentifiedImageError
 
@@ -344,9 +348,12 @@ def read_with_pillow(path: str, *, white: int | None = None) -> np.ndarray | Non
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
+                if bands == 4 and image.format == "TIFF" and image.mode == "RGB" and image.tag_v2.get(277) == 4:
+                    # Pillow leaves out a fourth channel that is not called alpha, such as infrared.
+                    return None
                 deep = white not in (None, FULL) and any(";16" in str(tile[3]) for tile in image.tile)
                 image.load()
-                return _to_rgb(image, white, path if deep else "")
+                return _to_pixels(image, white, path if deep else "", bands)
     except UnidentifiedImageError:
         return None
     except ImageError:
@@ -355,8 +362,8 @@ def read_with_pillow(path: str, *, white: int | None = None) -> np.ndarray | Non
         raise ImageError(_reason(error)) from error
 
 
-def _to_rgb(image: Any, white: int | None, deep: str) -> np.ndarray:
-    """Return what Pillow has loaded as uint8 (H, W, 3) RGB; `deep` is the file, where it has color of more than 8 bits."""
+def _to_pixels(image: Any, white: int | None, deep: str, bands: int) -> np.ndarray:
+    """Return what Pillow has loaded as uint8 (H, W, bands) RGB; `deep` is the file, where it has color of more than 8 bits."""
     from PIL import Image
 
     turn = _turn(image)
@@ -375,6 +382,11 @@ def _to_rgb(image: Any, white: int | None, deep: str) -> np.ndarray:
         image = Image.fromarray(_to_eight_bits(values[:, :, 2::-1], white))
         if alpha is not None:
             image.putalpha(alpha)
+    if bands == 4:
+        if image.mode != "RGBX" and not image.has_transparency_data:
+            raise ImageError(NO_FOURTH)
+        image = image if image.mode == "RGBX" else image.convert("RGBA")
+        return np.array(image if turn is None else image.transpose(turn))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         paper = Image.new("RGB", image.size, (255, 255, 255))
@@ -404,7 +416,7 @@ def _turn(image: Any) -> Any:
     return Transpose[turns[orientation]] if orientation in turns else None
 
 
-def read_with_opencv(path: str, *, white: int | None = None) -> np.ndarray:
+def read_with_opencv(path: str, *, white: int | None = None, bands: int = 3) -> np.ndarray:
     """Read an image as `read_image` does; transparent images are not turned by their EXIF orientation.
 
     Raises:
@@ -412,6 +424,8 @@ def read_with_opencv(path: str, *, white: int | None = None) -> np.ndarray:
     """
     pixels = _decode(path, "IMREAD_UNCHANGED")
     if pixels.ndim < 3 or pixels.shape[2] != 4:
+        if bands == 4:
+            raise ImageError(NO_FOURTH)
         # The orientation is applied only by a decoder that is asked for color.
         pixels = _decode(path, "IMREAD_COLOR", "IMREAD_ANYDEPTH")
     if pixels.dtype == np.uint16 and pixels.shape[2] == 4:
@@ -421,6 +435,8 @@ def read_with_opencv(path: str, *, white: int | None = None) -> np.ndarray:
         pixels = _to_eight_bits(pixels, white)
     if pixels.dtype != np.uint8:
         raise ImageError(f"{pixels.dtype} pixels, whose range is unknown")
+    if bands == 4:
+        return np.ascontiguousarray(pixels[:, :, [2, 1, 0, 3]])
     if pixels.shape[2] == 4:
         color, alpha = pixels[:, :, :3].astype(np.uint16), pixels[:, :, 3:].astype(np.uint16)
         pixels = ((color * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
@@ -532,13 +548,15 @@ def classify(
         if is_moving(path):
             yield from flush()
             try:
+                if classifier.bands != 3:
+                    raise ImageError("this model reads four channels, which frames do not have")
                 for name, frame in read_frames(path, frames=frames, limit=limit):
                     yield name, classifier.predict(frame), ""
             except ImageError as error:
                 yield path, None, str(error)
             continue
         try:
-            image = read_image(path, white=classifier.white)
+            image = read_image(path, white=classifier.white, bands=classifier.bands)
         except ImageError as error:
             yield from flush()
             yield path, None, str(error)
@@ -565,11 +583,11 @@ def measure(classifier: Classifier, path: str, seconds: float = BENCHMARK_SECOND
             found.append(time.perf_counter() - start)
         return np.array(found)
 
-    image = read_image(path, white=classifier.white)
+    image = read_image(path, white=classifier.white, bands=classifier.bands)
     start = time.perf_counter()
     classifier.predict(image)
     first = time.perf_counter() - start
-    reading = times(lambda: read_image(path, white=classifier.white))
+    reading = times(lambda: read_image(path, white=classifier.white, bands=classifier.bands))
     alone, together = times(lambda: classifier.predict(image)), times(lambda: classifier.predict_batch([image] * BENCHMARK_BATCH))
     return {
         "runtime": classifier.runtime,

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 from models.anomaly import is_anomaly_detector, read_anomaly_detector
 from models.detectors import DETECTORS, is_object_detector, read_object_detector
-from models.detectors import detector_name as detector_name
-from models.detectors import takes_encoder as takes_encoder
+from models.segmenters import SEGMENTERS
 from utils.errors import UserError, nearest
 from utils.registry import Row, Table, import_attribute, import_user_code, is_user_code
 
 if TYPE_CHECKING:
     from models.backbone import Backbone
-    from models.segmenters.segmenter import Segmenter
 
 
 @dataclass(frozen=True)
@@ -170,34 +168,6 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
     }
 )
 
-# Decoder classes, which build_segmenter puts on any encoder.
-SEGMENTERS = Table(
-    "segmenter",
-    {
-        "unet": Row("models.segmenters.unet:UNet", "back up in steps, with every map of the encoder: fine outlines (arXiv 1505.04597)"),
-        "unetplusplus": Row(
-            "models.segmenters.unetplusplus:UNetPlusPlus", "U-Nets of every depth within one another: finer, slower (arXiv 1807.10165)"
-        ),
-        "fpn": Row("models.segmenters.fpn:FPNDecoder", "a feature pyramid, its maps side by side (arXiv 1612.03144)"),
-        "semantic_fpn": Row(
-            "models.segmenters.semantic_fpn:SemanticFPNDecoder", "a feature pyramid, added up step by step (arXiv 1901.02446)"
-        ),
-        "pspnet": Row(
-            "models.segmenters.pspnet:PSPNet", "means over the image and its parts beside a dilated encoder's map (arXiv 1612.01105)"
-        ),
-        "deeplabv3": Row(
-            "models.segmenters.deeplabv3:DeepLabV3", "a dilated encoder's map seen at several rates at once (arXiv 1706.05587)"
-        ),
-        "deeplabv3plus": Row(
-            "models.segmenters.deeplabv3plus:DeepLabV3Plus", "the same, lighter, with outlines from stride 4 (arXiv 1802.02611)"
-        ),
-        "lraspp": Row("models.segmenters.lraspp:LiteRASPP", "one gate and two classifiers, for small devices (arXiv 1905.02244)"),
-        "segformer": Row("models.segmenters.segformer:SegFormerHead", "linear layers on maps of four strides (arXiv 2105.15203)"),
-    },
-)
-# The encoder of a segmenter unless another is named.
-ENCODER = "resnet18"
-
 INITS = Table(
     "initialization",
     {
@@ -311,52 +281,6 @@ def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None, 
 
     make = import_user_code(arch, "model")
     return build_user_model(make, arch=arch, num_classes=num_classes, drop_rate=drop_rate, drop_path=drop_path)
-
-
-def build_segmenter(
-    arch: str,
-    *,
-    num_classes: int,
-    encoder: str | None = None,
-    drop_rate: float | None = None,
-    drop_path: float | None = None,
-    output_stride: int | None = None,
-) -> "Segmenter":
-    """Build the segmenter `arch` on an encoder, with fresh weights: images (N, 3, H, W) to logits (N, num_classes, H, W).
-
-    Args:
-        arch: a row of SEGMENTERS, or 'my_file.py:Class' of a Decoder of the user's own.
-        num_classes: classes of a pixel, at least 1.
-        encoder: what `build_model` takes; None for ENCODER.
-        drop_rate: dropout before the classifier; None keeps the published rate.
-        drop_path: of the encoder, as in `build_model`.
-        output_stride: of the encoder's last map, for decoders that have the encoder dilated; None for the published one.
-
-    Raises:
-        UserError: an unknown name, an encoder without the maps that the decoder reads, or a value out of range.
-    """
-    if encoder in SEGMENTERS:
-        raise UserError(f"--encoder {encoder} is a segmenter itself; name a classifier, such as {ENCODER}")
-    if arch not in SEGMENTERS and (find_family(arch) is not None or find_adapter(arch) is not None):
-        raise UserError(f"{arch} gives an image its class, not a pixel: write --arch unet --encoder {arch}; see --list segmenters")
-    from models.segmenters.decoder import Decoder
-    from models.segmenters.encoder import Encoder
-    from models.segmenters.segmenter import Segmenter
-
-    decoder, encoder = SEGMENTERS.resolve(arch), encoder or ENCODER
-    if not (isinstance(decoder, type) and issubclass(decoder, Decoder)):
-        raise UserError(f"--arch {arch}: a subclass of Decoder (models/segmenters/decoder.py) is wanted")
-    if output_stride is not None and output_stride not in decoder.OUTPUT_STRIDES:
-        known = f"takes {' or '.join(map(str, decoder.OUTPUT_STRIDES))}" if decoder.OUTPUT_STRIDES else "has no dilated encoder"
-        raise UserError(f"--output_stride {output_stride}: {arch} {known}; leave the flag out")
-    if output_stride is None and decoder.OUTPUT_STRIDES:
-        output_stride = decoder.OUTPUT_STRIDES[0]
-    if drop_rate is not None and not 0 <= drop_rate < 1:
-        raise UserError(f"drop_rate is {drop_rate}; it is a probability from 0 up to, not including, 1")
-    backbone = build_model(encoder, num_classes=1, drop_path=drop_path)
-    body = Encoder(backbone, encoder, strides=decoder.STRIDES, stem=decoder.STEM, output_stride=output_stride)
-    head = decoder(body.info, num_classes=num_classes, drop_rate=drop_rate, output_stride=output_stride)
-    return Segmenter(body, head, arch=arch, num_classes=num_classes)
 
 
 def check_arch(arch: str) -> None:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.errors import UserError
-from utils.first_conv import first_conv, input_channels
+from utils.networks.first_conv import first_conv, input_channels
 
 
 def set_input_channels(model: nn.Module, channels: int) -> None:

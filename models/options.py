@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from models import ENCODER, SEGMENTERS, describe
+from models import describe
 from models.anomaly import is_anomaly_detector
 from models.detectors import ENCODERS, detector_name
+from models.segmenters import ENCODER, SEGMENTERS
 from utils.errors import UserError
 from utils.flags import flag
 
@@ -70,9 +71,10 @@ class ModelOptions:
         used_for="training probe",
         resumed="start",
     )
-    channels: Literal[1, 3] = flag(
+    channels: Literal[1, 3, 4] = flag(
         3,
-        "what the network sees of an image: 1, brightness alone, or 3 colors; a first convolution that learned the other is fitted",
+        "what the network sees of an image: 1, brightness alone, 3 colors, or 4 with the alpha or other fourth channel of RGBA files; "
+        "a first convolution that learned another number is fitted",
         used_for="training info",
     )
     drop_rate: float | None = flag(
@@ -89,6 +91,11 @@ class ModelOptions:
         "draw the starting weights by this scheme (--list inits): xavier, kaiming, orthogonal, 'trunc_normal(std=0.02)'",
         metavar="SPEC",
         used_for="training",
+    )
+    qat: bool = flag(
+        False,
+        "quantization-aware training: compute with the rounding of 8-bit files, so that --export --int8 loses less; with --init_from RUN",
+        used_for="train",
     )
     bn_momentum: str = flag(
         "auto",

@@ -1,13 +1,9 @@
 """Where published weights lie, and the preprocessing that belongs to them."""
 
-import importlib
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import urlparse
-
-from models import DETECTORS, detector_name, find_adapter, find_family, full_name, is_object_detector, takes_encoder
-from utils.errors import UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -80,40 +76,3 @@ def on_hub(
     """The weights that timm publishes as NAME.TAG, for images resampled by the bicubic kernel; `top1` is what timm measured."""
     url = f"https://huggingface.co/timm/{name}/resolve/main/model.safetensors"
     return Published(url, mean=mean, std=std, size=(size, size), interpolation="bicubic", license=license, top1=top1)
-
-
-def find_published(arch: str, *, advprop: bool = False) -> Published | None:
-    """The published weights of an architecture of the table or of a package, or None.
-
-    Args:
-        advprop: those of training with adversarial examples.
-
-    Raises:
-        UserError: there are none with `advprop`.
-    """
-    if (family := find_family(arch)) is not None:
-        module = importlib.import_module(family.attribute.partition(":")[0])
-        if advprop and arch not in getattr(module, "ADVPROP", {}):
-            raise UserError(f"--advprop: no such weights are published for {arch}; they are for efficientnet_b0 to efficientnet_b8")
-        return module.ADVPROP[arch] if advprop else module.PUBLISHED.get(arch)
-    if is_object_detector(arch) and not takes_encoder(arch) and not advprop:
-        module = importlib.import_module(DETECTORS[detector_name(arch)].attribute.partition(":")[0])
-        return module.PUBLISHED.get(detector_name(arch))
-    if advprop:
-        raise UserError(f"--advprop belongs to efficientnet_b0 to efficientnet_b8; leave it out for {arch}, or name timm's: NAME.ap_in1k")
-    if (adapter := find_adapter(arch)) is not None:
-        return adapter.find_published(full_name(arch).partition("/")[2])
-    return None
-
-
-def published_preprocess(arch: str, *, advprop: bool = False) -> dict | None:
-    """Preprocessing of the published weights, or None where there are none.
-
-    Returns:
-        {"mean": three floats, "std": three floats, "size": (height, width), "interpolation": name};
-        mean and std are for images in [0, 1].
-    """
-    published = find_published(arch, advprop=advprop)
-    if published is None:
-        return None
-    return {"mean": published.mean, "std": published.std, "size": published.size, "interpolation": published.interpolation}

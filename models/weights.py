@@ -12,12 +12,13 @@ from models import find_family, full_name
 from models.backbone import Network
 from models.detectors import is_object_detector
 from models.download import download
+from models.find_published import find_published
 from models.input_channels import fit_channels
-from models.published import Published, find_published
+from models.published import Published
 from utils.checkpoint import load_tensors
 from utils.errors import UserError
 from utils.files import sha256_of
-from utils.first_conv import first_conv
+from utils.networks.first_conv import first_conv
 
 # Keys under which training programs keep a state dict; averaged weights come first, as they evaluate better.
 WRAPPERS = ("state_dict_ema", "model_ema", "ema", "state_dict", "model_state_dict", "model", "net", "weights")

@@ -93,7 +93,7 @@ def test_evaluation_has_three_spellings(flag: str) -> None:
         (["--workers", "-1"], "--workers"),
         (["--pretrained", "--init_from", "x"], "--init_from"),
         (["--advprop"], "add --pretrained"),
-        (["--channels", "4"], "--channels"),
+        (["--channels", "2"], "--channels"),
         (["--cache_dir", "x"], "has no effect without --cache disk"),
         (["--cache", "ram", "--cache_dir", "x"], "has no effect without --cache disk"),
         (["--cache", "ram", "--cache_size", "64"], "--cache_size 64 is for --cache with --aug"),

@@ -21,8 +21,9 @@ from dataloader.checks import CHECKS
 from dataloader.opening.open_catalog import open_catalog
 from dataloader.sample import Sample
 from dataloader.targets.label import Label
-from models import FAMILIES, SEGMENTERS, build_model
+from models import FAMILIES, build_model
 from models.detectors import DETECTORS
+from models.segmenters import SEGMENTERS
 from optim import OPTIMIZERS, SCHEDULES
 from optim.optimizers import build_optimizer
 from optim.schedules import build_schedule

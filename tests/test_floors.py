@@ -9,6 +9,8 @@ from applications import APPLICATIONS
 
 ROOT = Path(__file__).parent.parent
 SHELVES = ("models", "criterions", "optim", "dataloader")
+# Files of applications/ that every room may import.
+SHARED = ("applications.contract", "applications.abilities", "applications.progress")
 OURS = {*SHELVES, "utils", "applications", "main", "config", "demos"}
 
 
@@ -57,9 +59,9 @@ def allowed(file: Path) -> tuple[str, ...]:
     below = ("utils", *SHELVES)
     if shelf == "applications" and len(parts) > 2:
         room = parts[1]
-        return (*below, "applications.contract", *(f"applications.{name}" for name in (room, *ROOMS[room])))
+        return (*below, *SHARED, *(f"applications.{name}" for name in (room, *ROOMS[room])))
     if shelf == "applications":
-        return below
+        return (*below, *SHARED)
     return tuple(OURS)
 
 
@@ -118,7 +120,7 @@ def test_every_arrow_of_the_table_is_drawn() -> None:
 
 
 def _in_room(*modules: str) -> bool:
-    return all(module.startswith("applications.") and module != "applications.contract" for module in modules)
+    return all(module.startswith("applications.") and module not in SHARED for module in modules)
 
 
 def shelf_room(module: str) -> str | None:

@@ -12,7 +12,7 @@ import torch
 from utils.errors import UserError
 from utils.files import write_atomically
 from utils.logs import log
-from utils.onnx_weights import read_convolutions
+from utils.networks.onnx_weights import read_convolutions
 from utils.text import say_bytes
 
 FORMAT = 1

@@ -13,7 +13,7 @@ python main.py --check --task detect --data shapes --name "$name"
 python main.py --task detect --data shapes --arch yolox_nano --image_size 64 64 --batch_size 32 --epochs 6 --epoch_size 720 --lr 4e-3 \
     --aug flip --name "$name" "$@"
 python main.py --evaluation --resume "$run"
-python main.py --predict data/shapes/images/test/star --limit 12 --annotate --crops --resume "$run"
+python main.py --predict data/shapes/images/test/star --limit 12 --annotate --cut_out_boxes --resume "$run"
 python main.py --export onnx --resume "$run"
 python demos/detector.py "$run/model.onnx" data/shapes/images/test/ring --out "$run/demo" | tail -n 3
 cat <<END

@@ -1,11 +1,11 @@
 """The one wiring diagram: settings in, objects out. Builds what several applications share.
 
 open_machine        processes, device, precision                                          machine.py, image_sizes.py
-build_preprocess -> build_loader -> build_transforms: from files to batches               images.py
+build_preprocess -> build_loader -> build_transforms: from files to batches               batches.py
 build_task          what a batch means and what a wrong answer costs, by the catalog      task.py
 build_network    -> wrap_network: the starting weights, then compiled and distributed     network.py
 set_auto_anchors    by the boxes of the training data, for a detector that begins with some  auto_anchors.py
-measure_folded_norms  of a network whose weights came without batch norms                 folded_norms.py
+measure_folded_norms  of a network whose weights came without batch norms                 unfolded_norms.py
 build_stepper       optimizer, schedule, clipping, averages, penalties over the network   stepper.py
 checkpoint_content  all of it as plain types and tensors, from which it is built again    checkpoint_content.py
 
@@ -13,9 +13,9 @@ checkpoint_content  all of it as plain types and tensors, from which it is built
 """
 
 from applications.assemble.auto_anchors import set_auto_anchors
+from applications.assemble.batches import build_loader, build_preprocess, build_transforms, plain_epochs, read_augment, training_options
 from applications.assemble.checkpoint_content import checkpoint_content
 from applications.assemble.image_sizes import seen_sizes
-from applications.assemble.images import build_loader, build_preprocess, build_transforms, plain_epochs, read_augment, training_options
 from applications.assemble.machine import Machine, exact_precision, open_machine, single_process
 from applications.assemble.network import build_network, prepare_sync_bn, wrap_network
 from applications.assemble.stepper import build_run_schedule, build_stepper, check_watched, count_steps

@@ -8,7 +8,7 @@ from dataloader.images.preprocess import Preprocess
 from dataloader.splits.split import Split
 from dataloader.targets.boxes import Boxes
 from models.detectors.anchors import PUBLISHED, cluster, fit
-from models.detectors.on_encoder import EncoderDetector
+from models.detectors.encoder_detector import EncoderDetector
 from models.detectors.yolov3 import YoloV3Decoder
 from utils.logs import log
 

@@ -81,7 +81,7 @@ def open_cache(data: DataOptions, split: Split, keep: CachePolicy, world: World)
 def _share(store: PixelStore | None, world: World) -> PixelStore:
     """Hand the store of the first process of each machine to the others there."""
     # Sent as plain values: unpickling a store opens its shared memory, which exists only on the machine that made it.
-    parts = world.gather(None if store is None else (store.place, store.index, store.planes, store.unreadable))
+    parts = world.gather(None if store is None else (store.place, store.index, store.planes, store.unreadable, store.bands))
     return PixelStore(*parts[world.rank - world.local_rank]) if store is None else store
 
 

@@ -10,14 +10,15 @@ from applications.assemble.image_sizes import check_sizes
 from applications.assemble.machine import Machine
 from applications.assemble.task import activation_of
 from applications.contract import LearnsInPasses, Task
-from applications.settings.options import RunConfig, RuntimeOptions
+from applications.settings.options import RunConfig
 from criterions.priors import first_probabilities, prior_logits
 from models.backbone import Backbone, Network, Pretrainable
 from models.batchnorm import set_bn_momentum
 from models.detectors.detector import Detector
-from models.detectors.on_encoder import EncoderDetector
+from models.detectors.encoder_detector import EncoderDetector
 from models.initialization import initialize
 from models.input_channels import set_input_channels
+from models.quantization_aware import train_in_eight_bits
 from models.recompute import recompute_blocks
 from models.segmenters.segmenter import Segmenter
 from models.slimming.layer_widths import LayerWidths, set_widths
@@ -25,8 +26,8 @@ from models.weights import load_published, load_state
 from optim.param_groups import freeze
 from utils.checkpoint import load_tensors
 from utils.errors import UserError, shorten
-from utils.first_conv import first_conv
 from utils.logs import log
+from utils.networks.first_conv import first_conv
 
 PRETRAINED = Path("pretrained")
 STARTS = ("pretrained", "init_from")
@@ -160,11 +161,13 @@ def find_classifier(model: nn.Module) -> nn.Module | None:
     return model.get_classifier() if isinstance(model, Network) else None
 
 
-def wrap_network(runtime: RuntimeOptions, model: nn.Module, machine: Machine) -> nn.Module:
-    """Return the network as training calls it: with blocks that are computed again, compiled and distributed when asked for."""
-    if runtime.checkpointing:
+def wrap_network(config: RunConfig, model: nn.Module, machine: Machine) -> nn.Module:
+    """Return the network as training calls it: in 8 bits, with blocks that are computed again, compiled and distributed when asked for."""
+    if config.model.qat:
+        log().info(f"          --qat: {train_in_eight_bits(model)} layers learn in the rounding of 8-bit files")
+    if config.runtime.checkpointing:
         log().info(f"          --checkpointing: {recompute_blocks(model)} blocks are computed again in the backward pass")
-    if runtime.compile:
+    if config.runtime.compile:
         # model.compile() compiles in place; torch.compile(model) would prefix every name in the checkpoint.
         model.compile()
     if machine.world.size == 1:

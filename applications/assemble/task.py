@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from applications.contract import ABILITIES, Task
+from applications.abilities import ABILITIES, FOURTH_CHANNEL
+from applications.contract import Task
 from applications.settings.flag_use import flag_of
 from applications.settings.options import LossOptions, RunConfig
 from applications.tasks import TASKS
@@ -44,6 +45,8 @@ def choose_task(config: RunConfig, catalog: Catalog) -> type[Task]:
         raise UserError(f"{catalog.root} holds {known}; --task {kind.name} needs at least {kind.fewest_classes}")
     weighed = any(part.name == "class_weights" for part in config.loss.spec())
     refuse_unable(kind, {**config.to_dict(), "class_weights": weighed})
+    if config.model.channels == 4 and FOURTH_CHANNEL not in kind.abilities:
+        raise UserError(f"--channels 4 is for images with labels, and --task {kind.name} looks at colors; leave it out")
     return kind
 
 

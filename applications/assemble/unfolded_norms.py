@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from dataloader.images.preprocess import Normalize, Preprocess
 from dataloader.images.read import ImageError
 from dataloader.splits.split import Split
-from models.detectors.folded import folded_norms, measure_folded
+from models.detectors.folded_batchnorm import folded_norms, measure_folded
 from utils.logs import log
 
 # Images that are looked at, and how many at a time.

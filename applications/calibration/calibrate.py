@@ -8,14 +8,15 @@ import torch
 
 from applications.calibration.promises import Promise, ThresholdChoice, choose_rejection, choose_thresholds
 from applications.calibration.threshold_outcome import Answers, judge, kept_together, named_together
-from applications.tasks.labels import LabelTask, Prediction
+from applications.tasks.label_prediction import Prediction
+from applications.tasks.label_task import LabelTask
 from applications.trained.checkpoint import Trained
 from applications.trained.exported import find_format
-from utils.calibration import cross_fitted, fold_of
 from utils.checkpoint import load_checkpoint, save_checkpoint
 from utils.files import locked
-from utils.grouped_statistics import one_of_each
 from utils.logs import log
+from utils.metrics.calibration import cross_fitted, fold_of
+from utils.metrics.grouped_statistics import one_of_each
 
 
 def calibrated(

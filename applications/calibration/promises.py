@@ -2,7 +2,7 @@
 
 A guarantee holds at CONFIDENCE for all classes at once: they are put into groups, and the groups share the risk. A class with many
 validation images is a group of its own; the others form one group, which has one guarantee for all of them together. The grouping depends
-only on how many images each class has, never on which answers are wrong. How a threshold is found: utils/risk_control.py.
+only on how many images each class has, never on which answers are wrong. How a threshold is found: utils/metrics/risk_control.py.
 """
 
 import re
@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from utils.errors import UserError, nearest
-from utils.risk_control import NEVER, RISK, between, fewest, images_wanted, limit_risk, most_failures, pool_small
+from utils.metrics.risk_control import NEVER, RISK, between, fewest, images_wanted, limit_risk, most_failures, pool_small
 
 CONFIDENCE = 1 - RISK
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from applications.calibration.promises import CONFIDENCE, Promise, Support, ThresholdChoice
 from utils.errors import UserError
-from utils.risk_control import RISK
+from utils.metrics.risk_control import RISK
 from utils.text import counted, two_digits
 
 NAMES_SHOWN = 5

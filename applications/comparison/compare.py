@@ -22,10 +22,10 @@ from applications.comparison.label_answers import (
     task_of,
 )
 from applications.comparison.paired_metrics import Pair, class_rows, compare, counted_metrics, named_apart, names_of, sentence
-from applications.report.report_input import plain_floats
+from applications.report.report_part import plain_floats
 from applications.settings.options import Request
 from applications.tasks import TASKS
-from applications.tasks.labels import LabelTask
+from applications.tasks.label_task import LabelTask
 from applications.trained.exported import is_exported
 from utils.checkpoint import BEST, find_checkpoint
 from utils.distributed import close_world

@@ -10,7 +10,7 @@ import numpy as np
 
 from applications.assemble import Machine
 from applications.comparison.paired_images import EXCHANGES, RESAMPLES, ImageCounts, ImagePair, compare_images, sentence
-from applications.report.report_input import plain_floats
+from applications.report.report_part import plain_floats
 from applications.settings.options import Request
 from applications.tasks.anomaly import Anomaly
 from applications.tasks.defect_meter import DefectMeter
@@ -20,8 +20,8 @@ from applications.tasks.segment import Segment
 from applications.trained.any_model import load_model
 from applications.trained.checkpoint import Trained, open_held_out, warn_of_seen_images
 from applications.trained.inference import measure_split
-from applications.trained.measured_masks import measure_masks
-from applications.trained.segmented import ImageSegmenter, is_tiled
+from applications.trained.masks import ImageSegmenter, is_tiled
+from applications.trained.measure_masks import measure_masks
 from applications.trained.trained_task import build_trained_task
 from dataloader.splits.split import Split
 from utils.errors import UserError, shorten

@@ -13,10 +13,10 @@ import torch
 
 from applications.assemble import Machine, refuse_unable
 from applications.assemble.seen_images import TRAINED_ON, Overlap, overlap
-from applications.report.report_input import GROUPS
+from applications.report.measured import GROUPS
 from applications.settings.options import Request
 from applications.tasks import TASKS
-from applications.tasks.labels import decide
+from applications.tasks.label_answers import decide
 from applications.trained.any_model import load_model
 from applications.trained.checkpoint import open_held_out
 from applications.trained.exported import is_exported, load_exported

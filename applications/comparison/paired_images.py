@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.grouped_statistics import number_groups
+from utils.metrics.grouped_statistics import number_groups
+from utils.metrics.statistics import Interval, bootstrap, holm
 from utils.randomness import Stream, numpy_rng
-from utils.statistics import Interval, bootstrap, holm
 
 SIGNIFICANT = 0.05
 RESAMPLES = 1000

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from applications.comparison.label_answers import ModelAnswers
-from applications.report import classify, multilabel
-from applications.report.report_input import CountedMetrics, Top
-from utils.grouped_statistics import flip_test, fully_dependent, number_groups
-from utils.statistics import Interval, bootstrap, holm, wilson
+from applications.report import multi_label, single_label
+from applications.report.measured_labels import CountedMetrics, Top
+from utils.metrics.grouped_statistics import flip_test, fully_dependent, number_groups
+from utils.metrics.statistics import Interval, bootstrap, holm, wilson
 from utils.text import counted
 
 SIGNIFICANT = 0.05
@@ -78,9 +78,9 @@ def counted_metrics(model: ModelAnswers) -> CountedMetrics:
     """Return a function: how often each image is counted, int (N,) -> the model's headline metrics."""
     shares = model.probabilities
     if model.multi_label:
-        of = multilabel.headline_metrics(shares, model.truth, model.named, model.losses())
+        of = multi_label.headline_metrics(shares, model.truth, model.named, model.losses())
     else:
-        of = classify.headline_metrics(model.truth.argmax(1), shares, model.losses(), Top(shares.argmax(1), shares.max(1)))
+        of = single_label.headline_metrics(model.truth.argmax(1), shares, model.losses(), Top(shares.argmax(1), shares.max(1)))
     return lambda counts: {LOSS if name == "loss" else name: value for name, value in of(counts).items()}
 
 

@@ -16,12 +16,12 @@ from applications.tasks import TASKS
 from models import build_model
 from models.slimming.layer_widths import set_widths
 from utils.checkpoint import BEST, LAST, load_checkpoint
+from utils.drawing.plots import draw_points
 from utils.errors import UserError
 from utils.files import new_folder, write_csv, write_text
 from utils.logs import log
-from utils.plots import draw_points
+from utils.networks.summary import summarize
 from utils.registry import is_user_code
-from utils.summary import summarize
 from utils.terminal_tables import print_table
 
 HEADER = ("run", "model", "data", "image size", "epochs", "figure", "val", "test", "parameters (M)", "multiply-adds (M)", "minutes")

@@ -8,7 +8,7 @@ import numpy as np
 from dataloader.checks.examine import glimpse
 from dataloader.checks.findings import LEVELS, Finding, ImageSet, Level
 from dataloader.checks.survey import Survey
-from utils.images import data_uri, enlarged, thumbnail
+from utils.drawing.images import data_uri, enlarged, thumbnail
 from utils.page import Card, Page, Tone, bars, folded, gallery, heading, paragraph, table, tiles
 
 # Pictures beyond these are in check.json; a page of thousands would not open.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from applications import assemble
 from applications.assemble.caching import build_cache_policy
-from applications.assemble.data import open_training_data
+from applications.assemble.training_data import open_training_data
 from applications.settings.options import Request, RunConfig, run_folder_parent
 from dataloader.augment.chain import Augment
 from dataloader.batch.targets import labels_of
@@ -18,12 +18,12 @@ from dataloader.sample import MASKS, Batch
 from dataloader.splits.catalog import Catalog
 from dataloader.splits.split import Split
 from dataloader.targets.boxes import BoxBatch, Boxes
-from utils.box_pictures import framed
+from utils.drawing.box_pictures import framed
+from utils.drawing.images import sheet, write_png
+from utils.drawing.mask_pictures import class_colors, laid_over
 from utils.errors import UserError
 from utils.files import new_folder
-from utils.images import sheet, write_png
 from utils.logs import log
-from utils.mask_pictures import class_colors, laid_over
 from utils.randomness import Stream, shuffled
 
 ROWS, COLUMNS, SIDE = 6, 8, 128

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from applications.contract import Progress, Sums
 from applications.engine.top_epochs import TopEpochs
+from applications.progress import Progress, Sums
 from utils.checkpoint import BEST, FORMAT, LAST, link_or_copy, save_checkpoint
 from utils.files import write_atomically
 

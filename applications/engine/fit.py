@@ -10,11 +10,12 @@ from shlex import quote
 import torch
 from torch import Tensor, nn
 
-from applications.contract import Objective, Observer, Progress, Sums, Task, Transform
+from applications.contract import Objective, Task, Transform
 from applications.engine.checkpoint_saver import CheckpointSaver
 from applications.engine.norms_before_validation import BatchNormRecalibration
 from applications.engine.run_length import RunLength
 from applications.engine.unreadable import UnreadableHeldOutImages, UnreadableTrainImages
+from applications.progress import Observer, Progress, Sums
 from dataloader.loading.loader import Loader
 from dataloader.loading.plan import TrainPlan
 from dataloader.sample import Batch

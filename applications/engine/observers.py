@@ -13,10 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from torch import nn
 
-from applications.contract import Meter, Observer, Progress
+from applications.contract import Meter
+from applications.progress import Observer, Progress
 from utils.files import write_text
 from utils.logs import console, log
-from utils.model_graph import model_graph
+from utils.networks.model_graph import model_graph
 from utils.progress import SILENCE
 from utils.text import counted, say_rate
 

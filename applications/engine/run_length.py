@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from applications.contract import Progress
+from applications.progress import Progress
 
 
 class RunLength:

@@ -7,11 +7,11 @@ import time
 from applications.assemble import Machine
 from applications.contract import Task
 from applications.evaluation.shared_output import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
-from applications.report.box_report import BoxReport
+from applications.report.measured_boxes import MeasuredBoxes
 from applications.tasks.box_meter import BoxRows
 from applications.tasks.detect import Detect
+from applications.trained.boxes import ImageDetector, set_choice
 from applications.trained.checkpoint import Trained, open_held_out, warn_of_seen_images
-from applications.trained.detected import ImageDetector, set_choice
 from applications.trained.inference import measure_split
 from applications.trained.views import with_views
 from dataloader.images.read import ImageError
@@ -50,7 +50,7 @@ def evaluate_boxes(trained: Trained, task: Task, machine: Machine) -> int:
         with removed_on_error(new_folder(trained.results_folder(), f"evaluation-{split.name}")) as folder:
             write_unreadable(unreadable, folder)
             _write(
-                BoxReport(
+                MeasuredBoxes(
                     trained=trained, split=split, task=task, machine=machine, folder=folder, seconds=seconds, unreadable=len(unreadable),
                     seen=seen, views=options.tta or "", meter=meter,
                 )
@@ -98,7 +98,7 @@ def _measure_tiles(detector: ImageDetector, split: Split, unreadable: list[Unrea
     return meter
 
 
-def _write(material: BoxReport) -> None:
+def _write(material: MeasuredBoxes) -> None:
     trained, task, folder, meter = material.trained, material.task, material.folder, material.meter
     metrics = {**meter.figures(), **material.at_confidence}
     files = task.render(meter, [material.split.file(index) for index in range(len(material.split))], folder)

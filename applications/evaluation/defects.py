@@ -4,21 +4,21 @@ import json
 import time
 
 from applications.assemble import Machine
-from applications.assemble.data import look_at_masks
+from applications.assemble.training_data import look_at_masks
 from applications.contract import Task
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.evaluation.shared_output import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
-from applications.report.anomaly import DefectReport
+from applications.report.measured_defects import MeasuredDefects
 from applications.report.ok_ng import check_installed, write_ok_ng
 from applications.tasks.anomaly import Anomaly
 from applications.tasks.defect_meter import DefectMeter
 from applications.trained.checkpoint import Trained, open_held_out, open_validation, warn_of_seen_images
-from applications.trained.defect_heat import HeatMaps
+from applications.trained.defects import ImageAnomalyDetector
 from applications.trained.inference import measure_split
 from dataloader.sample import Unreadable
 from utils.files import new_folder, removed_on_error, write_text
-from utils.grouped_statistics import number_groups
 from utils.logs import log
+from utils.metrics.grouped_statistics import number_groups
 from utils.text import counted
 
 
@@ -52,9 +52,9 @@ def evaluate_defects(trained: Trained, task: Task, machine: Machine) -> int:
         with removed_on_error(new_folder(trained.results_folder(), f"evaluation-{split.name}")) as folder:
             write_unreadable(unreadable, folder)
             _write(
-                DefectReport(
+                MeasuredDefects(
                     trained=trained, split=split, task=task, machine=machine, folder=folder, seconds=seconds, unreadable=len(unreadable),
-                    seen=seen, meter=meter, heat=HeatMaps(trained, task, machine),
+                    seen=seen, meter=meter, heat=ImageAnomalyDetector(trained, task, machine),
                 )
             )  # fmt: skip
     return 1 if unreadable else 0
@@ -76,7 +76,7 @@ def keep_promise(trained: Trained, task: Anomaly, machine: Machine, target: str)
     task.load_calibration(machine.world.gather(calibration)[0])
 
 
-def _write(material: DefectReport) -> None:
+def _write(material: MeasuredDefects) -> None:
     trained, task, folder, meter = material.trained, material.task, material.folder, material.meter
     metrics, images = meter.figures(), meter.images
     files = task.render(meter, [material.split.file(index) for index in range(len(material.split))], folder)
@@ -97,7 +97,7 @@ def _write(material: DefectReport) -> None:
     log().info(f"written   {folder} ({', '.join(file.name for file in files)})")
 
 
-def _say_promise(material: DefectReport) -> None:
+def _say_promise(material: MeasuredDefects) -> None:
     """Warn where good images that did not choose the threshold disprove its promise."""
     threshold, alarms = material.task.threshold, material.intervals.get("false_alarms")
     if threshold is None or threshold.limit is None or alarms is None or material.split.name == "val":

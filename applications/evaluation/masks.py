@@ -5,15 +5,15 @@ import time
 from dataclasses import replace
 
 from applications.assemble import Machine
-from applications.assemble.data import look_at_masks
+from applications.assemble.training_data import look_at_masks
 from applications.contract import Task
 from applications.evaluation.shared_output import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
 from applications.evaluation.tta import AveragedMasks
-from applications.report.segment import NAMES, MaskReport
+from applications.report.measured_masks import NAMES, MeasuredMasks
 from applications.tasks.segment import Segment
 from applications.trained.checkpoint import Trained, open_held_out, warn_of_seen_images
-from applications.trained.measured_masks import measure_masks
-from applications.trained.segmented import ImageSegmenter, is_tiled
+from applications.trained.masks import ImageSegmenter, is_tiled
+from applications.trained.measure_masks import measure_masks
 from applications.trained.views import parse_views
 from dataloader.sample import Unreadable
 from utils.files import new_folder, removed_on_error, write_text
@@ -40,7 +40,7 @@ def evaluate_masks(trained: Trained, task: Task, machine: Machine) -> int:
         with removed_on_error(new_folder(trained.results_folder(), f"evaluation-{split.name}")) as folder:
             write_unreadable(unreadable, folder)
             _write(
-                MaskReport(
+                MeasuredMasks(
                     trained=trained, split=split, task=task, machine=machine, folder=folder, seconds=seconds, unreadable=len(unreadable),
                     seen=seen, views=trained.config.evaluation.tta or "", meter=meter,
                     answer=lambda index: segmenter.mask(split.read(index)),
@@ -59,7 +59,7 @@ def _with_views(trained: Trained, task: Segment) -> Trained:
     return replace(trained, model=network.eval())
 
 
-def _write(material: MaskReport) -> None:
+def _write(material: MeasuredMasks) -> None:
     trained, task, folder, meter = material.trained, material.task, material.folder, material.meter
     metrics = meter.figures()
     files = task.render(meter, [material.split.file(index) for index in range(len(material.split))], folder)

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from applications.assemble import Machine
-from applications.tasks.labels import LabelTask
+from applications.tasks.label_task import LabelTask
 from applications.trained.checkpoint import Trained
 from dataloader.images.read import ImageError
 from dataloader.splits.split import Split

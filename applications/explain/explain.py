@@ -15,16 +15,18 @@ from applications.explain.heat_overlays import BATCH, displayable, normalized, o
 from applications.explain.methods import named_methods
 from applications.explain.time_estimate import expected_heat_maps
 from applications.settings.options import Request
-from applications.tasks.labels import LabelTask, Prediction, decide
+from applications.tasks.label_answers import decide
+from applications.tasks.label_prediction import Prediction
+from applications.tasks.label_task import LabelTask
 from applications.trained.any_model import load_model
 from applications.trained.checkpoint import Trained, open_held_out
 from applications.trained.inference import predict_split
 from applications.trained.trained_task import build_label_task
 from dataloader.batch.targets import dense_array
 from dataloader.splits.split import Split
+from utils.drawing.images import overlay
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error
-from utils.images import overlay
 from utils.logs import log
 from utils.progress import progress_bar
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from applications.explain.faithfulness import Faithfulness
+from utils.drawing.images import data_uri, sheet, write_png
 from utils.files import write_csv, write_text
-from utils.images import data_uri, sheet, write_png
 from utils.logs import log
+from utils.metrics.statistics import bootstrap
 from utils.page import Card, Page, folded, gallery, paragraph, table, tiles
-from utils.statistics import bootstrap
 from utils.terminal_tables import print_table
 
 SIDE = 224

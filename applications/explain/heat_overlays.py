@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from applications.explain.exported_file import ExplainedFile
+from applications.explain.exported_heat_map import ExplainedFile
 from applications.explain.heat_maps import ExplainedBatch, Explainer, heat_maps
 from applications.explain.methods import named_methods
 from applications.trained.checkpoint import Trained
 from applications.trained.exported import ExportedNetwork
 from dataloader.images.preprocess import Normalize
 from models.backbone import Backbone
-from utils.images import enlarged, overlay
+from utils.drawing.images import enlarged, overlay
 from utils.runtime import choose_precision
 
 BATCH = 32
@@ -38,7 +38,7 @@ def explain(trained: Trained, images: Sequence[np.ndarray], classes: Sequence[in
 
     Args:
         trained: the model.
-        images: uint8 (h, w, 3), RGB, of any sizes.
+        images: uint8 (h, w, bands), RGB, of any sizes.
         classes: the class of each image whose heat is wanted.
         method: a row of METHODS; None takes the usual one.
 
@@ -56,7 +56,7 @@ def explain(trained: Trained, images: Sequence[np.ndarray], classes: Sequence[in
 
 
 def normalized(trained: Trained, pictures: Sequence[Tensor]) -> Tensor:
-    """Return images, uint8 (3, H, W) each, as the network takes them: (N, 3, H, W) on its device."""
+    """Return images, uint8 (bands, H, W) each, as the network takes them: (N, C, H, W) on its device."""
     if trained.exported is not None:
         return torch.stack(list(pictures))
     device = next(trained.model.parameters()).device
@@ -65,9 +65,9 @@ def normalized(trained: Trained, pictures: Sequence[Tensor]) -> Tensor:
 
 
 def displayable(picture: Tensor) -> np.ndarray:
-    """Return an image, uint8 (3, H, W), as a person can see it, uint8 (H', W', 3): small ones are enlarged."""
+    """Return an image, uint8 (bands, H, W), as a person can see it, uint8 (H', W', 3): small ones are enlarged."""
     import cv2
 
-    image = enlarged(picture.permute(1, 2, 0).numpy(), SIDE)
+    image = enlarged(np.ascontiguousarray(picture[:3].permute(1, 2, 0).numpy()), SIDE)
     factor = SIDE / max(image.shape[:2])
     return image if factor <= 1 else cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)

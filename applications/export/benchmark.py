@@ -3,7 +3,7 @@
 import json
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,17 +16,18 @@ from applications.export.reference import MOST_IMAGES, thin_out
 from applications.formats.facts import Facts
 from applications.settings.options import Request, RunConfig, run_folder_parent
 from applications.tasks import TASKS
-from applications.tasks.labels import LabelTask, Prediction
+from applications.tasks.label_prediction import Prediction
+from applications.tasks.label_task import LabelTask
 from applications.trained.checkpoint import load_trained, open_held_out
 from applications.trained.exported import is_exported, load_exported
 from applications.trained.trained_task import build_label_task
 from dataloader.opening.open_catalog import open_catalog
 from dataloader.splits.split import Split
 from utils.checkpoint import BEST, find_checkpoint
+from utils.drawing.plots import draw_points
 from utils.errors import UserError
 from utils.files import new_folder, write_csv, write_text
 from utils.logs import log
-from utils.plots import draw_points
 from utils.terminal_tables import print_table
 
 # What may be lost against the most accurate one, where the user does not say.
@@ -136,7 +137,7 @@ def read_images(request: Request, places: Sequence[tuple[Path, bool]]) -> Images
     task = assemble.build_task(loss, facts.classes, facts.preprocess, device, kind=kind)
     assert isinstance(task, LabelTask), "other tasks refuse --benchmark"
     task.chosen = facts.calibration
-    return Images(thin_out(replace(catalog.splits[wanted], white=facts.preprocess.white), MOST_IMAGES), task, facts.classes)
+    return Images(thin_out(catalog.splits[wanted].seen_by(facts.preprocess), MOST_IMAGES), task, facts.classes)
 
 
 def entry_of(name: str, measured: Measured, images: Images) -> Entry:

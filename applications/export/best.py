@@ -12,7 +12,7 @@ from applications.export.convert import Source, check_format, check_held, destin
 from applications.export.record import Record, write_record
 from applications.export.staging import check_room, draft_folder, place
 from applications.formats import FORMATS, build_format
-from applications.formats.contract import Format
+from applications.formats.format import Format
 from applications.settings.options import ExportOptions, Request
 from utils.errors import UserError
 from utils.files import write_text

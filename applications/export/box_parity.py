@@ -12,7 +12,7 @@ from applications.tasks.box_meter import BoxRows
 from applications.tasks.detect import Detect
 from dataloader.images.preprocess import Preprocess
 from dataloader.splits.split import Split
-from utils.box_overlap import overlap_of
+from utils.metrics.box_overlap import overlap_of
 
 ALLOWED_BOXES = Allowed(1e-3, 0.999)
 # Overlap of two boxes that are the same, and how much rounding may change the overlap of two others.

@@ -18,13 +18,13 @@ from applications.export.probe import Job, RuntimeFailedError, ask
 from applications.export.record import Record, write_record
 from applications.export.reference import MOST_BYTES, MOST_IMAGES, thin_out
 from applications.export.staging import check_room, draft_folder, place, size_of
-from applications.formats.contract import Format, WriteSettings
 from applications.formats.deployed import BoxCore, Deployed, deploy_scores
 from applications.formats.facts import BoxFacts, Facts
+from applications.formats.format import Format, WriteSettings
 from applications.settings.options import ExportOptions, Request
 from applications.tasks.detect import Detect
+from applications.trained.boxes import ImageDetector, set_choice
 from applications.trained.checkpoint import Trained, open_held_out
-from applications.trained.detected import ImageDetector, set_choice
 from applications.trained.trained_task import build_trained_task
 from dataloader.images.preprocess import fit_images
 from dataloader.splits.split import Split

@@ -20,13 +20,13 @@ from applications.export.record import Record, write_record
 from applications.export.reference import LabelReference, Reference, read_reference
 from applications.export.staging import check_room, draft_folder, place, size_of
 from applications.formats import FORMATS, build_format
-from applications.formats.contract import Format, WriteSettings
 from applications.formats.deployed import Deployed, deploy
 from applications.formats.facts import Facts
+from applications.formats.format import Format, WriteSettings
 from applications.formats.int8 import TO_QUANTIZE
 from applications.formats.package import check_installed
 from applications.settings.options import ExportOptions, Request
-from applications.tasks.labels import LabelTask
+from applications.tasks.label_task import LabelTask
 from applications.tasks.segment import Segment
 from applications.trained.checkpoint import Trained, load_trained, open_held_out
 from applications.trained.trained_task import build_trained_task

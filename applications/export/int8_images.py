@@ -11,7 +11,8 @@ from applications.assemble import Machine
 from applications.export.parity import with_probabilities
 from applications.formats.int8 import Calibration
 from applications.settings.options import ExportOptions
-from applications.tasks.labels import LabelTask, Prediction
+from applications.tasks.label_prediction import Prediction
+from applications.tasks.label_task import LabelTask
 from applications.trained.checkpoint import Trained, open_training, open_validation
 from applications.trained.inference import predict_split
 from dataloader.images.preprocess import Preprocess, fit_pixels

@@ -17,9 +17,9 @@ import torch
 
 from applications.export.probe import ROOT, RuntimeFailedError
 from applications.export.staging import size_of
-from applications.formats.contract import Opened
 from applications.formats.deployed import deploy
 from applications.formats.facts import Facts
+from applications.formats.format import Opened
 from applications.formats.package import check_installed
 from applications.formats.torchscript import as_arrays
 from applications.trained.checkpoint import load_trained

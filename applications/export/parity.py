@@ -10,7 +10,9 @@ from torch import Tensor
 
 from applications.export.probe import Answers
 from applications.formats.facts import Facts
-from applications.tasks.labels import LabelTask, Prediction, decide
+from applications.tasks.label_answers import decide
+from applications.tasks.label_prediction import Prediction
+from applications.tasks.label_task import LabelTask
 
 # Probabilities this close to a threshold lie on it.
 ROUNDING = 1e-5

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from applications.formats import build_format
-from applications.formats.contract import Format, Opened
 from applications.formats.facts import Facts
+from applications.formats.format import Format, Opened
 from dataloader.images.preprocess import fit_pixels
 from dataloader.splits.split import Split
 from utils.errors import UserError

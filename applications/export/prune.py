@@ -13,7 +13,7 @@ from torch import Tensor
 from applications import assemble
 from applications.assemble import Machine
 from applications.settings.options import Request, run_folder_parent
-from applications.tasks.labels import LabelTask
+from applications.tasks.label_task import LabelTask
 from applications.trained.checkpoint import Trained, load_trained, open_held_out, open_training
 from applications.trained.inference import predict_split
 from applications.trained.trained_task import build_label_task
@@ -31,9 +31,9 @@ from utils.checkpoint import BEST, load_checkpoint, save_checkpoint
 from utils.errors import UserError
 from utils.files import new_folder, write_text
 from utils.logs import log
+from utils.networks.summary import summarize, time_forward
 from utils.randomness import Stream, numpy_rng
 from utils.runtime import Precision
-from utils.summary import summarize, time_forward
 from utils.terminal_tables import print_table
 from utils.text import counted
 from utils.timing import Timing

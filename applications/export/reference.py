@@ -13,7 +13,8 @@ from applications.contract import Task
 from applications.export.parity import ALLOWED, Allowed, Parity, compare, in_order
 from applications.export.probe import Answers
 from applications.formats.facts import Facts
-from applications.tasks.labels import LabelTask, Prediction
+from applications.tasks.label_prediction import Prediction
+from applications.tasks.label_task import LabelTask
 from applications.tasks.segment import Segment
 from applications.trained.checkpoint import Trained
 from applications.trained.inference import predict_split

@@ -21,9 +21,9 @@ from applications.export.probe import Job, RuntimeFailedError, ask
 from applications.export.record import Record, write_record
 from applications.export.reference import MOST_IMAGES, thin_out
 from applications.export.staging import check_room, draft_folder, place, size_of
-from applications.formats.contract import Format, WriteSettings
 from applications.formats.deployed import Deployed, deploy_scores
 from applications.formats.facts import Facts
+from applications.formats.format import Format, WriteSettings
 from applications.settings.options import ExportOptions, Request
 from applications.tasks.anomaly import Anomaly
 from applications.tasks.defect_meter import DefectMeter

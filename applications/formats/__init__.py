@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from utils.registry import Row, Table
 
 if TYPE_CHECKING:
-    from applications.formats.contract import Format
+    from applications.formats.format import Format
 
 FORMATS = Table(
     "format",

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from applications.formats.contract import Format, Opened, WriteSettings
 from applications.formats.deployed import Deployed
 from applications.formats.facts import FACTS, Facts
+from applications.formats.format import Format, Opened, WriteSettings
 from applications.formats.torch_export import export_graph
 from applications.formats.torchscript import as_arrays
 from utils.errors import UserError

@@ -131,9 +131,11 @@ class Deployed:
     net: nn.Module
 
     def example(self, size: tuple[int, int] | None = None) -> Tensor:
-        """Return two images, uint8 (2, 3, h, w), of some size that the file takes."""
+        """Return two images, uint8 (2, bands, h, w), of some size that the file takes."""
         generator = torch.Generator().manual_seed(0)
-        return torch.randint(0, 256, (2, 3, *(size or self.preprocess.image_size)), dtype=torch.uint8, generator=generator)
+        return torch.randint(
+            0, 256, (2, self.preprocess.bands, *(size or self.preprocess.image_size)), dtype=torch.uint8, generator=generator
+        )
 
     def module(self) -> nn.Module:
         """Return the whole model as one module, without branches where images of any size come in."""

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from dataloader.images.preprocess import Preprocess
-from utils.calibration import Calibration
 from utils.errors import UserError
+from utils.metrics.calibration import Calibration
 
 # Name of the entry in a file, or of the file beside it.
 FACTS = "darkroom.json"
@@ -88,8 +88,9 @@ class Facts:
     def to_json(self) -> str:
         """Return the facts as JSON; a name that has no value is left out."""
         plain = {name: value for name, value in asdict(self).items() if value is not None and name != "preprocess"}
+        bands = self.preprocess.bands
         height, width = ("h", "w") if self.any_size else self.preprocess.image_size
-        inputs = [{"name": "images", "type": "uint8", "shape": ["n", 3, height, width], "channels": "RGB"}]
+        inputs = [{"name": "images", "type": "uint8", "shape": ["n", bands, height, width], "channels": "RGB" if bands == 3 else "RGBA"}]
         return json.dumps({"format": FORMAT, **plain, **self.preprocess.to_dict(), "inputs": inputs, "kernel": KERNEL})
 
     @staticmethod

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from applications.formats.contract import Format, Holds, Opened, WriteSettings
 from applications.formats.deployed import Answering, Core, Deployed
 from applications.formats.facts import KERNEL, Facts
+from applications.formats.format import Format, Holds, Opened, WriteSettings
 from applications.formats.package import Package
 from applications.formats.torchscript import as_arrays
 from dataloader.images.preprocess import Normalize
@@ -134,14 +134,18 @@ def _card(facts: Facts, theirs: str) -> str:
         else "Darkroom builds the network by the name in `config.json` and loads the weights by theirs.\n"
     )
     rejecting = "" if facts.reject is None else "- Answers below the probability `reject` of their class do not count.\n"
-    gray = "- Brightness alone enters: 0.299 red + 0.587 green + 0.114 blue.\n" if len(numbers.mean) == 1 else ""
+    channels = {
+        1: "- Brightness alone enters: 0.299 red + 0.587 green + 0.114 blue.\n",
+        4: "- Red, green, blue and a fourth channel enter.\n",
+    }
+    entering = channels.get(len(numbers.mean), "")
     naming = "- Every class whose probability reaches its threshold is named.\n" if facts.thresholds is not None else ""
     return (
         f"---\ntags:\n- image-classification\nlibrary_name: {'timm' if theirs else 'darkroom'}\n---\n\n"
         f"# {theirs or facts.arch}, {len(facts.classes)} classes\n\n{use}\n"
         f"- Classes, in the order of the outputs: {', '.join(facts.classes)}.\n"
         f"- Images: RGB, brought to {height} x {width} pixels ({numbers.resize}), by {KERNEL}.\n"
-        f"{gray}- Normalization: (value / 255 - mean) / std with mean {list(numbers.mean)} and std {list(numbers.std)}.\n"
+        f"{entering}- Normalization: (value / 255 - mean) / std with mean {list(numbers.mean)} and std {list(numbers.std)}.\n"
         f"- Probabilities: {facts.activation} of the logits divided by {facts.temperature:g}.\n{naming}{rejecting}"
         f"- Source: {facts.source} (SHA-256 {facts.checkpoint_sha256}).\n"
     )

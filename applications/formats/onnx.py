@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from applications.formats.contract import Format, Holds, Opened, WriteSettings
 from applications.formats.deployed import Deployed
 from applications.formats.facts import FACTS, Facts
+from applications.formats.format import Format, Holds, Opened, WriteSettings
 from applications.formats.int8 import Answer, Calibration, Op, in_floating_point, layer_names, quantize
 from applications.formats.onnx_boxes import LEAST_OPSET, RAW, can_choose, choose_in_graph
 from applications.formats.package import Package

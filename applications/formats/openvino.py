@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from applications.formats.contract import Format, Holds, Opened, WriteSettings
 from applications.formats.deployed import Deployed
 from applications.formats.facts import Facts
+from applications.formats.format import Format, Holds, Opened, WriteSettings
 from applications.formats.int8 import Answer, Calibration, Op, in_floating_point, layer_names, quantize
 from applications.formats.onnx import INPUT, TO_WRITE, save, to_onnx
 from applications.formats.package import Package

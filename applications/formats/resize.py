@@ -62,7 +62,7 @@ class Weights(NamedTuple):
 
 
 class GraphResize(nn.Module):
-    """`fit_images` for torch.export: uint8 (N, 3, h, w) of any size -> whole numbers 0..255 as float32 (N, 3, height, width)."""
+    """`fit_images` for torch.export: uint8 (N, C, h, w) of any size -> whole numbers 0..255 as float32 (N, C, height, width)."""
 
     def __init__(self, height: int, width: int, resize: str) -> None:
         super().__init__()
@@ -72,13 +72,13 @@ class GraphResize(nn.Module):
         self.resize = resize
 
     def forward(self, images: Tensor) -> Tensor:
-        n, _, h, w = images.shape
+        n, bands, h, w = images.shape
         down, across = self._axes(h, w)
         # The axis that is resized comes second: taking windows then moves whole rows of memory.
-        x = resized(images.permute(0, 3, 1, 2).reshape(n, w, 3 * h), across)
-        x = x.reshape(n, self.width * 3, h).permute(0, 2, 1)
+        x = resized(images.permute(0, 3, 1, 2).reshape(n, w, bands * h), across)
+        x = x.reshape(n, self.width * bands, h).permute(0, 2, 1)
         x = resized(x, down)
-        return x.reshape(n, self.height, self.width, 3).permute(0, 3, 1, 2)
+        return x.reshape(n, self.height, self.width, bands).permute(0, 3, 1, 2)
 
     def _axes(self, h: Size, w: Size) -> tuple[Axis, Axis]:
         """Return both axes for images of this size, by the arithmetic of `fit_images` without its branches."""

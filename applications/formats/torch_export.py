@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.fx import Interpreter, Node
 
-from applications.formats.contract import Format, Opened, WriteSettings
 from applications.formats.deployed import Deployed
 from applications.formats.facts import FACTS, Facts
+from applications.formats.format import Format, Opened, WriteSettings
 from applications.formats.torchscript import as_arrays
 
 

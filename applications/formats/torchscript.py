@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
 
-from applications.formats.contract import Format, Opened, WriteSettings
 from applications.formats.deployed import Deployed, FitImages
 from applications.formats.facts import FACTS, Facts
+from applications.formats.format import Format, Opened, WriteSettings
 
 
 class Scripted(nn.Module):

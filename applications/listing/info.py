@@ -1,16 +1,18 @@
 """Prints layers, parameters, multiply-adds, memory and forward time of a model."""
 
 from applications.settings.options import Request
-from models import SEGMENTERS, build_model, build_segmenter
+from models import build_model
 from models.backbone import Network
 from models.detectors import is_object_detector
 from models.detectors.build import build_detector
 from models.input_channels import set_input_channels
 from models.options import ModelOptions
+from models.segmenters import SEGMENTERS
+from models.segmenters.build import build_segmenter
 from utils.errors import UserError
 from utils.logs import log
+from utils.networks.summary import summarize, time_forward
 from utils.runtime import choose_device, describe_machine
-from utils.summary import summarize, time_forward
 from utils.terminal_tables import print_table
 
 # Fewer multiply-adds than torch's own counter sees in products alone mean that thop missed a layer.

@@ -10,10 +10,11 @@ from applications.tasks import TASKS
 from criterions import ASSIGNMENTS, BOX_LOSSES, CRITERIONS, DISTILLATIONS, REGION_LOSSES, WEIGHTERS
 from dataloader import AUGMENT_PRESETS, AUGMENTS, MIXES, SAMPLERS, SELF_PACED, SOURCES
 from dataloader.checks import CHECKS
-from models import FAMILIES, FORWARDED, INITS, SEGMENTERS, list_models
+from models import FAMILIES, FORWARDED, INITS, list_models
 from models.anomaly import ANOMALY_DETECTORS
 from models.detectors import DETECTORS
 from models.known_models import HEADER, read_known_models
+from models.segmenters import SEGMENTERS
 from optim import OPTIMIZERS, SCHEDULES
 from utils.errors import UserError, nearest
 from utils.logs import log
@@ -73,7 +74,7 @@ def _print_models(names: list[str]) -> None:
 
 def weights_rows() -> list[tuple[str, str]]:
     """Return (name, what its publisher says) of every published file that --pretrained takes for our own networks."""
-    from models.published import find_published
+    from models.find_published import find_published
 
     listed = []
     for arch in (*list_models(), *DETECTORS):

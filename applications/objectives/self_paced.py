@@ -7,8 +7,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from applications.contract import Objective, Progress, StepResult
+from applications.contract import Objective, StepResult
 from applications.objectives.captured_logits import CapturedLogits
+from applications.progress import Progress
 from criterions.weighted import Criterion
 from dataloader.batch.targets import to_dense
 from dataloader.sample import Batch

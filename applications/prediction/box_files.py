@@ -9,29 +9,29 @@ from typing import Any
 import numpy as np
 
 from applications.tasks.box_answers import BoxAnswer
-from utils.box_pictures import cut_out, framed
+from utils.drawing.box_pictures import cut_out, framed
+from utils.drawing.images import write_png
+from utils.drawing.mask_pictures import class_colors
 from utils.files import write_csv, write_text
-from utils.images import write_png
 from utils.logs import log
-from utils.mask_pictures import class_colors
 from utils.text import counted
 
 
 @dataclass
 class BoxWriter:
-    """Writes boxes.csv, boxes.json, coco.json and labels/ (YOLO), and where asked for annotated/ and crops/.
+    """Writes boxes.csv, boxes.json, coco.json and labels/ (YOLO), and where asked for annotated/ and cut_outs/.
 
     Attributes:
         folder: where to.
         classes: names.
         annotate: write copies of the images with frames.
-        crops: write what each box shows.
+        cut_outs: write what each box shows.
     """
 
     folder: Path
     classes: Sequence[str]
     annotate: bool = False
-    crops: bool = False
+    cut_outs: bool = False
     rows: list[list[object]] = field(default_factory=list)
     plain: list[dict[str, Any]] = field(default_factory=list)
     images: list[dict[str, Any]] = field(default_factory=list)
@@ -41,7 +41,7 @@ class BoxWriter:
 
     def __post_init__(self) -> None:
         self.colors = class_colors(len(self.classes))
-        for name, wanted in (("labels", True), ("annotated", self.annotate), ("crops", self.crops)):
+        for name, wanted in (("labels", True), ("annotated", self.annotate), ("cut_outs", self.cut_outs)):
             if wanted:
                 (self.folder / name).mkdir()
 
@@ -83,9 +83,10 @@ class BoxWriter:
             texts = [f"{self.classes[label]} {score:.2f}" for label, score in zip(labels, answer.scores.tolist(), strict=True)]
             picture = framed(image, answer.corners, [self.colors[label].tolist() for label in labels], texts)
             write_png(picture, self.folder / "annotated" / f"{name}.png")
-        for number, label in enumerate(labels if self.crops else (), start=1):
+        for number, label in enumerate(labels if self.cut_outs else (), start=1):
             # A name of a class may not be one of a folder.
-            place = self.folder / "crops" / (f"{label}-" + "".join(c if c.isalnum() or c in " ._-" else "_" for c in self.classes[label]))
+            safe = "".join(letter if letter.isalnum() or letter in " ._-" else "_" for letter in self.classes[label])
+            place = self.folder / "cut_outs" / f"{label}-{safe}"
             place.mkdir(exist_ok=True)
             write_png(cut_out(image, answer.corners[number - 1]), place / f"{name}-{number}.png")
 
@@ -108,7 +109,7 @@ class BoxWriter:
         write_text(self.folder / "coco.json", json.dumps(content) + "\n")
         write_text(self.folder / "classes.txt", "".join(f"{name}\n" for name in self.classes))
         files = ["boxes.csv", "boxes.json", "coco.json", "labels/", "classes.txt"]
-        files += [f"{name}/" for name, wanted in (("annotated", self.annotate), ("crops", self.crops)) if wanted]
+        files += [f"{name}/" for name, wanted in (("annotated", self.annotate), ("cut_outs", self.cut_outs)) if wanted]
         if self.missed:
             write_csv(self.folder / "unreadable.csv", [("image", "reason"), *self.missed])
             files.append("unreadable.csv")

@@ -10,18 +10,17 @@ from PIL import Image
 
 from applications.assemble import Machine
 from applications.contract import Task
-from applications.prediction.pages import count_images, read_pages
+from applications.prediction.input_chunks import read_inputs
 from applications.settings.options import SingleImageOptions
 from applications.tasks.anomaly import Anomaly, DefectAnswer, regions_of
 from applications.trained.checkpoint import Trained
-from applications.trained.defect_heat import HeatMaps
+from applications.trained.defects import ImageAnomalyDetector
 from dataloader.sources.inputs import Inputs
-from utils.defect_pictures import shown_heat
+from utils.drawing.defect_pictures import shown_heat
+from utils.drawing.images import overlay, write_png
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_atomically, write_csv, write_text
-from utils.images import overlay, write_png
 from utils.logs import log
-from utils.progress import progress_bar
 from utils.text import counted
 
 
@@ -35,20 +34,14 @@ def predict_defects(trained: Trained, task: Task, inputs: Inputs, options: Singl
     threshold = options.reject if options.reject is not None else None if task.threshold is None else task.threshold.value
     if threshold is None:
         raise UserError(f"{trained.path} has no threshold; choose one: --reject SCORE")
-    heat = HeatMaps(trained, task, machine)
+    heat = ImageAnomalyDetector(trained, task, machine)
     with removed_on_error(new_folder(trained.results_folder(), "predict")) as folder:
         writer = DefectWriter(folder, threshold)
-        for path, reason in inputs.missing:
-            writer.miss(path, reason)
-        with progress_bar("images", count_images(inputs, options)) as advance:
-            for page in read_pages(trained, inputs, options, machine):
-                for unreadable in page.unreadable:
-                    writer.miss(unreadable.path, unreadable.reason)
-                for row, name in enumerate(page.names):
-                    image = page.picture(row)
-                    (answer,) = heat.of([image])
-                    writer.add(name, image, answer)
-                advance(len(page.names) + len(page.unreadable))
+        for chunk in read_inputs(trained, inputs, options, machine, writer):
+            for row, name in enumerate(chunk.names):
+                image = chunk.picture(row)
+                (answer,) = heat.defects([image])
+                writer.add(name, image, answer)
         return writer.close()
 
 

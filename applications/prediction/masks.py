@@ -10,18 +10,17 @@ import numpy as np
 
 from applications.assemble import Machine
 from applications.contract import Task
-from applications.prediction.pages import count_images, read_pages
+from applications.prediction.input_chunks import read_inputs
 from applications.settings.options import SingleImageOptions
 from applications.tasks.segment import Segment
 from applications.trained.checkpoint import Trained
-from applications.trained.segmented import ImageSegmenter, is_tiled
+from applications.trained.masks import ImageSegmenter, is_tiled
 from dataloader.sources.inputs import Inputs
 from dataloader.writers.outlines import region_annotations
+from utils.drawing.images import write_png
+from utils.drawing.mask_pictures import class_colors, laid_over, write_mask
 from utils.files import new_folder, removed_on_error, write_csv, write_text
-from utils.images import write_png
 from utils.logs import log
-from utils.mask_pictures import class_colors, laid_over, write_mask
-from utils.progress import progress_bar
 from utils.text import counted
 
 # Classes of this name are what lies between the objects: their outlines are of no use.
@@ -34,16 +33,10 @@ def predict_masks(trained: Trained, task: Task, inputs: Inputs, options: SingleI
     segmenter = ImageSegmenter(trained, task, machine, is_tiled(trained))
     with removed_on_error(new_folder(trained.results_folder(), "predict")) as folder:
         writer = MaskWriter(folder, trained.classes)
-        for path, reason in inputs.missing:
-            writer.miss(path, reason)
-        with progress_bar("images", count_images(inputs, options)) as advance:
-            for page in read_pages(trained, inputs, options, machine):
-                for unreadable in page.unreadable:
-                    writer.miss(unreadable.path, unreadable.reason)
-                for row, name in enumerate(page.names):
-                    image = page.picture(row)
-                    writer.add(name, image, segmenter.mask(image))
-                advance(len(page.names) + len(page.unreadable))
+        for chunk in read_inputs(trained, inputs, options, machine, writer):
+            for row, name in enumerate(chunk.names):
+                image = chunk.picture(row)
+                writer.add(name, image, segmenter.mask(image))
         return writer.close()
 
 

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from applications.report.box_report import BoxReport
-from applications.report.report_input import ReportPart
-from utils.average_precision import by_class
-from utils.box_errors import KINDS, MEANINGS, MISS, BoxErrors
-from utils.box_pictures import cut_out, framed
+from applications.report.measured_boxes import MeasuredBoxes
+from applications.report.report_part import ReportPart
+from utils.drawing.box_pictures import cut_out, framed
+from utils.drawing.images import data_uri, enlarged, thumbnail
+from utils.drawing.mask_pictures import beside_one_another
 from utils.files import write_csv
-from utils.images import data_uri, enlarged, thumbnail
-from utils.mask_pictures import beside_one_another
+from utils.metrics.average_precision import by_class
+from utils.metrics.box_errors import KINDS, MEANINGS, MISS, BoxErrors
 from utils.page import Card, gallery, heading, paragraph
 
 WORST, SIDE = 12, 420
@@ -20,7 +20,7 @@ CUT_OUTS, CUT_SIDE, MARGIN = 12, 150, 0.4
 RIGHT, WRONG, LOST, TRUE, CROWD = (40, 150, 70), (205, 40, 40), (230, 140, 0), (40, 90, 200), (130, 130, 130)
 
 
-def images_part(material: BoxReport) -> ReportPart:
+def images_part(material: MeasuredBoxes) -> ReportPart:
     """Return the images with the most mistakes, beside their truth; a table has all images."""
     errors = material.errors_at_confidence
     counts = mistakes_by_image(errors, len(material.meter.positions))
@@ -63,7 +63,7 @@ def _said(counts: dict[str, np.ndarray], number: int) -> str:
     return f"{found} found, {missed} missed, {wrong} wrong"
 
 
-def _drawn(material: BoxReport, errors: BoxErrors, number: int) -> np.ndarray:
+def _drawn(material: MeasuredBoxes, errors: BoxErrors, number: int) -> np.ndarray:
     """Return the truth and the answers of an image, side by side, uint8 (H, W, 3)."""
     image = material.split.read(material.meter.positions[number])
     matches = errors.matches
@@ -82,7 +82,7 @@ def _drawn(material: BoxReport, errors: BoxErrors, number: int) -> np.ndarray:
     return beside_one_another([left, framed(small, answers.corners[own] * scale, colors, texts)])
 
 
-def mistakes_part(material: BoxReport) -> ReportPart:
+def mistakes_part(material: MeasuredBoxes) -> ReportPart:
     """Return cut-outs of each kind of mistake, the surest first, and of missed objects, the largest first."""
     errors = material.errors_at_confidence
     matches = errors.matches
@@ -120,7 +120,7 @@ def _order(name: str) -> str:
     )
 
 
-def _meant(material: BoxReport, errors: BoxErrors, name: str, row: int) -> list[str]:
+def _meant(material: MeasuredBoxes, errors: BoxErrors, name: str, row: int) -> list[str]:
     if name == "Cls":
         return [f"is a {material.classes[errors.matches.truths.classes[errors.meant[row]]]}"]
     return []
@@ -135,7 +135,7 @@ def _in_turn(members: np.ndarray, classes: np.ndarray, count: int) -> np.ndarray
     return members[np.argsort(places, kind="stable")]
 
 
-def _cut(material: BoxReport, errors: BoxErrors, name: str, row: int) -> np.ndarray:
+def _cut(material: MeasuredBoxes, errors: BoxErrors, name: str, row: int) -> np.ndarray:
     """Return the surroundings of a mistake with its frames, uint8 (H, W, 3)."""
     truths, answers = errors.matches.truths, errors.matches.answers
     number = int(truths.images[row] if name == MISS else answers.images[row])

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from applications.report.report_input import ReportInput, Thumbnails, as_percent
+from applications.report.measured_labels import MeasuredLabels
+from applications.report.report_part import Thumbnails, as_percent
 from utils.page import escaped, gallery, paragraph
 
 STYLE = """
@@ -17,7 +18,7 @@ WRONG_IN_A_CELL, RIGHT_IN_A_CELL = 12, 4
 MOST_IN_ALL = 300
 
 
-def confusion_blocks(material: ReportInput, matrix: np.ndarray, pictures: Thumbnails) -> list[str]:
+def confusion_blocks(material: MeasuredLabels, matrix: np.ndarray, pictures: Thumbnails) -> list[str]:
     """Return the matrix as a table of links, and the images of every cell.
 
     With many classes, those with the most errors are shown.
@@ -59,7 +60,7 @@ def _cell(row: int, column: int, count: int, share: float, linked: set[tuple[int
     return f'<td{dark} style="background: rgb({color} / {strength:.2f})">{inner}</td>'
 
 
-def _views(material: ReportInput, matrix: np.ndarray, shown: np.ndarray, pictures: Thumbnails) -> dict[tuple[int, int], str]:
+def _views(material: MeasuredLabels, matrix: np.ndarray, shown: np.ndarray, pictures: Thumbnails) -> dict[tuple[int, int], str]:
     """Return (row, column) -> the hidden gallery of a cell; wrong answers come first while there is room."""
     probabilities = material.prediction.probabilities.numpy()
     found, targets = probabilities.argmax(1), material.prediction.targets.numpy()

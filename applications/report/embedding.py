@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor, nn
 
-from applications.report.report_input import ReportInput, ReportPart
-from applications.tasks.labels import LabelTask
+from applications.report.measured_labels import MeasuredLabels
+from applications.report.report_part import ReportPart
+from applications.tasks.label_task import LabelTask
 from applications.trained.inference import read_by_classifier
 from dataloader.sample import Batch
 from models.classifier_input import as_vectors
@@ -65,7 +66,7 @@ class ClassifierInputRecorder:
         return told
 
 
-def embedding_map(material: ReportInput, groups: np.ndarray, right: np.ndarray) -> ReportPart:
+def embedding_map(material: MeasuredLabels, groups: np.ndarray, right: np.ndarray) -> ReportPart:
     """Return the map, one dot per image.
 
     Args:
@@ -104,7 +105,7 @@ def _unfold(vectors: np.ndarray, seed: int) -> np.ndarray:
     return (places - low) / np.maximum(high - low, 1e-9)
 
 
-def _scatter(material: ReportInput, rows: np.ndarray, places: np.ndarray, groups: np.ndarray, right: np.ndarray) -> str:
+def _scatter(material: MeasuredLabels, rows: np.ndarray, places: np.ndarray, groups: np.ndarray, right: np.ndarray) -> str:
     dots = []
     # Wrong answers are drawn last, on top.
     for number in np.argsort(~right[rows], kind="stable").tolist():

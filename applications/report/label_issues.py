@@ -5,11 +5,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from applications.report.report_input import ReportInput, ReportPart, Thumbnails, as_percent
-from applications.tasks.labels import CHUNK
+from applications.report.measured_labels import MeasuredLabels
+from applications.report.report_part import ReportPart, Thumbnails, as_percent
+from applications.tasks.label_prediction import CHUNK
 from utils.files import write_csv
+from utils.metrics.statistics import confusion
 from utils.page import gallery, paragraph
-from utils.statistics import confusion
 
 SHOWN = 24
 # Below this accuracy most suggestions are mistakes of the model.
@@ -113,7 +114,7 @@ def suspicious_label_sets(truth: np.ndarray, probabilities: np.ndarray) -> np.nd
 
 
 def label_section(
-    material: ReportInput, pictures: Thumbnails, rows: np.ndarray, given: Sequence[str], suggested: Sequence[str]
+    material: MeasuredLabels, pictures: Thumbnails, rows: np.ndarray, given: Sequence[str], suggested: Sequence[str]
 ) -> ReportPart:
     """Return the gallery of probable label issues.
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from applications.report.anomaly import DefectReport
+from applications.report.measured_defects import MeasuredDefects
 from dataloader.targets.defect import GOOD, Defect
-from utils.defect_pictures import outlined, shown_heat
+from utils.drawing.defect_pictures import outlined, shown_heat
+from utils.drawing.images import overlay, thumbnail
 from utils.errors import UserError
-from utils.images import overlay, thumbnail
 from utils.logs import log
 
 PACKAGE = "openpyxl"
@@ -34,7 +34,7 @@ def check_installed() -> None:
         raise UserError(f"--report_ok_ng writes .xlsx files by {PACKAGE}, which is not installed: pip install {PACKAGE}") from error
 
 
-def write_ok_ng(material: DefectReport) -> list[Path]:
+def write_ok_ng(material: MeasuredDefects) -> list[Path]:
     """Write the tables of images answered as good (OK) and as defective (NG), the strangest first, and the counts; return the files.
 
     Raises:
@@ -56,13 +56,13 @@ def write_ok_ng(material: DefectReport) -> list[Path]:
     return files
 
 
-def batch_of(material: DefectReport, index: int) -> str:
+def batch_of(material: MeasuredDefects, index: int) -> str:
     """Return the batch that an image belongs to: its group where --group_by names any, else its folder."""
     groups = material.split.groups
     return (groups[index] if groups else "") or str(PurePosixPath(material.split.paths[index]).parent)
 
 
-def _write_table(material: DefectReport, rows: Sequence[int], path: Path) -> None:
+def _write_table(material: MeasuredDefects, rows: Sequence[int], path: Path) -> None:
     openpyxl: Any = import_module(PACKAGE)
     book = openpyxl.Workbook()
     sheet = book.active
@@ -78,7 +78,7 @@ def _write_table(material: DefectReport, rows: Sequence[int], path: Path) -> Non
         index = int(images.indices[row])
         image, target = material.split.read(index), material.split.target(index)
         assert isinstance(target, Defect)
-        (answer,) = material.heat.of([image])
+        (answer,) = material.heat.defects([image])
         batch = batch_of(material, index)
         sheet.append([_text(material.split.paths[index]), _text(batch), _text(images.kinds[row]), round(float(images.scores[row]), 6)])
         sheet.row_dimensions[line].height = ROW_HEIGHT
@@ -100,7 +100,7 @@ def _text(value: str) -> str:
     return f"'{value}" if value[:1] in ("=", "+", "-", "@") else value
 
 
-def _write_summary(material: DefectReport, named: np.ndarray, path: Path) -> None:
+def _write_summary(material: MeasuredDefects, named: np.ndarray, path: Path) -> None:
     """Write the confusion of truth and answer, the figures, and the counts of every batch."""
     openpyxl: Any = import_module(PACKAGE)
     images, book = material.meter.images, openpyxl.Workbook()

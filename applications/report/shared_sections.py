@@ -9,20 +9,23 @@ import numpy as np
 import torch
 
 from applications.calibration.threshold_outcome import describe_broken, support_rows
-from applications.report.report_input import Measured, ReportInput, ReportPart, Scaled, Thumbnails, as_percent
+from applications.report.measured import Measured
+from applications.report.measured_labels import MeasuredLabels
+from applications.report.report_part import ReportPart, Thumbnails, as_percent
+from applications.report.temperature_scaling import Scaled
 from applications.trained.exported import Exported
-from utils.calibration import Reliability
-from utils.chart_panels import Panel, draw_panels
+from utils.drawing.chart_panels import Panel, draw_panels
+from utils.drawing.images import file_uri
 from utils.files import write_csv
-from utils.images import file_uri
+from utils.metrics.calibration import Reliability
+from utils.metrics.statistics import Interval
 from utils.page import Card, Tone, gallery, heading, paragraph, picture, table
 from utils.runtime import describe_machine
-from utils.statistics import Interval
 from utils.text import say_rate
 from utils.timing import measure_times
 
 HARDEST = 12
-# Resamples of the intervals of the headline metrics, see utils/statistics.py.
+# Resamples of the intervals of the headline metrics, see utils/metrics/statistics.py.
 SHARES = ("mAP", "top1", "top5", "macro F1", "micro F1", "all labels right")
 RAISED = ("calibration error",)
 LOSS_NOTE = "The loss is measured before calibration, as in training; a comparison of models shows the calibrated loss."
@@ -74,7 +77,7 @@ def intervals_table(intervals: dict[str, Interval]) -> str:
     return table(["figure", "value", "from", "to"], rows)
 
 
-def broken_promise(material: ReportInput) -> list[str]:
+def broken_promise(material: MeasuredLabels) -> list[str]:
     """Return a paragraph on the classes for which the promise is not kept on these images, where there are any."""
     if not material.broken:
         return []
@@ -82,7 +85,7 @@ def broken_promise(material: ReportInput) -> list[str]:
     return [paragraph(f"{describe_broken(str(material.promise), material.broken, groups)}.", tone="bad")]
 
 
-def support(material: ReportInput) -> list[str]:
+def support(material: MeasuredLabels) -> list[str]:
     """Return a table of the validation images behind a promise; nothing without one."""
     if material.promise is None or material.choice is None:
         return []
@@ -90,7 +93,7 @@ def support(material: ReportInput) -> list[str]:
     return [table(header, rows)]
 
 
-def calibration(material: ReportInput, scaled: Scaled, before: Reliability, after: Reliability, *, what: str) -> ReportPart:
+def calibration(material: MeasuredLabels, scaled: Scaled, before: Reliability, after: Reliability, *, what: str) -> ReportPart:
     """Return the reliability diagrams before and after temperature scaling.
 
     Args:
@@ -152,7 +155,7 @@ def _reliability(title: str, bins: Reliability) -> Panel:
 
 
 def hard_images(
-    material: ReportInput,
+    material: MeasuredLabels,
     pictures: Thumbnails,
     groups: Sequence[tuple[str, str, np.ndarray]],
     lines: Sequence[list[str]],
@@ -177,7 +180,7 @@ def hard_images(
     return ReportPart(sections=[("Images to look at", blocks or [paragraph("There is nothing to see.")])])
 
 
-def _gallery(material: ReportInput, pictures: Thumbnails, rows: np.ndarray, lines: Sequence[list[str]], tones: Sequence[Tone]) -> str:
+def _gallery(material: MeasuredLabels, pictures: Thumbnails, rows: np.ndarray, lines: Sequence[list[str]], tones: Sequence[Tone]) -> str:
     indices = [int(material.prediction.indices[row]) for row in rows]
     beside: Sequence[np.ndarray | None] = [None] * len(indices)
     if material.overlay is not None:
@@ -195,7 +198,7 @@ def cost(material: Measured) -> ReportPart:
     """Return how large and how fast the model is."""
     if material.trained.exported is not None:
         return _cost_of_file(material, material.trained.exported)
-    from utils.summary import summarize, time_forward
+    from utils.networks.summary import summarize, time_forward
 
     size = material.trained.config.data.image_size
     summary = summarize(material.trained.model, size, material.machine.device)

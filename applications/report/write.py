@@ -5,7 +5,8 @@ from pathlib import Path
 
 from applications.assemble.seen_images import TRAINED_ON, describe_overlap
 from applications.report import REPORTS
-from applications.report.report_input import Measured, plain_floats
+from applications.report.measured import Measured
+from applications.report.report_part import plain_floats
 from applications.report.shared_sections import cost, origin, run_curves
 from applications.trained.probe_figures import PROBE, describe_probe
 from utils.files import write_text

@@ -5,9 +5,9 @@ from utils.registry import Row, Table
 SERVED = Table(
     "served task",
     {
-        "classify": Row("applications.serving.served_labels:open_labels", "labels, probabilities, heat maps"),
-        "multilabel": Row("applications.serving.served_labels:open_labels", "labels, probabilities, heat maps"),
-        "segment": Row("applications.serving.served_masks:open_masks", "masks, areas, overlays"),
-        "anomaly": Row("applications.serving.served_defects:open_defects", "scores, verdicts, defects, heat maps"),
+        "classify": Row("applications.serving.labels:open_labels", "labels, probabilities, heat maps"),
+        "multilabel": Row("applications.serving.labels:open_labels", "labels, probabilities, heat maps"),
+        "segment": Row("applications.serving.masks:open_masks", "masks, areas, overlays"),
+        "anomaly": Row("applications.serving.defects:open_defects", "scores, verdicts, defects, heat maps"),
     },
 )

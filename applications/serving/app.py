@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 from applications.serving.access import Gate, said
 from applications.serving.decoding import Refused
 from applications.serving.schema import Error, Health, ImageAnswers, LimitsInfo, ModelInfo, Models, Predictions
-from applications.serving.served_models import ModelFacts, Wanted
+from applications.serving.served_model import ModelFacts, Wanted
 from applications.serving.service import Service
 
 PAGE = Path(__file__).parent / "page"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from applications.serving.metrics import Metrics
-from applications.serving.served_models import ServedModel
+from applications.serving.served_model import ServedModel
 
 
 @dataclass(frozen=True, eq=False)

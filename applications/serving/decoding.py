@@ -32,7 +32,7 @@ class Form:
     whole: bool = False
 
     def of(self, image: np.ndarray) -> np.ndarray:
-        """Return an image, uint8 (H, W, 3), in this form, uint8 (h, w, 3)."""
+        """Return an image, uint8 (H, W, bands), in this form, uint8 (h, w, bands)."""
         return image if self.whole else fit_pixels(image, *self.preprocess.image_size, self.preprocess.resize)
 
 
@@ -59,7 +59,7 @@ class Decoded:
 
     Attributes:
         size: (H, W) of the file's upright image.
-        pictures: uint8 (h, w, 3) for each form.
+        pictures: uint8 (h, w, bands) for each form.
     """
 
     size: tuple[int, int]
@@ -83,16 +83,16 @@ def decode(data: bytes, job: DecodingJob) -> Decoded | Refused:
     """Return the image of a file as each model sees it: the pixels that `--predict` would show it."""
     if not data:
         return Refused("no_image", "the file is empty")
-    found: dict[int | None, np.ndarray] = {}
+    found: dict[tuple[int | None, int], np.ndarray] = {}
     try:
-        for white in dict.fromkeys(form.preprocess.white for form in job.forms):
-            found[white] = decode_image(data, "the file", white=white)
+        for white, bands in dict.fromkeys((form.preprocess.white, form.preprocess.bands) for form in job.forms):
+            found[white, bands] = decode_image(data, "the file", white=white, bands=bands)
     except ImageError as error:
         return _refusal(error, job)
     height, width = next(iter(found.values())).shape[:2]
     if height * width > job.max_pixels:
         return _too_large(job)
-    pictures = (form.of(found[form.preprocess.white]) for form in job.forms)
+    pictures = (form.of(found[form.preprocess.white, form.preprocess.bands]) for form in job.forms)
     return Decoded((height, width), tuple(np.ascontiguousarray(picture) for picture in pictures))
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from applications import assemble
 from applications.assemble import Machine
 from applications.serving import SERVED
-from applications.serving.served_labels import open_label_file
-from applications.serving.served_models import ServedModel
+from applications.serving.labels import open_label_file
+from applications.serving.served_model import ServedModel
 from applications.settings.options import Request
 from applications.tasks import TASKS
-from applications.tasks.labels import LabelTask
+from applications.tasks.label_task import LabelTask
 from applications.trained.any_model import load_file
 from applications.trained.checkpoint import load_trained
 from applications.trained.exported import is_exported, load_exported

@@ -23,8 +23,8 @@ def serve(request: Request, *, decode: str | None = None) -> int:
     """Serve as `run` does; `decode` is for `open_service`."""
     # What they import may be missing.
     from applications.serving.app import build_app
+    from applications.serving.limits import choose_token
     from applications.serving.service import open_service
-    from applications.serving.settings import choose_token
     from applications.serving.web_server import WebServer, is_local
 
     options = request.config.serve

@@ -11,11 +11,11 @@ from applications import assemble
 from applications.serving.batching import Batcher
 from applications.serving.decoder_pool import DecoderPool
 from applications.serving.decoding import Decoded, DecodingJob, Form, Refused
+from applications.serving.limits import Limits, read_limits
 from applications.serving.metrics import Metrics
 from applications.serving.open_models import open_models
 from applications.serving.schema import Answer, ImageAnswers
-from applications.serving.served_models import Wanted
-from applications.serving.settings import Limits, read_limits
+from applications.serving.served_model import Wanted
 from applications.settings.options import Request
 from utils.cores import default_workers
 from utils.errors import UserError

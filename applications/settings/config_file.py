@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from applications.settings.foreign_flags import advice
-from applications.settings.options import SECTIONS, RunConfig, settings_where
+from applications.settings.options import SECTIONS, RunConfig, settings_where, with_present_names
 from utils.errors import UserError
 
 # The dicts that a Python file may group its settings in: those of general_backbone, and the sections of RunConfig.
@@ -32,6 +32,8 @@ def read_config_file(path: Path) -> Mapping[str, Any]:
     content = _parsed(text, path)
     if not isinstance(content, dict):
         raise UserError(f"--config {path}: expected 'setting: value' lines")
+    # It may be config.json of an older run folder.
+    content = with_present_names(content)
     _refuse_unknown({f"'{name}'": str(name) for name in content}, path)
     return _plain_settings({str(name): (f"'{name}'", value) for name, value in content.items()}, path)
 

@@ -321,7 +321,7 @@ class BoxOptions:
         None, "most boxes that are answered for an image (default: 300)", metavar="N", used_for="evaluation predict exports", above=0
     )
     agnostic: bool = flag(False, "let a box drop those that it overlaps of other classes, too", used_for="evaluation predict exports")
-    crops: bool = flag(False, "--predict also writes what every answered box shows, a folder a class", used_for="predict")
+    cut_out_boxes: bool = flag(False, "--predict also writes what every answered box shows, a folder a class", used_for="predict")
 
 
 @dataclass(frozen=True)
@@ -447,12 +447,23 @@ class RunConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, source: str = "config") -> "RunConfig":
         """Return the config that `to_dict` wrote; settings that are not named take their default."""
-        return cls().override(values, source=source)
+        return cls().override(with_present_names(values), source=source)
 
     def _keys(self) -> Iterator[tuple[str, str]]:
         for section in fields(self):
             for item in fields(getattr(self, section.name)):
                 yield section.name, item.name
+
+
+# What settings, and values of them, are called in checkpoints and run folders that were written before.
+FORMER_NAMES = {"crops": "cut_out_boxes"}
+FORMER_VALUES = {("aug", "detect"): "mosaic_hsv"}
+
+
+def with_present_names(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings that were saved once, under the names of today."""
+    named = {FORMER_NAMES.get(name, name): value for name, value in values.items()}
+    return {name: FORMER_VALUES.get((name, value), value) if isinstance(value, str) else value for name, value in named.items()}
 
 
 SECTIONS = {

@@ -9,7 +9,7 @@ from shlex import quote
 from applications.settings.options import RunConfig, TeachOptions
 from dataloader.sidecars.curriculum_file import CURRICULUM, read_curriculum, with_curriculum
 from dataloader.sidecars.format import unknown_images
-from dataloader.sidecars.knowledge import KNOWLEDGE_PATTERN, find_knowledge, read_knowledge, with_knowledge
+from dataloader.sidecars.knowledge_file import KNOWLEDGE_PATTERN, find_knowledge, read_knowledge, with_knowledge
 from dataloader.splits.catalog import Catalog
 from dataloader.splits.split import Split
 from utils.errors import UserError

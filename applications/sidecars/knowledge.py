@@ -13,7 +13,7 @@ from applications.settings.options import Request
 from applications.sidecars.apply import checked_writable, sidecar_folder
 from applications.sidecars.split_predictions import SplitPredictions, predict_named_split
 from dataloader.sidecars.format import read_facts, write_sidecar
-from dataloader.sidecars.knowledge import KNOWLEDGE, KNOWLEDGE_PATTERN, LABELS
+from dataloader.sidecars.knowledge_file import KNOWLEDGE, KNOWLEDGE_PATTERN, LABELS
 from utils.distributed import close_world
 from utils.errors import UserError
 from utils.logs import log

@@ -17,9 +17,9 @@ from dataloader.sidecars.curriculum_file import CURRICULUM, assign_courses, labe
 from dataloader.sidecars.format import WEIGHT, write_sidecar
 from dataloader.splits.split import Split
 from utils.distributed import close_world
+from utils.drawing.images import file_uri, sheet, write_png
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_atomically, write_csv
-from utils.images import file_uri, sheet, write_png
 from utils.logs import log
 from utils.page import Page, paragraph, picture, table
 from utils.terminal_tables import print_table
@@ -153,7 +153,7 @@ def write_summary(courses: Sequence[Course], opinions: SplitPredictions, probabi
         chosen = ordered[np.linspace(0, len(ordered) - 1, min(PICTURES, len(ordered))).round().astype(int)]
         captions = [f"{label_text(split, index, opinions.classes)}\n{probabilities[index]:.3f}" for index in chosen.tolist()]
         file = folder / f"course-{number}.png"
-        write_png(sheet([split.read(index) for index in chosen.tolist()], captions, columns=COLUMNS, side=SIDE), file)
+        write_png(sheet([split.show(index) for index in chosen.tolist()], captions, columns=COLUMNS, side=SIDE), file)
         text = f"{len(chosen)} of {len(ordered)} images, the surest first, with the probability of their label"
         page.section(f"{course.name.capitalize()}: weight {course.weight:g}", picture(file_uri(file), alt=course.name, caption=text))
     file = folder / "curriculum.html"

@@ -25,8 +25,8 @@ from dataloader.splits.split import Split
 from dataloader.targets.target import Target
 from utils.errors import UserError
 from utils.logs import log
+from utils.metrics.statistics import falling, weighted_average_precision
 from utils.progress import progress_bar
-from utils.statistics import falling, weighted_average_precision
 
 # Share of right answers below which a model is a doubtful teacher.
 WEAK = 0.6
@@ -118,7 +118,7 @@ def _opinions_of_file(config: RunConfig, exported: Exported, name: str, device: 
         log().warning(note)
     if name not in catalog.splits:
         raise UserError(f"{catalog.root} has no {name} images; it has {', '.join(catalog.splits)}")
-    split = replace(catalog.splits[name], white=exported.preprocess.white)
+    split = catalog.splits[name].seen_by(exported.preprocess)
     alone = Machine(assemble.single_process(), device, assemble.exact_precision())
     _announce(exported.describe(), split, alone)
     loader = assemble.build_loader(config, split, exported.preprocess, alone)

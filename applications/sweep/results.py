@@ -9,8 +9,8 @@ from typing import Any
 from applications.sweep.halving import Rung, best_of
 from applications.sweep.space import Parameter, flags_of, shown
 from applications.sweep.study import Figure
+from utils.drawing.scatter_panels import ScatterPanel, draw_scatters
 from utils.files import write_csv
-from utils.scatter_panels import ScatterPanel, draw_scatters
 from utils.terminal_tables import print_table
 
 # Rows of the table on the console; sweep.csv has all.

@@ -15,13 +15,13 @@ from criterions.options import USUAL
 from dataloader.images.preprocess import Normalize, Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.defect import GOOD, Defect, DefectBatch
-from dataloader.targets.plane import PlaneChange
+from dataloader.targets.plane_change import PlaneChange
 from dataloader.targets.target import Target
-from models import ENCODER
 from models.anomaly import ANOMALY_DETECTORS, is_anomaly_detector
+from models.anomaly.anomaly_detector import AnomalyDetector
 from models.anomaly.build import build_anomaly_detector
-from models.anomaly.detector import AnomalyDetector
 from models.options import ModelOptions
+from models.segmenters import ENCODER
 from utils.errors import UserError
 from utils.files import write_csv
 
@@ -56,7 +56,7 @@ class Anomaly(LearnsInPasses):
     fewest_classes: ClassVar[int] = 1
     abilities: ClassVar[frozenset[str]] = frozenset(
         {
-            "networks of encoder and decoder",
+            "encoder-decoder networks",
             "thresholds that keep a promise",
             "exported files",
             "answers for single images",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-from dataloader.targets.plane import PlaneChange
+from dataloader.targets.plane_change import PlaneChange
 
 # Boxes of highest score that are looked at together, and in all.
 BLOCK, MOST_CANDIDATES = 1_000, 30_000

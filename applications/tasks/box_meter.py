@@ -12,10 +12,10 @@ from applications.tasks.box_answers import BoxAnswer, Choice, answer_of
 from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.boxes import BoxBatch, Boxes
-from dataloader.targets.plane import scaled
+from dataloader.targets.plane_change import scaled
 from dataloader.targets.target import Target
-from utils.average_precision import CocoFigures, coco_figures
-from utils.box_matching import AnsweredBoxes, Matches, TrueBoxes, match_boxes
+from utils.metrics.average_precision import CocoFigures, coco_figures
+from utils.metrics.box_matching import AnsweredBoxes, Matches, TrueBoxes, match_boxes
 
 # Least score of answers that are measured: average precision looks at how far recall goes, so nearly all of them count.
 MEASURED = 0.001

@@ -10,10 +10,10 @@ import numpy as np
 from applications.contract import Signature, TensorSpec
 from applications.tasks.box_answers import BoxAnswer, Choice, answer_of
 from applications.tasks.box_meter import MEASURED, BoxMeter, BoxOutputs
-from dataloader.targets.plane import PlaneChange
-from utils.box_curves import box_curves, class_figures
+from dataloader.targets.plane_change import PlaneChange
+from utils.drawing.plots import draw_bars
 from utils.files import write_csv
-from utils.plots import draw_bars
+from utils.metrics.box_curves import box_curves, class_figures
 
 # Least score of an answer before one was chosen on validation images.
 USUAL_CONFIDENCE = 0.25

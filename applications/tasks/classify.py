@@ -10,16 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from applications.contract import StepResult
-from applications.tasks.labels import LabelMeter, LabelTask, Prediction, prediction_rows
+from applications.tasks.label_meter import LabelMeter
+from applications.tasks.label_prediction import Prediction, prediction_rows
+from applications.tasks.label_task import LabelTask
 from criterions.weighted import Criterion
 from dataloader.batch.targets import labels_of, to_dense
 from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch, Targets
 from dataloader.targets.label import Label
-from utils.calibration import fit_temperature
+from utils.drawing.plots import draw_confusion
 from utils.files import write_csv
-from utils.plots import draw_confusion
-from utils.statistics import confusion
+from utils.metrics.calibration import fit_temperature
+from utils.metrics.statistics import confusion
 
 # With six classes, five guesses are nearly always right.
 FEWEST_FOR_TOP5 = 10

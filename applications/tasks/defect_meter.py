@@ -9,7 +9,7 @@ from torch import Tensor
 from applications.tasks.defect_pixels import COARSE, PixelCounts, PixelMeter, area_under_roc
 from dataloader.sample import Batch
 from dataloader.targets.defect import GOOD, DefectBatch
-from utils.statistics import Interval, bootstrap, wilson
+from utils.metrics.statistics import Interval, bootstrap, wilson
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from utils.errors import UserError
-from utils.risk_control import RISK, between, fewest, most_failures
+from utils.metrics.risk_control import RISK, between, fewest, most_failures
 
 # The promise that is made unasked, where the images are enough for it.
 USUAL_LIMIT = 0.05

@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from applications.abilities import VIEWS_OF_SINGLE_IMAGES
 from applications.contract import StepResult
 from applications.tasks.box_meter import BoxOutputs, said_by_file
 from applications.tasks.box_task import BoxTask
@@ -36,11 +37,12 @@ class Detect(BoxTask):
         {
             "counting the images of classes",
             "learning from teachers",
-            "networks of encoder and decoder",
+            "encoder-decoder networks",
             "necks",
             "anchors",
             "averaging views",
             "answers for single images",
+            VIEWS_OF_SINGLE_IMAGES,
             "answered boxes",
             "exported files",
             "tiles",

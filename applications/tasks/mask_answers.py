@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dataloader.targets.plane import PlaneChange
+from dataloader.targets.plane_change import PlaneChange
 
 # Numbers that are held at once: a band of rows of a large image, in all classes.
 BAND = 2**24

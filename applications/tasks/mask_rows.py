@@ -16,8 +16,8 @@ from dataloader.sample import Batch
 from dataloader.targets.mask import IGNORE, Mask
 from dataloader.targets.target import Target
 from dataloader.targets.whole_mask import WholeMasks
-from utils.boundaries import BoundaryPixels, boundary_pixels
-from utils.calibration import BINS
+from utils.metrics.boundaries import BoundaryPixels, boundary_pixels
+from utils.metrics.calibration import BINS
 
 # Rows of an image's counts: those of ClassPixels, then those of BoundaryPixels.
 AREAS, OUTLINES = slice(0, 3), slice(3, 7)

@@ -12,17 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from applications.contract import StepResult
-from applications.tasks.labels import LabelMeter, LabelTask, Prediction, decide, prediction_rows
+from applications.tasks.label_answers import decide
+from applications.tasks.label_meter import LabelMeter
+from applications.tasks.label_prediction import Prediction, prediction_rows
+from applications.tasks.label_task import LabelTask
 from criterions.weighted import Criterion
 from dataloader.batch.targets import to_dense
 from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch, Targets
 from dataloader.sources.lists import join_labels
 from dataloader.targets.label import Labels
-from utils.calibration import Calibration, fit_temperature
+from utils.drawing.plots import draw_bars
 from utils.errors import UserError
 from utils.files import write_csv
-from utils.plots import draw_bars
+from utils.metrics.calibration import Calibration, fit_temperature
 
 EVEN = 0.5
 

@@ -15,14 +15,14 @@ from criterions.pixels import PixelCriterion, build_pixel_criterion
 from dataloader.images.preprocess import Normalize, Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.mask import IGNORE, Mask
-from dataloader.targets.plane import PlaneChange
+from dataloader.targets.plane_change import PlaneChange
 from dataloader.targets.target import Target
-from models import build_segmenter
 from models.options import ModelOptions
+from models.segmenters.build import build_segmenter
 from models.segmenters.segmenter import AUXILIARY_WEIGHT, SegmenterOutput
+from utils.drawing.plots import draw_bars
 from utils.errors import UserError
 from utils.files import write_csv
-from utils.plots import draw_bars
 
 
 class Segment:
@@ -38,13 +38,13 @@ class Segment:
     abilities: ClassVar[frozenset[str]] = frozenset(
         {
             "counting the images of classes",
-            "networks of encoder and decoder",
+            "encoder-decoder networks",
             "averaging views",
             "answers for single images",
             "answers over the network",
             "comparing models",
             "exported files",
-            "crops",
+            "training on crops",
             "tiles",
         }
     )

@@ -26,10 +26,10 @@ from dataloader.splits.white_value import mismatch
 from models.backbone import Backbone, Network, Pretrainable
 from models.input_channels import set_input_channels
 from models.slimming.layer_widths import set_widths
-from utils.calibration import Calibration
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
 from utils.errors import UserError, shorten
 from utils.logs import log
+from utils.metrics.calibration import Calibration
 from utils.registry import is_user_code
 from utils.spec import parse_specs
 
@@ -198,7 +198,7 @@ def open_validation(trained: Trained, purpose: str) -> Split:
     catalog = _open_for_evaluation(trained, "test")
     if "val" not in catalog.splits:
         raise UserError(f"{purpose} chooses on val images, and {catalog.root} has only {', '.join(catalog.splits)}; name data with val")
-    return replace(catalog.splits["val"], white=trained.preprocess.white)
+    return catalog.splits["val"].seen_by(trained.preprocess)
 
 
 def open_training(trained: Trained, purpose: str) -> Split:
@@ -210,7 +210,7 @@ def open_training(trained: Trained, purpose: str) -> Split:
     catalog = _open_for_evaluation(trained, "train")
     if "train" not in catalog.splits:
         raise UserError(f"{purpose} needs training images, and {catalog.root} has only {', '.join(catalog.splits)}; name data with train")
-    return replace(catalog.splits["train"], white=trained.preprocess.white)
+    return catalog.splits["train"].seen_by(trained.preprocess)
 
 
 def open_held_out(trained: Trained, preferred: tuple[str, ...]) -> Split:
@@ -226,7 +226,7 @@ def open_held_out(trained: Trained, preferred: tuple[str, ...]) -> Split:
     found = next((name for name in wanted if name in catalog.splits), None)
     if found is None:
         raise UserError(f"{catalog.root} has no {' or '.join(wanted)} images; it has {', '.join(catalog.splits)}: choose with --split")
-    split = replace(catalog.splits[found], white=trained.preprocess.white)
+    split = catalog.splits[found].seen_by(trained.preprocess)
     if note := mismatch(split):
         log().warning(note)
     return split

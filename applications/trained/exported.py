@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from applications.formats import FORMATS, build_format
-from applications.formats.contract import Format, Opened
 from applications.formats.facts import FACTS, Facts
+from applications.formats.format import Format, Opened
 from applications.formats.package import check_installed
 from applications.formats.torchscript import TorchScript, load
 from dataloader.images.preprocess import Preprocess, fit_images

@@ -10,12 +10,14 @@ from applications import assemble
 from applications.assemble import Machine
 from applications.contract import Meter, Task
 from applications.engine.score import score
-from applications.tasks.labels import LabelAnswer, LabelMeter, LabelTask, Prediction
+from applications.tasks.label_answers import LabelAnswer
+from applications.tasks.label_meter import LabelMeter
+from applications.tasks.label_prediction import Prediction
+from applications.tasks.label_task import LabelTask
 from applications.trained.checkpoint import Trained
 from applications.trained.exported import ExportedNetwork
 from dataloader.sample import Batch, Unreadable
 from dataloader.splits.split import Split
-from dataloader.targets.label import Unknown
 from models.backbone import Backbone
 from models.classifier_input import classifier_inputs
 from utils.progress import progress_bar
@@ -67,10 +69,8 @@ def measure_split(
 
 def answer_images(trained: Trained, task: LabelTask, images: Tensor, machine: Machine) -> list[LabelAnswer]:
     """Return the answer for each image, uint8 (N, 3, H, W), of the size of the network; nothing is known of them."""
-    count = len(images)
-    batch = Batch(images, Unknown.stack([Unknown()] * count), torch.ones(count), torch.arange(count))
     with torch.inference_mode(), machine.autocast():
-        return task.postprocess(task.forward(trained.model, batch.to(machine.device)))
+        return task.postprocess(task.forward(trained.model, Batch.unlabeled(images).to(machine.device)))
 
 
 def read_by_classifier(model: nn.Module) -> AbstractContextManager[list[Tensor]]:

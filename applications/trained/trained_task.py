@@ -6,7 +6,7 @@ from torch import nn
 from applications import assemble
 from applications.contract import Task
 from applications.tasks import TASKS
-from applications.tasks.labels import LabelTask
+from applications.tasks.label_task import LabelTask
 from applications.trained.checkpoint import Trained
 
 

@@ -16,8 +16,8 @@ from dataloader.splits.catalog import Catalog
 from models.detectors.detector import Detector, DetectorOutput
 from models.modules import evaluating
 from utils.errors import UserError
-from utils.first_conv import input_channels
 from utils.logs import log
+from utils.networks.first_conv import input_channels
 
 
 def box_teacher(
@@ -34,7 +34,7 @@ def box_teacher(
     if not isinstance(trained.model, Detector):
         raise UserError(f"--teacher {place} is a network of --task {trained.task}; take a detector")
     check_classes(trained.classes, catalog.classes, source=f"--teacher {place}")
-    check_range(place, trained.preprocess, catalog)
+    check_pixels(place, trained.preprocess, catalog, config.model.channels)
     size = config.data.image_size
     trained.model.check_size(size)
     ours, theirs = (_places(each, size, machine.device) for each in (student, trained.model))
@@ -54,8 +54,13 @@ def _places(model: Detector, size: tuple[int, int], device: torch.device) -> Det
         return model.predict(torch.zeros(1, input_channels(model), *size, device=device))
 
 
-def check_range(place: str, preprocess: Preprocess, catalog: Catalog) -> None:
-    """Raise UserError where the teacher would see the 16-bit files of the data in another range than it was trained on."""
+def check_pixels(place: str, preprocess: Preprocess, catalog: Catalog, channels: int) -> None:
+    """Raise UserError where the teacher would see other channels, or 16-bit files in another range, than it was trained on."""
+    if preprocess.bands != max(3, channels):
+        raise UserError(
+            f"--teacher {place} reads {preprocess.bands} channels of a file, this run {max(3, channels)}; write its answers with "
+            "--knowledge, and learn from them with --distill"
+        )
     white = catalog.splits["train"].white
     theirs = FULL if preprocess.white is None else preprocess.white
     if white is not None and white != theirs:

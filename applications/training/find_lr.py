@@ -8,16 +8,16 @@ import torch
 
 from applications import assemble
 from applications.assemble import Machine
-from applications.assemble.data import open_training_data
+from applications.assemble.training_data import open_training_data
 from applications.settings.options import Request, RunConfig, run_folder_parent
 from applications.training.memory_advice import memory_advice
 from applications.training.recipe import for_trial, open_recipe
 from optim.range_test import exponential_rates, has_diverged, smoothed, suggest_rate
 from utils.distributed import close_world
+from utils.drawing.plots import draw_curve
 from utils.errors import UserError
 from utils.files import new_folder, write_csv
 from utils.logs import log
-from utils.plots import draw_curve
 from utils.progress import progress_bar
 from utils.randomness import Stream, derive_seed
 from utils.runtime import memory_explained

@@ -9,10 +9,11 @@ from shlex import quote
 import numpy as np
 
 from applications import assemble
-from applications.contract import LearnsInPasses, Meter, Progress, Task
+from applications.contract import LearnsInPasses, Meter, Task
 from applications.engine.passes import observe
 from applications.engine.score import score
 from applications.engine.unreadable import UnreadableHeldOutImages
+from applications.progress import Progress
 from applications.settings.options import LossOptions, OptimOptions, RunConfig, TeachOptions
 from applications.training.recipe import Recipe
 from dataloader.images.read import ImageError, upright_size
@@ -21,8 +22,8 @@ from dataloader.splits.split import Split
 from utils.checkpoint import BEST, save_checkpoint
 from utils.errors import UserError
 from utils.files import write_text
-from utils.grouped_statistics import number_groups
 from utils.logs import log
+from utils.metrics.grouped_statistics import number_groups
 from utils.progress import progress_bar
 from utils.text import counted
 

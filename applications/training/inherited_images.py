@@ -14,7 +14,7 @@ from applications.sidecars.apply import sidecar_folder
 from applications.trained.exported import is_exported
 from dataloader.sidecars.curriculum_file import CURRICULUM
 from dataloader.sidecars.format import read_facts
-from dataloader.sidecars.knowledge import find_knowledge
+from dataloader.sidecars.knowledge_file import find_knowledge
 from dataloader.splits.catalog import Catalog
 from dataloader.splits.content_hash import NOTHING, content_hashes, count_known
 from dataloader.splits.split import Split

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from applications.assemble.machine import exact_precision
-from applications.tasks.labels import LabelTask
+from applications.tasks.label_task import LabelTask
 from applications.trained.probe_figures import describe_probe
 from applications.training.features import features_file, features_key
 from applications.training.recipe import Recipe

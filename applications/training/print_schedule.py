@@ -4,9 +4,9 @@ from applications import assemble
 from applications.settings.options import Request, run_folder_parent
 from applications.tasks import TASKS
 from optim.plateau import Plateau
+from utils.drawing.plots import draw_curve
 from utils.files import new_folder, write_csv
 from utils.logs import log
-from utils.plots import draw_curve
 from utils.spec import parse_specs
 
 # The data is not opened, so the steps of an epoch are not known; in epochs the curve is the same for any number.

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from applications import assemble
-from applications.assemble.data import open_training_data
 from applications.assemble.machine import Machine
+from applications.assemble.training_data import open_training_data
 from applications.engine.checkpoint_saver import weights_alone
 from applications.engine.observers import CsvLog, describe
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.settings.options import Request
-from applications.tasks.labels import LabelTask
+from applications.tasks.label_task import LabelTask
 from applications.training.features import embed, features_key
 from applications.training.known_probe import NEIGHBORS, keep_probe
 from applications.training.memory_advice import memory_advice

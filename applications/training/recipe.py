@@ -10,12 +10,13 @@ from torch import nn
 from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.seen_images import NONE, Seen
-from applications.contract import Observer, Progress, Task, Transform
+from applications.contract import Task, Transform
 from applications.engine.checkpoint_saver import CheckpointSaver
 from applications.engine.fit import TrainingRun
 from applications.engine.norms_before_validation import BatchNormRecalibration
 from applications.engine.run_length import RunLength
 from applications.engine.unreadable import UnreadableHeldOutImages
+from applications.progress import Observer, Progress
 from applications.settings.options import RunConfig
 from applications.sidecars.apply import apply_sidecars
 from applications.training.inherited_images import training_image_hashes
@@ -197,7 +198,7 @@ class Recipe:
     @cached_property
     def network(self) -> nn.Module:
         """The network as training calls it: compiled and distributed when asked for."""
-        return assemble.wrap_network(self.config.runtime, self.teaching.network, self.machine)
+        return assemble.wrap_network(self.config, self.teaching.network, self.machine)
 
     @cached_property
     def stepper(self) -> Stepper:

@@ -10,17 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from applications.assemble import Machine
-from applications.contract import Objective, Progress, Task
+from applications.contract import Objective, Task
 from applications.objectives.box_distillation import BoxDistillationObjective
 from applications.objectives.distillation import DistillationObjective, FeatureMatching, StudentWithMaps, TeacherOutput, resize_images
 from applications.objectives.self_paced import Rule, SelfPacedObjective, SelfPacedWeights
+from applications.progress import Progress
 from applications.settings.options import RunConfig, TeachOptions
 from applications.tasks.detect import Detect
-from applications.tasks.labels import LabelTask
+from applications.tasks.label_task import LabelTask
 from applications.trained.checkpoint import Trained, load_trained
 from applications.trained.exported import Exported, is_exported, load_exported, logits_of
 from applications.trained.trained_task import build_label_task
-from applications.training.box_teachers import box_teacher, check_range
+from applications.training.box_teachers import box_teacher, check_pixels
 from criterions.distillation import build_distillation
 from criterions.elementwise import ActivationName
 from dataloader import SELF_PACED
@@ -95,7 +96,7 @@ def load_teacher(place: str, config: RunConfig, catalog: Catalog, machine: Machi
         exported = load_exported(Path(place), device)
         check_classes(exported.classes, catalog.classes, source=f"--teacher {place}")
         _check_kind(place, exported.target, catalog)
-        check_range(place, exported.preprocess, catalog)
+        check_pixels(place, exported.preprocess, catalog, config.model.channels)
         log().info(f"teacher   {exported.describe()}")
         return FileTeacher(exported)
     trained = _load(place, config, device)
@@ -106,7 +107,7 @@ def load_teacher(place: str, config: RunConfig, catalog: Catalog, machine: Machi
     assert isinstance(trained.model, Backbone)
     if wants_map:
         last_channels(trained.model, f"--teacher {place}: {trained.config.model.arch}")
-    check_range(place, trained.preprocess, catalog)
+    check_pixels(place, trained.preprocess, catalog, config.model.channels)
     log().info(f"teacher   {trained.describe()}")
     trained.model.to(memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
     normalize = Normalize(trained.preprocess.mean, trained.preprocess.std).to(device)

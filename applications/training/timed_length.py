@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from applications.contract import Progress
 from applications.engine.run_length import RunLength
+from applications.progress import Progress
 from applications.training.schedule_map import Change, ScheduleMap
 from applications.training.time_plan import RESERVE, Speed
 from dataloader.loading.size_schedule import SizeSchedule

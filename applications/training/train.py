@@ -14,14 +14,15 @@ from torch import nn
 
 from applications import assemble
 from applications.assemble import Machine
-from applications.assemble.data import open_training_data
-from applications.contract import LearnsInPasses, Observer, Progress, Task
+from applications.assemble.training_data import open_training_data
+from applications.contract import LearnsInPasses, Task
 from applications.engine.checkpoint_saver import CheckpointSaver
 from applications.engine.fit import Interruption, fit
 from applications.engine.norms_before_validation import BatchNormRecalibration, batches_to_count
 from applications.engine.observers import ChanceWarning, CsvLog, PlainLines, ProgressBar, TensorBoard
 from applications.engine.top_epochs import TopEpochs
 from applications.engine.unreadable import UnreadableHeldOutImages
+from applications.progress import Observer, Progress
 from applications.settings.options import DataOptions, Request, RunConfig, run_folder_parent
 from applications.settings.recipes import describe_settings
 from applications.tasks import TASKS

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 
-from applications.contract import Observer
 from applications.engine.score import score
 from applications.engine.unreadable import UnreadableHeldOutImages
+from applications.progress import Observer
 from applications.training.recipe import Recipe
 from optim.stepper import Stepper
 

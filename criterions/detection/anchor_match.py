@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from criterions.detection.problem import Assignment, Objects, Predictions, any_of_image, in_crowds, overlaps
+from criterions.detection.assignment import Assignment, Objects, Predictions, any_of_image, in_crowds, overlaps
 from utils.errors import UserError
 
 # Entries of the matrix objects x places that are computed at a time.

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from criterions.detection.problem import Assignment, Objects, Predictions, area, overlaps
+from criterions.detection.assignment import Assignment, Objects, Predictions, area, overlaps
 from criterions.weighters.ghm import GradientHarmony
 from utils.errors import UserError
 

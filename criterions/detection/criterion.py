@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from criterions import ASSIGNMENTS, BOX_LOSSES, WEIGHTERS
 from criterions.detection.anchor_match import AnchorMatch
+from criterions.detection.assignment import Assignment, Objects, Predictions
 from criterions.detection.box_losses import L1, BoxLoss, IoU, Lost, Matched, OffsetLoss
-from criterions.detection.problem import Assignment, Objects, Predictions
 from criterions.detection.simota import SimOTA
 from criterions.elementwise import ActivationName
 from criterions.weighted import Criterion, build_criterion, call_with_spec
-from criterions.weighters.base import ClassWeighter
+from criterions.weighters.weighter import ClassWeighter
 from utils.errors import UserError
 from utils.spec import Spec
 

@@ -5,8 +5,8 @@ After Mehta, Ozturk: Object detection at 200 frames per second (arXiv 1805.06361
 
 from torch import Tensor
 
+from criterions.detection.assignment import Predictions, overlaps
 from criterions.detection.box_losses import IOU_FACTOR
-from criterions.detection.problem import Predictions, overlaps
 from criterions.distillation import DistanceTerms
 
 

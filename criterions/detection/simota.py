@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from criterions.detection.problem import Assignment, Objects, Predictions, any_of_image, contains, in_crowds, overlaps
+from criterions.detection.assignment import Assignment, Objects, Predictions, any_of_image, contains, in_crowds, overlaps
 from utils.errors import UserError
 
 IOU_FACTOR = 3.0

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from criterions import priors
-from criterions.weighters.base import ClassFacts, ClassWeighter, as_buffer
+from criterions.weighters.weighter import ClassFacts, ClassWeighter, as_buffer
 
 
 def label_weights(targets: Tensor, weights: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from criterions.matrix import read_cost
-from criterions.weighters.base import ClassFacts, ClassWeighter, as_buffer, rows_of
+from criterions.weighters.weighter import ClassFacts, ClassWeighter, as_buffer, rows_of
 
 
 def cost_weights(targets: Tensor, costs: Tensor) -> Tensor:

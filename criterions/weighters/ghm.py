@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from criterions.weighters.base import Weighter
+from criterions.weighters.weighter import Weighter
 from utils.errors import UserError
 
 

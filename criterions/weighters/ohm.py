@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from criterions.weighters.base import Weighter
+from criterions.weighters.weighter import Weighter
 from utils.errors import UserError
 
 

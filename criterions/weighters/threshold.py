@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from criterions.matrix import read_thresholds
-from criterions.weighters.base import ClassFacts, ClassWeighter, as_buffer, rows_of
+from criterions.weighters.weighter import ClassFacts, ClassWeighter, as_buffer, rows_of
 
 # Bounds that every probability keeps.
 BELOW, ABOVE = -1.0, 2.0

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dataloader.targets.field import Field
-from dataloader.targets.plane import Change, PlaneChange, Size, cropped, flipped, from_centers, mirrored, resampled, scaled, turned
+from dataloader.targets.displacement_field import Field
+from dataloader.targets.plane_change import Change, PlaneChange, Size, cropped, flipped, from_centers, mirrored, resampled, scaled, turned
 
 
 class Applied(NamedTuple):

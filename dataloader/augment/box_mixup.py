@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from dataloader.augment.argument_checks import check_range, check_share
 from dataloader.augment.chain import Composite, Others
-from dataloader.augment.checks import check_range, check_share
 from dataloader.augment.mosaic import fitted, joined_boxes, lay, refuse_without_boxes
 from dataloader.sample import Sample
-from dataloader.targets.plane import Size
+from dataloader.targets.plane_change import Size
 from dataloader.targets.target import Target
 
 # Both parameters of the Beta distribution of the shares: near one half, so that the objects of both images can be seen.

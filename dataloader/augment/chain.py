@@ -1,9 +1,10 @@
 """A chain of augmentations, built from a recipe name or a spec such as 'flip|crop(0.1)'."""
 
+import copy
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -124,7 +125,16 @@ class Augment:
 def _applied(operation: Operation, sample: Sample, rng: np.random.Generator, others: Others | None) -> Sample:
     if isinstance(operation, Composite) and others is not None:
         return operation.compose(sample, others, rng)
-    return operation(sample, rng)
+    return operation(sample, rng) if sample.image.shape[2] == 3 else _with_fourth(operation, sample, rng)
+
+
+def _with_fourth(operation: Operation, sample: Sample, rng: np.random.Generator) -> Sample:
+    """Return a sample of four channels after an operation on colors; the fourth goes through it as a gray image, by the same draws."""
+    twin = copy.deepcopy(rng)
+    colors, fourth = sample.image[:, :, :3], sample.image[:, :, 3:]
+    changed = operation(replace(sample, image=np.ascontiguousarray(colors)), rng)
+    beside = operation(replace(sample, image=np.repeat(fourth, 3, axis=2)), twin)
+    return replace(changed, image=np.concatenate([changed.image, beside.image[:, :, :1]], axis=2))
 
 
 def _named(operation: object) -> str:

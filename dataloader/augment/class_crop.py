@@ -12,7 +12,7 @@ from dataloader.augment.chain import OfTargets, SizeAware
 from dataloader.images.picture import Picture
 from dataloader.sample import Sample
 from dataloader.targets.mask import Mask
-from dataloader.targets.plane import cropped
+from dataloader.targets.plane_change import cropped
 from dataloader.targets.target import Target
 from utils.errors import UserError
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from dataloader.augment.checks import check_share
+from dataloader.augment.argument_checks import check_share
 from dataloader.sample import Sample
 
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataloader.augment.checks import check_share
+from dataloader.augment.argument_checks import check_share
 from dataloader.sample import Sample
-from dataloader.targets.plane import cropped
+from dataloader.targets.plane_change import cropped
 
 
 def crop_box(image: np.ndarray, *, top: int, left: int, height: int, width: int) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from dataloader.augment.checks import check_count
+from dataloader.augment.argument_checks import check_count
 from dataloader.augment.color import adjust_brightness, adjust_contrast, adjust_saturation
 from dataloader.sample import Sample
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dataloader.augment.checks import check_range, check_share
+from dataloader.augment.argument_checks import check_range, check_share
 from dataloader.sample import Sample
 
 ATTEMPTS = 10

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from dataloader.augment.checks import check_share
+from dataloader.augment.argument_checks import check_share
 from dataloader.sample import Sample
-from dataloader.targets.plane import mirrored
+from dataloader.targets.plane_change import mirrored
 
 
 def flip_horizontal(image: np.ndarray) -> np.ndarray:

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from dataloader.augment.argument_checks import check_range, check_share
 from dataloader.augment.chain import Composite, Others
-from dataloader.augment.checks import check_range, check_share
 from dataloader.sample import Sample
 from dataloader.targets.boxes import Boxes
-from dataloader.targets.plane import PlaneChange, Size, along_axes
+from dataloader.targets.plane_change import PlaneChange, Size, along_axes
 from dataloader.targets.target import Target
 from utils.errors import UserError
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataloader import AUGMENTS
+from dataloader.augment.argument_checks import check_share
 from dataloader.augment.chain import Augment, Composite, Picky, SizeAware, build_augment
 from dataloader.augment.check_names import named_operations, spelled_choices
-from dataloader.augment.checks import check_share
 from dataloader.sample import Sample
 from utils.errors import UserError
 from utils.spec import Spec, SpecSource

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torchvision.transforms import v2
 
+from dataloader.augment.argument_checks import check_count, check_number
 from dataloader.augment.chain import Picky
-from dataloader.augment.checks import check_count, check_number
 from dataloader.sample import Sample
-from dataloader.targets.plane import PlaneChange, Size, rotated, sheared, translated
+from dataloader.targets.plane_change import PlaneChange, Size, rotated, sheared, translated
 from utils.errors import UserError, nearest
 
 SETS = {"imagenet": v2.AutoAugmentPolicy.IMAGENET, "cifar10": v2.AutoAugmentPolicy.CIFAR10, "svhn": v2.AutoAugmentPolicy.SVHN}

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from dataloader.augment.checks import check_number, check_share
+from dataloader.augment.argument_checks import check_number, check_share
 from dataloader.sample import Sample
-from dataloader.targets.plane import rotated
+from dataloader.targets.plane_change import rotated
 
 
 def rotate_image(image: np.ndarray, degrees: float) -> np.ndarray:

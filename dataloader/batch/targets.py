@@ -10,7 +10,7 @@ from torch import Tensor
 from dataloader.sample import MASKS, Targets
 from dataloader.targets.boxes import BoxBatch
 from dataloader.targets.defect import DefectBatch
-from dataloader.targets.plane import Size
+from dataloader.targets.plane_change import Size
 from dataloader.targets.whole_mask import WholeMasks
 from utils.errors import UserError
 

@@ -23,7 +23,7 @@ from dataloader.images.picture import Picture
 from dataloader.images.preprocess import Preprocess, fit_change, fit_pixels
 from dataloader.images.read import ImageError
 from dataloader.splits.split import Split
-from dataloader.workers.measure import weigh
+from dataloader.workers.measure_images import weigh
 from utils.errors import UserError
 from utils.files import locked, new_folder, write_text
 from utils.runtime import available_memory
@@ -143,6 +143,7 @@ def cache_name(split: Split, keep: CachePolicy) -> str:
     which = hashlib.blake2b(digest_size=8)
     # The white value only affects the pixels of 16-bit files, so other caches stay valid.
     range_of_values = [] if split.white is None else [split.white]
+    range_of_values += [] if split.bands == 3 else [f"{split.bands} bands"]
     which.update(json.dumps([str(split.root.resolve()), split.name, keep.facts(), *range_of_values]).encode())
     what = hashlib.blake2b(json.dumps([FORMAT, torch.__version__, *_decoders()]).encode(), digest_size=8)
     for index, path in enumerate(split.paths):
@@ -159,7 +160,7 @@ def pooled(split: Split) -> Split:
     if not split.pool:
         return split
     targets = np.zeros(len(split.pool), dtype=np.int64)
-    return Split("train+val", split.root, split.pool, targets, store=split.store, white=split.white)
+    return Split("train+val", split.root, split.pool, targets, store=split.store, white=split.white, bands=split.bands)
 
 
 def part_of(store: PixelStore, split: Split) -> PixelStore:
@@ -195,7 +196,7 @@ def keep_on_disk(job: CacheFill, folder: Path, name: str) -> PixelStore:
                 (building / PIXELS).touch()
                 write_text(building / BUILDER, f"process {os.getpid()} on {socket.gethostname()}")
                 filled = job.fill(str(building / PIXELS))
-                facts = {"root": str(job.split.root), "split": job.split.name, **job.keep.facts()}
+                facts = {"root": str(job.split.root), "split": job.split.name, "bands": job.split.bands, **job.keep.facts()}
                 save_store(building, *filled, facts)
                 (building / BUILDER).unlink()
                 building.rename(place)
@@ -220,7 +221,7 @@ def keep_in_memory(job: CacheFill) -> PixelStore:
     # Other processes of the user open it by this name.
     place = f"/proc/{os.getpid()}/fd/{handle}"
     try:
-        store = PixelStore(place, *job.fill(place))
+        store = PixelStore(place, *job.fill(place), job.split.bands)
     except BaseException:
         os.close(handle)
         raise

@@ -11,7 +11,7 @@ import numpy as np
 
 from dataloader.images.picture import Picture
 from dataloader.images.read import ImageError
-from dataloader.targets.plane import along_axes
+from dataloader.targets.plane_change import along_axes
 from utils.files import write_atomically, write_text
 
 PIXELS, INDEX, PLANES, FACTS = "pixels.bin", "index.npy", "planes.npy", "facts.json"
@@ -26,19 +26,23 @@ class PixelStore:
         planes: how each image lies on the original, float64 (N, 6): the height and width of the original, then scale and shift along
             x, then along y.
         unreadable: number of an image -> its path and the reason.
+        bands: channels of all images, 3 or 4.
     """
 
-    def __init__(self, place: str, index: np.ndarray, planes: np.ndarray, unreadable: Mapping[int, tuple[str, str]]) -> None:
+    def __init__(
+        self, place: str, index: np.ndarray, planes: np.ndarray, unreadable: Mapping[int, tuple[str, str]], bands: int = 3
+    ) -> None:
         self.place = place
         self.index = index
         self.planes = planes
         self.unreadable = unreadable
+        self.bands = bands
         # Copy on write: changes of an image reach neither the file nor another process. An empty file, all of whose images are
         # unreadable, cannot be mapped.
         self._pixels = np.memmap(place, dtype=np.uint8, mode="c").view(np.ndarray) if index[:, 1].any() else np.empty(0, dtype=np.uint8)
 
     def __reduce__(self) -> tuple:
-        return PixelStore, (self.place, self.index, self.planes, self.unreadable)
+        return PixelStore, (self.place, self.index, self.planes, self.unreadable, self.bands)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -46,16 +50,16 @@ class PixelStore:
     @property
     def nbytes(self) -> int:
         """Bytes of all pixels."""
-        return int((self.index[:, 1] * self.index[:, 2] * 3).sum())
+        return int((self.index[:, 1] * self.index[:, 2] * self.bands).sum())
 
     def subset(self, numbers: Sequence[int]) -> "PixelStore":
         """Return a store of only these images, in this order, on the same file."""
         lost = {place: self.unreadable[number] for place, number in enumerate(numbers) if number in self.unreadable}
         rows = np.asarray(numbers, dtype=np.int64)
-        return PixelStore(self.place, self.index[rows], self.planes[rows], lost)
+        return PixelStore(self.place, self.index[rows], self.planes[rows], lost, self.bands)
 
     def read(self, index: int) -> np.ndarray:
-        """Return image `index`, uint8 (H, W, 3), RGB: a view, not to be changed in place.
+        """Return image `index`, uint8 (H, W, bands), RGB: a view, not to be changed in place.
 
         Raises:
             ImageError: it could not be read when the store was filled.
@@ -63,7 +67,7 @@ class PixelStore:
         if index in self.unreadable:
             raise ImageError(*self.unreadable[index])
         start, height, width = self.index[index].tolist()
-        return self._pixels[start : start + height * width * 3].reshape(height, width, 3)
+        return self._pixels[start : start + height * width * self.bands].reshape(height, width, self.bands)
 
     def read_picture(self, index: int) -> Picture:
         """Return image `index` with where its pixels lie on the whole image of the file.
@@ -110,6 +114,7 @@ def open_store(folder: Path) -> PixelStore | None:
         shapes = (facts["images"], 3), (facts["images"], 6)
         if (folder / PIXELS).stat().st_size != facts["bytes"] or (index.shape, planes.shape) != shapes:
             return None
-        return PixelStore(str(folder / PIXELS), index, planes, {number: (path, reason) for number, path, reason in facts["unreadable"]})
+        unreadable = {number: (path, reason) for number, path, reason in facts["unreadable"]}
+        return PixelStore(str(folder / PIXELS), index, planes, unreadable, facts.get("bands", 3))
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -21,7 +21,7 @@ CHECKS = Table(
         "plain": Row("dataloader.checks.plain:find", "images of a single color"),
         "tiny": Row("dataloader.checks.tiny:find", "images far smaller than the others"),
         "modes": Row("dataloader.checks.modes:find", "animations, transparency, CMYK, 16 bits, gray mixed with color, EXIF orientation"),
-        "shapes": Row("dataloader.checks.shapes:find", "sizes and aspect ratios"),
+        "sizes": Row("dataloader.checks.sizes:find", "sizes and aspect ratios"),
         "channels": Row("dataloader.checks.channels:find", "mean and standard deviation of the channels, split by split"),
     },
 )

@@ -12,7 +12,7 @@ from dataloader.images.read import ImageError
 from dataloader.sources.box_table import BoxRows, BoxTable
 from dataloader.splits.catalog import name_some
 from dataloader.targets.boxes import areas
-from utils.box_overlap import overlap_of
+from utils.metrics.box_overlap import overlap_of
 from utils.text import counted
 
 # Two boxes of a class that overlap by more are one object, written twice.

@@ -13,9 +13,9 @@ from dataloader.images.read import ImageError
 from dataloader.splits.catalog import name_some
 from dataloader.splits.split import Split
 from dataloader.targets.mask import IGNORE, Mask
-from utils.boundaries import outline
 from utils.cores import default_workers
 from utils.errors import UserError
+from utils.metrics.boundaries import outline
 from utils.text import counted
 
 # Side at which edges and outlines are compared.

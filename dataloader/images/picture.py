@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dataloader.targets.plane import PlaneChange, Size, along_axes, unchanged
+from dataloader.targets.plane_change import PlaneChange, Size, along_axes, unchanged
 from dataloader.targets.target import Target
 from utils.errors import UserError
 

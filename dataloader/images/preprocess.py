@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dataloader.targets.plane import PlaneChange, Size, cropped, resampled
+from dataloader.targets.plane_change import PlaneChange, Size, cropped, resampled
 from utils.errors import UserError, nearest
 
 RESIZES = ("fit", "crop", "stretch")
@@ -59,7 +59,7 @@ def placement(h: int, w: int, height: int, width: int, mode: str) -> Placement:
 
 
 def fit_images(images: Tensor, height: int, width: int, mode: str) -> Tensor:
-    """Bring images to one size: uint8 (N, 3, h, w) -> uint8 (N, 3, height, width).
+    """Bring images to one size: uint8 (N, C, h, w) -> uint8 (N, C, height, width).
 
     'fit' keeps the aspect ratio and pads with black around the center, 'crop' cuts the largest centered
     rectangle of the wanted aspect ratio, 'stretch' ignores the aspect ratio. Interpolation is bilinear with
@@ -91,7 +91,7 @@ def fit_images(images: Tensor, height: int, width: int, mode: str) -> Tensor:
 
 
 def fit_pixels(image: np.ndarray, height: int, width: int, mode: str) -> np.ndarray:
-    """Return `fit_images` of one image: uint8 (h, w, 3) -> uint8 (height, width, 3)."""
+    """Return `fit_images` of one image: uint8 (h, w, C) -> uint8 (height, width, C)."""
     # With the batch axis added in front, the strides are those of channels-last memory, so torch returns channels-last, too.
     pixels = torch.from_numpy(np.ascontiguousarray(image))[None].permute(0, 3, 1, 2)
     return fit_images(pixels, height, width, mode)[0].permute(1, 2, 0).numpy()
@@ -114,7 +114,8 @@ class Preprocess:
     Attributes:
         image_size: height and width, in pixels.
         resize: 'fit', 'crop' or 'stretch' (see fit_images).
-        mean, std: of the RGB channels, for values in 0..1; one number each for a network that sees brightness alone.
+        mean, std: of the RGB channels, for values in 0..1; one number each for a network that sees brightness alone, four for one that
+            sees a fourth channel behind the colors.
         white: the value of 16-bit files that is shown as white, by the range of the training data; None where it has no
             16-bit files: then 16-bit values are taken to use all bits.
     """
@@ -130,20 +131,31 @@ class Preprocess:
             raise UserError(f"--resize {self.resize}: write one of {', '.join(RESIZES)}.{nearest(self.resize, RESIZES)}")
         if len(self.image_size) != 2 or min(self.image_size) < 1:
             raise UserError(f"--image_size {self.image_size}: write a height and a width of at least 1")
-        if len(self.mean) not in (1, 3) or len(self.std) != len(self.mean) or min(self.std) <= 0:
-            raise UserError(f"mean {self.mean} and std {self.std} must be three numbers each, or one each for brightness, std above zero")
+        if len(self.mean) not in (1, 3, 4) or len(self.std) != len(self.mean) or min(self.std) <= 0:
+            raise UserError(f"mean {self.mean} and std {self.std} must be three numbers each, one for brightness, or four; std above zero")
+
+    @property
+    def bands(self) -> int:
+        """Channels that are read from a file: 4 for a network that sees four, else 3, of which one of 1 sees the brightness."""
+        return max(3, len(self.mean))
 
     def seeing(self, channels: int) -> "Preprocess":
-        """Return the numbers for a network of 1 channel, brightness, or of 3, as near as they come to these."""
+        """Return the numbers for a network of 1 channel, brightness, of 3, or of 4, as near as they come to these.
+
+        A fourth channel of which nothing is known gets the mean of the three.
+        """
         if channels == len(self.mean):
             return self
+        colors = self.mean[:3] if len(self.mean) > 1 else self.mean * 3
+        spreads = self.std[:3] if len(self.std) > 1 else self.std * 3
         if channels == 1:
-            mean = sum(part * value for part, value in zip(LUMA, self.mean, strict=True))
-            return replace(self, mean=(mean,), std=(sum(self.std) / 3,))
-        return replace(self, mean=self.mean * 3, std=self.std * 3)
+            mean = sum(part * value for part, value in zip(LUMA, colors, strict=True))
+            return replace(self, mean=(mean,), std=(sum(spreads) / 3,))
+        more = channels - 3
+        return replace(self, mean=colors + (sum(colors) / 3,) * more, std=spreads + (sum(spreads) / 3,) * more)
 
     def apply(self, image: np.ndarray) -> Tensor:
-        """Return the image, uint8 (h, w, 3), at the model's size: uint8 (3, H, W)."""
+        """Return the image, uint8 (h, w, bands), at the model's size: uint8 (bands, H, W)."""
         return torch.from_numpy(fit_pixels(image, *self.image_size, self.resize)).permute(2, 0, 1)
 
     def change(self, size: Size) -> PlaneChange:
@@ -174,10 +186,10 @@ class Preprocess:
 
 
 class Normalize(nn.Module):
-    """(x / 255 - mean) / std on the device: images in 0..255, uint8 or float (N, 3, H, W) -> float32 (N, C, H, W).
+    """(x / 255 - mean) / std on the device: images in 0..255, uint8 or float (N, bands, H, W) -> float32 (N, C, H, W).
 
-    C is the number of means. Where it is 1, x is the brightness, 0.299 red + 0.587 green + 0.114 blue (ITU-R BT.601). The memory
-    format of the input is kept.
+    C is the number of means. Where it is 1, bands are 3, and x is the brightness, 0.299 red + 0.587 green + 0.114 blue (ITU-R
+    BT.601). The memory format of the input is kept.
     """
 
     mean: Tensor

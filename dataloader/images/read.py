@@ -1,4 +1,4 @@
-"""Read an image file of any common kind as 8-bit RGB.
+"""Read an image file of any common kind as 8-bit RGB, or as RGB with the fourth channel that the file has.
 
 Pillow decodes, because it notices truncated files. simplejpeg (libjpeg-turbo) decodes color JPEG, to the same pixels in less
 time, and smaller where that is wanted; OpenCV reads the few kinds of TIFF that Pillow does not know.
@@ -36,6 +36,9 @@ _JPEG = b"\xff\xd8\xff"
 _COLORS = ("YCbCr", "RGB")
 # Where Pillow looks for the orientation: EXIF and XMP.
 _MAY_BE_TURNED = (b"Exif\0", b"tiff:Orientation")
+_NO_FOURTH = "it has no fourth channel, which --channels 4 reads; save it as RGBA"
+# Number of the TIFF tag.
+_SAMPLES_PER_PIXEL = 277
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -57,11 +60,11 @@ class ImageError(UserError):
 
 
 class UnsupportedError(ImageError):
-    """An intact image of a kind whose range of values is unknown, so it cannot be converted to 8 bits."""
+    """An intact image whose range of values is unknown, so that it cannot be converted to 8 bits, or without the channels asked for."""
 
 
-def read_image(path: str | os.PathLike[str], *, at_least: int | None = None, white: int | None = None) -> np.ndarray:
-    """Return the first frame of an image file as uint8 (H, W, 3), RGB.
+def read_image(path: str | os.PathLike[str], *, at_least: int | None = None, white: int | None = None, bands: int = 3) -> np.ndarray:
+    """Return the first frame of an image file as uint8 (H, W, bands), RGB.
 
     The EXIF orientation is applied, transparent pixels are blended with white, 16-bit values are scaled to 8 bits.
 
@@ -70,14 +73,17 @@ def read_image(path: str | os.PathLike[str], *, at_least: int | None = None, whi
         at_least: decode a large JPEG file at the smallest scale, of half or below, that leaves both sides this many pixels.
             This saves time; the pixels are close to those of an exact reduction. None decodes every pixel.
         white: the 16-bit value that becomes 255; None where they span all 16 bits.
+        bands: 3, or 4 for the colors as they are, blended with nothing, and behind them the fourth channel of the file: its alpha, or
+            what a camera has written there. Of 16 bits it keeps the upper 8, whatever `white` says.
 
     Raises:
-        ImageError: the file is missing, empty, truncated, damaged, suspiciously large (a decompression bomb), or not an image.
+        ImageError: the file is missing, empty, truncated, damaged, suspiciously large (a decompression bomb), not an image, or has no
+            fourth channel where one is asked for.
     """
-    return read_picture(path, at_least=at_least, white=white).image
+    return read_picture(path, at_least=at_least, white=white, bands=bands).image
 
 
-def read_picture(path: str | os.PathLike[str], *, at_least: int | None = None, white: int | None = None) -> Picture:
+def read_picture(path: str | os.PathLike[str], *, at_least: int | None = None, white: int | None = None, bands: int = 3) -> Picture:
     """Return the image of `read_image`, with how its pixels lie on the whole image.
 
     Raises:
@@ -87,7 +93,7 @@ def read_picture(path: str | os.PathLike[str], *, at_least: int | None = None, w
     try:
         file_status(name)
         with open(name, "rb") as file:
-            return _read(file, name, at_least or 0, white)
+            return _read(file, name, at_least or 0, white, bands)
     except OSError as error:
         raise ImageError(name, error.strerror or str(error)) from error
 
@@ -139,45 +145,49 @@ def read_file(name: str) -> bytes:
         raise ImageError(name, error.strerror or str(error)) from error
 
 
-def decode_image(data: bytes, name: str, *, at_least: int | None = None, white: int | None = None) -> np.ndarray:
+def decode_image(data: bytes, name: str, *, at_least: int | None = None, white: int | None = None, bands: int = 3) -> np.ndarray:
     """Return the first frame of an image whose file holds `data`, as `read_image` does; `name` is for messages.
 
     Raises:
         ImageError: as for `read_image`.
     """
-    return decode_picture(data, name, at_least=at_least, white=white).image
+    return decode_picture(data, name, at_least=at_least, white=white, bands=bands).image
 
 
-def decode_picture(data: bytes, name: str, *, at_least: int | None = None, white: int | None = None) -> Picture:
+def decode_picture(data: bytes, name: str, *, at_least: int | None = None, white: int | None = None, bands: int = 3) -> Picture:
     """Return the image of `decode_image`, with how its pixels lie on the whole image.
 
     Raises:
         ImageError: as for `read_image`.
     """
-    return _read(io.BytesIO(data), name, at_least or 0, white)
+    return _read(io.BytesIO(data), name, at_least or 0, white, bands)
 
 
-def _read(source: IO[bytes], name: str, at_least: int, white: int | None) -> Picture:
+def _read(source: IO[bytes], name: str, at_least: int, white: int | None, bands: int) -> Picture:
     silence_decoders()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            if source.read(len(_JPEG)) == _JPEG:
+            if source.read(len(_JPEG)) == _JPEG and bands == 3:
                 picture = _decode_jpeg(_JPEG + source.read(), at_least)
                 if picture is not None:
                     return picture
             source.seek(0)
             with Image.open(source) as image:
+                if bands == 4 and _hides_fourth(image):
+                    source.seek(0)
+                    return whole(_read_tiff(np.frombuffer(source.read(), dtype=np.uint8), name, white, bands))
                 scaled = white not in (None, FULL) and is_deep(image)
                 image.load()
+                turn, convert = _turn(image), _to_rgb if bands == 3 else _to_four
                 if scaled and white is not None:
                     source.seek(0)
-                    return whole(_to_rgb(show(image, source.read(), white), _turn(image)))
-                return whole(_to_rgb(image, _turn(image)))
+                    image = show(image, source.read(), white)
+                return whole(convert(image, turn))
     except UnidentifiedImageError:
         source.seek(0)
-        return whole(_read_tiff(np.frombuffer(source.read(), dtype=np.uint8), name, white))
+        return whole(_read_tiff(np.frombuffer(source.read(), dtype=np.uint8), name, white, bands))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(name, f"more than {Image.MAX_IMAGE_PIXELS} pixels, taken for a decompression bomb") from error
     except UnknownRangeError as error:
@@ -224,6 +234,14 @@ def _to_rgb(image: Image.Image, turn: Image.Transpose | None) -> np.ndarray:
     return np.array(image if turn is None else image.transpose(turn))
 
 
+def _to_four(image: Image.Image, turn: Image.Transpose | None) -> np.ndarray:
+    if image.mode not in ("RGBA", "RGBX"):
+        if not image.has_transparency_data:
+            raise UnknownRangeError(_NO_FOURTH)
+        image = image.convert("RGBA")
+    return np.array(image if turn is None else image.transpose(turn))
+
+
 def _turn(image: Image.Image) -> Image.Transpose | None:
     try:
         return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
@@ -231,7 +249,12 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
         return None
 
 
-def _read_tiff(data: np.ndarray, name: str, white: int | None) -> np.ndarray:
+def _hides_fourth(image: Image.Image) -> bool:
+    """Whether a file has a fourth channel that is not called alpha, such as infrared, which Pillow leaves out."""
+    return image.format == "TIFF" and image.mode == "RGB" and getattr(image, "tag_v2", {}).get(_SAMPLES_PER_PIXEL) == 4
+
+
+def _read_tiff(data: np.ndarray, name: str, white: int | None, bands: int) -> np.ndarray:
     import cv2
 
     if len(data) == 0:
@@ -241,15 +264,17 @@ def _read_tiff(data: np.ndarray, name: str, white: int | None) -> np.ndarray:
         raise ImageError(name, "not an image, or damaged")
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH if bands == 3 else cv2.IMREAD_UNCHANGED)
     except cv2.error:
         pixels = None
     finally:
         cv2.utils.logging.setLogLevel(level)
     if pixels is None:
         raise ImageError(name, "a damaged TIFF, or one of an unknown kind")
+    if bands == 4 and pixels.shape[2:] != (4,):
+        raise UnsupportedError(name, _NO_FOURTH)
     if pixels.dtype == np.uint16:
-        pixels = to_eight_bits(pixels, white)
+        pixels = np.concatenate([to_eight_bits(pixels[:, :, :3], white), to_eight_bits(pixels[:, :, 3:], None)], axis=2)
     if pixels.dtype != np.uint8:
         raise UnsupportedError(name, f"{pixels.dtype} pixels, whose range is unknown")
-    return np.ascontiguousarray(pixels[:, :, ::-1])
+    return np.ascontiguousarray(pixels[:, :, [2, 1, 0, 3][:bands]])

@@ -102,9 +102,10 @@ class Loader:
         self._changed = FirstNames()
         self._on_epoch_start = on_epoch_start
         self._slots = None
+        self._bands = preprocess.bands
         if workers and not pin_memory:
             # One slot more than batches in flight: the main process copies from one while the workers fill the rest.
-            pixel_bytes = 3 + split.nothing().pixel_bytes
+            pixel_bytes = preprocess.bands + split.nothing().pixel_bytes
             size = copies * max(1, batch_size // world) * math.prod(preprocess.image_size) * pixel_bytes
             self._slots = Slots.make(workers * AHEAD + 1, size)
         tolerant = tolerant or (shuffle and not strict)
@@ -144,7 +145,7 @@ class Loader:
 
     def _emptied(self, item: SlottedBatch) -> Batch:
         assert self._slots is not None
-        images = self._slots.copied(item.slot, (*item.shape, 3), PIXELS).permute(0, 3, 1, 2)
+        images = self._slots.copied(item.slot, (*item.shape, self._bands), PIXELS).permute(0, 3, 1, 2)
         about = item.about
         if item.masks is not None:
             about = about._replace(targets=self._slots.copied(item.slot, item.shape, item.masks, start=images.nbytes))

@@ -17,7 +17,7 @@ from dataloader.loading.slots import Slots
 from dataloader.sample import Batch, BatchFields, Sample, Unreadable, blank_images, stack
 from dataloader.splits.integrity import has_changed
 from dataloader.splits.split import Split
-from dataloader.targets.plane import scaled
+from dataloader.targets.plane_change import scaled
 from dataloader.workers.pool import CurrentReads
 from utils.errors import UserError
 from utils.randomness import Stream, numpy_rng
@@ -31,7 +31,7 @@ DRAWS = 10
 
 
 class SlottedBatch(NamedTuple):
-    """A batch whose images, uint8 (N, 3, H, W), are in a slot, followed by its masks, (N, H, W).
+    """A batch whose images, uint8 (N, C, H, W), are in a slot, followed by its masks, (N, H, W).
 
     Attributes:
         slot: its number.
@@ -90,8 +90,8 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
         height, width = preprocess.image_size
         slot = number % len(self.slots) if self.slots else 0
         room = (self.copies * len(indices), height, width)
-        waiting = self.slots.images(slot, *room) if self.slots else None
-        images = blank_images(*room, shared=get_worker_info() is not None) if waiting is None else waiting
+        waiting = self.slots.images(slot, *room, bands=preprocess.bands) if self.slots else None
+        images = blank_images(*room, shared=get_worker_info() is not None, bands=preprocess.bands) if waiting is None else waiting
         images = images.unflatten(0, (self.copies, len(indices)))
         places = list(images)
         for index, turn in zip(indices.tolist(), turns.tolist(), strict=True):
@@ -172,7 +172,7 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
         return Sample(picture.image, target, float(self.split.weights[index]), index)
 
     def _fitted(self, version: Sample, sample: Sample, preprocess: Preprocess) -> tuple[Tensor, Sample]:
-        """Return the pixels of an augmented sample at the model's size, (3, H, W), and a sample with its target, weight and index."""
+        """Return the pixels of an augmented sample at the model's size, (bands, H, W), and a sample with its target, weight and index."""
         pixels = preprocess.apply(version.image)
         target = version.target
         if (size := target.image_size()) is not None:
@@ -189,7 +189,7 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
         if target.is_spatial:
             target = target.moved(scaled((1, 1), preprocess.image_size))
         # index=-1 marks padding, so that no result is stored for a real image.
-        return Sample(np.zeros((1, 1, 3), np.uint8), target, weight=0.0, index=-1)
+        return Sample(np.zeros((1, 1, preprocess.bands), np.uint8), target, weight=0.0, index=-1)
 
     def _slotted(self, batch: Batch, slot: int) -> SlottedBatch:
         """Return the batch whose images are in a slot; copies its masks behind them."""

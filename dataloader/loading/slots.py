@@ -55,7 +55,7 @@ class Slots:
         # With NumPy: torch would use threads, which wait for one another while loader processes use the cores.
         return torch.from_numpy(content.copy())
 
-    def images(self, slot: int, count: int, height: int, width: int) -> Tensor | None:
-        """Return a slot as uint8 (count, 3, height, width), channels-last, or None when it is too small for them."""
-        pixels = self.array(slot, (count, height, width, 3), PIXELS)
+    def images(self, slot: int, count: int, height: int, width: int, *, bands: int = 3) -> Tensor | None:
+        """Return a slot as uint8 (count, bands, height, width), channels-last, or None when it is too small for them."""
+        pixels = self.array(slot, (count, height, width, bands), PIXELS)
         return None if pixels is None else torch.from_numpy(pixels).permute(0, 3, 1, 2)

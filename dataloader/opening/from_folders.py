@@ -4,8 +4,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dataloader.opening.build import build_catalog
-from dataloader.opening.held_out import HoldOut, cut_images, with_val
+from dataloader.opening.build_catalog import build_catalog
+from dataloader.opening.divide_images import HoldOut, cut_images, with_val
 from dataloader.opening.named_groups import read_groups
 from dataloader.opening.saved_split import read_saved_split
 from dataloader.sources.folders import has_images, scan_classes, split_folders, subfolders

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dataloader.opening.build import build_catalog, build_multi_label_catalog, unknown_class
+from dataloader.opening.build_catalog import build_catalog, build_multi_label_catalog, unknown_class
+from dataloader.opening.divide_images import HoldOut, cut_images
 from dataloader.opening.from_folders import by_split_and_class
-from dataloader.opening.held_out import HoldOut, cut_images
 from dataloader.opening.saved_split import read_saved_split
 from dataloader.sources.lists import Listing, join_labels
 from dataloader.splits.catalog import Catalog, Origin, with_groups

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dataloader.opening.held_out import HoldOut, cut_images, with_val
+from dataloader.opening.divide_images import HoldOut, cut_images, with_val
 from dataloader.opening.named_groups import read_groups
 from dataloader.opening.saved_split import read_saved_split
 from dataloader.sources.truth_set import TruthSet

@@ -5,12 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dataloader import SOURCES
-from dataloader.mask_reading import USUAL, MaskReading
+from dataloader.opening.divide_images import VAL_SHARE, HoldOut, with_val
 from dataloader.opening.from_defects import open_defects
 from dataloader.opening.from_folders import LAYOUT, TRY, from_folders
 from dataloader.opening.from_lists import from_lists, with_note_of_doubles
 from dataloader.opening.from_truths import from_truths
-from dataloader.opening.held_out import VAL_SHARE, HoldOut, with_val
 from dataloader.opening.named_groups import with_named_groups
 from dataloader.sources.box_sets import LAYOUT as BOX_LAYOUT
 from dataloader.sources.box_sets import looks_like_boxes, open_boxes
@@ -27,6 +26,7 @@ from dataloader.targets.defect import Defect
 from dataloader.targets.label import Label
 from dataloader.targets.mask import Mask
 from dataloader.targets.target import Target
+from dataloader.truth_reading import USUAL, TruthReading
 from utils.errors import UserError, closest
 from utils.registry import is_user_code
 
@@ -45,7 +45,7 @@ def open_catalog(
     target: type[Target] | None = None,
     asked_by: str = "the model",
     tolerant: bool = False,
-    masks: MaskReading = USUAL,
+    masks: TruthReading = USUAL,
     home: Path = Path("data"),
 ) -> Catalog:
     """Find the images of `data`.

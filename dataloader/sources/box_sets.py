@@ -7,19 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from dataloader.mask_reading import MaskReading
+from dataloader.sources.box_coco import read_coco
 from dataloader.sources.box_csv import CsvRow, is_box_list, read_csv
 from dataloader.sources.box_layouts import YoloYaml, find_box_pairs, find_box_root, find_yaml, pairs_of_yaml, read_yaml
 from dataloader.sources.box_table import BoxRow, BoxRows, BoxTable, joined, rows_of
 from dataloader.sources.box_text import Order, read_text
 from dataloader.sources.box_voc import VocBox, read_voc
-from dataloader.sources.coco import read_coco
 from dataloader.sources.coco_files import find_coco, image_folder
 from dataloader.sources.folders import SPLIT_FOLDERS
 from dataloader.sources.mask_classes import find_table, read_classes
 from dataloader.sources.mask_layouts import SPLITS, Pairs
 from dataloader.sources.truth_set import TruthSet
 from dataloader.targets.mask import IGNORE
+from dataloader.truth_reading import TruthReading
 from utils.errors import UserError
 from utils.text import counted
 
@@ -31,7 +31,7 @@ LAYOUT = (
 _NUMBERED = re.compile(r"\s*(.+?)\s*:\s*(\d+)\s*")
 
 
-def open_boxes(place: Path, reading: MaskReading, classes: Sequence[str] | None = None, *, tolerant: bool = False) -> TruthSet:
+def open_boxes(place: Path, reading: TruthReading, classes: Sequence[str] | None = None, *, tolerant: bool = False) -> TruthSet:
     """Return the images of a folder, a data.yaml, a JSON file of COCO, or a table, with their boxes.
 
     Args:
@@ -87,7 +87,7 @@ def _first_line(file: Path) -> list[str]:
         return []
 
 
-def _from_file(file: Path, reading: MaskReading, *, tolerant: bool) -> TruthSet:
+def _from_file(file: Path, reading: TruthReading, *, tolerant: bool) -> TruthSet:
     if file.suffix.lower() in (".yaml", ".yml"):
         if (found := read_yaml(file)) is None:
             raise UserError(f"{file} names no classes; write names: [...]")
@@ -100,7 +100,7 @@ def _from_file(file: Path, reading: MaskReading, *, tolerant: bool) -> TruthSet:
     raise UserError(f"--data {file} is no file of boxes. Expected {LAYOUT}")
 
 
-def _from_folder(root: Path, reading: MaskReading, *, tolerant: bool) -> TruthSet:
+def _from_folder(root: Path, reading: TruthReading, *, tolerant: bool) -> TruthSet:
     if tables := _csv_files(root):
         return _from_csv(root, tables)
     if (pairs := find_box_pairs(root, ".xml")) is not None:
@@ -119,7 +119,7 @@ def _from_folder(root: Path, reading: MaskReading, *, tolerant: bool) -> TruthSe
 
 
 def _with_files(
-    pairs: Pairs, reading: MaskReading, what: str, *, tolerant: bool
+    pairs: Pairs, reading: TruthReading, what: str, *, tolerant: bool
 ) -> tuple[dict[str, list[str]], list[str], tuple[str, ...]]:
     """Return split -> images that are used, notes, and the images without a file; `what` is such a file.
 
@@ -144,7 +144,7 @@ def _with_files(
     return kept, notes, missing
 
 
-def _from_text(pairs: Pairs, reading: MaskReading, order: Order, names: Mapping[int, str], source: str, *, tolerant: bool) -> TruthSet:
+def _from_text(pairs: Pairs, reading: TruthReading, order: Order, names: Mapping[int, str], source: str, *, tolerant: bool) -> TruthSet:
     images, notes, missing = _with_files(pairs, reading, "text file of boxes", tolerant=tolerant)
     numbers = {key: number for number, key in enumerate(names)}
     faults: list[str] = []
@@ -161,14 +161,14 @@ def _from_text(pairs: Pairs, reading: MaskReading, order: Order, names: Mapping[
     )
 
 
-def _from_yaml(found: YoloYaml, reading: MaskReading, *, tolerant: bool) -> TruthSet:
+def _from_yaml(found: YoloYaml, reading: TruthReading, *, tolerant: bool) -> TruthSet:
     pairs = pairs_of_yaml(found) if found.places else find_box_pairs(found.base, ".txt")
     if pairs is None or not any(pairs.images.values()):
         raise UserError(f"{found.file} names no images with text files of boxes; write train: and val: with their folders")
     return _from_text(pairs, reading, "yolo", found.names, str(found.file), tolerant=tolerant)
 
 
-def _table_names(pairs: Pairs, reading: MaskReading) -> tuple[dict[int, str], str]:
+def _table_names(pairs: Pairs, reading: TruthReading) -> tuple[dict[int, str], str]:
     """Return class in text files -> name, by a table beside them, and the table.
 
     Raises:
@@ -196,7 +196,7 @@ def _numbered_names(table: Path) -> dict[int, str]:
     return dict(sorted((int(match[2]), match[1]) for match in matches if match)) if all(matches) else {}
 
 
-def _from_voc(pairs: Pairs, reading: MaskReading, *, tolerant: bool) -> TruthSet:
+def _from_voc(pairs: Pairs, reading: TruthReading, *, tolerant: bool) -> TruthSet:
     images, notes, missing = _with_files(pairs, reading, "XML file", tolerant=tolerant)
     faults: list[str] = []
     found: dict[str, list[VocBox]] = {}
@@ -212,7 +212,7 @@ def _from_voc(pairs: Pairs, reading: MaskReading, *, tolerant: bool) -> TruthSet
     return TruthSet(pairs.root, images, table, tuple(notes), tuple(faults))
 
 
-def _from_coco(root: Path, files: Sequence[tuple[str, Path]], reading: MaskReading) -> TruthSet:
+def _from_coco(root: Path, files: Sequence[tuple[str, Path]], reading: TruthReading) -> TruthSet:
     if reading.labels:
         raise UserError(f"--labels is for boxes in text files; {files[0][1]} names its own classes")
     images: dict[str, list[str]] = {}

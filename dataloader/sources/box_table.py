@@ -9,7 +9,7 @@ import numpy as np
 
 from dataloader.images.read import ImageError, upright_size
 from dataloader.targets.boxes import Boxes, areas
-from dataloader.targets.plane import Size
+from dataloader.targets.plane_change import Size
 
 
 class BoxRows(NamedTuple):

@@ -13,7 +13,7 @@ import numpy as np
 from dataloader.images.read import upright_size
 from dataloader.sources.folders import has_images, image_files, split_folders, subfolders
 from dataloader.sources.lists import Listing
-from dataloader.sources.masks import read_mask
+from dataloader.sources.mask_files import read_mask
 from dataloader.targets.defect import GOOD, Defect, unmarked
 from dataloader.targets.mask import Mask
 from utils.errors import UserError

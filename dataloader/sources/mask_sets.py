@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dataloader.images.read import ImageError
-from dataloader.mask_reading import MaskReading
 from dataloader.sources.coco_files import find_coco, image_folder
 from dataloader.sources.mask_classes import MaskClasses, classes_of_ids, find_table, in_order_of, read_classes
+from dataloader.sources.mask_files import MaskFolder, has_colors, value_counts
 from dataloader.sources.mask_layouts import Pairs, find_pairs, find_root
-from dataloader.sources.masks import MaskFolder, has_colors, value_counts
 from dataloader.sources.polygons import BACKGROUND, CocoPolygons, YoloPolygons, read_coco_polygons
 from dataloader.sources.truth_set import TruthSet
 from dataloader.targets.mask import IGNORE
+from dataloader.truth_reading import TruthReading
 from utils.errors import UserError
 from utils.text import counted
 
@@ -21,7 +21,7 @@ LAYOUT = (
 )
 
 
-def open_masks(root: Path, reading: MaskReading, classes: Sequence[str] | None = None, *, tolerant: bool = False) -> TruthSet:
+def open_masks(root: Path, reading: TruthReading, classes: Sequence[str] | None = None, *, tolerant: bool = False) -> TruthSet:
     """Return the images of a folder with their masks.
 
     Args:
@@ -54,7 +54,7 @@ def open_masks(root: Path, reading: MaskReading, classes: Sequence[str] | None =
     raise UserError(f"no image of {root} has a mask: {first} would have {wanted} in {folder}")
 
 
-def _with_masks(pairs: Pairs, reading: MaskReading, what: str, *, tolerant: bool) -> tuple[dict[str, list[str]], list[str]]:
+def _with_masks(pairs: Pairs, reading: TruthReading, what: str, *, tolerant: bool) -> tuple[dict[str, list[str]], list[str]]:
     """Return split -> images that are used, and notes; `what` is a file of theirs.
 
     Raises:
@@ -79,7 +79,7 @@ def _with_masks(pairs: Pairs, reading: MaskReading, what: str, *, tolerant: bool
     return kept, notes
 
 
-def _from_files(pairs: Pairs, reading: MaskReading, classes: Sequence[str] | None, *, tolerant: bool) -> TruthSet:
+def _from_files(pairs: Pairs, reading: TruthReading, classes: Sequence[str] | None, *, tolerant: bool) -> TruthSet:
     images, notes = _with_masks(pairs, reading, "mask", tolerant=tolerant)
     if reading.empty and (bare := sum(path not in pairs.files for paths in images.values() for path in paths)):
         notes.append(f"{counted(bare, 'image has', 'images have')} no mask, and counts as the first class alone (--missing_is_empty)")
@@ -90,7 +90,7 @@ def _from_files(pairs: Pairs, reading: MaskReading, classes: Sequence[str] | Non
     return TruthSet(pairs.root, images, MaskFolder(pairs.root, coding.names, files=pairs.files, coding=coding, blank=blank), tuple(notes))
 
 
-def _coding(pairs: Pairs, reading: MaskReading, classes: Sequence[str] | None) -> MaskClasses:
+def _coding(pairs: Pairs, reading: TruthReading, classes: Sequence[str] | None) -> MaskClasses:
     """Return what the numbers and colors mean.
 
     Raises:
@@ -122,7 +122,7 @@ def _coding(pairs: Pairs, reading: MaskReading, classes: Sequence[str] | None) -
     return classes_of_ids([value for value in ids if value != IGNORE], reading.ignore)
 
 
-def _from_yolo(pairs: Pairs, reading: MaskReading, classes: Sequence[str] | None, *, tolerant: bool) -> TruthSet:
+def _from_yolo(pairs: Pairs, reading: TruthReading, classes: Sequence[str] | None, *, tolerant: bool) -> TruthSet:
     images, notes = _with_masks(pairs, reading, "text file of outlines", tolerant=tolerant)
     if reading.ignore:
         raise UserError(f"--ignore is for masks in image files; {pairs.root} holds outlines; leave it out, or mark classes in labels.csv")
@@ -134,7 +134,7 @@ def _from_yolo(pairs: Pairs, reading: MaskReading, classes: Sequence[str] | None
     return TruthSet(pairs.root, images, YoloPolygons(pairs.root, pairs.files, names, numbers), tuple(notes))
 
 
-def _yolo_coding(pairs: Pairs, reading: MaskReading) -> MaskClasses:
+def _yolo_coding(pairs: Pairs, reading: TruthReading) -> MaskClasses:
     """Return what the classes in text files mean: by data.yaml, or a table of names; the background is none of them.
 
     Raises:
@@ -164,7 +164,7 @@ def _yolo_coding(pairs: Pairs, reading: MaskReading) -> MaskClasses:
     return coding
 
 
-def _from_coco(root: Path, files: Sequence[tuple[str, Path]], reading: MaskReading, classes: Sequence[str] | None) -> TruthSet:
+def _from_coco(root: Path, files: Sequence[tuple[str, Path]], reading: TruthReading, classes: Sequence[str] | None) -> TruthSet:
     if reading.ignore or reading.labels:
         raise UserError(f"--{'ignore' if reading.ignore else 'labels'} is for masks in image files; {files[0][1]} names its own classes")
     images: dict[str, list[str]] = {}

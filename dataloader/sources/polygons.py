@@ -12,7 +12,7 @@ import numpy as np
 from dataloader.images.read import upright_size
 from dataloader.sources.run_lengths import fill_runs, run_lengths
 from dataloader.targets.mask import IGNORE, Mask
-from dataloader.targets.plane import Size
+from dataloader.targets.plane_change import Size
 from utils.errors import UserError
 
 BACKGROUND = "background"

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from dataloader.targets.plane import Size
+from dataloader.targets.plane_change import Size
 
 
 def decode_runs(runs: Mapping[str, Any], size: Size) -> np.ndarray:

@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from dataloader.mask_reading import USUAL
 from dataloader.sources.box_sets import open_boxes
 from dataloader.sources.box_table import BoxTable
-from dataloader.sources.masks import MaskFolder
+from dataloader.sources.mask_files import MaskFolder
 from dataloader.sources.shapes import CLASSES, GROUND
 from dataloader.targets.truths import Truths
+from dataloader.truth_reading import USUAL
 
 
 def shape_masks(images: Path) -> MaskFolder:

@@ -14,7 +14,7 @@ from dataloader.images.picture import Picture
 from dataloader.images.read import ImageError
 from dataloader.splits.catalog import Catalog
 from dataloader.splits.split import Split
-from dataloader.workers.measure import weigh
+from dataloader.workers.measure_images import weigh
 from utils.errors import UserError
 from utils.logs import log
 from utils.text import counted

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 
 from dataloader.images.picture import Picture
+from dataloader.images.preprocess import Preprocess
 from dataloader.images.read import decode_picture, file_status, read_file, read_picture
 from dataloader.targets.label import Label, Labels, Unknown
 from dataloader.targets.target import Target
@@ -71,6 +72,7 @@ class Split:
             empty where they are not needed (`dataloader/splits/integrity.py`).
         pool: with --fold, the sorted paths of all images of train and val, so that all folds share one cache.
         white: the value of 16-bit files that is shown as white; None where they span all 16 bits (`dataloader/splits/white_value.py`).
+        bands: channels that are read from a file: 3, or 4 (`Preprocess.bands`).
         groups: name of the group of every image, N of them, such as the object it shows; '' is a group of its own. Empty without
             groups. Whatever splits a data set keeps groups together.
         given_path: what the user wrote, such as a list, where it is not the root.
@@ -86,6 +88,7 @@ class Split:
     stamps: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
     pool: tuple[str, ...] = ()
     white: int | None = None
+    bands: int = 3
     groups: tuple[str, ...] = ()
     given_path: Path | None = None
     truths: Truths | None = None
@@ -103,6 +106,10 @@ class Split:
     def display_path(self) -> Path:
         """What to call the data in messages: the folder, or the list, that the user named."""
         return self.given_path or self.root
+
+    def seen_by(self, preprocess: Preprocess) -> "Split":
+        """Return the images as a model with this preprocessing takes them from their files."""
+        return replace(self, white=preprocess.white, bands=preprocess.bands)
 
     def subset(self, positions: Sequence[int]) -> "Split":
         """Return the images at these positions, in this order, with all their attributes."""
@@ -141,12 +148,20 @@ class Split:
         return Labels(np.zeros(self.targets.shape[1], self.targets.dtype)) if self.targets.shape[1] else Unknown()
 
     def read(self, index: int, *, at_least: int | None = None) -> np.ndarray:
-        """Return image `index`, uint8 (H, W, 3), RGB; a large JPEG may come smaller, with sides of `at_least` pixels.
+        """Return image `index`, uint8 (H, W, bands), RGB; a large JPEG may come smaller, with sides of `at_least` pixels.
 
         Raises:
             ImageError: it cannot be read.
         """
         return self.read_picture(index, at_least=at_least).image
+
+    def show(self, index: int) -> np.ndarray:
+        """Return image `index` for people, uint8 (H, W, 3), RGB: `read` without a fourth channel.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        return np.ascontiguousarray(self.read(index)[:, :, :3])
 
     def read_picture(self, index: int, *, at_least: int | None = None) -> Picture:
         """Return the image of `read`, with how its pixels lie on the full image in the file.
@@ -156,8 +171,8 @@ class Split:
         """
         file = self.file(index)
         if self.store is None:
-            return read_picture(file, at_least=at_least, white=self.white)
-        return decode_picture(self.store.read_bytes(file), file, at_least=at_least, white=self.white)
+            return read_picture(file, at_least=at_least, white=self.white, bands=self.bands)
+        return decode_picture(self.store.read_bytes(file), file, at_least=at_least, white=self.white, bands=self.bands)
 
     def read_bytes(self, index: int) -> bytes:
         """Return the bytes of image `index`, still encoded.

@@ -10,7 +10,7 @@ from dataloader.images.read import ImageError
 from dataloader.images.sixteen_bit import FULL, HEAD, brightest, may_be_deep
 from dataloader.splits.catalog import Catalog
 from dataloader.splits.split import Split
-from dataloader.workers.measure import measure
+from dataloader.workers.measure_images import measure
 
 # Suffixes of formats with 8 bits per channel, which are not opened, so that data sets of JPEG files cost no time.
 SHALLOW = (".jpg", ".jpeg", ".webp", ".gif", ".bmp")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dataloader.targets.mask import IGNORE, Mask
-from dataloader.targets.plane import Change, Size
+from dataloader.targets.plane_change import Change, Size
 from dataloader.targets.target import Target
 
 # The kind of an image without a defect.

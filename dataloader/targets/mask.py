@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dataloader.targets.plane import Change, Size
+from dataloader.targets.plane_change import Change, Size
 from dataloader.targets.target import Target
 
 # The usual value of unlabeled pixels.

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol, Self
 import torch
 from torch import Tensor
 
-from dataloader.targets.plane import Change, Size
+from dataloader.targets.plane_change import Change, Size
 
 
 class Stacked(Protocol):

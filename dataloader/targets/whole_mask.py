@@ -7,7 +7,7 @@ from typing import cast
 import numpy as np
 
 from dataloader.targets.mask import IGNORE, Mask
-from dataloader.targets.plane import Change, Size
+from dataloader.targets.plane_change import Change, Size
 from dataloader.targets.target import Target
 from dataloader.targets.truths import Truths
 

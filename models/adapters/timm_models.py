@@ -14,7 +14,7 @@ from models.maps.layout import FeatureMaps, Layout, own_tensor, stride_of, with_
 from models.modules import evaluating
 from models.published import Published
 from utils.errors import UserError, nearest
-from utils.first_conv import input_channels
+from utils.networks.first_conv import input_channels
 
 
 class TimmModel(Adapter):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from models.backbone import Backbone, FeatureInfo, checked_width
 from models.modules import evaluating, last_layer, replace_module, widened
 from utils.errors import UserError
-from utils.first_conv import input_channels
+from utils.networks.first_conv import input_channels
 
 PREFIX = "net."
 

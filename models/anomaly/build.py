@@ -2,7 +2,7 @@
 
 from models import build_model
 from models.anomaly import ANOMALY_DETECTORS, read_anomaly_detector
-from models.anomaly.detector import AnomalyDetector
+from models.anomaly.anomaly_detector import AnomalyDetector
 from models.segmenters.encoder import Encoder
 from utils.errors import UserError
 

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.anomaly.detector import AnomalyDetector
+from models.anomaly.anomaly_detector import AnomalyDetector
 from models.segmenters.encoder import Encoder
 from utils.errors import UserError
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.anomaly.anomaly_detector import AnomalyDetector
 from models.anomaly.coreset import greedy_centers, project
-from models.anomaly.detector import AnomalyDetector
 from models.segmenters.encoder import Encoder
 from utils.errors import UserError
 

@@ -13,7 +13,7 @@ DETECTORS = Table(
     {
         **{f"yolox_{size}": Row(f"models.detectors.yolox:yolox_{size}", f"YOLOX-{size}: {_YOLOX}") for size in ("nano", "tiny", *"smlx")},
         "yolox": Row(
-            "models.detectors.on_encoder:yolox", "the anchor-free head on any --encoder and --neck: yolox(width=0.5, depthwise=False)"
+            "models.detectors.encoder_detector:yolox", "the anchor-free head on any --encoder and --neck: yolox(width=0.5, depthwise=False)"
         ),
         "yolov3": Row(
             "models.detectors.yolov3:yolov3", "three anchors at each of three scales, on Darknet-53 or any --encoder (arXiv 1804.02767)"

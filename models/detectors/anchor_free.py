@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from models.backbone import FeatureInfo
-from models.detectors.blocks import ConvUnit, conv_unit
 from models.detectors.detector import DetectorOutput, corners_of, grid, start_rare
+from models.detectors.yolox_blocks import ConvUnit, conv_unit
 
 # Larger logarithms of sizes than any image needs, which would overflow.
 MAX_LOG = 12.0

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.backbone import FeatureInfo
-from models.detectors.blocks import ConvUnit, CrossStage, Patches, PoolPyramid, conv_unit
+from models.detectors.yolox_blocks import ConvUnit, CrossStage, Patches, PoolPyramid, conv_unit
 
 
 class CSPDarknet(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from models.backbone import Network
 from models.modules import evaluating
 from utils.errors import UserError
-from utils.first_conv import input_channels
+from utils.networks.first_conv import input_channels
 
 # The probability that an untrained head gives every object and class (arXiv 1708.02002, section 3.3).
 PRIOR = 0.01

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from models.backbone import FeatureInfo
 from models.detectors.anchor_free import MAX_LOG
-from models.detectors.blocks import POOLS
 from models.detectors.detector import DetectorOutput, corners_of, grid, start_rare
-from models.detectors.on_encoder import EncoderDetector, MapDecoder
+from models.detectors.encoder_detector import EncoderDetector, MapDecoder
+from models.detectors.yolox_blocks import POOLS
 from models.layers.conv_norm_act import ConvNormAct
 from models.necks.neck import enlarged
 from models.segmenters.encoder import Encoder

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from models.detectors.anchor_free import AnchorFreeHead
 from models.detectors.csp_darknet import PathAggregation
 from models.detectors.detector import Detector, DetectorOutput
-from models.detectors.folded import named_by_order
+from models.detectors.folded_batchnorm import named_by_order
 from models.published import Published
 
 # Where the first convolution lies.

@@ -19,7 +19,7 @@ from models.backbone import Backbone
 from models.classifier_input import classifier_inputs
 from models.maps.layout import FeatureMaps, Layout, to_map
 from utils.errors import UserError
-from utils.first_conv import input_channels
+from utils.networks.first_conv import input_channels
 
 # Maps of a smaller side say hardly where.
 SMALLEST_SIDE = 4

@@ -11,7 +11,7 @@ from models.modules import evaluating
 from models.segmenters.decoder import Decoder, resize, size_of
 from models.segmenters.encoder import Encoder
 from utils.errors import UserError
-from utils.first_conv import input_channels
+from utils.networks.first_conv import input_channels
 
 # How much the loss of the auxiliary logits counts (arXiv 1612.01105, section 5.1).
 AUXILIARY_WEIGHT = 0.4

@@ -13,7 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from models.layers.channel_attention import EfficientChannelAttention
 from utils.errors import UserError
-from utils.first_conv import input_channels
+from utils.networks.first_conv import input_channels
 
 
 @dataclass(frozen=True)

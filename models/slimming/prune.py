@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from models.backbone import Backbone
 from models.slimming.channel_groups import ChannelGroups, UnitMasks, masked_units
 from utils.errors import UserError
-from utils.first_conv import input_channels
+from utils.networks.first_conv import input_channels
 
 # No group of channels loses more than this share of them, whatever their scores say.
 MOST = 0.9

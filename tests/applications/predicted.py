@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from applications.tasks.labels import Prediction
+from applications.tasks.label_prediction import Prediction
 
 
 def predicted(targets: Tensor, probabilities: Tensor, losses: Tensor | None = None) -> Prediction:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from criterions import CRITERIONS
 from criterions.elementwise import bce, bce_terms, smooth, softmax, softmax_terms
 from criterions.weighted import Criterion, build_criterion, build_elementwise
-from criterions.weighters.base import Weighter
+from criterions.weighters.weighter import Weighter
 from tests.criterions.conftest import names, write_cost
 from utils.errors import UserError
 from utils.spec import Spec, parse_specs
@@ -171,7 +171,7 @@ def test_a_loss_and_a_weighter_of_the_user_join_in(tmp_path, batch):
     file = tmp_path / "my_loss_parts.py"
     file.write_text(
         "from criterions.elementwise import Elementwise, softmax_terms\n"
-        "from criterions.weighters.base import Weighter\n"
+        "from criterions.weighters.weighter import Weighter\n"
         "LOSS = Elementwise('softmax', softmax_terms)\n"
         "def loss(power=1):\n    return Elementwise('softmax', lambda z, t: softmax_terms(z, t) ** power)\n"
         "class Third(Weighter):\n"

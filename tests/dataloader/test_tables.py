@@ -27,7 +27,7 @@ EXAMPLES = {
     "SmallestMaxSize": "SmallestMaxSize(12)",
 }
 # They need other images, with boxes: test_mosaic.py.
-OF_SEVERAL = {"mosaic", "box_mixup", "detect"}
+OF_SEVERAL = {"mosaic", "box_mixup", "mosaic_hsv"}
 SPECS = [EXAMPLES.get(name, name) for name in [*AUGMENTS, *AUGMENT_PRESETS] if name not in OF_SEVERAL]
 SHAPES = [(1, 1), (1, 40), (40, 1), (24, 17)]
 

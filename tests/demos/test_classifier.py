@@ -135,6 +135,19 @@ def test_the_demo_reads_the_pixels_of_training(kind, tmp_path):
     assert isinstance(ours, str) or (ours.dtype == np.uint8 and ours.flags.c_contiguous)
 
 
+@pytest.mark.parametrize("pillow", [True, False])
+def test_the_demo_reads_the_fourth_channel_of_training(pillow, tmp_path, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 5, 4), dtype=np.uint8)
+    Image.fromarray(pixels, "RGBA").save(tmp_path / "a.png")
+    Image.fromarray(pixels[:, :, :3].copy()).save(tmp_path / "b.png")
+    assert np.array_equal(trainer_read_image(tmp_path / "a.png", bands=4), pixels)
+    if not pillow:
+        monkeypatch.setitem(sys.modules, "PIL", None)
+    assert np.array_equal(read_image(str(tmp_path / "a.png"), bands=4), pixels)
+    with pytest.raises(ImageError, match="no fourth channel"):
+        read_image(str(tmp_path / "b.png"), bands=4)
+
+
 # OpenCV chooses its own arithmetic for CMYK, and has no orientation for images with alpha.
 @pytest.mark.parametrize("kind", [kind for kind in ODD if kind not in ("cmyk tiff", "cmyk jpeg", "radiance map", "wide 32-bit", "float")])
 def test_opencv_alone_reads_almost_the_same(kind, tmp_path, monkeypatch):

@@ -12,15 +12,15 @@ import pytest
 import torch
 from PIL import Image
 
-from applications.formats.contract import WriteSettings
 from applications.formats.deployed import BoxCore, deploy_scores
 from applications.formats.facts import BoxFacts, Facts
+from applications.formats.format import WriteSettings
 from applications.formats.torchscript import TorchScript
 from applications.tasks.box_answers import Choice, answer_of
 from dataloader.images.preprocess import Preprocess
 from demos import detector, segmenter
 from models.detectors.build import build_detector
-from utils.mask_pictures import class_colors
+from utils.drawing.mask_pictures import class_colors
 
 CLASSES = ("bolt", "nut", "ring")
 SHARED = ("_resize_rows", "_to_eight_bits", "_turn", "_reason", "fit", "fitted_size", "find_images", "class_colors")

@@ -12,15 +12,15 @@ import pytest
 import torch
 from PIL import Image
 
-from applications.formats.contract import WriteSettings
 from applications.formats.deployed import deploy
 from applications.formats.facts import Facts
+from applications.formats.format import WriteSettings
 from applications.formats.torchscript import TorchScript
 from applications.tasks.mask_answers import mask_of
 from dataloader.images.preprocess import Preprocess
 from demos import classifier, segmenter
-from models import build_segmenter
-from utils.mask_pictures import class_colors
+from models.segmenters.build import build_segmenter
+from utils.drawing.mask_pictures import class_colors
 
 CLASSES = ("ground", "disc", "bar")
 

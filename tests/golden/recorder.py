@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 import main
-from applications.contract import Observer, Progress
+from applications.progress import Observer, Progress
 from applications.training import train
 from dataloader.sources.digits import write_digits
 from dataloader.sources.lists import join_labels

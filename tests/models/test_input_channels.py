@@ -7,7 +7,7 @@ from models import build_model
 from models.input_channels import fit_channels, set_input_channels
 from models.weights import load_state
 from utils.errors import UserError
-from utils.first_conv import first_conv, input_channels
+from utils.networks.first_conv import first_conv, input_channels
 
 
 def first_weight(net: torch.nn.Module) -> torch.Tensor:

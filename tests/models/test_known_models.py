@@ -4,8 +4,8 @@ import pytest
 
 from benchmarks.models_table import PAGE, measure, page_with
 from models import list_models
+from models.find_published import find_published
 from models.known_models import read_known_models
-from models.published import find_published
 from tests.models.test_backbone import QUICK
 
 

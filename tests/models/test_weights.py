@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from models import build_model, list_models, published, weights
 from models.download import download
 from models.families import efficientnet
-from models.published import Published, find_published, published_preprocess
+from models.find_published import find_published, published_preprocess
+from models.published import Published
 from models.weights import load_published, load_state
 from utils.checkpoint import load_tensors
 from utils.errors import UserError

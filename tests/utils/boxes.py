@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from utils.box_matching import AnsweredBoxes, TrueBoxes
+from utils.metrics.box_matching import AnsweredBoxes, TrueBoxes
 
 
 def random_boxes(seed: int, *, images: int, classes: int, most: int, whole: bool) -> tuple[TrueBoxes, AnsweredBoxes]:

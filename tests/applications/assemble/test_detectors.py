@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from applications.assemble.images import build_preprocess
+from applications.assemble.batches import build_preprocess
 from applications.assemble.network import _load_from, find_head
 from applications.assemble.unfolded_norms import measure_folded_norms
 from applications.settings.options import RunConfig
@@ -16,8 +16,8 @@ from dataloader.images.read import ImageError
 from models import build_model
 from models.detectors.build import build_detector
 from models.detectors.detector import Detector
-from models.detectors.folded import folded_norms
-from models.detectors.on_encoder import EncoderDetector
+from models.detectors.encoder_detector import EncoderDetector
+from models.detectors.folded_batchnorm import folded_norms
 from optim.param_groups import freeze
 
 CLASSES = ("sky", "road", "car")

@@ -5,8 +5,9 @@ from pathlib import Path
 import torch
 
 from applications.assemble.network import _load_from, find_classifier, find_head
-from models import build_model, build_segmenter
+from models import build_model
 from models.options import ModelOptions
+from models.segmenters.build import build_segmenter
 from models.segmenters.segmenter import Segmenter
 from models.weights import load_state
 from optim.param_groups import freeze, param_groups

@@ -12,10 +12,10 @@ from applications.calibration.calibrate import choose
 from applications.calibration.promises import Promise, ThresholdChoice
 from applications.calibration.threshold_outcome import describe_choice, describe_unmet
 from applications.tasks.classify import Classify
-from applications.tasks.labels import Prediction
+from applications.tasks.label_prediction import Prediction
 from criterions.weighted import Criterion, build_elementwise
 from dataloader.images.preprocess import Preprocess
-from utils.risk_control import NEVER
+from utils.metrics.risk_control import NEVER
 from utils.spec import parse_specs
 
 

@@ -21,9 +21,9 @@ from applications.calibration.threshold_outcome import (
 )
 from applications.tasks.classify import Classify
 from applications.tasks.multilabel import Multilabel
-from utils.calibration import fit_temperature
 from utils.errors import UserError
-from utils.risk_control import NEVER
+from utils.metrics.calibration import fit_temperature
+from utils.metrics.risk_control import NEVER
 
 Kind = tuple[int, float, bool]
 # Classes, how far the true class stands out, whether classes are imbalanced.

@@ -15,7 +15,7 @@ from dataloader.opening.open_catalog import open_catalog
 from dataloader.sample import Batch
 from dataloader.targets.boxes import Boxes
 from tests.applications.conftest import Call, tiny
-from utils.mask_pictures import class_colors
+from utils.drawing.mask_pictures import class_colors
 
 
 @pytest.fixture

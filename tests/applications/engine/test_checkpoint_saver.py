@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from applications.contract import Progress
 from applications.engine.checkpoint_saver import CheckpointSaver
 from applications.engine.top_epochs import TopEpochs
+from applications.progress import Progress
 from utils.checkpoint import load_checkpoint
 from utils.errors import UserError
 

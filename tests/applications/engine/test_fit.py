@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from applications.contract import Progress
 from applications.engine import fit, unreadable
 from applications.engine.fit import NonFiniteLossGuard
 from applications.engine.unreadable import UnreadableTrainImages
+from applications.progress import Progress
 from dataloader.sample import Unreadable
 from utils.distributed import World
 from utils.errors import UserError

@@ -9,10 +9,10 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.graph_pb2 import GraphDef
 from torch import nn
 
-from applications.contract import Progress
 from applications.engine.observers import ChanceWarning, CsvLog, TensorBoard, batchnorm_gammas, describe_row
+from applications.progress import Progress
 from applications.tasks.classify import Classify
-from applications.tasks.labels import LabelMeter
+from applications.tasks.label_meter import LabelMeter
 from criterions.elementwise import softmax
 from criterions.weighted import Criterion
 from dataloader.images.preprocess import Preprocess
@@ -20,7 +20,7 @@ from models import build_model
 from tests.applications.conftest import read_rows
 from tests.applications.predicted import predicted
 from utils.logs import log
-from utils.model_graph import model_graph
+from utils.networks.model_graph import model_graph
 
 
 def row(epoch: int, loss: float = 1.0) -> dict[str, float]:

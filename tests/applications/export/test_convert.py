@@ -19,9 +19,9 @@ from torch import Tensor, nn
 import models
 from applications.export import convert, staging
 from applications.formats import torchscript
-from applications.formats.contract import Format
 from applications.formats.deployed import Deployed
 from applications.formats.facts import Facts
+from applications.formats.format import Format
 from dataloader.images.preprocess import Normalize
 from tests.applications.conftest import NETS, ROOT, Call, read_rows, run_once, tiny
 

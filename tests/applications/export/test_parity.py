@@ -9,7 +9,7 @@ from applications.export.parity import ALLOWED, Allowed, compare, count_agreeing
 from applications.export.probe import Answers
 from applications.formats.facts import Facts
 from applications.tasks.classify import Classify
-from applications.tasks.labels import Prediction
+from applications.tasks.label_prediction import Prediction
 from criterions.weighted import build_criterion
 from dataloader.images.preprocess import Preprocess
 from utils.spec import parse_specs

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from applications.formats import build_format
-from applications.formats.contract import Format, WriteSettings
 from applications.formats.deployed import Deployed, deploy
 from applications.formats.facts import Facts
+from applications.formats.format import Format, WriteSettings
 from dataloader.images.preprocess import Preprocess
 from models import build_model
 from models.backbone import Backbone

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from applications.formats import FORMATS, build_format
-from applications.formats.contract import WriteSettings
+from applications.formats.format import WriteSettings
 from applications.formats.int8 import Calibration, Judge, Op, in_floating_point, layer_names, layers, outside_network
 from models.backbone import Backbone
 from tests.applications.formats.conftest import PREPROCESS, parts_for

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from applications.evaluation import evaluate
+from applications.evaluation import labels
 from tests.applications.conftest import NETS, Call, read_rows, tiny
 from utils.checkpoint import load_checkpoint
 
@@ -97,7 +97,7 @@ def test_heat_maps_stand_beside_the_hardest_images(call: Call, runs: dict[str, P
         asked.extend(classes)
         return [255 - image for image in images]
 
-    monkeypatch.setattr(evaluate, "_heat_maps", lambda _: overlay)
+    monkeypatch.setattr(labels, "_heat_maps", lambda _: overlay)
     outcome = call("--evaluation", "--resume", runs["one"], *ARCH)
     assert outcome.code == 0, outcome.err
     page = (runs["one"] / "evaluation-test" / "report.html").read_text()

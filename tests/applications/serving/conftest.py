@@ -9,8 +9,8 @@ from starlette.testclient import TestClient
 
 import config
 from applications.serving.app import build_app
+from applications.serving.limits import choose_token
 from applications.serving.service import open_service
-from applications.serving.settings import choose_token
 from tests.applications.conftest import NETS, run_once, tiny
 
 HOSTILE = "tests.applications.serving.hostile:decode"

@@ -3,7 +3,7 @@
 import pytest
 
 from applications.serving.access import is_loopback
-from applications.serving.settings import choose_token
+from applications.serving.limits import choose_token
 from applications.settings.options import ServeOptions
 from tests.applications.serving.test_api import as_files, png
 from utils.errors import UserError

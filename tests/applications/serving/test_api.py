@@ -14,9 +14,9 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from applications.formats import build_format
-from applications.formats.contract import WriteSettings
 from applications.formats.deployed import deploy
 from applications.formats.facts import Facts
+from applications.formats.format import WriteSettings
 from applications.trained.checkpoint import load_trained
 from tests.applications.conftest import NETS, read_rows, run_once
 from tests.applications.serving.conftest import Serving

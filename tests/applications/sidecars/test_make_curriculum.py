@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from applications.contract import Progress
 from applications.objectives.self_paced import SelfPacedWeights
+from applications.progress import Progress
 from applications.sidecars.make_curriculum import kept_copy
 from dataloader.loading.self_paced import SelfPaced
 from dataloader.sample import Batch

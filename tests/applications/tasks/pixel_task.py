@@ -15,7 +15,7 @@ from criterions.weighted import Criterion, build_criterion
 from dataloader.images.preprocess import Normalize, Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.mask import IGNORE, Mask
-from dataloader.targets.plane import PlaneChange
+from dataloader.targets.plane_change import PlaneChange
 from dataloader.targets.target import Target
 from models.options import ModelOptions
 

@@ -15,7 +15,7 @@ from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.defect import GOOD, DefectBatch
 from dataloader.targets.mask import IGNORE
-from dataloader.targets.plane import cropped, scaled
+from dataloader.targets.plane_change import cropped, scaled
 from utils.errors import UserError
 
 SIDE = 48

@@ -49,7 +49,7 @@ def test_a_run_is_evaluated_on_the_original_images_and_answers_with_boxes(call: 
     assert set(metrics["errors"]) == {"Cls", "Loc", "Both", "Dupe", "Bkg", "Miss"}
     for name in ("errors.csv", "confusion.csv", "curves.csv", "images.csv", "mistakes.csv"):
         assert (folder / "figures" / name).is_file()
-    answered = call("--predict", framed / "images" / "test", "--resume", trained.run, "--conf", 0.0005, "--annotate", "--crops")
+    answered = call("--predict", framed / "images" / "test", "--resume", trained.run, "--conf", 0.0005, "--annotate", "--cut_out_boxes")
     assert answered.code == 0, answered.err
     place = trained.run / "predict"
     rows, coco = read_rows(place / "boxes.csv"), json.loads((place / "coco.json").read_text())
@@ -58,7 +58,7 @@ def test_a_run_is_evaluated_on_the_original_images_and_answers_with_boxes(call: 
     assert [image["width"] for image in coco["images"]] == [48] * COUNTS["test"]
     assert sum(len(file.read_text().splitlines()) for file in (place / "labels").glob("*.txt")) == len(rows)
     assert Image.open(next((place / "annotated").glob("*.png"))).size == (48, 48)
-    assert len(list((place / "crops").rglob("*.png"))) == len(rows)
+    assert len(list((place / "cut_outs").rglob("*.png"))) == len(rows)
     # At the same least score the answers of both are the same.
     again = call("--evaluation", "--resume", trained.run, "--conf", 0.0005, "--no_report")
     assert again.code == 0, again.err

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from applications.tasks.classify import Classify
-from applications.tasks.labels import LabelMeter, prediction_rows, row_chunks
+from applications.tasks.label_meter import LabelMeter
+from applications.tasks.label_prediction import prediction_rows, row_chunks
 from criterions.elementwise import softmax
 from criterions.weighted import Criterion
 from dataloader.images.preprocess import Preprocess

@@ -10,14 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from applications.tasks.labels import LabelMeter, Prediction
+from applications.tasks.label_meter import LabelMeter
+from applications.tasks.label_prediction import Prediction
 from applications.tasks.multilabel import Multilabel, average_precisions, best_threshold, best_thresholds
 from criterions.elementwise import bce, softmax
 from criterions.weighted import Criterion
 from dataloader.images.preprocess import Preprocess
 from tests.applications.predicted import predicted
-from utils.calibration import Calibration
 from utils.errors import UserError
+from utils.metrics.calibration import Calibration
 
 CPU = torch.device("cpu")
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from applications.assemble import data
+from applications.assemble import training_data
 from applications.tasks import TASKS
 from applications.trained import checkpoint
-from dataloader.sources.masks import MaskFolder
+from dataloader.sources.mask_files import MaskFolder
 from dataloader.sources.shapes import CLASSES, scene, write_png
 from dataloader.splits.catalog import Catalog
 from dataloader.splits.split import Split
@@ -55,7 +55,7 @@ def dense(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             splits[split] = Split(split, root, paths, np.zeros(len(paths), np.int64), truths=truths)
         return Catalog(root, NAMES, splits, target=Mask)
 
-    monkeypatch.setattr(data, "open_catalog", open_masks)
+    monkeypatch.setattr(training_data, "open_catalog", open_masks)
     monkeypatch.setattr(checkpoint, "open_catalog", open_masks)
     return scenes
 

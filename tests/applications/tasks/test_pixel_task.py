@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from applications.abilities import ABILITIES
 from applications.assemble import build_task, refuse_unable
-from applications.contract import ABILITIES, Progress, Task
+from applications.contract import Task
 from applications.engine.checkpoint_saver import CheckpointSaver
 from applications.engine.fit import TrainingRun, fit
 from applications.engine.norms_before_validation import BatchNormRecalibration
 from applications.engine.run_length import RunLength
 from applications.engine.score import score
+from applications.progress import Progress
 from applications.settings.options import LossOptions, RunConfig
 from applications.tasks import TASKS
 from dataloader.images.preprocess import Preprocess
@@ -24,7 +26,7 @@ from dataloader.sample import Batch
 from dataloader.sources.shapes import scene
 from dataloader.targets.label import Label, Labels
 from dataloader.targets.mask import IGNORE
-from dataloader.targets.plane import scaled
+from dataloader.targets.plane_change import scaled
 from optim.stepper import Stepper
 from tests.applications.tasks.pixel_task import PixelMeter, PixelNet, PixelTask
 from utils.distributed import World
@@ -170,8 +172,8 @@ def test_what_a_task_cannot_do_is_refused_by_flag_and_task(setting: dict[str, An
 @pytest.mark.parametrize("name", TASKS)
 def test_the_tasks_of_labels_can_do_whatever_a_flag_asks_for_but_with_masks_and_defects(name: str) -> None:
     if TASKS.resolve(name).target in (Label, Labels):
-        of_others = ("networks of encoder and decoder", "necks", "anchors", "crops", "tiles", "answered boxes", "tables of OK and NG")
+        of_others = ("encoder-decoder networks", "necks", "anchors", "training on crops", "tiles", "answered boxes", "tables of OK and NG")
         asked = {flag: True for ability, flags in ABILITIES.items() for flag in flags if ability not in of_others}
         refuse_unable(TASKS.resolve(name), asked)
-        with pytest.raises(UserError, match="--encoder is for networks of encoder and decoder"):
+        with pytest.raises(UserError, match="--encoder is for encoder-decoder networks"):
             refuse_unable(TASKS.resolve(name), {"encoder": "resnet18"})

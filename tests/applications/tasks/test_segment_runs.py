@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataloader.sources.masks import MaskFolder
+from dataloader.sources.mask_files import MaskFolder
 from dataloader.sources.shapes import CLASSES, write_png
 from tests.applications.conftest import Call, DenseRuns, read_rows
 from tests.applications.dense_data import COUNTS, write_scenes

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from applications.tasks import TASKS
-from applications.tasks.labels import LabelMeter, LabelTask, decide
+from applications.tasks.label_answers import decide
+from applications.tasks.label_meter import LabelMeter
+from applications.tasks.label_task import LabelTask
 from criterions.elementwise import bce
 from criterions.weighted import Criterion
 from dataloader.images.preprocess import Preprocess

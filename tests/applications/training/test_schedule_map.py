@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from applications.contract import Progress
+from applications.progress import Progress
 from applications.training.schedule_map import Change, ScheduleMap
 from applications.training.time_plan import RESERVE, Speed
 from applications.training.timed_length import TimedLength, epochs_of

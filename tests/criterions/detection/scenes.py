@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Said(NamedTuple):
-    """What a detector says; see `criterions/detection/problem.py`."""
+    """What a detector says; see `criterions/detection/assignment.py`."""
 
     boxes: Tensor
     objectness: Tensor

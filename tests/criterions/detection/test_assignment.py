@@ -7,7 +7,7 @@ from torch import Tensor
 
 from criterions.detection import anchor_match, simota
 from criterions.detection.anchor_match import AnchorMatch
-from criterions.detection.problem import Assignment, Objects, any_of_image, overlaps
+from criterions.detection.assignment import Assignment, Objects, any_of_image, overlaps
 from criterions.detection.simota import SimOTA, class_terms
 from tests.criterions.detection.scenes import NumpyImage, Scene, numpy_costs, numpy_iou, numpy_simota, scene
 from utils.errors import UserError

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from criterions.detection.anchor_match import AnchorMatch
+from criterions.detection.assignment import Objects
 from criterions.detection.box_losses import CIoU, GIoU, GradientHarmonyOfBoxes, IoU, Matched, Yolo
 from criterions.detection.criterion import DetectionCriterion, build_detection_criterion
-from criterions.detection.problem import Objects
 from criterions.detection.simota import SimOTA
 from tests.criterions.detection.scenes import Said, Scene, numpy_iou, scene, sigmoid
 from utils.errors import UserError

@@ -10,10 +10,10 @@ from torch import Tensor
 from criterions import WEIGHTERS
 from criterions.elementwise import Elementwise, softmax
 from criterions.weighted import Criterion, build_criterion
-from criterions.weighters.base import Weighter
 from criterions.weighters.cost import Cost, Risk
 from criterions.weighters.scale import MeanFactor
 from criterions.weighters.threshold import Threshold
+from criterions.weighters.weighter import Weighter
 from tests.criterions.conftest import names
 from utils.spec import Spec
 

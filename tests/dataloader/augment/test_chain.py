@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from dataloader.augment.chain import Augment, build_augment
+from dataloader import AUGMENTS
+from dataloader.augment.chain import Augment, Composite, build_augment
 from dataloader.augment.color import Color
 from dataloader.augment.crop import Crop
 from dataloader.augment.flip import Flip
@@ -59,3 +60,25 @@ def test_an_operation_of_the_users_own_joins_the_chain(tmp_path):
     )
     augment = build_augment(f"flip(0)|{tmp_path}/own_operation.py:Invert(top=254)")
     assert augment(Sample(np.full((2, 2, 3), 4, dtype=np.uint8), Label(0)), numpy_rng(0)).image.tolist() == [[[250] * 3] * 2] * 2
+
+
+ARGUMENTS = {"one_of": "one_of(flip, color)"}
+
+
+@pytest.mark.parametrize("name", AUGMENTS)
+def test_a_fourth_channel_is_changed_by_the_draws_of_the_colors(name):
+    """Where all four channels are equal, all that is drawn alike leaves the fourth what red is."""
+    if name == "albumentations" or (isinstance(AUGMENTS.resolve(name), type) and issubclass(AUGMENTS.resolve(name), Composite)):
+        pytest.skip("needs other images")
+    try:
+        chain = build_augment(ARGUMENTS.get(name, name))
+    except UserError as error:
+        pytest.skip(str(error))
+    gray = numpy_rng(3).integers(0, 256, (40, 48, 1), dtype=np.uint8)
+    for draw in range(3):
+        sample = Sample(np.repeat(gray, 4, axis=2), target=Label(0))
+        found, rng = chain.at((40, 48))(sample, numpy_rng(draw)), numpy_rng(draw)
+        colors = chain.at((40, 48))(Sample(np.repeat(gray, 3, axis=2), target=Label(0)), rng)
+        assert found.image.shape[2] == 4
+        assert np.array_equal(found.image[:, :, :3], colors.image), "the colors are changed as without a fourth channel"
+        assert np.array_equal(found.image[:, :, 3], colors.image[:, :, 0])

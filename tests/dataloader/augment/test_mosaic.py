@@ -189,7 +189,7 @@ def test_an_image_that_cannot_be_read_costs_its_own_place_alone(scenes: Split) -
     assert sum(len(batch) for batch in batches) == len(scenes) - 1
 
 
-@pytest.mark.parametrize("spec", ["mosaic", "box_mixup", "detect"])
+@pytest.mark.parametrize("spec", ["mosaic", "box_mixup", "mosaic_hsv"])
 def test_images_with_labels_refuse_them_before_the_first_image(spec: str, scenes: Split) -> None:
     with pytest.raises(UserError, match=r"puts several images with boxes together, for --task detect"):
         loader_of(replace(scenes, truths=None), augment=spec)
@@ -209,7 +209,7 @@ def test_what_cannot_work_is_said() -> None:
 
 
 def test_the_recipe_keeps_boxes_inside_the_frame(scenes: Split) -> None:
-    loader = loader_of(scenes, augment="detect")
+    loader = loader_of(scenes, augment="mosaic_hsv")
     batch = next(loader.batches(0))
     assert isinstance(batch.targets, BoxBatch)
     corners = batch.targets.corners

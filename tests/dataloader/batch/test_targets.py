@@ -10,7 +10,7 @@ from dataloader.sample import Batch
 from dataloader.targets.boxes import BoxBatch, Boxes
 from dataloader.targets.label import Unknown
 from dataloader.targets.mask import Mask
-from dataloader.targets.plane import scaled
+from dataloader.targets.plane_change import scaled
 from utils.errors import UserError
 
 

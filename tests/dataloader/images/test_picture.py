@@ -16,7 +16,7 @@ from dataloader.splits.split import Split
 from dataloader.targets.boxes import Boxes
 from dataloader.targets.label import Label
 from dataloader.targets.mask import Mask
-from dataloader.targets.plane import scaled
+from dataloader.targets.plane_change import scaled
 from tests.dataloader.targets.scenes import COLOR, GROUND, Rectangle, paint
 from utils.errors import UserError
 

@@ -149,9 +149,31 @@ def test_numbers_for_brightness_come_from_those_for_colors_and_back():
     assert gray.std == pytest.approx((0.2,))
     assert numbers.seeing(3) is numbers
     assert gray.seeing(3).mean == gray.mean * 3
+
     assert Preprocess.from_dict(gray.to_dict()) == gray
-    with pytest.raises(UserError, match="one each for brightness"):
+    with pytest.raises(UserError, match="one for brightness"):
         Preprocess(mean=(0.5,), std=(0.1, 0.2, 0.3))
+
+
+def test_a_fourth_channel_is_normalized_by_the_mean_of_the_three_until_it_is_known():
+    numbers = Preprocess(mean=(0.1, 0.2, 0.6), std=(0.2, 0.3, 0.4))
+    four = numbers.seeing(4)
+    assert (four.bands, numbers.bands, numbers.seeing(1).bands) == (4, 3, 3)
+    assert four.mean == pytest.approx((0.1, 0.2, 0.6, 0.3))
+    assert four.std == pytest.approx((0.2, 0.3, 0.4, 0.3))
+    assert four.seeing(3) == numbers
+    assert four.seeing(1) == numbers.seeing(1)
+    assert numbers.seeing(1).seeing(4).mean == pytest.approx(numbers.seeing(1).mean * 4)
+    images = torch.randint(0, 256, (2, 4, 5, 6), dtype=torch.uint8)
+    expected = (images / 255 - torch.tensor(four.mean).view(1, 4, 1, 1)) / torch.tensor(four.std).view(1, 4, 1, 1)
+    torch.testing.assert_close(Normalize(four.mean, four.std)(images), expected)
+
+
+def test_four_channels_are_resized_each_by_itself():
+    image = np.random.default_rng(0).integers(0, 256, (31, 47, 4), dtype=np.uint8)
+    whole = fit_pixels(image, 20, 24, "fit")
+    assert np.array_equal(whole[:, :, :3], fit_pixels(image[:, :, :3], 20, 24, "fit"))
+    assert np.array_equal(whole[:, :, 1:], fit_pixels(image[:, :, 1:], 20, 24, "fit"))
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")

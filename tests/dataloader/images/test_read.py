@@ -13,6 +13,7 @@ from PIL import Image
 
 from dataloader.images.preprocess import fit_pixels
 from dataloader.images.read import ImageError, read_image
+from demos.classifier import read_image as read_by_the_demo
 from utils.errors import UserError
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (6, 5, 3), dtype=np.uint8)
@@ -295,3 +296,48 @@ def test_decoders_write_nothing_from_other_processes(tmp_path, capfd, how):
     with multiprocessing.get_context(how).Pool(1) as pool:
         assert pool.apply(read_all, (files,)) >= 10
     assert capfd.readouterr() == ("", "")
+
+
+def four(path: Path) -> np.ndarray:
+    fourth = np.arange(30, dtype=np.uint8).reshape(6, 5, 1) * 8
+    pixels = np.concatenate([PICTURE, fourth], axis=2)
+    Image.fromarray(pixels, "RGBA").save(path)
+    return pixels
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_a_fourth_channel_comes_as_it_is_and_blends_with_nothing(tmp_path, suffix):
+    pixels = four(tmp_path / f"a.{suffix}")
+    found = read_image(tmp_path / f"a.{suffix}", bands=4)
+    assert np.array_equal(found, pixels)
+    assert found.flags.writeable
+    assert not np.array_equal(read_image(tmp_path / f"a.{suffix}"), PICTURE), "three channels are blended with white"
+
+
+def test_a_camera_s_fourth_channel_that_is_not_called_alpha_is_read(tmp_path):
+    pixels = four(tmp_path / "a.tif")
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    with Image.open(tmp_path / "a.tif") as image:
+        assert tuple(image.tag_v2[338]) == (2,)  # pyright: ignore[reportAttributeAccessIssue]
+    # Tag 338 says what the fourth channel is: 2 is alpha, 0 is not told.
+    entry = data.index(struct.pack("<HHI", 338, 3, 1))
+    data[entry + 8 : entry + 10] = struct.pack("<H", 0)
+    (tmp_path / "b.tif").write_bytes(bytes(data))
+    assert np.array_equal(read_image(tmp_path / "b.tif", bands=4), pixels)
+    assert np.array_equal(read_image(tmp_path / "b.tif"), PICTURE)
+    assert np.array_equal(read_by_the_demo(str(tmp_path / "b.tif"), bands=4), pixels)
+
+
+def test_a_file_of_three_channels_has_no_fourth(tmp_path):
+    for name in ("a.jpg", "a.png"):
+        photo(16, 12).save(tmp_path / name)
+        with pytest.raises(ImageError, match="no fourth channel"):
+            read_image(tmp_path / name, bands=4)
+
+
+def test_a_fourth_channel_is_turned_with_the_colors(tmp_path):
+    pixels = four(tmp_path / "a.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels, "RGBA").save(tmp_path / "b.png", exif=exif)
+    assert np.array_equal(read_image(tmp_path / "b.png", bands=4), np.rot90(pixels, -1))

@@ -17,7 +17,7 @@ from dataloader.images.picture import Picture
 from dataloader.images.preprocess import Preprocess
 from dataloader.loading.loader import Loader
 from dataloader.sample import Batch
-from dataloader.sources.masks import MaskFolder
+from dataloader.sources.mask_files import MaskFolder
 from dataloader.splits.split import Split
 from dataloader.targets.boxes import BoxBatch, Boxes
 from dataloader.targets.mask import Mask

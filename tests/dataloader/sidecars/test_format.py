@@ -8,7 +8,7 @@ import pytest
 
 from dataloader.sidecars.curriculum_file import read_curriculum, with_curriculum
 from dataloader.sidecars.format import check_classes, read_facts, read_sidecar, write_sidecar
-from dataloader.sidecars.knowledge import find_knowledge, read_knowledge, with_knowledge
+from dataloader.sidecars.knowledge_file import find_knowledge, read_knowledge, with_knowledge
 from dataloader.splits.split import Split
 from utils.errors import UserError
 

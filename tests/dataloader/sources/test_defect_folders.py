@@ -16,7 +16,7 @@ from dataloader.sources.weave import KINDS, open_weave, piece
 from dataloader.splits.catalog import Catalog
 from dataloader.targets.defect import GOOD, Defect, DefectBatch
 from dataloader.targets.mask import IGNORE, Mask
-from dataloader.targets.plane import scaled
+from dataloader.targets.plane_change import scaled
 from utils.errors import UserError
 
 Write = Callable[..., Path]

@@ -9,16 +9,16 @@ import pytest
 from PIL import Image
 
 from dataloader.images.read import ImageError
-from dataloader.mask_reading import USUAL
 from dataloader.opening.open_catalog import open_catalog
 from dataloader.sources import shapes
+from dataloader.sources.box_coco import read_coco
 from dataloader.sources.box_sets import open_boxes
-from dataloader.sources.coco import read_coco
-from dataloader.sources.masks import MaskFolder, read_mask
+from dataloader.sources.mask_files import MaskFolder, read_mask
 from dataloader.sources.shape_truths import shape_boxes, shape_masks
 from dataloader.sources.shapes import CLASSES, open_shapes, scene
 from dataloader.targets.boxes import Boxes
 from dataloader.targets.defect import Defect
+from dataloader.truth_reading import USUAL
 from utils.errors import UserError
 
 

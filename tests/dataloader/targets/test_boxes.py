@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dataloader.targets.boxes import Boxes
-from dataloader.targets.plane import Size, cropped, mirrored, rotated, scaled
+from dataloader.targets.plane_change import Size, cropped, mirrored, rotated, scaled
 
 
 def boxes(size: Size = (100, 100)) -> Boxes:

@@ -8,7 +8,7 @@ import torch
 
 from models import build_model, list_models
 from models.adapters import timm_models
-from models.published import find_published
+from models.find_published import find_published
 from models.weights import load_state
 from utils.errors import UserError
 

@@ -8,7 +8,7 @@ import torchvision
 
 from models import build_model, list_models
 from models.adapters.torchvision_models import find_published
-from models.published import published_preprocess
+from models.find_published import published_preprocess
 from models.weights import load_state
 from utils.errors import UserError
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from models.anomaly.anomaly_detector import AnomalyDetector
 from models.anomaly.build import build_anomaly_detector
-from models.anomaly.detector import AnomalyDetector
 
 
 def detector(arch: str, *, encoder: str = "resnet18") -> AnomalyDetector:

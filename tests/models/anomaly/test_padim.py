@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.anomaly.detector import AnomalyDetector
+from models.anomaly.anomaly_detector import AnomalyDetector
 from models.anomaly.padim import choose_channels
 from tests.models.anomaly.detectors import detector, fitted, pictures
 from utils.errors import UserError

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from models.anomaly import patchcore
+from models.anomaly.anomaly_detector import AnomalyDetector, gaussian_kernel, smoothed
 from models.anomaly.coreset import greedy_centers, project
-from models.anomaly.detector import AnomalyDetector, gaussian_kernel, smoothed
 from models.anomaly.patchcore import PatchCore, patches
 from tests.models.anomaly.detectors import detector, fitted, pictures
 

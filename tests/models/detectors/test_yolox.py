@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from models.detectors.build import build_detector
 from models.detectors.detector import Detector
-from models.detectors.folded import folded_norms, measure_folded, named_by_order
+from models.detectors.folded_batchnorm import folded_norms, measure_folded, named_by_order
 from models.detectors.yolox import STEM, stem_of_pixels
-from models.published import find_published, published_preprocess
+from models.find_published import find_published, published_preprocess
 from models.weights import load_state
 from utils.checkpoint import load_tensors
 from utils.errors import UserError

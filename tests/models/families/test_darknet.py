@@ -9,7 +9,7 @@ from torch import nn
 from models import build_model
 from models.families.darknet import PUBLISHED, VARIANTS, Darknet, from_yolov5, to_yolov5
 from models.weights import load_state
-from utils.summary import summarize
+from utils.networks.summary import summarize
 
 timm = pytest.importorskip("timm")
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from models.families.vovnet import PUBLISHED, VARIANTS, VoVNet
-from utils.summary import summarize
+from utils.networks.summary import summarize
 
 timm = pytest.importorskip("timm")
 

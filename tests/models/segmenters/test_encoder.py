@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from models import build_model, build_segmenter
+from models import build_model
+from models.segmenters.build import build_segmenter
 from models.segmenters.encoder import Encoder
 from utils.errors import UserError
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torchvision.models.segmentation import deeplabv3_resnet50
 from torchvision.models.segmentation.lraspp import LRASPPHead
 
-from models import build_segmenter
 from models.backbone import FeatureInfo
+from models.segmenters.build import build_segmenter
 from models.segmenters.decoder import size_of
 from models.segmenters.deeplabv3plus import DeepLabV3Plus
 from models.segmenters.lraspp import LiteRASPP

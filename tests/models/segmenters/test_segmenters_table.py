@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models import SEGMENTERS, build_segmenter
+from models.segmenters import SEGMENTERS
+from models.segmenters.build import build_segmenter
 from models.segmenters.segmenter import SegmenterOutput
 from utils.errors import UserError
 

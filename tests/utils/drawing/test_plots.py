@@ -1,0 +1,66 @@
+"""Pictures are written whole, at a size that fits what they show."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from utils.drawing.plots import draw_bars, draw_confusion, draw_curve, draw_points
+
+
+@pytest.mark.parametrize("count", [1, 2, 35, 120])
+def test_any_number_of_classes_is_drawn(tmp_path: Path, count: int) -> None:
+    names = [f"a class with quite a long name {number}" for number in range(count)]
+    draw_confusion(np.eye(count, dtype=int) * 3, names, tmp_path / "matrix.png")
+    with Image.open(tmp_path / "matrix.png") as picture:
+        assert picture.format == "PNG"
+        pixels = np.asarray(picture.convert("RGB"))
+    assert pixels.std() > 5, "something is drawn"
+    assert [file.name for file in tmp_path.iterdir()] == ["matrix.png"]
+
+
+@pytest.mark.parametrize("count", [1, 30, 300])
+def test_any_number_of_bars_is_drawn_and_a_missing_value_is_no_problem(tmp_path: Path, count: int) -> None:
+    values = [*np.linspace(0, 1, count - 1), float("nan")]
+    draw_bars(values, [f"a label with quite a long name {number}" for number in range(count)], tmp_path / "bars.png", axis="x", title="t")
+    with Image.open(tmp_path / "bars.png") as picture:
+        assert picture.format == "PNG"
+        assert np.asarray(picture.convert("RGB")).std() > 5
+    assert [file.name for file in tmp_path.iterdir()] == ["bars.png"]
+
+
+def test_a_class_without_images_is_no_problem(tmp_path: Path) -> None:
+    draw_confusion(np.array([[2, 0], [0, 0]]), ["a", "b"], tmp_path / "matrix.png")
+    assert (tmp_path / "matrix.png").is_file()
+
+
+def test_named_points_are_drawn_on_a_logarithmic_axis(tmp_path: Path) -> None:
+    draw_points([(1.0, 90.0, "small"), (1000.0, 95.0, "x" * 60)], tmp_path / "a.png", title="t", xlabel="x", ylabel="y", log_x=True)
+    draw_points([], tmp_path / "none.png", title="t", xlabel="x", ylabel="y")
+    for name in ("a.png", "none.png"):
+        with Image.open(tmp_path / name) as picture:
+            assert np.asarray(picture.convert("RGB")).std() > 5
+
+
+@pytest.mark.parametrize(("low", "high"), [(1e-7, 1e-1), (0.4, 0.9), (0.3, 20.0)])
+def test_a_logarithmic_axis_has_plain_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, low: float, high: float) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr("utils.drawing.plots.write_atomically", lambda _, write: write(tmp_path / "a.png"))
+    savefig = Figure.savefig
+
+    def kept(figure: Figure, *args: object, **kwargs: object) -> None:
+        figures.append(figure)
+        savefig(figure, *args, **kwargs)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(Figure, "savefig", kept)
+    options = {"title": "t", "xlabel": "x", "ylabel": "y", "log_x": True, "log_y": True}
+    draw_curve([low, high], {"": [low, high]}, tmp_path / "a.png", **options)
+    axes = figures[0].axes[0]
+    for axis in (axes.xaxis, axes.yaxis):
+        start, end = axis.get_view_interval()
+        places = [(tick.get_loc(), tick.label1.get_text()) for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]]
+        shown = [text for place, text in places if start <= place <= end and text]
+        assert 2 <= len(shown) <= 9
+        assert all(float(text) > 0 for text in shown)

@@ -1,0 +1,1 @@
+"""Pictures and charts: images with something on them, curves, letters of any script."""

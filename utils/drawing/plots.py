@@ -1,0 +1,208 @@
+"""Charts, one in a PNG, drawn without a screen. Several in one: utils/drawing/chart_panels.py."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from utils.drawing.fonts import figure_fonts, labels_of
+from utils.files import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+# Points whose heights differ by less than this share of all heights have their names above one another.
+NEAR = 0.03
+
+
+def draw_bars(values: Sequence[float], names: Sequence[str], path: Path, *, axis: str, title: str) -> None:
+    """Draw shares as a PNG of horizontal bars, the largest on top, each with its value.
+
+    Args:
+        values: one share of one a bar; nan leaves its bar out.
+        names: what each bar stands for.
+        path: PNG file to write.
+        axis: what the values are.
+        title: line above the bars.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shares = np.asarray(values, dtype=np.float64)
+    order: list[int] = np.argsort(-shares, kind="stable").tolist()
+    named = len(order) <= 200
+    labels = labels_of(names if named else [], longest=40)
+    with figure_fonts([*labels.shown, axis, title]):
+        figure = Figure(figsize=(8, min(60.0, 1.4 + 0.26 * len(order))), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        bars = axes.barh(range(len(order)), np.nan_to_num(shares[order]), color="tab:blue")
+        axes.set(xlim=(0, 1.08), ylim=(len(order) - 0.4, -0.6), xlabel=axis, title=title)
+        if named:
+            axes.set_yticks(range(len(order)), [labels.shown[index] for index in order])
+            axes.bar_label(bars, ["no images" if np.isnan(value) else f"{value:.3f}" for value in shares[order]], padding=3, fontsize=8)
+        _write(figure, path, labels.explain(path))
+
+
+def draw_confusion(matrix: np.ndarray, names: Sequence[str], path: Path, *, of: str = "images", counts: bool = True) -> None:
+    """Draw a confusion matrix as a PNG: color is the share of the true class, text the count.
+
+    Args:
+        matrix: (C, C) counts, a row a true class.
+        names: class names.
+        path: PNG file to write.
+        of: what was counted.
+        counts: whether cells show counts, else shares of the true class.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    count = len(names)
+    side = min(30.0, max(5.0, 2.2 + 0.5 * count))
+    labels = labels_of(names if count <= 100 else [], longest=24)
+    with figure_fonts(labels.shown):
+        figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+        picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        figure.colorbar(picture, ax=axes, label="share of the true class", fraction=0.046, pad=0.03)
+        accuracy = np.trace(matrix) / max(1, matrix.sum())
+        axes.set(xlabel="predicted", ylabel="true", title=f"{accuracy:.2%} of {matrix.sum():,} {of} right")
+        if labels.shown:
+            turned = max(map(len, labels.shown)) > 2
+            axes.set_xticks(range(count), labels.shown, rotation=45 if turned else 0, ha="right" if turned else "center")
+            axes.set_yticks(range(count), labels.shown)
+        if count <= 30:
+            for row, column in zip(*np.nonzero(matrix), strict=True):
+                color = "white" if shares[row, column] > 0.5 else "black"
+                text = str(matrix[row, column]) if counts else f"{shares[row, column]:.0%}"
+                axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9)
+        _write(figure, path, labels.explain(path))
+
+
+def draw_points(
+    points: Sequence[tuple[float, float, str]],
+    path: Path,
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    log_x: bool = False,
+    line: Sequence[tuple[float, float]] = (),
+) -> None:
+    """Draw named points as a PNG.
+
+    Args:
+        points: (x, y, name) each.
+        path: PNG file to write.
+        title, xlabel, ylabel: what to write beside it.
+        log_x: whether the axis is logarithmic.
+        line: (x, y) of the points that a line joins.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with figure_fonts([title, *(name for _, _, name in points)]):
+        figure = Figure(figsize=(8, 5), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        ends = [min((x for x, _, _ in points), default=1.0), max((x for x, _, _ in points), default=1.0)]
+        # Names on the right half are written to the left of their point, so that they stay inside the frame.
+        middle = math.sqrt(ends[0] * ends[1]) if log_x else sum(ends) / 2
+        if line:
+            axes.plot([x for x, _ in line], [y for _, y in line], color="tab:blue", alpha=0.35)
+        axes.scatter([x for x, _, _ in points], [y for _, y, _ in points], color="tab:blue")
+        near = NEAR * (max((y for _, y, _ in points), default=0.0) - min((y for _, y, _ in points), default=0.0))
+        for index, (x, y, name) in enumerate(points):
+            shown = name if len(name) <= 30 else "…" + name[-29:]
+            side = "right" if x > middle else "left"
+            # Names beside one another would hide one another, so each goes above the last.
+            level = sum(abs(y - other) <= near and (z > middle) == (x > middle) for z, other, _ in points[:index])
+            place = (-4 if x > middle else 4, 4 + 10 * level)
+            axes.annotate(shown, (x, y), xytext=place, textcoords="offset points", fontsize=8, ha=side)
+        if log_x:
+            axes.set_xscale("log")
+        axes.margins(0.12)
+        axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+        axes.grid(alpha=0.3)
+        if log_x:
+            _label_decades(axes.xaxis)
+        _write(figure, path, "")
+
+
+def draw_curve(
+    x: Sequence[float],
+    curves: Mapping[str, Sequence[float]],
+    path: Path,
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    log_x: bool = False,
+    log_y: bool = False,
+    limits: tuple[float, float] | None = None,
+    mark: float | None = None,
+) -> None:
+    """Draw curves over one axis as a PNG.
+
+    Args:
+        x: (N,) places.
+        curves: label -> (N,) values; the last is drawn strongest, an empty label is left out of the legend.
+        path: PNG file to write.
+        title, xlabel, ylabel: what to write beside it.
+        log_x, log_y: whether the axes are logarithmic.
+        limits: of the values that are shown; the rest of the curves lies outside.
+        mark: a place on the axis to point at.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with figure_fonts([*curves, title, xlabel, ylabel]):
+        figure = Figure(figsize=(8, 4.5), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        for number, (label, values) in enumerate(curves.items(), start=1):
+            strength = 1.0 if number == len(curves) else 0.35
+            axes.plot(x, values, color="tab:blue", alpha=strength, label=label or None)
+        if log_x:
+            axes.set_xscale("log")
+        if log_y:
+            axes.set_yscale("log")
+        if limits is not None:
+            axes.set_ylim(*limits)
+        if mark is not None:
+            axes.axvline(mark, color="tab:red", linestyle="--", label=f"{mark:.2g}")
+        if any(curves) or mark is not None:
+            axes.legend()
+        axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+        axes.grid(alpha=0.3)
+        for axis in ([axes.xaxis] if log_x else []) + ([axes.yaxis] if log_y else []):
+            _label_decades(axis)
+        _write(figure, path, "")
+
+
+def _label_decades(axis: "Axis") -> None:
+    """Write plain numbers on a logarithmic axis whose limits are set.
+
+    Matplotlib's own labels there are formulas, which `figure_fonts` turns off.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    decades = math.log10(high / low)
+    steps = (1.0,) if decades > 3 else (1.0, 2.0, 5.0) if decades > 1 else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _write(figure: "Figure", path: Path, note: str) -> None:
+    """Write the figure as a PNG, with a note below it."""
+    if note:
+        figure.supxlabel(note, fontsize=8)
+    # The layout knows nothing of the labels of axes that keep their aspect, and would cut them off.
+    write_atomically(path, lambda place: figure.savefig(place, dpi=110, format="png", bbox_inches="tight", pad_inches=0.08))

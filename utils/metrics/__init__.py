@@ -1,0 +1,1 @@
+"""Figures from answers and truths, and how sure they are: boxes, outlines, probabilities, intervals."""
