@@ -70,7 +70,7 @@ def peer_network(weights: Path, classes: int) -> torch.nn.Module:
 def peer_loop(kind: str, data: str, weights: Path, *, labels: str | None, seconds: float, test: bool) -> tuple[float, float]:
     """Train for so many seconds; return images/s without the first three steps, and the test mIoU at the size of the network (or nan)."""
     torch.manual_seed(0)
-    catalog = open_catalog(data, target=Mask, masks=TruthReading(labels=labels))
+    catalog = open_catalog(data, target=Mask, reading=TruthReading(labels=labels))
     classes = len(catalog.classes)
     network = peer_network(weights, classes)
     layout = torch.channels_last if kind == "bf16" else torch.contiguous_format

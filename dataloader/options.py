@@ -201,8 +201,8 @@ class DataOptions:
 
 
 @dataclass(frozen=True)
-class MaskOptions:
-    """How masks, and files of boxes, are read."""
+class TruthOptions:
+    """How masks and boxes are read, and large images cut."""
 
     labels: str | None = flag(
         None,
@@ -223,7 +223,6 @@ class MaskOptions:
         also=("--empty_masks",),
         used_for="data held_out",
     )
-
     crop: bool = flag(
         False,
         "train on crops of --image_size, at the images' own scale, every second one around a class that is drawn first (for large images)",
@@ -231,7 +230,7 @@ class MaskOptions:
     )
 
     def reading(self) -> TruthReading:
-        """Return how masks are read."""
+        """Return how masks and boxes are read."""
         return TruthReading(self.labels, self.ignore, self.missing_is_empty)
 
 

@@ -7,16 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dataloader.targets.boxes import BoxBatch
-from dataloader.targets.defect import DefectBatch
 from dataloader.targets.label import Unknown
 from dataloader.targets.plane_change import Change
 from dataloader.targets.stack import stack_targets
-from dataloader.targets.target import Target
-from dataloader.targets.whole_mask import WholeMasks
+from dataloader.targets.target import Stacked, Target
 from utils.errors import UserError
 
-Targets = Tensor | BoxBatch | DefectBatch | WholeMasks
+Targets = Tensor | Stacked
 # Axes of stacked masks.
 MASKS = 3
 

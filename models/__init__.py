@@ -6,14 +6,49 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING
 
-from models.anomaly import is_anomaly_detector, read_anomaly_detector
-from models.detectors import DETECTORS, is_object_detector, read_object_detector
+from models.anomaly import ANOMALY_DETECTORS
+from models.anomaly import ENCODERS as ENCODERS_OF_ANOMALY_DETECTORS
+from models.detectors import DETECTORS
+from models.detectors import ENCODERS as ENCODERS_OF_DETECTORS
+from models.segmenters import ENCODERS as ENCODERS_OF_SEGMENTERS
 from models.segmenters import SEGMENTERS
 from utils.errors import UserError, nearest
 from utils.registry import Row, Table, import_attribute, import_user_code, is_user_code
+from utils.spec import base_name, parse_specs
 
 if TYPE_CHECKING:
     from models.backbone import Backbone
+
+
+@dataclass(frozen=True)
+class TaskNetworks:
+    """The networks that are made for a task, where these are no classifiers: a room of this shelf.
+
+    Attributes:
+        table: their names, which may have arguments.
+        encoders: name -> the encoder that it looks through unless another is named, for those that look through one.
+        purpose: what they do, and with what data, for whom names one elsewhere.
+    """
+
+    table: Table
+    encoders: Mapping[str, str]
+    purpose: str
+
+
+# Row of TASKS -> its networks.
+TASK_NETWORKS: Mapping[str, TaskNetworks] = MappingProxyType(
+    {
+        "segment": TaskNetworks(
+            SEGMENTERS, ENCODERS_OF_SEGMENTERS, "gives every pixel a class, which needs images with masks and --task segment"
+        ),
+        "detect": TaskNetworks(DETECTORS, ENCODERS_OF_DETECTORS, "finds objects, which needs images with boxes and --task detect"),
+        "anomaly": TaskNetworks(
+            ANOMALY_DETECTORS,
+            ENCODERS_OF_ANOMALY_DETECTORS,
+            "tells good images from others, which needs --task anomaly and images without classes",
+        ),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -264,12 +299,8 @@ def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None, 
     if drop_path is not None and not 0 <= drop_path < 1:
         raise UserError(f"drop_path is {drop_path}; it is a probability from 0 up to, not including, 1")
     check_arch(arch)
-    if is_anomaly_detector(arch):
-        raise UserError(f"{arch} tells good images from others, which needs --task anomaly and images without classes")
-    if is_object_detector(arch):
-        raise UserError(f"{arch} finds objects, which needs images with boxes and --task detect")
-    if arch in SEGMENTERS:
-        raise UserError(f"{arch} gives every pixel a class, which needs images with masks and --task segment")
+    if (task := task_of(arch)) is not None:
+        raise UserError(f"{arch} {TASK_NETWORKS[task].purpose}")
     if (family := find_family(arch)) is not None:
         net = import_attribute(family.attribute)(arch, num_classes=num_classes, drop_rate=drop_rate)
         if drop_path is not None:
@@ -283,20 +314,27 @@ def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None, 
     return build_user_model(make, arch=arch, num_classes=num_classes, drop_rate=drop_rate, drop_path=drop_path)
 
 
+def task_of(arch: str) -> str | None:
+    """Return the row of TASK_NETWORKS that has a name, with or without arguments; None for classifiers and unknown names."""
+    return next((task for task, made in TASK_NETWORKS.items() if base_name(arch) in made.table), None)
+
+
+def usual_encoder(arch: str) -> str | None:
+    """Return the encoder that a network looks through unless another is named; None for networks of their own."""
+    return next((made.encoders[base_name(arch)] for made in TASK_NETWORKS.values() if base_name(arch) in made.encoders), None)
+
+
 def check_arch(arch: str) -> None:
     """Look whether `arch` may name a model, without building it; names of packages are left to the packages.
 
     Raises:
         UserError: it is no name of the table, and has none of the forms of other names.
     """
-    if is_anomaly_detector(arch):
-        read_anomaly_detector(arch)
-        return
-    if is_object_detector(arch):
-        read_object_detector(arch)
+    if task_of(arch) is not None:
+        parse_specs(arch)
         return
     package, slash, _ = full_name(arch).partition("/")
-    if find_family(arch) is None and arch not in SEGMENTERS and not (slash and package in ADAPTERS) and not is_user_code(arch):
+    if find_family(arch) is None and not (slash and package in ADAPTERS) and not is_user_code(arch):
         others = "torchvision/NAME, timm/NAME and my_file.py:Class work too"
         raise UserError(f"unknown model '{arch}'.{_hint(arch)} See --list models; {others}")
 
@@ -310,4 +348,4 @@ def _adapter(package: str) -> ModuleType:
 def _hint(arch: str) -> str:
     if arch in _adapter("torchvision").list_names():
         return f" Did you mean torchvision/{arch}?"
-    return nearest(arch, [*list_models(), *FORWARDED, *SEGMENTERS, *DETECTORS])
+    return nearest(arch, [*list_models(), *FORWARDED, *(name for made in TASK_NETWORKS.values() for name in made.table)])

@@ -2,10 +2,10 @@
 
 import importlib
 
-from models import find_adapter, find_family, full_name
-from models.detectors import DETECTORS, detector_name, is_object_detector, takes_encoder
+from models import TASK_NETWORKS, find_adapter, find_family, full_name, task_of, usual_encoder
 from models.published import Published
 from utils.errors import UserError
+from utils.spec import base_name
 
 
 def find_published(arch: str, *, advprop: bool = False) -> Published | None:
@@ -22,9 +22,9 @@ def find_published(arch: str, *, advprop: bool = False) -> Published | None:
         if advprop and arch not in getattr(module, "ADVPROP", {}):
             raise UserError(f"--advprop: no such weights are published for {arch}; they are for efficientnet_b0 to efficientnet_b8")
         return module.ADVPROP[arch] if advprop else module.PUBLISHED.get(arch)
-    if is_object_detector(arch) and not takes_encoder(arch) and not advprop:
-        module = importlib.import_module(DETECTORS[detector_name(arch)].attribute.partition(":")[0])
-        return module.PUBLISHED.get(detector_name(arch))
+    if (task := task_of(arch)) is not None and usual_encoder(arch) is None and not advprop:
+        module = importlib.import_module(TASK_NETWORKS[task].table[base_name(arch)].attribute.partition(":")[0])
+        return module.PUBLISHED.get(base_name(arch))
     if advprop:
         raise UserError(f"--advprop belongs to efficientnet_b0 to efficientnet_b8; leave it out for {arch}, or name timm's: NAME.ap_in1k")
     if (adapter := find_adapter(arch)) is not None:

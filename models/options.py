@@ -3,10 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from models import describe
-from models.anomaly import is_anomaly_detector
-from models.detectors import ENCODERS, detector_name
-from models.segmenters import ENCODER, SEGMENTERS
+from models import describe, usual_encoder
 from utils.errors import UserError
 from utils.flags import flag
 
@@ -113,15 +110,11 @@ class ModelOptions:
 
     def pretrained_name(self) -> str:
         """Return the network whose published weights --pretrained reads: that of the encoder of a segmenter or detector, else --arch."""
-        usual = ENCODERS.get(detector_name(self.arch), ENCODER if self._has_encoder() else self.arch)
-        return self.encoder or usual
+        return self.encoder or usual_encoder(self.arch) or self.arch
 
     def described(self) -> str:
         """Return the network in a few words."""
-        return f"{self.arch} on {describe(self.pretrained_name())}" if self._has_encoder() else describe(self.arch)
-
-    def _has_encoder(self) -> bool:
-        return self.arch in SEGMENTERS or is_anomaly_detector(self.arch) or detector_name(self.arch) in ENCODERS
+        return describe(self.arch) if usual_encoder(self.arch) is None else f"{self.arch} on {describe(self.pretrained_name())}"
 
 
 def fixed_bn_momentum(rule: str) -> float | None:

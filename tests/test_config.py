@@ -64,6 +64,12 @@ def test_every_setting_survives_the_round_trip_through_json() -> None:
     assert again == first
 
 
+def test_settings_of_older_checkpoints_are_read_under_their_names_of_today() -> None:
+    settings = RunConfig.from_dict({"crops": True, "aug": "detect"})
+    assert settings.boxes.cut_out_boxes
+    assert settings.data.aug == "mosaic_hsv"
+
+
 def test_hyphens_and_equals_signs_are_accepted() -> None:
     parsed = config.parse(["--batch-size=8", "--image-size", "32", "48", "--no-mixup"]).config
     assert parsed.data.batch_size == 8

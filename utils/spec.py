@@ -32,6 +32,11 @@ class Spec:
         return f"{self.name}({','.join(inside)})" if inside else self.name
 
 
+def base_name(spec: str) -> str:
+    """Return the name in front of the arguments of a single spec."""
+    return spec.partition("(")[0].strip()
+
+
 def parse_specs(source: SpecSource) -> tuple[Spec, ...]:
     """Parse 'a|b(1)|c(x=2)', a {"type", "kwargs"} mapping, or a list of either.
 

@@ -65,7 +65,7 @@ def read_augment(config: RunConfig) -> Augment:
         UserError: one of them cannot be built. Ask before the images are looked for: of two mistakes, this one is found in no time.
     """
     augment = build_augment(config.data.aug or "")
-    return Augment((*augment.operations, ClassCrop())) if config.masks.crop else augment
+    return Augment((*augment.operations, ClassCrop())) if config.truths.crop else augment
 
 
 def _numbers_of_start(path: Path, arch: str, white: int | None, *, replaced: bool) -> dict[str, Any]:
@@ -117,8 +117,8 @@ def build_loader(
     split = split.seen_by(preprocess)
     keep = build_cache_policy(data, preprocess, training=training, largest=max(max(size) for size in seen_sizes(config)))
     # Crops are at the scale of the images, which are decoded whole.
-    read, on_epoch_start = partial(split.read_picture, at_least=None if config.masks.crop else keep.at_least), None
-    if config.masks.crop and not training:
+    read, on_epoch_start = partial(split.read_picture, at_least=None if config.truths.crop else keep.at_least), None
+    if config.truths.crop and not training:
         read = partial(_read_middle, split, preprocess.image_size)
     if cached and data.cache != "off":
         store = open_cache(data, split, keep, machine.world)

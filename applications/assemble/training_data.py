@@ -54,7 +54,7 @@ def open_training_data(config: RunConfig, world: World, split_file: Path | None,
             split_file=split_file,
             target=None if task is None else TASKS.resolve(task).target,
             asked_by=f"--task {task}",
-            masks=config.masks.reading(),
+            reading=config.truths.reading(),
         )
         fold = config.data.fold
         return found if fold is None else take_fold(found, fold, seed=config.split_seed, split_file=split_file)

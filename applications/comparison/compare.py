@@ -9,6 +9,7 @@ import numpy as np
 from applications import assemble
 from applications.assemble import Machine
 from applications.assemble.seen_images import TRAINED_ON, describe_overlap
+from applications.comparison import COMPARISONS
 from applications.comparison.compare_page import comparison_page
 from applications.comparison.dense import compare_dense
 from applications.comparison.label_answers import (
@@ -65,7 +66,7 @@ def run(request: Request) -> int:
 
 
 def is_dense(places: Sequence[str]) -> bool:
-    """Whether the models answer with masks or with scores of defects.
+    """Whether the models answer something else than labels, which is compared by a row of COMPARISONS.
 
     Raises:
         UserError: their tasks differ, or one of them is the folder of an evaluation, which does not hold what is compared.
@@ -78,6 +79,7 @@ def is_dense(places: Sequence[str]) -> bool:
         assemble.refuse_unable(TASKS.resolve(task), {"compare": True})
     if len(set(tasks.values())) > 1:
         raise UserError(f"--compare: models of one task can be compared, and these are of {', '.join(sorted(set(tasks.values())))}")
+    COMPARISONS.check(tasks[dense[0]])
     if folder := next((place for place in dense if (Path(place) / PREDICTIONS).is_file()), None):
         raise UserError(
             f"--compare {folder}: of --task {tasks[folder]}, name runs, checkpoints or exported files, not folders of evaluations"

@@ -1,27 +1,18 @@
-"""--compare of segmenters and of detectors of defects."""
+"""--compare by figures of images, for the rows of COMPARISONS: segmenters, and detectors of defects."""
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from applications.assemble import Machine
+from applications.comparison import COMPARISONS
 from applications.comparison.paired_images import EXCHANGES, RESAMPLES, ImageCounts, ImagePair, compare_images, sentence
 from applications.report.report_part import plain_floats
 from applications.settings.options import Request
-from applications.tasks.anomaly import Anomaly
-from applications.tasks.defect_meter import DefectMeter
-from applications.tasks.defect_pixels import area_under_roc
-from applications.tasks.mask_rows import figures_of
-from applications.tasks.segment import Segment
 from applications.trained.any_model import load_model
 from applications.trained.checkpoint import Trained, open_held_out, warn_of_seen_images
-from applications.trained.inference import measure_split
-from applications.trained.masks import ImageSegmenter, is_tiled
-from applications.trained.measure_masks import measure_masks
 from applications.trained.trained_task import build_trained_task
 from dataloader.splits.split import Split
 from utils.errors import UserError, shorten
@@ -64,52 +55,13 @@ def _asked(request: Request, place: str, machine: Machine) -> ImageCounts:
 
 
 def _counts(trained: Trained, split: Split, machine: Machine) -> ImageCounts:
-    task = build_trained_task(trained, machine.device)
-    if isinstance(task, Segment):
-        positions, rows = measure_masks(ImageSegmenter(trained, task, machine, is_tiled(trained)), split).table_of_rows()
-        truth = [tuple(row[1].tolist()) for row in rows]
-        table, figures = rows.reshape(len(rows), -1).astype(np.float64), _OfMasks(len(trained.classes))
-    else:
-        assert isinstance(task, Anomaly)
-        meter = measure_split(trained, split, task, machine)
-        assert isinstance(meter, DefectMeter)
-        images = meter.images
-        if images.bad.all() or not images.bad.any():
-            raise UserError("detectors are compared by images with defects and good ones, and this split has one kind alone")
-        positions = images.indices.tolist()
-        truth = [str(kind) for kind in images.kinds]
-        # Detectors have scales of their own; ranks have one, and the same AUROC.
-        ranks = np.unique(images.scores, return_inverse=True, return_counts=True)
-        table = (np.cumsum(ranks[2]) - (ranks[2] - 1) / 2)[ranks[1]][:, None]
-        figures = _Auroc(images.bad)
+    counted = COMPARISONS.resolve(trained.task)(trained, split, build_trained_task(trained, machine.device), machine)
     root = os.path.abspath(split.root)
-    paths = tuple(os.path.relpath(split.file(position), root) for position in positions)
-    groups = tuple(split.groups[position] for position in positions) if split.groups else ()
+    paths = tuple(os.path.relpath(split.file(position), root) for position in counted.positions)
+    groups = tuple(split.groups[position] for position in counted.positions) if split.groups else ()
     folder = Path(trained.path)
     name = folder.parent.name if trained.exported is None else f"{folder.parent.name}/{folder.name}"
-    return ImageCounts(name, str(folder), trained.classes, paths, tuple(truth), table, figures, groups)
-
-
-class _OfMasks:
-    """The function of `ImageCounts.figures` for counts of pixels, (N, 7 C)."""
-
-    def __init__(self, classes: int) -> None:
-        self.classes = classes
-
-    def __call__(self, times: np.ndarray, rows: np.ndarray) -> Mapping[str, float]:
-        return figures_of((times @ rows).reshape(7, self.classes))
-
-
-class _Auroc:
-    """The function of `ImageCounts.figures` for ranks of images, bad or not, (N,)."""
-
-    def __init__(self, bad: np.ndarray) -> None:
-        self.bad = bad
-
-    def __call__(self, times: np.ndarray, rows: np.ndarray) -> Mapping[str, float]:
-        ranks = np.unique(rows[:, 0], return_inverse=True)[1]
-        good, bad = (np.bincount(ranks, times * part, minlength=ranks.max() + 1) for part in (~self.bad, self.bad))
-        return {"AUROC": area_under_roc(good, bad)}
+    return ImageCounts(name, str(folder), trained.classes, paths, counted.truth, counted.rows, counted.figures, groups)
 
 
 def _named_apart(models: Sequence[ImageCounts]) -> list[ImageCounts]:

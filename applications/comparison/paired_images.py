@@ -1,7 +1,8 @@
-"""Compares segmenters, or detectors of defects, on the same images: differences with paired intervals, and a test that exchanges models."""
+"""Compares models on the same images, by a row of counts an image: differences with paired intervals, and a test that exchanges models."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,24 @@ RESAMPLES = 1000
 EXCHANGES = 2000
 
 
+# How often each image is counted, (N,), and rows (N, K) -> name -> value; the first one is the headline.
+FiguresOf = Callable[[np.ndarray, np.ndarray], Mapping[str, float]]
+
+
+class Counted(NamedTuple):
+    """What a row of COMPARISONS returns of a split.
+
+    Attributes:
+        positions: of the N images in the split.
+        truth, rows, figures: as in `ImageCounts`.
+    """
+
+    positions: Sequence[int]
+    truth: tuple[object, ...]
+    rows: np.ndarray
+    figures: FiguresOf
+
+
 @dataclass(frozen=True, eq=False)
 class ImageCounts:
     """What a model said of N images, a row each, from which figures are computed.
@@ -26,7 +45,7 @@ class ImageCounts:
         images: paths relative to the root of the data.
         truth: what is known of each image, equal for models that were measured with the same truth.
         rows: (N, K).
-        figures: how often each image is counted, (N,), and rows (N, K) -> name -> value; the first one is the headline.
+        figures: what follows from rows.
         groups: name of the group of every image; empty where none are known.
     """
 
@@ -36,7 +55,7 @@ class ImageCounts:
     images: tuple[str, ...]
     truth: tuple[object, ...]
     rows: np.ndarray
-    figures: Callable[[np.ndarray, np.ndarray], Mapping[str, float]]
+    figures: FiguresOf
     groups: tuple[str, ...] = ()
 
     def measured(self) -> dict[str, float]:

@@ -76,7 +76,7 @@ def _open(config: RunConfig) -> Catalog:
         tolerant=True,
         target=None if config.train.task is None else TASKS.resolve(config.train.task).target,
         asked_by=f"--task {config.train.task}",
-        masks=config.masks.reading(),
+        reading=config.truths.reading(),
     )
     return found if data.fold is None else take_fold(found, data.fold, seed=seed)
 

@@ -43,7 +43,7 @@ def run(request: Request) -> int:
         require_train=False,
         target=Boxes,
         asked_by="--convert_labels",
-        masks=config.masks.reading(),
+        reading=config.truths.reading(),
     )
     if data.fold is not None:
         catalog = take_fold(catalog, data.fold, seed=config.split_seed)

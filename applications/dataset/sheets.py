@@ -5,32 +5,26 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from applications import assemble
 from applications.assemble.caching import build_cache_policy
 from applications.assemble.training_data import open_training_data
+from applications.dataset.drawn_targets import pictures_of, side_of
 from applications.settings.options import Request, RunConfig, run_folder_parent
 from dataloader.augment.chain import Augment
 from dataloader.batch.targets import labels_of
 from dataloader.loading.reader import BatchReader
-from dataloader.sample import MASKS, Batch
+from dataloader.sample import Batch
 from dataloader.splits.catalog import Catalog
 from dataloader.splits.split import Split
-from dataloader.targets.boxes import BoxBatch, Boxes
-from utils.drawing.box_pictures import framed
 from utils.drawing.images import sheet, write_png
-from utils.drawing.mask_pictures import class_colors, laid_over
 from utils.errors import UserError
 from utils.files import new_folder
 from utils.logs import log
 from utils.randomness import Stream, shuffled
 
-ROWS, COLUMNS, SIDE = 6, 8, 128
+ROWS, COLUMNS = 6, 8
 MIXED_ROWS = 4
-# Cells and least sides of images with boxes, so that their names can be read.
-BOX_SIDE = 320
-GRAY = (128, 128, 128)
 
 
 def run(request: Request) -> int:
@@ -62,13 +56,13 @@ def draw_samples(config: RunConfig, catalog: Catalog, split: Split, path: Path, 
     chosen = choose(split, config.look.limit or usual, seed=config.runtime.seed)
     plain = open_reader(config, split, None)
     originals = read(plain, 0, chosen)
-    shown = pictures_of(originals, catalog.classes)
+    shown = pictures_of(originals, catalog.target, catalog.classes)
     if augment is None:
         captions = [caption_of(catalog, split, index) for index in chosen.tolist()]
-        write_png(sheet(shown, captions, columns=COLUMNS, side=side_of(split)), path)
+        write_png(sheet(shown, captions, columns=COLUMNS, side=side_of(catalog.target)), path)
         return path
     reader = open_reader(config, split, augment)
-    epochs = [augmented_pictures(read(reader, epoch, chosen), catalog.classes) for epoch in range(COLUMNS - 1)]
+    epochs = [augmented_pictures(read(reader, epoch, chosen), catalog) for epoch in range(COLUMNS - 1)]
     images, captions = [], []
     for row, index in enumerate(chosen.tolist()):
         images.append(shown[row])
@@ -76,13 +70,8 @@ def draw_samples(config: RunConfig, catalog: Catalog, split: Split, path: Path, 
         for epoch, seen in enumerate(epochs, start=1):
             images.append(seen[row])
             captions.append(f"epoch {epoch}, {seen[row].shape[0]}x{seen[row].shape[1]}")
-    write_png(sheet(images, captions, columns=COLUMNS, side=side_of(split)), path)
+    write_png(sheet(images, captions, columns=COLUMNS, side=side_of(catalog.target)), path)
     return path
-
-
-def side_of(split: Split) -> int:
-    """Return the side of the cells of a sheet."""
-    return BOX_SIDE if isinstance(split.nothing(), Boxes) else SIDE
 
 
 def draw_mixed(config: RunConfig, catalog: Catalog, split: Split, augment: Augment, transforms: Sequence, path: Path) -> Path:
@@ -94,13 +83,13 @@ def draw_mixed(config: RunConfig, catalog: Catalog, split: Split, augment: Augme
         batch = read(reader, 0, order[(np.arange(COLUMNS) + step * COLUMNS) % len(order)])
         for transform in transforms:
             batch = transform(batch, step, 0)
-        images += pictures_of(batch, catalog.classes)[:COLUMNS]
+        images += pictures_of(batch, catalog.target, catalog.classes)[:COLUMNS]
         size = f"{batch.images.shape[2]}x{batch.images.shape[3]}\n" if config.data.multi_scale else ""
         labels = [""] * COLUMNS if split.truths is not None else [label_of(catalog, each.numpy()) for each in labels_of(batch.targets)]
         captions += [f"{size}{label}" for label in labels[: min(COLUMNS, len(batch))]]
     if config.data.multi_scale:
         images = on_equal_paper(images)
-    write_png(sheet(images, captions, columns=COLUMNS, side=side_of(split)), path)
+    write_png(sheet(images, captions, columns=COLUMNS, side=side_of(catalog.target)), path)
     return path
 
 
@@ -121,7 +110,7 @@ def open_reader(config: RunConfig, split: Split, augment: Augment | None) -> Bat
     # A sheet shows pixels before they are normalized, whatever weights a training would begin with.
     preprocess = assemble.build_preprocess(config.override({"init_from": None}), white=split.white)
     keep = build_cache_policy(config.data, preprocess, training=augment is not None)
-    read_pixels = partial(split.read_picture, at_least=None if config.masks.crop else keep.at_least)
+    read_pixels = partial(split.read_picture, at_least=None if config.truths.crop else keep.at_least)
     if augment is None:
         return BatchReader(split, read_pixels, preprocess, Augment(), config.runtime.seed, tolerant=False)
     options = assemble.training_options(config, split, preprocess)
@@ -138,37 +127,9 @@ def read(reader: BatchReader, epoch: int, indices: np.ndarray) -> Batch:
     return batch
 
 
-def augmented_pictures(batch: Batch, classes: Sequence[str]) -> list[np.ndarray]:
+def augmented_pictures(batch: Batch, catalog: Catalog) -> list[np.ndarray]:
     """Return the pictures of the augmented images of a batch, which has clean ones before them where there are several copies."""
-    return pictures_of(batch, classes)[-(len(batch) // batch.copies) :]
-
-
-def pictures_of(batch: Batch, classes: Sequence[str]) -> list[np.ndarray]:
-    """Return the images of a batch, uint8 (H, W, 3) each, with their masks over them, or their boxes with names, where they have some."""
-    images, colors = pixels_of(batch.images), class_colors(len(classes))
-    if isinstance(batch.targets, BoxBatch):
-        return [with_boxes(image, batch.targets, row, classes, colors) for row, image in enumerate(images)]
-    if not isinstance(batch.targets, Tensor) or batch.targets.ndim != MASKS:
-        return images
-    return [laid_over(image, mask.numpy(), colors) for image, mask in zip(images, batch.targets, strict=True)]
-
-
-def with_boxes(image: np.ndarray, targets: BoxBatch, row: int, classes: Sequence[str], colors: np.ndarray) -> np.ndarray:
-    """Return an image, uint8 (H, W, 3), enlarged if it is small, with frames and the names of their classes; crowds are gray.
-
-    Args:
-        image: of the batch.
-        targets: of the whole batch.
-        row: its place there.
-        classes: names.
-        colors: of the classes, uint8 (C, 3).
-    """
-    times = max(1, BOX_SIDE // max(image.shape[:2]))
-    rows = targets.rows(row)
-    corners, numbers, crowd = (each[rows].numpy() for each in (targets.corners, targets.classes, targets.crowd))
-    texts = [f"{classes[number]}{' (crowd)' if many else ''}" for number, many in zip(numbers, crowd, strict=True)]
-    paints = [GRAY if many else tuple(colors[number].tolist()) for number, many in zip(numbers, crowd, strict=True)]
-    return framed(np.repeat(np.repeat(image, times, 0), times, 1), times * corners, paints, texts)
+    return pictures_of(batch, catalog.target, catalog.classes)[-(len(batch) // batch.copies) :]
 
 
 def caption_of(catalog: Catalog, split: Split, index: int) -> str:
@@ -199,10 +160,3 @@ def label_of(catalog: Catalog, target: np.ndarray | np.int64) -> str:
     if all(share > 0.995 for share, _ in parts):
         return ", ".join(catalog.classes[index] for _, index in parts) or "no label"
     return "\n".join(f"{share:.0%} {catalog.classes[index]}" for share, index in parts[:2])
-
-
-def pixels_of(images: Tensor) -> list[np.ndarray]:
-    """Return the images of a batch, uint8 or float in 0..255, as uint8 (H, W, 3) each."""
-    return (
-        list(images.round().byte().permute(0, 2, 3, 1).numpy()) if images.is_floating_point() else list(images.permute(0, 2, 3, 1).numpy())
-    )

@@ -10,17 +10,13 @@ import torch
 
 from applications import assemble
 from applications.export.measure import BATCH, Measured, Subject, measure
-from applications.export.parity import in_order, with_probabilities
 from applications.export.probe import RuntimeFailedError
-from applications.export.reference import MOST_IMAGES, thin_out
-from applications.formats.facts import Facts
-from applications.settings.options import Request, RunConfig, run_folder_parent
+from applications.export.reference import MOST_IMAGES, spread
+from applications.export.source import COMPARED_ON
+from applications.settings.options import Request, run_folder_parent
 from applications.tasks import TASKS
-from applications.tasks.label_prediction import Prediction
-from applications.tasks.label_task import LabelTask
 from applications.trained.checkpoint import load_trained, open_held_out
 from applications.trained.exported import is_exported, load_exported
-from applications.trained.trained_task import build_label_task
 from dataloader.opening.open_catalog import open_catalog
 from dataloader.splits.split import Split
 from utils.checkpoint import BEST, find_checkpoint
@@ -42,7 +38,7 @@ class Entry:
     Attributes:
         name: as the user gave it.
         kind: 'checkpoint' or a format, with its precision.
-        accuracy: the headline figure of the task, as a share.
+        accuracy: the headline figure of the task, as a share: mIoU of masks, AP of boxes, AUROC of scores.
         measured: all else.
     """
 
@@ -67,10 +63,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Images:
-    """What all files are asked about, and what their answers mean."""
+    """What all files are asked about: the images, the task that says what is known of them, and their classes."""
 
     split: Split
-    task: LabelTask
+    task: str
     classes: tuple[str, ...]
 
 
@@ -83,8 +79,8 @@ def run(request: Request) -> int:
     entries, failed = [], 0
     for given, (path, exported) in zip(request.subjects, places, strict=True):
         try:
-            subject = Subject(path.resolve(), exported, request.given, images.split, threads)
-            entries.append(entry_of(given, measure(subject), images))
+            subject = Subject(path.resolve(), exported, request.given, images.split, images.task, images.classes, threads)
+            entries.append(entry_of(given, measure(subject)))
         except (RuntimeFailedError, UserError) as error:
             log().error(f"{given} could not be measured: {error}")
             failed += 1
@@ -122,49 +118,31 @@ def read_images(request: Request, places: Sequence[tuple[Path, bool]]) -> Images
     checkpoint = next((path for path, exported in places if not exported), beside if beside.is_file() else None)
     if checkpoint is not None:
         trained = load_trained(checkpoint, request.given, request.action, device)
-        split = open_held_out(trained, ("val", "test"))
-        return Images(thin_out(split, MOST_IMAGES), build_label_task(trained, device), trained.classes)
+        return images_of(open_held_out(trained, COMPARED_ON), trained.task, trained.classes)
     if "data" not in request.given:
         raise UserError(f"--benchmark: no checkpoint lies beside {places[0][0]} to say which images are meant; name them with --data")
-    exported = load_exported(places[0][0], device)
-    facts, kind = exported.facts, TASKS.resolve(exported.facts.task)
+    facts = load_exported(places[0][0], device).facts
+    kind = TASKS.resolve(facts.task)
     assemble.refuse_unable(kind, {"benchmark": True})
-    wanted = request.config.output.split or "val"
+    wanted = request.config.output.split or COMPARED_ON[0]
     catalog = open_catalog(str(request.given["data"]), classes=facts.classes, require_train=False, whole=wanted, target=kind.target)
     if wanted not in catalog.splits:
         raise UserError(f"{catalog.root} has no {wanted} images; it has {', '.join(catalog.splits)}: choose with --split")
-    loss = RunConfig().override({"criterion": "softmax" if facts.activation == "softmax" else "bce"}).loss
-    task = assemble.build_task(loss, facts.classes, facts.preprocess, device, kind=kind)
-    assert isinstance(task, LabelTask), "other tasks refuse --benchmark"
-    task.chosen = facts.calibration
-    return Images(thin_out(catalog.splits[wanted].seen_by(facts.preprocess), MOST_IMAGES), task, facts.classes)
+    return images_of(catalog.splits[wanted].seen_by(facts.preprocess), facts.task, facts.classes)
 
 
-def entry_of(name: str, measured: Measured, images: Images) -> Entry:
-    """Return the row of what was measured.
+def images_of(split: Split, task: str, classes: tuple[str, ...]) -> Images:
+    """Return at most MOST_IMAGES images of a split, spread evenly over it."""
+    if not len(split):
+        raise UserError(f"{split.display_path}: the {split.name} split is empty; there is nothing to measure on")
+    return Images(split.subset(spread(len(split), MOST_IMAGES)), task, classes)
 
-    Raises:
-        UserError: the model knows other classes than the images.
-    """
+
+def entry_of(name: str, measured: Measured) -> Entry:
+    """Return the row of what was measured."""
     facts = measured.facts
-    answers = in_order(torch.from_numpy(measured.probabilities), facts.classes, images.classes)
-    if answers.shape[1] != len(images.classes):
-        raise UserError(f"it knows {len(facts.classes)} classes, which are not the {len(images.classes)} of the images")
     kind = facts.exported_as + ("" if facts.precision == "fp32" else f" {facts.precision}")
-    return Entry(name, kind, accuracy_of(answers, facts, images), measured)
-
-
-def accuracy_of(probabilities: torch.Tensor, facts: Facts, images: Images) -> float:
-    """Return the headline figure of answers (N, C), as a share."""
-    task, n = images.task, len(images.split)
-    targets = task.kept_targets(torch.from_numpy(images.split.targets))
-    empty = Prediction(torch.arange(n), targets, torch.zeros(n), torch.zeros_like(probabilities), task.criterion.activation)
-    usual = task.chosen
-    task.chosen = facts.calibration
-    try:
-        return float(task.metrics(with_probabilities(empty, probabilities))[task.headline])
-    finally:
-        task.chosen = usual
+    return Entry(name, kind, measured.figures.value, measured)
 
 
 def choose(entries: Sequence[Entry], least: float | None) -> tuple[Entry | None, str]:
@@ -202,11 +180,11 @@ def device_name() -> str:
 
 def write(entries: Sequence[Entry], folder: Path, images: Images, threads: int, reason: str) -> None:
     """Write benchmark.csv, benchmark.md, benchmark.json and benchmark.png."""
-    rows = [list(HEADER), *(entry.row() for entry in entries)]
+    rows, headline = [list(HEADER), *(entry.row() for entry in entries)], entries[0].measured.figures.name
     write_csv(folder / "benchmark.csv", rows)
     table = ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in rows]
     about = (
-        f"On {device_name()}, {threads} threads, each file in a process of its own; accuracy is {images.task.headline} on "
+        f"On {device_name()}, {threads} threads, each file in a process of its own; accuracy is {headline} on "
         f"{len(images.split)} {images.split.name} images of {images.split.display_path}. Median and p95 are of one image at a time, "
         f"from its pixels to the answer; images/s of {BATCH} at a time; memory is what opening and answering added to the process."
     )
@@ -217,6 +195,7 @@ def write(entries: Sequence[Entry], folder: Path, images: Images, threads: int, 
             "file": entry.name,
             "kind": entry.kind,
             "accuracy": entry.accuracy,
+            "classes": {name: value for name, _, value in entry.measured.figures.classes},
             "load_seconds": entry.measured.load_seconds,
             "one": entry.measured.one.to_dict(),
             "images_per_second": entry.measured.throughput,
@@ -225,7 +204,8 @@ def write(entries: Sequence[Entry], folder: Path, images: Images, threads: int, 
         }
         for entry in entries
     ]
-    facts = {"device": device_name(), "threads": threads, "images": len(images.split), "reason": reason, "files": plain}
+    facts = {"device": device_name(), "threads": threads, "images": len(images.split), "headline": headline}
+    facts |= {"reason": reason, "files": plain}
     write_text(folder / "benchmark.json", json.dumps(facts, indent=2) + "\n")
     points = [(entry.milliseconds, 100 * entry.accuracy, f"{Path(entry.name).name} ({entry.kind})") for entry in entries]
     draw_points(
@@ -233,7 +213,7 @@ def write(entries: Sequence[Entry], folder: Path, images: Images, threads: int, 
         folder / "benchmark.png",
         title=f"{len(entries)} files on {threads} threads; the line joins those that none beats in both",
         xlabel="median of one image (ms)",
-        ylabel=f"{images.task.headline} (%)",
+        ylabel=f"{headline} (%)",
         log_x=True,
         line=frontier([(x, y) for x, y, _ in points]),
     )

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import torch
 
-from applications.export.convert import Source, check_format, check_held, destination_of, read_source, write_draft
+from applications.export.convert import destination_of, write_draft
 from applications.export.record import Record, write_record
+from applications.export.source import Source, read_source
 from applications.export.staging import check_room, draft_folder, place
+from applications.export.wanted_formats import check_format
 from applications.formats import FORMATS, build_format
 from applications.formats.format import Format
 from applications.settings.options import ExportOptions, Request
@@ -60,10 +62,7 @@ def export_best(request: Request) -> int:
     if options.int8 or options.half:
         raise UserError("--export best tries precisions by itself; leave --int8 and --half out")
     able = writable(options)
-    source = read_source(request)
-    check_held(source, [found for found, _ in able])
-    # What answers masks has no measure for 8 bits.
-    able = [pair for pair in able if not pair[1].int8 or "int8" in source.reference.allowed]
+    source = read_source(request, [found for found, _ in able])
     with ExitStack() as stack:
         found = [each for each in (_write(source, *pair, stack) for pair in able) if each is not None]
         if not found:

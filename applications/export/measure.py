@@ -7,24 +7,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from applications.export.probe import ROOT, RuntimeFailedError
+from applications import assemble
+from applications.export import reference_kind
+from applications.export.parity import ClassFigure, Figures
+from applications.export.probe import ROOT, RuntimeFailedError, as_taken
 from applications.export.staging import size_of
-from applications.formats.deployed import deploy
 from applications.formats.facts import Facts
-from applications.formats.format import Opened
+from applications.formats.format import Holds, Opened
 from applications.formats.package import check_installed
 from applications.formats.torchscript import as_arrays
+from applications.settings.options import ExportOptions, LossOptions
+from applications.tasks import TASKS
 from applications.trained.checkpoint import load_trained
 from applications.trained.exported import find_format
-from applications.trained.trained_task import build_label_task
 from dataloader.images.preprocess import fit_images, fit_pixels
 from dataloader.splits.split import Split
 from utils.errors import UserError
@@ -45,6 +48,8 @@ class Subject:
         exported: whether it is the latter.
         given: the flags of the call, by which a checkpoint is read.
         split: the images.
+        task: what is known of them.
+        classes: by which they are numbered.
         threads: of the runtime.
     """
 
@@ -52,6 +57,8 @@ class Subject:
     exported: bool
     given: Mapping[str, Any]
     split: Split
+    task: str
+    classes: tuple[str, ...]
     threads: int
 
 
@@ -61,7 +68,7 @@ class Measured:
 
     Attributes:
         facts: what the model says of itself.
-        probabilities: (N, C) for the images of the split, one at a time.
+        figures: of its answers to the images of the split, one at a time.
         load_seconds: until it could answer, without importing PyTorch.
         one: time of one image, from its pixels to the answer.
         many: the same for BATCH images of the network's own size.
@@ -70,7 +77,7 @@ class Measured:
     """
 
     facts: Facts
-    probabilities: np.ndarray
+    figures: Figures
     load_seconds: float
     one: Timing
     many: Timing
@@ -90,17 +97,18 @@ def measure(subject: Subject) -> Measured:
         RuntimeFailedError: it could not be opened, or not answer.
     """
     with tempfile.TemporaryDirectory() as folder:
-        asked, answered = Path(folder) / "subject.pickle", Path(folder) / "measured.npz"
+        asked, answered = Path(folder) / "subject.pickle", Path(folder) / "measured.json"
         asked.write_bytes(pickle.dumps(subject))
         command = [sys.executable, "-c", START, str(ROOT), str(asked), str(answered)]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode != 0 or not answered.is_file():
             lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
             raise RuntimeFailedError(lines[-1] if lines and done.returncode > 0 else f"it ended with code {done.returncode}")
-        with np.load(answered) as content:
-            told, probabilities = json.loads(str(content["told"])), content["probabilities"]
+        told = json.loads(answered.read_text())
     facts, one, many = Facts.from_json(told.pop("facts")), Timing(**told.pop("one")), Timing(**told.pop("many"))
-    return Measured(facts, probabilities, one=one, many=many, **told)
+    name, value, rows = told.pop("figures")
+    figures = Figures(name, value, tuple(ClassFigure(*row) for row in rows))
+    return Measured(facts, figures, one=one, many=many, **told)
 
 
 def main(asked: str, answered: str) -> int:
@@ -115,13 +123,14 @@ def main(asked: str, answered: str) -> int:
         return 1
     told = {
         "facts": found.facts.to_json(),
+        "figures": found.figures,
         "load_seconds": found.load_seconds,
         "one": vars(found.one),
         "many": vars(found.many),
         "memory": found.memory,
         "size": found.size,
     }
-    np.savez(answered, probabilities=found.probabilities, told=np.array(json.dumps(told)))
+    Path(answered).write_text(json.dumps(told))
     return 0
 
 
@@ -130,7 +139,8 @@ def _measure(subject: Subject) -> Measured:
     before, start = _resident(), time.perf_counter()
     opened, size = _open_exported(subject) if subject.exported else _open_checkpoint(subject)
     load_seconds = time.perf_counter() - start
-    single = _as_taken(opened, first)[None]
+    _check_same_answers(opened.facts, subject)
+    single = as_taken(opened, first)[None]
     numbers = opened.facts.preprocess
     fitted = fit_pixels(first, *numbers.image_size, numbers.resize).transpose(2, 0, 1)
     several = np.ascontiguousarray(np.stack([fitted] * BATCH))
@@ -138,9 +148,27 @@ def _measure(subject: Subject) -> Measured:
     (many,) = measure_times([lambda: opened.run(several)], seconds=SECONDS)
     after = _resident()
     memory = None if before is None or after is None else max(0, after - before)
-    images = (subject.split.read(index) for index in range(len(subject.split)))
-    answers = np.stack([opened.run(_as_taken(opened, image)[None])[0][0] for image in images])
-    return Measured(opened.facts, answers, load_seconds, one, many, memory, size)
+    return Measured(opened.facts, _figures(opened, subject), load_seconds, one, many, memory, size)
+
+
+def _check_same_answers(facts: Facts, subject: Subject) -> None:
+    """Raise UserError where a model answers something else than what is known of the images."""
+    if facts.task != subject.task:
+        raise UserError(f"it is a model of --task {facts.task}, and the images are measured by --task {subject.task}")
+    if sorted(facts.classes) != sorted(subject.classes):
+        raise UserError(f"it knows {len(facts.classes)} classes, which are not the {len(subject.classes)} of the images")
+
+
+def _figures(opened: Opened, subject: Subject) -> Figures:
+    facts, kind = opened.facts, reference_kind(subject.task)
+    criterion = LossOptions(criterion="softmax" if facts.activation == "softmax" else "bce")
+    task = assemble.build_task(criterion, subject.classes, facts.preprocess, torch.device("cpu"), kind=TASKS.resolve(facts.task))
+
+    def answers() -> Iterator[tuple[int, np.ndarray]]:
+        for index in range(len(subject.split)):
+            yield index, kind.joined(opened.run(as_taken(opened, subject.split.read(index))[None]), facts)[0]
+
+    return kind(task, subject.split).figures(answers(), facts)
 
 
 def _open_exported(subject: Subject) -> tuple[Opened, int]:
@@ -153,22 +181,19 @@ def _open_exported(subject: Subject) -> tuple[Opened, int]:
 
 
 def _open_checkpoint(subject: Subject) -> tuple[Opened, int]:
-    device = torch.device("cpu")
+    device, plain = torch.device("cpu"), ExportOptions()
     trained = load_trained(subject.path, subject.given, "benchmark", device)
-    activation, numbers, arch = (
-        build_label_task(trained, device).criterion.activation,
-        trained.preprocess,
-        trained.config.model.arch,
-    )
-    answering = deploy(trained.model, numbers, activation, arch=arch, temperature=trained.calibration.temperature).answering
+    kind, numbers = reference_kind(trained.task), trained.preprocess
+    task = kind.build_task(trained, device)
+    answering = kind.deploy(trained, task, plain, any_size=True).answering
+    # Boxes are chosen by the caller, as in a format without room for that.
     facts = Facts(
-        arch,
-        trained.task,
-        trained.classes,
-        numbers,
-        activation,
-        **asdict(trained.calibration),
+        arch=trained.config.model.arch,
+        task=trained.task,
+        classes=trained.classes,
+        preprocess=numbers,
         exported_as="checkpoint",
+        **kind.facts(trained, task, plain, Holds()),
     )
 
     def run(images: np.ndarray) -> list[np.ndarray]:
@@ -176,14 +201,6 @@ def _open_checkpoint(subject: Subject) -> tuple[Opened, int]:
             return as_arrays(answering(fit_images(torch.from_numpy(images), *numbers.image_size, numbers.resize)))
 
     return Opened(facts, run), subject.path.stat().st_size
-
-
-def _as_taken(opened: Opened, image: np.ndarray) -> np.ndarray:
-    """Return an image (h, w, 3) as the model takes it, uint8 (3, h, w)."""
-    if not opened.facts.any_size:
-        numbers = opened.facts.preprocess
-        image = fit_pixels(image, *numbers.image_size, numbers.resize)
-    return np.ascontiguousarray(image.transpose(2, 0, 1))
 
 
 def _resident() -> int | None:

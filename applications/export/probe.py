@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from applications.export import reference_kind
+from applications.export.answers import Answers
 from applications.formats import build_format
 from applications.formats.facts import Facts
 from applications.formats.format import Format, Opened
@@ -55,25 +57,6 @@ class Job:
     batch: int
     threads: int
     inner: bool = False
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What a file answered.
-
-    Attributes:
-        facts: what it says of itself.
-        single: probabilities (N, C), or what else is `compared`, one image at a time.
-        batched: the same, several images at a time.
-        timing: of one image, from its pixels to the answer.
-        open_seconds: until the file could answer.
-    """
-
-    facts: Facts
-    single: np.ndarray
-    batched: np.ndarray
-    timing: Timing
-    open_seconds: float
 
 
 def ask(job: Job) -> Answers:
@@ -133,7 +116,7 @@ def main(asked: str, answered: str) -> int:
 
 def _look_inside(found: Format, job: Job) -> dict[str, np.ndarray]:
     opened = found.open(job.path, threads=job.threads)
-    images = _pixels(opened, job.split.read(0))[None]
+    images = as_taken(opened, job.split.read(0))[None]
     return {f"{number:06d}": value for number, value in enumerate(found.inner_values(job.path, images))}
 
 
@@ -146,24 +129,17 @@ def _answer(found: Format, job: Job) -> dict[str, Any]:
     together = Together(opened, job.batch)
     single = []
     for index in range(len(job.split)):
-        pixels = _pixels(opened, job.split.read(index))
-        single.append(compared(opened, opened.run(pixels[None]))[0])
+        pixels = as_taken(opened, job.split.read(index))
+        single.append(together.ask(pixels[None])[0])
         together.add(index, pixels)
         print(ONE_DONE, flush=True)
-    first = _pixels(opened, job.split.read(0))[None]
+    first = as_taken(opened, job.split.read(0))[None]
     (timing,) = measure_times([lambda: opened.run(first)], seconds=SECONDS)
     told = {"facts": opened.facts.to_json(), "timing": vars(timing), "open_seconds": open_seconds}
     return {"single": np.stack(single), "batched": together.finish(), "told": np.array(json.dumps(told))}
 
 
-def compared(opened: Opened, outputs: Sequence[np.ndarray]) -> np.ndarray:
-    """Return what is compared of the outputs of a file: the first; of boxes all, side by side, float32 (N, K, 4 + ...)."""
-    if opened.facts.boxes is None:
-        return outputs[0]
-    return np.concatenate([each if each.ndim == 3 else each[..., None] for each in outputs], axis=2).astype(np.float32)
-
-
-def _pixels(opened: Opened, image: np.ndarray) -> np.ndarray:
+def as_taken(opened: Opened, image: np.ndarray) -> np.ndarray:
     """Return an image (h, w, 3) as the file takes it: uint8 (3, h, w), at the network's size where the geometry is not in the file."""
     if not opened.facts.any_size:
         numbers = opened.facts.preprocess
@@ -182,9 +158,14 @@ class Together:
     def __init__(self, opened: Opened, batch: int) -> None:
         self.opened = opened
         self.batch = batch
+        self._joined = reference_kind(opened.facts.task).joined
         self.answers: dict[int, np.ndarray] = {}
         self._waiting: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = {}
         self._bytes = 0
+
+    def ask(self, images: np.ndarray) -> np.ndarray:
+        """Return the answers (N, ...) for images uint8 (N, 3, h, w)."""
+        return self._joined(self.opened.run(images), self.opened.facts)
 
     def add(self, index: int, pixels: np.ndarray) -> None:
         """Take one image, uint8 (3, h, w)."""
@@ -196,7 +177,7 @@ class Together:
             self._flush()
 
     def finish(self) -> np.ndarray:
-        """Return the answers (N, C), in the order of the images."""
+        """Return the answers (N, ...), in the order of the images."""
         self._flush()
         return np.stack([self.answers[index] for index in sorted(self.answers)])
 
@@ -218,5 +199,5 @@ class Together:
         self._bytes -= sum(pixels.nbytes for _, pixels in group)
         # A batch is of two at least.
         images = np.stack([pixels for _, pixels in group] * (2 if len(group) == 1 else 1))
-        for (index, _), answer in zip(group, compared(self.opened, self.opened.run(images)), strict=False):
+        for (index, _), answer in zip(group, self.ask(images), strict=False):
             self.answers[index] = answer

@@ -61,9 +61,10 @@ class Record:
         verdict = f"Not kept: {self.refusal}." if self.refusal else f"Kept as `{destination.name}`."
         rows = [("size", f"{self.bytes / 1e6:.1f} MB"), ("precision", facts.precision)]
         if parity is not None and self.timing is not None:
+            compared = f"{parity.words.answered} that agree, on {parity.images} {self.split} images"
             rows += [
-                (f"{parity.answered} that agree, of {parity.images} {self.split} images", f"{parity.agreeing:,} of {parity.total:,}"),
-                ("largest difference of a probability, one image at a time", f"{parity.largest:.1e}"),
+                (compared, f"{parity.agreeing:,} of {parity.answers:,}"),
+                (f"largest difference of a {parity.words.value}, one image at a time", f"{parity.largest:.1e}"),
                 ("the same, several images at a time", f"{parity.batched:.1e}"),
                 ("allowed", f"{self.allowed.difference:.0e}" if self.allowed.drop is None else "any"),
                 ("mean difference", f"{parity.mean:.1e}"),
@@ -102,10 +103,12 @@ class Record:
         if self.allowed.drop is None or self.parity is None:
             return ""
         rows = [
-            f"| {row.name} | {row.images} | {100 * row.model:.1f}% | {100 * row.file:.1f}% | {100 * (row.model - row.file):.1f} |"
+            f"| {row.name} | {row.number:,} | {100 * row.model:.1f}% | {100 * row.file:.1f}% | {100 * (row.model - row.file):.1f} |"
             for row in self.parity.classes
         ]
-        return "\n".join(["| class | images | found by the model | by the file | lost points |", "|---|---|---|---|---|", *rows])
+        words = self.parity.words
+        header = f"| class | {words.counted} | {words.figure} by the model | by the file | lost points |"
+        return "\n".join([header, "|---|---|---|---|---|", *rows]) if rows else ""
 
 
 def write_record(record: Record, destination: Path) -> None:

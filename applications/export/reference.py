@@ -1,153 +1,150 @@
-"""What a model answers for the images of the comparison, and how the answers of its file are compared with that."""
+"""What a model answers for real images, and how the answers of its file are compared with that: the contract of REFERENCES."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from applications.assemble import Machine
 from applications.contract import Task
-from applications.export.parity import ALLOWED, Allowed, Parity, compare, in_order
-from applications.export.probe import Answers
+from applications.export.answers import Answers
+from applications.export.parity import Allowed, Figures, Parity, Words, class_shares, largest_of, worst_of
+from applications.formats.deployed import Deployed
 from applications.formats.facts import Facts
-from applications.tasks.label_prediction import Prediction
-from applications.tasks.label_task import LabelTask
-from applications.tasks.segment import Segment
+from applications.formats.format import Holds
+from applications.settings.options import ExportOptions
 from applications.trained.checkpoint import Trained
-from applications.trained.inference import predict_split
-from dataloader.sample import Batch
+from applications.trained.trained_task import build_trained_task
 from dataloader.splits.split import Split
-from dataloader.targets.mask import IGNORE, Mask
 from utils.errors import UserError
+from utils.progress import progress_bar
 
-# Images of a comparison; of masks as many as have room in this many bytes, at least a few.
-MOST_IMAGES = 512
-MOST_BYTES = 2**27
-FEWEST_MASKS = 4
-# Of masks, a class may turn where two are equally probable; 16 bits move a probability at an edge farther than one of a whole image.
-ALLOWED_MASKS = {"fp32": Allowed(1e-3, 0.9999), "half": Allowed(0.1, 0.99)}
-# Pixels in which two classes are as close as that lie between them.
-TIE = 1e-4
+# Images of a comparison: as many as their answers have room in so many bytes, at least a few.
+MOST_IMAGES, FEWEST_IMAGES = 512, 8
+MOST_BYTES = 2**28
+
+Kind = TypeVar("Kind", bound=Task)
 
 
-@dataclass(frozen=True)
-class LabelReference:
-    """The labels of some images.
+class Reference(ABC, Generic[Kind]):
+    """Some images, and all that --export, --int8 and --benchmark need to know of the answers of a task.
 
-    Attributes:
-        task: what they mean.
+    The answer of an image is one array. `joined` makes it of what a file answers, `said` of what the model says.
+
+    Args:
+        task: what answers mean.
         split: the images.
-        allowed: precision -> what a file may differ by; a precision without an entry is not written.
-    """
-
-    task: LabelTask
-    split: Split
-    expected: Prediction
-    allowed: ClassVar[Mapping[str, Allowed]] = ALLOWED
-
-    def compare(self, answers: Answers, facts: Facts) -> Parity:
-        """Compare what a file answered for the images, in their order; `facts` is what it should say of itself."""
-        return compare(answers, self.expected, facts, self.task)
-
-
-@dataclass(frozen=True)
-class MaskReference:
-    """The masks of some images, at the size of the network.
 
     Attributes:
-        probabilities: float32 (N, C, h, w).
-        truths: their masks, uint8 (N, h, w).
+        allowed: precision -> what a file may differ by; a precision without an entry is not written.
+        words: how answers are spoken of.
+        demo: the program of demos/ that opens its files; '' for none.
+        quantized: beginning of the names of the layers that may be quantized.
     """
 
-    task: Segment
-    split: Split
-    probabilities: Tensor
-    truths: Tensor
-    allowed: ClassVar[Mapping[str, Allowed]] = ALLOWED_MASKS
+    allowed: ClassVar[Mapping[str, Allowed]]
+    words: ClassVar[Words]
+    demo: ClassVar[str]
+    quantized: ClassVar[str] = ""
 
-    def compare(self, answers: Answers, facts: Facts) -> Parity:
-        """As for labels."""
-        single, batched = (
-            in_order(torch.from_numpy(part), answers.facts.classes, facts.classes) for part in (answers.single, answers.batched)
-        )
-        wanted = self.probabilities
-        if single.shape != wanted.shape:
-            single = batched = torch.full_like(wanted, float("nan"))
-        difference = (single - wanted).abs()
-        top = wanted.topk(2, dim=1).values
-        same = (single.argmax(1) == wanted.argmax(1)) | (top[:, 0] - top[:, 1] < TIE)
-        same &= ~single.isnan().any(1)
-        figures = [self._figure(each) for each in (wanted, single.nan_to_num(0.0))]
+    def __init__(self, task: Kind, split: Split) -> None:
+        self.task = task
+        self.split = split
+
+    @staticmethod
+    def build_task(trained: Trained, device: torch.device) -> Task:
+        """Return the task of a model, with what the user wants of its answers."""
+        return build_trained_task(trained, device)
+
+    @staticmethod
+    @abstractmethod
+    def deploy(trained: Trained, task: Any, options: ExportOptions, *, any_size: bool) -> Deployed:
+        """Return the parts of a model as a file of --half, --with_features or the like is to hold them."""
+
+    @staticmethod
+    @abstractmethod
+    def facts(trained: Trained, task: Any, options: ExportOptions, holds: Holds) -> dict[str, Any]:
+        """Return what a file says of itself beside what files of all tasks do: activation, outputs, thresholds."""
+
+    @staticmethod
+    def joined(outputs: Sequence[np.ndarray], facts: Facts) -> np.ndarray:
+        """Return the answers (N, ...) of the outputs of a file."""
+        del facts
+        return outputs[0]
+
+    @staticmethod
+    @abstractmethod
+    def said(trained: Trained, task: Any, pixels: torch.Tensor, machine: Machine) -> np.ndarray:
+        """Return the answers (N, ...) of the model as evaluation asks it, for images uint8 (N, 3, H, W) of the size of the network."""
+
+    @abstractmethod
+    def figures(self, answers: Iterable[tuple[int, np.ndarray]], facts: Facts) -> Figures:
+        """Return how good answers of images are, (position in the split, answer), by the truth; `facts` are of what answered."""
+
+    @abstractmethod
+    def compare(self, expected: np.ndarray, answers: Answers, facts: Facts, allowed: Allowed) -> Parity:
+        """Compare what a file answered with what the model did.
+
+        Args:
+            expected: answers of the model to all images, (N, ...).
+            answers: of the file.
+            facts: what the file should say of itself.
+            allowed: how much it may differ.
+        """
+
+    def parity(self, single: np.ndarray, batched: np.ndarray, agreeing: tuple[int, int], figures: tuple[Figures, Figures]) -> Parity:
+        """Return what a comparison came to.
+
+        Args:
+            single: differences of each image, (N, ...), one by one.
+            batched: the same of several at a time.
+            agreeing: how many answers agree, of how many.
+            figures: of the model and of the file.
+        """
+        mine, theirs = figures
         return Parity(
-            images=len(wanted),
-            agreeing=int(same.sum()),
-            largest=_largest(difference),
-            mean=float(difference.mean()),
-            batched=_largest((batched - wanted).abs()),
-            headline=self.task.headline,
-            model=figures[0],
-            file=figures[1],
-            worst=int(np.argmax(np.nan_to_num(difference.flatten(1).amax(1).numpy(), nan=np.inf))),
-            answers=same.numel(),
-            answered="pixels",
+            images=len(single),
+            answers=agreeing[1],
+            agreeing=agreeing[0],
+            largest=largest_of(single),
+            mean=float(single.mean()),
+            batched=largest_of(batched),
+            headline=mine.name,
+            model=mine.value,
+            file=theirs.value,
+            worst=worst_of(single),
+            words=self.words,
+            classes=class_shares(mine, theirs),
         )
 
-    def _figure(self, probabilities: Tensor) -> float:
-        count = len(probabilities)
-        meter = self.task.meter(count)
-        batch = Batch(torch.empty(count, 0), self.truths, torch.ones(count), torch.arange(count))
-        meter.update(batch, probabilities)
-        return meter.figures()[self.task.headline]
+    def distance(self, answer: np.ndarray, expected: np.ndarray, facts: Facts) -> float:
+        """Return how far an answer has moved."""
+        del facts
+        return float(np.abs(answer - expected).sum())
 
 
-Reference = LabelReference | MaskReference
+def read_reference(trained: Trained, task: Task, held: Split, kind: type[Reference], machine: Machine) -> tuple[Reference, np.ndarray]:
+    """Return a reference on as many images of a split as can be compared, and the model's answers to them, (N, ...)."""
+    numbers = trained.preprocess
+
+    def answer(index: int) -> np.ndarray:
+        return kind.said(trained, task, numbers.apply(held.read(index))[None], machine)[0]
+
+    chosen = spread(len(held), MOST_IMAGES)
+    if not len(chosen):
+        raise UserError(f"{held.display_path}: the {held.name} split is empty; there is nothing to compare on")
+    room = MOST_BYTES // max(1, answer(0).nbytes)
+    chosen = spread(len(held), max(FEWEST_IMAGES, min(MOST_IMAGES, room)))
+    answers = []
+    with progress_bar(f"{held.name} images", len(chosen)) as advance:
+        for index in chosen:
+            answers.append(answer(index))
+            advance(1)
+    return kind(task, held.subset(chosen)), np.stack(answers)
 
 
-def _largest(difference: Tensor) -> float:
-    return float("nan") if bool(difference.isnan().any()) else float(difference.max())
-
-
-def thin_out(split: Split, most: int) -> Split:
-    """Return at most `most` images, spread evenly over the split."""
-    if len(split) == 0:
-        raise UserError(f"{split.display_path}: the {split.name} split is empty; there is nothing to compare on")
-    step = max(1, -(-len(split) // most))
-    return split.subset(range(0, len(split), step))
-
-
-def read_reference(trained: Trained, task: Task, split: Split, machine: Machine, asked: str) -> Reference:
-    """Return what the model answers for at most as many images of a split as can be compared.
-
-    Raises:
-        UserError: no file can be compared with the answers of this task.
-    """
-    if isinstance(task, LabelTask):
-        split = thin_out(split, MOST_IMAGES)
-        return LabelReference(task, split, predict_split(trained, split, task, machine))
-    if isinstance(task, Segment):
-        height, width = trained.preprocess.image_size
-        room = MOST_BYTES // (4 * len(trained.classes) * height * width)
-        return read_masks(trained, task, thin_out(split, max(FEWEST_MASKS, min(MOST_IMAGES, room))))
-    raise UserError(f"{asked} compares labels and masks, which --task {task.name} of {trained.path} does not give")
-
-
-def read_masks(trained: Trained, task: Segment, split: Split) -> MaskReference:
-    """Return what a segmenter says of every image of a split."""
-    numbers, parts, truths = trained.preprocess, [], []
-    with torch.inference_mode():
-        for index in range(len(split)):
-            image = split.read(index)
-            outputs = task.forward(trained.model, _alone(numbers.apply(image)[None]))
-            parts.append(task.criterion.probabilities(outputs))
-            mask = split.target(index).moved(numbers.change((image.shape[0], image.shape[1])))
-            assert isinstance(mask, Mask)
-            truths.append(mask.ids)
-    return MaskReference(task, split, torch.cat(parts), torch.from_numpy(np.stack(truths)))
-
-
-def _alone(images: Tensor) -> Batch:
-    count = len(images)
-    return Batch(images, torch.full((count, *images.shape[2:]), IGNORE, dtype=torch.uint8), torch.ones(count), torch.arange(count))
+def spread(count: int, most: int) -> list[int]:
+    """Return at most `most` of `count` positions, evenly, since the classes of a split may follow one another."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int)).tolist() if count else []

@@ -1,4 +1,4 @@
-"""The model as it leaves the house: geometry, normalization, network and probabilities in one module."""
+"""The module that is exported: geometry, normalization, network and probabilities in one."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -77,16 +77,24 @@ class Answering(nn.Module):
         return (probabilities, *(each.float() for each in others)) if others else probabilities
 
 
-class Scoring(nn.Module):
-    """Images of the network's own size, uint8 (N, 3, H, W), to all that a network of another kind than a classifier answers."""
+class OwnOutputs(nn.Module):
+    """Images of the network's own size, uint8 (N, 3, H, W), to all that the network outputs, float32, such as scores and maps.
 
-    def __init__(self, core: nn.Module, normalize: nn.Module) -> None:
+    Args:
+        core: normalized images -> a tuple of tensors.
+        normalize: uint8 pixels to normalized floats.
+        half: the core takes 16 bits.
+    """
+
+    def __init__(self, core: nn.Module, normalize: nn.Module, *, half: bool = False) -> None:
         super().__init__()
         self.core = core
         self.normalize = normalize
+        self.half_core = half
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.core(self.normalize(images)))
+        x = self.normalize(images)
+        return tuple(each.float() for each in self.core(x.half() if self.half_core else x))
 
 
 class BoxCore(nn.Module):
@@ -116,17 +124,17 @@ class FitImages(nn.Module):
 
 @dataclass(frozen=True)
 class Deployed:
-    """All parts of a model that leaves the house, on the CPU, in evaluation mode.
+    """All parts of a model that is exported, on the CPU, in evaluation mode.
 
     Attributes:
         preprocess: image size, geometry, mean, std.
-        answering: from images of the network's own size to probabilities.
+        answering: from images of the network's own size to the answers.
         any_size: whether the file is to take images of any size.
         net: the network itself, with its own names of weights.
     """
 
     preprocess: Preprocess
-    answering: Answering | Scoring
+    answering: Answering | OwnOutputs
     any_size: bool
     net: nn.Module
 
@@ -156,7 +164,7 @@ class Deployed:
         finally:
             for handle in handles:
                 handle.remove()
-        found.append(("probabilities", answers[0] if isinstance(answers, tuple) else answers))
+        found.append(("answers", answers[0] if isinstance(answers, tuple) else answers))
         yield from found
 
     def _layers(self) -> Iterator[tuple[str, nn.Module]]:
@@ -187,7 +195,7 @@ def deploy(
     features: bool = False,
     cam: bool = False,
 ) -> Deployed:
-    """Return the parts of a model, ready to be written.
+    """Return the parts of a model whose network outputs logits, which become probabilities in the file, ready to be written.
 
     Raises:
         UserError: the network has no features or class map to show.
@@ -203,10 +211,10 @@ def deploy(
     return Deployed(preprocess, answering, any_size, core.net)
 
 
-def deploy_scores(net: nn.Module, preprocess: Preprocess, *, any_size: bool = True) -> Deployed:
-    """Return the parts of a network that answers a tuple of its own, such as scores and maps, ready to be written."""
-    answering = Scoring(net, Normalize(preprocess.mean, preprocess.std)).eval()
-    return Deployed(preprocess, answering, any_size, net)
+def deploy_outputs(core: nn.Module, preprocess: Preprocess, *, any_size: bool = True, half: bool = False) -> Deployed:
+    """Return the parts of a model whose answers are what its network outputs, a tuple, ready to be written; `half`: it takes 16 bits."""
+    answering = OwnOutputs(core, Normalize(preprocess.mean, preprocess.std), half=half).eval()
+    return Deployed(preprocess, answering, any_size, core)
 
 
 def _check_outputs(core: Core, preprocess: Preprocess, arch: str) -> None:

@@ -25,7 +25,7 @@ class Holds:
         facts: class names and all else that a program needs to know, in the file itself.
         opset: the version of its operators can be chosen.
         int8: the network in 8-bit integers.
-        masks: segmenters, not classifiers alone.
+        masks: answers that are not labels: masks, boxes, defects.
         suppression: the choice among overlapping boxes.
     """
 

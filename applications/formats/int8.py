@@ -26,8 +26,8 @@ WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Convolution", 
 MOST_RESTORED = 12
 RANKING_IMAGES = 64
 
-# One image, uint8 (1, 3, h, w) -> probabilities (1, C).
-Answer = Callable[[np.ndarray], np.ndarray]
+# One image, uint8 (1, 3, h, w) -> the outputs of the file.
+Answer = Callable[[np.ndarray], Sequence[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,20 @@ class Calibration:
     Attributes:
         images: of training, uint8 (1, 3, h, w) at the network's own size; they choose the ranges of values.
         held_out: of validation, likewise; they tell what accuracy is lost.
-        figure: (positions in `held_out`, probabilities (N, C)) -> accuracy, as a share.
-        max_drop: how much of it may be lost.
+        joined: the outputs of a file for N images -> their answers (N, ...).
+        figure: (positions in `held_out`, answers (N, ...)) -> accuracy, or what takes its place, as a share.
+        distance: (answer, that of the model) -> how far it has moved.
+        max_drop: how much of the figure may be lost.
+        part: beginning of the names of the layers that may be quantized; '' for all.
     """
 
     images: Sequence[np.ndarray]
     held_out: Sequence[np.ndarray]
+    joined: Callable[[Sequence[np.ndarray]], np.ndarray]
     figure: Callable[[Sequence[int], np.ndarray], float]
+    distance: Callable[[np.ndarray, np.ndarray], float]
     max_drop: float
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,9 +83,14 @@ def layers(ops: Sequence[Op]) -> list[Op]:
     return [op for op in ops if op.kind in WEIGHTED and op.name not in fixed and any(source in fixed for source in op.sources)]
 
 
-def outside_network(ops: Sequence[Op]) -> list[str]:
-    """Return what is not between the first and the last layer: geometry and normalization before, probabilities behind."""
-    fixed, weighted = constants(ops), {op.name for op in layers(ops)}
+def outside_network(ops: Sequence[Op], part: str = "") -> list[str]:
+    """Return what is not between the first and the last layer: geometry and normalization before, probabilities behind.
+
+    Args:
+        ops: of the graph.
+        part: beginning of the names of the layers that count.
+    """
+    fixed, weighted = constants(ops), {op for op, name in layer_names(ops).items() if name.startswith(part)}
     behind, before = set(weighted), set(weighted)
     for op in ops:
         if any(source in behind for source in op.sources):
@@ -96,7 +107,7 @@ def layer_names(ops: Sequence[Op]) -> dict[str, str]:
     names = {}
     for op in layers(ops):
         stored = next((source for source in _behind(op, by_name, fixed) if ".weight" in source), None)
-        names[op.name] = op.name if stored is None else stored.partition(".weight")[0].rpartition("net.")[2]
+        names[op.name] = op.name if stored is None else stored.partition(".weight")[0].rpartition("core.")[2].removeprefix("net.")
     return names
 
 
@@ -130,7 +141,7 @@ class Judge:
     def __call__(self, asked: Any, items: Iterable[int]) -> tuple[float, list[float] | None]:
         """Return the figure, the higher the better, and likewise one of each image; `items` are positions."""
         answer, positions = self._answering(asked), list(items)
-        rows = [answer(self._calibration.held_out[position]) for position in positions]
+        rows = [self._calibration.joined(answer(self._calibration.held_out[position])) for position in positions]
         everything = len(positions) == len(self._calibration.held_out)
         if everything and not self._expected:
             # The model itself is asked first.
@@ -138,7 +149,8 @@ class Judge:
         figure = self._calibration.figure(positions, np.concatenate(rows))
         if not self._expected:
             return figure, None
-        moved = [-float(np.abs(row - self._expected[position]).sum()) for position, row in zip(positions, rows, strict=True)]
+        pairs = ((row[0], self._expected[position][0]) for position, row in zip(positions, rows, strict=True))
+        moved = [-self._calibration.distance(*pair) for pair in pairs]
         return (figure if everything else float(np.mean(moved))), moved
 
 
@@ -150,7 +162,7 @@ def quantize(
     Args:
         model: of onnx or openvino.
         ops: its operations, in the order of computing.
-        calibration: images, and what may be lost.
+        calibration: images, what may be lost, and of which layers.
         answering: makes the model that NNCF hands over answer.
         per_channel: the runtime knows ranges of single channels before depthwise convolutions, not of weights alone.
     """
@@ -169,7 +181,7 @@ def quantize(
             max_drop=calibration.max_drop,
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(calibration.images),
-            ignored_scope=nncf.IgnoredScope(names=outside_network(ops), validate=False),
+            ignored_scope=nncf.IgnoredScope(names=outside_network(ops, calibration.part), validate=False),
             advanced_quantization_parameters=advanced,
             advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
                 max_num_iterations=MOST_RESTORED, ranking_subset_size=min(RANKING_IMAGES, max(1, len(numbered) // 2))

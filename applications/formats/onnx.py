@@ -78,7 +78,7 @@ class Onnx(Format):
 
         def answering(asked: Any) -> Answer:
             session = self._session(asked.SerializeToString(), path)
-            return lambda images: session.run(None, {INPUT: images})[0]
+            return lambda images: session.run(None, {INPUT: images})
 
         found = quantize(model, _ops(model.graph), calibration, answering, per_channel=False)
         onnx.helper.set_model_props(found, dict(facts))

@@ -59,11 +59,7 @@ class OpenVino(Format):
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise self.damaged(path) from error
 
-        def run(images: np.ndarray) -> list[np.ndarray]:
-            answer = compiled(images)
-            return [np.array(answer[index]) for index in range(len(compiled.outputs))]
-
-        return Opened(facts, run)
+        return Opened(facts, lambda images: _arrays(compiled(images)))
 
     def files(self, path: Path) -> list[Path]:
         return [path, path.with_suffix(".bin")]
@@ -75,7 +71,7 @@ class OpenVino(Format):
         names = layer_names(_ops(model))
 
         def answering(asked: Any) -> Answer:
-            return lambda images: np.array(asked({INPUT: images})[0])
+            return lambda images: _arrays(asked({INPUT: images}))
 
         found = quantize(model, _ops(model), calibration, answering)
         found.set_rt_info(facts, [ENTRY])
@@ -87,6 +83,11 @@ class OpenVino(Format):
             for file in sorted(Path(folder).iterdir()):
                 file.replace(path.with_name(file.name))
         return [names.get(name, name) for name in in_floating_point(_ops(found), QUANTIZED)]
+
+
+def _arrays(answer: Any) -> list[np.ndarray]:
+    """Return what a compiled model answers, in its order; its own memory is used again."""
+    return [np.array(answer[index]) for index in range(len(answer))]
 
 
 def _ops(model: Any) -> list[Op]:

@@ -1,14 +1,13 @@
 """Prints layers, parameters, multiply-adds, memory and forward time of a model."""
 
+from applications.contract import LearnsInPasses
 from applications.settings.options import Request
-from models import build_model
+from applications.tasks import TASKS
+from models import TASK_NETWORKS, build_model, task_of
 from models.backbone import Network
 from models.detectors import is_object_detector
-from models.detectors.build import build_detector
 from models.input_channels import set_input_channels
 from models.options import ModelOptions
-from models.segmenters import SEGMENTERS
-from models.segmenters.build import build_segmenter
 from utils.errors import UserError
 from utils.logs import log
 from utils.networks.summary import summarize, time_forward
@@ -52,19 +51,18 @@ def run(request: Request) -> int:
 
 
 def _build(options: ModelOptions, classes: int) -> Network:
-    if options.arch in SEGMENTERS:
-        return build_segmenter(
-            options.arch,
-            num_classes=classes,
-            encoder=options.encoder,
-            drop_rate=options.drop_rate,
-            output_stride=options.output_stride,
-        )
-    if is_object_detector(options.arch):
-        return build_detector(options.arch, num_classes=classes, encoder=options.encoder, neck=options.neck, anchors=options.anchors)
-    for name in ("encoder", "neck", "anchors", "output_stride"):
-        if getattr(options, name) is not None:
-            raise UserError(
-                f"--{name} is for segmenters and detectors (--list segmenters, --list detectors), and {options.arch} is none; leave it out"
-            )
-    return build_model(options.arch, num_classes=classes, drop_rate=options.drop_rate)
+    """Return the network of --arch, as its task builds it.
+
+    Raises:
+        UserError: it answers nothing before it is fitted, or a flag is for other networks.
+    """
+    if (task := task_of(options.arch)) is None:
+        for name in ("encoder", "neck", "anchors", "output_stride"):
+            if getattr(options, name) is not None:
+                lists = "(--list segmenters, --list detectors)"
+                raise UserError(f"--{name} is for segmenters and detectors {lists}, and {options.arch} is none; leave it out")
+        return build_model(options.arch, num_classes=classes, drop_rate=options.drop_rate)
+    kind = TASKS.resolve(task)
+    if issubclass(kind, LearnsInPasses):
+        raise UserError(f"--info: {options.arch} {TASK_NETWORKS[task].purpose}; it has no forward pass before it is fitted")
+    return kind.build_model(options, [str(number) for number in range(classes)])

@@ -40,7 +40,7 @@ def predict_defects(trained: Trained, task: Task, inputs: Inputs, options: Singl
         for chunk in read_inputs(trained, inputs, options, machine, writer):
             for row, name in enumerate(chunk.names):
                 image = chunk.picture(row)
-                (answer,) = heat.defects([image])
+                (answer,) = heat.answers([image])
                 writer.add(name, image, answer)
         return writer.close()
 

@@ -37,7 +37,7 @@ class ServedDefects(ServedModel):
 
     def ask(self, pictures: Sequence[np.ndarray], drawn: Sequence[bool]) -> list[DefectSaid]:
         del drawn
-        return [DefectSaid(picture, answer) for picture, answer in zip(pictures, self.heat.defects(pictures), strict=True)]
+        return [DefectSaid(picture, answer) for picture, answer in zip(pictures, self.heat.answers(pictures), strict=True)]
 
     def write(self, said: DefectSaid, wanted: Wanted) -> Answer:
         image, (score, heat, _) = said

@@ -37,7 +37,7 @@ class ServedMasks(ServedModel):
 
     def ask(self, pictures: Sequence[np.ndarray], drawn: Sequence[bool]) -> list[MaskSaid]:
         del drawn
-        return [MaskSaid(picture, mask) for picture, mask in zip(pictures, self.segmenter.masks(pictures), strict=True)]
+        return [MaskSaid(picture, mask) for picture, mask in zip(pictures, self.segmenter.answers(pictures), strict=True)]
 
     def write(self, said: MaskSaid, wanted: Wanted) -> Answer:
         image, mask = said

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from criterions.options import LossOptions
 from dataloader.checks.options import CheckOptions
-from dataloader.options import DataOptions, MaskOptions, PrepareOptions
+from dataloader.options import DataOptions, PrepareOptions, TruthOptions
 from models.options import ModelOptions
 from optim.options import OptimOptions
 from utils.errors import UserError, nearest
@@ -45,6 +45,12 @@ class TrainOptions:
         resumed="plan",
     )
     hours: float | None = flag(None, "the same in hours", metavar="H", used_for="train", above=0, resumed="plan")
+    probe_head: bool = flag(
+        False,
+        "fit the classifier to the frozen trained network before the first step, then train everything (arXiv 2202.10054)",
+        used_for="train",
+        resumed="start",
+    )
     max_minutes: float | None = flag(
         None,
         "stop this call after this time, wherever the run is, with a checkpoint to go on from",
@@ -161,7 +167,13 @@ class RuntimeOptions:
         used_for="training processes explain predict serve probe",
         resumed="free",
     )
-    compile: bool = flag(False, "compile the model with torch.compile", used_for="train", resumed="free")
+    compile: Literal["off", "on", "auto"] = flag(
+        "off",
+        "compile the steps with torch.compile; auto measures both and compiles where the run is long enough to pay for it",
+        const="on",
+        used_for="train",
+        resumed="free",
+    )
     checkpointing: bool = flag(
         False,
         "compute the activations of every block again in the backward pass instead of keeping them: less memory, slower steps",
@@ -259,7 +271,8 @@ class EvaluationOptions:
     )
     target: str | None = flag(
         None,
-        "choose thresholds of every class on val, such as 'miss<=0.01', 'error<=0.02', 'coverage>=0.9'",
+        "choose thresholds of every class on val, such as 'miss<=0.01', 'error<=0.02', 'coverage>=0.9'; the least score of boxes by "
+        "'miss<=0.1' or 'false_alarm<=0.1'",
         metavar="PROMISE",
         used_for="evaluation",
     )
@@ -309,18 +322,24 @@ class BoxOptions:
         None,
         "least score of an answered box, from 0 to 1 (default: that of the best F1 on val); AP looks at all boxes from 0.001 on",
         metavar="P",
-        used_for="evaluation predict exports",
+        used_for="evaluation predict exports benchmark serve",
     )
     nms: float | None = flag(
         None,
         "of two boxes that overlap more than this the surer one is answered; 1 keeps both (default: 0.65)",
         metavar="IOU",
-        used_for="evaluation predict exports",
+        used_for="evaluation predict exports benchmark serve",
     )
     max_detections: int | None = flag(
-        None, "most boxes that are answered for an image (default: 300)", metavar="N", used_for="evaluation predict exports", above=0
+        None,
+        "most boxes that are answered for an image (default: 300)",
+        metavar="N",
+        used_for="evaluation predict exports benchmark serve",
+        above=0,
     )
-    agnostic: bool = flag(False, "let a box drop those that it overlaps of other classes, too", used_for="evaluation predict exports")
+    agnostic: bool = flag(
+        False, "let a box drop those that it overlaps of other classes, too", used_for="evaluation predict exports benchmark serve"
+    )
     cut_out_boxes: bool = flag(False, "--predict also writes what every answered box shows, a folder a class", used_for="predict")
 
 
@@ -354,7 +373,7 @@ class ExportOptions:
     opset: int | None = flag(None, "version of the operators of ONNX (default: the exporter's)", metavar="N", used_for="exports")
     tolerance: float | None = flag(
         None,
-        "how far a probability of the file may lie from the model's (default: 0.0001; with --half 0.02; with --int8 any)",
+        "how far a probability or score of the file may lie from the model's (default: by task and precision; with --int8 any)",
         metavar="P",
         used_for="exports",
     )
@@ -403,7 +422,7 @@ class RunConfig:
 
     model: ModelOptions = field(default_factory=ModelOptions)
     data: DataOptions = field(default_factory=DataOptions)
-    masks: MaskOptions = field(default_factory=MaskOptions)
+    truths: TruthOptions = field(default_factory=TruthOptions)
     prepare: PrepareOptions = field(default_factory=PrepareOptions)
     loss: LossOptions = field(default_factory=LossOptions)
     optim: OptimOptions = field(default_factory=OptimOptions)
@@ -469,7 +488,7 @@ def with_present_names(values: Mapping[str, Any]) -> dict[str, Any]:
 SECTIONS = {
     "model": ModelOptions,
     "data": DataOptions,
-    "masks": MaskOptions,
+    "masks and boxes": TruthOptions,
     "preparing data": PrepareOptions,
     "loss": LossOptions,
     "optimizer and schedule": OptimOptions,

@@ -11,17 +11,17 @@ from torch import Tensor, nn
 from applications.contract import LearnsInPasses, Signature, StepResult, TensorSpec
 from applications.tasks.defect_meter import DefectMeter
 from applications.tasks.defect_threshold import DefectThreshold, best_f1, parse_promise, promised, usual
+from applications.tasks.moved_heat import moved_heat
 from criterions.options import USUAL
 from dataloader.images.preprocess import Normalize, Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.defect import GOOD, Defect, DefectBatch
 from dataloader.targets.plane_change import PlaneChange
 from dataloader.targets.target import Target
-from models.anomaly import ANOMALY_DETECTORS, is_anomaly_detector
+from models.anomaly import ANOMALY_DETECTORS, ENCODER, is_anomaly_detector
 from models.anomaly.anomaly_detector import AnomalyDetector
 from models.anomaly.build import build_anomaly_detector
 from models.options import ModelOptions
-from models.segmenters import ENCODER
 from utils.errors import UserError
 from utils.files import write_csv
 
@@ -59,6 +59,7 @@ class Anomaly(LearnsInPasses):
             "encoder-decoder networks",
             "thresholds that keep a promise",
             "exported files",
+            "measuring files side by side",
             "answers for single images",
             "answers over the network",
             "comparing models",
@@ -83,7 +84,7 @@ class Anomaly(LearnsInPasses):
 
     @staticmethod
     def build_model(model: ModelOptions, classes: Sequence[str]) -> nn.Module:
-        """Return an unfitted detector.
+        """Return an unfitted anomaly detector.
 
         Raises:
             UserError: the name is not one of ANOMALY_DETECTORS.
@@ -100,30 +101,30 @@ class Anomaly(LearnsInPasses):
         raise NotImplementedError("a detector of defects observes; it makes no steps")
 
     def passes(self, model: nn.Module) -> int:
-        return _detector(model).passes
+        return _anomaly_detector(model).passes
 
     def observe(self, model: nn.Module, batch: Batch) -> None:
         real = batch.indices >= 0
         if bool(real.any()):
-            _detector(model).observe(self.normalize(batch.images[real]))
+            _anomaly_detector(model).observe(self.normalize(batch.images[real]))
 
     def finish(self, model: nn.Module) -> None:
-        _detector(model).finish()
+        _anomaly_detector(model).finish()
 
     def strangeness(self, model: nn.Module, batch: Batch, first: int) -> Tensor:
-        return _detector(model).strangeness(self.normalize(batch.images), first)
+        return _anomaly_detector(model).strangeness(self.normalize(batch.images), first)
 
     def observe_held_out(self, model: nn.Module, batch: Batch) -> None:
         """Take the largest distance of each good image."""
         assert isinstance(batch.targets, DefectBatch)
         good = [row for row, kind in enumerate(batch.targets.kinds) if kind == GOOD and int(batch.indices[row]) >= 0]
         if good:
-            self._held_out.append(_detector(model).raw(self.normalize(batch.images[good])).amax((1, 2)).cpu())
+            self._held_out.append(_anomaly_detector(model).raw(self.normalize(batch.images[good])).amax((1, 2)).cpu())
 
     def settle(self, model: nn.Module) -> None:
         if not self._held_out:
             raise UserError("there are no good val images, by which scores are brought to [0, 1]; leave val/ out, or add val/good")
-        _detector(model).calibrate(torch.cat(self._held_out))
+        _anomaly_detector(model).calibrate(torch.cat(self._held_out))
         self._held_out = []
 
     def forward(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -211,7 +212,7 @@ class Anomaly(LearnsInPasses):
         return Signature((images,), (TensorSpec("score", "float32", ("N",)), TensorSpec("map", "float32", ("N", "height", "width"))))
 
 
-def _detector(model: nn.Module) -> AnomalyDetector:
+def _anomaly_detector(model: nn.Module) -> AnomalyDetector:
     assert isinstance(model, AnomalyDetector)
     return model
 
@@ -228,19 +229,6 @@ def _good_scores(meter: DefectMeter, groups: np.ndarray | None) -> np.ndarray:
 
 def _figure(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.4f}"
-
-
-def moved_heat(heat: np.ndarray, change: PlaneChange) -> np.ndarray:
-    """Return scores of pixels (h, w) in the plane of the original image, to which the change leads back; bilinear, 0 outside."""
-    import cv2
-
-    height, width = change.size
-    # OpenCV counts from the centers of pixels.
-    to_centers, to_edges = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]]), np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-    matrix = to_centers @ change.matrix @ to_edges
-    # Repeated along the border, whose outer half pixels would else fade.
-    moved = cv2.warpPerspective(heat, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return moved * change.move_ids(np.ones(heat.shape, np.uint8), 0)
 
 
 def regions_of(mask: np.ndarray, heat: np.ndarray) -> list[dict[str, Any]]:

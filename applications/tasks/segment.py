@@ -44,6 +44,7 @@ class Segment:
             "answers over the network",
             "comparing models",
             "exported files",
+            "measuring files side by side",
             "training on crops",
             "tiles",
         }

@@ -247,8 +247,8 @@ def _open_for_evaluation(trained: Trained, whole: str) -> Catalog:
     if not trained.knows_images:
         raise UserError(f"{trained.path} does not know its images, as its checkpoint is not beside it; name them: --data DIR")
     target = TASKS.resolve(trained.task).target
-    masks = trained.config.masks.reading()
-    open_it = partial(open_catalog, trained.config.data.data, classes=trained.classes, require_train=False, target=target, masks=masks)
+    reading = trained.config.truths.reading()
+    open_it = partial(open_catalog, trained.config.data.data, classes=trained.classes, require_train=False, target=target, reading=reading)
     if trained.split_file is None:
         found = open_it(whole=whole)
         return found if trained.other_data else _with_run_groups(trained, found)

@@ -30,8 +30,8 @@ def pin_data(config: RunConfig) -> RunConfig:
     pinned = {"data": str(data.resolve())} if data.is_dir() or data.is_file() else {}
     if groups.is_file():
         pinned["group_by"] = str(groups.resolve())
-    if config.masks.labels is not None:
-        pinned["labels"] = str(Path(config.masks.labels).expanduser().resolve())
+    if config.truths.labels is not None:
+        pinned["labels"] = str(Path(config.truths.labels).expanduser().resolve())
     return config.override(pinned)
 
 

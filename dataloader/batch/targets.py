@@ -1,17 +1,13 @@
 """Operations on the targets of a batch: labels as probabilities, masks and boxes in resized images."""
 
-from dataclasses import replace
-
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dataloader.sample import MASKS, Targets
-from dataloader.targets.boxes import BoxBatch
-from dataloader.targets.defect import DefectBatch
+from dataloader.targets.mask import resized_masks
 from dataloader.targets.plane_change import Size
-from dataloader.targets.whole_mask import WholeMasks
+from dataloader.targets.target import Stacked
 from utils.errors import UserError
 
 
@@ -21,8 +17,8 @@ def labels_of(targets: Targets) -> Tensor:
     Raises:
         UserError: the targets are boxes, masks or unknown.
     """
-    if isinstance(targets, BoxBatch | DefectBatch | WholeMasks) or targets.ndim >= MASKS:
-        what = "boxes" if isinstance(targets, BoxBatch) else "masks"
+    if isinstance(targets, Stacked) or targets.ndim >= MASKS:
+        what = targets.described if isinstance(targets, Stacked) else "masks"
         raise UserError(f"the images have {what}, but labels of whole images are needed here")
     if targets.shape[1:] == (0,):
         raise UserError("these images have no targets, but labels are needed here")
@@ -49,26 +45,7 @@ def dense_array(targets: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def resized(targets: Targets, before: Size, after: Size) -> Targets:
-    """Return the targets of images that were resized from (H, W) `before` to `after`, on their device; labels stay as they are.
-
-    A pixel of a mask gets the class that lies under its center.
-    """
-    if isinstance(targets, BoxBatch):
-        (high, wide), (height, width) = before, after
-        factors = torch.tensor([width / wide, height / high] * 2, device=targets.corners.device)
-        areas = targets.areas * float(width / wide * height / high)
-        return BoxBatch(targets.corners * factors, targets.classes, targets.counts, targets.crowd, areas)
-    if isinstance(targets, DefectBatch):
-        masks = resized(targets.masks, before, after)
-        assert isinstance(masks, Tensor)
-        return replace(targets, masks=masks)
-    if isinstance(targets, WholeMasks) or targets.ndim < MASKS:
-        return targets
-    rows, columns = (_nearest(old, new, targets.device) for old, new in zip(before, after, strict=True))
-    return targets[:, rows][:, :, columns]
-
-
-def _nearest(before: int, after: int, device: torch.device) -> Tensor:
-    """Return which of `before` pixels lies under the center of each of `after`, (after,)."""
-    places = np.floor((np.arange(after) + 0.5) * before / after + 1e-9).astype(np.int64)
-    return torch.from_numpy(places).to(device)
+    """Return the targets of images that were resized from (H, W) `before` to `after`, on their device; labels stay as they are."""
+    if isinstance(targets, Stacked):
+        return targets.resized(before, after)
+    return targets if targets.ndim < MASKS else resized_masks(targets, before, after)

@@ -11,20 +11,14 @@ from dataloader.opening.from_folders import LAYOUT, TRY, from_folders
 from dataloader.opening.from_lists import from_lists, with_note_of_doubles
 from dataloader.opening.from_truths import from_truths
 from dataloader.opening.named_groups import with_named_groups
-from dataloader.sources.box_sets import LAYOUT as BOX_LAYOUT
-from dataloader.sources.box_sets import looks_like_boxes, open_boxes
+from dataloader.opening.truth_kinds import TRUTH_KINDS, TruthKind
 from dataloader.sources.defect_folders import looks_like_defect_folders
 from dataloader.sources.lists import Listing, find_lists, is_list_name, read_lists
-from dataloader.sources.mask_layouts import has_masks
-from dataloader.sources.mask_sets import LAYOUT as MASK_LAYOUT
-from dataloader.sources.mask_sets import open_masks
 from dataloader.sources.saved_tables import is_saved_table, read_saved_table
 from dataloader.sources.shards import expand, find_shards, is_shard_name, read_shards
 from dataloader.splits.catalog import Catalog
-from dataloader.targets.boxes import Boxes
 from dataloader.targets.defect import Defect
 from dataloader.targets.label import Label
-from dataloader.targets.mask import Mask
 from dataloader.targets.target import Target
 from dataloader.truth_reading import USUAL, TruthReading
 from utils.errors import UserError, closest
@@ -45,7 +39,7 @@ def open_catalog(
     target: type[Target] | None = None,
     asked_by: str = "the model",
     tolerant: bool = False,
-    masks: TruthReading = USUAL,
+    reading: TruthReading = USUAL,
     home: Path = Path("data"),
 ) -> Catalog:
     """Find the images of `data`.
@@ -63,7 +57,7 @@ def open_catalog(
         asked_by: who needs it, for messages.
         tolerant: whether lines of lists that cannot be used are left out and listed in `faults`, class folders without images
             are kept, and images without a mask left out, instead of being an error.
-        masks: how masks are read, where the data has some.
+        reading: how masks and boxes are read, where the data has some.
         home: where built-in sources are written.
 
     Raises:
@@ -71,10 +65,9 @@ def open_catalog(
     """
     cut = HoldOut(seed, val_share, test_share, split_file)
     of_truths = {"cut": cut, "group_by": group_by, "require_train": require_train, "whole": whole}
-    if (folder := _mask_folder(data, home, target)) is not None:
-        return from_truths(open_masks(folder, masks, classes, tolerant=tolerant), Mask, MASK_LAYOUT, **of_truths)
-    if (place := _box_place(data, home, target)) is not None:
-        return from_truths(open_boxes(place, masks, classes, tolerant=tolerant), Boxes, BOX_LAYOUT, **of_truths)
+    for kind in TRUTH_KINDS:
+        if (place := _truth_place(data, home, kind, target)) is not None:
+            return from_truths(kind.read(place, reading, classes, tolerant=tolerant), kind.target, kind.layout, **of_truths)
     root, listing = _open(data, home, tolerant=tolerant)
     if target is Defect or (target is None and listing is None and looks_like_defect_folders(root)):
         shares = {"val_share": VAL_SHARE if val_share is None else val_share, "test_share": test_share}
@@ -99,31 +92,20 @@ def open_catalog(
     return from_folders(root, data, classes, cut=cut, group_by=group_by, require_train=require_train, whole=whole, tolerant=tolerant)
 
 
-def _mask_folder(data: str, home: Path, target: type[Target] | None) -> Path | None:
-    """Return the folder of images with masks, where a task asks for them, or the folders say so; None for labels."""
-    if target not in (None, Mask):
+def _truth_place(data: str, home: Path, kind: TruthKind, target: type[Target] | None) -> Path | None:
+    """Return the folder or the file of images with truths of a kind, where a task asks for them, or the files say so; else None."""
+    if target not in (None, kind.target):
         return None
     if data in SOURCES or (is_user_code(data) and not os.path.exists(data)):
-        return Path(SOURCES.resolve(data)(home)) if target is Mask else None
-    root = Path(data).expanduser()
-    if target is Mask and not root.is_dir():
-        what = "is a file" if root.exists() else "is not a folder"
-        raise UserError(
-            f"--data {data} {what}; masks are read from a folder.{'' if root.exists() else _meant(data)} Expected {MASK_LAYOUT}"
-        )
-    return root if target is Mask or (root.is_dir() and has_masks(root)) else None
-
-
-def _box_place(data: str, home: Path, target: type[Target] | None) -> Path | None:
-    """Return the folder or the file of images with boxes, where a task asks for them, or the files say so; None for labels."""
-    if target not in (None, Boxes):
-        return None
-    if data in SOURCES or (is_user_code(data) and not os.path.exists(data)):
-        return Path(SOURCES.resolve(data)(home)) if target is Boxes else None
+        return Path(SOURCES.resolve(data)(home)) if target is kind.target else None
     place = Path(data).expanduser()
-    if target is Boxes and not place.exists():
-        raise UserError(f"--data {data} is not there.{_meant(data)} Expected {BOX_LAYOUT}")
-    return place if target is Boxes or looks_like_boxes(place) else None
+    if target is None:
+        return place if kind.recognized(place) else None
+    if not place.exists():
+        raise UserError(f"--data {data} is not there.{_meant(data)} Expected {kind.layout}")
+    if place.is_file() and not kind.of_files:
+        raise UserError(f"--data {data} is a file; {kind.target.per_image} is read from a folder. Expected {kind.layout}")
+    return place
 
 
 def _open(data: str, home: Path, *, tolerant: bool) -> tuple[Path, Listing | None]:

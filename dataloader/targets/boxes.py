@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dataloader.targets.plane_change import Change, Size
-from dataloader.targets.target import Target
+from dataloader.targets.target import Stacked, Target
 
 # Points per side of a box that are mapped by a change that bends lines.
 _BENDS = 17
@@ -36,6 +36,8 @@ class Boxes(Target):
         areas: float32 (K,), of the objects in pixels, which may be smaller than their boxes (COCO's area, by which objects are small,
             medium or large); those of the boxes when not given.
     """
+
+    per_image: ClassVar[str] = "boxes"
 
     corners: np.ndarray
     classes: np.ndarray
@@ -109,7 +111,7 @@ def _outline(count: int) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class BoxBatch:
+class BoxBatch(Stacked):
     """The concatenated boxes of N images. It is pickled as plain arrays.
 
     Attributes:
@@ -119,6 +121,8 @@ class BoxBatch:
         crowd: bool (K,), see `Boxes`; False when not given.
         areas: float32 (K,), see `Boxes`; those of the boxes when not given.
     """
+
+    described: ClassVar[str] = "boxes"
 
     corners: Tensor
     classes: Tensor
@@ -161,6 +165,12 @@ class BoxBatch:
 
     def pin_memory(self) -> "BoxBatch":
         return BoxBatch(*(each.pin_memory() for each in self._parts()))
+
+    def resized(self, before: Size, after: Size) -> "BoxBatch":
+        (high, wide), (height, width) = before, after
+        factors = torch.tensor([width / wide, height / high] * 2, device=self.corners.device)
+        areas = self.areas * float(width / wide * height / high)
+        return BoxBatch(self.corners * factors, self.classes, self.counts, self.crowd, areas)
 
     def _parts(self) -> tuple[Tensor, ...]:
         return self.corners, self.classes, self.counts, self.crowd, self.areas

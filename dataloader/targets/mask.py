@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ class Mask(Target):
         ids: integers (H, W).
         ignore: the value of unlabeled pixels, also of those that a change brings in from outside.
     """
+
+    per_image: ClassVar[str] = "a mask"
 
     ids: np.ndarray
     ignore: int = IGNORE
@@ -45,3 +47,18 @@ class Mask(Target):
     @classmethod
     def stack(cls, targets: Sequence[Target]) -> Tensor:
         return torch.from_numpy(np.stack([cast(Mask, target).ids for target in targets]))
+
+
+def resized_masks(masks: Tensor, before: Size, after: Size) -> Tensor:
+    """Return masks (N, H, W) of images that were resized from (H, W) `before` to `after`, on their device.
+
+    A pixel gets the class that lies under its center.
+    """
+    rows, columns = (_nearest(old, new, masks.device) for old, new in zip(before, after, strict=True))
+    return masks[:, rows][:, :, columns]
+
+
+def _nearest(before: int, after: int, device: torch.device) -> Tensor:
+    """Return which of `before` pixels lies under the center of each of `after`, (after,)."""
+    places = np.floor((np.arange(after) + 0.5) * before / after + 1e-9).astype(np.int64)
+    return torch.from_numpy(places).to(device)

@@ -4,15 +4,12 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from dataloader.targets.boxes import BoxBatch
-from dataloader.targets.defect import DefectBatch
 from dataloader.targets.label import Label, Labels
-from dataloader.targets.target import Target
-from dataloader.targets.whole_mask import WholeMasks
+from dataloader.targets.target import Stacked, Target
 from utils.errors import UserError
 
 
-def stack_targets(targets: Sequence[Target]) -> Tensor | BoxBatch | DefectBatch | WholeMasks:
+def stack_targets(targets: Sequence[Target]) -> Tensor | Stacked:
     """Return the targets stacked by their type; a `Label` among `Labels` becomes one-hot.
 
     Raises:
@@ -24,6 +21,4 @@ def stack_targets(targets: Sequence[Target]) -> Tensor | BoxBatch | DefectBatch 
     if len(kinds) > 1:
         found = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise UserError(f"targets of the types {found} in one batch: give all images targets of one kind")
-    stacked = next(iter(kinds)).stack(targets)
-    assert isinstance(stacked, Tensor | BoxBatch | DefectBatch | WholeMasks)
-    return stacked
+    return next(iter(kinds)).stack(targets)

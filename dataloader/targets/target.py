@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -10,18 +10,27 @@ from torch import Tensor
 from dataloader.targets.plane_change import Change, Size
 
 
-class Stacked(Protocol):
-    """The targets of a batch: a tensor (N, ...), or a ragged batch with the same methods."""
+class Stacked(ABC):
+    """The targets of a batch where these are no single tensor."""
 
-    def __len__(self) -> int: ...
+    # For messages: what the images have.
+    described: ClassVar[str] = "targets of their own"
 
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    @abstractmethod
     def to(self, device: torch.device | str, *, non_blocking: bool = True) -> Self:
-        """Return it on a device."""
-        ...
+        """Return the targets on a device."""
 
+    @abstractmethod
     def pin_memory(self) -> Self:
-        """Return it in page-locked memory."""
-        ...
+        """Return the targets in page-locked memory."""
+
+    @abstractmethod
+    def resized(self, before: Size, after: Size) -> Self:
+        """Return the targets of images that were resized from (H, W) `before` to `after`."""
 
 
 class Target(ABC):

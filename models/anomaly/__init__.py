@@ -1,7 +1,10 @@
 """ANOMALY_DETECTORS: methods that learn from good images alone what is normal, on the maps of an encoder, without gradients."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from utils.registry import Row, Table
-from utils.spec import Spec, parse_specs
+from utils.spec import Spec, base_name, parse_specs
 
 ANOMALY_DETECTORS = Table(
     "anomaly detector",
@@ -18,16 +21,21 @@ ANOMALY_DETECTORS = Table(
 )
 
 
+# The encoder that an anomaly detector looks through unless another is named.
+ENCODER = "resnet18"
+ENCODERS: Mapping[str, str] = MappingProxyType(dict.fromkeys(ANOMALY_DETECTORS, ENCODER))
+
+
 def is_anomaly_detector(arch: str) -> bool:
     """Whether --arch names a row of ANOMALY_DETECTORS, with or without arguments."""
-    return arch.partition("(")[0].strip() in ANOMALY_DETECTORS
+    return base_name(arch) in ANOMALY_DETECTORS
 
 
 def read_anomaly_detector(arch: str) -> Spec:
-    """Return the name and the arguments of a detector.
+    """Return the name and the arguments of an anomaly detector.
 
     Raises:
-        UserError: there is no such detector.
+        UserError: there is none of this name.
     """
     (spec,) = parse_specs(arch)
     ANOMALY_DETECTORS.check(spec.name)

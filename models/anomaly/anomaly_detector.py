@@ -96,7 +96,9 @@ class AnomalyDetector(Pretrainable):
         """Raise UserError for images whose coarsest map would have no two places along a side."""
         least = 2 * self.strides[-1]
         if min(image_size) < least:
-            raise UserError(f"--image_size {image_size[0]} {image_size[1]}: a detector needs {least} pixels or more along each side")
+            raise UserError(
+                f"--image_size {image_size[0]} {image_size[1]}: an anomaly detector needs {least} pixels or more along each side"
+            )
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """Return the maps of the encoder, the largest first."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from utils.registry import Row, Table
-from utils.spec import Spec, parse_specs
+from utils.spec import Spec, base_name, parse_specs
 
 _YOLOX = "anchor-free, one of six sizes that share their design (arXiv 2107.08430)"
 
@@ -31,24 +31,14 @@ NECK = "pan(channels=128)"
 ENCODERS: Mapping[str, str] = MappingProxyType({"yolox": "resnet18", "yolov3": "darknet53", "yolov3_spp": "darknet53"})
 
 
-def detector_name(arch: str) -> str:
-    """Return the name in --arch, without arguments."""
-    return arch.partition("(")[0].strip()
-
-
 def is_object_detector(arch: str) -> bool:
     """Whether --arch names a row of DETECTORS, with or without arguments."""
-    return detector_name(arch) in DETECTORS
-
-
-def takes_encoder(arch: str) -> bool:
-    """Whether the detector looks through an encoder that can be chosen."""
-    return detector_name(arch) in ENCODERS
+    return base_name(arch) in DETECTORS
 
 
 def has_anchors(arch: str) -> bool:
     """Whether the detector begins with anchors, which can be chosen."""
-    return detector_name(arch).startswith("yolov3")
+    return base_name(arch).startswith("yolov3")
 
 
 def read_object_detector(arch: str) -> Spec:

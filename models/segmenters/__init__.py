@@ -1,5 +1,8 @@
 """SEGMENTERS: networks that give every pixel a class: an encoder, and a decoder a file."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from utils.registry import Row, Table
 
 # Decoder classes, which `build_segmenter` puts on any encoder.
@@ -29,3 +32,4 @@ SEGMENTERS = Table(
 )
 # The encoder of a segmenter unless another is named.
 ENCODER = "resnet18"
+ENCODERS: Mapping[str, str] = MappingProxyType(dict.fromkeys(SEGMENTERS, ENCODER))

@@ -17,7 +17,7 @@ ELSEWHERE = {"train", "predict", "compare", "serve", "jit", "sweep"}
 WITHOUT_TASK = {"list", "undo", "convert_yolov5", "table", "print_schedule", "info", "convert_labels"}
 WORKS, REFUSES = True, False
 # They write files in several formats, or train.
-SLOW = {"export best", "find_lr"}
+SLOW = {"export best", "export --half", "benchmark", "find_lr"}
 # verb -> flags, where {run} and {data} are filled in; whether it works for a segmenter, and for a detector.
 VERBS: dict[str, tuple[tuple[str, ...], bool, bool]] = {
     "evaluation": (("--evaluation", "--resume", "{run}", "--no_report"), WORKS, WORKS),
@@ -26,9 +26,10 @@ VERBS: dict[str, tuple[tuple[str, ...], bool, bool]] = {
     "predict --embed": (("--predict", "{data}", "--resume", "{run}", "--embed"), REFUSES, REFUSES),
     "explain": (("--visual_data", "test", "--visual_method", "grad-cam", "--resume", "{run}"), REFUSES, REFUSES),
     "export --with_cam": (("--export", "onnx", "--with_cam", "--resume", "{run}"), REFUSES, REFUSES),
-    "export --int8": (("--export", "onnx", "--int8", "--resume", "{run}"), REFUSES, REFUSES),
-    "export best": (("--export", "best", "--resume", "{run}"), WORKS, REFUSES),
-    "benchmark": (("--benchmark", "{run}"), REFUSES, REFUSES),
+    "export hub": (("--export", "hub", "--resume", "{run}"), REFUSES, REFUSES),
+    "export --half": (("--export", "onnx", "--half", "--resume", "{run}"), WORKS, WORKS),
+    "export best": (("--export", "best", "--resume", "{run}"), WORKS, WORKS),
+    "benchmark": (("--benchmark", "{run}"), WORKS, WORKS),
     "prune": (("--prune", "0.3", "--resume", "{run}"), REFUSES, REFUSES),
     "knowledge": (("--knowledge", "{run}"), REFUSES, REFUSES),
     "make_curriculum": (("--make_curriculum", "{run}"), REFUSES, REFUSES),

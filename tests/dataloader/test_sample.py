@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from dataloader.sample import Sample, Unreadable, blank_images, stack
+from dataloader.sample import Batch, Sample, Unreadable, blank_images, stack
 from dataloader.targets.boxes import BoxBatch, Boxes
 from dataloader.targets.label import Label, Labels, Unknown
 from dataloader.targets.mask import Mask
@@ -63,6 +63,13 @@ def test_every_kind_of_target_survives_the_way_out_of_a_process_and_moves_with_i
         one, other, moved = (getattr(each.targets, part) for each in (batch, again, batch.to("meta")))
         assert (one.dtype, one.tolist()) == (other.dtype, other.tolist())
         assert moved.device.type == "meta"
+
+
+def test_a_batch_for_prediction_has_no_targets_and_all_its_images_count():
+    batch = Batch.unlabeled(torch.zeros(3, 3, 2, 2, dtype=torch.uint8))
+    assert batch.targets.shape == (3, 0)
+    assert batch.weights.tolist() == [1, 1, 1]
+    assert batch.indices.tolist() == [0, 1, 2]
 
 
 def test_boxes_leave_a_process_as_plain_numbers_and_masks_as_shared_memory():

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from applications.formats.deployed import BoxCore, deploy_scores
+from applications.formats.deployed import BoxCore, deploy_outputs
 from applications.formats.facts import BoxFacts, Facts
 from applications.formats.format import WriteSettings
 from applications.formats.torchscript import TorchScript
@@ -81,7 +81,7 @@ def test_a_file_is_opened_and_answered_without_the_program(tmp_path: Path) -> No
     net = build_detector("yolox_nano", num_classes=len(CLASSES)).eval()
     preprocess = Preprocess(image_size=(64, 64))
     facts = Facts("yolox_nano", "detect", CLASSES, preprocess, "none", outputs=("boxes", "scores"), boxes=BoxFacts(0.0, 0.65, 5, False))
-    TorchScript().write(deploy_scores(BoxCore(net).eval(), preprocess), tmp_path / "model.jit.pt", facts, WriteSettings())
+    TorchScript().write(deploy_outputs(BoxCore(net).eval(), preprocess), tmp_path / "model.jit.pt", facts, WriteSettings())
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 70, 3), np.uint8)).save(tmp_path / "a.png")
     command = [sys.executable, inspect.getfile(detector), "model.jit.pt", "a.png", "--json", "--out", "out"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -6,7 +6,8 @@ import sys
 import pytest
 import torch
 
-from models import FAMILIES, build_model, list_models
+from applications.tasks import TASKS
+from models import FAMILIES, TASK_NETWORKS, build_model, list_models, task_of, usual_encoder
 from models.backbone import Backbone
 from utils.errors import UserError
 
@@ -78,6 +79,17 @@ def test_a_wrong_name_is_answered_with_the_nearest_right_one(arch, hint):
     with pytest.raises(UserError) as caught:
         build_model(arch, num_classes=3)
     assert hint in str(caught.value)
+
+
+def test_every_network_that_is_made_for_a_task_is_known_as_such():
+    assert set(TASK_NETWORKS) <= set(TASKS)
+    for task, made in TASK_NETWORKS.items():
+        assert all(task_of(name) == task_of(f"{name}(width=1)") == task for name in made.table)
+        assert set(made.encoders) <= set(made.table)
+        with pytest.raises(UserError, match=f"--task {task}"):
+            build_model(next(iter(made.table)), num_classes=2)
+    assert task_of("resnet18") is None
+    assert (usual_encoder("unet"), usual_encoder("yolov3"), usual_encoder("yolox_nano")) == ("resnet18", "darknet53", None)
 
 
 def test_numbers_out_of_range_are_refused():

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from applications.comparison.dense import _Auroc, _OfMasks, refuse_other
+from applications.comparison.defects import Auroc
+from applications.comparison.dense import refuse_other
+from applications.comparison.masks import OfMasks
 from applications.comparison.paired_images import ImageCounts, compare_images, exchange_test
 from tests.applications.conftest import Call, DenseRuns
 from utils.errors import UserError
@@ -16,7 +18,7 @@ from utils.errors import UserError
 def detector(scores: np.ndarray, bad: np.ndarray) -> ImageCounts:
     ranks = scores.argsort().argsort().astype(float)[:, None]
     images = tuple(map(str, range(len(bad))))
-    return ImageCounts("one", "one", ("good", "defect"), images, tuple(bad.tolist()), ranks, _Auroc(bad))
+    return ImageCounts("one", "one", ("good", "defect"), images, tuple(bad.tolist()), ranks, Auroc(bad))
 
 
 def test_equal_detectors_are_called_different_as_often_as_the_level_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +50,7 @@ def test_groups_are_exchanged_as_wholes() -> None:
     better = counts.copy()
     better[:, 0] = 45
     first, other = (
-        ImageCounts("m", "m", ("a", "b"), tuple("abcdef"), tuple("abcdef"), rows.reshape(6, -1), _OfMasks(2)) for rows in (counts, better)
+        ImageCounts("m", "m", ("a", "b"), tuple("abcdef"), tuple("abcdef"), rows.reshape(6, -1), OfMasks(2)) for rows in (counts, better)
     )
     alone = exchange_test(first, other, None, seed=0)
     one_video = exchange_test(first, other, np.zeros(6, np.int64), seed=0)

@@ -12,10 +12,7 @@ from applications import assemble
 from applications.dataset import sheets
 from applications.dataset.sheets import choose, label_of
 from dataloader.opening.open_catalog import open_catalog
-from dataloader.sample import Batch
-from dataloader.targets.boxes import Boxes
 from tests.applications.conftest import Call, tiny
-from utils.drawing.mask_pictures import class_colors
 
 
 @pytest.fixture
@@ -104,16 +101,3 @@ def test_limit_says_how_many_images_are_drawn(call: Call, colors: Path, drawn: l
     )
     assert outcome.code == 0, outcome.err
     assert [len(images) for images, _ in drawn] == [shown]
-
-
-def test_boxes_are_drawn_on_images_large_enough_to_read_their_names() -> None:
-    boxes = Boxes(np.array([[2, 2, 12, 10], [4, 12, 14, 15]], np.float32), np.array([1, 0]), (16, 16), crowd=np.array([False, True]))
-    images = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
-    batch = Batch(images, Boxes.stack([boxes, boxes.nothing()]), torch.ones(2), torch.arange(2))
-    first, second = sheets.pictures_of(batch, ["cat", "dog"])
-    assert first.shape == (320, 320, 3), "every pixel twenty times"
-    assert not second.any()
-    frame = tuple(class_colors(2)[1].tolist())
-    assert tuple(first[100, 40].tolist()) == tuple(first[199, 200].tolist()) == frame
-    assert tuple(first[290, 80].tolist()) == sheets.GRAY, "a crowd"
-    assert not first[30:39, :30].any()

@@ -5,13 +5,13 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from applications.export.benchmark import Entry, choose, frontier
 from applications.export.best import Candidate, choose_winner
+from applications.export.label_reference import ALLOWED, LabelReference
 from applications.export.measure import Measured
-from applications.export.parity import ALLOWED, Parity
+from applications.export.parity import Figures, Parity
 from applications.export.record import Record
 from applications.formats.facts import Facts
 from dataloader.images.preprocess import Preprocess
@@ -28,11 +28,11 @@ def timing(milliseconds: float) -> Timing:
 
 def entry(name: str, milliseconds: float, accuracy: float) -> Entry:
     took = timing(milliseconds)
-    return Entry(name, "onnx", accuracy, Measured(FACTS, np.zeros((1, 2)), 0.1, took, took, None, 1))
+    return Entry(name, "onnx", accuracy, Measured(FACTS, Figures("top1", accuracy, ()), 0.1, took, took, None, 1))
 
 
 def candidate(name: str, milliseconds: float, accuracy: float, *, refusal: str = "") -> Candidate:
-    parity = Parity(10, 10, 0.0, 0.0, 0.0, "top1", 0.9, accuracy, 0)
+    parity = Parity(10, 10, 10, 0.0, 0.0, 0.0, "top1", 0.9, accuracy, 0, LabelReference.words)
     record = Record(FACTS, "val", "data", ALLOWED["fp32"], 1, 1, 9.0, refusal, parity, timing(milliseconds))
     return Candidate(name, record, Path(), Path(name))
 
@@ -154,7 +154,7 @@ def test_an_int8_file_says_what_it_lost_of_each_class(name: str, call: Call, col
 
 
 def test_a_larger_drop_than_allowed_is_refused() -> None:
-    parity = Parity(200, 190, 0.3, 0.01, 0.3, "top1", 0.9, 0.89, 0)
+    parity = Parity(200, 200, 190, 0.3, 0.01, 0.3, "top1", 0.9, 0.89, 0, LabelReference.words)
     assert parity.refusal(ALLOWED["int8"]) == "top1 falls by 1.00 points, allowed are 0.50"
     assert parity.refusal(replace(ALLOWED["int8"], drop=0.01)) == ""
     assert parity.refusal(ALLOWED["fp32"])

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import models
-from applications.export import convert, staging
+from applications.export import convert, source, staging
 from applications.formats import torchscript
 from applications.formats.deployed import Deployed
 from applications.formats.facts import Facts
@@ -57,7 +57,7 @@ def test_the_file_holds_all_that_a_program_needs(call: Call, run: Path) -> None:
     assert facts["classes"] == ["blue", "green", "red"]
     assert facts["image_size"] == [24, 16]
     assert facts["resize"] == "fit"
-    assert facts["checkpoint_sha256"] == convert.sha256_of(run / "best.pt")
+    assert facts["checkpoint_sha256"] == source.sha256_of(run / "best.pt")
     assert facts["versions"]["torch"] == torch.__version__.partition("+")[0]
     for size in ((24, 16), (7, 90), (300, 200)):
         answer = module(torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8))
@@ -106,8 +106,8 @@ def break_parts(change: Callable[[Deployed], Any]) -> Break:
     def apply(monkeypatch: pytest.MonkeyPatch) -> None:
         honest = convert.build_deployed
 
-        def build(source: convert.Source, found: Format) -> Deployed:
-            deployed = honest(source, found)
+        def build(model: source.Source, found: Format) -> Deployed:
+            deployed = honest(model, found)
             change(deployed)
             return deployed
 
@@ -226,14 +226,14 @@ def test_a_missing_runtime_ends_the_call_before_anything_is_read(call: Call, mon
 
 
 def test_a_checkpoint_that_changes_while_it_is_read_is_refused(call: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = convert.load_trained
+    honest = source.load_trained
 
     def load(*args: Any) -> Any:
         trained = honest(*args)
         (run / "best.pt").write_bytes((run / "best.pt").read_bytes() + b"more")
         return trained
 
-    monkeypatch.setattr(convert, "load_trained", load)
+    monkeypatch.setattr(source, "load_trained", load)
     outcome = call("--jit", "--resume", run, *ARCH)
     assert outcome.code == 2
     assert "best.pt changes while it is read; wait until the training is done" in outcome.err

@@ -1,81 +1,81 @@
 """What counts as the same answers, and where a file leaves its model."""
 
+from pathlib import Path
+
 import numpy as np
-import pytest
 import torch
 
+from applications.export.answers import Answers
 from applications.export.diverging import first_unmatched
-from applications.export.parity import ALLOWED, Allowed, compare, count_agreeing, in_order
-from applications.export.probe import Answers
+from applications.export.label_reference import ALLOWED, LabelReference, count_agreeing
+from applications.export.parity import Allowed, Parity, in_order
 from applications.formats.facts import Facts
 from applications.tasks.classify import Classify
-from applications.tasks.label_prediction import Prediction
 from criterions.weighted import build_criterion
 from dataloader.images.preprocess import Preprocess
+from dataloader.splits.split import Split
 from utils.spec import parse_specs
 from utils.timing import Timing
 
 CLASSES = ("a", "b", "c")
 FACTS = Facts("net", "classify", CLASSES, Preprocess(), "softmax")
+EXACT = ALLOWED["fp32"]
 
 
-@pytest.fixture
-def task() -> Classify:
-    return Classify(CLASSES, build_criterion(parse_specs("softmax")), Preprocess(), torch.device("cpu"))
+def answers(probabilities: np.ndarray, *, facts: Facts = FACTS, batched: np.ndarray | None = None) -> Answers:
+    return Answers(facts, probabilities, probabilities if batched is None else batched, Timing(1, 1, 1, 5, 0), 0.1)
 
 
-def answers(probabilities: torch.Tensor, *, facts: Facts = FACTS, batched: torch.Tensor | None = None) -> Answers:
-    together = probabilities if batched is None else batched
-    return Answers(facts, probabilities.numpy(), together.numpy(), Timing(1, 1, 1, 5, 0), 0.1)
+def compared(told: Answers, expected: np.ndarray) -> Parity:
+    """Return the parity of images of class a."""
+    task = Classify(CLASSES, build_criterion(parse_specs("softmax")), Preprocess(), torch.device("cpu"))
+    split = Split("val", Path(), tuple(map(str, range(len(expected)))), np.zeros(len(expected), np.int64))
+    return LabelReference(task, split).compare(expected, told, FACTS, EXACT)
 
 
-def prediction(probabilities: torch.Tensor) -> Prediction:
-    n = len(probabilities)
-    return Prediction(torch.arange(n), torch.zeros(n, dtype=torch.int64), torch.zeros(n), probabilities.log(), "softmax")
+def even(n: int = 15) -> np.ndarray:
+    return np.full((n, 3), 1 / 3, np.float32) + np.array([1e-6, 0.0, 0.0], np.float32)
 
 
-def even(n: int = 15) -> torch.Tensor:
-    return torch.full((n, 3), 1 / 3) + torch.tensor([1e-6, 0.0, 0.0])
-
-
-def test_equal_answers_are_kept(task: Classify) -> None:
-    parity = compare(answers(even()), prediction(even()), FACTS, task)
-    assert parity.agreeing == 15
+def test_equal_answers_are_kept() -> None:
+    parity = compared(answers(even()), even())
+    assert (parity.agreeing, parity.answers) == (15, 15)
     assert max(parity.largest, parity.mean, parity.batched) < 1e-6
     assert parity.model == parity.file == 1
-    assert parity.refusal(ALLOWED["fp32"]) == ""
+    assert [each.name for each in parity.classes] == ["a"]
+    assert parity.refusal(EXACT) == ""
 
 
-def test_a_label_that_turns_is_refused_however_close_the_probabilities_are(task: Classify) -> None:
+def test_a_label_that_turns_is_refused_however_close_the_probabilities_are() -> None:
     turned = even()
-    turned[4] = turned[4].flip(0)
-    parity = compare(answers(turned), prediction(even()), FACTS, task)
-    assert parity.largest < ALLOWED["fp32"].difference
-    assert parity.refusal(ALLOWED["fp32"]) == "1 of 15 labels differ"
+    turned[4] = turned[4, ::-1]
+    parity = compared(answers(turned), even())
+    assert parity.largest < EXACT.difference
+    assert parity.refusal(EXACT) == "1 of 15 labels differ"
     assert parity.refusal(Allowed(1e-4, 0.9)) == ""
 
 
-def test_a_difference_of_one_image_or_of_batches_alone_is_refused(task: Classify) -> None:
+def test_a_difference_of_one_image_or_of_batches_alone_is_refused() -> None:
     other = even()
-    other[3] += torch.tensor([2e-4, -1e-4, -1e-4])
+    other[3] += np.array([2e-4, -1e-4, -1e-4], np.float32)
     for given in (answers(other), answers(even(), batched=other)):
-        assert "differ by up to 2.0e-04, allowed are 1e-04" in compare(given, prediction(even()), FACTS, task).refusal(ALLOWED["fp32"])
-    assert compare(answers(other), prediction(even()), FACTS, task).worst == 3
+        assert "differs by up to 2.0e-04, allowed are 1e-04" in compared(given, even()).refusal(EXACT)
+    assert compared(answers(other), even()).worst == 3
 
 
-def test_an_answer_that_is_no_number_is_refused(task: Classify) -> None:
+def test_an_answer_that_is_no_number_is_refused() -> None:
     broken = even()
     broken[2, 1] = float("nan")
-    parity = compare(answers(broken), prediction(even()), FACTS, task)
+    parity = compared(answers(broken), even())
     assert parity.refusal(Allowed(0.99, 0.0))
     assert parity.worst == 2
 
 
-def test_answers_are_compared_by_the_names_of_the_file(task: Classify) -> None:
-    sure = torch.eye(3)
+def test_answers_are_compared_by_the_names_of_the_file() -> None:
+    sure = np.eye(3, dtype=np.float32)
     swapped = Facts("net", "classify", ("b", "a", "c"), Preprocess(), "softmax")
-    assert compare(answers(sure[:, [1, 0, 2]], facts=swapped), prediction(sure), FACTS, task).agreeing == 3
-    assert compare(answers(sure, facts=swapped), prediction(sure), FACTS, task).agreeing == 1
+    assert compared(answers(sure[:, [1, 0, 2]], facts=swapped), sure).agreeing == 3
+    assert compared(answers(sure, facts=swapped), sure).agreeing == 1
     assert in_order(sure, ("a", "b", "d"), CLASSES).shape == (3, 0)
 
 

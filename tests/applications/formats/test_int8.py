@@ -1,6 +1,6 @@
 """Quantization: the network in 8 bits, all around it untouched, and what costs accuracy turned back."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,10 +46,20 @@ def test_a_layer_whose_weights_are_not_quantized_is_in_floating_point() -> None:
     assert in_floating_point(GRAPH, quantizers) == ["stem", "head"]
 
 
+def calibration_by(images: Sequence[np.ndarray], figure: Callable[[Sequence[int], np.ndarray], float], max_drop: float) -> Calibration:
+    """Return a calibration of files that answer probabilities."""
+    return Calibration(images, images, lambda outputs: outputs[0], figure, lambda one, other: float(np.abs(one - other).sum()), max_drop)
+
+
+def test_only_the_named_part_of_a_network_is_quantized() -> None:
+    assert layer_names(GRAPH).keys() & outside_network(GRAPH, "stem") == {"head"}
+    assert {"act", "probabilities"} <= set(outside_network(GRAPH, "stem"))
+
+
 def test_accuracy_judges_all_images_and_the_movement_of_answers_a_part_of_them() -> None:
     images = [np.full((1, 3, 1, 1), value, dtype=np.uint8) for value in (1, 2, 3)]
-    calibration = Calibration(images, images, lambda positions, rows: float(len(positions) + rows.sum()), 0.1)
-    judge = Judge(calibration, lambda factor: lambda image: np.array([[factor * float(image[0, 0, 0, 0])]]))
+    calibration = calibration_by(images, lambda positions, rows: float(len(positions) + rows.sum()), 0.1)
+    judge = Judge(calibration, lambda factor: lambda image: [np.array([[factor * float(image[0, 0, 0, 0])]])])
     assert judge(1.0, [0]) == (2.0, None), "nothing to compare with yet"
     assert judge(1.0, [0, 1, 2]) == (9.0, [0.0, 0.0, 0.0])
     assert judge(2.0, [0, 1, 2]) == (15.0, [-1.0, -2.0, -3.0])
@@ -63,7 +73,7 @@ def written(name: str, net: Backbone, folder: Path, figure, *, max_drop: float =
     found.write(deployed, path, facts, WriteSettings())
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (1, 3, *PREPROCESS.image_size), dtype=np.uint8) for _ in range(6)]
-    return path, found.quantize(path, Calibration(images, images, figure, max_drop))
+    return path, found.quantize(path, calibration_by(images, figure, max_drop))
 
 
 @pytest.mark.slow
@@ -78,7 +88,7 @@ def test_a_quantized_file_keeps_its_facts_its_geometry_and_almost_its_answers(na
     assert opened.facts == facts
     # Another size than that of calibration, so that the geometry counts.
     images = torch.randint(0, 256, (2, 3, 40, 30), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    expected = dict(deployed.stages(images))["probabilities"].numpy()
+    expected = dict(deployed.stages(images))["answers"].numpy()
     difference = np.abs(opened.run(images.numpy())[0] - expected)
     assert 0 < difference.max() < 0.05
 

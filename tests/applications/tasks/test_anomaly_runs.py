@@ -131,6 +131,8 @@ def test_the_report_and_the_tables_of_ok_and_ng_are_written(call: Call, run: Pat
     cells = list(summary["confusion"].values)
     assert sum(sum(row[1:]) for row in cells[1:]) == 15
     assert sum(row[1] for row in list(summary["batches"].values)[1:]) == 15
+    assert summary["batches"]["E2"].number_format == summary["figures"]["B2"].number_format == "0.0%"
+    assert {max(picture.width, picture.height) for picture in ng._images} == {120}, "small pictures are enlarged"
 
 
 @pytest.mark.parametrize(
@@ -151,7 +153,7 @@ def test_what_means_nothing_is_refused(call: Call, cloth: Path, flags: tuple[obj
 
 def test_a_fit_does_not_go_on_and_is_not_written_in_8_bits(call: Call, run: Path) -> None:
     refused(call("--resume", run), "fitted")
-    refused(call("--export", "onnx", "--int8", "--resume", run), "--int8")
+    refused(call("--export", "onnx", "--with_cam", "--resume", run), "--with_cam")
     refused(call("--prune", 0.3, "--resume", run), "--prune", "--task anomaly")
 
 

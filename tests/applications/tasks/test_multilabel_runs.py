@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 
 from applications.export import convert
-from applications.export.parity import count_agreeing
-from applications.export.probe import Answers, Job
+from applications.export.answers import Answers
+from applications.export.label_reference import count_agreeing
+from applications.export.probe import Job
 from applications.tasks.multilabel import best_thresholds
 from tests.applications.conftest import COLORS, NETS, ROOT, Call, read_rows, start, tiny
 from tests.applications.training.test_resume import assert_equal_runs, same, wait_for

@@ -214,7 +214,7 @@ def test_an_image_without_its_file_is_an_error_unless_it_means_nothing(tmp_path:
     write(tmp_path, "labels/train/gone.txt", YOLO)
     with pytest.raises(UserError, match=r"1 image has no text file of boxes, such as .*none\.jpg; add empty files .*--missing_is_empty"):
         open_catalog(str(tmp_path))
-    empty = open_catalog(str(tmp_path), masks=TruthReading(empty=True))
+    empty = open_catalog(str(tmp_path), reading=TruthReading(empty=True))
     assert len(boxes_of(empty, "train", 0)) == 0
     assert "1 text file of boxes has no image, such as labels/train/gone.txt; not used" in empty.notes
     assert len(open_catalog(str(tmp_path), tolerant=True).splits["train"]) == 1
@@ -261,7 +261,7 @@ def test_what_is_not_there_and_what_holds_no_boxes_is_one_line(tmp_path: Path) -
     with pytest.raises(UserError, match="holds no images with boxes"):
         open_catalog(str(tmp_path), target=Boxes)
     with pytest.raises(UserError, match="--ignore is for masks"):
-        open_catalog(str(yolo(tmp_path / "y")), target=Boxes, masks=TruthReading(ignore=("a",)))
+        open_catalog(str(yolo(tmp_path / "y")), target=Boxes, reading=TruthReading(ignore=("a",)))
     write(tmp_path / "y", "data.yaml", "train: images/elsewhere\nnames: [a, b]\n")
     with pytest.raises(UserError, match=r"data\.yaml: train: images/elsewhere is not there"):
         open_catalog(str(tmp_path / "y"), target=Boxes)

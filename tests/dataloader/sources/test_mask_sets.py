@@ -95,7 +95,7 @@ def test_a_table_names_ids_and_ignores_some(tmp_path: Path) -> None:
     catalog = open_catalog(str(tmp_path))
     assert catalog.classes == ("sky", "road", "car"), "in the order of the ids"
     np.testing.assert_array_equal(catalog.splits["train"].target(0).ids, [[1, 2, 0], [1, IGNORE, 0]])
-    catalog = open_catalog(str(tmp_path), masks=TruthReading(ignore=("sky",)))
+    catalog = open_catalog(str(tmp_path), reading=TruthReading(ignore=("sky",)))
     np.testing.assert_array_equal(catalog.splits["train"].target(0).ids, [[0, 1, IGNORE], [0, IGNORE, IGNORE]])
     np.testing.assert_array_equal(catalog.splits["train"].truths.count(catalog.splits["train"].paths), [2, 1])
 
@@ -137,7 +137,7 @@ def test_a_missing_mask_is_an_error_unless_it_means_background(tmp_path: Path) -
     (tmp_path / "masks" / "train" / "train1.png").unlink()
     with pytest.raises(UserError, match=r"1 image has no mask, such as .*train1.jpg; .*--missing_is_empty"):
         open_catalog(str(tmp_path))
-    catalog = open_catalog(str(tmp_path), masks=TruthReading(empty=True))
+    catalog = open_catalog(str(tmp_path), reading=TruthReading(empty=True))
     np.testing.assert_array_equal(catalog.splits["train"].target(1).ids, np.zeros((2, 3)))
     assert catalog.splits["train"].truths.count(catalog.splits["train"].paths).tolist() == [2 + 6, 2, 1]
     tolerant = open_catalog(str(tmp_path), tolerant=True)
@@ -264,7 +264,7 @@ def test_a_table_names_the_classes_of_yolo_by_their_ids(tmp_path: Path) -> None:
 
 def test_outlines_of_yolo_refuse_to_ignore_by_a_flag(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--ignore is for masks in image files"):
-        open_catalog(yolo(tmp_path, "names: [cat, dog]"), target=Mask, masks=TruthReading(ignore=("cat", "nonsense")))
+        open_catalog(yolo(tmp_path, "names: [cat, dog]"), target=Mask, reading=TruthReading(ignore=("cat", "nonsense")))
 
 
 def test_more_classes_than_a_mask_can_hold_are_refused_for_outlines_too(tmp_path: Path) -> None:
@@ -340,12 +340,12 @@ def test_a_split_without_a_folder_of_masks_is_left_out_with_a_note(tmp_path: Pat
 def test_a_number_that_training_ignored_is_ignored_again_with_the_classes_of_the_model(tmp_path: Path) -> None:
     folder_of(tmp_path, "train", "val", mask=ids([0, 1, 2]))
     reading = TruthReading(ignore=("0",))
-    trained = open_catalog(str(tmp_path), masks=reading)
+    trained = open_catalog(str(tmp_path), reading=reading)
     assert trained.classes == ("1", "2")
-    again = open_catalog(str(tmp_path), masks=reading, classes=trained.classes)
+    again = open_catalog(str(tmp_path), reading=reading, classes=trained.classes)
     assert again.splits["val"].target(0).ids.tolist() == [[IGNORE, 0, 1]]
     with pytest.raises(UserError, match="--ignore 99999999999: ids go from 0 to 65535"):
-        open_catalog(str(tmp_path), masks=TruthReading(ignore=("99999999999",)))
+        open_catalog(str(tmp_path), reading=TruthReading(ignore=("99999999999",)))
 
 
 def test_runs_are_read_back_also_from_the_string_of_coco() -> None:

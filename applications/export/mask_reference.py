@@ -1,0 +1,81 @@
+"""Masks of files beside those of their model: every pixel at the size of the network, figures at that of the original images."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from applications.assemble import Machine
+from applications.export.answers import Answers
+from applications.export.parity import ALLOWED_INT8, Allowed, ClassFigure, Figures, Parity, Words, in_order
+from applications.export.reference import Reference
+from applications.formats.deployed import Deployed, deploy
+from applications.formats.facts import Facts
+from applications.formats.format import Holds
+from applications.settings.options import ExportOptions
+from applications.tasks.mask_answers import mask_of
+from applications.tasks.mask_figures import pixels_of
+from applications.tasks.mask_meter import count_pairs
+from applications.tasks.segment import Segment
+from applications.trained.checkpoint import Trained
+from applications.trained.masks import ImageSegmenter
+from dataloader.targets.mask import IGNORE, Mask
+
+# A class may turn where two are equally probable; 16 bits move a probability at an edge farther than one of a whole image.
+ALLOWED = {"fp32": Allowed(1e-3, 0.9999), "half": Allowed(0.1, 0.99), "int8": ALLOWED_INT8}
+# Pixels in which two classes are as close as that lie between them.
+TIE = 1e-4
+
+
+class MaskReference(Reference[Segment]):
+    """Answers are probabilities (C, h, w)."""
+
+    allowed: ClassVar[Mapping[str, Allowed]] = ALLOWED
+    words: ClassVar[Words] = Words("pixels", "probability", "pixels", "IoU")
+    demo: ClassVar[str] = "segmenter"
+
+    @staticmethod
+    def deploy(trained: Trained, task: Segment, options: ExportOptions, *, any_size: bool) -> Deployed:
+        arch = trained.config.model.arch
+        return deploy(trained.model, trained.preprocess, task.criterion.activation, arch=arch, any_size=any_size, half=options.half)
+
+    @staticmethod
+    def facts(trained: Trained, task: Segment, options: ExportOptions, holds: Holds) -> dict[str, Any]:
+        del options, holds
+        outputs = tuple(each.name for each in task.signature().outputs)
+        return {"activation": task.criterion.activation, "outputs": outputs, **asdict(trained.calibration)}
+
+    @staticmethod
+    def said(trained: Trained, task: Segment, pixels: Tensor, machine: Machine) -> np.ndarray:
+        return task.criterion.probabilities(ImageSegmenter(trained, task, machine).look(pixels)).cpu().numpy()
+
+    def figures(self, answers: Iterable[tuple[int, np.ndarray]], facts: Facts) -> Figures:
+        classes = self.task.classes
+        matrix = np.zeros((len(classes), len(classes)), np.int64)
+        for index, answer in answers:
+            truth = self.split.target(index)
+            assert isinstance(truth, Mask)
+            size = truth.image_size()
+            logits = torch.from_numpy(in_order(answer, facts.classes, classes, axis=0)).clamp(min=torch.finfo(torch.float32).tiny).log()
+            said = mask_of(logits, facts.preprocess.change(size).undone(size))
+            known = truth.ids != IGNORE
+            real, told = (torch.from_numpy(each[known].astype(np.int64)) for each in (truth.ids, said))
+            matrix += count_pairs(real, told, len(classes)).numpy()
+        pixels = pixels_of(matrix)
+        rows = zip(classes, pixels.occurs, pixels.real.tolist(), pixels.iou().tolist(), strict=True)
+        found = tuple(ClassFigure(name, count, iou) for name, occurs, count, iou in rows if occurs)
+        return Figures(self.task.headline, pixels.figures()[self.task.headline], found)
+
+    def compare(self, expected: np.ndarray, answers: Answers, facts: Facts, allowed: Allowed) -> Parity:
+        del allowed
+        single, batched = (in_order(part, answers.facts.classes, facts.classes) for part in (answers.single, answers.batched))
+        if single.shape != expected.shape:
+            single = batched = np.full_like(expected, np.nan)
+        second, first = np.partition(expected, -2, axis=1)[:, -2:].swapaxes(0, 1)
+        same = (single.argmax(1) == expected.argmax(1)) | (first - second < TIE)
+        same &= ~np.isnan(single).any(1)
+        mine, theirs = (self.figures(enumerate(part), facts) for part in (expected, np.nan_to_num(single)))
+        return self.parity(np.abs(single - expected), np.abs(batched - expected), (int(same.sum()), same.size), (mine, theirs))
