@@ -38,7 +38,7 @@ from statistics import mean
 
 from benchmarks.shared import ROOT
 from utils.cores import available_cores
-from utils.statistics import wilson
+from utils.metrics.statistics import wilson
 
 SIDES, STARTS, BUDGETS = ("darkroom", "probe", "timm", "ultralytics"), ("scratch", "trained"), (1.0, 3.0, 5.0, 10.0)
 ARCH, TIMM_ARCH, ULTRALYTICS_ARCH = "torchvision/mobilenet_v2", "mobilenetv2_100", "yolo11n-cls.yaml"
