@@ -225,7 +225,9 @@ def _from_coco(root: Path, files: Sequence[tuple[str, Path]], reading: TruthRead
             raise UserError(f"{file} names other categories than {files[0][1]}")
         names, folder = content.classes, image_folder(root, split, file, next(iter(content.sizes), None))
         for name in sorted(content.sizes):
-            path = (folder / name).relative_to(root).as_posix()
+            place = folder / name
+            # A file may name images elsewhere, by whole paths.
+            path = (place.relative_to(root) if place.is_relative_to(root) else place).as_posix()
             images.setdefault(split, []).append(path)
             found[path], sizes[path], sources[path] = content.boxes[name], content.sizes[name], file.relative_to(root).as_posix()
     places, rows = joined(found.items())
