@@ -24,7 +24,7 @@ ABILITIES: Mapping[str, tuple[str, ...]] = {
     "heat maps": ("visual_method", "explain"),
     "averaging views": ("tta",),
     "thresholds that keep a promise": ("target",),
-    "calibration of labels": ("calibrate",),
+    "choosing on val images again": ("calibrate",),
     "comparing models": ("compare",),
     "answers for single images": ("predict",),
     VIEWS_OF_SINGLE_IMAGES: (),

@@ -348,7 +348,7 @@ def read_with_pillow(path: str, *, white: int | None = None, bands: int = 3) -> 
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                if bands == 4 and image.format == "TIFF" and image.mode == "RGB" and image.tag_v2.get(277) == 4:
+                if bands == 4 and image.format == "TIFF" and image.mode == "RGB" and getattr(image, "tag_v2", {}).get(277) == 4:
                     # Pillow leaves out a fourth channel that is not called alpha, such as infrared.
                     return None
                 deep = white not in (None, FULL) and any(";16" in str(tile[3]) for tile in image.tile)

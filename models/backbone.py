@@ -81,6 +81,10 @@ class Backbone(Network):
     def forward_features(self, x: Tensor) -> list[Tensor]:
         """Maps (N, C, h, w), the largest first; the last one is where the head begins."""
 
+    def keep_maps(self, count: int | None) -> None:
+        """Say that the maps after the first `count` are not needed, and need not be computed; None for all. The head is not run then."""
+        del count
+
     @abstractmethod
     def forward_head(self, maps: list[Tensor], pre_logits: bool = False) -> Tensor:
         """Logits (N, num_classes) from the maps, or the vector (N, C) before the classifier."""

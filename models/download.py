@@ -1,10 +1,12 @@
 """Published files fetched over a network that may break: whole and checked, or not at all, and never twice from the start."""
 
 import os
+import re
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError
+from urllib.parse import urljoin
 
 from models.published import Published
 from utils.errors import UserError
@@ -12,55 +14,88 @@ from utils.files import locked, sha256_of
 
 NETWORK_TIMEOUT_S = 30
 ATTEMPTS = 4
+REDIRECTS = 5
+AGENT = {"User-Agent": "darkroom"}
 
 
 def download(published: Published, path: Path) -> None:
     """Fetch a file of weights to `path`; it appears there whole and checked, or not at all.
 
-    What has come of a file that carries its hash is kept in PATH.part: a broken connection is taken up again from there, at once
-    and by the next call. Processes that want the same file wait for the first.
+    What has come of a file whose hash is known, from its name or from its server, is kept in PATH.part: a broken connection is taken up
+    again from there, at once and by the next call. Processes that want the same file wait for the first.
 
     Raises:
         UserError: it cannot be fetched, written, or is not the published file.
     """
     part, lock = (path.with_name(f"{path.name}.{suffix}") for suffix in ("part", "lock"))
-    remedy = f"fetch {published.url} where there is network and save it as {path}"
+    sha256, remedy = "", f"fetch {published.url} where there is network and save it as {path}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with locked(lock, wait=lambda: None):
                 if not path.is_file():
-                    _fetch_all(published, part)
-                    _check(published, part, remedy)
+                    sha256 = published.sha256 or announced_sha256(published.url)
+                    _fetch_all(published.url, part, resumes=bool(sha256))
+                    _check(published.url, part, sha256, remedy)
                     os.replace(part, path)
         finally:
             lock.unlink(missing_ok=True)
     except (OSError, HTTPException, ValueError) as error:
         if isinstance(error, HTTPError):
             error.close()
-        if not published.sha256 and part.is_file():
+        if not sha256 and part.is_file():
             part.unlink()
         kept = _size(part)
         again = f"; {kept / 1e6:.1f} MB of it are kept in {part}, and the same command goes on from there" if kept else ""
         raise UserError(f"cannot download the weights ({error}){again}; {remedy}") from error
 
 
-def _check(published: Published, part: Path, remedy: str) -> None:
-    """Raise UserError, and drop the file, unless it has the hash of the published one."""
-    if not sha256_of(part).startswith(published.sha256):
-        part.unlink()
-        raise UserError(f"what came from {published.url} is not the published file (changed or damaged); try again, or {remedy}")
+class _StayHere(urllib.request.HTTPRedirectHandler):
+    """Lets a redirection be looked at."""
+
+    def redirect_request(self, *_args: object, **_named: object) -> None:
+        return None
 
 
-def _fetch_all(published: Published, part: Path) -> None:
-    """Write the file to `part`, taking up again what breaks off as long as something comes."""
-    for attempt in range(ATTEMPTS):
-        before = _size(part) if published.sha256 else 0
+def announced_sha256(url: str) -> str:
+    """Return the SHA-256 that a server names for a file before it sends it, as model hubs do; '' where it names none.
+
+    It tells that a file has come as it lies there, not that nobody has changed it there.
+    """
+    opener = urllib.request.build_opener(_StayHere)
+    for _ in range(REDIRECTS):
         try:
-            _fetch(published.url, part, start=before)
+            with opener.open(urllib.request.Request(url, headers=AGENT, method="HEAD"), timeout=NETWORK_TIMEOUT_S) as answer:
+                headers = answer.headers
+        except HTTPError as error:
+            headers = error.headers
+            error.close()
+        except (OSError, HTTPException, ValueError):
+            return ""
+        if found := re.fullmatch(r'"?([0-9a-f]{64})"?', headers.get("X-Linked-ETag", "")):
+            return found[1]
+        if not (place := headers.get("Location")):
+            return ""
+        url = urljoin(url, place)
+    return ""
+
+
+def _check(url: str, part: Path, sha256: str, remedy: str) -> None:
+    """Raise UserError, and drop the file, unless its hash begins with `sha256`."""
+    if not sha256_of(part).startswith(sha256):
+        part.unlink()
+        raise UserError(f"what came from {url} is not the published file (changed or damaged); try again, or {remedy}")
+
+
+def _fetch_all(url: str, part: Path, *, resumes: bool) -> None:
+    """Write the file to `part`; where it `resumes`, take up again what breaks off as long as something comes."""
+    for attempt in range(ATTEMPTS):
+        before = _size(part) if resumes else 0
+        try:
+            _fetch(url, part, start=before)
             return
         except (OSError, HTTPException) as error:
-            gone_on = published.sha256 and _size(part) > before
+            gone_on = resumes and _size(part) > before
             if isinstance(error, HTTPError) or not gone_on or attempt == ATTEMPTS - 1:
                 raise
 
@@ -71,7 +106,7 @@ def _fetch(url: str, part: Path, *, start: int) -> None:
     Raises:
         OSError: it cannot be fetched, or the connection ended before the file did.
     """
-    headers = {"User-Agent": "darkroom"} | ({"Range": f"bytes={start}-"} if start else {})
+    headers = AGENT | ({"Range": f"bytes={start}-"} if start else {})
     try:
         answer = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=NETWORK_TIMEOUT_S)
     except HTTPError as error:

@@ -113,6 +113,15 @@ def test_finding_anomalies(house: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_way_from_good_parts_to_kinds_of_defects(house: Path) -> None:
+    said = run(house, "13_from_good_parts_to_kinds.sh", "--encoder", "mobilenetv3_small", "-j", "0")
+    assert "test: top1" in said
+    shown = [line.split()[0] for line in said.splitlines() if line.startswith("  runs/")]
+    assert len(shown) == 4
+    assert all((house / each).exists() for each in shown)
+
+
+@pytest.mark.slow
 def test_detection(house: Path) -> None:
     said = run(house, "12_detect.sh", "--epochs", "2", "--epoch_size", "256", "-j", "0")
     assert "test: AP" in said

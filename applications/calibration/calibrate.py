@@ -1,7 +1,9 @@
 """Temperature and thresholds of a trained model, chosen on its validation images and stored with its weights."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -107,11 +109,21 @@ def store_calibration(trained: Trained) -> None:
     Raises:
         UserError: the run is still training, or the disk is full; the file is as it was.
     """
-    chosen, log_file = trained.calibration, trained.path.parent / "log.txt"
+    chosen = trained.calibration
+    store_chosen(trained, chosen.to_plain(), f"temperature {chosen.temperature:.4f}{' and thresholds' if chosen.has_thresholds else ''}")
+
+
+def store_chosen(trained: Trained, values: Mapping[str, Any], said: str) -> None:
+    """Write what was chosen on validation images into the checkpoint that the model was read from; `said` is it in words.
+
+    Raises:
+        UserError: the run is still training, or the disk is full; the file is as it was.
+    """
+    log_file = trained.path.parent / "log.txt"
     with locked(log_file) if log_file.is_file() else nullcontext():
         content = load_checkpoint(trained.path)
-        save_checkpoint(trained.path, content | chosen.to_plain())
-    log().info(f"stored    temperature {chosen.temperature:.4f}{' and thresholds' if chosen.has_thresholds else ''} in {trained.path}")
+        save_checkpoint(trained.path, {**content, **values})
+    log().info(f"stored    {said} in {trained.path}")
     for exported in sorted(trained.path.parent.glob("model*")):
         if (found := find_format(exported)) is not None:
             log().warning(f"{exported} still answers with what was stored before; write it again with --export {found.name}")

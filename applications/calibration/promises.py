@@ -19,7 +19,11 @@ CONFIDENCE = 1 - RISK
 
 PROMISES = {
     "error": ("<=", "of the answers of a class that are accepted, at most this share is wrong"),
-    "miss": ("<=", "of the images of a class, at most this share is accepted as another class, or for several labels not named"),
+    "miss": (
+        "<=",
+        "of the images of a class, at most this share is accepted as another, for several labels not named, of objects not found",
+    ),
+    "false_alarm": ("<=", "of the images, at most this share has a box where nothing is (boxes)"),
     "coverage": (">=", "of the answers of a class, at least this share is accepted (one label per image)"),
 }
 

@@ -3,15 +3,19 @@
 import copy
 import json
 import time
+from typing import Any
 
 from applications.assemble import Machine
+from applications.calibration.box_promises import choose_least_score, describe_least_score
+from applications.calibration.calibrate import store_chosen
+from applications.calibration.promises import CONFIDENCE, Promise, parse_promise
 from applications.contract import Task
 from applications.evaluation.shared_output import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
 from applications.report.measured_boxes import MeasuredBoxes
 from applications.tasks.box_meter import BoxRows
 from applications.tasks.detect import Detect
 from applications.trained.boxes import ImageDetector, set_choice
-from applications.trained.checkpoint import Trained, open_held_out, warn_of_seen_images
+from applications.trained.checkpoint import Trained, open_held_out, open_validation, warn_of_seen_images
 from applications.trained.inference import measure_split
 from applications.trained.views import with_views
 from dataloader.images.read import ImageError
@@ -20,31 +24,38 @@ from dataloader.splits.split import Split
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_text
 from utils.logs import log
+from utils.metrics.grouped_statistics import number_groups
 from utils.progress import progress_bar
 from utils.text import counted
 
 
 def evaluate_boxes(trained: Trained, task: Task, machine: Machine) -> int:
-    """Measure a model on held-out images; return 0, or 1 when images could not be read."""
+    """Measure a model on held-out images; return 0, or 1 when images could not be read.
+
+    Raises:
+        UserError: the promise of --target cannot be kept.
+    """
     assert isinstance(task, Detect)
     options = trained.config.evaluation
+    promise = parse_promise(options.target, task.promises) if options.target else None
+    chooses = promise is not None or options.calibrate
+    if chooses and trained.config.boxes.conf is not None:
+        raise UserError(f"--conf and --{'target' if promise else 'calibrate'} both choose the least score; give one of them")
     set_choice(task, trained)
     split = open_held_out(trained, ("test", "val"))
     log().info(f"model     {trained.describe()}")
     log().info(f"data      {split.display_path}: {len(split)} {split.name} images")
     log().info(f"precision {trained.precision(machine)}")
     seen = warn_of_seen_images(trained, split) if machine.world.is_first else None
-    viewed = with_views(trained)
-    unreadable: list[Unreadable] = []
-    start = time.perf_counter()
+    detector = ImageDetector(with_views(trained), task, machine, options.tiles)
     if options.tiles:
         height, width = trained.preprocess.image_size
         log().info(f"tiles     {width}x{height}, overlapping by a quarter, at the scale of the images")
-        meter = _measure_tiles(ImageDetector(viewed, task, machine, True), split, unreadable)
-    else:
-        found = measure_split(viewed, split, _at_full_size(task, split, trained), machine, left_out=unreadable.extend)
-        assert isinstance(found, BoxRows)
-        meter = found
+    if chooses:
+        _choose(detector, promise)
+    unreadable: list[Unreadable] = []
+    start = time.perf_counter()
+    meter = _measure(detector, split, unreadable)
     seconds = time.perf_counter() - start
     if machine.world.is_first:
         with removed_on_error(new_folder(trained.results_folder(), f"evaluation-{split.name}")) as folder:
@@ -56,6 +67,39 @@ def evaluate_boxes(trained: Trained, task: Task, machine: Machine) -> int:
                 )
             )  # fmt: skip
     return 1 if unreadable else 0
+
+
+def _choose(detector: ImageDetector, promise: Promise | None) -> None:
+    """Have the least score chosen on val images: to keep a promise, else by the best F1; store it with --calibrate."""
+    trained, task, world = detector.trained, detector.task, detector.machine.world
+    stores = trained.config.evaluation.calibrate
+    purpose, unreadable = "--calibrate" if stores else "--target", []
+    held = open_validation(trained, purpose)
+    meter = _measure(detector, held, unreadable)
+    if unreadable:
+        log().warning(f"{purpose} chooses without {counted(len(unreadable), 'unreadable val image')}")
+    chosen: dict[str, Any] = {}
+    if world.is_first:
+        task.calibrate(meter)
+        if promise is not None:
+            least = choose_least_score(promise, meter, number_groups(held.groups) if held.groups else None)
+            task.confidence, task.promise = least.value, f"{promise} at {CONFIDENCE:.0%} confidence"
+            log().info(f"target    {describe_least_score(promise, least, task.classes)}")
+        if stores:
+            store_chosen(trained, task.calibration(), f"a least score of {task.confidence:.3f}")
+        chosen = task.calibration()
+    # Chosen once: the boxes are on the first process alone.
+    task.load_calibration(world.gather(chosen)[0])
+
+
+def _measure(detector: ImageDetector, split: Split, unreadable: list[Unreadable]) -> BoxRows:
+    """Return the boxes of a split on the original images; images that cannot be read are added to the list."""
+    trained, task = detector.trained, detector.task
+    if detector.tiled:
+        return _measure_tiles(detector, split, unreadable)
+    found = measure_split(trained, split, _at_full_size(task, split, trained), detector.machine, left_out=unreadable.extend)
+    assert isinstance(found, BoxRows)
+    return found
 
 
 def _at_full_size(task: Detect, split: Split, trained: Trained) -> Detect:
@@ -109,7 +153,8 @@ def _write(material: MeasuredBoxes) -> None:
     print_classes(task.table(meter))
     write_text(folder / "metrics.json", json.dumps({**facts, **metrics, **said}, indent=2) + "\n")
     reached = ", ".join(f"{name} {value:.1%}" for name, value in material.at_confidence.items())
-    log().info(f"answered  boxes with a score of {task.confidence:.3f} or more: {reached}")
+    promised = f" ({task.promise})" if task.promise else ""
+    log().info(f"answered  boxes with a score of {task.confidence:.3f} or more{promised}: {reached}")
     kinds = ", ".join(f"{count} {name}" for name, count in material.errors_at_confidence.counts().items() if count)
     log().info(f"wrong     {kinds or 'nothing'}")
     print_metrics({name: value for name, value in metrics.items() if name not in material.at_confidence}, measured, material.unreadable)

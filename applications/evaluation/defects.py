@@ -1,7 +1,10 @@
 """Evaluates a detector of defects: figures with intervals, kinds, the promise of its threshold, the report, tables of OK and NG."""
 
+import copy
 import json
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from applications.assemble import Machine
 from applications.assemble.training_data import look_at_masks
@@ -16,6 +19,8 @@ from applications.trained.checkpoint import Trained, open_held_out, open_validat
 from applications.trained.defects import ImageAnomalyDetector
 from applications.trained.inference import measure_split
 from dataloader.sample import Unreadable
+from dataloader.splits.split import Split
+from dataloader.targets.full_size import AtFullSize
 from utils.files import new_folder, removed_on_error, write_text
 from utils.logs import log
 from utils.metrics.grouped_statistics import number_groups
@@ -45,8 +50,7 @@ def evaluate_defects(trained: Trained, task: Task, machine: Machine) -> int:
     seen = warn_of_seen_images(trained, split) if machine.world.is_first else None
     unreadable: list[Unreadable] = []
     start = time.perf_counter()
-    meter = measure_split(trained, split, task, machine, left_out=unreadable.extend)
-    assert isinstance(meter, DefectMeter)
+    meter = _measure_at_full_size(trained, split, task, machine, unreadable.extend)
     seconds = time.perf_counter() - start
     if machine.world.is_first:
         with removed_on_error(new_folder(trained.results_folder(), f"evaluation-{split.name}")) as folder:
@@ -58,6 +62,24 @@ def evaluate_defects(trained: Trained, task: Task, machine: Machine) -> int:
                 )
             )  # fmt: skip
     return 1 if unreadable else 0
+
+
+def _measure_at_full_size(
+    trained: Trained, split: Split, task: Anomaly, machine: Machine, left_out: Callable[[Sequence[Unreadable]], object]
+) -> DefectMeter:
+    """Return the counts of a split, of pixels at the size of the original images: thin defects fall apart in smaller masks."""
+    assert split.truths is not None
+    told = copy.copy(task)
+    threshold = None if task.threshold is None else task.threshold.value
+
+    def meter(images: int) -> DefectMeter:
+        del images
+        return DefectMeter(threshold, trained.preprocess)
+
+    told.meter = meter
+    measured = measure_split(trained, replace(split, truths=AtFullSize(split.truths)), told, machine, left_out=left_out)
+    assert isinstance(measured, DefectMeter)
+    return measured
 
 
 def keep_promise(trained: Trained, task: Anomaly, machine: Machine, target: str) -> None:

@@ -78,7 +78,7 @@ class LabelReference(Reference[LabelTask]):
         if single.shape != expected.shape:
             single = batched = np.full_like(expected, np.nan)
         mine, theirs = self.figures(enumerate(expected), facts), self.figures(enumerate(answers.single), told)
-        agreeing = count_agreeing(*map(torch.from_numpy, (single, expected)), told.thresholds, facts.thresholds)
+        agreeing = count_agreeing(torch.from_numpy(single), torch.from_numpy(expected), told.thresholds, facts.thresholds)
         return self.parity(np.abs(single - expected), np.abs(batched - expected), (agreeing, len(expected)), (mine, theirs))
 
 

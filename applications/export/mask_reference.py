@@ -62,8 +62,8 @@ class MaskReference(Reference[Segment]):
             logits = torch.from_numpy(in_order(answer, facts.classes, classes, axis=0)).clamp(min=torch.finfo(torch.float32).tiny).log()
             said = mask_of(logits, facts.preprocess.change(size).undone(size))
             known = truth.ids != IGNORE
-            pairs = (torch.from_numpy(each[known].astype(np.int64)) for each in (truth.ids, said))
-            matrix += count_pairs(*pairs, len(classes)).numpy()
+            real, told = (torch.from_numpy(each[known].astype(np.int64)) for each in (truth.ids, said))
+            matrix += count_pairs(real, told, len(classes)).numpy()
         pixels = pixels_of(matrix)
         rows = zip(classes, pixels.occurs, pixels.real.tolist(), pixels.iou().tolist(), strict=True)
         found = tuple(ClassFigure(name, count, iou) for name, occurs, count, iou in rows if occurs)

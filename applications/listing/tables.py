@@ -58,6 +58,9 @@ def run(request: Request) -> int:
         print_table(("name", "what it is"), found, left=("what it is",), wrap=True)
     else:
         _print_models([name for name, _ in found])
+        own = set(list_models())
+        if shown := sum(name in own for name, _ in found):
+            log().info(f"\n{shown} of the {len(own)} networks written here")
     told = [] if subject in TABLES else [row for row in found if row[1]]
     if told:
         log().info("")

@@ -29,9 +29,8 @@ def _headline(material: MeasuredDefects) -> ReportPart:
     tiles = {name.replace("_", " "): as_percent(value) for name, value in figures.items()}
     rows = [["figure", "value", "low", "high"], *([name, each.value, each.low, each.high] for name, each in material.intervals.items())]
     write_csv(material.attachments / "intervals.csv", rows)
-    height, width = material.trained.preprocess.image_size
     notes = [
-        f"Pixels are those that the detector sees, {width} x {height}; images with defects that nobody has marked count for images alone. "
+        f"Pixels are those of the images in their files; images with defects that nobody has marked count for images alone. "
         f"AUPRO is the mean share of each connected defect that is found, over false-positive rates up to 30%. The intervals are of 95%, "
         f"over images{material.over_groups()}."
     ]

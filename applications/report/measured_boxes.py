@@ -40,7 +40,8 @@ class MeasuredBoxes(Measured):
         choice = self.task.choice
         others = "of any class" if choice.agnostic else "of its class"
         dropped = f"a box drops those {others} that it overlaps by more than {choice.overlap:g}"
-        return {"least score": f"{self.task.confidence:.3f}; {dropped}; at most {choice.most} boxes an image"}
+        promised = f" ({self.task.promise})" if self.task.promise else ""
+        return {"least score": f"{self.task.confidence:.3f}{promised}; {dropped}; at most {choice.most} boxes an image"}
 
     @property
     def confident(self) -> np.ndarray:

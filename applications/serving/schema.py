@@ -50,6 +50,21 @@ class AnomalyAnswer(BaseModel):
     mask: str | None = Field(description="a PNG as 'data:' address, as large as the image: 1 where pixels are defective")
 
 
+class FoundBox(BaseModel):
+    """A box around an object."""
+
+    label: str
+    color: str = Field(description="its color in the picture, as '#rrggbb'")
+    score: float = Field(description="from 0 to 1; it ranks boxes")
+    box: list[float] = Field(description="left, top, width and height in pixels of the image")
+
+
+class DetectionAnswer(BaseModel):
+    """What a detector of objects says of an image."""
+
+    boxes: list[FoundBox] = Field(description="the surest first")
+
+
 class Answer(BaseModel):
     """What a model says of an image."""
 
@@ -59,10 +74,11 @@ class Answer(BaseModel):
     top: list[LabelShare] = Field(description="the most probable classes, whether named or not")
     heat_map: str | None = Field(
         description="a JPEG as 'data:' address: what spoke for the most probable class; of a segmenter its mask over the image, of a "
-        "detector of defects its scores"
+        "detector of defects its scores, of one of objects its boxes"
     )
     segmentation: MaskAnswer | None = Field(default=None, description="of a segmenter, which names no labels")
     anomaly: AnomalyAnswer | None = Field(default=None, description="of a detector of defects, which names no labels")
+    detection: DetectionAnswer | None = Field(default=None, description="of a detector of objects, which names no labels of an image")
 
 
 class ImageAnswers(BaseModel):
@@ -85,14 +101,18 @@ class ModelInfo(BaseModel):
     """A model that can be asked."""
 
     name: str
-    task: str = Field(description="'classify', 'multilabel', 'segment' or 'anomaly'")
+    task: str = Field(description="'classify', 'multilabel', 'segment', 'detect' or 'anomaly'")
     description: str
     classes: list[str]
     several_labels: bool = Field(description="whether an image may have several labels")
     reject: dict[str, float] | None = Field(description="the probability below which an answer of each class does not count")
     image_size: list[int] = Field(description="height and width to which images are brought")
-    heat_map: str | None = Field(description="what it can draw over an image: the method of its heat maps, 'mask', or 'heat'; else null")
-    threshold: float | None = Field(description="of a detector of defects: the score from which on an image is defective")
+    heat_map: str | None = Field(
+        description="what it can draw over an image: the method of its heat maps, 'mask', 'heat' or 'boxes'; else null"
+    )
+    threshold: float | None = Field(
+        description="of a detector of defects: the score from which on an image is defective; of one of objects: the least score of a box"
+    )
 
 
 class LimitsInfo(BaseModel):

@@ -25,7 +25,7 @@ class ModelFacts:
         preprocess: what is done to images.
         heat_map: what it can draw over an image, such as the method of its heat maps; None where it draws nothing.
         whole: whether it is asked about images as they are, rather than brought to its own size.
-        threshold: the score from which on an image is defective; None where there is none.
+        threshold: the score from which on an image is defective, or a box is answered; None where there is none.
     """
 
     name: str

@@ -271,7 +271,8 @@ class EvaluationOptions:
     )
     target: str | None = flag(
         None,
-        "choose thresholds of every class on val, such as 'miss<=0.01', 'error<=0.02', 'coverage>=0.9'",
+        "choose thresholds of every class on val, such as 'miss<=0.01', 'error<=0.02', 'coverage>=0.9'; the least score of boxes by "
+        "'miss<=0.1' or 'false_alarm<=0.1'",
         metavar="PROMISE",
         used_for="evaluation",
     )
@@ -321,23 +322,23 @@ class BoxOptions:
         None,
         "least score of an answered box, from 0 to 1 (default: that of the best F1 on val); AP looks at all boxes from 0.001 on",
         metavar="P",
-        used_for="evaluation predict exports benchmark",
+        used_for="evaluation predict exports benchmark serve",
     )
     nms: float | None = flag(
         None,
         "of two boxes that overlap more than this the surer one is answered; 1 keeps both (default: 0.65)",
         metavar="IOU",
-        used_for="evaluation predict exports benchmark",
+        used_for="evaluation predict exports benchmark serve",
     )
     max_detections: int | None = flag(
         None,
         "most boxes that are answered for an image (default: 300)",
         metavar="N",
-        used_for="evaluation predict exports benchmark",
+        used_for="evaluation predict exports benchmark serve",
         above=0,
     )
     agnostic: bool = flag(
-        False, "let a box drop those that it overlaps of other classes, too", used_for="evaluation predict exports benchmark"
+        False, "let a box drop those that it overlaps of other classes, too", used_for="evaluation predict exports benchmark serve"
     )
     cut_out_boxes: bool = flag(False, "--predict also writes what every answered box shows, a folder a class", used_for="predict")
 

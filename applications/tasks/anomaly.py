@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from applications.contract import LearnsInPasses, Signature, StepResult, TensorSpec
 from applications.tasks.defect_meter import DefectMeter
 from applications.tasks.defect_threshold import DefectThreshold, best_f1, parse_promise, promised, usual
+from applications.tasks.moved_heat import moved_heat
 from criterions.options import USUAL
 from dataloader.images.preprocess import Normalize, Preprocess
 from dataloader.sample import Batch
@@ -229,19 +230,6 @@ def _good_scores(meter: DefectMeter, groups: np.ndarray | None) -> np.ndarray:
 
 def _figure(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.4f}"
-
-
-def moved_heat(heat: np.ndarray, change: PlaneChange) -> np.ndarray:
-    """Return scores of pixels (h, w) in the plane of the original image, to which the change leads back; bilinear, 0 outside."""
-    import cv2
-
-    height, width = change.size
-    # OpenCV counts from the centers of pixels.
-    to_centers, to_edges = np.array([[1, 0, -0.5], [0, 1, -0.5], [0, 0, 1]]), np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-    matrix = to_centers @ change.matrix @ to_edges
-    # Repeated along the border, whose outer half pixels would else fade.
-    moved = cv2.warpPerspective(heat, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return moved * change.move_ids(np.ones(heat.shape, np.uint8), 0)
 
 
 def regions_of(mask: np.ndarray, heat: np.ndarray) -> list[dict[str, Any]]:

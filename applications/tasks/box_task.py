@@ -25,11 +25,13 @@ class BoxTask:
     Attributes:
         classes: names.
         confidence: least score of an answered box, that of the best mean F1 on the validation images.
+        promise: what the least score guarantees, in words; None where it was chosen by F1.
         choice: which boxes are answered, but for the confidence.
     """
 
     classes: tuple[str, ...]
     confidence: float = USUAL_CONFIDENCE
+    promise: str | None = None
     choice: Choice = Choice(MEASURED)
 
     @property
@@ -51,15 +53,16 @@ class BoxTask:
         """Choose the confidence of the best mean F1 of the classes, at an overlap of 0.5."""
         curves = box_curves(meter.matches, len(self.classes))
         if curves.real.any():
-            self.confidence = curves.best()
+            self.confidence, self.promise = curves.best(), None
 
     def calibration(self) -> dict[str, Any]:
-        """Return the confidence."""
-        return {"confidence": self.confidence}
+        """Return the confidence, and what it guarantees."""
+        return {"confidence": self.confidence, "confidence_promise": self.promise}
 
     def load_calibration(self, values: Mapping[str, Any]) -> None:
-        """Take the confidence."""
+        """Take the confidence, and what it guarantees."""
         self.confidence = float(values.get("confidence", USUAL_CONFIDENCE))
+        self.promise = values.get("confidence_promise")
 
     def postprocess(self, outputs: BoxOutputs, changes: Sequence[PlaneChange] = ()) -> list[BoxAnswer]:
         """Return the boxes of every image that reach the confidence: on the original images, to which `changes` lead back."""

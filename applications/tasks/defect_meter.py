@@ -7,8 +7,11 @@ import numpy as np
 from torch import Tensor
 
 from applications.tasks.defect_pixels import COARSE, PixelCounts, PixelMeter, area_under_roc
+from applications.tasks.moved_heat import moved_heat
+from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.defect import GOOD, DefectBatch
+from dataloader.targets.whole_mask import WholeMasks
 from utils.metrics.statistics import Interval, bootstrap, wilson
 
 
@@ -57,23 +60,38 @@ class KindRow:
 
 
 class DefectMeter:
-    """Counts what a detector says of images: a score for each, and counts of pixels."""
+    """Counts what a detector says of images: a score for each, and counts of pixels.
 
-    def __init__(self, threshold: float | None) -> None:
+    Args:
+        threshold: a score from it on means a defect; None where none was chosen.
+        preprocess: how an image became what the network saw; needed where masks are as large as the images of the files.
+    """
+
+    def __init__(self, threshold: float | None, preprocess: Preprocess | None = None) -> None:
         self.threshold = threshold
+        self.preprocess = preprocess
         self.rows: dict[int, tuple[float, str]] = {}
         self.pixels = PixelMeter()
 
     def update(self, batch: Batch, outputs: tuple[Tensor, Tensor]) -> None:
-        """Count a batch; `outputs` are scores (N,) and maps (N, H, W)."""
+        """Count a batch; `outputs` are scores (N,) and maps (N, H, W). Pixels are compared at the size of the masks."""
         assert isinstance(batch.targets, DefectBatch)
         scores, maps = (each.float().cpu().numpy() for each in outputs)
-        masks = batch.targets.masks.cpu().numpy()
+        masks = batch.targets.masks
         for row, (index, kind) in enumerate(zip(batch.indices.tolist(), batch.targets.kinds, strict=True)):
             # Padding has a negative index.
             if index >= 0:
                 self.rows[index] = (float(scores[row]), kind)
-                self.pixels.add(index, kind, maps[row], masks[row])
+                if isinstance(masks, WholeMasks):
+                    self.pixels.add(index, kind, self._whole(maps[row], masks.ids[row]), masks.ids[row])
+                else:
+                    self.pixels.add(index, kind, maps[row], masks[row].cpu().numpy())
+
+    def _whole(self, heat: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Return scores of pixels at the size of a mask."""
+        assert self.preprocess is not None
+        size = (mask.shape[0], mask.shape[1])
+        return moved_heat(heat, self.preprocess.change(size).undone(size))
 
     def state(self) -> tuple[dict[int, tuple[float, str]], PixelMeter]:
         """Return what was counted, to be sent to another process."""

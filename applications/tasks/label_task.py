@@ -52,7 +52,7 @@ class LabelTask(ABC):
             "heat maps",
             "averaging views",
             "thresholds that keep a promise",
-            "calibration of labels",
+            "choosing on val images again",
             "comparing models",
             "answers for single images",
             "rejecting answers",

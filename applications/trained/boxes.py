@@ -7,19 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from applications.tasks.box_answers import BoxAnswer, Choice, answer_of, numpy_answer
+from applications.tasks.box_answers import BoxAnswer, Choice, answer_of
 from applications.tasks.detect import Detect
 from applications.trained.checkpoint import Trained
 from applications.trained.image_model import ImageModel
+from applications.trained.joined_tiles import joined
 from applications.trained.tiles import tile_starts
 from dataloader.targets.plane_change import PlaneChange
 from utils.errors import UserError
-
-# A box that ends where its tile does, inside the image, is a part of an object: it is dropped where another box of its class, also from
-# elsewhere, holds this share of it.
-HELD = 0.7
-# So close to the border of its tile, in pixels, a box may end because of it.
-NEAR = 2.0
 
 
 def set_choice(task: Detect, trained: Trained) -> None:
@@ -40,7 +35,7 @@ def set_choice(task: Detect, trained: Trained) -> None:
         **{name: value for name, value in given.items() if value is not None},
     )
     if options.conf is not None:
-        task.confidence = options.conf
+        task.confidence, task.promise = options.conf, None
 
 
 @dataclass(frozen=True)
@@ -79,42 +74,3 @@ class ImageDetector(ImageModel[Detect, BoxAnswer]):
             said = self.look(torch.stack([pixels[:, top : top + high, left : left + wide] for top, left in chosen]))
             found += [answer_of(each, choice) for each in said]
         return joined(found, places, (high, wide), (height, width), choice)
-
-
-def joined(
-    found: Sequence[BoxAnswer], places: Sequence[tuple[int, int]], tile: tuple[int, int], size: tuple[int, int], choice: Choice
-) -> BoxAnswer:
-    """Return the boxes of an image from those of its tiles.
-
-    Args:
-        found: of each tile, in its own pixels.
-        places: (top, left) of each tile.
-        tile: (H, W) of the tiles.
-        size: (H, W) of the image.
-        choice: which boxes are answered.
-    """
-    height, width = size
-    corners, cut = [], []
-    for answer, (top, left) in zip(found, places, strict=True):
-        inner = np.array([left > 0, top > 0, left + tile[1] < width, top + tile[0] < height])
-        near = np.concatenate([answer.corners[:, :2] < NEAR, answer.corners[:, 2:] > [tile[1] - NEAR, tile[0] - NEAR]], axis=1)
-        cut.append((near & inner).any(1))
-        placed = answer.corners.clip(0, [tile[1], tile[0], tile[1], tile[0]]) + np.array([left, top, left, top])
-        corners.append(placed.clip(0, [width, height, width, height]).astype(np.float32))
-    boxes, parts = np.concatenate(corners), np.concatenate(cut)
-    scores, classes = (np.concatenate([getattr(each, name) for each in found]) for name in ("scores", "classes"))
-    kept = (boxes[:, 2:] > boxes[:, :2]).all(1)
-    kept &= ~(parts & _held(boxes, classes, agnostic=choice.agnostic))
-    return numpy_answer(boxes[kept], scores[kept], classes[kept], choice)
-
-
-def _held(boxes: np.ndarray, classes: np.ndarray, *, agnostic: bool) -> np.ndarray:
-    """Return whether a larger box of its class holds most of each, bool (K,)."""
-    area = (boxes[:, 2] - boxes[:, 0]).clip(0) * (boxes[:, 3] - boxes[:, 1]).clip(0)
-    held = np.zeros(len(boxes), bool)
-    for number, box in enumerate(boxes):
-        sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
-        shared = sides.clip(0).prod(1)
-        others = (area > area[number]) & (shared >= HELD * area[number]) & (area[number] > 0)
-        held[number] = bool((others if agnostic else others & (classes == classes[number])).any())
-    return held

@@ -11,7 +11,7 @@ from applications.trained.masks import ImageSegmenter
 from dataloader.images.read import ImageError
 from dataloader.sample import Unreadable
 from dataloader.splits.split import Split
-from dataloader.targets.whole_mask import AtFullSize
+from dataloader.targets.full_size import AtFullSize
 from utils.errors import UserError
 from utils.logs import log
 from utils.progress import progress_bar

@@ -26,6 +26,7 @@ from applications.training.time_plan import (
     make_plan,
     sizes_of_places,
     stages_of,
+    with_room,
 )
 from dataloader.loading.sampling import expected_draws
 from dataloader.loading.size_schedule import parse_sizes
@@ -68,9 +69,11 @@ def with_plan(recipe: Recipe, given: Collection[str]) -> Recipe:
     plan = _with_probe_head(recipe, given, costs, wishes, make_plan(costs, wishes, images=images, minutes=minutes), images=images)
     log().info(f"plan      {minutes:g} minutes, of which {costs.spent:.0f} s are gone: {plan.describe(images)}")
     log().info(f"          as flags: {plan.flags()}")
+    plan, ends = with_room(plan, wishes)
     config = recipe.config.override(plan.settings())
     preprocess = replace(recipe.preprocess, image_size=plan.image_size)
-    timing = {"speed": (costs.training.image, costs.training.pixel), "end_seconds": costs.end(plan.image_size)}
+    timing: dict[str, object] = {"speed": (costs.training.image, costs.training.pixel), "end_seconds": costs.end(plan.image_size)}
+    timing |= {} if ends == plan.epochs else {"ends": ends}
     return replace(recipe, config=config, preprocess=preprocess, timing=timing)
 
 

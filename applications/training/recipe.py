@@ -69,7 +69,8 @@ class Recipe:
         content: of the checkpoint whose network goes on; None for starting weights. What else it holds, `build_or_restore.py` restores.
         cached: whether --cache takes effect.
         batches: of one process in an epoch; None for those of the loader.
-        timing: with --minutes, what was measured for the plan: `speed` of training and `end_seconds` of an epoch.
+        timing: with --minutes, what was measured for the plan: `speed` of training, `end_seconds` of an epoch, and where the run
+            `ends`, in epochs, when that is not at the end of them.
     """
 
     config: RunConfig
@@ -166,10 +167,12 @@ class Recipe:
         timing = self.timing or state
         assert timing is not None, "with_plan comes before"
         steps = assemble.count_steps(config.optim, self.batches_per_epoch)
-        data = config.data
+        plan, data = ScheduleMap(steps * config.train.epochs, steps), config.data
+        if "ends" in timing:
+            plan = plan.ending(0, max(1, round(steps * timing["ends"])))
         return TimedLength(
             minutes,
-            ScheduleMap(steps * config.train.epochs, steps),
+            plan,
             parse_sizes(data.size_schedule or str(data.image_size[1]), data.image_size, config.train.epochs),
             Speed(*timing["speed"]),
             images=data.batch_size * config.optim.accumulate,

@@ -6,7 +6,7 @@ arXiv 2104.00298; Touvron et al., arXiv 1906.06423), so a plan has both.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from shlex import join
 
@@ -28,6 +28,8 @@ PLACE_SHARES, LARGEST_PLACES = (0.5, 0.75, 1.0), 640
 # A detector learns from few places of an image, and needs many steps.
 PASSES_BOXES, BATCH_BOXES = 30, 8
 USUAL_BATCH, SMALL_BATCH = 32, 16
+# A run of so few epochs can be longer than planned by this share of them: another epoch would be too long, with its validation.
+FEW_EPOCHS, ROOM = 4, 0.25
 # With fewer steps than this, smaller batches give more of them.
 FEW_STEPS = 100
 WARMUP_STEPS, WARMUP_SHARE, LONGEST_WARMUP = 50, 0.05, 2000
@@ -168,6 +170,18 @@ def make_plan(costs: Costs, wishes: Wishes, *, images: int, minutes: float) -> P
         raise UserError(_refusal(costs, wishes, images=images, minutes=minutes))
     enough = [plan for plan in found if plan.epochs * (plan.epoch_size or images) >= wishes.passes * images]
     return enough[-1] if enough else found[0]
+
+
+def with_room(plan: Plan, wishes: Wishes) -> tuple[Plan, float]:
+    """Return the plan with epochs that are longer than the run needs, where it has few; and at which of them, as a number, it ends.
+
+    The schedule comes to its end there. So a machine that turns out faster has images to go on with, without one more validation.
+    """
+    if plan.epoch_size is None or wishes.epoch_size is not None or plan.size_schedule is not None or plan.epochs > FEW_EPOCHS:
+        return plan, plan.epochs
+    longer = round((1 + ROOM) * plan.epoch_size)
+    share = plan.epoch_size / longer
+    return replace(plan, epoch_size=longer), plan.epochs * share
 
 
 def stages_of(size: tuple[int, int], epochs: int) -> str | None:

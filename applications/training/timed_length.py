@@ -165,7 +165,7 @@ class TimedLength(RunLength):
             return
         self.map = fitted
         if abs(self.map.end - before.end) > WORTH_SAYING * before.end:
-            ends = f"{self.map.end / self.map.per_epoch:.3g} epochs, not {before.end / before.per_epoch:.3g}"
+            ends = f"{self.map.end:,} steps, not {before.end:,}"
             why = f"a step takes {pace:.2g} times as long as planned" if abs(pace - 1) > EARLY else f"{left:.0f} s are left"
             log().info(f"plan      the run ends after {ends}: {why}")
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from dataloader.targets.mask import IGNORE, Mask, resized_masks
 from dataloader.targets.plane_change import Change, Size
 from dataloader.targets.target import Stacked, Target
+from dataloader.targets.whole_mask import WholeMask, WholeMasks
 
 # The kind of an image without a defect.
 GOOD = "good"
@@ -29,13 +30,13 @@ class Defect(Target):
     per_image = "a good part, or a defect with its pixels"
 
     kind: str
-    mask: Mask
+    mask: Mask | WholeMask
 
     @property
     def pixel_bytes(self) -> int:
         return self.mask.pixel_bytes
 
-    def image_size(self) -> Size:
+    def image_size(self) -> Size | None:
         return self.mask.image_size()
 
     def moved(self, change: Change) -> "Defect":
@@ -52,7 +53,8 @@ class Defect(Target):
     @classmethod
     def stack(cls, targets: Sequence[Target]) -> "DefectBatch":
         defects = [cast(Defect, target) for target in targets]
-        return DefectBatch(tuple(each.kind for each in defects), torch.from_numpy(np.stack([each.mask.ids for each in defects])))
+        masks = [each.mask for each in defects]
+        return DefectBatch(tuple(each.kind for each in defects), type(masks[0]).stack(masks))
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,20 +63,20 @@ class DefectBatch(Stacked):
 
     Attributes:
         kinds: N names.
-        masks: uint8 (N, H, W) of 0, 1 and IGNORE.
+        masks: uint8 (N, H, W) of 0, 1 and IGNORE, or as large as the images of the files.
     """
 
     described: ClassVar[str] = "masks"
 
     kinds: tuple[str, ...]
-    masks: Tensor
+    masks: Tensor | WholeMasks
 
     def __len__(self) -> int:
         return len(self.kinds)
 
     def __reduce__(self) -> tuple:
         # Every tensor sent to another process needs a file handle.
-        return _batch_of, (self.kinds, self.masks.numpy())
+        return _batch_of, (self.kinds, self.masks.numpy() if isinstance(self.masks, Tensor) else self.masks)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = True) -> "DefectBatch":
         return replace(self, masks=self.masks.to(device, non_blocking=non_blocking))
@@ -83,11 +85,12 @@ class DefectBatch(Stacked):
         return replace(self, masks=self.masks.pin_memory())
 
     def resized(self, before: Size, after: Size) -> "DefectBatch":
-        return replace(self, masks=resized_masks(self.masks, before, after))
+        masks = self.masks.resized(before, after) if isinstance(self.masks, WholeMasks) else resized_masks(self.masks, before, after)
+        return replace(self, masks=masks)
 
 
-def _batch_of(kinds: tuple[str, ...], masks: np.ndarray) -> DefectBatch:
-    return DefectBatch(kinds, torch.from_numpy(masks))
+def _batch_of(kinds: tuple[str, ...], masks: np.ndarray | WholeMasks) -> DefectBatch:
+    return DefectBatch(kinds, torch.from_numpy(masks) if isinstance(masks, np.ndarray) else masks)
 
 
 def unmarked(size: Size) -> Mask:

@@ -6,10 +6,9 @@ from typing import ClassVar, cast
 
 import numpy as np
 
-from dataloader.targets.mask import IGNORE, Mask
+from dataloader.targets.mask import IGNORE
 from dataloader.targets.plane_change import Change, Size
 from dataloader.targets.target import Stacked, Target
-from dataloader.targets.truths import Truths
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,28 +62,3 @@ class WholeMasks(Stacked):
         """Return the masks as they are."""
         del before, after
         return self
-
-
-@dataclass(frozen=True)
-class AtFullSize:
-    """The masks of a data set, as whole ones."""
-
-    masks: Truths
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.masks.classes
-
-    def read(self, path: str) -> WholeMask:
-        """Return the mask of an image; errors are those of the data set."""
-        mask = self.masks.read(path)
-        assert isinstance(mask, Mask)
-        return WholeMask(mask.ids)
-
-    def nothing(self) -> WholeMask:
-        """Return a mask of one unlabeled pixel."""
-        return WholeMask(np.full((1, 1), IGNORE, np.uint8))
-
-    def count(self, paths: Sequence[str]) -> np.ndarray:
-        """Return the pixels of every class in the masks of some images, int64 (C,)."""
-        return self.masks.count(paths)

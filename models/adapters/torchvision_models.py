@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torchvision
 from torch import Tensor, fx, nn
@@ -33,6 +34,7 @@ class TorchvisionModel(Adapter):
     def __init__(self, net: nn.Module, *, arch: str, num_classes: int) -> None:
         super().__init__(net, arch=arch, num_classes=num_classes)
         self._split: GraphSplit | None = None
+        self._kept: int | None = None
         # One graph a mode: tracing writes the mode of dropout into it.
         self._graphs: dict[bool, fx.Graph] = {}
 
@@ -55,7 +57,11 @@ class TorchvisionModel(Adapter):
         return [FeatureInfo(cut.channels, cut.stride) for cut in self._cuts().cuts]
 
     def forward_features(self, x: Tensor) -> list[Tensor]:
-        return run_features(self.net, self._graph(), self._cuts(), x=x)
+        whole = self._cuts()
+        return run_features(self.net, self._graph(), replace(whole, cuts=whole.cuts[: self._kept]), x=x)
+
+    def keep_maps(self, count: int | None) -> None:
+        self._kept = count
 
     def forward_head(self, maps: list[Tensor], pre_logits: bool = False) -> Tensor:
         return run_head(self.net, self._graph(), self._cuts(), maps=maps, pre_logits=pre_logits)

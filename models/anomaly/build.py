@@ -6,7 +6,7 @@ from models.anomaly.anomaly_detector import AnomalyDetector
 from models.segmenters.encoder import Encoder
 from utils.errors import UserError
 
-# The coarsest map of usual networks. It is not looked at, but what computes it stays: some networks cannot be cut before it.
+# The coarsest map of usual networks. It is not looked at; what computes it stays where a network cannot be cut before it.
 LAST = 32
 
 
@@ -23,6 +23,7 @@ def build_anomaly_detector(arch: str, encoder: str) -> AnomalyDetector:
     spec = read_anomaly_detector(arch)
     kind = ANOMALY_DETECTORS.resolve(spec.name)
     looks = Encoder(build_model(encoder, num_classes=1), encoder, strides=(*kind.strides, LAST))
+    looks.shorten(len(kind.strides))
     try:
         return kind(looks, *spec.args, **spec.kwargs)
     except TypeError as error:

@@ -104,21 +104,21 @@ class ResNeSt(ResidualNet):
         self.arch = chosen
 
 
-def _released(file: str, side: int = 224, interpolation: str = "bilinear") -> Published:
+def _released(file: str, top1: float, side: int = 224, interpolation: str = "bilinear") -> Published:
     url = f"https://github.com/zhanghang1989/ResNeSt/releases/download/weights_step1/{file}.pth"
-    return Published(url, size=(side, side), interpolation=interpolation, license="Apache-2.0")
+    return Published(url, size=(side, side), interpolation=interpolation, license="Apache-2.0", top1=top1)
 
 
 PUBLISHED: dict[str, Published] = {
-    "resnest50": _released("resnest50-528c19ca"),
-    "resnest101": _released("resnest101-22405ba7", 256),
-    "resnest200": _released("resnest200-75117900", 320, "bicubic"),
-    "resnest269": _released("resnest269-0cc87c48", 416, "bicubic"),
-    "resnest50_fast_1s1x64d": _released("resnest50_fast_1s1x64d-d8fbf808"),
-    "resnest50_fast_2s1x64d": _released("resnest50_fast_2s1x64d-44938639"),
-    "resnest50_fast_4s1x64d": _released("resnest50_fast_4s1x64d-f74f3fc3"),
-    "resnest50_fast_1s2x40d": _released("resnest50_fast_1s2x40d-32830b84"),
-    "resnest50_fast_2s2x40d": _released("resnest50_fast_2s2x40d-9d126481"),
-    "resnest50_fast_4s2x40d": _released("resnest50_fast_4s2x40d-41d14ed0", interpolation="bicubic"),
-    "resnest50_fast_1s4x24d": _released("resnest50_fast_1s4x24d-d4a4f76f", interpolation="bicubic"),
+    "resnest50": _released("resnest50-528c19ca", 81.03),
+    "resnest101": _released("resnest101-22405ba7", 82.83, 256),
+    "resnest200": _released("resnest200-75117900", 83.84, 320, "bicubic"),
+    "resnest269": _released("resnest269-0cc87c48", 84.54, 416, "bicubic"),
+    "resnest50_fast_1s1x64d": _released("resnest50_fast_1s1x64d-d8fbf808", 80.33),
+    "resnest50_fast_2s1x64d": _released("resnest50_fast_2s1x64d-44938639", 80.53),
+    "resnest50_fast_4s1x64d": _released("resnest50_fast_4s1x64d-f74f3fc3", 80.76),
+    "resnest50_fast_1s2x40d": _released("resnest50_fast_1s2x40d-32830b84", 80.59),
+    "resnest50_fast_2s2x40d": _released("resnest50_fast_2s2x40d-9d126481", 80.97),
+    "resnest50_fast_4s2x40d": _released("resnest50_fast_4s2x40d-41d14ed0", 80.86, interpolation="bicubic"),
+    "resnest50_fast_1s4x24d": _released("resnest50_fast_1s4x24d-d4a4f76f", 80.99, interpolation="bicubic"),
 }

@@ -47,14 +47,39 @@ class Encoder(nn.Module):
         self.info = [FeatureInfo(found[stride][1], min(stride, output_stride or stride)) for stride in wanted]
         if output_stride is not None:
             dilate(backbone, output_stride, probe=PROBE_SIZE, name=name)
-        self._remove_head()
+        self._remove_unused()
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = self.backbone.forward_features(x)
         return [maps[position] for position in self.positions]
 
-    def _remove_head(self) -> None:
-        """Replace every module that no map depends on: it would be saved, and several processes would wait for its gradient."""
+    def shorten(self, count: int) -> None:
+        """Give the first `count` maps alone, and take off what only the others need, where the network runs and gives the same without."""
+        kept = self.positions, self.info
+        size, generator = (1, 3, PROBE_SIZE, PROBE_SIZE), torch.Generator().manual_seed(0)
+        probe = torch.randn(size, generator=generator).to(next(self.parameters()))
+        with evaluating(self.backbone), torch.no_grad():
+            before = self(probe)[:count]
+        self.positions, self.info = self.positions[:count], self.info[:count]
+        self.backbone.keep_maps(self.positions[-1] + 1)
+        removed = self._remove_unused()
+        try:
+            with evaluating(self.backbone), torch.no_grad():
+                alike = all(map(torch.equal, before, self(probe)))
+        except (AssertionError, RuntimeError, ValueError, IndexError, AttributeError, TypeError):
+            alike = False
+        if not alike:
+            for key, module in reversed(removed):
+                replace_module(self.backbone, key, module)
+            self.backbone.keep_maps(None)
+            self.positions, self.info = kept
+
+    def _remove_unused(self) -> list[tuple[str, nn.Module]]:
+        """Replace every module that no map depends on: it would be saved, and several processes would wait for its gradient.
+
+        Returns:
+            names and modules that are replaced.
+        """
         parameters = dict(self.backbone.named_parameters())
         weight = next(iter(parameters.values()))
         with evaluating(self.backbone), torch.enable_grad():
@@ -67,12 +92,15 @@ class Encoder(nn.Module):
                 ) from error
             total = torch.stack([each.sum() for each in maps]).sum()
             gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
+        removed = []
         used = {key for key, gradient in zip(parameters, gradients, strict=True) if gradient is not None}
         for key, module in list(self.backbone.named_modules()):
             owned = [f"{key}.{each}" for each, _ in module.named_parameters()]
             # What is inside a module that is gone already has no parameters left.
             if key and owned and not used.intersection(owned):
                 replace_module(self.backbone, key, nn.Identity())
+                removed.append((key, module))
+        return removed
 
 
 def _feature_info(backbone: Backbone, name: str) -> list[FeatureInfo]:

@@ -46,6 +46,23 @@ EXTRACTORS = (
 # Backbones of an industrial tool chain.
 INDUSTRIAL = ("efficientnet_b0", "efficientnet_b1", "resnet18", "resnet34", "resnet50", "resnet101", "wide_resnet50_2")
 
-NAMES = (*RESNETS, *CLASSIFIERS, *COMPARED, *EXTRACTORS, *INDUSTRIAL)
-# Names of families that are yet to come.
-AWAITED = {"darknet": DARKNETS, "vovnet": VOVNETS}
+# Transformers and their relatives, by the names of the library whose weights they take.
+TRANSFORMERS = (
+    *("vit_tiny_patch16_224", "vit_small_patch16_224", "vit_small_patch32_224", "vit_medium_patch16_gap_256", "vit_base_patch16_224"),
+    *("vit_base_patch32_224", "vit_base_patch8_224", "vit_large_patch16_224", "vit_huge_patch14_224"),
+    *("vit_base_patch16_siglip_224", "vit_large_patch16_siglip_256", "vit_so400m_patch14_siglip_224"),
+    *("deit_tiny_distilled_patch16_224", "deit_small_distilled_patch16_224", "deit_base_distilled_patch16_224"),
+    *("deit3_small_patch16_224", "deit3_medium_patch16_224", "deit3_base_patch16_224", "deit3_large_patch16_224", "deit3_huge_patch14_224"),
+    *("cait_xxs24_224", "cait_xxs36_224", "cait_xs24_384", "cait_s24_224", "cait_s36_384", "cait_m36_384", "cait_m48_448"),
+    *("mixer_s32_224", "mixer_s16_224", "mixer_b32_224", "mixer_b16_224", "mixer_l32_224", "mixer_l16_224", "mixer_h14_224"),
+    *("swin_tiny_patch4_window7_224", "swin_small_patch4_window7_224", "swin_base_patch4_window7_224", "swin_large_patch4_window7_224"),
+    *("swin_s3_tiny_224", "swin_s3_small_224", "swin_s3_base_224"),
+    *(
+        f"convnext{version}_{size}"
+        for version in ("", "v2")
+        for size in ("atto", "femto", "pico", "nano", "tiny", "small", "base", "large")
+    ),
+    *("convnext_xlarge", "convnextv2_huge"),
+)
+
+NAMES = (*RESNETS, *CLASSIFIERS, *COMPARED, *DARKNETS, *VOVNETS, *EXTRACTORS, *TRANSFORMERS, *INDUSTRIAL)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from models import build_model, list_models, published, weights
-from models.download import download
+from models.download import announced_sha256, download
 from models.families import efficientnet
 from models.find_published import find_published, published_preprocess
 from models.published import Published
@@ -251,6 +251,36 @@ def test_a_whole_part_is_taken_as_it_is_and_a_part_of_something_else_is_dropped(
     with pytest.raises(UserError, match="is not the published file"):
         download(published, path)
     assert not part.exists()
+
+
+def test_a_hub_that_names_the_hash_is_taken_at_its_word(tmp_path, server, monkeypatch):
+    served, address = server
+    content = bytes(range(256)) * 40
+    (served / "model.safetensors").write_bytes(content)
+    told = hashlib.sha256(content).hexdigest()
+
+    def head(self):
+        # The hub names the hash where it sends on to the server that has the file.
+        self.send_response(302 if "resolve" in self.path else 200)
+        if "resolve" in self.path:
+            self.send_header("X-Linked-ETag", f'"{told}"')
+        self.send_header("Location", "/model.safetensors")
+        self.end_headers()
+
+    monkeypatch.setattr(Quiet, "do_HEAD", head, raising=False)
+    assert announced_sha256(f"{address}/resolve/model.safetensors") == told
+    (served / "resolve").mkdir()
+    (served / "resolve" / "model.safetensors").write_bytes(content)
+    published, path = Published(f"{address}/resolve/model.safetensors"), tmp_path / "out" / "net.safetensors"
+    Quiet.breaks.extend([1000])
+    download(published, path)
+    assert Quiet.asked == [None, "bytes=1000-"]
+    assert path.read_bytes() == content
+    path.unlink()
+    (served / "resolve" / "model.safetensors").write_bytes(content[:-1] + b"?")
+    with pytest.raises(UserError, match="is not the published file"):
+        download(published, path)
+    assert list(path.parent.iterdir()) == []
 
 
 def test_a_file_without_a_hash_is_never_taken_up_again(tmp_path, server):

@@ -53,7 +53,7 @@ function showModels() {
   element("models").replaceChildren(...state.models.map((model) => {
     const chip = make("span", "model");
     const classes = `${model.classes.length} class${model.classes.length === 1 ? "" : "es"}`;
-    const kind = model.task === "anomaly" ? `defects from ${model.threshold.toFixed(3)} on` : model.task === "segment" ? `masks of ${classes}` : classes;
+    const kind = model.task === "anomaly" ? `defects from ${model.threshold.toFixed(3)} on` : model.task === "segment" ? `masks of ${classes}` : model.task === "detect" ? `boxes of ${classes} from ${model.threshold.toFixed(3)} on` : classes;
     chip.append(make("b", "", model.name), ` ${kind}, ${model.image_size[1]}\u00d7${model.image_size[0]}`);
     chip.title = `${model.description}\n${model.classes.slice(0, 40).join(", ")}`;
     return chip;
@@ -61,10 +61,10 @@ function showModels() {
   const { bytes, pixels } = state.limits;
   element("limits").textContent = `up to ${Math.round(pixels / 1e6)} megapixels and ${Math.round(bytes / 1e6)} MB each`;
   element("heat-label").hidden = !state.models.some((model) => model.heat_map);
-  const overlays = state.models.every((model) => model.task === "segment" || !model.heat_map);
-  element("heat-label").lastChild.textContent = overlays ? " Masks over the images" : " Heat maps";
+  const drawing = state.models.filter((model) => model.heat_map).map((model) => ({ segment: " Masks over the images", detect: " Boxes over the images" })[model.task] || " Heat maps");
+  element("heat-label").lastChild.textContent = new Set(drawing).size > 1 ? " Answers over the images" : drawing[0] || "";
   if (!state.models.some((model) => model.task === "anomaly")) element("only").querySelector("[value=defective]").remove();
-  if (state.models.every((model) => model.task === "segment" || model.task === "anomaly")) element("only").querySelector("[value=unsure]").remove();
+  if (state.models.every((model) => ["segment", "detect", "anomaly"].includes(model.task))) element("only").querySelector("[value=unsure]").remove();
   element("which-label").hidden = !several;
   const choices = state.models.map((model) => [model.name, model.name]);
   if (several) choices.unshift(["all", state.models.length === 2 ? "both, and compare" : "all, and compare"]);
@@ -162,7 +162,14 @@ async function send(part) {
 
 // ---- answers out
 
+function counted(boxes) {
+  const counts = new Map();
+  for (const { label } of boxes) counts.set(label, (counts.get(label) || 0) + 1);
+  return [...counts].map(([label, count]) => `${count} ${label}`);
+}
+
 function names(answer) {
+  if (answer.detection) return counted(answer.detection.boxes);
   if (answer.anomaly) return [answer.anomaly.defective ? "defective" : "good"];
   if (answer.segmentation) return answer.segmentation.areas.map((area) => area.label);
   return answer.labels.map((share) => share.label);
@@ -218,10 +225,23 @@ function drawVerdict(box, found) {
   box.append(said, row);
 }
 
+function drawBoxes(box, found) {
+  box.append(make("div", "said", found.length ? counted(found).join(", ") : "nothing found"));
+  for (const each of found.slice(0, 8)) {
+    const row = bar(each.score, each.label, each.score.toFixed(2));
+    const mark = make("b", "color");
+    mark.style.background = each.color;
+    row.querySelector("em").prepend(mark);
+    box.append(row);
+  }
+  if (found.length > 8) box.append(make("div", "by", `and ${found.length - 8} more`));
+}
+
 function drawAnswer(answer, compared) {
   const box = make("div", "answer");
   if (compared) box.append(make("div", "by", answer.model));
   if (answer.segmentation) drawAreas(box, answer.segmentation.areas);
+  else if (answer.detection) drawBoxes(box, answer.detection.boxes);
   else if (answer.anomaly) drawVerdict(box, answer.anomaly);
   else drawLabels(box, answer);
   return box;
@@ -240,7 +260,7 @@ function drawLabels(box, answer) {
 }
 
 function caption(answer, compared) {
-  if (answer.segmentation || answer.anomaly) return compared ? answer.model : "";
+  if (answer.segmentation || answer.detection || answer.anomaly) return compared ? answer.model : "";
   return compared ? `${answer.model}: ${answer.top[0].label}` : `looked at for ${answer.top[0].label}`;
 }
 
@@ -250,7 +270,8 @@ function draw(item) {
   card.classList.toggle("failed", Boolean(item.error));
   const pictures = make("div", "pictures");
   const compared = Boolean(result) && result.answers.length > 1;
-  pictures.append(picture(item.url, ""));
+  // Boxes cover little of an image, which need not be shown twice.
+  if (!result || compared || !result.answers[0].detection || !result.answers[0].heat_map) pictures.append(picture(item.url, ""));
   if (result) {
     for (const answer of result.answers) {
       if (answer.heat_map) pictures.append(picture(answer.heat_map, caption(answer, compared)));
@@ -298,6 +319,14 @@ function update() {
   items.forEach((item) => { item.card.hidden = !shown(item); });
 }
 
+// Of masks the largest class with its share, of boxes the surest with its score, of defects the score.
+function foremost(answer) {
+  if (answer.segmentation) return [answer.segmentation.areas[0].label, answer.segmentation.areas[0].share];
+  if (answer.detection) return answer.detection.boxes.length ? [answer.detection.boxes[0].label, answer.detection.boxes[0].score] : ["", ""];
+  if (answer.anomaly) return ["", answer.anomaly.score];
+  return [answer.top[0].label, answer.top[0].probability];
+}
+
 function save() {
   // A cell that begins like a formula would be one in a spreadsheet.
   const cell = (value) => {
@@ -308,10 +337,7 @@ function save() {
   for (const item of state.items) {
     if (item.error) rows.push([item.name, "", "", "", "", "", item.error]);
     for (const answer of item.result ? item.result.answers : []) {
-      const areas = answer.segmentation && answer.segmentation.areas;
-      // Of masks the largest class with its share, of defects the score.
-      const [first, share] = areas ? [areas[0].label, areas[0].share] : answer.anomaly ? ["", answer.anomaly.score] : [answer.top[0].label, answer.top[0].probability];
-      rows.push([item.name, answer.model, names(answer).join(";"), answer.unsure, first, share, ""]);
+      rows.push([item.name, answer.model, names(answer).join(";"), answer.unsure, ...foremost(answer), ""]);
     }
   }
   const link = make("a");

@@ -3,7 +3,7 @@
 import base64
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,9 +23,9 @@ SMALL = ("--workers", 0)
 
 
 @contextmanager
-def serving(*models: Path) -> Iterator[TestClient]:
+def serving(*models: Path, flags: Sequence[object] = ()) -> Iterator[TestClient]:
     """Serve models in this process."""
-    with open_service(config.parse(["--serve", *map(str, models), "-j", "1"])) as service:
+    with open_service(config.parse(["--serve", *map(str, models), "-j", "1", *map(str, flags)])) as service:
         yield TestClient(build_app(service, token=None, local=True), base_url="http://127.0.0.1:8000")
 
 

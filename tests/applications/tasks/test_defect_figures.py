@@ -1,5 +1,7 @@
 """Figures of defects are those of scikit-learn, AUPRO that of its definition; a threshold keeps its promise."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -7,15 +9,17 @@ from scipy import ndimage
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from torch import nn
 
-from applications.tasks.anomaly import Anomaly, moved_heat
+from applications.tasks.anomaly import Anomaly
 from applications.tasks.defect_meter import DefectMeter
 from applications.tasks.defect_pixels import PixelMeter
 from applications.tasks.defect_threshold import above, best_f1, parse_promise, promised, provable, usual
+from applications.tasks.moved_heat import moved_heat
 from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch
-from dataloader.targets.defect import GOOD, DefectBatch
+from dataloader.targets.defect import GOOD, Defect, DefectBatch
 from dataloader.targets.mask import IGNORE
 from dataloader.targets.plane_change import cropped, scaled
+from dataloader.targets.whole_mask import WholeMask
 from utils.errors import UserError
 
 SIDE = 48
@@ -197,3 +201,22 @@ def test_heat_is_zero_where_the_detector_did_not_look_and_whole_where_it_did() -
     outside = moved_heat(heat, cropped(-2, -2, (8, 8)))
     assert (outside[2:6, 2:6] == 0.5).all()
     assert outside.sum() == 8
+
+
+def test_pixels_are_compared_at_the_size_of_the_files() -> None:
+    """A crack of one pixel is one region there, and falls into several, or into none, in a smaller mask."""
+    crack = np.zeros((40, 60), np.uint8)
+    crack[np.arange(40), 10 + np.arange(40)] = 1
+    good = np.zeros((24, 24), np.uint8)
+    preprocess = Preprocess((16, 16), "fit")
+    maps = np.random.default_rng(0).random((2, 16, 16)).astype(np.float32)
+    targets = Defect.stack([Defect(kind, WholeMask(mask)) for kind, mask in (("crack", crack), (GOOD, good))])
+    batch = Batch(torch.zeros(2, 3, 16, 16, dtype=torch.uint8), pickle.loads(pickle.dumps(targets)), torch.ones(2), torch.arange(2))
+    meter = DefectMeter(None, preprocess)
+    meter.update(batch, (torch.from_numpy(maps.max((1, 2))), torch.from_numpy(maps)))
+    heats = [moved_heat(heat, preprocess.change(mask.shape).undone(mask.shape)) for heat, mask in zip(maps, (crack, good), strict=True)]
+    truth, said = (np.concatenate([each.ravel() for each in some]) for some in ((crack, good), heats))
+    figures = meter.figures()
+    assert figures["pixel_AUROC"] == pytest.approx(roc_auc_score(truth, said), abs=1e-5)
+    assert meter.pixels.of("crack").regions == 1
+    assert meter.pixels.of("crack", GOOD).good.sum() + 40 == crack.size + good.size

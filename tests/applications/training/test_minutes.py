@@ -36,8 +36,8 @@ class Clock:
         monkeypatch.setattr(Stepper, "step", timed)
         monkeypatch.setattr(recipe, "program_seconds", lambda: self.seconds)
         monkeypatch.setattr(StopSignal, "received", property(lambda _: TIME_UP if self.batches in self.stops else 0))
-        costs = Costs(Speed(0.05, 0), Speed(0, 0), 0, 0.0)
-        monkeypatch.setattr(planning, "measure_costs", lambda *_, **__: costs)
+        self.measured = Costs(Speed(0.05, 0), Speed(0, 0), 0, 0.0)
+        monkeypatch.setattr(planning, "measure_costs", lambda *_, **__: self.measured)
 
 
 @pytest.fixture
@@ -87,6 +87,27 @@ def test_a_run_as_planned_equals_that_of_the_flags_that_are_printed(call: Call, 
     plain = call(*flags[:at], *flags[at + 2 :], *shlex.split(found[1]), "--name", "plain")
     assert plain.code == 0, plain.err
     assert_equal_runs(planned.run, plain.run)
+
+
+def test_a_run_of_one_epoch_goes_on_in_the_time_that_a_faster_machine_leaves(call: Call, colors: Path, clock: Clock) -> None:
+    """Without another validation, whose time there is not; and resumed as if it had never stopped."""
+    # An epoch ends with a sixth of the budget: there is room for one, of a part of the images.
+    clock.measured = Costs(Speed(0.05, 0), Speed(0.1, 0), 15, 0.0)
+    clock.pace = lambda batch: 1.0 if batch < 4 else 0.85
+    whole = call(*timed(colors, 0.17, "--name", "whole"))
+    assert whole.code == 0, whole.err
+    batches, planned = clock.batches, re.search(r"1 epoch of (\d+) images", whole.out)
+    assert planned is not None, whole.out
+    assert batches > int(planned[1]) / 10, "more than planned"
+    assert 0.95 * 0.17 * 60 < clock.seconds + 1.5 < 0.17 * 60
+    assert float(read_rows(whole.run / "metrics.csv")[-1]["lr"]) < 0.02 * 0.05, "the rate has fallen to its floor"
+    clock.seconds, clock.batches, clock.stops = 0.0, 0, {3, 11}
+    broken = call(*timed(colors, 0.17, "--name", "broken", "--save_minutes", 1e-6))
+    assert broken.code == 0, broken.err
+    for stop in (11, batches):
+        again = call("--resume", broken.run, *ARCH, "--save_minutes", 1e-6)
+        assert (again.code, clock.batches) == (0, stop), again.err
+    assert_equal_runs(whole.run, broken.run)
 
 
 @pytest.mark.usefixtures("clock")

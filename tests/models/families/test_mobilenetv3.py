@@ -4,6 +4,7 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from models.families.mobilenetv3 import PUBLISHED, VARIANTS, MobileNetV3
 
@@ -19,6 +20,28 @@ def test_torchvision_weights_give_the_same_logits(arch, randomize, assert_same_l
     ours.load_state_dict(theirs.state_dict(), strict=True)
     assert_same_logits(ours, theirs)
     assert_same_logits(ours, theirs, size=(97, 65))
+
+
+@pytest.mark.parametrize("arch", VARIANTS)
+def test_the_difference_to_torchvision_is_rounding_in_every_map_at_the_same_cost(arch, randomize):
+    theirs = randomize(torchvision.models.get_model(TWINS[arch], weights=None, num_classes=7)).double().eval()
+    ours = MobileNetV3(arch, num_classes=7).double().eval()
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    x, outputs = torch.randn(2, 3, 64, 96, dtype=torch.float64, generator=torch.Generator().manual_seed(1)), []
+    for layer in theirs.features:
+        layer.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
+    with torch.no_grad(), FlopCounterMode(display=False) as their_cost:
+        expected = theirs(x)
+    with torch.no_grad(), FlopCounterMode(display=False) as cost:
+        found = ours(x)
+    torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-9)
+    assert cost.get_total_flops() == their_cost.get_total_flops() > 0
+    # A map is what the last block of its size gives.
+    last = {output.shape[2:]: output for output in outputs[:-1]}
+    maps = ours.forward_features(x)
+    assert len(maps) == len(last)
+    for mine, other in zip(maps, last.values(), strict=True):
+        torch.testing.assert_close(mine, other, atol=1e-9, rtol=1e-9)
 
 
 def test_gradients_in_training_are_those_of_torchvision(randomize, assert_same_gradients):

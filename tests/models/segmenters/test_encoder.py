@@ -73,3 +73,34 @@ def test_output_stride_is_for_dilated_decoders() -> None:
         build_segmenter("unet", num_classes=2, output_stride=8)
     with pytest.raises(UserError, match=r"--output_stride 4: lraspp takes 16 or 8"):
         build_segmenter("lraspp", num_classes=2, output_stride=4)
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small", "resnet18", "torchvision/mobilenet_v2"])
+def test_what_comes_behind_the_last_wanted_map_is_taken_off(name: str) -> None:
+    torch.manual_seed(0)
+    encoder = Encoder(build_model(name, num_classes=1), name, strides=(4, 8, 16, 32)).eval()
+    image, size = torch.randn(2, 3, 64, 96), sum(each.numel() for each in encoder.parameters())
+    with torch.no_grad():
+        before = encoder(image)
+        encoder.shorten(3)
+        found = encoder(image)
+    assert [each.stride for each in encoder.info] == [4, 8, 16]
+    assert all(map(torch.equal, before, found))
+    assert len(found) == 3
+    assert sum(each.numel() for each in encoder.parameters()) < 0.7 * size
+
+
+def test_a_network_that_does_not_run_in_part_stays_whole() -> None:
+    class Rigid(type(build_model("resnet18", num_classes=2))):
+        """It looks at its last map."""
+
+        def forward_features(self, x: torch.Tensor) -> list[torch.Tensor]:
+            maps = super().forward_features(x)
+            assert maps[-1].shape[1] == 512
+            return maps
+
+    encoder = Encoder(Rigid("resnet18", num_classes=2), "rigid", strides=(4, 8, 16, 32)).eval()
+    names, image = list(encoder.state_dict()), torch.randn(1, 3, 64, 64)
+    encoder.shorten(3)
+    assert list(encoder.state_dict()) == names
+    assert len(encoder(image)) == 4
