@@ -35,6 +35,7 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from benchmarks.shared import ROOT
 from utils.cores import available_cores
@@ -217,7 +218,7 @@ def measure_timm(checkpoint: Path, folder: Path, size: int) -> float:
     import torch
     from timm.data import create_dataset, create_loader, resolve_data_config  # pyright: ignore[reportPrivateImportUsage]
 
-    data = create_dataset("", root=str(folder))
+    data: Any = create_dataset("", root=str(folder))
     classes = sum(1 for entry in folder.iterdir() if entry.is_dir())
     model = timm.create_model(TIMM_ARCH, num_classes=classes, checkpoint_path=str(checkpoint)).eval()
     config = resolve_data_config({"input_size": (3, size, size), "crop_pct": 1.0}, model=model)
@@ -341,14 +342,13 @@ def _draw_curves(groups: dict[tuple[str, str, float], list[Result]], path: Path)
 
 
 def is_ahead(results: Sequence[Result]) -> bool:
-    """Whether Darkroom is ahead of every peer wherever both were measured, or equal."""
+    """Whether Darkroom is ahead of every peer wherever both were measured, or equal; False where they nowhere were."""
     best: dict[tuple[str, float], dict[str, list[float]]] = {}
     for each in results:
         best.setdefault((each.start, each.minutes), {}).setdefault(each.side, []).append(each.accuracy)
     shared = [sides for sides in best.values() if "darkroom" in sides]
-    return all(
-        mean(sides["darkroom"]) >= mean(values) for sides in shared for side, values in sides.items() if side not in ("darkroom", "probe")
-    )
+    peers = [(sides["darkroom"], own) for sides in shared for side, own in sides.items() if side not in ("darkroom", "probe")]
+    return bool(peers) and all(mean(ours) >= mean(theirs) for ours, theirs in peers)
 
 
 def main() -> int:

@@ -43,8 +43,8 @@ from utils.runtime import program_seconds
 SHARE, SHORTEST, LONGEST, FEWEST_STEPS = 0.01, 0.5, 6.0, 3
 # How fast checkpoints are written, in bytes a second, and what else happens at the end of an epoch, in seconds, before one was seen.
 WRITING, OTHER = 3e8, 0.2
-# A forward pass as a share of a training step; seconds for fitting a classifier to what comes out; and how much of the time both may take.
-FORWARD, HEAD_SECONDS, SHARE_OF_HEAD = 0.35, 3.0, 0.4
+# A forward pass as a share of a training step, and the seconds of fitting a classifier to what comes out.
+FORWARD, HEAD_SECONDS = 0.35, 3.0
 # Images whose sizes are looked at.
 LOOKED_AT = 15
 
@@ -78,22 +78,18 @@ def with_plan(recipe: Recipe, given: Collection[str]) -> Recipe:
 
 
 def _with_probe_head(recipe: Recipe, given: Collection[str], costs: Costs, wishes: Wishes, plan: Plan, *, images: int) -> Plan:
-    """Return the plan of a run that begins with a fitted classifier, where that takes a small part of its time; else the plan itself."""
-    asked, minutes = recipe.config.train.probe_head, recipe.config.train.minutes
-    assert minutes is not None, "only a run with --minutes has a plan"
-    if ("probe_head" in given and not asked) or why_not(recipe):
+    """Return the plan of a run with --probe_head, which fits its classifier before the first step; without that flag the plan itself.
+
+    Raises:
+        UserError: the time is too short for both.
+    """
+    optim, minutes = recipe.config.optim, recipe.config.train.minutes
+    if minutes is None or not recipe.config.train.probe_head or why_not(recipe):
         return plan
     took = HEAD_SECONDS + images * FORWARD * costs.training.seconds(plan.image_size)
-    if not asked and took > SHARE_OF_HEAD * (60 * minutes - costs.spent):
-        return plan
-    try:
-        later = make_plan(replace(costs, spent=costs.spent + took), wishes, images=images, minutes=minutes)
-    except UserError:
-        # What was asked for by name cannot be left out.
-        if asked:
-            raise
-        return plan
-    return replace(later, probe_head=True, head_lr=recipe.config.optim.head_lr if "head_lr" in given else recipe.config.optim.lr)
+    later = make_plan(replace(costs, spent=costs.spent + took), wishes, images=images, minutes=minutes)
+    # A fitted classifier needs no higher rate than the rest.
+    return replace(later, probe_head=True, head_lr=optim.head_lr if "head_lr" in given else optim.lr)
 
 
 def _wishes(recipe: Recipe, given: Collection[str]) -> Wishes:
