@@ -167,6 +167,9 @@ def cast(options: type, name: str, value: Any) -> Any:
     try:
         if origin is Literal:
             choices = typing.get_args(hint)
+            if isinstance(value, bool) and {"on", "off"} <= set(choices):
+                # How YAML reads these words.
+                value = "on" if value else "off"
             if value not in choices:
                 raise UserError(
                     f"{name}: '{value}' is not one of {', '.join(map(str, choices))}.{nearest(str(value), list(map(str, choices)))}"

@@ -8,6 +8,7 @@ import torch
 
 from applications.assemble.image_sizes import seen_sizes
 from applications.settings.options import RunConfig
+from utils.busy_machine import sleep_when_busy
 from utils.distributed import World, open_world, world_from_environment
 from utils.errors import UserError
 from utils.runtime import Precision, choose_device, choose_precision, keep_freed_memory
@@ -54,6 +55,7 @@ def open_machine(config: RunConfig, *, training: bool) -> Machine:
     open_world(world, cuda=device.type == "cuda")
     if device.type == "cpu":
         keep_freed_memory()
+        sleep_when_busy()
     if device.type == "cuda" and training:
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")

@@ -14,6 +14,7 @@ from applications.settings.options import RunConfig
 from criterions.priors import first_probabilities, prior_logits
 from models.backbone import Backbone, Network, Pretrainable
 from models.batchnorm import set_bn_momentum
+from models.compiled import compile_training
 from models.detectors.detector import Detector
 from models.detectors.encoder_detector import EncoderDetector
 from models.initialization import initialize
@@ -167,9 +168,8 @@ def wrap_network(config: RunConfig, model: nn.Module, machine: Machine) -> nn.Mo
         log().info(f"          --qat: {train_in_eight_bits(model)} layers learn in the rounding of 8-bit files")
     if config.runtime.checkpointing:
         log().info(f"          --checkpointing: {recompute_blocks(model)} blocks are computed again in the backward pass")
-    if config.runtime.compile:
-        # model.compile() compiles in place; torch.compile(model) would prefix every name in the checkpoint.
-        model.compile()
+    if config.runtime.compile == "on":
+        compile_training(model)
     if machine.world.size == 1:
         return model
     devices = [machine.device] if machine.device.type == "cuda" else None

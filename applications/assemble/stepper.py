@@ -80,7 +80,7 @@ def _check_second_order(config: RunConfig, machine: Machine) -> None:
     for flag, given, remedy in (
         ("--sam", config.optim.sam is not None, "leave one of them out"),
         ("--precision fp16", machine.precision.name == "fp16", "add --precision fp32"),
-        ("--compile", config.runtime.compile, "leave one of them out"),
+        ("--compile", config.runtime.compile != "off", "leave one of them out"),
         ("--checkpointing", config.runtime.checkpointing, "leave one of them out"),
         ("several processes", machine.world.size > 1, "leave --nproc, --gpus and --nodes out"),
     ):

@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 
 import torch
 from torch import nn
@@ -48,7 +47,6 @@ class BatchNormRecalibration:
         batches: how many are held; 0 leaves the running averages as they are.
         device: where the model is.
         world: the processes, each with its part of every batch.
-        compiled: whether the model is compiled; then this runs without the compiled code, since another mode would compile again.
     """
 
     def __init__(
@@ -61,7 +59,6 @@ class BatchNormRecalibration:
         batches: int,
         device: torch.device,
         world: World,
-        compiled: bool = False,
     ) -> None:
         self.model = model
         self.task = task
@@ -69,7 +66,6 @@ class BatchNormRecalibration:
         self.transforms = transforms
         self.device = device
         self.world = world
-        self.compiled = compiled
         # Held on the CPU: the device's memory is needed for training.
         self.batches = batches if learning_norms(model) else 0
         self._held: deque[tuple[Batch, int]] = deque(maxlen=self.batches)
@@ -87,7 +83,7 @@ class BatchNormRecalibration:
         """Measure the statistics with the weights that validation uses; release the batches."""
         if not self._held:
             return
-        with self.stepper.averaged(), torch.compiler.set_stance("force_eager") if self.compiled else nullcontext():
+        with self.stepper.averaged():
             recalibrate_norms(self.model, self._drained(), self._forward, world=self.world)
             self.stepper.take_buffers()
 

@@ -34,12 +34,12 @@ class ClassFigure(NamedTuple):
 
     Attributes:
         name: of the class.
-        count: how many images, pixels or objects it rests on.
+        number: how many images, pixels or objects it rests on.
         value: as a share.
     """
 
     name: str
-    count: int
+    number: int
     value: float
 
 
@@ -52,10 +52,10 @@ class Figures(NamedTuple):
 
 
 class ClassShares(NamedTuple):
-    """The figure of a class by the model and by the file, as shares; `count` as in `ClassFigure`."""
+    """The figure of a class by the model and by the file, as shares; `number` as in `ClassFigure`."""
 
     name: str
-    count: int
+    number: int
     model: float
     file: float
 
@@ -137,7 +137,7 @@ class Parity:
 def class_shares(model: Figures, file: Figures) -> tuple[ClassShares, ...]:
     """Return the figure of every class by both."""
     told = {each.name: each.value for each in file.classes}
-    return tuple(ClassShares(each.name, each.count, each.value, told.get(each.name, float("nan"))) for each in model.classes)
+    return tuple(ClassShares(each.name, each.number, each.value, told.get(each.name, float("nan"))) for each in model.classes)
 
 
 def in_order(answers: np.ndarray, classes: Sequence[str], wanted: Sequence[str], *, axis: int = 1) -> np.ndarray:

@@ -103,7 +103,7 @@ class Record:
         if self.allowed.drop is None or self.parity is None:
             return ""
         rows = [
-            f"| {row.name} | {row.count:,} | {100 * row.model:.1f}% | {100 * row.file:.1f}% | {100 * (row.model - row.file):.1f} |"
+            f"| {row.name} | {row.number:,} | {100 * row.model:.1f}% | {100 * row.file:.1f}% | {100 * (row.model - row.file):.1f} |"
             for row in self.parity.classes
         ]
         words = self.parity.words

@@ -1,4 +1,4 @@
-"""The model as it leaves the house: geometry, normalization, network and probabilities in one module."""
+"""The module that is exported: geometry, normalization, network and probabilities in one."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -124,7 +124,7 @@ class FitImages(nn.Module):
 
 @dataclass(frozen=True)
 class Deployed:
-    """All parts of a model that leaves the house, on the CPU, in evaluation mode.
+    """All parts of a model that is exported, on the CPU, in evaluation mode.
 
     Attributes:
         preprocess: image size, geometry, mean, std.

@@ -13,7 +13,7 @@ from PIL import Image
 from applications.report.measured_defects import MeasuredDefects
 from dataloader.targets.defect import GOOD, Defect
 from utils.drawing.defect_pictures import outlined, shown_heat
-from utils.drawing.images import overlay, thumbnail
+from utils.drawing.images import enlarged, overlay, thumbnail
 from utils.errors import UserError
 from utils.logs import log
 
@@ -68,9 +68,6 @@ def _write_table(material: MeasuredDefects, rows: Sequence[int], path: Path) -> 
     sheet = book.active
     sheet.title = path.stem.upper()
     sheet.append(HEADER)
-    sheet.freeze_panes = "A2"
-    for letter, width in zip("ABCDEF", (40, 20, 12, 10, COLUMN_WIDTH, COLUMN_WIDTH), strict=True):
-        sheet.column_dimensions[letter].width = width
     if len(rows) > MOST_ROWS:
         log().warning(f"{path.name} shows the {MOST_ROWS:,} strangest of {len(rows):,} images; predictions.csv has all")
     images = material.meter.images
@@ -85,12 +82,29 @@ def _write_table(material: MeasuredDefects, rows: Sequence[int], path: Path) -> 
         shown = (outlined(image, target.mask.ids == 1), overlay(image, shown_heat(answer.heat)))
         for letter, picture in zip("EF", shown, strict=True):
             sheet.add_image(_picture(openpyxl, picture), f"{letter}{line}")
+    _dress(openpyxl, sheet, (40, 20, 12, 10, COLUMN_WIDTH, COLUMN_WIDTH))
     book.save(path)
+
+
+def _dress(openpyxl: Any, sheet: Any, widths: Sequence[int], *, percents: str = "") -> None:
+    """Give columns their widths, in characters, the header bold letters that stay in sight, and the shares of a column percents."""
+    styles = import_module(f"{openpyxl.__name__}.styles")
+    sheet.freeze_panes = "A2"
+    for number, width in enumerate(widths, start=1):
+        head = sheet.cell(1, number)
+        head.font = styles.Font(bold=True)
+        sheet.column_dimensions[head.column_letter].width = width
+    for row in sheet.iter_rows(min_row=2):
+        for cell in row:
+            # Beside a picture, text stands in the middle of its row.
+            cell.alignment = styles.Alignment(vertical="center")
+            if cell.column_letter == percents:
+                cell.number_format = "0.0%"
 
 
 def _picture(openpyxl: Any, image: np.ndarray) -> Any:
     file = BytesIO()
-    Image.fromarray(thumbnail(image, SIDE)).save(file, "JPEG", quality=85)
+    Image.fromarray(enlarged(thumbnail(image, SIDE), SIDE)).save(file, "JPEG", quality=85)
     file.seek(0)
     return import_module(f"{openpyxl.__name__}.drawing.image").Image(file)
 
@@ -114,6 +128,7 @@ def _write_summary(material: MeasuredDefects, named: np.ndarray, path: Path) -> 
     figures.append(["figure", "value"])
     for name, value in material.meter.figures().items():
         figures.append([name.replace("_", " "), value])
+    _dress(openpyxl, figures, (20, 12), percents="B")
     figures.append(["threshold", material.meter.threshold])
     batches = book.create_sheet("batches")
     batches.append(["batch", "images", "OK", "NG", "share of NG"])
@@ -121,4 +136,6 @@ def _write_summary(material: MeasuredDefects, named: np.ndarray, path: Path) -> 
     total, bad = Counter(places), Counter(place for place, each in zip(places, named.tolist(), strict=True) if each)
     for place in sorted(total):
         batches.append([_text(place), total[place], total[place] - bad[place], bad[place], bad[place] / total[place]])
+    _dress(openpyxl, confusion, (20, 14, 14))
+    _dress(openpyxl, batches, (40, 10, 10, 10, 14), percents="E")
     book.save(path)

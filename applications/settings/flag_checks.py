@@ -42,7 +42,7 @@ def check_together(config: RunConfig) -> None:
     if optim.swa is not None and optim.ema is not None:
         raise UserError("--swa and --ema are two averages of the same weights; give one of them")
     check_timed(config)
-    if config.model.qat and config.runtime.compile:
+    if config.model.qat and config.runtime.compile != "off":
         raise UserError("--qat rounds inside the layers, which --compile closes; leave one of them out")
     if data.aug_splits > 1 and (data.mixup or data.cutmix):
         raise UserError("--aug_splits compares copies of one image, which --mixup and --cutmix blend with others; leave one of them out")
@@ -241,7 +241,7 @@ def _check_teaching(request: Request) -> None:
         raise UserError(f"--distill_weight {teach.distill_weight:g} is a share from 0 (labels alone) to 1 (teachers alone)")
     if not 0 <= teach.distill_feature_weight < float("inf"):
         raise UserError(f"--distill_feature_weight {teach.distill_feature_weight:g} must be 0 or more")
-    if teach.distill_features is not None and config.runtime.compile:
+    if teach.distill_features is not None and config.runtime.compile != "off":
         raise UserError("--distill_features looks inside the network, which --compile closes; leave one of them out")
     if teach.teacher and config.data.batch is not None:
         raise UserError("--batch auto measures the student's memory, not the teacher's; give a number, --batch_size N")

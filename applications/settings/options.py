@@ -45,6 +45,12 @@ class TrainOptions:
         resumed="plan",
     )
     hours: float | None = flag(None, "the same in hours", metavar="H", used_for="train", above=0, resumed="plan")
+    probe_head: bool = flag(
+        False,
+        "fit the classifier to the frozen trained network before the first step, then train everything (arXiv 2202.10054)",
+        used_for="train",
+        resumed="start",
+    )
     max_minutes: float | None = flag(
         None,
         "stop this call after this time, wherever the run is, with a checkpoint to go on from",
@@ -161,7 +167,13 @@ class RuntimeOptions:
         used_for="training processes explain predict serve probe",
         resumed="free",
     )
-    compile: bool = flag(False, "compile the model with torch.compile", used_for="train", resumed="free")
+    compile: Literal["off", "on", "auto"] = flag(
+        "off",
+        "compile the steps with torch.compile; auto measures both and compiles where the run is long enough to pay for it",
+        const="on",
+        used_for="train",
+        resumed="free",
+    )
     checkpointing: bool = flag(
         False,
         "compute the activations of every block again in the backward pass instead of keeping them: less memory, slower steps",

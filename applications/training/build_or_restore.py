@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from applications import assemble
+from applications.training.probe_head import begin_with_probe
 from applications.training.recipe import Recipe
 from optim.stepper import Stepper
 from utils.errors import shorten
@@ -20,6 +21,9 @@ def build_or_restore(recipe: Recipe) -> None:
     _tell_priors(recipe)
     for part in ORDER:
         getattr(recipe, part)
+        # Before the stepper: an average of the weights begins with it.
+        if part == "model" and recipe.content is None and recipe.config.train.probe_head:
+            begin_with_probe(recipe)
     if recipe.content is not None:
         _restore(recipe, recipe.content)
         if not recipe.progress.batch:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from applications.contract import Task
+from applications.training.probe_head import why_not
 from applications.training.recipe import Recipe, for_trial
 from applications.training.time_plan import (
     BATCH_BOXES,
@@ -18,6 +19,7 @@ from applications.training.time_plan import (
     PASSES_PRETRAINED,
     USUAL_BATCH,
     Costs,
+    Plan,
     Speed,
     Wishes,
     candidate_sizes,
@@ -41,6 +43,8 @@ from utils.runtime import program_seconds
 SHARE, SHORTEST, LONGEST, FEWEST_STEPS = 0.01, 0.5, 6.0, 3
 # How fast checkpoints are written, in bytes a second, and what else happens at the end of an epoch, in seconds, before one was seen.
 WRITING, OTHER = 3e8, 0.2
+# A forward pass as a share of a training step; seconds for fitting a classifier to what comes out; and how much of the time both may take.
+FORWARD, HEAD_SECONDS, SHARE_OF_HEAD = 0.35, 3.0, 0.4
 # Images whose sizes are looked at.
 LOOKED_AT = 15
 
@@ -62,7 +66,7 @@ def with_plan(recipe: Recipe, given: Collection[str]) -> Recipe:
     sampler = recipe.config.data.sampler
     images = len(recipe.split) if sampler is None else max(1, round(float(expected_draws(sampler, recipe.split).sum())))
     costs = measure_costs(recipe, wishes, minutes=minutes)
-    plan = make_plan(costs, wishes, images=images, minutes=minutes)
+    plan = _with_probe_head(recipe, given, costs, wishes, make_plan(costs, wishes, images=images, minutes=minutes), images=images)
     log().info(f"plan      {minutes:g} minutes, of which {costs.spent:.0f} s are gone: {plan.describe(images)}")
     log().info(f"          as flags: {plan.flags()}")
     plan, ends = with_room(plan, wishes)
@@ -71,6 +75,25 @@ def with_plan(recipe: Recipe, given: Collection[str]) -> Recipe:
     timing: dict[str, object] = {"speed": (costs.training.image, costs.training.pixel), "end_seconds": costs.end(plan.image_size)}
     timing |= {} if ends == plan.epochs else {"ends": ends}
     return replace(recipe, config=config, preprocess=preprocess, timing=timing)
+
+
+def _with_probe_head(recipe: Recipe, given: Collection[str], costs: Costs, wishes: Wishes, plan: Plan, *, images: int) -> Plan:
+    """Return the plan of a run that begins with a fitted classifier, where that takes a small part of its time; else the plan itself."""
+    asked, minutes = recipe.config.train.probe_head, recipe.config.train.minutes
+    assert minutes is not None, "only a run with --minutes has a plan"
+    if ("probe_head" in given and not asked) or why_not(recipe):
+        return plan
+    took = HEAD_SECONDS + images * FORWARD * costs.training.seconds(plan.image_size)
+    if not asked and took > SHARE_OF_HEAD * (60 * minutes - costs.spent):
+        return plan
+    try:
+        later = make_plan(replace(costs, spent=costs.spent + took), wishes, images=images, minutes=minutes)
+    except UserError:
+        # What was asked for by name cannot be left out.
+        if asked:
+            raise
+        return plan
+    return replace(later, probe_head=True, head_lr=recipe.config.optim.head_lr if "head_lr" in given else recipe.config.optim.lr)
 
 
 def _wishes(recipe: Recipe, given: Collection[str]) -> Wishes:

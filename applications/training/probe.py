@@ -3,50 +3,35 @@
 import json
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from shlex import quote
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from applications import assemble
-from applications.assemble.machine import Machine
 from applications.assemble.training_data import open_training_data
 from applications.engine.checkpoint_saver import weights_alone
 from applications.engine.observers import CsvLog, describe
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.settings.options import Request
 from applications.tasks.label_task import LabelTask
-from applications.training.features import embed, features_key
+from applications.training.features import features_key
 from applications.training.known_probe import NEIGHBORS, keep_probe
 from applications.training.memory_advice import memory_advice
+from applications.training.probe_head import embedded_split, fitted_head, in_training_precision, put_into
 from applications.training.recipe import Recipe, open_recipe
 from applications.training.resume import pin_data
 from applications.training.run_folder import new_run_folder
 from applications.training.validator import build_validator
 from dataloader.augment.chain import Augment
-from dataloader.batch.targets import dense_array
-from dataloader.splits.split import Split
 from models.backbone import Backbone
-from optim.linear_head import (
-    Activation,
-    LinearHead,
-    Tried,
-    answered_right,
-    choose_strength,
-    deal_folds,
-    fit_head,
-    nearest_neighbors,
-    standardized,
-    unstandardized,
-)
+from optim.linear_head import Tried, answered_right, nearest_neighbors
 from utils.checkpoint import BEST, save_checkpoint
 from utils.distributed import close_world
 from utils.errors import UserError
 from utils.files import write_text
 from utils.logs import log
-from utils.runtime import choose_precision, memory_explained, program_seconds
+from utils.runtime import memory_explained, program_seconds
 from utils.text import counted
 
 # Larger than in training: a pass over the images costs little, and features of larger images tell more apart.
@@ -85,21 +70,6 @@ def _takes(model: nn.Module, size: tuple[int, int]) -> bool:
     return isinstance(model, Backbone)
 
 
-@dataclass(frozen=True, eq=False)
-class Embedded:
-    """The images of a split that could be read.
-
-    Attributes:
-        features: (N, D).
-        targets: float64 (N, C).
-        rows: their positions in the split.
-    """
-
-    features: Tensor
-    targets: Tensor
-    rows: np.ndarray
-
-
 def _probe(recipe: Recipe, locks: ExitStack) -> int:
     config, catalog, task = recipe.config, recipe.catalog, recipe.task
     model = recipe.model
@@ -110,59 +80,18 @@ def _probe(recipe: Recipe, locks: ExitStack) -> int:
     log().info(f"data      {catalog.root}: {len(catalog.classes)} {catalog.target.described}")
     log().info(f"model     {config.model.arch} at {recipe.preprocess.image_size[0]}x{recipe.preprocess.image_size[1]}, frozen")
     key, begun = features_key(recipe), time.perf_counter()
-    train, cached = _embedded(recipe, recipe.split, _fast(recipe))
-    val, more = _embedded(recipe, catalog.splits["val"], recipe.machine)
+    train, cached = embedded_split(recipe, recipe.split, in_training_precision(recipe))
+    val, more = embedded_split(recipe, catalog.splits["val"], recipe.machine)
     images = len(recipe.split) + len(catalog.splits["val"])
     log().info(f"features  {counted(images, 'image')} in {time.perf_counter() - begun:.1f} s, {cached + more:,} of them known before")
     activation = assemble.activation_of(config.loss)
     begun = time.perf_counter()
-    best, head = _fitted(train, recipe.split, activation, seed=config.runtime.seed)
+    best, head = fitted_head(train, recipe.split, activation, seed=config.runtime.seed)
     took = time.perf_counter() - begun
     log().info(f"head      strength {best.strength:g} of the penalty: {best.accuracy:.1%} right in cross-validation ({took:.1f} s)")
-    _put_into(model.get_classifier(), head)
+    put_into(model.get_classifier(), head)
     near = answered_right(_logits(nearest_neighbors(train.features, train.targets, val.features, count=NEIGHBORS)), val.targets, activation)
     return _written(recipe, best, float(near.double().mean()), key, locks)
-
-
-def _fast(recipe: Recipe) -> Machine:
-    """Return the machine in the precision of training, whose rounding a head that is fitted does not feel."""
-    machine, asked = recipe.machine, recipe.config.runtime.precision
-    return replace(machine, precision=choose_precision(asked, machine.device, smallest=min(recipe.preprocess.image_size)))
-
-
-def _embedded(recipe: Recipe, split: Split, machine: Machine) -> tuple[Embedded, int]:
-    features, known = embed(recipe, split, machine)
-    rows = np.flatnonzero(np.isfinite(features).all(1) & (split.weights > 0))
-    if not len(rows):
-        raise UserError(f"none of {counted(len(split), f'{split.name} image')} can be used")
-    if lost := len(split) - len(rows):
-        log().warning(f"{counted(lost, f'{split.name} image')} left out: unreadable, or of weight 0")
-    targets = dense_array(split.targets, len(recipe.catalog.classes))[rows]
-    return Embedded(torch.from_numpy(features[rows]), torch.from_numpy(targets).double(), rows), known
-
-
-def _fitted(train: Embedded, split: Split, activation: Activation, *, seed: int) -> tuple[Tried, LinearHead]:
-    """Return what cross-validation said of the best strength, and the head of all training images with it.
-
-    Images count alike: a weight above 0 is as good as any other.
-    """
-    features, mean, deviation = standardized(train.features)
-    groups = [split.groups[row] for row in train.rows] if split.groups else []
-    folds = deal_folds(train.targets.argmax(1).tolist(), groups, seed=seed)
-    if len(set(folds.tolist())) < 2:
-        raise UserError("--probe chooses the strength of its penalty on parts of the training images, and there is but one image or group")
-    best = choose_strength(features, train.targets, folds, activation=activation)[0]
-    head = fit_head(features, train.targets, strength=best.strength, activation=activation)
-    return best, unstandardized(head, mean, deviation)
-
-
-def _put_into(classifier: nn.Linear | nn.Conv2d, head: LinearHead) -> None:
-    """Give a classifier the weights of a head."""
-    if classifier.bias is None:
-        raise UserError("--probe needs a classifier with a bias, which that of this network lacks; choose another --arch")
-    with torch.no_grad():
-        classifier.weight.copy_(head.weight.to(classifier.weight).view_as(classifier.weight))
-        classifier.bias.copy_(head.bias)
 
 
 def _logits(shares: Tensor) -> Tensor:

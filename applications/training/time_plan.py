@@ -101,7 +101,7 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a time is used. Its fields, without the last, are flags of these names.
+    """How a time is used. Its fields are flags of these names, but for one.
 
     Attributes:
         seconds: that the run will take, with those spent before.
@@ -114,16 +114,20 @@ class Plan:
     batch_size: int
     warmup: float
     seconds: float
+    probe_head: bool = False
+    head_lr: float | None = None
 
     def settings(self) -> dict[str, object]:
         """Return the settings that follow the plan, by name."""
-        return {name: value for name, value in vars(self).items() if name != "seconds"}
+        # Without a fitted classifier, its rate is that of the settings.
+        left_out = {"seconds"} if self.probe_head else {"seconds", "probe_head", "head_lr"}
+        return {name: value for name, value in vars(self).items() if name not in left_out}
 
     def flags(self) -> str:
         """Return the same as flags of a command."""
         words = []
         for name, value in self.settings().items():
-            values = value if isinstance(value, tuple) else (value,)
+            values = () if value is True else value if isinstance(value, tuple) else (value,)
             words += [] if value is None else [f"--{name}", *(f"{part:g}" if isinstance(part, float) else str(part) for part in values)]
         return join(words)
 

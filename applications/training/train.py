@@ -29,6 +29,7 @@ from applications.tasks import TASKS
 from applications.trained.probe_figures import PROBE
 from applications.training.batch_size import with_batch_size
 from applications.training.build_or_restore import build_or_restore, build_parts
+from applications.training.compile_choice import with_compile_choice
 from applications.training.disk_space import check_disk
 from applications.training.final_averages import SOUP, AveragingInputs, unfinished, write_averages
 from applications.training.fit_in_passes import fit_in_passes, refuse_settings_of_steps, with_size_of_images
@@ -116,6 +117,7 @@ def _train(
         for line in describe_settings(request.given):
             log().info(line)
         recipe = with_plan(recipe, request.given)
+    recipe = with_compile_choice(recipe)
     build_or_restore(recipe)
     probe = content.get(PROBE) if content is not None else tell_probe(recipe) if machine.world.is_first else None
     config, progress = recipe.config, recipe.progress
@@ -239,10 +241,9 @@ def _fresh_norms(recipe: Recipe) -> BatchNormRecalibration:
         image_size=config.data.image_size,
         batches_per_epoch=recipe.batches_per_epoch,
     )
-    compiled = config.runtime.compile
     return BatchNormRecalibration(
         recipe.model, recipe.task, recipe.stepper, recipe.mixes,
-        batches=batches, device=machine.device, world=machine.world, compiled=compiled,
+        batches=batches, device=machine.device, world=machine.world,
     )  # fmt: skip
 
 

@@ -58,8 +58,12 @@ def _row(words: list[str], order: Order, numbers: Mapping[int, int], named_by: s
         values = [float(word) for word in words]
     except ValueError as error:
         raise ValueError(f"'{' '.join(words)[:40]}' is no row of numbers; write {WANTED[order]}") from error
+    if not np.isfinite(values).all():
+        raise ValueError(f"'{' '.join(words)[:40]}' has a number that is none; write {WANTED[order]}")
     outlined = order == "yolo" and len(values) >= 7 and len(values) % 2
-    if (len(values) != 5 and not outlined) or not np.isfinite(values).all():
+    # Answers of a detector have their score at the end.
+    values = values[:5] if order == "yolo" and len(values) == 6 else values
+    if len(values) != 5 and not outlined:
         raise ValueError(f"it has {len(values)} numbers; write {WANTED[order]}, in shares of the image from 0 to 1")
     kind, shares = (values[0], values[1:]) if order == "yolo" else (values[4], values[:4])
     if order == "corners" and not any(shares):

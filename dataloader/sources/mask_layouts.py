@@ -44,7 +44,9 @@ def find_root(root: Path) -> Path:
 
 
 def has_masks(root: Path) -> bool:
-    """Whether a folder holds images/ and masks/, or splits that do: by the names of the folders alone."""
+    """Whether a place is a folder that holds images/ and masks/, or splits that do: by the names of the folders alone."""
+    if not root.is_dir():
+        return False
     clear = [name for name in MASK_FOLDERS if "mask" in name or "seg" in name]
     folders = (root, *(root / name for name in split_folders(root).values()))
     return any((found := _side_by_side(folder)) is not None and found[1].name.lower() in clear for folder in folders)

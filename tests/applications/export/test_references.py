@@ -107,7 +107,7 @@ def test_equal_boxes_are_kept(facts: Facts, rows: np.ndarray) -> None:
     assert not refusal
     assert parity.agreeing == parity.answers > 0
     assert parity.model == parity.file == pytest.approx(1.0)
-    assert [(each.name, each.count) for each in parity.classes] == [("cup", 1), ("pen", 1)]
+    assert [(each.name, each.number) for each in parity.classes] == [("cup", 1), ("pen", 1)]
 
 
 def test_a_file_that_answers_a_box_twice_is_refused() -> None:

@@ -166,3 +166,9 @@ def test_mistakes_are_told_in_one_line(run, call: Call, flags, message):
     assert message in done.err
     assert done.err.count("\n") == 1
     assert sorted(run.rglob("*")) == before
+
+
+def test_views_of_single_images_are_refused_where_the_task_does_not_join_them(run, colors, call: Call):
+    done = call("--predict", colors / "val", "--tta", "hflip", "--resume", run, *NET)
+    assert done.code == 2
+    assert "--predict --tta is for joining views of single images, which --task classify" in done.err

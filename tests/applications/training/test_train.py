@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from applications.assemble import network
 from applications.assemble.network import sort_rows, synchronized
 from applications.training import train
 from models import build_model
@@ -330,8 +331,10 @@ def test_accumulation_does_not_shorten_the_schedule(call: Call, colors: Path) ->
 
 def test_compile_is_asked_for_once(call: Call, colors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: calls.append(self))
+    monkeypatch.setattr(network, "compile_training", calls.append)
     assert call(*tiny(colors, "--epochs", 1, "--compile")).code == 0
+    assert len(calls) == 1
+    assert call(*tiny(colors, "--epochs", 1)).code == 0
     assert len(calls) == 1
 
 

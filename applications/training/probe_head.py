@@ -1,0 +1,119 @@
+"""The classifier that a linear probe gives to a frozen network: the whole of --probe, and a start for fine-tuning.
+
+Trained weights that begin with a random classifier are pulled about by it before it has learned; beginning with a fitted one keeps what
+they know (Kumar et al., "Fine-tuning can distort pretrained features", arXiv 2202.10054).
+"""
+
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from applications import assemble
+from applications.assemble.machine import Machine
+from applications.tasks.label_task import LabelTask
+from applications.training.features import embed
+from applications.training.recipe import Recipe
+from dataloader.batch.targets import dense_array
+from dataloader.splits.split import Split
+from models.backbone import Backbone
+from optim.linear_head import Activation, LinearHead, Tried, choose_strength, deal_folds, fit_head, standardized, unstandardized
+from utils.errors import UserError
+from utils.logs import log
+from utils.runtime import choose_precision
+from utils.text import counted
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """The images of a split that could be read.
+
+    Attributes:
+        features: (N, D).
+        targets: float64 (N, C).
+        rows: their positions in the split.
+    """
+
+    features: Tensor
+    targets: Tensor
+    rows: np.ndarray
+
+
+def in_training_precision(recipe: Recipe) -> Machine:
+    """Return the machine in the precision of training, whose rounding a head that is fitted does not feel."""
+    machine, asked = recipe.machine, recipe.config.runtime.precision
+    return replace(machine, precision=choose_precision(asked, machine.device, smallest=min(recipe.preprocess.image_size)))
+
+
+def embedded_split(recipe: Recipe, split: Split, machine: Machine) -> tuple[Embedded, int]:
+    """Return the features of the images of a split that can be used, and how many were known before.
+
+    Raises:
+        UserError: none of them can.
+    """
+    features, known = embed(recipe, split, machine)
+    rows = np.flatnonzero(np.isfinite(features).all(1) & (split.weights > 0))
+    if not len(rows):
+        raise UserError(f"none of {counted(len(split), f'{split.name} image')} can be used")
+    if lost := len(split) - len(rows):
+        log().warning(f"{counted(lost, f'{split.name} image')} left out: unreadable, or of weight 0")
+    targets = dense_array(split.targets, len(recipe.catalog.classes))[rows]
+    return Embedded(torch.from_numpy(features[rows]), torch.from_numpy(targets).double(), rows), known
+
+
+def fitted_head(train: Embedded, split: Split, activation: Activation, *, seed: int) -> tuple[Tried, LinearHead]:
+    """Return what cross-validation said of the best strength, and the head of all training images with it.
+
+    Images count alike: a weight above 0 is as good as any other.
+    """
+    features, mean, deviation = standardized(train.features)
+    groups = [split.groups[row] for row in train.rows] if split.groups else []
+    folds = deal_folds(train.targets.argmax(1).tolist(), groups, seed=seed)
+    if len(set(folds.tolist())) < 2:
+        raise UserError("--probe chooses the strength of its penalty on parts of the training images, and there is but one image or group")
+    best = choose_strength(features, train.targets, folds, activation=activation)[0]
+    head = fit_head(features, train.targets, strength=best.strength, activation=activation)
+    return best, unstandardized(head, mean, deviation)
+
+
+def put_into(classifier: nn.Linear | nn.Conv2d, head: LinearHead) -> None:
+    """Give a classifier the weights of a head."""
+    if classifier.bias is None:
+        raise UserError("--probe needs a classifier with a bias, which that of this network lacks; choose another --arch")
+    with torch.no_grad():
+        classifier.weight.copy_(head.weight.to(classifier.weight).view_as(classifier.weight))
+        classifier.bias.copy_(head.bias)
+
+
+def why_not(recipe: Recipe) -> str:
+    """Return why the classifier of a fresh run cannot be fitted before its first step; '' where it can."""
+    model, config = recipe.model, recipe.config
+    if not (config.model.pretrained or config.model.init_from):
+        return "it needs trained weights: add --pretrained, or --init_from FILE"
+    if not (isinstance(model, Backbone) and issubclass(recipe.kind, LabelTask)):
+        return f"it fits a classifier of labels, and --task {recipe.kind.name} has none"
+    if len(model.classifiers()) > 1 or model.get_classifier().bias is None:
+        return f"it fits one classifier with a bias, and {config.model.arch} has another one"
+    if recipe.machine.world.size > 1:
+        return "it works in one process"
+    return ""
+
+
+def begin_with_probe(recipe: Recipe) -> None:
+    """Give the network of a fresh run the classifier of a linear probe, and say what cross-validation says of it.
+
+    Raises:
+        UserError: it cannot have one.
+    """
+    if reason := why_not(recipe):
+        raise UserError(f"--probe_head: {reason}; or leave the flag out")
+    begun, model = time.perf_counter(), recipe.model
+    assert isinstance(model, Backbone)
+    train, _ = embedded_split(recipe, recipe.split, recipe.machine)
+    activation = assemble.activation_of(recipe.config.loss)
+    best, head = fitted_head(train, recipe.split, activation, seed=recipe.config.runtime.seed)
+    put_into(model.get_classifier(), head)
+    took = time.perf_counter() - begun
+    log().info(f"head      fitted to the frozen network in {took:.1f} s: {best.accuracy:.1%} right in cross-validation")

@@ -1,0 +1,415 @@
+"""What do Darkroom and its peers reach in the same time, on the same images?
+
+    git clone https://github.com/huggingface/pytorch-image-models
+    pip install --target ULTRALYTICS ultralytics
+    python -m benchmarks.race --data DIR --weights FILE.pth --timm_train pytorch-image-models/train.py --ultralytics ULTRALYTICS --out OUT
+
+DIR has the folders train, val and test with a folder for every class. FILE has the ImageNet weights of torchvision's mobilenet_v2.
+Cells are a side, a start, a budget and a seed: darkroom-trained-3-0. Each is one command (`--only NAME`), and its result stays in
+OUT/cells, so that the benchmark can be stopped and goes on with what is missing. After each, and with `--draw` at any time,
+race.csv, race.md and race.png are written from the cells that are there.
+
+- darkroom: `python main.py --minutes N`, with nothing else but the network; from weights with --init_from.
+- probe: `python main.py --probe`, which takes as long as it takes; from weights only.
+- timm: its train.py, tuned by hand: bf16, channels-last, AdamW, a rate, image sizes and augmentation that suit short runs (see
+  `timm_flags`), and as many epochs as fit: an epoch and the start are timed once for every size. The same network,
+  mobilenetv2_100, from the same weights under its own names.
+- ultralytics: its classifier with its defaults and its own `time` setting, in a process of its own; from scratch only, since its
+  weights are of other networks. Its license is the AGPL: nothing of it is part of this program.
+
+Every side trains on train, chooses its best epoch on val, and is measured on test by its own evaluation. Intervals are 95% for
+the mean of the seeds, over the images of test (Wilson). The goal: at every budget ahead of every peer.
+"""
+
+import argparse
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from statistics import mean
+
+from benchmarks.shared import ROOT
+from utils.cores import available_cores
+from utils.statistics import wilson
+
+SIDES, STARTS, BUDGETS = ("darkroom", "probe", "timm", "ultralytics"), ("scratch", "trained"), (1.0, 3.0, 5.0, 10.0)
+ARCH, TIMM_ARCH, ULTRALYTICS_ARCH = "torchvision/mobilenet_v2", "mobilenetv2_100", "yolo11n-cls.yaml"
+# Share of a budget that a peer without a clock plans for.
+PLANNED = 0.97
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A training to run: who, from what, for how many minutes, with which seed."""
+
+    side: str
+    start: str
+    minutes: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.side}-{self.start}-{self.minutes:g}-{self.seed}"
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether the side can start so; a probe has no budget, and is run once a seed."""
+        only = {"ultralytics": "scratch", "probe": "trained"}
+        return only.get(self.side, self.start) == self.start
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a cell reached: the share of test images answered right, how many there are, and what the training took, in seconds."""
+
+    side: str
+    start: str
+    minutes: float
+    seed: int
+    accuracy: float
+    images: int
+    seconds: float
+    note: str = ""
+
+
+def images_of(folder: Path) -> int:
+    """Return the number of images in the class folders of a split."""
+    return sum(1 for place in folder.iterdir() if place.is_dir() for _ in place.iterdir())
+
+
+def timed(command: Sequence[str], log: Path, *, folder: Path = ROOT, environment: dict[str, str] | None = None) -> tuple[str, float]:
+    """Run a command; return what it printed, which is also appended to a file, and the seconds it took.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    begun = time.perf_counter()
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=folder,
+        env={**os.environ, **(environment or {})},
+        check=False,
+    )
+    seconds = time.perf_counter() - begun
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"$ {' '.join(command)}\n{done.stdout}\n")
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)}\nended with exit code {done.returncode}; see {log}:\n{done.stdout[-1500:]}")
+    return done.stdout, seconds
+
+
+def run_darkroom(cell: Cell, options: argparse.Namespace, place: Path, log: Path) -> tuple[float, float, str]:
+    """Return accuracy, seconds and the plan of `python main.py --minutes N` or of --probe."""
+    main = [sys.executable, str(ROOT / "main.py")]
+    flags = ["--data", str(options.data), "--arch", ARCH, "--seed", str(cell.seed), "--logdir", str(place)]
+    flags += ["--init_from", str(options.weights)] if cell.start == "trained" else []
+    goal = ["--probe"] if cell.side == "probe" else ["--minutes", f"{cell.minutes:g}"]
+    # What another cell has computed of the images is not to be had for nothing.
+    out, seconds = timed([*main, *goal, *flags], log, environment={"XDG_CACHE_HOME": str(place / "cache")})
+    run = re.search(r"--evaluation --resume (.+)$", out, re.MULTILINE)
+    assert run is not None, "a training ends with the command that evaluates it"
+    folder = Path(run[1].strip().strip("'"))
+    timed([*main, "--evaluation", "--no_report", "--resume", str(folder), "--split", "test"], log)
+    (metrics,) = (folder / "evaluation-test").glob("metrics.json")
+    plan = re.search(r"^plan +(.+)$", out, re.MULTILINE)
+    return json.loads(metrics.read_text())["top1"], seconds, plan[1] if plan else ""
+
+
+def timm_flags(cell: Cell) -> tuple[int, list[str]]:
+    """Return the size of the images and further flags of timm's train.py: what a person chooses for such a network and time."""
+    if cell.start == "trained":
+        size = 192 if cell.minutes < 5 else 224
+        return size, ["--lr", "5e-4", "--scale", "0.5", "1.0", "--smoothing", "0.1"]
+    size = 128 if cell.minutes < 3 else 160 if cell.minutes < 10 else 192
+    return size, ["--lr", "1e-3", "--scale", "0.35", "1.0", "--smoothing", "0.1"]
+
+
+def timm_command(cell: Cell, options: argparse.Namespace, epochs: int, place: Path) -> list[str]:
+    """Return the call of train.py for so many epochs."""
+    size, flags = timm_flags(cell)
+    classes = sum(1 for entry in (options.data / "train").iterdir() if entry.is_dir())
+    command = [sys.executable, str(options.timm_train), "--data-dir", str(options.data), "--val-split", "val", "--model", TIMM_ARCH]
+    command += [
+        "--num-classes",
+        str(classes),
+        "--input-size",
+        "3",
+        str(size),
+        str(size),
+        "--batch-size",
+        "32",
+        "--workers",
+        str(available_cores()),
+    ]
+    command += ["--device", "cpu", "--amp", "--amp-dtype", "bfloat16", "--channels-last", "--opt", "adamw", "--weight-decay", "0.05"]
+    command += ["--sched-on-updates", "--warmup-epochs", str(1 if epochs >= 8 else 0), "--epochs", str(epochs), "--crop-pct", "1.0"]
+    command += [
+        "--color-jitter",
+        "0.2",
+        "--seed",
+        str(cell.seed),
+        "--checkpoint-hist",
+        "1",
+        "--output",
+        str(place),
+        "--experiment",
+        cell.name,
+        *flags,
+    ]
+    if cell.start == "trained":
+        command += ["--initial-checkpoint", str(timm_weights(options.weights, classes, place / "timm_weights.pth"))]
+    return command
+
+
+def timm_weights(file: Path, classes: int, written: Path) -> Path:
+    """Write torchvision's weights of mobilenet_v2 under timm's names, with a new classifier; the layers have the same order."""
+    import timm
+    import torch
+
+    theirs = torch.load(file, weights_only=True, map_location="cpu")
+    torch.manual_seed(0)
+    state = timm.create_model(TIMM_ARCH, num_classes=classes).state_dict()
+    for (name, value), found in zip(state.items(), theirs.values(), strict=True):
+        if "classifier" not in name:
+            assert value.shape == found.shape, f"{name} is {tuple(value.shape)}, not {tuple(found.shape)}"
+            state[name] = found
+    written.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, written)
+    return written
+
+
+def timm_epochs(cell: Cell, options: argparse.Namespace, place: Path, log: Path) -> int:
+    """Return how many epochs fit into the time, by the times of one and of two, which are measured once for a size and kept."""
+    size, _ = timm_flags(cell)
+    file = options.out / f"timm-seconds-{size}.json"
+    if not file.is_file():
+        took = [timed(timm_command(cell, options, epochs, place / f"try-{epochs}"), log, folder=place)[1] for epochs in (1, 2)]
+        file.write_text(json.dumps({"start": max(0.0, 2 * took[0] - took[1]), "epoch": took[1] - took[0]}))
+    found = json.loads(file.read_text())
+    return max(1, int((PLANNED * 60 * cell.minutes - found["start"]) / found["epoch"]))
+
+
+def run_timm(cell: Cell, options: argparse.Namespace, place: Path, log: Path) -> tuple[float, float, str]:
+    """Return accuracy, seconds and what was trained by timm's train.py."""
+    epochs = timm_epochs(cell, options, place, log)
+    _, seconds = timed(timm_command(cell, options, epochs, place), log, folder=place)
+    size, _ = timm_flags(cell)
+    best = place / cell.name / "model_best.pth.tar"
+    out, _ = timed([sys.executable, "-m", "benchmarks.race", "--measure", str(best), str(options.data / "test"), str(size)], log)
+    return float(out.split()[-1]), seconds, f"{epochs} epochs at {size} pixels"
+
+
+def measure_timm(checkpoint: Path, folder: Path, size: int) -> float:
+    """Return the accuracy of a checkpoint of timm on a folder of class folders, by timm's own images and network."""
+    import timm
+    import torch
+    from timm.data import create_dataset, create_loader, resolve_data_config  # pyright: ignore[reportPrivateImportUsage]
+
+    data = create_dataset("", root=str(folder))
+    classes = sum(1 for entry in folder.iterdir() if entry.is_dir())
+    model = timm.create_model(TIMM_ARCH, num_classes=classes, checkpoint_path=str(checkpoint)).eval()
+    config = resolve_data_config({"input_size": (3, size, size), "crop_pct": 1.0}, model=model)
+    kept = ("input_size", "interpolation", "mean", "std", "crop_pct")
+    loader = create_loader(
+        data, batch_size=32, use_prefetcher=False, num_workers=0, device=torch.device("cpu"), **{name: config[name] for name in kept}
+    )
+    right = count = 0
+    with torch.inference_mode():
+        for images, targets in loader:
+            right += int((model(images).argmax(1) == targets).sum())
+            count += len(targets)
+    return right / count
+
+
+def run_ultralytics(cell: Cell, options: argparse.Namespace, place: Path, log: Path) -> tuple[float, float, str]:
+    """Return accuracy and seconds of Ultralytics' classifier with its defaults, for a time."""
+    training = (
+        "from ultralytics import YOLO\n"
+        f"YOLO({ULTRALYTICS_ARCH!r}).train(data={str(options.data)!r}, time={cell.minutes / 60!r}, seed={cell.seed}, device='cpu', "
+        f"project={str(place)!r}, name={cell.name!r})\n"
+    )
+    measuring = (
+        "from ultralytics import YOLO\n"
+        f"found = YOLO({str(place / cell.name / 'weights' / 'best.pt')!r}).val(data={str(options.data)!r}, split='test', device='cpu', "
+        f"project={str(place)!r}, name='test')\nprint('top1', float(found.top1))\n"
+    )
+    environment = {"PYTHONPATH": str(options.ultralytics), "YOLO_OFFLINE": "True"}
+    _, seconds = timed([sys.executable, "-c", training], log, folder=place, environment=environment)
+    out, _ = timed([sys.executable, "-c", measuring], log, folder=place, environment=environment)
+    told = re.search(r"^top1 ([\d.]+)$", out, re.MULTILINE)
+    assert told is not None, "the script prints the accuracy"
+    return float(told[1]), seconds, ULTRALYTICS_ARCH.removesuffix(".yaml")
+
+
+RUNNERS: dict[str, Callable[[Cell, argparse.Namespace, Path, Path], tuple[float, float, str]]] = {
+    "darkroom": run_darkroom,
+    "probe": run_darkroom,
+    "timm": run_timm,
+    "ultralytics": run_ultralytics,
+}
+
+
+def run_cell(cell: Cell, options: argparse.Namespace) -> Result:
+    """Run a cell that has no result yet, and keep it."""
+    with tempfile.TemporaryDirectory(prefix="darkroom-race-") as folder:
+        log = options.out / "logs" / f"{cell.name}.txt"
+        accuracy, seconds, note = RUNNERS[cell.side](cell, options, Path(folder), log)
+    result = Result(**asdict(cell), accuracy=accuracy, images=images_of(options.data / "test"), seconds=seconds, note=note)
+    file = options.out / "cells" / f"{cell.name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(asdict(result), indent=2) + "\n")
+    part.replace(file)
+    return result
+
+
+def results_in(out: Path) -> list[Result]:
+    """Return what is kept, in the order of the cells."""
+    found = [Result(**json.loads(file.read_text())) for file in (out / "cells").glob("*.json")]
+    return sorted(found, key=lambda each: (each.start, SIDES.index(each.side), each.minutes, each.seed))
+
+
+def draw(out: Path) -> None:
+    """Write race.csv, race.md and race.png from what is kept."""
+    results = results_in(out)
+    if not results:
+        return
+    with (out / "race.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, list(asdict(results[0])))
+        table.writeheader()
+        table.writerows(asdict(each) for each in results)
+    lines = [
+        "| start | side | minutes | seconds | test accuracy | 95% interval | seeds | what was trained |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    groups: dict[tuple[str, str, float], list[Result]] = {}
+    for each in results:
+        groups.setdefault((each.start, each.side, each.minutes), []).append(each)
+    for (start, side, minutes), cells in groups.items():
+        reached, seconds = mean(each.accuracy for each in cells), mean(each.seconds for each in cells)
+        bounds = wilson(reached * cells[0].images, cells[0].images)
+        told = f"{minutes:g}" if side != "probe" else "as long as it takes"
+        row = [
+            start,
+            side,
+            told,
+            f"{seconds:.0f}",
+            f"{reached:.1%}",
+            f"{bounds.low:.1%} to {bounds.high:.1%}",
+            str(len(cells)),
+            cells[0].note,
+        ]
+        lines.append(f"| {' | '.join(row)} |")
+    (out / "race.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _draw_curves(groups, out / "race.png")
+
+
+def _draw_curves(groups: dict[tuple[str, str, float], list[Result]], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    starts = [start for start in STARTS if any(key[0] == start for key in groups)]
+    figure = Figure(figsize=(5.2 * len(starts), 4), layout="constrained")
+    for axis, start in zip(figure.subplots(1, len(starts), squeeze=False)[0], starts, strict=True):
+        for number, side in enumerate(SIDES):
+            cells = [
+                (mean(each.seconds for each in group) / 60, group) for key, group in sorted(groups.items()) if key[:2] == (start, side)
+            ]
+            if not cells:
+                continue
+            reached = [mean(each.accuracy for each in group) for _, group in cells]
+            bounds = [wilson(value * group[0].images, group[0].images) for value, (_, group) in zip(reached, cells, strict=True)]
+            low = [100 * (value - bound.low) for value, bound in zip(reached, bounds, strict=True)]
+            high = [100 * (bound.high - value) for value, bound in zip(reached, bounds, strict=True)]
+            shown = [100 * value for value in reached]
+            axis.errorbar([x for x, _ in cells], shown, yerr=[low, high], marker="o", capsize=3, label=side, color=f"C{number}")
+        axis.set(title=f"from {'random' if start == 'scratch' else 'trained'} weights", xlabel="minutes", ylabel="test accuracy, %")
+        axis.grid(alpha=0.3)
+        axis.legend()
+    figure.savefig(path, dpi=120)
+
+
+def is_ahead(results: Sequence[Result]) -> bool:
+    """Whether Darkroom is ahead of every peer wherever both were measured, or equal."""
+    best: dict[tuple[str, float], dict[str, list[float]]] = {}
+    for each in results:
+        best.setdefault((each.start, each.minutes), {}).setdefault(each.side, []).append(each.accuracy)
+    shared = [sides for sides in best.values() if "darkroom" in sides]
+    return all(
+        mean(sides["darkroom"]) >= mean(values) for sides in shared for side, values in sides.items() if side not in ("darkroom", "probe")
+    )
+
+
+def main() -> int:
+    """Run the cells that have no result yet; return 0 when the goal is reached by what is there, 1 otherwise."""
+    parser = argparse.ArgumentParser(description="Accuracy in the same time: Darkroom and its peers.")
+    parser.add_argument("--data", type=Path, help="folder with train, val and test")
+    parser.add_argument(
+        "--weights", type=Path, help="torchvision's mobilenet_v2 (.pth); without it, cells from trained weights are left out"
+    )
+    parser.add_argument("--timm_train", type=Path, help="train.py of timm's repository; without it, timm is left out")
+    parser.add_argument("--ultralytics", type=Path, help="folder that ultralytics was installed into; without it, it is left out")
+    parser.add_argument("--out", type=Path, default=Path("race"), help="where results are kept and written (default: race)")
+    parser.add_argument("--budgets", type=float, nargs="+", default=BUDGETS, help="minutes")
+    parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2), help="seeds of a cell")
+    parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES, help="who")
+    parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS, help="from what")
+    parser.add_argument("--only", help="run this cell alone, such as darkroom-trained-3-0")
+    parser.add_argument("--draw", action="store_true", help="write table and picture of what is there, and run nothing")
+    parser.add_argument("--measure", nargs=3, metavar=("CHECKPOINT", "FOLDER", "SIZE"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        checkpoint, folder, size = options.measure
+        print(measure_timm(Path(checkpoint), Path(folder), int(size)))
+        return 0
+    options.out = options.out.resolve()
+    if not options.draw:
+        if options.data is None:
+            parser.error("--data DIR is needed")
+        for name in ("data", "weights", "timm_train", "ultralytics"):
+            if getattr(options, name) is not None:
+                setattr(options, name, getattr(options, name).resolve())
+        run_missing(options)
+    draw(options.out)
+    reached = is_ahead(results_in(options.out))
+    print(f"goal: at every budget ahead of every peer: {'reached' if reached else 'missed'} by what is in {options.out}")
+    return 0 if reached else 1
+
+
+def run_missing(options: argparse.Namespace) -> None:
+    """Run the cells that were asked for and have no result, one line each."""
+    absent = {"timm": options.timm_train is None, "ultralytics": options.ultralytics is None, "probe": options.weights is None}
+    budgets = sorted(options.budgets)
+    cells = [
+        Cell(side, start, minutes, seed) for seed, minutes, start, side in product(options.seeds, budgets, options.starts, options.sides)
+    ]
+    for cell in cells:
+        if not cell.is_possible or absent.get(cell.side, False) or (cell.start == "trained" and options.weights is None):
+            continue
+        if (cell.side == "probe" and cell.minutes != budgets[0]) or (options.only and cell.name != options.only):
+            continue
+        if (options.out / "cells" / f"{cell.name}.json").is_file():
+            continue
+        try:
+            found = run_cell(cell, options)
+        except SystemExit as failure:
+            # The others are worth having all the same.
+            print(f"{cell.name:28} failed: {str(failure).strip().splitlines()[-1]}", flush=True)
+            continue
+        print(f"{cell.name:28} {found.accuracy:6.1%} in {found.seconds:.0f} s  {found.note}", flush=True)
+        draw(options.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""--probe_head: fine-tuning that begins with the classifier of a linear probe."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from applications.training import features, planning
+from applications.training.time_plan import Costs, Plan, Speed, Wishes, make_plan
+from tests.applications.conftest import Call
+from utils.checkpoint import load_checkpoint
+
+SMALL = ("--arch", "mobilenetv3_small", "--image_size", 32, 32, "-j", 0, "--warmup", 0)
+PLAN = Plan(2, None, (96, 96), None, 16, 0.5, 60.0)
+
+
+def test_a_plan_with_a_fitted_classifier_says_so_in_its_flags_and_one_without_does_not() -> None:
+    assert "probe_head" not in PLAN.settings()
+    assert "head_lr" not in PLAN.settings()
+    fitted = replace(PLAN, probe_head=True, head_lr=3e-4)
+    assert fitted.flags().endswith("--warmup 0.5 --probe_head --head_lr 0.0003")
+
+
+def test_training_goes_on_from_the_fitted_classifier_and_its_average_begins_there(
+    call: Call, colors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "cache_folder", lambda: tmp_path / "cache")
+    weights = call("--data", colors, *SMALL, "--epochs", 1, "-b", 20).run / "best.pt"
+    flags = ("--data", colors, *SMALL, "--epochs", 1, "--init_from", weights, "--lr", 1e-12, "--ema")
+    plain, fitted = call(*flags), call(*flags, "--probe_head")
+    assert fitted.code == 0, fitted.err
+    assert "right in cross-validation" in fitted.out
+    heads = [load_checkpoint(each.run / "last.pt")["state_dict"]["classifier.3.weight"] for each in (plain, fitted)]
+    assert not torch.allclose(heads[0], heads[1], atol=1e-2)
+    averaged = load_checkpoint(fitted.run / "last.pt")["stepper"]["ema"]["average"]["classifier.3.weight"]
+    torch.testing.assert_close(averaged, heads[1], atol=1e-5, rtol=1e-4)
+
+
+def test_random_weights_have_no_probe(call: Call, colors: Path) -> None:
+    outcome = call("--data", colors, *SMALL, "--epochs", 1, "--probe_head")
+    assert outcome.code == 2
+    assert "--probe_head: it needs trained weights: add --pretrained, or --init_from FILE" in outcome.err
+
+
+@pytest.mark.parametrize(("minutes", "covered"), [(0.3, False), (10, True)])
+def test_a_plan_fits_the_classifier_where_that_is_a_small_part_of_its_time(
+    monkeypatch: pytest.MonkeyPatch, minutes: float, covered: bool
+) -> None:
+    monkeypatch.setattr(planning, "why_not", lambda _: "")
+
+    settings = SimpleNamespace(train=SimpleNamespace(probe_head=False, minutes=minutes), optim=SimpleNamespace(lr=3e-4, head_lr=3e-3))
+    recipe: Any = SimpleNamespace(config=settings)
+    costs = Costs(Speed(0.01, 0.0), Speed(0.003, 0.0), 100, 0.1, 5.0)
+    wishes = Wishes(((96, 96),), stages=False, passes=0.7)
+    plan = make_plan(costs, wishes, images=2000, minutes=minutes)
+    found = planning._with_probe_head(recipe, (), costs, wishes, plan, images=2000)
+    assert found.probe_head == covered
+    assert found.head_lr == (3e-4 if covered else None)
+    assert found.seconds <= 60 * minutes
+    if covered:
+        trained = [each.epochs * (each.epoch_size or 2000) for each in (plan, found)]
+        assert trained[1] < trained[0]
+    else:
+        assert found == plan
