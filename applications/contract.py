@@ -22,12 +22,15 @@ class StepResult:
     """The result of one training step: the loss, and sums for the report.
 
     Attributes:
-        loss: scalar with gradient, the mean over the samples of the batch.
+        loss: scalar with gradient, the mean over the samples of the batch, or over what `count` counts.
         sums: name -> scalar summed over the samples, detached, on the device.
+        count: of what the loss is the mean where these are not the samples, scalar, detached: of several batches or processes the sums
+            belong over the sum of the counts.
     """
 
     loss: Tensor
     sums: Mapping[str, Tensor]
+    count: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,6 @@ class Task(Protocol):
     fewest_classes: ClassVar[int]
     # Rows of ABILITIES that it has, in addition to training and evaluation.
     abilities: ClassVar[frozenset[str]]
-    # The epoch from which on training images come without mosaic and the like (--plain_epochs), and the loss may change; None for never.
-    plain_from: int | None
     # The metric by which the best checkpoint is chosen; higher is better.
     headline: str
     # Names of the metrics of its meter; those of the class are all that any instance may have. All but the loss are shares, from 0 to 1.

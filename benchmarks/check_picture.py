@@ -37,7 +37,7 @@ def main() -> int:
 
 def write_images(root: Path) -> None:
     """Write a folder of three classes, where two images leak, one has two labels, and three files are damaged."""
-    from tests.dataloader.checks.pictures import save, scene
+    from tests.dataloader.checks.faulty_images import save, scene
 
     seed = 0
     for split, count in COUNTS.items():

@@ -106,7 +106,8 @@ class DataOptions:
     )
     aug: str | None = flag(
         None,
-        "augment training images: a recipe name, or a spec such as 'flip|crop(0.2)|color(0.3)'",
+        "augment training images: a recipe name, a spec such as 'flip|crop(0.2)|color(0.3)', or none (default: none; of detectors mosaics, "
+        "colors and flips)",
         const="default",
         metavar="RECIPE|SPEC",
         used_for="training visual_data",
@@ -149,9 +150,10 @@ class DataOptions:
         used_for="training visual_data",
     )
     mix_off_epochs: int = flag(0, "last epochs in which nothing is mixed", metavar="EPOCHS", used_for="training visual_data", least=0)
-    plain_epochs: int = flag(
-        0,
-        "last epochs in which no images are put together (mosaic, box_mixup), and YOLOX adds its late loss",
+    plain_epochs: int | None = flag(
+        None,
+        "last epochs in which no images are put together (mosaic, box_mixup), and YOLOX adds its late loss (default: 15 percent of the "
+        "run, 15 at most)",
         metavar="EPOCHS",
         used_for="training visual_data",
         least=0,

@@ -75,6 +75,7 @@ class Batch:
         indices: int64 (N,) positions in the split.
         unreadable: images that were planned for this batch and left out.
         epoch: the epoch that it belongs to, from 0.
+        plain: whether it is of the last epochs, in which no images are put together.
         copies: k rows of every sample, all first ones, then all second ones, so that N = k x samples: the clean images come first.
         changed: files that have changed since they were found.
     """
@@ -87,6 +88,7 @@ class Batch:
     changed: tuple[str, ...] = ()
     epoch: int = 0
     copies: int = 1
+    plain: bool = False
 
     @classmethod
     def unlabeled(cls, images: Tensor) -> "Batch":
@@ -105,7 +107,7 @@ class Batch:
         # Every tensor sent to another process needs a file handle: too costly for a few numbers, so only images and masks stay tensors.
         targets = self.targets.numpy() if isinstance(self.targets, Tensor) and self.targets.ndim < MASKS else self.targets
         numbers = (self.weights.numpy(), self.indices.numpy())
-        return BatchFields(targets, *numbers, self.unreadable, self.changed, self.epoch, self.copies)
+        return BatchFields(targets, *numbers, self.unreadable, self.changed, self.epoch, self.copies, self.plain)
 
     def to(self, device: torch.device | str, *, non_blocking: bool = True) -> "Batch":
         """Return the batch with its tensors on `device`; copies from pinned memory do not wait."""
@@ -138,6 +140,7 @@ class BatchFields(NamedTuple):
     changed: tuple[str, ...]
     epoch: int
     copies: int
+    plain: bool
 
 
 def rebuilt(images: Tensor, *about: Any) -> Batch:
@@ -171,6 +174,7 @@ def stack(
     changed: tuple[str, ...] = (),
     epoch: int = 0,
     copies: int = 1,
+    plain: bool = False,
 ) -> Batch:
     """Return the batch of `samples`, whose pixels are already in `images`.
 
@@ -180,6 +184,7 @@ def stack(
         unreadable: images that were left out.
         epoch: the epoch that they belong to.
         copies: rows of every sample, all first ones, then all second ones.
+        plain: whether they are of the last epochs, in which no images are put together.
         changed: files that have changed since they were found.
 
     Raises:
@@ -194,5 +199,6 @@ def stack(
         unreadable=unreadable,
         epoch=epoch,
         copies=copies,
+        plain=plain,
         changed=changed,
     )

@@ -12,7 +12,9 @@ class OptimOptions:
 
     opt: str = flag("adamw", "optimizer, a name of --list optimizers, or 'lookahead(NAME)'", used_for="training", spec=True)
     opt_args: str = flag("", "further arguments of the optimizer, such as 'betas=(0.9,0.95),eps=1e-6'", metavar="ARGS", used_for="training")
-    lr: float = flag(1e-3, "peak learning rate", used_for="training print_schedule", above=0)
+    lr: float = flag(
+        1e-3, "peak learning rate (detectors from nothing: 0.003 with adamw, 0.01 with sgd)", used_for="training print_schedule", above=0
+    )
     head_lr: float | None = flag(None, "peak learning rate of the classifier (default: --lr)", metavar="X", used_for="training")
     layer_decay: float | None = flag(
         None, "layer-wise rate decay: each block's rate is this factor times that of the next block", metavar="FACTOR", used_for="training"

@@ -5,6 +5,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
@@ -66,6 +67,7 @@ class Stepper:
         wrapped = isinstance(model, DistributedDataParallel)
         self._model: nn.Module = bare if bare is not None else model.module if wrapped else model
         self._no_sync: Callable[[], Any] = model.no_sync if wrapped else nullcontext
+        self._processes = dist.get_world_size() if wrapped else 1
         self._optimizer = optimizer
         fast = without_lookahead(optimizer)
         self._curvature = fast if isinstance(fast, AdaHessian) else None
@@ -90,6 +92,7 @@ class Stepper:
         self._resting = frozen_norms(self._model)
         self._steps = 0
         self._group_open = False
+        self._counted: Tensor | None = None
 
     @property
     def steps(self) -> int:
@@ -118,22 +121,57 @@ class Stepper:
         with nullcontext() if sync else self._no_sync(), torch.autocast(self._device_type, dtype=self._half, enabled=self._autocast):
             yield
 
-    def step(self, loss: Tensor, share: float, *, closes_group: bool, again: Callable[[], Tensor] | None = None) -> None:
+    def step(
+        self,
+        loss: Tensor,
+        share: float,
+        *,
+        closes_group: bool,
+        count: Tensor | None = None,
+        again: Callable[[], Tensor] | None = None,
+    ) -> None:
         """Add the gradient of `share` x `loss`; at the end of a group, change the weights.
 
         Args:
             loss: scalar mean over the batch.
             share: the batch's part of its group; the shares of a group sum to one.
             closes_group: whether the weights change now.
+            count: of what the loss is the mean, scalar, where these are not the samples. The gradient is then that of the sum over all
+                batches of the group and all processes, divided by the sum of their counts, whatever the shares.
             again: runs the batch once more and returns its loss; sharpness-aware minimization calls it.
         """
-        self._backward(loss * share)
+        if count is None:
+            self._backward(loss * share)
+        elif closes_group and not self._group_open:
+            self._backward(loss if self._processes == 1 else loss * (count / self._mean_of_processes(count)))
+        else:
+            self._backward(loss * count)
+            self._counted = count if self._counted is None else self._counted + count
         self._group_open = not closes_group
         if closes_group:
+            self._divide_by_counts()
             if self._sam is not None:
                 assert again is not None, "sharpness-aware minimization looks at a batch twice"
                 self._look_again(self._sam, again)
             self._change_weights()
+
+    def _mean_of_processes(self, value: Tensor) -> Tensor:
+        """Return the mean over the processes, whose gradients are averaged, too."""
+        if self._processes == 1:
+            return value
+        total = value.clone()
+        dist.all_reduce(total)
+        return total / self._processes
+
+    def _divide_by_counts(self) -> None:
+        """Divide the gradients of a group's sums by what was counted in it."""
+        if self._counted is None:
+            return
+        factor, self._counted = 1 / self._mean_of_processes(self._counted), None
+        for param in self._params:
+            if param.grad is not None:
+                # Not in place: curvature looks at the graph of the gradient.
+                param.grad = param.grad * factor
 
     def _backward(self, loss: Tensor) -> None:
         """Add the gradient of a loss; where the curvature is to be seen, with the graph of the gradient."""

@@ -13,7 +13,7 @@ checkpoint_content  all of it as plain types and tensors, from which it is built
 """
 
 from applications.assemble.auto_anchors import set_auto_anchors
-from applications.assemble.batches import build_loader, build_preprocess, build_transforms, read_augment, training_options
+from applications.assemble.batches import build_loader, build_preprocess, build_transforms, plain_epochs, read_augment, training_options
 from applications.assemble.checkpoint_content import checkpoint_content
 from applications.assemble.image_sizes import seen_sizes
 from applications.assemble.machine import Machine, exact_precision, open_machine, single_process
@@ -49,6 +49,7 @@ __all__ = [
     "exact_precision",
     "measure_folded_norms",
     "open_machine",
+    "plain_epochs",
     "prepare_sync_bn",
     "read_augment",
     "refuse_unable",

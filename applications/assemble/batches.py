@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from applications.assemble.caching import build_cache_policy, open_cache
-from applications.assemble.image_sizes import seen_sizes
+from applications.assemble.image_sizes import scale_multiple, seen_sizes
 from applications.assemble.machine import Machine
 from applications.settings.options import RunConfig
 from dataloader import MIXES
@@ -26,12 +26,16 @@ from dataloader.options import DataOptions
 from dataloader.splits.integrity import CachedFiles, refuse_unreadable
 from dataloader.splits.split import Split
 from dataloader.targets.boxes import Boxes
+from dataloader.targets.target import Target
 from models.detectors import is_object_detector
 from models.find_published import find_published, published_preprocess
 from utils.checkpoint import is_checkpoint, load_tensors
 from utils.cores import default_workers
 from utils.errors import UserError
 from utils.logs import log
+
+# Of the epochs: the last ones, in which images with boxes are not put together, and the fewest epochs that have such.
+PLAIN_SHARE, MOST_PLAIN, FEWEST_WITH_PLAIN = 0.15, 15, 4
 
 
 def build_preprocess(config: RunConfig, content: Mapping[str, Any] | None = None, *, white: int | None = None) -> Preprocess:
@@ -154,22 +158,37 @@ def training_options(config: RunConfig, split: Split, preprocess: Preprocess) ->
     """Return what the loader of the training images does beside reading and augmenting them: draw, change the size."""
     data = config.data
     sizes = data.size_schedule
-    if data.plain_epochs and not isinstance(split.nothing(), Boxes):
-        raise UserError(f"--plain_epochs {data.plain_epochs} is for images with boxes; for --mixup and --cutmix see --mix_off_epochs")
+    plain = plain_epochs(config, split.nothing())
     return {
         "draws": None if data.sampler is None else expected_draws(data.sampler, split),
         "epoch_size": data.epoch_size,
         "repeats": data.aug_repeats,
         "sizes": None if sizes is None else parse_sizes(sizes, preprocess.image_size, config.train.epochs),
         "copies": data.aug_splits,
-        "plain_from": config.train.epochs - data.plain_epochs if data.plain_epochs else None,
+        "plain_from": config.train.epochs - plain if plain else None,
     }
+
+
+def plain_epochs(config: RunConfig, target: Target) -> int:
+    """Return in how many of the last epochs no images are put together: as --plain_epochs says, else a share of a run that sees boxes.
+
+    Raises:
+        UserError: the flag is given, and the images have no boxes.
+    """
+    given, epochs = config.data.plain_epochs, config.train.epochs
+    if not isinstance(target, Boxes):
+        if given:
+            raise UserError(f"--plain_epochs {given} is for images with boxes; for --mixup and --cutmix see --mix_off_epochs")
+        return 0
+    if given is not None:
+        return given
+    return min(MOST_PLAIN, max(1, round(PLAIN_SHARE * epochs))) if epochs >= FEWEST_WITH_PLAIN else 0
 
 
 def build_transforms(config: RunConfig, num_classes: int) -> list:
     """Return what is done to training batches on the device, in order."""
     data, seed = config.data, config.runtime.seed
-    transforms: list = [MultiScale(seed)] if data.multi_scale else []
+    transforms: list = [MultiScale(seed, scale_multiple(config.model.arch))] if data.multi_scale else []
     chosen = {name: alpha for name, on, alpha in _mixes(data) if on}
     if chosen:
         more = {"ratio": data.mixup_ratio, "num_classes": num_classes, "seed": seed, "mode": data.mix_mode}

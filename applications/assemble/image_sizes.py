@@ -4,6 +4,7 @@ from applications.settings.options import RunConfig
 from dataloader.batch.multi_scale import possible_sizes
 from dataloader.loading.size_schedule import parse_sizes
 from models.backbone import Pretrainable
+from models.detectors import LARGEST_STRIDE, is_object_detector
 from utils.errors import UserError
 
 
@@ -13,7 +14,14 @@ def seen_sizes(config: RunConfig) -> list[tuple[int, int]]:
     sizes = [data.image_size]
     if data.size_schedule is not None:
         sizes = parse_sizes(data.size_schedule, data.image_size, config.train.epochs).all()
-    return [*sizes, *(found for size in sizes for found in possible_sizes(size))] if data.multi_scale else sizes
+    if not data.multi_scale:
+        return sizes
+    return [*sizes, *(found for size in sizes for found in possible_sizes(size, scale_multiple(config.model.arch)))]
+
+
+def scale_multiple(arch: str) -> int | None:
+    """Return of what the sizes of --multi_scale are multiples: the largest stride of a detector, whose places are then whole; else None."""
+    return LARGEST_STRIDE if is_object_detector(arch) else None
 
 
 def check_sizes(model: Pretrainable, config: RunConfig) -> None:

@@ -20,6 +20,7 @@ from dataloader.splits.catalog import Catalog, groups_of
 from dataloader.splits.integrity import find_leaks, find_torn_groups, stamp
 from dataloader.splits.split import Split
 from dataloader.splits.white_value import with_white
+from dataloader.targets.boxes import Boxes
 from utils.distributed import World
 from utils.errors import UserError
 from utils.logs import log
@@ -75,6 +76,7 @@ def open_training_data(config: RunConfig, world: World, split_file: Path | None,
     if world.is_first:
         warn_of_leaks(config, catalog)
         _look_at_masks(catalog)
+        _look_at_boxes(catalog)
     if numbers is not None:
         return with_white(catalog, numbers.get("white"))
     ranged_here = scale_sixteen_bit_range(catalog, config.data.workers) if world.is_first else catalog
@@ -97,6 +99,24 @@ def _look_at_masks(catalog: Catalog) -> None:
             if name != "test":
                 raise
             log().warning(f"the test images cannot be evaluated as they are: {error}")
+
+
+def _look_at_boxes(catalog: Catalog) -> None:
+    """Look for boxes to learn and to measure by.
+
+    Raises:
+        UserError: no training image has one.
+    """
+    if catalog.target is not Boxes:
+        return
+    for name in ("train", "val"):
+        split = catalog.splits.get(name)
+        if split is None or split.truths is None or split.truths.count(split.paths).any():
+            continue
+        said = f"none of {len(split)} {name} images of {catalog.root} has a box"
+        if name == "train":
+            raise UserError(f"{said}: there is nothing to learn; are these the right labels? --check looks at them")
+        log().warning(f"{said}: AP stays 0, and no epoch is better than another; hold out images with objects (--val_share)")
 
 
 def look_at_masks(split: Split) -> None:

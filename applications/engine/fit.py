@@ -151,7 +151,8 @@ def train_epoch(run: TrainingRun, vote: StopVote) -> dict[str, float]:
         share, closes_group = shares[progress.batch]
         with run.stepper.forward(sync=closes_group):
             result = run.objective(run.model, batch)
-        run.stepper.step(result.loss, share, closes_group=closes_group, again=partial(_loss_again, run, batch, seed))
+        again = partial(_loss_again, run, batch, seed)
+        run.stepper.step(result.loss, share, closes_group=closes_group, count=result.count, again=again)
         run.loss_guard.add(progress.step, result.loss)
         progress.advance(batch, result)
         for observer in run.observers:

@@ -18,9 +18,9 @@ from utils.errors import UserError
 from utils.logs import log
 
 PACKAGE = "openpyxl"
-SIDE = 120
+SIDE = 128
 # Points of a row, and characters of a column, that hold a picture.
-ROW_HEIGHT, COLUMN_WIDTH = 95, 18
+ROW_HEIGHT, COLUMN_WIDTH = 100, 19
 # Rows of a table; each has two pictures of about 5 kB.
 MOST_ROWS = 1000
 HEADER = ("image", "batch", "truth", "score", "picture", "heat map")

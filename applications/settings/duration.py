@@ -51,7 +51,7 @@ def check_timed(config: RunConfig) -> None:
         ("cooldown", optim.cooldown > 0),
         ("lr_steps", bool(optim.lr_steps)),
         ("mix_off_epochs", data.mix_off_epochs > 0),
-        ("plain_epochs", data.plain_epochs > 0),
+        ("plain_epochs", bool(data.plain_epochs)),
     ):
         if given:
             raise UserError(f"--{name} counts epochs, whose number --minutes chooses and may change on the way; leave one of them out")

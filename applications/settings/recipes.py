@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from applications.settings.options import RunConfig
+from models.detectors import is_object_detector
 from utils.errors import UserError, nearest
 
 NOT_MEASURED = "not measured with this program yet"
@@ -146,6 +147,10 @@ RECIPES: Mapping[str, Settings] = MappingProxyType(
 )
 # Of finetune, what --pretrained and --init_from take without a recipe. They are rates of the Adam family.
 RATES = ("lr", "head_lr")
+# Of detectors from nothing, by --opt: they learn from few places of an image, and take larger steps than classifiers.
+DETECTOR_RATES: Mapping[str, float] = MappingProxyType({"adamw": 3e-3, "adam": 3e-3, "sgd": 1e-2, "momentum": 1e-2})
+# Of all detectors: half of the images whole, so that short runs see the scale that they are judged by.
+DETECTOR_AUG = "mosaic(p=0.5)|HueSaturationValue(5, 30, 30, p=1)|flip"
 
 
 def as_flags(values: Mapping[str, Any]) -> str:
@@ -174,7 +179,8 @@ def find_recipe(name: str) -> Settings:
 
 
 def settings_below(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that lie under those that the user has given: the recipe's, or the rates for trained weights.
+    """Return the settings that lie under those that the user has given: the recipe's, or the rates for trained weights, and those usual
+    for detectors.
 
     Raises:
         UserError: the recipe is unknown, or needs weights that are not named.
@@ -183,7 +189,7 @@ def settings_below(given: Mapping[str, Any]) -> dict[str, Any]:
     weights = given.get("pretrained") or given.get("init_from") or given.get("resume")
     if name is None:
         takes = (given.get("pretrained") or given.get("init_from")) and not {*RATES, "opt"} & given.keys()
-        return {rate: RECIPES["finetune"].values[rate] for rate in RATES} if takes else {}
+        return usual_for_detectors(given) | ({rate: RECIPES["finetune"].values[rate] for rate in RATES} if takes else {})
     recipe = find_recipe(name)
     if recipe.needs_weights and not weights:
         raise UserError(f"--recipe {name} starts from trained weights: add --pretrained, or --init_from FILE")
@@ -192,7 +198,21 @@ def settings_below(given: Mapping[str, Any]) -> dict[str, Any]:
     for own, other in (("image_size", "size_schedule"), ("size_schedule", "image_size")):
         if own in given and other not in given:
             below.pop(other, None)
-    return below
+    return usual_for_detectors(given) | below
+
+
+def usual_for_detectors(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return rate, augmentation and temperature of teachers of a detector, where --arch names one and the user has given none."""
+    if not is_object_detector(str(given.get("arch", ""))):
+        return {}
+    found: dict[str, Any] = {} if {"aug", "aug_config"} & given.keys() else {"aug": DETECTOR_AUG}
+    if given.get("teacher") and "distill_temperature" not in given:
+        # Most places show nothing: what is divided there would outweigh the objects.
+        found["distill_temperature"] = 1.0
+    rate = DETECTOR_RATES.get(str(given.get("opt", RunConfig().optim.opt)))
+    if rate is not None and not ("lr" in given or given.get("pretrained") or given.get("init_from")):
+        found["lr"] = rate
+    return found
 
 
 def describe_settings(given: Mapping[str, Any]) -> list[str]:
@@ -201,7 +221,10 @@ def describe_settings(given: Mapping[str, Any]) -> list[str]:
     if not below:
         return []
     if name is None:
-        return [f"rates     {as_flags(below)}: those of --recipe finetune, for trained weights; your own flags win"]
+        usual = usual_for_detectors(given)
+        rates = {each: value for each, value in below.items() if each not in usual}
+        said = [f"rates     {as_flags(rates)}: those of --recipe finetune, for trained weights; your own flags win"] if rates else []
+        return [*said, *([f"usual     {as_flags(usual)}: for detectors; your own flags win (--aug none adds nothing)"] if usual else [])]
     asked = RunConfig().override(given).to_dict()
     recipe = RunConfig().override(below).to_dict()
     over = {each: asked[each] for each in below if each in given and asked[each] != recipe[each]}

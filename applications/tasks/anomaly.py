@@ -67,7 +67,6 @@ class Anomaly(LearnsInPasses):
             "tables of OK and NG",
         }
     )
-    plain_from: int | None = None
     headline = "AUROC"
     # Nothing is learned by a loss; this one is named in its place.
     head_rate: ClassVar[float] = 1.0

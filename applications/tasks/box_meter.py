@@ -36,7 +36,7 @@ class BoxState(NamedTuple):
 
     Attributes:
         rows: position of an image -> its boxes.
-        losses: position of the first image of a batch -> the loss of the batch, summed over its images.
+        losses: position of an image -> its loss.
     """
 
     rows: dict[int, BoxRow]
@@ -73,9 +73,9 @@ class BoxMeter:
                 self._keep(index, BoxRow(answer_of(said, self.choice, border), *known))
 
     def _count_loss(self, batch: Batch, outputs: "BoxOutputs") -> None:
-        indices = batch.indices[batch.indices >= 0]
-        if outputs.loss is not None and len(indices):
-            self.losses[int(indices.min())] = float(outputs.loss) * len(indices)
+        if outputs.losses is not None:
+            pairs = zip(batch.indices.tolist(), outputs.losses.tolist(), strict=True)
+            self.losses |= {index: loss for index, loss in pairs if index >= 0}
 
     def _keep(self, index: int, row: BoxRow) -> None:
         self.rows[index] = row
@@ -151,11 +151,11 @@ class BoxOutputs(NamedTuple):
 
     Attributes:
         said: left, top, right, bottom in pixels of the network's input, objectness, probabilities of the classes, (N, A, 4 + 1 + C).
-        loss: mean over the images, scalar; None where the network does not tell it, as an exported file.
+        losses: of the images, (N,); None where the network does not tell it, as an exported file.
     """
 
     said: Tensor
-    loss: Tensor | None = None
+    losses: Tensor | None = None
 
 
 class BoxRows(BoxMeter):

@@ -24,8 +24,7 @@ from utils.errors import UserError
 class Detect(BoxTask):
     """The detection task: a `BoxBatch`, and answers (N, A, 5 + C) of left, top, right, bottom, objectness and classes.
 
-    Attributes:
-        plain_from: from this epoch on the absolute differences of offsets are part of the loss, as in the last epochs of YOLOX.
+    In plain epochs the absolute differences of offsets are part of the loss, as in the last ones of YOLOX.
 
     Raises:
         UserError: preprocessing cuts off parts of images, whose objects would have no answer.
@@ -37,6 +36,7 @@ class Detect(BoxTask):
     abilities: ClassVar[frozenset[str]] = frozenset(
         {
             "counting the images of classes",
+            "learning from teachers",
             "encoder-decoder networks",
             "necks",
             "anchors",
@@ -59,7 +59,6 @@ class Detect(BoxTask):
     usual_criterion: ClassVar[str] = "bce|iou"
     head_rate: ClassVar[float] = 1.0
     build_criterion: ClassVar[Callable[..., DetectionCriterion]] = staticmethod(build_detection_criterion)
-    plain_from: int | None = None
 
     def __init__(self, classes: Sequence[str], criterion: DetectionCriterion, preprocess: Preprocess, device: torch.device) -> None:
         if preprocess.resize == "crop":
@@ -82,22 +81,22 @@ class Detect(BoxTask):
         """Return the loss, and its parts."""
         boxes = batch.targets
         assert isinstance(boxes, BoxBatch)
-        images = self.normalize(batch.images)
-        # In evaluation, as where batch-norm statistics are measured again, the network itself answers for places.
-        said = model.predict(images) if isinstance(model, Detector) and not model.training else model(images)
-        self.criterion.late = self.plain_from is not None and batch.epoch >= self.plain_from
-        loss, parts = self.criterion(said, boxes.corners, boxes.classes, boxes.counts, batch.weights, crowd=boxes.crowd, record=record)
-        return StepResult(loss, {name: part * len(batch) for name, part in {"loss": loss.detach(), **parts}.items()})
+        said = model(self.normalize(batch.images))
+        self.criterion.late = batch.plain
+        loss, parts, held = self.criterion(
+            said, boxes.corners, boxes.classes, boxes.counts, batch.weights, crowd=boxes.crowd, record=record
+        )
+        return StepResult(loss, {name: part * len(batch) for name, part in {"loss": loss.detach(), **parts}.items()}, held.detach())
 
     def forward(self, model: nn.Module, batch: Batch) -> BoxOutputs:
-        """Return what the network says in pixels of its input, float32, and the loss where the network itself is asked."""
+        """Return what the network says in pixels of its input, float32, and the losses where the network itself is asked."""
         images = self.normalize(batch.images)
         if not isinstance(model, Detector):
             said = model(images)
             # An exported file answers corners, scores and, where it chooses boxes itself, their classes.
             return BoxOutputs(said.float() if isinstance(said, Tensor) else said_by_file(said, len(self.classes)))
         output, boxes = model.predict(images), batch.targets
-        loss = None
+        losses = None
         if isinstance(boxes, BoxBatch):
-            loss, _ = self.criterion(output, boxes.corners, boxes.classes, boxes.counts, batch.weights, crowd=boxes.crowd, record=False)
-        return BoxOutputs(model.answers(output).float(), loss)
+            losses = self.criterion.of_images(output, boxes.corners, boxes.classes, boxes.counts, crowd=boxes.crowd)
+        return BoxOutputs(model.answers(output).float(), losses)

@@ -38,13 +38,14 @@ class LabelTask(ABC):
 
     name: str
     headline: str
-    plain_from: int | None = None
     metric_names: tuple[str, ...]
     target: ClassVar[type[Target]]
     fewest_classes: ClassVar[int] = 1
     abilities: ClassVar[frozenset[str]] = frozenset(
         {
             "learning from teachers",
+            "maps of teachers",
+            "answers of teachers in files",
             "weights of single images",
             "counting the images of classes",
             "mixing images",

@@ -49,7 +49,6 @@ class Segment:
             "tiles",
         }
     )
-    plain_from: int | None = None
     headline = "mIoU"
     metric_names: tuple[str, ...] = ("loss", "mIoU", "pixel_accuracy", "dice")
     # Rare classes are learned late, or never, by the cross entropy alone; Dice gives every class that occurs the same weight.

@@ -76,7 +76,7 @@ def _with_fresh_norms(ending: AveragingInputs, mean: Mapping[str, Tensor], count
 
     def forward(batch: Batch) -> None:
         with machine.autocast():
-            task.training_step(model, batch, record=False)
+            model(task.normalize(batch.images))
 
     with temporarily_loaded(model, mean):
         recalibrate_norms(model, batches(), forward, world=machine.world)

@@ -107,7 +107,7 @@ class Recipe:
 
     @cached_property
     def task(self) -> Task:
-        task = assemble.build_task(
+        return assemble.build_task(
             self.config.loss,
             self.catalog.classes,
             self.preprocess,
@@ -116,9 +116,6 @@ class Recipe:
             class_counts=self.class_counts,
             class_shares=self.class_shares,
         )
-        if self.config.data.plain_epochs:
-            task.plain_from = self.config.train.epochs - self.config.data.plain_epochs
-        return task
 
     @cached_property
     def train_loader(self) -> Loader:

@@ -58,7 +58,15 @@ class ScheduleMap:
         return change.position + (last - change.position) * (step - change.step) / steps
 
     def planned_epoch(self, epoch: int) -> int:
-        """Return the epoch of the plan in which an epoch begins."""
+        """Return the epoch of the plan in which an epoch begins; of the last one, as far as is known when it begins, the plan's last.
+
+        A short run has the last images of its plan, too: large ones, or such that are not put together.
+        """
+        begun = epoch * self.per_epoch
+        end = next((each.end for each in reversed(self.changes) if each.step <= begun), self.planned)
+        return (self.planned - 1) // self.per_epoch if epoch and begun < end <= begun + self.per_epoch else self._begins_in(epoch)
+
+    def _begins_in(self, epoch: int) -> int:
         return int(self.position(epoch * self.per_epoch) // self.per_epoch)
 
     def ending(self, step: int, end: int) -> "ScheduleMap":
@@ -77,7 +85,7 @@ class ScheduleMap:
         total = 0.0
         for epoch in range(step // self.per_epoch, self.epochs):
             first, last = epoch * self.per_epoch, (epoch + 1) * self.per_epoch
-            total += (min(last, self.end) - max(first, step)) * step_seconds(self.planned_epoch(epoch)) + end_seconds
+            total += (min(last, self.end) - max(first, step)) * step_seconds(self._begins_in(epoch)) + end_seconds
         return total
 
     def fitted(self, step: int, seconds: float, step_seconds: Callable[[int], float], end_seconds: float) -> "ScheduleMap":

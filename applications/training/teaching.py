@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +11,26 @@ from torch import Tensor, nn
 
 from applications.assemble import Machine
 from applications.contract import Objective, Task
+from applications.objectives.box_distillation import BoxDistillationObjective
 from applications.objectives.distillation import DistillationObjective, FeatureMatching, StudentWithMaps, TeacherOutput, resize_images
 from applications.objectives.self_paced import Rule, SelfPacedObjective, SelfPacedWeights
 from applications.progress import Progress
 from applications.settings.options import RunConfig, TeachOptions
+from applications.tasks.detect import Detect
 from applications.tasks.label_task import LabelTask
 from applications.trained.checkpoint import Trained, load_trained
 from applications.trained.exported import Exported, is_exported, load_exported, logits_of
 from applications.trained.trained_task import build_label_task
+from applications.training.box_teachers import box_teacher, check_pixels
 from criterions.distillation import build_distillation
 from criterions.elementwise import ActivationName
 from dataloader import SELF_PACED
-from dataloader.images.preprocess import Normalize, Preprocess
-from dataloader.images.sixteen_bit import FULL
+from dataloader.images.preprocess import Normalize
 from dataloader.sidecars.format import check_classes
 from dataloader.splits.catalog import Catalog
 from dataloader.targets.target import Target
 from models.backbone import Backbone
+from models.detectors.detector import Detector
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
 from utils.errors import UserError
 from utils.logs import log
@@ -92,7 +96,7 @@ def load_teacher(place: str, config: RunConfig, catalog: Catalog, machine: Machi
         exported = load_exported(Path(place), device)
         check_classes(exported.classes, catalog.classes, source=f"--teacher {place}")
         _check_kind(place, exported.target, catalog)
-        _check_pixels(place, exported.preprocess, catalog, config.model.channels)
+        check_pixels(place, exported.preprocess, catalog, config.model.channels)
         log().info(f"teacher   {exported.describe()}")
         return FileTeacher(exported)
     trained = _load(place, config, device)
@@ -103,7 +107,7 @@ def load_teacher(place: str, config: RunConfig, catalog: Catalog, machine: Machi
     assert isinstance(trained.model, Backbone)
     if wants_map:
         last_channels(trained.model, f"--teacher {place}: {trained.config.model.arch}")
-    _check_pixels(place, trained.preprocess, catalog, config.model.channels)
+    check_pixels(place, trained.preprocess, catalog, config.model.channels)
     log().info(f"teacher   {trained.describe()}")
     trained.model.to(memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
     normalize = Normalize(trained.preprocess.mean, trained.preprocess.std).to(device)
@@ -134,22 +138,6 @@ def _check_kind(place: str, target: type[Target], catalog: Catalog) -> None:
     if target is not catalog.target:
         raise UserError(
             f"--teacher {place} gives an image {target.per_image}, the data has {catalog.target.per_image}; take a teacher of such data"
-        )
-
-
-def _check_pixels(place: str, preprocess: Preprocess, catalog: Catalog, channels: int) -> None:
-    """Raise UserError where the teacher would see other channels, or 16-bit files in another range, than it was trained on."""
-    if preprocess.bands != max(3, channels):
-        raise UserError(
-            f"--teacher {place} reads {preprocess.bands} channels of a file, this run {max(3, channels)}; write its answers with "
-            "--knowledge, and learn from them with --distill"
-        )
-    white = catalog.splits["train"].white
-    theirs = FULL if preprocess.white is None else preprocess.white
-    if white is not None and white != theirs:
-        raise UserError(
-            f"--teacher {place} takes {theirs:,} as white in 16-bit images, this run {white:,}; write its answers with --knowledge, "
-            "and learn from them with --distill"
         )
 
 
@@ -223,7 +211,17 @@ def build_teaching(
     objective: Objective = task.training_step
     network: nn.Module = model
     extra_modules, pace = None, None
-    if options.teacher:
+    if options.teacher and isinstance(task, Detect):
+        assert isinstance(model, Detector)
+        loaders = [(place, partial(_load, place, config, machine.device)) for place in options.teacher]
+        objective = BoxDistillationObjective(
+            objective,
+            [box_teacher(place, load, config, model, catalog, machine) for place, load in loaders],
+            build_distillation(options.distill_loss, "sigmoid"),
+            temperature=options.distill_temperature,
+            weight=options.distill_weight,
+        )
+    elif options.teacher:
         assert isinstance(task, LabelTask), "other tasks refuse --teacher"
         teachers = [load_teacher(place, config, catalog, machine) for place in options.teacher]
         match = _build_match(config, model, teachers, machine.device)

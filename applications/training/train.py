@@ -117,6 +117,8 @@ def _train(
         for line in describe_settings(request.given):
             log().info(line)
         recipe = with_plan(recipe, request.given)
+    if plain := assemble.plain_epochs(recipe.config, recipe.split.nothing()):
+        log().info(f"plain     in the last {plain} of {recipe.config.train.epochs} epochs no images are put together (--plain_epochs)")
     recipe = with_compile_choice(recipe)
     build_or_restore(recipe)
     probe = content.get(PROBE) if content is not None else tell_probe(recipe) if machine.world.is_first else None

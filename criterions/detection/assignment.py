@@ -79,6 +79,13 @@ class Assignment:
     quality: Tensor
     ignored: Tensor
 
+    @classmethod
+    def nothing(cls, said: Predictions) -> "Assignment":
+        """Return the assignment of images without objects."""
+        device = said.boxes.device
+        none, ignored = torch.empty(0, dtype=torch.int64, device=device), torch.zeros_like(said.objectness, dtype=torch.bool)
+        return cls(none, none, none.bool(), none.to(said.boxes.dtype), ignored)
+
 
 def overlaps(first: Tensor, second: Tensor) -> Tensor:
     """Return intersection over union of boxes (..., 4) that broadcast to one another, (...)."""

@@ -13,6 +13,8 @@ from utils.errors import UserError
 
 # How much the loss of overlaps counts beside the others (arXiv 2107.08430).
 IOU_FACTOR = 5.0
+# A box that overlaps its object by less than this is lost.
+LOST = 0.1
 # Keeps ratios of sizes from division by zero.
 TINY = 1e-7
 
@@ -66,6 +68,14 @@ class BoxLoss(nn.Module, ABC):
     def forward(self, matched: Matched, *, record: bool = True) -> Tensor:
         """Return the loss of every pair, (P,); of those that do not hold, any finite number."""
 
+    def plain(self, matched: Matched) -> Tensor:
+        """Return the same for evaluation: what a pair costs depends on no other pair."""
+        return self(matched, record=False)
+
+
+class OffsetLoss(BoxLoss, ABC):
+    """A loss of what boxes were decoded from, whose gradient reaches any box."""
+
 
 class IoU(BoxLoss):
     """1 - IoU^2, as published with YOLOX."""
@@ -112,7 +122,7 @@ class CIoU(BoxLoss):
         return 1 - iou + apart / diagonal + share * shape
 
 
-class L1(BoxLoss):
+class L1(OffsetLoss):
     """The absolute differences of the four offsets, in strides and logarithms of sizes."""
 
     def __init__(self, factor: float = 1.0) -> None:
@@ -123,7 +133,7 @@ class L1(BoxLoss):
         return (matched.raw - matched.wanted).abs().sum(1)
 
 
-class Yolo(BoxLoss):
+class Yolo(OffsetLoss):
     """The loss of YOLOv3: cross entropy of the place in its cell, squared error of the logarithms of sizes."""
 
     def __init__(self, factor: float = 1.0) -> None:
@@ -139,7 +149,24 @@ class Yolo(BoxLoss):
         return crossed + (sizes - how_large).square().sum(1) / 2
 
 
-class GradientHarmonyOfBoxes(BoxLoss):
+class Lost(OffsetLoss):
+    """The absolute differences of the offsets, of boxes that hardly overlap their object; 0 of all others.
+
+    Losses of overlap have no gradient for a box that has shrunk to a point or grown out of bounds. Where an object keeps its place, as
+    with anchors, nothing else would bring its box back.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(1.0)
+
+    def forward(self, matched: Matched, *, record: bool = True) -> Tensor:
+        del record
+        with torch.no_grad():
+            lost = overlaps(matched.boxes, matched.truth) < LOST
+        return (matched.raw - matched.wanted).abs().sum(1) * lost
+
+
+class GradientHarmonyOfBoxes(OffsetLoss):
     """GHM-R (arXiv 1811.05181, section 3.5): a smooth L1 of the offsets, in which common sizes of its gradient count less.
 
     Args:
@@ -156,9 +183,15 @@ class GradientHarmonyOfBoxes(BoxLoss):
         self.mu = mu
         self.harmony = GradientHarmony(bins, momentum)
 
+    def plain(self, matched: Matched) -> Tensor:
+        return (self._root(matched.raw - matched.wanted) - self.mu).mean(1)
+
+    def _root(self, difference: Tensor) -> Tensor:
+        return (difference.square() + self.mu**2).sqrt()
+
     def forward(self, matched: Matched, *, record: bool = True) -> Tensor:
         difference = matched.raw - matched.wanted
-        root = (difference.square() + self.mu**2).sqrt()
+        root = self._root(difference)
         valid = matched.valid[:, None]
         with torch.no_grad():
             hardness = (difference.abs() / root).where(valid, -1.0)

@@ -1,7 +1,7 @@
 """The loss of detection: objectness at every place, classes and boxes where an object was assigned."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from criterions import ASSIGNMENTS, BOX_LOSSES, WEIGHTERS
 from criterions.detection.anchor_match import AnchorMatch
 from criterions.detection.assignment import Assignment, Objects, Predictions
-from criterions.detection.box_losses import L1, BoxLoss, IoU, Matched
+from criterions.detection.box_losses import L1, BoxLoss, IoU, Lost, Matched, OffsetLoss
 from criterions.detection.simota import SimOTA
 from criterions.elementwise import ActivationName
 from criterions.weighted import Criterion, build_criterion, call_with_spec
@@ -22,6 +22,21 @@ Assign = Callable[[Predictions, Objects], Assignment]
 OVER_PLACES = frozenset({"ghm"})
 # Parts of the loss, as a run reports them.
 PARTS = ("objectness", "class", "box")
+
+
+class DetectionLoss(NamedTuple):
+    """The loss of a batch.
+
+    Attributes:
+        mean: scalar, the sum over all places divided by `held`.
+        parts: the same apart, by the names of PARTS, detached.
+        held: scalar, how many places have an object; an image without any counts as one. Over several batches, or processes with a part of
+            a batch each, the sums belong over the sum of these.
+    """
+
+    mean: Tensor
+    parts: dict[str, Tensor]
+    held: Tensor
 
 
 class DetectionCriterion(nn.Module):
@@ -70,8 +85,8 @@ class DetectionCriterion(nn.Module):
         *,
         crowd: Tensor | None = None,
         record: bool = True,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss, a scalar, and its parts by the names of PARTS, detached. Nothing is read from the device.
+    ) -> DetectionLoss:
+        """Return the loss. Nothing is read from the device.
 
         Args:
             said: by the network, of N images.
@@ -84,46 +99,86 @@ class DetectionCriterion(nn.Module):
         """
         with torch.autocast(said.boxes.device.type, enabled=False):
             weights = weights.to(said.boxes.dtype)
-            if not len(classes):
-                held = weights.new_tensor(float(len(weights)))
-                whole = self._objectness(said, torch.zeros_like(said.objectness), weights[:, None], record=record, held=held)
-                nothing = 0.0 * (said.classes.sum() + said.raw.sum())
-                parts = (whole, nothing, nothing)
-            else:
-                objects = Objects.of(corners, classes, counts, crowd)
-                parts = self._parts(said, objects, self._assigned(said, objects), weights, record=record)
-        return torch.stack(parts).sum(), {name: part.detach() for name, part in zip(PARTS, parts, strict=True)}
+            objects = Objects.of(corners, classes, counts, crowd)
+            pairs = self._assigned(said, objects)
+            found = pairs.valid.to(weights.dtype)
+            # Images without objects say as much as those with one: a divisor of 1 would make their step a hundred times as long.
+            held = _by_image(found, objects, pairs, len(weights)).clamp(min=1).sum()
+            taken, asked = _asked(said, pairs)
+            whole = self._objectness(said, taken, weights[:, None] * asked, record=record, held=held)
+            shares = weights[objects.images[pairs.rows]] * found
+            # Without objects, too: other processes may wait for the counts of a loss, and for the gradient of every parameter.
+            boxed = torch.where(pairs.valid, self._boxed(said, objects, pairs, record=record) * shares, 0.0).sum() / held
+            logits, wanted = _class_answers(said, objects, pairs)
+            named = self.classes(logits, wanted, shares, record=record) * len(shares) / held if len(shares) else logits.sum()
+        parts = (whole, named, boxed)
+        return DetectionLoss(torch.stack(parts).sum(), {name: part.detach() for name, part in zip(PARTS, parts, strict=True)}, held)
+
+    @torch.no_grad()
+    def of_images(self, said: Predictions, corners: Tensor, classes: Tensor, counts: Tensor, *, crowd: Tensor | None = None) -> Tensor:
+        """Return the loss of every image by itself, (N,), divided by its own places with an object, at least one.
+
+        This is what evaluation reports: with cross entropies for objectness and classes, and without weighters, smoothed targets and the
+        late loss, so that it can be compared between runs, and depends on no other image.
+        """
+        with torch.autocast(said.boxes.device.type, enabled=False):
+            objects = Objects.of(corners, classes, counts, crowd)
+            pairs = self._assigned(said, objects)
+            taken, asked = _asked(said, pairs)
+            terms = self.objectness.plain(said.objectness.reshape(-1, 1), taken.reshape(-1, 1)).reshape(taken.shape)
+            total = (terms * asked).sum(1)
+            found = pairs.valid.to(total.dtype)
+            logits, wanted = _class_answers(said, objects, pairs)
+            matched = Matched.of(said, objects, pairs)
+            boxed = torch.stack([loss.factor * loss.plain(matched) for loss in self._box_losses()]).sum(0)
+            of_pairs = torch.where(pairs.valid, self.classes.plain(logits, wanted) + boxed, 0.0)
+            total = total + _by_image(of_pairs, objects, pairs, len(total))
+            return total / _by_image(found, objects, pairs, len(total)).clamp(min=1)
 
     def _assigned(self, said: Predictions, objects: Objects) -> Assignment:
+        if not len(objects.classes):
+            return Assignment.nothing(said)
         assign = self._assign or (SimOTA() if said.anchors is None else AnchorMatch())
         return assign(said, objects)
 
-    def _parts(
-        self, said: Predictions, objects: Objects, pairs: Assignment, weights: Tensor, *, record: bool
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the losses of objectness, classes and boxes."""
-        found = pairs.valid.to(weights.dtype)
-        # Images without objects say as much as those with one: a divisor of 1 would make their step a hundred times as long.
-        held = found.sum().clamp(min=len(weights))
-        taken = torch.zeros_like(said.objectness).flatten().index_add(0, pairs.places, found).reshape(said.objectness.shape)
-        asked = ~pairs.ignored | (taken > 0)
-        whole = self._objectness(said, taken, weights[:, None] * asked, record=record, held=held)
-        shares = weights[objects.images[pairs.rows]] * found
-        one_hot = objects.classes[pairs.rows][:, None] == torch.arange(said.classes.shape[2], device=weights.device)
-        logits = said.classes.flatten(0, 1)[pairs.places]
-        named = self.classes(logits, one_hot * pairs.quality[:, None], shares, record=record) * len(shares) / held
-        matched = Matched.of(said, objects, pairs)
-        losses = [loss for loss in self.boxes.values() if isinstance(loss, BoxLoss)]
+    def _box_losses(self) -> list[BoxLoss]:
+        return [loss for loss in self.boxes.values() if isinstance(loss, BoxLoss)]
+
+    def _boxed(self, said: Predictions, objects: Objects, pairs: Assignment, *, record: bool) -> Tensor:
+        """Return the losses of boxes of every pair, (P,)."""
+        losses = self._box_losses()
+        by_offsets = any(isinstance(loss, OffsetLoss) for loss in losses)
         if self.late and not any(isinstance(loss, L1) for loss in losses):
             losses.append(L1())
-        boxed = torch.stack([loss.factor * torch.where(pairs.valid, loss(matched, record=record) * shares, 0.0).sum() for loss in losses])
-        return whole, named, boxed.sum() / held
+            by_offsets = True
+        matched = Matched.of(said, objects, pairs)
+        if said.anchors is not None and not by_offsets:
+            losses.append(Lost())
+        return torch.stack([loss.factor * loss(matched, record=record) for loss in losses]).sum(0)
 
     def _objectness(self, said: Predictions, wanted: Tensor, weights: Tensor, *, record: bool, held: Tensor) -> Tensor:
-        """Return the loss of objectness for targets (N, A) and weights that broadcast to them."""
+        """Return the loss of objectness for targets and weights (N, A)."""
         rows = said.objectness.reshape(-1, 1)
-        mean = self.objectness(rows, wanted.reshape(-1, 1), weights.expand_as(wanted).flatten(), record=record)
+        mean = self.objectness(rows, wanted.reshape(-1, 1), weights.flatten(), record=record)
         return mean if self._over_places else mean * len(rows) / held
+
+
+def _asked(said: Predictions, pairs: Assignment) -> tuple[Tensor, Tensor]:
+    """Return which places have an object, 0 or 1, and which are asked whether they have, bool, both (N, A)."""
+    found = pairs.valid.to(said.objectness.dtype)
+    taken = torch.zeros_like(said.objectness).flatten().index_add(0, pairs.places, found).reshape(said.objectness.shape)
+    return taken, ~pairs.ignored | (taken > 0)
+
+
+def _class_answers(said: Predictions, objects: Objects, pairs: Assignment) -> tuple[Tensor, Tensor]:
+    """Return the logits of the classes and what is wanted of them, for every pair (P, C)."""
+    one_hot = objects.classes[pairs.rows][:, None] == torch.arange(said.classes.shape[2], device=said.classes.device)
+    return said.classes.flatten(0, 1)[pairs.places], one_hot * pairs.quality[:, None]
+
+
+def _by_image(values: Tensor, objects: Objects, pairs: Assignment, images: int) -> Tensor:
+    """Return the sums (N,) of values (P,) over the pairs of every image."""
+    return torch.zeros(images, dtype=values.dtype, device=values.device).index_add_(0, objects.images[pairs.rows], values)
 
 
 def build_detection_criterion(

@@ -10,12 +10,12 @@ from utils.spec import Spec, SpecSource, parse_specs
 
 
 def named_operations(source: SpecSource) -> tuple[Spec, ...]:
-    """Return the operations that a recipe name or a spec stands for; '' is the empty chain.
+    """Return the operations that a recipe name or a spec stands for; '' and 'none' are the empty chain.
 
     Raises:
         UserError: the spec cannot be read, or an operation is unknown.
     """
-    if source == "":
+    if isinstance(source, str) and source.strip() in ("", "none"):
         return ()
     if isinstance(source, str):
         source = AUGMENT_PRESETS.get(source.strip(), source)

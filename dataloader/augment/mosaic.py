@@ -13,13 +13,17 @@ from dataloader.targets.plane_change import PlaneChange, Size, along_axes
 from dataloader.targets.target import Target
 from utils.errors import UserError
 
+# In pixels of the frame: boxes with a shorter side show nothing that could be learned (as arXiv 2107.08430 has it).
+LEAST_SIDE = 1.0
+
 
 @dataclass(frozen=True)
 class Mosaic(Composite):
     """With probability p the image and three others of the split meet at a point of a frame of the network's size; the rest is black.
 
     Each is fitted to the frame, then all are scaled by one number drawn from `scale`. At 1 the point is anywhere in the frame; a smaller
-    scale keeps it nearer to the middle, so that more of all four is seen.
+    scale keeps it nearer to the middle, so that more of all four is seen. This is the mosaic of YOLOX (arXiv 2107.08430), whose point lies
+    in the middle half of a canvas of twice the size, which is scaled around its middle and cut to the frame.
     """
 
     scale: tuple[float, float] = (0.5, 1.5)
@@ -79,11 +83,12 @@ def lay(frame: np.ndarray, image: np.ndarray, top: int, left: int, size: Size) -
 
 
 def joined_boxes(targets: list[Target]) -> Boxes:
-    """Return the boxes of several targets of one frame."""
+    """Return the boxes of several targets of one frame, without those that end too small to be seen."""
     several = [target for target in targets if isinstance(target, Boxes)]
     assert len(several) == len(targets), "boxes alone"
     parts = {name: np.concatenate([getattr(each, name) for each in several]) for name in ("corners", "classes", "crowd", "areas")}
-    return replace(several[0], **parts)
+    joined = replace(several[0], **parts)
+    return joined.chosen((joined.corners[:, 2:] - joined.corners[:, :2]).min(1) > LEAST_SIDE)
 
 
 def refuse_without_boxes(operation: str, target: Target) -> None:

@@ -61,7 +61,7 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
         tolerant: leave unreadable images out of the batch instead of stopping.
         sizes: image size of every epoch; None keeps that of `preprocess`.
         copies: rows of every sample: the clean image, and augmented ones.
-        plain_from: epoch from which on images are no longer put together; None for never.
+        plain_from: epoch, of those whose size the images have, from which on images are no longer put together; None for never.
         slots: shared memory for the images, used in turn; None returns the batch itself.
         notes: which image is being read, in case it crashes the process.
     """
@@ -84,7 +84,8 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
         rows: list[list[Sample]] = [[] for _ in range(self.copies)]
         unreadable: list[Unreadable] = []
         preprocess = self.preprocess if self.sizes is None else replace(self.preprocess, image_size=self.sizes.at(sized_as))
-        augment = self.augment if self.plain_from is None or epoch < self.plain_from else self.augment.plain()
+        plain = self.plain_from is not None and sized_as >= self.plain_from
+        augment = self.augment.plain() if plain else self.augment
         augment = augment.at(preprocess.image_size)
         height, width = preprocess.image_size
         slot = number % len(self.slots) if self.slots else 0
@@ -121,7 +122,7 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
         images = images[:, :count].flatten(0, 1)
         # Checked after reading, so that a change in between is noticed.
         changed = tuple(self.split.file(index) for index in indices.tolist() if has_changed(self.split, index))
-        told = {"unreadable": tuple(unreadable), "changed": changed, "epoch": epoch, "copies": self.copies}
+        told = {"unreadable": tuple(unreadable), "changed": changed, "epoch": epoch, "copies": self.copies, "plain": plain}
         try:
             batch = stack([sample for row in rows for sample in row], images, **told)
         except UserError as error:

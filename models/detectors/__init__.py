@@ -23,6 +23,8 @@ DETECTORS = Table(
         ),
     },
 )
+# Of the coarsest map that detectors look at, in pixels.
+LARGEST_STRIDE = 32
 # What stands between an encoder and the anchor-free head unless --neck names another.
 NECK = "pan(channels=128)"
 # The encoder of a detector that looks through one, unless another is named.

@@ -4,12 +4,15 @@ import json
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from applications.assemble import build_preprocess
+from applications.assemble import build_preprocess, plain_epochs
 from applications.settings.options import RunConfig
 from dataloader.images.preprocess import Preprocess
+from dataloader.targets.boxes import Boxes
+from dataloader.targets.label import Label
 from models.published import IMAGENET_MEAN, IMAGENET_STD
 from tests.applications.conftest import NETS, Call, tiny
 from utils.checkpoint import load_checkpoint, save_checkpoint
@@ -89,3 +92,13 @@ def test_a_gray_run_that_begins_from_one_with_colors_fits_its_numbers(tmp_path: 
 def test_plain_epochs_without_boxes_are_refused(call: Call, colors: Path) -> None:
     outcome = call(*tiny(colors, "--plain_epochs", 1))
     assert (outcome.code, "--plain_epochs 1 is for images with boxes" in outcome.err) == (2, True), outcome.err
+
+
+@pytest.mark.parametrize(
+    ("epochs", "given", "wanted"),
+    [(2, None, 0), (3, None, 0), (4, None, 1), (9, None, 1), (60, None, 9), (300, None, 15), (60, 0, 0), (3, 2, 2)],
+)
+def test_the_last_share_of_a_run_with_boxes_is_plain(epochs: int, given: int | None, wanted: int) -> None:
+    boxes = Boxes(np.empty((0, 4), np.float32), np.empty(0, np.int64), (8, 8))
+    assert plain_epochs(RunConfig().override({"epochs": epochs, "plain_epochs": given}), boxes) == wanted
+    assert plain_epochs(RunConfig().override({"epochs": epochs}), Label(0)) == 0

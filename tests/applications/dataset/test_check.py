@@ -10,7 +10,7 @@ import pytest
 
 from applications.dataset.written_data import name_of_data
 from tests.applications.conftest import NETS, Call, tiny, write_colors
-from tests.dataloader.checks.pictures import write_faulty
+from tests.dataloader.checks.faulty_images import write_faulty
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from applications.serving.limits import choose_token
 from applications.serving.service import open_service
 from tests.applications.conftest import NETS, run_once, tiny
 
-HOSTILE = "tests.applications.serving.hostile:decode"
+HOSTILE = "tests.applications.serving.faulty_decoder:decode"
 Serving = Callable[..., TestClient]
 
 

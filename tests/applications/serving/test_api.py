@@ -20,7 +20,7 @@ from applications.formats.format import WriteSettings
 from applications.trained.checkpoint import load_trained
 from tests.applications.conftest import NETS, read_rows, run_once
 from tests.applications.serving.conftest import Serving
-from tests.applications.serving.hostile import CRASHES, HANGS
+from tests.applications.serving.faulty_decoder import CRASHES, HANGS
 
 Files = list[tuple[str, tuple[str, bytes]]]
 

@@ -4,7 +4,7 @@ import pytest
 
 import config
 from applications.settings.options import RunConfig
-from applications.settings.recipes import RECIPES, describe_settings
+from applications.settings.recipes import DETECTOR_AUG, RECIPES, describe_settings
 from utils.errors import UserError
 
 
@@ -84,3 +84,19 @@ def test_hours_are_minutes_and_minutes_outrank_the_epochs_of_a_recipe_and_of_a_f
     assert (planned.minutes, planned.epochs) == (None, 7), "the file of a planned run is followed as it is"
     assert config.parse(["--config", str(file), "--minutes", "2"]).given == {"minutes": 2.0}
     assert config.parse(["--config", str(file), "--epochs", "3"]).given == {"epochs": 3}
+
+
+def test_detectors_have_usual_rates_and_augmentation_under_those_of_the_user() -> None:
+    nothing = ["--arch", "yolox_nano"]
+    for more, lr in (([], 3e-3), (["--opt", "sgd"], 1e-2), (["--opt", "lion"], 1e-3), (["--lr", "0.5"], 0.5), (["--pretrained"], 3e-4)):
+        found = config.parse([*nothing, *more, "--data", "x"]).config
+        assert (found.optim.lr, found.data.aug) == (lr, DETECTOR_AUG), more
+    assert config.parse([*nothing, "--aug", "none", "--data", "x"]).config.data.aug == "none"
+    assert config.parse(["--arch", "resnet18", "--data", "x"]).config.data.aug is None
+    taught = config.parse([*nothing, "--teacher", "run", "--data", "x"])
+    assert taught.config.teach.distill_temperature == 1
+    assert config.parse([*nothing, "--teacher", "run", "--distill_temperature", "2", "--data", "x"]).config.teach.distill_temperature == 2
+    (said,) = describe_settings(config.parse([*nothing, "--data", "x"]).given)
+    assert said.startswith("usual ")
+    assert "--lr 0.003" in said
+    assert len(describe_settings(config.parse([*nothing, "--pretrained", "--data", "x"]).given)) == 2

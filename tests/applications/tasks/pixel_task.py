@@ -43,7 +43,6 @@ class PixelTask:
     target: ClassVar[type[Target]] = Mask
     fewest_classes: ClassVar[int] = 1
     abilities: ClassVar[frozenset[str]] = frozenset()
-    plain_from: int | None = None
     headline = "mIoU"
     metric_names: tuple[str, ...] = ("loss", "mIoU", "pixel_accuracy")
     head_rate: ClassVar[float] = 1.0

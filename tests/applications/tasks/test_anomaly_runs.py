@@ -132,7 +132,7 @@ def test_the_report_and_the_tables_of_ok_and_ng_are_written(call: Call, run: Pat
     assert sum(sum(row[1:]) for row in cells[1:]) == 15
     assert sum(row[1] for row in list(summary["batches"].values)[1:]) == 15
     assert summary["batches"]["E2"].number_format == summary["figures"]["B2"].number_format == "0.0%"
-    assert {max(picture.width, picture.height) for picture in ng._images} == {120}, "small pictures are enlarged"
+    assert {max(picture.width, picture.height) for picture in ng._images} == {128}, "small pictures are enlarged"
 
 
 @pytest.mark.parametrize(

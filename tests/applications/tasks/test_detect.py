@@ -1,6 +1,7 @@
 """What the task of detection asks of a network in training, without files and commands."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,12 +27,12 @@ def task(spec: str = "bce|iou", resize: str = "fit") -> Detect:
     return Detect(CLASSES, criterion, Preprocess((SIDE, SIDE), resize), torch.device("cpu"))
 
 
-def images(count: int, *, epoch: int = 0) -> Batch:
+def images(count: int) -> Batch:
     """Return generated images with their boxes."""
     made = [scene(number, side=SIDE) for number in range(count)]
     truths = [Boxes(each.boxes.astype(np.float32), np.array(each.classes, dtype=np.int64), (SIDE, SIDE)) for each in made]
     pixels = torch.from_numpy(np.stack([each.image.transpose(2, 0, 1) for each in made]))
-    return Batch(pixels, Boxes.stack(truths), torch.ones(count), torch.arange(count), epoch=epoch)
+    return Batch(pixels, Boxes.stack(truths), torch.ones(count), torch.arange(count))
 
 
 def network(arch: str = "yolox") -> nn.Module:
@@ -75,18 +76,17 @@ def test_every_parameter_gets_a_gradient_from_images_without_objects_too() -> No
         assert all(each.isfinite().all() for each in found.values())
 
 
-def test_the_last_epochs_add_absolute_differences() -> None:
+def test_plain_epochs_add_absolute_differences() -> None:
     net, given = network(), task()
     state = copy.deepcopy(net.state_dict())
 
-    def box_loss(epoch: int) -> float:
+    def box_loss(*, plain: bool) -> float:
         net.load_state_dict(state)
-        return float(given.training_step(net, images(2, epoch=epoch)).sums["box"])
+        return float(given.training_step(net, replace(images(2), plain=plain)).sums["box"])
 
-    early = box_loss(5)
-    given.plain_from = 3
-    assert box_loss(2) == early
-    assert box_loss(3) > early
+    early = box_loss(plain=False)
+    assert box_loss(plain=True) > early
+    assert box_loss(plain=False) == early
 
 
 def test_settings_that_a_detector_cannot_use_are_refused() -> None:

@@ -46,6 +46,15 @@ def test_small_images_leave_room_for_large_ones_in_a_shorter_run() -> None:
     assert sizes == [96, 96, 96, 128, 128, 160]
 
 
+@pytest.mark.parametrize(("step", "end"), [(10, 20), (30, 40), (5, 75), (50, 180), (95, 130)])
+def test_the_last_epoch_has_the_images_of_the_plans_last_one(step: int, end: int) -> None:
+    changed = PLAN.ending(step, end)
+    assert changed.planned_epoch(changed.epochs - 1) == 9
+    # What was begun is not changed by what is decided in it.
+    begun = step // PLAN.per_epoch
+    assert [changed.planned_epoch(epoch) for epoch in range(begun)] == [PLAN.planned_epoch(epoch) for epoch in range(begun)]
+
+
 def test_the_new_end_is_as_late_as_the_seconds_allow() -> None:
     seconds = partial(PLAN.fitted, 20, step_seconds=lambda _: 1.0, end_seconds=2.0)
     for left in (5, 12, 13, 30, 64.5, 200):

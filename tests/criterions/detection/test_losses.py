@@ -5,11 +5,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from criterions.detection.anchor_match import AnchorMatch
 from criterions.detection.assignment import Objects
 from criterions.detection.box_losses import CIoU, GIoU, GradientHarmonyOfBoxes, IoU, Matched, Yolo
 from criterions.detection.criterion import DetectionCriterion, build_detection_criterion
 from criterions.detection.simota import SimOTA
-from tests.criterions.detection.scenes import Scene, numpy_iou, scene, sigmoid
+from tests.criterions.detection.scenes import Said, Scene, numpy_iou, scene, sigmoid
 from utils.errors import UserError
 from utils.spec import parse_specs
 
@@ -20,14 +21,22 @@ def built(spec: str = "bce|iou", **facts) -> DetectionCriterion:
 
 def losses(criterion: DetectionCriterion, given: Scene, weights: Tensor | None = None, crowd: Tensor | None = None):
     weights = torch.ones(len(given.counts)) if weights is None else weights
-    return criterion(given.said, given.corners, given.classes, given.counts, weights, crowd=crowd)
+    mean, parts, _ = criterion(given.said, given.corners, given.classes, given.counts, weights, crowd=crowd)
+    return mean, parts
+
+
+def of_images(said: Said, images: slice) -> Said:
+    """What is said of some of the images."""
+    return said._replace(**{name: getattr(said, name)[images] for name in ("boxes", "objectness", "classes", "raw")})
 
 
 def numpy_yolox(given: Scene, weights: np.ndarray, *, late: bool) -> dict[str, float]:
     """The loss of YOLOX, a pair at a time."""
     said, held = given.said, Objects.of(given.corners, given.classes, given.counts, None)
     pairs = SimOTA()(said, held)
-    places, count = said.objectness.shape[1], max(1, int(pairs.valid.sum()))
+    places = said.objectness.shape[1]
+    of_images = np.bincount(pairs.places[pairs.valid].numpy() // places, minlength=len(given.counts))
+    count = np.maximum(of_images, 1).sum()
     objectness, logits = said.objectness.detach().double().numpy(), said.classes.detach().double().numpy()
     wanted, total = np.zeros(objectness.shape), dict.fromkeys(("class", "box", "objectness"), 0.0)
     for place, row in zip(pairs.places[pairs.valid].tolist(), pairs.rows[pairs.valid].tolist(), strict=True):
@@ -121,6 +130,21 @@ def test_the_loss_of_yolov3_is_zero_where_everything_is_right_and_needs_anchors(
         losses(built("bce|yolo"), scene((2,)))
 
 
+@pytest.mark.parametrize("spec", ["bce|iou", "bce|giou", "bce|ciou"])
+@pytest.mark.parametrize("size", [-20.0, 8.0])
+def test_a_box_of_an_anchor_that_has_collapsed_or_burst_finds_back(spec: str, size: float) -> None:
+    given = scene((1,), anchored=True)
+    assert given.said.anchors is not None
+    raw = torch.cat((given.said.raw.detach()[..., :2], torch.full_like(given.said.raw[..., 2:], size)), 2).requires_grad_()
+    middles, sizes = given.said.points + (raw[..., :2] - 0.5) * given.said.strides[:, None], raw[..., 2:].exp() * given.said.anchors
+    said = given.said._replace(raw=raw, boxes=torch.cat((middles - sizes / 2, middles + sizes / 2), 2))
+    losses(built(spec), given._replace(said=said))[0].backward()
+    pairs = AnchorMatch()(said, Objects.of(given.corners, given.classes, given.counts, None))
+    assert raw.grad is not None
+    found = raw.grad[0, int(pairs.places[0]), 2:]
+    assert bool((found * size > 0.5).all()), "a step against the gradient leads towards the anchor"
+
+
 def test_images_without_objects_are_asked_for_objectness_alone_and_leave_gradients_of_zero() -> None:
     given = scene((0, 0))
     loss, parts = losses(built(), given)
@@ -152,6 +176,36 @@ def test_crowds_are_neither_found_nor_missed() -> None:
     assert float(parts["box"]) == pytest.approx(float(without["box"]), rel=1e-5)
     everything, _ = losses(built(), given, crowd=torch.ones(5, dtype=torch.bool))
     assert everything.isfinite()
+
+
+@pytest.mark.parametrize("spec", ["bce|iou", "focal_bce|ghm|class_weights(auto)|giou|ghm_r", "bce|ohm(0.5)|iou|l1"])
+def test_the_loss_of_an_image_in_evaluation_depends_on_no_other_one(spec: str) -> None:
+    given = scene((3, 0, 5, 1))
+    criterion = built(spec, classes=("a", "b", "c"), class_counts=[100.0, 10.0, 1.0])
+    criterion.late = True
+    together = criterion.of_images(given.said, given.corners, given.classes, given.counts)
+    start = 0
+    for image, count in enumerate(given.counts.tolist()):
+        rows = slice(start, start + count)
+        said = of_images(given.said, slice(image, image + 1))
+        alone = criterion.of_images(said, given.corners[rows], given.classes[rows], given.counts[image : image + 1])
+        torch.testing.assert_close(alone[0], together[image], rtol=1e-5, atol=0.0)
+        start += count
+        if spec == "bce|iou" and count:
+            wanted = numpy_yolox(Scene(said, given.corners[rows], given.classes[rows], torch.tensor([count])), np.ones(1), late=False)
+            assert float(together[image]) == pytest.approx(sum(wanted.values()), rel=1e-4)
+
+
+def test_parts_of_a_batch_add_up_to_the_whole_by_what_they_count() -> None:
+    given, criterion = scene((3, 0, 5, 1)), built("focal_bce|giou|l1")
+    whole = criterion(given.said, given.corners, given.classes, given.counts, torch.ones(4))
+    parts = []
+    for images, rows in ((slice(0, 2), slice(0, 3)), (slice(2, 4), slice(3, 9))):
+        said = of_images(given.said, images)
+        parts.append(criterion(said, given.corners[rows], given.classes[rows], given.counts[images], torch.ones(2)))
+    assert float(sum(part.held for part in parts)) == float(whole.held)
+    total = sum(float(part.mean.detach()) * float(part.held) for part in parts)
+    assert total / float(whole.held) == pytest.approx(float(whole.mean.detach()), rel=1e-5)
 
 
 def test_an_image_of_no_weight_teaches_nothing() -> None:

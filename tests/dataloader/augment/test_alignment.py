@@ -16,7 +16,7 @@ from dataloader.targets.boxes import Boxes
 from dataloader.targets.label import Label
 from dataloader.targets.mask import Mask
 from dataloader.targets.plane_change import cropped
-from tests.dataloader.targets.scenes import box_of, is_cut, misplaced, off_center, paint, purified, told_apart
+from tests.dataloader.targets.aligned_rectangles import box_of, is_cut, misplaced, off_center, paint, purified, told_apart
 from utils.errors import UserError
 from utils.randomness import numpy_rng
 

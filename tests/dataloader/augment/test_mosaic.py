@@ -10,7 +10,7 @@ import torch
 from dataloader.augment.box_mixup import BoxMixup
 from dataloader.augment.chain import build_augment
 from dataloader.augment.class_crop import ClassCrop
-from dataloader.augment.mosaic import Mosaic
+from dataloader.augment.mosaic import Mosaic, joined_boxes
 from dataloader.images.preprocess import Preprocess
 from dataloader.loading.loader import Loader
 from dataloader.opening.open_catalog import open_catalog
@@ -73,6 +73,54 @@ def test_boxes_lie_around_their_objects_in_a_mosaic(draw: int) -> None:
     assert large.keys() <= around.keys() <= given.keys()
     for number, box in large.items():
         np.testing.assert_allclose(box, around[number], atol=1.01)
+
+
+def numpy_mosaic(parts: list[Sample], size: tuple[int, int], scale: float, places: list[float]) -> list[tuple[int, list[float]]]:
+    """The boxes of a mosaic by way of a canvas of twice the size: laid around a point, scaled around the middle, cut to the frame."""
+    height, width = size
+    # Of the canvas, between a quarter and three quarters of it.
+    y, x = height * (0.5 + places[0]), width * (0.5 + places[1])
+    kept = []
+    for number, part in enumerate(parts):
+        high, wide = part.image.shape[:2]
+        fit = min(height / high, width / wide)
+        top, left = y - fit * high * (number < 2), x - fit * wide * (number % 2 == 0)
+        assert isinstance(part.target, Boxes)
+        for label, box in zip(part.target.classes.tolist(), part.target.corners.tolist(), strict=True):
+            on_canvas = [left + fit * box[0], top + fit * box[1], left + fit * box[2], top + fit * box[3]]
+            moved = [width / 2 + scale * (value - width) if side % 2 == 0 else height / 2 + scale * (value - height)
+                     for side, value in enumerate(on_canvas)]  # fmt: skip
+            cut = [min(max(value, 0), width if side % 2 == 0 else height) for side, value in enumerate(moved)]
+            if cut[2] - cut[0] > 1 and cut[3] - cut[1] > 1:
+                kept.append((label, cut))
+    return kept
+
+
+@pytest.mark.parametrize("draw", range(30))
+def test_a_mosaic_is_that_of_the_paper(draw: int) -> None:
+    mosaic = Mosaic((0.4, 1.8), image_size=(96, 128))
+    made = mosaic.compose(painted(0), Four(), numpy_rng(draw))
+    rng, others = numpy_rng(draw), Four()
+    rng.random()
+    scale, places = float(rng.uniform(0.4, 1.8)), rng.random(2).tolist()
+    parts = [painted(0), *(others.draw(rng) for _ in range(3))]
+    wanted = numpy_mosaic([parts[place] for place in rng.permutation(4)], (96, 128), scale, places)
+    assert isinstance(made.target, Boxes)
+    found = dict(zip(made.target.classes.tolist(), made.target.corners.tolist(), strict=True))
+    # Sides of images and the point are whole pixels here: what is as thin as that may be kept or not.
+    sure = {label: box for label, box in wanted if min(box[2] - box[0], box[3] - box[1]) > 3}
+    assert (
+        sure.keys()
+        <= found.keys()
+        <= {label for label, box in wanted} | {label for label, box in found.items() if min(box[2] - box[0], box[3] - box[1]) < 3}
+    )
+    for label, box in sure.items():
+        np.testing.assert_allclose(found[label], box, atol=1.5)
+
+
+def test_boxes_that_end_thinner_than_a_pixel_are_left_out() -> None:
+    corners = np.array([[0, 0, 1, 30], [0, 0, 30, 0.5], [0, 0, 1.5, 2]], np.float32)
+    assert joined_boxes([Boxes(corners, np.arange(3), (40, 40))]).classes.tolist() == [2]
 
 
 def test_all_four_images_are_there_and_the_point_where_they_meet_moves() -> None:

@@ -44,3 +44,11 @@ def test_the_aspect_ratio_stays_and_every_process_gets_the_same_size():
 def test_tiny_images_keep_at_least_a_pixel():
     assert MultiScale(seed=0)(batch(1, 1), 4, 0).images.shape == (2, 3, 1, 1)
     assert min(possible_sizes((1, 1))[0]) == 1
+
+
+def test_detectors_get_multiples_of_their_largest_stride_and_nothing_else():
+    scale = MultiScale(seed=3, multiple=32)
+    sizes = {tuple(scale(batch(192, 320), step, 0).images.shape[2:]) for step in range(60)}
+    assert sizes == {(160, 288), (192, 320), (224, 352)}
+    assert sizes <= set(possible_sizes((192, 320), 32))
+    assert scale(batch(190, 300), 0, 0).images.shape[2] % 32 == 0, "also where the size of the run is none"

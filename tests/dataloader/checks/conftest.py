@@ -6,7 +6,7 @@ import pytest
 
 from dataloader.checks.survey import Survey, look_at_all
 from dataloader.opening.open_catalog import open_catalog
-from tests.dataloader.checks.pictures import write_faulty
+from tests.dataloader.checks.faulty_images import write_faulty
 
 
 def survey_of(root: Path, image_size: tuple[int, int] = (64, 64)) -> Survey:

@@ -8,7 +8,7 @@ from dataloader.checks import CHECKS
 from dataloader.checks.findings import LEVELS, Finding
 from dataloader.checks.survey import Survey
 from tests.dataloader.checks.conftest import survey_of
-from tests.dataloader.checks.pictures import save, scene
+from tests.dataloader.checks.faulty_images import save, scene
 
 
 def found(survey: Survey, check: str) -> list[Finding]:

@@ -9,7 +9,7 @@ from PIL import Image
 from dataloader.checks import groups, lines
 from dataloader.checks.survey import Survey, look_at_all
 from dataloader.opening.open_catalog import open_catalog
-from tests.dataloader.checks.pictures import save, scene
+from tests.dataloader.checks.faulty_images import save, scene
 
 
 def survey_of(root: Path, **options: object) -> Survey:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from dataloader.checks.near_duplicates import GRID, RADIUS, SAME, candidates, close_hashes, grouped, near_pairs, perceptual_hash, similarity
-from tests.dataloader.checks.pictures import scene
+from tests.dataloader.checks.faulty_images import scene
 
 
 def grid(image: Image.Image) -> np.ndarray:

@@ -10,7 +10,7 @@ from dataloader.checks import survey
 from dataloader.checks.examine import SIDE, FileFacts, examine, glimpse
 from dataloader.checks.survey import FEW, look_at_all
 from dataloader.images.read import read_image
-from tests.dataloader.checks.pictures import bomb, save, scene, turned
+from tests.dataloader.checks.faulty_images import bomb, save, scene, turned
 from utils.errors import UserError
 
 

@@ -17,7 +17,7 @@ from dataloader.targets.boxes import Boxes
 from dataloader.targets.label import Label
 from dataloader.targets.mask import Mask
 from dataloader.targets.plane_change import scaled
-from tests.dataloader.targets.scenes import COLOR, GROUND, Rectangle, paint
+from tests.dataloader.targets.aligned_rectangles import COLOR, GROUND, Rectangle, paint
 from utils.errors import UserError
 
 ORIENTATION = 0x0112

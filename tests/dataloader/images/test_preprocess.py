@@ -10,7 +10,7 @@ from PIL import Image
 from dataloader.images.preprocess import RESIZES, Normalize, Preprocess, fit_images, fit_pixels
 from dataloader.targets.boxes import Boxes
 from dataloader.targets.mask import Mask
-from tests.dataloader.targets.scenes import purified
+from tests.dataloader.targets.aligned_rectangles import purified
 from utils.errors import UserError
 
 SIZES = [(1, 5000), (5000, 1), (1, 1), (3, 4), (37, 91), (91, 37), (64, 48), (480, 640)]

@@ -21,7 +21,7 @@ from dataloader.sources.mask_files import MaskFolder
 from dataloader.splits.split import Split
 from dataloader.targets.boxes import BoxBatch, Boxes
 from dataloader.targets.mask import Mask
-from tests.dataloader.targets.scenes import box_of, is_cut, off_center, paint, purified, told_apart
+from tests.dataloader.targets.aligned_rectangles import box_of, is_cut, off_center, paint, purified, told_apart
 from utils.errors import UserError
 
 # Odd sizes, so that neither a JPEG of half the size nor a fitted image has whole pixels of the file.

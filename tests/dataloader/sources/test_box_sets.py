@@ -197,7 +197,7 @@ def test_boxes_without_area_are_left_out_with_a_note_and_others_clipped(tmp_path
         ("0.5 0.3 0.3 0.4 0.4\n", r"one\.txt, line 1: the class is 0\.5"),
         ("1 0.3 0.3 0.4\n", r"one\.txt, line 1: it has 4 numbers; write class x_center y_center width height"),
         ("b 0.3 0.3 0.4 0.4\n", r"one\.txt, line 1: 'b 0\.3 0\.3 0\.4 0\.4' is no row of numbers"),
-        ("1 0.3 nan 0.4 0.4\n7 1 2 3 4\n", r"line 1: it has 5 numbers.*; 1 more such lines, see --check"),
+        ("1 0.3 nan 0.4 0.4\n7 1 2 3 4\n", r"line 1: .*has a number that is none.*; 1 more such lines, see --check"),
     ],
 )
 def test_a_line_that_is_no_box_is_named(tmp_path: Path, text: str, message: str) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from models.anomaly.anomaly_detector import AnomalyDetector
 from models.anomaly.padim import choose_channels
-from tests.models.anomaly.detectors import detector, fitted, pictures
+from tests.models.anomaly.small_detectors import detector, fitted, pictures
 from utils.errors import UserError
 
 DIMS = 40

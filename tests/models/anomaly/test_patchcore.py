@@ -9,7 +9,7 @@ from models.anomaly import patchcore
 from models.anomaly.anomaly_detector import AnomalyDetector, gaussian_kernel, smoothed
 from models.anomaly.coreset import greedy_centers, project
 from models.anomaly.patchcore import PatchCore, patches
-from tests.models.anomaly.detectors import detector, fitted, pictures
+from tests.models.anomaly.small_detectors import detector, fitted, pictures
 
 
 @pytest.fixture(scope="module")

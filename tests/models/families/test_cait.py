@@ -8,7 +8,7 @@ import torch
 from models import build_model
 from models.families.cait import PUBLISHED, VARIANTS, Block, CaiT
 from models.layers.position_embedding import resize_positions
-from tests.models.families.twins import assert_twins, count_parameters, quarters, their_twin, timm
+from tests.models.families.same_as_timm import assert_twins, count_parameters, quarters, their_twin, timm
 
 SMALL = "cait_xxs24_224"
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from models.families.convnext import PUBLISHED, VARIANTS, ConvNeXt, ConvNeXtArch
 from models.weights import load_state
-from tests.models.families.twins import assert_twins, blurred, count_parameters, stages, their_twin, timm
+from tests.models.families.same_as_timm import assert_twins, blurred, count_parameters, stages, their_twin, timm
 
 SMALL = ("convnext_atto", "convnextv2_atto")
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from models.families.mixer import PUBLISHED, VARIANTS, MLPMixer
-from tests.models.families.twins import assert_twins, blurred, count_parameters, quarters, their_twin, timm
+from tests.models.families.same_as_timm import assert_twins, blurred, count_parameters, quarters, their_twin, timm
 from utils.errors import UserError
 
 SMALL = "mixer_s32_224"

@@ -10,7 +10,7 @@ from torch import nn
 from models.families.swin import PUBLISHED, VARIANTS, Swin, SwinArch
 from models.layers.windows import join_windows, relative_index, shift_mask, split_windows
 from models.weights import load_state
-from tests.models.families.twins import assert_twins, blurred, count_parameters, stages, their_twin, timm
+from tests.models.families.same_as_timm import assert_twins, blurred, count_parameters, stages, their_twin, timm
 from utils.errors import UserError
 
 TINY = "swin_tiny_patch4_window7_224"

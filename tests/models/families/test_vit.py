@@ -11,7 +11,7 @@ from models.families.vit import PUBLISHED, VARIANTS, VisionTransformer
 from models.layers.position_embedding import resize_positions
 from models.maps.layout import FeatureMaps
 from models.weights import load_state
-from tests.models.families.twins import assert_twins, blurred, count_parameters, quarters, their_twin, timm
+from tests.models.families.same_as_timm import assert_twins, blurred, count_parameters, quarters, their_twin, timm
 from utils.errors import UserError
 
 # One of each kind: class token, mean, attention pooling, distillation token, tokens without position.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.utils.boxes import answers_of_images, of_images, random_boxes
+from tests.utils.random_boxes import answers_of_images, of_images, random_boxes
 from utils.metrics.average_precision import CocoFigures, coco_figures
 from utils.metrics.box_matching import AnsweredBoxes, TrueBoxes, match_boxes
 from utils.metrics.box_resampling import ResampledPrecision, headline_figures

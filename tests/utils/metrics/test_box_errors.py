@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.utils.boxes import random_boxes
+from tests.utils.random_boxes import random_boxes
 from utils.metrics.box_confusion import confusion_of
 from utils.metrics.box_curves import box_curves, class_figures
 from utils.metrics.box_errors import KINDS, MEANINGS, costs, find_errors

@@ -1,4 +1,4 @@
-"""Small encoders and images for tests of detectors."""
+"""Small anomaly detectors and images for tests of them."""
 
 import torch
 from torch import Tensor
