@@ -475,7 +475,7 @@ class RunConfig:
 
 
 # What settings, and values of them, are called in checkpoints and run folders that were written before.
-FORMER_NAMES = {"crops": "cut_out_boxes"}
+FORMER_NAMES = {"crops": "cut_out_boxes", "empty_masks": "missing_is_empty"}
 FORMER_VALUES = {("aug", "detect"): "mosaic_hsv"}
 
 
