@@ -74,7 +74,7 @@ def run(request: "Request") -> int:
 if __name__ == "__main__":
     try:
         from utils.distributed import run_and_exit
-        from utils.streams import open_streams
+        from utils.std_streams import open_streams
 
         open_streams()
         run_and_exit(main, sys.argv[1:])

@@ -27,8 +27,8 @@ from benchmarks.shared import ROOT
 from dataloader.images.preprocess import Preprocess
 from models import build_model
 from models.weights import load_published
-from utils.drawing.fonts import Pen
 from utils.drawing.images import sheet
+from utils.drawing.lettering import Pen
 from utils.randomness import numpy_rng
 
 ARCH = "torchvision/mobilenet_v2"

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dataloader.targets.label import Unknown
 from dataloader.targets.plane_change import Change
 from dataloader.targets.stack import stack_targets
 from dataloader.targets.target import Stacked, Target
+from dataloader.targets.unknown import Unknown
 from utils.errors import UserError
 
 Targets = Tensor | Stacked

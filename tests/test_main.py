@@ -46,6 +46,6 @@ def test_a_module_of_our_own_that_is_missing_is_no_users_mistake() -> None:
     assert "package nothing_of_the_kind " in explain_missing(ModuleNotFoundError("no", name="nothing_of_the_kind.part"))
 
 
-@pytest.mark.parametrize("module", ["utils.streams", "utils.distributed", "config", "utils.flags", "rich"])
+@pytest.mark.parametrize("module", ["utils.std_streams", "utils.distributed", "config", "utils.flags", "rich"])
 def test_an_interrupt_while_modules_are_imported_is_one_word(module: str) -> None:
     assert ended("-c", INTERRUPTED_AT.format(module=module, root=str(ROOT))) == (130, "", "interrupted\n")

@@ -16,7 +16,7 @@ import torch
 
 from utils.cores import available_cores
 from utils.errors import UserError
-from utils.streams import READER_LEFT, reader_left
+from utils.std_streams import READER_LEFT, reader_left
 
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4

@@ -24,7 +24,7 @@ from utils.cores import default_workers
 from utils.distributed import World
 from utils.errors import UserError
 from utils.logs import log
-from utils.progress import progress_bar
+from utils.progress_bar import progress_bar
 from utils.text import counted, say_bytes
 
 

@@ -5,7 +5,7 @@ from dataloader.splits.catalog import Catalog
 from dataloader.splits.white_value import find_white, with_white
 from utils.cores import default_workers
 from utils.logs import log
-from utils.progress import progress_bar
+from utils.progress_bar import progress_bar
 
 
 def scale_sixteen_bit_range(catalog: Catalog, workers: int | None) -> Catalog:

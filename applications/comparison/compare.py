@@ -22,7 +22,7 @@ from applications.comparison.label_answers import (
     refuse_unlike,
     task_of,
 )
-from applications.comparison.paired_metrics import Pair, class_rows, compare, counted_metrics, named_apart, names_of, sentence
+from applications.comparison.paired_labels import Pair, class_rows, compare, counted_metrics, named_apart, names_of, sentence
 from applications.report.report_part import plain_floats
 from applications.settings.options import Request
 from applications.tasks import TASKS

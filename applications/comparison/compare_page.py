@@ -6,7 +6,7 @@ import numpy as np
 
 from applications.assemble.seen_images import describe_overlap
 from applications.comparison.label_answers import ModelAnswers
-from applications.comparison.paired_metrics import LOSS, RESAMPLES, SIGNIFICANT, Pair, class_rows, names_of, sentence
+from applications.comparison.paired_labels import LOSS, RESAMPLES, SIGNIFICANT, Pair, class_rows, names_of, sentence
 from applications.report.report_part import Thumbnails, as_percent
 from dataloader.images.read import ImageError, read_image
 from utils.page import Page, Tone, gallery, heading, paragraph, table

@@ -26,7 +26,7 @@ from utils.cores import default_workers
 from utils.errors import UserError
 from utils.files import new_folder, write_text
 from utils.logs import console, log
-from utils.progress import progress_bar
+from utils.progress_bar import progress_bar
 from utils.text import counted, printable
 
 MOST_LINES = 20

@@ -21,7 +21,7 @@ from utils.cores import default_workers
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error
 from utils.logs import log
-from utils.progress import progress_bar
+from utils.progress_bar import progress_bar
 from utils.text import counted
 
 # Pixels by which a box may differ when it is read back: the last digit of a number of 24 bits, in a large image.

@@ -15,7 +15,7 @@ from dataloader.writers.resumable_folder import begin_or_continue, write_note
 from utils.errors import UserError
 from utils.logs import log
 from utils.parallel import parallel_map
-from utils.progress import progress_bar
+from utils.progress_bar import progress_bar
 from utils.text import counted
 
 NOTE = "prepare.json"

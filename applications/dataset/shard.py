@@ -17,7 +17,7 @@ from dataloader.writers.shards import ShardWriter, manifest, plan_shards
 from utils.cores import default_workers
 from utils.logs import log
 from utils.parallel import parallel_map
-from utils.progress import progress_bar
+from utils.progress_bar import progress_bar
 from utils.text import counted
 
 MEGABYTE = 1_000_000

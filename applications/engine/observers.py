@@ -18,7 +18,7 @@ from applications.progress import Observer, Progress
 from utils.files import write_text
 from utils.logs import console, log
 from utils.networks.model_graph import model_graph
-from utils.progress import SILENCE
+from utils.progress_bar import SILENCE
 from utils.text import counted, say_rate
 
 # Of self-paced training: the share of the images that count.

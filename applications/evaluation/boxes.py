@@ -25,7 +25,7 @@ from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_text
 from utils.logs import log
 from utils.metrics.grouped_statistics import number_groups
-from utils.progress import progress_bar
+from utils.progress_bar import progress_bar
 from utils.text import counted
 
 

@@ -28,7 +28,7 @@ from utils.drawing.images import overlay
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error
 from utils.logs import log
-from utils.progress import progress_bar
+from utils.progress_bar import progress_bar
 
 DEFAULT_LIMIT = 48
 # These ask the network about every channel; one image at a time keeps the bar moving.

@@ -11,7 +11,7 @@ import torch
 
 from applications.export.answers import Answers
 from applications.export.diverging import CLOSE, find_diverging
-from applications.export.int8_images import calibration_of
+from applications.export.int8_calibration import calibration_of
 from applications.export.probe import Job, RuntimeFailedError, ask
 from applications.export.record import Record, write_record
 from applications.export.source import Source, comparing_machine

@@ -21,7 +21,7 @@ from applications.formats.format import Format, Opened
 from dataloader.images.preprocess import fit_pixels
 from dataloader.splits.split import Split
 from utils.errors import UserError
-from utils.progress import progress_bar
+from utils.progress_bar import progress_bar
 from utils.timing import Timing, measure_times
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -19,7 +19,7 @@ from applications.trained.checkpoint import Trained
 from applications.trained.trained_task import build_trained_task
 from dataloader.splits.split import Split
 from utils.errors import UserError
-from utils.progress import progress_bar
+from utils.progress_bar import progress_bar
 
 # Images of a comparison: as many as their answers have room in so many bytes, at least a few.
 MOST_IMAGES, FEWEST_IMAGES = 512, 8

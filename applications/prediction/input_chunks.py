@@ -19,7 +19,7 @@ from dataloader.sources.inputs import Inputs, read_frames
 from dataloader.splits.split import Split
 from utils.cores import default_workers
 from utils.errors import UserError
-from utils.progress import progress_bar
+from utils.progress_bar import progress_bar
 
 
 def count_images(inputs: Inputs, options: SingleImageOptions) -> int | None:

@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw
 
 from applications.settings.options import SingleImageOptions
 from applications.tasks.label_answers import LabelAnswer
-from utils.drawing.fonts import Pen
 from utils.drawing.images import enlarged
+from utils.drawing.lettering import Pen
 from utils.files import write_atomically, write_csv, write_text
 from utils.logs import log
 from utils.terminal_tables import print_table

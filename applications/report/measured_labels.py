@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from applications.calibration.promises import CONFIDENCE, Promise, ThresholdChoice
 from applications.calibration.threshold_outcome import broken_by
@@ -18,9 +17,6 @@ from utils.metrics.grouped_statistics import one_of_each
 
 # Images, uint8 (H, W, 3), and the class to explain of each -> pictures with a heat map laid on, uint8 (h, w, 3).
 Overlay = Callable[[Sequence[np.ndarray], Sequence[int]], Sequence[np.ndarray]]
-
-# How often each image is counted, int (N,) -> metrics, name -> value.
-CountedMetrics = Callable[[np.ndarray], dict[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,15 +79,3 @@ class MeasuredLabels(Measured):
     def file(self, row: int) -> str:
         """Return the path of an image below the root of its split."""
         return self.split.paths[int(self.prediction.indices[row])]
-
-
-class Top(NamedTuple):
-    """The most probable class of each image, int (N,), and its probability, (N,)."""
-
-    found: np.ndarray
-    confidence: np.ndarray
-
-
-def top_of(probabilities: Tensor) -> Top:
-    """Return the most probable classes, for (N, C)."""
-    return Top(probabilities.argmax(1).numpy(), probabilities.amax(1).numpy())

@@ -4,7 +4,7 @@ import numpy as np
 
 from applications.report.embedding import embedding_map
 from applications.report.label_issues import label_section, suspicious_label_sets
-from applications.report.measured_labels import CountedMetrics, MeasuredLabels
+from applications.report.measured_labels import MeasuredLabels
 from applications.report.report_part import ReportPart, Thumbnails, as_percent
 from applications.report.shared_sections import (
     HARDEST,
@@ -18,6 +18,7 @@ from applications.report.shared_sections import (
 )
 from applications.report.temperature_scaling import everything, scale
 from applications.tasks.label_answers import decide
+from applications.tasks.label_figures import multi_label_metrics
 from utils.drawing.chart_panels import Panel, draw_panels
 from utils.drawing.images import file_uri
 from utils.files import write_csv
@@ -53,39 +54,9 @@ def report_parts(material: MeasuredLabels) -> list[ReportPart]:
     ]
 
 
-def headline_metrics(probabilities: np.ndarray, truth: np.ndarray, named: np.ndarray, losses: np.ndarray) -> CountedMetrics:
-    """Return a function: how often each image is counted, int (N,) -> headline metrics. The bootstrap calls it.
-
-    Args:
-        probabilities: (N, C).
-        truth, named: bool (N, C).
-        losses: (N,).
-    """
-    # Computed once, since resampling does not change it.
-    order, last = falling(probabilities)
-    both, exact = truth & named, (truth == named).all(1)
-
-    def of(counts: np.ndarray) -> dict[str, float]:
-        averages = weighted_average_precision(order, last, truth, counts)
-        occurs = ~np.isnan(averages)
-        hits, said, real = (counts @ each for each in (both, named, truth))
-        f1 = 2 * hits / np.maximum(said + real, 1)
-        total = max(1, counts.sum())
-        shown = {
-            "mAP": averages[occurs].mean() if occurs.any() else 0.0,
-            "micro F1": 2 * hits.sum() / max(1, (said + real).sum()),
-            "macro F1": f1[occurs].mean() if occurs.any() else 0.0,
-            "all labels right": counts @ exact / total,
-            "loss": counts @ losses / total,
-        }
-        return {name: float(value) for name, value in shown.items()}
-
-    return of
-
-
 def _headline(material: MeasuredLabels, truth: np.ndarray, named: np.ndarray) -> ReportPart:
     prediction = material.prediction
-    of = headline_metrics(prediction.probabilities.numpy(), truth, named, prediction.losses.numpy())
+    of = multi_label_metrics(prediction.probabilities.numpy(), truth, named, prediction.losses.numpy())
     groups, draws = material.groups, max(100, min(RESAMPLES, MOST_CELLS // max(1, truth.size)))
     found = bootstrap(of, len(truth), seed=material.seed, resamples=draws, shares=SHARES, groups=groups)
     found["macro F1"] = macro_f1(truth, named, groups)
@@ -125,11 +96,11 @@ def _per_label(material: MeasuredLabels, truth: np.ndarray, named: np.ndarray) -
             "precision": precision.to_dict(),
         }
     note = f"Thresholds were {material.origin_of_thresholds()}. In brackets Wilson intervals of 95%{material.over_groups()}."
-    headline_metrics = {"labels": plain} | ({"broken": material.broken} if material.promise else {})
+    figures = {"labels": plain} | ({"broken": material.broken} if material.promise else {})
     header = ["label", "threshold", "images", "average precision", "recall", "precision", "named wrongly", "missed"]
     return ReportPart(
         sections=[("Labels", [*broken_promise(material), *support(material), table(header, rows), paragraph(note, tone="soft")])],
-        figures=headline_metrics,
+        figures=figures,
     )
 
 

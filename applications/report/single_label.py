@@ -10,7 +10,7 @@ from applications.calibration.threshold_outcome import measure_rejection
 from applications.report.confusion import STYLE, confusion_blocks
 from applications.report.embedding import embedding_map
 from applications.report.label_issues import label_section, suspicious_labels
-from applications.report.measured_labels import CountedMetrics, MeasuredLabels, Top, top_of
+from applications.report.measured_labels import MeasuredLabels
 from applications.report.report_part import ReportPart, Thumbnails, as_percent
 from applications.report.shared_sections import (
     HARDEST,
@@ -24,12 +24,11 @@ from applications.report.shared_sections import (
     support,
 )
 from applications.report.temperature_scaling import scale
-from applications.tasks.classify import FEWEST_FOR_TOP5
-from applications.tasks.label_prediction import row_chunks
+from applications.tasks.label_figures import Top, among_best, single_label_metrics, top_of
 from utils.drawing.chart_panels import Panel, draw_panels
 from utils.drawing.images import file_uri
 from utils.files import write_csv
-from utils.metrics.calibration import bin_of, chance_error, measure_reliability
+from utils.metrics.calibration import chance_error, measure_reliability
 from utils.metrics.grouped_statistics import cluster_mean, cluster_share
 from utils.metrics.risk_control import NEVER, RISK, images_wanted, limit_risk
 from utils.metrics.statistics import Interval, bootstrap, confusion, macro_f1
@@ -63,48 +62,10 @@ def report_parts(material: MeasuredLabels) -> list[ReportPart]:
     ]
 
 
-def headline_metrics(targets: np.ndarray, probabilities: np.ndarray, losses: np.ndarray, scaled: Top) -> CountedMetrics:
-    """Return a function: how often each image is counted, int (N,) -> headline metrics. The bootstrap calls it.
-
-    Args:
-        targets: class indices (N,).
-        probabilities: (N, C).
-        losses: (N,).
-        scaled: the answers by which the calibration error is measured.
-    """
-    # Computed once, since resampling does not change it.
-    classes = probabilities.shape[1]
-    found, confidence = probabilities.argmax(1), scaled.confidence
-    right, gaps = found == targets, confidence - (scaled.found == targets)
-    bins = bin_of(confidence)
-    among = among_best(targets, probabilities) if classes >= FEWEST_FOR_TOP5 else None
-
-    def of(counts: np.ndarray) -> dict[str, float]:
-        total = max(1, counts.sum())
-        hits = np.bincount(targets, weights=counts * right, minlength=classes)
-        true, answered = (np.bincount(each, weights=counts, minlength=classes) for each in (targets, found))
-        f1 = 2 * hits / np.maximum(true + answered, 1)
-        shown = {"top1": hits.sum() / total} | ({} if among is None else {"top5": counts @ among / total})
-        shown |= {
-            "macro F1": f1[true > 0].mean() if (true > 0).any() else 0.0,
-            "loss": counts @ losses / total,
-            "calibration error": np.abs(np.bincount(bins, weights=counts * gaps)).sum() / total,
-        }
-        return {name: float(value) for name, value in shown.items()}
-
-    return of
-
-
-def among_best(targets: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Return whether the class (N,) of each image is among the five most probable of (N, C)."""
-    parts = ((np.argpartition(-probabilities[rows], 5, axis=1)[:, :5] == targets[rows, None]).any(1) for rows in row_chunks(probabilities))
-    return np.concatenate(list(parts))
-
-
 def _headline(material: MeasuredLabels, scaled: Top) -> ReportPart:
     prediction = material.prediction
     targets, probabilities, losses = prediction.targets.numpy(), prediction.probabilities.numpy(), prediction.losses.numpy()
-    of, groups = headline_metrics(targets, probabilities, losses, scaled), material.groups
+    of, groups = single_label_metrics(targets, probabilities, losses, scaled), material.groups
     found = bootstrap(of, len(targets), seed=material.seed, shares=SHARES, raised=RAISED, groups=groups)
     hits = {"top1": probabilities.argmax(1) == targets} | ({"top5": among_best(targets, probabilities)} if "top5" in found else {})
     found |= {name: cluster_share(each, groups) for name, each in hits.items()}

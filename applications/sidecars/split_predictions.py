@@ -26,7 +26,7 @@ from dataloader.targets.target import Target
 from utils.errors import UserError
 from utils.logs import log
 from utils.metrics.statistics import falling, weighted_average_precision
-from utils.progress import progress_bar
+from utils.progress_bar import progress_bar
 
 # Share of right answers below which a model is a doubtful teacher.
 WEAK = 0.6

@@ -20,7 +20,7 @@ from dataloader.sample import Batch, Unreadable
 from dataloader.splits.split import Split
 from models.backbone import Backbone
 from models.classifier_input import classifier_inputs
-from utils.progress import progress_bar
+from utils.progress_bar import progress_bar
 
 
 def predict_split(trained: Trained, split: Split, task: LabelTask, machine: Machine) -> Prediction:

@@ -14,7 +14,7 @@ from dataloader.splits.split import Split
 from dataloader.targets.full_size import AtFullSize
 from utils.errors import UserError
 from utils.logs import log
-from utils.progress import progress_bar
+from utils.progress_bar import progress_bar
 from utils.text import counted
 
 

@@ -15,7 +15,7 @@ from models.backbone import Backbone
 from models.classifier_input import as_vectors, classifier_inputs
 from utils.files import write_atomically
 from utils.logs import log
-from utils.progress import progress_bar
+from utils.progress_bar import progress_bar
 from utils.runtime import Precision
 from utils.user_cache import cache_folder
 

@@ -18,7 +18,7 @@ from utils.drawing.plots import draw_curve
 from utils.errors import UserError
 from utils.files import new_folder, write_csv
 from utils.logs import log
-from utils.progress import progress_bar
+from utils.progress_bar import progress_bar
 from utils.randomness import Stream, derive_seed
 from utils.runtime import memory_explained
 

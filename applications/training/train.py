@@ -54,7 +54,7 @@ from utils.errors import UserError
 from utils.files import WriteError
 from utils.logs import console, log
 from utils.runtime import TIME_UP, StopSignal, describe_machine, memory_explained
-from utils.streams import READER_LEFT
+from utils.std_streams import READER_LEFT
 
 # Seconds that a look at the validation images may take before training; what it has not seen is found by validating.
 GLANCE = 30.0

@@ -15,7 +15,7 @@ import numpy as np
 
 from dataloader import AUGMENTS
 from dataloader.augment.albumentations_changes import DESCRIBED, IN_PLACE, Applied
-from dataloader.augment.chain import Picky
+from dataloader.augment.operation import Picky
 from dataloader.sample import Sample
 from utils.errors import UserError
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from dataloader.augment.argument_checks import check_range, check_share
-from dataloader.augment.chain import Composite, Others
 from dataloader.augment.mosaic import fitted, joined_boxes, lay, refuse_without_boxes
+from dataloader.augment.operation import Composite, Others
 from dataloader.sample import Sample
 from dataloader.targets.plane_change import Size
 from dataloader.targets.target import Target

@@ -2,72 +2,17 @@
 
 import copy
 import inspect
-from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
 from dataloader import AUGMENTS
 from dataloader.augment.check_names import named_operations
+from dataloader.augment.operation import Composite, OfTargets, Operation, Others, Picky, SizeAware, operation_name
 from dataloader.sample import Sample
 from dataloader.targets.target import Target
 from utils.errors import UserError, nearest
 from utils.spec import Spec, SpecSource
-
-Operation = Callable[[Sample, np.random.Generator], Sample]
-
-
-class SizeAware(ABC):
-    """An operation whose result depends on the size that the network sees."""
-
-    @abstractmethod
-    def at(self, image_size: tuple[int, int]) -> "SizeAware":
-        """Return the same operation for images of this height and width."""
-
-    @abstractmethod
-    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample: ...
-
-
-class Others(Protocol):
-    """The other images of a split."""
-
-    def draw(self, rng: np.random.Generator) -> Sample:
-        """Return one of them as it was read, by the generator alone.
-
-        Raises:
-            ImageError: several that were drawn cannot be read.
-        """
-        ...
-
-
-class OfTargets(ABC):
-    """An operation for certain kinds of targets alone."""
-
-    @abstractmethod
-    def check_target(self, target: Target) -> None:
-        """Raise UserError for a target of another kind."""
-
-
-class Composite(SizeAware, OfTargets):
-    """An operation that puts other images of the split into an image, whose targets come with them."""
-
-    @abstractmethod
-    def compose(self, sample: Sample, others: Others, rng: np.random.Generator) -> Sample:
-        """Return the sample with others in it."""
-
-    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        del sample, rng
-        raise UserError(f"{_named(self)} needs the other images of a split, which only a loader has")
-
-
-class Picky(ABC):
-    """An operation that some kinds of targets cannot follow."""
-
-    @abstractmethod
-    def check_spatial(self) -> None:
-        """Raise UserError when masks and boxes cannot follow this operation."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +59,9 @@ class Augment:
             before, sample = sample, _applied(operation, sample, rng, others)
             if sample.image.shape != before.image.shape and sample.target is before.target:
                 # A user's own operation; those of the table are tested.
-                raise UserError(f"{_named(operation)} changes the size of the image but not the target: return sample.moved(image, change)")
+                raise UserError(
+                    f"{operation_name(operation)} changes the size of the image but not the target: return sample.moved(image, change)"
+                )
         return sample
 
     def at(self, image_size: tuple[int, int]) -> "Augment":
@@ -135,10 +82,6 @@ def _with_fourth(operation: Operation, sample: Sample, rng: np.random.Generator)
     changed = operation(replace(sample, image=np.ascontiguousarray(colors)), rng)
     beside = operation(replace(sample, image=np.repeat(fourth, 3, axis=2)), twin)
     return replace(changed, image=np.concatenate([changed.image, beside.image[:, :, :1]], axis=2))
-
-
-def _named(operation: object) -> str:
-    return getattr(operation, "__name__", type(operation).__name__)
 
 
 def build_augment(source: SpecSource) -> Augment:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from dataloader.augment.chain import OfTargets, SizeAware
+from dataloader.augment.operation import OfTargets, SizeAware
 from dataloader.images.picture import Picture
 from dataloader.sample import Sample
 from dataloader.targets.mask import Mask

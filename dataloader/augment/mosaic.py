@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from dataloader.augment.argument_checks import check_range, check_share
-from dataloader.augment.chain import Composite, Others
+from dataloader.augment.operation import Composite, Others
 from dataloader.sample import Sample
 from dataloader.targets.boxes import Boxes
 from dataloader.targets.plane_change import PlaneChange, Size, along_axes

@@ -8,8 +8,9 @@ import numpy as np
 
 from dataloader import AUGMENTS
 from dataloader.augment.argument_checks import check_share
-from dataloader.augment.chain import Augment, Composite, Picky, SizeAware, build_augment
+from dataloader.augment.chain import Augment, build_augment
 from dataloader.augment.check_names import named_operations, spelled_choices
+from dataloader.augment.operation import Composite, Picky, SizeAware
 from dataloader.sample import Sample
 from utils.errors import UserError
 from utils.spec import Spec, SpecSource

@@ -12,7 +12,7 @@ import torch
 from torchvision.transforms import v2
 
 from dataloader.augment.argument_checks import check_count, check_number
-from dataloader.augment.chain import Picky
+from dataloader.augment.operation import Picky
 from dataloader.sample import Sample
 from dataloader.targets.plane_change import PlaneChange, Size, rotated, sheared, translated
 from utils.errors import UserError, nearest

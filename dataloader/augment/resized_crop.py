@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from dataloader.augment.argument_checks import check_range, check_share
-from dataloader.augment.chain import SizeAware
 from dataloader.augment.crop import crop_box
+from dataloader.augment.operation import SizeAware
 from dataloader.images.preprocess import fit_images
 from dataloader.sample import Sample
 from dataloader.targets.plane_change import resampled

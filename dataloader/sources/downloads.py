@@ -12,7 +12,7 @@ from dataloader.sources.folders import is_image_name
 from utils.errors import UserError
 from utils.files import locked
 from utils.logs import log
-from utils.progress import progress_bar
+from utils.progress_bar import progress_bar
 from utils.randomness import Stream, shuffled
 
 VAL_SHARE = 0.1

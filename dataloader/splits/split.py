@@ -11,9 +11,10 @@ import numpy as np
 from dataloader.images.picture import Picture
 from dataloader.images.preprocess import Preprocess
 from dataloader.images.read import decode_picture, file_status, read_file, read_picture
-from dataloader.targets.label import Label, Labels, Unknown
+from dataloader.targets.label import Label, Labels
 from dataloader.targets.target import Target
 from dataloader.targets.truths import Truths
+from dataloader.targets.unknown import Unknown
 
 SPLIT_NAMES = ("train", "val", "test")
 Origin = Literal["folders", "lists", "seeded"]

@@ -1,4 +1,4 @@
-"""Targets for the whole image: one label, one number per label, or unknown."""
+"""Labels of whole images: one, or one number per label."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,26 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dataloader.targets.plane_change import Change, Size
+from dataloader.targets.of_whole_image import OfWholeImage
 from dataloader.targets.target import Target
 from utils.errors import UserError
 
 
-class _OfWholeImage(Target):
-    """A target without positions: no change of geometry affects it."""
-
-    is_spatial = False
-
-    def image_size(self) -> Size | None:
-        return None
-
-    def moved(self, change: Change) -> "Target":
-        del change
-        return self
-
-
 @dataclass(frozen=True)
-class Label(_OfWholeImage):
+class Label(OfWholeImage):
     """One class. Stacked: int64 (N,)."""
 
     is_one_class = True
@@ -49,7 +36,7 @@ class Label(_OfWholeImage):
 
 
 @dataclass(frozen=True, eq=False)
-class Labels(_OfWholeImage):
+class Labels(OfWholeImage):
     """One probability per class, float32 (C,): several labels, or a soft label.
 
     Stacked: float32 (N, C); a `Label` in the same batch becomes a one-hot row.
@@ -83,15 +70,3 @@ class Labels(_OfWholeImage):
             else:
                 place[row] = 1.0
         return torch.from_numpy(dense)
-
-
-@dataclass(frozen=True)
-class Unknown(_OfWholeImage):
-    """The target is unknown, as in prediction. Stacked: int64 (N, 0), which no loss accepts."""
-
-    def nothing(self) -> "Unknown":
-        return self
-
-    @classmethod
-    def stack(cls, targets: Sequence[Target]) -> Tensor:
-        return torch.empty((len(targets), 0), dtype=torch.int64)

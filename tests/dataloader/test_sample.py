@@ -7,8 +7,9 @@ import torch
 
 from dataloader.sample import Batch, Sample, Unreadable, blank_images, stack
 from dataloader.targets.boxes import BoxBatch, Boxes
-from dataloader.targets.label import Label, Labels, Unknown
+from dataloader.targets.label import Label, Labels
 from dataloader.targets.mask import Mask
+from dataloader.targets.unknown import Unknown
 from utils.errors import UserError
 
 IMAGE = np.zeros((2, 2, 3), dtype=np.uint8)

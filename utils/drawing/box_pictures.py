@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from utils.drawing.fonts import Pen
+from utils.drawing.lettering import Pen
 
 # A frame is as wide as this share of the longer side, and a letter as high.
 FRAME, LETTER = 1 / 250, 1 / 45

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.drawing.fonts import figure_fonts, labels_of
+from utils.drawing.fonts import figure_fonts
+from utils.drawing.lettering import labels_of
 from utils.files import write_atomically
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from utils.drawing.fonts import Pen
+from utils.drawing.lettering import Pen
 from utils.files import write_atomically
 
 # Font size of captions in pixels; it grows with the cell, since a page shows large cells smaller.

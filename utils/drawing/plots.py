@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from utils.drawing.fonts import figure_fonts, labels_of
+from utils.drawing.fonts import figure_fonts
+from utils.drawing.lettering import labels_of
 from utils.files import write_atomically
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from applications.settings.options import RunConfig
 from criterions.weighted import build_criterion
 from dataloader.splits.catalog import Catalog
 from dataloader.splits.split import Split
-from dataloader.targets.label import Label, Labels, Unknown
+from dataloader.targets.label import Label, Labels
 from dataloader.targets.mask import Mask
 from dataloader.targets.target import Target
+from dataloader.targets.unknown import Unknown
 from utils.errors import UserError
 from utils.spec import parse_specs
 

@@ -11,7 +11,7 @@ import pytest
 
 from applications.comparison.compare import write_comparison
 from applications.comparison.label_answers import ModelAnswers, aligned
-from applications.comparison.paired_metrics import class_rows, compare, counted_metrics, named_apart, recalls, sentence
+from applications.comparison.paired_labels import class_rows, compare, counted_metrics, named_apart, recalls, sentence
 from tests.applications.conftest import NETS, Call, read_rows, tiny, write_colors
 from tests.applications.tasks.test_multilabel_runs import BCE, write_squares
 from utils.errors import UserError

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataloader import AUGMENTS
-from dataloader.augment.chain import Operation, build_augment
+from dataloader.augment.chain import build_augment
 from dataloader.augment.flip import flip_horizontal
+from dataloader.augment.operation import Operation
 from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Sample
 from dataloader.targets.boxes import Boxes

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 
 from dataloader import AUGMENTS
-from dataloader.augment.chain import Augment, Composite, build_augment
+from dataloader.augment.chain import Augment, build_augment
 from dataloader.augment.color import Color
 from dataloader.augment.crop import Crop
 from dataloader.augment.flip import Flip
+from dataloader.augment.operation import Composite
 from dataloader.sample import Sample
 from dataloader.targets.label import Label
 from utils.errors import UserError

@@ -8,9 +8,9 @@ from dataloader.batch.multi_scale import MultiScale
 from dataloader.batch.targets import resized, to_dense
 from dataloader.sample import Batch
 from dataloader.targets.boxes import BoxBatch, Boxes
-from dataloader.targets.label import Unknown
 from dataloader.targets.mask import Mask
 from dataloader.targets.plane_change import scaled
+from dataloader.targets.unknown import Unknown
 from utils.errors import UserError
 
 

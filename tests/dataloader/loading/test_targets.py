@@ -22,8 +22,8 @@ from dataloader.sources.shape_truths import SHAPE_TRUTHS
 from dataloader.sources.shapes import CLASSES, open_shapes, scene
 from dataloader.splits.split import Split
 from dataloader.targets.boxes import BoxBatch, Boxes
-from dataloader.targets.label import Unknown
 from dataloader.targets.mask import Mask
+from dataloader.targets.unknown import Unknown
 from utils.errors import UserError
 
 SIZE = (48, 56)

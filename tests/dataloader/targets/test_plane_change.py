@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataloader.targets.boxes import Boxes
-from dataloader.targets.label import Label, Labels, Unknown
+from dataloader.targets.label import Label, Labels
 from dataloader.targets.mask import Mask
 from dataloader.targets.plane_change import PlaneChange, cropped, from_centers, mirrored, scaled, unchanged
+from dataloader.targets.unknown import Unknown
 
 COLOR = np.array([250, 20, 30], dtype=np.uint8)
 

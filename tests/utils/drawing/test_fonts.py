@@ -12,9 +12,11 @@ from PIL import Image, ImageDraw
 
 from utils.drawing import fonts
 from utils.drawing.chart_panels import Panel, draw_panels
-from utils.drawing.fonts import Pen, labels_of, missing_letters
+from utils.drawing.fonts import missing_letters
 from utils.drawing.images import sheet
+from utils.drawing.lettering import Pen, labels_of
 from utils.drawing.plots import draw_bars, draw_confusion, draw_curve
+from utils.text import shortened
 
 CAT, DOG = "猫", "子犬"
 STRANGE = ["قطة", "emoji 😀", "$a$ and $b$", "a_$c^", "_hidden", "long " * 30, "кошка", "line\nbreak", "\udcff", "%s {x}", "e\u0301"]
@@ -140,5 +142,5 @@ def test_a_caption_is_cut_at_the_width() -> None:
 
 def test_wide_letters_count_as_two() -> None:
     assert labels_of(["x" * 12], longest=10).shown == ("x" * 9 + "…",)
-    assert fonts.shortened(CAT * 6, 10) == CAT * 4 + "…"
-    assert fonts.shortened(CAT * 5, 10) == CAT * 5
+    assert shortened(CAT * 6, 10) == CAT * 4 + "…"
+    assert shortened(CAT * 5, 10) == CAT * 5

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from applications.comparison.label_answers import ModelAnswers
-from applications.report import multi_label, single_label
-from applications.report.measured_labels import CountedMetrics, Top
+from applications.tasks.label_figures import CountedMetrics, Top, multi_label_metrics, single_label_metrics
 from utils.metrics.grouped_statistics import flip_test, fully_dependent, number_groups
 from utils.metrics.statistics import Interval, bootstrap, holm, wilson
 from utils.text import counted
@@ -78,9 +77,9 @@ def counted_metrics(model: ModelAnswers) -> CountedMetrics:
     """Return a function: how often each image is counted, int (N,) -> the model's headline metrics."""
     shares = model.probabilities
     if model.multi_label:
-        of = multi_label.headline_metrics(shares, model.truth, model.named, model.losses())
+        of = multi_label_metrics(shares, model.truth, model.named, model.losses())
     else:
-        of = single_label.headline_metrics(model.truth.argmax(1), shares, model.losses(), Top(shares.argmax(1), shares.max(1)))
+        of = single_label_metrics(model.truth.argmax(1), shares, model.losses(), Top(shares.argmax(1), shares.max(1)))
     return lambda counts: {LOSS if name == "loss" else name: value for name, value in of(counts).items()}
 
 

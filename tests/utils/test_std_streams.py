@@ -8,7 +8,7 @@ import pytest
 
 from tests.applications.conftest import ROOT
 
-HEADER = "import sys; from utils.streams import open_streams, reader_left; open_streams(); "
+HEADER = "import sys; from utils.std_streams import open_streams, reader_left; open_streams(); "
 
 
 def run(code: str, *, shell: str = "{}", **environment: str) -> subprocess.CompletedProcess[bytes]:
