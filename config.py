@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
+from applications.listing.table_names import TABLES
 from applications.settings.config_file import read_config_file
 from applications.settings.duration import in_minutes, joined
 from applications.settings.flag_checks import check_request
@@ -101,8 +102,7 @@ class ActionOptions:
     )
     list: str | None = flag(
         None,
-        "print a table: models, weights, recipes, criterions, weighters, distillations, inits, optimizers, schedules, sources, augments, "
-        "mixes, samplers, checks, curricula, visual_methods, formats, tasks; or models such as 'timm/*vit*'",
+        f"print a table: models, weights, {', '.join(TABLES)}; or models such as 'timm/*vit*'",
         metavar="TABLE|PATTERN",
     )
 

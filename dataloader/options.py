@@ -106,10 +106,10 @@ class DataOptions:
     )
     aug: str | None = flag(
         None,
-        "augment training images: a recipe name, a spec such as 'flip|crop(0.2)|color(0.3)', or none (default: none; of detectors mosaics, "
-        "colors and flips)",
+        "augment training images: the name of a preset, a spec such as 'flip|crop(0.2)|color(0.3)', or none (default: none; of detectors "
+        "mosaics, colors and flips)",
         const="default",
-        metavar="RECIPE|SPEC",
+        metavar="PRESET|SPEC",
         used_for="training visual_data",
         spec=True,
     )

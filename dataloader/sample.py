@@ -1,5 +1,6 @@
 """One image with its target, and a batch of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -16,6 +17,14 @@ from utils.errors import UserError
 Targets = Tensor | Stacked
 # Axes of stacked masks.
 MASKS = 3
+
+
+class BatchRow(NamedTuple):
+    """What a batch holds of an image besides its pixels, see `Sample`."""
+
+    target: Target
+    weight: float
+    index: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +62,10 @@ class Sample:
     def moved(self, image: np.ndarray, change: Change) -> "Sample":
         """Return the sample after a change of geometry: the new pixels, and the target moved with them."""
         return replace(self, image=image, target=self.target.moved(change))
+
+    def row(self) -> BatchRow:
+        """Return what a batch holds of it besides its pixels."""
+        return BatchRow(self.target, self.weight, self.index)
 
 
 @dataclass(frozen=True)
@@ -167,7 +180,7 @@ def blank_images(count: int, height: int, width: int, *, shared: bool, bands: in
 
 
 def stack(
-    samples: list[Sample],
+    rows: Sequence[BatchRow],
     images: Tensor,
     *,
     unreadable: tuple[Unreadable, ...] = (),
@@ -176,10 +189,10 @@ def stack(
     copies: int = 1,
     plain: bool = False,
 ) -> Batch:
-    """Return the batch of `samples`, whose pixels are already in `images`.
+    """Return the batch of images, whose pixels are already there.
 
     Args:
-        samples: N samples, whose targets belong to these images.
+        rows: N, whose targets belong to these images.
         images: uint8 (N, 3, H, W).
         unreadable: images that were left out.
         epoch: the epoch that they belong to.
@@ -190,12 +203,12 @@ def stack(
     Raises:
         UserError: the targets are of different kinds or shapes, perhaps because of a user's own augmentation.
     """
-    assert len(samples) == len(images), "one image a sample"
+    assert len(rows) == len(images), "one image a row"
     return Batch(
         images=images,
-        targets=stack_targets([sample.target for sample in samples]),
-        weights=torch.tensor([sample.weight for sample in samples], dtype=torch.float32),
-        indices=torch.tensor([sample.index for sample in samples], dtype=torch.int64),
+        targets=stack_targets([row.target for row in rows]),
+        weights=torch.tensor([row.weight for row in rows], dtype=torch.float32),
+        indices=torch.tensor([row.index for row in rows], dtype=torch.int64),
         unreadable=unreadable,
         epoch=epoch,
         copies=copies,

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -40,6 +41,8 @@ class Network(Pretrainable):
     """What training knows of every network of this shelf: its classes, and which part of it is new to them."""
 
     num_classes: int
+    # Whether its classifiers begin at probabilities of their own, whatever the data.
+    has_own_prior: ClassVar[bool] = False
 
     @abstractmethod
     def get_classifier(self) -> nn.Linear | nn.Conv2d:
@@ -64,6 +67,11 @@ class Network(Pretrainable):
             UserError: the weights belong to a network that computes something else.
         """
         return dict(state)
+
+    def filled_by(self, state: Any) -> "Network":
+        """Return the part that the tensors of a file fill: all of it, or its encoder where it has one and the file holds no more."""
+        del state
+        return self
 
 
 class Backbone(Network):

@@ -116,6 +116,8 @@ def test_every_file_that_is_named_exists(file: Path) -> None:
     named = {ROOT / match.group(1) for code in code_lines(file) for match in [pattern.match(code)] if match}
     wanted = {(file.parent / link).resolve() for link in links if link} | named
     expected = {ROOT / name for name in new_files()} | {ROOT / "tests/models/families/test_plain.py"}
+    # The example of a new task is not written.
+    expected |= {path for path in named if "saliency" in path.name}
     # What a user puts there is no part of the tree.
     expected |= {path for path in named if ROOT / "data" in path.parents or ROOT / "pretrained" in path.parents}
     assert not sorted(str(path) for path in wanted - expected if not path.exists())

@@ -25,7 +25,6 @@ from dataloader.loading.size_schedule import parse_sizes
 from dataloader.options import DataOptions
 from dataloader.splits.integrity import CachedFiles, refuse_unreadable
 from dataloader.splits.split import Split
-from dataloader.targets.boxes import Boxes
 from dataloader.targets.target import Target
 from models.detectors import is_object_detector
 from models.find_published import find_published, published_preprocess
@@ -176,7 +175,7 @@ def plain_epochs(config: RunConfig, target: Target) -> int:
         UserError: the flag is given, and the images have no boxes.
     """
     given, epochs = config.data.plain_epochs, config.train.epochs
-    if not isinstance(target, Boxes):
+    if not target.is_composable:
         if given:
             raise UserError(f"--plain_epochs {given} is for images with boxes; for --mixup and --cutmix see --mix_off_epochs")
         return 0

@@ -15,13 +15,10 @@ from criterions.priors import first_probabilities, prior_logits
 from models.backbone import Backbone, Network, Pretrainable
 from models.batchnorm import set_bn_momentum
 from models.compiled import compile_training
-from models.detectors.detector import Detector
-from models.detectors.encoder_detector import EncoderDetector
 from models.initialization import initialize
 from models.input_channels import set_input_channels
 from models.quantization_aware import train_in_eight_bits
 from models.recompute import recompute_blocks
-from models.segmenters.segmenter import Segmenter
 from models.slimming.layer_widths import LayerWidths, set_widths
 from models.weights import load_published, load_state
 from optim.param_groups import freeze
@@ -57,7 +54,7 @@ def build_network(
         check_sizes(model, config)
     if model_options.init is not None:
         log().info(f"          {initialize(model, model_options.init)}")
-    if config.loss.prior_bias is not None and isinstance(model, Detector):
+    if config.loss.prior_bias is not None and isinstance(model, Network) and model.has_own_prior:
         raise UserError("--prior_bias: a detector begins at 1% for every object and class, whatever the data; leave it out")
     if config.loss.prior_bias is not None and isinstance(model, Network):
         # Before weights are loaded, so that a classifier that was trained on these classes keeps its bias.
@@ -111,8 +108,8 @@ def _load_from(model: Network, path: Path, classes: tuple[str, ...]) -> None:
     A file of an encoder alone, such as one of a classifier that was trained here, fills the encoder.
     """
     tensors = load_tensors(path)
-    if isinstance(model, Segmenter | EncoderDetector) and not model.knows(tensors):
-        log().info(str(load_state(model.encoder.backbone, tensors, source=str(path))))
+    if (part := model.filled_by(tensors)) is not model:
+        log().info(str(load_state(part, tensors, source=str(path))))
         return
     if isinstance(model, Backbone) and isinstance(tensors, dict) and "channels" in tensors:
         set_widths(model, _but_input(model, tensors["channels"]), classifier=model.get_classifier())

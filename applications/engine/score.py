@@ -23,8 +23,9 @@ def score(
     world: World,
     advance: Callable[[int], object] = int,
     left_out: Callable[[Sequence[Unreadable]], object] | None = None,
+    meter: Meter | None = None,
 ) -> Meter:
-    """Return the meter of the task: on the first process with the batches of all, on another with its own alone.
+    """Return a meter: on the first process with the batches of all, on another with its own alone.
 
     Images that a tolerant loader left out are not counted.
 
@@ -38,20 +39,22 @@ def score(
         world: the processes that share the split.
         advance: called with the number of samples after each batch.
         left_out: called once with the unreadable images of all processes.
+        meter: what counts; None for that of the task.
 
     Raises:
         UserError: no image could be read.
     """
     was_training = model.training
     model.eval()
-    meter, seen = task.meter(images), 0
+    counts = task.meter(images) if meter is None else meter
+    seen = 0
     unreadable: list[Unreadable] = []
     with torch.inference_mode(), autocast:
         for batch in batches:
             # Padding has a negative index.
             count = int((batch.indices >= 0).sum())
             batch = batch.to(device)
-            meter.update(batch, task.forward(model, batch))
+            counts.update(batch, task.forward(model, batch))
             seen += count
             unreadable += batch.unreadable
             advance(count + len(batch.unreadable))
@@ -62,6 +65,6 @@ def score(
         left_out(lost)
     if lost and not any(count for count, _ in told):
         raise UserError(f"none of {counted(len(lost), 'image')} can be read, such as {lost[0].path}: {lost[0].reason}")
-    for state in world.sent_to_first(meter.state):
-        meter.merge(state)
-    return meter
+    for state in world.sent_to_first(counts.state):
+        counts.merge(state)
+    return counts

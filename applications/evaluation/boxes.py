@@ -1,6 +1,5 @@
 """Evaluates a detector on the original images: COCO's figures, intervals over images, what goes wrong, the report."""
 
-import copy
 import json
 import time
 from typing import Any
@@ -17,7 +16,7 @@ from applications.tasks.detect import Detect
 from applications.trained.boxes import ImageDetector, set_choice
 from applications.trained.checkpoint import Trained, open_held_out, open_validation, warn_of_seen_images
 from applications.trained.inference import measure_split
-from applications.trained.views import with_views
+from applications.trained.viewed_networks import with_views
 from dataloader.images.read import ImageError
 from dataloader.sample import Unreadable
 from dataloader.splits.split import Split
@@ -97,21 +96,10 @@ def _measure(detector: ImageDetector, split: Split, unreadable: list[Unreadable]
     trained, task = detector.trained, detector.task
     if detector.tiled:
         return _measure_tiles(detector, split, unreadable)
-    found = measure_split(trained, split, _at_full_size(task, split, trained), detector.machine, left_out=unreadable.extend)
-    assert isinstance(found, BoxRows)
+    # It compares answers with the boxes on the original images.
+    found = BoxRows(task.classes, task.measured, split.target, trained.preprocess)
+    measure_split(trained, split, task, detector.machine, left_out=unreadable.extend, meter=found)
     return found
-
-
-def _at_full_size(task: Detect, split: Split, trained: Trained) -> Detect:
-    """Return the task with a meter that compares answers with the boxes of a split on the original images."""
-    told = copy.copy(task)
-
-    def meter(images: int) -> BoxRows:
-        del images
-        return BoxRows(task.classes, task.measured, split.target, trained.preprocess)
-
-    told.meter = meter
-    return told
 
 
 def _measure_tiles(detector: ImageDetector, split: Split, unreadable: list[Unreadable]) -> BoxRows:

@@ -1,6 +1,5 @@
 """Evaluates a detector of defects: figures with intervals, kinds, the promise of its threshold, the report, tables of OK and NG."""
 
-import copy
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -69,17 +68,9 @@ def _measure_at_full_size(
 ) -> DefectMeter:
     """Return the counts of a split, of pixels at the size of the original images: thin defects fall apart in smaller masks."""
     assert split.truths is not None
-    told = copy.copy(task)
-    threshold = None if task.threshold is None else task.threshold.value
-
-    def meter(images: int) -> DefectMeter:
-        del images
-        return DefectMeter(threshold, trained.preprocess)
-
-    told.meter = meter
-    measured = measure_split(trained, replace(split, truths=AtFullSize(split.truths)), told, machine, left_out=left_out)
-    assert isinstance(measured, DefectMeter)
-    return measured
+    meter = DefectMeter(None if task.threshold is None else task.threshold.value, trained.preprocess)
+    measure_split(trained, replace(split, truths=AtFullSize(split.truths)), task, machine, left_out=left_out, meter=meter)
+    return meter
 
 
 def keep_promise(trained: Trained, task: Anomaly, machine: Machine, target: str) -> None:

@@ -23,7 +23,6 @@ from applications.contract import Task
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.evaluation.shared_output import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
 from applications.evaluation.time_estimate import expected_evaluation
-from applications.evaluation.tta import AveragedViews
 from applications.report.embedding import ClassifierInputRecorder
 from applications.report.measured import GROUPS
 from applications.report.measured_labels import MeasuredLabels, Overlay
@@ -34,6 +33,7 @@ from applications.tasks.label_task import LabelTask
 from applications.trained.checkpoint import Trained, open_held_out, open_validation, warn_of_seen_images
 from applications.trained.inference import measure_split
 from applications.trained.probe_figures import PROBE, describe_probe
+from applications.trained.viewed_networks import AveragedLabels
 from applications.trained.views import parse_views
 from dataloader.sample import Unreadable
 from dataloader.splits.split import Split
@@ -157,7 +157,7 @@ def _with_views(trained: Trained, task: LabelTask) -> Trained:
     views = trained.config.evaluation.tta
     if not views:
         return trained
-    network = AveragedViews(trained.model, parse_views(views, trained.config.data.image_size), task.criterion.activation)
+    network = AveragedLabels(trained.model, parse_views(views, trained.config.data.image_size), task.criterion.activation)
     log().info(f"views     {len(network.views)} an image: {views}")
     return replace(trained, model=network.eval())
 

@@ -8,12 +8,12 @@ from applications.assemble import Machine
 from applications.assemble.training_data import look_at_masks
 from applications.contract import Task
 from applications.evaluation.shared_output import UNREADABLE, facts_of, print_classes, print_metrics, write_unreadable
-from applications.evaluation.tta import AveragedMasks
 from applications.report.measured_masks import NAMES, MeasuredMasks
 from applications.tasks.segment import Segment
 from applications.trained.checkpoint import Trained, open_held_out, warn_of_seen_images
 from applications.trained.masks import ImageSegmenter, is_tiled
 from applications.trained.measure_masks import measure_masks
+from applications.trained.viewed_networks import AveragedMasks
 from applications.trained.views import parse_views
 from dataloader.sample import Unreadable
 from utils.files import new_folder, removed_on_error, write_text

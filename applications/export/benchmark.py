@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from applications import assemble
-from applications.export.measure import BATCH, Measured, Subject, measure
+from applications.export.measure import BATCH, MeasuredFile, Subject, measure
 from applications.export.probe import RuntimeFailedError
 from applications.export.reference import MOST_IMAGES, spread
 from applications.export.source import COMPARED_ON
@@ -45,7 +45,7 @@ class Entry:
     name: str
     kind: str
     accuracy: float
-    measured: Measured
+    measured: MeasuredFile
 
     @property
     def milliseconds(self) -> float:
@@ -138,7 +138,7 @@ def images_of(split: Split, task: str, classes: tuple[str, ...]) -> Images:
     return Images(split.subset(spread(len(split), MOST_IMAGES)), task, classes)
 
 
-def entry_of(name: str, measured: Measured) -> Entry:
+def entry_of(name: str, measured: MeasuredFile) -> Entry:
     """Return the row of what was measured."""
     facts = measured.facts
     kind = facts.exported_as + ("" if facts.precision == "fp32" else f" {facts.precision}")

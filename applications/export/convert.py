@@ -11,8 +11,8 @@ import torch
 
 from applications.export.answers import Answers
 from applications.export.diverging import CLOSE, find_diverging
-from applications.export.int8_calibration import calibration_of
 from applications.export.probe import Job, RuntimeFailedError, ask
+from applications.export.quantization_data import quantization_data
 from applications.export.record import Record, write_record
 from applications.export.source import Source, comparing_machine
 from applications.export.staging import check_room, draft_folder, place, size_of
@@ -61,7 +61,7 @@ def write_draft(source: Source, found: Format, draft: Path) -> Record:
     if source.options.int8:
         machine = comparing_machine()
         with machine.fp32_autocast():
-            calibration = calibration_of(source.trained, source.reference, facts, source.options, machine)
+            calibration = quantization_data(source.trained, source.reference, facts, source.options, machine)
         floating = found.quantize(draft, calibration)
         log().info(f"int8      {found.name}: layers in floating point: {', '.join(floating) or 'none'}")
         if source.split.name == "val" and floating:

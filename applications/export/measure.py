@@ -63,7 +63,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredFile:
     """What a process of its own found.
 
     Attributes:
@@ -90,7 +90,7 @@ class Measured:
         return BATCH / self.many.median
 
 
-def measure(subject: Subject) -> Measured:
+def measure(subject: Subject) -> MeasuredFile:
     """Measure in a fresh process.
 
     Raises:
@@ -108,7 +108,7 @@ def measure(subject: Subject) -> Measured:
     facts, one, many = Facts.from_json(told.pop("facts")), Timing(**told.pop("one")), Timing(**told.pop("many"))
     name, value, rows = told.pop("figures")
     figures = Figures(name, value, tuple(ClassFigure(*row) for row in rows))
-    return Measured(facts, figures, one=one, many=many, **told)
+    return MeasuredFile(facts, figures, one=one, many=many, **told)
 
 
 def main(asked: str, answered: str) -> int:
@@ -134,7 +134,7 @@ def main(asked: str, answered: str) -> int:
     return 0
 
 
-def _measure(subject: Subject) -> Measured:
+def _measure(subject: Subject) -> MeasuredFile:
     first = subject.split.read(0)
     before, start = _resident(), time.perf_counter()
     opened, size = _open_exported(subject) if subject.exported else _open_checkpoint(subject)
@@ -148,7 +148,7 @@ def _measure(subject: Subject) -> Measured:
     (many,) = measure_times([lambda: opened.run(several)], seconds=SECONDS)
     after = _resident()
     memory = None if before is None or after is None else max(0, after - before)
-    return Measured(opened.facts, _figures(opened, subject), load_seconds, one, many, memory, size)
+    return MeasuredFile(opened.facts, _figures(opened, subject), load_seconds, one, many, memory, size)
 
 
 def _check_same_answers(facts: Facts, subject: Subject) -> None:

@@ -77,7 +77,7 @@ class Reference(ABC, Generic[Kind]):
     @staticmethod
     @abstractmethod
     def said(trained: Trained, task: Any, pixels: torch.Tensor, machine: Machine) -> np.ndarray:
-        """Return the answers (N, ...) of the model as evaluation asks it, for images uint8 (N, 3, H, W) of the size of the network."""
+        """Return the answers (N, ...) that evaluation gets of the model, for images uint8 (N, 3, H, W) of the network's own size."""
 
     @abstractmethod
     def figures(self, answers: Iterable[tuple[int, np.ndarray]], facts: Facts) -> Figures:

@@ -81,7 +81,7 @@ def precision_of(options: ExportOptions) -> str:
 
 
 def comparing_machine() -> Machine:
-    """Return where models answer that files are compared with: the CPU, in full precision."""
+    """Return the machine on which the model answers that exported files are compared with: the CPU, in fp32."""
     return Machine(assemble.single_process(), torch.device("cpu"), Precision("fp32", False, "exported files are compared in fp32"))
 
 

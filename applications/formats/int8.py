@@ -31,7 +31,7 @@ Answer = Callable[[np.ndarray], Sequence[np.ndarray]]
 
 
 @dataclass(frozen=True)
-class Calibration:
+class QuantizationData:
     """What quantization learns from.
 
     Attributes:
@@ -133,7 +133,7 @@ class Judge:
         answering: makes the model that NNCF hands over answer.
     """
 
-    def __init__(self, calibration: Calibration, answering: Callable[[Any], Answer]) -> None:
+    def __init__(self, calibration: QuantizationData, answering: Callable[[Any], Answer]) -> None:
         self._calibration = calibration
         self._answering = answering
         self._expected: list[np.ndarray] = []
@@ -155,7 +155,7 @@ class Judge:
 
 
 def quantize(
-    model: Any, ops: Sequence[Op], calibration: Calibration, answering: Callable[[Any], Answer], *, per_channel: bool = True
+    model: Any, ops: Sequence[Op], calibration: QuantizationData, answering: Callable[[Any], Answer], *, per_channel: bool = True
 ) -> Any:
     """Return the quantized model.
 

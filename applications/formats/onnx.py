@@ -16,7 +16,7 @@ import torch
 from applications.formats.deployed import Deployed
 from applications.formats.facts import FACTS, Facts
 from applications.formats.format import Format, Holds, Opened, WriteSettings
-from applications.formats.int8 import Answer, Calibration, Op, in_floating_point, layer_names, quantize
+from applications.formats.int8 import Answer, Op, QuantizationData, in_floating_point, layer_names, quantize
 from applications.formats.onnx_boxes import LEAST_OPSET, RAW, can_choose, choose_in_graph
 from applications.formats.package import Package
 from applications.formats.torch_export import traced_parts
@@ -68,7 +68,7 @@ class Onnx(Format):
         beside = path.with_name(path.name + ".data")
         return [path, beside] if beside.is_file() else [path]
 
-    def quantize(self, path: Path, calibration: Calibration) -> list[str]:
+    def quantize(self, path: Path, calibration: QuantizationData) -> list[str]:
         onnx: Any = import_module("onnx")
         model = onnx.load(str(path))
         for number, node in enumerate(model.graph.node):
@@ -144,7 +144,7 @@ def _by_graph(deployed: Deployed, outputs: tuple[str, ...], opset: int | None) -
     assert program is not None
     model = program.model_proto
     for node in model.graph.node:
-        # They name the files of this program line by line.
+        # Metadata and doc strings hold paths of source files.
         del node.metadata_props[:]
         node.doc_string = ""
     return model

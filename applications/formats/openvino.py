@@ -10,7 +10,7 @@ import numpy as np
 from applications.formats.deployed import Deployed
 from applications.formats.facts import Facts
 from applications.formats.format import Format, Holds, Opened, WriteSettings
-from applications.formats.int8 import Answer, Calibration, Op, in_floating_point, layer_names, quantize
+from applications.formats.int8 import Answer, Op, QuantizationData, in_floating_point, layer_names, quantize
 from applications.formats.onnx import INPUT, TO_WRITE, save, to_onnx
 from applications.formats.package import Package
 
@@ -64,7 +64,7 @@ class OpenVino(Format):
     def files(self, path: Path) -> list[Path]:
         return [path, path.with_suffix(".bin")]
 
-    def quantize(self, path: Path, calibration: Calibration) -> list[str]:
+    def quantize(self, path: Path, calibration: QuantizationData) -> list[str]:
         openvino: Any = import_module("openvino")
         model = openvino.Core().read_model(str(path))
         facts = model.get_rt_info([ENTRY]).astype(str)

@@ -2,48 +2,15 @@
 
 from fnmatch import fnmatchcase
 
-from applications.explain.methods import METHODS
-from applications.formats import FORMATS
+from applications.listing.table_names import TABLES
 from applications.settings.options import Request
-from applications.settings.recipes import RECIPES
-from applications.tasks import TASKS
-from criterions import ASSIGNMENTS, BOX_LOSSES, CRITERIONS, DISTILLATIONS, REGION_LOSSES, WEIGHTERS
-from dataloader import AUGMENT_PRESETS, AUGMENTS, MIXES, SAMPLERS, SELF_PACED, SOURCES
-from dataloader.checks import CHECKS
-from models import FAMILIES, FORWARDED, INITS, list_models
-from models.anomaly import ANOMALY_DETECTORS
+from dataloader import AUGMENT_PRESETS
+from models import FAMILIES, FORWARDED, list_models
 from models.detectors import DETECTORS
 from models.known_models import HEADER, read_known_models
-from models.segmenters import SEGMENTERS
-from optim import OPTIMIZERS, SCHEDULES
 from utils.errors import UserError, nearest
 from utils.logs import log
 from utils.terminal_tables import print_table
-
-TABLES = {
-    "recipes": RECIPES,
-    "tasks": TASKS,
-    "segmenters": SEGMENTERS,
-    "detectors": DETECTORS,
-    "anomaly_detectors": ANOMALY_DETECTORS,
-    "criterions": CRITERIONS,
-    "region_losses": REGION_LOSSES,
-    "box_losses": BOX_LOSSES,
-    "assignments": ASSIGNMENTS,
-    "weighters": WEIGHTERS,
-    "distillations": DISTILLATIONS,
-    "inits": INITS,
-    "optimizers": OPTIMIZERS,
-    "schedules": SCHEDULES,
-    "sources": SOURCES,
-    "augments": AUGMENTS,
-    "mixes": MIXES,
-    "samplers": SAMPLERS,
-    "visual_methods": METHODS,
-    "curricula": SELF_PACED,
-    "checks": CHECKS,
-    "formats": FORMATS,
-}
 
 
 def run(request: Request) -> int:
@@ -115,5 +82,5 @@ def rows(subject: str) -> list[tuple[str, str]]:
         return [*listed, ("torchvision/NAME", more), ("timm/NAME", more), ("my_file.py:Class", "a network of your own")]
     listed = [(name, row.help) for name, row in TABLES[subject].items()]
     if subject == "augments":
-        listed += [(name, f"recipe: {spec}") for name, spec in AUGMENT_PRESETS.items()]
+        listed += [(name, f"preset: {spec}") for name, spec in AUGMENT_PRESETS.items()]
     return listed

@@ -9,7 +9,7 @@ from applications.tasks.box_answers import BoxAnswer
 from applications.tasks.detect import Detect
 from applications.trained.boxes import ImageDetector, set_choice
 from applications.trained.checkpoint import Trained
-from applications.trained.views import with_views
+from applications.trained.viewed_networks import with_views
 from dataloader.sources.inputs import Inputs
 from utils.files import new_folder, removed_on_error
 from utils.logs import log

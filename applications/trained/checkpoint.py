@@ -97,7 +97,7 @@ class Trained:
     exported: Exported | None = None
     # Whether the settings name images of its own: an exported file may know none.
     knows_images: bool = True
-    # What the checkpoint says besides tensors of the run, with what its task chose on val images; empty for an exported file.
+    # What else the checkpoint says besides tensors of the run, such as what a task without labels chose; empty for an exported file.
     saved: Mapping[str, Any] = field(default_factory=dict)
 
     def describe(self) -> str:
@@ -164,7 +164,7 @@ def load_trained(place: Path | str, given: Mapping[str, Any], action: str, devic
     if isinstance(model, Network):
         model.check_size(config.data.image_size)
     model.eval().to(device)
-    split_file = path.parent / "split.csv"
+    split_file, calibration = path.parent / "split.csv", Calibration.from_plain(content)
     return Trained(
         path=path,
         task=content["task"],
@@ -174,11 +174,11 @@ def load_trained(place: Path | str, given: Mapping[str, Any], action: str, devic
         model=model,
         averaging=content["averaging"],
         epoch=content["epoch"],
-        calibration=Calibration.from_plain(content),
+        calibration=calibration,
         split_file=split_file if split_file.is_file() else None,
         other_data="data" in given and not same_data(given["data"], content["config"]["data"]),
         seen=read_seen(content),
-        saved={name: value for name, value in content.items() if name not in LARGE},
+        saved={name: value for name, value in content.items() if name not in LARGE and name not in calibration.to_plain()},
     )
 
 

@@ -73,13 +73,13 @@ class Exported:
         return self.facts.temperature
 
     def bytes(self) -> int:
-        """Return how much room the file takes, with what belongs to it: the weights of OpenVINO, and of very large models."""
-        beside = {self.path, self.path.with_suffix(".bin") if self.path.suffix == ".xml" else self.path.with_name(self.path.name + ".data")}
-        places = self.path.rglob("*") if self.path.is_dir() else beside
+        """Return how much room the file takes, with what belongs to it, such as the weights of OpenVINO."""
+        files = build_format(self.facts.exported_as).files(self.path)
+        places = [place for file in files for place in (file.rglob("*") if file.is_dir() else [file])]
         return sum(place.stat().st_size for place in places if place.is_file())
 
     def describe(self) -> str:
-        """Return which file this is."""
+        """Return format, classes and path of the file, for messages."""
         return f"exported file ({self.facts.exported_as}), {len(self.classes)} classes, {self.path}"
 
 

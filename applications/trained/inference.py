@@ -37,6 +37,7 @@ def measure_split(
     machine: Machine,
     *,
     left_out: Callable[[Sequence[Unreadable]], object] | None = None,
+    meter: Meter | None = None,
 ) -> Meter:
     """Return the meter of a split, with a progress bar on a terminal; that of the first process has counted the images of all.
 
@@ -46,6 +47,7 @@ def measure_split(
         task: what they mean.
         machine: where it is computed.
         left_out: told which images could not be read, and are not counted; without it, such an image is an error.
+        meter: what counts; None for that of the task.
     """
     tolerant = left_out is not None
     loader = assemble.build_loader(trained.config, split, trained.preprocess, machine, tolerant=tolerant)
@@ -62,6 +64,7 @@ def measure_split(
                 world=machine.world,
                 advance=advance,
                 left_out=left_out,
+                meter=meter,
             )
         finally:
             loader.close()

@@ -1,11 +1,9 @@
 """A segmenter measured on a split, at the size of the original images."""
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from applications.tasks.mask_rows import MaskRows
-from applications.tasks.segment import Segment
 from applications.trained.inference import measure_split
 from applications.trained.masks import ImageSegmenter
 from dataloader.images.read import ImageError
@@ -36,24 +34,13 @@ def measure_masks(segmenter: ImageSegmenter, split: Split, *, left_out: Callable
         return _measure_tiles(segmenter, split, left_out)
     assert split.truths is not None
     whole = replace(split, truths=AtFullSize(split.truths))
-    meter = measure_split(trained, whole, at_full_size(segmenter), segmenter.machine, left_out=left_out)
-    assert isinstance(meter, MaskRows)
+    meter = _new_meter(segmenter)
+    measure_split(trained, whole, segmenter.task, segmenter.machine, left_out=left_out, meter=meter)
     return meter
 
 
-def at_full_size(segmenter: ImageSegmenter) -> Segment:
-    """Return the task with a meter that compares answers with masks of the size of their images."""
-    told = copy.copy(segmenter.task)
-
-    def meter(images: int) -> MaskRows:
-        del images
-        return _new_meter(segmenter)
-
-    told.meter = meter
-    return told
-
-
 def _new_meter(segmenter: ImageSegmenter) -> MaskRows:
+    """Return a meter that compares answers with masks of the size of their images."""
     task = segmenter.task
     return MaskRows(task.classes, task.criterion.activation, segmenter.trained.preprocess)
 

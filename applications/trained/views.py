@@ -1,16 +1,11 @@
-"""Ways to look at an image: mirrored, larger, smaller (--tta), and a detector that joins what it says of several."""
+"""Ways to look at an image: mirrored, larger, smaller (--tta)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from applications.trained.checkpoint import Trained
-from models.backbone import Network
 from utils.errors import UserError
-from utils.logs import log
 from utils.spec import parse_specs
 
 USAGE = "write hflip, vflip, scale(0.9,1.2), joined by |"
@@ -59,47 +54,3 @@ def _scaled(size: tuple[int, int], factor: object) -> tuple[int, int]:
     # Large images stay a multiple of the stride, small ones take what comes.
     height, width = (round(side * factor / STRIDE) * STRIDE if side >= 4 * STRIDE else round(side * factor) for side in size)
     return max(1, height), max(1, width)
-
-
-class JoinedViews(nn.Module):
-    """A detector that looks at several views of an image: what it says of all of them, in the plane of the first.
-
-    Args:
-        network: normalized images (N, 3, H, W) -> corners, objectness and probabilities (N, A, 5 + C).
-        views: ways to look at an image.
-
-    Raises:
-        UserError: the network does not take a size.
-    """
-
-    def __init__(self, network: nn.Module, views: Sequence[View]) -> None:
-        super().__init__()
-        assert isinstance(network, Network)
-        for size in {view.size for view in views}:
-            network.check_size(size)
-        self.network = network
-        self.views = tuple(views)
-
-    def forward(self, images: Tensor) -> Tensor:
-        height, width = images.shape[2:]
-        said = []
-        for view in self.views:
-            answer = self.network(view.of(images)).float()
-            corners = answer[..., :4] * answer.new_tensor([width / view.size[1], height / view.size[0]] * 2)
-            left, top, right, bottom = corners.unbind(-1)
-            if -1 in view.flips:
-                left, right = width - right, width - left
-            if -2 in view.flips:
-                top, bottom = height - bottom, height - top
-            said.append(torch.cat([torch.stack([left, top, right, bottom], -1), answer[..., 4:]], -1))
-        return torch.cat(said, 1)
-
-
-def with_views(trained: Trained) -> Trained:
-    """Return a detector as it looks at images: once, or at the views of --tta."""
-    views = trained.config.evaluation.tta
-    if not views:
-        return trained
-    network = JoinedViews(trained.model, parse_views(views, trained.preprocess.image_size))
-    log().info(f"views     {len(network.views)} an image: {views}")
-    return replace(trained, model=network.eval())

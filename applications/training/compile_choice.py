@@ -19,7 +19,7 @@ SECONDS = 4.0
 
 
 @dataclass(frozen=True)
-class Measured:
+class CompileTimes:
     """What an image of a training step takes, in seconds, and what compiling took."""
 
     plain: float
@@ -72,7 +72,7 @@ def _choice(recipe: Recipe) -> tuple[str, str]:
     return "on", f"{took}; saves about {in_words(saved)} of {in_words(run)}"
 
 
-def _tried(compile_it: Callable[[], object], measure: Callable[[], float], plain: float) -> Measured | str:
+def _tried(compile_it: Callable[[], object], measure: Callable[[], float], plain: float) -> CompileTimes | str:
     """Return what compiled steps take, or why there are none: a compiler that is missing or fails must not end a run."""
     begun = time.perf_counter()
     try:
@@ -82,7 +82,7 @@ def _tried(compile_it: Callable[[], object], measure: Callable[[], float], plain
         return str(error)
     except Exception as error:
         return f"compiling failed ({type(error).__name__}: {str(error).strip().splitlines()[0][:200] if str(error).strip() else ''})"
-    return Measured(plain, compiled, max(0.0, time.perf_counter() - begun - SECONDS))
+    return CompileTimes(plain, compiled, max(0.0, time.perf_counter() - begun - SECONDS))
 
 
 def _per_image(trial: Trial) -> float:

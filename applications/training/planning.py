@@ -32,7 +32,6 @@ from dataloader.loading.sampling import expected_draws
 from dataloader.loading.size_schedule import parse_sizes
 from dataloader.sample import Batch
 from dataloader.targets.boxes import Boxes
-from dataloader.targets.mask import Mask
 from models.backbone import Network
 from utils.errors import UserError
 from utils.logs import log
@@ -97,7 +96,7 @@ def _wishes(recipe: Recipe, given: Collection[str]) -> Wishes:
     data, model = recipe.config.data, recipe.config.model
     trained = bool(model.pretrained or model.init_from)
     fixed = "image_size" in given or data.size_schedule is not None
-    boxes, places = recipe.catalog.target is Boxes, recipe.catalog.target in (Boxes, Mask)
+    boxes, places = recipe.catalog.target is Boxes, recipe.catalog.target.is_spatial
     sizes = (data.image_size,) if fixed else (sizes_of_places if places else candidate_sizes)(_usual_side(recipe))
     network = recipe.kind.build_model(model, recipe.catalog.classes)
     taken = tuple(size for size in sizes if _takes(network, [size])) or (data.image_size,)

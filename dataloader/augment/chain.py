@@ -1,4 +1,4 @@
-"""A chain of augmentations, built from a recipe name or a spec such as 'flip|crop(0.1)'."""
+"""A chain of augmentations, built from the name of a preset or a spec such as 'flip|crop(0.1)'."""
 
 import copy
 import inspect
@@ -85,7 +85,7 @@ def _with_fourth(operation: Operation, sample: Sample, rng: np.random.Generator)
 
 
 def build_augment(source: SpecSource) -> Augment:
-    """Build the chain that a recipe name or a spec describes; '' is the empty chain.
+    """Build the chain that the name of a preset or a spec describes; '' is the empty chain.
 
     Raises:
         UserError: an operation or an argument is unknown, or a value makes no sense.

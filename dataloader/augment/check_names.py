@@ -10,7 +10,7 @@ from utils.spec import Spec, SpecSource, parse_specs
 
 
 def named_operations(source: SpecSource) -> tuple[Spec, ...]:
-    """Return the operations that a recipe name or a spec stands for; '' and 'none' are the empty chain.
+    """Return the operations that the name of a preset or a spec stands for; '' and 'none' are the empty chain.
 
     Raises:
         UserError: the spec cannot be read, or an operation is unknown.
@@ -22,11 +22,11 @@ def named_operations(source: SpecSource) -> tuple[Spec, ...]:
     specs = parse_specs(source)
     for spec in specs:
         if spec.name in AUGMENT_PRESETS:
-            raise UserError(f"the recipe '{spec.name}' stands alone; in a chain write {AUGMENT_PRESETS[spec.name]}")
+            raise UserError(f"the preset '{spec.name}' stands alone; in a chain write {AUGMENT_PRESETS[spec.name]}")
         if spec.name not in AUGMENTS and not is_user_code(spec.name):
             known = [*AUGMENTS, *AUGMENT_PRESETS]
             raise UserError(
-                f"unknown augmentation '{spec.name}'.{nearest(spec.name, known)} See --list augments; recipes: {', '.join(AUGMENT_PRESETS)}"
+                f"unknown augmentation '{spec.name}'.{nearest(spec.name, known)} See --list augments; presets: {', '.join(AUGMENT_PRESETS)}"
             )
         if spec.name == "OneOf":
             for choice in spelled_choices(spec.args, spec.kwargs.get("transforms", ())):

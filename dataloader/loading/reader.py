@@ -14,7 +14,7 @@ from dataloader.images.preprocess import Preprocess
 from dataloader.images.read import ImageError
 from dataloader.loading.size_schedule import SizeSchedule
 from dataloader.loading.slots import Slots
-from dataloader.sample import Batch, BatchFields, Sample, Unreadable, blank_images, stack
+from dataloader.sample import Batch, BatchFields, BatchRow, Sample, Unreadable, blank_images, stack
 from dataloader.splits.integrity import has_changed
 from dataloader.splits.split import Split
 from dataloader.targets.plane_change import scaled
@@ -99,7 +99,7 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
                 self.notes.note(index)
             try:
                 sample = self._read(index)
-                versions = [self._fitted(each, sample, preprocess) for each in self._versions(sample, augment, epoch, turn)]
+                versions = [self._fitted(each, index, preprocess) for each in self._versions(sample, augment, epoch, turn)]
             except ImageError as error:
                 if not self.tolerant:
                     return UserError(str(error))
@@ -124,7 +124,7 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
         changed = tuple(self.split.file(index) for index in indices.tolist() if has_changed(self.split, index))
         told = {"unreadable": tuple(unreadable), "changed": changed, "epoch": epoch, "copies": self.copies, "plain": plain}
         try:
-            batch = stack([sample for row in rows for sample in row], images, **told)
+            batch = stack([each for row in rows for each in row], images, **told)
         except UserError as error:
             return error
         # With a missing sample the copies are not contiguous in the slot, so the batch itself is sent.
@@ -171,25 +171,23 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
             raise UserError(f"{self.split.file(index)}: {error}") from error
         return Sample(picture.image, target, float(self.split.weights[index]), index)
 
-    def _fitted(self, version: Sample, sample: Sample, preprocess: Preprocess) -> tuple[Tensor, Sample]:
-        """Return the pixels of an augmented sample at the model's size, (bands, H, W), and a sample with its target, weight and index."""
+    def _fitted(self, version: Sample, index: int, preprocess: Preprocess) -> tuple[Tensor, BatchRow]:
+        """Return the pixels of an augmented image at the model's size, (bands, H, W), and its row of the batch."""
         pixels = preprocess.apply(version.image)
         target = version.target
         if (size := target.image_size()) is not None:
             if size != version.image.shape[:2]:
-                name = self.split.file(sample.index)
+                name = self.split.file(index)
                 raise UserError(f"{name}: an augmentation gave an image and a target of different sizes; use sample.moved(image, change)")
             target = target.moved(preprocess.change(size))
-        elif target is sample.target and version.weight == sample.weight:
-            return pixels, sample
-        return pixels, replace(version, image=sample.image, target=target, index=sample.index)
+        return pixels, BatchRow(target, version.weight, index)
 
-    def _nothing(self, preprocess: Preprocess) -> Sample:
+    def _nothing(self, preprocess: Preprocess) -> BatchRow:
         target = self.split.nothing()
         if target.is_spatial:
             target = target.moved(scaled((1, 1), preprocess.image_size))
         # index=-1 marks padding, so that no result is stored for a real image.
-        return Sample(np.zeros((1, 1, preprocess.bands), np.uint8), target, weight=0.0, index=-1)
+        return BatchRow(target, weight=0.0, index=-1)
 
     def _slotted(self, batch: Batch, slot: int) -> SlottedBatch:
         """Return the batch whose images are in a slot; copies its masks behind them."""

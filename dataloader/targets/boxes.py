@@ -38,6 +38,7 @@ class Boxes(Target):
     """
 
     per_image: ClassVar[str] = "boxes"
+    is_composable: ClassVar[bool] = True
 
     corners: np.ndarray
     classes: np.ndarray

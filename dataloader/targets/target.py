@@ -38,6 +38,8 @@ class Target(ABC):
 
     # Whether the target has positions on the image, so that it must follow changes of geometry.
     is_spatial: bool = True
+    # Whether images can be put together, as mosaics do, and their targets with them.
+    is_composable: ClassVar[bool] = False
     # Whether an image has exactly one class, so that it can be stored in class folders.
     is_one_class: ClassVar[bool] = False
     # For messages: what the classes of a data set are, and what each image has.

@@ -53,6 +53,7 @@ class Detector(Network):
 
     arch: str
     multiple: ClassVar[int] = 1
+    has_own_prior = True
 
     @abstractmethod
     def predict(self, x: Tensor) -> DetectorOutput:

@@ -6,16 +6,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from models.backbone import Backbone
+from models.backbone import Backbone, Network
 from models.detectors.anchor_free import AnchorFreeHead
 from models.detectors.detector import Detector, DetectorOutput
 from models.necks import build_neck
 from models.necks.neck import Neck
-from models.segmenters.encoder import Encoder
+from models.segmenters.encoder import ENCODER, Encoder, is_encoder_alone
 from utils.errors import UserError
 from utils.spec import SpecSource
-
-ENCODER = "encoder.backbone."
 
 
 class MapDecoder(nn.Module, ABC):
@@ -71,10 +69,8 @@ class EncoderDetector(Detector):
         del arch
         return self.encoder.backbone, self.encoder.name
 
-    def knows(self, state: Any) -> bool:
-        """Whether the tensors of a file are those of such a detector, rather than of an encoder alone."""
-        tensors = state.get("state_dict", state) if isinstance(state, Mapping) else {}
-        return any(str(name).startswith(ENCODER) for name in tensors)
+    def filled_by(self, state: Any) -> Network:
+        return self.encoder.backbone if is_encoder_alone(state) else self
 
     def no_weight_decay(self) -> frozenset[str]:
         return frozenset(ENCODER + name if not name.startswith("*") else name for name in self.encoder.backbone.no_weight_decay())

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-# What keeps tokens from seeing one another; as large as Swin's authors have it.
+# Added to the attention logits of tokens in different windows; Swin's value.
 UNSEEN = -100.0
 
 

@@ -9,14 +9,12 @@ from torch import Tensor
 from models.backbone import Backbone, Network
 from models.modules import evaluating
 from models.segmenters.decoder import Decoder, resize, size_of
-from models.segmenters.encoder import Encoder
+from models.segmenters.encoder import ENCODER, Encoder, is_encoder_alone
 from utils.errors import UserError
 from utils.networks.first_conv import input_channels
 
 # How much the loss of the auxiliary logits counts (arXiv 1612.01105, section 5.1).
 AUXILIARY_WEIGHT = 0.4
-
-ENCODER = "encoder.backbone."
 
 
 class SegmenterOutput(NamedTuple):
@@ -60,10 +58,8 @@ class Segmenter(Network):
         del arch
         return self.encoder.backbone, self.encoder.name
 
-    def knows(self, state: Any) -> bool:
-        """Whether the tensors of a file are those of a segmenter, rather than of an encoder alone."""
-        tensors = state.get("state_dict", state) if isinstance(state, Mapping) else {}
-        return any(str(name).startswith(ENCODER) for name in tensors)
+    def filled_by(self, state: Any) -> Network:
+        return self.encoder.backbone if is_encoder_alone(state) else self
 
     def check_size(self, image_size: tuple[int, int]) -> None:
         """Try one black image of this (height, width), in evaluation mode.

@@ -17,7 +17,7 @@ MOST = 0.9
 # Pruning rounds; importance is measured again in each, since it changes as channels are removed.
 ROUNDS = 5
 
-# The losses of some images, summed over a batch each, as the network computes them now.
+# Computes the losses of some images with the present network, one sum for each batch.
 Losses = Callable[[], Iterable[Tensor]]
 # (groups, which units stay) -> how much each unit matters, (U,) a group, in a measure that is the same for all groups.
 Importance = Callable[[ChannelGroups, UnitMasks], list[Tensor]]

@@ -17,7 +17,7 @@ IMAGE = np.zeros((2, 2, 3), dtype=np.uint8)
 
 def test_batch_carries_targets_weights_and_indices():
     samples = [Sample(IMAGE, target=Label(2), weight=0.5, index=7), Sample(IMAGE, target=Label(0), index=3)]
-    batch = stack(samples, torch.zeros(2, 3, 4, 4, dtype=torch.uint8), unreadable=(Unreadable("a.png", "empty"),))
+    batch = stack([each.row() for each in samples], torch.zeros(2, 3, 4, 4, dtype=torch.uint8), unreadable=(Unreadable("a.png", "empty"),))
     assert len(batch) == 2
     assert (batch.targets.tolist(), batch.targets.dtype) == ([2, 0], torch.int64)
     assert (batch.weights.tolist(), batch.indices.tolist()) == ([0.5, 1.0], [7, 3])
@@ -26,19 +26,19 @@ def test_batch_carries_targets_weights_and_indices():
 
 def test_probability_targets_stay_probabilities():
     samples = [Sample(IMAGE, target=Labels(np.array([0.25, 0.75]))), Sample(IMAGE, target=Labels(np.array([1.0, 0.0])))]
-    batch = stack(samples, torch.zeros(2, 3, 4, 4, dtype=torch.uint8))
+    batch = stack([each.row() for each in samples], torch.zeros(2, 3, 4, 4, dtype=torch.uint8))
     assert batch.targets.dtype == torch.float32
     assert batch.targets.tolist() == [[0.25, 0.75], [1.0, 0.0]]
 
 
 def test_every_tensor_of_a_batch_moves_with_it():
-    batch = stack([Sample(IMAGE, target=Label(1))], torch.zeros(1, 3, 4, 4, dtype=torch.uint8)).to("meta")
+    batch = stack([Sample(IMAGE, target=Label(1)).row()], torch.zeros(1, 3, 4, 4, dtype=torch.uint8)).to("meta")
     assert {tensor.device.type for tensor in (batch.images, batch.targets, batch.weights, batch.indices)} == {"meta"}
 
 
 def test_a_batch_survives_the_way_out_of_a_process():
     sample = Sample(IMAGE, target=Label(1), weight=0.5, index=9)
-    batch = stack([sample], torch.ones(1, 3, 4, 4, dtype=torch.uint8), unreadable=(Unreadable("a", "b"),))
+    batch = stack([sample.row()], torch.ones(1, 3, 4, 4, dtype=torch.uint8), unreadable=(Unreadable("a", "b"),))
     again = pickle.loads(pickle.dumps(batch))
     assert torch.equal(again.images, batch.images)
     assert (again.targets.tolist(), again.weights.tolist(), again.indices.tolist()) == ([1], [0.5], [9])
@@ -56,7 +56,7 @@ TARGETS = [
 
 @pytest.mark.parametrize("targets", TARGETS, ids=lambda targets: type(targets[0]).__name__)
 def test_every_kind_of_target_survives_the_way_out_of_a_process_and_moves_with_its_batch(targets):
-    batch = stack([Sample(IMAGE, target) for target in targets], torch.ones(2, 3, 4, 4, dtype=torch.uint8))
+    batch = stack([Sample(IMAGE, target).row() for target in targets], torch.ones(2, 3, 4, 4, dtype=torch.uint8))
     # As between the processes of torch's loader.
     again = pickle.loads(ForkingPickler.dumps(batch))
     parts = ("corners", "classes", "counts", "crowd", "areas") if isinstance(batch.targets, BoxBatch) else ("data",)
@@ -74,7 +74,7 @@ def test_a_batch_for_prediction_has_no_targets_and_all_its_images_count():
 
 
 def test_boxes_leave_a_process_as_plain_numbers_and_masks_as_shared_memory():
-    masks, boxes = (stack([Sample(IMAGE, target) for target in TARGETS[kind]], torch.ones(2, 3, 4, 4)).about() for kind in (2, 3))
+    masks, boxes = (stack([Sample(IMAGE, target).row() for target in TARGETS[kind]], torch.ones(2, 3, 4, 4)).about() for kind in (2, 3))
     assert isinstance(masks.targets, torch.Tensor), "a tensor is shared with the other process, an array copied through a pipe"
     assert b"torch" not in pickle.dumps(boxes).partition(b"_boxes_of")[2]
 

@@ -10,7 +10,7 @@ import pytest
 from applications.export.benchmark import Entry, choose, frontier
 from applications.export.best import Candidate, choose_winner
 from applications.export.label_reference import ALLOWED, LabelReference
-from applications.export.measure import Measured
+from applications.export.measure import MeasuredFile
 from applications.export.parity import Figures, Parity
 from applications.export.record import Record
 from applications.formats.facts import Facts
@@ -28,7 +28,7 @@ def timing(milliseconds: float) -> Timing:
 
 def entry(name: str, milliseconds: float, accuracy: float) -> Entry:
     took = timing(milliseconds)
-    return Entry(name, "onnx", accuracy, Measured(FACTS, Figures("top1", accuracy, ()), 0.1, took, took, None, 1))
+    return Entry(name, "onnx", accuracy, MeasuredFile(FACTS, Figures("top1", accuracy, ()), 0.1, took, took, None, 1))
 
 
 def candidate(name: str, milliseconds: float, accuracy: float, *, refusal: str = "") -> Candidate:

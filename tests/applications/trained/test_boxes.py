@@ -8,7 +8,8 @@ from torch import nn
 
 from applications.tasks.box_answers import BoxAnswer, Choice
 from applications.trained.joined_tiles import joined
-from applications.trained.views import JoinedViews, parse_views
+from applications.trained.viewed_networks import JoinedBoxes
+from applications.trained.views import parse_views
 from models.backbone import Network
 from tests.applications.trained.rectangles import FindsRectangles, draw, perfect_detector
 
@@ -64,7 +65,7 @@ class AnySize(FindsRectangles, Network):
 @pytest.mark.parametrize("views", ["hflip", "vflip", "hflip|vflip", "scale(0.5,2)|hflip"])
 def test_views_find_an_object_once_at_its_place(views: str) -> None:
     detector = perfect_detector(64)
-    several = replace(detector, trained=replace(detector.trained, model=JoinedViews(AnySize(), parse_views(views, (64, 64)))))
+    several = replace(detector, trained=replace(detector.trained, model=JoinedBoxes(AnySize(), parse_views(views, (64, 64)))))
     boxes = [(8, 4, 32, 24), (40, 30, 60, 62)]
     found = several.boxes(draw((64, 64), boxes, [0, 2]), detector.task.answered)
     assert len(found.scores) == 2

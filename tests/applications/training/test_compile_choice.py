@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from applications.training import compile_choice
-from applications.training.compile_choice import Measured, worth_trying
+from applications.training.compile_choice import CompileTimes, worth_trying
 from tests.applications.conftest import Call, tiny
 from utils.checkpoint import load_checkpoint
 from utils.errors import UserError
@@ -18,10 +18,10 @@ def test_short_runs_and_many_sizes_are_not_tried() -> None:
 
 
 def test_every_size_but_the_first_is_compiled_again() -> None:
-    measured = Measured(plain=1.0, compiled=0.8, compiling=50)
+    measured = CompileTimes(plain=1.0, compiled=0.8, compiling=50)
     assert measured.saved(1000, 1) == pytest.approx(200)
     assert measured.saved(1000, 3) == pytest.approx(100)
-    assert Measured(1.0, 1.1, 50).saved(1000, 1) < 0
+    assert CompileTimes(1.0, 1.1, 50).saved(1000, 1) < 0
 
 
 def _said(call: Call, colors: Path, monkeypatch: pytest.MonkeyPatch, outcome: object) -> tuple[str, str]:

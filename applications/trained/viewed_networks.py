@@ -1,17 +1,20 @@
-"""--tta: the mean answer over several views of each image (Krizhevsky, Sutskever, Hinton 2012, section 4.1)."""
+"""Networks that look at several views of an image (--tta): the mean answer (Krizhevsky et al. 2012, section 4.1), or all boxes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from applications.trained.views import View
+from applications.trained.checkpoint import Trained
+from applications.trained.views import View, parse_views
 from models.backbone import Backbone, Network
+from utils.logs import log
 
 
-class AveragedViews(nn.Module):
-    """A network whose probabilities are the mean over views; logits (N, C) that give that mean.
+class AveragedLabels(nn.Module):
+    """A classifier whose probabilities are the mean over views; logits (N, C) that give that mean.
 
     Args:
         network: normalized images (N, 3, H, W) -> logits (N, C).
@@ -75,3 +78,47 @@ class AveragedMasks(nn.Module):
         mean = total / len(self.views)
         least = torch.finfo(mean.dtype).tiny
         return mean.clamp(min=least).log() if self.softmax else mean.clamp(1e-7, 1 - 1e-7).logit()
+
+
+class JoinedBoxes(nn.Module):
+    """A detector that looks at several views of an image: what it says of all of them, in the plane of the first.
+
+    Args:
+        network: normalized images (N, 3, H, W) -> corners, objectness and probabilities (N, A, 5 + C).
+        views: ways to look at an image.
+
+    Raises:
+        UserError: the network does not take a size.
+    """
+
+    def __init__(self, network: nn.Module, views: Sequence[View]) -> None:
+        super().__init__()
+        assert isinstance(network, Network)
+        for size in {view.size for view in views}:
+            network.check_size(size)
+        self.network = network
+        self.views = tuple(views)
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        said = []
+        for view in self.views:
+            answer = self.network(view.of(images)).float()
+            corners = answer[..., :4] * answer.new_tensor([width / view.size[1], height / view.size[0]] * 2)
+            left, top, right, bottom = corners.unbind(-1)
+            if -1 in view.flips:
+                left, right = width - right, width - left
+            if -2 in view.flips:
+                top, bottom = height - bottom, height - top
+            said.append(torch.cat([torch.stack([left, top, right, bottom], -1), answer[..., 4:]], -1))
+        return torch.cat(said, 1)
+
+
+def with_views(trained: Trained) -> Trained:
+    """Return a detector as it looks at images: once, or at the views of --tta."""
+    views = trained.config.evaluation.tta
+    if not views:
+        return trained
+    network = JoinedBoxes(trained.model, parse_views(views, trained.preprocess.image_size))
+    log().info(f"views     {len(network.views)} an image: {views}")
+    return replace(trained, model=network.eval())

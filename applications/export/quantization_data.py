@@ -7,14 +7,14 @@ import numpy as np
 from applications.assemble import Machine
 from applications.export.reference import Reference, read_reference, spread
 from applications.formats.facts import Facts
-from applications.formats.int8 import Calibration
+from applications.formats.int8 import QuantizationData
 from applications.settings.options import ExportOptions
 from applications.trained.checkpoint import Trained, open_training, open_validation
 from dataloader.images.preprocess import Preprocess, fit_pixels
 from dataloader.splits.split import Split
 
 
-def calibration_of(trained: Trained, reference: Reference, facts: Facts, options: ExportOptions, machine: Machine) -> Calibration:
+def quantization_data(trained: Trained, reference: Reference, facts: Facts, options: ExportOptions, machine: Machine) -> QuantizationData:
     """Return the images, and how much of the headline figure on them is lost.
 
     Args:
@@ -35,7 +35,7 @@ def calibration_of(trained: Trained, reference: Reference, facts: Facts, options
     def figure(positions: Sequence[int], answers: np.ndarray) -> float:
         return reference.figures(zip(positions, answers, strict=True), facts).value
 
-    return Calibration(
+    return QuantizationData(
         images=_fitted(training, trained.preprocess),
         held_out=_fitted(reference.split, trained.preprocess),
         joined=lambda outputs: reference.joined(outputs, facts),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from applications.evaluation.tta import AveragedViews
+from applications.trained.viewed_networks import AveragedLabels
 from applications.trained.views import parse_views
 from models import build_model
 from tests.applications.conftest import NETS, Call
@@ -31,8 +31,8 @@ def test_views_give_the_mean_of_their_probabilities(activation: str) -> None:
         logits = torch.stack([network(view.of(images)) for view in views])
         expected = squash(logits.flatten(0, 1)).unflatten(0, logits.shape[:2]).mean(0)
         assert (expected - squash(logits.mean(0))).abs().max() > 0.05
-        torch.testing.assert_close(squash(AveragedViews(network, views, activation)(images)), expected)
-        torch.testing.assert_close(squash(AveragedViews(network, views[:1], activation)(images)), squash(network(images)))
+        torch.testing.assert_close(squash(AveragedLabels(network, views, activation)(images)), expected)
+        torch.testing.assert_close(squash(AveragedLabels(network, views[:1], activation)(images)), squash(network(images)))
 
 
 def test_evaluation_looks_at_every_view(call: Call, runs: dict[str, Path]) -> None:
@@ -50,4 +50,4 @@ def test_a_scale_is_refused_where_the_network_takes_one_size_alone() -> None:
     network = build_model(f"{NETS}:TinyNet", num_classes=2)
     network.__class__ = Strict
     with pytest.raises(UserError, match="20x24"):
-        AveragedViews(network, parse_views("scale(2)", (20, 24)), "softmax")
+        AveragedLabels(network, parse_views("scale(2)", (20, 24)), "softmax")
