@@ -81,7 +81,7 @@ class BatchReader(Dataset[Batch | SlottedBatch | UserError]):
     def __getitem__(self, key: Key) -> Batch | SlottedBatch | UserError:
         epoch, sized_as, indices, turns, number = key
         # One row per copy, so that a copy keeps the target and the weight from its augmentation.
-        rows: list[list[Sample]] = [[] for _ in range(self.copies)]
+        rows: list[list[BatchRow]] = [[] for _ in range(self.copies)]
         unreadable: list[Unreadable] = []
         preprocess = self.preprocess if self.sizes is None else replace(self.preprocess, image_size=self.sizes.at(sized_as))
         plain = self.plain_from is not None and sized_as >= self.plain_from
