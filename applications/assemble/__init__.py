@@ -9,7 +9,7 @@ measure_folded_norms  of a network whose weights came without batch norms       
 build_stepper       optimizer, schedule, clipping, averages, penalties over the network   stepper.py
 checkpoint_content  all of it as plain types and tensors, from which it is built again    checkpoint_content.py
 
-`applications/training/recipe.py` calls them all; every other application calls those that it needs.
+`applications/training/training_parts.py` calls them all; every other application calls those that it needs.
 """
 
 from applications.assemble.auto_anchors import set_auto_anchors

@@ -37,7 +37,7 @@ class Interruption(Exception):  # noqa: N818 - it is not an error
 
 @dataclass
 class TrainingRun:
-    """Everything a training run is made of; `Recipe.training_run` builds it."""
+    """Everything a training run is made of; `TrainingParts.training_run` builds it."""
 
     model: nn.Module
     task: Task

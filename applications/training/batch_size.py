@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from applications.training.recipe import Recipe, for_trial
+from applications.training.training_parts import TrainingParts, for_trial
 from dataloader.sample import Batch
 from utils.errors import UserError
 from utils.logs import log
@@ -31,20 +31,20 @@ def largest_that_fits(fits: Callable[[int], bool], *, most: int) -> int:
     return between if size < between <= most and fits(between) else size
 
 
-def with_batch_size(recipe: Recipe) -> Recipe:
-    """Return the recipe with --batch auto replaced by a number: what fits on every process, times their number.
+def with_batch_size(parts: TrainingParts) -> TrainingParts:
+    """Return the parts with --batch auto replaced by a number: what fits on every process, times their number.
 
     Raises:
         UserError: there is no GPU, or not even one image fits.
     """
-    machine = recipe.machine
-    if recipe.config.data.batch is None:
-        return recipe
+    machine = parts.machine
+    if parts.config.data.batch is None:
+        return parts
     if machine.device.type != "cuda":
         raise UserError("--batch auto measures the memory of a GPU; on the CPU give a number, --batch_size 32")
     world = machine.world
-    most = max(1, min(LARGEST, len(recipe.split) // world.size))
-    mine = largest_that_fits(Trial(recipe).fits, most=most)
+    most = max(1, min(LARGEST, len(parts.split) // world.size))
+    mine = largest_that_fits(Trial(parts).fits, most=most)
     # The trial is gone; its memory is to be, too, before the run begins.
     torch.cuda.empty_cache()
     share = min(world.gather(mine))
@@ -52,23 +52,23 @@ def with_batch_size(recipe: Recipe) -> Recipe:
         raise UserError("not even one image fits into the memory of the GPU; lower --image_size or take a smaller --arch")
     total = share * world.size
     log().info(f"batch     {total} images a step fit into {SHARE:.0%} of the memory; next time --batch_size {total} saves the search")
-    return replace(recipe, config=recipe.config.override({"batch_size": total, "batch": None}))
+    return replace(parts, config=parts.config.override({"batch_size": total, "batch": None}))
 
 
 class Trial:
     """Training steps on generated images, with a model that is thrown away."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, parts: TrainingParts) -> None:
         # No other process takes part, and the step of the run does not matter.
-        recipe = replace(for_trial(recipe), batches=1)
-        self.device = recipe.machine.device
-        self.network, self.objective = recipe.teaching.network, recipe.teaching.objective
-        self.stepper = recipe.trial_stepper()
-        self.transforms = recipe.transforms
-        self.size = recipe.preprocess.image_size
-        self.classes = len(recipe.catalog.classes)
-        self.dense = recipe.split.targets.ndim == 2
-        self.copies = recipe.config.data.aug_splits
+        parts = replace(for_trial(parts), batches=1)
+        self.device = parts.machine.device
+        self.network, self.objective = parts.teaching.network, parts.teaching.objective
+        self.stepper = parts.trial_stepper()
+        self.transforms = parts.transforms
+        self.size = parts.preprocess.image_size
+        self.classes = len(parts.catalog.classes)
+        self.dense = parts.split.targets.ndim == 2
+        self.copies = parts.config.data.aug_splits
 
     def fits(self, images: int) -> bool:
         """Whether two steps with this many images, and the copies of --aug_splits, leave a share of the memory free."""

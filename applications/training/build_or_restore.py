@@ -1,11 +1,11 @@
-"""Has a recipe build all parts of a run, and puts them where a checkpoint left them."""
+"""Builds all parts of a run, and puts them where a checkpoint left them."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from applications import assemble
 from applications.training.probe_head import begin_with_probe
-from applications.training.recipe import Recipe
+from applications.training.training_parts import TrainingParts
 from optim.stepper import Stepper
 from utils.errors import shorten
 from utils.logs import log
@@ -16,48 +16,48 @@ ORDER = ("task", "train_loader", "val_loader", "model", "teaching", "stepper", "
 WITHOUT_STEPS = ("task", "val_loader", "model", "data_fingerprint", "seen")
 
 
-def build_or_restore(recipe: Recipe) -> None:
+def build_or_restore(parts: TrainingParts) -> None:
     """Have everything built that trains and is kept, and put it where the checkpoint left it, where there is one."""
-    _tell_priors(recipe)
+    _tell_priors(parts)
     for part in ORDER:
-        getattr(recipe, part)
+        getattr(parts, part)
         # Before the stepper: an average of the weights begins with it.
-        if part == "model" and recipe.content is None and recipe.config.train.probe_head:
-            begin_with_probe(recipe)
-    if recipe.content is not None:
-        _restore(recipe, recipe.content)
-        if not recipe.progress.batch:
-            _recount(recipe.stepper, recipe.progress.epoch * assemble.count_steps(recipe.config.optim, recipe.batches_per_epoch))
+        if part == "model" and parts.content is None and parts.config.train.probe_head:
+            begin_with_probe(parts)
+    if parts.content is not None:
+        _restore(parts, parts.content)
+        if not parts.progress.batch:
+            _recount(parts.stepper, parts.progress.epoch * assemble.count_steps(parts.config.optim, parts.batches_per_epoch))
 
 
-def build_parts(recipe: Recipe) -> None:
+def build_parts(parts: TrainingParts) -> None:
     """Have everything built that a model needs which learns without steps."""
     for part in WITHOUT_STEPS:
-        getattr(recipe, part)
+        getattr(parts, part)
 
 
-def _tell_priors(recipe: Recipe) -> None:
+def _tell_priors(parts: TrainingParts) -> None:
     """Say by which shares of the classes the loss goes, where a sampler changes them."""
-    loss, counts = recipe.config.loss, recipe.class_counts
+    loss, counts = parts.config.loss, parts.class_counts
     weighted = any(part.name == "class_weights" for part in loss.spec())
-    if recipe.config.data.sampler is not None and (weighted or loss.logit_adjust is not None or loss.prior_bias == "data"):
+    if parts.config.data.sampler is not None and (weighted or loss.logit_adjust is not None or loss.prior_bias == "data"):
         total = max(sum(counts), 1e-12)
-        shares = [f"{name} {count / total:.1%}" for name, count in zip(recipe.catalog.classes, counts, strict=True)]
+        shares = [f"{name} {count / total:.1%}" for name, count in zip(parts.catalog.classes, counts, strict=True)]
         log().info(f"priors    the loss counts classes as --sampler draws them: {shorten(shares)}")
 
 
-def _restore(recipe: Recipe, content: Mapping[str, Any]) -> None:
+def _restore(parts: TrainingParts, content: Mapping[str, Any]) -> None:
     """Put everything where the checkpoint left it."""
-    task, world = recipe.task, recipe.machine.world
-    recipe.model.load_state_dict(content["state_dict"])
-    recipe.stepper.load_state_dict(content["stepper"])
+    task, world = parts.task, parts.machine.world
+    parts.model.load_state_dict(content["state_dict"])
+    parts.stepper.load_state_dict(content["stepper"])
     task.criterion.load_state_dict(content["loss_state"])
     task.load_calibration(content)
     # Absent in checkpoints that were written before there were teachers.
     if "teaching" in content:
-        recipe.teaching.load_state_dict(content["teaching"])
-    recipe.progress.load_state_dict(content["progress"], recipe.machine.device, is_first=world.is_first)
-    if content["data_fingerprint"] != recipe.data_fingerprint:
+        parts.teaching.load_state_dict(content["teaching"])
+    parts.progress.load_state_dict(content["progress"], parts.machine.device, is_first=world.is_first)
+    if content["data_fingerprint"] != parts.data_fingerprint:
         log().warning("the training images changed since the checkpoint; the run goes on with them, and will differ from an unbroken one")
 
 

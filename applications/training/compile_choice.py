@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from applications.training.planning import Trial
-from applications.training.recipe import Recipe
+from applications.training.training_parts import TrainingParts
 from dataloader.loading.size_schedule import parse_sizes
 from models.compiled import compile_training
 from utils.errors import UserError
@@ -36,30 +36,30 @@ def worth_trying(run: float, sizes: int) -> bool:
     return USUAL_SHARE * run >= 2 * USUAL_SECONDS * sizes
 
 
-def with_compile_choice(recipe: Recipe) -> Recipe:
-    """Return the recipe with --compile auto replaced by on or off, and say why."""
-    if recipe.config.runtime.compile != "auto":
-        return recipe
-    chosen, why = _choice(recipe)
+def with_compile_choice(parts: TrainingParts) -> TrainingParts:
+    """Return the parts with --compile auto replaced by on or off, and say why."""
+    if parts.config.runtime.compile != "auto":
+        return parts
+    chosen, why = _choice(parts)
     # All processes compile, or none.
-    chosen, why = recipe.machine.world.gather((chosen, why))[0]
+    chosen, why = parts.machine.world.gather((chosen, why))[0]
     log().info(f"compile   {chosen}: {why}")
-    return replace(recipe, config=recipe.config.override({"compile": chosen}))
+    return replace(parts, config=parts.config.override({"compile": chosen}))
 
 
-def _choice(recipe: Recipe) -> tuple[str, str]:
-    config = recipe.config
+def _choice(parts: TrainingParts) -> tuple[str, str]:
+    config = parts.config
     data, epochs = config.data, config.train.epochs
     sizes = len(parse_sizes(data.size_schedule or str(data.image_size[1]), data.image_size, epochs).all())
-    images = epochs * recipe.train_loader.plan.samples / recipe.machine.world.size
-    trial = Trial(replace(recipe, config=config.override({"size_schedule": None, "cache": "off"})))
+    images = epochs * parts.train_loader.plan.samples / parts.machine.world.size
+    trial = Trial(replace(parts, config=config.override({"size_schedule": None, "cache": "off"})))
     try:
         plain = _per_image(trial)
         run = plain * images
         if not worth_trying(run, sizes):
             at_sizes = f"{sizes} sizes of images take" if sizes > 1 else "takes"
             return "off", f"training takes about {in_words(run)}, and compiling {at_sizes} about {in_words(USUAL_SECONDS * sizes)}"
-        found = _tried(lambda: compile_training(trial.recipe.teaching.network), lambda: _per_image(trial), plain)
+        found = _tried(lambda: compile_training(trial.parts.teaching.network), lambda: _per_image(trial), plain)
     finally:
         trial.close()
     if isinstance(found, str):

@@ -8,7 +8,7 @@ import torch
 
 from applications import assemble
 from applications.assemble.machine import Machine
-from applications.training.recipe import Recipe
+from applications.training.training_parts import TrainingParts
 from dataloader.splits.content_hash import NOTHING, VERSION, content_hashes
 from dataloader.splits.split import Split
 from models.backbone import Backbone
@@ -23,19 +23,19 @@ from utils.user_cache import cache_folder
 MOST_BYTES = 2 * 2**30
 
 
-def features_key(recipe: Recipe, precision: Precision | None = None) -> str:
+def features_key(parts: TrainingParts, precision: Precision | None = None) -> str:
     """Return a name for all that features depend on besides the image: the weights without the classifier, and the preprocessing.
 
     Args:
-        recipe: of the network.
-        precision: in which they are computed; that of the recipe's machine when not given.
+        parts: of the network.
+        precision: in which they are computed; that of the parts' machine when not given.
     """
-    precision = precision or recipe.machine.precision
-    model = recipe.model
+    precision = precision or parts.machine.precision
+    model = parts.model
     assert isinstance(model, Backbone)
     own = {id(value) for value in model.get_classifier().state_dict(keep_vars=True).values()}
     digest = hashlib.blake2b(digest_size=12)
-    about = (recipe.config.model.arch, sorted(recipe.preprocess.to_dict().items()), str(precision.dtype), VERSION)
+    about = (parts.config.model.arch, sorted(parts.preprocess.to_dict().items()), str(precision.dtype), VERSION)
     digest.update(repr(about).encode())
     for name, value in model.state_dict(keep_vars=True).items():
         if id(value) not in own:
@@ -49,23 +49,23 @@ def features_file(key: str) -> Path:
     return cache_folder() / "features" / f"{key}.npz"
 
 
-def embed(recipe: Recipe, split: Split, machine: Machine) -> tuple[np.ndarray, int]:
+def embed(parts: TrainingParts, split: Split, machine: Machine) -> tuple[np.ndarray, int]:
     """Return the features of a split, float32 (N, D), nan where an image cannot be read; and how many were known before.
 
     The network runs in evaluation mode, without augmentation. New features are added to those that are kept.
 
     Args:
-        recipe: of the network.
+        parts: of the network.
         split: any images.
         machine: where, and in which precision.
     """
     hashes = content_hashes(split)
-    file = features_file(features_key(recipe, machine.precision))
+    file = features_file(features_key(parts, machine.precision))
     known, rows = _read(file)
     places = {number: place for place, number in enumerate(known.tolist())}
     found = [places.get(number, -1) if number != NOTHING else -1 for number in hashes.tolist()]
     missing = [index for index, place in enumerate(found) if place < 0]
-    fresh = _computed(recipe, split.subset(missing), machine) if missing else None
+    fresh = _computed(parts, split.subset(missing), machine) if missing else None
     width = rows.shape[1] if fresh is None else fresh.shape[1]
     features = np.full((len(split), width), np.nan, dtype=np.float32)
     have = [index for index, place in enumerate(found) if place >= 0]
@@ -79,11 +79,11 @@ def embed(recipe: Recipe, split: Split, machine: Machine) -> tuple[np.ndarray, i
     return features, len(have)
 
 
-def _computed(recipe: Recipe, split: Split, machine: Machine) -> np.ndarray:
+def _computed(parts: TrainingParts, split: Split, machine: Machine) -> np.ndarray:
     """Return the features of the images, float32 (N, D), by the network."""
-    model, task = recipe.model, recipe.task
+    model, task = parts.model, parts.task
     assert isinstance(model, Backbone)
-    loader = assemble.build_loader(recipe.config, split, recipe.preprocess, machine, tolerant=True)
+    loader = assemble.build_loader(parts.config, split, parts.preprocess, machine, tolerant=True)
     found: np.ndarray | None = None
     model.eval()
     try:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from applications.engine.checkpoint_saver import CheckpointSaver
 from applications.engine.top_epochs import TopEpochs
 from applications.settings.options import OptimOptions
-from applications.training.recipe import Recipe
+from applications.training.training_parts import TrainingParts
 from dataloader.sample import Batch
 from optim.batchnorm_recalibration import recalibrate_norms
 from optim.ema import temporarily_loaded
@@ -31,7 +31,7 @@ Calibrated = Mapping[str, Any]
 class AveragingInputs:
     """What the averages of a finished run are made and measured with."""
 
-    recipe: Recipe
+    parts: TrainingParts
     validate: Callable[[], Mapping[str, float]]
     saver: CheckpointSaver
     # Training batches on which the statistics of a soup are counted; 0 takes their mean.
@@ -46,7 +46,7 @@ def unfinished(optim: OptimOptions, folder: Path) -> bool:
 
 def write_averages(ending: AveragingInputs) -> None:
     """Measure and write the averages that the run kept; say which weights are the best."""
-    swa, top = ending.recipe.stepper.swa, ending.saver.top
+    swa, top = ending.parts.stepper.swa, ending.saver.top
     if swa is not None:
         if swa.count:
             _write_swa(ending, swa.average(), swa.count)
@@ -64,13 +64,13 @@ def _write_swa(ending: AveragingInputs, mean: Mapping[str, Tensor], count: int) 
 
 def _with_fresh_norms(ending: AveragingInputs, mean: Mapping[str, Tensor], count: int) -> dict[str, Tensor]:
     """Return the weights with statistics counted on `count` batches of training; the mean of statistics describes no network."""
-    recipe = ending.recipe
-    task, model, machine = recipe.task, recipe.model, recipe.machine
+    parts = ending.parts
+    task, model, machine = parts.task, parts.model, parts.machine
 
     def batches() -> Iterator[Batch]:
-        for number, batch in enumerate(islice(recipe.train_loader.batches(recipe.progress.epoch), count)):
+        for number, batch in enumerate(islice(parts.train_loader.batches(parts.progress.epoch), count)):
             batch = batch.to(machine.device)
-            for transform in recipe.mixes:
+            for transform in parts.mixes:
                 batch = transform(batch, number, machine.world.rank)
             yield batch
 
@@ -85,7 +85,7 @@ def _with_fresh_norms(ending: AveragingInputs, mean: Mapping[str, Tensor], count
 
 def _write_soup(ending: AveragingInputs, top: TopEpochs) -> None:
     # The first process has written the last epoch when all are here.
-    ending.recipe.machine.world.gather(None)
+    ending.parts.machine.world.gather(None)
     ranked = top.ranked()
     if not ranked:
         log().warning("no epoch was kept for a soup: --soup was given after the last one")
@@ -112,9 +112,9 @@ def _write_soup(ending: AveragingInputs, top: TopEpochs) -> None:
 
 def _measure(ending: AveragingInputs, weights: Mapping[str, Tensor]) -> tuple[Reached, Calibrated]:
     """Return what the weights reach, and what was chosen for them; the task keeps what suits the last epoch."""
-    task = ending.recipe.task
+    task = ending.parts.task
     own = task.calibration()
-    with temporarily_loaded(ending.recipe.model, weights):
+    with temporarily_loaded(ending.parts.model, weights):
         figures = ending.validate()
     found = task.calibration()
     task.load_calibration(own)
@@ -122,12 +122,12 @@ def _measure(ending: AveragingInputs, weights: Mapping[str, Tensor]) -> tuple[Re
 
 
 def _write(ending: AveragingInputs, name: str, label: str, weights: Mapping[str, Tensor], reached: Reached, calibrated: Calibrated) -> None:
-    progress = ending.recipe.progress
+    progress = ending.parts.progress
     changes = {"state_dict_ema": dict(weights), "averaging": label, **calibrated}
     best = progress.best
     is_best = ending.saver.save_average(name, changes, progress, reached)
     verdict = "now the best weights" if is_best else f"epoch {progress.best_epoch} stays the best with {best[0]:.2%}"
-    log().info(f"{label}: val {ending.recipe.task.headline} {reached[0]:.2%}, loss {-reached[1]:.4f}; {verdict}. Written to {name}.pt")
+    log().info(f"{label}: val {ending.parts.task.headline} {reached[0]:.2%}, loss {-reached[1]:.4f}; {verdict}. Written to {name}.pt")
 
 
 def _on_cpu(model: nn.Module) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from applications.assemble import Machine
 from applications.assemble.training_data import open_training_data
 from applications.settings.options import Request, RunConfig, run_folder_parent
 from applications.training.memory_advice import memory_advice
-from applications.training.recipe import for_trial, open_recipe
+from applications.training.training_parts import for_trial, open_parts
 from optim.range_test import exponential_rates, has_diverged, smoothed, suggest_rate
 from utils.distributed import close_world
 from utils.drawing.plots import draw_curve
@@ -51,10 +51,10 @@ def range_test(config: RunConfig, machine: Machine, rates: list[float]) -> list[
     augment = assemble.read_augment(config)
     catalog = open_training_data(config, machine.world, None)
     assemble.check_num_classes(config.model.num_classes, catalog.classes)
-    recipe = for_trial(open_recipe(config, machine, catalog, augment))
-    loader, teaching, progress, transforms = recipe.train_loader, recipe.teaching, recipe.progress, recipe.transforms
+    parts = for_trial(open_parts(config, machine, catalog, augment))
+    loader, teaching, progress, transforms = parts.train_loader, parts.teaching, parts.progress, parts.transforms
     peak = config.optim.lr
-    stepper = recipe.trial_stepper(lambda step: rates[int(step)] / peak)
+    stepper = parts.trial_stepper(lambda step: rates[int(step)] / peak)
     teaching.network.train()
     losses: list[float] = []
     batches = (batch for epoch in count() for batch in loader.batches(epoch))

@@ -15,7 +15,7 @@ from applications.engine.score import score
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.progress import Progress
 from applications.settings.options import LossOptions, OptimOptions, RunConfig, TeachOptions
-from applications.training.recipe import Recipe
+from applications.training.training_parts import TrainingParts
 from dataloader.images.read import ImageError, upright_size
 from dataloader.splits.catalog import Catalog, name_some
 from dataloader.splits.split import Split
@@ -88,19 +88,19 @@ def _sizes(split: Split) -> list[tuple[int, int]]:
     return found
 
 
-def fit_in_passes(recipe: Recipe, folder: Path) -> int:
-    """Fit the model of a recipe on the training images, and choose what rests on held-out ones; return the exit code.
+def fit_in_passes(parts: TrainingParts, folder: Path) -> int:
+    """Fit the model of a run on the training images, and choose what rests on held-out ones; return the exit code.
 
     Raises:
         UserError: there are too few images.
     """
-    config, machine, task, model = recipe.config, recipe.machine, recipe.task, recipe.model
+    config, machine, task, model = parts.config, parts.machine, parts.task, parts.model
     assert isinstance(task, LearnsInPasses)
     plain = {"machine": machine, "tolerant": True}
-    train_loader = assemble.build_loader(config, recipe.split, recipe.preprocess, **plain)
-    val_loader, left_out = recipe.val_loader, UnreadableHeldOutImages(len(recipe.val_loader.split))
+    train_loader = assemble.build_loader(config, parts.split, parts.preprocess, **plain)
+    val_loader, left_out = parts.val_loader, UnreadableHeldOutImages(len(parts.val_loader.split))
     try:
-        total = (task.passes(model) + 1) * len(recipe.split)
+        total = (task.passes(model) + 1) * len(parts.split)
         with progress_bar("training images", total) as advance, machine.fp32_autocast() as autocast:
             unreadable, strange = observe(
                 model, task, train_loader.batches, lambda: val_loader.batches(0), device=machine.device, advance=advance
@@ -111,11 +111,11 @@ def fit_in_passes(recipe: Recipe, folder: Path) -> int:
         train_loader.close()
         val_loader.close()
     unreadable.check(machine.world)
-    _name_strange(strange, recipe.split)
+    _name_strange(strange, parts.split)
     _calibrate(task, meter, val_loader.split)
     figures = meter.figures()
     content = assemble.checkpoint_content(
-        config, task, model, None, {}, recipe.catalog, recipe.preprocess, recipe.data_fingerprint, recipe.seen, None
+        config, task, model, None, {}, parts.catalog, parts.preprocess, parts.data_fingerprint, parts.seen, None
     )
     save_checkpoint(folder / BEST, {**content, "epoch": 1, "progress": Progress(epoch=1).state_dict()})
     write_text(folder / "validation.json", json.dumps(figures, indent=2) + "\n")

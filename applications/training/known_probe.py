@@ -9,7 +9,7 @@ from applications.assemble.machine import exact_precision
 from applications.tasks.label_task import LabelTask
 from applications.trained.probe_figures import describe_probe
 from applications.training.features import features_file, features_key
-from applications.training.recipe import Recipe
+from applications.training.training_parts import TrainingParts
 from dataloader.splits.integrity import fingerprint
 from models.backbone import Backbone
 from utils.files import write_text
@@ -18,15 +18,15 @@ from utils.logs import log
 NEIGHBORS = 20
 
 
-def keep_probe(recipe: Recipe, key: str, told: Mapping[str, Any]) -> None:
+def keep_probe(parts: TrainingParts, key: str, told: Mapping[str, Any]) -> None:
     """Keep the figures of a probe; where that is impossible, it is said.
 
     Args:
-        recipe: of the probe.
+        parts: of the probe.
         key: of its features.
         told: what `describe_probe` reads.
     """
-    file = _file(key, recipe)
+    file = _file(key, parts)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, json.dumps(told, indent=2) + "\n")
@@ -34,13 +34,13 @@ def keep_probe(recipe: Recipe, key: str, told: Mapping[str, Any]) -> None:
         log().warning(f"cache     the figures cannot be kept in {file.parent}: {error.strerror or error}")
 
 
-def tell_probe(recipe: Recipe) -> Mapping[str, Any] | None:
+def tell_probe(parts: TrainingParts) -> Mapping[str, Any] | None:
     """Say what a probe of the starting weights gave on these images, which fine-tuning has to beat, or how to learn it; return it."""
-    model = recipe.config.model
-    if not ((model.pretrained or model.init_from) and isinstance(recipe.model, Backbone) and issubclass(recipe.kind, LabelTask)):
+    model = parts.config.model
+    if not ((model.pretrained or model.init_from) and isinstance(parts.model, Backbone) and issubclass(parts.kind, LabelTask)):
         return None
     # As --probe computes them, whatever training does.
-    file = _file(features_key(recipe, exact_precision()), recipe)
+    file = _file(features_key(parts, exact_precision()), parts)
     try:
         told = json.loads(file.read_text(encoding="utf-8"))
         log().info(f"probe     {describe_probe(told)}")
@@ -50,5 +50,5 @@ def tell_probe(recipe: Recipe) -> Mapping[str, Any] | None:
     return told
 
 
-def _file(key: str, recipe: Recipe) -> Path:
-    return features_file(key).with_suffix(f".{fingerprint(recipe.split)[:16]}.json")
+def _file(key: str, parts: TrainingParts) -> Path:
+    return features_file(key).with_suffix(f".{fingerprint(parts.split)[:16]}.json")

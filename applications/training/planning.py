@@ -10,7 +10,6 @@ from torch import Tensor
 
 from applications.contract import Task
 from applications.training.probe_head import why_not
-from applications.training.recipe import Recipe, for_trial
 from applications.training.time_plan import (
     BATCH_BOXES,
     LARGEST_PLACES,
@@ -28,6 +27,7 @@ from applications.training.time_plan import (
     stages_of,
     with_room,
 )
+from applications.training.training_parts import TrainingParts, for_trial
 from dataloader.loading.sampling import expected_draws
 from dataloader.loading.size_schedule import parse_sizes
 from dataloader.sample import Batch
@@ -48,42 +48,42 @@ FORWARD, HEAD_SECONDS = 0.35, 3.0
 LOOKED_AT = 15
 
 
-def with_plan(recipe: Recipe, given: Collection[str]) -> Recipe:
-    """Return the recipe with the settings of a plan for --minutes; without that flag, the recipe itself.
+def with_plan(parts: TrainingParts, given: Collection[str]) -> TrainingParts:
+    """Return the parts with the settings of a plan for --minutes; without that flag, the same parts.
 
     Args:
-        recipe: of a fresh run.
+        parts: of a fresh run.
         given: names of the settings that the user has chosen, which the plan keeps.
 
     Raises:
         UserError: the time is too short.
     """
-    minutes = recipe.config.train.minutes
+    minutes = parts.config.train.minutes
     if minutes is None:
-        return recipe
-    wishes = _wishes(recipe, given)
-    sampler = recipe.config.data.sampler
-    images = len(recipe.split) if sampler is None else max(1, round(float(expected_draws(sampler, recipe.split).sum())))
-    costs = measure_costs(recipe, wishes, minutes=minutes)
-    plan = _with_probe_head(recipe, given, costs, wishes, make_plan(costs, wishes, images=images, minutes=minutes), images=images)
+        return parts
+    wishes = _wishes(parts, given)
+    sampler = parts.config.data.sampler
+    images = len(parts.split) if sampler is None else max(1, round(float(expected_draws(sampler, parts.split).sum())))
+    costs = measure_costs(parts, wishes, minutes=minutes)
+    plan = _with_probe_head(parts, given, costs, wishes, make_plan(costs, wishes, images=images, minutes=minutes), images=images)
     log().info(f"plan      {minutes:g} minutes, of which {costs.spent:.0f} s are gone: {plan.describe(images)}")
     log().info(f"          as flags: {plan.flags()}")
     plan, ends = with_room(plan, wishes)
-    config = recipe.config.override(plan.settings())
-    preprocess = replace(recipe.preprocess, image_size=plan.image_size)
+    config = parts.config.override(plan.settings())
+    preprocess = replace(parts.preprocess, image_size=plan.image_size)
     timing: dict[str, object] = {"speed": (costs.training.image, costs.training.pixel), "end_seconds": costs.end(plan.image_size)}
     timing |= {} if ends == plan.epochs else {"ends": ends}
-    return replace(recipe, config=config, preprocess=preprocess, timing=timing)
+    return replace(parts, config=config, preprocess=preprocess, timing=timing)
 
 
-def _with_probe_head(recipe: Recipe, given: Collection[str], costs: Costs, wishes: Wishes, plan: Plan, *, images: int) -> Plan:
+def _with_probe_head(parts: TrainingParts, given: Collection[str], costs: Costs, wishes: Wishes, plan: Plan, *, images: int) -> Plan:
     """Return the plan of a run with --probe_head, which fits its classifier before the first step; without that flag the plan itself.
 
     Raises:
         UserError: the time is too short for both.
     """
-    optim, minutes = recipe.config.optim, recipe.config.train.minutes
-    if minutes is None or not recipe.config.train.probe_head or why_not(recipe):
+    optim, minutes = parts.config.optim, parts.config.train.minutes
+    if minutes is None or not parts.config.train.probe_head or why_not(parts):
         return plan
     took = HEAD_SECONDS + images * FORWARD * costs.training.seconds(plan.image_size)
     later = make_plan(replace(costs, spent=costs.spent + took), wishes, images=images, minutes=minutes)
@@ -91,14 +91,14 @@ def _with_probe_head(recipe: Recipe, given: Collection[str], costs: Costs, wishe
     return replace(later, probe_head=True, head_lr=optim.head_lr if "head_lr" in given else optim.lr)
 
 
-def _wishes(recipe: Recipe, given: Collection[str]) -> Wishes:
+def _wishes(parts: TrainingParts, given: Collection[str]) -> Wishes:
     """Return what the user has settled, and which sizes the network takes."""
-    data, model = recipe.config.data, recipe.config.model
+    data, model = parts.config.data, parts.config.model
     trained = bool(model.pretrained or model.init_from)
     fixed = "image_size" in given or data.size_schedule is not None
-    boxes, places = recipe.catalog.target is Boxes, recipe.catalog.target.is_spatial
-    sizes = (data.image_size,) if fixed else (sizes_of_places if places else candidate_sizes)(_usual_side(recipe))
-    network = recipe.kind.build_model(model, recipe.catalog.classes)
+    boxes, places = parts.catalog.target is Boxes, parts.catalog.target.is_spatial
+    sizes = (data.image_size,) if fixed else (sizes_of_places if places else candidate_sizes)(_usual_side(parts))
+    network = parts.kind.build_model(model, parts.catalog.classes)
     taken = tuple(size for size in sizes if _takes(network, [size])) or (data.image_size,)
     stages = [parse_sizes(stages_of(size, epochs) or str(size[1]), size, epochs).all() for size in taken for epochs in (2, 10)]
     return Wishes(
@@ -109,7 +109,7 @@ def _wishes(recipe: Recipe, given: Collection[str]) -> Wishes:
         batch_size=data.batch_size if "batch_size" in given or data.batch is not None else BATCH_BOXES if boxes else None,
         epoch_size=data.epoch_size,
         # A recipe counts its warm-up in epochs of its own run.
-        warmup=recipe.config.optim.warmup if "warmup" in given else None,
+        warmup=parts.config.optim.warmup if "warmup" in given else None,
         passes=PASSES_PRETRAINED if trained else PASSES_BOXES if boxes else PASSES,
     )
 
@@ -124,9 +124,9 @@ def _takes(network: torch.nn.Module, sizes: Collection[tuple[int, int]]) -> bool
     return True
 
 
-def _usual_side(recipe: Recipe) -> int:
+def _usual_side(parts: TrainingParts) -> int:
     """Return the median of the shorter sides of a few training images; where none can be read, one that excludes no size."""
-    split, sides = recipe.split, []
+    split, sides = parts.split, []
     for index in sorted({number * (len(split) - 1) // LOOKED_AT for number in range(LOOKED_AT + 1)}):
         try:
             sides.append(min(split.read_picture(index).size))
@@ -135,17 +135,17 @@ def _usual_side(recipe: Recipe) -> int:
     return sorted(sides)[len(sides) // 2] if sides else LARGEST_PLACES
 
 
-def measure_costs(recipe: Recipe, wishes: Wishes, *, minutes: float) -> Costs:
+def measure_costs(parts: TrainingParts, wishes: Wishes, *, minutes: float) -> Costs:
     """Return what this machine needs, by a few steps of a throw-away copy of the network at the smallest and the largest size."""
     largest = wishes.sizes[-1]
-    config, world = recipe.config, recipe.machine.world
+    config, world = parts.config, parts.machine.world
     first = wishes.sizes[0]
     stages = wishes.size_schedule or (stages_of(first, 10) if wishes.stages else None)
     small = min(width for _, width in parse_sizes(stages or str(first[1]), first, 10).all())
-    batch = wishes.batch_size or min(USUAL_BATCH, max(2, len(recipe.split)))
+    batch = wishes.batch_size or min(USUAL_BATCH, max(2, len(parts.split)))
     settings = {"epochs": 2, "image_size": largest, "size_schedule": f"{small}:0.5" if small < largest[1] else None}
     settings |= {"batch_size": max(2, batch // world.size), "batch": None, "cache": "off", "epoch_size": None}
-    trial = Trial(replace(recipe, config=config.override(settings), preprocess=replace(recipe.preprocess, image_size=largest)))
+    trial = Trial(replace(parts, config=config.override(settings), preprocess=replace(parts.preprocess, image_size=largest)))
     seconds = min(LONGEST, max(SHORTEST, SHARE * 60 * minutes))
     try:
         measured = trial.training(seconds)
@@ -155,7 +155,7 @@ def measure_costs(recipe: Recipe, wishes: Wishes, *, minutes: float) -> Costs:
     # Every process has its part of the images; the slowest one sets the pace.
     found = world.gather((measured, scoring, program_seconds()))
     training = {size: max(each[0][size] for each in found) / world.size for size in measured}
-    scored = len(recipe.catalog.splits["val"]) + config.model.bn_images
+    scored = len(parts.catalog.splits["val"]) + config.model.bn_images
     saving = OTHER + 4 * sum(value.nbytes for value in trial.model.state_dict().values()) / WRITING
     scores = Speed.fitted({largest: max(each[1] for each in found) / world.size})
     return Costs(Speed.fitted(training), scores, scored, saving, found[0][2])
@@ -164,12 +164,12 @@ def measure_costs(recipe: Recipe, wishes: Wishes, *, minutes: float) -> Costs:
 class Trial:
     """Training steps and validation of a network that is thrown away, on images of the data."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = for_trial(recipe)
-        self.loader = self.recipe.train_loader
-        self.model = self.recipe.model
-        self.stepper = self.recipe.trial_stepper(lambda _: 1e-3)
-        self.transforms = self.recipe.transforms
+    def __init__(self, parts: TrainingParts) -> None:
+        self.parts = for_trial(parts)
+        self.loader = self.parts.train_loader
+        self.model = self.parts.model
+        self.stepper = self.parts.trial_stepper(lambda _: 1e-3)
+        self.transforms = self.parts.transforms
         self._steps = 0
         self._last: Batch | None = None
 
@@ -180,7 +180,7 @@ class Trial:
     def training(self, seconds: float) -> dict[tuple[int, int], float]:
         """Return the size of the images, height and width -> seconds of one, each measured for so many seconds."""
         found = {}
-        for sized_as in (0, 1) if self.recipe.config.data.size_schedule else (1,):
+        for sized_as in (0, 1) if self.parts.config.data.size_schedule else (1,):
             batches = self._endless(sized_as)
             # The first steps choose kernels and start the processes that read.
             warm = [self._step(next(batches)) for _ in range(2)]
@@ -197,10 +197,10 @@ class Trial:
         """Return the seconds of an image as large as the last ones in validation, reading excluded: other processes read meanwhile."""
         assert self._last is not None, "steps are measured first"
         batch = self._last
-        task: Task = self.recipe.task
+        task: Task = self.parts.task
         self.model.eval()
         took = []
-        with torch.inference_mode(), self.recipe.machine.fp32_autocast() as autocast, autocast:
+        with torch.inference_mode(), self.parts.machine.fp32_autocast() as autocast, autocast:
             for _ in range(2):
                 begun = time.perf_counter()
                 task.forward(self.model, batch)
@@ -212,11 +212,11 @@ class Trial:
         return (batch for epoch in count() for batch in self.loader.batches(epoch, sized_as=sized_as))
 
     def _step(self, batch: Batch) -> Batch:
-        recipe, teaching = self.recipe, self.recipe.teaching
+        parts, teaching = self.parts, self.parts.teaching
         teaching.network.train()
-        batch = batch.to(recipe.machine.device)
+        batch = batch.to(parts.machine.device)
         self._last = batch
-        torch.manual_seed(derive_seed(Stream.MODEL, recipe.config.runtime.seed, self._steps, 0))
+        torch.manual_seed(derive_seed(Stream.MODEL, parts.config.runtime.seed, self._steps, 0))
         for transform in self.transforms:
             batch = transform(batch, self._steps, 0)
 
@@ -230,5 +230,5 @@ class Trial:
         return self._last
 
     def _wait(self) -> None:
-        if self.recipe.machine.device.type == "cuda":
-            torch.cuda.synchronize(self.recipe.machine.device)
+        if self.parts.machine.device.type == "cuda":
+            torch.cuda.synchronize(self.parts.machine.device)

@@ -19,9 +19,9 @@ from applications.training.features import features_key
 from applications.training.known_probe import NEIGHBORS, keep_probe
 from applications.training.memory_advice import memory_advice
 from applications.training.probe_head import embedded_split, fitted_head, in_training_precision, put_into
-from applications.training.recipe import Recipe, open_recipe
 from applications.training.resume import pin_data
 from applications.training.run_folder import new_run_folder
+from applications.training.training_parts import TrainingParts, open_parts
 from applications.training.validator import build_validator
 from dataloader.augment.chain import Augment
 from models.backbone import Backbone
@@ -53,10 +53,10 @@ def run(request: Request) -> int:
         with ExitStack() as locks, memory_explained(memory_advice(config.data)):
             catalog = open_training_data(config, machine.world, None)
             assemble.check_num_classes(config.model.num_classes, catalog.classes)
-            recipe = open_recipe(config, machine, catalog, Augment())
-            if "image_size" not in request.given and _takes(recipe.model, USUAL_SIZE):
-                recipe = open_recipe(config.override({"image_size": USUAL_SIZE}), machine, catalog, Augment())
-            return _probe(recipe, locks)
+            parts = open_parts(config, machine, catalog, Augment())
+            if "image_size" not in request.given and _takes(parts.model, USUAL_SIZE):
+                parts = open_parts(config.override({"image_size": USUAL_SIZE}), machine, catalog, Augment())
+            return _probe(parts, locks)
     finally:
         close_world(machine.world)
 
@@ -70,48 +70,48 @@ def _takes(model: nn.Module, size: tuple[int, int]) -> bool:
     return isinstance(model, Backbone)
 
 
-def _probe(recipe: Recipe, locks: ExitStack) -> int:
-    config, catalog, task = recipe.config, recipe.catalog, recipe.task
-    model = recipe.model
-    if not (isinstance(model, Backbone) and issubclass(recipe.kind, LabelTask)):
+def _probe(parts: TrainingParts, locks: ExitStack) -> int:
+    config, catalog, task = parts.config, parts.catalog, parts.task
+    model = parts.model
+    if not (isinstance(model, Backbone) and issubclass(parts.kind, LabelTask)):
         raise UserError(f"--probe fits a classifier of labels, and --task {task.name} has none; leave it out")
     if len(model.classifiers()) > 1:
         raise UserError(f"--probe fits one classifier, and {config.model.arch} answers by several; choose another --arch")
     log().info(f"data      {catalog.root}: {len(catalog.classes)} {catalog.target.described}")
-    log().info(f"model     {config.model.arch} at {recipe.preprocess.image_size[0]}x{recipe.preprocess.image_size[1]}, frozen")
-    key, begun = features_key(recipe), time.perf_counter()
-    train, cached = embedded_split(recipe, recipe.split, in_training_precision(recipe))
-    val, more = embedded_split(recipe, catalog.splits["val"], recipe.machine)
-    images = len(recipe.split) + len(catalog.splits["val"])
+    log().info(f"model     {config.model.arch} at {parts.preprocess.image_size[0]}x{parts.preprocess.image_size[1]}, frozen")
+    key, begun = features_key(parts), time.perf_counter()
+    train, cached = embedded_split(parts, parts.split, in_training_precision(parts))
+    val, more = embedded_split(parts, catalog.splits["val"], parts.machine)
+    images = len(parts.split) + len(catalog.splits["val"])
     log().info(f"features  {counted(images, 'image')} in {time.perf_counter() - begun:.1f} s, {cached + more:,} of them known before")
     activation = assemble.activation_of(config.loss)
     begun = time.perf_counter()
-    best, head = fitted_head(train, recipe.split, activation, seed=config.runtime.seed)
+    best, head = fitted_head(train, parts.split, activation, seed=config.runtime.seed)
     took = time.perf_counter() - begun
     log().info(f"head      strength {best.strength:g} of the penalty: {best.accuracy:.1%} right in cross-validation ({took:.1f} s)")
     put_into(model.get_classifier(), head)
     near = answered_right(_logits(nearest_neighbors(train.features, train.targets, val.features, count=NEIGHBORS)), val.targets, activation)
-    return _written(recipe, best, float(near.double().mean()), key, locks)
+    return _written(parts, best, float(near.double().mean()), key, locks)
 
 
 def _logits(shares: Tensor) -> Tensor:
     return torch.logit(shares.clamp(1e-9, 1 - 1e-9))
 
 
-def _written(recipe: Recipe, best: Tried, near: float, key: str, locks: ExitStack) -> int:
+def _written(parts: TrainingParts, best: Tried, near: float, key: str, locks: ExitStack) -> int:
     """Measure the model on the validation images as a training does, write it and its run folder, and say what it reached."""
-    task, progress = recipe.task, recipe.progress
-    folder = new_run_folder(recipe, None, locks)
-    left_out = UnreadableHeldOutImages(len(recipe.val_loader.split))
-    figures = build_validator(recipe, None, left_out)()
-    recipe.val_loader.close()
+    task, progress = parts.task, parts.progress
+    folder = new_run_folder(parts, None, locks)
+    left_out = UnreadableHeldOutImages(len(parts.val_loader.split))
+    figures = build_validator(parts, None, left_out)()
+    parts.val_loader.close()
     progress.next_epoch()
     progress.best, progress.best_epoch = (figures[task.headline], -figures["loss"]), 1
-    content = {**recipe.checkpoint_content(), "epoch": 1, "progress": progress.state_dict()}
+    content = {**parts.checkpoint_content(), "epoch": 1, "progress": progress.state_dict()}
     save_checkpoint(folder / BEST, weights_alone(content))
     CsvLog(folder / "metrics.csv", 0).epoch(progress, {"epoch": 1, **{f"val_{name}": value for name, value in figures.items()}})
     told = {"headline": task.headline, "linear": figures[task.headline], "neighbors": near, "count": NEIGHBORS, "strength": best.strength}
-    keep_probe(recipe, key, told)
+    keep_probe(parts, key, told)
     write_text(folder / "probe.json", json.dumps(told, indent=2) + "\n")
     log().info(f"linear    {describe({f'val_{name}': value for name, value in figures.items()}, task.metric_names)}")
     log().info(f"neighbors {near:.1%} of the val images answered right by the {NEIGHBORS} most similar training images")

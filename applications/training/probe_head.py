@@ -15,7 +15,7 @@ from applications import assemble
 from applications.assemble.machine import Machine
 from applications.tasks.label_task import LabelTask
 from applications.training.features import embed
-from applications.training.recipe import Recipe
+from applications.training.training_parts import TrainingParts
 from dataloader.batch.targets import dense_array
 from dataloader.splits.split import Split
 from models.backbone import Backbone
@@ -41,25 +41,25 @@ class Embedded:
     rows: np.ndarray
 
 
-def in_training_precision(recipe: Recipe) -> Machine:
+def in_training_precision(parts: TrainingParts) -> Machine:
     """Return the machine in the precision of training, whose rounding a head that is fitted does not feel."""
-    machine, asked = recipe.machine, recipe.config.runtime.precision
-    return replace(machine, precision=choose_precision(asked, machine.device, smallest=min(recipe.preprocess.image_size)))
+    machine, asked = parts.machine, parts.config.runtime.precision
+    return replace(machine, precision=choose_precision(asked, machine.device, smallest=min(parts.preprocess.image_size)))
 
 
-def embedded_split(recipe: Recipe, split: Split, machine: Machine) -> tuple[Embedded, int]:
+def embedded_split(parts: TrainingParts, split: Split, machine: Machine) -> tuple[Embedded, int]:
     """Return the features of the images of a split that can be used, and how many were known before.
 
     Raises:
         UserError: none of them can.
     """
-    features, known = embed(recipe, split, machine)
+    features, known = embed(parts, split, machine)
     rows = np.flatnonzero(np.isfinite(features).all(1) & (split.weights > 0))
     if not len(rows):
         raise UserError(f"none of {counted(len(split), f'{split.name} image')} can be used")
     if lost := len(split) - len(rows):
         log().warning(f"{counted(lost, f'{split.name} image')} left out: unreadable, or of weight 0")
-    targets = dense_array(split.targets, len(recipe.catalog.classes))[rows]
+    targets = dense_array(split.targets, len(parts.catalog.classes))[rows]
     return Embedded(torch.from_numpy(features[rows]), torch.from_numpy(targets).double(), rows), known
 
 
@@ -87,33 +87,33 @@ def put_into(classifier: nn.Linear | nn.Conv2d, head: LinearHead) -> None:
         classifier.bias.copy_(head.bias)
 
 
-def why_not(recipe: Recipe) -> str:
+def why_not(parts: TrainingParts) -> str:
     """Return why the classifier of a fresh run cannot be fitted before its first step; '' where it can."""
-    model, config = recipe.model, recipe.config
+    model, config = parts.model, parts.config
     if not (config.model.pretrained or config.model.init_from):
         return "it needs trained weights: add --pretrained, or --init_from FILE"
-    if not (isinstance(model, Backbone) and issubclass(recipe.kind, LabelTask)):
-        return f"it fits a classifier of labels, and --task {recipe.kind.name} has none"
+    if not (isinstance(model, Backbone) and issubclass(parts.kind, LabelTask)):
+        return f"it fits a classifier of labels, and --task {parts.kind.name} has none"
     if len(model.classifiers()) > 1 or model.get_classifier().bias is None:
         return f"it fits one classifier with a bias, and {config.model.arch} has another one"
-    if recipe.machine.world.size > 1:
+    if parts.machine.world.size > 1:
         return "it works in one process"
     return ""
 
 
-def begin_with_probe(recipe: Recipe) -> None:
+def begin_with_probe(parts: TrainingParts) -> None:
     """Give the network of a fresh run the classifier of a linear probe, and say what cross-validation says of it.
 
     Raises:
         UserError: it cannot have one.
     """
-    if reason := why_not(recipe):
+    if reason := why_not(parts):
         raise UserError(f"--probe_head: {reason}; or leave the flag out")
-    begun, model = time.perf_counter(), recipe.model
+    begun, model = time.perf_counter(), parts.model
     assert isinstance(model, Backbone)
-    train, _ = embedded_split(recipe, recipe.split, recipe.machine)
-    activation = assemble.activation_of(recipe.config.loss)
-    best, head = fitted_head(train, recipe.split, activation, seed=recipe.config.runtime.seed)
+    train, _ = embedded_split(parts, parts.split, parts.machine)
+    activation = assemble.activation_of(parts.config.loss)
+    best, head = fitted_head(train, parts.split, activation, seed=parts.config.runtime.seed)
     put_into(model.get_classifier(), head)
     took = time.perf_counter() - begun
     log().info(f"head      fitted to the frozen network in {took:.1f} s: {best.accuracy:.1%} right in cross-validation")

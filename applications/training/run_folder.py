@@ -6,23 +6,23 @@ from datetime import datetime
 from pathlib import Path
 
 from applications.settings.options import RunConfig, run_folder_parent
-from applications.training.recipe import Recipe
 from applications.training.resume import goes_on_in_place
+from applications.training.training_parts import TrainingParts
 from dataloader.opening.saved_split import save_split
 from utils.distributed import World, tell_run
 from utils.files import locked, new_folder, write_text
 from utils.logs import log, log_to_file
 
 
-def new_run_folder(recipe: Recipe, path: Path | None, locks: ExitStack) -> Path:
+def new_run_folder(parts: TrainingParts, path: Path | None, locks: ExitStack) -> Path:
     """Return the folder of the run, with its settings, and its split where it was made here."""
-    config, world = recipe.config, recipe.machine.world
-    folder = _run_folder(config, world, path, recipe.task.name, locks)
+    config, world = parts.config, parts.machine.world
+    folder = _run_folder(config, world, path, parts.task.name, locks)
     log().info(f"run       {folder}")
     if world.is_first:
         write_text(folder / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
-        if recipe.catalog.split_origin == "seeded":
-            save_split(recipe.catalog, folder / "split.csv")
+        if parts.catalog.split_origin == "seeded":
+            save_split(parts.catalog, folder / "split.csv")
     return folder
 
 

@@ -36,12 +36,12 @@ from applications.training.fit_in_passes import fit_in_passes, refuse_settings_o
 from applications.training.known_probe import tell_probe
 from applications.training.memory_advice import memory_advice, small_batch_explained
 from applications.training.planning import with_plan
-from applications.training.recipe import Recipe, open_recipe
 from applications.training.resume import pin_data, resumed_config
 from applications.training.resume_auto import with_newest_run
 from applications.training.run_folder import new_run_folder
 from applications.training.teaching import pin_teaching
 from applications.training.timed_length import TimedLength, epochs_of
+from applications.training.training_parts import TrainingParts, open_parts
 from applications.training.validator import build_validator
 from dataloader.loading.loader import Loader
 from dataloader.sample import Unreadable
@@ -108,31 +108,31 @@ def _train(
         config = config if "image_size" in request.given else with_size_of_images(config, catalog)
         machine = replace(machine, precision=assemble.exact_precision())
         _announce(config, machine, catalog)
-        recipe = open_recipe(config, machine, catalog, augment)
-        build_parts(recipe)
-        return fit_in_passes(recipe, new_run_folder(recipe, path, locks))
+        parts = open_parts(config, machine, catalog, augment)
+        build_parts(parts)
+        return fit_in_passes(parts, new_run_folder(parts, path, locks))
     _announce(config, machine, catalog)
-    recipe = with_batch_size(open_recipe(config, machine, catalog, augment, content, cached=True))
+    parts = with_batch_size(open_parts(config, machine, catalog, augment, content, cached=True))
     if content is None:
         for line in describe_settings(request.given):
             log().info(line)
-        recipe = with_plan(recipe, request.given)
-    if plain := assemble.plain_epochs(recipe.config, recipe.split.nothing()):
-        log().info(f"plain     in the last {plain} of {recipe.config.train.epochs} epochs no images are put together (--plain_epochs)")
-    recipe = with_compile_choice(recipe)
-    build_or_restore(recipe)
-    probe = content.get(PROBE) if content is not None else tell_probe(recipe) if machine.world.is_first else None
-    config, progress = recipe.config, recipe.progress
-    left_out = _look_at_held_out(config.data, machine, recipe.val_loader)
-    check_disk(config, recipe.model, path.parent if path is not None else run_folder_parent(config.output, kind.name))
-    folder = new_run_folder(recipe, path, locks)
+        parts = with_plan(parts, request.given)
+    if plain := assemble.plain_epochs(parts.config, parts.split.nothing()):
+        log().info(f"plain     in the last {plain} of {parts.config.train.epochs} epochs no images are put together (--plain_epochs)")
+    parts = with_compile_choice(parts)
+    build_or_restore(parts)
+    probe = content.get(PROBE) if content is not None else tell_probe(parts) if machine.world.is_first else None
+    config, progress = parts.config, parts.progress
+    left_out = _look_at_held_out(config.data, machine, parts.val_loader)
+    check_disk(config, parts.model, path.parent if path is not None else run_folder_parent(config.output, kind.name))
+    folder = new_run_folder(parts, path, locks)
     if progress.step:
         log().info(f"resumed   epoch {progress.epoch + 1}, step {progress.batch} of the epoch")
     if machine.world.is_first and path is not None and path.parent != folder:
         _take_along(path.parent, folder)
     if path is not None and path.parent != folder:
         forget_best(progress)
-    return _walk(recipe, folder, left_out, probe)
+    return _walk(parts, folder, left_out, probe)
 
 
 def _take_along(old: Path, folder: Path) -> None:
@@ -189,12 +189,12 @@ def _look_at_held_out(data: DataOptions, machine: Machine, loader: Loader) -> Un
     return left_out
 
 
-def _walk(recipe: Recipe, folder: Path, left_out: UnreadableHeldOutImages, probe: Mapping[str, Any] | None) -> int:
+def _walk(parts: TrainingParts, folder: Path, left_out: UnreadableHeldOutImages, probe: Mapping[str, Any] | None) -> int:
     """Train to the end, or to the first signal; return the exit code."""
-    config, task, progress, world = recipe.config, recipe.task, recipe.progress, recipe.machine.world
+    config, task, progress, world = parts.config, parts.task, parts.progress, parts.machine.world
     saver = CheckpointSaver(
         folder,
-        lambda: {**recipe.checkpoint_content(), PROBE: probe},
+        lambda: {**parts.checkpoint_content(), PROBE: probe},
         save_minutes=config.train.save_minutes,
         patience=config.train.patience,
         writes=world.is_first,
@@ -202,14 +202,14 @@ def _walk(recipe: Recipe, folder: Path, left_out: UnreadableHeldOutImages, probe
         kept=TopEpochs(folder, config.train.keep, prefix="best-epoch", index="best-epochs.json") if config.train.keep is not None else None,
         save_every=config.train.save_every,
     )
-    observers = build_observers(config, world, folder, progress, recipe.model, task=task, classes=len(recipe.catalog.classes))
-    norms = _fresh_norms(recipe)
+    observers = build_observers(config, world, folder, progress, parts.model, task=task, classes=len(parts.catalog.classes))
+    norms = _fresh_norms(parts)
     with StopSignal(config.train.max_minutes, speaks=world.is_first) as stop:
-        validate = build_validator(recipe, recipe.stepper, left_out, observers)
-        run = recipe.training_run(observers=observers, saver=saver, norms=norms, validate=validate, stop=stop, left_out=left_out)
+        validate = build_validator(parts, parts.stepper, left_out, observers)
+        run = parts.training_run(observers=observers, saver=saver, norms=norms, validate=validate, stop=stop, left_out=left_out)
         try:
             fit(run)
-            write_averages(AveragingInputs(recipe, build_validator(recipe, None, left_out), saver, norms.batches))
+            write_averages(AveragingInputs(parts, build_validator(parts, None, left_out), saver, norms.batches))
         except Interruption as interruption:
             stop.leave()
             why = "by --max_minutes " if interruption.signal == TIME_UP else ""
@@ -226,25 +226,25 @@ def _walk(recipe: Recipe, folder: Path, left_out: UnreadableHeldOutImages, probe
         finally:
             for observer in observers:
                 observer.close()
-            recipe.train_loader.close()
-            recipe.val_loader.close()
+            parts.train_loader.close()
+            parts.val_loader.close()
     _conclude(folder, progress, task, left_out)
-    if isinstance(recipe.length, TimedLength):
-        log().info(f"time      {recipe.length.spent() / 60:.2f} of {recipe.length.minutes:g} minutes")
+    if isinstance(parts.length, TimedLength):
+        log().info(f"time      {parts.length.spent() / 60:.2f} of {parts.length.minutes:g} minutes")
     return 0
 
 
-def _fresh_norms(recipe: Recipe) -> BatchNormRecalibration:
+def _fresh_norms(parts: TrainingParts) -> BatchNormRecalibration:
     """Return what counts batch-norm statistics before every validation."""
-    config, machine = recipe.config, recipe.machine
+    config, machine = parts.config, parts.machine
     batches = batches_to_count(
         config.model.bn_images,
         batch_size=config.data.batch_size,
         image_size=config.data.image_size,
-        batches_per_epoch=recipe.batches_per_epoch,
+        batches_per_epoch=parts.batches_per_epoch,
     )
     return BatchNormRecalibration(
-        recipe.model, recipe.task, recipe.stepper, recipe.mixes,
+        parts.model, parts.task, parts.stepper, parts.mixes,
         batches=batches, device=machine.device, world=machine.world,
     )  # fmt: skip
 

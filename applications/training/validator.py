@@ -6,12 +6,12 @@ from contextlib import nullcontext
 from applications.engine.score import score
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.progress import Observer
-from applications.training.recipe import Recipe
+from applications.training.training_parts import TrainingParts
 from optim.stepper import Stepper
 
 
 def build_validator(
-    recipe: Recipe, stepper: Stepper | None, left_out: UnreadableHeldOutImages, observers: Sequence[Observer] = ()
+    parts: TrainingParts, stepper: Stepper | None, left_out: UnreadableHeldOutImages, observers: Sequence[Observer] = ()
 ) -> Callable[[], Mapping[str, float]]:
     """Return a function that measures the weights to be kept on the validation images.
 
@@ -20,14 +20,14 @@ def build_validator(
     by the answers that will be given.
     """
 
-    machine, task, model = recipe.machine, recipe.task, recipe.model
+    machine, task, model = parts.machine, parts.task, parts.model
 
     def validate() -> Mapping[str, float]:
         with nullcontext() if stepper is None else stepper.averaged(), machine.fp32_autocast() as autocast:
             # Each process has counted its own batch-norm statistics; those of the first are the ones that are saved.
             machine.world.take_from_first(model.buffers())
-            where = {"device": machine.device, "autocast": autocast, "world": machine.world, "images": len(recipe.val_loader.split)}
-            meter = score(model, task, recipe.val_loader.batches(0), **where, left_out=left_out)
+            where = {"device": machine.device, "autocast": autocast, "world": machine.world, "images": len(parts.val_loader.split)}
+            meter = score(model, task, parts.val_loader.batches(0), **where, left_out=left_out)
         found = None
         # The others have counted their own share alone.
         if machine.world.is_first:

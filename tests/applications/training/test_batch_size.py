@@ -9,7 +9,7 @@ import torch
 from applications import assemble
 from applications.settings.options import RunConfig
 from applications.training.batch_size import Trial, largest_that_fits, with_batch_size
-from applications.training.recipe import open_recipe
+from applications.training.training_parts import open_parts
 from dataloader.augment.chain import Augment
 from dataloader.opening.open_catalog import open_catalog
 from utils.errors import UserError
@@ -38,7 +38,7 @@ def config_for(data: Path, **values: object) -> RunConfig:
 def test_the_trial_makes_steps_until_the_memory_ends(colors: Path, more: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_for(colors, **more)
     catalog = open_catalog(str(colors))
-    trial = Trial(open_recipe(config, assemble.open_machine(config, training=True), catalog, Augment()))
+    trial = Trial(open_parts(config, assemble.open_machine(config, training=True), catalog, Augment()))
     seen = []
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: None)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=100))
@@ -60,7 +60,7 @@ def test_the_trial_makes_steps_until_the_memory_ends(colors: Path, more: dict, m
 
 def test_the_trial_has_the_copies_of_every_image(colors: Path) -> None:
     config = config_for(colors, aug="flip", aug_splits=3, jsd=12.0)
-    trial = Trial(open_recipe(config, assemble.open_machine(config, training=True), open_catalog(str(colors)), Augment()))
+    trial = Trial(open_parts(config, assemble.open_machine(config, training=True), open_catalog(str(colors)), Augment()))
     batch = trial._batch(4)
     assert (len(batch), batch.copies) == (12, 3)
     assert batch.indices.tolist() == [0, 1, 2, 3] * 3
@@ -71,11 +71,11 @@ def test_on_the_cpu_the_answer_is_a_number(colors: Path) -> None:
     config = config_for(colors)
     machine = assemble.open_machine(config, training=True)
     with pytest.raises(UserError, match="--batch_size"):
-        with_batch_size(open_recipe(config, machine, open_catalog(str(colors)), Augment()))
+        with_batch_size(open_parts(config, machine, open_catalog(str(colors)), Augment()))
 
 
 def test_without_the_flag_nothing_is_tried(colors: Path) -> None:
     config = config_for(colors, batch=None)
     machine = assemble.open_machine(config, training=True)
-    recipe = open_recipe(config, machine, open_catalog(str(colors)), Augment())
-    assert with_batch_size(recipe) is recipe
+    parts = open_parts(config, machine, open_catalog(str(colors)), Augment())
+    assert with_batch_size(parts) is parts

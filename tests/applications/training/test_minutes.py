@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from applications.training import planning, recipe
+from applications.training import planning, training_parts
 from applications.training.time_plan import Costs, Speed
 from optim.stepper import Stepper
 from tests.applications.conftest import NETS, Call, read_rows, tiny
@@ -34,7 +34,7 @@ class Clock:
             self.batches += 1
 
         monkeypatch.setattr(Stepper, "step", timed)
-        monkeypatch.setattr(recipe, "program_seconds", lambda: self.seconds)
+        monkeypatch.setattr(training_parts, "program_seconds", lambda: self.seconds)
         monkeypatch.setattr(StopSignal, "received", property(lambda _: TIME_UP if self.batches in self.stops else 0))
         self.measured = Costs(Speed(0.05, 0), Speed(0, 0), 0, 0.0)
         monkeypatch.setattr(planning, "measure_costs", lambda *_, **__: self.measured)
@@ -151,8 +151,8 @@ def test_this_machine_is_measured_by_steps_that_leave_no_trace(call: Call, color
     measure = planning.measure_costs
     monkeypatch.setattr(planning, "measure_costs", lambda *args, **more: costs.append(measure(*args, **more)) or costs[-1])
     monkeypatch.setattr(planning, "program_seconds", lambda: 0.0)
-    begun = recipe.program_seconds()
-    monkeypatch.setattr(recipe, "program_seconds", lambda now=recipe.program_seconds: now() - begun)
+    begun = training_parts.program_seconds()
+    monkeypatch.setattr(training_parts, "program_seconds", lambda now=training_parts.program_seconds: now() - begun)
     outcome = call(*timed(colors, 0.04))
     assert outcome.code == 0, outcome.err
     assert costs[0].training.seconds((16, 16)) > 0

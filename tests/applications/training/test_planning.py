@@ -17,5 +17,5 @@ class Unreadable:
 
 
 def test_images_that_cannot_be_read_exclude_no_size() -> None:
-    recipe: Any = SimpleNamespace(split=Unreadable())
-    assert (LARGEST, LARGEST) in candidate_sizes(_usual_side(recipe))
+    parts: Any = SimpleNamespace(split=Unreadable())
+    assert (LARGEST, LARGEST) in candidate_sizes(_usual_side(parts))

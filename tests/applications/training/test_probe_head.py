@@ -49,11 +49,11 @@ def test_random_weights_have_no_probe(call: Call, colors: Path) -> None:
 def test_the_time_of_fitting_the_classifier_is_planned_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch, asked: bool) -> None:
     monkeypatch.setattr(planning, "why_not", lambda _: "")
     settings = SimpleNamespace(train=SimpleNamespace(probe_head=asked, minutes=2.0), optim=SimpleNamespace(lr=3e-4, head_lr=3e-3))
-    recipe: Any = SimpleNamespace(config=settings)
+    parts: Any = SimpleNamespace(config=settings)
     costs = Costs(Speed(0.01, 0.0), Speed(0.003, 0.0), 100, 0.1, 5.0)
     wishes = Wishes(((96, 96),), stages=False, passes=0.7)
     plan = make_plan(costs, wishes, images=2000, minutes=2.0)
-    found = planning._with_probe_head(recipe, (), costs, wishes, plan, images=2000)
+    found = planning._with_probe_head(parts, (), costs, wishes, plan, images=2000)
     if not asked:
         assert found == plan
         return
@@ -61,5 +61,5 @@ def test_the_time_of_fitting_the_classifier_is_planned_where_it_is_asked_for(mon
     assert found.seconds <= 120
     trained = [each.epochs * (each.epoch_size or 2000) for each in (plan, found)]
     assert trained[1] < trained[0]
-    kept = planning._with_probe_head(recipe, ("head_lr",), costs, wishes, plan, images=2000)
+    kept = planning._with_probe_head(parts, ("head_lr",), costs, wishes, plan, images=2000)
     assert kept.head_lr == 3e-3

@@ -56,7 +56,7 @@ class CountedLater(Sequence[float]):
 
 
 @dataclass(frozen=True, eq=False)
-class Recipe:
+class TrainingParts:
     """Everything that trains. A part is built when it is first asked for, with the parts that it rests on, and kept.
 
     Attributes:
@@ -272,7 +272,7 @@ class Recipe:
         )  # fmt: skip
 
 
-def open_recipe(
+def open_parts(
     config: RunConfig,
     machine: Machine,
     catalog: Catalog,
@@ -280,7 +280,7 @@ def open_recipe(
     content: Mapping[str, Any] | None = None,
     *,
     cached: bool = False,
-) -> Recipe:
+) -> TrainingParts:
     """Return what trains on a catalog, with what sidecars say of its images.
 
     Raises:
@@ -289,11 +289,11 @@ def open_recipe(
     config = assemble.with_usual_settings(config, catalog)
     preprocess = assemble.build_preprocess(config, content, white=catalog.splits["train"].white)
     split = apply_sidecars(config, catalog, assemble.activation_of(config.loss))
-    return Recipe(config, machine, catalog, split, preprocess, augment, content, cached)
+    return TrainingParts(config, machine, catalog, split, preprocess, augment, content, cached)
 
 
-def for_trial(recipe: Recipe) -> Recipe:
-    """Return the recipe of a network that is thrown away: on this process alone, from starting weights, with nothing kept."""
-    config = recipe.config
+def for_trial(parts: TrainingParts) -> TrainingParts:
+    """Return the parts of a network that is thrown away: on this process alone, from starting weights, with nothing kept."""
+    config = parts.config
     config = replace(config, runtime=replace(config.runtime, sync_bn=False))
-    return replace(recipe, config=config, machine=replace(recipe.machine, world=assemble.single_process()), content=None, cached=False)
+    return replace(parts, config=config, machine=replace(parts.machine, world=assemble.single_process()), content=None, cached=False)

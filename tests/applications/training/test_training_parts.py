@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from applications.training.recipe import Recipe
+from applications.training.training_parts import TrainingParts
 from criterions.weighted import build_criterion
 from utils.spec import parse_specs
 
@@ -20,10 +20,10 @@ def test_masks_are_counted_once_and_only_for_a_loss_that_weighs_classes() -> Non
     split: Any = SimpleNamespace(truths=SimpleNamespace(count=count), paths=("a.png",))
     given: Any = None
     catalog: Any = SimpleNamespace(classes=("road", "car"))
-    recipe = Recipe(given, given, catalog, split, given, given)
-    facts: Any = {"classes": catalog.classes, "class_counts": recipe.class_counts, "class_shares": recipe.class_shares}
+    parts = TrainingParts(given, given, catalog, split, given, given)
+    facts: Any = {"classes": catalog.classes, "class_counts": parts.class_counts, "class_shares": parts.class_shares}
     build_criterion(parse_specs("softmax|ohm"), **facts)
     assert counted == []
     build_criterion(parse_specs("softmax|class_weights"), logit_adjust=1.0, **facts)
-    assert list(recipe.class_counts) == list(recipe.class_shares) == [90, 10]
+    assert list(parts.class_counts) == list(parts.class_shares) == [90, 10]
     assert counted == [("a.png",)]
