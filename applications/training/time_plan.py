@@ -28,8 +28,8 @@ PLACE_SHARES, LARGEST_PLACES = (0.5, 0.75, 1.0), 640
 # A detector learns from few places of an image, and needs many steps.
 PASSES_BOXES, BATCH_BOXES = 30, 8
 USUAL_BATCH, SMALL_BATCH = 32, 16
-# A run of so few epochs can be longer than planned by this share of them: another epoch would be too long, with its validation.
-FEW_EPOCHS, ROOM = 4, 0.25
+# A run of so few epochs can grow by this share of its own length: another epoch would be too long, with its validation.
+FEW_EPOCHS, ROOM = 4, 1.0
 # With fewer steps than this, smaller batches give more of them.
 FEW_STEPS = 100
 WARMUP_STEPS, WARMUP_SHARE, LONGEST_WARMUP = 50, 0.05, 2000

@@ -132,6 +132,10 @@ class AnomalyDetector(Pretrainable):
             saved = state_dict.get(prefix + name)
             if buffer is not None and saved is not None and saved.shape != buffer.shape:
                 self._buffers[name] = torch.empty_like(saved, device=buffer.device)
+        # Files may hold an encoder whole, of which this network has the part that it looks at.
+        own = {f"{prefix}encoder.{name}" for name in self.encoder.state_dict()}
+        for name in [name for name in state_dict if name.startswith(f"{prefix}encoder.") and name not in own]:
+            del state_dict[name]
         super()._load_from_state_dict(state_dict, prefix, *others)
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 import config
 from applications import assemble
 from applications.dataset import sheets
+from applications.dataset.drawn_targets import pixels_of
 from applications.dataset.sheets import choose, label_of
 from dataloader.opening.open_catalog import open_catalog
 from tests.applications.conftest import Call, tiny
@@ -91,7 +92,7 @@ def test_labels_are_named_with_their_shares(colors: Path) -> None:
     assert label_of(catalog, np.array([0.25, 0.75, 0.0])) == "75% green\n25% blue"
     assert label_of(catalog, np.array([1.0, 0.0, 1.0])) == "red, blue"
     assert label_of(catalog, np.zeros(3)) == "no label"
-    assert sheets.pixels_of(torch.full((1, 3, 2, 2), 254.7))[0].max() == 255
+    assert pixels_of(torch.full((1, 3, 2, 2), 254.7))[0].max() == 255
 
 
 @pytest.mark.parametrize(("split", "shown"), [("train", 2 * 8), ("val", 2)])

@@ -46,7 +46,7 @@ def fresh(model: nn.Module, *, batches: int, ema: Any = None, world: World | Non
         precision="fp32",
         ema=ema,
     )
-    task: Any = SimpleNamespace(criterion=nn.Identity(), training_step=lambda network, batch, **_: network(batch.images))
+    task: Any = SimpleNamespace(normalize=nn.Identity())
     return BatchNormRecalibration(model, task, stepper, [], batches=batches, device=torch.device("cpu"), world=world or World())
 
 

@@ -42,7 +42,8 @@ def test_every_application_and_task_can_be_resolved() -> None:
 def test_models_are_listed_with_what_they_cost_and_what_their_weights_claim(call: Call) -> None:
     outcome = call("--list", "models", "--filter", "deit_tiny_pat*")
     assert outcome.code == 0, outcome.err
-    header, row = [line.split() for line in outcome.out.splitlines() if line]
+    header, row, count = [line.split() for line in outcome.out.splitlines() if line]
+    assert count == ["1", "of", "the", str(len(list_models())), "networks", "written", "here"]
     assert header == ["name", "parameters", "multiply-adds", "input", "top-1", "license"]
     assert row == ["deit_tiny_patch16_224", "5.72", "M", "1.25", "G", "224x224", "72.2%", "Apache-2.0"]
 

@@ -30,7 +30,7 @@ def outputs_for(boxes: list[Boxes]) -> BoxOutputs:
         scores = np.full((4, 2), 0.05)
         scores[np.arange(3), each.classes] = 0.5 + 0.4 * rng.random(3)
         rows.append(np.concatenate([corners, np.ones((4, 1)), scores], axis=1))
-    return BoxOutputs(torch.from_numpy(np.stack(rows)).float(), torch.tensor(2.0))
+    return BoxOutputs(torch.from_numpy(np.stack(rows)).float(), torch.full((len(boxes),), 2.0))
 
 
 def counted(meter: BoxMeter, indices: list[int], known: dict[int, Boxes]) -> BoxMeter:

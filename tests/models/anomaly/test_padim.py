@@ -71,6 +71,15 @@ def test_learned_directions_are_orthonormal_and_of_the_largest_variances(images:
     assert torch.allclose((rows @ directions).var(0, correction=0), largest, rtol=1e-3)
 
 
+def test_a_file_with_the_whole_encoder_is_read(padim: AnomalyDetector, images: Tensor) -> None:
+    whole = {**padim.state_dict(), "encoder.backbone.behind.weight": torch.ones(2)}
+    other = fitted(f"padim(dims={DIMS})", pictures(12, seed=3))
+    other.load_state_dict(whole)
+    assert torch.equal(other(images)[0], padim(images)[0])
+    with pytest.raises(RuntimeError, match="Missing"):
+        other.load_state_dict({name: value for name, value in whole.items() if "encoder" not in name})
+
+
 @pytest.mark.parametrize("arch", [f"padim(dims={DIMS})", "patchcore(coreset=0.1)"])
 def test_a_state_dict_rebuilds_the_scores_to_the_bit(arch: str, images: Tensor) -> None:
     first, second = fitted(arch, images), detector(arch)
