@@ -89,11 +89,6 @@ class ModelOptions:
         metavar="SPEC",
         used_for="training",
     )
-    qat: bool = flag(
-        False,
-        "quantization-aware training: compute with the rounding of 8-bit files, so that --export --int8 loses less; with --init_from RUN",
-        used_for="train",
-    )
     bn_momentum: str = flag(
         "auto",
         "batch-norm momentum: auto raises a family's published value where an epoch is too short for it, published keeps it, or a number",

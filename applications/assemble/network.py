@@ -17,7 +17,6 @@ from models.batchnorm import set_bn_momentum
 from models.compiled import compile_training
 from models.initialization import initialize
 from models.input_channels import set_input_channels
-from models.quantization_aware import train_in_eight_bits
 from models.recompute import recompute_blocks
 from models.slimming.layer_widths import LayerWidths, set_widths
 from models.weights import load_published, load_state
@@ -160,9 +159,7 @@ def find_classifier(model: nn.Module) -> nn.Module | None:
 
 
 def wrap_network(config: RunConfig, model: nn.Module, machine: Machine) -> nn.Module:
-    """Return the network as training calls it: in 8 bits, with blocks that are computed again, compiled and distributed when asked for."""
-    if config.model.qat:
-        log().info(f"          --qat: {train_in_eight_bits(model)} layers learn in the rounding of 8-bit files")
+    """Return the network as training calls it: with blocks that are computed again, compiled and distributed when asked for."""
     if config.runtime.checkpointing:
         log().info(f"          --checkpointing: {recompute_blocks(model)} blocks are computed again in the backward pass")
     if config.runtime.compile == "on":

@@ -42,8 +42,6 @@ def check_together(config: RunConfig) -> None:
     if optim.swa is not None and optim.ema is not None:
         raise UserError("--swa and --ema are two averages of the same weights; give one of them")
     check_timed(config)
-    if config.model.qat and config.runtime.compile != "off":
-        raise UserError("--qat rounds inside the layers, which --compile closes; leave one of them out")
     if data.aug_splits > 1 and (data.mixup or data.cutmix):
         raise UserError("--aug_splits compares copies of one image, which --mixup and --cutmix blend with others; leave one of them out")
     if data.aug_splits > 1 and not data.aug:

@@ -68,21 +68,6 @@ def test_checkpointing_trains_the_same_weights(call: Call, colors: Path) -> None
     assert "--checkpointing: this network has no row of blocks" in refused.err
 
 
-def test_qat_learns_in_8_bits_and_is_resumed_to_the_bit(call: Call, colors: Path) -> None:
-    flags = tiny(colors, *ARCH, "--epochs", 2, "--qat")
-    whole, plain = call(*flags), call(*flags[:-1], "--name", "plain")
-    assert (whole.code, plain.code) == (0, 0), whole.err + plain.err
-    assert "layers learn in the rounding of 8-bit files" in whole.out
-    found = weights(plain.run)
-    assert not all(torch.equal(value, found[name]) for name, value in weights(whole.run).items())
-    part = call(*flags, "--max_minutes", 1e-9, "--name", "part")
-    assert call("--resume", part.run, *ARCH, "--max_minutes", 100).code == 0
-    assert_equal_runs(whole.run, part.run)
-    refused = call(*flags, "--compile")
-    assert refused.code == 2
-    assert "--qat rounds inside the layers" in refused.err
-
-
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
