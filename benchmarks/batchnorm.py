@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from dataloader.opening.open_catalog import open_catalog
 from models import build_model
-from models.batchnorm import bn_momentum_for
+from models.batchnorm_momentum import bn_momentum_for
 from optim.schedules import build_schedule
 
 MOMENTA = (0.01, 0.1, 0.3, 0.5)

@@ -13,7 +13,7 @@ from applications.contract import LearnsInPasses, Task
 from applications.settings.options import RunConfig
 from criterions.priors import first_probabilities, prior_logits
 from models.backbone import Backbone, Network, Pretrainable
-from models.batchnorm import set_bn_momentum
+from models.batchnorm_momentum import set_bn_momentum
 from models.compiled import compile_training
 from models.initialization import initialize
 from models.input_channels import set_input_channels

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.backbone import Backbone, FeatureInfo, checked_width
-from models.layers.position_embedding import check_least
+from models.layers.image_size import check_least
 from models.layers.stochastic_depth import StochasticDepth, set_rates
 from models.layers.transformer import EPS, fresh_classifier
 from models.published import Published, on_hub

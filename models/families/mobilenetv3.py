@@ -1,7 +1,7 @@
 """MobileNetV3 (arXiv 1905.02244).
 
 Parameter names are torchvision's, so its published weights load as they are. Batch norm has the
-published eps 0.001 and momentum 0.01; see models/batchnorm.py for short training runs.
+published eps 0.001 and momentum 0.01; see models/batchnorm_momentum.py for short training runs.
 """
 
 from collections.abc import Callable, Mapping

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.backbone import Backbone, FeatureInfo, checked_width
-from models.layers.position_embedding import check_least
+from models.layers.image_size import check_least
 from models.layers.stochastic_depth import StochasticDepth, set_rates
 from models.layers.transformer import Mlp, fresh_classifier, init_trunc_normal, merge_heads, split_heads
 from models.layers.windows import join_windows, relative_index, shift_mask, split_windows

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.backbone import Backbone, FeatureInfo, checked_width
-from models.layers.position_embedding import check_multiple, resize_positions, resized_in_file
+from models.layers.image_size import check_multiple
+from models.layers.position_embedding import resize_positions, resized_in_file
 from models.layers.stochastic_depth import StochasticDepth, set_rates
 from models.layers.transformer import EPS, Attention, Mlp, PatchEmbed, fresh_classifier, init_trunc_normal, merge_heads, split_heads
 from models.maps.layout import Layout, tap_blocks, to_map, tokens_of, with_last

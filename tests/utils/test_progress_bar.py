@@ -2,7 +2,7 @@
 
 import pytest
 
-from utils import progress
+from utils import progress_bar
 from utils.logs import close_logging, open_logging
 
 
@@ -12,11 +12,11 @@ def test_a_pipe_hears_now_and_then_how_far_it_is(
 ) -> None:
     open_logging(speaks=True)
     try:
-        monkeypatch.setattr(progress, "SILENCE", 0.0)
-        with progress.progress_bar("images", total) as advance:
+        monkeypatch.setattr(progress_bar, "SILENCE", 0.0)
+        with progress_bar.progress_bar("images", total) as advance:
             advance(2)
             advance(3)
-            monkeypatch.setattr(progress, "SILENCE", 1e6)
+            monkeypatch.setattr(progress_bar, "SILENCE", 1e6)
             advance(1)
     finally:
         close_logging()

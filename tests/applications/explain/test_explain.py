@@ -21,7 +21,7 @@ from applications.trained.checkpoint import load_trained
 from models import build_model
 from tests.applications.conftest import NETS, Call, read_rows, run_once, tiny
 from tests.applications.predicted import predicted
-from utils import progress
+from utils import progress_bar
 from utils.errors import UserError
 
 # Where the package has the same method: the name of its class.
@@ -210,7 +210,7 @@ def test_a_model_of_several_labels_is_explained_by_its_most_probable_one(labels,
 
 
 def test_all_methods_are_compared_by_how_far_they_can_be_believed(run, call: Call, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(progress, "SILENCE", 0.0)
+    monkeypatch.setattr(progress_bar, "SILENCE", 0.0)
     done = call("--visual_method", "all", *of_run(run, "--limit", 4, "--split", "test"))
     assert done.code == 0, done.err
     total = 4 * len(METHODS)

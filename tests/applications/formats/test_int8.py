@@ -10,7 +10,7 @@ import torch
 
 from applications.formats import FORMATS, build_format
 from applications.formats.format import WriteSettings
-from applications.formats.int8 import Calibration, Judge, Op, in_floating_point, layer_names, layers, outside_network
+from applications.formats.int8 import Judge, Op, QuantizationData, in_floating_point, layer_names, layers, outside_network
 from models.backbone import Backbone
 from tests.applications.formats.conftest import PREPROCESS, parts_for
 
@@ -46,9 +46,11 @@ def test_a_layer_whose_weights_are_not_quantized_is_in_floating_point() -> None:
     assert in_floating_point(GRAPH, quantizers) == ["stem", "head"]
 
 
-def calibration_by(images: Sequence[np.ndarray], figure: Callable[[Sequence[int], np.ndarray], float], max_drop: float) -> Calibration:
+def calibration_by(images: Sequence[np.ndarray], figure: Callable[[Sequence[int], np.ndarray], float], max_drop: float) -> QuantizationData:
     """Return a calibration of files that answer probabilities."""
-    return Calibration(images, images, lambda outputs: outputs[0], figure, lambda one, other: float(np.abs(one - other).sum()), max_drop)
+    return QuantizationData(
+        images, images, lambda outputs: outputs[0], figure, lambda one, other: float(np.abs(one - other).sum()), max_drop
+    )
 
 
 def test_only_the_named_part_of_a_network_is_quantized() -> None:

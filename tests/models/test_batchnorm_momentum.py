@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from models import build_model
-from models.batchnorm import bn_momentum_for, set_bn_momentum
+from models.batchnorm_momentum import bn_momentum_for, set_bn_momentum
 from utils.errors import UserError
 
 
