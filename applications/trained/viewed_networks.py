@@ -9,11 +9,31 @@ from torch import Tensor, nn
 
 from applications.trained.checkpoint import Trained
 from applications.trained.views import View, parse_views
-from models.backbone import Backbone, Network
+from models.backbone import Network
 from utils.logs import log
 
 
-class AveragedLabels(nn.Module):
+class OfViews(nn.Module):
+    """A network that is asked at several views of an image.
+
+    Args:
+        network: takes normalized images (N, 3, H, W).
+        views: ways to look at an image.
+
+    Raises:
+        UserError: the network does not take a size.
+    """
+
+    def __init__(self, network: nn.Module, views: Sequence[View]) -> None:
+        super().__init__()
+        assert isinstance(network, Network)
+        for size in {view.size for view in views}:
+            network.check_size(size)
+        self.network = network
+        self.views = tuple(views)
+
+
+class AveragedLabels(OfViews):
     """A classifier whose probabilities are the mean over views; logits (N, C) that give that mean.
 
     Args:
@@ -26,12 +46,7 @@ class AveragedLabels(nn.Module):
     """
 
     def __init__(self, network: nn.Module, views: Sequence[View], activation: str) -> None:
-        super().__init__()
-        assert isinstance(network, Backbone)
-        for size in {view.size for view in views}:
-            network.check_size(size)
-        self.network = network
-        self.views = tuple(views)
+        super().__init__(network, views)
         self.softmax = activation == "softmax"
 
     def forward(self, images: Tensor) -> Tensor:
@@ -43,7 +58,7 @@ class AveragedLabels(nn.Module):
         return F.logsigmoid(answers).logsumexp(0) - F.logsigmoid(-answers).logsumexp(0)
 
 
-class AveragedMasks(nn.Module):
+class AveragedMasks(OfViews):
     """A segmenter whose probabilities are the mean over views, each turned back; logits (N, C, H, W) that give that mean.
 
     Args:
@@ -56,12 +71,7 @@ class AveragedMasks(nn.Module):
     """
 
     def __init__(self, network: nn.Module, views: Sequence[View], activation: str) -> None:
-        super().__init__()
-        assert isinstance(network, Network)
-        for size in {view.size for view in views}:
-            network.check_size(size)
-        self.network = network
-        self.views = tuple(views)
+        super().__init__(network, views)
         self.softmax = activation == "softmax"
 
     def forward(self, images: Tensor) -> Tensor:
@@ -80,7 +90,7 @@ class AveragedMasks(nn.Module):
         return mean.clamp(min=least).log() if self.softmax else mean.clamp(1e-7, 1 - 1e-7).logit()
 
 
-class JoinedBoxes(nn.Module):
+class JoinedBoxes(OfViews):
     """A detector that looks at several views of an image: what it says of all of them, in the plane of the first.
 
     Args:
@@ -90,14 +100,6 @@ class JoinedBoxes(nn.Module):
     Raises:
         UserError: the network does not take a size.
     """
-
-    def __init__(self, network: nn.Module, views: Sequence[View]) -> None:
-        super().__init__()
-        assert isinstance(network, Network)
-        for size in {view.size for view in views}:
-            network.check_size(size)
-        self.network = network
-        self.views = tuple(views)
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[2:]
