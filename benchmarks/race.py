@@ -37,7 +37,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.shared import ROOT
+from benchmarks.shared import ROOT, keep_cell
 from utils.cores import available_cores
 from utils.metrics.statistics import wilson
 
@@ -268,11 +268,7 @@ def run_cell(cell: Cell, options: argparse.Namespace) -> Result:
         log = options.out / "logs" / f"{cell.name}.txt"
         accuracy, seconds, note = RUNNERS[cell.side](cell, options, Path(folder), log)
     result = Result(**asdict(cell), accuracy=accuracy, images=images_of(options.data / "test"), seconds=seconds, note=note)
-    file = options.out / "cells" / f"{cell.name}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(asdict(result), indent=2) + "\n")
-    part.replace(file)
+    keep_cell(options.out, cell.name, asdict(result))
     return result
 
 

@@ -1,12 +1,13 @@
 """What the benchmarks share: a folder of real JPEG files, a timed training run, and how much of the machine other programs took."""
 
 import csv
+import json
 import multiprocessing
 import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -91,3 +92,12 @@ def machine_share(contention: CpuContention) -> str:
     share = contention.others()
     advice = "; measure again when the machine is quiet" if share > 0.05 else ""
     return f"other programs took {share:.0%} of the machine{advice}"
+
+
+def keep_cell(out: Path, name: str, result: Mapping[str, object]) -> None:
+    """Write what a cell of a long benchmark gave, whole or not at all, so that the same command goes on after it."""
+    file = out / "cells" / f"{name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(result, indent=2) + "\n")
+    part.replace(file)

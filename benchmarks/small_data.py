@@ -26,6 +26,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from benchmarks.race import ARCH, ROOT, timed
+from benchmarks.shared import keep_cell
 
 COUNTS, SEEDS = (10, 30, 100), (0, 1, 2, 3, 4)
 STARTS = ("scratch", "probe", "finetune")
@@ -99,11 +100,7 @@ def run_cell(cell: Cell, options: argparse.Namespace) -> Result:
         timed([*main, "--evaluation", "--no_report", "--resume", str(run), "--split", "test"], log)
         accuracy = json.loads((run / "evaluation-test" / "metrics.json").read_text())["top1"]
     result = Result(**asdict(cell), accuracy=accuracy, seconds=seconds)
-    file = options.out / "cells" / f"{cell.name}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(asdict(result), indent=2) + "\n")
-    part.replace(file)
+    keep_cell(options.out, cell.name, asdict(result))
     return result
 
 
