@@ -109,7 +109,7 @@ def _wishes(parts: TrainingParts, given: Collection[str]) -> Wishes:
         taken,
         # What trained weights know of large images is lost on small ones before a classifier has learned anew, and so are small objects. A
         # decoder begins anew anyhow, and learns more from many small images; pieces of images are as large as they are.
-        stages=((masks and not data.crop) or (not trained and not places)) and all(_takes(network, each) for each in stages),
+        stages=((masks and not parts.config.truths.crop) or (not trained and not places)) and all(_takes(network, each) for each in stages),
         size_schedule=data.size_schedule,
         batch_size=data.batch_size if "batch_size" in given or data.batch is not None else BATCH_BOXES if boxes else None,
         epoch_size=data.epoch_size,
