@@ -9,13 +9,16 @@ import torch
 from torch import Tensor
 
 from applications.contract import Task
+from applications.tasks.label_task import LabelTask
 from applications.training.probe_head import why_not
 from applications.training.time_plan import (
     BATCH_BOXES,
     LARGEST_PLACES,
+    MOST_PASSES_FROZEN,
     PASSES,
     PASSES_BOXES,
     PASSES_PRETRAINED,
+    SHARE_FROZEN,
     USUAL_BATCH,
     Costs,
     Plan,
@@ -23,6 +26,7 @@ from applications.training.time_plan import (
     Wishes,
     candidate_sizes,
     make_plan,
+    passes_of,
     sizes_of_places,
     stages_of,
     with_room,
@@ -33,6 +37,7 @@ from dataloader.loading.size_schedule import parse_sizes
 from dataloader.sample import Batch
 from dataloader.targets.boxes import Boxes
 from models.backbone import Network
+from optim.param_groups import blocks
 from utils.errors import UserError
 from utils.logs import log
 from utils.randomness import Stream, derive_seed
@@ -64,8 +69,8 @@ def with_plan(parts: TrainingParts, given: Collection[str]) -> TrainingParts:
     wishes = _wishes(parts, given)
     sampler = parts.config.data.sampler
     images = len(parts.split) if sampler is None else max(1, round(float(expected_draws(sampler, parts.split).sum())))
-    costs = measure_costs(parts, wishes, minutes=minutes)
-    plan = _with_probe_head(parts, given, costs, wishes, make_plan(costs, wishes, images=images, minutes=minutes), images=images)
+    parts, costs, plan = _measured_plan(parts, given, wishes, images=images, minutes=minutes)
+    plan = _with_probe_head(parts, given, costs, wishes, plan, images=images)
     log().info(f"plan      {minutes:g} minutes, of which {costs.spent:.0f} s are gone: {plan.describe(images)}")
     log().info(f"          as flags: {plan.flags()}")
     plan, ends = with_room(plan, wishes)
@@ -74,6 +79,29 @@ def with_plan(parts: TrainingParts, given: Collection[str]) -> TrainingParts:
     timing: dict[str, object] = {"speed": (costs.training.image, costs.training.pixel), "end_seconds": costs.end(plan.image_size)}
     timing |= {} if ends == plan.epochs else {"ends": ends}
     return replace(parts, config=config, preprocess=preprocess, timing=timing)
+
+
+def _measured_plan(
+    parts: TrainingParts, given: Collection[str], wishes: Wishes, *, images: int, minutes: float
+) -> tuple[TrainingParts, Costs, Plan]:
+    """Return the parts with what the plan freezes, what this machine needs for them, and the plan."""
+    if frozen := _frozen_blocks(parts, given):
+        resting = replace(parts, config=parts.config.override({"freeze": (str(frozen),)}))
+        costs = measure_costs(resting, wishes, minutes=minutes)
+        plan = make_plan(costs, wishes, images=images, minutes=minutes)
+        if passes_of(plan, images) < MOST_PASSES_FROZEN:
+            return resting, costs, replace(plan, freeze=(str(frozen),))
+    costs = measure_costs(parts, wishes, minutes=minutes)
+    return parts, costs, make_plan(costs, wishes, images=images, minutes=minutes)
+
+
+def _frozen_blocks(parts: TrainingParts, given: Collection[str]) -> int:
+    """Return how many blocks a short run keeps as trained weights have them; 0 where it has none such, or the user has settled it."""
+    model = parts.config.model
+    if "freeze" in given or not (model.pretrained or model.init_from) or not issubclass(parts.kind, LabelTask):
+        return 0
+    network = parts.kind.build_model(model, parts.catalog.classes)
+    return round(SHARE_FROZEN * len(blocks(network)))
 
 
 def _with_probe_head(parts: TrainingParts, given: Collection[str], costs: Costs, wishes: Wishes, plan: Plan, *, images: int) -> Plan:
@@ -88,7 +116,7 @@ def _with_probe_head(parts: TrainingParts, given: Collection[str], costs: Costs,
     took = HEAD_SECONDS + images * FORWARD * costs.training.seconds(plan.image_size)
     later = make_plan(replace(costs, spent=costs.spent + took), wishes, images=images, minutes=minutes)
     # A fitted classifier needs no higher rate than the rest.
-    return replace(later, probe_head=True, head_lr=optim.head_lr if "head_lr" in given else optim.lr)
+    return replace(later, probe_head=True, freeze=plan.freeze, head_lr=optim.head_lr if "head_lr" in given else optim.lr)
 
 
 def _wishes(parts: TrainingParts, given: Collection[str]) -> Wishes:

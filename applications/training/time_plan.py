@@ -28,6 +28,9 @@ PLACE_SHARES, LARGEST_PLACES = (0.5, 0.75, 1.0), 640
 # A detector learns from few places of an image, and needs many steps.
 PASSES_BOXES, BATCH_BOXES = 30, 8
 USUAL_BATCH, SMALL_BATCH = 32, 16
+# Trained weights that see all images fewer times than this keep their first blocks, this share of all, as they are: a step then takes
+# less than half of the time, and what they know of edges and textures needs no change.
+MOST_PASSES_FROZEN, SHARE_FROZEN = 20, 0.35
 # A run of so few epochs can grow by this share of its own length: another epoch would be too long, with its validation.
 FEW_EPOCHS, ROOM = 4, 1.0
 # With fewer steps than this, smaller batches give more of them.
@@ -116,11 +119,12 @@ class Plan:
     seconds: float
     probe_head: bool = False
     head_lr: float | None = None
+    freeze: tuple[str, ...] | None = None
 
     def settings(self) -> dict[str, object]:
         """Return the settings that follow the plan, by name."""
         # Without a fitted classifier, its rate is that of the settings.
-        left_out = {"seconds"} if self.probe_head else {"seconds", "probe_head", "head_lr"}
+        left_out = {"seconds", *(() if self.probe_head else ("probe_head", "head_lr")), *(() if self.freeze else ("freeze",))}
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
     def flags(self) -> str:
@@ -140,7 +144,10 @@ class Plan:
         widths = list(dict.fromkeys(width for _, width in self.sizes().all()))
         shown = " and ".join(filter(None, [", ".join(map(str, widths[:-1])), str(widths[-1])]))
         each = f" of {counted(self.epoch_size, 'image')} ({self.epoch_size / images:.2g} of all)" if self.epoch_size else ""
-        return f"{counted(self.epochs, 'epoch')}{each} at {shown} pixels, batch {self.batch_size}, warm-up {self.warmup:.2g} epochs"
+        resting = f", the first {counted(int(self.freeze[0]), 'block')} frozen" if self.freeze else ""
+        return (
+            f"{counted(self.epochs, 'epoch')}{each} at {shown} pixels, batch {self.batch_size}, warm-up {self.warmup:.2g} epochs{resting}"
+        )
 
 
 def candidate_sizes(largest: int) -> tuple[tuple[int, int], ...]:
@@ -168,8 +175,13 @@ def make_plan(costs: Costs, wishes: Wishes, *, images: int, minutes: float) -> P
     found = [plan for plan in plans if plan is not None]
     if not found:
         raise UserError(_refusal(costs, wishes, images=images, minutes=minutes))
-    enough = [plan for plan in found if plan.epochs * (plan.epoch_size or images) >= wishes.passes * images]
+    enough = [plan for plan in found if passes_of(plan, images) >= wishes.passes]
     return enough[-1] if enough else found[0]
+
+
+def passes_of(plan: Plan, images: int) -> float:
+    """Return how often a run of this plan sees each of so many training images."""
+    return plan.epochs * (plan.epoch_size or images) / images
 
 
 def with_room(plan: Plan, wishes: Wishes) -> tuple[Plan, float]:
