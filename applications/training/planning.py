@@ -19,12 +19,13 @@ from applications.training.time_plan import (
     PASSES_BOXES,
     PASSES_PRETRAINED,
     SHARE_FROZEN,
+    STRIDE,
     USUAL_BATCH,
     Costs,
     Plan,
     Speed,
     Wishes,
-    candidate_sizes,
+    candidate_sides,
     make_plan,
     passes_of,
     sizes_of_places,
@@ -32,6 +33,7 @@ from applications.training.time_plan import (
     with_room,
 )
 from applications.training.training_parts import TrainingParts, for_trial
+from applications.training.usual_shape import usual_shape
 from dataloader.loading.sampling import expected_draws
 from dataloader.loading.size_schedule import parse_sizes
 from dataloader.sample import Batch
@@ -49,8 +51,6 @@ SHARE, SHORTEST, LONGEST, FEWEST_STEPS = 0.01, 0.5, 6.0, 3
 WRITING, OTHER = 3e8, 0.2
 # A forward pass as a share of a training step, and the seconds of fitting a classifier to what comes out.
 FORWARD, HEAD_SECONDS = 0.35, 3.0
-# Images whose sizes are looked at.
-LOOKED_AT = 15
 
 
 def with_plan(parts: TrainingParts, given: Collection[str]) -> TrainingParts:
@@ -123,16 +123,12 @@ def _wishes(parts: TrainingParts, given: Collection[str]) -> Wishes:
     """Return what the user has settled, and which sizes the network takes."""
     data, model = parts.config.data, parts.config.model
     trained = bool(model.pretrained or model.init_from)
-    fixed = "image_size" in given or data.size_schedule is not None
     boxes, places = parts.catalog.target is Boxes, parts.catalog.target.is_spatial
-    sizes = (data.image_size,) if fixed else (sizes_of_places if places else candidate_sizes)(_usual_side(parts))
-    network = parts.kind.build_model(model, parts.catalog.classes)
-    taken = tuple(size for size in sizes if _takes(network, [size])) or (data.image_size,)
-    stages = [parse_sizes(stages_of(size, epochs) or str(size[1]), size, epochs).all() for size in taken for epochs in (2, 10)]
+    sizes, in_stages = _sizes(parts, given)
     return Wishes(
-        taken,
+        sizes,
         # What trained weights know of large images is lost on small ones before they have learned anew, and so are small objects.
-        stages=not trained and not places and all(_takes(network, each) for each in stages),
+        stages=not trained and not places and in_stages,
         size_schedule=data.size_schedule,
         batch_size=data.batch_size if "batch_size" in given or data.batch is not None else BATCH_BOXES if boxes else None,
         epoch_size=data.epoch_size,
@@ -140,6 +136,29 @@ def _wishes(parts: TrainingParts, given: Collection[str]) -> Wishes:
         warmup=parts.config.optim.warmup if "warmup" in given else None,
         passes=PASSES_PRETRAINED if trained else PASSES_BOXES if boxes else PASSES,
     )
+
+
+def _sizes(parts: TrainingParts, given: Collection[str]) -> tuple[tuple[tuple[int, int], ...], bool]:
+    """Return the heights and widths to choose from, and whether the network takes the smaller ones in which training may begin."""
+    data, network = parts.config.data, parts.kind.build_model(parts.config.model, parts.catalog.classes)
+    shape = usual_shape(parts.split)
+    largest = shape.shorter or LARGEST_PLACES
+    sides = candidate_sides(largest)
+    # Where all images have one shape, no pixel of theirs is a margin; a crop is a square.
+    choices = [] if data.resize == "crop" else [tuple(shape.with_shorter(side, STRIDE) for side in sides)]
+    choices.append(tuple((side, side) for side in sides))
+    if "image_size" in given or data.size_schedule is not None:
+        choices = [(data.image_size,)]
+    elif parts.catalog.target.is_spatial:
+        choices = [sizes_of_places(largest)]
+    taken, in_stages = (data.image_size,), False
+    for sizes in choices:
+        taken = tuple(size for size in sizes if _takes(network, [size])) or (data.image_size,)
+        stages = [parse_sizes(stages_of(size, epochs) or str(size[1]), size, epochs).all() for size in taken for epochs in (2, 10)]
+        in_stages = all(_takes(network, each) for each in stages)
+        if taken == sizes and in_stages:
+            break
+    return taken, in_stages
 
 
 def _takes(network: torch.nn.Module, sizes: Collection[tuple[int, int]]) -> bool:
@@ -150,17 +169,6 @@ def _takes(network: torch.nn.Module, sizes: Collection[tuple[int, int]]) -> bool
     except UserError:
         return False
     return True
-
-
-def _usual_side(parts: TrainingParts) -> int:
-    """Return the median of the shorter sides of a few training images; where none can be read, one that excludes no size."""
-    split, sides = parts.split, []
-    for index in sorted({number * (len(split) - 1) // LOOKED_AT for number in range(LOOKED_AT + 1)}):
-        try:
-            sides.append(min(split.read_picture(index).size))
-        except UserError:
-            continue
-    return sorted(sides)[len(sides) // 2] if sides else LARGEST_PLACES
 
 
 def measure_costs(parts: TrainingParts, wishes: Wishes, *, minutes: float) -> Costs:

@@ -5,7 +5,6 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from shlex import quote
-from statistics import median
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +23,9 @@ from applications.training.probe_head import Embedded, embedded_split, fitted_he
 from applications.training.resume import pin_data
 from applications.training.run_folder import new_run_folder
 from applications.training.training_parts import TrainingParts, open_parts
+from applications.training.usual_shape import usual_shape
 from applications.training.validator import build_validator
 from dataloader.augment.chain import Augment
-from dataloader.splits.split import Split
 from models import staged_part
 from models.backbone import Backbone
 from models.stages import StagedClassifier
@@ -42,8 +41,6 @@ from utils.text import counted
 
 # Larger than in training: a pass over the images costs little, and features of larger images tell more apart.
 LONGER_SIDE, STRIDE = 288, 32
-# Images that are looked at, and how far the ratio of their sides may lie from the median for all of them to have one shape.
-LOOKED_AT, SAME_SHAPE = 15, 0.1
 
 
 def run(request: Request) -> int:
@@ -62,27 +59,11 @@ def run(request: Request) -> int:
             catalog = open_training_data(config, machine.world, None)
             assemble.check_num_classes(config.model.num_classes, catalog.classes)
             parts = open_parts(config, machine, catalog, Augment())
-            if "image_size" not in request.given and _takes(parts.model, size := usual_size(parts.split)):
+            if "image_size" not in request.given and _takes(parts.model, size := usual_shape(parts.split).with_longer(LONGER_SIDE, STRIDE)):
                 parts = open_parts(config.override({"image_size": size}), machine, catalog, Augment())
             return _probe(parts, locks)
     finally:
         close_world(machine.world)
-
-
-def usual_size(split: Split) -> tuple[int, int]:
-    """Return height and width, the longer one 288: of the shape that the images have, a square where they have several."""
-    ratios = []
-    for index in sorted({number * (len(split) - 1) // LOOKED_AT for number in range(LOOKED_AT + 1)}):
-        try:
-            width, height = split.read_picture(index).size
-        except UserError:
-            continue
-        ratios.append(height / width)
-    ratio = median(ratios) if ratios else 1.0
-    if any(abs(each / ratio - 1) > SAME_SHAPE for each in ratios):
-        ratio = 1.0
-    height, width = (round(LONGER_SIDE * min(1.0, share) / STRIDE) * STRIDE for share in (ratio, 1 / ratio))
-    return max(height, LONGER_SIDE // 2), max(width, LONGER_SIDE // 2)
 
 
 def _takes(model: nn.Module, size: tuple[int, int]) -> bool:

@@ -141,8 +141,8 @@ class Plan:
 
     def describe(self, images: int) -> str:
         """Return the plan in words, for data of this many training images."""
-        widths = list(dict.fromkeys(width for _, width in self.sizes().all()))
-        shown = " and ".join(filter(None, [", ".join(map(str, widths[:-1])), str(widths[-1])]))
+        sizes = list(dict.fromkeys(f"{height}x{width}" if height != width else str(width) for height, width in self.sizes().all()))
+        shown = " and ".join(filter(None, [", ".join(sizes[:-1]), sizes[-1]]))
         each = f" of {counted(self.epoch_size, 'image')} ({self.epoch_size / images:.2g} of all)" if self.epoch_size else ""
         resting = f", the first {counted(int(self.freeze[0]), 'block')} frozen" if self.freeze else ""
         return (
@@ -150,10 +150,10 @@ class Plan:
         )
 
 
-def candidate_sizes(largest: int) -> tuple[tuple[int, int], ...]:
-    """Return the square sizes that a plan chooses from: up to `largest`, the shorter side that most images have, and 224."""
+def candidate_sides(largest: int) -> tuple[int, ...]:
+    """Return the shorter sides that a plan chooses from: up to `largest`, that which most images have, and 224."""
     top = min(LARGEST, max(STRIDE, STRIDE * math.ceil(largest / STRIDE)))
-    return tuple((side, side) for side in range(min(SMALLEST, top), top + 1, STRIDE))
+    return tuple(range(min(SMALLEST, top), top + 1, STRIDE))
 
 
 def sizes_of_places(largest: int) -> tuple[tuple[int, int], ...]:

@@ -1,13 +1,10 @@
 """--probe: a model like any other, from features that are computed once."""
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from applications.training import features
-from applications.training.probe import usual_size
 from tests.applications.conftest import Call, read_rows
 
 SMALL = ("--arch", "mobilenetv3_small", "--image_size", 32, 32, "-j", 0)
@@ -54,19 +51,3 @@ def test_a_probe_without_weights_is_refused(call: Call, colors: Path) -> None:
     assert (resumed.code, "--resume" in resumed.err) == (2, True)
     unused = call("--probe", "--data", colors, "--lr", 0.1)
     assert (unused.code, "--lr" in unused.err) == (2, True)
-
-
-@pytest.mark.parametrize(
-    ("sizes", "wanted"),
-    [([(192, 256)], (288, 224)), ([(640, 480)], (224, 288)), ([(192, 256), (256, 192)], (288, 288)), ([(100, 900)], (288, 144))],
-)
-def test_images_of_one_shape_are_read_in_it(sizes: list[tuple[int, int]], wanted: tuple[int, int]) -> None:
-    class Pictures:
-        def __len__(self) -> int:
-            return 40
-
-        def read_picture(self, index: int) -> Any:
-            return SimpleNamespace(size=sizes[index % len(sizes)])
-
-    pictures: Any = Pictures()
-    assert usual_size(pictures) == wanted

@@ -12,7 +12,7 @@ from applications.training.time_plan import (
     Plan,
     Speed,
     Wishes,
-    candidate_sizes,
+    candidate_sides,
     make_plan,
     stages_of,
 )
@@ -33,7 +33,7 @@ def costs_of(images: int, speed: float, spent: float = 2.5) -> Costs:
 
 
 def wishes_of(side: int | None, **more: object) -> Wishes:
-    return Wishes(candidate_sizes(400) if side is None else ((side, side),), **more)  # pyright: ignore[reportArgumentType]
+    return Wishes(tuple((each, each) for each in candidate_sides(400)) if side is None else ((side, side),), **more)  # pyright: ignore[reportArgumentType]
 
 
 def seconds_of(plan: Plan, costs: Costs, images: int) -> float:
@@ -148,6 +148,6 @@ def test_stages_shrink_with_the_run_and_small_images_have_none() -> None:
 
 
 def test_sizes_to_choose_from_stop_at_those_of_the_images() -> None:
-    assert candidate_sizes(400)[-1] == (224, 224)
-    assert candidate_sizes(150)[-1] == (160, 160)
-    assert candidate_sizes(32) == ((32, 32),)
+    assert candidate_sides(400)[-1] == 224
+    assert candidate_sides(150)[-1] == 160
+    assert candidate_sides(32) == (32,)
