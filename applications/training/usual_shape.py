@@ -40,7 +40,7 @@ def usual_shape(split: Split) -> UsualShape:
     sides, ratios = [], []
     for index in sorted({number * (len(split) - 1) // LOOKED_AT for number in range(LOOKED_AT + 1)}):
         try:
-            width, height = split.read_picture(index).size
+            height, width = split.read_picture(index).size
         except UserError:
             continue
         sides.append(min(width, height))
