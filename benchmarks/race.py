@@ -131,7 +131,7 @@ def run_darkroom(cell: Cell, options: argparse.Namespace, place: Path, log: Path
 def timm_flags(cell: Cell) -> tuple[int, list[str]]:
     """Return the size of the images and further flags of timm's train.py: what a person chooses for such a network and time."""
     if cell.start == "trained":
-        size = 192 if cell.minutes < 5 else 224
+        size = 192 if cell.minutes < 10 else 224
         return size, ["--lr", "5e-4", "--scale", "0.5", "1.0", "--smoothing", "0.1"]
     size = 128 if cell.minutes < 3 else 160 if cell.minutes < 10 else 192
     return size, ["--lr", "1e-3", "--scale", "0.35", "1.0", "--smoothing", "0.1"]

@@ -266,6 +266,11 @@ def describe(arch: str) -> str:
     return f"{arch} ({FORWARDED[arch]})" if arch in FORWARDED else arch
 
 
+def staged_part(arch: str) -> str | None:
+    """Return the network of 'stages(NAME)', a classifier that reads several stages of it; None for other names."""
+    return arch.removeprefix("stages(").removesuffix(")").strip() if arch.startswith("stages(") and arch.endswith(")") else None
+
+
 def find_family(arch: str) -> Family | None:
     """The row that holds the variant `arch`, or None."""
     return next((family for family in FAMILIES.values() if arch in family.variants), None)
@@ -281,9 +286,9 @@ def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None, 
     """Build the network `arch` with fresh weights.
 
     Args:
-        arch: a name of a family, one that is forwarded to a package, torchvision/NAME, timm/NAME, or 'my_file.py:Class' of the user's own.
-            The last is called as Class(num_classes=...), with drop_rate and drop_path where they are given; a plain nn.Module that
-            maps images
+        arch: a name of a family, one that is forwarded to a package, torchvision/NAME, timm/NAME, or 'my_file.py:Class' of the user's own;
+            'stages(NAME)' for one of these whose classifier reads several of its stages. A class of the user's is called as
+            Class(num_classes=...), with drop_rate and drop_path where they are given; a plain nn.Module that maps images
             (N, 3, H, W) to logits (N, num_classes) will do.
         num_classes: width of the classifier, at least 1.
         drop_rate: dropout before the classifier; None keeps the published rate.
@@ -301,6 +306,11 @@ def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None, 
     check_arch(arch)
     if (task := task_of(arch)) is not None:
         raise UserError(f"{arch} {TASK_NETWORKS[task].purpose}")
+    if (inner := staged_part(arch)) is not None:
+        from models.stages import StagedClassifier
+
+        part = build_model(inner, num_classes=num_classes, drop_rate=drop_rate, drop_path=drop_path)
+        return StagedClassifier(part, arch=arch, num_classes=num_classes)
     if (family := find_family(arch)) is not None:
         net = import_attribute(family.attribute)(arch, num_classes=num_classes, drop_rate=drop_rate)
         if drop_path is not None:
@@ -332,6 +342,9 @@ def check_arch(arch: str) -> None:
     """
     if task_of(arch) is not None:
         parse_specs(arch)
+        return
+    if (inner := staged_part(arch)) is not None:
+        check_arch(inner)
         return
     package, slash, _ = full_name(arch).partition("/")
     if find_family(arch) is None and not (slash and package in ADAPTERS) and not is_user_code(arch):

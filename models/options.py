@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from models import describe, usual_encoder
+from models import describe, staged_part, usual_encoder
 from utils.errors import UserError
 from utils.flags import flag
 
@@ -16,7 +16,8 @@ class ModelOptions:
 
     arch: str = flag(
         "resnet18",
-        "model name (see --list models), torchvision/NAME, timm/NAME or my_file.py:Class; a segmenter, a detector (--list detectors)",
+        "model name (see --list models), torchvision/NAME, timm/NAME or my_file.py:Class; 'stages(NAME)', whose classifier reads several "
+        "stages of one; a segmenter, a detector (--list detectors)",
         short="-a",
         used_for="training model compare info benchmark serve probe",
     )
@@ -105,7 +106,7 @@ class ModelOptions:
 
     def pretrained_name(self) -> str:
         """Return the network whose published weights --pretrained reads: that of the encoder of a segmenter or detector, else --arch."""
-        return self.encoder or usual_encoder(self.arch) or self.arch
+        return self.encoder or usual_encoder(self.arch) or staged_part(self.arch) or self.arch
 
     def described(self) -> str:
         """Return the network in a few words."""

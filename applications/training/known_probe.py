@@ -16,6 +16,8 @@ from utils.files import write_text
 from utils.logs import log
 
 NEIGHBORS = 20
+# Images a class, up to which a probe is more often the better model than a fine-tuned one: docs/training.md has the figures.
+FEW = 20
 
 
 def keep_probe(parts: TrainingParts, key: str, told: Mapping[str, Any]) -> None:
@@ -45,7 +47,9 @@ def tell_probe(parts: TrainingParts) -> Mapping[str, Any] | None:
         told = json.loads(file.read_text(encoding="utf-8"))
         log().info(f"probe     {describe_probe(told)}")
     except (OSError, ValueError, KeyError):
-        log().info("probe     the same command with --probe says in seconds what these weights give without training")
+        few = sum(parts.class_counts) <= FEW * len(parts.catalog.classes)
+        better = "; with so few images that is often the better model" if few else ""
+        log().info(f"probe     the same command with --probe says in seconds what these weights give without training{better}")
         return None
     return told
 

@@ -9,25 +9,33 @@ import torch
 from torch import Tensor
 
 from applications.contract import Task
+from applications.tasks.label_task import LabelTask
 from applications.training.probe_head import why_not
 from applications.training.time_plan import (
     BATCH_BOXES,
+    FORWARD,
     LARGEST_PLACES,
+    MOST_PASSES_FROZEN,
     PASSES,
     PASSES_BOXES,
     PASSES_PRETRAINED,
+    SHARE_FROZEN,
+    SMALL_BELOW,
+    STRIDE,
     USUAL_BATCH,
     Costs,
     Plan,
     Speed,
     Wishes,
-    candidate_sizes,
+    candidate_sides,
     make_plan,
+    passes_of,
     sizes_of_places,
     stages_of,
     with_room,
 )
 from applications.training.training_parts import TrainingParts, for_trial
+from applications.training.usual_shape import usual_shape
 from dataloader.loading.sampling import expected_draws
 from dataloader.loading.size_schedule import parse_sizes
 from dataloader.sample import Batch
@@ -35,6 +43,7 @@ from dataloader.targets.boxes import Boxes
 from dataloader.targets.mask import Mask
 from models.backbone import Network
 from optim.batchnorm_recalibration import learning_norms
+from optim.param_groups import blocks
 from utils.errors import UserError
 from utils.logs import log
 from utils.randomness import Stream, derive_seed
@@ -44,10 +53,8 @@ from utils.runtime import program_seconds
 SHARE, SHORTEST, LONGEST, FEWEST_STEPS = 0.01, 0.5, 6.0, 3
 # How fast checkpoints are written, in bytes a second, and what else happens at the end of an epoch, in seconds, before one was seen.
 WRITING, OTHER = 3e8, 0.2
-# A forward pass as a share of a training step, and the seconds of fitting a classifier to what comes out.
-FORWARD, HEAD_SECONDS = 0.35, 3.0
-# Images whose sizes are looked at.
-LOOKED_AT = 15
+# Seconds of fitting a classifier to what a network says.
+HEAD_SECONDS = 3.0
 
 
 def with_plan(parts: TrainingParts, given: Collection[str]) -> TrainingParts:
@@ -66,17 +73,40 @@ def with_plan(parts: TrainingParts, given: Collection[str]) -> TrainingParts:
     wishes = _wishes(parts, given)
     sampler = parts.config.data.sampler
     images = len(parts.split) if sampler is None else max(1, round(float(expected_draws(sampler, parts.split).sum())))
-    costs = measure_costs(parts, wishes, minutes=minutes)
-    plan = _with_probe_head(parts, given, costs, wishes, make_plan(costs, wishes, images=images, minutes=minutes), images=images)
+    parts, costs, plan = _measured_plan(parts, given, wishes, images=images, minutes=minutes)
+    plan = _with_probe_head(parts, given, costs, wishes, plan, images=images)
     log().info(f"plan      {minutes:g} minutes, of which {costs.spent:.0f} s are gone: {plan.describe(images)}")
     log().info(f"          as flags: {plan.flags()}")
     plan, ends = with_room(plan, wishes)
     config = parts.config.override(plan.settings())
     preprocess = replace(parts.preprocess, image_size=plan.image_size)
     timing: dict[str, object] = {"speed": (costs.training.image, costs.training.pixel)}
-    timing |= {"end_seconds": costs.end(plan.image_size, plan.epoch_size or images)}
+    timing |= {"end_seconds": costs.end(plan.image_size, plan.epoch_size or images, trained=plan.sizes().at(plan.epochs - 1))}
     timing |= {} if ends == plan.epochs else {"ends": ends}
     return replace(parts, config=config, preprocess=preprocess, timing=timing)
+
+
+def _measured_plan(
+    parts: TrainingParts, given: Collection[str], wishes: Wishes, *, images: int, minutes: float
+) -> tuple[TrainingParts, Costs, Plan]:
+    """Return the parts with what the plan freezes, what this machine needs for them, and the plan."""
+    if frozen := _frozen_blocks(parts, given):
+        resting = replace(parts, config=parts.config.override({"freeze": (str(frozen),)}))
+        costs = measure_costs(resting, wishes, minutes=minutes)
+        plan = make_plan(costs, wishes, images=images, minutes=minutes)
+        if passes_of(plan, images) < MOST_PASSES_FROZEN:
+            return resting, costs, replace(plan, freeze=(str(frozen),))
+    costs = measure_costs(parts, wishes, minutes=minutes)
+    return parts, costs, make_plan(costs, wishes, images=images, minutes=minutes)
+
+
+def _frozen_blocks(parts: TrainingParts, given: Collection[str]) -> int:
+    """Return how many blocks a short run keeps as trained weights have them; 0 where it has none such, or the user has settled it."""
+    model = parts.config.model
+    if "freeze" in given or not (model.pretrained or model.init_from) or not issubclass(parts.kind, LabelTask):
+        return 0
+    network = parts.kind.build_model(model, parts.catalog.classes)
+    return round(SHARE_FROZEN * len(blocks(network)))
 
 
 def _with_probe_head(parts: TrainingParts, given: Collection[str], costs: Costs, wishes: Wishes, plan: Plan, *, images: int) -> Plan:
@@ -91,32 +121,52 @@ def _with_probe_head(parts: TrainingParts, given: Collection[str], costs: Costs,
     took = HEAD_SECONDS + images * FORWARD * costs.training.seconds(plan.image_size)
     later = make_plan(replace(costs, spent=costs.spent + took), wishes, images=images, minutes=minutes)
     # A fitted classifier needs no higher rate than the rest.
-    return replace(later, probe_head=True, head_lr=optim.head_lr if "head_lr" in given else optim.lr)
+    return replace(later, probe_head=True, freeze=plan.freeze, head_lr=optim.head_lr if "head_lr" in given else optim.lr)
 
 
 def _wishes(parts: TrainingParts, given: Collection[str]) -> Wishes:
     """Return what the user has settled, and which sizes the network takes."""
     data, model = parts.config.data, parts.config.model
     trained = bool(model.pretrained or model.init_from)
-    fixed = "image_size" in given or data.size_schedule is not None
     target = parts.catalog.target
     boxes, places, masks = target is Boxes, target.is_spatial, target is Mask
-    sizes = (data.image_size,) if fixed else (sizes_of_places if places else candidate_sizes)(_usual_side(parts))
-    network = parts.kind.build_model(model, parts.catalog.classes)
-    taken = tuple(size for size in sizes if _takes(network, [size])) or (data.image_size,)
-    stages = [parse_sizes(stages_of(size, epochs) or str(size[1]), size, epochs).all() for size in taken for epochs in (2, 10)]
+    sizes, in_stages = _sizes(parts, given)
     return Wishes(
-        taken,
+        sizes,
         # What trained weights know of large images is lost on small ones before a classifier has learned anew, and so are small objects. A
         # decoder begins anew anyhow, and learns more from many small images; pieces of images are as large as they are.
-        stages=((masks and not parts.config.truths.crop) or (not trained and not places)) and all(_takes(network, each) for each in stages),
+        stages=((masks and not parts.config.truths.crop) or (not trained and not places)) and in_stages,
         size_schedule=data.size_schedule,
         batch_size=data.batch_size if "batch_size" in given or data.batch is not None else BATCH_BOXES if boxes else None,
         epoch_size=data.epoch_size,
         # A recipe counts its warm-up in epochs of its own run.
         warmup=parts.config.optim.warmup if "warmup" in given else None,
         passes=PASSES_PRETRAINED if trained else PASSES_BOXES if boxes else PASSES,
+        small_below=SMALL_BELOW if masks and in_stages and not parts.config.truths.crop else 0.0,
     )
+
+
+def _sizes(parts: TrainingParts, given: Collection[str]) -> tuple[tuple[tuple[int, int], ...], bool]:
+    """Return the heights and widths to choose from, and whether the network takes the smaller ones in which training may begin."""
+    data, network = parts.config.data, parts.kind.build_model(parts.config.model, parts.catalog.classes)
+    if "image_size" in given or data.size_schedule is not None:
+        choices = [(data.image_size,)]
+    else:
+        shape = usual_shape(parts.split)
+        largest = shape.shorter or LARGEST_PLACES
+        sides = candidate_sides(largest)
+        squares = tuple((side, side) for side in sides)
+        # Where all images have one shape, no pixel of theirs is a margin; a crop is a square.
+        shaped = squares if data.resize == "crop" else tuple(shape.with_shorter(side, STRIDE) for side in sides)
+        choices = [sizes_of_places(largest)] if parts.catalog.target.is_spatial else [shaped, squares]
+    taken, in_stages = (data.image_size,), False
+    for sizes in choices:
+        taken = tuple(size for size in sizes if _takes(network, [size])) or (data.image_size,)
+        stages = [parse_sizes(stages_of(size, epochs) or str(size[1]), size, epochs).all() for size in taken for epochs in (2, 10)]
+        in_stages = all(_takes(network, each) for each in stages)
+        if taken == sizes and in_stages:
+            break
+    return taken, in_stages
 
 
 def _takes(network: torch.nn.Module, sizes: Collection[tuple[int, int]]) -> bool:
@@ -127,17 +177,6 @@ def _takes(network: torch.nn.Module, sizes: Collection[tuple[int, int]]) -> bool
     except UserError:
         return False
     return True
-
-
-def _usual_side(parts: TrainingParts) -> int:
-    """Return the median of the shorter sides of a few training images; where none can be read, one that excludes no size."""
-    split, sides = parts.split, []
-    for index in sorted({number * (len(split) - 1) // LOOKED_AT for number in range(LOOKED_AT + 1)}):
-        try:
-            sides.append(min(split.read_picture(index).size))
-        except UserError:
-            continue
-    return sorted(sides)[len(sides) // 2] if sides else LARGEST_PLACES
 
 
 def measure_costs(parts: TrainingParts, wishes: Wishes, *, minutes: float) -> Costs:

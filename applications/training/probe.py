@@ -3,6 +3,7 @@
 import json
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from shlex import quote
 
 import torch
@@ -18,24 +19,28 @@ from applications.tasks.label_task import LabelTask
 from applications.training.features import features_key
 from applications.training.known_probe import NEIGHBORS, keep_probe
 from applications.training.memory_advice import memory_advice
-from applications.training.probe_head import embedded_split, fitted_head, in_training_precision, put_into
+from applications.training.probe_head import Embedded, embedded_split, fitted_head, in_training_precision, put_into
 from applications.training.resume import pin_data
 from applications.training.run_folder import new_run_folder
 from applications.training.training_parts import TrainingParts, open_parts
+from applications.training.usual_shape import usual_shape
 from applications.training.validator import build_validator
 from dataloader.augment.chain import Augment
+from models import staged_part
 from models.backbone import Backbone
-from optim.linear_head import Tried, answered_right, nearest_neighbors
+from models.stages import StagedClassifier
+from optim.linear_head import LinearHead, Tried, answered_right, nearest_neighbors
 from utils.checkpoint import BEST, save_checkpoint
 from utils.distributed import close_world
 from utils.errors import UserError
 from utils.files import write_text
 from utils.logs import log
+from utils.registry import is_user_code
 from utils.runtime import memory_explained, program_seconds
 from utils.text import counted
 
 # Larger than in training: a pass over the images costs little, and features of larger images tell more apart.
-USUAL_SIZE = (288, 288)
+LONGER_SIDE, STRIDE = 288, 32
 
 
 def run(request: Request) -> int:
@@ -54,8 +59,8 @@ def run(request: Request) -> int:
             catalog = open_training_data(config, machine.world, None)
             assemble.check_num_classes(config.model.num_classes, catalog.classes)
             parts = open_parts(config, machine, catalog, Augment())
-            if "image_size" not in request.given and _takes(parts.model, USUAL_SIZE):
-                parts = open_parts(config.override({"image_size": USUAL_SIZE}), machine, catalog, Augment())
+            if "image_size" not in request.given and _takes(parts.model, size := usual_shape(parts.split).with_longer(LONGER_SIDE, STRIDE)):
+                parts = open_parts(config.override({"image_size": size}), machine, catalog, Augment())
             return _probe(parts, locks)
     finally:
         close_world(machine.world)
@@ -79,27 +84,72 @@ def _probe(parts: TrainingParts, locks: ExitStack) -> int:
         raise UserError(f"--probe fits one classifier, and {config.model.arch} answers by several; choose another --arch")
     log().info(f"data      {catalog.root}: {len(catalog.classes)} {catalog.target.described}")
     log().info(f"model     {config.model.arch} at {parts.preprocess.image_size[0]}x{parts.preprocess.image_size[1]}, frozen")
-    key, begun = features_key(parts), time.perf_counter()
-    train, cached = embedded_split(parts, parts.split, in_training_precision(parts))
-    val, more = embedded_split(parts, catalog.splits["val"], parts.machine)
+    key, begun, staged = features_key(parts), time.perf_counter(), _staged(parts)
+    train, cached = embedded_split(staged or parts, parts.split, in_training_precision(parts))
+    val, more = embedded_split(staged or parts, catalog.splits["val"], parts.machine)
     images = len(parts.split) + len(catalog.splits["val"])
     log().info(f"features  {counted(images, 'image')} in {time.perf_counter() - begun:.1f} s, {cached + more:,} of them known before")
-    activation = assemble.activation_of(config.loss)
     begun = time.perf_counter()
-    best, head = fitted_head(train, parts.split, activation, seed=config.runtime.seed)
+    chosen, *others = _fits(parts, staged, train)
     took = time.perf_counter() - begun
-    log().info(f"head      strength {best.strength:g} of the penalty: {best.accuracy:.1%} right in cross-validation ({took:.1f} s)")
-    put_into(model.get_classifier(), head)
-    near = answered_right(_logits(nearest_neighbors(train.features, train.targets, val.features, count=NEIGHBORS)), val.targets, activation)
-    return _written(parts, best, float(near.double().mean()), key, locks)
+    told = f"strength {chosen.best.strength:g} of the penalty, {chosen.what}: {chosen.best.accuracy:.1%} right in cross-validation"
+    told += "".join(f"; {other.what}: {other.best.accuracy:.1%}" for other in others)
+    log().info(f"head      {told} ({took:.1f} s)")
+    read = chosen.parts.model
+    assert isinstance(read, Backbone)
+    put_into(read.get_classifier(), chosen.head)
+    known, asked = (_last_stage(each.features, model) for each in (train, val))
+    near = _logits(nearest_neighbors(known, train.targets, asked, count=NEIGHBORS))
+    right = answered_right(near, val.targets, assemble.activation_of(config.loss))
+    return _written(chosen, float(right.double().mean()), parts, key, locks)
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A classifier, of which network, and what cross-validation says of it."""
+
+    parts: TrainingParts
+    best: Tried
+    head: LinearHead
+    what: str
+
+
+def _staged(parts: TrainingParts) -> TrainingParts | None:
+    """Return the parts of the same network with a classifier that reads several stages; None where it shows none."""
+    arch = parts.config.model.arch
+    if staged_part(arch) is not None or is_user_code(arch):
+        return None
+    found = replace(parts, config=parts.config.override({"arch": f"stages({arch})"}))
+    try:
+        return found if isinstance(found.model, StagedClassifier) else None
+    except (AssertionError, RuntimeError, UserError, ValueError):
+        return None
+
+
+def _fits(parts: TrainingParts, staged: TrainingParts | None, train: Embedded) -> list[Fit]:
+    """Return the classifier of the last stage, and that of several where there is one, the better one first."""
+    activation, seed = assemble.activation_of(parts.config.loss), parts.config.runtime.seed
+    last = replace(train, features=_last_stage(train.features, parts.model))
+    what = "of several stages" if isinstance(parts.model, StagedClassifier) else "of the last stage"
+    found = [Fit(parts, *fitted_head(last, parts.split, activation, seed=seed), what)]
+    if staged is not None:
+        found.append(Fit(staged, *fitted_head(train, parts.split, activation, seed=seed), "of several stages"))
+    return sorted(found, key=lambda fit: fit.best.loss)
+
+
+def _last_stage(features: Tensor, model: nn.Module) -> Tensor:
+    """Return the columns that the network's own classifier reads, which come last."""
+    assert isinstance(model, Backbone)
+    return features[:, -model.get_classifier().weight.shape[1] :]
 
 
 def _logits(shares: Tensor) -> Tensor:
     return torch.logit(shares.clamp(1e-9, 1 - 1e-9))
 
 
-def _written(parts: TrainingParts, best: Tried, near: float, key: str, locks: ExitStack) -> int:
+def _written(chosen: Fit, near: float, plain: TrainingParts, key: str, locks: ExitStack) -> int:
     """Measure the model on the validation images as a training does, write it and its run folder, and say what it reached."""
+    parts, best = chosen.parts, chosen.best
     task, progress = parts.task, parts.progress
     folder = new_run_folder(parts, None, locks)
     left_out = UnreadableHeldOutImages(len(parts.val_loader.split))
@@ -111,7 +161,8 @@ def _written(parts: TrainingParts, best: Tried, near: float, key: str, locks: Ex
     save_checkpoint(folder / BEST, weights_alone(content))
     CsvLog(folder / "metrics.csv", 0).epoch(progress, {"epoch": 1, **{f"val_{name}": value for name, value in figures.items()}})
     told = {"headline": task.headline, "linear": figures[task.headline], "neighbors": near, "count": NEIGHBORS, "strength": best.strength}
-    keep_probe(parts, key, told)
+    # Under the name of the network without stages, which is what a fine-tuning starts from.
+    keep_probe(plain, key, told)
     write_text(folder / "probe.json", json.dumps(told, indent=2) + "\n")
     log().info(f"linear    {describe({f'val_{name}': value for name, value in figures.items()}, task.metric_names)}")
     log().info(f"neighbors {near:.1%} of the val images answered right by the {NEIGHBORS} most similar training images")

@@ -29,6 +29,13 @@ PLACE_SHARES, LARGEST_PLACES = (0.5, 0.75, 1.0), 640
 # A detector learns from few places of an image, and needs many steps.
 PASSES_BOXES, BATCH_BOXES = 30, 8
 USUAL_BATCH, SMALL_BATCH = 32, 16
+# Trained weights that see all images fewer times than this keep their first blocks, this share of all, as they are: a step then takes
+# less than half of the time, and what they know of edges and textures needs no change.
+MOST_PASSES_FROZEN, SHARE_FROZEN = 20, 0.35
+# A decoder that sees all images fewer times than this learns from smaller ones throughout: what it lacks are images.
+SMALL_BELOW = 12
+# Of a training step, how much a forward pass takes.
+FORWARD = 0.35
 # A run of so few epochs can grow by this share of its own length: another epoch would be too long, with its validation.
 FEW_EPOCHS, ROOM = 4, 1.0
 # With fewer steps than this, smaller batches give more of them.
@@ -77,10 +84,17 @@ class Costs:
     spent: float = 0.0
     norms: int = 0
 
-    def end(self, size: tuple[int, int], images: float) -> float:
-        """Return the seconds of the end of an epoch of so many images."""
+    def end(self, size: tuple[int, int], images: float, *, trained: tuple[int, int] | None = None) -> float:
+        """Return the seconds of the end of an epoch.
+
+        Args:
+            size: of validation images.
+            images: of the epoch.
+            trained: size of its images, on which statistics are measured; None for that of validation.
+        """
         counted = batches_to_count(self.norms, batch_size=1, image_size=size, batches_per_epoch=int(images)) if self.norms else 0
-        return (self.scored + counted) * self.scoring.seconds(size) + self.saving
+        measuring = counted * FORWARD * self.training.seconds(trained or size)
+        return self.scored * self.scoring.seconds(size) + measuring + self.saving
 
 
 @dataclass(frozen=True)
@@ -92,6 +106,7 @@ class Wishes:
         stages: whether training may begin with smaller images.
         size_schedule, batch_size, epoch_size, warmup: the flags of these names.
         passes: over the images that are worth more than larger images.
+        small_below: a run with fewer passes at these sizes trains on smaller images throughout.
     """
 
     sizes: tuple[tuple[int, int], ...]
@@ -101,6 +116,7 @@ class Wishes:
     epoch_size: int | None = None
     warmup: float | None = None
     passes: float = PASSES
+    small_below: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -120,11 +136,12 @@ class Plan:
     seconds: float
     probe_head: bool = False
     head_lr: float | None = None
+    freeze: tuple[str, ...] | None = None
 
     def settings(self) -> dict[str, object]:
         """Return the settings that follow the plan, by name."""
         # Without a fitted classifier, its rate is that of the settings.
-        left_out = {"seconds"} if self.probe_head else {"seconds", "probe_head", "head_lr"}
+        left_out = {"seconds", *(() if self.probe_head else ("probe_head", "head_lr")), *(() if self.freeze else ("freeze",))}
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
     def flags(self) -> str:
@@ -141,16 +158,19 @@ class Plan:
 
     def describe(self, images: int) -> str:
         """Return the plan in words, for data of this many training images."""
-        widths = list(dict.fromkeys(width for _, width in self.sizes().all()))
-        shown = " and ".join(filter(None, [", ".join(map(str, widths[:-1])), str(widths[-1])]))
+        sizes = list(dict.fromkeys(f"{height}x{width}" if height != width else str(width) for height, width in self.sizes().all()))
+        shown = " and ".join(filter(None, [", ".join(sizes[:-1]), sizes[-1]]))
         each = f" of {counted(self.epoch_size, 'image')} ({self.epoch_size / images:.2g} of all)" if self.epoch_size else ""
-        return f"{counted(self.epochs, 'epoch')}{each} at {shown} pixels, batch {self.batch_size}, warm-up {self.warmup:.2g} epochs"
+        resting = f", the first {counted(int(self.freeze[0]), 'block')} frozen" if self.freeze else ""
+        return (
+            f"{counted(self.epochs, 'epoch')}{each} at {shown} pixels, batch {self.batch_size}, warm-up {self.warmup:.2g} epochs{resting}"
+        )
 
 
-def candidate_sizes(largest: int) -> tuple[tuple[int, int], ...]:
-    """Return the square sizes that a plan chooses from: up to `largest`, the shorter side that most images have, and 224."""
+def candidate_sides(largest: int) -> tuple[int, ...]:
+    """Return the shorter sides that a plan chooses from: up to `largest`, that which most images have, and 224."""
     top = min(LARGEST, max(STRIDE, STRIDE * math.ceil(largest / STRIDE)))
-    return tuple((side, side) for side in range(min(SMALLEST, top), top + 1, STRIDE))
+    return tuple(range(min(SMALLEST, top), top + 1, STRIDE))
 
 
 def sizes_of_places(largest: int) -> tuple[tuple[int, int], ...]:
@@ -172,8 +192,13 @@ def make_plan(costs: Costs, wishes: Wishes, *, images: int, minutes: float) -> P
     found = [plan for plan in plans if plan is not None]
     if not found:
         raise UserError(_refusal(costs, wishes, images=images, minutes=minutes))
-    enough = [plan for plan in found if plan.epochs * (plan.epoch_size or images) >= wishes.passes * images]
+    enough = [plan for plan in found if passes_of(plan, images) >= wishes.passes]
     return enough[-1] if enough else found[0]
+
+
+def passes_of(plan: Plan, images: int) -> float:
+    """Return how often a run of this plan sees each of so many training images."""
+    return plan.epochs * (plan.epoch_size or images) / images
 
 
 def with_room(plan: Plan, wishes: Wishes) -> tuple[Plan, float]:
@@ -181,7 +206,8 @@ def with_room(plan: Plan, wishes: Wishes) -> tuple[Plan, float]:
 
     The schedule comes to its end there. So a machine that turns out faster has images to go on with, without one more validation.
     """
-    if plan.epoch_size is None or wishes.epoch_size is not None or plan.size_schedule is not None or plan.epochs > FEW_EPOCHS:
+    grows = len({plan.sizes().at(epoch) for epoch in range(plan.epochs)}) > 1
+    if plan.epoch_size is None or wishes.epoch_size is not None or grows or plan.epochs > FEW_EPOCHS:
         return plan, plan.epochs
     longer = round((1 + ROOM) * plan.epoch_size)
     share = plan.epoch_size / longer
@@ -196,16 +222,31 @@ def stages_of(size: tuple[int, int], epochs: int) -> str | None:
     width = size[1]
     if epochs < 2 or width < SMALLEST:
         return None
-
-    def near(share: float) -> int:
-        return max(2 * STRIDE, STRIDE * round(share * width / STRIDE))
-
-    shares = {near(0.7): 0.5} if epochs == 2 else {near(0.6): 0.4, near(0.8): 0.8}
+    shares = {_near(0.7, width): 0.5} if epochs == 2 else {_near(0.6, width): 0.4, _near(0.8, width): 0.8}
     return ",".join([*(f"{smaller}:{share}" for smaller, share in shares.items() if smaller < width), str(width)])
+
+
+def small_throughout(size: tuple[int, int]) -> str | None:
+    """Return --size_schedule for training at 0.6 of the width and validation at all of it; None for images of less than 96 pixels."""
+    width = size[1]
+    return f"{_near(0.6, width)}:1,{width}" if width >= SMALLEST else None
+
+
+def _near(share: float, width: int) -> int:
+    return max(2 * STRIDE, STRIDE * round(share * width / STRIDE))
 
 
 def _of_size(costs: Costs, wishes: Wishes, size: tuple[int, int], *, images: int, minutes: float) -> Plan | None:
     """Return the plan whose validation images have this size; None where the time is too short for it."""
+    plan = _in_stages(costs, wishes, size, images=images, minutes=minutes)
+    schedule = small_throughout(size) if wishes.size_schedule is None else None
+    if plan is None or schedule is None or passes_of(plan, images) >= wishes.small_below:
+        return plan
+    return _in_stages(costs, replace(wishes, size_schedule=schedule), size, images=images, minutes=minutes)
+
+
+def _in_stages(costs: Costs, wishes: Wishes, size: tuple[int, int], *, images: int, minutes: float) -> Plan | None:
+    """Return the plan of this size by the wished stages; None where the time is too short for it."""
     seconds = 60 * minutes * (1 - RESERVE) - costs.spent
     end = costs.end(size, wishes.epoch_size or images)
     batch = wishes.batch_size or min(USUAL_BATCH, max(2, images))
@@ -217,7 +258,7 @@ def _of_size(costs: Costs, wishes: Wishes, size: tuple[int, int], *, images: int
         return _built(costs, wishes, size, passes, images, wishes.epoch_size, batch) if passes else None
     for epochs in range(min(MOST_EPOCHS, max(FEWEST_EPOCHS, passes)), 0, -1):
         each = _mean_cost(costs, wishes, size, epochs)
-        end = costs.end(size, max(1, seconds / epochs / each))
+        end = costs.end(size, max(1, seconds / epochs / each), trained=_last(wishes, size, epochs))
         if epochs > 1 and epochs * end > SHARE_OF_ENDS * seconds:
             continue
         room = (seconds - epochs * end) / (epochs * each)
@@ -239,6 +280,11 @@ def _mean_cost(costs: Costs, wishes: Wishes, size: tuple[int, int], epochs: int)
     return sum(lasting) / epochs
 
 
+def _last(wishes: Wishes, size: tuple[int, int], epochs: int) -> tuple[int, int]:
+    """Return the size of the last training images."""
+    return parse_sizes(_stages(wishes, size, epochs) or str(size[1]), size, epochs).at(epochs - 1)
+
+
 def _stages(wishes: Wishes, size: tuple[int, int], epochs: int) -> str | None:
     return wishes.size_schedule or (stages_of(size, epochs) if wishes.stages else None)
 
@@ -249,7 +295,9 @@ def _built(costs: Costs, wishes: Wishes, size: tuple[int, int], epochs: int, ima
     steps = max(1, each // batch)
     warm = int(min(steps * epochs / 10, LONGEST_WARMUP, max(WARMUP_STEPS, WARMUP_SHARE * steps * epochs)))
     warmup = math.ceil(1e4 * warm / steps) / 1e4 if wishes.warmup is None else wishes.warmup
-    seconds = costs.spent + epochs * (each * _mean_cost(costs, wishes, size, epochs) + costs.end(size, each))
+    seconds = costs.spent + epochs * (
+        each * _mean_cost(costs, wishes, size, epochs) + costs.end(size, each, trained=_last(wishes, size, epochs))
+    )
     return Plan(epochs, epoch_size, size, _stages(wishes, size, epochs), batch, warmup, seconds)
 
 

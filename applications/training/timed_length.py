@@ -72,7 +72,7 @@ class TimedLength(RunLength):
         # When the last step was seen; the work done, in seconds at the measured speed; and the seconds that it took.
         self._mark, self._work, self._took = clock(), 0.0, 0.0
         # (work, seconds) at the looks of the last tenth of the budget.
-        self._window: list[tuple[float, float]] = [(0.0, 0.0)]
+        self._window: list[tuple[float, float]] = []
         self._counted = 0
         if state is not None:
             self.map = ScheduleMap(state["steps"], schedule_map.per_epoch, tuple(Change(*change) for change in state["changes"]))
@@ -116,6 +116,7 @@ class TimedLength(RunLength):
         self._work += (steps - self._counted) * self._planned_seconds(self.planned_epoch(progress.epoch))
         self._took += now - self._mark
         self._counted, self._mark = steps, now
+        # Before the first look, processes start and kernels are chosen, which says nothing of the pace.
         self._window.append((self._work, self._took))
         while len(self._window) > 2 and self._took - self._window[1][1] >= WINDOW * 60 * self.minutes:
             del self._window[0]
@@ -128,7 +129,9 @@ class TimedLength(RunLength):
         return self._clock() + self._offset
 
     def pace(self) -> float:
-        """Return how many times as long as measured the last steps took."""
+        """Return how many times as long as measured the last steps took; 1 before the second look."""
+        if not self._window:
+            return 1.0
         work, took = (now - before for now, before in zip((self._work, self._took), self._window[0], strict=True))
         return took / work if work and took >= LEAST * 60 * self.minutes else 1.0
 

@@ -110,6 +110,22 @@ def test_a_run_of_one_epoch_goes_on_in_the_time_that_a_faster_machine_leaves(cal
     assert_equal_runs(whole.run, broken.run)
 
 
+def test_trained_weights_keep_their_first_blocks_where_the_time_is_short(call: Call, colors: Path, clock: Clock) -> None:
+    start = call(*timed(colors, 0.17)).run / "best.pt"
+    clock.seconds = 0.0
+    short = call(*timed(colors, 0.17, "--init_from", start))
+    assert short.code == 0, short.err
+    assert re.search(r"as flags: .*--freeze 1", short.out)
+    before, after = (load_checkpoint(file)["state_dict"] for file in (start, short.run / "best.pt"))
+    learned = [name for name, value in after.items() if value.is_floating_point() and not value.equal(before[name])]
+    assert 0 < len(learned) < len(after), "some blocks learn, and some do not"
+    for minutes, more in ((0.17, ("--freeze", "none")), (9, ())):
+        clock.seconds = 0.0
+        clock.stops = {clock.batches + 1}
+        other = call(*timed(colors, minutes, "--init_from", start, *more))
+        assert (other.code, "blocks frozen" in other.out, "block frozen" in other.out) == (0, False, False), other.err
+
+
 @pytest.mark.usefixtures("clock")
 def test_a_resumed_run_keeps_its_plan(call: Call, colors: Path) -> None:
     run = call(*timed(colors, 0.17)).run

@@ -1,30 +1,15 @@
-"""The plan of --minutes looks at the images, and does without those that cannot be read."""
+"""What the plan of --minutes begins with."""
 
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from applications.training.planning import _usual_side, _wishes
-from applications.training.time_plan import LARGEST, candidate_sizes
-from dataloader.images.read import ImageError
+from applications.training.planning import _wishes
 from dataloader.targets.boxes import Boxes
 from dataloader.targets.label import Label
 from dataloader.targets.mask import Mask
 from dataloader.targets.target import Target
-
-
-class Unreadable:
-    def __len__(self) -> int:
-        return 20
-
-    def read_picture(self, index: int) -> Any:
-        raise ImageError(f"{index}.jpg", "damaged")
-
-
-def test_images_that_cannot_be_read_exclude_no_size() -> None:
-    parts: Any = SimpleNamespace(split=Unreadable())
-    assert (LARGEST, LARGEST) in candidate_sizes(_usual_side(parts))
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ def test_a_probe_is_a_model_that_other_verbs_read_and_its_features_are_computed_
     flags = ("--probe", "--data", colors, *SMALL, "--init_from", weights)
     untold = call("--data", colors, *SMALL, "--init_from", weights, "--epochs", 1, "--warmup", 0)
     assert "the same command with --probe says" in untold.out
+    assert "often the better model" in untold.out
     first = call(*flags)
     assert first.code == 0, first.err
     assert "75 images in" in first.out

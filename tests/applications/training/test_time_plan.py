@@ -6,16 +6,22 @@ from itertools import product
 import pytest
 
 from applications.training.time_plan import (
+    FEW_EPOCHS,
     FEWEST_EPOCHS,
+    FORWARD,
     MOST_EPOCHS,
     PASSES,
+    PASSES_PRETRAINED,
+    SMALL_BELOW,
     Costs,
     Plan,
     Speed,
     Wishes,
-    candidate_sizes,
+    candidate_sides,
     make_plan,
+    passes_of,
     stages_of,
+    with_room,
 )
 from optim.schedules import build_schedule
 from utils.errors import UserError
@@ -34,7 +40,7 @@ def costs_of(images: int, speed: float, spent: float = 2.5) -> Costs:
 
 
 def wishes_of(side: int | None, **more: object) -> Wishes:
-    return Wishes(candidate_sizes(400) if side is None else ((side, side),), **more)  # pyright: ignore[reportArgumentType]
+    return Wishes(tuple((each, each) for each in candidate_sides(400)) if side is None else ((side, side),), **more)  # pyright: ignore[reportArgumentType]
 
 
 def seconds_of(plan: Plan, costs: Costs, images: int) -> float:
@@ -118,7 +124,7 @@ def test_batch_norm_statistics_cost_what_a_part_of_the_epoch_costs() -> None:
     assert without.end(size, 400) == pytest.approx(0.5)
     # At least 128 images, a quarter of a longer epoch, and no more than are wanted or there.
     for images, counted in ((100, 100), (400, 128), (1000, 250), (10_000, 512)):
-        assert wanted.end(size, images) == pytest.approx(0.5 + 0.01 * counted)
+        assert wanted.end(size, images) == pytest.approx(0.5 + FORWARD * 0.03 * counted)
 
 
 def test_a_short_epoch_leaves_time_for_more_validations() -> None:
@@ -126,6 +132,19 @@ def test_a_short_epoch_leaves_time_for_more_validations() -> None:
     plan = make_plan(costs, wishes_of(96), images=400, minutes=3)
     assert plan.epochs >= FEWEST_EPOCHS
     assert seconds_of(plan, costs, 400) <= 180
+
+
+def test_few_passes_for_a_decoder_are_made_at_a_smaller_size_and_many_end_at_the_full_one() -> None:
+    costs = Costs(Speed(0.017, 7.8e-7), Speed(0.001, 3.4e-7), 101, 0.5, 13.0, norms=512)
+    wishes = Wishes(((256, 352),), batch_size=8, passes=PASSES_PRETRAINED, small_below=SMALL_BELOW)
+    few, many = (make_plan(costs, wishes, images=367, minutes=minutes) for minutes in (4, 30))
+    assert few.size_schedule == "224:1,352"
+    assert {few.sizes().at(epoch)[1] for epoch in range(few.epochs)} == {224}
+    assert many.sizes().at(many.epochs - 1) == (256, 352)
+    assert passes_of(many, 367) > SMALL_BELOW > passes_of(make_plan(costs, replace(wishes, small_below=0), images=367, minutes=4), 367)
+    # What is trained at one size can go on when the machine turns out faster.
+    grown, ends = with_room(few, wishes)
+    assert grown.epoch_size is None or few.epochs > FEW_EPOCHS or ends < grown.epochs
 
 
 def test_what_the_user_has_settled_stays() -> None:
@@ -166,6 +185,6 @@ def test_stages_shrink_with_the_run_and_small_images_have_none() -> None:
 
 
 def test_sizes_to_choose_from_stop_at_those_of_the_images() -> None:
-    assert candidate_sizes(400)[-1] == (224, 224)
-    assert candidate_sizes(150)[-1] == (160, 160)
-    assert candidate_sizes(32) == ((32, 32),)
+    assert candidate_sides(400)[-1] == 224
+    assert candidate_sides(150)[-1] == 160
+    assert candidate_sides(32) == (32,)
