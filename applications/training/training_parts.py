@@ -32,6 +32,7 @@ from dataloader.splits.catalog import Catalog
 from dataloader.splits.integrity import fingerprint
 from dataloader.splits.split import Split
 from models.detectors.anchors import AUTO as AUTO_ANCHORS
+from models.memory_layout import lay_out
 from models.slimming.layer_widths import set_widths
 from optim.schedules import Schedule
 from optim.stepper import Stepper
@@ -144,7 +145,7 @@ class TrainingParts:
             self._fit_to_images(model)
         if config.runtime.sync_bn:
             model = assemble.prepare_sync_bn(model, machine)
-        return model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
+        return lay_out(model.to(machine.device), machine.precision.memory_format)
 
     def _fit_to_images(self, model: nn.Module) -> None:
         """Give a fresh network what its options leave to the training images."""
