@@ -45,6 +45,7 @@ TWINS: dict[str, str | Callable[[], nn.Module]] = {
     "resnet18": "torchvision/resnet18",
     "resnet50": "torchvision/resnet50",
     "seresnet50": "timm/seresnet50",
+    "resnext50_32x4d": "torchvision/resnext50_32x4d",
     "resnest50": "timm/resnest50d",
     "resnet_50": "timm/resnetv2_50",
     "alexnet": "torchvision/alexnet",
