@@ -44,11 +44,11 @@ def test_channels_last_reaches_the_inside(net):
 
 
 def test_names_are_those_of_the_network_that_computes():
-    gpu, cpu = torch.device("cuda"), torch.device("cpu")
-    assert is_slower_channels_last("resnest50", gpu)
-    assert is_slower_channels_last("timm/resnest50d", gpu)
-    assert not is_slower_channels_last("resnet50", gpu)
-    assert not is_slower_channels_last("resnest50", cpu)
+    for device in (torch.device("cuda", 1), torch.device("cpu")):
+        assert is_slower_channels_last("resnest50", device)
+        assert is_slower_channels_last("timm/resnest50d", device)
+        assert not is_slower_channels_last("resnet50", device)
+    assert not is_slower_channels_last("resnest50", torch.device("mps"))
 
 
 @pytest.mark.parametrize("kind", SLOWER_CHANNELS_LAST)

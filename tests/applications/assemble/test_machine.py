@@ -25,4 +25,4 @@ def test_the_encoder_decides_for_what_is_built_on_it():
 
 def test_other_networks_and_devices_keep_it():
     assert with_layout_of("resnet50", LAST, GPU) is LAST
-    assert with_layout_of("resnest50", LAST, torch.device("cpu")) is LAST
+    assert with_layout_of("resnest50", LAST, torch.device("mps")) is LAST
