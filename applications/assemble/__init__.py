@@ -16,7 +16,7 @@ from applications.assemble.auto_anchors import set_auto_anchors
 from applications.assemble.batches import build_loader, build_preprocess, build_transforms, plain_epochs, read_augment, training_options
 from applications.assemble.checkpoint_content import checkpoint_content
 from applications.assemble.image_sizes import seen_sizes
-from applications.assemble.machine import Machine, exact_precision, open_machine, single_process
+from applications.assemble.machine import Machine, exact_precision, open_machine, single_process, with_layout_of
 from applications.assemble.network import build_network, prepare_sync_bn, wrap_network
 from applications.assemble.stepper import build_run_schedule, build_stepper, check_watched, count_steps
 from applications.assemble.task import (
@@ -57,6 +57,7 @@ __all__ = [
     "set_auto_anchors",
     "single_process",
     "training_options",
+    "with_layout_of",
     "with_usual_settings",
     "wrap_network",
 ]

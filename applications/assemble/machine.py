@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from applications.assemble.image_sizes import seen_sizes
 from applications.settings.options import RunConfig
+from models.memory_layout import is_slower_channels_last
 from utils.busy_machine import sleep_when_busy
 from utils.distributed import World, open_world, world_from_environment
 from utils.errors import UserError
@@ -42,6 +43,13 @@ def exact_precision() -> Precision:
     return Precision("fp32", True, "exact answers; --precision changes it")
 
 
+def with_layout_of(arch: str, precision: Precision, device: torch.device) -> Precision:
+    """Return a precision without channels last where that makes the network `arch`, or what is built on it, slower."""
+    if not precision.channels_last or not is_slower_channels_last(arch, device):
+        return precision
+    return replace(precision, channels_last=False, reason=f"{precision.reason}; {arch} is slower with channels last")
+
+
 def open_machine(config: RunConfig, *, training: bool) -> Machine:
     """Join the other processes and choose device and precision.
 
@@ -62,7 +70,8 @@ def open_machine(config: RunConfig, *, training: bool) -> Machine:
     if not training and runtime.precision == "auto":
         return Machine(world, device, exact_precision())
     smallest = min(min(size) for size in seen_sizes(config))
-    return Machine(world, device, choose_precision(runtime.precision, device, smallest=smallest))
+    precision = choose_precision(runtime.precision, device, smallest=smallest)
+    return Machine(world, device, with_layout_of(config.model.pretrained_name(), precision, device))
 
 
 def single_process() -> World:

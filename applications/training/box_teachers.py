@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from applications.assemble import Machine
+from applications.assemble import Machine, with_layout_of
 from applications.objectives.box_distillation import BoxTeacher
 from applications.settings.options import RunConfig
 from applications.trained.checkpoint import Trained
@@ -14,6 +14,7 @@ from dataloader.images.sixteen_bit import FULL
 from dataloader.sidecars.format import check_classes
 from dataloader.splits.catalog import Catalog
 from models.detectors.detector import Detector, DetectorOutput
+from models.memory_layout import lay_out
 from models.modules import evaluating
 from utils.errors import UserError
 from utils.logs import log
@@ -44,7 +45,8 @@ def box_teacher(
             "8, 16 and 32; take two of yolox_nano to yolox_x, or yolox"
         )
     log().info(f"teacher   {trained.describe()}")
-    trained.model.to(memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
+    precision = with_layout_of(trained.config.model.pretrained_name(), machine.precision, machine.device)
+    lay_out(trained.model, precision.memory_format)
     return BoxTeacher(trained.model, Normalize(trained.preprocess.mean, trained.preprocess.std).to(machine.device))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from applications.assemble import Machine
+from applications.assemble import Machine, with_layout_of
 from applications.contract import Objective, Task
 from applications.objectives.box_distillation import BoxDistillationObjective
 from applications.objectives.distillation import DistillationObjective, FeatureMatching, StudentWithMaps, TeacherOutput, resize_images
@@ -31,6 +31,7 @@ from dataloader.splits.catalog import Catalog
 from dataloader.targets.target import Target
 from models.backbone import Backbone
 from models.detectors.detector import Detector
+from models.memory_layout import lay_out
 from utils.checkpoint import BEST, find_checkpoint, load_checkpoint
 from utils.errors import UserError
 from utils.logs import log
@@ -109,7 +110,8 @@ def load_teacher(place: str, config: RunConfig, catalog: Catalog, machine: Machi
         last_channels(trained.model, f"--teacher {place}: {trained.config.model.arch}")
     check_pixels(place, trained.preprocess, catalog, config.model.channels)
     log().info(f"teacher   {trained.describe()}")
-    trained.model.to(memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
+    precision = with_layout_of(trained.config.model.pretrained_name(), machine.precision, device)
+    lay_out(trained.model, precision.memory_format)
     normalize = Normalize(trained.preprocess.mean, trained.preprocess.std).to(device)
     return NetworkTeacher(trained.model, normalize, trained.preprocess.image_size, task.criterion.activation, with_map=wants_map)
 

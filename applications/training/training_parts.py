@@ -33,6 +33,7 @@ from dataloader.splits.integrity import fingerprint
 from dataloader.splits.split import Split
 from models.depthwise_gradients import speed_up_depthwise_gradients
 from models.detectors.anchors import AUTO as AUTO_ANCHORS
+from models.memory_layout import lay_out
 from models.slimming.layer_widths import set_widths
 from optim.schedules import Schedule
 from optim.stepper import Stepper
@@ -147,7 +148,7 @@ class TrainingParts:
             model = assemble.prepare_sync_bn(model, machine)
         if machine.device.type == "cpu" and machine.precision.name == "bf16":
             speed_up_depthwise_gradients(model)
-        return model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
+        return lay_out(model.to(machine.device), machine.precision.memory_format)
 
     def _fit_to_images(self, model: nn.Module) -> None:
         """Give a fresh network what its options leave to the training images."""

@@ -21,6 +21,8 @@ UNDECAYED = ("*class_token", "*pos_embedding", "*relative_position_bias_table", 
 # These come with auxiliary classifiers, and their weights expect images in [-1, 1].
 INCEPTIONS = ("googlenet", "inception_v3")
 PROBE_SIZE = 224
+# Of torchvision's weights, and of those that it has from SWAG, which it says of them.
+LICENSE, SWAG_LICENSE = "BSD-3-Clause", "CC-BY-NC-4.0"
 
 
 class TorchvisionModel(Adapter):
@@ -132,7 +134,8 @@ def find_published(name: str) -> Published | None:
     else:
         mean, std = tuple(numbers.mean), tuple(numbers.std)
     top1 = best.meta["_metrics"]["ImageNet-1K"]["acc@1"]
-    return Published(best.url, mean=mean, std=std, size=(side, side), interpolation=numbers.interpolation.value, top1=top1)
+    license = SWAG_LICENSE if "SWAG" in best.meta.get("license", "") else LICENSE
+    return Published(best.url, mean=mean, std=std, size=(side, side), interpolation=numbers.interpolation.value, license=license, top1=top1)
 
 
 def _check(name: str) -> None:

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-import torch
 from torch import Tensor, nn
 
 from models.backbone import Backbone, FeatureInfo, checked_width
-from models.modules import evaluating, last_layer, replace_module, widened
+from models.image_trial import answer_to_black
+from models.modules import last_layer, replace_module, widened
 from utils.errors import UserError
-from utils.networks.first_conv import input_channels
 
 PREFIX = "net."
 
@@ -39,13 +38,7 @@ class Adapter(Backbone):
         Raises:
             UserError: the network fails on it or does not give logits (1, num_classes).
         """
-        weight = self.get_classifier().weight
-        try:
-            with evaluating(self), torch.no_grad():
-                logits = self(torch.zeros(1, input_channels(self.net), *image_size, device=weight.device, dtype=weight.dtype))
-        except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise UserError(f"{self.arch} does not take images of {image_size[0]} x {image_size[1]} pixels ({reason})") from error
+        logits = answer_to_black(self, image_size, name=self.arch)
         if not isinstance(logits, Tensor) or logits.shape != (1, self.num_classes):
             given = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise UserError(f"{self.arch} gave {given} for one image; it must give logits of shape {(1, self.num_classes)}")

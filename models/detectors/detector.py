@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from models.backbone import Network
-from models.modules import evaluating
+from models.image_trial import answer_to_black
 from utils.errors import UserError
-from utils.networks.first_conv import input_channels
 
 # The probability that an untrained head gives every object and class (arXiv 1708.02002, section 3.3).
 PRIOR = 0.01
@@ -79,13 +78,7 @@ class Detector(Network):
                 f"{self.arch} takes images whose height and width are multiples of {self.multiple}, not {image_size[0]} x {image_size[1]}; "
                 f"give --image_size {fitting}"
             )
-        weight = self.get_classifier().weight
-        try:
-            with evaluating(self), torch.no_grad():
-                self(torch.zeros(1, input_channels(self), *image_size, device=weight.device, dtype=weight.dtype))
-        except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise UserError(f"{self.arch} does not take images of {image_size[0]} x {image_size[1]} pixels ({reason})") from error
+        answer_to_black(self, image_size, name=self.arch)
 
 
 def grid(maps: Sequence[Tensor], strides: Sequence[int]) -> tuple[Tensor, Tensor]:

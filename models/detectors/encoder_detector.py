@@ -1,31 +1,25 @@
 """Detectors that look through an encoder; the anchor-free head of YOLOX on any of them, and any neck."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from abc import abstractmethod
 
 from torch import Tensor, nn
 
-from models.backbone import Backbone, Network
 from models.detectors.anchor_free import AnchorFreeHead
 from models.detectors.detector import Detector, DetectorOutput
 from models.necks import build_neck
 from models.necks.neck import Neck
-from models.segmenters.encoder import ENCODER, Encoder, is_encoder_alone
+from models.segmenters.encoder import Encoder
+from models.segmenters.encoder_network import EncoderNetwork, MapReader
 from utils.errors import UserError
 from utils.spec import SpecSource
 
 
-class MapDecoder(nn.Module, ABC):
-    """What is new to a task: maps (N, C, h, w) of an encoder, the largest first -> `DetectorOutput`."""
+class MapDecoder(MapReader):
+    """Maps (N, C, h, w) of an encoder, the largest first -> `DetectorOutput`."""
 
     @abstractmethod
     def forward(self, maps: list[Tensor]) -> DetectorOutput:
         """Return what the network says."""
-
-    @abstractmethod
-    def classifiers(self) -> list[nn.Conv2d]:
-        """Return the layers whose outputs are the logits of classes."""
 
 
 class NeckAndHead(MapDecoder):
@@ -43,43 +37,13 @@ class NeckAndHead(MapDecoder):
         return self.head.classifiers()
 
 
-class EncoderDetector(Detector):
+class EncoderDetector(EncoderNetwork, Detector):
     """Images (N, 3, H, W) of any size that the encoder takes."""
 
-    def __init__(self, encoder: Encoder, decoder: MapDecoder, *, arch: str, num_classes: int) -> None:
-        super().__init__()
-        self.arch = arch
-        self.num_classes = num_classes
-        self.encoder = encoder
-        self.decoder = decoder
+    decoder: MapDecoder
 
     def predict(self, x: Tensor) -> DetectorOutput:
         return self.decoder(self.encoder(x))
-
-    def get_classifier(self) -> nn.Conv2d:
-        return self.decoder.classifiers()[0]
-
-    def classifiers(self) -> list[nn.Linear | nn.Conv2d]:
-        return [*self.decoder.classifiers()]
-
-    def get_head(self) -> MapDecoder:
-        return self.decoder
-
-    def published_part(self, arch: str) -> tuple[Backbone, str]:
-        del arch
-        return self.encoder.backbone, self.encoder.name
-
-    def filled_by(self, state: Any) -> Network:
-        return self.encoder.backbone if is_encoder_alone(state) else self
-
-    def no_weight_decay(self) -> frozenset[str]:
-        return frozenset(ENCODER + name if not name.startswith("*") else name for name in self.encoder.backbone.no_weight_decay())
-
-    def remap(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Translate names inside the encoder."""
-        inside = {name.removeprefix(ENCODER): tensor for name, tensor in state.items() if name.startswith(ENCODER)}
-        renamed = {ENCODER + name: tensor for name, tensor in self.encoder.backbone.remap(inside).items()}
-        return {**renamed, **{name: tensor for name, tensor in state.items() if not name.startswith(ENCODER)}}
 
 
 def yolox(

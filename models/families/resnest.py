@@ -80,12 +80,11 @@ class SplitBottleneck(ResidualBlock):
         return self.bn3
 
     def forward(self, x: Tensor) -> Tensor:
-        identity = x if self.downsample is None else self.downsample(x)
-        x = self.pool_before(self.relu(self.bn1(self.conv1(x))))
-        x = self.pool_after(self.conv2(x))
-        x = self.depth(self.bn3(self.conv3(x)))
-        x += identity
-        return self.relu(x)
+        y = self.pool_before(self.relu(self.bn1(self.conv1(x))))
+        y = self.pool_after(self.conv2(y))
+        y = self.depth(self.bn3(self.conv3(y)))
+        y += x if self.downsample is None else self.downsample(x)
+        return self.relu(y)
 
 
 class ResNeSt(ResidualNet):

@@ -47,11 +47,10 @@ class BasicBlock(ResidualBlock):
         return self.bn2
 
     def forward(self, x: Tensor) -> Tensor:
-        identity = x if self.downsample is None else self.downsample(x)
-        x = self.blur(self.relu(self.bn1(self.conv1(x))))
-        x = self.depth(self.se(self.bn2(self.conv2(x))))
-        x += identity
-        return self.relu(x)
+        y = self.blur(self.relu(self.bn1(self.conv1(x))))
+        y = self.depth(self.se(self.bn2(self.conv2(y))))
+        y += x if self.downsample is None else self.downsample(x)
+        return self.relu(y)
 
 
 class Bottleneck(ResidualBlock):
@@ -82,12 +81,11 @@ class Bottleneck(ResidualBlock):
         return self.bn3
 
     def forward(self, x: Tensor) -> Tensor:
-        identity = x if self.downsample is None else self.downsample(x)
-        x = self.relu(self.bn1(self.conv1(x)))
-        x = self.blur(self.relu(self.bn2(self.conv2(x))))
-        x = self.depth(self.se(self.bn3(self.conv3(x))))
-        x += identity
-        return self.relu(x)
+        y = self.relu(self.bn1(self.conv1(x)))
+        y = self.blur(self.relu(self.bn2(self.conv2(y))))
+        y = self.depth(self.se(self.bn3(self.conv3(y))))
+        y += x if self.downsample is None else self.downsample(x)
+        return self.relu(y)
 
 
 def channel_attention(channels: int, arch: ResNetArch) -> nn.Module:

@@ -13,7 +13,10 @@ PLANES = (64, 128, 256, 512)
 
 
 class ResidualBlock(nn.Module, ABC):
-    """A branch beside a shortcut, (N, C, H, W) -> (N, planes * expansion, H / stride, W / stride)."""
+    """A branch beside a shortcut, (N, C, H, W) -> (N, planes * expansion, H / stride, W / stride).
+
+    The shortcut is computed last: its map takes no memory while the branch is computed.
+    """
 
     expansion: int
     depth: StochasticDepth

@@ -1,6 +1,6 @@
 """The contract of every decoder, and the layers that several of them share."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from models.backbone import FeatureInfo
 from models.necks.neck import Neck
+from models.segmenters.encoder_network import MapReader
 
 
-class Decoder(nn.Module, ABC):
+class Decoder(MapReader):
     """Turns the maps of an encoder into logits.
 
     It is built with (feature_info, num_classes, drop_rate, output_stride): the maps that it reads, the number of classes, the dropout
@@ -46,7 +47,6 @@ class Decoder(nn.Module, ABC):
         """
 
     def classifiers(self) -> list[nn.Conv2d]:
-        """Return every layer whose outputs are logits, or a summand of them."""
         return [self.classifier, *([] if self.auxiliary is None else [self.auxiliary.classifier])]
 
     def init_weights(self) -> None:

@@ -1,7 +1,6 @@
 """A classifier of the shelf as an encoder: its maps, without its head."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +12,6 @@ from utils.errors import UserError
 
 # Large enough for the strides of every map to show.
 PROBE_SIZE = 64
-# Beginning of the names of its tensors in a network that is built on it.
-ENCODER = "encoder.backbone."
 
 
 class Encoder(nn.Module):
@@ -115,9 +112,3 @@ def _feature_info(backbone: Backbone, name: str) -> list[FeatureInfo]:
 
 def _listed(strides: Sequence[int]) -> str:
     return ", ".join(map(str, strides))
-
-
-def is_encoder_alone(state: Any) -> bool:
-    """Whether the tensors of a file are those of an encoder, rather than of a network that is built on one."""
-    tensors = state.get("state_dict", state) if isinstance(state, Mapping) else {}
-    return not any(str(name).startswith(ENCODER) for name in tensors)

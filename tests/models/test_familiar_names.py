@@ -21,7 +21,8 @@ def test_a_familiar_name_is_one_of_ours_or_forwarded(name):
 def test_a_familiar_name_builds(name):
     if full_name(name).startswith("timm/"):
         pytest.importorskip("timm")
-    with torch.device("meta"):
+    # torchvision counts the widths of RegNet with tensors.
+    with torch.device("cpu" if name.startswith("regnet") else "meta"):
         net = build_model(name, num_classes=3)
     assert isinstance(net, Backbone)
     assert net.get_classifier().weight.shape[0] == 3

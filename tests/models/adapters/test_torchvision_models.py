@@ -132,10 +132,15 @@ def test_wrong_names_are_answered_with_the_nearest():
 
 
 def test_every_classifier_has_weights_and_numbers():
+    licenses = {}
     for arch in list_models("torchvision/*"):
         published = find_published(arch.partition("/")[2])
         assert published is not None
         assert published.url.startswith("https://")
+        licenses[arch] = published.license
+    for_research = [arch for arch, license in licenses.items() if license == "CC-BY-NC-4.0"]
+    assert for_research == ["torchvision/regnet_y_128gf", "torchvision/vit_h_14"]
+    assert set(licenses.values()) == {"CC-BY-NC-4.0", "BSD-3-Clause"}
     numbers = published_preprocess("torchvision/inception_v3")
     assert numbers is not None
     assert (numbers["mean"], numbers["size"]) == ((0.5, 0.5, 0.5), (299, 299))

@@ -35,6 +35,17 @@ def test_torchvision_weights_give_the_same_logits(arch, randomize):
         torch.testing.assert_close(ours(x), theirs(x), atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
+def test_the_difference_to_torchvision_is_rounding(randomize):
+    theirs, ours = randomize(torchvision.models.vgg11(num_classes=7)).double().eval(), VGG("vgg11", num_classes=7).double().eval()
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(2, 3, 64, 96, dtype=torch.float64)
+    with torch.no_grad():
+        expected = theirs(x)
+        torch.testing.assert_close(ours(x), expected, atol=1e-9, rtol=1e-9)
+    assert expected.std() > 1e-2, "the comparison needs logits that differ"
+
+
 def test_maps_lie_before_the_maxima_and_behind_the_last(randomize):
     cfg = torchvision.models.vgg.cfgs["A"]
     theirs = randomize(torchvision.models.vgg.make_layers(cfg, batch_norm=True)).double().eval()
