@@ -60,7 +60,8 @@ def test_a_run_is_evaluated_on_the_original_images_and_answers_with_boxes(call: 
     assert all(0 <= float(row["left"]) < float(row["right"]) <= 48 for row in rows)
     assert [image["width"] for image in coco["images"]] == [48] * COUNTS["test"]
     assert sum(len(file.read_text().splitlines()) for file in (place / "labels").glob("*.txt")) == len(rows)
-    assert Image.open(next((place / "annotated").glob("*.png"))).size == (48, 48)
+    with Image.open(next((place / "annotated").glob("*.png"))) as copy:
+        assert copy.size == (48, 48)
     assert len(list((place / "cut_outs").rglob("*.png"))) == len(rows)
     # At the same least score the answers of both are the same.
     again = call("--evaluation", "--resume", trained.run, "--conf", 0.0005, "--no_report")
