@@ -1,14 +1,14 @@
 """Training of detectors beside Ultralytics' YOLO11: images a second at equal parameters, and test AP after as many minutes, from nothing.
 
-    pip install --target PEERS --no-deps ultralytics ultralytics-thop
-    python -m benchmarks.detect DATA PEERS [--minutes 5] [--only speed|accuracy]
+    pip install --target PEERS --no-deps ultralytics ultralytics-thop polars polars-runtime-32 requests urllib3 certifi charset-normalizer
+    python -m benchmarks.detect DATA PEERS [--minutes 5] [--only speed|accuracy|darkroom|peer]
 
 DATA is any folder with boxes that docs/detect.md names, such as BCCD. Ultralytics is AGPL-3.0: it is installed apart from this program's
 environment, and only processes of its own import it.
 
 speed     yolox_nano beside a YOLO11 that is made as narrow, at 320 pixels, batch 8, two reading processes, each with its own mosaics; they
           take turns, and the medians are compared. yolo11n itself has about three times the parameters
-accuracy  test AP of `--minutes M` by defaults alone, and of yolo11n after as many minutes
+accuracy  test AP of `--minutes M` by defaults alone, and of yolo11n after as many minutes; `darkroom` and `peer` are one of the two sides
 """
 
 import argparse
@@ -98,8 +98,9 @@ def compare_speed(data: Path, options: argparse.Namespace) -> None:
     print(machine_share(contention))
 
 
-def compare_accuracy(data: Path, options: argparse.Namespace) -> None:
-    """Print test figures after as many minutes of training."""
+def darkroom_accuracy(data: Path, options: argparse.Namespace) -> None:
+    """Print test figures of main.py after some minutes of training."""
+    contention = CpuContention()
     with tempfile.TemporaryDirectory(prefix="darkroom-detect-") as runs:
         run_quietly([*darkroom_flags(data, runs), "--minutes", str(options.minutes)])
         (folder,) = Path(runs).glob("*/*")
@@ -107,18 +108,25 @@ def compare_accuracy(data: Path, options: argparse.Namespace) -> None:
         lines = [line for line in answer.splitlines() if "AP" in line]
         print(f"yolox_nano, {options.minutes:g} minutes:", *lines, sep="\n  ", flush=True)
         print((next(folder.glob("evaluation*")) / "figures" / "classes.csv").read_text(), flush=True)
+    print(machine_share(contention))
+
+
+def peer_accuracy(data: Path, options: argparse.Namespace) -> None:
+    """Print test figures of yolo11n after as many minutes."""
+    contention = CpuContention()
     print(f"yolo11n, {options.minutes:g} minutes: {ask_peer(data, options.peers, NANO_WIDTH, minutes=options.minutes)}", flush=True)
+    print(machine_share(contention))
 
 
 def main() -> int:
     """Compare, or be the peer that is compared."""
-    parser = argparse.ArgumentParser(description="Training of detectors beside Ultralytics' YOLO11.")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("peers", type=Path, help="folder into which Ultralytics was installed")
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=3, help="of a round of the speeds")
-    parser.add_argument("--only", choices=("speed", "accuracy"))
+    parser.add_argument("--only", choices=("speed", "accuracy", "darkroom", "peer"))
     parser.add_argument("--peer", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     parser.add_argument("--timed", action="store_true", help=argparse.SUPPRESS)
@@ -127,7 +135,7 @@ def main() -> int:
         peer(str(options.data), options.peer, options.folder, epochs=options.epochs, minutes=options.minutes if options.timed else None)
         return 0
     if not (options.peers / "ultralytics").is_dir():
-        print(f"{options.peers} holds no Ultralytics: pip install --target {options.peers} --no-deps ultralytics ultralytics-thop")
+        print(f"{options.peers} holds no Ultralytics; python -m benchmarks.detect --help says how to install it")
         return 0
     os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
     with tempfile.TemporaryDirectory(prefix="darkroom-detect-") as home:
@@ -135,10 +143,12 @@ def main() -> int:
         converting = ["--convert_labels", "yolo", "--task", "detect", "--data", str(options.data.resolve())]
         run_quietly([sys.executable, str(ROOT / "main.py"), *converting, "--logdir", home, "--name", "yolo"])
         (data,) = Path(home).rglob("data.yaml")
-        if options.only != "accuracy":
+        if options.only in (None, "speed"):
             compare_speed(data, options)
-        if options.only != "speed":
-            compare_accuracy(data, options)
+        if options.only in (None, "accuracy", "darkroom"):
+            darkroom_accuracy(data, options)
+        if options.only in (None, "accuracy", "peer"):
+            peer_accuracy(data, options)
     return 0
 
 

@@ -1,6 +1,6 @@
 """YOLOX-nano in OpenVINO: the exported port beside the published ONNX file, its time and its AP.
 
-python -m benchmarks.yolox_openvino yolox_nano.onnx [--data DIR] [--images N] [--threads N]
+python -m benchmarks.yolox_openvino yolox_nano.onnx [--data DIR [--names NAME ...]] [--images N] [--threads N]
 
 time  of one image of 416 x 416, in turns: the published file; the port with the same inputs and outputs; the port as --export writes it,
       from uint8 pixels to decoded boxes and scores; the same with the choice among the boxes in the file
@@ -13,7 +13,7 @@ Exit code 1: the same graph takes more than 5% longer, or AP differs by more tha
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ from utils.checkpoint import load_tensors
 from utils.timing import CpuContention, measure_times
 
 # Classes of COCO by the names that data sets of streets give them.
-IN_COCO = {"pedestrian": 0, "person": 0, "car": 2, "bus": 5, "truck": 7}
+IN_COCO = {"pedestrian": 0, "person": 0, "bicycle": 1, "car": 2, "motorcycle": 3, "bus": 5, "truck": 7}
 # Regions of fewer pixels are no objects, but crumbs of masks.
 LEAST_PIXELS = 150
 MOST_LONGER, MOST_APART = 0.05, 0.05
@@ -149,10 +149,10 @@ def framed(mask: np.ndarray, classes: tuple[str, ...]) -> Boxes:
     return Boxes(own, np.array(labels, np.int64), size=(height, width), crowd=np.zeros(found, bool), areas=sides.prod(1))
 
 
-def ap(published: Any, net: Detector, data: Path, most: int) -> bool:
-    """Print AP of both; return whether they are as good."""
-    split = open_catalog(str(data), target=Mask).splits["test"]
-    names = open_catalog(str(data), target=Mask).classes
+def ap(published: Any, net: Detector, data: Path, most: int, names: Sequence[str]) -> bool:
+    """Print AP of both on test images, at most so many, with names for the classes where the data have none; return whether they agree."""
+    catalog = open_catalog(str(data), target=Mask)
+    split, names = catalog.splits["test"], tuple(names) or catalog.classes
     split = split.subset(range(0, len(split), max(1, -(-len(split) // most))))
     meters = [BoxRows(tuple(map(str, range(CLASSES))), CHOICE, split.target, NUMBERS) for _ in range(2)]
     for index in range(len(split)):
@@ -186,6 +186,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="photographs with masks; without them, times alone")
     parser.add_argument("--images", type=int, default=250, help="at most so many of the test images")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--names", nargs="+", default=(), metavar="NAME", help="of the classes, in the order of their numbers in the masks")
     options = parser.parse_args()
     published = compiled(openvino.Core().read_model(str(options.file)), options.threads)
     net = build_detector("yolox_nano", num_classes=CLASSES).eval()
@@ -194,7 +195,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         reached = times(published, net, Path(folder), image, options.threads)
     if options.data:
-        reached &= ap(published, net, options.data, options.images)
+        reached &= ap(published, net, options.data, options.images, options.names)
     return int(not reached)
 
 

@@ -23,6 +23,7 @@ from dataloader.splits.split import Split
 from utils.errors import UserError
 from utils.files import new_folder, removed_on_error, write_text
 from utils.logs import log
+from utils.metrics.box_reliability import NAME as D_ECE
 from utils.metrics.grouped_statistics import number_groups
 from utils.progress_bar import progress_bar
 from utils.text import counted
@@ -69,7 +70,7 @@ def evaluate_boxes(trained: Trained, task: Task, machine: Machine) -> int:
 
 
 def _choose(detector: ImageDetector, promise: Promise | None) -> None:
-    """Have the least score chosen on val images: to keep a promise, else by the best F1; store it with --calibrate."""
+    """Have the least score chosen on val images, by a promise or the best F1; with --calibrate fit the temperature, too, and store both."""
     trained, task, world = detector.trained, detector.task, detector.machine.world
     stores = trained.config.evaluation.calibrate
     purpose, unreadable = "--calibrate" if stores else "--target", []
@@ -79,13 +80,15 @@ def _choose(detector: ImageDetector, promise: Promise | None) -> None:
         log().warning(f"{purpose} chooses without {counted(len(unreadable), 'unreadable val image')}")
     chosen: dict[str, Any] = {}
     if world.is_first:
+        if stores:
+            task.fit_temperature(meter)
         task.calibrate(meter)
         if promise is not None:
             least = choose_least_score(promise, meter, number_groups(held.groups) if held.groups else None)
             task.confidence, task.promise = least.value, f"{promise} at {CONFIDENCE:.0%} confidence"
             log().info(f"target    {describe_least_score(promise, least, task.classes)}")
         if stores:
-            store_chosen(trained, task.calibration(), f"a least score of {task.confidence:.3f}")
+            store_chosen(trained, task.calibration(), f"temperature {task.temperature:.4f} and a least score of {task.confidence:.3f}")
         chosen = task.calibration()
     # Chosen once: the boxes are on the first process alone.
     task.load_calibration(world.gather(chosen)[0])
@@ -136,16 +139,21 @@ def _write(material: MeasuredBoxes) -> None:
     files = task.render(meter, [material.split.file(index) for index in range(len(material.split))], folder)
     measured = material.split.subset(meter.positions)
     facts = facts_of(trained, measured, calibration=task.calibration(), unreadable=material.unreadable, seen=material.seen)
-    intervals = {name: [each.low, each.high] for name, each in material.headline.items()}
+    headline = {**material.headline, D_ECE: material.calibration_error}
+    metrics[D_ECE] = headline[D_ECE].value
+    intervals = {name: [each.low, each.high] for name, each in headline.items()}
     said = {"coco": dict(meter.coco.summary), "intervals": intervals, "errors": material.errors_at_confidence.counts()}
     print_classes(task.table(meter))
     write_text(folder / "metrics.json", json.dumps({**facts, **metrics, **said}, indent=2) + "\n")
     reached = ", ".join(f"{name} {value:.1%}" for name, value in material.at_confidence.items())
     promised = f" ({task.promise})" if task.promise else ""
     log().info(f"answered  boxes with a score of {task.confidence:.3f} or more{promised}: {reached}")
+    log().info(f"scores    {D_ECE} {headline[D_ECE].text('.1%')}: how far they are from the share of boxes that find an object")
     kinds = ", ".join(f"{count} {name}" for name, count in material.errors_at_confidence.counts().items() if count)
     log().info(f"wrong     {kinds or 'nothing'}")
-    print_metrics({name: value for name, value in metrics.items() if name not in material.at_confidence}, measured, material.unreadable)
+    print_metrics(
+        {name: value for name, value in metrics.items() if name not in (*material.at_confidence, D_ECE)}, measured, material.unreadable
+    )
     files += [folder / "metrics.json", *([folder / UNREADABLE] if material.unreadable else [])]
     if trained.config.evaluation.report:
         from applications.report.write import write_report

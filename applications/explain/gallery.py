@@ -108,13 +108,15 @@ class Gallery:
         folder: where to.
         methods: what is drawn for each image.
         model, data: what they are, in a line.
+        explanation: what the pictures show; None for labels.
     """
 
-    def __init__(self, folder: Path, methods: Sequence[str], model: str, data: str) -> None:
+    def __init__(self, folder: Path, methods: Sequence[str], model: str, data: str, *, explanation: str | None = None) -> None:
         self.folder = folder
         self.methods = tuple(methods)
         self.model = model
         self.data = data
+        self.explanation = EXPLANATION if explanation is None else explanation
         self.cards: dict[bool, list[Card]] = {False: [], True: []}
         self.rows: list[list[str]] = []
 
@@ -141,7 +143,7 @@ class Gallery:
         page = Page("What the model looked at", f"{self.model}; {self.data}", style=FULL_WIDTH if len(self.methods) > 2 else HALF_WIDTH)
         shown = sum(map(len, self.cards.values()))
         summary = {"images of the split": f"{total}", "answered wrongly": f"{wrong}", "shown here": f"{shown}"}
-        page.section("Summary", tiles(summary), paragraph(EXPLANATION, tone="soft"))
+        page.section("Summary", tiles(summary), paragraph(self.explanation, tone="soft"))
         if len(self.methods) > 1:
             self._write_figures(figures, page)
         for right, title in ((False, "Wrong"), (True, "Right")):

@@ -1,5 +1,7 @@
 """METHODS: the names of --visual_method."""
 
+from typing import NoReturn
+
 from utils.errors import UserError, nearest
 from utils.registry import Row, Table
 
@@ -25,23 +27,40 @@ METHODS = Table(
         "random": Row("applications.explain.heat_maps:random_map", "noise: what a method must beat to mean anything"),
     },
 )
+BOX_METHODS = Table(
+    "visual method of boxes",
+    {"d-rise": Row("applications.explain.d_rise:d_rise", "what a box hangs on, by hiding parts of the image at random (arXiv 2006.03204)")},
+)
 ALL = "all"
 SPELLINGS = {"grad-camm++": "grad-cam++"}
 
 
-def named_methods(text: str) -> list[str]:
-    """Return the methods that --visual_method names: one, several with commas, or all.
+def named_methods(text: str, table: Table = METHODS) -> list[str]:
+    """Return the methods of a table that --visual_method names: one, several with commas, or all.
 
     Raises:
-        UserError: a name is unknown.
+        UserError: a name is unknown, or of another table.
     """
     names = []
     for part in text.split(","):
         name = part.strip().lower().replace("_", "-")
         name = SPELLINGS.get(name, name)
-        if name not in METHODS and name != ALL:
-            raise UserError(
-                f"--visual_method {part.strip()}: no such method.{nearest(name, [*METHODS, ALL])} Known: {', '.join(METHODS)}, all"
-            )
-        names += METHODS if name == ALL else [name]
+        if name not in table and name != ALL:
+            _refuse(part.strip(), name, table)
+        names += table if name == ALL else [name]
     return list(dict.fromkeys(names))
+
+
+def check_methods(text: str) -> None:
+    """Raise UserError for a name that is in no table; of which task the model is need not be known."""
+    for part in text.split(","):
+        table = BOX_METHODS if part.strip().lower().replace("_", "-") in BOX_METHODS else METHODS
+        named_methods(part, table)
+
+
+def _refuse(given: str, name: str, table: Table) -> NoReturn:
+    """Raise UserError for a name that is not in a table."""
+    for other, answers in ((METHODS, "labels"), (BOX_METHODS, "boxes")):
+        if other is not table and name in other:
+            raise UserError(f"--visual_method {given} is for models that answer {answers}; take {', '.join(table)}")
+    raise UserError(f"--visual_method {given}: no such method.{nearest(name, [*table, ALL])} Known: {', '.join(table)}, all")

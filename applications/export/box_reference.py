@@ -46,8 +46,7 @@ class BoxReference(Reference[Detect]):
 
     @staticmethod
     def deploy(trained: Trained, task: Detect, options: ExportOptions, *, any_size: bool) -> Deployed:
-        del task
-        core = BoxCore(copy.deepcopy(trained.model).half() if options.half else trained.model).eval()
+        core = BoxCore(copy.deepcopy(trained.model).half() if options.half else trained.model, task.temperature).eval()
         return deploy_outputs(core, trained.preprocess, any_size=any_size, half=options.half)
 
     @staticmethod
@@ -56,6 +55,7 @@ class BoxReference(Reference[Detect]):
         choice, inside = task.answered, options.nms_inside and holds.suppression
         return {
             "activation": "none",
+            "temperature": task.temperature,
             "outputs": (*(each.name for each in task.signature().outputs), *(["classes"] if inside else [])),
             "boxes": BoxFacts(choice.confidence, choice.overlap, choice.most, choice.agnostic),
         }

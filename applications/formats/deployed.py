@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from applications.formats.resize import GraphResize
 from dataloader.images.preprocess import Normalize, Preprocess, fit_images
 from models.backbone import Network
+from models.detectors.tempered import tempered
 from utils.errors import UserError
 
 
@@ -98,15 +99,21 @@ class OwnOutputs(nn.Module):
 
 
 class BoxCore(nn.Module):
-    """A detector that answers corners (N, A, 4), in pixels of its input, and scores (N, A, C): objectness x probability of the class."""
+    """A detector that answers corners (N, A, 4), in pixels of its input, and scores (N, A, C): objectness x probability of the class.
 
-    def __init__(self, net: nn.Module) -> None:
+    Args:
+        net: corners, objectness and probabilities of every place.
+        temperature: of the scores.
+    """
+
+    def __init__(self, net: nn.Module, temperature: float = 1.0) -> None:
         super().__init__()
         self.net = net
+        self.temperature = temperature
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         said = self.net(x)
-        return said[..., :4], said[..., 5:] * said[..., 4:5]
+        return said[..., :4], tempered(said[..., 5:] * said[..., 4:5], self.temperature)
 
 
 class FitImages(nn.Module):

@@ -1,6 +1,6 @@
 """TABLES: what --list prints, by name."""
 
-from applications.explain.methods import METHODS
+from applications.explain.methods import BOX_METHODS, METHODS
 from applications.formats import FORMATS
 from applications.settings.recipes import RECIPES
 from applications.tasks import TASKS
@@ -33,6 +33,7 @@ TABLES = {
     "mixes": MIXES,
     "samplers": SAMPLERS,
     "visual_methods": METHODS,
+    "visual_methods_of_boxes": BOX_METHODS,
     "curricula": SELF_PACED,
     "checks": CHECKS,
     "formats": FORMATS,

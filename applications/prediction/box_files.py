@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from applications.prediction.file_names import FileNames
 from applications.tasks.box_answers import BoxAnswer
+from dataloader.sources.frames import Frame
 from utils.drawing.box_pictures import cut_out, framed
+from utils.drawing.film import FilmWriter
 from utils.drawing.images import write_png
 from utils.drawing.mask_pictures import class_colors
 from utils.files import write_csv, write_text
@@ -37,7 +40,9 @@ class BoxWriter:
     images: list[dict[str, Any]] = field(default_factory=list)
     annotations: list[dict[str, Any]] = field(default_factory=list)
     missed: list[tuple[str, str]] = field(default_factory=list)
-    taken: set[str] = field(default_factory=set)
+    names: FileNames = field(default_factory=FileNames)
+    film: FilmWriter | None = None
+    filmed: str = ""
 
     def __post_init__(self) -> None:
         self.colors = class_colors(len(self.classes))
@@ -49,15 +54,16 @@ class BoxWriter:
         """Note an image that cannot be read."""
         self.missed.append((path, reason))
 
-    def add(self, path: str, image: np.ndarray, answer: BoxAnswer) -> None:
-        """Take the boxes of an image, uint8 (H, W, 3)."""
+    def add(self, path: str, image: np.ndarray, answer: BoxAnswer, frame: Frame | None = None) -> None:
+        """Take the boxes of an image, uint8 (H, W, 3), which may be a frame of a video."""
         height, width = image.shape[:2]
-        name, number = self._name(path), len(self.images) + 1
-        self.images.append({"id": number, "file_name": path, "height": height, "width": width})
+        name, number = self.names.of(path, frame), len(self.images) + 1
+        place = {} if frame is None else {"video": frame.source, "frame": frame.number, "seconds": round(frame.seconds, 3)}
+        self.images.append({"id": number, "file_name": path, "height": height, "width": width, **place})
         found, lines = [], []
         for corners, score, label in zip(answer.corners.tolist(), answer.scores.tolist(), answer.classes.tolist(), strict=True):
             left, top, right, bottom = (round(value, 2) for value in corners)
-            self.rows.append([path, self.classes[label], f"{score:.6f}", left, top, right, bottom])
+            self.rows.append([path, self.classes[label], f"{score:.6f}", left, top, right, bottom, place.get("frame", "")])
             found.append({"class": self.classes[label], "score": round(score, 6), "box": [left, top, right, bottom]})
             self.annotations.append(
                 {
@@ -72,17 +78,20 @@ class BoxWriter:
             )
             middle = ((left + right) / 2 / width, (top + bottom) / 2 / height, (right - left) / width, (bottom - top) / height)
             lines.append(" ".join([str(label), *(f"{value:.6f}" for value in middle), f"{score:.6f}"]))
-        self.plain.append({"path": path, "width": width, "height": height, "boxes": found})
+        self.plain.append({"path": path, "width": width, "height": height, **place, "boxes": found})
         write_text(self.folder / "labels" / f"{name}.txt", "".join(f"{line}\n" for line in lines))
-        self._draw(name, image, answer)
+        self._draw(name, image, answer, frame)
 
-    def _draw(self, name: str, image: np.ndarray, answer: BoxAnswer) -> None:
+    def _draw(self, name: str, image: np.ndarray, answer: BoxAnswer, frame: Frame | None) -> None:
         """Write the pictures of an image that are asked for."""
         labels = answer.classes.tolist()
         if self.annotate:
             texts = [f"{self.classes[label]} {score:.2f}" for label, score in zip(labels, answer.scores.tolist(), strict=True)]
             picture = framed(image, answer.corners, [self.colors[label].tolist() for label in labels], texts)
-            write_png(picture, self.folder / "annotated" / f"{name}.png")
+            if frame is None:
+                write_png(picture, self.folder / "annotated" / f"{name}.png")
+            else:
+                self._film_of(frame).add(picture)
         for number, label in enumerate(labels if self.cut_outs else (), start=1):
             # A name of a class may not be one of a folder.
             safe = "".join(letter if letter.isalnum() or letter in " ._-" else "_" for letter in self.classes[label])
@@ -90,18 +99,22 @@ class BoxWriter:
             place.mkdir(exist_ok=True)
             write_png(cut_out(image, answer.corners[number - 1]), place / f"{name}-{number}.png")
 
-    def _name(self, path: str) -> str:
-        """Return a name for the files of an image: its own, with a number where another image has it."""
-        stem = Path(path).stem or "image"
-        name, number = stem, 2
-        while name in self.taken:
-            name, number = f"{stem}-{number}", number + 1
-        self.taken.add(name)
-        return name
+    def _film_of(self, frame: Frame) -> FilmWriter:
+        """Return the annotated copy of the video of a frame; videos come one after the other."""
+        if self.film is None or self.filmed != frame.source:
+            self._end_film()
+            name = self.names.of(frame.source)
+            self.film, self.filmed = FilmWriter(self.folder / "annotated" / f"{name}.mp4", frame.rate), frame.source
+        return self.film
+
+    def _end_film(self) -> None:
+        if self.film is not None:
+            self.film.close()
 
     def close(self) -> int:
         """Write the tables and, where images are missing, unreadable.csv; return the exit code."""
-        write_csv(self.folder / "boxes.csv", [["image", "class", "score", "left", "top", "right", "bottom"], *self.rows])
+        self._end_film()
+        write_csv(self.folder / "boxes.csv", [["image", "class", "score", "left", "top", "right", "bottom", "frame"], *self.rows])
         unreadable = [{"path": path, "reason": reason} for path, reason in self.missed]
         write_text(self.folder / "boxes.json", json.dumps({"images": self.plain, "unreadable": unreadable}, indent=1) + "\n")
         categories = [{"id": number, "name": name} for number, name in enumerate(self.classes, start=1)]

@@ -23,8 +23,13 @@ def predict_boxes(trained: Trained, task: Task, inputs: Inputs, options: SingleI
     log().info(f"answers   boxes with a score of {task.confidence:.3f} or more, at most {task.choice.most} an image")
     with removed_on_error(new_folder(trained.results_folder(), "predict")) as folder:
         writer = BoxWriter(folder, trained.classes, annotate=options.annotate, cut_outs=trained.config.boxes.cut_out_boxes)
-        for chunk in read_inputs(trained, inputs, options, machine, writer):
-            _answer(detector, chunk, writer)
+        try:
+            for chunk in read_inputs(trained, inputs, options, machine, writer):
+                _answer(detector, chunk, writer)
+        except KeyboardInterrupt:
+            # How a camera is ended: what was answered until then is written.
+            writer.close()
+            raise
         return writer.close()
 
 
@@ -34,10 +39,10 @@ def _answer(detector: ImageDetector, chunk: InputChunk, writer: BoxWriter) -> No
     if detector.tiled:
         for row, name in enumerate(chunk.names):
             image = chunk.picture(row)
-            writer.add(name, image, detector.boxes(image, choice))
+            writer.add(name, image, detector.boxes(image, choice), chunk.frame(row))
         return
     said = detector.look(chunk.images)
     for row, name in enumerate(chunk.names):
         image = chunk.picture(row)
         answer: BoxAnswer = detector.answer(said[row], (image.shape[0], image.shape[1]), choice)
-        writer.add(name, image, answer)
+        writer.add(name, image, answer, chunk.frame(row))

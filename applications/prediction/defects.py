@@ -10,11 +10,13 @@ from PIL import Image
 
 from applications.assemble import Machine
 from applications.contract import Task
+from applications.prediction.file_names import FileNames
 from applications.prediction.input_chunks import read_inputs
 from applications.settings.options import SingleImageOptions
 from applications.tasks.anomaly import Anomaly, DefectAnswer, regions_of
 from applications.trained.checkpoint import Trained
 from applications.trained.defects import ImageAnomalyDetector
+from dataloader.sources.frames import Frame
 from dataloader.sources.inputs import Inputs
 from utils.drawing.defect_pictures import shown_heat
 from utils.drawing.images import overlay, write_png
@@ -41,7 +43,7 @@ def predict_defects(trained: Trained, task: Task, inputs: Inputs, options: Singl
             for row, name in enumerate(chunk.names):
                 image = chunk.picture(row)
                 (answer,) = heat.answers([image])
-                writer.add(name, image, answer)
+                writer.add(name, image, answer, chunk.frame(row))
         return writer.close()
 
 
@@ -58,7 +60,7 @@ class DefectWriter:
     threshold: float
     images: list[dict[str, Any]] = field(default_factory=list)
     missed: list[tuple[str, str]] = field(default_factory=list)
-    taken: set[str] = field(default_factory=set)
+    names: FileNames = field(default_factory=FileNames)
 
     def __post_init__(self) -> None:
         for name in ("heat", "masks"):
@@ -68,9 +70,9 @@ class DefectWriter:
         """Note an image that cannot be read."""
         self.missed.append((path, reason))
 
-    def add(self, path: str, image: np.ndarray, answer: DefectAnswer) -> None:
+    def add(self, path: str, image: np.ndarray, answer: DefectAnswer, frame: Frame | None = None) -> None:
         """Write the heat map of an image over it, and the mask of its defects, white where they are."""
-        name = self._name(path)
+        name = self.names.of(path, frame)
         mask = answer.heat >= self.threshold
         write_png(overlay(image, shown_heat(answer.heat)), self.folder / "heat" / f"{name}.png")
         # One bit a pixel: seen as black and white, read as the numbers 0 and 1.
@@ -78,15 +80,6 @@ class DefectWriter:
         defective = answer.score >= self.threshold
         entry = {"path": path, "score": answer.score, "answer": "defective" if defective else "good"}
         self.images.append({**entry, "defects": regions_of(mask, answer.heat)})
-
-    def _name(self, path: str) -> str:
-        """Return a name for the files of an image: its own, with a number where another image has it."""
-        stem = Path(path.partition("#")[0]).stem or "image"
-        name, number = stem, 2
-        while name in self.taken:
-            name, number = f"{stem}-{number}", number + 1
-        self.taken.add(name)
-        return name
 
     def close(self) -> int:
         """Write predictions.csv, defects.json and, where images are missing, unreadable.csv; return the exit code."""

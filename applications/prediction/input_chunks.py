@@ -15,7 +15,8 @@ from applications.trained.checkpoint import Trained
 from dataloader.images.read import ImageError, read_image
 from dataloader.loading.loader import Loader
 from dataloader.sample import Unreadable
-from dataloader.sources.inputs import Inputs, read_frames
+from dataloader.sources.frames import Frame, read_frames
+from dataloader.sources.inputs import Inputs
 from dataloader.splits.split import Split
 from utils.cores import default_workers
 from utils.errors import UserError
@@ -34,20 +35,25 @@ class InputChunk:
     Attributes:
         names: of the readable ones.
         images: uint8 (N, bands, H, W), at the model's size.
-        frames: the images as they were, where they are no files.
+        frames: of videos and cameras, as they were; None for files.
         unreadable: what should have been among them.
         white: the value of 16-bit files that is shown as white.
     """
 
     names: Sequence[str]
     images: Tensor
-    frames: list[np.ndarray] | None
+    frames: Sequence[Frame] | None
     unreadable: tuple[Unreadable, ...]
     white: int | None = None
 
     def picture(self, row: int) -> np.ndarray:
         """Return image `row` at its own size, uint8 (h, w, 3)."""
-        return read_image(self.names[row], white=self.white) if self.frames is None else self.frames[row]
+        frame = self.frame(row)
+        return read_image(self.names[row], white=self.white) if frame is None else frame.image
+
+    def frame(self, row: int) -> Frame | None:
+        """Return what is known of image `row` as a frame; None for files."""
+        return None if self.frames is None else self.frames[row]
 
 
 class TellsMissing(Protocol):
@@ -111,16 +117,16 @@ def _chunks_of_files(trained: Trained, files: Sequence[str], machine: Machine) -
         loader.close()
 
 
-def _chunks_of_frames(trained: Trained, frames: Iterator[tuple[str, np.ndarray]], size: int) -> Iterator[InputChunk]:
-    waiting: list[tuple[str, np.ndarray]] = []
+def _chunks_of_frames(trained: Trained, frames: Iterator[Frame], size: int) -> Iterator[InputChunk]:
+    waiting: list[Frame] = []
 
     def chunk() -> InputChunk:
-        names, pictures = [name for name, _ in waiting], [image for _, image in waiting]
-        return InputChunk(names, torch.stack([trained.preprocess.apply(image) for image in pictures]), pictures, ())
+        pixels = torch.stack([trained.preprocess.apply(frame.image) for frame in waiting])
+        return InputChunk([frame.name for frame in waiting], pixels, tuple(waiting), ())
 
     try:
-        for item in frames:
-            waiting.append(item)
+        for frame in frames:
+            waiting.append(frame)
             if len(waiting) == size:
                 yield chunk()
                 waiting.clear()

@@ -10,11 +10,13 @@ import numpy as np
 
 from applications.assemble import Machine
 from applications.contract import Task
+from applications.prediction.file_names import FileNames
 from applications.prediction.input_chunks import read_inputs
 from applications.settings.options import SingleImageOptions
 from applications.tasks.segment import Segment
 from applications.trained.checkpoint import Trained
 from applications.trained.masks import ImageSegmenter, is_tiled
+from dataloader.sources.frames import Frame
 from dataloader.sources.inputs import Inputs
 from dataloader.writers.outlines import region_annotations
 from utils.drawing.images import write_png
@@ -36,7 +38,7 @@ def predict_masks(trained: Trained, task: Task, inputs: Inputs, options: SingleI
         for chunk in read_inputs(trained, inputs, options, machine, writer):
             for row, name in enumerate(chunk.names):
                 image = chunk.picture(row)
-                writer.add(name, image, segmenter.mask(image))
+                writer.add(name, image, segmenter.mask(image), chunk.frame(row))
         return writer.close()
 
 
@@ -55,7 +57,7 @@ class MaskWriter:
     images: list[dict[str, Any]] = field(default_factory=list)
     regions: list[dict[str, Any]] = field(default_factory=list)
     missed: list[tuple[str, str]] = field(default_factory=list)
-    taken: set[str] = field(default_factory=set)
+    names: FileNames = field(default_factory=FileNames)
 
     def __post_init__(self) -> None:
         self.colors = class_colors(len(self.classes))
@@ -68,9 +70,9 @@ class MaskWriter:
         """Note an image that cannot be read."""
         self.missed.append((path, reason))
 
-    def add(self, path: str, image: np.ndarray, mask: np.ndarray) -> None:
+    def add(self, path: str, image: np.ndarray, mask: np.ndarray, frame: Frame | None = None) -> None:
         """Write the mask of an image, uint8 (H, W), and the image with the mask over it."""
-        name = self._name(path)
+        name = self.names.of(path, frame)
         write_mask(mask, self.colors, self.folder / "masks" / f"{name}.png")
         write_png(laid_over(image, mask, self.colors), self.folder / "overlays" / f"{name}.png")
         number = len(self.images) + 1
@@ -79,15 +81,6 @@ class MaskWriter:
         self.regions += region_annotations(mask, len(self.classes), image_id=number, first=first, skip=self.background)
         pixels = np.bincount(mask.ravel(), minlength=len(self.classes))[: len(self.classes)].tolist()
         self.areas += [[path, each, count, f"{count / mask.size:.6f}"] for each, count in zip(self.classes, pixels, strict=True) if count]
-
-    def _name(self, path: str) -> str:
-        """Return a name for the files of an image: its own, with a number where another image has it."""
-        stem = Path(path).stem or "image"
-        name, number = stem, 2
-        while name in self.taken:
-            name, number = f"{stem}-{number}", number + 1
-        self.taken.add(name)
-        return name
 
     def close(self) -> int:
         """Write areas.csv, regions.json and, where images are missing, unreadable.csv; return the exit code."""

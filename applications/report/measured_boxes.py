@@ -11,6 +11,7 @@ from applications.tasks.box_meter import BoxMeter
 from applications.tasks.detect import Detect
 from utils.metrics.box_curves import BoxCurves, ClassFigures, box_curves, class_figures
 from utils.metrics.box_errors import BoxErrors, find_errors
+from utils.metrics.box_reliability import BoxReliability, box_reliability
 from utils.metrics.box_resampling import ResampledPrecision, headline_figures
 from utils.metrics.statistics import Interval, bootstrap
 
@@ -41,7 +42,8 @@ class MeasuredBoxes(Measured):
         others = "of any class" if choice.agnostic else "of its class"
         dropped = f"a box drops those {others} that it overlaps by more than {choice.overlap:g}"
         promised = f" ({self.task.promise})" if self.task.promise else ""
-        return {"least score": f"{self.task.confidence:.3f}{promised}; {dropped}; at most {choice.most} boxes an image"}
+        least = f"{self.task.confidence:.3f}{promised}; {dropped}; at most {choice.most} boxes an image"
+        return {"least score": least, "temperature of scores": f"{self.task.temperature:.4f}"}
 
     @property
     def confident(self) -> np.ndarray:
@@ -80,9 +82,24 @@ class MeasuredBoxes(Measured):
         return find_errors(self.meter.truths, self.meter.answers.rows(self.confident))
 
     @cached_property
+    def reliability(self) -> BoxReliability:
+        """What the scores of answers that reach the confidence mean."""
+        return box_reliability(self.meter.matches, self.task.confidence)
+
+    @cached_property
+    def calibration_error(self) -> Interval:
+        """D-ECE of the answers that reach the confidence, with its 95% interval over images, or over their groups."""
+        return self.reliability.interval(len(self.meter.rows), seed=self.seed, groups=self._own_groups)
+
+    @property
+    def _own_groups(self) -> np.ndarray | None:
+        """Number of the group of every measured image, from 0; None where they are independent."""
+        return None if self.groups is None else np.unique(self.groups[self.meter.positions], return_inverse=True)[1]
+
+    @cached_property
     def intervals(self) -> dict[str, Interval]:
         """AP, AP50 and AP75, then 'AP of' every class that occurs, with their 95% intervals over images, or over their groups."""
-        count, positions = len(self.meter.rows), self.meter.positions
+        count = len(self.meter.rows)
         resampled = ResampledPrecision(self.meter.matches, len(self.classes))
         occurs = np.flatnonzero(resampled.occurs)
 
@@ -91,10 +108,9 @@ class MeasuredBoxes(Measured):
             own = found.mean(1)
             return {**headline_figures(found), **{f"AP of {self.classes[number]}": float(own[number]) for number in occurs}}
 
-        groups = None if self.groups is None else np.unique(self.groups[positions], return_inverse=True)[1]
         draws = int(min(RESAMPLES, max(FEWEST_RESAMPLES, MOST_SUMS // max(1, resampled.cost))))
         shares = list(figures(np.ones(count, np.int64)))
-        return bootstrap(figures, count, seed=self.seed, shares=shares, groups=groups, resamples=draws)
+        return bootstrap(figures, count, seed=self.seed, shares=shares, groups=self._own_groups, resamples=draws)
 
     @property
     def headline(self) -> dict[str, Interval]:

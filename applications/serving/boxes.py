@@ -20,6 +20,7 @@ from applications.trained.trained_task import build_trained_task
 from utils.drawing.box_pictures import framed
 from utils.drawing.images import data_uri, thumbnail
 from utils.drawing.mask_pictures import class_colors
+from utils.errors import UserError
 
 
 class BoxesSaid(NamedTuple):
@@ -79,9 +80,10 @@ def open_boxes(trained: Trained, name: str, machine: Machine, options: SingleIma
     """Return a detector to serve.
 
     Raises:
-        UserError: an exported file does not answer the boxes that are asked for.
+        UserError: an exported file does not answer the boxes that are asked for, or heat maps are wanted.
     """
-    del options
+    if options.visual_method is not None:
+        raise UserError(f"--visual_method {options.visual_method}: --serve draws heat maps of labels alone; leave it out for {name}")
     task = build_trained_task(trained, machine.device)
     assert isinstance(task, Detect)
     set_choice(task, trained)

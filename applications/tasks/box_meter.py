@@ -14,6 +14,7 @@ from dataloader.sample import Batch
 from dataloader.targets.boxes import BoxBatch, Boxes
 from dataloader.targets.plane_change import scaled
 from dataloader.targets.target import Target
+from models.detectors.tempered import tempered
 from utils.metrics.average_precision import CocoFigures, coco_figures
 from utils.metrics.box_matching import AnsweredBoxes, Matches, TrueBoxes, match_boxes
 
@@ -91,6 +92,12 @@ class BoxMeter:
         for index, row in state.rows.items():
             self._keep(index, row)
         self.losses |= state.losses
+
+    def temper(self, temperature: float) -> None:
+        """Bring the scores of all answers to a temperature."""
+        for index, row in self.rows.items():
+            scores = tempered(torch.from_numpy(row.answer.scores), temperature).numpy()
+            self._keep(index, row._replace(answer=row.answer._replace(scores=scores)))
 
     @property
     def positions(self) -> list[int]:

@@ -6,17 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from applications.contract import Signature, TensorSpec
 from applications.tasks.box_answers import BoxAnswer, Choice, answer_of
 from applications.tasks.box_meter import MEASURED, BoxMeter, BoxOutputs
 from dataloader.targets.plane_change import PlaneChange
+from models.detectors.tempered import tempered
 from utils.drawing.plots import draw_bars
 from utils.files import write_csv
 from utils.metrics.box_curves import box_curves, class_figures
+from utils.metrics.box_reliability import box_reliability, fit_score_temperature
 
 # Least score of an answer before one was chosen on validation images.
 USUAL_CONFIDENCE = 0.25
+# Beyond these, scores near 0 and 1 would round to the same number, and AP could not tell them apart.
+TEMPERATURES = (1 / 3, 3.0)
 
 
 class BoxTask:
@@ -27,17 +32,19 @@ class BoxTask:
         confidence: least score of an answered box, that of the best mean F1 on the validation images.
         promise: what the least score guarantees, in words; None where it was chosen by F1.
         choice: which boxes are answered, but for the confidence.
+        temperature: divides the log odds of scores; 1 leaves them as the network says them.
     """
 
     classes: tuple[str, ...]
     confidence: float = USUAL_CONFIDENCE
     promise: str | None = None
     choice: Choice = Choice(MEASURED)
+    temperature: float = 1.0
 
     @property
     def measured(self) -> Choice:
-        """Which boxes are measured: nearly all, whatever the confidence, as average precision wants."""
-        return replace(self.choice, confidence=MEASURED, thresholds=None)
+        """Which boxes are measured: nearly all, whatever the confidence, as average precision wants; the same at any temperature."""
+        return replace(self.choice, confidence=float(tempered(torch.tensor(MEASURED), self.temperature)), thresholds=None)
 
     @property
     def answered(self) -> Choice:
@@ -55,12 +62,23 @@ class BoxTask:
         if curves.real.any():
             self.confidence, self.promise = curves.best(), None
 
+    def fit_temperature(self, meter: BoxMeter) -> None:
+        """Choose the temperature at which scores are nearest to the share of boxes that find an object, and bring those of the meter to it.
+
+        Nothing is done where the meter has no answers.
+        """
+        least, most = TEMPERATURES
+        fitted = min(max(self.temperature * fit_score_temperature(box_reliability(meter.matches)), least), most)
+        meter.temper(fitted / self.temperature)
+        self.temperature = fitted
+
     def calibration(self) -> dict[str, Any]:
-        """Return the confidence, and what it guarantees."""
-        return {"confidence": self.confidence, "confidence_promise": self.promise}
+        """Return the confidence, what it guarantees, and the temperature of the scores."""
+        return {"confidence": self.confidence, "confidence_promise": self.promise, "temperature": self.temperature}
 
     def load_calibration(self, values: Mapping[str, Any]) -> None:
-        """Take the confidence, and what it guarantees."""
+        """Take what `calibration` returned."""
+        self.temperature = float(values.get("temperature", 1.0))
         self.confidence = float(values.get("confidence", USUAL_CONFIDENCE))
         self.promise = values.get("confidence_promise")
 

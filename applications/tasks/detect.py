@@ -17,6 +17,7 @@ from dataloader.targets.boxes import BoxBatch, Boxes
 from dataloader.targets.target import Target
 from models.detectors.build import build_detector
 from models.detectors.detector import Detector
+from models.detectors.tempered import tempered
 from models.options import ModelOptions
 from utils.errors import UserError
 
@@ -36,6 +37,7 @@ class Detect(BoxTask):
     abilities: ClassVar[frozenset[str]] = frozenset(
         {
             "counting the images of classes",
+            "heat maps",
             "learning from teachers",
             "encoder-decoder networks",
             "necks",
@@ -93,10 +95,17 @@ class Detect(BoxTask):
         images = self.normalize(batch.images)
         if not isinstance(model, Detector):
             said = model(images)
-            # An exported file answers corners, scores and, where it chooses boxes itself, their classes.
-            return BoxOutputs(said.float() if isinstance(said, Tensor) else said_by_file(said, len(self.classes)))
+            # An exported file answers corners, scores at its temperature and, where it chooses boxes itself, their classes.
+            return BoxOutputs(self._tempered(said.float()) if isinstance(said, Tensor) else said_by_file(said, len(self.classes)))
         output, boxes = model.predict(images), batch.targets
         losses = None
         if isinstance(boxes, BoxBatch):
             losses = self.criterion.of_images(output, boxes.corners, boxes.classes, boxes.counts, crowd=boxes.crowd)
-        return BoxOutputs(model.answers(output).float(), losses)
+        return BoxOutputs(self._tempered(model.answers(output).float()), losses)
+
+    def _tempered(self, said: Tensor) -> Tensor:
+        """Return what a network says, (N, A, 5 + C), with scores at the temperature in place of the probabilities of classes."""
+        if self.temperature == 1:
+            return said
+        scores = tempered(said[..., 5:] * said[..., 4:5], self.temperature)
+        return torch.cat([said[..., :4], torch.ones_like(said[..., 4:5]), scores], -1)

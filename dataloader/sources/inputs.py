@@ -3,23 +3,16 @@
 import csv
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from dataloader.images.read import ImageError
 from dataloader.sources.folders import SUFFIXES, image_files
 from utils.errors import UserError
 
 VIDEO_SUFFIXES = frozenset({"mp4", "avi", "mov", "mkv", "webm", "m4v", "mpg", "mpeg", "wmv"})
 LIST_SUFFIXES = frozenset({"txt", "csv"})
 PATH_COLUMNS = ("image", "path")
-# Default limit of frames of a camera, which never ends.
-CAMERA_FRAMES = 10
-# Frames per second of cameras, and of videos that do not say.
-USUAL_RATE = 30.0
 
 
 @dataclass(frozen=True)
@@ -95,47 +88,3 @@ def _read_list(path: str) -> list[str]:
     else:
         found = [line.strip() for line in text.splitlines()]
     return [os.path.join(os.path.dirname(path), name) for name in found if name]
-
-
-def read_frames(source: str, *, rate: float, limit: int | None) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield (name, image) of a video or a camera: uint8 (H, W, 3), RGB, named SOURCE#SECONDS.
-
-    Args:
-        source: a video file, or the number of a camera.
-        rate: frames per second to take; never more than there are.
-        limit: most frames to take; None takes all of a video and a few of a camera.
-
-    Raises:
-        ImageError: it cannot be opened, or has no frames.
-    """
-    import cv2
-
-    is_camera = source.isdecimal() and not os.path.exists(source)
-    name = f"camera {source}" if is_camera else source
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    # FFmpeg writes to the terminal directly; this program reports errors in one line.
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    capture = cv2.VideoCapture(int(source) if is_camera else source)
-    try:
-        if not capture.isOpened():
-            raise ImageError(name, "there is no such camera" if is_camera else "not a video, or of an unknown kind")
-        # A camera's own clock is unknown; its frames are counted.
-        own_rate = capture.get(cv2.CAP_PROP_FPS) or USUAL_RATE
-        step = max(1.0, own_rate / rate)
-        wanted = limit if limit is not None or not is_camera else CAMERA_FRAMES
-        number = taken = 0
-        while wanted is None or taken < wanted:
-            if not capture.grab():
-                break
-            if number >= round(taken * step):
-                done, pixels = capture.retrieve()
-                if not done:
-                    break
-                yield f"{name}#{number / own_rate:.2f}", np.ascontiguousarray(pixels[:, :, ::-1])
-                taken += 1
-            number += 1
-        if not taken:
-            raise ImageError(name, "no frame could be read")
-    finally:
-        capture.release()
-        cv2.utils.logging.setLogLevel(level)

@@ -27,12 +27,14 @@ def framed(image: np.ndarray, corners: np.ndarray, colors: Sequence[Sequence[int
     longer = max(image.shape[:2])
     width = max(1, round(FRAME * longer))
     pen = Pen(canvas, max(SMALLEST_LETTER, round(LETTER * longer)))
-    for number in reversed(range(len(corners))):
-        left, top, right, bottom = (round(float(value)) for value in corners[number])
-        color = (int(colors[number][0]), int(colors[number][1]), int(colors[number][2]))
-        canvas.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=color, width=width)
-        if texts and texts[number]:
-            _write(pen, texts[number], (left, top), color, image.shape[1])
+    places = [(round(left), round(top), round(right), round(bottom)) for left, top, right, bottom in np.asarray(corners, float).tolist()]
+    inks = [(int(red), int(green), int(blue)) for red, green, blue in colors]
+    for (left, top, right, bottom), ink in zip(reversed(places), reversed(inks), strict=True):
+        canvas.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=ink, width=width)
+    # Behind all frames, none of which then crosses a letter.
+    for number in reversed(range(len(texts))):
+        if texts[number]:
+            _write(pen, texts[number], places[number][:2], inks[number], image.shape[1])
     return np.asarray(paper)
 
 

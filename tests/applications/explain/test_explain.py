@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 
 from applications.explain import gallery, heat_overlays
-from applications.explain.explain import choose, judge
 from applications.explain.faithfulness import Faithfulness
 from applications.explain.gallery import ExplainedImage, MethodScores, draw, trust_sentence
 from applications.explain.heat_maps import ExplainedBatch, Explainer, available, heat_maps
 from applications.explain.heat_overlays import explain
+from applications.explain.labels import choose, judge
 from applications.explain.methods import METHODS, named_methods
 from applications.trained.checkpoint import load_trained
 from models import build_model

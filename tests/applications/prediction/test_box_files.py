@@ -1,8 +1,11 @@
 """The boxes that --predict writes are read back by the readers of training data, equal in every format."""
 
+import csv
+import json
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,6 +13,7 @@ from PIL import Image
 from applications.prediction.box_files import BoxWriter
 from applications.tasks.box_answers import BoxAnswer
 from dataloader.opening.open_catalog import open_catalog
+from dataloader.sources.frames import Frame
 from dataloader.targets.boxes import Boxes
 
 NAMES = ("cat", "dog", "red fox")
@@ -49,6 +53,35 @@ def check(place: Path, images: set[str]) -> None:
         order, other = np.argsort(wanted.classes), np.argsort(boxes.classes)
         assert boxes.classes[other].tolist() == wanted.classes[order].tolist()
         np.testing.assert_allclose(boxes.corners[other], wanted.corners[order], atol=2e-3)
+
+
+def test_frames_of_videos_have_their_numbers_and_one_annotated_film_each(tmp_path: Path) -> None:
+    writer = BoxWriter(tmp_path, NAMES, annotate=True)
+    picture = np.full((49, 65, 3), 40, np.uint8)
+    for film in ("one/film.mp4", "two/film.mp4"):
+        for number in (0, 3, 6):
+            frame = Frame(film, number, number / 30, 10.0, picture)
+            writer.add(frame.name, picture, answer("a.png"), frame)
+    writer.add("photo.png", picture, answer("a.png"))
+    assert writer.close() == 0
+    entries = json.loads((tmp_path / "coco.json").read_text())["images"]
+    assert [(each.get("video"), each.get("frame")) for each in entries[2:5]] == [
+        ("one/film.mp4", 6), ("two/film.mp4", 0), ("two/film.mp4", 3)
+    ]  # fmt: skip
+    assert "frame" not in entries[-1]
+    with (tmp_path / "boxes.csv").open(newline="") as file:
+        assert [row["frame"] for row in csv.DictReader(file)] == [number for number in ["0", "3", "6", "0", "3", "6", ""] for _ in range(3)]
+    labels = sorted(file.name for file in (tmp_path / "labels").iterdir())
+    assert labels[:2] == ["film-000000-2.txt", "film-000000.txt"]
+    assert sorted(file.name for file in (tmp_path / "annotated").iterdir()) == ["film-2.mp4", "film.mp4", "photo.png"]
+    copy = cv2.VideoCapture(str(tmp_path / "annotated" / "film-2.mp4"))
+    assert (copy.get(cv2.CAP_PROP_FPS), copy.get(cv2.CAP_PROP_FRAME_COUNT)) == (10.0, 3.0)
+    done, first = copy.read()
+    assert done
+    assert first.shape == (48, 64, 3)
+    # The frame of the first box lies along the upper edge.
+    assert np.abs(first[0].astype(int) - 40).max() > 40
+    assert np.abs(first[30:40, 30:40].astype(int) - 40).max() < 20
 
 
 def test_coco_is_read_back(written: Path) -> None:

@@ -10,6 +10,7 @@ from applications.tasks.box_task import USUAL_CONFIDENCE, BoxTask
 from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.boxes import Boxes
+from utils.metrics.box_reliability import box_reliability
 
 SIZE = (64, 64)
 
@@ -103,3 +104,21 @@ def test_images_without_objects_choose_no_confidence() -> None:
     task = Task()
     task.calibrate(task.meter(1))
     assert task.confidence == USUAL_CONFIDENCE
+
+
+def test_a_fitted_temperature_brings_scores_to_the_share_that_is_right_and_leaves_ap() -> None:
+    task, known = Task(), {index: boxes_of(index) for index in range(40)}
+    meter = counted(task.meter(40), list(range(40)), known)
+    before, figures = box_reliability(meter.matches, 0.5).bins().error, meter.figures()
+    # All answers of 0.5 and more are right, those of 0.05 are not.
+    task.fit_temperature(meter)
+    assert task.temperature < 0.7
+    assert box_reliability(meter.matches, 0.5).bins().error < 0.5 * before
+    assert meter.figures() == figures
+    assert task.measured.confidence == pytest.approx(1 / (1 + 999 ** (1 / task.temperature)))
+    first = task.temperature
+    task.fit_temperature(meter)
+    assert task.temperature == pytest.approx(first, rel=0.01), "what is fitted again stays"
+    other = Task()
+    other.load_calibration(task.calibration())
+    assert other.temperature == task.temperature

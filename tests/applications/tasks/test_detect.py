@@ -8,7 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from applications.formats.deployed import BoxCore
 from applications.tasks.detect import Detect
+from applications.trained.viewed_networks import JoinedBoxes
+from applications.trained.views import parse_views
 from criterions.detection.criterion import PARTS, build_detection_criterion
 from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch
@@ -121,3 +124,18 @@ def test_a_network_learns_eight_images_by_heart(arch: str, spec: str) -> None:
         meter = given.meter(8)
         meter.update(batch, given.forward(net.eval(), batch))
     assert meter.figures()["AP50"] > 0.9
+
+
+def test_a_network_a_file_and_its_views_answer_scores_at_the_temperature() -> None:
+    net, batch, given = network().eval(), images(2), task()
+    with torch.no_grad():
+        raw = given.forward(net, batch).said
+        given.temperature = 0.6
+        said = given.forward(net, batch).said
+        corners, scores = BoxCore(net, 0.6)(given.normalize(batch.images))
+        joined = given.forward(JoinedBoxes(net, parse_views("hflip", (SIDE, SIDE))), batch).said
+    wanted = ((raw[..., 5:] * raw[..., 4:5]).double().logit() / 0.6).sigmoid().float()
+    torch.testing.assert_close(said[..., 4:5] * said[..., 5:], wanted, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(scores, wanted, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(corners, raw[..., :4])
+    torch.testing.assert_close(joined[:, : raw.shape[1]], said)

@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from torch import Tensor
 
+from applications.trained.boxes import ImageDetector
 from dataloader.sources.shapes import CLASSES, scene, write_png
 from tests.applications.conftest import Call, read_rows
 
@@ -57,7 +60,8 @@ def test_a_run_is_evaluated_on_the_original_images_and_answers_with_boxes(call: 
     assert all(0 <= float(row["left"]) < float(row["right"]) <= 48 for row in rows)
     assert [image["width"] for image in coco["images"]] == [48] * COUNTS["test"]
     assert sum(len(file.read_text().splitlines()) for file in (place / "labels").glob("*.txt")) == len(rows)
-    assert Image.open(next((place / "annotated").glob("*.png"))).size == (48, 48)
+    with Image.open(next((place / "annotated").glob("*.png"))) as copy:
+        assert copy.size == (48, 48)
     assert len(list((place / "cut_outs").rglob("*.png"))) == len(rows)
     # At the same least score the answers of both are the same.
     again = call("--evaluation", "--resume", trained.run, "--conf", 0.0005, "--no_report")
@@ -66,6 +70,51 @@ def test_a_run_is_evaluated_on_the_original_images_and_answers_with_boxes(call: 
     assert sorted(round(float(row["score"]), 3) for row in listed) == sorted(
         round(float(row["score"]), 3) for row in rows if float(row["score"]) >= 0.001
     )
+
+
+@pytest.mark.slow
+def test_a_video_is_answered_and_an_interrupt_leaves_what_was_answered(
+    call: Call, framed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = call("--data", framed, *FLAGS, "--name", "film")
+    assert trained.code == 0, trained.err
+    film = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (48, 48))
+    for number in range(12):
+        film.write(np.ascontiguousarray(scene(number, side=48).image[:, :, ::-1]))
+    film.release()
+    asked = ("--predict", "film.avi", "--resume", trained.run, "--conf", 0.0005, "--frames", 5, "--annotate", "-b", 4)
+    answered = call(*asked)
+    assert answered.code == 0, answered.err
+    images = json.loads((trained.run / "predict" / "boxes.json").read_text())["images"]
+    assert [(image["frame"], image["seconds"]) for image in images] == [(number, number / 10) for number in range(0, 12, 2)]
+    assert cv2.VideoCapture(str(trained.run / "predict" / "annotated" / "film.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 6
+    looks, whole = [], ImageDetector.look
+
+    def interrupted(self: ImageDetector, pixels: Tensor) -> Tensor:
+        looks.append(len(pixels))
+        if len(looks) > 1:
+            raise KeyboardInterrupt
+        return whole(self, pixels)
+
+    monkeypatch.setattr(ImageDetector, "look", interrupted)
+    assert call(*asked).code == 130
+    left = json.loads((trained.run / "predict-2" / "boxes.json").read_text())["images"]
+    assert left == images[:4]
+    assert cv2.VideoCapture(str(trained.run / "predict-2" / "annotated" / "film.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 4
+
+
+@pytest.mark.slow
+def test_heat_maps_show_what_boxes_hang_on_and_those_of_labels_are_refused(call: Call, framed: Path) -> None:
+    trained = call("--data", framed, *FLAGS, "--name", "three")
+    assert trained.code == 0, trained.err
+    shown = call("--visual_data", "test", "--visual_method", "d-rise", "--resume", trained.run, "--limit", 2)
+    assert shown.code == 0, shown.err
+    rows = read_rows(trained.run / "visual-test" / "images.csv")
+    assert len(rows) == 2
+    assert all((trained.run / "visual-test" / row["picture"]).is_file() for row in rows)
+    refused = call("--visual_data", "test", "--visual_method", "grad-cam", "--resume", trained.run)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "--visual_method grad-cam is for models that answer labels; take d-rise" in refused.err
 
 
 @pytest.mark.slow
