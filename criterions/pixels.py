@@ -55,25 +55,33 @@ class PixelCriterion(nn.Module):
         """
         check_shapes(logits, truth)
         with torch.autocast(logits.device.type, enabled=False):
-            logits, truth = full_precision(logits), truth.long()
+            # A softmax over classes that lie side by side in memory, as channels-last has them, copies whole maps at every step.
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32), memory_format=torch.contiguous_format)
+            truth = truth.long()
             known = truth != IGNORE
             weights = known * sample_weights[:, None, None].to(logits.dtype)
             total = logits.new_zeros(())
+            # One softmax serves all parts of the loss.
+            log_softmax = logits.log_softmax(1) if self._plain_softmax or (self.regions and self.activation == "softmax") else logits
             if self.pixels is not None:
                 summed = (
-                    self._cross_entropy(logits, truth, weights) if self._plain_softmax else self._by_rows(logits, truth, weights, record)
+                    self._cross_entropy(log_softmax, truth, weights)
+                    if self._plain_softmax
+                    else self._by_rows(logits, truth, weights, record)
                 )
                 total = total + summed / known.sum().clamp(min=1)
             if self.regions:
-                probabilities = self._kind.probabilities(logits)
+                probabilities = log_softmax.exp() if self.activation == "softmax" else self._kind.probabilities(logits)
                 for region in self.regions:
                     total = total + region.factor * region.loss(probabilities, truth.where(known, 0), weights)
         return total
 
-    def _cross_entropy(self, logits: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
+    def _cross_entropy(self, log_softmax: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
         assert self.pixels is not None
         (of_classes,) = [each.weights for each in self.pixels.weighters.values() if isinstance(each, ClassWeights)] or [None]
-        terms = F.cross_entropy(logits, truth, None if of_classes is None else of_classes.to(logits), ignore_index=IGNORE, reduction="none")
+        terms = F.nll_loss(
+            log_softmax, truth, None if of_classes is None else of_classes.to(log_softmax), ignore_index=IGNORE, reduction="none"
+        )
         return (terms * weights).sum()
 
     def _by_rows(self, logits: Tensor, truth: Tensor, weights: Tensor, record: bool) -> Tensor:

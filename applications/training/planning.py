@@ -32,7 +32,9 @@ from dataloader.loading.sampling import expected_draws
 from dataloader.loading.size_schedule import parse_sizes
 from dataloader.sample import Batch
 from dataloader.targets.boxes import Boxes
+from dataloader.targets.mask import Mask
 from models.backbone import Network
+from optim.batchnorm_recalibration import learning_norms
 from utils.errors import UserError
 from utils.logs import log
 from utils.randomness import Stream, derive_seed
@@ -71,7 +73,8 @@ def with_plan(parts: TrainingParts, given: Collection[str]) -> TrainingParts:
     plan, ends = with_room(plan, wishes)
     config = parts.config.override(plan.settings())
     preprocess = replace(parts.preprocess, image_size=plan.image_size)
-    timing: dict[str, object] = {"speed": (costs.training.image, costs.training.pixel), "end_seconds": costs.end(plan.image_size)}
+    timing: dict[str, object] = {"speed": (costs.training.image, costs.training.pixel)}
+    timing |= {"end_seconds": costs.end(plan.image_size, plan.epoch_size or images)}
     timing |= {} if ends == plan.epochs else {"ends": ends}
     return replace(parts, config=config, preprocess=preprocess, timing=timing)
 
@@ -96,15 +99,17 @@ def _wishes(parts: TrainingParts, given: Collection[str]) -> Wishes:
     data, model = parts.config.data, parts.config.model
     trained = bool(model.pretrained or model.init_from)
     fixed = "image_size" in given or data.size_schedule is not None
-    boxes, places = parts.catalog.target is Boxes, parts.catalog.target.is_spatial
+    target = parts.catalog.target
+    boxes, places, masks = target is Boxes, target.is_spatial, target is Mask
     sizes = (data.image_size,) if fixed else (sizes_of_places if places else candidate_sizes)(_usual_side(parts))
     network = parts.kind.build_model(model, parts.catalog.classes)
     taken = tuple(size for size in sizes if _takes(network, [size])) or (data.image_size,)
     stages = [parse_sizes(stages_of(size, epochs) or str(size[1]), size, epochs).all() for size in taken for epochs in (2, 10)]
     return Wishes(
         taken,
-        # What trained weights know of large images is lost on small ones before they have learned anew, and so are small objects.
-        stages=not trained and not places and all(_takes(network, each) for each in stages),
+        # What trained weights know of large images is lost on small ones before a classifier has learned anew, and so are small objects. A
+        # decoder begins anew anyhow, and learns more from many small images; pieces of images are as large as they are.
+        stages=((masks and not parts.config.truths.crop) or (not trained and not places)) and all(_takes(network, each) for each in stages),
         size_schedule=data.size_schedule,
         batch_size=data.batch_size if "batch_size" in given or data.batch is not None else BATCH_BOXES if boxes else None,
         epoch_size=data.epoch_size,
@@ -155,10 +160,11 @@ def measure_costs(parts: TrainingParts, wishes: Wishes, *, minutes: float) -> Co
     # Every process has its part of the images; the slowest one sets the pace.
     found = world.gather((measured, scoring, program_seconds()))
     training = {size: max(each[0][size] for each in found) / world.size for size in measured}
-    scored = len(parts.catalog.splits["val"]) + config.model.bn_images
+    scored = len(parts.catalog.splits["val"])
     saving = OTHER + 4 * sum(value.nbytes for value in trial.model.state_dict().values()) / WRITING
     scores = Speed.fitted({largest: max(each[1] for each in found) / world.size})
-    return Costs(Speed.fitted(training), scores, scored, saving, found[0][2])
+    norms = config.model.bn_images if learning_norms(trial.model) else 0
+    return Costs(Speed.fitted(training), scores, scored, saving, found[0][2], norms)
 
 
 class Trial:

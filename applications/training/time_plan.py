@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from shlex import join
 
+from applications.engine.norms_before_validation import batches_to_count
 from dataloader.loading.size_schedule import SizeSchedule, parse_sizes
 from utils.errors import UserError
 from utils.text import counted
@@ -63,9 +64,10 @@ class Costs:
     Attributes:
         training: an image of a training step, reading included.
         scoring: an image of validation.
-        scored: images that go through the network at the end of an epoch: those of validation, and those of batch-norm statistics.
+        scored: images of validation.
         saving: the rest of the end of an epoch: checkpoints, and beginning the next one.
         spent: gone before training begins.
+        norms: images that batch-norm statistics are measured on before a validation, where an epoch has as many.
     """
 
     training: Speed
@@ -73,10 +75,12 @@ class Costs:
     scored: int
     saving: float
     spent: float = 0.0
+    norms: int = 0
 
-    def end(self, size: tuple[int, int]) -> float:
-        """Return the seconds of the end of an epoch."""
-        return self.scored * self.scoring.seconds(size) + self.saving
+    def end(self, size: tuple[int, int], images: float) -> float:
+        """Return the seconds of the end of an epoch of so many images."""
+        counted = batches_to_count(self.norms, batch_size=1, image_size=size, batches_per_epoch=int(images)) if self.norms else 0
+        return (self.scored + counted) * self.scoring.seconds(size) + self.saving
 
 
 @dataclass(frozen=True)
@@ -203,7 +207,7 @@ def stages_of(size: tuple[int, int], epochs: int) -> str | None:
 def _of_size(costs: Costs, wishes: Wishes, size: tuple[int, int], *, images: int, minutes: float) -> Plan | None:
     """Return the plan whose validation images have this size; None where the time is too short for it."""
     seconds = 60 * minutes * (1 - RESERVE) - costs.spent
-    end = costs.end(size)
+    end = costs.end(size, wishes.epoch_size or images)
     batch = wishes.batch_size or min(USUAL_BATCH, max(2, images))
     each = _mean_cost(costs, wishes, size, 2 * FEWEST_EPOCHS) * (wishes.epoch_size or images) + end
     passes = max(0, math.floor(seconds / each))
@@ -211,9 +215,12 @@ def _of_size(costs: Costs, wishes: Wishes, size: tuple[int, int], *, images: int
         while passes and passes * (_mean_cost(costs, wishes, size, passes) * wishes.epoch_size + end) > seconds:
             passes -= 1
         return _built(costs, wishes, size, passes, images, wishes.epoch_size, batch) if passes else None
-    affordable = max(1, int(SHARE_OF_ENDS * seconds / end)) if end > 0 else MOST_EPOCHS
-    for epochs in range(min(affordable, MOST_EPOCHS, max(FEWEST_EPOCHS, passes)), 0, -1):
-        room = (seconds - epochs * end) / (epochs * _mean_cost(costs, wishes, size, epochs))
+    for epochs in range(min(MOST_EPOCHS, max(FEWEST_EPOCHS, passes)), 0, -1):
+        each = _mean_cost(costs, wishes, size, epochs)
+        end = costs.end(size, max(1, seconds / epochs / each))
+        if epochs > 1 and epochs * end > SHARE_OF_ENDS * seconds:
+            continue
+        room = (seconds - epochs * end) / (epochs * each)
         if CLOSE * room <= images <= room:
             return _built(costs, wishes, size, epochs, images, None, batch)
         least = SMALL_BATCH if wishes.batch_size is None else batch
@@ -242,7 +249,7 @@ def _built(costs: Costs, wishes: Wishes, size: tuple[int, int], epochs: int, ima
     steps = max(1, each // batch)
     warm = int(min(steps * epochs / 10, LONGEST_WARMUP, max(WARMUP_STEPS, WARMUP_SHARE * steps * epochs)))
     warmup = math.ceil(1e4 * warm / steps) / 1e4 if wishes.warmup is None else wishes.warmup
-    seconds = costs.spent + epochs * (each * _mean_cost(costs, wishes, size, epochs) + costs.end(size))
+    seconds = costs.spent + epochs * (each * _mean_cost(costs, wishes, size, epochs) + costs.end(size, each))
     return Plan(epochs, epoch_size, size, _stages(wishes, size, epochs), batch, warmup, seconds)
 
 
@@ -250,11 +257,11 @@ def _refusal(costs: Costs, wishes: Wishes, *, images: int, minutes: float) -> st
     """Return what does not fit into the time, and what would."""
     size = wishes.sizes[0]
     batch = min(images, wishes.epoch_size or wishes.batch_size or SMALL_BATCH)
-    steps = (wishes.epoch_size or batch) * costs.training.seconds(size)
-    needed = (costs.spent + steps + costs.end(size)) / (1 - RESERVE) / 60
+    steps, end = (wishes.epoch_size or batch) * costs.training.seconds(size), costs.end(size, wishes.epoch_size or batch)
+    needed = (costs.spent + steps + end) / (1 - RESERVE) / 60
     what = f"an epoch of --epoch_size {wishes.epoch_size}" if wishes.epoch_size else f"a step of {counted(batch, 'image')}"
     least = math.ceil(1.1 * needed * 10) / 10
-    parts = f"starting took {costs.spent:.3g} s, {what} takes {steps:.3g} s and measuring the validation images {costs.end(size):.3g} s"
+    parts = f"starting took {costs.spent:.3g} s, {what} takes {steps:.3g} s and measuring the validation images {end:.3g} s"
     return (
         f"--minutes {minutes:g} is too short: {parts}, at {size[0]}x{size[1]} pixels. Give --minutes {least:g} or more"
         f"{', a smaller --epoch_size' if wishes.epoch_size else ''}, fewer validation images, or smaller ones with --image_size"

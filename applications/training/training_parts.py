@@ -31,6 +31,7 @@ from dataloader.loading.size_schedule import parse_sizes
 from dataloader.splits.catalog import Catalog
 from dataloader.splits.integrity import fingerprint
 from dataloader.splits.split import Split
+from models.depthwise_gradients import speed_up_depthwise_gradients
 from models.detectors.anchors import AUTO as AUTO_ANCHORS
 from models.slimming.layer_widths import set_widths
 from optim.schedules import Schedule
@@ -144,6 +145,8 @@ class TrainingParts:
             self._fit_to_images(model)
         if config.runtime.sync_bn:
             model = assemble.prepare_sync_bn(model, machine)
+        if machine.device.type == "cpu" and machine.precision.name == "bf16":
+            speed_up_depthwise_gradients(model)
         return model.to(machine.device, memory_format=machine.precision.memory_format)  # pyright: ignore[reportCallIssue]
 
     def _fit_to_images(self, model: nn.Module) -> None:

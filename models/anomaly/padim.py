@@ -197,8 +197,10 @@ class PaDiM(AnomalyDetector):
     def distances(self, images: Tensor) -> Tensor:
         total: Tensor | None = None
         for stage, each in reversed(list(enumerate(self._joined(images)))):
+            # As maps: exported files fold the transposed means, and subtract in the order of memory.
+            centered = each - self._of("mean", stage).T.unflatten(1, (each.shape[2], each.shape[3]))
             # In order in memory: a product of small matrices takes seven times as long otherwise.
-            centered = (at_places(each) - self._of("mean", stage)[:, :, None]).contiguous()
+            centered = at_places(centered).contiguous()
             square = torch.bmm(self._of("whitening", stage), centered).square().sum(1)
             square = square.T.unflatten(1, (each.shape[2], each.shape[3]))[:, None]
             total = square if total is None else square + repeated(total, (each.shape[2], each.shape[3]))

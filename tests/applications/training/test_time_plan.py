@@ -1,5 +1,6 @@
 """The plan of --minutes, over machines, data sets and budgets of all sizes; nothing is trained."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -108,6 +109,23 @@ def test_large_data_is_seen_in_part() -> None:
     assert plan.epoch_size < 1_000_000
     assert plan.epochs >= FEWEST_EPOCHS
     assert "of all" in plan.describe(1_000_000)
+
+
+def test_batch_norm_statistics_cost_what_a_part_of_the_epoch_costs() -> None:
+    size, scoring = (96, 96), Speed(0.01, 0.0)
+    without = Costs(Speed(0.03, 0.0), scoring, 50, 0.0)
+    wanted = replace(without, norms=512)
+    assert without.end(size, 400) == pytest.approx(0.5)
+    # At least 128 images, a quarter of a longer epoch, and no more than are wanted or there.
+    for images, counted in ((100, 100), (400, 128), (1000, 250), (10_000, 512)):
+        assert wanted.end(size, images) == pytest.approx(0.5 + 0.01 * counted)
+
+
+def test_a_short_epoch_leaves_time_for_more_validations() -> None:
+    costs = Costs(Speed(0.05, 0.0), Speed(0.02, 0.0), 50, 0.0, norms=512)
+    plan = make_plan(costs, wishes_of(96), images=400, minutes=3)
+    assert plan.epochs >= FEWEST_EPOCHS
+    assert seconds_of(plan, costs, 400) <= 180
 
 
 def test_what_the_user_has_settled_stays() -> None:
