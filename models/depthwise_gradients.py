@@ -30,8 +30,9 @@ def speed_up_depthwise_gradients(network: nn.Module) -> int:
     slow = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d) and is_slow(layer)]
     for layer in slow:
         kind = type(layer)
-        # A subclass rather than another forward in the instance, which copies of the layer would share.
-        layer.__class__ = type(kind.__name__, (DepthwiseGradients, kind), {})
+        # A subclass rather than another forward in the instance, which copies of the layer would share; where it comes from tells torch.fx
+        # that it is a layer, into which nothing looks.
+        layer.__class__ = type(kind.__name__, (DepthwiseGradients, kind), {"__module__": kind.__module__})
     return len(slow)
 
 

@@ -108,3 +108,16 @@ def test_a_network_answers_as_before_and_learns_alike(arch: str) -> None:
         answer.float().square().sum().backward()
         gradients.append(torch.cat([each.grad.flatten() for each in net.parameters() if each.grad is not None]))
     assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.98
+
+
+def test_a_network_of_torchvision_still_shows_its_maps() -> None:
+    net = build_model("torchvision/mobilenet_v2", num_classes=3)
+    assert speed_up_depthwise_gradients(net) == 4
+    maps = net.eval().forward_features(torch.randn(1, 3, 64, 64))
+    assert [each.shape[-1] for each in maps] == [32, 16, 8, 4, 2]
+
+
+def test_a_traced_network_keeps_fast_layers_whole() -> None:
+    net = nn.Sequential(twins(5, 2)[1])
+    graph = torch.fx.symbolic_trace(net)
+    assert [node.op for node in graph.graph.nodes] == ["placeholder", "call_module", "output"]
