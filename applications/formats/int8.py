@@ -174,30 +174,20 @@ def quantize(
         if not per_channel:
             advanced.activations_quantization_params = finer.QuantizationParameters(per_channel=False)
         numbered = list(range(len(calibration.held_out)))
-
-        def attempt(*, all_at_once: bool) -> Any:
-            return nncf.quantize_with_accuracy_control(
-                model,
-                nncf.Dataset(list(calibration.images), lambda image: {INPUT: image}),
-                nncf.Dataset(numbered, lambda index: {INPUT: calibration.held_out[index]}),
-                validation_fn=Judge(calibration, answering),
-                max_drop=calibration.max_drop,
-                preset=nncf.QuantizationPreset.MIXED,
-                subset_size=len(calibration.images),
-                fast_bias_correction=all_at_once,
-                ignored_scope=nncf.IgnoredScope(names=outside_network(ops, calibration.part), validate=False),
-                advanced_quantization_parameters=advanced,
-                advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
-                    max_num_iterations=MOST_RESTORED, ranking_subset_size=min(RANKING_IMAGES, max(1, len(numbered) // 2))
-                ),
-            )
-
-        # Biases are corrected layer by layer, each for what is rounded before it: slower than all at once, and nearer.
-        try:
-            return attempt(all_at_once=False)
-        except Exception:
-            # NNCF cannot take every graph apart, such as detectors in ONNX; it says so by errors of many types.
-            return attempt(all_at_once=True)
+        return nncf.quantize_with_accuracy_control(
+            model,
+            nncf.Dataset(list(calibration.images), lambda image: {INPUT: image}),
+            nncf.Dataset(numbered, lambda index: {INPUT: calibration.held_out[index]}),
+            validation_fn=Judge(calibration, answering),
+            max_drop=calibration.max_drop,
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(calibration.images),
+            ignored_scope=nncf.IgnoredScope(names=outside_network(ops, calibration.part), validate=False),
+            advanced_quantization_parameters=advanced,
+            advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
+                max_num_iterations=MOST_RESTORED, ranking_subset_size=min(RANKING_IMAGES, max(1, len(numbered) // 2))
+            ),
+        )
 
 
 @contextlib.contextmanager

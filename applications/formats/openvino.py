@@ -68,15 +68,12 @@ class OpenVino(Format):
         openvino: Any = import_module("openvino")
         model = openvino.Core().read_model(str(path))
         facts = model.get_rt_info([ENTRY]).astype(str)
-        # Weights have their names here alone.
-        ops = operations(model)
-        names = layer_names(ops)
-        fold(model)
+        names = layer_names(_ops(model))
 
         def answering(asked: Any) -> Answer:
             return lambda images: _arrays(asked({INPUT: images}))
 
-        found = quantize(model, ops, calibration, answering)
+        found = quantize(model, _ops(model), calibration, answering)
         found.set_rt_info(facts, [ENTRY])
         # The file that was read may still be mapped into memory.
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".int8.") as folder:
@@ -85,15 +82,7 @@ class OpenVino(Format):
             del model
             for file in sorted(Path(folder).iterdir()):
                 file.replace(path.with_name(file.name))
-        return [names.get(name, name) for name in in_floating_point(operations(found), QUANTIZED)]
-
-
-def fold(model: Any) -> None:
-    """Compute what depends on no input, in place: NNCF corrects only biases that are stored as they are added."""
-    passes: Any = import_module("openvino.passes")
-    manager = passes.Manager()
-    manager.register_pass(passes.ConstantFolding())
-    manager.run_passes(model)
+        return [names.get(name, name) for name in in_floating_point(_ops(found), QUANTIZED)]
 
 
 def _arrays(answer: Any) -> list[np.ndarray]:
@@ -101,7 +90,7 @@ def _arrays(answer: Any) -> list[np.ndarray]:
     return [np.array(answer[index]) for index in range(len(answer))]
 
 
-def operations(model: Any) -> list[Op]:
+def _ops(model: Any) -> list[Op]:
     """Return the operations of a model, in the order of computing."""
     found = []
     for op in model.get_ordered_ops():

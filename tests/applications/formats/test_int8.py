@@ -11,7 +11,7 @@ import torch
 
 from applications.formats import FORMATS, build_format
 from applications.formats.format import WriteSettings
-from applications.formats.int8 import Judge, Op, QuantizationData, in_floating_point, layer_names, layers, outside_network, quantize
+from applications.formats.int8 import Judge, Op, QuantizationData, in_floating_point, layer_names, layers, outside_network
 from models.backbone import Backbone
 from tests.applications.formats.conftest import PREPROCESS, parts_for
 
@@ -67,23 +67,6 @@ def test_accuracy_judges_all_images_and_the_movement_of_answers_a_part_of_them()
     assert judge(1.0, [0, 1, 2]) == (9.0, [0.0, 0.0, 0.0])
     assert judge(2.0, [0, 1, 2]) == (15.0, [-1.0, -2.0, -3.0])
     assert judge(2.0, [0, 2]) == (-2.0, [-1.0, -3.0])
-
-
-@pytest.mark.slow
-def test_biases_are_corrected_all_at_once_where_a_graph_cannot_be_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    nncf = pytest.importorskip("nncf")
-    asked: list[bool] = []
-
-    def attempt(*_: object, fast_bias_correction: bool, **__: object) -> str:
-        asked.append(fast_bias_correction)
-        if not fast_bias_correction:
-            raise RuntimeError("Duplicate definition-site")
-        return "quantized"
-
-    monkeypatch.setattr(nncf, "quantize_with_accuracy_control", attempt)
-    images = [np.zeros((1, 3, 1, 1), dtype=np.uint8)]
-    assert quantize(None, GRAPH, calibration_by(images, lambda *_: 1.0, 0.1), lambda _: lambda image: [image]) == "quantized"
-    assert asked == [False, True]
 
 
 def written(name: str, net: Backbone, folder: Path, figure, *, max_drop: float = 0.5) -> tuple[Path, list[str]]:
