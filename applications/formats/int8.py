@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from applications.formats.package import Package
+from applications.formats.weight_ranges import own_ranges
 
 TO_QUANTIZE = Package("nncf", "nncf", 15)
 # Name of the one input of exported files.
@@ -166,7 +167,7 @@ def quantize(
         answering: makes the model that NNCF hands over answer.
         per_channel: the runtime knows ranges of single channels before depthwise convolutions, not of weights alone.
     """
-    with quiet():
+    with quiet(), own_ranges():
         nncf: Any = import_module("nncf")
         finer: Any = import_module("nncf.quantization.advanced_parameters")
         advanced = finer.AdvancedQuantizationParameters()

@@ -1,5 +1,6 @@
 """Quantization: the network in 8 bits, all around it untouched, and what costs accuracy turned back."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +94,24 @@ def test_a_quantized_file_keeps_its_facts_its_geometry_and_almost_its_answers(na
     expected = dict(deployed.stages(images))["answers"].numpy()
     difference = np.abs(opened.run(images.numpy())[0] - expected)
     assert 0 < difference.max() < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", QUANTIZED)
+def test_one_channel_of_large_weights_does_not_cost_the_others_their_steps(name: str, map_net: Backbone, tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    net = copy.deepcopy(map_net)
+    first = net.get_submodule("first")
+    with torch.no_grad():
+        # Too low to be ever above zero, whatever the image.
+        first.get_parameter("weight")[0] = 1e3
+        first.get_parameter("bias")[0] = -1e6
+    path, kept = written(name, net, tmp_path, lambda positions, _: float(len(positions) > 0))
+    assert kept == []
+    deployed, _ = parts_for(build_format(name), net)
+    images = torch.randint(0, 256, (4, 3, 24, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    expected = dict(deployed.stages(images))["answers"].numpy()
+    assert np.abs(build_format(name).open(path, threads=1).run(images.numpy())[0] - expected).max() < 0.05
 
 
 @pytest.mark.slow
