@@ -36,7 +36,19 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "d
 SCRIPTS = sorted((ROOT / "z_task_shell").glob("*.sh"))
 FOLDERS = "applications|benchmarks|criterions|data|dataloader|demos|docs|models|optim|pretrained|tests|utils|z_task_shell"
 # Flags of pip, pytest, torchrun, docker and the benchmarks, which the documents mention beside our own.
-FOREIGN_FLAGS = {"--weights", "--nproc_per_node", "--logdir", "--rm", "--build", "--model", "--hang_seconds", "--seconds"}
+FOREIGN_FLAGS = {
+    "--weights",
+    "--only",
+    "--timm_train",
+    "--ultralytics",
+    "--nproc_per_node",
+    "--logdir",
+    "--rm",
+    "--build",
+    "--model",
+    "--hang_seconds",
+    "--seconds",
+}
 
 
 def name_of(file: Path) -> str:
