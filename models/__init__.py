@@ -310,7 +310,7 @@ def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None, 
         from models.stages import StagedClassifier
 
         part = build_model(inner, num_classes=num_classes, drop_rate=drop_rate, drop_path=drop_path)
-        return StagedClassifier(part, arch=arch, num_classes=num_classes)
+        return StagedClassifier(part, arch=arch, num_classes=num_classes, drop_rate=drop_rate or 0.0)
     if (family := find_family(arch)) is not None:
         net = import_attribute(family.attribute)(arch, num_classes=num_classes, drop_rate=drop_rate)
         if drop_path is not None:

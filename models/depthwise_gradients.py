@@ -26,8 +26,9 @@ class DepthwiseGradients(nn.Conv2d):
 
 
 def speed_up_depthwise_gradients(network: nn.Module) -> int:
-    """Give the depthwise convolutions of a network fast gradients in bf16, in place; return how many have changed."""
-    slow = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d) and is_slow(layer)]
+    """Give the depthwise convolutions of a network fast gradients in bf16, in place; return how many have changed, none a second time."""
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d) and not isinstance(layer, DepthwiseGradients)]
+    slow = [layer for layer in layers if is_slow(layer)]
     for layer in slow:
         kind = type(layer)
         # A subclass rather than another forward in the instance, which copies of the layer would share; where it comes from tells torch.fx

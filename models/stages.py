@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from models.backbone import Backbone, FeatureInfo, Network, checked_width
-from models.modules import evaluating, replace_module
+from models.image_trial import answer_to_black
+from models.modules import replace_module
 from utils.errors import UserError
-from utils.networks.first_conv import input_channels
 
 # Beginning of the names of the network's own tensors.
 BACKBONE = "backbone."
@@ -28,12 +28,13 @@ class StagedClassifier(Backbone):
         backbone: whose own classifier is taken off.
         arch: what the user calls the whole.
         num_classes: width of the new classifier.
+        drop_rate: dropout of what it reads.
 
     Raises:
         UserError: the network has a single stage, or no classifier that could be taken off.
     """
 
-    def __init__(self, backbone: Backbone, *, arch: str, num_classes: int) -> None:
+    def __init__(self, backbone: Backbone, *, arch: str, num_classes: int, drop_rate: float = 0.0) -> None:
         super().__init__()
         self.arch = arch
         self.num_classes = checked_width(num_classes)
@@ -48,6 +49,7 @@ class StagedClassifier(Backbone):
         name = next(name for name, module in backbone.named_modules() if module is own[0])
         replace_module(backbone, name, nn.Identity())
         self.backbone = backbone
+        self.dropout = nn.Dropout(drop_rate)
         self.classifier = nn.Linear(sum(info[place].channels for place in self.positions) + last, num_classes)
 
     @property
@@ -64,7 +66,7 @@ class StagedClassifier(Backbone):
         means = [maps[place].mean((2, 3)) for place in self.positions]
         last = self.backbone.forward_head(maps, pre_logits=True).flatten(1)
         vector = torch.cat([*means, last], 1)
-        return vector if pre_logits else self.classifier(vector)
+        return vector if pre_logits else self.classifier(self.dropout(vector))
 
     def get_classifier(self) -> nn.Linear:
         return self.classifier
@@ -83,19 +85,13 @@ class StagedClassifier(Backbone):
         Raises:
             UserError: the network does not take it.
         """
-        weight = self.classifier.weight
-        try:
-            with evaluating(self), torch.no_grad():
-                self(torch.zeros(1, input_channels(self.backbone), *image_size, device=weight.device, dtype=weight.dtype))
-        except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise UserError(f"{self.arch} does not take images of {image_size[0]} x {image_size[1]} pixels ({reason})") from error
+        answer_to_black(self, image_size, name=self.arch)
 
     def no_weight_decay(self) -> frozenset[str]:
         return frozenset(name if name.startswith("*") else BACKBONE + name for name in self.backbone.no_weight_decay())
 
     def published_part(self, arch: str) -> tuple[Backbone, str]:
-        return self.backbone, arch.partition("(")[2].removesuffix(")")
+        return self.backbone, arch.partition("(")[2].removesuffix(")").strip()
 
     def filled_by(self, state: Any) -> Network:
         tensors = state.get("state_dict", state) if isinstance(state, Mapping) else {}

@@ -131,7 +131,7 @@ def _explained(
 ) -> Iterator[ExplainedImage]:
     """Yield the images, which have something to explain, with their heat maps."""
     trained, classes = detector.trained, detector.task.classes
-    hidden = torch.tensor(trained.preprocess.mean).expand(3) * 255
+    hidden = torch.tensor(trained.preprocess.mean).expand(trained.preprocess.bands) * 255
     colors = class_colors(len(classes)).tolist()
     for each in images:
         image = split.read(each.index)

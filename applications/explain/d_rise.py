@@ -36,9 +36,9 @@ def d_rise(
     every pixel, and 0 where nothing is left.
 
     Args:
-        say: images in 0..255, float (N, 3, H, W) -> corners, objectness and probabilities of the classes, (N, A, 5 + C).
-        image: uint8 (3, H, W).
-        hidden: the color, (3,), of what a mask hides.
+        say: images in 0..255, float (N, bands, H, W) -> corners, objectness and probabilities of the classes, (N, A, 5 + C).
+        image: uint8 (bands, H, W).
+        hidden: the color, (bands,), of what a mask hides.
         asked: the boxes.
         masks: how many.
         seed: the same seed gives the same masks.

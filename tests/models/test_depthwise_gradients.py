@@ -121,3 +121,9 @@ def test_a_traced_network_keeps_fast_layers_whole() -> None:
     net = nn.Sequential(twins(5, 2)[1])
     graph = torch.fx.symbolic_trace(net)
     assert [node.op for node in graph.graph.nodes] == ["placeholder", "call_module", "output"]
+
+
+def test_a_network_is_changed_once() -> None:
+    net = build_model("mobilenetv3_small", num_classes=2)
+    assert speed_up_depthwise_gradients(net) > 0
+    assert speed_up_depthwise_gradients(net) == 0

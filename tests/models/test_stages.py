@@ -44,6 +44,17 @@ def test_every_tensor_learns() -> None:
     assert [name for name, value in model.named_parameters() if value.grad is None] == []
 
 
+def test_dropout_is_that_of_the_classifier() -> None:
+    model = build_model("stages(resnet18)", num_classes=3, drop_rate=0.5).eval()
+    assert isinstance(model, StagedClassifier)
+    read, answer = torch.ones(1, model.classifier.in_features), model(images())
+    torch.testing.assert_close(model(images()), answer)
+    model.dropout.train()
+    assert not torch.equal(model(images()), model(images()))
+    assert float((model.dropout(read) == 0).double().mean()) == pytest.approx(0.5, abs=0.1)
+    assert model.published_part("stages( resnet18 )")[1] == "resnet18"
+
+
 def test_a_network_without_maps_is_refused() -> None:
     net = UserModel(nn.Sequential(nn.Flatten(), nn.Linear(12, 3)), arch="mine.py:Net", num_classes=3)
     with pytest.raises(UserError, match="no maps of several stages"):

@@ -139,3 +139,9 @@ def test_a_resumed_run_makes_the_same_decisions(name: str, at: int) -> None:
     assert before + second.walk(progress) == made
     assert second.length.map == whole.length.map
     assert epochs_of(second.length.state_dict()) == whole.length.epochs
+
+
+def test_what_the_first_step_takes_says_nothing_of_the_pace() -> None:
+    run = Machine(2, lambda step: 1.0 if step else 60.0)
+    run.walk(Progress(), until=8)
+    assert run.length.pace() == pytest.approx(1)

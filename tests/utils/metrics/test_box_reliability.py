@@ -60,6 +60,14 @@ def test_the_interval_reaches_zero_for_calibrated_scores_and_not_for_others() ->
     assert np.mean(np.array(shifted) > 0.03) >= 0.9
 
 
+def test_the_interval_is_over_images_however_many_boxes_each_has() -> None:
+    rng = np.random.default_rng(4)
+    few = drawn(rng, 40, shift=1.0)
+    many = BoxReliability(*(np.repeat(each, 30) for each in (few.scores, few.right, few.images)))
+    one, other = few.interval(40), many.interval(40)
+    assert (other.low, other.high) == pytest.approx((one.low, one.high))
+
+
 def test_no_answers_have_no_error() -> None:
     nothing = BoxReliability(np.empty(0), np.empty(0, bool), np.empty(0, np.int64))
     assert nothing.bins().error == 0
