@@ -69,7 +69,7 @@ class Pointwise(nn.Linear):
     """A linear layer over the channels of (N, C, H, W).
 
     On a CPU in float32 it is computed as a 1x1 convolution, which took half to two thirds of the time of the product of matrices; in 16
-    bits the product is the faster one. Exported graphs hold the product, whose weights are constants of the file as they are.
+    bits the product is the faster one. Graphs of torch.export hold the product, whose weights are constants of the file as they are.
     """
 
     def forward(self, input: Tensor) -> Tensor:
