@@ -22,7 +22,8 @@ class DepthwiseGradients(nn.Conv2d):
         narrow = input.device.type == "cpu" and torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
         if not narrow or not torch.is_grad_enabled():
             return super()._conv_forward(input, weight, bias)
-        return _Depthwise.apply(input, weight, bias, self.stride, self.padding)
+        # Cast out here: a second derivative follows the input only as far as it is given to the function.
+        return _Depthwise.apply(input.bfloat16(), weight, bias, self.stride, self.padding)
 
 
 def speed_up_depthwise_gradients(network: nn.Module) -> int:
@@ -48,11 +49,10 @@ def _is_wide(weight: Tensor) -> bool:
 
 
 class _Depthwise(torch.autograd.Function):
-    """A depthwise convolution in bf16 whose slow gradients are computed in fp32."""
+    """A depthwise convolution of bf16 whose slow gradients are computed in fp32."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], padding: tuple[int, int]) -> Tensor:
-        x = x.bfloat16()
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.padding, ctx.biased = stride, padding, bias is not None
         return F.conv2d(x, weight.bfloat16(), None if bias is None else bias.bfloat16(), stride, padding, groups=x.shape[1])

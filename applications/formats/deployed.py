@@ -113,7 +113,9 @@ class BoxCore(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         said = self.net(x)
-        return said[..., :4], tempered(said[..., 5:] * said[..., 4:5], self.temperature)
+        scores = said[..., 5:] * said[..., 4:5]
+        # In 16 bits powers of small scores are 0, and those of neighbors may change places.
+        return said[..., :4], scores if self.temperature == 1 else tempered(scores.float(), self.temperature)
 
 
 class FitImages(nn.Module):

@@ -309,6 +309,9 @@ def _refusal(costs: Costs, wishes: Wishes, *, images: int, minutes: float) -> st
     needed = (costs.spent + steps + end) / (1 - RESERVE) / 60
     what = f"an epoch of --epoch_size {wishes.epoch_size}" if wishes.epoch_size else f"a step of {counted(batch, 'image')}"
     least = math.ceil(1.1 * needed * 10) / 10
+    # At times that allow for more images than a step, norms are measured on more of them, and stages may end with larger ones.
+    while all(_of_size(costs, wishes, each, images=images, minutes=least) is None for each in wishes.sizes):
+        least = math.ceil(1.1 * least * 10) / 10
     parts = f"starting took {costs.spent:.3g} s, {what} takes {steps:.3g} s and measuring the validation images {end:.3g} s"
     return (
         f"--minutes {minutes:g} is too short: {parts}, at {size[0]}x{size[1]} pixels. Give --minutes {least:g} or more"

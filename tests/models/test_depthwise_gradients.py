@@ -93,6 +93,25 @@ def test_frozen_weights_and_images_get_no_gradient() -> None:
     assert torch.equal(layer.bias.grad, torch.full((8,), 16.0))
 
 
+def curvature(layer: nn.Conv2d, images: Tensor, *, narrow: bool) -> Tensor:
+    """Return the second derivative of a loss by the images, along a direction, and by the weights."""
+    images = images.clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+        answer = layer(images.tanh())
+    first = torch.autograd.grad(answer.to(images.dtype).pow(4).mean(), [images, layer.weight], create_graph=True)
+    second = torch.autograd.grad(first[0].sum() + first[1].sum(), [images, layer.weight])
+    return torch.cat([each.flatten() for each in second])
+
+
+@pytest.mark.parametrize(("kernel", "stride"), CONVOLUTIONS)
+def test_second_derivatives_reach_what_came_in_fp32(kernel: int, stride: int) -> None:
+    plain, fast = twins(kernel, stride)
+    images = torch.randn(2, 8, 12, 12)
+    right = curvature(copy.deepcopy(plain).double(), images.double(), narrow=False)
+    off, usual = ((curvature(each, images, narrow=True) - right).norm() / right.norm() for each in (fast, plain))
+    assert off <= max(1.2 * usual, 1e-2)
+
+
 @pytest.mark.parametrize("arch", ["mobilenetv3_small", "efficientnet_b0"])
 def test_a_network_answers_as_before_and_learns_alike(arch: str) -> None:
     torch.manual_seed(0)

@@ -5,7 +5,7 @@ Küppers, Kronenberger, Shantia, Haselhoff: Multivariate Confidence Calibration 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from utils.metrics.box_matching import Matches
 from utils.metrics.calibration import BINS, Reliability, bin_of, fit_temperature, measure_reliability
 from utils.metrics.statistics import Interval, bootstrap
 
-NAME = "D-ECE"
+NAME, CHANCE = "D-ECE", "by chance"
 # Scores of 0 and 1 have no finite log odds.
 LEAST = 1e-6
 
@@ -39,7 +39,8 @@ class BoxReliability:
     def interval(self, count: int, *, seed: int = 0, groups: np.ndarray | None = None) -> Interval:
         """Return the D-ECE with its 95% interval by a bootstrap over images, whose boxes are not independent.
 
-        Chance alone raises the error, in a draw once more; the basic interval takes that off.
+        Chance alone raises the error, in a draw once more; the basic interval takes that off. It begins at 0 where the error is no larger
+        than what the draws differ by from all images: calibrated scores would have as much by chance.
 
         Args:
             count: number of images, those without answers included.
@@ -47,12 +48,16 @@ class BoxReliability:
             groups: number of the group of every image, from 0, (count,); None draws images.
         """
         number, gaps = bin_of(self.scores), self.scores - self.right
+        of_all = np.bincount(number, gaps, BINS) / max(1, len(gaps))
 
         def figures(times: np.ndarray) -> Mapping[str, float]:
             drawn = times[self.images]
-            return {NAME: float(np.abs(np.bincount(number, gaps * drawn, BINS)).sum() / max(1, drawn.sum()))}
+            of_bins = np.bincount(number, gaps * drawn, BINS) / max(1, drawn.sum())
+            return {NAME: float(np.abs(of_bins).sum()), CHANCE: float(np.abs(of_bins - of_all).sum())}
 
-        return bootstrap(figures, count, seed=seed, raised=[NAME], groups=groups)[NAME]
+        found = bootstrap(figures, count, seed=seed, raised=[NAME], groups=groups)
+        error = found[NAME]
+        return replace(error, low=0.0) if error.value <= found[CHANCE].high else error
 
 
 def box_reliability(matches: Matches, least: float = 0.0) -> BoxReliability:

@@ -18,6 +18,7 @@ from dataloader.sample import Batch
 from dataloader.sources.shapes import CLASSES, scene
 from dataloader.targets.boxes import BoxBatch, Boxes
 from models.detectors.build import build_detector
+from models.detectors.tempered import tempered
 from models.options import ModelOptions
 from utils.errors import UserError
 from utils.spec import parse_specs
@@ -124,6 +125,16 @@ def test_a_network_learns_eight_images_by_heart(arch: str, spec: str) -> None:
         meter = given.meter(8)
         meter.update(batch, given.forward(net.eval(), batch))
     assert meter.figures()["AP50"] > 0.9
+
+
+@pytest.mark.parametrize("temperature", [1 / 3, 1.2, 3.0])
+def test_scores_of_a_file_in_16_bits_keep_their_order_at_a_temperature_and_are_not_lost(temperature: float) -> None:
+    scores = torch.linspace(0.001, 1, 3000).half().unique()
+    said = torch.stack([*torch.ones(5, len(scores), dtype=torch.float16), scores], -1)[None]
+    found = BoxCore(nn.Identity(), temperature)(said)[1].flatten()
+    assert found[0] > 0
+    assert bool((found.diff() >= 0).all())
+    torch.testing.assert_close(found, tempered(scores.float(), temperature))
 
 
 def test_a_network_a_file_and_its_views_answer_scores_at_the_temperature() -> None:

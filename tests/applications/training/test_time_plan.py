@@ -77,6 +77,22 @@ def test_every_plan_ends_in_time_and_uses_the_time_and_every_refusal_names_a_tim
 
 
 @pytest.mark.parametrize("images", IMAGES)
+def test_a_refusal_names_a_time_that_is_enough_where_norms_are_measured(images: int) -> None:
+    refused = 0
+    for minutes, side, norms, masks in product((0.1, 0.5, 2), (64, 224, None), (500, 4096), (False, True)):
+        costs = replace(costs_of(images, 2.0), norms=norms)
+        wishes = wishes_of(side, stages=masks, small_below=SMALL_BELOW if masks else 0.0)
+        try:
+            make_plan(costs, wishes, images=images, minutes=minutes)
+        except UserError as error:
+            refused += 1
+            least = float(str(error).split("Give --minutes ")[1].split(" or more")[0])
+            assert least > minutes
+            assert make_plan(costs, wishes, images=images, minutes=least)
+    assert refused
+
+
+@pytest.mark.parametrize("images", IMAGES)
 def test_the_schedule_of_every_plan_warms_up_and_reaches_its_floor(images: int) -> None:
     for minutes, side, speed in product(MINUTES, SIDES, SPEEDS):
         try:

@@ -68,6 +68,13 @@ def test_the_interval_is_over_images_however_many_boxes_each_has() -> None:
     assert (other.low, other.high) == pytest.approx((one.low, one.high))
 
 
+@pytest.mark.parametrize("spread", [0.0, 1.0])
+def test_the_interval_of_calibrated_scores_nearly_always_begins_at_zero(spread: float) -> None:
+    rng = np.random.default_rng(4)
+    lows = [drawn(rng, 60, spread=spread).interval(60, seed=seed).low for seed in range(40)]
+    assert np.mean(np.array(lows) == 0) >= 0.85
+
+
 def test_no_answers_have_no_error() -> None:
     nothing = BoxReliability(np.empty(0), np.empty(0, bool), np.empty(0, np.int64))
     assert nothing.bins().error == 0
