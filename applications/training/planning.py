@@ -133,6 +133,7 @@ def _wishes(parts: TrainingParts, given: Collection[str]) -> Wishes:
     sizes, in_stages = _sizes(parts, given)
     return Wishes(
         sizes,
+        # --image_size is that of validation, as without a plan; smaller training images are a matter of time.
         # What trained weights know of large images is lost on small ones before a classifier has learned anew, and so are small objects. A
         # decoder begins anew anyhow, and learns more from many small images; pieces of images are as large as they are.
         stages=((masks and not parts.config.truths.crop) or (not trained and not places)) and in_stages,
