@@ -33,11 +33,11 @@ class OfViews(nn.Module):
         self.views = tuple(views)
 
 
-class AveragedLabels(OfViews):
-    """A classifier whose probabilities are the mean over views; logits (N, C) that give that mean.
+class AveragedProbabilities(OfViews):
+    """A network whose probabilities are the mean over views.
 
     Args:
-        network: normalized images (N, 3, H, W) -> logits (N, C).
+        network: normalized images (N, 3, H, W) -> logits.
         views: ways to look at an image.
         activation: 'softmax' or 'sigmoid'.
 
@@ -48,6 +48,10 @@ class AveragedLabels(OfViews):
     def __init__(self, network: nn.Module, views: Sequence[View], activation: str) -> None:
         super().__init__(network, views)
         self.softmax = activation == "softmax"
+
+
+class AveragedLabels(AveragedProbabilities):
+    """Of a classifier: logits (N, C) that give that mean."""
 
     def forward(self, images: Tensor) -> Tensor:
         answers = torch.stack([self.network(view.of(images)).float() for view in self.views])
@@ -58,21 +62,8 @@ class AveragedLabels(OfViews):
         return F.logsigmoid(answers).logsumexp(0) - F.logsigmoid(-answers).logsumexp(0)
 
 
-class AveragedMasks(OfViews):
-    """A segmenter whose probabilities are the mean over views, each turned back; logits (N, C, H, W) that give that mean.
-
-    Args:
-        network: normalized images (N, 3, H, W) -> logits (N, C, H, W).
-        views: ways to look at an image.
-        activation: 'softmax' or 'sigmoid'.
-
-    Raises:
-        UserError: the network does not take a size.
-    """
-
-    def __init__(self, network: nn.Module, views: Sequence[View], activation: str) -> None:
-        super().__init__(network, views)
-        self.softmax = activation == "softmax"
+class AveragedMasks(AveragedProbabilities):
+    """Of a segmenter, each view turned back: logits (N, C, H, W) that give that mean."""
 
     def forward(self, images: Tensor) -> Tensor:
         size = (images.shape[2], images.shape[3])
