@@ -81,7 +81,8 @@ def with_plan(parts: TrainingParts, given: Collection[str]) -> TrainingParts:
     config = parts.config.override(plan.settings())
     preprocess = replace(parts.preprocess, image_size=plan.image_size)
     timing: dict[str, object] = {"speed": (costs.training.image, costs.training.pixel)}
-    timing |= {"end_seconds": costs.end(plan.image_size, plan.epoch_size or images, trained=plan.sizes().at(plan.epochs - 1))}
+    last = plan.sizes().at(plan.epochs - 1)
+    timing |= {"end_seconds": costs.end(plan.image_size, plan.epoch_size or images, batch=plan.batch_size, trained=last)}
     timing |= {} if ends == plan.epochs else {"ends": ends}
     return replace(parts, config=config, preprocess=preprocess, timing=timing)
 

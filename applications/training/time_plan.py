@@ -84,16 +84,18 @@ class Costs:
     spent: float = 0.0
     norms: int = 0
 
-    def end(self, size: tuple[int, int], images: float, *, trained: tuple[int, int] | None = None) -> float:
+    def end(self, size: tuple[int, int], images: float, *, batch: int = 1, trained: tuple[int, int] | None = None) -> float:
         """Return the seconds of the end of an epoch.
 
         Args:
             size: of validation images.
             images: of the epoch.
+            batch: images of a training step: statistics are measured on whole ones.
             trained: size of its images, on which statistics are measured; None for that of validation.
         """
-        counted = batches_to_count(self.norms, batch_size=1, image_size=size, batches_per_epoch=int(images)) if self.norms else 0
-        measuring = counted * FORWARD * self.training.seconds(trained or size)
+        batches = max(1, int(images) // batch)
+        counted = batches_to_count(self.norms, batch_size=batch, image_size=size, batches_per_epoch=batches) if self.norms else 0
+        measuring = batch * counted * FORWARD * self.training.seconds(trained or size)
         return self.scored * self.scoring.seconds(size) + measuring + self.saving
 
 
@@ -248,8 +250,8 @@ def _of_size(costs: Costs, wishes: Wishes, size: tuple[int, int], *, images: int
 def _in_stages(costs: Costs, wishes: Wishes, size: tuple[int, int], *, images: int, minutes: float) -> Plan | None:
     """Return the plan of this size by the wished stages; None where the time is too short for it."""
     seconds = 60 * minutes * (1 - RESERVE) - costs.spent
-    end = costs.end(size, wishes.epoch_size or images)
     batch = wishes.batch_size or min(USUAL_BATCH, max(2, images))
+    end = costs.end(size, wishes.epoch_size or images, batch=batch)
     each = _mean_cost(costs, wishes, size, 2 * FEWEST_EPOCHS) * (wishes.epoch_size or images) + end
     passes = max(0, math.floor(seconds / each))
     if wishes.epoch_size is not None:
@@ -258,7 +260,7 @@ def _in_stages(costs: Costs, wishes: Wishes, size: tuple[int, int], *, images: i
         return _built(costs, wishes, size, passes, images, wishes.epoch_size, batch) if passes else None
     for epochs in range(min(MOST_EPOCHS, max(FEWEST_EPOCHS, passes)), 0, -1):
         each = _mean_cost(costs, wishes, size, epochs)
-        end = costs.end(size, max(1, seconds / epochs / each), trained=_last(wishes, size, epochs))
+        end = costs.end(size, max(1, seconds / epochs / each), batch=batch, trained=_last(wishes, size, epochs))
         if epochs > 1 and epochs * end > SHARE_OF_ENDS * seconds:
             continue
         room = (seconds - epochs * end) / (epochs * each)
@@ -296,7 +298,7 @@ def _built(costs: Costs, wishes: Wishes, size: tuple[int, int], epochs: int, ima
     warm = int(min(steps * epochs / 10, LONGEST_WARMUP, max(WARMUP_STEPS, WARMUP_SHARE * steps * epochs)))
     warmup = math.ceil(1e4 * warm / steps) / 1e4 if wishes.warmup is None else wishes.warmup
     seconds = costs.spent + epochs * (
-        each * _mean_cost(costs, wishes, size, epochs) + costs.end(size, each, trained=_last(wishes, size, epochs))
+        each * _mean_cost(costs, wishes, size, epochs) + costs.end(size, each, batch=batch, trained=_last(wishes, size, epochs))
     )
     return Plan(epochs, epoch_size, size, _stages(wishes, size, epochs), batch, warmup, seconds)
 
@@ -305,7 +307,7 @@ def _refusal(costs: Costs, wishes: Wishes, *, images: int, minutes: float) -> st
     """Return what does not fit into the time, and what would."""
     size = wishes.sizes[0]
     batch = min(images, wishes.epoch_size or wishes.batch_size or SMALL_BATCH)
-    steps, end = (wishes.epoch_size or batch) * costs.training.seconds(size), costs.end(size, wishes.epoch_size or batch)
+    steps, end = (wishes.epoch_size or batch) * costs.training.seconds(size), costs.end(size, wishes.epoch_size or batch, batch=batch)
     needed = (costs.spent + steps + end) / (1 - RESERVE) / 60
     what = f"an epoch of --epoch_size {wishes.epoch_size}" if wishes.epoch_size else f"a step of {counted(batch, 'image')}"
     least = math.ceil(1.1 * needed * 10) / 10

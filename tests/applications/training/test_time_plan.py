@@ -143,6 +143,11 @@ def test_batch_norm_statistics_cost_what_a_part_of_the_epoch_costs() -> None:
         assert wanted.end(size, images) == pytest.approx(0.5 + FORWARD * 0.03 * counted)
 
 
+def test_batch_norm_statistics_are_measured_on_whole_batches() -> None:
+    costs = Costs(Speed(0.03, 0.0), Speed(0.01, 0.0), 50, 0.0, norms=512)
+    assert costs.end((96, 96), 2048, batch=1024) == pytest.approx(0.5 + FORWARD * 0.03 * 1024)
+
+
 def test_a_short_epoch_leaves_time_for_more_validations() -> None:
     costs = Costs(Speed(0.05, 0.0), Speed(0.02, 0.0), 50, 0.0, norms=512)
     plan = make_plan(costs, wishes_of(96), images=400, minutes=3)
