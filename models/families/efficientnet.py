@@ -213,12 +213,10 @@ class EfficientNet(Backbone):
     def get_classifier(self) -> nn.Linear:
         return self.classifier
 
-    def reset_classifier(self, num_classes: int) -> None:
-        self.num_classes = checked_width(num_classes)
-        old = self.classifier
-        fresh = nn.Linear(old.in_features, num_classes)
-        _init_linear(fresh)
-        self.classifier = fresh.to(old.weight)
+    def init_classifier(self, layer: nn.Linear | nn.Conv2d) -> None:
+        """Even draws, the narrower the more classes there are, as the authors draw them."""
+        assert isinstance(layer, nn.Linear)
+        _init_linear(layer)
 
     def remap(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Take efficientnet_pytorch's names to this network's; refuse torchvision's weights."""
