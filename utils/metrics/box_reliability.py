@@ -13,6 +13,7 @@ from utils.metrics.calibration import Reliability, fit_temperature, measure_reli
 from utils.metrics.calibration_interval import calibration_error_interval
 from utils.metrics.statistics import Interval
 
+NAME = "D-ECE"
 # Scores of 0 and 1 have no finite log odds.
 LEAST = 1e-6
 
