@@ -132,7 +132,7 @@ def timm_flags(cell: Cell) -> tuple[int, list[str]]:
     """Return the size of the images and further flags of timm's train.py: what a person chooses for such a network and time."""
     if cell.start == "trained":
         size = 192 if cell.minutes < 10 else 224
-        return size, ["--lr", "5e-4", "--scale", "0.5", "1.0", "--smoothing", "0.1"]
+        return size, ["--lr", "2e-4", "--scale", "0.5", "1.0", "--smoothing", "0.1"]
     size = 128 if cell.minutes < 3 else 160 if cell.minutes < 10 else 192
     return size, ["--lr", "1e-3", "--scale", "0.35", "1.0", "--smoothing", "0.1"]
 
@@ -155,7 +155,7 @@ def timm_command(cell: Cell, options: argparse.Namespace, epochs: int, place: Pa
         str(available_cores()),
     ]
     command += ["--device", "cpu", "--amp", "--amp-dtype", "bfloat16", "--channels-last", "--opt", "adamw", "--weight-decay", "0.05"]
-    command += ["--sched-on-updates", "--warmup-epochs", str(1 if epochs >= 8 else 0), "--epochs", str(epochs), "--crop-pct", "1.0"]
+    command += ["--sched-on-updates", "--warmup-epochs", str(1 if epochs >= 3 else 0), "--epochs", str(epochs), "--crop-pct", "1.0"]
     command += [
         "--color-jitter",
         "0.2",
