@@ -1,7 +1,7 @@
 """What do Darkroom and its peers reach in the same time, on the same images?
 
     git clone https://github.com/huggingface/pytorch-image-models
-    pip install --target ULTRALYTICS ultralytics
+    pip install --target ULTRALYTICS --no-deps ultralytics ultralytics-thop
     python -m benchmarks.race --data DIR --weights FILE.pth --timm_train pytorch-image-models/train.py --ultralytics ULTRALYTICS --out OUT
 
 DIR has the folders train, val and test with a folder for every class. FILE has the ImageNet weights of torchvision's mobilenet_v2.

@@ -7,7 +7,7 @@ from torch import nn
 
 from models import build_model, check_arch, staged_part
 from models.adapters.wrapped import UserModel
-from models.layers.channel_correlations import WIDEST, ChannelCorrelations
+from models.layers.channel_correlations import TINY, WIDEST, ChannelCorrelations
 from models.stages import StagedClassifier
 from models.weights import load_state
 from utils.errors import UserError
@@ -20,9 +20,19 @@ def images() -> torch.Tensor:
 def correlations_of(image: torch.Tensor, mixtures: torch.Tensor | None) -> torch.Tensor:
     """Return the deviations of the channels of a map (C, h, w), then the correlations of all pairs, by numpy."""
     pixels = (image.flatten(1) if mixtures is None else mixtures @ image.flatten(1)).double().numpy(force=True)
-    found = np.corrcoef(pixels)
-    pairs = [row[number + 1 :] for number, row in enumerate(found)]
-    return torch.from_numpy(np.concatenate([pixels.std(1), *pairs])).float()
+    covariances = np.cov(pixels, bias=True)
+    deviations = np.sqrt(np.diag(covariances) + TINY)
+    correlations = covariances / np.outer(deviations, deviations)
+    pairs = [row[number + 1 :] for number, row in enumerate(correlations)]
+    return torch.from_numpy(np.concatenate([deviations, *pairs])).float()
+
+
+def test_correlations_of_a_map_are_those_of_torch() -> None:
+    image = torch.randn(5, 6, 7, generator=torch.Generator().manual_seed(0)).cumsum(0)
+    deviations, pairs = image.flatten(1).std(1, correction=0), torch.triu_indices(5, 5, offset=1)
+    found = ChannelCorrelations(5)(image[None])[0]
+    torch.testing.assert_close(found[:5], deviations)
+    torch.testing.assert_close(found[5:], torch.corrcoef(image.flatten(1))[pairs[0], pairs[1]])
 
 
 def test_wide_maps_are_mixed_to_fewer_channels_that_keep_their_lengths_and_travel_with_the_weights() -> None:
