@@ -30,6 +30,7 @@ ABILITIES: Mapping[str, tuple[str, ...]] = {
     "comparing models": ("compare",),
     "answers for single images": ("predict",),
     VIEWS_OF_SINGLE_IMAGES: (),
+    "copies with labels or boxes on them": ("annotate",),
     "rejecting answers": ("reject",),
     "vectors of images": ("embed",),
     "tables of OK and NG": ("report_ok_ng",),

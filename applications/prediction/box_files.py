@@ -50,6 +50,11 @@ class BoxWriter:
             if wanted:
                 (self.folder / name).mkdir()
 
+    @property
+    def answered(self) -> int:
+        """How many images were answered."""
+        return len(self.images)
+
     def miss(self, path: str, reason: str) -> None:
         """Note an image that cannot be read."""
         self.missed.append((path, reason))
@@ -59,15 +64,14 @@ class BoxWriter:
         height, width = image.shape[:2]
         name, number = self.names.of(path, frame), len(self.images) + 1
         place = {} if frame is None else {"video": frame.source, "frame": frame.number, "seconds": round(frame.seconds, 3)}
-        self.images.append({"id": number, "file_name": path, "height": height, "width": width, **place})
-        found, lines = [], []
+        rows, annotations, found, lines = [], [], [], []
         for corners, score, label in zip(answer.corners.tolist(), answer.scores.tolist(), answer.classes.tolist(), strict=True):
             left, top, right, bottom = (round(value, 2) for value in corners)
-            self.rows.append([path, self.classes[label], f"{score:.6f}", left, top, right, bottom, place.get("frame", "")])
+            rows.append([path, self.classes[label], f"{score:.6f}", left, top, right, bottom, place.get("frame", "")])
             found.append({"class": self.classes[label], "score": round(score, 6), "box": [left, top, right, bottom]})
-            self.annotations.append(
+            annotations.append(
                 {
-                    "id": len(self.annotations) + 1,
+                    "id": len(self.annotations) + len(annotations) + 1,
                     "image_id": number,
                     "category_id": label + 1,
                     "bbox": [left, top, round(right - left, 2), round(bottom - top, 2)],
@@ -78,9 +82,13 @@ class BoxWriter:
             )
             middle = ((left + right) / 2 / width, (top + bottom) / 2 / height, (right - left) / width, (bottom - top) / height)
             lines.append(" ".join([str(label), *(f"{value:.6f}" for value in middle), f"{score:.6f}"]))
-        self.plain.append({"path": path, "width": width, "height": height, **place, "boxes": found})
         write_text(self.folder / "labels" / f"{name}.txt", "".join(f"{line}\n" for line in lines))
         self._draw(name, image, answer, frame)
+        # Last, and at once, so that an interruption leaves whole images in the tables.
+        self.images.append({"id": number, "file_name": path, "height": height, "width": width, **place})
+        self.plain.append({"path": path, "width": width, "height": height, **place, "boxes": found})
+        self.rows += rows
+        self.annotations += annotations
 
     def _draw(self, name: str, image: np.ndarray, answer: BoxAnswer, frame: Frame | None) -> None:
         """Write the pictures of an image that are asked for."""

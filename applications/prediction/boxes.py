@@ -2,8 +2,9 @@
 
 from applications.assemble import Machine
 from applications.contract import Task
+from applications.prediction.answer_inputs import answer_inputs
 from applications.prediction.box_files import BoxWriter
-from applications.prediction.input_chunks import InputChunk, read_inputs
+from applications.prediction.input_chunks import InputChunk
 from applications.settings.options import SingleImageOptions
 from applications.tasks.box_answers import BoxAnswer
 from applications.tasks.detect import Detect
@@ -23,14 +24,7 @@ def predict_boxes(trained: Trained, task: Task, inputs: Inputs, options: SingleI
     log().info(f"answers   boxes with a score of {task.confidence:.3f} or more, at most {task.choice.most} an image")
     with removed_on_error(new_folder(trained.results_folder(), "predict")) as folder:
         writer = BoxWriter(folder, trained.classes, annotate=options.annotate, cut_outs=trained.config.boxes.cut_out_boxes)
-        try:
-            for chunk in read_inputs(trained, inputs, options, machine, writer):
-                _answer(detector, chunk, writer)
-        except KeyboardInterrupt:
-            # How a camera is ended: what was answered until then is written.
-            writer.close()
-            raise
-        return writer.close()
+        return answer_inputs(trained, inputs, options, machine, writer, lambda chunk: _answer(detector, chunk, writer))
 
 
 def _answer(detector: ImageDetector, chunk: InputChunk, writer: BoxWriter) -> None:

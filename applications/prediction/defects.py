@@ -10,8 +10,9 @@ from PIL import Image
 
 from applications.assemble import Machine
 from applications.contract import Task
+from applications.prediction.answer_inputs import answer_inputs
 from applications.prediction.file_names import FileNames
-from applications.prediction.input_chunks import read_inputs
+from applications.prediction.input_chunks import InputChunk
 from applications.settings.options import SingleImageOptions
 from applications.tasks.anomaly import Anomaly, DefectAnswer, regions_of
 from applications.trained.checkpoint import Trained
@@ -39,12 +40,14 @@ def predict_defects(trained: Trained, task: Task, inputs: Inputs, options: Singl
     heat = ImageAnomalyDetector(trained, task, machine)
     with removed_on_error(new_folder(trained.results_folder(), "predict")) as folder:
         writer = DefectWriter(folder, threshold)
-        for chunk in read_inputs(trained, inputs, options, machine, writer):
+
+        def answer(chunk: InputChunk) -> None:
             for row, name in enumerate(chunk.names):
                 image = chunk.picture(row)
-                (answer,) = heat.answers([image])
-                writer.add(name, image, answer, chunk.frame(row))
-        return writer.close()
+                (found,) = heat.answers([image])
+                writer.add(name, image, found, chunk.frame(row))
+
+        return answer_inputs(trained, inputs, options, machine, writer, answer)
 
 
 @dataclass
@@ -65,6 +68,11 @@ class DefectWriter:
     def __post_init__(self) -> None:
         for name in ("heat", "masks"):
             (self.folder / name).mkdir()
+
+    @property
+    def answered(self) -> int:
+        """How many images were answered."""
+        return len(self.images)
 
     def miss(self, path: str, reason: str) -> None:
         """Note an image that cannot be read."""

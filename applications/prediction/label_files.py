@@ -68,6 +68,11 @@ class LabelWriter:
         if features is not None:
             self.features.append(features)
 
+    @property
+    def answered(self) -> int:
+        """How many images were answered."""
+        return len(self.answers)
+
     def miss(self, path: str, reason: str) -> None:
         """Note an image that could not be read."""
         self.missed.append((path, reason))

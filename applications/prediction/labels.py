@@ -4,7 +4,8 @@ from contextlib import nullcontext
 
 from applications.assemble import Machine
 from applications.contract import Task
-from applications.prediction.input_chunks import read_inputs
+from applications.prediction.answer_inputs import answer_inputs
+from applications.prediction.input_chunks import InputChunk
 from applications.prediction.label_files import ImageAnswer, LabelWriter
 from applications.settings.options import SingleImageOptions
 from applications.tasks.label_task import LabelTask
@@ -21,7 +22,8 @@ def predict_labels(trained: Trained, task: Task, inputs: Inputs, options: Single
     with removed_on_error(new_folder(trained.results_folder(), "predict")) as folder:
         reject = trained.calibration.rejecting(options.reject, len(trained.classes))
         writer = LabelWriter(folder, trained.classes, options, reject=reject, source=str(trained.path))
-        for chunk in read_inputs(trained, inputs, options, machine, writer):
+
+        def answer(chunk: InputChunk) -> None:
             with read_by_classifier(trained.model) if options.embed else nullcontext([]) as read:
                 said = answer_images(trained, task, chunk.images, machine)
             writer.add(
@@ -29,4 +31,5 @@ def predict_labels(trained: Trained, task: Task, inputs: Inputs, options: Single
                 as_vectors(read[-1]).cpu().numpy() if read else None,
                 [chunk.picture(row) for row in range(len(chunk.names))] if options.annotate else None,
             )
-        return writer.close()
+
+        return answer_inputs(trained, inputs, options, machine, writer, answer)

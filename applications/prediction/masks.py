@@ -10,8 +10,9 @@ import numpy as np
 
 from applications.assemble import Machine
 from applications.contract import Task
+from applications.prediction.answer_inputs import answer_inputs
 from applications.prediction.file_names import FileNames
-from applications.prediction.input_chunks import read_inputs
+from applications.prediction.input_chunks import InputChunk
 from applications.settings.options import SingleImageOptions
 from applications.tasks.segment import Segment
 from applications.trained.checkpoint import Trained
@@ -35,11 +36,13 @@ def predict_masks(trained: Trained, task: Task, inputs: Inputs, options: SingleI
     segmenter = ImageSegmenter(trained, task, machine, is_tiled(trained))
     with removed_on_error(new_folder(trained.results_folder(), "predict")) as folder:
         writer = MaskWriter(folder, trained.classes)
-        for chunk in read_inputs(trained, inputs, options, machine, writer):
+
+        def answer(chunk: InputChunk) -> None:
             for row, name in enumerate(chunk.names):
                 image = chunk.picture(row)
                 writer.add(name, image, segmenter.mask(image), chunk.frame(row))
-        return writer.close()
+
+        return answer_inputs(trained, inputs, options, machine, writer, answer)
 
 
 @dataclass
@@ -66,6 +69,11 @@ class MaskWriter:
         for name in ("masks", "overlays"):
             (self.folder / name).mkdir()
 
+    @property
+    def answered(self) -> int:
+        """How many images were answered."""
+        return len(self.images)
+
     def miss(self, path: str, reason: str) -> None:
         """Note an image that cannot be read."""
         self.missed.append((path, reason))
@@ -75,11 +83,12 @@ class MaskWriter:
         name = self.names.of(path, frame)
         write_mask(mask, self.colors, self.folder / "masks" / f"{name}.png")
         write_png(laid_over(image, mask, self.colors), self.folder / "overlays" / f"{name}.png")
-        number = len(self.images) + 1
-        self.images.append({"id": number, "file_name": path, "height": mask.shape[0], "width": mask.shape[1]})
-        first = len(self.regions) + 1
-        self.regions += region_annotations(mask, len(self.classes), image_id=number, first=first, skip=self.background)
+        number, first = len(self.images) + 1, len(self.regions) + 1
+        regions = region_annotations(mask, len(self.classes), image_id=number, first=first, skip=self.background)
         pixels = np.bincount(mask.ravel(), minlength=len(self.classes))[: len(self.classes)].tolist()
+        # Last, and at once, so that an interruption leaves whole images in the tables.
+        self.images.append({"id": number, "file_name": path, "height": mask.shape[0], "width": mask.shape[1]})
+        self.regions += regions
         self.areas += [[path, each, count, f"{count / mask.size:.6f}"] for each, count in zip(self.classes, pixels, strict=True) if count]
 
     def close(self) -> int:

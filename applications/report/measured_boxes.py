@@ -13,7 +13,7 @@ from utils.metrics.box_curves import BoxCurves, ClassFigures, box_curves, class_
 from utils.metrics.box_errors import BoxErrors, find_errors
 from utils.metrics.box_reliability import BoxReliability, box_reliability
 from utils.metrics.box_resampling import ResampledPrecision, headline_figures
-from utils.metrics.statistics import Interval, bootstrap
+from utils.metrics.statistics import Interval, bootstrap, distinct_units
 
 HEADLINE = ("AP", "AP50", "AP75")
 RESAMPLES, FEWEST_RESAMPLES = 1000, 100
@@ -110,7 +110,12 @@ class MeasuredBoxes(Measured):
 
         draws = int(min(RESAMPLES, max(FEWEST_RESAMPLES, MOST_SUMS // max(1, resampled.cost))))
         shares = list(figures(np.ones(count, np.int64)))
-        return bootstrap(figures, count, seed=self.seed, shares=shares, groups=self._own_groups, resamples=draws)
+        groups = self._own_groups
+        shown = {
+            f"AP of {self.classes[number]}": distinct_units(np.isin(np.arange(count), resampled.images[number]), groups)
+            for number in occurs
+        }
+        return bootstrap(figures, count, seed=self.seed, shares=shares, evidence=shown, groups=groups, resamples=draws)
 
     @property
     def headline(self) -> dict[str, Interval]:

@@ -10,7 +10,7 @@ from applications.report.measured import Measured
 from applications.tasks.mask_figures import ClassPixels
 from applications.tasks.mask_rows import AREAS, MaskRows, figures_of
 from applications.tasks.segment import Segment
-from utils.metrics.statistics import Interval, bootstrap
+from utils.metrics.statistics import Interval, bootstrap, distinct_units
 
 # Figures in metrics.json -> as they are shown.
 NAMES = {"mIoU": "mIoU", "pixel_accuracy": "pixel accuracy", "dice": "Dice", "boundary_f1": "boundary F1"}
@@ -50,10 +50,13 @@ class MeasuredMasks(Measured):
 
         def figures(times: np.ndarray) -> Mapping[str, float]:
             total = (times @ flat).reshape(shape)
-            iou = ClassPixels(*total[AREAS]).iou()
+            pixels = ClassPixels(*total[AREAS])
+            # A draw may lack a class, which then has no figure.
+            iou = np.where(pixels.occurs, pixels.iou(), np.nan)
             return {**figures_of(total), **{f"IoU of {self.classes[number]}": float(iou[number]) for number in np.flatnonzero(occurs)}}
 
         groups = None if self.groups is None else np.unique(self.groups[positions], return_inverse=True)[1]
         draws = int(min(RESAMPLES, max(100, MOST_SUMS // flat.size)))
         names = list(figures(np.ones(len(rows))))
-        return bootstrap(figures, len(rows), seed=self.seed, shares=names, groups=groups, resamples=draws)
+        shown = {f"IoU of {self.classes[number]}": distinct_units(rows[:, 1, number] > 0, groups) for number in np.flatnonzero(occurs)}
+        return bootstrap(figures, len(rows), seed=self.seed, shares=names, evidence=shown, groups=groups, resamples=draws)

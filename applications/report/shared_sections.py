@@ -27,7 +27,6 @@ from utils.timing import measure_times
 HARDEST = 12
 # Resamples of the intervals of the headline metrics, see utils/metrics/statistics.py.
 SHARES = ("mAP", "top1", "top5", "macro F1", "micro F1", "all labels right")
-RAISED = ("calibration error",)
 LOSS_NOTE = "The loss is measured before calibration, as in training; a comparison of models shows the calibrated loss."
 
 

@@ -1,7 +1,6 @@
 """What a report says of images with one label each."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,7 +14,6 @@ from applications.report.report_part import ReportPart, Thumbnails, as_percent
 from applications.report.shared_sections import (
     HARDEST,
     LOSS_NOTE,
-    RAISED,
     SHARES,
     broken_promise,
     calibration,
@@ -29,6 +27,7 @@ from utils.drawing.chart_panels import Panel, draw_panels
 from utils.drawing.images import file_uri
 from utils.files import write_csv
 from utils.metrics.calibration import chance_error, measure_reliability
+from utils.metrics.calibration_interval import calibration_error_interval
 from utils.metrics.grouped_statistics import cluster_mean, cluster_share
 from utils.metrics.risk_control import NEVER, RISK, images_wanted, limit_risk
 from utils.metrics.statistics import Interval, bootstrap, confusion, macro_f1
@@ -66,16 +65,13 @@ def _headline(material: MeasuredLabels, scaled: Top) -> ReportPart:
     prediction = material.prediction
     targets, probabilities, losses = prediction.targets.numpy(), prediction.probabilities.numpy(), prediction.losses.numpy()
     of, groups = single_label_metrics(targets, probabilities, losses, scaled), material.groups
-    found = bootstrap(of, len(targets), seed=material.seed, shares=SHARES, raised=RAISED, groups=groups)
+    found = bootstrap(of, len(targets), seed=material.seed, shares=SHARES, groups=groups)
     hits = {"top1": probabilities.argmax(1) == targets} | ({"top5": among_best(targets, probabilities)} if "top5" in found else {})
     found |= {name: cluster_share(each, groups) for name, each in hits.items()}
     found["macro F1"] = macro_f1(targets, probabilities.argmax(1), groups)
     found["loss"] = cluster_mean(losses, groups, seed=material.seed)
-    error = found["calibration error"]
-    chance = chance_error(scaled.confidence, seed=material.seed, groups=groups)
-    if error.value <= chance:
-        found["calibration error"] = replace(error, low=0.0)
-    limit = as_percent(chance)
+    found["calibration error"] = calibration_error_interval(scaled.confidence, scaled.found == targets, groups, seed=material.seed)
+    limit = as_percent(chance_error(scaled.confidence, seed=material.seed, groups=groups))
     note = f"Perfectly calibrated answers to these images would show a calibration error of up to {limit} by chance (in 95 of 100 cases)."
     write_csv(
         material.attachments / "intervals.csv",

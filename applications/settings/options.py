@@ -307,7 +307,7 @@ class SingleImageOptions:
         metavar="P",
         used_for="predict serve",
     )
-    annotate: bool = flag(False, "--predict also writes copies of the images with the answers on them", used_for="predict")
+    annotate: bool = flag(False, "--predict also writes copies of the images with the labels or boxes on them", used_for="predict")
     embed: bool = flag(
         False, "--predict also writes features.npz: the vector that the classifier reads, for every image", used_for="predict"
     )

@@ -12,7 +12,10 @@ from dataloader.images.preprocess import Preprocess
 from dataloader.sample import Batch
 from dataloader.targets.defect import GOOD, DefectBatch
 from dataloader.targets.whole_mask import WholeMasks
-from utils.metrics.statistics import Interval, bootstrap, wilson
+from utils.metrics.statistics import Interval, bootstrap, distinct_units, falling, weighted_average_precision, wilson
+
+# Figures whose intervals are of a bootstrap.
+RESAMPLED = ("AUROC", "pixel_AUROC", "AUPRO", "AP", "F1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,15 +153,27 @@ class DefectMeter:
         """
         images, exact = self.images, self.figures()
         scores, bad = images.scores, images.bad
-        ranks = np.unique(scores, return_inverse=True)[1]
+        ranks, order = np.unique(scores, return_inverse=True)[1], falling(scores[:, None])
+        reached = np.zeros(len(scores), bool) if self.threshold is None else scores >= self.threshold
         counted = CoarseImages.of([self.pixels.images.get(index) for index in images.indices.tolist()])
 
         def draw(times: np.ndarray) -> Mapping[str, float]:
             by_rank = (np.bincount(ranks, times * part, minlength=ranks.max() + 1) for part in (~bad, bad))
-            pixels = counted.drawn(times)
-            return {"AUROC": area_under_roc(*by_rank), "pixel_AUROC": pixels.auroc(), "AUPRO": pixels.aupro()}
+            pixels, hits = counted.drawn(times), times @ (reached & bad)
+            return {
+                "AUROC": area_under_roc(*by_rank),
+                "pixel_AUROC": pixels.auroc(),
+                "AUPRO": pixels.aupro(),
+                "AP": float(weighted_average_precision(*order, bad[:, None], times)[0]),
+                "F1": float(2 * hits / (times @ reached + times @ bad)) if times @ bad else float("nan"),
+            }
 
-        found = bootstrap(draw, len(scores), groups=groups, shares=("AUROC",)) if bad.any() and not bad.all() else {}
+        found: dict[str, Interval] = {}
+        if bad.any() and not bad.all():
+            fewer = min(distinct_units(each, groups) for each in (bad, ~bad))
+            # Where no good image scores above a bad one, all images say so.
+            evidence = {name: fewer for name, value in exact.items() if 0 < value < 1}
+            found = bootstrap(draw, len(scores), groups=groups, shares=RESAMPLED, evidence=evidence)
         for name in ("pixel_AUROC", "AUPRO"):
             if name in found and name in exact:
                 moved = exact[name] - found[name].value

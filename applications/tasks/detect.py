@@ -44,6 +44,7 @@ class Detect(BoxTask):
             "anchors",
             "averaging views",
             "answers for single images",
+            "copies with labels or boxes on them",
             VIEWS_OF_SINGLE_IMAGES,
             "answered boxes",
             "exported files",

@@ -56,6 +56,7 @@ class LabelTask(ABC):
             "choosing on val images again",
             "comparing models",
             "answers for single images",
+            "copies with labels or boxes on them",
             "rejecting answers",
             "vectors of images",
             "exported files",

@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[tuple[str, ...], bool, bool]] = {
     "evaluation --calibrate": (("--evaluation", "--resume", "{run}", "--calibrate"), REFUSES, REFUSES),
     "evaluation --target": (("--evaluation", "--resume", "{run}", "--target", "miss<=0.1"), REFUSES, REFUSES),
     "predict --embed": (("--predict", "{data}", "--resume", "{run}", "--embed"), REFUSES, REFUSES),
+    "predict --annotate": (("--predict", "{data}", "--resume", "{run}", "--annotate"), REFUSES, REFUSES),
     "explain": (("--visual_data", "test", "--visual_method", "grad-cam", "--resume", "{run}"), REFUSES, REFUSES),
     "export --with_cam": (("--export", "onnx", "--with_cam", "--resume", "{run}"), REFUSES, REFUSES),
     "export hub": (("--export", "hub", "--resume", "{run}"), REFUSES, REFUSES),

@@ -4,16 +4,16 @@ Küppers, Kronenberger, Shantia, Haselhoff: Multivariate Confidence Calibration 
 2004.13546), in its form that looks at the score alone.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from utils.metrics.box_matching import Matches
-from utils.metrics.calibration import BINS, Reliability, bin_of, fit_temperature, measure_reliability
-from utils.metrics.statistics import Interval, bootstrap
+from utils.metrics.calibration import Reliability, fit_temperature, measure_reliability
+from utils.metrics.calibration_interval import calibration_error_interval
+from utils.metrics.statistics import Interval
 
-NAME, CHANCE = "D-ECE", "by chance"
+NAME = "D-ECE"
 # Scores of 0 and 1 have no finite log odds.
 LEAST = 1e-6
 
@@ -37,27 +37,16 @@ class BoxReliability:
         return measure_reliability(self.scores, self.right)
 
     def interval(self, count: int, *, seed: int = 0, groups: np.ndarray | None = None) -> Interval:
-        """Return the D-ECE with its 95% interval by a bootstrap over images, whose boxes are not independent.
-
-        Chance alone raises the error, in a draw once more; the basic interval takes that off. It begins at 0 where the error is no larger
-        than what the draws differ by from all images: calibrated scores would have as much by chance.
+        """Return the D-ECE with its 95% interval over images, whose boxes are not independent.
 
         Args:
             count: number of images, those without answers included.
             seed: of the draws.
             groups: number of the group of every image, from 0, (count,); None draws images.
         """
-        number, gaps = bin_of(self.scores), self.scores - self.right
-        of_all = np.bincount(number, gaps, BINS) / max(1, len(gaps))
-
-        def figures(times: np.ndarray) -> Mapping[str, float]:
-            drawn = times[self.images]
-            of_bins = np.bincount(number, gaps * drawn, BINS) / max(1, drawn.sum())
-            return {NAME: float(np.abs(of_bins).sum()), CHANCE: float(np.abs(of_bins - of_all).sum())}
-
-        found = bootstrap(figures, count, seed=seed, raised=[NAME], groups=groups)
-        error = found[NAME]
-        return replace(error, low=0.0) if error.value <= found[CHANCE].high else error
+        units = self.images if groups is None else groups[self.images]
+        number = count if groups is None else int(groups.max(initial=-1)) + 1
+        return calibration_error_interval(self.scores, self.right, units, count=number, seed=seed)
 
 
 def box_reliability(matches: Matches, least: float = 0.0) -> BoxReliability:

@@ -45,6 +45,8 @@ class ResampledPrecision:
         ]
         # Whether each class has truths, bool (C,); numbers that a drawing adds up.
         self.occurs = np.array([len(each.truths) > 0 for each in self._classes])
+        # Position of the images that show each class.
+        self.images = [np.unique(each.truths) for each in self._classes]
         self.cost = sum(len(each.overlaps) * (len(each.images) + 2000) for each in self._classes if len(each.truths))
 
     def __call__(self, times: np.ndarray) -> np.ndarray:

@@ -1,9 +1,8 @@
 """How sure a figure is: intervals and paired tests over the images that it was measured on.
 
-Bootstrap: Efron: Bootstrap Methods (1979), the percentile interval; Davison, Hinkley: Bootstrap Methods and their Application
-(1997), the basic one. McNemar: Note on the Sampling Error of the Difference
-between Correlated Proportions (1947), in its exact form. Wilson: Probable Inference (1927). Holm: A Simple Sequentially
-Rejective Multiple Test Procedure (1979). Jackknife: Tukey: Bias and Confidence in Not-quite Large Samples (1958).
+Bootstrap: Efron: Bootstrap Methods (1979), the percentile interval. McNemar: Note on the Sampling Error of the Difference between
+Correlated Proportions (1947), in its exact form. Wilson: Probable Inference (1927). Holm: A Simple Sequentially Rejective Multiple Test
+Procedure (1979). Jackknife: Tukey: Bias and Confidence in Not-quite Large Samples (1958).
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -41,7 +40,7 @@ def bootstrap(
     seed: int = 0,
     resamples: int = RESAMPLES,
     shares: Collection[str] = (),
-    raised: Collection[str] = (),
+    evidence: Mapping[str, int] | None = None,
     groups: np.ndarray | None = None,
 ) -> dict[str, Interval]:
     """Return 95% intervals of figures over samples that are drawn again and again, with replacement: by default the percentiles.
@@ -52,8 +51,7 @@ def bootstrap(
         seed: the same seed gives the same intervals.
         resamples: how often to draw.
         shares: figures between 0 and 1. Theirs is `share_interval`, by deviation and bias of the draws.
-        raised: figures of 0 or more that chance alone makes larger, in a draw once more. Theirs is the basic interval, twice the
-            value minus the quantiles, which takes that off; it is made to hold the value.
+        evidence: number of samples, or groups, that a share rests on, where these are not all: those that show a class.
         groups: number of the group of every sample, from 0, (count,): whole groups are drawn. None draws samples.
     """
     whole = figures(np.ones(count, dtype=np.int64))
@@ -65,12 +63,11 @@ def bootstrap(
     for name, value in whole.items():
         values = np.array([each[name] for each in drawn], dtype=float)
         low, high = _limits(values)
-        if name in raised:
-            low, high = min(value, max(0.0, 2 * value - high)), max(value, 2 * value - low)
-        elif name in shares and count:
+        if name in shares and count:
             # A class may be missing from a draw; it has no figure there.
             values = values[np.isfinite(values)]
-            likely = share_interval(value, float(values.std()), float(values.mean() - value), units)
+            deviation = float(values.std()) * np.sqrt(units / max(1, units - 1))
+            likely = share_interval(value, deviation, float(values.mean() - value), (evidence or {}).get(name, units), among=units)
             low, high = likely.low, likely.high
         found[name] = Interval(float(value), float(low), float(high))
     return found
@@ -112,23 +109,39 @@ def studentized_mean(values: np.ndarray, *, seed: int = 0, resamples: int = RESA
     return Interval(mean, max(0.0, mean - float(high) * deviation), mean - float(low) * deviation)
 
 
-def share_interval(value: float, deviation: float, bias: float, count: int) -> Interval:
+def share_interval(value: float, deviation: float, bias: float, count: int, *, among: int | None = None) -> Interval:
     """Return a 95% interval of a figure between 0 and 1 that is no plain share of samples, such as an F1.
 
-    It is even on the scale of log odds, so that it stays within 0 and 1, and is widened by the bias; the value is not shifted by it, as a
-    bias that resampling finds is often noise. Where all samples are right, or none, no resample differs, and the interval is Wilson's.
+    It is even on the scale of log odds, so that it stays within 0 and 1, and as wide as Student's t wants it, as the deviation is itself
+    known from so many samples only. A bias that resampling finds may be noise: the interval holds that around the value, widened by the
+    bias, and that around the value without the bias. Where all samples are right, or none, no resample differs, and it is Wilson's.
 
     Args:
         value: the figure.
         deviation, bias: what resampling finds of it.
-        count: number of samples.
+        count: number of samples that the figure rests on.
+        among: number of all samples; None where these are all.
     """
     if value in (0.0, 1.0):
         return wilson(round(value * count), count)
-    inside = min(max(value, 0.5 / count), 1 - 0.5 / count)
-    odds, half = np.log(inside / (1 - inside)), Z95 * np.hypot(deviation, bias) / (inside * (1 - inside))
-    low, high = (1 / (1 + np.exp(-(odds + side * half))) for side in (-1, 1))
-    return Interval(value, min(value, float(low)), max(value, float(high)))
+    if count < 2:
+        return Interval(value, 0.0, 1.0)
+    from scipy.special import expit, stdtrit
+
+    quantile, least = float(stdtrit(count - 1, 0.975)), 0.5 / (among or count)
+
+    def around(middle: float, deviation: float) -> list[float]:
+        inside = min(max(middle, least), 1 - least)
+        odds, half = np.log(inside / (1 - inside)), quantile * deviation / (inside * (1 - inside))
+        return [float(expit(odds + side * half)) for side in (-1, 1)]
+
+    ends = [*around(value, float(np.hypot(deviation, bias))), *around(value - bias, deviation)]
+    return Interval(value, min(value, *ends), max(value, *ends))
+
+
+def distinct_units(flags: np.ndarray, groups: np.ndarray | None) -> int:
+    """Return how many samples are flagged, bool (N,), or how many groups, numbers (N,), hold such."""
+    return int(flags.sum()) if groups is None else len(np.unique(groups[flags]))
 
 
 def confusion(targets: np.ndarray, found: np.ndarray, classes: int) -> np.ndarray:

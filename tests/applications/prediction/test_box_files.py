@@ -3,21 +3,15 @@
 import csv
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from applications.prediction import boxes as box_prediction
 from applications.prediction.box_files import BoxWriter
-from applications.settings.options import RunConfig
 from applications.tasks.box_answers import BoxAnswer
-from applications.tasks.detect import Detect
 from dataloader.opening.open_catalog import open_catalog
 from dataloader.sources.frames import Frame
 from dataloader.targets.boxes import Boxes
@@ -103,22 +97,3 @@ def test_yolo_is_read_back_with_its_scores(written: Path) -> None:
         shutil.move(written / name, written.parent / name)
     shutil.rmtree(written)
     check(written.parent, set(SIZES))
-
-
-def test_what_was_answered_before_an_interruption_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def inputs(*_: Any) -> Iterator[str]:
-        yield "a.png"
-        raise KeyboardInterrupt
-
-    def answered(_: Any, name: str, writer: BoxWriter) -> None:
-        writer.add(name, np.zeros((*SIZES[name], 3), np.uint8), answer(name))
-
-    for name, stand_in in (("read_inputs", inputs), ("_answer", answered), ("with_views", None), ("set_choice", None)):
-        monkeypatch.setattr(box_prediction, name, stand_in or (lambda *_: None))
-    config = RunConfig()
-    trained: Any = SimpleNamespace(config=config, classes=NAMES, results_folder=lambda: tmp_path)
-    nothing: Any = None
-    with pytest.raises(KeyboardInterrupt):
-        box_prediction.predict_boxes(trained, Detect.__new__(Detect), nothing, config.look, nothing)
-    (table,) = tmp_path.rglob("boxes.csv")
-    assert len(table.read_text(encoding="utf-8").splitlines()) == 4

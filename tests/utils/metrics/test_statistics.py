@@ -5,6 +5,7 @@ from math import comb
 
 import numpy as np
 import pytest
+from scipy.stats import t as student_t
 from sklearn.metrics import average_precision_score, f1_score
 
 from utils.metrics.statistics import bootstrap, falling, holm, macro_f1, mcnemar, studentized_mean, weighted_average_precision, wilson
@@ -45,25 +46,36 @@ def test_a_share_that_no_draw_moves_has_the_limits_of_wilson() -> None:
         assert (found["loss"].low, found["loss"].high) == (right[0], right[0])
 
 
-def test_the_interval_of_what_chance_raises_holds_the_value_and_the_truth() -> None:
-    covered = {"plain": 0, "raised": 0}
+def test_a_share_that_few_samples_show_has_a_wide_interval() -> None:
+    shows = np.arange(100) < 5
+    rights = np.random.default_rng(4).random(100)
+
+    def figures(counts: np.ndarray) -> dict[str, float]:
+        drawn = counts * shows
+        value = float(drawn @ rights / drawn.sum()) if drawn.any() else float("nan")
+        return {"all": value, "few": value, "one": value}
+
+    found = bootstrap(figures, 100, shares=("all", "few", "one"), evidence={"few": 5, "one": 1}, resamples=200)
+    assert found["few"].high - found["few"].low > 1.25 * (found["all"].high - found["all"].low)
+    assert (found["one"].low, found["one"].high) == (0, 1)
+
+
+@pytest.mark.parametrize(("count", "shown"), [(20, 20), (50, 4), (200, 8)])
+def test_the_interval_of_a_ratio_that_few_images_show_covers_the_truth(count: int, shown: int) -> None:
+    rng, held = np.random.default_rng(shown), 0
     for seed in range(100):
-        rng = np.random.default_rng(seed)
-        confidence = rng.uniform(0.5, 1, 200)
-        # Every answer is right 0.1 less often than it says.
-        gaps, bins = confidence - (rng.random(200) < confidence - 0.1), (confidence * 15).astype(int)
-
-        def error(counts: np.ndarray, gaps: np.ndarray = gaps, bins: np.ndarray = bins) -> dict[str, float]:
-            value = float(np.abs(np.bincount(bins, weights=counts * gaps)).sum() / 200)
-            return {"raised": value, "plain": value}
-
-        found = bootstrap(error, 200, seed=seed, resamples=200, raised=("raised",))
-        value, plain = found["plain"].value, found["plain"]
-        assert found["raised"].low == min(value, max(0, 2 * value - plain.high))
-        assert found["raised"].high == max(value, 2 * value - plain.low)
-        for name, each in found.items():
-            covered[name] += each.low <= 0.1 <= each.high
-    assert covered["raised"] > max(85, covered["plain"])
+        area = rng.gamma(1.0, 1.0, count) * (np.arange(count) < shown)
+        hit = area * rng.beta(3, 2, count)
+        found = bootstrap(
+            lambda counts, hit=hit, area=area: {"IoU": float(counts @ hit / (counts @ area)) if counts @ area else float("nan")},
+            count,
+            seed=seed,
+            resamples=60,
+            shares=("IoU",),
+            evidence={"IoU": shown},
+        )["IoU"]
+        held += found.low <= 0.6 <= found.high
+    assert held >= 89
 
 
 def test_wilson_intervals_cover_the_truth_exactly_computed() -> None:
@@ -133,11 +145,14 @@ def test_macro_f1_and_the_values_without_each_sample_are_those_of_scikit_learn()
         without = np.array([of(np.delete(true, i, 0), np.delete(said, i, 0)) for i in range(len(true))])
         value, count = of(true, said), len(true)
         deviation = np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum())
-        half = 1.959964 * np.hypot(deviation, (count - 1) * (without.mean() - value)) / (value * (1 - value))
-        odds = np.log(value / (1 - value))
+        bias, ends = (count - 1) * (without.mean() - value), []
+        for middle, spread in ((value, np.hypot(deviation, bias)), (value - bias, deviation)):
+            half = student_t.ppf(0.975, count - 1) * spread / (middle * (1 - middle))
+            odds = np.log(middle / (1 - middle))
+            ends += [1 / (1 + np.exp(-(odds - half))), 1 / (1 + np.exp(-(odds + half)))]
         result = macro_f1(true, said)
         assert result.value == pytest.approx(value)
-        assert [result.low, result.high] == pytest.approx([1 / (1 + np.exp(-(odds - half))), 1 / (1 + np.exp(-(odds + half)))])
+        assert [result.low, result.high] == pytest.approx([min(ends), max(ends)])
 
 
 def test_macro_f1_without_a_mistake_is_as_sure_as_the_images_are_many() -> None:
