@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from applications.formats.bias_correction import whole_parts
 from applications.formats.deployed import Deployed
 from applications.formats.facts import FACTS, Facts
 from applications.formats.format import Format, Holds, Opened, WriteSettings
-from applications.formats.int8 import Answer, Op, QuantizationData, in_floating_point, layer_names, quantize
+from applications.formats.int8 import Answer, Op, QuantizationData, Quantized, in_floating_point, layer_names, quantize
 from applications.formats.onnx_boxes import LEAST_OPSET, RAW, can_choose, choose_in_graph
 from applications.formats.package import Package
 from applications.formats.torch_export import traced_parts
@@ -68,7 +69,7 @@ class Onnx(Format):
         beside = path.with_name(path.name + ".data")
         return [path, beside] if beside.is_file() else [path]
 
-    def quantize(self, path: Path, calibration: QuantizationData) -> list[str]:
+    def quantize(self, path: Path, calibration: QuantizationData) -> Quantized:
         onnx: Any = import_module("onnx")
         model = onnx.load(str(path))
         for number, node in enumerate(model.graph.node):
@@ -80,11 +81,11 @@ class Onnx(Format):
             session = self._session(asked.SerializeToString(), path)
             return lambda images: session.run(None, {INPUT: images})
 
-        found = quantize(model, _ops(model.graph), calibration, answering, per_channel=False)
+        found, notes = quantize(model, _ops(model.graph), calibration, answering, names=names, per_channel=False, around=whole_parts())
         onnx.helper.set_model_props(found, dict(facts))
         save(found, path)
         kept = in_floating_point(_ops(found.graph), frozenset({"DequantizeLinear"}))
-        return [names.get(name, name) for name in kept]
+        return Quantized([names.get(name, name) for name in kept], notes)
 
     def _session(self, model: bytes | str, path: Path, *, threads: int | None = None, optimized: bool = True) -> Any:
         runtime: Any = import_module("onnxruntime")
