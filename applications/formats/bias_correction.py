@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-# The exact correction keeps what some layers answer for a fifth of the images in memory: one to two GB at 224 x 224 or 256 x 352.
-MOST_PIXELS = 2**17
+# The exact correction keeps what some layers answer for a fifth of the images in memory: about 250 bytes a pixel, so two GB at most.
+SHARE = 5
+MOST_PIXELS = 2**23
 
 
 def can_be_exact(images: Sequence[np.ndarray]) -> bool:
-    """Whether the exact correction has room: images (1, 3, h, w) are not too large."""
-    return images[0].shape[-1] * images[0].shape[-2] <= MOST_PIXELS
+    """Whether the exact correction has room for images (1, 3, h, w), all of one size."""
+    return images[0].shape[-1] * images[0].shape[-2] * len(images) // SHARE <= MOST_PIXELS
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Convolution", 
 # Layers that may be turned back, and images by which they are ranked: both bound the time.
 MOST_RESTORED = 12
 RANKING_IMAGES = 64
-LARGE = "biases are not corrected for what rounding moves: images of this size would take too much memory"
+LARGE = "biases are not corrected for what rounding moves: images of this size take too much memory, unless --int8_images are fewer"
 
 # One image, uint8 (1, 3, h, w) -> the outputs of the file.
 Answer = Callable[[np.ndarray], Sequence[np.ndarray]]
