@@ -27,7 +27,8 @@ WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Convolution", 
 # Layers that may be turned back, and images by which they are ranked: both bound the time.
 MOST_RESTORED = 12
 RANKING_IMAGES = 64
-LARGE = "biases are not corrected for what rounding moves: images of this size take too much memory, unless --int8_images are fewer"
+ROUGHLY = "biases are corrected for what rounding moves by NNCF's fast way, which keeps fewer labels"
+LARGE = f"{ROUGHLY}: images of this size take too much memory for the exact one; fewer --int8_images leave it room"
 
 # One image, uint8 (1, 3, h, w) -> the outputs of the file.
 Answer = Callable[[np.ndarray], Sequence[np.ndarray]]
@@ -198,7 +199,7 @@ def quantize(
         try:
             return _quantize(model, outside, calibration, answering, exact=True, per_channel=per_channel), []
         except Exception as error:
-            note = f"biases are not corrected for what rounding moves: NNCF cannot in this graph ({error!r:.160})"
+            note = f"{ROUGHLY}: the exact one fails in this graph ({error!r:.160})"
         return _quantize(model, outside, calibration, answering, exact=False, per_channel=per_channel), [note]
 
 
@@ -207,8 +208,7 @@ def _quantize(
 ) -> Any:
     nncf: Any = import_module("nncf")
     finer: Any = import_module("nncf.quantization.advanced_parameters")
-    # NNCF's fast correction looks at every layer by itself, and can harm.
-    advanced = finer.AdvancedQuantizationParameters(disable_bias_correction=not exact)
+    advanced = finer.AdvancedQuantizationParameters()
     if not per_channel:
         advanced.activations_quantization_params = finer.QuantizationParameters(per_channel=False)
     numbered = list(range(len(calibration.held_out)))
