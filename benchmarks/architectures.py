@@ -5,9 +5,9 @@
     python -m benchmarks.architectures --data DIR --orders              also the other order of units in the residual networks
 
 Every row is a run of `python main.py` under --out; a run that has all its epochs is read, not repeated, so that a table that was
-interrupted goes on. Figures are those of the last epoch, not of the luckiest: training loss and accuracy are means over
-the epoch, of augmented images, as the weights changed; validation is measured after it. Rates that fall when nothing improves
-look at validation. Writes architectures.md and .csv into --out.
+interrupted goes on, and the table has every row that was trained, whatever --only names. Figures are those of the last epoch,
+not of the luckiest: training loss and accuracy are means over the epoch, of augmented images, as the weights changed; validation
+is measured after it. Rates that fall when nothing improves look at validation. Writes architectures.md and .csv into --out.
 """
 
 import csv
@@ -115,15 +115,11 @@ def find_rows(recipe: Recipe, options: BenchmarkOptions) -> list[dict[str, str]]
     return []
 
 
-def measure(recipe: Recipe, options: BenchmarkOptions) -> Outcome:
-    """Train a row, or read what an earlier call trained.
-
-    Raises:
-        SystemExit: the run failed.
-    """
-    if not find_rows(recipe, options):
-        run_quietly(command(recipe, options))
+def outcome(recipe: Recipe, options: BenchmarkOptions) -> Outcome | None:
+    """Return what the finished run of a row reached; None before there is one."""
     rows = find_rows(recipe, options)
+    if not rows:
+        return None
     last = rows[-1]
     return Outcome(
         recipe.name,
@@ -156,12 +152,13 @@ def main(argv: list[str] | None = None) -> int:
     chosen = [recipe for recipe in chosen if (options.only or "").lower() in recipe.name.lower()]
     if not chosen:
         raise SystemExit(f"--only {options.only}: no row has this in its name; rows: {', '.join(each.name for each in RECIPES)}")
-    outcomes = []
+    table, names = "", [field.name for field in fields(Outcome)]
     for recipe in chosen:
         print(f"{recipe.name} ...", flush=True)
-        outcomes.append(measure(recipe, options))
+        if outcome(recipe, options) is None:
+            run_quietly(command(recipe, options))
+        outcomes = [each for each in (outcome(row, options) for row in (*RECIPES, *ORDERS)) if each is not None]
         table = as_markdown(outcomes)
-        names = [field.name for field in fields(Outcome)]
         write_text(Path(options.out) / "architectures.md", table)
         write_csv(Path(options.out) / "architectures.csv", [names, *([getattr(each, name) for name in names] for each in outcomes)])
     print(table)

@@ -317,7 +317,10 @@ def build_model(arch: str, *, num_classes: int, drop_rate: float | None = None, 
             net.set_drop_path(drop_path)
         return net
     if (adapter := find_adapter(arch)) is not None:
-        return adapter.build(full_name(arch).partition("/")[2], num_classes=num_classes, drop_rate=drop_rate, drop_path=drop_path)
+        from models.classifier_start import with_even_start
+
+        name = full_name(arch).partition("/")[2]
+        return with_even_start(adapter.build(name, num_classes=num_classes, drop_rate=drop_rate, drop_path=drop_path))
     from models.adapters.wrapped import build_user_model
 
     make = import_user_code(arch, "model")

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from models.modules import replace_module, widened
 from utils.errors import UserError
 
 
@@ -97,9 +98,17 @@ class Backbone(Network):
     def forward_head(self, maps: list[Tensor], pre_logits: bool = False) -> Tensor:
         """Logits (N, num_classes) from the maps, or the vector (N, C) before the classifier."""
 
-    @abstractmethod
+    def init_classifier(self, layer: nn.Linear | nn.Conv2d) -> None:
+        """Draw the first weights of a classifier; PyTorch's own, which the layer has already, unless a network says otherwise."""
+        del layer
+
     def reset_classifier(self, num_classes: int) -> None:
         """Put a fresh classifier of another width in place of the present one."""
+        old = self.get_classifier()
+        fresh = widened(old, checked_width(num_classes))
+        self.init_classifier(fresh)
+        replace_module(self, next(name for name, module in self.named_modules() if module is old), fresh)
+        self.num_classes = num_classes
 
     def get_head(self) -> nn.Module:
         return self.get_classifier()

@@ -71,11 +71,6 @@ class StagedClassifier(Backbone):
     def get_classifier(self) -> nn.Linear:
         return self.classifier
 
-    def reset_classifier(self, num_classes: int) -> None:
-        self.num_classes = checked_width(num_classes)
-        old = self.classifier
-        self.classifier = nn.Linear(old.in_features, num_classes, device=old.weight.device, dtype=old.weight.dtype)
-
     def set_drop_path(self, rate: float) -> None:
         self.backbone.set_drop_path(rate)
 

@@ -38,6 +38,21 @@ def test_every_script_is_run_here() -> None:
             assert f'"{script.name}"' in tested, script
 
 
+def test_a_full_disk_is_said_before_anything_is_downloaded(tmp_path: Path) -> None:
+    shutil.copytree(SCRIPTS, tmp_path / "z_task_shell")
+    for name in ("df", ".venv/bin/python"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("#!/bin/sh\nprintf 'Filesystem 1024-blocks Used Available\\ndisk 90000000 87000000 3000000\\n'\n")
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    said = subprocess.run(
+        ["bash", str(tmp_path / "z_task_shell/test.sh")], env={**os.environ, "PATH": path}, capture_output=True, text=True
+    )
+    assert said.returncode == 2
+    assert said.stderr.startswith("error: the packages and their downloads take up to 10 GB, and 3 GB are free")
+    assert not (tmp_path / ".venv/install.log").exists()
+
+
 def test_the_model_table(house: Path) -> None:
     assert "1820.16 M" in run(house, "1_model_info.sh")
 

@@ -46,8 +46,16 @@ show_pip() {
     return 0
 }
 
+# Fails before anything is downloaded where the disk has no room for the packages.
+require_room() {
+    local free
+    free=$(($(df -Pk . | awk 'NR == 2 {print $4}') / 1000000))
+    [ "$free" -ge 10 ] || fail "the packages and their downloads take up to 10 GB, and $free GB are free on the disk of $PWD; free some, then run this again"
+}
+
 install_packages() {
     local list=requirements.lock log=.venv/install.log
+    require_room
     # The lock file serves Linux x86-64 and Python 3.11 to 3.13.
     if [ "$(uname -sm)" != "Linux x86_64" ] || .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 14))'; then
         list="requirements.txt -r requirements-test.txt"

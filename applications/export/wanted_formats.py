@@ -7,6 +7,20 @@ from applications.formats.package import check_installed
 from applications.settings.options import ExportOptions, Request
 from utils.errors import UserError
 
+# Names that other programs use: the format here, and what the file is there.
+ELSEWHERE = {
+    "safetensors": ("hub", "a folder with model.safetensors, config.json and a card"),
+    "jit": ("torchscript", "the same"),
+    "pt2": ("torch_export", "the same"),
+    "executorch": ("torch_export", "what ExecuTorch lowers"),
+    "aotinductor": ("aoti", "the same"),
+    "tensorrt": ("onnx", "what TensorRT reads"),
+    "engine": ("onnx", "what TensorRT reads"),
+    "tflite": ("onnx", "what onnx2tf turns into TensorFlow Lite"),
+    "coreml": ("torchscript", "what coremltools converts"),
+    "ncnn": ("torchscript", "what pnnx converts"),
+}
+
 
 def named_formats(request: Request) -> list[Format]:
     """Return the formats that the user named.
@@ -16,6 +30,9 @@ def named_formats(request: Request) -> list[Format]:
     """
     names = ["torchscript"] if request.action == "jit" else [name.strip() for name in request.subject.split(",")]
     for name in names:
+        if name.lower() in ELSEWHERE:
+            ours, why = ELSEWHERE[name.lower()]
+            raise UserError(f"--export {name}: take {ours} here ({why})")
         FORMATS.check(name)
     if len(set(names)) < len(names):
         raise UserError(f"--export {request.subject} names a format twice")

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from models.backbone import Backbone, FeatureInfo, checked_width
 from models.image_trial import answer_to_black
-from models.modules import last_layer, replace_module, widened
+from models.modules import last_layer
 from utils.errors import UserError
 
 PREFIX = "net."
@@ -27,10 +27,6 @@ class Adapter(Backbone):
 
     def get_classifier(self) -> nn.Linear | nn.Conv2d:
         return self.net.get_submodule(self._classifier_name())  # pyright: ignore[reportReturnType]
-
-    def reset_classifier(self, num_classes: int) -> None:
-        self.num_classes = checked_width(num_classes)
-        replace_module(self.net, self._classifier_name(), widened(self.get_classifier(), num_classes))
 
     def check_size(self, image_size: tuple[int, int]) -> None:
         """Try one black image of this (height, width), in evaluation mode.

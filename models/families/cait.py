@@ -15,7 +15,7 @@ from models.backbone import Backbone, FeatureInfo, checked_width
 from models.layers.image_size import check_multiple
 from models.layers.position_embedding import resize_positions, resized_in_file
 from models.layers.stochastic_depth import StochasticDepth
-from models.layers.transformer import EPS, Mlp, PatchEmbed, fresh_classifier, init_trunc_normal, merge_heads, split_heads
+from models.layers.transformer import EPS, Mlp, PatchEmbed, init_trunc_normal, merge_heads, split_heads
 from models.maps.layout import Layout, tap_blocks, to_map, tokens_of, with_last
 from models.published import Published, on_hub
 
@@ -187,9 +187,8 @@ class CaiT(Backbone):
     def get_classifier(self) -> nn.Linear:
         return self.head
 
-    def reset_classifier(self, num_classes: int) -> None:
-        self.num_classes = checked_width(num_classes)
-        self.head = fresh_classifier(self.head, num_classes)
+    def init_classifier(self, layer: nn.Linear | nn.Conv2d) -> None:
+        init_trunc_normal(layer)
 
     def check_size(self, image_size: tuple[int, int]) -> None:
         check_multiple(image_size, PATCH, arch=self.name)

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from models.backbone import Backbone, FeatureInfo, checked_width
+from models.backbone import FeatureInfo
 from models.layers.conv_norm_act import ConvNormAct
+from models.layers.pooled_classifier import PooledClassifier
 from models.layers.stochastic_depth import StochasticDepth, set_rates
 from models.published import Published
 
@@ -96,22 +97,19 @@ class CrossStage(nn.Module):
         return self.out_conv(torch.cat([self.conv1(x), self.blocks(self.conv2(x))], dim=1))
 
 
-class Darknet(Backbone):
+class Darknet(PooledClassifier):
     """A variant of the table. Maps: the ends of the stages, at strides 2 to 32; the first is the stem where that halves the map."""
 
     def __init__(self, arch: str, *, num_classes: int, drop_rate: float | None = None) -> None:
         super().__init__()
         self.arch = VARIANTS[arch]
-        self.num_classes = checked_width(num_classes)
         stem, widths = self.arch.stem, self.arch.widths
         self.stem = ConvNormAct(3, stem, 6, stride=2) if self.arch.patch_stem else ConvNormAct(3, stem)
         inputs = (stem, *widths)
         self.stages = nn.ModuleList(
             self._stage(channels, out, depth) for channels, out, depth in zip(inputs, widths, self.arch.depths, strict=False)
         )
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.dropout = nn.Dropout(drop_rate or 0.0)
-        self.fc = nn.Linear(widths[-1], num_classes)
+        self.add_head(widths[-1], num_classes=num_classes, drop_rate=drop_rate or 0.0)
 
     def _stage(self, channels: int, out: int, depth: int) -> nn.Module:
         if depth == 0:
@@ -131,21 +129,10 @@ class Darknet(Backbone):
             maps.append(x)
         return maps
 
-    def forward_head(self, maps: list[Tensor], pre_logits: bool = False) -> Tensor:
-        x = self.avgpool(maps[-1]).flatten(1)
-        return x if pre_logits else self.fc(self.dropout(x))
-
     def set_drop_path(self, rate: float) -> None:
         """Skip branches: not the first block's, the last one's with `rate`."""
         branches = [block.depth for block in self.modules() if isinstance(block, Residual)]
         set_rates(branches, rate, parts=len(branches) - 1)
-
-    def get_classifier(self) -> nn.Linear:
-        return self.fc
-
-    def reset_classifier(self, num_classes: int) -> None:
-        self.num_classes = checked_width(num_classes)
-        self.fc = nn.Linear(self.fc.in_features, num_classes).to(self.fc.weight)
 
     def remap(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Take YOLOv5's names, or the older ones of vision-toolbox, to this network's."""

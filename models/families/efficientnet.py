@@ -185,7 +185,7 @@ class EfficientNet(Backbone):
                 nn.init.normal_(module.weight, std=math.sqrt(2 / fan_out))
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        _init_linear(self.classifier)
+        self.init_classifier(self.classifier)
 
     @property
     def feature_info(self) -> list[FeatureInfo]:
@@ -213,12 +213,12 @@ class EfficientNet(Backbone):
     def get_classifier(self) -> nn.Linear:
         return self.classifier
 
-    def reset_classifier(self, num_classes: int) -> None:
-        self.num_classes = checked_width(num_classes)
-        old = self.classifier
-        fresh = nn.Linear(old.in_features, num_classes)
-        _init_linear(fresh)
-        self.classifier = fresh.to(old.weight)
+    def init_classifier(self, layer: nn.Linear | nn.Conv2d) -> None:
+        """Even draws, by the authors' rule as it is for the 1,000 classes of ImageNet: few classes would begin at extreme answers."""
+        bound = 1 / math.sqrt(max(layer.weight.shape[0], 1000))
+        assert layer.bias is not None
+        nn.init.uniform_(layer.weight, -bound, bound)
+        nn.init.zeros_(layer.bias)
 
     def remap(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Take efficientnet_pytorch's names to this network's; refuse torchvision's weights."""
@@ -243,12 +243,6 @@ class EfficientNet(Backbone):
             stage += 1
         names = _SEPARABLE_NAMES if stage == 0 else _INVERTED_NAMES
         return f"blocks.{stage}.{block}.{names.get(part, part)}.{rest}"
-
-
-def _init_linear(layer: nn.Linear) -> None:
-    bound = 1 / math.sqrt(layer.out_features)
-    nn.init.uniform_(layer.weight, -bound, bound)
-    nn.init.zeros_(layer.bias)
 
 
 # Names of efficientnet_pytorch -> names here.

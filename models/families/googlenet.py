@@ -7,7 +7,9 @@ As in that file, the branch that the paper calls 5x5 has a 3x3 kernel.
 import torch
 from torch import Tensor, nn
 
-from models.backbone import Backbone, FeatureInfo, checked_width
+from models.backbone import FeatureInfo
+from models.layers.narrow_normal import narrow_normal
+from models.layers.pooled_classifier import PooledClassifier
 from models.published import Published
 
 # Branch by branch: 1x1; 3x3 behind 1x1; the "5x5" behind 1x1; the 1x1 behind a maximum (table 1 of the paper).
@@ -54,12 +56,11 @@ class Inception(nn.Module):
         return torch.cat([self.branch1(x), self.branch2(x), self.branch3(x), self.branch4(x)], dim=1)
 
 
-class GoogLeNet(Backbone):
+class GoogLeNet(PooledClassifier):
     """Maps: before every halving, at strides 2, 4, 8 and 16, and the last at 32."""
 
     def __init__(self, arch: str, *, num_classes: int, drop_rate: float | None = None) -> None:
         super().__init__()
-        self.num_classes = checked_width(num_classes)
         self.conv1 = ConvNormRelu(3, 64, kernel=7, stride=2)
         self.maxpool = nn.MaxPool2d(3, 2, ceil_mode=True)
         self.conv2 = ConvNormRelu(64, 64, kernel=1)
@@ -70,13 +71,11 @@ class GoogLeNet(Backbone):
             self.add_module(f"inception{name}", block)
             channels = block.out
         self.maxpool4 = nn.MaxPool2d(2, 2, ceil_mode=True)
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.dropout = nn.Dropout(0.2 if drop_rate is None else drop_rate)
-        self.fc = nn.Linear(channels, num_classes)
+        self.add_head(channels, num_classes=num_classes, drop_rate=0.2 if drop_rate is None else drop_rate)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        _init_linear(self.fc)
+        self.init_classifier(self.fc)
 
     @property
     def feature_info(self) -> list[FeatureInfo]:
@@ -96,23 +95,8 @@ class GoogLeNet(Backbone):
                 x = self.get_submodule(f"inception{name}")(x)
         return x
 
-    def forward_head(self, maps: list[Tensor], pre_logits: bool = False) -> Tensor:
-        x = self.avgpool(maps[-1]).flatten(1)
-        return x if pre_logits else self.fc(self.dropout(x))
-
-    def get_classifier(self) -> nn.Linear:
-        return self.fc
-
-    def reset_classifier(self, num_classes: int) -> None:
-        self.num_classes = checked_width(num_classes)
-        fresh = nn.Linear(self.fc.in_features, num_classes)
-        _init_linear(fresh)
-        self.fc = fresh.to(self.fc.weight)
-
-
-def _init_linear(layer: nn.Linear) -> None:
-    nn.init.normal_(layer.weight, std=0.01)
-    nn.init.zeros_(layer.bias)
+    def init_classifier(self, layer: nn.Linear | nn.Conv2d) -> None:
+        narrow_normal(layer)
 
 
 PUBLISHED: dict[str, Published] = {

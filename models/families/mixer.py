@@ -85,7 +85,7 @@ class MLPMixer(Backbone):
                 for layer in (module.fc1, module.fc2):
                     nn.init.xavier_uniform_(layer.weight)
                     nn.init.normal_(layer.bias, std=1e-6)
-        _init_classifier(self.head)
+        self.init_classifier(self.head)
 
     @property
     def feature_info(self) -> list[FeatureInfo]:
@@ -115,21 +115,16 @@ class MLPMixer(Backbone):
     def get_classifier(self) -> nn.Linear:
         return self.head
 
-    def reset_classifier(self, num_classes: int) -> None:
-        self.num_classes = checked_width(num_classes)
-        fresh = nn.Linear(self.head.in_features, num_classes)
-        _init_classifier(fresh)
-        self.head = fresh.to(self.head.weight)
+    def init_classifier(self, layer: nn.Linear | nn.Conv2d) -> None:
+        """Zeros, as the paper."""
+        assert layer.bias is not None
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
 
     def check_size(self, image_size: tuple[int, int]) -> None:
         if image_size != self.image_size:
             height, width = self.image_size
             raise UserError(f"{self.name} takes images of {height} x {width} pixels alone: --image_size {height} {width}")
-
-
-def _init_classifier(layer: nn.Linear) -> None:
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
 
 
 PUBLISHED: dict[str, Published] = {

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from models.backbone import Backbone, FeatureInfo, checked_width
 from models.layers.make_divisible import make_divisible
+from models.layers.narrow_normal import narrow_normal
 from models.layers.squeeze_excite import squeeze_excite
 from models.layers.stochastic_depth import StochasticDepth, set_rates
 from models.published import Published
@@ -162,7 +163,7 @@ class MobileNetV3(Backbone):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Linear):
-                _init_linear(module)
+                narrow_normal(module)
 
     @property
     def feature_info(self) -> list[FeatureInfo]:
@@ -196,17 +197,8 @@ class MobileNetV3(Backbone):
         assert isinstance(layer, nn.Linear)
         return layer
 
-    def reset_classifier(self, num_classes: int) -> None:
-        self.num_classes = checked_width(num_classes)
-        old = self.get_classifier()
-        fresh = nn.Linear(old.in_features, num_classes)
-        _init_linear(fresh)
-        self.classifier[-1] = fresh.to(old.weight)
-
-
-def _init_linear(layer: nn.Linear) -> None:
-    nn.init.normal_(layer.weight, std=0.01)
-    nn.init.zeros_(layer.bias)
+    def init_classifier(self, layer: nn.Linear | nn.Conv2d) -> None:
+        narrow_normal(layer)
 
 
 _URL = "https://download.pytorch.org/models/"

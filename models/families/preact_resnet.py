@@ -13,7 +13,9 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.backbone import Backbone, FeatureInfo, checked_width
+from models.backbone import FeatureInfo
+from models.layers.narrow_normal import narrow_normal
+from models.layers.pooled_classifier import PooledClassifier
 from models.layers.stochastic_depth import StochasticDepth, set_rates
 from models.published import Published
 
@@ -80,7 +82,7 @@ class ReluLastBlock(PreActBlock):
         return self.depth(x) + identity
 
 
-class PreActResNet(Backbone):
+class PreActResNet(PooledClassifier):
     """A variant of the table. Maps: the stem at stride 2, then the four stages at 4, 8, 16 and 32.
 
     The last map is the one the head averages, behind the last norm and ReLU where the order has them.
@@ -89,7 +91,6 @@ class PreActResNet(Backbone):
     def __init__(self, arch: str, *, num_classes: int, drop_rate: float | None = None) -> None:
         super().__init__()
         self.arch = VARIANTS[arch]
-        self.num_classes = checked_width(num_classes)
         last = self.arch.relu_last
         widths, depths = self.arch.widths, self.arch.depths
         self.stem = nn.ModuleDict({"norm": nn.BatchNorm2d(3) if last else nn.Identity()})
@@ -102,9 +103,7 @@ class PreActResNet(Backbone):
             rest = (block(out, out, stride=1) for _ in range(depth - 1))
             self.stages.append(nn.ModuleDict({"blocks": nn.Sequential(first, *rest)}))
         self.norm = nn.Identity() if last else nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU(inplace=True))
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.dropout = nn.Dropout(drop_rate or 0.0)
-        self.fc = nn.Linear(widths[-1], num_classes)
+        self.add_head(widths[-1], num_classes=num_classes, drop_rate=drop_rate or 0.0)
         self._init_weights()
 
     def _init_weights(self) -> None:
@@ -114,7 +113,7 @@ class PreActResNet(Backbone):
                 nn.init.xavier_normal_(module.weight)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        _init_linear(self.fc)
+        self.init_classifier(self.fc)
 
     @property
     def feature_info(self) -> list[FeatureInfo]:
@@ -133,10 +132,6 @@ class PreActResNet(Backbone):
         maps[-1] = self.norm(maps[-1])
         return maps
 
-    def forward_head(self, maps: list[Tensor], pre_logits: bool = False) -> Tensor:
-        x = self.avgpool(maps[-1]).flatten(1)
-        return x if pre_logits else self.fc(self.dropout(x))
-
     def set_drop_path(self, rate: float) -> None:
         """Skip branches by timm's rule for this family: not the first block's, the last one's with `rate`."""
         branches = [block.depth for block in self.modules() if isinstance(block, PreActBlock)]
@@ -154,19 +149,8 @@ class PreActResNet(Backbone):
                 renamed[name] = tensor
         return renamed
 
-    def get_classifier(self) -> nn.Linear:
-        return self.fc
-
-    def reset_classifier(self, num_classes: int) -> None:
-        self.num_classes = checked_width(num_classes)
-        fresh = nn.Linear(self.fc.in_features, num_classes)
-        _init_linear(fresh)
-        self.fc = fresh.to(self.fc.weight)
-
-
-def _init_linear(layer: nn.Linear) -> None:
-    nn.init.normal_(layer.weight, std=0.01)
-    nn.init.zeros_(layer.bias)
+    def init_classifier(self, layer: nn.Linear | nn.Conv2d) -> None:
+        narrow_normal(layer)
 
 
 PUBLISHED: dict[str, Published] = {

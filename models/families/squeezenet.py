@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.backbone import Backbone, FeatureInfo, checked_width
+from models.layers.narrow_normal import narrow_normal
 from models.published import Published
 from utils.errors import UserError
 
@@ -68,8 +69,9 @@ class SqueezeNet(Backbone):
         for module in self.features.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_uniform_(module.weight)
-                _no_bias(module)
-        _init_classifier(self.get_classifier())
+                assert module.bias is not None
+                nn.init.zeros_(module.bias)
+        self.init_classifier(self.get_classifier())
 
     @property
     def feature_info(self) -> list[FeatureInfo]:
@@ -102,22 +104,8 @@ class SqueezeNet(Backbone):
         assert isinstance(layer, nn.Conv2d)
         return layer
 
-    def reset_classifier(self, num_classes: int) -> None:
-        self.num_classes = checked_width(num_classes)
-        old = self.get_classifier()
-        fresh = nn.Conv2d(old.in_channels, num_classes, 1)
-        _init_classifier(fresh)
-        self.classifier[1] = fresh.to(old.weight)
-
-
-def _init_classifier(layer: nn.Conv2d) -> None:
-    nn.init.normal_(layer.weight, std=0.01)
-    _no_bias(layer)
-
-
-def _no_bias(layer: nn.Conv2d) -> None:
-    assert layer.bias is not None
-    nn.init.zeros_(layer.bias)
+    def init_classifier(self, layer: nn.Linear | nn.Conv2d) -> None:
+        narrow_normal(layer)
 
 
 _URL = "https://download.pytorch.org/models/"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from models.backbone import Backbone, FeatureInfo, checked_width
 from models.layers.image_size import check_least
 from models.layers.stochastic_depth import StochasticDepth, set_rates
-from models.layers.transformer import Mlp, fresh_classifier, init_trunc_normal, merge_heads, split_heads
+from models.layers.transformer import Mlp, init_trunc_normal, merge_heads, split_heads
 from models.layers.windows import join_windows, relative_index, shift_mask, split_windows
 from models.published import Published, on_hub
 
@@ -191,9 +191,8 @@ class Swin(Backbone):
         assert isinstance(layer, nn.Linear)
         return layer
 
-    def reset_classifier(self, num_classes: int) -> None:
-        self.num_classes = checked_width(num_classes)
-        self.head["fc"] = fresh_classifier(self.get_classifier(), num_classes)
+    def init_classifier(self, layer: nn.Linear | nn.Conv2d) -> None:
+        init_trunc_normal(layer)
 
     def check_size(self, image_size: tuple[int, int]) -> None:
         check_least(image_size, PATCH, arch=self.name)

@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.backbone import Backbone, FeatureInfo, checked_width
+from models.backbone import FeatureInfo
 from models.layers.conv_norm_act import ConvNormAct
+from models.layers.pooled_classifier import PooledClassifier
 from models.layers.stochastic_depth import StochasticDepth, set_rates
 from models.published import Published
 
@@ -82,20 +83,17 @@ class OneShotAggregation(nn.Module):
         return x + self.depth(out) if self.residual else out
 
 
-class VoVNet(Backbone):
+class VoVNet(PooledClassifier):
     """A variant of the table. Maps: the stem at stride 2, then the four stages at 4, 8, 16 and 32."""
 
     def __init__(self, arch: str, *, num_classes: int, drop_rate: float | None = None) -> None:
         super().__init__()
         self.arch = VARIANTS[arch]
-        self.num_classes = checked_width(num_classes)
         half = STEM // 2
         self.stem = nn.Sequential(ConvNormAct(3, half, stride=2), ConvNormAct(half, half), ConvNormAct(half, STEM))
         inputs = (STEM, *self.arch.widths)
         self.stages = nn.ModuleList(self._stage(index, inputs[index]) for index in range(len(self.arch.widths)))
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.dropout = nn.Dropout(drop_rate or 0.0)
-        self.fc = nn.Linear(self.arch.widths[-1], num_classes)
+        self.add_head(self.arch.widths[-1], num_classes=num_classes, drop_rate=drop_rate or 0.0)
 
     def _stage(self, index: int, channels: int) -> nn.Sequential:
         arch, stage = self.arch, nn.Sequential(nn.MaxPool2d(3, 2, 1))
@@ -115,21 +113,10 @@ class VoVNet(Backbone):
             maps.append(stage(maps[-1]))
         return maps
 
-    def forward_head(self, maps: list[Tensor], pre_logits: bool = False) -> Tensor:
-        x = self.avgpool(maps[-1]).flatten(1)
-        return x if pre_logits else self.fc(self.dropout(x))
-
     def set_drop_path(self, rate: float) -> None:
         """Skip branches by timm's rule for this family: block i of n with rate x i / (n - 1), where it has a shortcut."""
         branches = [block.depth for block in self.modules() if isinstance(block, OneShotAggregation)]
         set_rates(branches, rate, parts=len(branches) - 1)
-
-    def get_classifier(self) -> nn.Linear:
-        return self.fc
-
-    def reset_classifier(self, num_classes: int) -> None:
-        self.num_classes = checked_width(num_classes)
-        self.fc = nn.Linear(self.fc.in_features, num_classes).to(self.fc.weight)
 
     def remap(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Take vision-toolbox's names of blocks and norms to this network's."""

@@ -5,6 +5,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from models.backbone import Backbone, FeatureInfo, checked_width
+from models.layers.narrow_normal import narrow_normal
 from utils.errors import UserError
 
 HIDDEN = 4096
@@ -80,18 +81,8 @@ class ChainNet(Backbone):
         assert isinstance(layer, nn.Linear)
         return layer
 
-    def reset_classifier(self, num_classes: int) -> None:
-        self.num_classes = checked_width(num_classes)
-        old = self.get_classifier()
-        fresh = nn.Linear(old.in_features, num_classes)
-        init_linear(fresh)
-        self.classifier[-1] = fresh.to(old.weight)
-
-
-def init_linear(layer: nn.Linear) -> None:
-    """A narrow normal, and no bias."""
-    nn.init.normal_(layer.weight, std=0.01)
-    nn.init.zeros_(layer.bias)
+    def init_classifier(self, layer: nn.Linear | nn.Conv2d) -> None:
+        narrow_normal(layer)
 
 
 def init_chain(net: nn.Module) -> None:
@@ -102,7 +93,7 @@ def init_chain(net: nn.Module) -> None:
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Linear):
-            init_linear(module)
+            narrow_normal(module)
 
 
 def _window(layer: nn.Module) -> tuple[int, int, int]:

@@ -5,7 +5,8 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from models.backbone import Backbone, FeatureInfo, checked_width
+from models.backbone import FeatureInfo
+from models.layers.pooled_classifier import PooledClassifier
 from models.layers.stem import stem_convolution, stem_pool
 from models.layers.stochastic_depth import StochasticDepth, set_rates
 
@@ -33,7 +34,7 @@ class BlockBuilder(Protocol):
     def __call__(self, channels: int, planes: int, *, stride: int) -> ResidualBlock: ...
 
 
-class ResidualNet(Backbone):
+class ResidualNet(PooledClassifier):
     """Stem and stages of one kind of block. Maps: the stem at stride 2, then the four stages at 4, 8, 16 and 32.
 
     Args:
@@ -57,7 +58,6 @@ class ResidualNet(Backbone):
         blur: bool = False,
     ) -> None:
         super().__init__()
-        self.num_classes = checked_width(num_classes)
         self.stem_width = stem[-1]
         self.conv1 = stem_convolution(stem)
         self.bn1 = nn.BatchNorm2d(self.stem_width)
@@ -69,9 +69,7 @@ class ResidualNet(Backbone):
         self.layer2 = _stage(block, inputs[1], PLANES[1], depth=depths[1], stride=2, out=inputs[2])
         self.layer3 = _stage(block, inputs[2], PLANES[2], depth=depths[2], stride=2, out=inputs[3])
         self.layer4 = _stage(block, inputs[3], PLANES[3], depth=depths[3], stride=2, out=inputs[4])
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.dropout = nn.Dropout(drop_rate or 0.0)
-        self.fc = nn.Linear(self.widths[-1], num_classes)
+        self.add_head(self.widths[-1], num_classes=num_classes, drop_rate=drop_rate or 0.0)
         self._init_weights()
 
     def _init_weights(self) -> None:
@@ -94,21 +92,10 @@ class ResidualNet(Backbone):
         maps.append(self.layer4(maps[3]))
         return maps
 
-    def forward_head(self, maps: list[Tensor], pre_logits: bool = False) -> Tensor:
-        x = self.avgpool(maps[-1]).flatten(1)
-        return x if pre_logits else self.fc(self.dropout(x))
-
     def set_drop_path(self, rate: float) -> None:
         """Skip branches by timm's rule for this family: not the first block's, the last one's with `rate`."""
         branches = [block.depth for block in self.modules() if isinstance(block, ResidualBlock)]
         set_rates(branches, rate, parts=len(branches) - 1)
-
-    def get_classifier(self) -> nn.Linear:
-        return self.fc
-
-    def reset_classifier(self, num_classes: int) -> None:
-        self.num_classes = checked_width(num_classes)
-        self.fc = nn.Linear(self.fc.in_features, num_classes).to(self.fc.weight)
 
 
 def _stage(block: BlockBuilder, channels: int, planes: int, *, depth: int, stride: int, out: int) -> nn.Sequential:

@@ -63,11 +63,3 @@ def init_trunc_normal(network: nn.Module) -> None:
             nn.init.trunc_normal_(module.weight, std=0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-
-
-def fresh_classifier(old: nn.Linear, num_classes: int) -> nn.Linear:
-    """A classifier for other classes, drawn as the first one was."""
-    fresh = nn.Linear(old.in_features, num_classes)
-    nn.init.trunc_normal_(fresh.weight, std=0.02)
-    nn.init.zeros_(fresh.bias)
-    return fresh.to(old.weight)

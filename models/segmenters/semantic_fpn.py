@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from models.backbone import FeatureInfo
@@ -20,6 +21,9 @@ class SemanticFPNDecoder(Decoder):
         self.dropout = nn.Dropout2d(drop_rate or 0.0)
         self.classifier = nn.Conv2d(self.neck.feature_info[0].channels, num_classes, 1)
         self.init_weights()
+        with torch.no_grad():
+            # The maps of all strides are added up.
+            self.classifier.weight /= len(self.STRIDES)
 
     def forward(self, maps: list[Tensor], size: tuple[int, int]) -> Tensor:
         del size

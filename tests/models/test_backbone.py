@@ -75,6 +75,15 @@ def test_maps_head_and_classifier_fit_together(arch):
         assert net(x).shape == (2, 9)
 
 
+@pytest.mark.parametrize("arch", ALL)
+def test_a_fresh_classifier_of_few_classes_begins_at_about_even_answers(arch):
+    torch.manual_seed(1)
+    net = build_model(arch, num_classes=2).train()
+    with torch.no_grad():
+        logits = net(image(*taken_size(net), n=4))
+    assert float(nn.functional.cross_entropy(logits, torch.tensor([0, 1, 0, 1]))) < 0.7 + 0.5
+
+
 @pytest.mark.parametrize("arch", CONVOLUTIONAL)
 def test_odd_sizes_and_channels_last_give_the_same_logits(arch):
     net = build_model(arch, num_classes=5).eval()

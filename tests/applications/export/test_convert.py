@@ -203,6 +203,7 @@ def test_a_list_is_called_by_its_name_not_by_its_folder(call: Call, colors: Path
     ("flags", "said"),
     [
         (("--export", "onxx"), "unknown format 'onxx'. Did you mean onnx?"),
+        (("--export", "onnx,safetensors"), "--export safetensors: take hub here (a folder with model.safetensors"),
         (("--export", "onnx,onnx"), "names a format twice"),
         (("--export", "hub", "--with_cam"), "the format hub answers probabilities alone"),
         (("--export", "torchscript", "--opset", 18), "--opset 18 is for the formats onnx and openvino"),

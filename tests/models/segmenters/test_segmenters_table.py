@@ -1,5 +1,7 @@
 """Every decoder on every kind of encoder: sizes, gradients, and what cannot work is said in one line."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -22,6 +24,17 @@ def test_logits_have_the_size_of_the_image_whatever_the_stride(arch: str) -> Non
     with torch.no_grad():
         for size in ((32, 32), (33, 50), (64, 96)):
             assert model(torch.rand(1, 3, *size)).shape == (1, CLASSES, *size)
+
+
+@pytest.mark.parametrize("classes", [2, 20])
+@pytest.mark.parametrize("arch", SEGMENTERS)
+def test_the_first_loss_is_about_that_of_guessing(arch: str, classes: int) -> None:
+    torch.manual_seed(0)
+    model = build_segmenter(arch, encoder="mobilenetv3_small", num_classes=classes).train()
+    truth = torch.arange(2 * 96 * 96).reshape(2, 96, 96) % classes
+    with torch.no_grad():
+        loss = torch.nn.functional.cross_entropy(logits_of(model(torch.randn(2, 3, 96, 96))), truth)
+    assert float(loss) - math.log(classes) < 0.7
 
 
 @pytest.mark.parametrize("arch", SEGMENTERS)
