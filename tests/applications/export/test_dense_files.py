@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from applications.formats.deployed import Deployed
+from applications.formats.int8 import ROUGHLY
 from tests.applications.conftest import Call, DenseRuns, read_rows, run_once
 from tests.applications.dense_data import write_cloth
 from tests.applications.export.test_convert import break_parts, wrong_mean, wrong_order
@@ -54,7 +55,8 @@ def test_8_bits_are_compared_by_the_figure_and_by_class(name: str, call: Call, r
     assert record["kept"]
     assert record["file"]["precision"] == "int8"
     assert record["full_precision"]["median_seconds"] > 0
-    assert not any("biases" in note for note in record["notes"])
+    if run.parent.name != "detect":
+        assert not any(note.startswith(ROUGHLY) for note in record["notes"])
     assert "Layers in floating point: " in (run / f"parity-{name}-int8.md").read_text()
     if run.parent.name == "anomaly":
         assert not all(layer.startswith("encoder.") for layer in record["floating"]), "distances are left as they are"
