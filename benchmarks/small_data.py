@@ -4,8 +4,8 @@
 
 DIR has the folders train, val and test with a folder for every class; FILE has the ImageNet weights of torchvision's mobilenet_v2. For
 every number of images and every seed, that many images of each class are drawn from train, a quarter as many from val, and all of
-test are answered. On these images a network is trained from random weights, probed, and fine-tuned; the trained ones as they are by
-default, and with one of `--aug strong`, `--mixup` and `--ema` each. A row of the table is the mean over the seeds, with their spread.
+test are answered. On these images a network is trained from random weights, probed, and fine-tuned: trained for `--minutes` each, as they
+are by default, and with one of `--aug strong`, `--mixup` and `--ema`. A row of the table is the mean over the seeds, with their spread.
 
 Each cell is one command (`--only finetune-ema-30-2`), and its result stays in OUT/cells, so that the benchmark can be stopped and goes on
 with what is missing. After each, and with `--draw` at any time, small_data.csv and small_data.md are written from those that are there.
@@ -31,9 +31,6 @@ from benchmarks.shared import keep_cell
 COUNTS, SEEDS = (10, 30, 100), (0, 1, 2, 3, 4)
 STARTS = ("scratch", "probe", "finetune")
 EXTRAS = {"plain": (), "strong": ("--aug", "strong"), "mixup": ("--mixup",), "ema": ("--ema",)}
-# Passes over the images, so that steps do not grow as the images do, and the size of these.
-PASSES = {"scratch": 6000, "finetune": 3000}
-FEWEST_PASSES, SIZE = 8, 160
 
 
 @dataclass(frozen=True)
@@ -62,12 +59,11 @@ class Result:
     seconds: float
 
 
-def write_part(data: Path, folder: Path, count: int, seed: int) -> int:
-    """Link `count` images of each class of train and a quarter as many of val, and all of test, into a folder; return those of train.
+def write_part(data: Path, folder: Path, count: int, seed: int) -> None:
+    """Link `count` images of each class of train and a quarter as many of val, and all of test, into a folder.
 
     A class with fewer images gives all that it has.
     """
-    drawn = 0
     for split, wanted in (("train", count), ("val", max(3, count // 4)), ("test", None)):
         for place in sorted(entry for entry in (data / split).iterdir() if entry.is_dir()):
             files = sorted(place.iterdir())
@@ -76,23 +72,17 @@ def write_part(data: Path, folder: Path, count: int, seed: int) -> int:
             (folder / split / place.name).mkdir(parents=True)
             for file in files[:wanted]:
                 os.symlink(file.resolve(), folder / split / place.name / file.name)
-            drawn += len(files[:wanted]) if split == "train" else 0
-    return drawn
 
 
 def run_cell(cell: Cell, options: argparse.Namespace) -> Result:
     """Train and evaluate a cell, and keep its result."""
     with tempfile.TemporaryDirectory(prefix="darkroom-small-") as name:
         folder, log = Path(name), options.out / "logs" / f"{cell.name}.txt"
-        images = write_part(options.data, folder / "data", cell.count, cell.seed)
+        write_part(options.data, folder / "data", cell.count, cell.seed)
         main = [sys.executable, str(ROOT / "main.py")]
         flags = ["--data", str(folder / "data"), "--arch", ARCH, "--seed", str(cell.seed), "--logdir", str(folder / "runs")]
         flags += [] if cell.start == "scratch" else ["--init_from", str(options.weights)]
-        if cell.start == "probe":
-            flags.append("--probe")
-        else:
-            epochs = max(FEWEST_PASSES, PASSES[cell.start] // images)
-            flags += ["--epochs", str(epochs), "--image_size", str(SIZE), str(SIZE), *EXTRAS[cell.extra]]
+        flags += ["--probe"] if cell.start == "probe" else ["--minutes", f"{options.minutes:g}", *EXTRAS[cell.extra]]
         out, seconds = timed([*main, *flags], log, environment={"XDG_CACHE_HOME": str(folder / "cache")})
         found = re.search(r"--evaluation --resume (.+)$", out, re.MULTILINE)
         assert found is not None, "a training ends with the command that evaluates it"
@@ -143,6 +133,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="folder with train, val and test")
     parser.add_argument("--weights", type=Path, help="torchvision's mobilenet_v2 (.pth)")
     parser.add_argument("--out", type=Path, default=Path("small_data"), help="where results are kept and written (default: small_data)")
+    parser.add_argument("--minutes", type=float, default=1.0, help="of a training (default: 1)")
     parser.add_argument("--counts", type=int, nargs="+", default=COUNTS, help="images of each class")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="seeds")
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS, help="from what")

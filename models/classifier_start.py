@@ -17,7 +17,8 @@ def with_even_start(net: Backbone) -> Backbone:
     loss is up to 5.8 above that of guessing, and a short training goes into mending it.
     """
     for layer in net.classifiers():
-        if float(layer.weight.detach().std()) > WIDEST * usual_spread(layer):
+        # On the meta device, where networks are built to be counted, nothing is drawn.
+        if not layer.weight.is_meta and float(layer.weight.detach().std()) > WIDEST * usual_spread(layer):
             layer.reset_parameters()
     return net
 

@@ -1,7 +1,8 @@
 """A classifier that reads the maps of several stages of a network, not the last one alone.
 
 The last stage of a network keeps what its own classes need; what earlier ones see of edges, textures and parts helps to tell other
-classes apart, above all while the network is frozen (Evci et al., "Head2Toe", arXiv 2201.03529).
+classes apart, above all while the network is frozen (Evci et al., "Head2Toe", arXiv 2201.03529). What a surface is made of shows in how
+the channels of fine maps vary together, wherever in the image it lies (Lin et al., "Bilinear CNN Models", arXiv 1504.07889).
 """
 
 from collections.abc import Mapping
@@ -12,17 +13,23 @@ from torch import Tensor, nn
 
 from models.backbone import Backbone, FeatureInfo, Network, checked_width
 from models.image_trial import answer_to_black
+from models.layers.channel_correlations import ChannelCorrelations
 from models.modules import replace_module
 from utils.errors import UserError
 
 # Beginning of the names of the network's own tensors.
 BACKBONE = "backbone."
-# Maps with smaller strides show what every image has.
+# Means of maps with smaller strides show what every image has.
 LEAST_STRIDE = 8
+# Maps of which it is read how their channels correlate: finer ones are nearly pixels, coarser ones have too few places.
+TEXTURE_STRIDES = range(4, 17)
 
 
 class StagedClassifier(Backbone):
-    """Images (N, 3, H, W) -> logits (N, C), linear in the means of the maps of stride 8 and more and in what the network's classifier read.
+    """Images (N, 3, H, W) -> logits (N, C), linear in what several maps show.
+
+    These are the means of the maps of stride 8 and more, deviations and correlations of the channels of those of stride 4 to 16, and what
+    the network's own classifier read.
 
     Args:
         backbone: whose own classifier is taken off.
@@ -49,8 +56,12 @@ class StagedClassifier(Backbone):
         name = next(name for name, module in backbone.named_modules() if module is own[0])
         replace_module(backbone, name, nn.Identity())
         self.backbone = backbone
+        self.textures = [place for place, each in enumerate(info[:-1]) if each.stride in TEXTURE_STRIDES]
+        correlations = [ChannelCorrelations(info[place].channels) for place in self.textures]
+        self.correlations = nn.ModuleList(correlations)
         self.dropout = nn.Dropout(drop_rate)
-        self.classifier = nn.Linear(sum(info[place].channels for place in self.positions) + last, num_classes)
+        read = sum(info[place].channels for place in self.positions) + sum(each.width for each in correlations) + last
+        self.classifier = nn.Linear(read, num_classes)
 
     @property
     def feature_info(self) -> list[FeatureInfo]:
@@ -64,8 +75,9 @@ class StagedClassifier(Backbone):
 
     def forward_head(self, maps: list[Tensor], pre_logits: bool = False) -> Tensor:
         means = [maps[place].mean((2, 3)) for place in self.positions]
+        together = [correlate(maps[place]) for correlate, place in zip(self.correlations, self.textures, strict=True)]
         last = self.backbone.forward_head(maps, pre_logits=True).flatten(1)
-        vector = torch.cat([*means, last], 1)
+        vector = torch.cat([*means, *together, last], 1)
         return vector if pre_logits else self.classifier(self.dropout(vector))
 
     def get_classifier(self) -> nn.Linear:

@@ -22,19 +22,19 @@ Activation = Literal["softmax", "sigmoid"]
 
 @dataclass(frozen=True, eq=False)
 class LinearHead:
-    """Logits = features x weight^T + bias.
+    """Logits = features x weight^T + bias, in the precision of these.
 
     Attributes:
-        weight: float64 (C, D).
-        bias: float64 (C,).
+        weight: (C, D).
+        bias: (C,).
     """
 
     weight: Tensor
     bias: Tensor
 
     def logits(self, features: Tensor) -> Tensor:
-        """Return logits, float64 (N, C), of features (N, D)."""
-        return features.double() @ self.weight.T + self.bias
+        """Return logits (N, C) of features (N, D)."""
+        return features.to(self.weight.dtype) @ self.weight.T + self.bias
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,9 @@ def fit_head(
     """Return the head that minimizes mean loss + strength / 2 x the sum of squares of its weights; biases are free.
 
     Args:
-        features: float64 (N, D), standardized for the strength to mean the same for all of them.
-        targets: float64 (N, C), a distribution a row for softmax, each in [0, 1] for sigmoid.
+        features: (N, D), standardized for the strength to mean the same for all of them; the head has their precision, float64 for a
+            small gradient.
+        targets: (N, C) of the same precision, a distribution a row for softmax, each in [0, 1] for sigmoid.
         strength: of the penalty, above 0.
         activation: softmax for one class per image, sigmoid for several.
         start: where to begin, such as the head of the strength before.
@@ -88,14 +89,16 @@ def choose_strength(features: Tensor, targets: Tensor, folds: Tensor, *, activat
     The strongest is tried first, and weaker ones as long as they are not worse twice in a row.
 
     Args:
-        features: float64 (N, D), standardized.
-        targets: float64 (N, C).
+        features: (N, D), standardized.
+        targets: (N, C).
         folds: int64 (N,), the part, from 0, in which each image is held out.
         activation: as for `fit_head`.
     """
     parts = sorted(set(folds.tolist()))
     if len(features) * features.shape[1] * targets.shape[1] > MOST_PRODUCTS:
         parts = parts[:1]
+    # Heads that are only compared are fitted in half of the bytes.
+    features, targets = features.float(), targets.float()
     splits = [(folds != part, folds == part) for part in parts]
     starts: list[LinearHead | None] = [None] * len(splits)
     tried: list[Tried] = []

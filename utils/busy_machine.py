@@ -28,8 +28,8 @@ PER_THREAD = 1 << 16
 NAME = "busy-machine"
 
 
-def sleep_when_busy() -> None:
-    """Watch the machine from now on, in a thread that ends with the program.
+def sleep_when_busy() -> threading.Event | None:
+    """Watch the machine from now on, in a thread that ends with the program, or when the event that is returned is set.
 
     Does nothing where it would have no effect: with another OpenMP, with a single thread, with a policy that the user has set.
     """
@@ -37,9 +37,10 @@ def sleep_when_busy() -> None:
 
     running = any(thread.name == NAME for thread in threading.enumerate())
     if running or not is_effective(os.environ, torch.get_num_threads(), available_cores()) or not _has_libgomp():
-        return
-    watch = Watch(OthersOnOurCores().cores, Crowd(torch.get_num_threads(), available_cores()))
-    threading.Thread(target=watch.run, name=NAME, daemon=True).start()
+        return None
+    watch, ended = Watch(OthersOnOurCores().cores, Crowd(torch.get_num_threads(), available_cores())), threading.Event()
+    threading.Thread(target=watch.run, args=(ended,), name=NAME, daemon=True).start()
+    return ended
 
 
 def is_effective(environment: Mapping[str, str], threads: int, cores: int) -> bool:
@@ -117,13 +118,13 @@ class Watch:
         else:
             self._crowd.come()
 
-    def run(self) -> None:
-        """Look as long as the program lives."""
-        while True:
-            time.sleep(SECONDS)
+    def run(self, ended: threading.Event) -> None:
+        """Look until the event is set, and leave the threads spinning."""
+        while not ended.wait(SECONDS):
             # Where a figure cannot be read, waiting stays as it is.
             with suppress(OSError, ValueError):
                 self.look()
+        self._crowd.go()
 
 
 class OthersOnOurCores:

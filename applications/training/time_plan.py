@@ -36,8 +36,8 @@ MOST_PASSES_FROZEN, SHARE_FROZEN = 20, 0.35
 SMALL_BELOW = 12
 # Of a training step, how much a forward pass takes.
 FORWARD = 0.35
-# A run of so few epochs can grow by this share of its own length: another epoch would be too long, with its validation.
-FEW_EPOCHS, ROOM = 4, 1.0
+# A run of so few epochs is half through one when it ends, and can grow: another epoch would be too long, with its validation.
+FEW_EPOCHS = 4
 # With fewer steps than this, smaller batches give more of them.
 FEW_STEPS = 100
 WARMUP_STEPS, WARMUP_SHARE, LONGEST_WARMUP = 50, 0.05, 2000
@@ -211,9 +211,9 @@ def with_room(plan: Plan, wishes: Wishes) -> tuple[Plan, float]:
     grows = len({plan.sizes().at(epoch) for epoch in range(plan.epochs)}) > 1
     if plan.epoch_size is None or wishes.epoch_size is not None or grows or plan.epochs > FEW_EPOCHS:
         return plan, plan.epochs
-    longer = round((1 + ROOM) * plan.epoch_size)
-    share = plan.epoch_size / longer
-    return replace(plan, epoch_size=longer), plan.epochs * share
+    images = plan.epochs * plan.epoch_size
+    longer = round(images / (math.ceil(plan.epochs / 2) - 0.5))
+    return replace(plan, epoch_size=longer), images / longer
 
 
 def stages_of(size: tuple[int, int], epochs: int) -> str | None:

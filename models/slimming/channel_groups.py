@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
 from models.layers.channel_attention import EfficientChannelAttention
+from models.layers.channel_correlations import ChannelCorrelations
 from utils.errors import UserError
 from utils.networks.first_conv import input_channels
 
@@ -76,6 +77,8 @@ class ChannelGroups:
     def __init__(self, model: nn.Module, classifier: nn.Module, image_size: tuple[int, int]) -> None:
         if any(isinstance(module, EfficientChannelAttention) for module in model.modules()):
             raise UserError("--prune cannot take channels out of this model: its gates (ECA) compare each channel with its neighbors")
+        if any(isinstance(module, ChannelCorrelations) for module in model.modules()):
+            raise UserError("--prune cannot take channels out of this model: its classifier reads how pairs of channels vary together")
         self.model = model
         image = torch.zeros(1, input_channels(model), *image_size)
         self._places = _count_places(model, image)

@@ -48,6 +48,22 @@ def test_a_crowd_comes_when_others_stay_busy_and_goes_when_they_stay_quiet() -> 
     assert [seen.index(True), seen.index(False, 4)] == [4, 8]
 
 
+def test_a_watch_that_ends_leaves_the_threads_spinning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(busy_machine, "SECONDS", 0.01)
+    crowd, ended = Heard(), threading.Event()
+    watching = threading.Thread(target=Watch(lambda: BUSY, crowd).run, args=(ended,))
+    watching.start()
+    for _ in range(200):
+        if crowd.there:
+            break
+        time.sleep(0.01)
+    assert crowd.there
+    ended.set()
+    watching.join(5)
+    assert not watching.is_alive()
+    assert crowd.calls == ["come", "go"]
+
+
 @pytest.mark.parametrize(("threads", "cores"), [(2, 2), (4, 4), (4, 8), (6, 8), (64, 128)])
 def test_a_crowd_makes_more_openmp_threads_than_cores(threads: int, cores: int) -> None:
     assert threads + Crowd(threads, cores).holders * (threads - 1) > cores

@@ -168,6 +168,16 @@ def test_few_passes_for_a_decoder_are_made_at_a_smaller_size_and_many_end_at_the
     assert grown.epoch_size is None or few.epochs > FEW_EPOCHS or ends < grown.epochs
 
 
+@pytest.mark.parametrize("epochs", range(1, FEW_EPOCHS + 1))
+def test_a_short_run_ends_half_through_an_epoch_and_can_grow(epochs: int) -> None:
+    plan = Plan(epochs, 1000, (96, 96), None, 32, 0.1, 60.0)
+    grown, ends = with_room(plan, wishes_of(96))
+    assert grown.epoch_size is not None
+    assert grown.epoch_size * ends == pytest.approx(1000 * epochs)
+    assert ends % 1 == pytest.approx(0.5, abs=0.01)
+    assert ends <= epochs
+
+
 def test_what_the_user_has_settled_stays() -> None:
     costs = costs_of(1768, 0.01)
     wishes = wishes_of(160, size_schedule="64:0.5,160", batch_size=8, epoch_size=100, warmup=0.5)

@@ -90,6 +90,8 @@ def test_closed_gates_compute_what_the_pruned_network_computes(arch: str) -> Non
 def test_a_filter_along_the_channels_forbids_to_take_some_out() -> None:
     with pytest.raises(UserError, match="--prune cannot take channels out of this model: its gates"):
         groups_of(build_model("ecaresnet26t", num_classes=5))
+    with pytest.raises(UserError, match="--prune cannot take channels out of this model: its classifier reads how pairs"):
+        groups_of(build_model("stages(resnet18)", num_classes=5))
 
 
 def test_the_score_is_the_squared_change_of_the_loss_when_a_channel_is_closed_a_little() -> None:
