@@ -10,12 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # Strengths of the penalty that are tried, the strongest first, for standardized features and the mean loss.
-STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4)
+STRENGTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6)
 FOLDS = 5
 # Above this many products in a pass over the data, one part is held out instead of each in turn.
 MOST_PRODUCTS = 1e9
-# Largest gradient at which a head is done, and one that is only compared with others.
+# Largest gradient at which a head of up to USUAL classes is done, and one that is only compared with others.
 STEPS, ACCURACY, ROUGH = 200, 1e-5, 3e-4
+# Of more classes each has a smaller part of the images, and of the mean loss.
+USUAL = 10
 
 Activation = Literal["softmax", "sigmoid"]
 
@@ -64,9 +66,11 @@ def fit_head(
         strength: of the penalty, above 0.
         activation: softmax for one class per image, sigmoid for several.
         start: where to begin, such as the head of the strength before.
-        accuracy: largest gradient at which it is done.
+        accuracy: largest gradient at which it is done, with up to 10 classes.
     """
     classes, width = targets.shape[1], features.shape[1]
+    if activation == "softmax":
+        accuracy *= min(1.0, USUAL / classes)
     weight = (start.weight if start else features.new_zeros(classes, width)).clone().requires_grad_()
     bias = (start.bias if start else features.new_zeros(classes)).clone().requires_grad_()
     solver = torch.optim.LBFGS(

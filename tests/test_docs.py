@@ -49,6 +49,11 @@ FOREIGN_FLAGS = {
     "--model",
     "--hang_seconds",
     "--seconds",
+    "--rounds",
+    "--counts",
+    "--seeds",
+    "--starts",
+    "--extras",
 }
 
 

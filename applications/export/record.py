@@ -29,6 +29,7 @@ class Record:
         diverging: the first layer that differs, where it was looked for and found.
         notes: what the user should know.
         floating: layers of a file of 8 bits that stay in floating point.
+        plain: timing of the same file before it was brought to 8 bits, for one image.
     """
 
     facts: Facts
@@ -45,13 +46,19 @@ class Record:
     diverging: str | None = None
     notes: tuple[str, ...] = ()
     floating: tuple[str, ...] = ()
+    plain: Timing | None = None
+
+    def gain(self) -> float | None:
+        """Return how many times as fast as in full precision a file of 8 bits is; None where that was not measured."""
+        return None if self.timing is None or self.plain is None else self.plain.median / self.timing.median
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return {
             "kept": not self.refusal,
-            **{name: value for name, value in asdict(self).items() if name not in ("facts", "timing")},
+            **{name: value for name, value in asdict(self).items() if name not in ("facts", "timing", "plain")},
             "timing": None if self.timing is None else self.timing.to_dict(),
+            "full_precision": None if self.plain is None else self.plain.to_dict(),
             "file": json.loads(self.facts.to_json()),
         }
 
@@ -66,13 +73,16 @@ class Record:
                 (compared, f"{parity.agreeing:,} of {parity.answers:,}"),
                 (f"largest difference of a {parity.words.value}, one image at a time", f"{parity.largest:.1e}"),
                 ("the same, several images at a time", f"{parity.batched:.1e}"),
-                ("allowed", f"{self.allowed.difference:.0e}" if self.allowed.drop is None else "any"),
+                ("allowed", f"{self.allowed.difference:.0e}" if self.allowed.difference < 1 else "any"),
                 ("mean difference", f"{parity.mean:.1e}"),
+                ("the same of the image in which it is largest", f"{parity.worst_mean:.1e}"),
+                *([("allowed", f"{self.allowed.mean:.0e}")] if self.allowed.mean is not None else []),
                 (f"{parity.headline}, file", f"{100 * parity.file:.2f}%"),
                 (f"{parity.headline}, model", f"{100 * parity.model:.2f}%"),
                 *([(f"{parity.headline} lost, in points", f"{100 * parity.drop:.2f}")] if self.allowed.drop is not None else []),
                 *([("lost points allowed", f"{100 * self.allowed.drop:.2f}")] if self.allowed.drop is not None else []),
                 (f"one image, median, {self.threads} threads", str(self.timing)),
+                *([("the same file in full precision", str(self.plain))] if self.plain is not None else []),
                 ("the same by PyTorch", f"{self.model_ms:.1f} ms"),
                 ("until the file could answer", f"{self.open_seconds:.2f} s"),
             ]

@@ -10,7 +10,7 @@ import torch
 from applications.assemble import Machine
 from applications.contract import Task
 from applications.export.answers import Answers
-from applications.export.parity import Allowed, Figures, Parity, Words, class_shares, largest_of, worst_of
+from applications.export.parity import Allowed, Figures, Parity, Words, class_shares, largest_mean_of, largest_of, worst_of
 from applications.formats.deployed import Deployed
 from applications.formats.facts import Facts
 from applications.formats.format import Holds
@@ -117,6 +117,7 @@ class Reference(ABC, Generic[Kind]):
             worst=worst_of(single),
             words=self.words,
             classes=class_shares(mine, theirs),
+            worst_mean=float(np.maximum(largest_mean_of(single), largest_mean_of(batched))),
         )
 
     def distance(self, answer: np.ndarray, expected: np.ndarray, facts: Facts) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from applications.formats.deployed import Deployed
 from applications.formats.facts import Facts
-from applications.formats.int8 import QuantizationData
+from applications.formats.int8 import QuantizationData, Quantized
 from applications.formats.package import Package
 from utils.errors import UserError
 
@@ -94,8 +94,8 @@ class Format(ABC):
             UserError: it is damaged, or no file that Darkroom wrote.
         """
 
-    def quantize(self, path: Path, calibration: QuantizationData) -> list[str]:
-        """Bring a written file to 8-bit integers, in place; return the layers that stay in floating point."""
+    def quantize(self, path: Path, calibration: QuantizationData) -> Quantized:
+        """Bring a written file to 8-bit integers, in place."""
         raise NotImplementedError(f"{self.name} holds no int8")
 
     def inner_values(self, path: Path, images: np.ndarray) -> Iterator[np.ndarray]:

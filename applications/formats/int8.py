@@ -12,10 +12,11 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from applications.formats.bias_correction import can_be_exact
 from applications.formats.package import Package
 from applications.formats.weight_ranges import own_ranges
 
@@ -26,6 +27,8 @@ WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Convolution", 
 # Layers that may be turned back, and images by which they are ranked: both bound the time.
 MOST_RESTORED = 12
 RANKING_IMAGES = 64
+ROUGHLY = "biases are corrected for what rounding moves by NNCF's fast way, which keeps fewer labels"
+LARGE = f"{ROUGHLY}: images of this size take too much memory for the exact one; fewer --int8_images leave it room"
 
 # One image, uint8 (1, 3, h, w) -> the outputs of the file.
 Answer = Callable[[np.ndarray], Sequence[np.ndarray]]
@@ -52,6 +55,18 @@ class QuantizationData:
     distance: Callable[[np.ndarray, np.ndarray], float]
     max_drop: float
     part: str = ""
+
+
+class Quantized(NamedTuple):
+    """What became of a file of 8 bits.
+
+    Attributes:
+        floating: layers that stay in floating point.
+        notes: what the user should know.
+    """
+
+    floating: list[str]
+    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -84,14 +99,15 @@ def layers(ops: Sequence[Op]) -> list[Op]:
     return [op for op in ops if op.kind in WEIGHTED and op.name not in fixed and any(source in fixed for source in op.sources)]
 
 
-def outside_network(ops: Sequence[Op], part: str = "") -> list[str]:
+def outside_network(ops: Sequence[Op], names: Mapping[str, str], part: str = "") -> list[str]:
     """Return what is not between the first and the last layer: geometry and normalization before, probabilities behind.
 
     Args:
         ops: of the graph.
+        names: operation -> layer, as `layer_names` gives them.
         part: beginning of the names of the layers that count.
     """
-    fixed, weighted = constants(ops), {op for op, name in layer_names(ops).items() if name.startswith(part)}
+    fixed, weighted = constants(ops), {op.name for op in layers(ops) if names.get(op.name, op.name).startswith(part)}
     behind, before = set(weighted), set(weighted)
     for op in ops:
         if any(source in behind for source in op.sources):
@@ -156,38 +172,61 @@ class Judge:
 
 
 def quantize(
-    model: Any, ops: Sequence[Op], calibration: QuantizationData, answering: Callable[[Any], Answer], *, per_channel: bool = True
-) -> Any:
-    """Return the quantized model.
+    model: Any,
+    ops: Sequence[Op],
+    calibration: QuantizationData,
+    answering: Callable[[Any], Answer],
+    *,
+    names: Mapping[str, str],
+    per_channel: bool = True,
+    around: contextlib.AbstractContextManager[None] | None = None,
+) -> tuple[Any, list[str]]:
+    """Return the quantized model, and what the user should know.
 
     Args:
         model: of onnx or openvino.
         ops: its operations, in the order of computing.
         calibration: images, what may be lost, and of which layers.
         answering: makes the model that NNCF hands over answer.
+        names: operation -> layer, as `layer_names` gives them.
         per_channel: the runtime knows ranges of single channels before depthwise convolutions, not of weights alone.
+        around: what NNCF needs for this kind of graph; entered once.
     """
-    with quiet(), own_ranges():
-        nncf: Any = import_module("nncf")
-        finer: Any = import_module("nncf.quantization.advanced_parameters")
-        advanced = finer.AdvancedQuantizationParameters()
-        if not per_channel:
-            advanced.activations_quantization_params = finer.QuantizationParameters(per_channel=False)
-        numbered = list(range(len(calibration.held_out)))
-        return nncf.quantize_with_accuracy_control(
-            model,
-            nncf.Dataset(list(calibration.images), lambda image: {INPUT: image}),
-            nncf.Dataset(numbered, lambda index: {INPUT: calibration.held_out[index]}),
-            validation_fn=Judge(calibration, answering),
-            max_drop=calibration.max_drop,
-            preset=nncf.QuantizationPreset.MIXED,
-            subset_size=len(calibration.images),
-            ignored_scope=nncf.IgnoredScope(names=outside_network(ops, calibration.part), validate=False),
-            advanced_quantization_parameters=advanced,
-            advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
-                max_num_iterations=MOST_RESTORED, ranking_subset_size=min(RANKING_IMAGES, max(1, len(numbered) // 2))
-            ),
-        )
+    outside = outside_network(ops, names, calibration.part)
+    with quiet(), own_ranges(), around or contextlib.nullcontext():
+        if not can_be_exact(calibration.images):
+            return _quantize(model, outside, calibration, answering, exact=False, per_channel=per_channel), [LARGE]
+        try:
+            return _quantize(model, outside, calibration, answering, exact=True, per_channel=per_channel), []
+        except Exception as error:
+            note = f"{ROUGHLY}: the exact one fails in this graph ({error!r:.160})"
+        return _quantize(model, outside, calibration, answering, exact=False, per_channel=per_channel), [note]
+
+
+def _quantize(
+    model: Any, outside: list[str], calibration: QuantizationData, answering: Callable[[Any], Answer], *, exact: bool, per_channel: bool
+) -> Any:
+    nncf: Any = import_module("nncf")
+    finer: Any = import_module("nncf.quantization.advanced_parameters")
+    advanced = finer.AdvancedQuantizationParameters()
+    if not per_channel:
+        advanced.activations_quantization_params = finer.QuantizationParameters(per_channel=False)
+    numbered = list(range(len(calibration.held_out)))
+    return nncf.quantize_with_accuracy_control(
+        model,
+        nncf.Dataset(list(calibration.images), lambda image: {INPUT: image}),
+        nncf.Dataset(numbered, lambda index: {INPUT: calibration.held_out[index]}),
+        validation_fn=Judge(calibration, answering),
+        max_drop=calibration.max_drop,
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(calibration.images),
+        fast_bias_correction=not exact,
+        ignored_scope=nncf.IgnoredScope(names=outside, validate=False),
+        advanced_quantization_parameters=advanced,
+        advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
+            max_num_iterations=MOST_RESTORED, ranking_subset_size=min(RANKING_IMAGES, max(1, len(numbered) // 2))
+        ),
+    )
 
 
 @contextlib.contextmanager

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from applications.formats.bias_correction import whole_parts
 from applications.formats.deployed import Deployed
 from applications.formats.facts import FACTS, Facts
 from applications.formats.format import Format, Holds, Opened, WriteSettings
-from applications.formats.int8 import Answer, Op, QuantizationData, in_floating_point, layer_names, quantize
+from applications.formats.int8 import Answer, Op, QuantizationData, Quantized, in_floating_point, layer_names, quantize
 from applications.formats.onnx_boxes import LEAST_OPSET, RAW, can_choose, choose_in_graph
+from applications.formats.onnx_rounding import ranges_of, round_outputs
 from applications.formats.package import Package
 from applications.formats.torch_export import traced_parts
 from utils.errors import UserError
@@ -68,7 +70,7 @@ class Onnx(Format):
         beside = path.with_name(path.name + ".data")
         return [path, beside] if beside.is_file() else [path]
 
-    def quantize(self, path: Path, calibration: QuantizationData) -> list[str]:
+    def quantize(self, path: Path, calibration: QuantizationData) -> Quantized:
         onnx: Any = import_module("onnx")
         model = onnx.load(str(path))
         for number, node in enumerate(model.graph.node):
@@ -76,15 +78,21 @@ class Onnx(Format):
         facts = [(entry.key, entry.value) for entry in model.metadata_props]
         names = layer_names(_ops(model.graph))
 
-        def answering(asked: Any) -> Answer:
+        def opened(asked: Any) -> Answer:
             session = self._session(asked.SerializeToString(), path)
             return lambda images: session.run(None, {INPUT: images})
 
-        found = quantize(model, _ops(model.graph), calibration, answering, per_channel=False)
+        ranges = ranges_of(model, calibration.images, opened)
+
+        def answering(asked: Any) -> Answer:
+            return opened(round_outputs(asked, ranges))
+
+        found, notes = quantize(model, _ops(model.graph), calibration, answering, names=names, per_channel=False, around=whole_parts())
+        found = round_outputs(found, ranges)
         onnx.helper.set_model_props(found, dict(facts))
         save(found, path)
         kept = in_floating_point(_ops(found.graph), frozenset({"DequantizeLinear"}))
-        return [names.get(name, name) for name in kept]
+        return Quantized([names.get(name, name) for name in kept], notes)
 
     def _session(self, model: bytes | str, path: Path, *, threads: int | None = None, optimized: bool = True) -> Any:
         runtime: Any = import_module("onnxruntime")

@@ -10,7 +10,7 @@ import numpy as np
 from applications.formats.deployed import Deployed
 from applications.formats.facts import Facts
 from applications.formats.format import Format, Holds, Opened, WriteSettings
-from applications.formats.int8 import Answer, Op, QuantizationData, in_floating_point, layer_names, quantize
+from applications.formats.int8 import Answer, Op, QuantizationData, Quantized, in_floating_point, layer_names, quantize
 from applications.formats.onnx import INPUT, TO_WRITE, save, to_onnx
 from applications.formats.package import Package
 
@@ -64,16 +64,18 @@ class OpenVino(Format):
     def files(self, path: Path) -> list[Path]:
         return [path, path.with_suffix(".bin")]
 
-    def quantize(self, path: Path, calibration: QuantizationData) -> list[str]:
+    def quantize(self, path: Path, calibration: QuantizationData) -> Quantized:
         openvino: Any = import_module("openvino")
         model = openvino.Core().read_model(str(path))
         facts = model.get_rt_info([ENTRY]).astype(str)
         names = layer_names(_ops(model))
+        simplify(model)
+        names = layer_names(_ops(model)) | names
 
         def answering(asked: Any) -> Answer:
             return lambda images: _arrays(asked({INPUT: images}))
 
-        found = quantize(model, _ops(model), calibration, answering)
+        found, notes = quantize(model, _ops(model), calibration, answering, names=names)
         found.set_rt_info(facts, [ENTRY])
         # The file that was read may still be mapped into memory.
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".int8.") as folder:
@@ -82,7 +84,17 @@ class OpenVino(Format):
             del model
             for file in sorted(Path(folder).iterdir()):
                 file.replace(path.with_name(file.name))
-        return [names.get(name, name) for name in in_floating_point(_ops(found), QUANTIZED)]
+        return Quantized([names.get(name, name) for name in in_floating_point(_ops(found), QUANTIZED)], notes)
+
+
+def simplify(model: Any) -> None:
+    """Join what belongs together, in place, so that NNCF knows a bias for a bias and the weights of a depthwise layer for weights.
+
+    As it comes from ONNX, a bias stands behind a shape that is computed from the size of the image, and a ReLU6 is two operations. In fp32
+    the answers stay the same, bit for bit.
+    """
+    transformations: Any = import_module("openvino._offline_transformations")
+    transformations.apply_moc_transformations(model, cf=True)
 
 
 def _arrays(answer: Any) -> list[np.ndarray]:

@@ -5,8 +5,10 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from optim.linear_head import (
+    ROUGH,
     answered_right,
     choose_strength,
     deal_folds,
@@ -45,6 +47,17 @@ def test_one_versus_all_heads_are_those_of_scikit_learn() -> None:
         theirs = LogisticRegression(C=1 / (0.05 * 200), tol=1e-9, max_iter=5000).fit(features.numpy(), targets[:, column].numpy())
         assert head.weight[column].numpy() == pytest.approx(theirs.coef_[0], abs=2e-3)
         assert float(head.bias[column]) == pytest.approx(theirs.intercept_[0], abs=2e-3)
+
+
+@pytest.mark.parametrize("classes", [2, 10, 400])
+def test_heads_that_are_compared_are_about_done_at_any_number_of_classes(classes: int) -> None:
+    features, targets = clouds(1200, classes, width=64, spread=3.0)
+    features, strength = standardized(features)[0], 1e-4
+    rough, done = (fit_head(features, targets, strength=strength, activation="softmax", accuracy=accuracy) for accuracy in (ROUGH, 1e-10))
+    reached, least = (
+        float(cross_entropy(head.logits(features), targets) + strength / 2 * head.weight.square().sum()) for head in (rough, done)
+    )
+    assert reached < 1.02 * least
 
 
 def test_the_strength_fits_the_data() -> None:

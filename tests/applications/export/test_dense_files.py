@@ -1,12 +1,16 @@
 """Files of segmenters, detectors and detectors of defects in every precision, measured like those of classifiers."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from applications.formats.deployed import Deployed
+from applications.formats.int8 import ROUGHLY
 from tests.applications.conftest import Call, DenseRuns, read_rows, run_once
 from tests.applications.dense_data import write_cloth
+from tests.applications.export.test_convert import break_parts, wrong_mean, wrong_order
 
 pytestmark = pytest.mark.slow
 NO_WORKERS = ("--workers", 0)
@@ -50,6 +54,9 @@ def test_8_bits_are_compared_by_the_figure_and_by_class(name: str, call: Call, r
     record = record_of(run, f"{name}-int8")
     assert record["kept"]
     assert record["file"]["precision"] == "int8"
+    assert record["full_precision"]["median_seconds"] > 0
+    if run.parent.name != "detect":
+        assert not any(note.startswith(ROUGHLY) for note in record["notes"])
     assert "Layers in floating point: " in (run / f"parity-{name}-int8.md").read_text()
     if run.parent.name == "anomaly":
         assert not all(layer.startswith("encoder.") for layer in record["floating"]), "distances are left as they are"
@@ -64,6 +71,16 @@ def test_16_bits_answer_as_the_model(name: str, call: Call, run: Path) -> None:
     outcome = call("--export", name, "--half", "--resume", run, *flags, *NO_WORKERS)
     assert outcome.code == 0, outcome.out + outcome.err
     assert record_of(run, f"{name}-half")["parity"]["largest"] > 1e-6
+
+
+@pytest.mark.parametrize("change", [wrong_mean, wrong_order])
+def test_16_bits_of_a_broken_segmenter_are_refused(
+    change: Callable[[Deployed], None], call: Call, dense_runs: DenseRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_parts(change)(monkeypatch)
+    outcome = call("--export", "onnx", "--half", "--resume", dense_runs.segmenter, *NO_WORKERS)
+    assert outcome.code == 1
+    assert "answers otherwise than the model" in outcome.out
 
 
 def test_a_checkpoint_and_its_files_stand_in_one_table(call: Call, run: Path) -> None:

@@ -78,6 +78,24 @@ def test_a_file_with_turned_pixels_is_refused(said: np.ndarray) -> None:
     assert parity.refusal(replace(EXACT, difference=1.0)) == "8 of 3,072 pixels differ"
 
 
+def test_in_16_bits_a_probability_at_an_edge_may_move_far(said: np.ndarray) -> None:
+    told = said.copy()
+    told[2, :, 10, 8] = [0.2, 0.5, 0.3]
+    told[2, :, 10, 9] = [0.2, 0.5, 0.3]
+    parity = compared(said, told)
+    assert parity.largest > 0.3
+    assert not parity.refusal(ALLOWED["half"])
+
+
+def test_in_16_bits_a_little_everywhere_in_one_image_is_refused(said: np.ndarray) -> None:
+    told = said.copy()
+    told[2] += np.array([0.002, 0.0, -0.002], np.float32)[:, None, None]
+    parity = compared(said, told)
+    assert parity.agreeing >= 0.99 * parity.answers
+    assert parity.mean < 1e-3
+    assert parity.refusal(ALLOWED["half"]) == "in one image a probability differs by 1.3e-03 on average, allowed are 1e-03"
+
+
 def test_pixels_between_two_classes_agree_either_way(said: np.ndarray) -> None:
     said[0, :, 12, 12] = [0.5, 0.5, 0.0]
     told = said.copy()

@@ -69,6 +69,7 @@ def test_an_answer_that_is_no_number_is_refused() -> None:
     parity = compared(answers(broken), even())
     assert parity.refusal(Allowed(0.99, 0.0))
     assert parity.worst == 2
+    assert compared(answers(even(), batched=broken), even()).refusal(Allowed(0.99, 0.0)), "the same in batches alone"
 
 
 def test_answers_are_compared_by_the_names_of_the_file() -> None:

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
-from applications.formats import FORMATS, build_format
+from applications.formats import FORMATS, bias_correction, build_format
 from applications.formats.format import WriteSettings
-from applications.formats.int8 import Judge, Op, QuantizationData, in_floating_point, layer_names, layers, outside_network
+from applications.formats.int8 import LARGE, Judge, Op, QuantizationData, Quantized, in_floating_point, layer_names, layers, outside_network
 from models.backbone import Backbone
 from tests.applications.formats.conftest import PREPROCESS, parts_for
+from tests.applications.map_net import MapNet
 
 QUANTIZED = [name for name in FORMATS if build_format(name).holds.int8]
 
@@ -36,7 +38,7 @@ GRAPH = (
 
 def test_geometry_normalization_and_probabilities_are_outside_of_the_network() -> None:
     assert [op.name for op in layers(GRAPH)] == ["stem", "head"], "the geometry multiplies, too, but stores no weights"
-    assert outside_network(GRAPH) == ["size", "resized", "normalized", "probabilities"]
+    assert outside_network(GRAPH, layer_names(GRAPH)) == ["size", "resized", "normalized", "probabilities"]
     assert layer_names(GRAPH) == {"stem": "stem", "head": "head"}
 
 
@@ -55,8 +57,8 @@ def calibration_by(images: Sequence[np.ndarray], figure: Callable[[Sequence[int]
 
 
 def test_only_the_named_part_of_a_network_is_quantized() -> None:
-    assert layer_names(GRAPH).keys() & outside_network(GRAPH, "stem") == {"head"}
-    assert {"act", "probabilities"} <= set(outside_network(GRAPH, "stem"))
+    assert layer_names(GRAPH).keys() & outside_network(GRAPH, layer_names(GRAPH), "stem") == {"head"}
+    assert {"act", "probabilities"} <= set(outside_network(GRAPH, layer_names(GRAPH), "stem"))
 
 
 def test_accuracy_judges_all_images_and_the_movement_of_answers_a_part_of_them() -> None:
@@ -69,13 +71,18 @@ def test_accuracy_judges_all_images_and_the_movement_of_answers_a_part_of_them()
     assert judge(2.0, [0, 2]) == (-2.0, [-1.0, -3.0])
 
 
-def written(name: str, net: Backbone, folder: Path, figure, *, max_drop: float = 0.5) -> tuple[Path, list[str]]:
+def always(positions: Sequence[int], answers: np.ndarray) -> float:
+    """Say that nothing is lost."""
+    return float(len(positions) > 0 and len(answers) > 0)
+
+
+def written(name: str, net: Backbone, folder: Path, figure=always, *, max_drop: float = 0.5, count: int = 6) -> tuple[Path, Quantized]:
     found = build_format(name)
     deployed, facts = parts_for(found, net)
     path = folder / f"model{found.suffix}"
     found.write(deployed, path, facts, WriteSettings())
     rng = np.random.default_rng(0)
-    images = [rng.integers(0, 256, (1, 3, *PREPROCESS.image_size), dtype=np.uint8) for _ in range(6)]
+    images = [rng.integers(0, 256, (1, 3, *PREPROCESS.image_size), dtype=np.uint8) for _ in range(count)]
     return path, found.quantize(path, calibration_by(images, figure, max_drop))
 
 
@@ -84,8 +91,8 @@ def written(name: str, net: Backbone, folder: Path, figure, *, max_drop: float =
 def test_a_quantized_file_keeps_its_facts_its_geometry_and_almost_its_answers(name: str, map_net: Backbone, tmp_path: Path) -> None:
     pytest.importorskip("nncf")
     found = build_format(name)
-    path, kept = written(name, map_net, tmp_path, lambda positions, _: float(len(positions) > 0))
-    assert kept == []
+    path, quantized = written(name, map_net, tmp_path)
+    assert quantized == ([], [])
     deployed, facts = parts_for(found, map_net)
     opened = found.open(path, threads=1)
     assert opened.facts == facts
@@ -106,8 +113,8 @@ def test_one_channel_of_large_weights_does_not_cost_the_others_their_steps(name:
         # Too low to be ever above zero, whatever the image.
         first.get_parameter("weight")[0] = 1e3
         first.get_parameter("bias")[0] = -1e6
-    path, kept = written(name, net, tmp_path, lambda positions, _: float(len(positions) > 0))
-    assert kept == []
+    path, quantized = written(name, net, tmp_path)
+    assert quantized == ([], [])
     deployed, _ = parts_for(build_format(name), net)
     images = torch.randint(0, 256, (4, 3, 24, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     expected = dict(deployed.stages(images))["answers"].numpy()
@@ -127,6 +134,63 @@ def test_layers_that_cost_accuracy_are_turned_back_and_named(name: str, map_net:
         # The first answers are those of the model itself; any other answer costs.
         return 1.0 - float(np.abs(probabilities - first[0]).max() > 1e-6)
 
-    _, kept = written(name, map_net, tmp_path, figure, max_drop=0.1)
+    _, (kept, _) = written(name, map_net, tmp_path, figure, max_drop=0.1)
     assert kept
-    assert all("." in layer or layer for layer in kept)
+    assert set(kept) <= {"first", "second", "head"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", QUANTIZED)
+def test_biases_take_up_what_weights_lose_by_rounding(name: str, map_net: Backbone, tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    net = copy.deepcopy(map_net)
+    with torch.no_grad():
+        # Beside a large one, all others are less than half a step of 8 bits, and become 0.
+        weight = net.get_submodule("second").get_parameter("weight")
+        weight.fill_(0.003)
+        weight[:, 0, 1, 1] = 1.0
+    images = torch.randint(0, 256, (16, 3, *PREPROCESS.image_size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+    def features(net: Backbone) -> np.ndarray:
+        with torch.no_grad():
+            return parts_for(build_format(name), net)[0].answering(images)[1].numpy()
+
+    expected = features(net)
+    path, quantized = written(name, net, tmp_path, count=20)
+    assert quantized == ([], [])
+    told = build_format(name).open(path, threads=1).run(images.numpy())[1]
+    with torch.no_grad():
+        weight[weight == 0.003] = 0.0
+    lost = np.abs((features(net) - expected).mean(0)).mean()
+    assert np.abs((told - expected).mean(0)).mean() < 0.3 * lost
+
+
+@pytest.mark.slow
+def test_images_that_take_too_much_memory_are_corrected_the_fast_way(
+    map_net: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("nncf")
+    monkeypatch.setattr(bias_correction, "MOST_PIXELS", 0)
+    _, quantized = written("onnx", map_net, tmp_path)
+    assert quantized == ([], [LARGE])
+
+
+class Forked(MapNet):
+    """Two convolutions read one map."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.third = nn.Conv2d(8, 12, 1, stride=2)
+
+    def forward_features(self, x: Tensor) -> list[Tensor]:
+        first = self.first(x).relu()
+        return [first, (self.second(first) + self.third(first)).relu()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", QUANTIZED)
+def test_biases_of_layers_that_read_one_value_are_corrected(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    torch.manual_seed(0)
+    _, quantized = written(name, Forked(3).eval(), tmp_path)
+    assert quantized == ([], [])
