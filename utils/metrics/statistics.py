@@ -63,9 +63,9 @@ def bootstrap(
     for name, value in whole.items():
         values = np.array([each[name] for each in drawn], dtype=float)
         low, high = _limits(values)
-        if name in shares and count:
-            # A class may be missing from a draw; it has no figure there.
-            values = values[np.isfinite(values)]
+        # A class may be missing from a draw, or from all; it has no figure there.
+        values = values[np.isfinite(values)]
+        if name in shares and len(values):
             deviation = float(values.std()) * np.sqrt(units / max(1, units - 1))
             likely = share_interval(value, deviation, float(values.mean() - value), (evidence or {}).get(name, units), among=units)
             low, high = likely.low, likely.high

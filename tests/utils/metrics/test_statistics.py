@@ -46,6 +46,11 @@ def test_a_share_that_no_draw_moves_has_the_limits_of_wilson() -> None:
         assert (found["loss"].low, found["loss"].high) == (right[0], right[0])
 
 
+def test_a_share_that_no_draw_has_is_no_number() -> None:
+    found = bootstrap(lambda _times: {"iou": float("nan")}, 20, resamples=10, shares=("iou",))["iou"]
+    assert np.isnan([found.value, found.low, found.high]).all()
+
+
 def test_a_share_that_few_samples_show_has_a_wide_interval() -> None:
     shows = np.arange(100) < 5
     rights = np.random.default_rng(4).random(100)
