@@ -19,7 +19,6 @@ from applications.formats.facts import FACTS, Facts
 from applications.formats.format import Format, Holds, Opened, WriteSettings
 from applications.formats.int8 import Answer, Op, QuantizationData, Quantized, in_floating_point, layer_names, quantize
 from applications.formats.onnx_boxes import LEAST_OPSET, RAW, can_choose, choose_in_graph
-from applications.formats.onnx_rounding import ranges_of, round_outputs
 from applications.formats.package import Package
 from applications.formats.torch_export import traced_parts
 from utils.errors import UserError
@@ -78,17 +77,11 @@ class Onnx(Format):
         facts = [(entry.key, entry.value) for entry in model.metadata_props]
         names = layer_names(_ops(model.graph))
 
-        def opened(asked: Any) -> Answer:
+        def answering(asked: Any) -> Answer:
             session = self._session(asked.SerializeToString(), path)
             return lambda images: session.run(None, {INPUT: images})
 
-        ranges = ranges_of(model, calibration.images, opened)
-
-        def answering(asked: Any) -> Answer:
-            return opened(round_outputs(asked, ranges))
-
         found, notes = quantize(model, _ops(model.graph), calibration, answering, names=names, per_channel=False, around=whole_parts())
-        found = round_outputs(found, ranges)
         onnx.helper.set_model_props(found, dict(facts))
         save(found, path)
         kept = in_floating_point(_ops(found.graph), frozenset({"DequantizeLinear"}))

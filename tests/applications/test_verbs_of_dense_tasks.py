@@ -66,7 +66,7 @@ def test_a_verb_works_or_refuses_in_one_line(call: Call, dense_runs: DenseRuns, 
         (dense_runs.segmenter, dense_runs.scenes, SEGMENT) if kind == "segment" else (dense_runs.detector, dense_runs.cloth, ANOMALY)
     )
     before = contents(tmp_path, run, data)
-    more = SMALL if verb.split()[0] not in ("write_matrix",) else ()
+    more = SMALL if verb.split()[0] not in ("write_matrix", "benchmark") else ()
     outcome = call(*filled(flags, run, data, task), *more)
     assert "Traceback" not in outcome.out + outcome.err
     if outcomes[kind == "anomaly"] is WORKS:
