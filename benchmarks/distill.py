@@ -77,10 +77,6 @@ class Student(Backbone):
     def get_classifier(self) -> nn.Linear:
         return self.head
 
-    def reset_classifier(self, num_classes: int) -> None:
-        self.num_classes = num_classes
-        self.head = nn.Linear(self.WIDTHS[-1], num_classes)
-
 
 def objectives(teacher: Path) -> Mapping[str, Sequence[str]]:
     """Return name -> flags of everything that is compared."""

@@ -100,9 +100,6 @@ class GeneratedLogits(Backbone):
     def get_classifier(self) -> nn.Linear:
         return self.classifier
 
-    def reset_classifier(self, num_classes: int) -> None:
-        raise NotImplementedError
-
 
 def make_split(name: str, images: int, classes: int) -> Split:
     """Return numbered images, class by class."""

@@ -55,12 +55,12 @@ require_room() {
 
 install_packages() {
     local list=requirements.lock log=.venv/install.log
-    require_room
+    [ -d "$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/torch" ] || require_room
     # The lock file serves Linux x86-64 and Python 3.11 to 3.13.
     if [ "$(uname -sm)" != "Linux x86_64" ] || .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 14))'; then
         list="requirements.txt -r requirements-test.txt"
     fi
-    echo "Installing packages into .venv (once; PyTorch is about 5 GB on disk)"
+    echo "Installing packages into .venv (once; 6.5 GB on disk)"
     # shellcheck disable=SC2086
     if ! .venv/bin/python -m pip install --disable-pip-version-check -r $list 2>&1 | tee "$log" | show_pip; then
         grep -iE 'error|no space|could not' "$log" | tail -n 3 >&2

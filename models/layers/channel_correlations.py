@@ -36,12 +36,13 @@ class ChannelCorrelations(nn.Module):
         return self.taken + len(self.pairs)
 
     def forward(self, x: Tensor) -> Tensor:
-        pixels = x.flatten(2)
-        if self.mixtures is not None:
-            pixels = self.mixtures @ pixels
-        centered = pixels - pixels.mean(2, keepdim=True)
-        deviations = (centered.square().mean(2, keepdim=True) + TINY).sqrt()
-        # Vectors of length 1, whose products fit into 16 bits.
-        unit = centered / deviations * centered.shape[2] ** -0.5
-        correlations = (unit @ unit.transpose(1, 2)).flatten(1).index_select(1, self.pairs)
-        return torch.cat([deviations.flatten(1), correlations], 1)
+        # Squares overflow in 16 bits, and differences to a mean that is large beside them are lost.
+        with torch.autocast(x.device.type, enabled=False):
+            pixels = x.flatten(2).float()
+            if self.mixtures is not None:
+                pixels = self.mixtures.float() @ pixels
+            centered = pixels - pixels.mean(2, keepdim=True)
+            deviations = (centered.square().mean(2, keepdim=True) + TINY).sqrt()
+            unit = centered / deviations * centered.shape[2] ** -0.5
+            correlations = (unit @ unit.transpose(1, 2)).flatten(1).index_select(1, self.pairs)
+            return torch.cat([deviations.flatten(1), correlations], 1).to(x.dtype)

@@ -29,7 +29,3 @@ class MapNet(Backbone):
 
     def get_classifier(self) -> nn.Linear:
         return self.head
-
-    def reset_classifier(self, num_classes: int) -> None:
-        self.num_classes = num_classes
-        self.head = nn.Linear(12, num_classes)

@@ -41,12 +41,12 @@ def calibration_error_interval(
     units = np.arange(answers) if units is None else units
     count = int(units.max(initial=-1)) + 1 if count is None else count
     if not answers:
-        return Interval(0.0, 0.0, 0.0)
+        return Interval(0.0, 0.0, 1.0)
     bins = _Bins.of(probabilities.astype(np.float64), right, units, count)
     gaps, noise = bins.gaps.sum(0) / answers, bins.noise(numpy_rng(Stream.RESAMPLE, seed, count))
     value = float(np.abs(gaps).sum())
     if value == 0:
-        return Interval(0.0, 0.0, float(np.quantile(np.abs(noise).sum(1), 1 - TAIL)))
+        return Interval(0.0, 0.0, min(1.0, float(np.quantile(np.abs(noise).sum(1), 1 - TAIL))))
 
     def beyond(gaps: np.ndarray) -> float:
         """Return how often an error as large or larger is seen where these are the true gaps."""
@@ -81,13 +81,18 @@ class _Bins:
     def noise(self, rng: np.random.Generator) -> np.ndarray:
         """Return how far the gaps of draws are from those of all answers, (R, B), as shares of all answers."""
         count, total = len(self.answers), self.answers.sum()
+        from scipy.special import ndtri, stdtrit
+
         whole, sizes, drawn = self.gaps.sum(0) / total, self.answers.sum(1), np.empty((RESAMPLES, BINS))
         at_once = max(1, MOST_CELLS // count)
         for start in range(0, RESAMPLES, at_once):
             rows = min(at_once, RESAMPLES - start)
             times = np.stack([np.bincount(rng.integers(0, count, count), minlength=count) for _ in range(rows)]).astype(np.float64)
             drawn[start : start + rows] = times @ self.gaps / np.maximum(times @ sizes, 1)[:, None]
-        return drawn - whole + rng.normal(size=drawn.shape) * np.sqrt(self._hidden_variance()) / total
+        # So few units know their own deviation as badly as Student's t has it.
+        few = max(1, count - 1)
+        wider = float(stdtrit(few, 1 - TAIL) / ndtri(1 - TAIL)) * np.sqrt(count / few)
+        return wider * (drawn - whole) + rng.normal(size=drawn.shape) * np.sqrt(self._hidden_variance()) / total
 
     def _hidden_variance(self) -> np.ndarray:
         """Return by how much resampling underestimates the variance of the gaps, (B,), times the square of the number of answers.

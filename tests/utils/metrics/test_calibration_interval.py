@@ -67,13 +67,13 @@ def test_answers_of_one_image_count_together_however_many_there_are() -> None:
     assert alone.high - alone.low < 0.7 * (one.high - one.low)
 
 
-def test_units_without_answers_are_drawn_too_and_nothing_has_no_error() -> None:
+def test_units_without_answers_are_drawn_too_and_of_nothing_nothing_is_known() -> None:
     rng = np.random.default_rng(4)
     probabilities, chances = answers(rng, 600, 0.3)
     found = calibration_error_interval(probabilities, rng.random(600) < chances, np.arange(600), count=2000)
     assert 0 < found.low < found.high
     nothing = calibration_error_interval(np.empty(0), np.empty(0, bool), np.empty(0, np.int64), count=5)
-    assert (nothing.value, nothing.low, nothing.high) == (0, 0, 0)
+    assert (nothing.value, nothing.low, nothing.high) == (0, 0, 1)
 
 
 def test_answers_that_are_all_right_may_be_wrong_another_time() -> None:
