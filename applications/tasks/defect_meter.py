@@ -171,9 +171,7 @@ class DefectMeter:
         found: dict[str, Interval] = {}
         if bad.any() and not bad.all():
             fewer = min(distinct_units(each, groups) for each in (bad, ~bad))
-            # Where no good image scores above a bad one, all images say so.
-            evidence = {name: fewer for name, value in exact.items() if 0 < value < 1}
-            found = bootstrap(draw, len(scores), groups=groups, shares=RESAMPLED, evidence=evidence)
+            found = bootstrap(draw, len(scores), groups=groups, shares=RESAMPLED, evidence=dict.fromkeys(RESAMPLED, fewer))
         for name in ("pixel_AUROC", "AUPRO"):
             if name in found and name in exact:
                 moved = exact[name] - found[name].value

@@ -128,14 +128,12 @@ def share_interval(value: float, deviation: float, bias: float, count: int, *, a
         return Interval(value, 0.0, 1.0)
     from scipy.special import expit, stdtrit
 
-    quantile, least = float(stdtrit(count - 1, 0.975)), 0.5 / (among or count)
-
-    def around(middle: float, deviation: float) -> list[float]:
-        inside = min(max(middle, least), 1 - least)
-        odds, half = np.log(inside / (1 - inside)), quantile * deviation / (inside * (1 - inside))
-        return [float(expit(odds + side * half)) for side in (-1, 1)]
-
-    ends = [*around(value, float(np.hypot(deviation, bias))), *around(value - bias, deviation)]
+    least = 0.5 / (among or count)
+    inside = min(max(value, least), 1 - least)
+    odds, slope, quantile = np.log(inside / (1 - inside)), inside * (1 - inside), float(stdtrit(count - 1, 0.975))
+    # The slope at the value serves both: at a middle moved close to 0 or 1 it vanishes, and the interval would cover nearly everything.
+    spreads = ((odds, float(np.hypot(deviation, bias))), (odds - bias / slope, deviation))
+    ends = [float(expit(middle + side * quantile * spread / slope)) for middle, spread in spreads for side in (-1, 1)]
     return Interval(value, min(value, *ends), max(value, *ends))
 
 

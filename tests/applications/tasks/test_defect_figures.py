@@ -21,6 +21,7 @@ from dataloader.targets.mask import IGNORE
 from dataloader.targets.plane_change import cropped, scaled
 from dataloader.targets.whole_mask import WholeMask
 from utils.errors import UserError
+from utils.metrics.statistics import wilson
 
 SIDE = 48
 
@@ -128,6 +129,45 @@ def test_intervals_hold_the_figures() -> None:
         assert each.low <= figures[name] + 1e-9, name
         assert each.high >= figures[name] - 1e-9, name
         assert each.low < each.high, name
+
+
+def of_scores(good: np.ndarray, bad: np.ndarray, threshold: float) -> DefectMeter:
+    """Return a meter of images that have scores alone, no pixels."""
+    meter = DefectMeter(threshold)
+    scores = np.concatenate([good, bad]).tolist()
+    meter.rows = {index: (score, GOOD if index < len(good) else "crack") for index, score in enumerate(scores)}
+    return meter
+
+
+def test_intervals_are_around_the_figures_of_scikit_learn() -> None:
+    good, bad = np.array([0.1, 0.2, 0.2, 0.4, 0.6, 0.7]), np.array([0.2, 0.5, 0.7, 0.9])
+    truth, scores = np.arange(10) >= 6, np.concatenate([good, bad])
+    found = of_scores(good, bad, 0.5).intervals()
+    expected = {
+        "AUROC": roc_auc_score(truth, scores),
+        "AP": average_precision_score(truth, scores),
+        "F1": f1_score(truth, scores >= 0.5),
+    }
+    for name, value in expected.items():
+        assert found[name].value == pytest.approx(value), name
+        assert found[name].low < value < found[name].high, name
+
+
+def test_few_bad_images_say_little_however_many_good_ones_there_are() -> None:
+    good = np.linspace(0.0, 0.8, 60)
+    few, many = (of_scores(good, np.tile([0.55, 0.95], pairs), 0.7).intervals() for pairs in (1, 10))
+    for name in ("AUROC", "AP", "F1"):
+        widths = [each[name].high - each[name].low for each in (few, many)]
+        assert widths[0] > 0.85, name
+        assert widths[1] < 0.7, name
+
+
+def test_all_right_or_all_wrong_is_as_sure_as_the_bad_images_are_many() -> None:
+    good, bad = np.linspace(0.0, 0.6, 48), np.array([0.7, 0.8])
+    found, right, wrong = of_scores(good, bad, 0.9).intervals(), wilson(2, 2), wilson(0, 2)
+    for name, value, expected in (("AUROC", 1.0, right), ("AP", 1.0, right), ("F1", 0.0, wrong)):
+        assert (found[name].value, found[name].low, found[name].high) == (value, expected.low, expected.high), name
+    assert of_scores(good, bad[:1], 0.9).intervals()["AUROC"].low < 0.3
 
 
 @pytest.mark.parametrize(("count", "limit"), [(60, 0.05), (200, 0.05), (120, 0.1)])

@@ -8,7 +8,17 @@ import pytest
 from scipy.stats import t as student_t
 from sklearn.metrics import average_precision_score, f1_score
 
-from utils.metrics.statistics import bootstrap, falling, holm, macro_f1, mcnemar, studentized_mean, weighted_average_precision, wilson
+from utils.metrics.statistics import (
+    bootstrap,
+    falling,
+    holm,
+    macro_f1,
+    mcnemar,
+    share_interval,
+    studentized_mean,
+    weighted_average_precision,
+    wilson,
+)
 
 
 def test_bootstrap_intervals_cover_the_truth_about_95_times_in_100() -> None:
@@ -151,13 +161,31 @@ def test_macro_f1_and_the_values_without_each_sample_are_those_of_scikit_learn()
         value, count = of(true, said), len(true)
         deviation = np.sqrt((count - 1) / count * ((without - without.mean()) ** 2).sum())
         bias, ends = (count - 1) * (without.mean() - value), []
-        for middle, spread in ((value, np.hypot(deviation, bias)), (value - bias, deviation)):
-            half = student_t.ppf(0.975, count - 1) * spread / (middle * (1 - middle))
-            odds = np.log(middle / (1 - middle))
-            ends += [1 / (1 + np.exp(-(odds - half))), 1 / (1 + np.exp(-(odds + half)))]
+        odds, slope = np.log(value / (1 - value)), value * (1 - value)
+        for middle, spread in ((odds, np.hypot(deviation, bias)), (odds - bias / slope, deviation)):
+            half = student_t.ppf(0.975, count - 1) * spread / slope
+            ends += [1 / (1 + np.exp(half - middle)), 1 / (1 + np.exp(-half - middle))]
         result = macro_f1(true, said)
         assert result.value == pytest.approx(value)
         assert [result.low, result.high] == pytest.approx([min(ends), max(ends)])
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize(("shown", "points"), [(7, 0.05), (3, 0.1), (2, 0.5)])
+def test_one_mistake_among_30_classes_says_the_less_the_fewer_images_show_the_class(shown: int, points: float, grouped: bool) -> None:
+    truth = np.append(np.arange(200 - shown) % 29, np.full(shown, 29))
+    said = np.append(truth[:-1], 0)
+    found = macro_f1(truth, said, np.arange(200) if grouped else None)
+    assert 0.98 < found.value < found.high < 1
+    assert found.value - points < found.low < found.value - 0.01
+
+
+def test_a_bias_near_one_moves_the_interval_without_stretching_it_to_nothing() -> None:
+    found = share_interval(0.99, 0.007, -0.007, 200)
+    assert 0.9 < found.low < 0.975
+    assert 0.995 < found.high < 1
+    mirrored = share_interval(0.01, 0.007, 0.007, 200)
+    assert [1 - mirrored.high, 1 - mirrored.low] == pytest.approx([found.low, found.high])
 
 
 def test_macro_f1_without_a_mistake_is_as_sure_as_the_images_are_many() -> None:
