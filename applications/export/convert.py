@@ -1,6 +1,7 @@
 """Writes exported files, has each asked by its own runtime, and keeps those that give the model's answers: one way for every task."""
 
 import platform
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -32,13 +33,16 @@ BATCH = 8
 STEM = "model"
 
 
-def export(source: Source, found: Format) -> int:
-    """Write one file, and keep it when it gives the model's answers; return 0, or 1 when it does not."""
+def export(source: Source, found: Format, formats: Sequence[Format]) -> int:
+    """Write one file of the `formats` of this call, and keep it when it gives the model's answers; return 0, or 1 when it does not."""
     destination = destination_of(source, found)
     check_room(destination, source.trained.model)
     log().info(f"write     {found.name}, then ask it in a process of its own")
     with draft_folder(destination) as folder:
         record = write_draft(source, found, folder / destination.name)
+        for note in slower_note(record, [each.name for each in formats]):
+            log().warning(f"{found.name}: {note}")
+            record = replace(record, notes=(*record.notes, note))
         write_record(record, destination)
         if record.refusal:
             log().error(f"{found.name}: the file answers otherwise than the model: {record.refusal}; {destination} was not written")
@@ -74,7 +78,6 @@ def write_draft(source: Source, found: Format, draft: Path) -> Record:
     record = replace(judge(source, found, draft, facts), floating=tuple(floating), plain=plain)
     if gain := record.gain():
         log().info(f"speed     {found.name}: {gain:.1f} times as fast as the same file in full precision")
-    notes = [*notes, *slower_note(record, found)]
     for note in notes:
         log().warning(f"{found.name}: {note}")
     return replace(record, notes=tuple(notes))
@@ -88,12 +91,17 @@ def time_file(source: Source, found: Format, draft: Path) -> Timing | None:
         return None
 
 
-def slower_note(record: Record, found: Format) -> list[str]:
-    """Return what to take instead of a file of 8 bits that is slower than that of full precision."""
+def slower_note(record: Record, written: Sequence[str]) -> list[str]:
+    """Return what to take instead of a file of 8 bits that is kept, though slower than that of full precision.
+
+    Args:
+        record: of the file.
+        written: formats that the same call writes, which need not be proposed.
+    """
     gain = record.gain()
-    if gain is None or gain >= 1:
+    if record.refusal or gain is None or gain >= 1:
         return []
-    others = [name for name in FORMATS if name != found.name and build_format(name).holds.int8]
+    others = [name for name in FORMATS if name not in written and build_format(name).holds.int8]
     instead = "".join(f", or try --export {name} --int8" for name in others)
     return [f"in 8 bits it takes {1 / gain:.1f} times as long as in full precision on this machine: leave --int8 out{instead}"]
 

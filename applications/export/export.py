@@ -14,4 +14,4 @@ def run(request: Request) -> int:
     # Before a checkpoint is read.
     formats = named_formats(request)
     source = read_source(request, formats)
-    return max([export(source, found) for found in formats])
+    return max([export(source, found, formats) for found in formats])

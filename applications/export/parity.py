@@ -18,7 +18,7 @@ class Allowed:
         difference: of any probability or score.
         agreeing: share of the answers that must agree.
         drop: of the headline figure, as a share; None where the other bounds say enough.
-        mean: of the probabilities or scores of any image, on average; None where the bound of single ones says enough.
+        mean: of any image on average, as `Reference.mean_differences` takes it; None where the bound of single ones says enough.
     """
 
     difference: float
@@ -71,6 +71,7 @@ class Words(NamedTuple):
         counted: what the figure of a class rests on, such as images.
         figure: of a class, such as 'found'.
         remedy: what to do where there are none; '' where there always are some.
+        mean: what `Reference.mean_differences` takes of an image.
     """
 
     answered: str
@@ -78,6 +79,7 @@ class Words(NamedTuple):
     counted: str
     figure: str
     remedy: str = ""
+    mean: str = "mean difference"
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,8 @@ class Parity:
         images: how many.
         answers: how many answers were compared.
         agreeing: how many of them agree.
-        largest, mean: difference of probabilities or scores, images one by one.
+        largest: difference of probabilities or scores, images one by one.
+        mean: of the mean differences of the images, one by one, as `Reference.mean_differences` takes them.
         batched: largest difference when several images go in together.
         headline: name of the figure below.
         model, file: that figure of both, as a share.
@@ -133,7 +136,7 @@ class Parity:
         if not apart <= allowed.difference:
             return f"a {self.words.value} differs by up to {apart:.1e}, allowed are {allowed.difference:.0e}"
         if allowed.mean is not None and not self.worst_mean <= allowed.mean:
-            return f"in one image a {self.words.value} differs by {self.worst_mean:.1e} on average, allowed are {allowed.mean:.0e}"
+            return f"in one image the {self.words.mean} is {self.worst_mean:.1e}, allowed are {allowed.mean:.0e}"
         if self.agreeing < allowed.agreeing * self.answers:
             return f"{self.answers - self.agreeing:,} of {self.answers:,} {self.words.answered} differ"
         if allowed.drop is not None and not self.drop <= allowed.drop + ROUNDING:
@@ -157,11 +160,6 @@ def in_order(answers: np.ndarray, classes: Sequence[str], wanted: Sequence[str],
 def largest_of(differences: np.ndarray) -> float:
     """Return the largest difference; nan where one is no number."""
     return float(differences.max(initial=0.0)) if not np.isnan(differences).any() else float("nan")
-
-
-def largest_mean_of(differences: np.ndarray) -> float:
-    """Return the mean of the image, of (N, ...), in which it is largest; nan where one is no number."""
-    return largest_of(differences.reshape(len(differences), -1).mean(1))
 
 
 def worst_of(differences: np.ndarray) -> int:

@@ -74,7 +74,7 @@ class Record:
                 (f"largest difference of a {parity.words.value}, one image at a time", f"{parity.largest:.1e}"),
                 ("the same, several images at a time", f"{parity.batched:.1e}"),
                 ("allowed", f"{self.allowed.difference:.0e}" if self.allowed.difference < 1 else "any"),
-                ("mean difference", f"{parity.mean:.1e}"),
+                (parity.words.mean, f"{parity.mean:.1e}"),
                 ("the same of the image in which it is largest", f"{parity.worst_mean:.1e}"),
                 *([("allowed", f"{self.allowed.mean:.0e}")] if self.allowed.mean is not None else []),
                 (f"{parity.headline}, file", f"{100 * parity.file:.2f}%"),

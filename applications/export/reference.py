@@ -10,7 +10,7 @@ import torch
 from applications.assemble import Machine
 from applications.contract import Task
 from applications.export.answers import Answers
-from applications.export.parity import Allowed, Figures, Parity, Words, class_shares, largest_mean_of, largest_of, worst_of
+from applications.export.parity import Allowed, Figures, Parity, Words, class_shares, largest_of, worst_of
 from applications.formats.deployed import Deployed
 from applications.formats.facts import Facts
 from applications.formats.format import Holds
@@ -104,12 +104,13 @@ class Reference(ABC, Generic[Kind]):
             figures: of the model and of the file.
         """
         mine, theirs = figures
+        alone, together = self.mean_differences(single), self.mean_differences(batched)
         return Parity(
             images=len(single),
             answers=agreeing[1],
             agreeing=agreeing[0],
             largest=largest_of(single),
-            mean=float(single.mean()),
+            mean=float(alone.mean()),
             batched=largest_of(batched),
             headline=mine.name,
             model=mine.value,
@@ -117,8 +118,13 @@ class Reference(ABC, Generic[Kind]):
             worst=worst_of(single),
             words=self.words,
             classes=class_shares(mine, theirs),
-            worst_mean=float(np.maximum(largest_mean_of(single), largest_mean_of(batched))),
+            worst_mean=float(np.maximum(largest_of(alone), largest_of(together))),
         )
+
+    @staticmethod
+    def mean_differences(differences: np.ndarray) -> np.ndarray:
+        """Return how far the answer to each image has moved on average, (N,), of differences (N, ...)."""
+        return differences.reshape(len(differences), -1).mean(1)
 
     def distance(self, answer: np.ndarray, expected: np.ndarray, facts: Facts) -> float:
         """Return how far an answer has moved."""

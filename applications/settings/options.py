@@ -373,7 +373,8 @@ class ExportOptions:
     opset: int | None = flag(None, "version of the operators of ONNX (default: the exporter's)", metavar="N", used_for="exports")
     tolerance: float | None = flag(
         None,
-        "how far a probability or score of the file may lie from the model's (default: by task and precision; with --int8 any)",
+        "how far a probability or score of the file may lie from the model's (default: by task and "
+        "precision; with --int8 any); the mean that --half allows masks stays as it is",
         metavar="P",
         used_for="exports",
     )

@@ -18,12 +18,15 @@ from torch import Tensor, nn
 
 import models
 from applications.export import convert, source, staging
+from applications.export.label_reference import ALLOWED
+from applications.export.record import Record
 from applications.formats import torchscript
 from applications.formats.deployed import Deployed
 from applications.formats.facts import Facts
 from applications.formats.format import Format
-from dataloader.images.preprocess import Normalize
+from dataloader.images.preprocess import Normalize, Preprocess
 from tests.applications.conftest import NETS, ROOT, Call, read_rows, run_once, tiny
+from utils.timing import Timing
 
 ARCH = ("--arch", f"{NETS}:TinyNet")
 MAPS = Path(__file__).parent.parent / "map_net.py"
@@ -189,6 +192,16 @@ def test_the_tolerance_can_be_chosen(call: Call, run: Path) -> None:
     outcome = call("--jit", "--resume", run, *ARCH, "--tolerance", "0")
     assert outcome.code == 1, "folded batch norms round otherwise"
     assert "allowed are 0e+00" in outcome.out
+
+
+def test_a_slower_file_of_8_bits_is_told_what_else_to_try() -> None:
+    facts = Facts("net", "classify", ("a", "b"), Preprocess(), "softmax", exported_as="onnx", precision="int8")
+    slow, quick = (Timing(seconds, seconds, seconds, 9, 0.0) for seconds in (0.002, 0.001))
+    record = Record(facts, "val", "data", ALLOWED["int8"], 1, 1, 9.0, "", timing=slow, plain=quick)
+    assert "leave --int8 out, or try --export openvino --int8" in convert.slower_note(record, ["onnx"])[0]
+    assert convert.slower_note(record, ["onnx", "openvino"])[0].endswith("leave --int8 out"), "both are written already"
+    assert not convert.slower_note(replace(record, refusal="labels differ"), ["onnx"]), "there is no file"
+    assert not convert.slower_note(replace(record, timing=quick, plain=slow), ["onnx"])
 
 
 def test_a_list_is_called_by_its_name_not_by_its_folder(call: Call, colors: Path) -> None:
