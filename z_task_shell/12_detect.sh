@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A box and a class for every object, from nothing: generated scenes with boxes -> check -> training -> COCO's figures -> boxes of new
-# images -> ONNX with the choice among boxes inside -> the same boxes by one file without this program. Offline, in a few minutes on a
-# laptop. docs/detect.md says how your own boxes are read.
+# images -> ONNX with the choice among boxes inside -> the same boxes by one file without this program. Offline, in two or three minutes on
+# a laptop. docs/detect.md says how your own boxes are read.
 #
 #   bash z_task_shell/12_detect.sh [FLAGS OF THE TRAINING]
 source "$(dirname "${BASH_SOURCE[0]}")/_environment.sh"
@@ -10,7 +10,7 @@ name=detect-$(date +%Y%m%d-%H%M%S)
 run=runs/detect/$name
 
 python main.py --check --task detect --data shapes --name "$name"
-python main.py --task detect --data shapes --arch yolox_nano --image_size 64 64 --batch_size 32 --epochs 6 --epoch_size 720 --lr 4e-3 \
+python main.py --task detect --data shapes --arch yolox_nano --image_size 64 64 --batch_size 32 --epochs 20 --lr 4e-3 \
     --aug flip --name "$name" "$@"
 python main.py --evaluation --resume "$run"
 python main.py --predict data/shapes/images/test/star --limit 12 --annotate --cut_out_boxes --resume "$run"

@@ -14,14 +14,14 @@ from tests.applications.export.test_convert import break_parts, wrong_mean, wron
 
 pytestmark = pytest.mark.slow
 NO_WORKERS = ("--workers", 0)
-DETECT = ("--task", "detect", "--data", "shapes", "--arch", "yolox_nano", "--image_size", 64, 64, "-b", 16, *NO_WORKERS)
+DETECT = ("--task", "detect", "--data", "shapes", "--arch", "yolox_nano", "--image_size", 64, 64, "-b", 32, *NO_WORKERS)
 
 
 @pytest.fixture(scope="module")
 def boxes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a barely trained detector."""
+    """Return a detector that finds some objects: boxes of one that knows nothing turn with every rounding."""
     home = tmp_path_factory.mktemp("boxes")
-    run_once(*DETECT, "--epochs", 1, "--logdir", home, "--name", "boxes")
+    run_once(*DETECT, "--epochs", 12, "--lr", 4e-3, "--logdir", home, "--name", "boxes")
     return home / "detect" / "boxes"
 
 
@@ -67,8 +67,7 @@ def test_8_bits_are_compared_by_the_figure_and_by_class(name: str, call: Call, r
 
 @pytest.mark.parametrize("name", ["onnx", "openvino", "torchscript"])
 def test_16_bits_answer_as_the_model(name: str, call: Call, run: Path) -> None:
-    flags = ("--conf", 0.01) if run.parent.name == "detect" else ()
-    outcome = call("--export", name, "--half", "--resume", run, *flags, *NO_WORKERS)
+    outcome = call("--export", name, "--half", "--resume", run, *NO_WORKERS)
     assert outcome.code == 0, outcome.out + outcome.err
     assert record_of(run, f"{name}-half")["parity"]["largest"] > 1e-6
 
