@@ -54,13 +54,17 @@ def without_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fonts, "_system_fonts", lambda: ())
 
 
+@pytest.fixture(scope="module")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """Return a broken font and two of squares; matplotlib, which has been told of them, looks for the files later, too."""
+    place = tmp_path_factory.mktemp("fonts")
+    (place / "broken.ttf").write_bytes(b"no font")
+    return str(place / "broken.ttf"), *(square_font(place / f"{name}.ttf", name) for name in (CAT, DOG))
+
+
 @pytest.fixture
-def with_squares(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "fonts").mkdir()
-    broken = tmp_path / "fonts" / "broken.ttf"
-    broken.write_bytes(b"no font")
-    found = (str(broken), *(square_font(tmp_path / "fonts" / f"{name}.ttf", name) for name in (CAT, DOG)))
-    monkeypatch.setattr(fonts, "_system_fonts", lambda: found)
+def with_squares(monkeypatch: pytest.MonkeyPatch, squares: tuple[str, ...]) -> None:
+    monkeypatch.setattr(fonts, "_system_fonts", lambda: squares)
 
 
 def drawn(path: Path) -> np.ndarray:
