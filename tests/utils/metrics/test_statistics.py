@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import t as student_t
 from sklearn.metrics import average_precision_score, f1_score
 
+from benchmarks.figure_intervals import label_answers
 from utils.metrics.statistics import (
     bootstrap,
     falling,
@@ -123,25 +124,16 @@ def test_average_precision_of_counted_images_is_that_of_repeated_ones() -> None:
     assert weighted_average_precision(order, last, truth, counts) == pytest.approx(expected)
 
 
-def answers(rng: np.random.Generator, count: int, classes: int, accuracy: float, *, imbalanced: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return true classes and answers; rare classes, where there are some, are answered worse."""
-    weight = 1 / np.arange(1, classes + 1) if imbalanced else np.ones(classes)
-    truth = rng.choice(classes, count, p=weight / weight.sum())
-    chance = np.clip(accuracy - 0.25 * imbalanced * truth / max(1, classes - 1), 0.05, 1)
-    wrong = (truth + 1 + rng.integers(0, min(5, classes - 1), count)) % classes
-    return truth, np.where(rng.random(count) < chance, truth, wrong)
-
-
 @pytest.mark.parametrize("imbalanced", [False, True])
 @pytest.mark.parametrize("accuracy", [0.75, 0.97])
 @pytest.mark.parametrize(("classes", "count"), [(2, 100), (2, 400), (6, 100), (6, 400), (100, 1000)])
 def test_the_interval_of_macro_f1_covers_the_truth_95_times_in_100(classes: int, count: int, accuracy: float, imbalanced: bool) -> None:
     rng, draws = np.random.default_rng(0), 300
-    of_all = answers(rng, 300_000, classes, accuracy, imbalanced=imbalanced)
+    of_all = label_answers(rng, 300_000, classes, accuracy, uneven=imbalanced)
     true = macro_f1(*of_all).value
     covered = 0
     for _ in range(draws):
-        found = macro_f1(*answers(rng, count, classes, accuracy, imbalanced=imbalanced))
+        found = macro_f1(*label_answers(rng, count, classes, accuracy, uneven=imbalanced))
         covered += found.low <= true <= found.high
     # 300 draws of a true 95% lie from 0.92 on in 99 of 100 cases.
     assert covered / draws >= 0.92
@@ -149,7 +141,7 @@ def test_the_interval_of_macro_f1_covers_the_truth_95_times_in_100(classes: int,
 
 def test_macro_f1_and_the_values_without_each_sample_are_those_of_scikit_learn() -> None:
     rng = np.random.default_rng(3)
-    truth, found = answers(rng, 30, 4, 0.7, imbalanced=True)
+    truth, found = label_answers(rng, 30, 4, 0.7, uneven=True)
     several, named = rng.random((20, 5)) < 0.2, rng.random((20, 5)) < 0.3
 
     def of(true: np.ndarray, said: np.ndarray) -> float:
