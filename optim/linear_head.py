@@ -15,7 +15,7 @@ FOLDS = 5
 # Above this many products in a pass over the data, one part is held out instead of each in turn.
 MOST_PRODUCTS = 1e9
 # Largest gradient at which a head of up to USUAL classes is done, and one that is only compared with others.
-STEPS, ACCURACY, ROUGH = 200, 1e-6, 3e-5
+STEPS, ACCURACY, ROUGH = 200, 1e-6, 1e-4
 # Of more classes each has a smaller part of the images, and of the mean loss.
 USUAL = 10
 
