@@ -33,7 +33,6 @@ from applications.training.compile_choice import with_compile_choice
 from applications.training.disk_space import check_disk
 from applications.training.final_averages import SOUP, AveragingInputs, unfinished, write_averages
 from applications.training.fit_in_passes import fit_in_passes, refuse_settings_of_steps, with_size_of_images
-from applications.training.head_rate import with_head_rate
 from applications.training.known_probe import tell_probe
 from applications.training.memory_advice import memory_advice, small_batch_explained
 from applications.training.planning import with_plan
@@ -117,7 +116,7 @@ def _train(
     if content is None:
         for line in describe_settings(request.given):
             log().info(line)
-        parts = with_plan(with_head_rate(parts, request.given), request.given)
+        parts = with_plan(parts, request.given)
     if plain := assemble.plain_epochs(parts.config, parts.split.nothing()):
         log().info(f"plain     in the last {plain} of {parts.config.train.epochs} epochs no images are put together (--plain_epochs)")
     parts = with_compile_choice(parts)
