@@ -13,10 +13,10 @@ race.csv, race.md and race.png are written from the cells that are there.
 - darkroom: `python main.py --minutes N`, with nothing else but the network; from weights with --init_from.
 - probe: `python main.py --probe`, which takes as long as it takes; from weights only.
 - timm: its train.py, tuned by hand: bf16, channels-last, AdamW, a rate, image sizes and augmentation that suit short runs (see
-  `timm_command`), and as many epochs as fit: an epoch and the start are timed once for every size. The same network,
+  `timm_command`), and as many epochs as fit: an epoch and the start are timed once for every size, on a quiet machine. The same network,
   mobilenetv2_100, from the same weights under its own names.
-- ultralytics: its classifier with its defaults and its own `time` setting, in a process of its own; from scratch only, since its
-  weights are of other networks. Its license is the AGPL: nothing of it is part of this program.
+- ultralytics: its classifier with its defaults and its own `time` setting, which does not count its start, in a process of its own; from
+  scratch only, since its weights are of other networks. Its license is the AGPL: nothing of it is part of this program.
 
 Every side trains on train, chooses its best epoch on val, and is measured on test by its own evaluation. Intervals are 95% for
 the mean of the seeds, over the images of test (Wilson). The goal: at every budget ahead of every peer.
