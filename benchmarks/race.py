@@ -44,6 +44,7 @@ from benchmarks.shared import ROOT, keep_cell
 from dataloader.sources.digits import open_digits
 from utils.cores import available_cores
 from utils.metrics.statistics import wilson
+from utils.text import counted
 
 SIDES, STARTS, BUDGETS = ("darkroom", "probe", "timm", "ultralytics"), ("scratch", "trained"), (1.0, 3.0, 5.0, 10.0)
 ARCH, TIMM_ARCH, ULTRALYTICS_ARCH = "torchvision/mobilenet_v2", "mobilenetv2_100", "yolo11n-cls.yaml"
@@ -134,11 +135,11 @@ def run_darkroom(cell: Cell, options: argparse.Namespace, place: Path, log: Path
 
 def timm_shape(cell: Cell, data: Path) -> tuple[int, int]:
     """Return height and width of the images that a person chooses for such a time: of the shape and at most the size of what is there."""
-    sides = {"trained": 160 if cell.minutes < 3 else 224, "scratch": 128 if cell.minutes < 3 else 160}
+    sides = {"trained": 128 if cell.minutes < 3 else 224, "scratch": 128 if cell.minutes < 3 else 160}
     with Image.open(next((data / "train").glob("*/*"))) as image:
         width, height = image.size
     scale = min(1.0, sides[cell.start] / (width * height) ** 0.5)
-    return tuple(max(32, 16 * round(scale * side / 16)) for side in (height, width))
+    return max(32, 16 * round(scale * height / 16)), max(32, 16 * round(scale * width / 16))
 
 
 def timm_command(cell: Cell, options: argparse.Namespace, epochs: int, place: Path) -> list[str]:
@@ -196,7 +197,7 @@ def run_timm(cell: Cell, options: argparse.Namespace, place: Path, log: Path) ->
     best = place / cell.name / "model_best.pth.tar"
     measuring = [sys.executable, "-m", "benchmarks.race", "--measure", str(best), str(options.data / "test"), str(height), str(width)]
     out, _ = timed(measuring, log)
-    return float(out.split()[-1]), seconds, f"{epochs} epochs at {width}x{height}"
+    return float(out.split()[-1]), seconds, f"{counted(epochs, 'epoch')} at {height}x{width} pixels"
 
 
 def measure_timm(checkpoint: Path, folder: Path, shape: tuple[int, int]) -> float:
