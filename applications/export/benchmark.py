@@ -25,9 +25,12 @@ from utils.errors import UserError
 from utils.files import new_folder, write_csv, write_text
 from utils.logs import log
 from utils.terminal_tables import print_table
+from utils.text import counted
 
 # What may be lost against the most accurate one, where the user does not say.
 USUAL_LOSS = 0.005
+# Points of the figure that the picture shows at least.
+LEAST_HEIGHT = 2.0
 COLUMNS = ("file", "kind", "load (s)", "median (ms)", "p95 (ms)", "images/s", "memory (MB)", "size (MB)")
 
 
@@ -80,7 +83,7 @@ def run(request: Request) -> int:
     places = [_find(place) for place in request.subjects]
     images, threads = read_images(request, places), torch.get_num_threads()
     log().info(f"images    {len(images.split)} {images.split.name} images of {images.split.display_path}")
-    log().info(f"device    {device_name()}, {threads} threads")
+    log().info(f"device    {device_name()}, {counted(threads, 'thread')}")
     entries, failed = [], 0
     for given, (path, exported) in zip(request.subjects, places, strict=True):
         try:
@@ -191,7 +194,7 @@ def write(entries: Sequence[Entry], folder: Path, images: Images, threads: int, 
     write_csv(folder / "benchmark.csv", rows)
     table = ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in rows]
     about = (
-        f"On {device_name()}, {threads} threads, each file in a process of its own; {headline} is of "
+        f"On {device_name()}, {counted(threads, 'thread')}, each file in a process of its own; {headline} is of "
         f"{len(images.split)} {images.split.name} images of {images.split.display_path}. Median and p95 are of one image at a time, "
         f"from its pixels to the answer; images/s of {BATCH} at a time; memory is what opening and answering added to the process."
     )
@@ -218,9 +221,10 @@ def write(entries: Sequence[Entry], folder: Path, images: Images, threads: int, 
     draw_points(
         points,
         folder / "benchmark.png",
-        title=f"{len(entries)} files on {threads} threads; the line joins those that none beats in both",
+        title=f"{counted(len(entries), 'file')} on {counted(threads, 'thread')}; the line joins those that none beats in both",
         xlabel="median of one image (ms)",
         ylabel=f"{headline} (%)",
         log_x=True,
+        least_height=LEAST_HEIGHT,
         line=frontier([(x, y) for x, y, _ in points]),
     )

@@ -48,7 +48,7 @@ def export(source: Source, found: Format, formats: Sequence[Format]) -> int:
         write_record(record, destination)
         if record.refusal:
             log().error(f"{found.name}: the file answers otherwise than the model: {record.refusal}; {destination} was not written")
-            if way_out := way_out_of_loss(source, record):
+            if way_out := way_out_of_loss(record, source.trained.path, source.trained.config.model.arch):
                 log().info(way_out)
             return 1
         place(folder, destination)
@@ -110,15 +110,15 @@ def slower_note(record: Record, written: Sequence[str]) -> list[str]:
     return [f"in 8 bits it takes {1 / gain:.1f} times as long as in full precision on this machine: leave --int8 out{instead}"]
 
 
-def way_out_of_loss(source: Source, record: Record) -> str:
-    """Return how a model learns to keep its accuracy in 8 bits, where a file has lost too much of it; '' where it cannot."""
-    lost = record.parity is not None and source.allowed.drop is not None and not record.parity.drop <= source.allowed.drop
-    path = source.trained.path
-    if not lost or issubclass(TASKS.resolve(source.trained.task), LearnsInPasses):
+def way_out_of_loss(record: Record, checkpoint: Path, arch: str) -> str:
+    """Return how a model learns to keep its accuracy in 8 bits, where a file has lost too much of it; '' where it did not, or cannot."""
+    parity, most = record.parity, record.allowed.drop
+    lost = parity is not None and most is not None and not parity.drop <= most
+    if not lost or issubclass(TASKS.resolve(record.facts.task), LearnsInPasses):
         return ""
-    settings = path.parent / "config.json"
-    same = f"--config {quote(str(settings))}" if settings.is_file() else f"--data DATA --arch {quote(source.trained.config.model.arch)}"
-    return f"next: python main.py {same} --init_from {quote(str(path))} --quantization_aware, then export that run"
+    settings = checkpoint.parent / "config.json"
+    same = f"--config {quote(str(settings))}" if settings.is_file() else f"--data DATA --arch {quote(arch)}"
+    return f"next: python main.py {same} --init_from {quote(str(checkpoint))} --quantization_aware, then export that run"
 
 
 def build_deployed(source: Source, found: Format) -> Deployed:

@@ -11,6 +11,8 @@ import numpy as np
 # The exact correction keeps what some layers answer for a fifth of the images in memory: about 250 bytes a pixel, so two GB at most.
 SHARE = 5
 MOST_PIXELS = 2**23
+# Of what a part does not read.
+CUT_OFF = ""
 
 
 def can_be_exact(images: Sequence[np.ndarray]) -> bool:
@@ -22,12 +24,14 @@ def can_be_exact(images: Sequence[np.ndarray]) -> bool:
 def whole_parts() -> Iterator[None]:
     """Let NNCF ask parts of any ONNX graph, as its exact correction does.
 
-    It names what a part reads once for each layer: the same input twice, where several layers read one value, is no valid graph. And it
-    asks for values inside of what ONNX Runtime joins into one operator, such as a convolution with the sum behind it, unless told not to.
+    It names what a part reads once for each layer: the same input twice, where several layers read one value, is no valid graph. It looks
+    for layers that were cut off, since a value behind them is given. And it asks for values inside of what ONNX Runtime joins into one
+    operator, such as a convolution with the sum behind it, unless told not to.
     """
     utils: Any = import_module("onnx.utils")
     engine: Any = import_module("nncf.onnx.engine")
-    cut, runtime = utils.Extractor.extract_model, engine.rt
+    backend: Any = import_module("nncf.quantization.algorithms.bias_correction.onnx_backend").ONNXBiasCorrectionAlgoBackend
+    cut, runtime, read = utils.Extractor.extract_model, engine.rt, backend.get_input_name
 
     def cut_once(self: Any, input_names: Sequence[str], output_names: Sequence[str]) -> Any:
         return cut(self, list(dict.fromkeys(input_names)), list(dict.fromkeys(output_names)))
@@ -38,9 +42,17 @@ def whole_parts() -> Iterator[None]:
         found.log_severity_level = 4
         return found
 
+    def read_if_there(model: Any, layer: str, port: int) -> str:
+        return read(model, layer, port) if any(node.name == layer for node in model.graph.node) else CUT_OFF
+
+    class Session(runtime.InferenceSession):
+        def run(self, outputs: Any, feed: dict[str, Any], *others: Any) -> Any:
+            return super().run(outputs, {name: value for name, value in feed.items() if name != CUT_OFF}, *others)
+
     utils.Extractor.extract_model = cut_once
-    engine.rt = SimpleNamespace(SessionOptions=options, InferenceSession=runtime.InferenceSession)
+    engine.rt = SimpleNamespace(SessionOptions=options, InferenceSession=Session)
+    backend.get_input_name = staticmethod(read_if_there)
     try:
         yield
     finally:
-        utils.Extractor.extract_model, engine.rt = cut, runtime
+        utils.Extractor.extract_model, engine.rt, backend.get_input_name = cut, runtime, staticmethod(read)
