@@ -5,6 +5,7 @@ images of their least and largest values. A batch norm behind a layer scales who
 what the file holds, where both are joined. Gradients pass as if nothing had been rounded, but for what was cut off.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from utils.networks.first_conv import first_conv
 
 # Steps of weights on either side of zero; those of the first convolution have 7 bits in files, for processors that would overflow.
-STEPS, FIRST_STEPS = 127, 63
+STEPS, FIRST_STEPS = 127.0, 63.5
 INPUT_STEPS = 255
 # Part of a batch in the ranges that evaluation rounds by.
 MOMENTUM = 0.1
@@ -34,7 +35,7 @@ class FakeQuantized(nn.Module):
     """
 
     input_range: Tensor
-    weight_steps: int
+    weight_steps: float
 
     @property
     def weight(self) -> Tensor:
@@ -54,13 +55,13 @@ class FakeQuantized(nn.Module):
         return super().forward(rounded_input(input, limits), *others, **named)
 
 
-def rounded_weight(weight: Tensor | None, steps: int) -> Tensor:
-    """Return a weight (out, ...) in whole steps, as many on either side of zero, of a size for each of its first axis."""
+def rounded_weight(weight: Tensor | None, steps: float) -> Tensor:
+    """Return a weight (out, ...) in whole steps, so many on either side of zero, of a size for each of its first axis."""
     assert weight is not None
     largest = weight.detach().float().abs().flatten(1).amax(1)
     scale = torch.maximum(largest, LEAST_SHARE * largest.max()).clamp_min(TINY) / steps
     zeros = torch.zeros_like(scale, dtype=torch.int32)
-    return torch.fake_quantize_per_channel_affine(weight.float(), scale, zeros, 0, -steps, steps)
+    return torch.fake_quantize_per_channel_affine(weight.float(), scale, zeros, 0, -math.ceil(steps), math.ceil(steps))
 
 
 def image_range(x: Tensor) -> Tensor:
@@ -70,11 +71,16 @@ def image_range(x: Tensor) -> Tensor:
 
 
 def rounded_input(x: Tensor, limits: Tensor) -> Tensor:
-    """Return x in 255 steps from the least to the largest of the limits (2,), of which zero is one, in fp32."""
-    low, high = limits.clamp_max(0)[0], limits.clamp_min(0)[1]
-    scale = ((high - low) / INPUT_STEPS).clamp_min(TINY)
-    zero = (-low / scale).round().clamp(0, INPUT_STEPS).to(torch.int32)
-    return torch.fake_quantize_per_tensor_affine(x.float(), scale, zero, 0, INPUT_STEPS)
+    """Return x in 255 steps from the least to the largest of the limits (2,), of which zero is one, in fp32.
+
+    Where zero would lie between two steps, they grow until it is one, and both limits are still inside.
+    """
+    low, high = limits.clamp_max(0)[0].neg(), limits.clamp_min(0)[1]
+    zero = (low / ((low + high) / INPUT_STEPS).clamp_min(TINY)).round().clamp(0, INPUT_STEPS)
+    below = torch.where(zero > 0, low / zero.clamp_min(1), 0.0)
+    above = torch.where(zero < INPUT_STEPS, high / (INPUT_STEPS - zero).clamp_min(1), 0.0)
+    scale = torch.maximum(below, above).clamp_min(TINY)
+    return torch.fake_quantize_per_tensor_affine(x.float(), scale, zero.to(torch.int32), 0, INPUT_STEPS)
 
 
 def fake_quantize(network: nn.Module) -> int:

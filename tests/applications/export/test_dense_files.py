@@ -55,8 +55,7 @@ def test_8_bits_are_compared_by_the_figure_and_by_class(name: str, call: Call, r
     assert record["kept"]
     assert record["file"]["precision"] == "int8"
     assert record["full_precision"]["median_seconds"] > 0
-    if run.parent.name != "detect":
-        assert not any(note.startswith(ROUGHLY) for note in record["notes"])
+    assert not any(note.startswith(ROUGHLY) for note in record["notes"])
     assert "Layers in floating point: " in (run / f"parity-{name}-int8.md").read_text()
     if run.parent.name == "anomaly":
         assert not all(layer.startswith("encoder.") for layer in record["floating"]), "distances are left as they are"
