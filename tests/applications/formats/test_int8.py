@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from applications.formats import FORMATS, bias_correction, build_format
 from applications.formats.format import WriteSettings
 from applications.formats.int8 import LARGE, Judge, Op, QuantizationData, Quantized, in_floating_point, layer_names, layers, outside_network
 from models.backbone import Backbone
+from models.fake_quantization import FakeQuantized, fake_quantize
 from tests.applications.formats.conftest import PREPROCESS, parts_for
 from tests.applications.map_net import MapNet
 
@@ -194,3 +196,27 @@ def test_biases_of_layers_that_read_one_value_are_corrected(name: str, tmp_path:
     torch.manual_seed(0)
     _, quantized = written(name, Forked(3).eval(), tmp_path)
     assert quantized == ([], [])
+
+
+@pytest.mark.slow
+def test_layers_that_round_while_training_have_the_weights_of_the_file(map_net: Backbone, tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    onnx: Any = pytest.importorskip("onnx")
+    path, _ = written("onnx", map_net, tmp_path)
+    graph = onnx.load(str(path)).graph
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    net = copy.deepcopy(map_net)
+    assert fake_quantize(net) == 3
+    expected = [layer.weight.detach().numpy() for layer in net.modules() if isinstance(layer, FakeQuantized)]
+    found = 0
+    for node in graph.node:
+        if node.op_type != "DequantizeLinear" or node.input[0] not in stored or stored[node.input[0]].ndim < 2:
+            continue
+        numbers, scale = stored[node.input[0]].astype(np.float32), stored[node.input[1]]
+        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+        scale = scale.reshape([-1 if place == axis else 1 for place in range(numbers.ndim)]) if scale.ndim else scale
+        weight = numbers * scale
+        same = [other for other in expected if other.shape in (weight.shape, weight.T.shape)]
+        assert any(np.allclose(weight if other.shape == weight.shape else weight.T, other, atol=1e-6) for other in same), node.name
+        found += 1
+    assert found == 3
