@@ -22,5 +22,8 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: C
         table.add_column(name, justify="left" if not number or name in left else "right")
     for row in rows:
         table.add_row(*row)
+        if any("\n" in cell for cell in row):
+            # Rows of several lines stand apart.
+            table.add_row()
     # Names of files and classes may hold brackets, which are no markup here.
     console().print(table, markup=False, soft_wrap=not wrap)

@@ -36,7 +36,7 @@ class Settings:
     @property
     def help(self) -> str:
         """Return what --list recipes says."""
-        return f"{self.purpose}. From {self.origin}. Measured: {self.measured}. Settings: {as_flags(self.values)}"
+        return f"{self.purpose}\nfrom: {self.origin}\nmeasured: {self.measured}\nflags: {as_flags(self.values)}"
 
     def at_batch(self, batch_size: int | None) -> dict[str, Any]:
         """Return the settings for images per step of the user's; None for the recipe's own."""

@@ -79,7 +79,13 @@ class MLPMixer(Backbone):
         self._init_weights()
 
     def _init_weights(self) -> None:
-        """Glorot's uniform, biases next to 0, and a classifier of zeros, as the authors' code has it."""
+        """Glorot's uniform, biases next to 0; LeCun's normal for the stem, and a classifier of zeros, as the authors' code has it."""
+        stem = self.stem.proj
+        # A normal cut at two standard deviations has 0.8796 of its spread.
+        std = stem.weight[0].numel() ** -0.5 / 0.8796
+        nn.init.trunc_normal_(stem.weight, std=std, a=-2 * std, b=2 * std)
+        assert stem.bias is not None
+        nn.init.zeros_(stem.bias)
         for module in self.modules():
             if isinstance(module, Mlp):
                 for layer in (module.fc1, module.fc2):

@@ -48,6 +48,15 @@ def test_the_classifier_starts_at_zero_and_the_rest_does_not():
     assert not net.head.weight.any()
 
 
+def test_the_stem_starts_as_that_of_timm():
+    torch.manual_seed(0)
+    ours, theirs = MLPMixer(SMALL, num_classes=3).stem.proj, timm.create_model(SMALL).stem.proj
+    assert float(ours.weight.detach().std()) == pytest.approx(float(theirs.weight.detach().std()), rel=0.01)
+    assert float(ours.weight.detach().abs().max()) == pytest.approx(float(theirs.weight.detach().abs().max()), rel=0.01)
+    assert not ours.bias.any()
+    assert not theirs.bias.any()
+
+
 def test_published_files_are_the_ones_timm_names():
     for arch, published in PUBLISHED.items():
         theirs = timm.get_pretrained_cfg(arch)
