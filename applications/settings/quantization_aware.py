@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from applications.settings.options import AUTO
 from utils.errors import UserError
 
 # Rates at which weights move by the steps they are rounded to, and not away from what they know.
@@ -28,7 +29,7 @@ def without_length(filed: Mapping[str, Any], typed: Mapping[str, Any]) -> Mappin
 
 def usual_when_rounding(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return length and rates, where the user has given none."""
-    if not given.get("quantization_aware") or given.get("resume"):
+    if not given.get("quantization_aware"):
         return {}
     usual = dict(LENGTH) if given.get("minutes") is None else {}
     if given.get("opt", ADAM_FAMILY[0]) in ADAM_FAMILY:
@@ -40,7 +41,7 @@ def check_start(given: Mapping[str, Any]) -> None:
     """Raise UserError for a training with rounding that begins with nothing, or with a classifier that does not round."""
     if not given.get("quantization_aware"):
         return
-    if not (given.get("pretrained") or given.get("init_from") or given.get("resume")):
-        raise UserError("--quantization_aware fine-tunes trained weights: add --init_from RUN/best.pt")
+    if not given.get("init_from") and given.get("resume") in (None, AUTO):
+        raise UserError("--quantization_aware fine-tunes a network that is trained: add --init_from RUN/best.pt")
     if given.get("probe_head"):
         raise UserError("--probe_head fits a new classifier, --quantization_aware fine-tunes a whole network; do one after the other")

@@ -79,7 +79,8 @@ def test_settings_of_a_run_are_kept_but_for_its_length_and_its_rates(call: Call,
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ((), "--quantization_aware fine-tunes trained weights: add --init_from RUN/best.pt"),
+        ((), "--quantization_aware fine-tunes a network that is trained: add --init_from RUN/best.pt"),
+        (("--resume", "auto"), "--quantization_aware fine-tunes a network that is trained: add --init_from RUN/best.pt"),
         (("--init_from", "x.pt", "--probe_head"), "do one after the other"),
     ],
 )
