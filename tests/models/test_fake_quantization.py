@@ -1,6 +1,7 @@
 """Layers that compute in rounded numbers: the numbers of exported files, ordinary weights, gradients that pass."""
 
 import copy
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from models.fake_quantization import (
 )
 
 
-def small_net() -> nn.Sequential:
+def small_net() -> Any:
     torch.manual_seed(0)
     layers = (nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.Flatten(), nn.Linear(8 * 36, 4))
     return nn.Sequential(*layers)
@@ -84,7 +85,7 @@ def test_names_and_weights_stay_and_copies_share_nothing() -> None:
 
 
 def test_layers_compute_with_rounded_numbers_and_gradients_pass_but_where_cut_off() -> None:
-    layer = nn.Sequential(nn.Linear(4, 3))
+    layer: Any = nn.Sequential(nn.Linear(4, 3))
     weight, bias = (value.detach().clone().requires_grad_() for value in (layer[0].weight, layer[0].bias))
     fake_quantize(layer)
     x = torch.tensor([[0.0, 1.0, 2.0, 3.0], [0.0, 0.5, 4.0, 9.0]], requires_grad=True)
@@ -129,7 +130,7 @@ def test_what_no_batch_has_reached_is_not_rounded_in_evaluation() -> None:
 
 
 def test_fast_gradients_of_depthwise_layers_see_the_rounded_weight() -> None:
-    net = nn.Sequential(nn.Conv2d(8, 8, 5, groups=8))
+    net: Any = nn.Sequential(nn.Conv2d(8, 8, 5, groups=8))
     plain = copy.deepcopy(net)
     speed_up_depthwise_gradients(net)
     fake_quantize(net)
