@@ -13,6 +13,7 @@ from applications.settings.duration import in_minutes, joined
 from applications.settings.flag_checks import check_request
 from applications.settings.foreign_flags import OTHER_VALUES, advice
 from applications.settings.options import SECTIONS, Request, RunConfig
+from applications.settings.quantization_aware import without_length
 from applications.settings.recipes import settings_below
 from utils.errors import UserError
 from utils.flags import FlagParser, add_flags, flag, make_parser, underscored
@@ -153,7 +154,7 @@ def parse(argv: list[str]) -> Request:
         raise UserError(f"choose one action, not {' and '.join('--' + name for name in chosen)}")
     call = {item.name: values.pop(item.name) for item in fields(CallOptions) if item.name in values}
     filed = read_config_file(Path(call["config"])) if call.get("config") else {}
-    given = joined(_settled(filed), _settled(values))
+    given = joined(_settled(without_length(filed, values)), _settled(values))
     config = RunConfig().override(settings_below(given)).override(given, source=call.get("config") or "command line")
     looks = config.look.visual_method is not None
     action = chosen[0] if chosen else "visual_data" if looks else "train"

@@ -2,9 +2,9 @@
 
 python -m benchmarks.broken_masks RUN [--images N]
 
-For every change the largest difference of a probability, the mean over pixels of half the sum over classes, the same of the image in which
-it is largest, and the share of pixels whose class turns. Exit code 1: 16 bits are refused, or a broken export is kept, by the bounds of
-files in 16 bits.
+For every change the largest difference of a probability, the mean over pixels of half the sum over classes (of sigmoids: of the class that
+moved farthest), the same of the image in which it is largest, and the share of pixels whose class turns. Exit code 1: 16 bits are refused,
+or a broken export is kept, by the bounds of files in 16 bits.
 """
 
 import argparse

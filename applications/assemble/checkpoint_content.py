@@ -12,6 +12,7 @@ from applications.contract import Task
 from applications.settings.options import RunConfig
 from dataloader.images.preprocess import Preprocess
 from dataloader.splits.catalog import Catalog
+from models.fake_quantization import input_ranges
 from models.slimming.layer_widths import read_widths
 from optim.stepper import Stepper
 
@@ -42,6 +43,7 @@ def checkpoint_content(
         "criterion": config.loss.canonical(),
         "channels": read_widths(model),
         "state_dict": model.state_dict(),
+        "input_ranges": input_ranges(model),
         "state_dict_ema": averages,
         "averaging": "EMA" if averages is not None else None,
         "stepper": None if stepper is None else stepper.state_dict(),

@@ -25,10 +25,13 @@ from utils.errors import UserError
 from utils.files import new_folder, write_csv, write_text
 from utils.logs import log
 from utils.terminal_tables import print_table
+from utils.text import counted
 
 # What may be lost against the most accurate one, where the user does not say.
 USUAL_LOSS = 0.005
-HEADER = ("file", "kind", "load (s)", "median (ms)", "p95 (ms)", "images/s", "memory (MB)", "size (MB)", "accuracy", "steady")
+# Points of the figure that the picture shows at least.
+LEAST_HEIGHT = 2.0
+COLUMNS = ("file", "kind", "load (s)", "median (ms)", "p95 (ms)", "images/s", "memory (MB)", "size (MB)")
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,17 @@ class Entry:
         return 1e3 * self.measured.one.median
 
     def row(self) -> list[str]:
-        """Return the cells, in the order of HEADER."""
+        """Return the cells, in the order of `header`."""
         found = self.measured
         memory = "" if found.memory is None else f"{found.memory / 1e6:.0f}"
         steady = "yes" if found.one.is_steady and found.many.is_steady else "no"
         times = [f"{found.load_seconds:.2f}", f"{self.milliseconds:.2f}", f"{1e3 * found.one.p95:.2f}", f"{found.throughput:.0f}"]
         return [self.name, self.kind, *times, memory, f"{found.size / 1e6:.1f}", f"{self.accuracy:.2%}", steady]
+
+
+def header(headline: str) -> tuple[str, ...]:
+    """Return the names of the columns, where answers are measured by the figure of this name."""
+    return (*COLUMNS, headline, "steady")
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ def run(request: Request) -> int:
     places = [_find(place) for place in request.subjects]
     images, threads = read_images(request, places), torch.get_num_threads()
     log().info(f"images    {len(images.split)} {images.split.name} images of {images.split.display_path}")
-    log().info(f"device    {device_name()}, {threads} threads")
+    log().info(f"device    {device_name()}, {counted(threads, 'thread')}")
     entries, failed = [], 0
     for given, (path, exported) in zip(request.subjects, places, strict=True):
         try:
@@ -88,7 +96,7 @@ def run(request: Request) -> int:
         raise UserError("--benchmark: none of the files could be measured")
     entries.sort(key=lambda entry: entry.milliseconds)
     folder = new_folder(run_folder_parent(request.config.output, "benchmark"), request.config.output.name or "benchmark")
-    print_table(HEADER, [entry.row() for entry in entries], left=("kind",))
+    print_table(header(entries[0].measured.figures.name), [entry.row() for entry in entries], left=("kind",))
     winner, reason = choose(entries, request.config.export.min_accuracy)
     write(entries, folder, images, threads, reason)
     log().info(reason)
@@ -152,14 +160,15 @@ def choose(entries: Sequence[Entry], least: float | None) -> tuple[Entry | None,
         entries: one at least.
         least: accuracy, as a share; None allows USUAL_LOSS against the most accurate one.
     """
-    best = max(entry.accuracy for entry in entries)
+    best, headline = max(entry.accuracy for entry in entries), entries[0].measured.figures.name
     bound = best - USUAL_LOSS if least is None else least
     said = f"{100 * bound:.2f}% ({100 * USUAL_LOSS:g} points below the most accurate)" if least is None else f"{100 * bound:.2f}%"
     able = [entry for entry in entries if entry.accuracy >= bound - 1e-9]
     if not able:
-        return None, f"none reaches an accuracy of {said}; the most accurate has {100 * best:.2f}%"
+        return None, f"none reaches {headline} {said}; the most accurate has {100 * best:.2f}%"
     found = min(able, key=lambda entry: entry.milliseconds)
-    return found, f"the fastest with at least {said} is {found.name}: {found.milliseconds:.2f} ms, {100 * found.accuracy:.2f}%"
+    reached = f"{found.milliseconds:.2f} ms, {headline} {100 * found.accuracy:.2f}%"
+    return found, f"the fastest with {headline} of at least {said} is {found.name}: {reached}"
 
 
 def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -180,15 +189,16 @@ def device_name() -> str:
 
 def write(entries: Sequence[Entry], folder: Path, images: Images, threads: int, reason: str) -> None:
     """Write benchmark.csv, benchmark.md, benchmark.json and benchmark.png."""
-    rows, headline = [list(HEADER), *(entry.row() for entry in entries)], entries[0].measured.figures.name
+    headline = entries[0].measured.figures.name
+    rows = [list(header(headline)), *(entry.row() for entry in entries)]
     write_csv(folder / "benchmark.csv", rows)
     table = ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in rows]
     about = (
-        f"On {device_name()}, {threads} threads, each file in a process of its own; accuracy is {headline} on "
+        f"On {device_name()}, {counted(threads, 'thread')}, each file in a process of its own; {headline} is of "
         f"{len(images.split)} {images.split.name} images of {images.split.display_path}. Median and p95 are of one image at a time, "
         f"from its pixels to the answer; images/s of {BATCH} at a time; memory is what opening and answering added to the process."
     )
-    table.insert(1, "|" + "---|" * len(HEADER))
+    table.insert(1, "|" + "---|" * len(rows[0]))
     write_text(folder / "benchmark.md", "\n".join(["# Benchmark", "", about, "", *table, "", f"{reason[0].upper()}{reason[1:]}.", ""]))
     plain = [
         {
@@ -211,9 +221,10 @@ def write(entries: Sequence[Entry], folder: Path, images: Images, threads: int, 
     draw_points(
         points,
         folder / "benchmark.png",
-        title=f"{len(entries)} files on {threads} threads; the line joins those that none beats in both",
+        title=f"{counted(len(entries), 'file')} on {counted(threads, 'thread')}; the line joins those that none beats in both",
         xlabel="median of one image (ms)",
         ylabel=f"{headline} (%)",
         log_x=True,
+        least_height=LEAST_HEIGHT,
         line=frontier([(x, y) for x, y, _ in points]),
     )

@@ -10,6 +10,7 @@ from shlex import quote
 
 import torch
 
+from applications.contract import LearnsInPasses
 from applications.export.answers import Answers
 from applications.export.diverging import CLOSE, find_diverging
 from applications.export.probe import Job, RuntimeFailedError, ask
@@ -23,6 +24,7 @@ from applications.formats.facts import Facts
 from applications.formats.format import Format, WriteSettings
 from applications.formats.int8 import TO_QUANTIZE
 from applications.settings.options import ExportOptions
+from applications.tasks import TASKS
 from models.backbone import Backbone
 from utils.logs import log
 from utils.text import say_bytes
@@ -46,6 +48,8 @@ def export(source: Source, found: Format, formats: Sequence[Format]) -> int:
         write_record(record, destination)
         if record.refusal:
             log().error(f"{found.name}: the file answers otherwise than the model: {record.refusal}; {destination} was not written")
+            if way_out := way_out_of_loss(record, source.trained.path, source.trained.config.model.arch):
+                log().info(way_out)
             return 1
         place(folder, destination)
     log().info(f"written   {destination} ({record.bytes / 1e6:.1f} MB)")
@@ -104,6 +108,17 @@ def slower_note(record: Record, written: Sequence[str]) -> list[str]:
     others = [name for name in FORMATS if name not in written and build_format(name).holds.int8]
     instead = "".join(f", or try --export {name} --int8" for name in others)
     return [f"in 8 bits it takes {1 / gain:.1f} times as long as in full precision on this machine: leave --int8 out{instead}"]
+
+
+def way_out_of_loss(record: Record, checkpoint: Path, arch: str) -> str:
+    """Return how a model learns to keep its accuracy in 8 bits, where a file has lost too much of it; '' where it did not, or cannot."""
+    parity, most = record.parity, record.allowed.drop
+    lost = parity is not None and most is not None and not parity.drop <= most
+    if not lost or issubclass(TASKS.resolve(record.facts.task), LearnsInPasses):
+        return ""
+    settings = checkpoint.parent / "config.json"
+    same = f"--config {quote(str(settings))}" if settings.is_file() else f"--data DATA --arch {quote(arch)}"
+    return f"next: python main.py {same} --init_from {quote(str(checkpoint))} --quantization_aware, then export that run"
 
 
 def build_deployed(source: Source, found: Format) -> Deployed:

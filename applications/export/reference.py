@@ -121,8 +121,7 @@ class Reference(ABC, Generic[Kind]):
             worst_mean=float(np.maximum(largest_of(alone), largest_of(together))),
         )
 
-    @staticmethod
-    def mean_differences(differences: np.ndarray) -> np.ndarray:
+    def mean_differences(self, differences: np.ndarray) -> np.ndarray:
         """Return how far the answer to each image has moved on average, (N,), of differences (N, ...)."""
         return differences.reshape(len(differences), -1).mean(1)
 

@@ -22,14 +22,19 @@ def can_be_exact(images: Sequence[np.ndarray]) -> bool:
 def whole_parts() -> Iterator[None]:
     """Let NNCF ask parts of any ONNX graph, as its exact correction does.
 
-    It names what a part reads once for each layer: the same input twice, where several layers read one value, is no valid graph. And it
-    asks for values inside of what ONNX Runtime joins into one operator, such as a convolution with the sum behind it, unless told not to.
+    It names what a part reads once for each layer: the same input twice, where several layers read one value, is no valid graph. It finds
+    that value by one of these layers, which the part may lack. And it asks for values inside of what ONNX Runtime joins into one operator,
+    such as a convolution with the sum behind it, unless told not to.
     """
     utils: Any = import_module("onnx.utils")
     engine: Any = import_module("nncf.onnx.engine")
-    cut, runtime = utils.Extractor.extract_model, engine.rt
+    backend: Any = import_module("nncf.quantization.algorithms.bias_correction.onnx_backend").ONNXBiasCorrectionAlgoBackend
+    cut, runtime, read = utils.Extractor.extract_model, engine.rt, backend.get_input_name
+
+    whole: dict[str, Sequence[str]] = {}
 
     def cut_once(self: Any, input_names: Sequence[str], output_names: Sequence[str]) -> Any:
+        whole.update({node.name: list(node.input) for node in self.graph.node})
         return cut(self, list(dict.fromkeys(input_names)), list(dict.fromkeys(output_names)))
 
     def options() -> Any:
@@ -38,9 +43,18 @@ def whole_parts() -> Iterator[None]:
         found.log_severity_level = 4
         return found
 
+    def read_in_whole(model: Any, layer: str, port: int) -> str:
+        return read(model, layer, port) if any(node.name == layer for node in model.graph.node) else whole[layer][port]
+
+    class Session(runtime.InferenceSession):
+        def run(self, outputs: Any, feed: dict[str, Any], *others: Any) -> Any:
+            known = {value.name for value in self.get_inputs()}
+            return super().run(outputs, {name: value for name, value in feed.items() if name in known}, *others)
+
     utils.Extractor.extract_model = cut_once
-    engine.rt = SimpleNamespace(SessionOptions=options, InferenceSession=runtime.InferenceSession)
+    engine.rt = SimpleNamespace(SessionOptions=options, InferenceSession=Session)
+    backend.get_input_name = staticmethod(read_in_whole)
     try:
         yield
     finally:
-        utils.Extractor.extract_model, engine.rt = cut, runtime
+        utils.Extractor.extract_model, engine.rt, backend.get_input_name = cut, runtime, staticmethod(read)

@@ -5,6 +5,7 @@ from pathlib import Path
 from applications.settings.duration import check_timed
 from applications.settings.flag_use import GROUPS, refuse_unused
 from applications.settings.options import AUTO, DataOptions, OptimOptions, Request, RunConfig, flag_metadata
+from applications.settings.quantization_aware import check_start
 from dataloader.loading.size_schedule import parse_sizes
 from dataloader.splits.holdout import parse_fold
 from models.options import fixed_bn_momentum
@@ -122,6 +123,7 @@ def _check_start(request: Request) -> None:
         raise UserError("--resume goes on with a run, --init_from starts one from its weights; give one of them")
     if resumes and config.train.recipe is not None and "recipe" in request.typed:
         raise UserError("--recipe belongs to the start of a training: a run that goes on has its settings; leave it out")
+    check_start(request.given)
     if config.model.pretrained and config.model.init_from:
         raise UserError("--pretrained and --init_from both name the starting weights; give one of them")
     if config.model.advprop and not config.model.pretrained:

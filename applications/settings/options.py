@@ -51,6 +51,11 @@ class TrainOptions:
         used_for="train",
         resumed="start",
     )
+    quantization_aware: bool = flag(
+        False,
+        "fine-tune trained weights (--init_from) with weights and inputs of layers rounded to 8 bits, for files of --export FORMAT --int8",
+        used_for="training",
+    )
     max_minutes: float | None = flag(
         None,
         "stop this call after this time, wherever the run is, with a checkpoint to go on from",

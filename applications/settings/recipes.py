@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from applications.settings.options import RunConfig
+from applications.settings.quantization_aware import usual_when_rounding
 from models.detectors import is_object_detector
 from utils.errors import UserError, nearest
 
@@ -189,7 +190,8 @@ def settings_below(given: Mapping[str, Any]) -> dict[str, Any]:
     weights = given.get("pretrained") or given.get("init_from") or given.get("resume")
     if name is None:
         takes = (given.get("pretrained") or given.get("init_from")) and not {*RATES, "opt"} & given.keys()
-        return usual_for_detectors(given) | ({rate: RECIPES["finetune"].values[rate] for rate in RATES} if takes else {})
+        rates = {rate: RECIPES["finetune"].values[rate] for rate in RATES} if takes else {}
+        return usual_for_detectors(given) | rates | usual_when_rounding(given)
     recipe = find_recipe(name)
     if recipe.needs_weights and not weights:
         raise UserError(f"--recipe {name} starts from trained weights: add --pretrained, or --init_from FILE")
@@ -221,10 +223,11 @@ def describe_settings(given: Mapping[str, Any]) -> list[str]:
     if not below:
         return []
     if name is None:
-        usual = usual_for_detectors(given)
-        rates = {each: value for each, value in below.items() if each not in usual}
+        usual, rounding = usual_for_detectors(given), usual_when_rounding(given)
+        rates = {each: value for each, value in below.items() if each not in usual and each not in rounding}
         said = [f"rates     {as_flags(rates)}: those of --recipe finetune, for trained weights; your own flags win"] if rates else []
-        return [*said, *([f"usual     {as_flags(usual)}: for detectors; your own flags win (--aug none adds nothing)"] if usual else [])]
+        said += [f"usual     {as_flags(usual)}: for detectors; your own flags win (--aug none adds nothing)"] if usual else []
+        return [*said, *([f"usual     {as_flags(rounding)}: for --quantization_aware; your own flags win"] if rounding else [])]
     asked = RunConfig().override(given).to_dict()
     recipe = RunConfig().override(below).to_dict()
     over = {each: asked[each] for each in below if each in given and asked[each] != recipe[each]}

@@ -6,6 +6,7 @@ from typing import Any
 from applications import assemble
 from applications.training.probe_head import begin_with_probe
 from applications.training.training_parts import TrainingParts
+from models.fake_quantization import load_input_ranges
 from optim.stepper import Stepper
 from utils.errors import shorten
 from utils.logs import log
@@ -50,6 +51,7 @@ def _restore(parts: TrainingParts, content: Mapping[str, Any]) -> None:
     """Put everything where the checkpoint left it."""
     task, world = parts.task, parts.machine.world
     parts.model.load_state_dict(content["state_dict"])
+    load_input_ranges(parts.model, content.get("input_ranges", {}))
     parts.stepper.load_state_dict(content["stepper"])
     task.criterion.load_state_dict(content["loss_state"])
     task.load_calibration(content)

@@ -34,6 +34,7 @@ OF_STEPS = (
         "minutes",
         "hours",
         "recipe",
+        "quantization_aware",
         "patience",
         "max_minutes",
         "save_minutes",

@@ -67,6 +67,8 @@ def resumed_config(content: Mapping[str, Any], given: Mapping[str, Any], path: P
         raise UserError(
             f"--fold cannot change on resume ({before['fold']} -> {after['fold']}): another part is another run; leave --resume out"
         )
+    if "quantization_aware" in differing:
+        raise UserError(f"--quantization_aware cannot begin or end on resume; start a new run with --init_from {path}")
     if "channels" in differing:
         raise UserError(
             f"--channels cannot change on resume ({before['channels']} -> {after['channels']}); start a new run with --init_from {path}"

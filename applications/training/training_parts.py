@@ -33,10 +33,13 @@ from dataloader.splits.integrity import fingerprint
 from dataloader.splits.split import Split
 from models.depthwise_gradients import speed_up_depthwise_gradients
 from models.detectors.anchors import AUTO as AUTO_ANCHORS
+from models.fake_quantization import fake_quantize
 from models.memory_layout import lay_out
 from models.slimming.layer_widths import set_widths
 from optim.schedules import Schedule
 from optim.stepper import Stepper
+from utils.errors import UserError
+from utils.logs import log
 from utils.runtime import StopSignal, program_seconds
 
 
@@ -148,6 +151,8 @@ class TrainingParts:
             model = assemble.prepare_sync_bn(model, machine)
         if machine.device.type == "cpu" and machine.precision.name == "bf16":
             speed_up_depthwise_gradients(model)
+        if config.train.quantization_aware:
+            _round_layers(model, config.model.arch)
         return lay_out(model.to(machine.device), machine.precision.memory_format)
 
     def _fit_to_images(self, model: nn.Module) -> None:
@@ -274,6 +279,14 @@ class TrainingParts:
             self.config, self.task, self.model, self.stepper, taught, self.catalog, self.preprocess, self.data_fingerprint, self.seen,
             self.length.state_dict(),
         )  # fmt: skip
+
+
+def _round_layers(model: nn.Module, arch: str) -> None:
+    """Let the layers of a network compute in 8 bits, and say so."""
+    count = fake_quantize(model)
+    if not count:
+        raise UserError(f"--quantization_aware: {arch} has no convolution or linear layer that could be rounded; leave it out")
+    log().info(f"rounding  {count} layers compute in 8 bits, in training and validation; what is saved has full precision")
 
 
 def open_parts(

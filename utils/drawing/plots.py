@@ -94,6 +94,7 @@ def draw_points(
     ylabel: str,
     log_x: bool = False,
     line: Sequence[tuple[float, float]] = (),
+    least_height: float = 0.0,
 ) -> None:
     """Draw named points as a PNG.
 
@@ -103,6 +104,7 @@ def draw_points(
         title, xlabel, ylabel: what to write beside it.
         log_x: whether the axis is logarithmic.
         line: (x, y) of the points that a line joins.
+        least_height: what the picture shows of y at least, so that points which hardly differ do not seem far apart.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -117,7 +119,9 @@ def draw_points(
         if line:
             axes.plot([x for x, _ in line], [y for _, y in line], color="tab:blue", alpha=0.35)
         axes.scatter([x for x, _, _ in points], [y for _, y, _ in points], color="tab:blue")
-        near = NEAR * (max((y for _, y, _ in points), default=0.0) - min((y for _, y, _ in points), default=0.0))
+        low, high = min((y for _, y, _ in points), default=0.0), max((y for _, y, _ in points), default=0.0)
+        near, missing = NEAR * max(high - low, least_height), max(0.0, least_height - (high - low)) / 2
+        axes.update_datalim([(ends[0], low - missing), (ends[1], high + missing)])
         for index, (x, y, name) in enumerate(points):
             shown = name if len(name) <= 30 else "…" + name[-29:]
             side = "right" if x > middle else "left"

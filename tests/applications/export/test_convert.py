@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 import models
 from applications.export import convert, source, staging
-from applications.export.label_reference import ALLOWED
+from applications.export.label_reference import ALLOWED, LabelReference
+from applications.export.parity import Parity
 from applications.export.record import Record
 from applications.formats import torchscript
 from applications.formats.deployed import Deployed
@@ -202,6 +203,20 @@ def test_a_slower_file_of_8_bits_is_told_what_else_to_try() -> None:
     assert convert.slower_note(record, ["onnx", "openvino"])[0].endswith("leave --int8 out"), "both are written already"
     assert not convert.slower_note(replace(record, refusal="labels differ"), ["onnx"]), "there is no file"
     assert not convert.slower_note(replace(record, timing=quick, plain=slow), ["onnx"])
+
+
+def test_a_file_that_lost_too_much_in_8_bits_names_the_way_out(tmp_path: Path) -> None:
+    facts = Facts("net", "classify", ("a", "b"), Preprocess(), "softmax", exported_as="onnx", precision="int8")
+    parity = Parity(200, 200, 190, 0.3, 0.01, 0.3, "top1", 0.9, 0.88, 0, LabelReference.words)
+    record = Record(facts, "val", "data", ALLOWED["int8"], 1, 1, 9.0, "top1 falls", parity)
+    said = convert.way_out_of_loss(record, tmp_path / "best.pt", "resnet18")
+    assert said.startswith(f"next: python main.py --data DATA --arch resnet18 --init_from {tmp_path}/best.pt --quantization_aware")
+    (tmp_path / "config.json").write_text("{}")
+    assert f"--config {tmp_path}/config.json --init_from" in convert.way_out_of_loss(record, tmp_path / "best.pt", "resnet18")
+    kept = replace(record, parity=replace(parity, file=0.9))
+    fitted = replace(record, facts=replace(facts, task="anomaly"))
+    exact = replace(record, allowed=ALLOWED["fp32"])
+    assert not any(convert.way_out_of_loss(each, tmp_path / "best.pt", "net") for each in (kept, fitted, exact))
 
 
 def test_a_list_is_called_by_its_name_not_by_its_folder(call: Call, colors: Path) -> None:

@@ -50,10 +50,16 @@ def said() -> np.ndarray:
 
 
 def compared(
-    expected: np.ndarray, told: np.ndarray, facts: Facts = FACTS, *, wanted: Facts = FACTS, batched: np.ndarray | None = None
+    expected: np.ndarray,
+    told: np.ndarray,
+    facts: Facts = FACTS,
+    *,
+    wanted: Facts = FACTS,
+    batched: np.ndarray | None = None,
+    loss: str = "softmax",
 ) -> Parity:
     """Return the parity of images for which the model is right, but for some pixels that are not known."""
-    task = Segment(wanted.classes, build_pixel_criterion(parse_specs("softmax")), PREPROCESS, torch.device("cpu"))
+    task = Segment(wanted.classes, build_pixel_criterion(parse_specs(loss)), PREPROCESS, torch.device("cpu"))
     truths = expected.argmax(1).astype(np.uint8)
     truths[:, :5] = IGNORE
     count = len(truths)
@@ -118,6 +124,23 @@ def test_the_bound_of_16_bits_means_the_same_with_any_number_of_classes(count: i
 
     assert not moved(0.006)
     assert "half the sum over classes is 8.0e-03" in moved(0.008)
+
+
+@pytest.mark.parametrize("count", [2, 100])
+def test_of_sigmoids_the_class_that_moved_farthest_counts_however_many_there_are(count: int) -> None:
+    classes = tuple(f"class {number}" for number in range(count))
+    facts = replace(FACTS, classes=classes, activation="sigmoid")
+    said = np.full((2, count, 24, 32), 0.3, np.float32)
+    said[:, 0] = 0.7
+
+    def moved(by: float) -> Parity:
+        """Return the parity where every class of every pixel moves as far as rounding may move it."""
+        parity = compared(said, said + np.float32(by), facts, wanted=facts, loss="bce")
+        assert parity.worst_mean == pytest.approx(by, rel=1e-3)
+        return parity
+
+    assert not moved(0.006).refusal(ALLOWED["half"]), "the sum over 100 classes would be 0.6"
+    assert "mean over pixels of the class that moved farthest is 8.0e-03" in moved(0.008).refusal(ALLOWED["half"])
 
 
 def test_pixels_between_two_classes_agree_either_way(said: np.ndarray) -> None:

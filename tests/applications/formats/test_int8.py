@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from applications.formats import FORMATS, bias_correction, build_format
 from applications.formats.format import WriteSettings
 from applications.formats.int8 import LARGE, Judge, Op, QuantizationData, Quantized, in_floating_point, layer_names, layers, outside_network
 from models.backbone import Backbone
+from models.fake_quantization import FakeQuantized, fake_quantize
 from tests.applications.formats.conftest import PREPROCESS, parts_for
 from tests.applications.map_net import MapNet
 
@@ -76,14 +78,16 @@ def always(positions: Sequence[int], answers: np.ndarray) -> float:
     return float(len(positions) > 0 and len(answers) > 0)
 
 
-def written(name: str, net: Backbone, folder: Path, figure=always, *, max_drop: float = 0.5, count: int = 6) -> tuple[Path, Quantized]:
+def written(
+    name: str, net: Backbone, folder: Path, figure=always, *, max_drop: float = 0.5, count: int = 6, corrected: bool = True
+) -> tuple[Path, Quantized]:
     found = build_format(name)
     deployed, facts = parts_for(found, net)
     path = folder / f"model{found.suffix}"
     found.write(deployed, path, facts, WriteSettings())
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (1, 3, *PREPROCESS.image_size), dtype=np.uint8) for _ in range(count)]
-    return path, found.quantize(path, calibration_by(images, figure, max_drop))
+    return path, found.quantize(path, replace(calibration_by(images, figure, max_drop), corrected=corrected))
 
 
 @pytest.mark.slow
@@ -156,13 +160,17 @@ def test_biases_take_up_what_weights_lose_by_rounding(name: str, map_net: Backbo
             return parts_for(build_format(name), net)[0].answering(images)[1].numpy()
 
     expected = features(net)
-    path, quantized = written(name, net, tmp_path, count=20)
-    assert quantized == ([], [])
-    told = build_format(name).open(path, threads=1).run(images.numpy())[1]
+    moved = {}
+    for corrected in (True, False):
+        path, quantized = written(name, net, tmp_path, count=20, corrected=corrected)
+        assert quantized == ([], [])
+        told = build_format(name).open(path, threads=1).run(images.numpy())[1]
+        moved[corrected] = np.abs((told - expected).mean(0)).mean()
     with torch.no_grad():
         weight[weight == 0.003] = 0.0
     lost = np.abs((features(net) - expected).mean(0)).mean()
-    assert np.abs((told - expected).mean(0)).mean() < 0.3 * lost
+    assert moved[True] < 0.3 * lost
+    assert moved[False] > 0.7 * lost, "a network that has learned with rounding keeps its biases"
 
 
 @pytest.mark.slow
@@ -194,3 +202,29 @@ def test_biases_of_layers_that_read_one_value_are_corrected(name: str, tmp_path:
     torch.manual_seed(0)
     _, quantized = written(name, Forked(3).eval(), tmp_path)
     assert quantized == ([], [])
+
+
+@pytest.mark.slow
+def test_layers_that_round_while_training_have_the_weights_of_the_file(map_net: Backbone, tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    onnx: Any = pytest.importorskip("onnx")
+    path, _ = written("onnx", map_net, tmp_path)
+    graph = onnx.load(str(path)).graph
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    net = copy.deepcopy(map_net)
+    assert fake_quantize(net) == 3
+    expected = [layer.weight.detach().numpy() for layer in net.modules() if isinstance(layer, FakeQuantized)]
+    found = 0
+    for node in graph.node:
+        if node.op_type != "DequantizeLinear" or node.input[0] not in stored or stored[node.input[0]].ndim < 2:
+            continue
+        numbers, scale = stored[node.input[0]].astype(np.float32), stored[node.input[1]]
+        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+        scale = scale.reshape([-1 if place == axis else 1 for place in range(numbers.ndim)]) if scale.ndim else scale
+        weight = numbers * scale
+        same = [other for other in expected if other.shape in (weight.shape, weight.T.shape)]
+        shares = [np.isclose(weight if other.shape == weight.shape else weight.T, other, atol=1e-6).mean() for other in same]
+        # Of the first layer the largest weight of a channel lies between two steps.
+        assert max(shares) > 0.95, node.name
+        found += 1
+    assert found == 3

@@ -44,6 +44,19 @@ def test_named_points_are_drawn_on_a_logarithmic_axis(tmp_path: Path) -> None:
             assert np.asarray(picture.convert("RGB")).std() > 5
 
 
+def test_points_that_hardly_differ_lie_side_by_side(tmp_path: Path) -> None:
+    heights = []
+    for least in (0.0, 2.0):
+        draw_points(
+            [(1.0, 90.0, "a"), (2.0, 90.1, "b")], tmp_path / "a.png", title="t", xlabel="x", ylabel="y", log_x=True, least_height=least
+        )
+        with Image.open(tmp_path / "a.png") as picture:
+            pixels = np.asarray(picture.convert("RGB")).astype(int)
+        rows = np.flatnonzero((np.abs(pixels - (31, 119, 180)).sum(2) < 10).any(1))
+        heights.append(rows.max() - rows.min())
+    assert heights[1] < 0.2 * heights[0]
+
+
 @pytest.mark.parametrize(("low", "high"), [(1e-7, 1e-1), (0.4, 0.9), (0.3, 20.0)])
 def test_a_logarithmic_axis_has_plain_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, low: float, high: float) -> None:
     figures: list[Figure] = []

@@ -1,0 +1,111 @@
+"""Quantization-aware training: convolutions and linear layers that compute with numbers rounded to 8 bits (arXiv 1712.05877).
+
+Rounding is that of exported files: weights symmetric, a range for each output channel, inputs with a range for each tensor, the mean over
+images of their least and largest values. A batch norm behind a layer scales whole output channels, so rounding before it is rounding of
+what the file holds, where both are joined. Gradients pass as if nothing had been rounded, but for what was cut off.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from utils.networks.first_conv import first_conv
+
+# Steps of weights on either side of zero; those of the first convolution have 7 bits in files, for processors that would overflow.
+STEPS, FIRST_STEPS = 127.0, 63.5
+INPUT_STEPS = 255
+# Part of a batch in the ranges that evaluation rounds by.
+MOMENTUM = 0.1
+# The least range of a channel, as a share of the largest one's.
+LEAST_SHARE = 1e-6
+TINY = 1e-30
+
+
+class FakeQuantized(nn.Module):
+    """What a layer becomes: the same class, with a rounded weight and a rounded input.
+
+    In training an input is rounded by its own range, and a moving average of these is recorded, by which evaluation rounds.
+
+    Attributes:
+        input_range: (2,), the least and the largest input; NaN before the first batch. It is no part of the state dict.
+        weight_steps: of weights, on either side of zero.
+    """
+
+    input_range: Tensor
+    weight_steps: float
+
+    @property
+    def weight(self) -> Tensor:
+        """The rounded weight; the parameter itself learns."""
+        return rounded_weight(self._parameters["weight"], self.weight_steps)
+
+    def forward(self, input: Tensor, *others: Any, **named: Any) -> Tensor:
+        if self.training:
+            limits = image_range(input.detach())
+            with torch.no_grad():
+                before = self.input_range
+                before.copy_(torch.where(before.isnan(), limits, before.lerp(limits, MOMENTUM)))
+        elif self.input_range.isnan().any():
+            return super().forward(input, *others, **named)
+        else:
+            limits = self.input_range
+        return super().forward(rounded_input(input, limits), *others, **named)
+
+
+def rounded_weight(weight: Tensor | None, steps: float) -> Tensor:
+    """Return a weight (out, ...) in whole steps, so many on either side of zero, of a size for each of its first axis."""
+    assert weight is not None
+    largest = weight.detach().float().abs().flatten(1).amax(1)
+    scale = torch.maximum(largest, LEAST_SHARE * largest.max()).clamp_min(TINY) / steps
+    zeros = torch.zeros_like(scale, dtype=torch.int32)
+    return torch.fake_quantize_per_channel_affine(weight.float(), scale, zeros, 0, -math.ceil(steps), math.ceil(steps))
+
+
+def image_range(x: Tensor) -> Tensor:
+    """Return the mean over images (N, ...) of their least and largest values, (2,)."""
+    rows = x.float().flatten(1)
+    return torch.stack([rows.amin(1).mean(), rows.amax(1).mean()])
+
+
+def rounded_input(x: Tensor, limits: Tensor) -> Tensor:
+    """Return x in 255 steps from the least to the largest of the limits (2,), of which zero is one, in fp32.
+
+    Where zero would lie between two steps, they grow until it is one, and both limits are still inside.
+    """
+    low, high = limits.clamp_max(0)[0].neg(), limits.clamp_min(0)[1]
+    zero = (low / ((low + high) / INPUT_STEPS).clamp_min(TINY)).round().clamp(0, INPUT_STEPS)
+    below = torch.where(zero > 0, low / zero.clamp_min(1), 0.0)
+    above = torch.where(zero < INPUT_STEPS, high / (INPUT_STEPS - zero).clamp_min(1), 0.0)
+    scale = torch.maximum(below, above).clamp_min(TINY)
+    return torch.fake_quantize_per_tensor_affine(x.float(), scale, zero.to(torch.int32), 0, INPUT_STEPS)
+
+
+def fake_quantize(network: nn.Module) -> int:
+    """Let the convolutions and linear layers of a network compute in rounded numbers, in place; return how many there are.
+
+    Names of weights, and what of them is saved, stay.
+    """
+    first = first_conv(network)
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    for layer in layers:
+        kind = type(layer)
+        # A subclass rather than another forward in the instance, which copies of the layer would share.
+        layer.__class__ = type(kind.__name__, (FakeQuantized, kind), {"__module__": kind.__module__})
+        layer.register_buffer("input_range", torch.full((2,), torch.nan), persistent=False)
+        layer.weight_steps = FIRST_STEPS if first is not None and layer is first[1] else STEPS
+    return len(layers)
+
+
+def input_ranges(network: nn.Module) -> dict[str, Tensor]:
+    """Return the recorded ranges of a network's layers, by their names; none of a network that does not round."""
+    return {name: layer.input_range for name, layer in network.named_modules() if isinstance(layer, FakeQuantized)}
+
+
+def load_input_ranges(network: nn.Module, ranges: Mapping[str, Tensor]) -> None:
+    """Go on with ranges that `input_ranges` gave."""
+    for name, layer in network.named_modules():
+        if isinstance(layer, FakeQuantized):
+            layer.input_range.copy_(ranges[name])
