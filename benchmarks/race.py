@@ -1,10 +1,11 @@
 """What do Darkroom and its peers reach in the same time, on the same images?
 
     git clone https://github.com/huggingface/pytorch-image-models
-    pip install --target ULTRALYTICS --no-deps ultralytics ultralytics-thop
+    pip install --target ULTRALYTICS --no-deps ultralytics ultralytics-thop polars polars-runtime-32
     python -m benchmarks.race --data DIR --weights FILE.pth --timm_train pytorch-image-models/train.py --ultralytics ULTRALYTICS --out OUT
 
-DIR has the folders train, val and test with a folder for every class. FILE has the ImageNet weights of torchvision's mobilenet_v2.
+DIR has the folders train, val and test with a folder for every class, or is `digits`, scikit-learn's 1,797 images. FILE has the
+ImageNet weights of torchvision's mobilenet_v2.
 Cells are a side, a start, a budget and a seed: darkroom-trained-3-0. Each is one command (`--only NAME`), and its result stays in
 OUT/cells, so that the benchmark can be stopped and goes on with what is missing. After each, and with `--draw` at any time,
 race.csv, race.md and race.png are written from the cells that are there.
@@ -12,7 +13,7 @@ race.csv, race.md and race.png are written from the cells that are there.
 - darkroom: `python main.py --minutes N`, with nothing else but the network; from weights with --init_from.
 - probe: `python main.py --probe`, which takes as long as it takes; from weights only.
 - timm: its train.py, tuned by hand: bf16, channels-last, AdamW, a rate, image sizes and augmentation that suit short runs (see
-  `timm_flags`), and as many epochs as fit: an epoch and the start are timed once for every size. The same network,
+  `timm_command`), and as many epochs as fit: an epoch and the start are timed once for every size. The same network,
   mobilenetv2_100, from the same weights under its own names.
 - ultralytics: its classifier with its defaults and its own `time` setting, in a process of its own; from scratch only, since its
   weights are of other networks. Its license is the AGPL: nothing of it is part of this program.
@@ -37,7 +38,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from PIL import Image
+
 from benchmarks.shared import ROOT, keep_cell
+from dataloader.sources.digits import open_digits
 from utils.cores import available_cores
 from utils.metrics.statistics import wilson
 
@@ -128,58 +132,37 @@ def run_darkroom(cell: Cell, options: argparse.Namespace, place: Path, log: Path
     return json.loads(metrics.read_text())["top1"], seconds, plan[1] if plan else ""
 
 
-def timm_flags(cell: Cell) -> tuple[int, list[str]]:
-    """Return the size of the images and further flags of timm's train.py: what a person chooses for such a network and time."""
-    if cell.start == "trained":
-        size = 192 if cell.minutes < 10 else 224
-        return size, ["--lr", "5e-4", "--scale", "0.5", "1.0", "--smoothing", "0.1"]
-    size = 128 if cell.minutes < 3 else 160 if cell.minutes < 10 else 192
-    return size, ["--lr", "1e-3", "--scale", "0.35", "1.0", "--smoothing", "0.1"]
+def timm_shape(cell: Cell, data: Path) -> tuple[int, int]:
+    """Return height and width of the images that a person chooses for such a time: of the shape and at most the size of what is there."""
+    sides = {"trained": 160 if cell.minutes < 3 else 224, "scratch": 128 if cell.minutes < 3 else 160}
+    with Image.open(next((data / "train").glob("*/*"))) as image:
+        width, height = image.size
+    scale = min(1.0, sides[cell.start] / (width * height) ** 0.5)
+    return tuple(max(32, 16 * round(scale * side / 16)) for side in (height, width))
 
 
 def timm_command(cell: Cell, options: argparse.Namespace, epochs: int, place: Path) -> list[str]:
-    """Return the call of train.py for so many epochs."""
-    size, flags = timm_flags(cell)
+    """Return the call of train.py for so many epochs, with what a person chooses for such a network and time.
+
+    The classifier begins at 0 (--head-init-scale). timm's own start of it is uniform in +-1 / sqrt(classes), from which the first loss of
+    6 classes is 8.9 in place of 1.8, and most of a short run goes into mending it.
+    """
+    height, width = timm_shape(cell, options.data)
     classes = sum(1 for entry in (options.data / "train").iterdir() if entry.is_dir())
-    command = [sys.executable, str(options.timm_train), "--data-dir", str(options.data), "--val-split", "val", "--model", TIMM_ARCH]
-    command += [
-        "--num-classes",
-        str(classes),
-        "--input-size",
-        "3",
-        str(size),
-        str(size),
-        "--batch-size",
-        "32",
-        "--workers",
-        str(available_cores()),
-    ]
-    command += ["--device", "cpu", "--amp", "--amp-dtype", "bfloat16", "--channels-last", "--opt", "adamw", "--weight-decay", "0.05"]
-    command += ["--sched-on-updates", "--warmup-epochs", str(1 if epochs >= 3 else 0), "--epochs", str(epochs), "--crop-pct", "1.0"]
-    command += [
-        "--color-jitter",
-        "0.2",
-        "--seed",
-        str(cell.seed),
-        "--checkpoint-hist",
-        "1",
-        "--output",
-        str(place),
-        "--experiment",
-        cell.name,
-        *flags,
-    ]
-    if cell.start == "trained":
-        command += ["--initial-checkpoint", str(timm_weights(options.weights, classes, place / "timm_weights.pth"))]
-    return command
+    command = [sys.executable, str(options.timm_train), "--data-dir", str(options.data), "--output", str(place)]
+    flags = f"--val-split val --model {TIMM_ARCH} --num-classes {classes} --experiment {cell.name} --checkpoint-hist 1 --seed {cell.seed}"
+    flags += f" --device cpu --amp --amp-dtype bfloat16 --channels-last --batch-size 32 --workers {available_cores()}"
+    flags += f" --input-size 3 {height} {width} --crop-pct 1.0 --ratio {0.75 * width / height} {width / height / 0.75}"
+    flags += " --opt adamw --weight-decay 0.05 --smoothing 0.1 --color-jitter 0.2 --head-init-scale 0"
+    flags += f" --sched-on-updates --warmup-epochs {int(epochs >= 3)} --epochs {epochs}"
+    if cell.start == "scratch":
+        return [*command, *flags.split(), "--lr", "1e-3", "--scale", "0.35", "1.0"]
+    weights = timm_weights(options.weights, classes, place / "timm_weights.pth")
+    return [*command, *flags.split(), "--lr", "5e-4", "--scale", "0.5", "1.0", "--initial-checkpoint", str(weights)]
 
 
 def timm_weights(file: Path, classes: int, written: Path) -> Path:
-    """Write torchvision's weights of mobilenet_v2 under timm's names; the layers have the same order.
-
-    The new classifier begins at 0. timm's own start of it is uniform in +-1 / sqrt(classes), from which the first loss of 6 classes is
-    8.9 in place of 1.8, and most of a short run goes into mending it.
-    """
+    """Write torchvision's weights of mobilenet_v2 under timm's names; the layers have the same order."""
     import timm
     import torch
 
@@ -189,8 +172,6 @@ def timm_weights(file: Path, classes: int, written: Path) -> Path:
         if "classifier" not in name:
             assert value.shape == found.shape, f"{name} is {tuple(value.shape)}, not {tuple(found.shape)}"
             state[name] = found
-        else:
-            value.zero_()
     written.parent.mkdir(parents=True, exist_ok=True)
     torch.save(state, written)
     return written
@@ -198,8 +179,8 @@ def timm_weights(file: Path, classes: int, written: Path) -> Path:
 
 def timm_epochs(cell: Cell, options: argparse.Namespace, place: Path, log: Path) -> int:
     """Return how many epochs fit into the time, by the times of one and of two, which are measured once for a size and kept."""
-    size, _ = timm_flags(cell)
-    file = options.out / f"timm-seconds-{size}.json"
+    height, width = timm_shape(cell, options.data)
+    file = options.out / f"timm-seconds-{height}-{width}.json"
     if not file.is_file():
         took = [timed(timm_command(cell, options, epochs, place / f"try-{epochs}"), log, folder=place)[1] for epochs in (1, 2)]
         file.write_text(json.dumps({"start": max(0.0, 2 * took[0] - took[1]), "epoch": took[1] - took[0]}))
@@ -211,13 +192,14 @@ def run_timm(cell: Cell, options: argparse.Namespace, place: Path, log: Path) ->
     """Return accuracy, seconds and what was trained by timm's train.py."""
     epochs = timm_epochs(cell, options, place, log)
     _, seconds = timed(timm_command(cell, options, epochs, place), log, folder=place)
-    size, _ = timm_flags(cell)
+    height, width = timm_shape(cell, options.data)
     best = place / cell.name / "model_best.pth.tar"
-    out, _ = timed([sys.executable, "-m", "benchmarks.race", "--measure", str(best), str(options.data / "test"), str(size)], log)
-    return float(out.split()[-1]), seconds, f"{epochs} epochs at {size} pixels"
+    measuring = [sys.executable, "-m", "benchmarks.race", "--measure", str(best), str(options.data / "test"), str(height), str(width)]
+    out, _ = timed(measuring, log)
+    return float(out.split()[-1]), seconds, f"{epochs} epochs at {width}x{height}"
 
 
-def measure_timm(checkpoint: Path, folder: Path, size: int) -> float:
+def measure_timm(checkpoint: Path, folder: Path, shape: tuple[int, int]) -> float:
     """Return the accuracy of a checkpoint of timm on a folder of class folders, by timm's own images and network."""
     import timm
     import torch
@@ -226,7 +208,7 @@ def measure_timm(checkpoint: Path, folder: Path, size: int) -> float:
     data: Any = create_dataset("", root=str(folder))
     classes = sum(1 for entry in folder.iterdir() if entry.is_dir())
     model = timm.create_model(TIMM_ARCH, num_classes=classes, checkpoint_path=str(checkpoint)).eval()
-    config = resolve_data_config({"input_size": (3, size, size), "crop_pct": 1.0}, model=model)
+    config = resolve_data_config({"input_size": (3, *shape), "crop_pct": 1.0}, model=model)
     kept = ("input_size", "interpolation", "mean", "std", "crop_pct")
     loader = create_loader(
         data, batch_size=32, use_prefetcher=False, num_workers=0, device=torch.device("cpu"), **{name: config[name] for name in kept}
@@ -241,14 +223,19 @@ def measure_timm(checkpoint: Path, folder: Path, size: int) -> float:
 
 def run_ultralytics(cell: Cell, options: argparse.Namespace, place: Path, log: Path) -> tuple[float, float, str]:
     """Return accuracy and seconds of Ultralytics' classifier with its defaults, for a time."""
+    # It writes the files train.cache, val.cache and test.cache beside the folders.
+    data = place / "data"
+    data.mkdir()
+    for split in ("train", "val", "test"):
+        (data / split).symlink_to(options.data / split)
     training = (
         "from ultralytics import YOLO\n"
-        f"YOLO({ULTRALYTICS_ARCH!r}).train(data={str(options.data)!r}, time={cell.minutes / 60!r}, seed={cell.seed}, device='cpu', "
+        f"YOLO({ULTRALYTICS_ARCH!r}).train(data={str(data)!r}, time={cell.minutes / 60!r}, seed={cell.seed}, device='cpu', "
         f"project={str(place)!r}, name={cell.name!r})\n"
     )
     measuring = (
         "from ultralytics import YOLO\n"
-        f"found = YOLO({str(place / cell.name / 'weights' / 'best.pt')!r}).val(data={str(options.data)!r}, split='test', device='cpu', "
+        f"found = YOLO({str(place / cell.name / 'weights' / 'best.pt')!r}).val(data={str(data)!r}, split='test', device='cpu', "
         f"project={str(place)!r}, name='test')\nprint('top1', float(found.top1))\n"
     )
     environment = {"PYTHONPATH": str(options.ultralytics), "YOLO_OFFLINE": "True"}
@@ -355,7 +342,7 @@ def is_ahead(results: Sequence[Result]) -> bool:
 def main() -> int:
     """Run the cells that have no result yet; return 0 when the goal is reached by what is there, 1 otherwise."""
     parser = argparse.ArgumentParser(description="Accuracy in the same time: Darkroom and its peers.")
-    parser.add_argument("--data", type=Path, help="folder with train, val and test")
+    parser.add_argument("--data", type=Path, help="folder with train, val and test, or digits")
     parser.add_argument(
         "--weights", type=Path, help="torchvision's mobilenet_v2 (.pth); without it, cells from trained weights are left out"
     )
@@ -368,16 +355,18 @@ def main() -> int:
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS, help="from what")
     parser.add_argument("--only", help="run this cell alone, such as darkroom-trained-3-0")
     parser.add_argument("--draw", action="store_true", help="write table and picture of what is there, and run nothing")
-    parser.add_argument("--measure", nargs=3, metavar=("CHECKPOINT", "FOLDER", "SIZE"), help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=4, metavar=("CHECKPOINT", "FOLDER", "HEIGHT", "WIDTH"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        checkpoint, folder, size = options.measure
-        print(measure_timm(Path(checkpoint), Path(folder), int(size)))
+        checkpoint, folder, height, width = options.measure
+        print(measure_timm(Path(checkpoint), Path(folder), (int(height), int(width))))
         return 0
     options.out = options.out.resolve()
     if not options.draw:
         if options.data is None:
             parser.error("--data DIR is needed")
+        if str(options.data) == "digits":
+            options.data = open_digits(options.out)
         for name in ("data", "weights", "timm_train", "ultralytics"):
             if getattr(options, name) is not None:
                 setattr(options, name, getattr(options, name).resolve())

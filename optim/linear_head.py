@@ -149,10 +149,11 @@ def nearest_neighbors(known: Tensor, targets: Tensor, asked: Tensor, *, count: i
 
 def standardized(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return features float64 (N, D) of mean 0 and deviation 1, with the mean and the deviation (D,); constant ones become 0."""
-    features = features.double()
+    # The one large copy: the rest is done in place.
+    features = features.to(torch.float64, copy=True)
     mean, deviation = features.mean(0), features.std(0, correction=0)
     deviation = torch.where(deviation > 1e-9, deviation, torch.ones_like(deviation))
-    return (features - mean) / deviation, mean, deviation
+    return features.sub_(mean).div_(deviation), mean, deviation
 
 
 def unstandardized(head: LinearHead, mean: Tensor, deviation: Tensor) -> LinearHead:

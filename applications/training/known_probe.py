@@ -17,7 +17,7 @@ from utils.logs import log
 
 NEIGHBORS = 20
 # Images a class, up to which a probe is more often the better model than a fine-tuned one: docs/training.md has the figures.
-FEW = 20
+FEW = 30
 
 
 def keep_probe(parts: TrainingParts, key: str, told: Mapping[str, Any]) -> None:

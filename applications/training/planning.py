@@ -1,13 +1,15 @@
 """--minutes: measures the first steps on this machine, makes the plan of the run from them, and says it."""
 
+import statistics
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import replace
-from itertools import count
+from itertools import count, pairwise
 
 import torch
 from torch import Tensor
 
+from applications import assemble
 from applications.contract import Task
 from applications.tasks.label_task import LabelTask
 from applications.training.probe_head import why_not
@@ -44,6 +46,7 @@ from dataloader.targets.mask import Mask
 from models.backbone import Network
 from optim.batchnorm_recalibration import learning_norms
 from optim.param_groups import blocks
+from utils.cores import default_workers
 from utils.errors import UserError
 from utils.logs import log
 from utils.randomness import Stream, derive_seed
@@ -53,6 +56,8 @@ from utils.runtime import program_seconds
 SHARE, SHORTEST, LONGEST, FEWEST_STEPS = 0.01, 0.5, 6.0, 3
 # How fast checkpoints are written, in bytes a second, and what else happens at the end of an epoch, in seconds, before one was seen.
 WRITING, OTHER = 3e8, 0.2
+# Validation images that are read to know how long that takes.
+FEW_READ = 8
 # Seconds of fitting a classifier to what a network says.
 HEAD_SECONDS = 3.0
 
@@ -195,7 +200,9 @@ def measure_costs(parts: TrainingParts, wishes: Wishes, *, minutes: float) -> Co
     seconds = min(LONGEST, max(SHORTEST, SHARE * 60 * minutes))
     try:
         measured = trial.training(seconds)
-        scoring = trial.scoring()
+        readers = default_workers(world.size) if config.data.workers is None else max(1, config.data.workers)
+        # On a CPU the processes that read share the cores with the network.
+        scoring = trial.scoring() + trial.reading() / readers
     finally:
         trial.close()
     # Every process has its part of the images; the slowest one sets the pace.
@@ -241,19 +248,30 @@ class Trial:
         return found
 
     def scoring(self) -> float:
-        """Return the seconds of an image as large as the last ones in validation, reading excluded: other processes read meanwhile."""
+        """Return the seconds of an image as large as the last ones in validation, reading excluded."""
         assert self._last is not None, "steps are measured first"
         batch = self._last
         task: Task = self.parts.task
         self.model.eval()
         took = []
         with torch.inference_mode(), self.parts.machine.fp32_autocast() as autocast, autocast:
-            for _ in range(2):
+            until = time.perf_counter() + SHORTEST
+            # The first choose kernels, while processes still read training images.
+            while len(took) < FEWEST_STEPS or time.perf_counter() < until:
                 begun = time.perf_counter()
                 task.forward(self.model, batch)
                 self._wait()
                 took.append((time.perf_counter() - begun) / len(batch))
-        return min(took)
+        return statistics.median(took)
+
+    def reading(self) -> float:
+        """Return the seconds in which one process reads a validation image, which is decoded whole: the median of a few."""
+        parts, held_out = self.parts, self.parts.catalog.splits["val"]
+        some = held_out.subset(range(0, len(held_out), max(1, len(held_out) // FEW_READ))[:FEW_READ])
+        alone = parts.config.override({"workers": 0, "batch_size": 1})
+        loader = assemble.build_loader(alone, some, parts.preprocess, parts.machine, tolerant=True)
+        times = [time.perf_counter(), *(time.perf_counter() for _ in loader.batches(0))]
+        return statistics.median(after - before for before, after in pairwise(times))
 
     def _endless(self, sized_as: int) -> Iterator[Batch]:
         return (batch for epoch in count() for batch in self.loader.batches(epoch, sized_as=sized_as))

@@ -36,11 +36,14 @@ from utils.errors import UserError
 from utils.files import write_text
 from utils.logs import log
 from utils.registry import is_user_code
-from utils.runtime import memory_explained, program_seconds
-from utils.text import counted
+from utils.runtime import available_memory, memory_explained, program_seconds
+from utils.text import counted, say_bytes
 
 # Larger than in training: a pass over the images costs little, and features of larger images tell more apart.
 LONGER_SIDE, STRIDE = 288, 32
+# Of the free memory, what may be used; and what a feature and a logit of an image take while heads are fitted: as they are kept, in fp64,
+# in fp32 and of the folds; and of the solver.
+MEMORY_SHARE, BYTES_OF_FEATURE, BYTES_OF_LOGIT = 0.8, 24, 64
 
 
 def run(request: Request) -> int:
@@ -84,7 +87,7 @@ def _probe(parts: TrainingParts, locks: ExitStack) -> int:
         raise UserError(f"--probe fits one classifier, and {config.model.arch} answers by several; choose another --arch")
     log().info(f"data      {catalog.root}: {len(catalog.classes)} {catalog.target.described}")
     log().info(f"model     {config.model.arch} at {parts.preprocess.image_size[0]}x{parts.preprocess.image_size[1]}, frozen")
-    key, begun, staged = features_key(parts), time.perf_counter(), _staged(parts)
+    key, begun, staged = features_key(parts), time.perf_counter(), _with_room(parts, _staged(parts))
     train, cached = embedded_split(staged or parts, parts.split, in_training_precision(parts))
     val, more = embedded_split(staged or parts, catalog.splits["val"], parts.machine)
     images = len(parts.split) + len(catalog.splits["val"])
@@ -124,6 +127,33 @@ def _staged(parts: TrainingParts) -> TrainingParts | None:
         return found if isinstance(found.model, StagedClassifier) else None
     except (AssertionError, RuntimeError, UserError, ValueError):
         return None
+
+
+def _with_room(parts: TrainingParts, staged: TrainingParts | None) -> TrainingParts | None:
+    """Return the parts whose classifier reads several stages, if there are, and memory suffices for what it reads of all images.
+
+    Raises:
+        UserError: it does not even suffice for the last stage.
+    """
+    free = MEMORY_SHARE * available_memory()
+    described = f"of {counted(len(parts.split), 'training image')} need about"
+    if staged is not None:
+        if (needed := _bytes_of_fit(staged)) <= free:
+            return staged
+        said = f"features of several stages {described} {say_bytes(needed)} of memory, and {say_bytes(free)} may be used"
+        log().info(f"head      reads the last stage alone: {said}")
+    if (needed := _bytes_of_fit(parts)) > free:
+        said = f"features {described} {say_bytes(needed)} of memory, and {MEMORY_SHARE:.0%} of what is free is {say_bytes(free)}"
+        raise UserError(f"--probe: {said}; probe a part of the images")
+    return None
+
+
+def _bytes_of_fit(parts: TrainingParts) -> int:
+    """Return how many bytes fitting the classifier needs at most, by its width and the number of images."""
+    model = parts.model
+    assert isinstance(model, Backbone)
+    width, classes = model.get_classifier().weight.shape[1], len(parts.catalog.classes)
+    return len(parts.split) * (BYTES_OF_FEATURE * width + BYTES_OF_LOGIT * classes)
 
 
 def _fits(parts: TrainingParts, staged: TrainingParts | None, train: Embedded) -> list[Fit]:

@@ -155,15 +155,17 @@ class TimedLength(RunLength):
         """Move the end where it is expected too late or too early."""
         steps, pace = self._steps(progress), self.pace()
         left = 60 * self.minutes * (1 - RESERVE) - now
+        # What slows the steps down slows the first validation, of which nothing else is known.
+        end_seconds = self.end_seconds * (1.0 if progress.epoch else max(1.0, pace))
 
         def step_seconds(epoch: int) -> float:
             return pace * self._planned_seconds(epoch)
 
-        expected = self.map.seconds_after(steps, step_seconds, self.end_seconds)
+        expected = self.map.seconds_after(steps, step_seconds, end_seconds)
         tolerated = 60 * self.minutes
         if -EARLY * tolerated <= expected - left <= late * tolerated or (expected < left and not early):
             return
-        before, fitted = self.map, self.map.fitted(steps, left, step_seconds, self.end_seconds)
+        before, fitted = self.map, self.map.fitted(steps, left, step_seconds, end_seconds)
         if fitted.end == before.end:
             return
         self.map = fitted

@@ -126,6 +126,28 @@ def test_trained_weights_keep_their_first_blocks_where_the_time_is_short(call: C
         assert (other.code, "blocks frozen" in other.out, "block frozen" in other.out) == (0, False, False), other.err
 
 
+def test_a_run_of_one_epoch_ends_in_time_where_all_of_it_is_slower_than_measured(call: Call, colors: Path, clock: Clock) -> None:
+    """Its only validation is a third of the time, and nothing was seen of it but how slow the steps are."""
+    minutes, slower, val = 0.17, 1.4, 15
+    clock.measured = Costs(Speed(0.05, 0), Speed(3.4 / val, 0), val, 0.0)
+    clock.pace = lambda _: slower
+    outcome = call(*timed(colors, minutes))
+    assert outcome.code == 0, outcome.err
+    assert "plan      0.17 minutes, of which 0 s are gone: 1 epoch of" in outcome.out
+    assert clock.seconds + slower * 3.4 < 1.05 * 60 * minutes
+
+
+def test_the_end_of_the_first_epoch_is_expected_with_the_batches_of_the_plan(call: Call, colors: Path, clock: Clock) -> None:
+    """Batch-norm statistics are measured on whole ones."""
+    clock.measured, clock.stops = Costs(Speed(0.05, 0), Speed(0.02, 0), 15, 0.1, norms=512), {1}
+    outcome = call(*timed(colors, 0.4, "--batch_size", 45))
+    assert outcome.code == 0, outcome.err
+    images = load_checkpoint(outcome.run / "last.pt")["config"]["epoch_size"] or 60
+    by_batches, by_images = (clock.measured.end((16, 16), images, batch=batch) for batch in (45, 1))
+    assert abs(by_batches - by_images) > 0.1
+    assert load_checkpoint(outcome.run / "last.pt")["plan"]["end_seconds"] == pytest.approx(by_batches)
+
+
 @pytest.mark.usefixtures("clock")
 def test_a_resumed_run_keeps_its_plan(call: Call, colors: Path) -> None:
     run = call(*timed(colors, 0.17)).run

@@ -1,11 +1,16 @@
 """--probe: a model like any other, from features that are computed once."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from torch import nn
 
-from applications.training import features
+from applications.training import features, probe
+from models import build_model
 from tests.applications.conftest import Call, read_rows
+from utils.errors import UserError
 
 SMALL = ("--arch", "mobilenetv3_small", "--image_size", 32, 32, "-j", 0)
 
@@ -42,6 +47,23 @@ def test_a_probe_is_a_model_that_other_verbs_read_and_its_features_are_computed_
     assert f"a linear probe of the starting weights gives val top1 {reached:.1%}" in told.out
     measured = call("--evaluation", "--resume", told.run, "--split", "val", "--no_report")
     assert f"a linear probe of the starting weights gives val top1 {reached:.1%}" in measured.out
+
+
+def parts_of(images: int, width: int) -> Any:
+    """Return what a probe sees of a network whose classifier reads so many features."""
+    net: Any = build_model("resnet18", num_classes=3)
+    net.get_classifier = lambda: nn.Linear(width, 3)
+    return SimpleNamespace(split=range(images), model=net, catalog=SimpleNamespace(classes=("a", "b", "c")))
+
+
+def test_features_that_do_not_fit_into_memory_are_those_of_the_last_stage_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "available_memory", lambda: 10**9)
+    plain, staged = parts_of(50_000, 512), parts_of(50_000, 4000)
+    assert probe._with_room(parts_of(5000, 512), few := parts_of(5000, 4000)) is few
+    assert probe._with_room(plain, None) is None
+    assert probe._with_room(plain, staged) is None
+    with pytest.raises(UserError, match=r"--probe: features of 200,000 training images need about 2\.5 GB of memory, and 80%"):
+        probe._with_room(parts_of(200_000, 512), parts_of(200_000, 4000))
 
 
 def test_a_probe_without_weights_is_refused(call: Call, colors: Path) -> None:
