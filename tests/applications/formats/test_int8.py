@@ -214,7 +214,7 @@ def test_layers_that_round_while_training_have_the_weights_of_the_file(map_net: 
             continue
         numbers, scale = stored[node.input[0]].astype(np.float32), stored[node.input[1]]
         axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
-        scale = scale.reshape([-1 if place == axis else 1 for place in range(numbers.ndim)]) if scale.ndim else scale
+        scale = scale.reshape([-1 if place == axis % numbers.ndim else 1 for place in range(numbers.ndim)]) if scale.ndim else scale
         weight = numbers * scale
         same = [other for other in expected if other.shape in (weight.shape, weight.T.shape)]
         shares = [np.isclose(weight if other.shape == weight.shape else weight.T, other, atol=1e-6).mean() for other in same]
