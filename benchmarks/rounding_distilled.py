@@ -34,7 +34,7 @@ from utils.checkpoint import load_tensors
 from utils.terminal_tables import print_table
 
 ARCH, FORMATS = "torchvision/mobilenet_v2", ("openvino", "onnx")
-RATE, BATCH, CALIBRATION = 3e-5, 32, 150
+RATE, BATCH, CALIBRATION = 2e-6, 32, 150
 
 
 def main() -> int:
