@@ -34,7 +34,7 @@ from utils.checkpoint import load_tensors
 from utils.terminal_tables import print_table
 
 ARCH, FORMATS = "torchvision/mobilenet_v2", ("openvino", "onnx")
-RATE, BATCH, CALIBRATION = 2e-6, 32, 150
+RATE, BATCH, CALIBRATION = 3e-5, 32, 150
 
 
 def main() -> int:
@@ -42,7 +42,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--size", type=int, default=160)
     arguments = parser.parse_args()
     torch.manual_seed(0)
