@@ -89,7 +89,7 @@ def fake_quantize(network: nn.Module) -> int:
     Names of weights, and what of them is saved, stay.
     """
     first = first_conv(network)
-    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    layers: list[Any] = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     for layer in layers:
         kind = type(layer)
         # A subclass rather than another forward in the instance, which copies of the layer would share.

@@ -43,7 +43,6 @@ def quantization_data(trained: Trained, reference: Reference, facts: Facts, opti
         distance=lambda answer, expected: reference.distance(answer, expected, facts),
         max_drop=options.max_drop,
         part=reference.quantized,
-        corrected=not trained.config.train.quantization_aware,
     )
 
 

@@ -46,7 +46,6 @@ class QuantizationData:
         distance: (answer, that of the model) -> how far it has moved.
         max_drop: how much of the figure may be lost.
         part: beginning of the names of the layers that may be quantized; '' for all.
-        corrected: whether biases are to take up what rounding moves; not of a network that has learned with rounding.
     """
 
     images: Sequence[np.ndarray]
@@ -56,7 +55,6 @@ class QuantizationData:
     distance: Callable[[np.ndarray, np.ndarray], float]
     max_drop: float
     part: str = ""
-    corrected: bool = True
 
 
 class Quantized(NamedTuple):
@@ -196,13 +194,11 @@ def quantize(
     """
     outside = outside_network(ops, names, calibration.part)
     with quiet(), own_ranges(), around or contextlib.nullcontext():
-        if calibration.corrected and not can_be_exact(calibration.images):
+        if not can_be_exact(calibration.images):
             return _quantize(model, outside, calibration, answering, exact=False, per_channel=per_channel), [LARGE]
         try:
             return _quantize(model, outside, calibration, answering, exact=True, per_channel=per_channel), []
         except Exception as error:
-            if not calibration.corrected:
-                raise
             note = f"{ROUGHLY}: the exact one fails in this graph ({error!r:.160})"
         return _quantize(model, outside, calibration, answering, exact=False, per_channel=per_channel), [note]
 
@@ -212,7 +208,7 @@ def _quantize(
 ) -> Any:
     nncf: Any = import_module("nncf")
     finer: Any = import_module("nncf.quantization.advanced_parameters")
-    advanced = finer.AdvancedQuantizationParameters(disable_bias_correction=not calibration.corrected)
+    advanced = finer.AdvancedQuantizationParameters()
     if not per_channel:
         advanced.activations_quantization_params = finer.QuantizationParameters(per_channel=False)
     numbered = list(range(len(calibration.held_out)))

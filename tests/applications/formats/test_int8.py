@@ -78,16 +78,14 @@ def always(positions: Sequence[int], answers: np.ndarray) -> float:
     return float(len(positions) > 0 and len(answers) > 0)
 
 
-def written(
-    name: str, net: Backbone, folder: Path, figure=always, *, max_drop: float = 0.5, count: int = 6, corrected: bool = True
-) -> tuple[Path, Quantized]:
+def written(name: str, net: Backbone, folder: Path, figure=always, *, max_drop: float = 0.5, count: int = 6) -> tuple[Path, Quantized]:
     found = build_format(name)
     deployed, facts = parts_for(found, net)
     path = folder / f"model{found.suffix}"
     found.write(deployed, path, facts, WriteSettings())
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (1, 3, *PREPROCESS.image_size), dtype=np.uint8) for _ in range(count)]
-    return path, found.quantize(path, replace(calibration_by(images, figure, max_drop), corrected=corrected))
+    return path, found.quantize(path, calibration_by(images, figure, max_drop))
 
 
 @pytest.mark.slow
@@ -160,17 +158,13 @@ def test_biases_take_up_what_weights_lose_by_rounding(name: str, map_net: Backbo
             return parts_for(build_format(name), net)[0].answering(images)[1].numpy()
 
     expected = features(net)
-    moved = {}
-    for corrected in (True, False):
-        path, quantized = written(name, net, tmp_path, count=20, corrected=corrected)
-        assert quantized == ([], [])
-        told = build_format(name).open(path, threads=1).run(images.numpy())[1]
-        moved[corrected] = np.abs((told - expected).mean(0)).mean()
+    path, quantized = written(name, net, tmp_path, count=20)
+    assert quantized == ([], [])
+    told = build_format(name).open(path, threads=1).run(images.numpy())[1]
     with torch.no_grad():
         weight[weight == 0.003] = 0.0
     lost = np.abs((features(net) - expected).mean(0)).mean()
-    assert moved[True] < 0.3 * lost
-    assert moved[False] > 0.7 * lost, "a network that has learned with rounding keeps its biases"
+    assert np.abs((told - expected).mean(0)).mean() < 0.3 * lost
 
 
 @pytest.mark.slow
@@ -220,7 +214,7 @@ def test_layers_that_round_while_training_have_the_weights_of_the_file(map_net: 
             continue
         numbers, scale = stored[node.input[0]].astype(np.float32), stored[node.input[1]]
         axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
-        scale = scale.reshape([-1 if place == axis else 1 for place in range(numbers.ndim)]) if scale.ndim else scale
+        scale = scale.reshape([-1 if place == axis % numbers.ndim else 1 for place in range(numbers.ndim)]) if scale.ndim else scale
         weight = numbers * scale
         same = [other for other in expected if other.shape in (weight.shape, weight.T.shape)]
         shares = [np.isclose(weight if other.shape == weight.shape else weight.T, other, atol=1e-6).mean() for other in same]

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from applications.formats.int8 import QuantizationData, Quantized
-from applications.formats.onnx import Onnx
 from tests.applications.conftest import NETS, Call, run_once, tiny
 from tests.applications.training.test_resume import assert_equal_runs, same
 from utils.checkpoint import load_checkpoint
@@ -91,22 +89,3 @@ def test_a_start_that_cannot_be_is_refused_in_one_line(call: Call, colors: Path,
     assert outcome.code == 2
     assert said in outcome.err
     assert len(outcome.err.strip().splitlines()) == 1
-
-
-@pytest.mark.slow
-def test_biases_of_a_network_that_learned_with_rounding_are_not_corrected(
-    call: Call, colors: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("nncf")
-    corrected: list[bool] = []
-
-    def quantize(self: Onnx, path: Path, calibration: QuantizationData) -> Quantized:
-        del self, path
-        corrected.append(calibration.corrected)
-        return Quantized([], [])
-
-    monkeypatch.setattr(Onnx, "quantize", quantize)
-    rounded = call(*rounding(colors, plain, "--epochs", 1)).run
-    for run in (plain, rounded):
-        call("--export", "onnx", "--int8", "--int8_images", 10, "--resume", run, *ARCH)
-    assert corrected == [True, False]
