@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from utils.networks.first_conv import first_conv
 
@@ -86,8 +87,12 @@ def rounded_input(x: Tensor, limits: Tensor) -> Tensor:
 def fake_quantize(network: nn.Module) -> int:
     """Let the convolutions and linear layers of a network compute in rounded numbers, in place; return how many there are.
 
-    Names of weights, and what of them is saved, stay.
+    Names of weights, and what of them is saved, stay. Batch norms rest: files hold their statistics as full precision has measured them,
+    and those of rounded numbers would make the network worse in full precision.
     """
+    for norm in network.modules():
+        if isinstance(norm, _BatchNorm):
+            norm.requires_grad_(False)
     first = first_conv(network)
     layers: list[Any] = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     for layer in layers:

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from models.fake_quantization import FakeQuantized
 from utils.errors import UserError
 
 NORMS = nn.modules.batchnorm._BatchNorm
-STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "input_range")
 
 
 class Recomputed(nn.Module):
@@ -36,16 +37,16 @@ def _contexts(block: nn.Module) -> tuple[AbstractContextManager, AbstractContext
 
 @contextmanager
 def kept_statistics(block: nn.Module) -> Iterator[None]:
-    """Inside, batch norms count on copies: the repeated pass sees the same images, which were counted already."""
-    norms = [module for module in block.modules() if isinstance(module, NORMS)]
-    own = [{name: norm._buffers[name] for name in STATISTICS} for norm in norms]
-    for norm, buffers in zip(norms, own, strict=True):
-        norm._buffers.update({name: None if value is None else value.clone() for name, value in buffers.items()})
+    """Inside, layers count on copies: the repeated pass sees the same images, which were counted already."""
+    counting = [module for module in block.modules() if isinstance(module, NORMS | FakeQuantized)]
+    own = [{name: layer._buffers[name] for name in STATISTICS if name in layer._buffers} for layer in counting]
+    for layer, buffers in zip(counting, own, strict=True):
+        layer._buffers.update({name: None if value is None else value.clone() for name, value in buffers.items()})
     try:
         yield
     finally:
-        for norm, buffers in zip(norms, own, strict=True):
-            norm._buffers.update(buffers)
+        for layer, buffers in zip(counting, own, strict=True):
+            layer._buffers.update(buffers)
 
 
 def recompute_blocks(network: nn.Module) -> int:

@@ -48,7 +48,8 @@ def export(source: Source, found: Format, formats: Sequence[Format]) -> int:
         write_record(record, destination)
         if record.refusal:
             log().error(f"{found.name}: the file answers otherwise than the model: {record.refusal}; {destination} was not written")
-            if way_out := way_out_of_loss(record, source.trained.path, source.trained.config.model.arch):
+            rounded = source.trained.config.train.quantization_aware
+            if not rounded and (way_out := way_out_of_loss(record, source.trained.path, source.trained.config.model.arch)):
                 log().info(way_out)
             return 1
         place(folder, destination)

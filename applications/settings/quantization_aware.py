@@ -10,12 +10,14 @@ from utils.errors import UserError
 # Rates at which weights move by the steps they are rounded to, and not away from what they know.
 LENGTH: Mapping[str, Any] = MappingProxyType({"epochs": 5})
 RATE = 1e-4
-ADAM_FAMILY = ("adamw", "adam")
+# Their steps follow the size of the gradients: their usual rates are low enough.
+BY_GRADIENT = ("sgd", "momentum")
 # Of the run that is fine-tuned, not of the fine-tuning: its start, its length, its rates.
 OF_THE_RUN_BEFORE = frozenset(
     {
         *("name", "recipe", "pretrained", "advprop", "init_from", "init", "probe_head", "prior_bias", "size_schedule"),
         *("epochs", "minutes", "hours", "schedule", "warmup", "warmup_lr", "cooldown", "swa", "soup", "patience"),
+        *("max_minutes", "plain_epochs", "freeze"),
         *("lr", "head_lr", "lr_noise", "lr_ratios", "lr_steps"),
     }
 )
@@ -32,7 +34,7 @@ def usual_when_rounding(given: Mapping[str, Any]) -> dict[str, Any]:
     if not given.get("quantization_aware"):
         return {}
     usual = dict(LENGTH) if given.get("minutes") is None else {}
-    if given.get("opt", ADAM_FAMILY[0]) in ADAM_FAMILY:
+    if given.get("opt") not in BY_GRADIENT:
         usual |= {"lr": RATE, "head_lr": given.get("lr", RATE)}
     return usual
 

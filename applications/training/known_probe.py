@@ -39,6 +39,8 @@ def keep_probe(parts: TrainingParts, key: str, told: Mapping[str, Any]) -> None:
 def tell_probe(parts: TrainingParts) -> Mapping[str, Any] | None:
     """Say what a probe of the starting weights gave on these images, which fine-tuning has to beat, or how to learn it; return it."""
     model = parts.config.model
+    if parts.config.train.quantization_aware:
+        return None
     if not ((model.pretrained or model.init_from) and isinstance(parts.model, Backbone) and issubclass(parts.kind, LabelTask)):
         return None
     # As --probe computes them, whatever training does.

@@ -20,6 +20,8 @@ from models.fake_quantization import (
     rounded_input,
     rounded_weight,
 )
+from models.recompute import recompute_blocks
+from optim.param_groups import frozen_norms
 
 
 def small_net() -> Any:
@@ -144,3 +146,34 @@ def test_fast_gradients_of_depthwise_layers_see_the_rounded_weight() -> None:
         plain[0].weight.copy_(rounded_weight(plain[0].weight, FIRST_STEPS))
         expected = plain(rounded_input(x, image_range(x)))
     torch.testing.assert_close(answer.float(), expected, atol=3e-2, rtol=3e-2)
+
+
+def test_batch_norms_rest_so_that_full_precision_stays_what_it_was() -> None:
+    net = small_net()
+    fake_quantize(net)
+    assert frozen_norms(net) == [net[1]]
+    assert all(layer._parameters["weight"].requires_grad for layer in (net[0], net[3], net[5]))
+
+
+def test_a_block_that_is_computed_again_records_its_ranges_once() -> None:
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.two(self.one(x).relu())
+
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Sequential(Block(), Block(), Block()))
+    again = copy.deepcopy(plain)
+    assert recompute_blocks(again) == 3
+    for net in (plain, again):
+        fake_quantize(net)
+        net.train()
+        for scale in (1.0, 3.0):
+            net(scale * IMAGES).sum().backward()
+    found, wanted = input_ranges(again), input_ranges(plain)
+    assert list(found) == list(wanted)
+    for name, limits in wanted.items():
+        torch.testing.assert_close(found[name], limits)
