@@ -1,5 +1,6 @@
 """The program ends in one line, whatever happens before it runs: a package that is missing, Ctrl-C while it is imported."""
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -36,7 +37,7 @@ def test_without_the_packages_one_line_names_the_python_and_what_to_install(flag
     assert (code, out) == (2, "")
     assert err.startswith("error: the package ")
     assert sys.executable in err
-    assert err.rstrip().endswith(f"-m pip install -r {ROOT / 'requirements.txt'}")
+    assert err.rstrip().endswith(f"-m pip install -r {shlex.quote(str(ROOT / 'requirements.txt'))}")
     assert err.count("\n") == 1
 
 

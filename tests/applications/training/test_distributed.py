@@ -64,6 +64,7 @@ def test_a_killed_process_is_one_line_that_says_what_was_saved_and_how_to_go_on(
     os.kill(children_of(process.pid)[rank], signal.SIGKILL)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 137, errors
+    assert errors.count("\n") == 1, errors
     (line,) = errors.splitlines()
     assert line.startswith(f"error: process {rank + 1} of 2 (pid ")
     assert "was ended by SIGKILL (often for lack of memory)" in line
