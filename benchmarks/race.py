@@ -6,9 +6,9 @@
 
 DIR has the folders train, val and test with a folder for every class, or is `digits`, scikit-learn's 1,797 images. FILE has the
 ImageNet weights of torchvision's mobilenet_v2.
-Cells are a side, a start, a budget and a seed: darkroom-trained-3-0. Each is one command (`--only NAME`), and its result stays in
-OUT/cells, so that the benchmark can be stopped and goes on with what is missing. After each, and with `--draw` at any time,
-race.csv, race.md and race.png are written from the cells that are there.
+Cells are a side, a start, a budget and a seed: darkroom-trained-3-0. Each is one command (`--only NAME`), and its result is a row of
+--table (OUT/race.csv), so that the benchmark can be stopped and goes on with what is missing. After each, and with `--draw` at any
+time, OUT/race.md and OUT/race.png are written from the rows that are there. `docs/race-trashnet.csv` holds those of the documentation.
 
 - darkroom: `python main.py --minutes N`, with nothing else but the network; from weights with --init_from.
 - probe: `python main.py --probe`, which takes as long as it takes; from weights only.
@@ -32,7 +32,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import product
 from pathlib import Path
 from statistics import mean
@@ -40,7 +40,7 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.shared import ROOT, keep_cell
+from benchmarks.shared import ROOT
 from dataloader.sources.digits import open_digits
 from utils.cores import available_cores
 from utils.metrics.statistics import wilson
@@ -60,6 +60,18 @@ class Cell:
     start: str
     minutes: float
     seed: int
+
+    @classmethod
+    def named(cls, name: str) -> "Cell":
+        """Return the cell of a name such as darkroom-trained-3-0.
+
+        Raises:
+            ArgumentTypeError: it is no such name.
+        """
+        found = re.fullmatch(rf"({'|'.join(SIDES)})-({'|'.join(STARTS)})-([\d.]+)-(\d+)", name)
+        if found is None:
+            raise argparse.ArgumentTypeError(f"{name} is no cell; one is darkroom-trained-3-0")
+        return cls(found[1], found[2], float(found[3]), int(found[4]))
 
     @property
     def name(self) -> str:
@@ -260,26 +272,49 @@ def run_cell(cell: Cell, options: argparse.Namespace) -> Result:
     with tempfile.TemporaryDirectory(prefix="darkroom-race-") as folder:
         log = options.out / "logs" / f"{cell.name}.txt"
         accuracy, seconds, note = RUNNERS[cell.side](cell, options, Path(folder), log)
-    result = Result(**asdict(cell), accuracy=accuracy, images=images_of(options.data / "test"), seconds=seconds, note=note)
-    keep_cell(options.out, cell.name, asdict(result))
+    result = Result(
+        **asdict(cell), accuracy=round(accuracy, 6), images=images_of(options.data / "test"), seconds=round(seconds, 1), note=note
+    )
+    keep(options.table, result)
     return result
 
 
-def results_in(out: Path) -> list[Result]:
-    """Return what is kept, in the order of the cells."""
-    found = [Result(**json.loads(file.read_text())) for file in (out / "cells").glob("*.json")]
-    return sorted(found, key=lambda each: (each.start, SIDES.index(each.side), each.minutes, each.seed))
+def keep(table: Path, result: Result) -> None:
+    """Add a row to the table, which is written whole or not at all, in the order of the cells."""
+    results = sorted([*results_in(table), result], key=lambda each: (each.start, SIDES.index(each.side), each.minutes, each.seed))
+    part = table.with_suffix(".part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.DictWriter(file, [each.name for each in fields(Result)], lineterminator="\n")
+        rows.writeheader()
+        rows.writerows(asdict(each) for each in results)
+    part.replace(table)
 
 
-def draw(out: Path) -> None:
-    """Write race.csv, race.md and race.png from what is kept."""
-    results = results_in(out)
+def results_in(table: Path) -> list[Result]:
+    """Return the rows of the table; none where there is no such file."""
+    if not table.is_file():
+        return []
+    with table.open(newline="", encoding="utf-8") as file:
+        return [
+            Result(
+                row["side"],
+                row["start"],
+                float(row["minutes"]),
+                int(row["seed"]),
+                float(row["accuracy"]),
+                int(row["images"]),
+                float(row["seconds"]),
+                row["note"],
+            )
+            for row in csv.DictReader(file)
+        ]
+
+
+def draw(results: Sequence[Result], out: Path) -> None:
+    """Write race.md and race.png from the rows of a table."""
     if not results:
         return
-    with (out / "race.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, list(asdict(results[0])))
-        table.writeheader()
-        table.writerows(asdict(each) for each in results)
+    out.mkdir(parents=True, exist_ok=True)
     lines = [
         "| start | side | minutes | seconds | test accuracy | 95% interval | seeds | what was trained |",
         "|---|---|---|---|---|---|---|---|",
@@ -349,12 +384,13 @@ def main() -> int:
     )
     parser.add_argument("--timm_train", type=Path, help="train.py of timm's repository; without it, timm is left out")
     parser.add_argument("--ultralytics", type=Path, help="folder that ultralytics was installed into; without it, it is left out")
-    parser.add_argument("--out", type=Path, default=Path("race"), help="where results are kept and written (default: race)")
+    parser.add_argument("--out", type=Path, default=Path("race"), help="folder of what is written (default: race)")
+    parser.add_argument("--table", type=Path, help="file with a row for each cell that was run (default: OUT/race.csv)")
     parser.add_argument("--budgets", type=float, nargs="+", default=BUDGETS, help="minutes")
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2), help="seeds of a cell")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES, help="who")
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS, help="from what")
-    parser.add_argument("--only", help="run this cell alone, such as darkroom-trained-3-0")
+    parser.add_argument("--only", type=Cell.named, help="run this cell alone, such as darkroom-trained-3-0")
     parser.add_argument("--draw", action="store_true", help="write table and picture of what is there, and run nothing")
     parser.add_argument("--measure", nargs=4, metavar=("CHECKPOINT", "FOLDER", "HEIGHT", "WIDTH"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -363,6 +399,7 @@ def main() -> int:
         print(measure_timm(Path(checkpoint), Path(folder), (int(height), int(width))))
         return 0
     options.out = options.out.resolve()
+    options.table = (options.table or options.out / "race.csv").resolve()
     if not options.draw:
         if options.data is None:
             parser.error("--data DIR is needed")
@@ -372,9 +409,10 @@ def main() -> int:
             if getattr(options, name) is not None:
                 setattr(options, name, getattr(options, name).resolve())
         run_missing(options)
-    draw(options.out)
-    reached = is_ahead(results_in(options.out))
-    print(f"goal: at every budget ahead of every peer: {'reached' if reached else 'missed'} by what is in {options.out}")
+    results = results_in(options.table)
+    draw(results, options.out)
+    reached = is_ahead(results)
+    print(f"goal: at every budget ahead of every peer: {'reached' if reached else 'missed'} by what is in {options.table}")
     return 0 if reached else 1
 
 
@@ -382,15 +420,17 @@ def run_missing(options: argparse.Namespace) -> None:
     """Run the cells that were asked for and have no result, one line each."""
     absent = {"timm": options.timm_train is None, "ultralytics": options.ultralytics is None, "probe": options.weights is None}
     budgets = sorted(options.budgets)
+    options.out.mkdir(parents=True, exist_ok=True)
+    done = {Cell(each.side, each.start, each.minutes, each.seed).name for each in results_in(options.table)}
     cells = [
-        Cell(side, start, minutes, seed) for seed, minutes, start, side in product(options.seeds, budgets, options.starts, options.sides)
+        Cell(side, start, minutes, seed)
+        for seed, minutes, start, side in product(options.seeds, budgets, options.starts, options.sides)
+        if side != "probe" or minutes == budgets[0]
     ]
-    for cell in cells:
+    for cell in [options.only] if options.only else cells:
         if not cell.is_possible or absent.get(cell.side, False) or (cell.start == "trained" and options.weights is None):
             continue
-        if (cell.side == "probe" and cell.minutes != budgets[0]) or (options.only and cell.name != options.only):
-            continue
-        if (options.out / "cells" / f"{cell.name}.json").is_file():
+        if cell.name in done:
             continue
         try:
             found = run_cell(cell, options)
@@ -399,7 +439,7 @@ def run_missing(options: argparse.Namespace) -> None:
             print(f"{cell.name:28} failed: {str(failure).strip().splitlines()[-1]}", flush=True)
             continue
         print(f"{cell.name:28} {found.accuracy:6.1%} in {found.seconds:.0f} s  {found.note}", flush=True)
-        draw(options.out)
+        draw(results_in(options.table), options.out)
 
 
 if __name__ == "__main__":
