@@ -23,7 +23,6 @@ the mean of the seeds, over the images of test (Wilson). The goal: at every budg
 """
 
 import argparse
-import csv
 import json
 import os
 import re
@@ -32,7 +31,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 from statistics import mean
@@ -40,7 +39,7 @@ from typing import Any
 
 from PIL import Image
 
-from benchmarks.shared import ROOT
+from benchmarks.shared import ROOT, rows_in, write_rows
 from dataloader.sources.digits import open_digits
 from utils.cores import available_cores
 from utils.metrics.statistics import wilson
@@ -280,34 +279,26 @@ def run_cell(cell: Cell, options: argparse.Namespace) -> Result:
 
 
 def keep(table: Path, result: Result) -> None:
-    """Add a row to the table, which is written whole or not at all, in the order of the cells."""
+    """Add a row to the table, in the order of the cells."""
     results = sorted([*results_in(table), result], key=lambda each: (each.start, SIDES.index(each.side), each.minutes, each.seed))
-    part = table.with_suffix(".part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.DictWriter(file, [each.name for each in fields(Result)], lineterminator="\n")
-        rows.writeheader()
-        rows.writerows(asdict(each) for each in results)
-    part.replace(table)
+    write_rows(table, [asdict(each) for each in results])
 
 
 def results_in(table: Path) -> list[Result]:
-    """Return the rows of the table; none where there is no such file."""
-    if not table.is_file():
-        return []
-    with table.open(newline="", encoding="utf-8") as file:
-        return [
-            Result(
-                row["side"],
-                row["start"],
-                float(row["minutes"]),
-                int(row["seed"]),
-                float(row["accuracy"]),
-                int(row["images"]),
-                float(row["seconds"]),
-                row["note"],
-            )
-            for row in csv.DictReader(file)
-        ]
+    """Return the rows of the table."""
+    return [
+        Result(
+            row["side"],
+            row["start"],
+            float(row["minutes"]),
+            int(row["seed"]),
+            float(row["accuracy"]),
+            int(row["images"]),
+            float(row["seconds"]),
+            row["note"],
+        )
+        for row in rows_in(table)
+    ]
 
 
 def draw(results: Sequence[Result], out: Path) -> None:

@@ -1,7 +1,6 @@
 """What the benchmarks share: a folder of real JPEG files, a timed training run, and how much of the machine other programs took."""
 
 import csv
-import json
 import multiprocessing
 import os
 import statistics
@@ -94,10 +93,20 @@ def machine_share(contention: CpuContention) -> str:
     return f"other programs took {share:.0%} of the machine{advice}"
 
 
-def keep_cell(out: Path, name: str, result: Mapping[str, object]) -> None:
-    """Write what a cell of a long benchmark gave, whole or not at all, so that the same command goes on after it."""
-    file = out / "cells" / f"{name}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(result, indent=2) + "\n")
-    part.replace(file)
+def rows_in(table: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file; none where there is no such file."""
+    if not table.is_file():
+        return []
+    with table.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def write_rows(table: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write a CSV file, whole or not at all, so that a long benchmark that adds a row a cell goes on after an interruption."""
+    table.parent.mkdir(parents=True, exist_ok=True)
+    part = table.with_suffix(".part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    part.replace(table)

@@ -7,12 +7,12 @@ every number of images and every seed, that many images of each class are drawn 
 test are answered. On these images a network is trained from random weights, probed, and fine-tuned: trained for `--minutes` each, as they
 are by default, and with one of `--aug strong`, `--mixup` and `--ema`. A row of the table is the mean over the seeds, with their spread.
 
-Each cell is one command (`--only finetune-ema-30-2`), and its result stays in OUT/cells, so that the benchmark can be stopped and goes on
-with what is missing. After each, and with `--draw` at any time, small_data.csv and small_data.md are written from those that are there.
+Each cell is one command (`--only finetune-ema-30-2`), and its result is a row of --table (OUT/small_data.csv), so that the benchmark can
+be stopped and goes on with what is missing. After each, and with `--draw` at any time, OUT/small_data.md is written from the rows
+that are there. `docs/small-data-trashnet.csv` holds those of the documentation.
 """
 
 import argparse
-import csv
 import json
 import os
 import random
@@ -26,7 +26,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from benchmarks.race import ARCH, ROOT, timed
-from benchmarks.shared import keep_cell
+from benchmarks.shared import rows_in, write_rows
 
 COUNTS, SEEDS = (10, 30, 100), (0, 1, 2, 3, 4)
 STARTS = ("scratch", "probe", "finetune")
@@ -49,12 +49,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Result:
-    """What a cell reached on test, and the seconds of its training."""
+    """What a cell reached on test, the minutes that its training was given (0 for a probe), and the seconds that it took."""
 
     start: str
     extra: str
     count: int
     seed: int
+    minutes: float
     accuracy: float
     seconds: float
 
@@ -89,9 +90,31 @@ def run_cell(cell: Cell, options: argparse.Namespace) -> Result:
         run = Path(found[1].strip().strip("'"))
         timed([*main, "--evaluation", "--no_report", "--resume", str(run), "--split", "test"], log)
         accuracy = json.loads((run / "evaluation-test" / "metrics.json").read_text())["top1"]
-    result = Result(**asdict(cell), accuracy=accuracy, seconds=seconds)
-    keep_cell(options.out, cell.name, asdict(result))
+    minutes = 0.0 if cell.start == "probe" else options.minutes
+    result = Result(**asdict(cell), minutes=minutes, accuracy=round(accuracy, 6), seconds=round(seconds, 1))
+    write_rows(options.table, [asdict(each) for each in sorted([*results_in(options.table), result], key=order)])
     return result
+
+
+def order(each: Result) -> tuple[int, int, int, int]:
+    """Return where a row stands in the table."""
+    return STARTS.index(each.start), list(EXTRAS).index(each.extra), each.count, each.seed
+
+
+def results_in(table: Path) -> list[Result]:
+    """Return the rows of the table."""
+    return [
+        Result(
+            row["start"],
+            row["extra"],
+            int(row["count"]),
+            int(row["seed"]),
+            float(row["minutes"]),
+            float(row["accuracy"]),
+            float(row["seconds"]),
+        )
+        for row in rows_in(table)
+    ]
 
 
 def cells_of(counts: Sequence[int], seeds: Sequence[int], starts: Sequence[str], extras: Sequence[str]) -> list[Cell]:
@@ -100,21 +123,17 @@ def cells_of(counts: Sequence[int], seeds: Sequence[int], starts: Sequence[str],
     return [cell for cell in found if cell.start != "probe" or cell.extra == "plain"]
 
 
-def draw(out: Path) -> None:
-    """Write the table of what is kept, and every cell as a row of a CSV file."""
-    results = [Result(**json.loads(file.read_text())) for file in sorted((out / "cells").glob("*.json"))]
+def draw(results: Sequence[Result], out: Path) -> None:
+    """Write small_data.md from the rows of a table."""
     if not results:
         return
-    with (out / "small_data.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, list(asdict(results[0])))
-        table.writeheader()
-        table.writerows(asdict(each) for each in results)
     counts = sorted({each.count for each in results})
     lines = [f"| start | in addition | {' | '.join(f'{count} images a class' for count in counts)} |", "|---|---|" + "---|" * len(counts)]
     for start, extra in product(STARTS, EXTRAS):
         cells = {count: [each for each in results if (each.start, each.extra, each.count) == (start, extra, count)] for count in counts}
         if any(cells.values()):
             lines.append(f"| {start} | {extra} | {' | '.join(_shown(cells[count]) for count in counts)} |")
+    out.mkdir(parents=True, exist_ok=True)
     (out / "small_data.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -132,7 +151,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Accuracy with few images of each class, by the way of training.")
     parser.add_argument("--data", type=Path, help="folder with train, val and test")
     parser.add_argument("--weights", type=Path, help="torchvision's mobilenet_v2 (.pth)")
-    parser.add_argument("--out", type=Path, default=Path("small_data"), help="where results are kept and written (default: small_data)")
+    parser.add_argument("--out", type=Path, default=Path("small_data"), help="folder of what is written (default: small_data)")
+    parser.add_argument("--table", type=Path, help="file with a row for each cell that was run (default: OUT/small_data.csv)")
     parser.add_argument("--minutes", type=float, default=1.0, help="of a training (default: 1)")
     parser.add_argument("--counts", type=int, nargs="+", default=COUNTS, help="images of each class")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="seeds")
@@ -142,15 +162,17 @@ def main() -> int:
     parser.add_argument("--draw", action="store_true", help="write the table of what is there, and run nothing")
     options = parser.parse_args()
     options.out = options.out.resolve()
+    options.table = (options.table or options.out / "small_data.csv").resolve()
     if options.draw:
-        draw(options.out)
+        draw(results_in(options.table), options.out)
         return 0
     if options.data is None or options.weights is None:
         parser.error("--data DIR and --weights FILE are needed")
     options.data, options.weights = options.data.resolve(), options.weights.resolve()
+    done = {Cell(each.start, each.extra, each.count, each.seed).name for each in results_in(options.table)}
     failed = 0
     for cell in cells_of(options.counts, options.seeds, options.starts, options.extras):
-        if (options.only and cell.name != options.only) or (options.out / "cells" / f"{cell.name}.json").is_file():
+        if (options.only and cell.name != options.only) or cell.name in done:
             continue
         try:
             result = run_cell(cell, options)
@@ -159,7 +181,7 @@ def main() -> int:
             failed += 1
             continue
         print(f"{cell.name:24} {result.accuracy:6.1%} in {result.seconds:.0f} s", flush=True)
-        draw(options.out)
+        draw(results_in(options.table), options.out)
     return 1 if failed else 0
 
 
