@@ -12,9 +12,9 @@ time, OUT/race.md and OUT/race.png are written from the rows that are there. `do
 
 - darkroom: `python main.py --minutes N`, with nothing else but the network; from weights with --init_from.
 - probe: `python main.py --probe`, which takes as long as it takes; from weights only.
-- timm: its train.py, tuned by hand: bf16, channels-last, AdamW, a rate, image sizes and augmentation that suit short runs (see
-  `timm_command`), and as many epochs as fit: an epoch and the start are timed once for every size, on a quiet machine. The same network,
-  mobilenetv2_100, from the same weights under its own names.
+- timm: its train.py, tuned by hand: bf16 where the processor has it, channels-last, AdamW, a rate, image sizes and augmentation that
+  suit short runs (see `timm_command`), and as many epochs as fit: an epoch and the start are timed once for every size, on a quiet
+  machine. The same network, mobilenetv2_100, from the same weights under its own names.
 - ultralytics: its classifier with its defaults and its own `time` setting, which does not count its start, in a process of its own; from
   scratch only, since its weights are of other networks. Its license is the AGPL: nothing of it is part of this program.
 
@@ -43,6 +43,7 @@ from benchmarks.shared import ROOT, rows_in, write_rows
 from dataloader.sources.digits import open_digits
 from utils.cores import available_cores
 from utils.metrics.statistics import wilson
+from utils.runtime import cpu_bf16_instructions
 from utils.text import counted
 
 SIDES, STARTS, BUDGETS = ("darkroom", "probe", "timm", "ultralytics"), ("scratch", "trained"), (1.0, 3.0, 5.0, 10.0)
@@ -85,8 +86,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Result:
-    """What a cell reached: the share of test images answered right, how many there are, and what the training took, in seconds."""
+    """What a cell reached: the share of test images answered right, how many there are, and what the training took, in seconds.
 
+    Precision is what the processor has instructions for, bf16 or fp32: minutes of the one are not those of the other.
+    """
+
+    precision: str
     side: str
     start: str
     minutes: float
@@ -95,6 +100,11 @@ class Result:
     images: int
     seconds: float
     note: str = ""
+
+
+def machine_precision() -> str:
+    """Return bf16 where the processor has instructions for it, else fp32."""
+    return "bf16" if cpu_bf16_instructions() else "fp32"
 
 
 def images_of(folder: Path) -> int:
@@ -163,7 +173,8 @@ def timm_command(cell: Cell, options: argparse.Namespace, epochs: int, place: Pa
     classes = sum(1 for entry in (options.data / "train").iterdir() if entry.is_dir())
     command = [sys.executable, str(options.timm_train), "--data-dir", str(options.data), "--output", str(place)]
     flags = f"--val-split val --model {TIMM_ARCH} --num-classes {classes} --experiment {cell.name} --checkpoint-hist 1 --seed {cell.seed}"
-    flags += f" --device cpu --amp --amp-dtype bfloat16 --channels-last --batch-size 32 --workers {available_cores()}"
+    flags += " --amp --amp-dtype bfloat16" if machine_precision() == "bf16" else ""
+    flags += f" --device cpu --channels-last --batch-size 32 --workers {available_cores()}"
     flags += f" --input-size 3 {height} {width} --crop-pct 1.0 --ratio {0.75 * width / height} {width / height / 0.75}"
     flags += " --opt adamw --weight-decay 0.05 --smoothing 0.1 --color-jitter 0.2 --head-init-scale 0"
     flags += f" --sched-on-updates --warmup-epochs {int(epochs >= 3)} --epochs {epochs}"
@@ -272,7 +283,12 @@ def run_cell(cell: Cell, options: argparse.Namespace) -> Result:
         log = options.out / "logs" / f"{cell.name}.txt"
         accuracy, seconds, note = RUNNERS[cell.side](cell, options, Path(folder), log)
     result = Result(
-        **asdict(cell), accuracy=round(accuracy, 6), images=images_of(options.data / "test"), seconds=round(seconds, 1), note=note
+        machine_precision(),
+        **asdict(cell),
+        accuracy=round(accuracy, 6),
+        images=images_of(options.data / "test"),
+        seconds=round(seconds, 1),
+        note=note,
     )
     keep(options.table, result)
     return result
@@ -280,7 +296,9 @@ def run_cell(cell: Cell, options: argparse.Namespace) -> Result:
 
 def keep(table: Path, result: Result) -> None:
     """Add a row to the table, in the order of the cells."""
-    results = sorted([*results_in(table), result], key=lambda each: (each.start, SIDES.index(each.side), each.minutes, each.seed))
+    results = sorted(
+        [*results_in(table), result], key=lambda each: (each.precision, each.start, SIDES.index(each.side), each.minutes, each.seed)
+    )
     write_rows(table, [asdict(each) for each in results])
 
 
@@ -288,6 +306,7 @@ def results_in(table: Path) -> list[Result]:
     """Return the rows of the table."""
     return [
         Result(
+            row["precision"],
             row["side"],
             row["start"],
             float(row["minutes"]),
@@ -307,20 +326,20 @@ def draw(results: Sequence[Result], out: Path) -> None:
         return
     out.mkdir(parents=True, exist_ok=True)
     lines = [
-        "| start | side | minutes | seconds | test accuracy | 95% interval | seeds | what was trained |",
-        "|---|---|---|---|---|---|---|---|",
+        "| processor | start | side | minutes | seconds | test accuracy | 95% interval | seeds | what was trained |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    groups: dict[tuple[str, str, float], list[Result]] = {}
+    groups: dict[tuple[str, str, str, float], list[Result]] = {}
     for each in results:
-        groups.setdefault((each.start, each.side, each.minutes), []).append(each)
-    for (start, side, minutes), cells in groups.items():
+        groups.setdefault((each.precision, each.start, each.side, each.minutes), []).append(each)
+    for (precision, start, side, minutes), cells in groups.items():
         reached, seconds = mean(each.accuracy for each in cells), mean(each.seconds for each in cells)
         bounds = wilson(reached * cells[0].images, cells[0].images)
-        told = f"{minutes:g}" if side != "probe" else "as long as it takes"
         row = [
+            precision,
             start,
             side,
-            told,
+            f"{minutes:g}" if side != "probe" else "as long as it takes",
             f"{seconds:.0f}",
             f"{reached:.1%}",
             f"{bounds.low:.1%} to {bounds.high:.1%}",
@@ -332,15 +351,20 @@ def draw(results: Sequence[Result], out: Path) -> None:
     _draw_curves(groups, out / "race.png")
 
 
-def _draw_curves(groups: dict[tuple[str, str, float], list[Result]], path: Path) -> None:
+def _draw_curves(groups: dict[tuple[str, str, str, float], list[Result]], path: Path) -> None:
     from matplotlib.figure import Figure
 
-    starts = [start for start in STARTS if any(key[0] == start for key in groups)]
-    figure = Figure(figsize=(5.2 * len(starts), 4), layout="constrained")
-    for axis, start in zip(figure.subplots(1, len(starts), squeeze=False)[0], starts, strict=True):
+    precisions = sorted({key[0] for key in groups})
+    starts = [start for start in STARTS if any(key[1] == start for key in groups)]
+    figure = Figure(figsize=(5.2 * len(starts), 3.8 * len(precisions)), layout="constrained")
+    axes = figure.subplots(len(precisions), len(starts), squeeze=False, sharex=True, sharey="col")
+    for (row, precision), (column, start) in product(enumerate(precisions), enumerate(starts)):
+        axis = axes[row][column]
         for number, side in enumerate(SIDES):
             cells = [
-                (mean(each.seconds for each in group) / 60, group) for key, group in sorted(groups.items()) if key[:2] == (start, side)
+                (mean(each.seconds for each in group) / 60, group)
+                for key, group in sorted(groups.items())
+                if key[:3] == (precision, start, side)
             ]
             if not cells:
                 continue
@@ -350,17 +374,20 @@ def _draw_curves(groups: dict[tuple[str, str, float], list[Result]], path: Path)
             high = [100 * (bound.high - value) for value, bound in zip(reached, bounds, strict=True)]
             shown = [100 * value for value in reached]
             axis.errorbar([x for x, _ in cells], shown, yerr=[low, high], marker="o", capsize=3, label=side, color=f"C{number}")
-        axis.set(title=f"from {'random' if start == 'scratch' else 'trained'} weights", xlabel="minutes", ylabel="test accuracy, %")
+        weights = "random" if start == "scratch" else "trained"
+        axis.set(title=f"from {weights} weights, a CPU with{'out' if precision == 'fp32' else ''} bf16", ylabel="test accuracy, %")
         axis.grid(alpha=0.3)
         axis.legend()
+    for axis in axes[-1]:
+        axis.set(xlabel="minutes")
     figure.savefig(path, dpi=120)
 
 
 def is_ahead(results: Sequence[Result]) -> bool:
     """Whether Darkroom is ahead of every peer wherever both were measured, or equal; False where they nowhere were."""
-    best: dict[tuple[str, float], dict[str, list[float]]] = {}
+    best: dict[tuple[str, str, float], dict[str, list[float]]] = {}
     for each in results:
-        best.setdefault((each.start, each.minutes), {}).setdefault(each.side, []).append(each.accuracy)
+        best.setdefault((each.precision, each.start, each.minutes), {}).setdefault(each.side, []).append(each.accuracy)
     shared = [sides for sides in best.values() if "darkroom" in sides]
     peers = [(sides["darkroom"], own) for sides in shared for side, own in sides.items() if side not in ("darkroom", "probe")]
     return bool(peers) and all(mean(ours) >= mean(theirs) for ours, theirs in peers)
@@ -412,7 +439,8 @@ def run_missing(options: argparse.Namespace) -> None:
     absent = {"timm": options.timm_train is None, "ultralytics": options.ultralytics is None, "probe": options.weights is None}
     budgets = sorted(options.budgets)
     options.out.mkdir(parents=True, exist_ok=True)
-    done = {Cell(each.side, each.start, each.minutes, each.seed).name for each in results_in(options.table)}
+    here = [each for each in results_in(options.table) if each.precision == machine_precision()]
+    done = {Cell(each.side, each.start, each.minutes, each.seed).name for each in here}
     cells = [
         Cell(side, start, minutes, seed)
         for seed, minutes, start, side in product(options.seeds, budgets, options.starts, options.sides)
