@@ -17,7 +17,7 @@ from dataloader.images.preprocess import Normalize
 from dataloader.sources.weave import KINDS, piece
 from models.anomaly.build import build_anomaly_detector
 from models.published import IMAGENET_MEAN, IMAGENET_STD
-from tests.golden.recorder import instructions
+from tests.golden.recorder import rounding
 
 STORED = Path(__file__).parent / "anomaly.json"
 DETECTORS = ("padim(dims=30)", "padim(dims=30,projection=learned)", "patchcore(coreset=0.1)")
@@ -57,7 +57,7 @@ def stored() -> Mapping[str, Any]:
 
 def record() -> None:
     """Compute all detectors and store what they say."""
-    content = {"instructions": instructions(), "detectors": {arch: compute(arch) for arch in DETECTORS}}
+    content = {"rounding": rounding(), "detectors": {arch: compute(arch) for arch in DETECTORS}}
     STORED.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
