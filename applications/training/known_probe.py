@@ -16,8 +16,9 @@ from utils.files import write_text
 from utils.logs import log
 
 NEIGHBORS = 20
-# Images a class, up to which a probe is more often the better model than a fine-tuned one: docs/training.md has the figures.
-FEW = 30
+# Images a class, and passes over them, up to which a probe is more often the better model than a fine-tuned one: docs/training.md has
+# the figures.
+FEW, SHORT = 30, 2.0
 
 
 def keep_probe(parts: TrainingParts, key: str, told: Mapping[str, Any]) -> None:
@@ -49,11 +50,27 @@ def tell_probe(parts: TrainingParts) -> Mapping[str, Any] | None:
         told = json.loads(file.read_text(encoding="utf-8"))
         log().info(f"probe     {describe_probe(told)}")
     except (OSError, ValueError, KeyError):
-        few = sum(parts.class_counts) <= FEW * len(parts.catalog.classes)
-        better = "; with so few images that is often the better model" if few else ""
+        config = parts.config
+        better = better_by_probe(len(parts.split), config.data.epoch_size, config.train.epochs, len(parts.catalog.classes))
         log().info(f"probe     the same command with --probe says in seconds what these weights give without training{better}")
         return None
     return told
+
+
+def better_by_probe(images: int, epoch_size: int | None, epochs: int, classes: int) -> str:
+    """Return what is to be said where a probe is often the better model than a fine-tuning of so many epochs; empty where it is not.
+
+    Args:
+        images: that are trained on.
+        epoch_size: how many of them an epoch sees; None for all.
+        epochs: of the fine-tuning.
+        classes: how many there are.
+    """
+    if images <= FEW * classes:
+        return "; with so few images that is often the better model"
+    if epochs * (epoch_size or images) < SHORT * images:
+        return "; where images are seen less than twice, that is often the better model, in less time"
+    return ""
 
 
 def _file(key: str, parts: TrainingParts) -> Path:
