@@ -151,7 +151,7 @@ def run_darkroom(cell: Cell, options: argparse.Namespace, place: Path, log: Path
     timed([*main, "--evaluation", "--no_report", "--resume", str(folder), "--split", "test"], log)
     (metrics,) = (folder / "evaluation-test").glob("metrics.json")
     plan = re.search(r"^plan +(.+)$", out, re.MULTILINE)
-    return json.loads(metrics.read_text())["top1"], seconds, plan[1] if plan else ""
+    return json.loads(metrics.read_text())["top1"], seconds, plan[1].partition("gone: ")[2] if plan else ""
 
 
 def timm_shape(cell: Cell, data: Path) -> tuple[int, int]:
@@ -377,7 +377,8 @@ def _draw_curves(groups: dict[tuple[str, str, str, float], list[Result]], path: 
         weights = "random" if start == "scratch" else "trained"
         axis.set(title=f"from {weights} weights, a CPU with{'out' if precision == 'fp32' else ''} bf16", ylabel="test accuracy, %")
         axis.grid(alpha=0.3)
-        axis.legend()
+        if axis.has_data():
+            axis.legend()
     for axis in axes[-1]:
         axis.set(xlabel="minutes")
     figure.savefig(path, dpi=120)
