@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from models.layer_changes import change
 from utils.networks.first_conv import first_conv
 
 # Steps of weights on either side of zero; those of the first convolution have 7 bits in files, for processors that would overflow.
@@ -96,9 +97,7 @@ def fake_quantize(network: nn.Module) -> int:
     first = first_conv(network)
     layers: list[Any] = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     for layer in layers:
-        kind = type(layer)
-        # A subclass rather than another forward in the instance, which copies of the layer would share.
-        layer.__class__ = type(kind.__name__, (FakeQuantized, kind), {"__module__": kind.__module__})
+        change(layer, FakeQuantized)
         layer.register_buffer("input_range", torch.full((2,), torch.nan), persistent=False)
         layer.weight_steps = FIRST_STEPS if first is not None and layer is first[1] else STEPS
     return len(layers)
