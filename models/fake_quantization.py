@@ -160,8 +160,11 @@ def called_layers(network: nn.Module, image_size: tuple[int, int]) -> list[str]:
     for name, layer in rounding_layers(trial).items():
         _let_round(layer, Underway())
         layer.register_forward_pre_hook(lambda *_, name=name: called.append(name))
+    for norm in trial.modules():
+        if isinstance(norm, _BatchNorm):
+            # As in training; those that count over processes take nothing from a CPU otherwise.
+            norm.eval()
     with torch.no_grad(), torch.random.fork_rng([]):
-        # Two, since batch norms take no single value.
         trial(torch.zeros(2, input_channels(network), *image_size))
     return list(dict.fromkeys(called))
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -298,6 +299,17 @@ def test_layers_that_are_not_called_compute_as_ever_and_are_counted_apart() -> N
     assert torch.equal(net.attention.out_proj.weight, weights["out"])
     net.train()(IMAGES)
     assert not any(value.isnan().any() for value in input_ranges(net).values())
+
+
+def test_norms_that_count_over_processes_need_no_others_to_see_what_is_called() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.SyncBatchNorm(4), nn.Conv2d(4, 2, 1))
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        with pytest.raises(ValueError, match="expected input tensor to be on"):
+            net.train()(IMAGES)
+        assert fake_quantize(net, SIZE) == Rounding(2, 0)
+    finally:
+        dist.destroy_process_group()
 
 
 def test_attention_of_torchvision_does_not_round() -> None:
