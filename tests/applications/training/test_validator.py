@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -44,6 +45,7 @@ def _counted(net: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in (net.state_dict() | {f"range of {n}": v for n, v in input_ranges(net).items()}).items()}
 
 
+@pytest.mark.slow
 def test_two_processes_validate_with_the_statistics_and_ranges_of_the_first(tmp_path: Path) -> None:
     mp.start_processes(_one_of_two, args=(str(tmp_path),), nprocs=2, start_method="spawn")
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
