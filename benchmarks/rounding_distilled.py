@@ -82,7 +82,7 @@ def labels_of(network: nn.Module, images: np.ndarray, numbers: Preprocess) -> np
 def learn(network: nn.Module, images: np.ndarray, numbers: Preprocess, epochs: int) -> nn.Module:
     """Return a copy that has learned to answer with rounding as the network does; its batch norms keep their statistics."""
     student, normalize = copy.deepcopy(network), Normalize(numbers.mean, numbers.std)
-    fake_quantize(student)
+    fake_quantize(student, numbers.image_size)
     student.requires_grad_(True)
     optimizer = torch.optim.AdamW(student.parameters(), lr=RATE, weight_decay=0.0)
     steps = epochs * (len(images) // BATCH)

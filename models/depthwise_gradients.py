@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.layer_changes import change
+
 # The smallest kernel whose weights have a slow gradient.
 WIDE = 5
 
@@ -31,10 +33,7 @@ def speed_up_depthwise_gradients(network: nn.Module) -> int:
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d) and not isinstance(layer, DepthwiseGradients)]
     slow = [layer for layer in layers if is_slow(layer)]
     for layer in slow:
-        kind = type(layer)
-        # A subclass rather than another forward in the instance, which copies of the layer would share; where it comes from tells torch.fx
-        # that it is a layer, into which nothing looks.
-        layer.__class__ = type(kind.__name__, (DepthwiseGradients, kind), {"__module__": kind.__module__})
+        change(layer, DepthwiseGradients)
     return len(slow)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from models.fake_quantization import FakeQuantized
+from models.layer_changes import change
 from utils.errors import UserError
 
 NORMS = nn.modules.batchnorm._BatchNorm
@@ -61,9 +62,7 @@ def recompute_blocks(network: nn.Module) -> int:
     if not blocks:
         raise UserError("--checkpointing: this network has no row of blocks that could be computed again; leave it out")
     for block in blocks:
-        kind = type(block)
-        # A subclass rather than another forward in the instance, which copies of the block would share.
-        block.__class__ = type(kind.__name__, (Recomputed, kind), {})
+        change(block, Recomputed)
     return len(blocks)
 
 

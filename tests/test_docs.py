@@ -38,6 +38,7 @@ FOLDERS = "applications|benchmarks|criterions|data|dataloader|demos|docs|models|
 # Flags of pip, pytest, torchrun, docker and the benchmarks, which the documents mention beside our own.
 FOREIGN_FLAGS = {
     "--weights",
+    "--formats",
     "--runs",
     "--only",
     "--timm_train",

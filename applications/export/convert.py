@@ -114,7 +114,7 @@ def slower_note(record: Record, written: Sequence[str]) -> list[str]:
 def way_out_of_loss(record: Record, checkpoint: Path, arch: str) -> str:
     """Return how a model learns to keep its accuracy in 8 bits, where a file has lost too much of it; '' where it did not, or cannot."""
     parity, most = record.parity, record.allowed.drop
-    lost = parity is not None and most is not None and not parity.drop <= most
+    lost = parity is not None and most is not None and parity.drop > most
     if not lost or issubclass(TASKS.resolve(record.facts.task), LearnsInPasses):
         return ""
     settings = checkpoint.parent / "config.json"

@@ -133,12 +133,16 @@ class Parity:
             return f"no image of the comparison has {self.words.answered}, so nothing can be compared; {self.words.remedy}"
         # Of numpy, since its maximum with what is no number is none.
         apart = np.maximum(self.largest, self.batched)
+        if np.isnan(apart):
+            return f"a {self.words.value} is no number, or the answers have other classes or another shape"
         if not apart <= allowed.difference:
             return f"a {self.words.value} differs by up to {apart:.1e}, allowed are {allowed.difference:.0e}"
         if allowed.mean is not None and not self.worst_mean <= allowed.mean:
             return f"in one image the {self.words.mean} is {self.worst_mean:.1e}, allowed are {allowed.mean:.0e}"
         if self.agreeing < allowed.agreeing * self.answers:
             return f"{self.answers - self.agreeing:,} of {self.answers:,} {self.words.answered} differ"
+        if allowed.drop is not None and np.isnan(self.drop):
+            return f"{self.headline} of these images is no number, so what is lost is unknown; compare on others with --split"
         if allowed.drop is not None and not self.drop <= allowed.drop + ROUNDING:
             return f"{self.headline} falls by {100 * self.drop:.2f} points, allowed are {100 * allowed.drop:.2f}"
         return ""

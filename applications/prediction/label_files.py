@@ -30,10 +30,12 @@ class ImageAnswer:
     Attributes:
         path: of the file, or of the frame.
         said: probabilities, and the classes that it names.
+        features: what its classifier reads (F,), where these are wanted.
     """
 
     path: str
     said: LabelAnswer
+    features: np.ndarray | None = None
 
 
 class LabelWriter:
@@ -56,17 +58,14 @@ class LabelWriter:
         self.reject = reject
         self.source = source
         self.answers: list[ImageAnswer] = []
-        self.features: list[np.ndarray] = []
         self.missed: list[tuple[str, str]] = []
 
-    def add(self, answers: Sequence[ImageAnswer], features: np.ndarray | None, pictures: Sequence[np.ndarray] | None) -> None:
-        """Take the answers of some images, with their features (N, F) and the images themselves where these are wanted."""
-        if pictures is not None:
-            for number, (answer, picture) in enumerate(zip(answers, pictures, strict=True), start=len(self.answers) + 1):
-                self._annotate(answer, picture, number)
-        self.answers += answers
-        if features is not None:
-            self.features.append(features)
+    def add(self, answer: ImageAnswer, picture: np.ndarray | None) -> None:
+        """Take the answer of an image, with the image itself where a copy is wanted."""
+        if picture is not None:
+            self._annotate(answer, picture, len(self.answers) + 1)
+        # Last, and at once, so that an interruption leaves whole images in the tables.
+        self.answers.append(answer)
 
     @property
     def answered(self) -> int:
@@ -91,8 +90,9 @@ class LabelWriter:
         files = ["predictions.csv", "predictions.json"]
         if self.options.annotate and self.answers:
             files.append("annotated/")
-        if self.features:
-            self._write_features(self.folder / "features.npz")
+        features = [answer.features for answer in self.answers if answer.features is not None]
+        if features:
+            self._write_features(self.folder / "features.npz", features)
             files.append("features.npz")
         self._say(answered, files)
         return 1 if self.missed else 0
@@ -106,13 +106,13 @@ class LabelWriter:
         named = {key: [{"label": name, "probability": share} for name, share in pairs] for key, pairs in lists.items()}
         return {"path": answer.path, **named}
 
-    def _write_features(self, path: Path) -> None:
+    def _write_features(self, path: Path, features: Sequence[np.ndarray]) -> None:
         # Text of any length and any bytes, without pickles.
         paths = np.array([answer.path.encode(errors="replace").decode() for answer in self.answers])
 
         def save(place: Path) -> None:
             with place.open("wb") as file:
-                np.savez_compressed(file, features=np.concatenate(self.features), paths=paths)
+                np.savez_compressed(file, features=np.stack(features), paths=paths)
 
         write_atomically(path, save)
 

@@ -26,10 +26,8 @@ def predict_labels(trained: Trained, task: Task, inputs: Inputs, options: Single
         def answer(chunk: InputChunk) -> None:
             with read_by_classifier(trained.model) if options.embed else nullcontext([]) as read:
                 said = answer_images(trained, task, chunk.images, machine)
-            writer.add(
-                [ImageAnswer(*each) for each in zip(chunk.names, said, strict=True)],
-                as_vectors(read[-1]).cpu().numpy() if read else None,
-                [chunk.picture(row) for row in range(len(chunk.names))] if options.annotate else None,
-            )
+            features = as_vectors(read[-1]).cpu().numpy() if read else [None] * len(said)
+            for row, (name, each, seen) in enumerate(zip(chunk.names, said, features, strict=True)):
+                writer.add(ImageAnswer(name, each, seen), chunk.picture(row) if options.annotate else None)
 
         return answer_inputs(trained, inputs, options, machine, writer, answer)

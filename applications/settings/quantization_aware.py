@@ -30,7 +30,7 @@ def without_length(filed: Mapping[str, Any], typed: Mapping[str, Any]) -> Mappin
 
 
 def usual_when_rounding(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return length and rates, where the user has given none."""
+    """Return length and rates, where neither the user nor a recipe has given any; the length of --minutes is that of its plan."""
     if not given.get("quantization_aware"):
         return {}
     usual = dict(LENGTH) if given.get("minutes") is None else {}

@@ -180,8 +180,8 @@ def find_recipe(name: str) -> Settings:
 
 
 def settings_below(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that lie under those that the user has given: the recipe's, or the rates for trained weights, and those usual
-    for detectors.
+    """Return the settings that lie under those that the user has given: the recipe's, or the rates for trained weights; and under them
+    those usual for detectors and for learning with rounding.
 
     Raises:
         UserError: the recipe is unknown, or needs weights that are not named.
@@ -195,7 +195,7 @@ def settings_below(given: Mapping[str, Any]) -> dict[str, Any]:
     recipe = find_recipe(name)
     if recipe.needs_weights and not weights:
         raise UserError(f"--recipe {name} starts from trained weights: add --pretrained, or --init_from FILE")
-    below = recipe.at_batch(given.get("batch_size"))
+    below = usual_when_rounding({**recipe.values, **given}) | recipe.at_batch(given.get("batch_size"))
     # The two belong together: one that the user gives is not held against the other of the recipe.
     for own, other in (("image_size", "size_schedule"), ("size_schedule", "image_size")):
         if own in given and other not in given:
@@ -219,19 +219,29 @@ def usual_for_detectors(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def describe_settings(given: Mapping[str, Any]) -> list[str]:
     """Return the lines that say which settings lie under the user's own, and which of them these override."""
-    name, below = given.get("recipe"), settings_below(given)
+    name, below, rounding = given.get("recipe"), settings_below(given), usual_when_rounding(given)
     if not below:
         return []
     if name is None:
-        usual, rounding = usual_for_detectors(given), usual_when_rounding(given)
+        usual = usual_for_detectors(given)
         rates = {each: value for each, value in below.items() if each not in usual and each not in rounding}
         said = [f"rates     {as_flags(rates)}: those of --recipe finetune, for trained weights; your own flags win"] if rates else []
         said += [f"usual     {as_flags(usual)}: for detectors; your own flags win (--aug none adds nothing)"] if usual else []
-        return [*said, *([f"usual     {as_flags(rounding)}: for --quantization_aware; your own flags win"] if rounding else [])]
+        return [*said, *_when_rounding(rounding)]
+    values = find_recipe(name).values
+    beside = {each: below[each] for each in rounding if each in below and each not in values}
     asked = RunConfig().override(given).to_dict()
     recipe = RunConfig().override(below).to_dict()
     over = {each: asked[each] for each in below if each in given and asked[each] != recipe[each]}
-    lines = [f"recipe    {name}: {as_flags({each: value for each, value in below.items() if each not in over})}"]
+    lines = [f"recipe    {name}: {as_flags({each: value for each, value in below.items() if each not in over and each not in beside})}"]
     if over:
         lines.append(f"          your own flags win: {as_flags(over)} in place of {as_flags({each: below[each] for each in over})}")
-    return lines
+    replaced = {each: value for each, value in rounding.items() if each in values and each not in given and below[each] != value}
+    if replaced:
+        lines.append(f"          in place of {as_flags(replaced)}, usual for --quantization_aware: leave --recipe out for these")
+    return [*lines, *_when_rounding({each: value for each, value in beside.items() if each not in given})]
+
+
+def _when_rounding(values: Mapping[str, Any]) -> list[str]:
+    """Return the line that says what lies under the user's own flags for --quantization_aware, if anything does."""
+    return [f"usual     {as_flags(values)}: for --quantization_aware; your own flags win"] if values else []

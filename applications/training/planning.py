@@ -109,7 +109,9 @@ def _measured_plan(
 def _frozen_blocks(parts: TrainingParts, given: Collection[str]) -> int:
     """Return how many blocks a short run keeps as trained weights have them; 0 where it has none such, or the user has settled it."""
     model = parts.config.model
-    if "freeze" in given or not (model.pretrained or model.init_from) or not issubclass(parts.kind, LabelTask):
+    # Every layer has to learn what rounding takes from it.
+    learns_all = "freeze" in given or parts.config.train.quantization_aware
+    if learns_all or not (model.pretrained or model.init_from) or not issubclass(parts.kind, LabelTask):
         return 0
     network = parts.kind.build_model(model, parts.catalog.classes)
     return round(SHARE_FROZEN * len(blocks(network)))

@@ -144,7 +144,8 @@ def _with_room(parts: TrainingParts, staged: TrainingParts | None) -> TrainingPa
         log().info(f"head      reads the last stage alone: {said}")
     if (needed := _bytes_of_fit(parts)) > free:
         said = f"features {described} {say_bytes(needed)} of memory, and {MEMORY_SHARE:.0%} of what is free is {say_bytes(free)}"
-        raise UserError(f"--probe: {said}; probe a part of the images")
+        fitting = int(len(parts.split) * free / needed)
+        raise UserError(f"--probe: {said}; name at most {fitting:,} of them in a list: --data FILE.csv")
     return None
 
 

@@ -41,6 +41,7 @@ from optim.stepper import Stepper
 from utils.errors import UserError
 from utils.logs import log
 from utils.runtime import StopSignal, program_seconds
+from utils.text import counted
 
 
 class CountedLater(Sequence[float]):
@@ -152,7 +153,7 @@ class TrainingParts:
         if machine.device.type == "cpu" and machine.precision.name == "bf16":
             speed_up_depthwise_gradients(model)
         if config.train.quantization_aware:
-            _round_layers(model, config.model.arch)
+            _round_layers(model, config.model.arch, self.preprocess.image_size)
         return lay_out(model.to(machine.device), machine.precision.memory_format)
 
     def _fit_to_images(self, model: nn.Module) -> None:
@@ -281,12 +282,14 @@ class TrainingParts:
         )  # fmt: skip
 
 
-def _round_layers(model: nn.Module, arch: str) -> None:
+def _round_layers(model: nn.Module, arch: str, image_size: tuple[int, int]) -> None:
     """Let the layers of a network compute in 8 bits, and say so."""
-    count = fake_quantize(model)
+    count, others = fake_quantize(model, image_size)
     if not count:
         raise UserError(f"--quantization_aware: {arch} has no convolution or linear layer that could be rounded; leave it out")
-    log().info(f"rounding  {count} layers compute in 8 bits, in training and validation; what is saved has full precision")
+    log().info(f"rounding  {counted(count, 'layer')} compute in 8 bits, in training and validation; what is saved has full precision")
+    if others:
+        log().info(f"          {others} more do not, whose weights the network uses without calling them; files round these, too")
 
 
 def open_parts(

@@ -24,7 +24,7 @@ def build_validator(
 
     def validate() -> Mapping[str, float]:
         with nullcontext() if stepper is None else stepper.averaged(), machine.fp32_autocast() as autocast:
-            # Each process has counted its own batch-norm statistics; those of the first are the ones that are saved.
+            # Each process has counted its own batch-norm statistics and ranges of inputs; those of the first are the ones that are saved.
             machine.world.take_from_first(model.buffers())
             where = {"device": machine.device, "autocast": autocast, "world": machine.world, "images": len(parts.val_loader.split)}
             meter = score(model, task, parts.val_loader.batches(0), **where, left_out=left_out)

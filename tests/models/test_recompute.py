@@ -1,6 +1,7 @@
 """Gradient checkpointing changes what is kept, and nothing else."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -168,3 +169,11 @@ def test_blocks_take_what_is_passed_to_them_by_name():
     torch.testing.assert_close(saving.shift.grad, plain.shift.grad)
     with torch.no_grad():
         torch.testing.assert_close(saving.eval()(torch.ones(1, 3, 8, 8)), plain.eval()(torch.ones(1, 3, 8, 8)))
+
+
+def test_a_network_with_blocks_that_are_computed_again_can_be_pickled():
+    _, saving = twins()
+    again = pickle.loads(pickle.dumps(saving))
+    assert [type(block) for block in find_blocks(again)] == [type(block) for block in find_blocks(saving)]
+    _, kept = step(again)
+    assert kept == step(saving)[1]

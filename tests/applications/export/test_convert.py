@@ -216,7 +216,8 @@ def test_a_file_that_lost_too_much_in_8_bits_names_the_way_out(tmp_path: Path) -
     kept = replace(record, parity=replace(parity, file=0.9))
     fitted = replace(record, facts=replace(facts, task="anomaly"))
     exact = replace(record, allowed=ALLOWED["fp32"])
-    assert not any(convert.way_out_of_loss(each, tmp_path / "best.pt", "net") for each in (kept, fitted, exact))
+    unknown = replace(record, parity=replace(parity, file=float("nan")))
+    assert not any(convert.way_out_of_loss(each, tmp_path / "best.pt", "net") for each in (kept, fitted, exact, unknown))
 
 
 def test_a_list_is_called_by_its_name_not_by_its_folder(call: Call, colors: Path) -> None:

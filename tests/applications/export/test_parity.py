@@ -1,5 +1,6 @@
 """What counts as the same answers, and where a file leaves its model."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from applications.export.answers import Answers
 from applications.export.diverging import first_unmatched
 from applications.export.label_reference import ALLOWED, LabelReference, count_agreeing
-from applications.export.parity import Allowed, Parity, in_order
+from applications.export.parity import ALLOWED_INT8, Allowed, Parity, in_order
 from applications.formats.facts import Facts
 from applications.tasks.classify import Classify
 from criterions.weighted import build_criterion
@@ -67,9 +68,15 @@ def test_an_answer_that_is_no_number_is_refused() -> None:
     broken = even()
     broken[2, 1] = float("nan")
     parity = compared(answers(broken), even())
-    assert parity.refusal(Allowed(0.99, 0.0))
+    assert parity.refusal(Allowed(0.99, 0.0)) == "a probability is no number, or the answers have other classes or another shape"
     assert parity.worst == 2
     assert compared(answers(even(), batched=broken), even()).refusal(Allowed(0.99, 0.0)), "the same in batches alone"
+
+
+def test_a_figure_that_is_no_number_is_refused_in_words() -> None:
+    parity = replace(compared(answers(even()), even()), model=float("nan"))
+    assert parity.refusal(ALLOWED_INT8) == "top1 of these images is no number, so what is lost is unknown; compare on others with --split"
+    assert parity.refusal(EXACT) == "", "where the figure is not asked for"
 
 
 def test_answers_are_compared_by_the_names_of_the_file() -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from applications.prediction import answer_inputs as walk
+from applications.prediction import label_files
 from applications.prediction.box_files import BoxWriter
 from applications.prediction.defects import DefectWriter
 from applications.prediction.label_files import ImageAnswer, LabelWriter
@@ -47,7 +49,7 @@ def defects(folder: Path) -> tuple[Any, Callable[[str], None]]:
 def labels(folder: Path) -> tuple[Any, Callable[[str], None]]:
     writer = LabelWriter(folder, NAMES, LOOK, reject=None, source="best.pt")
     said = LabelAnswer(np.array([0.3, 0.7]), np.array([False, True]))
-    return writer, lambda name: writer.add([ImageAnswer(name, said)], None, None)
+    return writer, lambda name: writer.add(ImageAnswer(name, said), None)
 
 
 TABLES = {boxes: "boxes.csv", masks: "areas.csv", defects: "predictions.csv", labels: "predictions.csv"}
@@ -97,6 +99,30 @@ def test_an_interruption_before_the_first_answer_leaves_nothing(writing: Any, mo
     with pytest.raises(KeyboardInterrupt):
         walked(monkeypatch, inputs, writer, answer)
     assert not table.parent.exists()
+
+
+def test_an_interruption_between_copies_leaves_each_in_the_table_with_its_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = LabelWriter(tmp_path, NAMES, replace(LOOK, annotate=True, embed=True), reject=None, source="best.pt")
+    said = LabelAnswer(np.array([0.3, 0.7]), np.array([False, True]))
+    drawn = label_files.annotated
+
+    def interrupted(*given: Any) -> Any:
+        if len(list(tmp_path.glob("annotated/*"))) == 2:
+            raise KeyboardInterrupt
+        return drawn(*given)
+
+    monkeypatch.setattr(label_files, "annotated", interrupted)
+
+    def answer(name: str) -> None:
+        for row in range(2):
+            writer.add(ImageAnswer(f"{name}-{row}.png", said, np.full(3, float(row))), PICTURE)
+
+    with pytest.raises(KeyboardInterrupt):
+        walked(monkeypatch, lambda *_: iter(["a", "b"]), writer, answer)
+    assert [file.name for file in sorted(tmp_path.glob("annotated/*.jpg"))] == ["00001-a-0.jpg", "00002-a-1.jpg"]
+    assert names_in(tmp_path / "predictions.csv") == {"a-0.png", "a-1.png"}
+    with np.load(tmp_path / "features.npz") as file:
+        assert (file["paths"].tolist(), file["features"].tolist()) == (["a-0.png", "a-1.png"], [[0.0] * 3, [1.0] * 3])
 
 
 @pytest.mark.parametrize(

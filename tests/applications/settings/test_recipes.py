@@ -53,6 +53,40 @@ def test_pretrained_weights_learn_at_the_rates_of_finetune() -> None:
     assert config.parse(["--pretrained", "--opt", "sgd"]).config.optim.lr == RunConfig().optim.lr
 
 
+ROUNDING = ["--quantization_aware", "--init_from", "best.pt"]
+
+
+def test_a_recipe_wins_over_what_is_usual_with_rounding_and_says_so() -> None:
+    request = config.parse([*ROUNDING, "--recipe", "finetune"])
+    found = request.config
+    assert (found.train.epochs, found.optim.lr, found.optim.head_lr) == (10, 3e-4, 3e-3)
+    recipe, replaced = describe_settings(request.given)
+    assert "finetune: --epochs 10 --lr 0.0003 --head_lr 0.003" in recipe
+    assert "in place of --epochs 5 --lr 0.0001 --head_lr 0.0001, usual for --quantization_aware: leave --recipe out for these" in replaced
+    own = describe_settings(config.parse([*ROUNDING, "--recipe", "finetune", "--epochs", "3", "--lr", "0.1", "--head_lr", "0.2"]).given)
+    assert not any("usual" in line for line in own)
+
+
+def test_a_recipe_without_rates_leaves_those_of_rounding() -> None:
+    request = config.parse([*ROUNDING, "--recipe", "standard"])
+    found = request.config
+    assert (found.train.epochs, found.optim.lr, found.optim.head_lr) == (60, 1e-4, 1e-4)
+    recipe, replaced, usual = describe_settings(request.given)
+    assert "--lr" not in recipe
+    assert "in place of --epochs 5, usual" in replaced
+    assert usual == "usual     --lr 0.0001 --head_lr 0.0001: for --quantization_aware; your own flags win"
+    assert len(describe_settings(config.parse([*ROUNDING, "--recipe", "quick"]).given)) == 2, "its epochs are as many"
+    steep = config.parse([*ROUNDING, "--recipe", "toolbox"])
+    assert (steep.config.optim.lr, steep.config.optim.head_lr) == (0.5, None), "by gradients"
+    assert len(describe_settings(steep.given)) == 2
+
+
+def test_a_plan_by_minutes_has_its_own_epochs_with_rounding_too() -> None:
+    request = config.parse([*ROUNDING, "--minutes", "3"])
+    assert (request.config.optim.lr, request.config.train.epochs) == (1e-4, RunConfig().train.epochs)
+    assert describe_settings(request.given) == ["usual     --lr 0.0001 --head_lr 0.0001: for --quantization_aware; your own flags win"]
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [

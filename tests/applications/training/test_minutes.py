@@ -126,6 +126,20 @@ def test_trained_weights_keep_their_first_blocks_where_the_time_is_short(call: C
         assert (other.code, "blocks frozen" in other.out, "block frozen" in other.out) == (0, False, False), other.err
 
 
+def test_every_layer_learns_to_be_rounded_for_as_many_epochs_as_the_time_allows(call: Call, colors: Path, clock: Clock) -> None:
+    start = call(*timed(colors, 0.17)).run / "best.pt"
+    clock.seconds = 0.0
+    outcome = call(*timed(colors, 0.4, "--init_from", start, "--quantization_aware"))
+    assert outcome.code == 0, outcome.err
+    plan = re.search(r"as flags: --epochs (\d+)", outcome.out)
+    assert plan is not None
+    assert len(read_rows(outcome.run / "metrics.csv")) >= int(plan[1]) > 5
+    assert "--freeze" not in outcome.out
+    before, after = (load_checkpoint(file)["state_dict"] for file in (start, outcome.run / "last.pt"))
+    layers = [name for name, value in after.items() if name.endswith("weight") and value.ndim > 1]
+    assert not any(after[name].equal(before[name]) for name in layers)
+
+
 def test_a_run_of_one_epoch_ends_in_time_where_all_of_it_is_slower_than_measured(call: Call, colors: Path, clock: Clock) -> None:
     """Its only validation is a third of the time, and nothing was seen of it but how slow the steps are."""
     minutes, slower, val = 0.17, 1.4, 15

@@ -1,15 +1,19 @@
 """What the plan of --minutes begins with."""
 
-import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from torch import nn
 
 from applications.settings.options import RunConfig
+from applications.tasks.classify import Classify
 from applications.training import planning
-from applications.training.planning import Trial, _wishes
+from applications.training.planning import Trial, _frozen_blocks, _wishes, measure_costs
+from applications.training.time_plan import Wishes
+from dataloader.images.preprocess import Preprocess
 from dataloader.targets.boxes import Boxes
 from dataloader.targets.label import Label
 from dataloader.targets.mask import Mask
@@ -39,6 +43,14 @@ def test_small_images_come_first_where_a_decoder_or_all_is_learned_anew(
     assert _wishes(parts, {"image_size"}).stages is stages
 
 
+def test_no_block_rests_where_every_layer_learns_to_be_rounded() -> None:
+    config = RunConfig().override({"arch": "resnet18", "init_from": "best.pt"})
+    parts: Any = SimpleNamespace(config=config, kind=Classify, catalog=SimpleNamespace(classes=("a", "b")))
+    assert _frozen_blocks(parts, ()) > 0
+    parts.config = config.override({"quantization_aware": True})
+    assert _frozen_blocks(parts, ()) == 0
+
+
 class HeldOut(list[int]):
     """Validation images, of which a part can be taken."""
 
@@ -49,12 +61,14 @@ class HeldOut(list[int]):
 @pytest.mark.parametrize("images", [3, 1000])
 def test_reading_is_measured_on_a_few_validation_images(monkeypatch: pytest.MonkeyPatch, images: int) -> None:
     asked: list[range] = []
+    clock = SimpleNamespace(seconds=0.0)
+    monkeypatch.setattr(planning, "time", SimpleNamespace(perf_counter=lambda: clock.seconds))
 
     def build_loader(config: RunConfig, split: range, *_: Any, **__: Any) -> Any:
         def batches(_: int) -> Iterator[None]:
             for number in range(len(split)):
                 # The first one loads what decodes.
-                time.sleep(0.005 if number else 0.1)
+                clock.seconds += 0.005 if number else 0.1
                 yield None
 
         assert (config.data.workers, config.data.batch_size) == (0, 1)
@@ -65,6 +79,51 @@ def test_reading_is_measured_on_a_few_validation_images(monkeypatch: pytest.Monk
     trial: Any = Trial.__new__(Trial)
     catalog = SimpleNamespace(splits={"val": HeldOut(range(images))})
     trial.parts = SimpleNamespace(config=RunConfig(), catalog=catalog, preprocess=None, machine=None)
-    assert trial.reading() == pytest.approx(0.005, rel=0.5)
+    assert trial.reading() == pytest.approx(0.005)
     assert len(asked[0]) == min(images, 8)
     assert asked[0][-1] > 0.8 * images - 2, "from all over the split"
+
+
+@dataclass
+class Known:
+    """What is known before a plan is made."""
+
+    config: RunConfig
+    preprocess: Preprocess
+    machine: Any
+    catalog: Any
+    split: range = range(100)
+
+
+@pytest.mark.parametrize(("workers", "readers"), [(4, 4), (1, 1), (0, 1), (None, 3)])
+def test_an_image_of_validation_costs_its_scoring_and_its_part_of_reading(
+    workers: int | None, readers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Measured:
+        """Seconds of an image, as a trial gives them."""
+
+        def __init__(self, parts: Known) -> None:
+            self.size, self.model = parts.preprocess.image_size, nn.Linear(2, 2)
+
+        def training(self, seconds: float) -> dict[tuple[int, int], float]:
+            assert seconds > 0
+            return {self.size: 0.5}
+
+        def scoring(self) -> float:
+            return 0.02
+
+        def reading(self) -> float:
+            return 0.06
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(planning, "Trial", Measured)
+    monkeypatch.setattr(planning, "default_workers", lambda _: 3)
+    world = SimpleNamespace(size=2, gather=lambda value: [value, (value[0], value[1] / 2, value[2])])
+    config = RunConfig().override({"workers": workers})
+    parts: Any = Known(config, Preprocess(), SimpleNamespace(world=world), SimpleNamespace(splits={"val": range(30)}))
+    costs = measure_costs(parts, Wishes(((64, 96),), stages=False), minutes=1)
+    assert costs.scored == 30
+    assert costs.scoring.seconds((64, 96)) == pytest.approx((0.02 + 0.06 / readers) / 2), "of the slowest of two processes"
+    assert costs.training.seconds((64, 96)) == pytest.approx(0.25)

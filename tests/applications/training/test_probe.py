@@ -1,5 +1,6 @@
 """--probe: a model like any other, from features that are computed once."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -62,8 +63,14 @@ def test_features_that_do_not_fit_into_memory_are_those_of_the_last_stage_or_ref
     assert probe._with_room(parts_of(5000, 512), few := parts_of(5000, 4000)) is few
     assert probe._with_room(plain, None) is None
     assert probe._with_room(plain, staged) is None
-    with pytest.raises(UserError, match=r"--probe: features of 200,000 training images need about 2\.5 GB of memory, and 80%"):
+    with pytest.raises(UserError, match=r"--probe: features of 200,000 training images need about 2\.5 GB of memory, and 80%") as raised:
         probe._with_room(parts_of(200_000, 512), parts_of(200_000, 4000))
+    found = re.search(r"; name at most ([\d,]+) of them in a list: --data FILE\.csv$", str(raised.value))
+    assert found is not None, "the message says what to do"
+    fitting = int(found[1].replace(",", ""))
+    assert probe._with_room(parts_of(fitting, 512), None) is None
+    with pytest.raises(UserError):
+        probe._with_room(parts_of(fitting + 1, 512), None)
 
 
 def test_a_probe_without_weights_is_refused(call: Call, colors: Path) -> None:

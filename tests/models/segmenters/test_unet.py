@@ -3,7 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
+from models.fake_quantization import fake_quantize, input_ranges
 from models.segmenters.unet import UpBlock, convolved_at_double_size
 
 
@@ -33,3 +35,21 @@ def test_other_sizes_and_skips_are_enlarged_as_ever() -> None:
     block = UpBlock(6, 2, 4).train()
     assert block(torch.randn(2, 6, 5, 3), (9, 6), torch.randn(2, 2, 9, 6)).shape == (2, 4, 9, 6)
     assert UpBlock(6, 0, 4).train()(torch.randn(2, 6, 5, 3), (9, 5), None).shape == (2, 4, 9, 5)
+
+
+def test_a_layer_that_rounds_is_called_so_that_its_input_rounds_too() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 6, 1), Doubled())
+    assert fake_quantize(net, (5, 3)) == (3, 0)
+    net.train()(torch.randn(2, 3, 5, 3))
+    assert not any(value.isnan().any() for value in input_ranges(net).values())
+
+
+class Doubled(UpBlock):
+    """The last step, which has nothing to append."""
+
+    def __init__(self) -> None:
+        super().__init__(6, 0, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x, (2 * x.shape[-2], 2 * x.shape[-1]), None)
