@@ -198,6 +198,41 @@ def test_biases_of_layers_that_read_one_value_are_corrected(name: str, tmp_path:
     assert quantized == ([], [])
 
 
+class SinglePixel(MapNet):
+    """A depthwise convolution reads a map of one pixel, as the last ones of a network on small images do."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.second = nn.Conv2d(8, 12, 1)
+        self.third = nn.Conv2d(12, 12, 3, padding=1, groups=12)
+
+    def forward_features(self, x: Tensor) -> list[Tensor]:
+        first = self.first(x).relu()
+        return [first, 5 * self.third(self.second(first.mean((2, 3), keepdim=True)).relu())]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", QUANTIZED)
+def test_maps_of_a_single_pixel_are_judged_and_answered_as_in_a_batch(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    first: list[np.ndarray] = []
+
+    def figure(positions: Sequence[int], probabilities: np.ndarray) -> float:
+        if len(positions) < 6:
+            return 1.0
+        first.append(probabilities)
+        return 1.0 - float(np.abs(probabilities - first[0]).max() > 0.05)
+
+    torch.manual_seed(0)
+    path, quantized = written(name, SinglePixel(3).eval(), tmp_path, figure, max_drop=0.1)
+    assert quantized == ([], []), "no layer is blamed"
+    run = build_format(name).open(path, threads=1).run
+    for size in ((24, 16), (40, 30)):
+        images = torch.randint(0, 256, (4, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)).numpy()
+        alone = np.concatenate([run(images[index : index + 1])[0] for index in range(4)])
+        np.testing.assert_allclose(alone, run(images)[0], atol=1e-4)
+
+
 @pytest.mark.slow
 def test_layers_that_round_while_training_have_the_weights_of_the_file(map_net: Backbone, tmp_path: Path) -> None:
     pytest.importorskip("nncf")
