@@ -208,7 +208,7 @@ class SinglePixel(MapNet):
 
     def forward_features(self, x: Tensor) -> list[Tensor]:
         first = self.first(x).relu()
-        return [first, 5 * self.third(self.second(first.mean((2, 3), keepdim=True)).relu())]
+        return [first, 50 * self.third(self.second(first.mean((2, 3), keepdim=True)).relu())]
 
 
 @pytest.mark.slow
