@@ -95,8 +95,8 @@ class OpenVino(Format):
 class Compiled:
     """A model that is compiled as it is asked: for several images at a time, and for one, each when it is first asked so.
 
-    For one image its size is fixed, too, as long as all have the same: that takes half as long to compile, and what the geometry
-    computes of the size is computed once. The first image of another size has a graph for any size compiled in its place.
+    For one image its size is fixed, too, as long as all have the same: that compiles faster, and what the geometry computes of the
+    size is computed once. The first image of another size has a graph for any size compiled in its place.
 
     Args:
         compiling: makes a compiled model of a model.

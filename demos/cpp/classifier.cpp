@@ -14,6 +14,7 @@
 #include <iostream>
 #include <memory>
 #include <numeric>
+#include <openvino/op/constant.hpp>
 #include <openvino/openvino.hpp>
 #include <optional>
 #include <string>
