@@ -213,19 +213,10 @@ class SinglePixel(MapNet):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", QUANTIZED)
-def test_maps_of_a_single_pixel_are_judged_and_answered_as_in_a_batch(name: str, tmp_path: Path) -> None:
+def test_one_image_alone_is_answered_as_in_a_batch_where_maps_are_a_single_pixel(name: str, tmp_path: Path) -> None:
     pytest.importorskip("nncf")
-    first: list[np.ndarray] = []
-
-    def figure(positions: Sequence[int], probabilities: np.ndarray) -> float:
-        if len(positions) < 6:
-            return 1.0
-        first.append(probabilities)
-        return 1.0 - float(np.abs(probabilities - first[0]).max() > 0.05)
-
     torch.manual_seed(0)
-    path, quantized = written(name, SinglePixel(3).eval(), tmp_path, figure, max_drop=0.1)
-    assert quantized == ([], []), "no layer is blamed"
+    path, _ = written(name, SinglePixel(3).eval(), tmp_path)
     run = build_format(name).open(path, threads=1).run
     for size in ((24, 16), (40, 30)):
         images = torch.randint(0, 256, (4, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)).numpy()

@@ -1,5 +1,6 @@
 """OpenVINO's files: compiled as they are asked, and right for one image in 8 bits."""
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 from applications.formats.facts import Facts
-from applications.formats.openvino import ENTRY, OpenVino, for_one_image, simplify
+from applications.formats.int8 import quiet
+from applications.formats.openvino import ENTRY, OpenVino, for_one_image, judged_alone, simplify
 from dataloader.images.preprocess import Preprocess
 from demos.classifier import Classifier
 from tests.applications.formats.conftest import CLASSES, Written
@@ -129,3 +131,17 @@ def test_for_one_image_of_any_size_the_network_has_fixed_sizes(written: Written)
     convolutions = [op for op in graph if op.get_rt_info()["layerType"].astype(str) == "Convolution"]
     assert len(convolutions) >= 2
     assert all(op.output(0).get_partial_shape().is_static for op in convolutions)
+
+
+@pytest.mark.slow
+def test_nncf_judges_by_what_one_image_alone_is_answered(tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    path = tmp_path / "model.xml"
+    single_pixel_network(path)
+    model = openvino.Core().read_model(str(path))
+    with quiet(), judged_alone():
+        prepared: Any = importlib.import_module("nncf.quantization.algorithms.accuracy_control.openvino_backend").OVPreparedModel
+        judged = prepared(model).model_for_inference
+    images = noise(4, 8, 8) // np.arange(1, 5, dtype=np.uint8)[:, None, None, None]
+    alone = np.concatenate([judged(images[index : index + 1])[0] for index in range(4)])
+    np.testing.assert_allclose(alone, open_as_program(path)(images), atol=1e-4)
