@@ -19,7 +19,7 @@ import torch
 from applications.export import reference_kind
 from applications.formats.facts import Facts
 from applications.formats.format import Holds, WriteSettings
-from applications.formats.openvino import OpenVino
+from applications.formats.openvino import OpenVino, for_one_image
 from applications.settings.options import ExportOptions
 from applications.trained.checkpoint import load_trained
 from utils.checkpoint import BEST, find_checkpoint
@@ -44,7 +44,8 @@ def gain(run: str, folder: Path) -> float:
     threads = torch.get_num_threads()
     opened = OpenVino().open(place, threads=threads)
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
-    own = openvino.Core().compile_model(str(place), "CPU", settings)
+    core = openvino.Core()
+    own = core.compile_model(for_one_image(core.read_model(str(place))), "CPU", settings)
     image = np.random.default_rng(0).integers(0, 256, (1, 3, *numbers.image_size), dtype=np.uint8)
     pixels = torch.from_numpy(image)
     contention = CpuContention()

@@ -17,7 +17,7 @@ class Answers:
         single: (N, ...), as the `Reference` of the task joins them, one image at a time.
         batched: the same, several images at a time.
         timing: of one image, from its pixels to the answer.
-        open_seconds: until the file could answer.
+        open_seconds: until the file had answered one image.
     """
 
     facts: Facts

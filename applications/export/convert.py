@@ -13,7 +13,7 @@ import torch
 from applications.contract import LearnsInPasses
 from applications.export.answers import Answers
 from applications.export.diverging import CLOSE, find_diverging
-from applications.export.probe import Job, RuntimeFailedError, ask
+from applications.export.probe import MET, Job, RuntimeFailedError, ask
 from applications.export.quantization_data import quantization_data
 from applications.export.record import Record, write_record
 from applications.export.source import Source, comparing_machine
@@ -91,7 +91,8 @@ def write_draft(source: Source, found: Format, draft: Path) -> Record:
 def time_file(source: Source, found: Format, draft: Path) -> Timing | None:
     """Return how long a written file takes for one image in a process of its own; None where its runtime fails."""
     try:
-        return ask(Job(found.name, draft.resolve(), source.split.subset([0]), BATCH, torch.get_num_threads())).timing
+        images = source.split.subset(range(min(MET, len(source.split))))
+        return ask(Job(found.name, draft.resolve(), images, BATCH, torch.get_num_threads())).timing
     except RuntimeFailedError:
         return None
 

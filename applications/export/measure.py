@@ -18,7 +18,7 @@ import torch
 from applications import assemble
 from applications.export import reference_kind
 from applications.export.parity import ClassFigure, Figures
-from applications.export.probe import ROOT, RuntimeFailedError, as_taken
+from applications.export.probe import ROOT, RuntimeFailedError, as_taken, first_answer, time_alone
 from applications.export.staging import size_of
 from applications.formats.facts import Facts
 from applications.formats.format import Holds, Opened
@@ -69,10 +69,10 @@ class MeasuredFile:
     Attributes:
         facts: what the model says of itself.
         figures: of its answers to the images of the split, one at a time.
-        load_seconds: until it could answer, without importing PyTorch.
+        load_seconds: until it had answered one image, without importing PyTorch.
         one: time of one image, from its pixels to the answer.
         many: the same for BATCH images of the network's own size.
-        memory: bytes that opening and answering added; None where the system does not say.
+        memory: bytes that opening and answering one image at a time added; None where the system does not say.
         size: bytes of all its files.
     """
 
@@ -140,13 +140,13 @@ def _measure(subject: Subject) -> MeasuredFile:
     opened, size = _open_exported(subject) if subject.exported else _open_checkpoint(subject)
     load_seconds = time.perf_counter() - start
     _check_same_answers(opened.facts, subject)
-    single = as_taken(opened, first)[None]
+    load_seconds += first_answer(opened, subject.split)
+    one = time_alone(opened, subject.split, SECONDS)
+    after = _resident()
     numbers = opened.facts.preprocess
     fitted = fit_pixels(first, *numbers.image_size, numbers.resize).transpose(2, 0, 1)
     several = np.ascontiguousarray(np.stack([fitted] * BATCH))
-    (one,) = measure_times([lambda: opened.run(single)], seconds=SECONDS)
     (many,) = measure_times([lambda: opened.run(several)], seconds=SECONDS)
-    after = _resident()
     memory = None if before is None or after is None else max(0, after - before)
     return MeasuredFile(opened.facts, _figures(opened, subject), load_seconds, one, many, memory, size)
 

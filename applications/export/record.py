@@ -25,7 +25,7 @@ class Record:
         refusal: why the file was not kept, or ''.
         parity: the comparison; None where the runtime failed.
         timing: of the file for one image.
-        open_seconds: until it could answer.
+        open_seconds: until it had answered one image.
         diverging: the first layer that differs, where it was looked for and found.
         notes: what the user should know.
         floating: layers of a file of 8 bits that stay in floating point.
@@ -84,7 +84,7 @@ class Record:
                 (f"one image, median, {self.threads} threads", str(self.timing)),
                 *([("the same file in full precision", str(self.plain))] if self.plain is not None else []),
                 ("the same by PyTorch", f"{self.model_ms:.1f} ms"),
-                ("until the file could answer", f"{self.open_seconds:.2f} s"),
+                ("until the file had answered one image", f"{self.open_seconds:.2f} s"),
             ]
         table = "\n".join(f"| {name} | {value} |" for name, value in rows)
         doubt = self.timing.doubt() if self.timing is not None else ""

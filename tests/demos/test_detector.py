@@ -23,7 +23,7 @@ from models.detectors.build import build_detector
 from utils.drawing.mask_pictures import class_colors
 
 CLASSES = ("bolt", "nut", "ring")
-SHARED = ("_resize_rows", "_to_eight_bits", "_turn", "_reason", "fit", "fitted_size", "find_images", "class_colors")
+SHARED = ("Compiled", "_resize_rows", "_to_eight_bits", "_turn", "_reason", "fit", "fitted_size", "find_images", "class_colors")
 
 
 @pytest.mark.parametrize("name", SHARED)

@@ -25,7 +25,9 @@ from utils.drawing.mask_pictures import class_colors
 CLASSES = ("ground", "disc", "bar")
 
 
-@pytest.mark.parametrize("name", ["_resize_rows", "_to_eight_bits", "_turn", "_reason", "open_onnx", "open_openvino", "open_torchscript"])
+@pytest.mark.parametrize(
+    "name", ["_resize_rows", "_to_eight_bits", "_turn", "_reason", "open_onnx", "Compiled", "open_openvino", "open_torchscript"]
+)
 def test_what_both_demos_do_is_written_alike(name: str) -> None:
     """Neither may import the other; what one learns the other needs, too."""
     assert inspect.getsource(getattr(segmenter, name)) == inspect.getsource(getattr(classifier, name))

@@ -198,6 +198,32 @@ def test_biases_of_layers_that_read_one_value_are_corrected(name: str, tmp_path:
     assert quantized == ([], [])
 
 
+class SinglePixel(MapNet):
+    """A depthwise convolution reads a map of one pixel, as the last ones of a network on small images do."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(num_classes)
+        self.second = nn.Conv2d(8, 12, 1)
+        self.third = nn.Conv2d(12, 12, 3, padding=1, groups=12)
+
+    def forward_features(self, x: Tensor) -> list[Tensor]:
+        first = self.first(x).relu()
+        return [first, 50 * self.third(self.second(first.mean((2, 3), keepdim=True)).relu())]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", QUANTIZED)
+def test_one_image_alone_is_answered_as_in_a_batch_where_maps_are_a_single_pixel(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("nncf")
+    torch.manual_seed(0)
+    path, _ = written(name, SinglePixel(3).eval(), tmp_path)
+    run = build_format(name).open(path, threads=1).run
+    for size in ((24, 16), (40, 30)):
+        images = torch.randint(0, 256, (4, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)).numpy()
+        alone = np.concatenate([run(images[index : index + 1])[0] for index in range(4)])
+        np.testing.assert_allclose(alone, run(images)[0], atol=1e-4)
+
+
 @pytest.mark.slow
 def test_layers_that_round_while_training_have_the_weights_of_the_file(map_net: Backbone, tmp_path: Path) -> None:
     pytest.importorskip("nncf")
