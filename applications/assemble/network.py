@@ -68,8 +68,9 @@ def build_network(
         log().info(str(load_state(part, load_tensors(Path(model_options.init_from)), source=model_options.init_from)))
     if issubclass(task, LearnsInPasses):
         return model
-    changed = set_bn_momentum(model, model_options.bn_momentum, steps_per_epoch=steps_per_epoch)
-    if changed:
+    # Norms of a network that rounds rest, and measure nothing.
+    rests = config.train.quantization_aware
+    if not rests and (changed := set_bn_momentum(model, model_options.bn_momentum, steps_per_epoch=steps_per_epoch)):
         log().info(f"          {changed}")
     head = find_head(model)
     if config.optim.freeze and head is not None:

@@ -28,6 +28,7 @@ def test_the_checkpoint_is_an_ordinary_one_that_was_validated_with_rounding(call
     outcome = call(*rounding(colors, plain, "--ema"))
     assert outcome.code == 0, outcome.err
     assert "layers compute in 8 bits, in training and validation; what is saved has full precision" in outcome.out
+    assert "batch-norm momentum" not in outcome.out, "norms rest"
     before, after = load_checkpoint(plain / "best.pt"), load_checkpoint(outcome.run / "best.pt")
     assert before["state_dict"].keys() == after["state_dict"].keys()
     weight = next(value for name, value in after["state_dict"].items() if name.endswith("weight") and value.ndim > 1)
