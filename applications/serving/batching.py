@@ -22,7 +22,7 @@ class _Question:
 
 
 class Batcher:
-    """The one thread that asks a model.
+    """The one thread that asks a model; nobody waits for what only the first answers take.
 
     Args:
         model: what is asked.
@@ -56,7 +56,17 @@ class Batcher:
         self._waiting.put(None)
         self._thread.join()
 
+    def _warm_up(self) -> None:
+        """Ask about blank images, alone and together: runtimes choose kernels for the first, and some compile for each way of asking."""
+        numbers = self.model.facts.preprocess
+        blank = np.zeros((*numbers.image_size, numbers.bands), np.uint8)
+        for count in {1, min(2, self.size)}:
+            # What goes wrong here goes wrong for the requests, too, and is told there.
+            with suppress(Exception):
+                self.model.ask([blank] * count, [False] * count)
+
     def _run(self) -> None:
+        self._warm_up()
         while not self._closed:
             questions = self._gather()
             if not questions:
