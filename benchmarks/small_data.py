@@ -9,7 +9,7 @@ are by default, and with one of `--aug strong`, `--mixup` and `--ema`. A row of 
 
 Each cell is one command (`--only finetune-ema-30-2`), and its result is a row of --table (OUT/small_data.csv), so that the benchmark can
 be stopped and goes on with what is missing. After each, and with `--draw` at any time, OUT/small_data.md is written from the rows
-that are there. `docs/small-data-trashnet.csv` holds those of the documentation.
+that are there.
 """
 
 import argparse
