@@ -1,5 +1,6 @@
 """The exported file answers as the trained model does, or it is not kept."""
 
+import contextlib
 import errno
 import json
 import os
@@ -27,6 +28,7 @@ from applications.formats.facts import Facts
 from applications.formats.format import Format
 from dataloader.images.preprocess import Normalize, Preprocess
 from tests.applications.conftest import NETS, ROOT, Call, read_rows, run_once, tiny
+from utils.errors import UserError
 from utils.timing import Timing
 
 ARCH = ("--arch", f"{NETS}:TinyNet")
@@ -290,13 +292,24 @@ def test_a_disk_with_too_little_room_is_noticed_first(call: Call, run: Path, mon
 
 
 FAMILIES = [family.variants[0] for family in models.FAMILIES.values()]
+# From small to large: some networks cut images into patches, or take one size alone.
+SIZES = ((40, 48), (32, 48), (64, 72), (224, 224))
+
+
+def smallest_size(arch: str) -> tuple[int, int]:
+    """Return the first of SIZES that a network takes."""
+    network = models.build_model(arch, num_classes=3)
+    for size in SIZES:
+        with contextlib.suppress(UserError):
+            network.check_size(size)
+            return size
+    raise AssertionError(f"{arch} takes none of {SIZES}")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", FAMILIES)
 def test_every_family_passes_in_every_common_format(arch: str, call: Call, colors: Path) -> None:
-    size = (64, 72) if arch == "alexnet" else (40, 48)
-    flags = ("--arch", arch, "--image_size", *size, "--epochs", 1, "-b", 20, "-j", 0, "--precision", "fp32")
+    flags = ("--arch", arch, "--image_size", *smallest_size(arch), "--epochs", 1, "-b", 20, "-j", 0, "--precision", "fp32")
     run = call("--data", colors, *flags).run
     outcome = call("--export", "torchscript,onnx,openvino,hub", "--resume", run)
     assert outcome.code == 0, outcome.out
