@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from applications.settings.options import AUTO
+from applications.settings.options import AUTO, RunConfig
 from utils.errors import UserError
 
 # Rates at which weights move by the steps they are rounded to, and not away from what they know.
@@ -12,12 +12,14 @@ LENGTH: Mapping[str, Any] = MappingProxyType({"epochs": 5})
 RATE = 1e-4
 # Their steps follow the size of the gradients: their usual rates are low enough.
 BY_GRADIENT = ("sgd", "momentum")
+# Norms of a network that rounds rest, and measure nothing.
+OF_NORMS = ("bn_momentum", "bn_images")
 # Of the run that is fine-tuned, not of the fine-tuning: its start, its length, its rates.
 OF_THE_RUN_BEFORE = frozenset(
     {
         *("name", "recipe", "pretrained", "advprop", "init_from", "init", "probe_head", "prior_bias", "size_schedule"),
         *("epochs", "minutes", "hours", "schedule", "warmup", "warmup_lr", "cooldown", "swa", "soup", "patience"),
-        *("max_minutes", "plain_epochs", "freeze"),
+        *("max_minutes", "plain_epochs", "freeze", *OF_NORMS),
         *("lr", "head_lr", "lr_noise", "lr_ratios", "lr_steps"),
     }
 )
@@ -47,3 +49,7 @@ def check_start(given: Mapping[str, Any]) -> None:
         raise UserError("--quantization_aware fine-tunes a network that is trained: add --init_from RUN/best.pt")
     if given.get("probe_head"):
         raise UserError("--probe_head fits a new classifier, --quantization_aware fine-tunes a whole network; do one after the other")
+    usual = RunConfig().to_dict()
+    for name in OF_NORMS:
+        if given.get(name, usual[name]) != usual[name]:
+            raise UserError(f"--{name} has no effect with --quantization_aware: batch norms rest while their network rounds; leave it out")

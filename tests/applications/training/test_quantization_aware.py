@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from applications.settings.quantization_aware import without_length
 from tests.applications.conftest import NETS, Call, run_once, tiny
 from tests.applications.training.test_resume import assert_equal_runs, same
 from utils.checkpoint import load_checkpoint
@@ -55,9 +56,9 @@ def test_a_stopped_run_resumes_bit_for_bit_with_its_ranges(call: Call, colors: P
 
 
 def test_validation_rounds_and_evaluation_does_not(call: Call, colors: Path, plain: Path) -> None:
-    steps = ("--lr", 1e-12, "--bn_images", 0, "--weight_decay", 0, "--epochs", 1)
+    steps = ("--lr", 1e-12, "--weight_decay", 0, "--epochs", 1)
     outcome = call(*rounding(colors, plain), *steps)
-    exact = call(*tiny(colors, "--init_from", plain / "best.pt"), *steps, "--name", "exact")
+    exact = call(*tiny(colors, "--init_from", plain / "best.pt"), *steps, "--bn_images", 0, "--name", "exact")
     losses = [load_checkpoint(run / "best.pt")["progress"]["best"][1] for run in (outcome.run, exact.run)]
     assert 0 < abs(losses[0] - losses[1]) < 0.1
 
@@ -77,12 +78,19 @@ def test_settings_of_a_run_are_kept_but_for_its_length_and_its_rates(call: Call,
     assert (now["epochs"], now["lr"], now["head_lr"]) == (2, 0.5, 0.5)
 
 
+def test_what_a_run_set_for_its_norms_stays_behind_for_norms_that_rest() -> None:
+    norms, typed = {"bn_momentum": "published", "bn_images": 64}, {"quantization_aware": True}
+    assert without_length({**norms, "arch": "resnet18"}, typed) == {"arch": "resnet18"}
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
         ((), "--quantization_aware fine-tunes a network that is trained: add --init_from RUN/best.pt"),
         (("--resume", "auto"), "--quantization_aware fine-tunes a network that is trained: add --init_from RUN/best.pt"),
         (("--init_from", "x.pt", "--probe_head"), "do one after the other"),
+        (("--init_from", "x.pt", "--bn_momentum", "published"), "--bn_momentum has no effect with --quantization_aware"),
+        (("--init_from", "x.pt", "--bn_images", "64"), "--bn_images has no effect with --quantization_aware"),
     ],
 )
 def test_a_start_that_cannot_be_is_refused_in_one_line(call: Call, colors: Path, flags: tuple, said: str) -> None:
