@@ -18,6 +18,7 @@ class Answers:
         batched: the same, several images at a time.
         timing: of one image, from its pixels to the answer.
         open_seconds: until the file had answered one image.
+        taller: (K, ...) for images of another size (`other_size.py`), one at a time; None where the file takes images of one size.
     """
 
     facts: Facts
@@ -25,3 +26,4 @@ class Answers:
     batched: np.ndarray
     timing: Timing
     open_seconds: float
+    taller: np.ndarray | None = None

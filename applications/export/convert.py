@@ -13,6 +13,7 @@ import torch
 from applications.contract import LearnsInPasses
 from applications.export.answers import Answers
 from applications.export.diverging import CLOSE, find_diverging
+from applications.export.other_size import refusal_of_other_size
 from applications.export.probe import MET, Job, RuntimeFailedError, ask
 from applications.export.quantization_data import quantization_data
 from applications.export.record import Record, write_record
@@ -175,7 +176,11 @@ def judge(source: Source, found: Format, draft: Path, facts: Facts) -> Record:
     parity = source.reference.compare(source.expected, answers, facts, source.allowed)
     log().info(f"parity    {found.name}: {parity.describe()}")
     log().info(f"speed     {found.name}: {answers.timing} an image, by PyTorch {source.milliseconds:.1f} ms; {say_bytes(size)}")
-    refusal = differing_facts(answers, facts) or parity.refusal(source.allowed)
+    refusal = (
+        differing_facts(answers, facts)
+        or parity.refusal(source.allowed)
+        or refusal_of_other_size(source.reference, source.expected_taller, answers, facts, source.allowed)
+    )
     diverging = None
     # In 8 bits every layer differs.
     if refusal and source.precision in CLOSE:

@@ -10,6 +10,7 @@ from applications import assemble
 from applications.assemble import Machine
 from applications.contract import Task
 from applications.export import reference_kind
+from applications.export.other_size import chosen_for_other_size, read_taller
 from applications.export.parity import Allowed
 from applications.export.reference import Reference, read_reference
 from applications.formats.deployed import Deployed
@@ -39,6 +40,7 @@ class Source:
         trained: the model.
         reference: the images, and what answers to them mean.
         expected: the answers of the model, (N, ...).
+        expected_taller: to some of the images at another size (`other_size.py`), (K, ...).
         options: what the user chose.
         sha256: of the checkpoint's file.
         milliseconds: for one image, by PyTorch.
@@ -47,6 +49,7 @@ class Source:
     trained: Trained
     reference: Reference
     expected: np.ndarray
+    expected_taller: np.ndarray
     options: ExportOptions
     sha256: str
     milliseconds: float
@@ -100,10 +103,12 @@ def read_source(request: Request, formats: Sequence[Format]) -> Source:
     log().info(f"model     {trained.describe()}")
     with machine.fp32_autocast():
         reference, expected = read_reference(trained, task, held, kind, machine)
-        split = reference.split
+        split, numbers = reference.split, trained.preprocess
+        taller = (numbers.apply(read_taller(split, index))[None] for index in chosen_for_other_size(split))
+        expected_taller = np.concatenate([kind.said(trained, task, image, machine) for image in taller])
         log().info(f"compare   on {len(split)} {split.name} images of {split.display_path}")
         milliseconds = time_model(kind.deploy(trained, task, ExportOptions(), any_size=True), split)
-    return Source(trained, reference, expected, options, sha256, milliseconds)
+    return Source(trained, reference, expected, expected_taller, options, sha256, milliseconds)
 
 
 def check_held(trained: Trained, kind: type[Reference], options: ExportOptions, formats: Sequence[Format]) -> None:

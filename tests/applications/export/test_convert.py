@@ -27,7 +27,7 @@ from applications.formats.deployed import Deployed
 from applications.formats.facts import Facts
 from applications.formats.format import Format
 from dataloader.images.preprocess import Normalize, Preprocess
-from tests.applications.conftest import NETS, ROOT, Call, read_rows, run_once, tiny
+from tests.applications.conftest import NETS, ROOT, Call, read_rows, run_once, tiny, write_colors
 from utils.errors import UserError
 from utils.timing import Timing
 
@@ -163,6 +163,20 @@ def test_a_broken_export_is_not_kept(broken: Break, said: str, call: Call, run: 
     assert not record["kept"]
     assert said in record["refusal"]
     assert "Not kept: " in (run / "parity-torchscript.md").read_text()
+
+
+def test_a_file_that_is_right_for_the_one_size_of_the_images_alone_is_not_kept(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of the network's shape: whether a resize keeps the shape cannot be seen of these.
+    alike = write_colors(tmp_path / "alike", {"train": 20, "val": 5}, size=(48, 32))
+    run = call(*tiny(alike, "--image_size", 24, 16, "--epochs", 1)).run
+    break_parts(wrong_resize)(monkeypatch)
+    outcome = call("--jit", "--resume", run, *ARCH)
+    assert "15 of 15 labels agree" in outcome.out
+    assert outcome.code == 1
+    assert "of images of another size a probability differs by up to" in outcome.out
+    assert call("--jit", "--resume", run, *ARCH, "--no_dynamic_size").code == 0, "files of one size promise nothing else"
 
 
 def test_a_runtime_that_dies_costs_the_file_alone(call: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
