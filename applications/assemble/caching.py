@@ -24,6 +24,7 @@ from utils.cores import default_workers
 from utils.distributed import World
 from utils.errors import UserError
 from utils.logs import log
+from utils.processes import is_running
 from utils.progress_bar import progress_bar
 from utils.text import counted, say_bytes
 
@@ -97,7 +98,7 @@ def _wait_for(place: Path, leader: int, watch: StallDetector | None) -> PixelSto
         UserError: the leader has ended without it.
     """
     while (store := open_store(place)) is None:
-        if not _is_alive(leader):
+        if not is_running(leader):
             # It may have finished between the two looks.
             if (store := open_store(place)) is not None:
                 return store
@@ -107,13 +108,3 @@ def _wait_for(place: Path, leader: int, watch: StallDetector | None) -> PixelSto
             log().error(f"cache     {line}; the run waits for it")
         time.sleep(POLL)
     return store
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

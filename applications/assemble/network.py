@@ -67,6 +67,8 @@ def build_network(
         part, _ = model.published_part(model_options.arch)
         log().info(str(load_state(part, load_tensors(Path(model_options.init_from)), source=model_options.init_from)))
     if issubclass(task, LearnsInPasses):
+        if not model_options.pretrained and not model_options.init_from:
+            log().warning("the encoder has random weights, and nothing here trains it: add --pretrained, or --init_from FILE")
         return model
     # Norms of a network that rounds rest, and measure nothing.
     rests = config.train.quantization_aware

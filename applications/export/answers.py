@@ -18,6 +18,7 @@ class Answers:
         batched: the same, several images at a time.
         timing: of one image, from its pixels to the answer.
         open_seconds: until the file had answered one image.
+        extras: (K, ...) each, what it answers beside (`extra_outputs.py`) for K of the images.
         taller: (K, ...) for images of another size (`other_size.py`), one at a time; None where the file takes images of one size.
     """
 
@@ -26,4 +27,5 @@ class Answers:
     batched: np.ndarray
     timing: Timing
     open_seconds: float
+    extras: tuple[np.ndarray, ...] = ()
     taller: np.ndarray | None = None

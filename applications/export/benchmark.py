@@ -11,7 +11,7 @@ import torch
 from applications import assemble
 from applications.export.measure import BATCH, MeasuredFile, Subject, measure
 from applications.export.probe import RuntimeFailedError
-from applications.export.reference import MOST_IMAGES, spread
+from applications.export.reference import MOST_IMAGES, is_readable, spread
 from applications.export.source import COMPARED_ON
 from applications.settings.options import Request, run_folder_parent
 from applications.tasks import TASKS
@@ -143,7 +143,13 @@ def images_of(split: Split, task: str, classes: tuple[str, ...]) -> Images:
     """Return at most MOST_IMAGES images of a split, spread evenly over it."""
     if not len(split):
         raise UserError(f"{split.display_path}: the {split.name} split is empty; there is nothing to measure on")
-    return Images(split.subset(spread(len(split), MOST_IMAGES)), task, classes)
+    chosen = spread(len(split), MOST_IMAGES)
+    readable = [index for index in chosen if is_readable(split, index)]
+    if not readable:
+        raise UserError(f"{split.display_path}: no {split.name} image can be read; there is nothing to measure on")
+    if left := len(chosen) - len(readable):
+        log().warning(f"{counted(left, f'{split.name} image')} left out, since they cannot be read")
+    return Images(split.subset(readable), task, classes)
 
 
 def entry_of(name: str, measured: MeasuredFile) -> Entry:

@@ -19,8 +19,7 @@ from applications.settings.options import ExportOptions, Request
 from utils.errors import UserError
 from utils.files import write_text
 from utils.logs import log
-
-BEST = "best"
+from utils.text import counted
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,18 @@ def export_best(request: Request) -> int:
     able = writable(options)
     source = read_source(request, [found for found, _ in able])
     with ExitStack() as stack:
-        found = [each for each in (_write(source, *pair, stack) for pair in able) if each is not None]
+        names = [each.name + (" int8" if chosen.int8 else "") for each, chosen in able]
+        log().info(f"try       {', '.join(names)}; each is written, asked and timed")
+        found: list[Candidate] = []
+        for each, chosen in able:
+            if chosen.int8 and options.min_accuracy is not None and "max_drop" not in request.given:
+                # What may be lost is what the user said is enough.
+                chosen = replace(chosen, max_drop=max(options.max_drop, accuracy_of_model(found) - options.min_accuracy))
+            if (candidate := _write(source, each, chosen, stack)) is not None:
+                found.append(candidate)
         if not found:
             raise UserError("--export best: none of the files could be written")
-        least = options.min_accuracy
-        model = next((each.record.parity.model for each in found if each.record.parity is not None), 0.0)
-        least = model - options.max_drop if least is None else least
+        least = accuracy_of_model(found) - options.max_drop if options.min_accuracy is None else options.min_accuracy
         winner, reason = choose_winner(found, least, options.max_ms)
         write_table(found, source.trained.path.parent, least, options.max_ms, reason)
         if winner is None:
@@ -80,6 +85,11 @@ def export_best(request: Request) -> int:
     log().info(reason)
     log().info(f"written   {winner.destination} ({winner.record.bytes / 1e6:.1f} MB)")
     return 0
+
+
+def accuracy_of_model(found: Sequence[Candidate]) -> float:
+    """Return the figure of the model on the images of the comparison, as a share; 0 where nothing was compared."""
+    return next((each.record.parity.model for each in found if each.record.parity is not None), 0.0)
 
 
 def writable(options: ExportOptions) -> list[tuple[Format, ExportOptions]]:
@@ -138,7 +148,9 @@ def write_table(found: Sequence[Candidate], folder: Path, least: float, most_ms:
                 "floating": each.record.floating,
             }
         )
-    about = f"One image at a time on {torch.get_num_threads()} threads, {found[0].record.split} images of {found[0].record.data}."
+    about = (
+        f"One image at a time on {counted(torch.get_num_threads(), 'thread')}, {found[0].record.split} images of {found[0].record.data}."
+    )
     write_text(folder / "export-best.md", "\n".join(["# The best export", "", about, "", *rows, "", f"{reason}.", ""]))
     facts = {"reason": reason, "min_accuracy": least, "max_ms": most_ms, "threads": torch.get_num_threads(), "candidates": plain}
     write_text(folder / "export-best.json", json.dumps(facts, indent=2) + "\n")

@@ -104,7 +104,7 @@ class BoxReference(Reference[Detect]):
             for found, part in ((alone, answers.single), (together, answers.batched))
         )
         mine = self.figures(enumerate(expected), replace(facts, outputs=facts.outputs[:2]))
-        theirs = self.figures(enumerate(answers.single), answers.facts)
+        theirs = self.worse_figures(answers.single, answers.batched, answers.facts, allowed)
         return self.parity(single, batched, (total - wrong, total), (mine, theirs))
 
     def distance(self, answer: np.ndarray, expected: np.ndarray, facts: Facts) -> float:

@@ -13,6 +13,7 @@ import torch
 from applications.contract import LearnsInPasses
 from applications.export.answers import Answers
 from applications.export.diverging import CLOSE, find_diverging
+from applications.export.extra_outputs import refusal_of_extras
 from applications.export.other_size import refusal_of_other_size
 from applications.export.probe import MET, Job, RuntimeFailedError, ask
 from applications.export.quantization_data import quantization_data
@@ -28,7 +29,7 @@ from applications.settings.options import ExportOptions
 from applications.tasks import TASKS
 from models.backbone import Backbone
 from utils.logs import log
-from utils.text import say_bytes
+from utils.text import counted, say_bytes
 from utils.timing import Timing
 
 # Images that go in together, beside one by one.
@@ -40,7 +41,6 @@ def export(source: Source, found: Format, formats: Sequence[Format]) -> int:
     """Write one file of the `formats` of this call, and keep it when it gives the model's answers; return 0, or 1 when it does not."""
     destination = destination_of(source, found)
     check_room(destination, source.trained.model)
-    log().info(f"write     {found.name}, then ask it in a process of its own")
     with draft_folder(destination) as folder:
         record = write_draft(source, found, folder / destination.name)
         for note in slower_note(record, [each.name for each in formats]):
@@ -68,6 +68,8 @@ def destination_of(source: Source, found: Format) -> Path:
 
 def write_draft(source: Source, found: Format, draft: Path) -> Record:
     """Write a file of this format, compare it with the model, and return what became of it."""
+    precision = "" if source.precision == "fp32" else f" {source.precision}"
+    log().info(f"write     {found.name}{precision}, then ask it in a process of its own")
     facts, floating = facts_of(source, found), []
     notes = found.write(build_deployed(source, found), draft, facts, WriteSettings(source.options.opset))
     plain = None
@@ -76,6 +78,8 @@ def write_draft(source: Source, found: Format, draft: Path) -> Record:
         machine = comparing_machine()
         with machine.fp32_autocast():
             calibration = quantization_data(source.trained, source.reference, facts, source.options, machine)
+        images = counted(len(calibration.images), "training image")
+        log().info(f"int8      {found.name}: ranges and biases by {images}, then layers that cost accuracy")
         floating, said = found.quantize(draft, calibration)
         notes = [*notes, *said]
         log().info(f"int8      {found.name}: layers in floating point: {', '.join(floating) or 'none'}")
@@ -179,6 +183,7 @@ def judge(source: Source, found: Format, draft: Path, facts: Facts) -> Record:
     refusal = (
         differing_facts(answers, facts)
         or parity.refusal(source.allowed)
+        or refusal_of_extras(answers.extras, source.expected_extras(), facts)
         or refusal_of_other_size(source.reference, source.expected_taller, answers, facts, source.allowed)
     )
     diverging = None

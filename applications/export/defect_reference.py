@@ -84,11 +84,12 @@ class DefectReference(Reference[Anomaly]):
         single, batched = answers.single, answers.batched
         if single.shape != expected.shape:
             single = batched = np.full_like(expected, np.nan)
-        named = [part[:, 0] >= threshold_of(each) for part, each in ((expected, facts), (single, answers.facts))]
+        told = answers.facts
+        named = [part[:, 0] >= threshold_of(each) for part, each in ((expected, facts), (single, told), (batched, told))]
         # A score that lies on the threshold up to what is allowed agrees either way.
         near = np.abs(expected[:, 0] - threshold_of(facts)) <= allowed.difference
-        mine, theirs = (self.figures(enumerate(part), facts) for part in (expected, single))
-        agreeing = int(((named[0] == named[1]) | near).sum())
+        mine, theirs = self.figures(enumerate(expected), facts), self.worse_figures(single, batched, facts, allowed)
+        agreeing = int((((named[0] == named[1]) & (named[0] == named[2])) | near).sum())
         return self.parity(np.abs(single - expected), np.abs(batched - expected), (agreeing, len(expected)), (mine, theirs))
 
 

@@ -1,17 +1,23 @@
 """--export and --jit: the named formats, or the best of several."""
 
-from applications.export.best import BEST, export_best
+from applications.export.best import export_best
 from applications.export.convert import export
 from applications.export.source import read_source
-from applications.export.wanted_formats import named_formats
+from applications.export.staging import check_writable
+from applications.export.wanted_formats import BEST, named_formats
 from applications.settings.options import Request
+from utils import checkpoint
+from utils.interruptible import interruptible
 
 
 def run(request: Request) -> int:
     """Return the exit code: 1 when a file answers otherwise than the model."""
-    if request.action == "export" and request.subject == BEST:
-        return export_best(request)
+    tries_all = request.action == "export" and request.subject == BEST
     # Before a checkpoint is read.
-    formats = named_formats(request)
-    source = read_source(request, formats)
-    return max([export(source, found, formats) for found in formats])
+    formats = [] if tries_all else named_formats(request)
+    check_writable(checkpoint.find_checkpoint(request.resume, checkpoint.BEST).parent)
+    with interruptible():
+        if tries_all:
+            return export_best(request)
+        source = read_source(request, formats)
+        return max([export(source, found, formats) for found in formats])

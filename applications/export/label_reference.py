@@ -72,13 +72,16 @@ class LabelReference(Reference[LabelTask]):
         return Figures(task.headline, float(task.metrics(told)[task.headline]), found_of_classes(told, task))
 
     def compare(self, expected: np.ndarray, answers: Answers, facts: Facts, allowed: Allowed) -> Parity:
-        del allowed
         told = answers.facts
         single, batched = (in_order(part, told.classes, facts.classes) for part in (answers.single, answers.batched))
         if single.shape != expected.shape:
             single = batched = np.full_like(expected, np.nan)
-        mine, theirs = self.figures(enumerate(expected), facts), self.figures(enumerate(answers.single), told)
-        agreeing = count_agreeing(torch.from_numpy(single), torch.from_numpy(expected), told.thresholds, facts.thresholds)
+        mine, theirs = self.figures(enumerate(expected), facts), self.worse_figures(answers.single, answers.batched, told, allowed)
+        # A label agrees where it does both alone and among other images.
+        alone, together = (
+            agree(torch.from_numpy(part), torch.from_numpy(expected), told.thresholds, facts.thresholds) for part in (single, batched)
+        )
+        agreeing = int((alone & together).sum())
         return self.parity(np.abs(single - expected), np.abs(batched - expected), (agreeing, len(expected)), (mine, theirs))
 
 
@@ -99,12 +102,12 @@ def found_of_classes(told: Prediction, task: LabelTask) -> tuple[ClassFigure, ..
     return tuple(ClassFigure(name, count, named / count) for name, count, named in rows if count)
 
 
-def count_agreeing(answers: Tensor, expected: Tensor, thresholds: Sequence[float] | None, wanted_thresholds: Sequence[float] | None) -> int:
-    """Return how many rows of two (N, C) probabilities name the same labels, each by thresholds of its own.
+def agree(answers: Tensor, expected: Tensor, thresholds: Sequence[float] | None, wanted_thresholds: Sequence[float] | None) -> Tensor:
+    """Return which rows of two (N, C) probabilities name the same labels, each by thresholds of its own: bool (N,).
 
     Where every label has a threshold, one whose probability lies on it up to rounding agrees either way.
     """
     same = decide(answers, thresholds) == decide(expected, wanted_thresholds)
     if thresholds is not None and thresholds == wanted_thresholds:
         same |= (answers - expected).abs() <= ROUNDING
-    return int(same.all(1).sum())
+    return same.all(1)

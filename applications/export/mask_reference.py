@@ -84,13 +84,14 @@ class MaskReference(Reference[Segment]):
         return self.task.criterion.activation == "sigmoid"
 
     def compare(self, expected: np.ndarray, answers: Answers, facts: Facts, allowed: Allowed) -> Parity:
-        del allowed
         single, batched = (in_order(part, answers.facts.classes, facts.classes) for part in (answers.single, answers.batched))
         if single.shape != expected.shape:
             single = batched = np.full_like(expected, np.nan)
         second, first = np.partition(expected, -2, axis=1)[:, -2:].swapaxes(0, 1)
-        same = (single.argmax(1) == expected.argmax(1)) | (first - second < TIE)
-        same &= ~np.isnan(single).any(1)
-        mine, theirs = (self.figures(enumerate(part), facts) for part in (expected, np.nan_to_num(single)))
+        # A pixel agrees where it does both alone and among other images.
+        alike = [(part.argmax(1) == expected.argmax(1)) & ~np.isnan(part).any(1) for part in (single, batched)]
+        same = (alike[0] & alike[1]) | ((first - second < TIE) & ~np.isnan(single).any(1))
+        mine = self.figures(enumerate(expected), facts)
+        theirs = self.worse_figures(np.nan_to_num(single), np.nan_to_num(batched), facts, allowed)
         parity = self.parity(np.abs(single - expected), np.abs(batched - expected), (int(same.sum()), same.size), (mine, theirs))
         return replace(parity, words=parity.words._replace(mean=OF_SIGMOIDS)) if self._sigmoids else parity

@@ -14,8 +14,8 @@ from dataloader.splits.split import Split
 MOST = 8
 
 
-def chosen_for_other_size(split: Split) -> list[int]:
-    """Return the positions of the images that are asked about at another size, from the whole split."""
+def chosen_of(split: Split) -> list[int]:
+    """Return the positions of the few images that are asked about at another size, from the whole split."""
     return spread(len(split), MOST)
 
 
@@ -37,7 +37,7 @@ def refusal_of_other_size(reference: Reference, expected: np.ndarray, answers: A
     """
     if answers.taller is None:
         return ""
-    few = type(reference)(reference.task, reference.split.subset(chosen_for_other_size(reference.split)))
+    few = type(reference)(reference.task, reference.split.subset(chosen_of(reference.split)))
     bounds = replace(allowed, drop=None)
     alike = replace(answers, single=answers.taller, batched=answers.taller)
     refusal = few.compare(expected, alike, facts, bounds).refusal(bounds)

@@ -16,7 +16,8 @@ import torch
 
 from applications.export import reference_kind
 from applications.export.answers import Answers
-from applications.export.other_size import chosen_for_other_size, read_taller
+from applications.export.extra_outputs import positions_of_extras
+from applications.export.other_size import chosen_of, read_taller
 from applications.formats import build_format
 from applications.formats.facts import Facts
 from applications.formats.format import Format, Opened
@@ -73,7 +74,8 @@ def ask(job: Job) -> Answers:
         arrays = _run(job, Path(folder))
     told = json.loads(str(arrays["told"]))
     facts, timing = Facts.from_json(told["facts"]), Timing(**told["timing"])
-    return Answers(facts, arrays["single"], arrays["batched"], timing, told["open_seconds"], arrays.get("taller"))
+    extras = tuple(arrays[f"extra{number}"] for number in range(told["extras"]))
+    return Answers(facts, arrays["single"], arrays["batched"], timing, told["open_seconds"], extras, arrays.get("taller"))
 
 
 def ask_inner(job: Job) -> list[np.ndarray]:
@@ -132,17 +134,22 @@ def _answer(found: Format, job: Job) -> dict[str, Any]:
     open_seconds += first_answer(opened, job.split)
     timing = time_alone(opened, job.split, SECONDS)
     together = Together(opened, job.batch)
-    single, others = [], {}
+    chosen, beside = chosen_of(job.split), positions_of_extras(opened.facts)
+    single, extras, others = [], [], {}
     for index in range(len(job.split)):
         if index == len(job.split) // 2 and opened.facts.any_size:
             # In the middle, since a runtime may compute otherwise once it has met another size: half of the images are answered so.
-            taller = (read_taller(job.split, each) for each in chosen_for_other_size(job.split))
+            taller = (read_taller(job.split, each) for each in chosen)
             others["taller"] = np.stack([together.ask(as_taken(opened, image)[None])[0] for image in taller])
         pixels = as_taken(opened, job.split.read(index))
-        single.append(together.ask(pixels[None])[0])
+        outputs = opened.run(pixels[None])
+        single.append(together.joined(outputs, opened.facts)[0])
+        if index in chosen:
+            extras.append([outputs[position][0] for position in beside])
         together.add(index, pixels)
         print(ONE_DONE, flush=True)
-    told = {"facts": opened.facts.to_json(), "timing": vars(timing), "open_seconds": open_seconds}
+    others |= {f"extra{number}": np.stack(each) for number, each in enumerate(zip(*extras, strict=True))}
+    told = {"facts": opened.facts.to_json(), "timing": vars(timing), "open_seconds": open_seconds, "extras": len(beside)}
     return {"single": np.stack(single), **others, "batched": together.finish(), "told": np.array(json.dumps(told))}
 
 
@@ -182,22 +189,24 @@ class Together:
     def __init__(self, opened: Opened, batch: int) -> None:
         self.opened = opened
         self.batch = batch
-        self._joined = reference_kind(opened.facts.task).joined
+        self.joined = reference_kind(opened.facts.task).joined
         self.answers: dict[int, np.ndarray] = {}
         self._waiting: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = {}
-        self._bytes = 0
+        self.waiting_bytes = 0
 
     def ask(self, images: np.ndarray) -> np.ndarray:
         """Return the answers (N, ...) for images uint8 (N, 3, h, w)."""
-        return self._joined(self.opened.run(images), self.opened.facts)
+        return self.joined(self.opened.run(images), self.opened.facts)
 
     def add(self, index: int, pixels: np.ndarray) -> None:
         """Take one image, uint8 (3, h, w)."""
         self._waiting.setdefault(pixels.shape, []).append((index, pixels))
-        self._bytes += pixels.nbytes
+        self.waiting_bytes += pixels.nbytes
         if len(self._waiting[pixels.shape]) == self.batch:
-            self._ask(self._waiting.pop(pixels.shape))
-        if self._bytes > MOST_WAITING:
+            group = self._waiting.pop(pixels.shape)
+            self.waiting_bytes -= sum(each.nbytes for _, each in group)
+            self._ask(group)
+        if self.waiting_bytes > MOST_WAITING:
             self._flush()
 
     def finish(self) -> np.ndarray:
@@ -206,7 +215,7 @@ class Together:
         return np.stack([self.answers[index] for index in sorted(self.answers)])
 
     def _flush(self) -> None:
-        groups, self._waiting, self._bytes = list(self._waiting.values()), {}, 0
+        groups, self._waiting, self.waiting_bytes = list(self._waiting.values()), {}, 0
         numbers = self.opened.facts.preprocess
         alone = []
         for group in groups:
@@ -220,7 +229,6 @@ class Together:
             self._ask(alone[start : start + self.batch])
 
     def _ask(self, group: Sequence[tuple[int, np.ndarray]]) -> None:
-        self._bytes -= sum(pixels.nbytes for _, pixels in group)
         # A batch is of two at least.
         images = np.stack([pixels for _, pixels in group] * (2 if len(group) == 1 else 1))
         for (index, _), answer in zip(group, self.ask(images), strict=False):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from applications.assemble import Machine
-from applications.export.reference import Reference, read_reference, spread
+from applications.export.reference import Reference, is_readable, read_reference, spread
 from applications.formats.facts import Facts
 from applications.formats.int8 import QuantizationData
 from applications.settings.options import ExportOptions
@@ -48,5 +48,6 @@ def quantization_data(trained: Trained, reference: Reference, facts: Facts, opti
 
 def _fitted(split: Split, numbers: Preprocess) -> list[np.ndarray]:
     """Return the images at the network's own size, uint8 (1, 3, height, width) each."""
-    images = (fit_pixels(split.read(index), *numbers.image_size, numbers.resize) for index in range(len(split)))
+    readable = (index for index in range(len(split)) if is_readable(split, index))
+    images = (fit_pixels(split.read(index), *numbers.image_size, numbers.resize) for index in readable)
     return [np.ascontiguousarray(image.transpose(2, 0, 1))[None] for image in images]

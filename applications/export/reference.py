@@ -17,9 +17,12 @@ from applications.formats.format import Holds
 from applications.settings.options import ExportOptions
 from applications.trained.checkpoint import Trained
 from applications.trained.trained_task import build_trained_task
+from dataloader.images.read import ImageError
 from dataloader.splits.split import Split
 from utils.errors import UserError
+from utils.logs import log
 from utils.progress_bar import progress_bar
+from utils.text import counted
 
 # Images of a comparison: as many as their answers have room in so many bytes, at least a few.
 MOST_IMAGES, FEWEST_IMAGES = 512, 8
@@ -121,6 +124,14 @@ class Reference(ABC, Generic[Kind]):
             worst_mean=float(np.maximum(largest_of(alone), largest_of(together))),
         )
 
+    def worse_figures(self, single: np.ndarray, batched: np.ndarray, facts: Facts, allowed: Allowed) -> Figures:
+        """Return the figures of answers one by one; where what is lost is bounded, of those of several at a time if these lose more."""
+        alone = self.figures(enumerate(single), facts)
+        if allowed.drop is None or np.isnan(alone.value):
+            return alone
+        together = self.figures(enumerate(batched), facts)
+        return alone if alone.value <= together.value else together
+
     def mean_differences(self, differences: np.ndarray) -> np.ndarray:
         """Return how far the answer to each image has moved on average, (N,), of differences (N, ...)."""
         return differences.reshape(len(differences), -1).mean(1)
@@ -141,14 +152,31 @@ def read_reference(trained: Trained, task: Task, held: Split, kind: type[Referen
     chosen = spread(len(held), MOST_IMAGES)
     if not len(chosen):
         raise UserError(f"{held.display_path}: the {held.name} split is empty; there is nothing to compare on")
-    room = MOST_BYTES // max(1, answer(0).nbytes)
+    size = next((answer(index).nbytes for index in chosen if is_readable(held, index)), None)
+    if size is None:
+        raise UserError(f"{held.display_path}: no {held.name} image can be read; there is nothing to compare on")
+    room = MOST_BYTES // max(1, size)
     chosen = spread(len(held), max(FEWEST_IMAGES, min(MOST_IMAGES, room)))
-    answers = []
+    answers, unreadable = {}, []
     with progress_bar(f"{held.name} images", len(chosen)) as advance:
         for index in chosen:
-            answers.append(answer(index))
+            try:
+                answers[index] = answer(index)
+            except ImageError as error:
+                unreadable.append(str(error))
             advance(1)
-    return kind(task, held.subset(chosen)), np.stack(answers)
+    if unreadable:
+        log().warning(f"{counted(len(unreadable), f'{held.name} image')} left out of the comparison: {unreadable[0]}")
+    return kind(task, held.subset(list(answers))), np.stack(list(answers.values()))
+
+
+def is_readable(split: Split, index: int) -> bool:
+    """Return whether an image of a split can be read."""
+    try:
+        split.read(index)
+    except ImageError:
+        return False
+    return True
 
 
 def spread(count: int, most: int) -> list[int]:

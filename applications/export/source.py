@@ -10,7 +10,8 @@ from applications import assemble
 from applications.assemble import Machine
 from applications.contract import Task
 from applications.export import reference_kind
-from applications.export.other_size import chosen_for_other_size, read_taller
+from applications.export.extra_outputs import expected_extras
+from applications.export.other_size import chosen_of, read_taller
 from applications.export.parity import Allowed
 from applications.export.reference import Reference, read_reference
 from applications.formats.deployed import Deployed
@@ -73,6 +74,13 @@ class Source:
             usual = replace(usual, drop=self.options.max_drop)
         return usual if self.options.tolerance is None else replace(usual, difference=self.options.tolerance)
 
+    def expected_extras(self) -> list[np.ndarray]:
+        """Return what the model computes beside its answers, where a file is to answer that, too."""
+        if not (self.options.with_features or self.options.with_cam):
+            return []
+        full = self.deployed(replace(self.options, half=False), any_size=True)
+        return expected_extras(full, self.split, chosen_of(self.split))
+
     def deployed(self, options: ExportOptions, *, any_size: bool) -> Deployed:
         """Return the parts of the model as a file with these options is to hold them."""
         return self.reference.deploy(self.trained, self.task, options, any_size=any_size)
@@ -104,7 +112,7 @@ def read_source(request: Request, formats: Sequence[Format]) -> Source:
     with machine.fp32_autocast():
         reference, expected = read_reference(trained, task, held, kind, machine)
         split, numbers = reference.split, trained.preprocess
-        taller = (numbers.apply(read_taller(split, index))[None] for index in chosen_for_other_size(split))
+        taller = (numbers.apply(read_taller(split, index))[None] for index in chosen_of(split))
         expected_taller = np.concatenate([kind.said(trained, task, image, machine) for image in taller])
         log().info(f"compare   on {len(split)} {split.name} images of {split.display_path}")
         milliseconds = time_model(kind.deploy(trained, task, ExportOptions(), any_size=True), split)

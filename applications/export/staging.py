@@ -2,7 +2,9 @@
 
 import errno
 import os
+import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ from torch import nn
 
 from utils.errors import UserError
 from utils.files import TORCH_WRITE_FAILURES
+from utils.processes import is_running
 from utils.text import say_bytes
 
 # A format may write its weights twice on the way, and its graph.
@@ -19,6 +22,8 @@ GRAPH_BYTES = 2**22
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 # Below it a disk is full, whatever a library makes of that.
 NO_SPACE = 2**16
+# A draft, with the process that writes it.
+DRAFT = re.compile(r"\.model.*\.(\d+)\.tmp")
 
 
 def check_room(destination: Path, model: nn.Module) -> None:
@@ -29,6 +34,24 @@ def check_room(destination: Path, model: nn.Module) -> None:
         raise UserError(f"cannot write {destination}: {say_bytes(free)} are free, about {say_bytes(needed)} are needed; free some space")
 
 
+def check_writable(folder: Path) -> None:
+    """Raise UserError when nothing can be written in a folder, before anything slow begins."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise UserError(f"nothing can be written in {folder}: {reason}; copy the run to a folder of yours and export that") from error
+
+
+def sweep_drafts(folder: Path) -> None:
+    """Delete the drafts in a folder whose process is gone, such as one that was killed."""
+    for draft in folder.iterdir():
+        found = DRAFT.fullmatch(draft.name)
+        if found and not is_running(int(found[1])):
+            shutil.rmtree(draft, ignore_errors=True)
+
+
 @contextmanager
 def draft_folder(destination: Path) -> Iterator[Path]:
     """Give a folder beside the destination to write in; it is gone afterwards.
@@ -37,6 +60,7 @@ def draft_folder(destination: Path) -> Iterator[Path]:
         UserError: the disk is full, or nothing can be written there.
     """
     folder = destination.with_name(f".{destination.name}.{os.getpid()}.tmp")
+    sweep_drafts(destination.parent)
     try:
         folder.mkdir()
         yield folder

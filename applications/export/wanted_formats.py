@@ -7,6 +7,8 @@ from applications.formats.package import check_installed
 from applications.settings.options import ExportOptions, Request
 from utils.errors import UserError
 
+# What tries all formats.
+BEST = "best"
 # Names that other programs use: the format here, and what the file is there.
 ELSEWHERE = {
     "safetensors": ("hub", "a folder with model.safetensors, config.json and a card"),
@@ -30,6 +32,10 @@ def named_formats(request: Request) -> list[Format]:
     """
     names = ["torchscript"] if request.action == "jit" else [name.strip() for name in request.subject.split(",")]
     for name in names:
+        if not name:
+            raise UserError(f"--export {request.subject} names no format; known are {', '.join(FORMATS)}, and {BEST}")
+        if name == BEST:
+            raise UserError(f"--export {request.subject}: {BEST} tries all formats by itself; name it alone")
         if name.lower() in ELSEWHERE:
             ours, why = ELSEWHERE[name.lower()]
             raise UserError(f"--export {name}: take {ours} here ({why})")

@@ -8,6 +8,7 @@ from typing import Any
 from dataloader.images.preprocess import Preprocess
 from utils.errors import UserError
 from utils.metrics.calibration import Calibration
+from utils.registry import is_user_code
 
 # Name of the entry in a file, or of the file beside it.
 FACTS = "darkroom.json"
@@ -114,6 +115,8 @@ class Facts:
         plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items() if key in known}
         # Files that were written before the task stood in them have thresholds where an image may have several labels.
         plain.setdefault("task", "multilabel" if "thresholds" in content else "classify")
+        if is_user_code(plain["task"]):
+            raise ValueError(f"a file does not name code to run: {plain['task']}")
         if "boxes" in plain:
             plain["boxes"] = BoxFacts(**plain["boxes"])
         return Facts(**plain, preprocess=Preprocess.from_dict(numbers))

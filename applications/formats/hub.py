@@ -152,6 +152,8 @@ def _card(facts: Facts, theirs: str) -> str:
 
 
 def _own_model(facts: Facts, content: Any, state: dict[str, Tensor]) -> nn.Module:
+    if is_user_code(facts.arch):
+        raise ValueError(f"a folder does not name code to run: {facts.arch}")
     net = build_model(facts.arch, num_classes=len(facts.classes))
     set_widths(net, content["channels"])
     if facts.precision == "half":

@@ -122,11 +122,19 @@ def to_onnx(deployed: Deployed, facts: Facts, *, opset: int | None) -> tuple[Any
             raise UserError(f"ONNX cannot hold {facts.arch} ({first}); the older exporter fails, too ({_reason(error)})") from error
         notes = [f"written by the older exporter, without geometry: torch.export could not follow {facts.arch} ({first})"]
         facts = replace(facts, any_size=False)
+    written = opset_of(model)
+    if opset is not None and written != opset:
+        raise UserError(f"--opset {opset}: {facts.arch} cannot be written in that version; take {written}, or leave it out")
     if chooses and facts.boxes is not None:
         if not can_choose(model):
             raise UserError(f"--opset {opset} has not what chooses among boxes; take {LEAST_OPSET} or later, or add --no_nms_inside")
         choose_in_graph(model, facts.boxes, facts.outputs)
     return model, facts, notes
+
+
+def opset_of(model: Any) -> int:
+    """Return the version of the standard operators of an ONNX model."""
+    return next(entry.version for entry in model.opset_import if not entry.domain)
 
 
 def _by_graph(deployed: Deployed, outputs: tuple[str, ...], opset: int | None) -> Any:

@@ -24,7 +24,7 @@ class Package:
 
 def check_installed(name: str, packages: Sequence[Package]) -> None:
     """Raise UserError, with the line for pip, when a package of a format is missing."""
-    missing = [package for package in packages if importlib.util.find_spec(package.module) is None]
+    missing = [package for package in dict.fromkeys(packages) if importlib.util.find_spec(package.module) is None]
     if missing:
         names, size = [package.name for package in missing], sum(package.megabytes for package in missing)
         raise UserError(f"the format {name} needs {' and '.join(names)}, about {size} MB: pip install {' '.join(names)}")

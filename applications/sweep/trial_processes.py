@@ -5,14 +5,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from utils.cores import available_cores
 from utils.environment import ROOT
+from utils.interruptible import interruptible
 
 POLL_SECONDS = 0.1
 # What a training of small images takes at least, with torch.
@@ -85,7 +85,7 @@ def run_processes(
     """
     running: dict[int, tuple[TrialProcess, subprocess.Popen, IO[bytes]]] = {}
     more = True
-    with _interruptible():
+    with interruptible():
         try:
             while more or running:
                 for slot in range(jobs):
@@ -128,17 +128,3 @@ def _stop(children: Sequence[tuple[subprocess.Popen, IO[bytes]]]) -> None:
     finally:
         for _, output in children:
             output.close()
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let SIGTERM interrupt as Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -4,18 +4,26 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
+import config
+from applications.export import best
 from applications.export.benchmark import Entry, choose, frontier
 from applications.export.best import Candidate, choose_winner
 from applications.export.label_reference import ALLOWED, LabelReference
-from applications.export.measure import MeasuredFile
+from applications.export.measure import MeasuredFile, Subject, _check_same_answers
 from applications.export.parity import Figures, Parity
 from applications.export.record import Record
 from applications.formats.facts import Facts
+from applications.settings.options import ExportOptions
 from dataloader.images.preprocess import Preprocess
+from dataloader.splits.split import Split
 from tests.applications.conftest import NETS, Call, read_rows, tiny
+from utils.errors import UserError
 from utils.timing import Timing, measure_times
 
 ARCH = ("--arch", f"{NETS}:TinyNet")
@@ -158,3 +166,31 @@ def test_a_larger_drop_than_allowed_is_refused() -> None:
     assert parity.refusal(ALLOWED["int8"]) == "top1 falls by 1.00 points, allowed are 0.50"
     assert parity.refusal(replace(ALLOWED["int8"], drop=0.01)) == ""
     assert parity.refusal(ALLOWED["fp32"])
+
+
+def test_a_share_that_is_enough_is_what_8_bits_may_lose(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, float] = {}
+
+    def write(source: Any, found: Any, options: ExportOptions, stack: Any) -> Candidate:
+        del source, stack
+        asked[found.name + (" int8" if options.int8 else "")] = options.max_drop
+        return candidate(found.name, 1, 0.9)
+
+    run = SimpleNamespace(path=Path("run/best.pt"))
+    for name, change in {"_write": write, "read_source": lambda *_: SimpleNamespace(trained=run)}.items():
+        monkeypatch.setattr(best, name, change)
+    for name in ("write_table", "write_record", "place"):
+        monkeypatch.setattr(best, name, lambda *_: None)
+    for flags, drop in ((("--min_accuracy", "0.5"), 0.4), (("--min_accuracy", "0.5", "--max_drop", "0.1"), 0.1), ((), 0.005)):
+        assert best.export_best(config.parse(["--export", "best", "--resume", "run", *flags])) == 0
+        assert asked["onnx int8"] == pytest.approx(drop)
+        assert asked["onnx"] == pytest.approx(0.1 if "--max_drop" in flags else 0.005)
+
+
+def test_a_file_of_another_task_or_of_other_classes_is_not_measured() -> None:
+    subject = Subject(Path("m.onnx"), True, {}, Split("val", Path(), (), np.zeros(0, np.int64)), "classify", ("b", "a"), 1)
+    _check_same_answers(FACTS, subject)
+    with pytest.raises(UserError, match="it is a model of --task segment, and the images are measured by --task classify"):
+        _check_same_answers(replace(FACTS, task="segment"), subject)
+    with pytest.raises(UserError, match="it knows 2 classes, which are not the 3 of the images"):
+        _check_same_answers(FACTS, replace(subject, classes=("a", "b", "c")))

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,20 +14,24 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import models
 from applications.export import convert, source, staging
+from applications.export.answers import Answers
 from applications.export.label_reference import ALLOWED, LabelReference
 from applications.export.parity import Parity
 from applications.export.record import Record
 from applications.formats import torchscript
-from applications.formats.deployed import Deployed
-from applications.formats.facts import Facts
+from applications.formats.deployed import Core, Deployed
+from applications.formats.facts import BoxFacts, Facts
 from applications.formats.format import Format
+from applications.settings.options import ExportOptions
 from dataloader.images.preprocess import Normalize, Preprocess
+from dataloader.splits.split import Split
 from tests.applications.conftest import NETS, ROOT, Call, read_rows, run_once, tiny, write_colors
 from utils.errors import UserError
 from utils.timing import Timing
@@ -250,6 +255,8 @@ def test_a_list_is_called_by_its_name_not_by_its_folder(call: Call, colors: Path
         (("--export", "onxx"), "unknown format 'onxx'. Did you mean onnx?"),
         (("--export", "onnx,safetensors"), "--export safetensors: take hub here (a folder with model.safetensors"),
         (("--export", "onnx,onnx"), "names a format twice"),
+        (("--export", "best,onnx"), "best tries all formats by itself; name it alone"),
+        (("--export", "onnx,"), "--export onnx, names no format; known are torchscript"),
         (("--export", "hub", "--with_cam"), "the format hub answers probabilities alone"),
         (("--export", "torchscript", "--opset", 18), "--opset 18 is for the formats onnx and openvino"),
         (("--export", "torchscript", "--with_features"), "TinyNet has no head of its own that reads a map"),
@@ -303,6 +310,110 @@ def test_a_disk_with_too_little_room_is_noticed_first(call: Call, run: Path, mon
     outcome = call("--jit", "--resume", run, *ARCH)
     assert outcome.code == 2
     assert "model.jit.pt: 1 kB are free, about 4 MB are needed" in outcome.err
+
+
+def test_a_class_map_that_is_another_one_is_not_kept(call: Call, colors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = call(*tiny(colors, "--arch", f"{MAPS}:MapNet", "--epochs", 1)).run
+    flags = ("--resume", run, "--arch", f"{MAPS}:MapNet", "--with_features", "--with_cam")
+    honest = Core._class_map
+    monkeypatch.setattr(convert, "build_deployed", mirrored_maps(honest))
+    outcome = call("--jit", *flags)
+    assert outcome.code == 1
+    assert "15 of 15 labels agree" in outcome.out
+    assert "a value of cam differs by" in outcome.out
+
+
+def mirrored_maps(honest: Callable[[Core, list[Tensor]], Tensor]) -> Callable[[source.Source, Format], Deployed]:
+    """Return what lets the exporter write maps that are mirrored."""
+
+    class Mirrored(Core):
+        def _class_map(self, maps: list[Tensor]) -> Tensor:
+            return honest(self, maps).flip(-1)
+
+    def build(model: source.Source, found: Format) -> Deployed:
+        deployed = model.deployed(model.options, any_size=found.holds.geometry)
+        deployed.answering.core.__class__ = Mirrored
+        return deployed
+
+    return build
+
+
+def test_an_image_that_cannot_be_read_is_left_out_of_the_comparison(call: Call, colors: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(colors, tmp_path / "data"))
+    run = call(*tiny(data, "--epochs", 1)).run
+    first = min((data / "val").rglob("*.png"))
+    first.write_bytes(first.read_bytes()[:40])
+    outcome = call("--jit", "--resume", run, *ARCH)
+    assert outcome.code == 0, outcome.err
+    assert f"1 val image left out of the comparison: cannot read the image {first}" in outcome.out + outcome.err
+    assert "14 of 14 labels agree" in outcome.out
+
+
+def test_drafts_of_a_killed_export_are_swept_and_those_of_a_running_one_stay(call: Call, run: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    killed, running = (run / f".model-half.onnx.{number}.tmp" for number in (ended.pid, os.getppid()))
+    for folder in (killed, running):
+        folder.mkdir()
+    assert call("--jit", "--resume", run, *ARCH).code == 0
+    assert not killed.exists()
+    assert running.exists()
+
+
+def test_sigterm_ends_an_export_as_ctrl_c_does(call: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(self: torchscript.TorchScript, deployed: Deployed, path: Path, *_: object) -> list[str]:
+        del self, deployed
+        path.write_bytes(b"half of it")
+        os.kill(os.getpid(), signal.SIGTERM)
+        return []
+
+    monkeypatch.setattr(torchscript.TorchScript, "write", write)
+    outcome = call("--jit", "--resume", run, *ARCH)
+    assert outcome.code == 130
+    assert left_over(run) == []
+
+
+def test_a_folder_that_takes_nothing_is_noticed_before_the_checkpoint_is_read(
+    call: Call, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(staging.tempfile, "TemporaryFile", refuse)
+    outcome = call("--jit", "--resume", run, *ARCH)
+    assert outcome.code == 2
+    assert outcome.err == f"error: nothing can be written in {run}: permission denied; copy the run to a folder of yours and export that\n"
+    assert "model " not in outcome.out
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"thresholds": (0.5, 0.5)},
+        {"reject": (0.1, 0.2)},
+        {"temperature": 2.0},
+        {"preprocess": Preprocess((32, 32))},
+        {"checkpoint_sha256": "other"},
+        {"boxes": BoxFacts(0.3, 0.5, 9, False)},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_whatever_a_file_says_otherwise_of_itself_is_named(changed: dict[str, Any]) -> None:
+    facts = Facts("net", "classify", ("a", "b"), Preprocess(), "softmax")
+    rows = np.zeros((1, 2), np.float32)
+    told = Answers(replace(facts, **changed, versions={"torch": "9"}), rows, rows, Timing(1, 1, 1, 5, 0), 0.1)
+    assert convert.differing_facts(told, facts) == f"it says otherwise of {next(iter(changed))}"
+    assert not convert.differing_facts(replace(told, facts=replace(facts, any_size=False, versions={})), facts)
+
+
+def test_what_may_be_lost_reaches_the_comparison() -> None:
+    split = Split("val", Path(), ("a",), np.zeros(1, np.int64))
+    chosen = ExportOptions(int8=True, max_drop=0.02)
+    task: Any = None
+    held = source.Source(task, LabelReference(task, split), np.zeros((1, 2)), np.zeros((1, 2)), chosen, "", 1.0)
+    assert held.allowed.drop == 0.02
+    assert replace(held, options=replace(chosen, int8=False)).allowed.drop is None
+    assert replace(held, options=replace(chosen, tolerance=0.3)).allowed.difference == 0.3
 
 
 FAMILIES = [family.variants[0] for family in models.FAMILIES.values()]

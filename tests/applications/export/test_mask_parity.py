@@ -10,7 +10,7 @@ import torch
 
 from applications.export.answers import Answers
 from applications.export.mask_reference import ALLOWED, MaskReference
-from applications.export.parity import Parity
+from applications.export.parity import Allowed, Parity
 from applications.formats.facts import Facts
 from applications.tasks.segment import Segment
 from criterions.pixels import build_pixel_criterion
@@ -57,6 +57,7 @@ def compared(
     wanted: Facts = FACTS,
     batched: np.ndarray | None = None,
     loss: str = "softmax",
+    allowed: Allowed = EXACT,
 ) -> Parity:
     """Return the parity of images for which the model is right, but for some pixels that are not known."""
     task = Segment(wanted.classes, build_pixel_criterion(parse_specs(loss)), PREPROCESS, torch.device("cpu"))
@@ -65,7 +66,7 @@ def compared(
     count = len(truths)
     split = Split("val", Path(), tuple(map(str, range(count))), np.zeros(count, np.int64), truths=Known(truths, wanted.classes))
     answers = Answers(facts, told, told if batched is None else batched, Timing(0.0, 0.0, 0.0, 1, 0.0), 0.0)
-    return MaskReference(task, split).compare(expected, answers, wanted, EXACT)
+    return MaskReference(task, split).compare(expected, answers, wanted, allowed)
 
 
 def test_equal_answers_agree_in_every_pixel(said: np.ndarray) -> None:
@@ -163,3 +164,11 @@ def test_a_file_that_gives_no_numbers_is_refused(said: np.ndarray) -> None:
     parity = compared(said, told)
     assert parity.worst == 1
     assert parity.refusal(EXACT)
+
+
+def test_pixels_that_turn_in_batches_alone_are_refused(said: np.ndarray) -> None:
+    turned = said[:, [1, 2, 0]]
+    parity = compared(said, said, batched=turned)
+    assert parity.agreeing < 0.5 * parity.answers
+    assert parity.refusal(Allowed(1.0, 0.99)).endswith("pixels differ")
+    assert "mIoU falls" in compared(said, said, batched=turned, allowed=ALLOWED["int8"]).refusal(ALLOWED["int8"])

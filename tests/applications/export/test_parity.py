@@ -4,11 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from applications.export.answers import Answers
 from applications.export.diverging import first_unmatched
-from applications.export.label_reference import ALLOWED, LabelReference, count_agreeing
+from applications.export.label_reference import ALLOWED, LabelReference, agree
 from applications.export.parity import ALLOWED_INT8, Allowed, Parity, in_order
 from applications.formats.facts import Facts
 from applications.tasks.classify import Classify
@@ -27,11 +28,11 @@ def answers(probabilities: np.ndarray, *, facts: Facts = FACTS, batched: np.ndar
     return Answers(facts, probabilities, probabilities if batched is None else batched, Timing(1, 1, 1, 5, 0), 0.1)
 
 
-def compared(told: Answers, expected: np.ndarray) -> Parity:
+def compared(told: Answers, expected: np.ndarray, allowed: Allowed = EXACT) -> Parity:
     """Return the parity of images of class a."""
     task = Classify(CLASSES, build_criterion(parse_specs("softmax")), Preprocess(), torch.device("cpu"))
     split = Split("val", Path(), tuple(map(str, range(len(expected)))), np.zeros(len(expected), np.int64))
-    return LabelReference(task, split).compare(expected, told, FACTS, EXACT)
+    return LabelReference(task, split).compare(expected, told, FACTS, allowed)
 
 
 def even(n: int = 15) -> np.ndarray:
@@ -64,6 +65,16 @@ def test_a_difference_of_one_image_or_of_batches_alone_is_refused() -> None:
     assert compared(answers(other), even()).worst == 3
 
 
+@pytest.mark.parametrize("precision", ["half", "int8"])
+def test_labels_that_turn_in_batches_alone_are_refused(precision: str) -> None:
+    near = np.full((15, 3), [0.34, 0.335, 0.325], np.float32)
+    turned = near[:, [1, 0, 2]]
+    allowed = ALLOWED[precision]
+    for given in (answers(turned), answers(near, batched=turned)):
+        assert compared(given, near, allowed).refusal(allowed)
+    assert not compared(answers(near), near, allowed).refusal(allowed)
+
+
 def test_an_answer_that_is_no_number_is_refused() -> None:
     broken = even()
     broken[2, 1] = float("nan")
@@ -89,9 +100,9 @@ def test_answers_are_compared_by_the_names_of_the_file() -> None:
 
 def test_a_probability_on_its_threshold_agrees_either_way() -> None:
     below, above = torch.tensor([[0.499999, 0.9]]), torch.tensor([[0.500001, 0.9]])
-    assert count_agreeing(below, above, (0.5, 0.5), (0.5, 0.5)) == 1
-    assert count_agreeing(below - 1e-3, above, (0.5, 0.5), (0.5, 0.5)) == 0
-    assert count_agreeing(above, above, (0.6, 0.5), (0.5, 0.5)) == 0
+    assert int(agree(below, above, (0.5, 0.5), (0.5, 0.5)).sum()) == 1
+    assert int(agree(below - 1e-3, above, (0.5, 0.5), (0.5, 0.5)).sum()) == 0
+    assert int(agree(above, above, (0.6, 0.5), (0.5, 0.5)).sum()) == 0
 
 
 def test_the_first_layer_behind_the_last_equal_one_is_named() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from applications.export.other_size import MOST
-from applications.export.probe import MET, Job, _answer, first_answer, time_alone
+from applications.export.probe import MET, Job, Together, _answer, first_answer, time_alone
 from applications.formats.facts import Facts
 from applications.formats.format import Opened
 from dataloader.images.preprocess import Preprocess
@@ -70,3 +70,13 @@ def test_a_file_for_any_size_is_asked_about_another_one_halfway(any_size: bool, 
     assert found.heights[-len(asked) :] == asked
     assert ("taller" in told) == any_size
     assert len(told["single"]) == len(told["batched"]) == 12
+
+
+def test_pixels_that_wait_are_counted_to_the_byte() -> None:
+    found: Any = Recorder(any_size=True)
+    together = Together(found.open(Path(), threads=1), 3)
+    for index in range(7):
+        together.add(index, np.zeros((3, 8, 5 + index % 2), np.uint8))
+        assert together.waiting_bytes == sum(pixels.nbytes for group in together._waiting.values() for _, pixels in group)
+    assert len(together.finish()) == 7
+    assert together.waiting_bytes == 0

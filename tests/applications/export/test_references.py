@@ -186,3 +186,19 @@ def test_images_of_a_comparison_are_spread_over_the_split() -> None:
     assert spread(10, 4) == [0, 3, 6, 9]
     assert spread(3, 8) == [0, 1, 2]
     assert spread(0, 8) == []
+
+
+def test_what_batches_alone_lose_in_8_bits_is_lost() -> None:
+    allowed = DefectReference.allowed["int8"]
+    exact, wrong = scores(0.1, 0.2, 0.8, 0.9), scores(0.9, 0.2, 0.1, 0.9)
+    reference = defects((GOOD, GOOD, "hole", "hole"))
+    assert "AUROC falls" in reference.compare(exact, told(SCORED, exact, batched=wrong), SCORED, allowed).refusal(allowed)
+    assert not reference.compare(exact, told(SCORED, exact), SCORED, allowed).refusal(allowed)
+    nothing = np.zeros_like(places())
+    parity = boxes().compare(places(), told(RAW, places(), batched=nothing), RAW, BoxReference.allowed["int8"])
+    assert "AP of the answered boxes falls by 100.00 points" in parity.refusal(BoxReference.allowed["int8"])
+
+
+def test_a_box_that_is_wrong_in_batches_alone_does_not_agree() -> None:
+    parity = boxes().compare(places(), told(RAW, places(), batched=places()[::-1].copy()), RAW, BoxReference.allowed["half"])
+    assert parity.agreeing < parity.answers

@@ -1,6 +1,8 @@
 """Every row of FORMATS keeps the contract: what was written is opened in its own runtime, and answers the same."""
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,9 @@ import pytest
 import torch
 
 from applications.formats import FORMATS, build_format
+from applications.formats.deployed import deploy
 from applications.formats.facts import Facts
+from applications.formats.onnx import opset_of, to_onnx
 from applications.formats.package import Package, check_installed
 from applications.trained.exported import is_exported, load_exported
 from dataloader.images.preprocess import Preprocess, fit_images
@@ -161,3 +165,33 @@ def test_a_checkpoint_is_no_exported_file(tmp_path: Path) -> None:
     assert not is_exported(str(tmp_path / "best.pt"))
     assert not is_exported(str(tmp_path))
     assert not is_exported(str(tmp_path / "none.onnx"))
+
+
+def test_a_file_never_names_code_that_is_run(written: Written, tmp_path: Path) -> None:
+    code = tmp_path / "own.py"
+    code.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nNet = Task = None\n")
+    facts = Facts("resnet18", "classify", ("a", "b"), Preprocess(), "softmax")
+    with pytest.raises(ValueError, match="does not name code"):
+        Facts.from_json(replace(facts, task=f"{code}:Task").to_json())
+    path, _, _ = written("hub")
+    folder = Path(shutil.copytree(path, tmp_path / "copy-hub"))
+    content = json.loads((folder / "config.json").read_text())
+    content["darkroom"]["arch"], content["timm"] = f"{code}:Net", False
+    (folder / "config.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="damaged"):
+        build_format("hub").open(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("opset", [18, 20])
+def test_onnx_is_written_in_the_version_that_is_asked_for(opset: int, map_net: Backbone) -> None:
+    facts = Facts("net", "classify", tuple("abc"), PREPROCESS, "softmax", any_size=False)
+    deployed = deploy(map_net, PREPROCESS, "softmax", arch="net", any_size=False)
+    assert opset_of(to_onnx(deployed, facts, opset=opset)[0]) == opset
+    with pytest.raises(UserError, match=r"--opset 99: net cannot be written in that version; take \d+, or leave it out"):
+        to_onnx(deployed, facts, opset=99)
+
+
+def test_a_package_that_a_format_needs_twice_is_named_once() -> None:
+    with pytest.raises(UserError, match=r"needs no-such-runtime, about 1 MB: pip install no-such-runtime$"):
+        check_installed("fast", (Package("no_such_runtime", "no-such-runtime", 1),) * 2)

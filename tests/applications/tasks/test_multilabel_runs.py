@@ -15,7 +15,7 @@ from PIL import Image
 
 from applications.export import convert
 from applications.export.answers import Answers
-from applications.export.label_reference import count_agreeing
+from applications.export.label_reference import agree
 from applications.export.probe import Job
 from applications.tasks.multilabel import best_thresholds
 from tests.applications.conftest import COLORS, NETS, ROOT, Call, read_rows, start, tiny
@@ -172,8 +172,8 @@ def test_a_file_that_names_other_labels_is_not_written(call: Call, unbroken: Pat
 def test_agreement_is_counted_by_labels_and_rounding_is_forgiven() -> None:
     expected = torch.tensor([[0.7, 0.2], [0.5, 0.5], [0.5, 0.9]])
     answers = torch.tensor([[0.7, 0.4], [0.499999, 0.5], [0.49, 0.9]])
-    assert count_agreeing(answers, expected, (0.5, 0.5), (0.5, 0.5)) == 2
-    assert count_agreeing(answers, expected, None, None) == 2
+    assert int(agree(answers, expected, (0.5, 0.5), (0.5, 0.5)).sum()) == 2
+    assert int(agree(answers, expected, None, None).sum()) == 2
 
 
 def test_a_stopped_run_resumes_to_equal_weights_and_thresholds(squares: Path, unbroken: Path, tmp_path: Path) -> None:
