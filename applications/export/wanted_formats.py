@@ -14,7 +14,7 @@ ELSEWHERE = {
     "safetensors": ("hub", "a folder with model.safetensors, config.json and a card"),
     "jit": ("torchscript", "the same"),
     "pt2": ("torch_export", "the same"),
-    "executorch": ("torch_export", "what ExecuTorch lowers"),
+    "pte": ("executorch", "the same"),
     "aotinductor": ("aoti", "the same"),
     "tensorrt": ("onnx", "what TensorRT reads"),
     "engine": ("onnx", "what TensorRT reads"),

@@ -15,6 +15,7 @@ FORMATS = Table(
         "aoti": Row("applications.formats.aoti:Aoti", "machine code by AOTInductor, for the kind of machine that wrote it"),
         "onnx": Row("applications.formats.onnx:Onnx", "for ONNX Runtime and most others"),
         "openvino": Row("applications.formats.openvino:OpenVino", "for processors and graphics of Intel, and other CPUs"),
+        "executorch": Row("applications.formats.executorch:ExecuTorch", "for phones and boards: one size, memory planned beforehand"),
         "hub": Row("applications.formats.hub:Hub", "safetensors, config.json and a model card, as model hubs keep them; timm reads it"),
     },
 )
