@@ -29,13 +29,13 @@ ERRORS = {
 }
 
 
-def build_app(service: Service, *, token: str | None, local: bool) -> FastAPI:
+def build_app(service: Service, *, token: str | None, own_name: str | None) -> FastAPI:
     """Return the application.
 
     Args:
         service: answers.
         token: that every request to the API must carry; None asks for none.
-        local: only requests to names of this machine are answered.
+        own_name: of this machine, where only its own programs can ask; then other names are not answered to.
     """
     app = FastAPI(
         title="Darkroom",
@@ -55,7 +55,7 @@ def build_app(service: Service, *, token: str | None, local: bool) -> FastAPI:
         return said(500, "the model failed at this request; the server's terminal says why")
 
     paths = frozenset({"/", "/openapi.json", "/health", "/metrics", "/api/models", "/api/predict"})
-    app.add_middleware(Gate, metrics=service.metrics, paths=paths, token=token, local=local, max_bytes=service.limits.max_bytes)
+    app.add_middleware(Gate, metrics=service.metrics, paths=paths, token=token, own_name=own_name, max_bytes=service.limits.max_bytes)
     return app
 
 

@@ -9,7 +9,7 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from applications.serving.access import is_loopback
+from applications.serving.access import BODY_SECONDS
 
 # What requests that are under way get to finish.
 SECONDS_TO_END = 10
@@ -56,8 +56,3 @@ class WebServer(uvicorn.Server):
         """Serve; return 128 plus the signal that ended it."""
         self.run(sockets=[listener])
         return 128 + self.received if self.received else 0
-
-
-def is_local(listener: socket.socket) -> bool:
-    """Whether only programs of this machine reach the socket."""
-    return is_loopback(listener.getsockname()[0])

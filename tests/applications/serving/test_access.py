@@ -2,7 +2,9 @@
 
 import pytest
 
-from applications.serving.access import is_loopback
+from applications.serving import app as app_module
+from applications.serving.access import Gate, is_loopback
+from applications.serving.app import build_app
 from applications.serving.limits import choose_token
 from applications.settings.options import ServeOptions
 from tests.applications.serving.test_api import as_files, png
@@ -17,15 +19,15 @@ def guarded(serving, runs):
 
 
 def test_other_machines_are_asked_for_a_token() -> None:
-    assert choose_token(ServeOptions()) is None
-    assert choose_token(ServeOptions(token=TOKEN)) == TOKEN
-    made = choose_token(ServeOptions(host="0.0.0.0"))
+    assert choose_token(ServeOptions(), local=True) is None
+    assert choose_token(ServeOptions(token=TOKEN), local=True) == TOKEN
+    made = choose_token(ServeOptions(), local=False)
     assert made is not None
     assert len(made) >= 24
-    assert made != choose_token(ServeOptions(host="0.0.0.0"))
+    assert made != choose_token(ServeOptions(), local=False)
     for bad in ("", "short", "with space", "żółć-żółć"):
         with pytest.raises(UserError, match="--token takes"):
-            choose_token(ServeOptions(token=bad))
+            choose_token(ServeOptions(token=bad), local=True)
 
 
 @pytest.mark.parametrize(
