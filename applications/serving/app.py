@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,7 @@ ERRORS = {
     413: "too many bytes, images or pixels",
     415: "no image among the files",
     422: "no file could be decoded, or a parameter is wrong",
-    503: "busy; try again",
+    503: "busy, or no file can be decoded now; try again",
 }
 
 
@@ -73,6 +74,9 @@ def _add_state(app: FastAPI, service: Service) -> None:
 
     @app.get("/health", summary="Whether answers can be had; it needs no token")
     async def health() -> Health:
+        # An empty file costs nothing, and finds out whether a decoder can be started by now.
+        if service.decoders.is_empty():
+            _look_for_decoder([await asyncio.wrap_future(service.decoders.submit(b""))])
         return Health(status="ok", seconds=time.time() - service.metrics.started)
 
     @app.get("/metrics", summary="Figures in the text format of Prometheus", response_class=PlainTextResponse)
@@ -125,17 +129,29 @@ def _add_predict(app: FastAPI, service: Service) -> None:
         if len(files) > limits.max_images:
             raise HTTPException(413, f"{len(files)} images in one request; at most {limits.max_images}")
         if busy + len(files) > limits.max_waiting:
-            raise HTTPException(503, f"{busy} images are under way; try again", {"Retry-After": "1"})
+            raise _later(f"{busy} images are under way; try again")
         busy += len(files)
         try:
             found = await asyncio.gather(*(service.answer(file, names, Wanted(top, heat_map, mask)) for file in files))
         finally:
             busy -= len(files)
+        _look_for_decoder(found)
         refused = [each for each in found if isinstance(each, Refused)]
         if len(refused) == len(found):
             reasons = dict.fromkeys(f"{file.filename}: {each.reason}" for file, each in zip(files, refused, strict=True))
             raise HTTPException(STATUS[refused[0].outcome], "; ".join(reasons))
         return Predictions(images=[_written(file, each) for file, each in zip(files, found, strict=True)])
+
+
+def _later(line: str) -> HTTPException:
+    return HTTPException(503, line, {"Retry-After": "1"})
+
+
+def _look_for_decoder(found: Sequence[object]) -> None:
+    """Raise HTTPException where there was no decoder for a file, which may be a good one."""
+    for each in found:
+        if isinstance(each, Refused) and each.outcome == "no_decoder":
+            raise _later(each.reason)
 
 
 def _written(file: UploadFile, found: ImageAnswers | Refused) -> ImageAnswers:
