@@ -2,11 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import FastAPI, File, HTTPException, Query, UploadFile
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from starlette.requests import Request as WebRequest
 from starlette.staticfiles import StaticFiles
@@ -20,6 +21,7 @@ from applications.serving.service import Service
 PAGE = Path(__file__).parent / "page"
 STATUS = {"no_image": 415, "too_large": 413, "damaged": 422, "crashed": 422, "slow": 422}
 ERRORS = {
+    400: "the form cannot be read",
     401: "the token is missing or wrong",
     404: "no model of that name",
     408: "the request took too long to arrive",
@@ -54,6 +56,11 @@ def build_app(service: Service, *, token: str | None, own_name: str | None) -> F
     async def failed(request: WebRequest, error: Exception) -> JSONResponse:
         del request, error
         return said(500, "the model failed at this request; the server's terminal says why")
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: WebRequest, error: RequestValidationError) -> JSONResponse:
+        del request
+        return said(422, "; ".join(dict.fromkeys(_mistake(each) for each in error.errors())))
 
     paths = frozenset({"/", "/openapi.json", "/health", "/metrics", "/api/models", "/api/predict"})
     app.add_middleware(Gate, metrics=service.metrics, paths=paths, token=token, own_name=own_name, max_bytes=service.limits.max_bytes)
@@ -152,6 +159,12 @@ def _look_for_decoder(found: Sequence[object]) -> None:
     for each in found:
         if isinstance(each, Refused) and each.outcome == "no_decoder":
             raise _later(each.reason)
+
+
+def _mistake(error: Mapping[str, Any]) -> str:
+    """Return what FastAPI finds wrong with a request in a line."""
+    part, *where = error["loc"]
+    return "send a form with one image or more as files in fields 'files'" if part == "body" else f"{where[0]}: {error['msg']}"
 
 
 def _written(file: UploadFile, found: ImageAnswers | Refused) -> ImageAnswers:

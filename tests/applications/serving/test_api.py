@@ -136,8 +136,6 @@ def test_limits_of_a_request(client):
 
 def test_requests_that_make_no_sense_are_refused(client):
     assert client.post("/api/predict?model=none", files=as_files(good=png())).status_code == 404
-    assert client.post("/api/predict?top=0", files=as_files(good=png())).status_code == 422
-    assert client.post("/api/predict", data={"files": "text"}).status_code == 422
     assert client.get("/nothing").status_code == 404
     assert client.get("/page/../app.py").status_code == 404
 
@@ -147,6 +145,50 @@ def test_heat_maps_come_with_checkpoints(client):
     for image in done.json()["images"]:
         assert image["answers"][0]["heat_map"].startswith("data:image/jpeg;base64,")
     done = client.post("/api/predict", files=as_files(good=png()))
+def test_a_request_without_images_or_with_a_wrong_parameter_is_told_in_a_line(client):
+    no_images = "send a form with one image or more as files in fields 'files'"
+    json_body = {"headers": {"Content-Type": "application/json"}, "content": b"{"}
+    for wrong in ({}, {"data": {"files": "text"}}, {"files": [("images", ("a.png", png()))]}, json_body):
+        done = client.post("/api/predict", **wrong)
+        assert (done.status_code, done.json()) == (422, {"detail": no_images})
+    done = client.post("/api/predict?top=0&mask=perhaps", files=as_files(good=png()))
+    assert done.status_code == 422
+    assert re.fullmatch(r"top: .*greater than or equal to 1; mask: .*boolean.*", done.json()["detail"])
+    done = client.post("/api/predict", content=b"no form", headers={"Content-Type": "multipart/form-data; boundary=x"})
+    assert (done.status_code, type(done.json()["detail"])) == (400, str)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process is limited on Linux alone")
+def test_a_file_that_takes_too_much_memory_is_refused(client):
+    done = client.post("/api/predict", files=as_files(bad=BLOATS))
+    assert (done.status_code, done.json()["detail"]) == (413, "bad: the memory is limited")
+
+
+def test_the_server_says_that_it_is_busy(serving, runs, monkeypatch):
+    client = serving(runs[0], "-j", 1)
+    monkeypatch.setattr(Limits, "max_waiting", 2)
+    (batcher,) = client.app.state.service.batchers.values()  # type: ignore[union-attr]
+    usual, asked, go_on = batcher.model.answers, threading.Event(), threading.Event()
+
+    def held(images: torch.Tensor) -> object:
+        asked.set()
+        assert go_on.wait(20)
+        return usual(images)
+
+    monkeypatch.setattr(batcher.model, "answers", held)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.post, "/api/predict", files=as_files(good=png(), other=png()))
+        assert asked.wait(20)
+        try:
+            done = client.post("/api/predict", files=as_files(good=png()))
+            assert (done.status_code, done.json()["detail"]) == (503, "2 images are under way; try again")
+            assert done.headers["retry-after"] == "1"
+        finally:
+            go_on.set()
+        assert first.result().status_code == 200
+    assert client.post("/api/predict", files=as_files(good=png())).status_code == 200
+
+
     assert done.json()["images"][0]["answers"][0]["heat_map"] is None
 
 
