@@ -1,9 +1,13 @@
 """The API of --serve: the answers of --predict, for files that anybody may send."""
 
 import io
+import re
 import struct
+import sys
+import threading
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +21,11 @@ from applications.formats import build_format
 from applications.formats.deployed import deploy
 from applications.formats.facts import Facts
 from applications.formats.format import WriteSettings
+from applications.serving.limits import Limits
 from applications.trained.checkpoint import load_trained
 from tests.applications.conftest import NETS, read_rows, run_once
 from tests.applications.serving.conftest import Serving
-from tests.applications.serving.faulty_decoder import CRASHES, HANGS
+from tests.applications.serving.faulty_decoder import BLOATS, CRASHES, HANGS
 
 Files = list[tuple[str, tuple[str, bytes]]]
 
@@ -140,11 +145,6 @@ def test_requests_that_make_no_sense_are_refused(client):
     assert client.get("/page/../app.py").status_code == 404
 
 
-def test_heat_maps_come_with_checkpoints(client):
-    done = client.post("/api/predict?heat_map=true", files=as_files(good=png(), other=png(color=10)))
-    for image in done.json()["images"]:
-        assert image["answers"][0]["heat_map"].startswith("data:image/jpeg;base64,")
-    done = client.post("/api/predict", files=as_files(good=png()))
 def test_a_request_without_images_or_with_a_wrong_parameter_is_told_in_a_line(client):
     no_images = "send a form with one image or more as files in fields 'files'"
     json_body = {"headers": {"Content-Type": "application/json"}, "content": b"{"}
@@ -189,6 +189,11 @@ def test_the_server_says_that_it_is_busy(serving, runs, monkeypatch):
     assert client.post("/api/predict", files=as_files(good=png())).status_code == 200
 
 
+def test_heat_maps_come_with_checkpoints(client):
+    done = client.post("/api/predict?heat_map=true", files=as_files(good=png(), other=png(color=10)))
+    for image in done.json()["images"]:
+        assert image["answers"][0]["heat_map"].startswith("data:image/jpeg;base64,")
+    done = client.post("/api/predict", files=as_files(good=png()))
     assert done.json()["images"][0]["answers"][0]["heat_map"] is None
 
 
@@ -252,6 +257,19 @@ def test_an_exported_file_answers_as_its_checkpoint(serving, runs, colors, name,
         for mine, other in zip(ours["top"], theirs["top"], strict=True):
             assert mine["label"] == other["label"]
             assert mine["probability"] == pytest.approx(other["probability"], abs=1e-4)
+
+
+def test_an_exported_file_names_several_labels_from_the_stored_thresholds_on(serving, labels, tmp_path):
+    trained = load_trained(labels, {"arch": f"{NETS}:TinyNet"}, "predict", torch.device("cpu"))
+    # As no network would find them by chance: every other class is named always, the others never.
+    thresholds = tuple(float(place % 2) for place in range(len(trained.classes)))
+    facts = Facts("tiny", "multilabel", trained.classes, trained.preprocess, "sigmoid", thresholds=thresholds)
+    deployed = deploy(trained.model, trained.preprocess, "sigmoid", temperature=1.0, arch="tiny")
+    build_format("torchscript").write(deployed, tmp_path / "model.jit.pt", facts, WriteSettings())
+    client = serving(tmp_path / "model.jit.pt", "-j", 1)
+    assert client.get("/api/models").json()["models"][0]["several_labels"]
+    (answer,) = client.post("/api/predict", files=as_files(good=png())).json()["images"][0]["answers"]
+    assert {share["label"] for share in answer["labels"]} == set(trained.classes[::2])
 
 
 def test_a_model_that_fails_costs_its_requests_alone(serving, runs, monkeypatch):
