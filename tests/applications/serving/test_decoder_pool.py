@@ -3,8 +3,10 @@
 import errno
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from multiprocessing import forkserver
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -42,6 +44,10 @@ def outcome(pool: DecoderPool, data: bytes) -> str:
     return found.outcome if isinstance(found, Refused) else "decoded"
 
 
+def template() -> int:
+    return forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+
+
 def test_a_process_that_cannot_be_started_is_tried_again_at_the_next_file(open_pool, monkeypatch) -> None:
     pool = open_pool(1)
     with monkeypatch.context() as broken:
@@ -63,12 +69,14 @@ def test_files_are_decoded_by_the_others_while_one_cannot_be_started(open_pool, 
     assert not pool.is_empty()
 
 
-def test_a_good_file_is_decoded_after_the_template_of_the_processes_died(open_pool) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_process_that_others_are_copied_from_is_prepared_again_when_it_died(open_pool) -> None:
     pool = open_pool(1)
-    template = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
-    os.kill(template, signal.SIGKILL)
+    os.kill(template(), signal.SIGKILL)
     assert outcome(pool, CRASHES) == "crashed"
     assert outcome(pool, png()) == "decoded"
+    # Without this path it imports nothing in advance, and every new process takes seconds.
+    assert f"PYTHONPATH={decoder_pool.ROOT}".encode() in Path(f"/proc/{template()}/environ").read_bytes()
 
 
 def test_requests_and_health_are_told_while_no_file_can_be_decoded(serving, runs, monkeypatch) -> None:
