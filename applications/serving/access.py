@@ -46,7 +46,8 @@ class Gate:
         metrics: told of every request.
         paths: that are counted by name.
         token: that a request must carry; None asks for none.
-        local: only names of this machine are answered to, so that no page of another site can pass itself off as this one.
+        own_name: of --host, where only programs of this machine can ask: no name but it and those of every machine for itself is then
+            answered to, so that no page of another site can pass itself off as this one. None answers to all.
         max_bytes: of a request.
         seconds: in which a request must have been sent.
     """
@@ -55,7 +56,7 @@ class Gate:
     metrics: Metrics
     paths: frozenset[str]
     token: str | None
-    local: bool
+    own_name: str | None
     max_bytes: int
     seconds: float = BODY_SECONDS
 
@@ -85,7 +86,8 @@ class Gate:
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> Callable[..., Awaitable[Any]] | None:
         host = headers.get("host", "")
-        if self.local and not is_loopback(_hostname(host)):
+        name = _hostname(host)
+        if self.own_name is not None and name != self.own_name.lower() and not is_loopback(name):
             return said(421, "this server answers to the names of its own machine alone")
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:

@@ -2,10 +2,12 @@
 
 import asyncio
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import FastAPI, File, HTTPException, Query, UploadFile
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from starlette.requests import Request as WebRequest
 from starlette.staticfiles import StaticFiles
@@ -19,23 +21,24 @@ from applications.serving.service import Service
 PAGE = Path(__file__).parent / "page"
 STATUS = {"no_image": 415, "too_large": 413, "damaged": 422, "crashed": 422, "slow": 422}
 ERRORS = {
+    400: "the form cannot be read",
     401: "the token is missing or wrong",
     404: "no model of that name",
     408: "the request took too long to arrive",
     413: "too many bytes, images or pixels",
     415: "no image among the files",
     422: "no file could be decoded, or a parameter is wrong",
-    503: "busy; try again",
+    503: "busy, or no file can be decoded now; try again",
 }
 
 
-def build_app(service: Service, *, token: str | None, local: bool) -> FastAPI:
+def build_app(service: Service, *, token: str | None, own_name: str | None) -> FastAPI:
     """Return the application.
 
     Args:
         service: answers.
         token: that every request to the API must carry; None asks for none.
-        local: only requests to names of this machine are answered.
+        own_name: of this machine, where only its own programs can ask; then other names are not answered to.
     """
     app = FastAPI(
         title="Darkroom",
@@ -54,8 +57,13 @@ def build_app(service: Service, *, token: str | None, local: bool) -> FastAPI:
         del request, error
         return said(500, "the model failed at this request; the server's terminal says why")
 
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: WebRequest, error: RequestValidationError) -> JSONResponse:
+        del request
+        return said(422, "; ".join(dict.fromkeys(_mistake(each) for each in error.errors())))
+
     paths = frozenset({"/", "/openapi.json", "/health", "/metrics", "/api/models", "/api/predict"})
-    app.add_middleware(Gate, metrics=service.metrics, paths=paths, token=token, local=local, max_bytes=service.limits.max_bytes)
+    app.add_middleware(Gate, metrics=service.metrics, paths=paths, token=token, own_name=own_name, max_bytes=service.limits.max_bytes)
     return app
 
 
@@ -73,6 +81,9 @@ def _add_state(app: FastAPI, service: Service) -> None:
 
     @app.get("/health", summary="Whether answers can be had; it needs no token")
     async def health() -> Health:
+        # An empty file costs nothing, and finds out whether a decoder can be started by now.
+        if service.decoders.is_empty():
+            _look_for_decoder([await asyncio.wrap_future(service.decoders.submit(b""))])
         return Health(status="ok", seconds=time.time() - service.metrics.started)
 
     @app.get("/metrics", summary="Figures in the text format of Prometheus", response_class=PlainTextResponse)
@@ -125,17 +136,35 @@ def _add_predict(app: FastAPI, service: Service) -> None:
         if len(files) > limits.max_images:
             raise HTTPException(413, f"{len(files)} images in one request; at most {limits.max_images}")
         if busy + len(files) > limits.max_waiting:
-            raise HTTPException(503, f"{busy} images are under way; try again", {"Retry-After": "1"})
+            raise _later(f"{busy} images are under way; try again")
         busy += len(files)
         try:
             found = await asyncio.gather(*(service.answer(file, names, Wanted(top, heat_map, mask)) for file in files))
         finally:
             busy -= len(files)
+        _look_for_decoder(found)
         refused = [each for each in found if isinstance(each, Refused)]
         if len(refused) == len(found):
             reasons = dict.fromkeys(f"{file.filename}: {each.reason}" for file, each in zip(files, refused, strict=True))
             raise HTTPException(STATUS[refused[0].outcome], "; ".join(reasons))
         return Predictions(images=[_written(file, each) for file, each in zip(files, found, strict=True)])
+
+
+def _later(line: str) -> HTTPException:
+    return HTTPException(503, line, {"Retry-After": "1"})
+
+
+def _look_for_decoder(found: Sequence[object]) -> None:
+    """Raise HTTPException where there was no decoder for a file, which may be a good one."""
+    for each in found:
+        if isinstance(each, Refused) and each.outcome == "no_decoder":
+            raise _later(each.reason)
+
+
+def _mistake(error: Mapping[str, Any]) -> str:
+    """Return what FastAPI finds wrong with a request in a line."""
+    part, *where = error["loc"]
+    return "send a form with one image or more as files in fields 'files'" if part == "body" else f"{where[0]}: {error['msg']}"
 
 
 def _written(file: UploadFile, found: ImageAnswers | Refused) -> ImageAnswers:

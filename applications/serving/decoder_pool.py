@@ -1,4 +1,4 @@
-"""Processes that decode files for the server; one that dies or takes too long is replaced."""
+"""Processes that decode files for the server; one that dies or takes too long is replaced, as soon as one can be started."""
 
 import multiprocessing
 import os
@@ -7,12 +7,14 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from errno import ETIMEDOUT
 from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from queue import SimpleQueue
 
 from applications.serving import decoding
 from applications.serving.decoding import Decoded, DecodingJob, Refused, work
+from utils.logs import log
 
 # A new process imports torch, where no prepared one could be copied.
 SECONDS_TO_START = 120.0
@@ -24,6 +26,10 @@ class _Worker:
 
     Args:
         job: what is made of a file.
+
+    Raises:
+        OSError: it cannot be started, or not in time.
+        EOFError: it, or the process that it is copied from, ended at its start.
     """
 
     def __init__(self, job: DecodingJob) -> None:
@@ -31,11 +37,15 @@ class _Worker:
         context = multiprocessing.get_context("forkserver")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=work, args=(theirs, job), daemon=True)
-        self.process.start()
-        theirs.close()
-        if not self.connection.poll(SECONDS_TO_START):
-            raise RuntimeError("a decoding process did not start")
-        self.connection.recv()
+        try:
+            with theirs:
+                self.process.start()
+            if not self.connection.poll(SECONDS_TO_START):
+                raise TimeoutError(ETIMEDOUT, f"it is not ready after {SECONDS_TO_START:g} s")
+            self.connection.recv()
+        except (OSError, EOFError):
+            self.end()
+            raise
 
     def decode(self, data: bytes) -> Decoded | Refused | None:
         """Return what the process says of a file; None where it did not come back in time."""
@@ -43,14 +53,17 @@ class _Worker:
         return self.connection.recv() if self.connection.poll(self.job.seconds) else None
 
     def end(self) -> None:
-        self.process.kill()
-        self.process.join()
+        if self.process.pid is not None:
+            self.process.kill()
+            self.process.join()
         self.process.close()
         self.connection.close()
 
 
 class DecoderPool:
     """A fixed number of decoding processes.
+
+    The place of one that cannot be started again stays empty until the next file, which tries it again; files are decoded by the others.
 
     Args:
         job: what is made of a file.
@@ -62,10 +75,12 @@ class DecoderPool:
         self.job = job
         self._replaced = replaced
         self._closed = False
-        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        # None is an empty place.
+        self._idle: SimpleQueue[_Worker | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._workers: set[_Worker] = set()
-        _prepare_template()
+        self._places = workers
+        self._empty = 0
         for _ in range(workers):
             self._idle.put(self._start())
         # A thread for each process, so that none waits for another's file.
@@ -74,6 +89,10 @@ class DecoderPool:
     def submit(self, data: bytes) -> Future[Decoded | Refused]:
         """Begin to decode a file."""
         return self._threads.submit(self._decode, data)
+
+    def is_empty(self) -> bool:
+        """Return whether every place was empty when it was last looked at."""
+        return self._empty == self._places
 
     def close(self) -> None:
         """End all processes, busy ones too."""
@@ -84,9 +103,13 @@ class DecoderPool:
                 worker.process.kill()
         self._threads.shutdown()
         while not self._idle.empty():
-            self._idle.get().end()
+            if worker := self._idle.get():
+                worker.end()
 
     def _start(self) -> _Worker:
+        with self._lock:
+            # It may have died, of the same lack of memory as a decoder.
+            _prepare_template()
         worker = _Worker(self.job)
         with self._lock:
             self._workers.add(worker)
@@ -95,9 +118,12 @@ class DecoderPool:
     def _decode(self, data: bytes) -> Decoded | Refused:
         worker = self._idle.get()
         try:
-            if not worker.process.is_alive():
+            if worker is None or not worker.process.is_alive():
                 # It was ended while it had nothing to do, so no file is to blame.
                 worker = self._replace(worker)
+            if worker is None:
+                # The empty place is not given back meanwhile, so that the next turn is another's.
+                return Refused("no_decoder", "no file can be decoded now; try again") if self.is_empty() else self._decode(data)
             answer = self._ask(worker, data)
             if isinstance(answer, Refused) and answer.outcome in ("crashed", "slow"):
                 worker = self._replace(worker)
@@ -112,18 +138,34 @@ class DecoderPool:
             return Refused("crashed", "the decoder crashed at it")
         return answer or Refused("slow", f"decoding it takes more than {self.job.seconds:g} s")
 
-    def _replace(self, worker: _Worker) -> _Worker:
+    def _replace(self, worker: _Worker | None) -> _Worker | None:
+        """Return a new process in the place of one, or in an empty place; None where it cannot be started."""
         if self._closed:
             return worker
+        if worker is not None:
+            with self._lock:
+                self._workers.discard(worker)
+            worker.end()
+        try:
+            started = self._start()
+        except (OSError, EOFError) as error:
+            if worker is not None:
+                self._count_empty(1)
+                why = getattr(error, "strerror", None) or "it ended at its start"
+                log().warning(f"a decoding process cannot be started ({why}); every file tries again, until one is")
+            return None
+        if worker is None:
+            self._count_empty(-1)
         self._replaced()
+        return started
+
+    def _count_empty(self, more: int) -> None:
         with self._lock:
-            self._workers.discard(worker)
-        worker.end()
-        return self._start()
+            self._empty += more
 
 
 def _prepare_template() -> None:
-    """Start the process that others are copied from, with everything imported: a new one then takes milliseconds."""
+    """Start the process that others are copied from, unless it runs, with everything imported: a new one then takes milliseconds."""
     multiprocessing.get_context("forkserver").set_forkserver_preload([decoding.__name__])
     before = os.environ.get("PYTHONPATH")
     # It begins without this process's search path, and would leave out silently what it cannot find.

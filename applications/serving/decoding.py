@@ -71,7 +71,7 @@ class Refused:
     """A file without an answer.
 
     Attributes:
-        outcome: 'no_image', 'too_large', 'damaged', 'crashed' or 'slow'.
+        outcome: 'no_image', 'too_large', 'damaged', 'crashed' or 'slow'; 'no_decoder' where nobody has looked at it.
         reason: in a few words.
     """
 

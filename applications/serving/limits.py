@@ -3,7 +3,6 @@
 import secrets
 from dataclasses import dataclass
 
-from applications.serving.access import is_loopback
 from applications.settings.options import ServeOptions
 from utils.errors import UserError
 
@@ -35,14 +34,18 @@ def read_limits(options: ServeOptions) -> Limits:
     return Limits(int(options.max_mb * 1e6), options.max_images, int(options.max_megapixels * 1e6), options.decode_seconds)
 
 
-def choose_token(options: ServeOptions) -> str | None:
+def choose_token(options: ServeOptions, *, local: bool) -> str | None:
     """Return the token that requests must carry: --token, a fresh one where other machines can ask, else none.
+
+    Args:
+        options: the flags.
+        local: whether only programs of this machine can ask.
 
     Raises:
         UserError: it cannot stand in a header.
     """
     if options.token is None:
-        return None if is_loopback(options.host) else secrets.token_urlsafe(24)
+        return None if local else secrets.token_urlsafe(24)
     if len(options.token) < 8 or not all("!" <= letter <= "~" for letter in options.token):
         raise UserError("--token takes at least 8 letters, digits and signs without spaces; without it, one is made for other machines")
     return options.token

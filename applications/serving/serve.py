@@ -2,13 +2,17 @@
 
 import importlib.util
 import socket
+from collections.abc import Sequence
 from contextlib import closing
 from errno import EACCES, EADDRINUSE
+from typing import Any
 
 from applications.settings.options import Request, ServeOptions
 from utils.errors import UserError
 from utils.logs import log
 
+# As `socket.getaddrinfo` gives them.
+Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
 # Name of the module -> of the package.
 PACKAGES = {"fastapi": "fastapi", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}
 
@@ -22,17 +26,21 @@ def run(request: Request) -> int:
 def serve(request: Request, *, decode: str | None = None) -> int:
     """Serve as `run` does; `decode` is for `open_service`."""
     # What they import may be missing.
+    from applications.serving.access import is_loopback
     from applications.serving.app import build_app
     from applications.serving.limits import choose_token
     from applications.serving.service import open_service
-    from applications.serving.web_server import WebServer, is_local
+    from applications.serving.web_server import WebServer
 
     options = request.config.serve
-    token = choose_token(options)
+    addresses = find_addresses(options)
+    # All of them, since pages of another machine of that name may ask here, too.
+    local = all(is_loopback(str(place[0])) for *_, place in addresses)
+    token = choose_token(options, local=local)
     # Before anything slow: a port that is taken is told at once.
-    with closing(listen(options)) as listener, open_service(request, decode=decode) as service:
-        server = WebServer(build_app(service, token=token, local=is_local(listener)))
-        log().info(f"serving   {address(listener, options.host)}{f'#token={token}' if token else ''} (Ctrl-C ends it)")
+    with closing(listen(options, addresses[0])) as listener, open_service(request, decode=decode) as service:
+        server = WebServer(build_app(service, token=token, own_name=options.host if local else None))
+        log().info(f"serving   {shown_address(listener, options.host)}{f'#token={token}' if token else ''} (Ctrl-C ends it)")
         return server.run_until_signal(listener)
 
 
@@ -43,18 +51,27 @@ def check_installed() -> None:
         raise UserError(f"--serve needs {' and '.join(missing)}: pip install {' '.join(missing)}")
 
 
-def listen(options: ServeOptions) -> socket.socket:
-    """Return a socket that listens on --host and --port.
+def find_addresses(options: ServeOptions) -> Sequence[Address]:
+    """Return what --host and --port stand for.
 
     Raises:
-        UserError: the port is in use or not allowed, or the host is no address of this machine.
+        UserError: there is no such port or host.
     """
     if options.port > 65535:
         raise UserError(f"--port {options.port}: ports end at 65535")
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0]
+        return socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
         raise UserError(f"--host {options.host}: no such host; 127.0.0.1 is this machine alone, 0.0.0.0 all its addresses") from error
+
+
+def listen(options: ServeOptions, address: Address) -> socket.socket:
+    """Return a socket that listens on an address of --host and --port.
+
+    Raises:
+        UserError: the port is in use or not allowed, or the host is no address of this machine.
+    """
+    family, kind, protocol, _, place = address
     listener = socket.socket(family, kind, protocol)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -70,7 +87,7 @@ def listen(options: ServeOptions) -> socket.socket:
     return listener
 
 
-def address(listener: socket.socket, host: str) -> str:
+def shown_address(listener: socket.socket, host: str) -> str:
     """Return where a browser finds the page."""
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{listener.getsockname()[1]}/"

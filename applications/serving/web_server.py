@@ -1,20 +1,56 @@
-"""uvicorn, ended by signals as every action of this program is."""
+"""uvicorn, ended by signals as every action of this program is, and without patience for those who ask nothing."""
 
+import asyncio
 import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import h11
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from applications.serving.access import is_loopback
+from applications.serving.access import BODY_SECONDS
 
 # What requests that are under way get to finish.
 SECONDS_TO_END = 10
 # Connections at a time; more are told to try again.
 CONNECTIONS = 512
+# In which the whole header of a request must have been sent: connections without one would keep others out.
+HEADER_SECONDS = 10.0
+
+
+class ImpatientProtocol(H11Protocol):
+    """Closes connections whose next request does not come, where uvicorn would wait for ever."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._stop_timer()
+
+    def _watch(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_timer()
+        elif self._timer is None:
+            # Whoever still sends the body of a refused request reads why after it.
+            seconds = BODY_SECONDS if self.conn.their_state is h11.SEND_BODY else HEADER_SECONDS
+            self._timer = self.loop.call_later(seconds, self.transport.close)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class WebServer(uvicorn.Server):
@@ -25,6 +61,8 @@ class WebServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=ImpatientProtocol,
+                ws="none",
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -56,8 +94,3 @@ class WebServer(uvicorn.Server):
         """Serve; return 128 plus the signal that ended it."""
         self.run(sockets=[listener])
         return 128 + self.received if self.received else 0
-
-
-def is_local(listener: socket.socket) -> bool:
-    """Whether only programs of this machine reach the socket."""
-    return is_loopback(listener.getsockname()[0])

@@ -34,7 +34,9 @@ def serving() -> Iterator[Serving]:
         def open_client(*argv: object) -> TestClient:
             request = config.parse(["--serve", *map(str, argv), "--arch", f"{NETS}:TinyNet"])
             service = stack.enter_context(open_service(request, decode=HOSTILE))
-            app = build_app(service, token=choose_token(request.config.serve), local=request.config.serve.host == "127.0.0.1")
+            options = request.config.serve
+            local = options.host == "127.0.0.1"
+            app = build_app(service, token=choose_token(options, local=local), own_name=options.host if local else None)
             return TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
 
         yield open_client

@@ -1,8 +1,16 @@
 """Who is answered by --serve."""
 
-import pytest
+import asyncio
+import json
+import time
+from functools import partial
 
-from applications.serving.access import is_loopback
+import pytest
+from starlette.types import Message
+
+from applications.serving import app as app_module
+from applications.serving.access import Gate, is_loopback
+from applications.serving.app import build_app
 from applications.serving.limits import choose_token
 from applications.settings.options import ServeOptions
 from tests.applications.serving.test_api import as_files, png
@@ -17,15 +25,15 @@ def guarded(serving, runs):
 
 
 def test_other_machines_are_asked_for_a_token() -> None:
-    assert choose_token(ServeOptions()) is None
-    assert choose_token(ServeOptions(token=TOKEN)) == TOKEN
-    made = choose_token(ServeOptions(host="0.0.0.0"))
+    assert choose_token(ServeOptions(), local=True) is None
+    assert choose_token(ServeOptions(token=TOKEN), local=True) == TOKEN
+    made = choose_token(ServeOptions(), local=False)
     assert made is not None
     assert len(made) >= 24
-    assert made != choose_token(ServeOptions(host="0.0.0.0"))
+    assert made != choose_token(ServeOptions(), local=False)
     for bad in ("", "short", "with space", "żółć-żółć"):
         with pytest.raises(UserError, match="--token takes"):
-            choose_token(ServeOptions(token=bad))
+            choose_token(ServeOptions(token=bad), local=True)
 
 
 @pytest.mark.parametrize(
@@ -73,3 +81,26 @@ def test_the_page_loads_nothing_from_elsewhere(guarded) -> None:
     assert "default-src 'self'" in page.headers["content-security-policy"]
     for path in ("/", "/page/app.js", "/page/style.css"):
         assert "//" not in guarded.get(path).text.replace("http://www.w3.org", "").replace("\n// ", "\n").replace("  // ", "  ")
+
+
+def test_a_request_that_does_not_arrive_in_time_is_refused(guarded, monkeypatch) -> None:
+    monkeypatch.setattr(app_module, "Gate", partial(Gate, seconds=0.2))
+    app = build_app(guarded.app.state.service, token=None, own_name=None)
+    headers = [(b"host", b"here"), (b"content-type", b"multipart/form-data; boundary=x"), (b"content-length", b"1000")]
+    scope = {"type": "http", "method": "POST", "path": "/api/predict", "query_string": b"", "headers": headers}
+    parts = iter([b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'])
+    answer: list[Message] = []
+
+    async def receive() -> Message:
+        # Something always comes, but never the end.
+        await asyncio.sleep(0.05)
+        return {"type": "http.request", "body": next(parts, b"0"), "more_body": True}
+
+    async def send(message: Message) -> None:
+        answer.append(message)
+
+    started = time.monotonic()
+    asyncio.run(asyncio.wait_for(app(scope, receive, send), 5))
+    assert time.monotonic() - started < 3
+    assert answer[0]["status"] == 408
+    assert json.loads(answer[1]["body"])["detail"] == "the request was not sent within 0.2 s"

@@ -1,9 +1,13 @@
 """The API of --serve: the answers of --predict, for files that anybody may send."""
 
 import io
+import re
 import struct
+import sys
+import threading
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +21,11 @@ from applications.formats import build_format
 from applications.formats.deployed import deploy
 from applications.formats.facts import Facts
 from applications.formats.format import WriteSettings
+from applications.serving.limits import Limits
 from applications.trained.checkpoint import load_trained
 from tests.applications.conftest import NETS, read_rows, run_once
 from tests.applications.serving.conftest import Serving
-from tests.applications.serving.faulty_decoder import CRASHES, HANGS
+from tests.applications.serving.faulty_decoder import BLOATS, CRASHES, HANGS
 
 Files = list[tuple[str, tuple[str, bytes]]]
 
@@ -136,10 +141,52 @@ def test_limits_of_a_request(client):
 
 def test_requests_that_make_no_sense_are_refused(client):
     assert client.post("/api/predict?model=none", files=as_files(good=png())).status_code == 404
-    assert client.post("/api/predict?top=0", files=as_files(good=png())).status_code == 422
-    assert client.post("/api/predict", data={"files": "text"}).status_code == 422
     assert client.get("/nothing").status_code == 404
     assert client.get("/page/../app.py").status_code == 404
+
+
+def test_a_request_without_images_or_with_a_wrong_parameter_is_told_in_a_line(client):
+    no_images = "send a form with one image or more as files in fields 'files'"
+    json_body = {"headers": {"Content-Type": "application/json"}, "content": b"{"}
+    for wrong in ({}, {"data": {"files": "text"}}, {"files": [("images", ("a.png", png()))]}, json_body):
+        done = client.post("/api/predict", **wrong)
+        assert (done.status_code, done.json()) == (422, {"detail": no_images})
+    done = client.post("/api/predict?top=0&mask=perhaps", files=as_files(good=png()))
+    assert done.status_code == 422
+    assert re.fullmatch(r"top: .*greater than or equal to 1; mask: .*boolean.*", done.json()["detail"])
+    done = client.post("/api/predict", content=b"no form", headers={"Content-Type": "multipart/form-data; boundary=x"})
+    assert (done.status_code, type(done.json()["detail"])) == (400, str)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process is limited on Linux alone")
+def test_a_file_that_takes_too_much_memory_is_refused(client):
+    done = client.post("/api/predict", files=as_files(bad=BLOATS))
+    assert (done.status_code, done.json()["detail"]) == (413, "bad: the memory is limited")
+
+
+def test_the_server_says_that_it_is_busy(serving, runs, monkeypatch):
+    client = serving(runs[0], "-j", 1)
+    monkeypatch.setattr(Limits, "max_waiting", 2)
+    (batcher,) = client.app.state.service.batchers.values()  # type: ignore[union-attr]
+    usual, asked, go_on = batcher.model.answers, threading.Event(), threading.Event()
+
+    def held(images: torch.Tensor) -> object:
+        asked.set()
+        assert go_on.wait(20)
+        return usual(images)
+
+    monkeypatch.setattr(batcher.model, "answers", held)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.post, "/api/predict", files=as_files(good=png(), other=png()))
+        assert asked.wait(20)
+        try:
+            done = client.post("/api/predict", files=as_files(good=png()))
+            assert (done.status_code, done.json()["detail"]) == (503, "2 images are under way; try again")
+            assert done.headers["retry-after"] == "1"
+        finally:
+            go_on.set()
+        assert first.result().status_code == 200
+    assert client.post("/api/predict", files=as_files(good=png())).status_code == 200
 
 
 def test_heat_maps_come_with_checkpoints(client):
@@ -210,6 +257,19 @@ def test_an_exported_file_answers_as_its_checkpoint(serving, runs, colors, name,
         for mine, other in zip(ours["top"], theirs["top"], strict=True):
             assert mine["label"] == other["label"]
             assert mine["probability"] == pytest.approx(other["probability"], abs=1e-4)
+
+
+def test_an_exported_file_names_several_labels_from_the_stored_thresholds_on(serving, labels, tmp_path):
+    trained = load_trained(labels, {"arch": f"{NETS}:TinyNet"}, "predict", torch.device("cpu"))
+    # As no network would find them by chance: every other class is named always, the others never.
+    thresholds = tuple(float(place % 2) for place in range(len(trained.classes)))
+    facts = Facts("tiny", "multilabel", trained.classes, trained.preprocess, "sigmoid", thresholds=thresholds)
+    deployed = deploy(trained.model, trained.preprocess, "sigmoid", temperature=1.0, arch="tiny")
+    build_format("torchscript").write(deployed, tmp_path / "model.jit.pt", facts, WriteSettings())
+    client = serving(tmp_path / "model.jit.pt", "-j", 1)
+    assert client.get("/api/models").json()["models"][0]["several_labels"]
+    (answer,) = client.post("/api/predict", files=as_files(good=png())).json()["images"][0]["answers"]
+    assert {share["label"] for share in answer["labels"]} == set(trained.classes[::2])
 
 
 def test_a_model_that_fails_costs_its_requests_alone(serving, runs, monkeypatch):

@@ -26,7 +26,7 @@ SMALL = ("--workers", 0)
 def serving(*models: Path, flags: Sequence[object] = ()) -> Iterator[TestClient]:
     """Serve models in this process."""
     with open_service(config.parse(["--serve", *map(str, models), "-j", "1", *map(str, flags)])) as service:
-        yield TestClient(build_app(service, token=None, local=True), base_url="http://127.0.0.1:8000")
+        yield TestClient(build_app(service, token=None, own_name="127.0.0.1"), base_url="http://127.0.0.1:8000")
 
 
 def decoded(address: str) -> Image.Image:

@@ -10,7 +10,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
+from applications.serving.web_server import WebServer
 from tests.applications.conftest import NETS, Call, start
 
 NET = ("--arch", f"{NETS}:TinyNet", "-j", 1)
@@ -54,6 +56,34 @@ def test_other_machines_get_a_token_that_is_printed(runs, tmp_path):
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_a_name_is_local_if_all_its_addresses_are(runs, call: Call, monkeypatch, local):
+    usual = socket.getaddrinfo
+
+    def found(host: str | None, *more: object, **named: object) -> list[object]:
+        if host != "Workstation":
+            return usual(host, *more, **named)  # type: ignore[arg-type]
+        return [each for place in ("127.0.1.1", "127.0.0.1" if local else "192.0.2.1") for each in usual(place, *more, **named)]  # type: ignore[arg-type]
+
+    statuses: dict[str, int] = {}
+
+    def ask(server: WebServer, listener: socket.socket) -> int:
+        assert listener.getsockname()[0] == "127.0.1.1"
+        client = TestClient(server.config.app)  # type: ignore[arg-type]
+        for name in ("workstation", "127.0.0.1", "evil.example"):
+            statuses[name] = client.get("/api/models", headers={"Host": f"{name}:8000"}).status_code
+        return 0
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    monkeypatch.setattr(WebServer, "run_until_signal", ask)
+    done = call("--serve", runs[0], *NET, "--port", 0, "--host", "Workstation")
+    assert done.code == 0, done.err
+    assert re.search(r"serving   http://Workstation:\d+/(#token=)?", done.out)
+    assert ("#token=" in done.out) is not local
+    expected = {"workstation": 200, "127.0.0.1": 200, "evil.example": 421}
+    assert statuses == (expected if local else dict.fromkeys(expected, 401))
 
 
 def test_a_port_in_use_is_one_line(runs, call: Call):
