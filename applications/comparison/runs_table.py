@@ -136,6 +136,7 @@ def write_table(entries: Sequence[RunSummary], folder: Path) -> None:
         xlabel="multiply-adds per image (millions)",
         ylabel=f"{entries[0].headline if len({entry.headline for entry in entries}) == 1 else 'figure'} on {shown} images (%)",
         log_x=bool(points),
+        limits=(0.0, 100.0),
     )
 
 

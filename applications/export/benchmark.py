@@ -31,6 +31,7 @@ from utils.text import counted
 USUAL_LOSS = 0.005
 # Points of the figure that the picture shows at least.
 LEAST_HEIGHT = 2.0
+UNSTEADY = "some times are not steady: other programs had the machine, or runs differed; measure again when it is quiet"
 COLUMNS = ("file", "kind", "load (s)", "median (ms)", "p95 (ms)", "images/s", "memory (MB)", "size (MB)")
 
 
@@ -55,11 +56,16 @@ class Entry:
         """Median for one image."""
         return 1e3 * self.measured.one.median
 
+    @property
+    def is_steady(self) -> bool:
+        """Whether its times can be relied on."""
+        return self.measured.one.is_steady and self.measured.many.is_steady
+
     def row(self) -> list[str]:
         """Return the cells, in the order of `header`."""
         found = self.measured
         memory = "" if found.memory is None else f"{found.memory / 1e6:.0f}"
-        steady = "yes" if found.one.is_steady and found.many.is_steady else "no"
+        steady = "yes" if self.is_steady else "no"
         times = [f"{found.load_seconds:.2f}", f"{self.milliseconds:.2f}", f"{1e3 * found.one.p95:.2f}", f"{found.throughput:.0f}"]
         return [self.name, self.kind, *times, memory, f"{found.size / 1e6:.1f}", f"{self.accuracy:.2%}", steady]
 
@@ -100,8 +106,8 @@ def run(request: Request) -> int:
     winner, reason = choose(entries, request.config.export.min_accuracy)
     write(entries, folder, images, threads, reason)
     log().info(reason)
-    if any(entry.row()[-1] == "no" for entry in entries):
-        log().warning("some times are not steady: other programs had the machine, or runs differed; measure again when it is quiet")
+    if not all(entry.is_steady for entry in entries):
+        log().warning(UNSTEADY)
     log().info(f"written: {folder} (benchmark.csv, benchmark.md, benchmark.json, benchmark.png)")
     return 1 if failed or winner is None else 0
 
@@ -205,6 +211,8 @@ def write(entries: Sequence[Entry], folder: Path, images: Images, threads: int, 
         f"from its pixels to the answer; images/s of {BATCH} at a time; memory is what opening and answering added to the process."
     )
     table.insert(1, "|" + "---|" * len(rows[0]))
+    if not all(entry.is_steady for entry in entries):
+        reason += f"; {UNSTEADY}"
     write_text(folder / "benchmark.md", "\n".join(["# Benchmark", "", about, "", *table, "", f"{reason[0].upper()}{reason[1:]}.", ""]))
     plain = [
         {
@@ -223,14 +231,18 @@ def write(entries: Sequence[Entry], folder: Path, images: Images, threads: int, 
     facts = {"device": device_name(), "threads": threads, "images": len(images.split), "headline": headline}
     facts |= {"reason": reason, "files": plain}
     write_text(folder / "benchmark.json", json.dumps(facts, indent=2) + "\n")
+    line = frontier([(entry.milliseconds, 100 * entry.accuracy) for entry in entries])
+    joined = "\nthe line joins those that none beats in both" if len(line) > 1 else ""
+    doubt = "" if all(entry.is_steady for entry in entries) else "\ntimes are not steady: measure again when the machine is quiet"
     points = [(entry.milliseconds, 100 * entry.accuracy, f"{Path(entry.name).name} ({entry.kind})") for entry in entries]
     draw_points(
         points,
         folder / "benchmark.png",
-        title=f"{counted(len(entries), 'file')} on {counted(threads, 'thread')}; the line joins those that none beats in both",
+        title=f"{device_name()}, {counted(threads, 'thread')}, {len(images.split)} {images.split.name} images{joined}{doubt}",
         xlabel="median of one image (ms)",
         ylabel=f"{headline} (%)",
         log_x=True,
         least_height=LEAST_HEIGHT,
-        line=frontier([(x, y) for x, y, _ in points]),
+        line=line if len(line) > 1 else (),
+        limits=(0.0, 100.0),
     )

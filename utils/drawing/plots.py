@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Points whose heights differ by less than this share of all heights have their names above one another.
-NEAR = 0.03
+MARKERS = "os^Dv"
 
 
 def draw_bars(values: Sequence[float], names: Sequence[str], path: Path, *, axis: str, title: str) -> None:
@@ -95,8 +95,9 @@ def draw_points(
     log_x: bool = False,
     line: Sequence[tuple[float, float]] = (),
     least_height: float = 0.0,
+    limits: tuple[float, float] = (-math.inf, math.inf),
 ) -> None:
-    """Draw named points as a PNG.
+    """Draw named points as a PNG; the names stand beside, from left to right and from top to bottom.
 
     Args:
         points: (x, y, name) each.
@@ -105,34 +106,35 @@ def draw_points(
         log_x: whether the axis is logarithmic.
         line: (x, y) of the points that a line joins.
         least_height: what the picture shows of y at least, so that points which hardly differ do not seem far apart.
+        limits: least and greatest y that there is, beyond which no place is shown.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with figure_fonts([title, *(name for _, _, name in points)]):
-        figure = Figure(figsize=(8, 5), layout="constrained")
+        figure = Figure(figsize=(9, 5), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
-        ends = [min((x for x, _, _ in points), default=1.0), max((x for x, _, _ in points), default=1.0)]
-        # Names on the right half are written to the left of their point, so that they stay inside the frame.
-        middle = math.sqrt(ends[0] * ends[1]) if log_x else sum(ends) / 2
         if line:
-            axes.plot([x for x, _ in line], [y for _, y in line], color="tab:blue", alpha=0.35)
-        axes.scatter([x for x, _, _ in points], [y for _, y, _ in points], color="tab:blue")
-        low, high = min((y for _, y, _ in points), default=0.0), max((y for _, y, _ in points), default=0.0)
-        near, missing = NEAR * max(high - low, least_height), max(0.0, least_height - (high - low)) / 2
-        axes.update_datalim([(ends[0], low - missing), (ends[1], high + missing)])
-        for index, (x, y, name) in enumerate(points):
+            axes.plot([x for x, _ in line], [y for _, y in line], color="tab:gray", alpha=0.5)
+        for index, (x, y, name) in enumerate(sorted(points, key=lambda point: (point[0], -point[1]))):
             shown = name if len(name) <= 30 else "…" + name[-29:]
-            side = "right" if x > middle else "left"
-            # Names beside one another would hide one another, so each goes above the last.
-            level = sum(abs(y - other) <= near and (z > middle) == (x > middle) for z, other, _ in points[:index])
-            place = (-4 if x > middle else 4, 4 + 10 * level)
-            axes.annotate(shown, (x, y), xytext=place, textcoords="offset points", fontsize=8, ha=side)
+            # Points may lie upon one another: outlines and shapes let both be seen.
+            marker = MARKERS[index % len(MARKERS)]
+            axes.scatter([x], [y], s=50, color=f"C{index % 10}", marker=marker, alpha=0.6, zorder=3, label=shown, clip_on=False)
+        low, high = min((y for _, y, _ in points), default=0.0), max((y for _, y, _ in points), default=0.0)
+        missing = max(0.0, least_height - (high - low)) / 2
+        if points:
+            axes.update_datalim([(points[0][0], low - missing), (points[0][0], high + missing)])
+            axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.01), fontsize=8, frameon=False)
         if log_x:
             axes.set_xscale("log")
         axes.margins(0.12)
-        axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+        axes.autoscale_view()
+        bottom, top = axes.get_ylim()
+        axes.set_ylim(max(bottom, limits[0]), min(top, limits[1]))
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+        axes.set_title(title, fontsize=10, loc="left")
         axes.grid(alpha=0.3)
         if log_x:
             _label_decades(axes.xaxis)

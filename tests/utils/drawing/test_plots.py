@@ -44,30 +44,48 @@ def test_named_points_are_drawn_on_a_logarithmic_axis(tmp_path: Path) -> None:
             assert np.asarray(picture.convert("RGB")).std() > 5
 
 
-def test_points_that_hardly_differ_lie_side_by_side(tmp_path: Path) -> None:
-    heights = []
-    for least in (0.0, 2.0):
-        draw_points(
-            [(1.0, 90.0, "a"), (2.0, 90.1, "b")], tmp_path / "a.png", title="t", xlabel="x", ylabel="y", log_x=True, least_height=least
-        )
-        with Image.open(tmp_path / "a.png") as picture:
-            pixels = np.asarray(picture.convert("RGB")).astype(int)
-        rows = np.flatnonzero((np.abs(pixels - (31, 119, 180)).sum(2) < 10).any(1))
-        heights.append(rows.max() - rows.min())
-    assert heights[1] < 0.2 * heights[0]
-
-
-@pytest.mark.parametrize(("low", "high"), [(1e-7, 1e-1), (0.4, 0.9), (0.3, 20.0)])
-def test_a_logarithmic_axis_has_plain_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, low: float, high: float) -> None:
-    figures: list[Figure] = []
+@pytest.fixture
+def figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Return the list to which every figure that is drawn is added."""
+    found: list[Figure] = []
     monkeypatch.setattr("utils.drawing.plots.write_atomically", lambda _, write: write(tmp_path / "a.png"))
     savefig = Figure.savefig
 
     def kept(figure: Figure, *args: object, **kwargs: object) -> None:
-        figures.append(figure)
+        found.append(figure)
         savefig(figure, *args, **kwargs)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(Figure, "savefig", kept)
+    return found
+
+
+def test_points_that_hardly_differ_lie_side_by_side(tmp_path: Path, figures: list[Figure]) -> None:
+    points, words = [(1.0, 90.0, "a"), (2.0, 90.1, "b")], {"title": "t", "xlabel": "x", "ylabel": "y"}
+    for least in (0.0, 2.0):
+        draw_points(points, tmp_path / "a.png", **words, log_x=True, least_height=least)
+    shown = [0.1 / (top - bottom) for bottom, top in (figure.axes[0].get_ylim() for figure in figures)]
+    assert shown[1] < 0.2 * shown[0]
+
+
+def test_no_place_is_shown_that_a_figure_cannot_reach(tmp_path: Path, figures: list[Figure]) -> None:
+    words = {"title": "t", "xlabel": "x", "ylabel": "y", "least_height": 2.0, "limits": (0.0, 100.0)}
+    for value in (100.0, 0.0):
+        draw_points([(1.0, value, "a"), (2.0, value, "b")], tmp_path / "a.png", **words)
+    assert figures[0].axes[0].get_ylim()[1] == 100
+    assert figures[1].axes[0].get_ylim()[0] == 0
+
+
+def test_points_upon_one_another_are_named_apart(tmp_path: Path, figures: list[Figure]) -> None:
+    draw_points([(2.0, 90.0, "second"), (2.0, 90.0, "third"), (1.0, 90.0, "first")], tmp_path / "a.png", title="t", xlabel="x", ylabel="y")
+    legend = figures[0].axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["first", "second", "third"]
+    shapes = [collection.get_paths()[0].vertices.shape for collection in figures[0].axes[0].collections]
+    assert shapes[1] != shapes[2]
+
+
+@pytest.mark.parametrize(("low", "high"), [(1e-7, 1e-1), (0.4, 0.9), (0.3, 20.0)])
+def test_a_logarithmic_axis_has_plain_numbers(tmp_path: Path, figures: list[Figure], low: float, high: float) -> None:
     options = {"title": "t", "xlabel": "x", "ylabel": "y", "log_x": True, "log_y": True}
     draw_curve([low, high], {"": [low, high]}, tmp_path / "a.png", **options)
     axes = figures[0].axes[0]
