@@ -57,6 +57,8 @@ def export(source: Source, found: Format, formats: Sequence[Format]) -> int:
     log().info(f"written   {destination} ({record.bytes / 1e6:.1f} MB)")
     if found.in_demo and source.reference.demo:
         log().info(f"next: python demos/{source.reference.demo}.py {quote(str(destination))} IMAGE_OR_FOLDER")
+    else:
+        log().info(f"next: python main.py --predict IMAGE_OR_FOLDER --resume {quote(str(destination))}")
     return 0
 
 
