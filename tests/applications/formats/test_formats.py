@@ -36,7 +36,8 @@ def test_a_file_gives_the_answers_of_its_model(name: str, written: Written) -> N
     opened = found.open(path, threads=1)
     assert opened.facts == facts
     rng = np.random.default_rng(0)
-    sizes = [(1, 24, 16), (3, 24, 16)] + ([(1, 40, 30), (4, 31, 77), (1, 1, 90), (2, 9, 5)] if facts.any_size else [])
+    # 19: more than some formats plan memory for.
+    sizes = [(1, 24, 16), (3, 24, 16), (19, 24, 16)] + ([(1, 40, 30), (4, 31, 77), (1, 1, 90), (2, 9, 5)] if facts.any_size else [])
     for n, h, w in sizes:
         images = rng.integers(0, 256, (n, 3, h, w), dtype=np.uint8)
         with torch.inference_mode():
