@@ -58,6 +58,14 @@ CARD = "darkroom.json"
 FULL = 65535
 NO_FOURTH = "it has no fourth channel, which this model reads; save it as RGBA"
 FORMAT = 1
+# What the file of a task is, and what opens it.
+OPENED_BY = {
+    "classify": ("a classifier", "demos/classifier.py"),
+    "multilabel": ("a classifier of several labels", "demos/classifier.py"),
+    "segment": ("a segmenter", "demos/segmenter.py"),
+    "detect": ("a detector of objects", "demos/detector.py"),
+    "anomaly": ("a detector of anomalies", "python main.py --predict IMAGE --resume FILE"),
+}
 # The shape of one image of any size, to OpenVINO.
 ANY_SIZE = (1, -1, -1, -1)
 BATCH_VALUES = 3 * 2**22
@@ -300,12 +308,22 @@ def _read_card(path: str, text: Any) -> dict[str, Any]:
         raise foreign from error
     if not isinstance(card, dict) or not isinstance(card.get("classes"), list):
         raise foreign
+    if card.get("format") != FORMAT:
+        raise ModelError(f"{path} has format {card.get('format')}, this demo reads {FORMAT}; take the demo that came with the exporter")
+    # The first files said nothing of their task, and a task of one's own may be that of a classifier, too.
+    task = card.get("task")
+    if task in ("segment", "detect", "anomaly") or "probabilities" not in card.get("outputs", ["probabilities"]):
+        raise _of_other_task(path, task)
     thresholds = card.get("thresholds")
     if any(values is not None and not _are_numbers(values, len(card["classes"])) for values in (thresholds, card.get("reject"))):
         raise foreign
-    if card.get("format") != FORMAT:
-        raise ModelError(f"{path} has format {card.get('format')}, this demo reads {FORMAT}; take the demo that came with the exporter")
     return card
+
+
+def _of_other_task(path: str, task: Any) -> ModelError:
+    """Return what is said of a file whose task another program is for."""
+    kind, program = OPENED_BY.get(str(task), ("made for another task", "python main.py --predict IMAGE --resume FILE"))
+    return ModelError(f"{path} is {kind} (its task is {task}), which this demo does not open; {program} does")
 
 
 def _are_numbers(values: Any, count: int) -> bool:

@@ -14,7 +14,8 @@ for .xml with its .bin, torch for .pt. It needs nothing else of the project it c
        python segmenter.py model.onnx parts/ --json > areas.jsonl
        python segmenter.py model.onnx photo.jpg --benchmark
 
-   --out writes a mask (PNG, a color a class, the number of the class as its index) and the picture with the mask over it.
+   --out writes a mask (PNG, a color a class, the number of the class as its index) and the picture with the mask over it;
+   folders inside of a folder are kept.
 
 3. Or use it from your own program:
 
@@ -36,6 +37,7 @@ import os
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -52,6 +54,14 @@ CARD = "darkroom.json"
 # The largest value of 16 bits.
 FULL = 65535
 FORMAT = 1
+# What the file of a task is, and what opens it.
+OPENED_BY = {
+    "classify": ("a classifier", "demos/classifier.py"),
+    "multilabel": ("a classifier of several labels", "demos/classifier.py"),
+    "segment": ("a segmenter", "demos/segmenter.py"),
+    "detect": ("a detector of objects", "demos/detector.py"),
+    "anomaly": ("a detector of anomalies", "python main.py --predict IMAGE --resume FILE"),
+}
 # The shape of one image of any size, to OpenVINO.
 ANY_SIZE = (1, -1, -1, -1)
 # Numbers that are held at once while a mask is enlarged.
@@ -298,9 +308,16 @@ def _read_card(path: str, text: Any) -> dict[str, Any]:
         raise foreign
     if card.get("format") != FORMAT:
         raise ModelError(f"{path} has format {card.get('format')}, this demo reads {FORMAT}; take the demo that came with the exporter")
-    if card.get("task") != "segment":
-        raise ModelError(f"{path} names images, not pixels (its task is {card.get('task')}); demos/classifier.py opens it")
+    # The first files, of classifiers, said nothing of their task.
+    if (task := card.get("task", "classify")) != "segment":
+        raise _of_other_task(path, task)
     return card
+
+
+def _of_other_task(path: str, task: Any) -> ModelError:
+    """Return what is said of a file whose task another program is for."""
+    kind, program = OPENED_BY.get(str(task), ("made for another task", "python main.py --predict IMAGE --resume FILE"))
+    return ModelError(f"{path} is {kind} (its task is {task}), which this demo does not open; {program} does")
 
 
 def fit(image: np.ndarray, height: int, width: int, resize: str) -> np.ndarray:
@@ -431,12 +448,12 @@ def laid_over(image: np.ndarray, mask: np.ndarray, colors: np.ndarray) -> np.nda
     return mixed.round().astype(np.uint8)
 
 
-def write_pictures(folder: str, path: str, image: np.ndarray, mask: np.ndarray, colors: np.ndarray) -> None:
-    """Write NAME-mask.png, indexed by class, and NAME-overlay.png."""
+def write_pictures(folder: str, name: str, image: np.ndarray, mask: np.ndarray, colors: np.ndarray) -> None:
+    """Write NAME-mask.png, indexed by class, and NAME-overlay.png; a name may hold folders."""
     from PIL import Image
 
-    os.makedirs(folder, exist_ok=True)
-    stem = os.path.join(folder, os.path.splitext(os.path.basename(path))[0])
+    stem = os.path.join(folder, name)
+    os.makedirs(os.path.dirname(stem), exist_ok=True)
     indexed = Image.fromarray(mask)
     indexed.putpalette(colors.tobytes())
     indexed.save(f"{stem}-mask.png")
@@ -452,6 +469,29 @@ def find_images(places: Sequence[str]) -> Iterator[str]:
         for folder, folders, files in os.walk(place):
             folders.sort()
             yield from (os.path.join(folder, name) for name in sorted(files) if name.lower().endswith(SUFFIXES))
+
+
+def name_pictures(places: Sequence[str]) -> dict[str, str]:
+    """Return the images of `find_images`, and for each a name of its own for its pictures: where it lies in the folder that was given.
+
+    Endings are left out where no two images would share a name, upper and lower case being one; what they do not tell apart is numbered.
+    """
+    named: dict[str, str] = {}
+    for place in places:
+        for path in find_images([place]):
+            named.setdefault(path, os.path.relpath(path, place) if os.path.isdir(place) else os.path.basename(path))
+    stems = Counter(os.path.splitext(name)[0].lower() for name in named.values())
+    taken: set[str] = set()
+    for path, name in named.items():
+        stem = os.path.splitext(name)[0]
+        wanted = found = stem if stems[stem.lower()] == 1 else name
+        number = 1
+        while found.lower() in taken:
+            number += 1
+            found = f"{wanted}-{number}"
+        taken.add(found.lower())
+        named[path] = found
+    return named
 
 
 def benchmark(segmenter: Segmenter, image: np.ndarray, path: str) -> str:
@@ -470,7 +510,7 @@ def benchmark(segmenter: Segmenter, image: np.ndarray, path: str) -> str:
 def answer(segmenter: Segmenter, options: argparse.Namespace) -> int:
     """Print what is found on every image; return 0, or 1 when one could not be read."""
     found = failed = 0
-    for path in find_images(options.images):
+    for path, name in name_pictures(options.images).items():
         try:
             image = read_image(path, white=segmenter.white)
         except ImageError as error:
@@ -484,7 +524,7 @@ def answer(segmenter: Segmenter, options: argparse.Namespace) -> int:
         mask = segmenter.mask(image)
         areas = segmenter.areas(mask)
         if options.out:
-            write_pictures(options.out, path, image, mask, class_colors(len(segmenter.classes)))
+            write_pictures(options.out, name, image, mask, class_colors(len(segmenter.classes)))
         if options.json:
             print(json.dumps({"path": path, "areas": areas}))
         else:

@@ -53,6 +53,32 @@ def test_a_full_disk_is_said_before_anything_is_downloaded(tmp_path: Path) -> No
     assert not (tmp_path / ".venv/install.log").exists()
 
 
+# What the export says at its end, and what is run on each written file, task by task.
+DEMOS = {"classify": "classifier", "segment": "segmenter", "detect": "detector", "anomaly": ""}
+
+
+@pytest.mark.parametrize("task", DEMOS)
+def test_exported_files_are_opened_by_the_demo_of_their_task(task: str, tmp_path: Path) -> None:
+    """All of them were given to the demo of classifiers."""
+    shutil.copytree(SCRIPTS, tmp_path / "z_task_shell")
+    python = tmp_path / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    next_line = f'echo "next: python demos/{DEMOS[task]}.py $5/model.onnx IMAGE_OR_FOLDER"' if DEMOS[task] else ":"
+    python.write_text(f'#!/bin/sh\necho "$@" >>asked\n[ "$2" != --export ] || {next_line}\n')
+    python.chmod(0o755)
+    for name in ("requirements.lock", "requirements.txt", "requirements-test.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / ".venv/.installed").write_bytes(subprocess.run(["cksum"], input=b"", capture_output=True, check=True).stdout)
+    said = run(tmp_path, "8_export.sh", f"runs/{task}/one", "onnx,openvino,aoti", "a photo.jpg")
+    asked = (tmp_path / "asked").read_text().splitlines()
+    wanted = [f"main.py --export onnx,openvino,aoti --resume runs/{task}/one"]
+    for file in (f"runs/{task}/one/model.onnx", f"runs/{task}/one/model.xml"):
+        wanted += [f"main.py --evaluation --no_report --resume {file}"]
+        wanted += [f"demos/{DEMOS[task]}.py {file} a photo.jpg"] if DEMOS[task] else []
+    assert asked == wanted
+    assert ("no demo opens these files" in said) == (not DEMOS[task])
+
+
 def test_the_model_table(house: Path) -> None:
     assert "1820.16 M" in run(house, "1_model_info.sh")
 
@@ -108,6 +134,11 @@ def test_segmentation(house: Path) -> None:
     for line in said.splitlines():
         if line.startswith("  runs/"):
             assert (house / line.split()[0]).exists()
+    folder = said.partition("The run is in ")[2].partition(". Open")[0]
+    images = "data/shapes/images/test/star"
+    answers = [line for line in run(house, "8_export.sh", folder, "torchscript", images).splitlines() if line.startswith(images)]
+    assert len(answers) == len(list((house / images).iterdir()))
+    assert all("%" in line for line in answers)
 
 
 def test_the_quickstart(house: Path) -> None:
@@ -125,6 +156,8 @@ def test_finding_anomalies(house: Path) -> None:
     for line in said.splitlines():
         if line.startswith("  runs/"):
             assert (house / line.split()[0]).exists()
+    folder = said.partition("The run is in ")[2].partition(". Open")[0]
+    assert "no demo opens these files" in run(house, "8_export.sh", folder, "torchscript", "data/weave/test/hole")
 
 
 @pytest.mark.slow

@@ -69,7 +69,7 @@ class Format(ABC):
         name: its row.
         suffix: how its file, or its folder, is called behind the stem.
         holds: what it has room for.
-        in_demo: demos/classifier.py opens it.
+        in_demo: the programs of demos/ open it.
         portable: its files run wherever their runtime does, so that --export best tries it.
         to_write, to_open: packages that it needs beside torch.
     """

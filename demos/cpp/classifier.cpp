@@ -13,6 +13,7 @@
 #include <fstream>
 #include <iostream>
 #include <memory>
+#include <new>
 #include <numeric>
 #include <openvino/op/constant.hpp>
 #include <openvino/openvino.hpp>
@@ -34,21 +35,28 @@ struct ErrorManager {
 
 void leave(j_common_ptr info) { std::longjmp(reinterpret_cast<ErrorManager*>(info->err)->back, 1); }
 
-// The image of a JPEG file; nothing where it cannot be read.
+// Given back however reading ends.
+struct Decoder {
+    std::FILE* file;
+    jpeg_decompress_struct info{};
+    ~Decoder() {
+        jpeg_destroy_decompress(&info);
+        std::fclose(file);
+    }
+};
+
+// The image of a JPEG file; nothing where it cannot be read. Throws std::bad_alloc where memory does not hold it.
 std::optional<Image> read_jpeg(const char* path) {
     std::FILE* file = std::fopen(path, "rb");
     if (!file) return std::nullopt;
-    jpeg_decompress_struct info;
+    Decoder decoder{file};
+    jpeg_decompress_struct& info = decoder.info;
     ErrorManager errors;
     Image image;
     std::vector<uint8_t> row;
     info.err = jpeg_std_error(&errors.base);
     errors.base.error_exit = leave;
-    if (setjmp(errors.back)) {
-        jpeg_destroy_decompress(&info);
-        std::fclose(file);
-        return std::nullopt;
-    }
+    if (setjmp(errors.back)) return std::nullopt;
     jpeg_create_decompress(&info);
     jpeg_stdio_src(&info, file);
     jpeg_read_header(&info, TRUE);
@@ -67,8 +75,6 @@ std::optional<Image> read_jpeg(const char* path) {
             for (size_t channel = 0; channel < 3; ++channel) image.pixels[channel * plane + start + x] = row[3 * x + channel];
     }
     jpeg_finish_decompress(&info);
-    jpeg_destroy_decompress(&info);
-    std::fclose(file);
     return image;
 }
 
@@ -180,9 +186,15 @@ int main(int count, char** arguments) {
         long height = 0, width = 0;
         int code = 0;
         for (int number = 2; number < count; ++number) {
-            auto image = read_jpeg(arguments[number]);
+            std::optional<Image> image;
+            const char* reason = "not a JPEG file, or damaged";
+            try {
+                image = read_jpeg(arguments[number]);
+            } catch (const std::bad_alloc&) {
+                reason = "too large for the memory";
+            }
             if (!image) {
-                std::cerr << arguments[number] << ": not a JPEG file, or damaged\n";
+                std::cerr << arguments[number] << ": " << reason << "\n";
                 code = 1;
                 continue;
             }
@@ -197,6 +209,10 @@ int main(int count, char** arguments) {
             request.set_input_tensor(ov::Tensor(ov::element::u8, {1, 3, image->height, image->width}, image->pixels.data()));
             request.infer();
             const auto answer = request.get_output_tensor(0);
+            if (answer.get_shape() != ov::Shape{1, names.size()}) {
+                std::cerr << path << " is no classifier: it does not answer a probability for each class of an image\n";
+                return 2;
+            }
             const float* shares = answer.data<float>();
             std::vector<size_t> order(answer.get_size());
             std::iota(order.begin(), order.end(), 0);

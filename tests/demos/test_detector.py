@@ -2,19 +2,25 @@
 
 import inspect
 import json
+import os
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import openvino
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from applications.formats.deployed import BoxCore, deploy_outputs
 from applications.formats.facts import BoxFacts, Facts
 from applications.formats.format import WriteSettings
+from applications.formats.onnx_boxes import RAW, choose_in_graph
 from applications.formats.torchscript import TorchScript
 from applications.tasks.box_answers import Choice, answer_of
 from dataloader.images.preprocess import Preprocess
@@ -23,13 +29,29 @@ from models.detectors.build import build_detector
 from utils.drawing.mask_pictures import class_colors
 
 CLASSES = ("bolt", "nut", "ring")
-SHARED = ("Compiled", "_resize_rows", "_to_eight_bits", "_turn", "_reason", "fit", "fitted_size", "find_images", "class_colors")
+SHARED = (
+    "Compiled",
+    "_resize_rows",
+    "_to_eight_bits",
+    "_turn",
+    "_reason",
+    "_of_other_task",
+    "fit",
+    "fitted_size",
+    "find_images",
+    "name_pictures",
+    "class_colors",
+)
 
 
 @pytest.mark.parametrize("name", SHARED)
 def test_what_both_demos_do_is_written_alike(name: str) -> None:
     """Neither may import the other; what one learns the other needs, too."""
     assert inspect.getsource(getattr(detector, name)) == inspect.getsource(getattr(segmenter, name))
+
+
+def test_tasks_are_opened_by_the_same_programs() -> None:
+    assert detector.OPENED_BY == segmenter.OPENED_BY
 
 
 def said(seed: int, places: int = 200) -> tuple[np.ndarray, np.ndarray]:
@@ -73,6 +95,120 @@ def test_no_box_is_no_error() -> None:
 
 def test_colors_are_those_of_the_program() -> None:
     assert (detector.class_colors(20) == class_colors(20)).all()
+
+
+# left, top, right, bottom in the network's 48 x 32 pixels, and scores of bolt, nut and ring: two bolts at one place, a place of two
+# classes, and a score below the file's least one.
+PLACES = {
+    (2, 2, 12, 12): (0.9, 0.05, 0),
+    (3, 2, 13, 12): (0.8, 0, 0),
+    (20, 10, 40, 30): (0, 0.7, 0.3),
+    (30, 0, 34, 8): (0, 0, 0.4),
+    (10, 20, 20, 30): (0.2, 0, 0),
+}
+FOUND = [
+    ("bolt", 0.9, 4, 4, 24, 24),
+    ("nut", 0.7, 40, 20, 80, 60),
+    ("ring", 0.4, 60, 0, 68, 16),
+    ("ring", 0.3, 40, 20, 80, 60),
+]
+BELOW = ("bolt", 0.2, 20, 40, 40, 60)
+
+
+def write_file(folder: Path, name: str, *, chosen: bool) -> Path:
+    """Write a detector by hand, whose scores are as high as the lightest value of an image; `chosen`: it chooses among its boxes."""
+    outputs = ("boxes", "scores", "classes") if chosen else ("boxes", "scores")
+    choice = BoxFacts(0.25, 0.5, 10, False)
+    facts = Facts("net", "detect", CLASSES, Preprocess((32, 48)), "none", outputs=outputs, boxes=choice)
+    raw = RAW if chosen else outputs
+    numbers = {
+        "corners": np.array([list(PLACES)], np.float32),
+        "sure": np.array([list(PLACES.values())], np.float32),
+        "white": np.array(255, np.float32),
+        "each": np.array([-1, 1, 1]),
+        "nothing": np.array(0, np.float32),
+    }
+    nodes = [
+        helper.make_node("Cast", ["images"], ["values"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMax", ["values"], ["most"], axes=[1, 2, 3]),
+        helper.make_node("Reshape", ["most", "each"], ["lightest"]),
+        helper.make_node("Div", ["lightest", "white"], ["light"]),
+        helper.make_node("Mul", ["sure", "light"], [raw[1]]),
+        helper.make_node("Mul", ["light", "nothing"], ["none"]),
+        helper.make_node("Add", ["corners", "none"], [raw[0]]),
+    ]
+    taken = [helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", 3, "h", "w"])]
+    given = [
+        helper.make_tensor_value_info(raw[0], TensorProto.FLOAT, ["n", len(PLACES), 4]),
+        helper.make_tensor_value_info(raw[1], TensorProto.FLOAT, ["n", len(PLACES), len(CLASSES)]),
+    ]
+    constants = [numpy_helper.from_array(value, key) for key, value in numbers.items()]
+    graph = helper.make_graph(nodes, "net", taken, given, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    if chosen:
+        choose_in_graph(model, choice, outputs)
+    helper.set_model_props(model, {"darkroom.json": facts.to_json()})
+    onnx.save(model, folder / "model.onnx")
+    if name == "model.xml":
+        graph = openvino.Core().read_model(folder / "model.onnx")
+        graph.set_rt_info(facts.to_json(), ["darkroom"])
+        openvino.save_model(graph, folder / name, compress_to_fp16=False)
+    return folder / name
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.xml"])
+@pytest.mark.parametrize("chosen", [True, False])
+def test_a_file_answers_its_boxes_and_none_below_conf(
+    name: str, chosen: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_file(tmp_path, name, chosen=chosen)
+    Image.new("RGB", (96, 64), "white").save(tmp_path / "white.png")
+    Image.new("RGB", (96, 64)).save(tmp_path / "black.png")
+
+    def told(*flags: str) -> list[tuple]:
+        command = ["detector.py", str(file), str(tmp_path / "white.png"), str(tmp_path / "black.png"), "--json", *flags]
+        monkeypatch.setattr(sys, "argv", command)
+        assert detector.main() == 0
+        light, dark = (json.loads(line)["boxes"] for line in capsys.readouterr().out.splitlines())
+        assert dark == [], "scores of nothing"
+        return [(box["label"], *(pytest.approx(value, abs=1e-4) for value in list(box.values())[1:])) for box in light]
+
+    assert told() == FOUND
+    assert told("--conf", "0.5") == FOUND[:2]
+    assert told("--conf", "0.1") == (FOUND if chosen else [*FOUND, BELOW]), "what a file has left out does not come back"
+
+
+def test_pictures_keep_folders_and_never_share_a_name(tmp_path: Path) -> None:
+    images = ("a/x.png", "a/y.png", "a/inner/y.jpg", "b/x.jpg", "c/x.png", "c/X.PNG", "c/x.png-2.jpg", "d/z.png")
+    for image in images:
+        (tmp_path / image).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / image).touch()
+    places = [str(tmp_path / name) for name in ("a", "b", "c", "d/z.png", "a/y.png")]
+    named = {os.path.relpath(path, tmp_path): name for path, name in detector.name_pictures(places).items()}
+    assert named == {
+        "a/x.png": "x.png",
+        "a/y.png": "y",
+        "a/inner/y.jpg": "inner/y",
+        "b/x.jpg": "x.jpg",
+        "c/X.PNG": "X.PNG-2",
+        "c/x.png": "x.png-3",
+        "c/x.png-2.jpg": "x.png-2-2",
+        "d/z.png": "z",
+    }
+
+
+def test_images_of_one_name_keep_their_own_pictures(tmp_path: Path) -> None:
+    """The second of them wrote over the first one's."""
+    demo = made((32, 48), "fit", Choice(1.0), *said(0))
+    for name, width in {"a/x.png": 4, "b/x.bmp": 6, "b/inner/y.png": 8}.items():
+        (tmp_path / name).parent.mkdir()
+        Image.new("RGB", (width, 4)).save(tmp_path / name)
+    places = [str(tmp_path / name) for name in ("a/x.png", "b")]
+    options = Namespace(images=places, out=str(tmp_path / "out"), json=False, conf=None, benchmark=False)
+    assert detector.answer(demo, options) == 0
+    out = tmp_path / "out"
+    widths = {each.relative_to(out).as_posix(): detector.read_image(str(each)).shape[1] for each in out.rglob("*.png")}
+    assert widths == {"x.png-boxes.png": 4, "x.bmp-boxes.png": 6, "inner/y-boxes.png": 8}
 
 
 @pytest.mark.slow

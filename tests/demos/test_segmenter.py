@@ -4,6 +4,7 @@ import inspect
 import json
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,16 @@ CLASSES = ("ground", "disc", "bar")
 
 
 @pytest.mark.parametrize(
-    "name", ["_resize_rows", "_to_eight_bits", "_turn", "_reason", "open_onnx", "Compiled", "open_openvino", "open_torchscript"]
+    "name",
+    ["_resize_rows", "_to_eight_bits", "_turn", "_reason", "open_onnx", "Compiled", "open_openvino", "open_torchscript", "_of_other_task"],
 )
 def test_what_both_demos_do_is_written_alike(name: str) -> None:
     """Neither may import the other; what one learns the other needs, too."""
     assert inspect.getsource(getattr(segmenter, name)) == inspect.getsource(getattr(classifier, name))
+
+
+def test_tasks_are_opened_by_the_same_programs() -> None:
+    assert segmenter.OPENED_BY == classifier.OPENED_BY
 
 
 def made(size: tuple[int, int], resize: str, answer: np.ndarray, activation: str) -> Any:
@@ -83,11 +89,21 @@ def test_a_file_is_opened_and_its_pictures_written(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "part-overlay.png").is_file()
 
 
-def test_a_classifier_is_refused_in_one_line(tmp_path: Path) -> None:
-    text = json.dumps({"format": 1, "classes": ["a"], "task": "classify"})
-    with pytest.raises(segmenter.ModelError, match="names images, not pixels"):
-        segmenter._read_card("model.onnx", text)
+def test_a_missing_file_is_told_in_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, segmenter.__file__, str(tmp_path / "none.onnx"), "x"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_images_of_one_name_keep_their_own_pictures(tmp_path: Path) -> None:
+    """The second of them wrote over the first one's."""
+    answer = np.eye(len(CLASSES), dtype=np.float32)[:, :, None] * np.ones((1, 1, 4), np.float32)
+    demo = made((3, 4), "stretch", answer, "softmax")
+    for name, height in {"a/x.png": 3, "b/x.bmp": 6}.items():
+        (tmp_path / name).parent.mkdir()
+        Image.new("RGB", (4, height)).save(tmp_path / name)
+    options = Namespace(images=[str(tmp_path / "a"), str(tmp_path / "b")], out=str(tmp_path / "out"), json=False, benchmark=False)
+    assert segmenter.answer(demo, options) == 0
+    heights = {each.name: len(segmenter.read_image(str(each))) for each in (tmp_path / "out").iterdir()}
+    assert heights == {"x.png-mask.png": 3, "x.png-overlay.png": 3, "x.bmp-mask.png": 6, "x.bmp-overlay.png": 6}

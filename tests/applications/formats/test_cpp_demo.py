@@ -1,5 +1,6 @@
 """The demo in C++ is built from public packages, and gives the answers of the one in Python."""
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,16 @@ from tests.applications.formats.conftest import CLASSES, Written
 
 SOURCE = Path(__file__).parents[3] / "demos" / "cpp"
 HAS_TOOLS = shutil.which("cmake") and shutil.which("g++") and Path("/usr/include/jpeglib.h").is_file()
+
+
+def write_segmenter(path: Path) -> Path:
+    """Write a graph that answers every pixel with the probabilities of three classes."""
+    openvino = pytest.importorskip("openvino")
+    images = openvino.opset8.parameter([-1, 3, -1, -1], np.uint8, name="images")
+    graph = openvino.Model([openvino.opset8.convert(images, "f32")], [images])
+    graph.set_rt_info(json.dumps({"classes": list(CLASSES)}), ["darkroom"])
+    openvino.save_model(graph, path)
+    return path
 
 
 @pytest.mark.slow
@@ -40,8 +51,20 @@ def test_the_demo_in_cpp_gives_the_answers_of_the_one_in_python(written: Written
         assert set(said) == set(CLASSES)
         for label, share in classifier.top(read_image(str(photo)), 3):
             assert float(said[label]) == pytest.approx(100 * share, abs=0.01)
+    # A header alone may ask for 13 GB; that says nothing against the model.
+    huge = tmp_path / "huge.jpg"
+    content = bytearray(photos[0].read_bytes())
+    header = content.index(b"\xff\xc0") + 5
+    content[header : header + 4] = (65500).to_bytes(2) * 2
+    huge.write_bytes(content)
+    limited = ["bash", "-c", f'ulimit -v {10 * 2**20}; exec "$@"', "-"]
+    done = subprocess.run([*limited, build / "classifier", model, huge, photos[0]], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, f"{huge}: too large for the memory\n")
+    assert done.stdout.startswith(str(photos[0]))
     damaged = tmp_path / "damaged.xml"
     damaged.write_text("no graph")
-    for wrong in (bad, damaged, tmp_path / "gone.xml"):
+    segmenter = write_segmenter(tmp_path / "masks.xml")
+    for wrong in (bad, damaged, tmp_path / "gone.xml", segmenter):
         done = subprocess.run([build / "classifier", wrong, photos[0]], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"{segmenter} is no classifier")
