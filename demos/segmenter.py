@@ -368,7 +368,7 @@ def read_image(path: str, *, white: int | None = None) -> np.ndarray:
     Raises:
         ImageError: the file is missing, damaged, or no image.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
@@ -379,6 +379,8 @@ def read_image(path: str, *, white: int | None = None) -> np.ndarray:
                     raise ImageError("color of 16 bits, which this demo does not read; convert it to 8 bits")
                 image.load()
                 return _to_rgb(image, white)
+    except UnidentifiedImageError:
+        raise ImageError("not an image, or damaged") from None
     except ImageError:
         raise
     except Exception as error:  # Decoders raise errors of many types on damaged files; all mean the same here.
@@ -508,7 +510,7 @@ def benchmark(segmenter: Segmenter, image: np.ndarray, path: str) -> str:
 
 
 def answer(segmenter: Segmenter, options: argparse.Namespace) -> int:
-    """Print what is found on every image; return 0, or 1 when one could not be read."""
+    """Print what is found on every image; return 0, or 1 when one could not be read, or 2 when there was nothing to do."""
     found = failed = 0
     for path, name in name_pictures(options.images).items():
         try:
@@ -532,7 +534,8 @@ def answer(segmenter: Segmenter, options: argparse.Namespace) -> int:
             print(f"{path}: " + ", ".join(f"{name} {share:.1%}" for name, share in largest))
     if not found and not failed:
         print(f"no images in {', '.join(options.images)}", file=sys.stderr)
-    return 1 if failed or not found else 0
+        return 2
+    return 1 if failed else 0
 
 
 def main() -> int:
@@ -558,6 +561,11 @@ def main() -> int:
         # The reader, such as head, has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if not options.out:
+            raise
+        print(f"cannot write in {options.out}: {_reason(error)}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

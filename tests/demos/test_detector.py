@@ -7,6 +7,7 @@ import subprocess
 import sys
 from argparse import Namespace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -225,3 +226,27 @@ def test_a_file_is_opened_and_answered_without_the_program(tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["boxes"]) == 5
     assert (tmp_path / "out/a-boxes.png").is_file()
+
+
+@pytest.mark.parametrize("demo", [detector, segmenter], ids=["detector", "segmenter"])
+def test_mistakes_with_folders_and_images_are_told_in_one_line(
+    demo: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo, text, taken, empty = (tmp_path / name for name in ("a.png", "text.png", "taken", "empty"))
+    Image.new("RGB", (8, 8)).save(photo)
+    text.write_text("no image")
+    taken.write_text("a file")
+    empty.mkdir()
+    pixels = np.zeros((8, 8), np.uint8)
+    asked: Any = SimpleNamespace(white=None, classes=("bolt",), boxes=lambda *_: [], mask=lambda _: pixels, areas=lambda _: {"bolt": 1.0})
+    monkeypatch.setattr(demo, demo.__name__.rpartition(".")[2].capitalize(), lambda *_: asked)
+    for flags, code, said in (
+        ((photo, "--out", taken), 2, f"cannot write in {taken}: "),
+        ((text,), 1, f"{text}: not an image, or damaged\n"),
+        ((empty,), 2, f"no images in {empty}\n"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["demo", "model.onnx", *map(str, flags)])
+        assert demo.main() == code
+        err = capsys.readouterr().err
+        assert err.startswith(said)
+        assert err.count("\n") == 1

@@ -176,7 +176,15 @@ function names(answer) {
 }
 const isDefective = (item) => Boolean(item.result) && item.result.answers.some((answer) => answer.anomaly && answer.anomaly.defective);
 const isUnsure = (item) => Boolean(item.result) && item.result.answers.some((answer) => answer.unsure);
-const differs = (item) => Boolean(item.result) && new Set(item.result.answers.map((answer) => [...names(answer)].sort().join("\n"))).size > 1;
+// Boxes, masks, defects and labels answer different questions: those of one kind are compared.
+const kindOf = (answer) => ["detection", "anomaly", "segmentation"].find((kind) => answer[kind]) || "labels";
+function saidByKind(item) {
+  const kinds = new Map();
+  for (const answer of item.result ? item.result.answers : []) kinds.set(kindOf(answer), [...(kinds.get(kindOf(answer)) || []), [...names(answer)].sort().join("\n")]);
+  return [...kinds.values()];
+}
+const isCompared = (item) => saidByKind(item).some((said) => said.length > 1);
+const differs = (item) => saidByKind(item).some((said) => new Set(said).size > 1);
 const percent = (share) => (share >= 0.99995 || share < 0.00005 ? `${(100 * share).toFixed(1)}%` : `${(100 * share).toFixed(share < 0.01 ? 2 : 1)}%`);
 
 function picture(url, caption) {
@@ -287,7 +295,7 @@ function draw(item) {
   if (item.error) body.append(make("p", "error", item.error));
   else if (!result) body.append(make("div", "said", "\u2026"));
   else {
-    if (compared) body.append(differs(item) ? make("span", "badge differ", "models differ") : make("span", "badge agree", "models agree"));
+    if (isCompared(item)) body.append(differs(item) ? make("span", "badge differ", "models differ") : make("span", "badge agree", "models agree"));
     const answers = make("div", "answers");
     answers.append(...result.answers.map((answer) => drawAnswer(answer, compared)));
     body.append(answers);
@@ -302,7 +310,7 @@ function update() {
   const unsure = items.filter(isUnsure).length;
   const defective = items.filter(isDefective).length;
   const apart = items.filter(differs).length;
-  const compares = items.some((item) => item.result && item.result.answers.length > 1);
+  const compares = items.some(isCompared);
   const words = [`${done.length - failed} image${done.length - failed === 1 ? "" : "s"}`];
   if (unsure) words.push(`${unsure} unsure`);
   if (state.models.some((model) => model.task === "anomaly")) words.push(`${defective} defective`);
