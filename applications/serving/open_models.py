@@ -13,6 +13,7 @@ from applications.tasks.label_task import LabelTask
 from applications.trained.any_model import load_file
 from applications.trained.checkpoint import load_trained
 from applications.trained.exported import is_exported, load_exported
+from utils.errors import UserError
 
 
 def open_models(request: Request, machine: Machine) -> list[ServedModel]:
@@ -22,6 +23,8 @@ def open_models(request: Request, machine: Machine) -> list[ServedModel]:
         UserError: one is missing, damaged or foreign, lacks its runtime, or gives answers that are not served.
     """
     models: list[ServedModel] = []
+    if missing := next((place for place in request.subjects if not Path(place).exists()), None):
+        raise UserError(f"--serve: there is no run folder, checkpoint or exported file {missing}")
     for place in request.subjects:
         name = _name(place, {model.facts.name for model in models})
         models.append(_open(request, place, name, machine))

@@ -119,6 +119,7 @@ def test_a_model_that_cannot_be_read_is_one_line(call: Call, tmp_path):
         assert done.code == 2
         assert done.err.count("\n") == 1
         assert place in done.err
+    assert call("--serve", "nothing.pt").err == "error: --serve: there is no run folder, checkpoint or exported file nothing.pt\n"
 
 
 def test_missing_packages_are_named_with_the_line_for_pip(runs, call: Call, monkeypatch):
