@@ -13,7 +13,10 @@ run=$1 formats=$2
 shift 2
 said=$(mktemp)
 trap 'rm -f "$said"' EXIT
-python main.py --export "$formats" --resume "$run" | tee "$said"
+write_files() {
+  python main.py --export "$formats" --resume "$run"
+}
+write_files | tee "$said"
 # Its last lines name the demo of the task, where there is one.
 demo=$(sed -n 's|^next: python \(demos/[a-z_]*\.py\) .*|\1|p' "$said" | head -n 1)
 [ -n "$demo" ] || echo "no demo opens these files: look at images with python main.py --predict IMAGE_OR_FOLDER --resume FILE"
