@@ -60,7 +60,7 @@ install_packages() {
     if [ "$(uname -sm)" != "Linux x86_64" ] || .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 14))'; then
         list="requirements.txt -r requirements-test.txt"
     fi
-    echo "Installing packages into .venv (once; 6.5 GB on disk)"
+    echo "Installing packages into .venv (once; 6.8 GB on disk)"
     # shellcheck disable=SC2086
     if ! .venv/bin/python -m pip install --disable-pip-version-check -r $list 2>&1 | tee "$log" | show_pip; then
         grep -iE 'error|no space|could not' "$log" | tail -n 3 >&2
