@@ -19,6 +19,7 @@ from applications.formats.format import Format, Holds, Opened, WriteSettings
 from applications.formats.package import Package
 from applications.formats.torch_export import Whole
 from applications.formats.torchscript import as_arrays
+from utils.errors import UserError
 from utils.silence import silent_errors
 
 # Memory is planned when the file is written, for this many images at most.
@@ -37,16 +38,14 @@ class ExecuTorch(Format):
 
     def write(self, deployed: Deployed, path: Path, facts: Facts, settings: WriteSettings) -> list[str]:
         del settings
-        with _quiet():
-            exir: Any = import_module("executorch.exir")
-            partitioner: Any = import_module("executorch.backends.xnnpack.partition.xnnpack_partitioner")
-            sizes = {0: Dim("n", min=1, max=MOST_IMAGES)}
-            module = Whole(deployed.module()).eval()
-            with torch.no_grad():
-                graph = torch.export.export(module, (deployed.example(),), dynamic_shapes=(sizes,), strict=False)
-            known = {ENTRY: torch.tensor(list(facts.to_json().encode()), dtype=torch.uint8)}
-            lowered = exir.to_edge_transform_and_lower(graph, partitioner=[partitioner.XnnpackPartitioner()], constant_methods=known)
-            path.write_bytes(lowered.to_executorch().buffer)
+        try:
+            with _quiet():
+                content = _lowered(deployed, facts)
+        except Exception as error:
+            # Operators that are missing are told by errors of many types.
+            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise UserError(f"ExecuTorch cannot hold {facts.arch} ({said}); take another format") from error
+        path.write_bytes(content)
         return []
 
     def open(self, path: Path, *, threads: int | None = None) -> Opened:
@@ -64,6 +63,19 @@ class ExecuTorch(Format):
             # The runtime's errors share no type of their own; a method that is not there is None.
             raise self.damaged(path) from error
         return Opened(facts, loaded.run)
+
+
+def _lowered(deployed: Deployed, facts: Facts) -> bytes:
+    """Return the program of a model, with what XNNPACK can compute handed to it."""
+    exir: Any = import_module("executorch.exir")
+    partitioner: Any = import_module("executorch.backends.xnnpack.partition.xnnpack_partitioner")
+    sizes = {0: Dim("n", min=1, max=MOST_IMAGES)}
+    with torch.no_grad():
+        module = Whole(deployed.module()).eval()
+        graph = torch.export.export(module, (deployed.example(),), dynamic_shapes=(sizes,), strict=False)
+    known = {ENTRY: torch.tensor(list(facts.to_json().encode()), dtype=torch.uint8)}
+    lowered = exir.to_edge_transform_and_lower(graph, partitioner=[partitioner.XnnpackPartitioner()], constant_methods=known)
+    return bytes(lowered.to_executorch().buffer)
 
 
 @dataclass(frozen=True)

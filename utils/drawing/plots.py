@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-# Points whose heights differ by less than this share of all heights have their names above one another.
+# Shapes of points, so that those that lie upon one another can be told apart.
 MARKERS = "os^Dv"
 
 
@@ -119,7 +119,6 @@ def draw_points(
             axes.plot([x for x, _ in line], [y for _, y in line], color="tab:gray", alpha=0.5)
         for index, (x, y, name) in enumerate(sorted(points, key=lambda point: (point[0], -point[1]))):
             shown = name if len(name) <= 30 else "…" + name[-29:]
-            # Points may lie upon one another: outlines and shapes let both be seen.
             marker = MARKERS[index % len(MARKERS)]
             axes.scatter([x], [y], s=50, color=f"C{index % 10}", marker=marker, alpha=0.6, zorder=3, label=shown, clip_on=False)
         low, high = min((y for _, y, _ in points), default=0.0), max((y for _, y, _ in points), default=0.0)

@@ -12,6 +12,7 @@ import torch
 from applications.formats import FORMATS, build_format
 from applications.formats.deployed import deploy
 from applications.formats.facts import Facts
+from applications.formats.format import WriteSettings
 from applications.formats.onnx import opset_of, to_onnx
 from applications.formats.package import Package, check_installed
 from applications.trained.exported import is_exported, load_exported
@@ -196,3 +197,17 @@ def test_onnx_is_written_in_the_version_that_is_asked_for(opset: int, map_net: B
 def test_a_package_that_a_format_needs_twice_is_named_once() -> None:
     with pytest.raises(UserError, match=r"needs no-such-runtime, about 1 MB: pip install no-such-runtime$"):
         check_installed("fast", (Package("no_such_runtime", "no-such-runtime", 1),) * 2)
+
+
+def test_a_network_that_executorch_cannot_hold_is_refused_in_one_line(
+    map_net: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise TypeError("no kernel for it\nat some place")
+
+    monkeypatch.setattr("applications.formats.executorch._lowered", fail)
+    deployed = deploy(map_net, PREPROCESS, "softmax", arch="net", any_size=False)
+    facts = Facts("net", "classify", tuple("abc"), PREPROCESS, "softmax", any_size=False)
+    with pytest.raises(UserError, match=r"^ExecuTorch cannot hold net \(no kernel for it\); take another format$"):
+        build_format("executorch").write(deployed, tmp_path / "m.pte", facts, WriteSettings())
+    assert not list(tmp_path.iterdir())
