@@ -473,6 +473,12 @@ def find_images(places: Sequence[str]) -> Iterator[str]:
             yield from (os.path.join(folder, name) for name in sorted(files) if name.lower().endswith(SUFFIXES))
 
 
+def holds(place: str, folder: str) -> bool:
+    """Return whether a folder is inside a place, where its pictures would be read as images the next time."""
+    place, folder = os.path.realpath(place), os.path.realpath(folder)
+    return folder == place or folder.startswith(os.path.join(place, ""))
+
+
 def name_pictures(places: Sequence[str]) -> dict[str, str]:
     """Return the images of `find_images`, and for each a name of its own for its pictures: where it lies in the folder that was given.
 
@@ -551,6 +557,9 @@ def main() -> int:
         import PIL  # noqa: F401
     except ImportError:
         print("the package Pillow is missing: pip install Pillow", file=sys.stderr)
+        return 2
+    if inside := [place for place in options.images if options.out and holds(place, options.out)]:
+        print(f"--out {options.out} is in {inside[0]}, whose images are read: name a folder outside of it", file=sys.stderr)
         return 2
     try:
         return answer(Segmenter(options.model, options.threads), options)

@@ -14,6 +14,7 @@ from queue import SimpleQueue
 
 from applications.serving import decoding
 from applications.serving.decoding import Decoded, DecodingJob, Refused, work
+from utils.errors import UserError
 from utils.logs import log
 
 # A new process imports torch, where no prepared one could be copied.
@@ -69,6 +70,9 @@ class DecoderPool:
         job: what is made of a file.
         workers: processes.
         replaced: called when a process was replaced.
+
+    Raises:
+        UserError: they cannot be started.
     """
 
     def __init__(self, job: DecodingJob, workers: int, *, replaced: Callable[[], None] = lambda: None) -> None:
@@ -81,8 +85,12 @@ class DecoderPool:
         self._workers: set[_Worker] = set()
         self._places = workers
         self._empty = 0
-        for _ in range(workers):
-            self._idle.put(self._start())
+        try:
+            for _ in range(workers):
+                self._idle.put(self._start())
+        except (OSError, EOFError) as error:
+            self._end_idle()
+            raise UserError(f"no process can be started that decodes files ({_why(error)}); free memory, or ask for --workers 1") from error
         # A thread for each process, so that none waits for another's file.
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="decoder")
 
@@ -102,6 +110,9 @@ class DecoderPool:
             for worker in self._workers:
                 worker.process.kill()
         self._threads.shutdown()
+        self._end_idle()
+
+    def _end_idle(self) -> None:
         while not self._idle.empty():
             if worker := self._idle.get():
                 worker.end()
@@ -151,8 +162,7 @@ class DecoderPool:
         except (OSError, EOFError) as error:
             if worker is not None:
                 self._count_empty(1)
-                why = getattr(error, "strerror", None) or "it ended at its start"
-                log().warning(f"a decoding process cannot be started ({why}); every file tries again, until one is")
+                log().warning(f"a decoding process cannot be started ({_why(error)}); every file tries again, until one is")
             return None
         if worker is None:
             self._count_empty(-1)
@@ -162,6 +172,10 @@ class DecoderPool:
     def _count_empty(self, more: int) -> None:
         with self._lock:
             self._empty += more
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or "it ended at its start"
 
 
 def _prepare_template() -> None:

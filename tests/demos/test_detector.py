@@ -244,6 +244,9 @@ def test_mistakes_with_folders_and_images_are_told_in_one_line(
         ((photo, "--out", taken), 2, f"cannot write in {taken}: "),
         ((text,), 1, f"{text}: not an image, or damaged\n"),
         ((empty,), 2, f"no images in {empty}\n"),
+        ((empty, "--out", empty), 2, f"--out {empty} is in {empty}, whose images are read"),
+        ((tmp_path, "--out", tmp_path / "a/b"), 2, f"--out {tmp_path}/a/b is in {tmp_path}, "),
+        ((empty, "--out", tmp_path / "empty-too"), 2, f"no images in {empty}\n"),
     ):
         monkeypatch.setattr(sys, "argv", ["demo", "model.onnx", *map(str, flags)])
         assert demo.main() == code

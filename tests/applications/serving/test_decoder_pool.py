@@ -1,6 +1,7 @@
 """The processes that decode files for --serve, when they cannot be started again."""
 
 import errno
+import multiprocessing
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ from dataloader.images.preprocess import Preprocess
 from tests.applications.serving.conftest import HOSTILE
 from tests.applications.serving.faulty_decoder import CRASHES
 from tests.applications.serving.test_api import as_files, png
+from utils.errors import UserError
 
 
 def no_memory(job: DecodingJob) -> None:
@@ -57,6 +59,15 @@ def test_a_process_that_cannot_be_started_is_tried_again_at_the_next_file(open_p
         assert [outcome(pool, png()) for _ in range(2)] == ["no_decoder", "no_decoder"]
     assert [outcome(pool, png()) for _ in range(2)] == ["decoded", "decoded"]
     assert not pool.is_empty()
+
+
+def test_a_pool_without_processes_is_refused_and_leaves_none(open_pool, monkeypatch) -> None:
+    left = [decoder_pool._Worker, no_memory]
+    monkeypatch.setattr(decoder_pool, "_Worker", lambda job: left.pop(0)(job))
+    before = set(multiprocessing.active_children())
+    with pytest.raises(UserError, match=r"Cannot allocate memory.*--workers 1"):
+        open_pool(2)
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_files_are_decoded_by_the_others_while_one_cannot_be_started(open_pool, monkeypatch) -> None:
