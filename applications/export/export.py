@@ -7,6 +7,7 @@ from applications.export.staging import check_writable
 from applications.export.wanted_formats import BEST, named_formats
 from applications.settings.options import Request
 from utils import checkpoint
+from utils.busy_machine import sleep_when_busy
 from utils.interruptible import interruptible
 
 
@@ -16,6 +17,7 @@ def run(request: Request) -> int:
     # Before a checkpoint is read.
     formats = [] if tries_all else named_formats(request)
     check_writable(checkpoint.find_checkpoint(request.resume, checkpoint.BEST).parent)
+    sleep_when_busy()
     with interruptible():
         if tries_all:
             return export_best(request)

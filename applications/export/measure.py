@@ -30,6 +30,7 @@ from applications.trained.checkpoint import load_trained
 from applications.trained.exported import find_format
 from dataloader.images.preprocess import fit_images, fit_pixels
 from dataloader.splits.split import Split
+from utils.busy_machine import sleep_when_busy
 from utils.errors import UserError
 from utils.timing import Timing, measure_times
 
@@ -116,6 +117,7 @@ def main(asked: str, answered: str) -> int:
     # Written by `measure` a moment ago, in a folder that only this user may read.
     subject: Subject = pickle.loads(Path(asked).read_bytes())
     torch.set_num_threads(subject.threads)
+    sleep_when_busy()
     try:
         found = _measure(subject)
     except UserError as error:

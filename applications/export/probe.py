@@ -23,6 +23,7 @@ from applications.formats.facts import Facts
 from applications.formats.format import Format, Opened
 from dataloader.images.preprocess import fit_pixels
 from dataloader.splits.split import Split
+from utils.busy_machine import sleep_when_busy
 from utils.errors import UserError
 from utils.progress_bar import progress_bar
 from utils.timing import Timing, measure_times
@@ -111,6 +112,7 @@ def main(asked: str, answered: str) -> int:
     # Written by `_run` a moment ago, in a folder that only this user may read.
     job: Job = pickle.loads(Path(asked).read_bytes())
     torch.set_num_threads(job.threads)
+    sleep_when_busy()
     found = build_format(job.format)
     try:
         arrays = _look_inside(found, job) if job.inner else _answer(found, job)
