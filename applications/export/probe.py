@@ -1,6 +1,7 @@
 """A written file asked in a process of its own: opened by its runtime alone, fed from the bytes of image files."""
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -38,6 +39,8 @@ SECONDS = 0.5
 MET = 8
 # What the process says after each image.
 ONE_DONE = "one image done"
+# Its exit code where its answers cannot be written, for which the file is not to blame.
+NOT_WRITTEN = 3
 
 
 class RuntimeFailedError(Exception):
@@ -70,6 +73,7 @@ def ask(job: Job) -> Answers:
 
     Raises:
         RuntimeFailedError: it could not.
+        UserError: there is no room for its answers.
     """
     with tempfile.TemporaryDirectory() as folder:
         arrays = _run(job, Path(folder))
@@ -101,6 +105,10 @@ def _run(job: Job, folder: Path) -> dict[str, np.ndarray]:
                 advance(line.strip() == ONE_DONE)
         errors.seek(0)
         lines = [line.strip() for line in errors if line.strip()]
+    if process.returncode == NOT_WRITTEN:
+        raise UserError(
+            f"answers are kept in {tempfile.gettempdir()} for a moment: {lines[-1]}; free some space, or name another folder in TMPDIR"
+        )
     if process.returncode != 0 or not answered.is_file():
         raise RuntimeFailedError(lines[-1] if lines and process.returncode > 0 else f"it ended with code {process.returncode}")
     with np.load(answered) as content:
@@ -119,7 +127,11 @@ def main(asked: str, answered: str) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
-    np.savez(answered, **arrays)  # pyright: ignore[reportArgumentType]
+    try:
+        np.savez(answered, **arrays)  # pyright: ignore[reportArgumentType]
+    except OSError as error:
+        print(os.strerror(error.errno or 0).lower(), file=sys.stderr)
+        return NOT_WRITTEN
     return 0
 
 

@@ -1,16 +1,22 @@
 """How a written file is asked and timed in a process of its own."""
 
+import errno
+import pickle
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from applications.export import measure, probe
 from applications.export.other_size import MOST
-from applications.export.probe import MET, Job, Together, _answer, first_answer, time_alone
+from applications.export.probe import MET, NOT_WRITTEN, Job, Together, _answer, ask, first_answer, time_alone
 from applications.formats.facts import Facts
 from applications.formats.format import Opened
 from dataloader.images.preprocess import Preprocess
+from utils.errors import UserError
 
 
 class Images:
@@ -80,3 +86,41 @@ def test_pixels_that_wait_are_counted_to_the_byte() -> None:
         assert together.waiting_bytes == sum(pixels.nbytes for group in together._waiting.values() for _, pixels in group)
     assert len(together.finish()) == 7
     assert together.waiting_bytes == 0
+
+
+def test_a_full_disk_is_told_and_not_laid_to_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "START", f"import sys; print('no space left on device', file=sys.stderr); sys.exit({NOT_WRITTEN})")
+    split: Any = Alike()
+    with pytest.raises(UserError, match=r"for a moment: no space left on device; .*TMPDIR$") as refused:
+        ask(Job("fake", Path(), split, 4, 1))
+    assert tempfile.gettempdir() in str(refused.value)
+
+
+def test_answers_without_room_end_the_process_with_a_code_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    split: Any = Alike()
+    (tmp_path / "job.pickle").write_bytes(pickle.dumps(Job("fake", Path(), split, 4, torch.get_num_threads())))
+    monkeypatch.setattr(probe, "build_format", lambda _: Recorder(any_size=True))
+    monkeypatch.setattr(np, "savez", fail)
+    assert probe.main(str(tmp_path / "job.pickle"), str(tmp_path / "answers.npz")) == NOT_WRITTEN
+    assert capsys.readouterr().err.splitlines()[-1] == "no space left on device"
+
+
+class WatchedError(Exception):
+    """The machine is watched."""
+
+
+@pytest.mark.parametrize("asker", [probe, measure])
+def test_the_process_that_asks_a_file_watches_the_machine(asker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def watch() -> None:
+        raise WatchedError
+
+    split: Any = Alike()
+    (tmp_path / "job.pickle").write_bytes(pickle.dumps(Job("fake", Path(), split, 4, torch.get_num_threads())))
+    monkeypatch.setattr(asker, "sleep_when_busy", watch)
+    with pytest.raises(WatchedError):
+        asker.main(str(tmp_path / "job.pickle"), str(tmp_path / "answers.npz"))
