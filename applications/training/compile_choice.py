@@ -51,7 +51,7 @@ def _choice(parts: TrainingParts) -> tuple[str, str]:
     config = parts.config
     data, epochs = config.data, config.train.epochs
     sizes = len(parse_sizes(data.size_schedule or str(data.image_size[1]), data.image_size, epochs).all())
-    images = epochs * parts.train_loader.plan.samples / parts.machine.world.size
+    images = epochs * (data.epoch_size or parts.train_loader.plan.samples) / parts.machine.world.size
     trial = Trial(replace(parts, config=config.override({"size_schedule": None, "cache": "off"})))
     try:
         plain = _per_image(trial)

@@ -82,13 +82,14 @@ def with_plan(parts: TrainingParts, given: Collection[str]) -> TrainingParts:
     plan = _with_probe_head(parts, given, costs, wishes, plan, images=images)
     log().info(f"plan      {minutes:g} minutes, of which {costs.spent:.0f} s are gone: {plan.describe(images)}")
     log().info(f"          as flags: {plan.flags()}")
-    plan, ends = with_room(plan, wishes)
     config = parts.config.override(plan.settings())
     preprocess = replace(parts.preprocess, image_size=plan.image_size)
+    # The room is no setting: who trains with the settings of this run again gets the run that was planned.
+    roomy, ends = with_room(plan, wishes)
     timing: dict[str, object] = {"speed": (costs.training.image, costs.training.pixel)}
     last = plan.sizes().at(plan.epochs - 1)
-    timing |= {"end_seconds": costs.end(plan.image_size, plan.epoch_size or images, batch=plan.batch_size, trained=last)}
-    timing |= {} if ends == plan.epochs else {"ends": ends}
+    timing |= {"end_seconds": costs.end(plan.image_size, roomy.epoch_size or images, batch=plan.batch_size, trained=last)}
+    timing |= {} if ends == plan.epochs else {"ends": ends, "epoch_size": roomy.epoch_size}
     return replace(parts, config=config, preprocess=preprocess, timing=timing)
 
 

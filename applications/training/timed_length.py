@@ -39,6 +39,7 @@ class TimedLength(RunLength):
         images: of an optimizer step.
         accumulate: batches of an optimizer step.
         end_seconds: of the end of an epoch, as long as none was seen.
+        epoch_size: images of an epoch with those in reserve; None where the settings say how many there are. It is kept for a resumed run.
         clock: seconds since the program started.
         world: the processes; the first one's clock counts.
         state: what `state_dict` returned, for a resumed run.
@@ -54,6 +55,7 @@ class TimedLength(RunLength):
         images: int,
         accumulate: int,
         end_seconds: float,
+        epoch_size: int | None = None,
         clock: Callable[[], float],
         world: World,
         state: Mapping[str, Any] | None = None,
@@ -66,6 +68,7 @@ class TimedLength(RunLength):
         self.images = images
         self.accumulate = accumulate
         self.end_seconds = end_seconds
+        self.epoch_size = epoch_size
         self.world = world
         self._clock = clock
         self._offset = 0.0
@@ -143,6 +146,7 @@ class TimedLength(RunLength):
             "changes": [[change.step, change.position, change.end] for change in self.map.changes],
             "speed": [self.speed.image, self.speed.pixel],
             "end_seconds": self.end_seconds,
+            "epoch_size": self.epoch_size,
             "clock": self.spent(),
             "mark": self._mark,
             "work": self._work,

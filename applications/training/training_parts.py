@@ -75,8 +75,8 @@ class TrainingParts:
         content: of the checkpoint whose network goes on; None for starting weights. What else it holds, `build_or_restore.py` restores.
         cached: whether --cache takes effect.
         batches: of one process in an epoch; None for those of the loader.
-        timing: with --minutes, what was measured for the plan: `speed` of training, `end_seconds` of an epoch, and where the run
-            `ends`, in epochs, when that is not at the end of them.
+        timing: with --minutes, what was measured for the plan: `speed` of training, `end_seconds` of an epoch, and where epochs have
+            more images than the settings say, in reserve, their `epoch_size`, and at which of them, as a number, the run `ends`.
     """
 
     config: RunConfig
@@ -123,9 +123,16 @@ class TrainingParts:
             class_shares=self.class_shares,
         )
 
+    @property
+    def _plan(self) -> Mapping[str, Any] | None:
+        """What --minutes measured for this run, or what the checkpoint has of it; None without that flag."""
+        return self.timing if self.timing is not None or self.content is None else self.content.get("plan")
+
     @cached_property
     def train_loader(self) -> Loader:
-        return assemble.build_loader(self.config, self.split, self.preprocess, self.machine, augment=self.augment, cached=self.cached)
+        reserve = (self._plan or {}).get("epoch_size")
+        config = self.config if reserve is None else self.config.override({"epoch_size": reserve})
+        return assemble.build_loader(config, self.split, self.preprocess, self.machine, augment=self.augment, cached=self.cached)
 
     @cached_property
     def val_loader(self) -> Loader:
@@ -170,8 +177,7 @@ class TrainingParts:
         config, minutes = self.config, self.config.train.minutes
         if minutes is None:
             return RunLength(config.train.epochs)
-        state = None if self.content is None else self.content["plan"]
-        timing = self.timing or state
+        state, timing = None if self.content is None else self.content["plan"], self._plan
         assert timing is not None, "with_plan comes before"
         steps = assemble.count_steps(config.optim, self.batches_per_epoch)
         plan, data = ScheduleMap(steps * config.train.epochs, steps), config.data
@@ -185,6 +191,7 @@ class TrainingParts:
             images=data.batch_size * config.optim.accumulate,
             accumulate=config.optim.accumulate,
             end_seconds=timing["end_seconds"],
+            epoch_size=timing.get("epoch_size"),
             clock=program_seconds,
             world=self.machine.world,
             state=state,

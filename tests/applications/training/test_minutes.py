@@ -1,5 +1,6 @@
 """Runs with --minutes, by a clock that the steps of training drive: what a slow machine would do, in no time."""
 
+import json
 import re
 import shlex
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import pytest
 
 from applications.training import planning, training_parts
 from applications.training.time_plan import Costs, Speed
+from config import parse
 from optim.stepper import Stepper
 from tests.applications.conftest import NETS, Call, read_rows, tiny
 from tests.applications.training.test_resume import assert_equal_runs
@@ -89,6 +91,25 @@ def test_a_run_as_planned_equals_that_of_the_flags_that_are_printed(call: Call, 
     assert_equal_runs(planned.run, plain.run)
 
 
+def test_a_timed_run_is_repeated_by_its_config(call: Call, colors: Path, clock: Clock) -> None:
+    """The images that a short plan keeps in reserve are no part of it."""
+    for minutes, val in ((0.17, 15), (0.34, 9)):
+        clock.seconds, clock.measured = 0.0, Costs(Speed(0.05, 0), Speed(0.1, 0), val, 0.0)
+        planned = call(*timed(colors, minutes, "--size_schedule", 16))
+        assert planned.code == 0, planned.err
+        plan = load_checkpoint(planned.run / "last.pt")["plan"]
+        assert plan["epoch_size"], "there is a reserve"
+        found = re.search(r"as flags: (.+)", planned.out)
+        assert found is not None
+        saved = json.loads((planned.run / "config.json").read_text(encoding="utf-8"))
+        shown = parse(shlex.split(found[1])).config.to_dict()
+        assert [saved[name] for name in ("epochs", "epoch_size")] == [shown[name] for name in ("epochs", "epoch_size")]
+        clock.batches = 0
+        again = call("--config", planned.run / "config.json", "--workers", 0)
+        assert again.code == 0, again.err
+        assert clock.batches == pytest.approx(plan["changes"][0][2], rel=0.1), "but for the time of validations that the reserve saves"
+
+
 def test_a_run_of_one_epoch_goes_on_in_the_time_that_a_faster_machine_leaves(call: Call, colors: Path, clock: Clock) -> None:
     """Without another validation, whose time there is not; and resumed as if it had never stopped."""
     # An epoch ends with a sixth of the budget: there is room for one, of a part of the images.
@@ -156,7 +177,7 @@ def test_the_end_of_the_first_epoch_is_expected_with_the_batches_of_the_plan(cal
     clock.measured, clock.stops = Costs(Speed(0.05, 0), Speed(0.02, 0), 15, 0.1, norms=512), {1}
     outcome = call(*timed(colors, 0.4, "--batch_size", 45))
     assert outcome.code == 0, outcome.err
-    images = load_checkpoint(outcome.run / "last.pt")["config"]["epoch_size"] or 60
+    images = load_checkpoint(outcome.run / "last.pt")["plan"]["epoch_size"] or 60
     by_batches, by_images = (clock.measured.end((16, 16), images, batch=batch) for batch in (45, 1))
     assert abs(by_batches - by_images) > 0.1
     assert load_checkpoint(outcome.run / "last.pt")["plan"]["end_seconds"] == pytest.approx(by_batches)
