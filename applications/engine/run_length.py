@@ -36,6 +36,10 @@ class RunLength:
         """Return the epoch of the plan whose image size an epoch has."""
         return epoch
 
+    def done(self, progress: Progress) -> float:
+        """Return the share of the run that was done when the present epoch of the plan began."""
+        return min(1.0, progress.epoch / self.epochs)
+
     def schedule_position(self, step: int) -> float:
         """Return the step of the plan whose learning rate the run has after so many optimizer steps."""
         return step

@@ -1,6 +1,6 @@
 """Self-paced training: the running loss of every image decides each epoch how much it counts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -19,7 +19,10 @@ from utils.distributed import World
 class Rule(Protocol):
     """A row of SELF_PACED."""
 
-    momentum: float
+    @property
+    def momentum(self) -> float:
+        """Of the running loss of an image."""
+        ...
 
     def weights(self, losses: Tensor, done: float) -> Tensor:
         """Return the weight of every image, float32 (N,), for its running loss (nan: not known) after `done` of the run, in [0, 1]."""
@@ -33,29 +36,35 @@ class SelfPacedWeights:
         rule: running losses -> weights.
         images: how many there are.
         progress: where the run stands; read only.
-        epochs: of the whole run.
+        done: gives the share of the run that is done, in [0, 1]; weights change with it, and with every epoch.
         part: images of a batch on one process, at most.
         world: all processes.
         device: where batches are.
     """
 
-    def __init__(self, rule: Rule, *, images: int, progress: Progress, epochs: int, part: int, world: World, device: torch.device) -> None:
+    def __init__(
+        self, rule: Rule, *, images: int, progress: Progress, done: Callable[[], float], part: int, world: World, device: torch.device
+    ) -> None:
         self.rule = rule
         self.progress = progress
-        self.epochs = epochs
         self.part = part
         self.world = world
         self.epoch = -1
+        # As it was when the weights changed last; None where the checkpoint of an earlier version does not say.
+        self.done: float | None = None
+        self._done_now = done
         # One extra slot: padding images have index -1, so their loss is written there and reset.
         self.losses = torch.full((images + 1,), torch.nan, device=device)
         self.weights = torch.ones(images, device=device)
 
     def transform(self, batch: Batch, step: int, rank: int) -> Batch:
-        """Return the batch with the weights of this epoch multiplied in; a transform of the engine."""
+        """Return the batch with the weights of this epoch, of the run or of its plan, multiplied in; a transform of the engine."""
         del step, rank
-        if self.progress.epoch != self.epoch:
+        done = self._done_now()
+        if self.progress.epoch != self.epoch or self.done not in (None, done):
             self.epoch = self.progress.epoch
-            self.weights = self.rule.weights(self.losses[:-1], min(1.0, self.epoch / self.epochs))
+            self.weights = self.rule.weights(self.losses[:-1], done)
+        self.done = done
         return replace(batch, weights=batch.weights * self.weights[batch.indices])
 
     def update(self, indices: Tensor, losses: Tensor) -> None:
@@ -78,12 +87,12 @@ class SelfPacedWeights:
 
     def state_dict(self) -> dict[str, Any]:
         """Return plain values and the tensors themselves."""
-        return {"epoch": self.epoch, "losses": self.losses, "weights": self.weights}
+        return {"epoch": self.epoch, "done": self.done, "losses": self.losses, "weights": self.weights}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned; where the number of images changed, begin afresh."""
         if len(state["losses"]) == len(self.losses):
-            self.epoch = state["epoch"]
+            self.epoch, self.done = state["epoch"], state.get("done")
             self.losses.copy_(state["losses"])
             self.weights.copy_(state["weights"])
 

@@ -1,6 +1,6 @@
 """Builds teachers (--teacher) and self-paced weights (--curriculum) around the task's objective."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -202,9 +202,27 @@ class Teaching:
 
 
 def build_teaching(
-    config: RunConfig, model: nn.Module, task: Task, catalog: Catalog, progress: Progress, machine: Machine, *, images: int
+    config: RunConfig,
+    model: nn.Module,
+    task: Task,
+    catalog: Catalog,
+    progress: Progress,
+    machine: Machine,
+    *,
+    images: int,
+    done: Callable[[], float],
 ) -> Teaching:
-    """Return what --teacher and --curriculum ask for, for so many training images; without them, the task and the model as they are.
+    """Return what --teacher and --curriculum ask for; without them, the task and the model as they are.
+
+    Args:
+        config: the settings.
+        model: the bare network.
+        task: that it learns.
+        catalog: the data.
+        progress: where the run stands.
+        machine: where it computes.
+        images: of training.
+        done: gives the share of the run that is done.
 
     Raises:
         UserError: a teacher, a distance or a rule cannot be used.
@@ -245,7 +263,7 @@ def build_teaching(
             build_rule(options.curriculum),
             images=images,
             progress=progress,
-            epochs=config.train.epochs,
+            done=done,
             part=config.data.batch_size // machine.world.size,
             world=machine.world,
             device=machine.device,

@@ -103,6 +103,11 @@ class TimedLength(RunLength):
     def planned_epoch(self, epoch: int) -> int:
         return self.map.planned_epoch(epoch)
 
+    def done(self, progress: Progress) -> float:
+        # Epochs of the plan begin where its position says: a run with a reserve, or of another length by now, has others.
+        position = self.map.position(progress.epoch * self.map.per_epoch + progress.batch // self.accumulate)
+        return int(position // self.map.per_epoch) / (self.map.planned // self.map.per_epoch)
+
     def begin_epoch(self, progress: Progress) -> None:
         now = self._now()
         if not progress.batch:

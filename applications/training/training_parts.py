@@ -203,7 +203,10 @@ class TrainingParts:
 
     @cached_property
     def teaching(self) -> Teaching:
-        return build_teaching(self.config, self.model, self.task, self.catalog, self.progress, self.machine, images=len(self.split))
+        return build_teaching(
+            self.config, self.model, self.task, self.catalog, self.progress, self.machine,
+            images=len(self.split), done=lambda: self.length.done(self.progress),
+        )  # fmt: skip
 
     @cached_property
     def mixes(self) -> Sequence[Transform]:
@@ -322,5 +325,6 @@ def open_parts(
 def for_trial(parts: TrainingParts) -> TrainingParts:
     """Return the parts of a network that is thrown away: on this process alone, from starting weights, with nothing kept."""
     config = parts.config
-    config = replace(config, runtime=replace(config.runtime, sync_bn=False))
+    # It ends when its maker says so, and --minutes has no plan yet when it is measured.
+    config = replace(config, runtime=replace(config.runtime, sync_bn=False), train=replace(config.train, minutes=None))
     return replace(parts, config=config, machine=replace(parts.machine, world=assemble.single_process()), content=None, cached=False)

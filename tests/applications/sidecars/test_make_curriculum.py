@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from applications.engine.run_length import RunLength
 from applications.objectives.self_paced import SelfPacedWeights
 from applications.progress import Progress
 from applications.sidecars.make_curriculum import kept_copy
@@ -176,12 +177,21 @@ class Crowd(World):
 
 
 def test_the_pace_counts_all_processes_and_short_batches() -> None:
-    pace = SelfPacedWeights(SelfPaced(), images=4, progress=Progress(), epochs=2, part=2, world=Crowd(0, 2), device=torch.device("cpu"))
+    progress = Progress()
+    pace = SelfPacedWeights(
+        SelfPaced(),
+        images=4,
+        progress=progress,
+        done=lambda: RunLength(2).done(progress),
+        part=2,
+        world=Crowd(0, 2),
+        device=torch.device("cpu"),
+    )
     pace.update(torch.tensor([0]), torch.tensor([3.0]))
     assert pace.losses.nan_to_num(-1).tolist() == [3, -1, 4, -1, -1], "a place that is filled up counts for nothing"
     pace.update(torch.tensor([1, 0]), torch.tensor([1.0, 5.0]))
     assert pace.losses.nan_to_num(-1).tolist() == [4, 1, 5, 2, -1]
-    pace.progress.epoch = 1
+    progress.epoch = 1
     batch = Batch(torch.zeros(3, 3, 4, 4), torch.tensor([0, 1, 1]), torch.tensor([0.5, 2.0, 1.0]), torch.tensor([1, 2, 3]))
     assert pace.transform(batch, 7, 0).weights.tolist() == [0.5, 0.0, 1.0], "three of four count, and weights multiply"
 

@@ -110,6 +110,27 @@ def test_a_timed_run_is_repeated_by_its_config(call: Call, colors: Path, clock: 
         assert clock.batches == pytest.approx(plan["changes"][0][2], rel=0.1), "but for the time of validations that the reserve saves"
 
 
+def test_a_curriculum_comes_to_its_end_in_a_run_with_a_reserve(call: Call, colors: Path, clock: Clock) -> None:
+    """It goes by the epochs of the plan, of which there are more than the run has; and so after a stop."""
+    clock.measured = Costs(Speed(0.05, 0), Speed(0.1, 0), 9, 0.0)
+    flags = timed(colors, 0.34, "--size_schedule", 16, "--curriculum", "selfpaced(start=0.2)")
+    whole = call(*flags, "--name", "whole")
+    assert whole.code == 0, whole.err
+    assert "3 epochs of" in whole.out
+    batches, content = clock.batches, load_checkpoint(whole.run / "last.pt")
+    assert content["epoch"] == 2
+    pace = content["teaching"]["pace"]
+    assert pace["done"] == 2 / 3
+    assert pace["weights"].mean() == pytest.approx(0.2 + 0.8 * (2 / 3) / 0.7, abs=0.02)
+    clock.seconds, clock.batches, clock.stops = 0.0, 0, {13, 26}
+    broken = call(*flags, "--name", "broken", "--save_minutes", 1e-6)
+    assert broken.code == 0, broken.err
+    for stop in (26, batches):
+        again = call("--resume", broken.run, *ARCH, "--save_minutes", 1e-6)
+        assert (again.code, clock.batches) == (0, stop), again.err
+    assert_equal_runs(whole.run, broken.run)
+
+
 def test_a_run_of_one_epoch_goes_on_in_the_time_that_a_faster_machine_leaves(call: Call, colors: Path, clock: Clock) -> None:
     """Without another validation, whose time there is not; and resumed as if it had never stopped."""
     # An epoch ends with a sixth of the budget: there is room for one, of a part of the images.
