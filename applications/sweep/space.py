@@ -4,7 +4,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -13,10 +13,13 @@ from utils.errors import UserError, nearest
 from utils.flags import cast
 
 SPLIT = ("data", "seed", "split_seed", "val_share", "test_share", "fold", "group_by", "task", "labels", "ignore", "empty_masks")
-LENGTH = ("epochs", "minutes", "hours", "max_minutes", "recipe")
+# `cooldown` is a number of epochs, which would be another share of the run in every rung.
+LENGTH = ("epochs", "minutes", "hours", "max_minutes", "epoch_size", "aug_repeats", "patience", "cooldown", "recipe")
 MACHINE = ("device", "workers", "batch", "print_freq", "save_minutes", "save_every", "keep", "strict")
 # A range whose ends are further apart than this factor is searched by its logarithm.
 LOGARITHMIC = 10
+# Above it, whole numbers and real ones are no longer the same.
+LARGEST = 2**53
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,17 @@ class Parameter:
         return not self.choices and self.low > 0 and self.high > LOGARITHMIC * self.low
 
     @property
-    def values(self) -> tuple[Any, ...] | None:
+    def values(self) -> Sequence[Any] | None:
         """All values, where they can be counted."""
         if self.choices:
             return self.choices
-        return tuple(range(int(self.low), int(self.high) + 1)) if self.whole else None
+        return range(int(self.low), int(self.high) + 1) if self.whole else None
+
+    @property
+    def count(self) -> int | None:
+        """How many values there are; None for endless ones."""
+        # Of a range, len() would fail where it has more than the machine counts to.
+        return len(self.choices) or (int(self.high) - int(self.low) + 1 if self.whole else None)
 
     @property
     def probes(self) -> tuple[Any, ...]:
@@ -103,6 +112,10 @@ def _parameter(name: str, values: str) -> Parameter:
     kind, optional = type_of(name)
     low, dots, high = values.partition("..")
     if dots and kind in (int, float):
+        if "..." in values:
+            # The third dot would be read as the point of the second number.
+            ends = re.sub(r"\.{3,}", "..", values)
+            raise UserError(f"--sweep {name}={values}: write two dots between the ends, {name}={ends}, and a number below 1 as 0.1")
         ends = [_number(name, end, kind) for end in (low, high)]
         if not ends[0] < ends[1]:
             raise UserError(f"--sweep {name}={values}: the first end must be below the second")
@@ -128,7 +141,9 @@ def _number(name: str, text: str, kind: type) -> float:
         number = kind(text)
     except ValueError:
         number = math.nan
-    if not math.isfinite(number):
+    if abs(number) > LARGEST:
+        raise UserError(f"--sweep {name}: write numbers up to {LARGEST:.0e}")
+    if math.isnan(number):
         raise UserError(f"--sweep {name}: '{text}' is no {'whole ' if kind is int else ''}number")
     return number
 

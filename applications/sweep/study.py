@@ -2,10 +2,13 @@
 
 import itertools
 import json
+import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from numpy.random import Generator
 
 from applications.sweep.space import Parameter
 from utils.errors import UserError
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 RANDOM_TRIALS = 8
 # Proposals of settings that were tried before, after which other ones are drawn at random.
 MOST_REPEATED = 20
+# A space of no more settings is listed where one is to be drawn that was not tried.
+MOST_LISTED = 10_000
 
 # (headline figure, minus the loss); None for a run that failed.
 Figure = tuple[float, float] | None
@@ -84,12 +89,21 @@ class SweepStudy:
                 return trial.number
             trial.set_user_attr("repeated", True)
             self._study.tell(trial.number, state=TrialState.FAIL)
-        every = every_setting(self._space)
-        assert every is not None, "a range of real numbers does not repeat itself"
-        left = [values for values in every if json.dumps(values, sort_keys=True) not in known]
-        chosen = left[int(numpy_rng(Stream.SWEEP, self._seed, len(known), 0).integers(len(left)))]
+        chosen = self._drawn(known, numpy_rng(Stream.SWEEP, self._seed, len(known), 0))
         self._study.enqueue_trial({each.name: _encoded(each, chosen[each.name]) for each in self._space})
         return self._ask().number
+
+    def _drawn(self, known: Collection[str], rng: Generator) -> dict[str, Any]:
+        """Return settings, drawn at random, that are not among the known ones, of which there are fewer than settings."""
+        count = count_settings(self._space)
+        if count is not None and count <= MOST_LISTED:
+            left = [values for values in every_setting(self._space) if json.dumps(values, sort_keys=True) not in known]
+            return left[int(rng.integers(len(left)))]
+        # Nearly all are unknown.
+        while True:
+            chosen = random_setting(self._space, rng)
+            if json.dumps(chosen, sort_keys=True) not in known:
+                return chosen
 
     def tell(self, rung: int | str, number: int, figure: Figure) -> None:
         """Keep the figure of a run; that of the first rung is what later proposals learn from."""
@@ -142,13 +156,23 @@ def _distribution(parameter: Parameter) -> "BaseDistribution":
     return FloatDistribution(parameter.low, parameter.high, log=parameter.is_logarithmic)
 
 
-def every_setting(space: Sequence[Parameter]) -> list[dict[str, Any]] | None:
-    """Return all combinations of values; None where there are endless ones, or more than can be listed."""
-    values = [each.values for each in space]
-    count = 1
-    for each in values:
-        count *= len(each) if each is not None else 10**6
-    if count >= 10**6:
-        return None
+def count_settings(space: Sequence[Parameter]) -> int | None:
+    """Return how many combinations of values there are; None for endless ones."""
+    counts = [each.count for each in space]
+    return None if None in counts else math.prod(count for count in counts if count is not None)
+
+
+def every_setting(space: Sequence[Parameter]) -> list[dict[str, Any]]:
+    """Return all combinations of values, of a space in which they can be counted."""
     names = [each.name for each in space]
-    return [dict(zip(names, combination, strict=True)) for combination in itertools.product(*(each or () for each in values))]
+    return [dict(zip(names, combination, strict=True)) for combination in itertools.product(*(each.values or () for each in space))]
+
+
+def random_setting(space: Sequence[Parameter], rng: Generator) -> dict[str, Any]:
+    """Return one combination of values, all equally likely."""
+
+    def drawn(each: Parameter) -> Any:
+        values = each.values
+        return rng.uniform(each.low, each.high) if values is None else values[int(rng.integers(len(values)))]
+
+    return {each.name: drawn(each) for each in space}

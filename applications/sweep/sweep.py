@@ -14,15 +14,17 @@ from applications.settings.recipes import settings_below
 from applications.sweep.halving import best_of, plan_rungs
 from applications.sweep.results import SweepResults, command_of, print_results, told_of_seeds, write_results
 from applications.sweep.space import Parameter, parse_space
-from applications.sweep.study import SweepStudy, check_installed, every_setting
+from applications.sweep.study import SweepStudy, check_installed, count_settings
 from applications.sweep.trial_processes import usual_jobs, visible_gpus
-from applications.sweep.trials import SEEDS, AllFailedError, TrialRunner
+from applications.sweep.trials import SEEDS, AllFailedError, TrialRunner, wait_for
 from utils.errors import UserError
 from utils.files import locked, write_text
 from utils.logs import log, log_to_file
 
 # Settings of the call, not of what is searched.
 OF_THIS_CALL = ("jobs", "logdir", "name", "workers", "log_level", "print_freq", "device")
+# Samplers that draw as many images as there are.
+SAME_LENGTH = ("balanced", "file")
 
 
 def run(request: Request) -> int:
@@ -38,6 +40,8 @@ def run(request: Request) -> int:
             return _sweep(request, space, base, folder)
         except AllFailedError:
             # They are no trials: the same command begins anew.
+            for run in folder.glob("runs/*/*"):
+                wait_for(run)
             shutil.rmtree(folder)
             raise
         except KeyboardInterrupt as interrupt:
@@ -54,8 +58,12 @@ def _settings_of_trials(request: Request) -> dict[str, Any]:
 
 
 def check_space(space: tuple[Parameter, ...], base: Mapping[str, Any]) -> None:
-    """Raise UserError when a value of a parameter, by itself, makes settings that no training takes."""
+    """Raise UserError when a value of a parameter, by itself, makes settings that no training takes, or epochs of another length."""
     for parameter in space:
+        if parameter.name == "sampler" and "epoch_size" not in base:
+            for value in parameter.probes:
+                if value is not None and str(value).partition("(")[0] not in SAME_LENGTH:
+                    raise UserError(f"--sweep sampler: {value} may make epochs longer; give --epoch_size N beside --sweep")
         for value in parameter.probes:
             given = {**base, parameter.name: value}
             config = RunConfig().override(settings_below(given)).override(given)
@@ -93,8 +101,8 @@ def _folder(request: Request) -> Path:
 
 def _sweep(request: Request, space: tuple[Parameter, ...], base: Mapping[str, Any], folder: Path) -> int:
     config = request.config
-    every = every_setting(space)
-    trials = config.sweep.trials if every is None else min(config.sweep.trials, len(every))
+    count = count_settings(space)
+    trials = config.sweep.trials if count is None else min(config.sweep.trials, count)
     unit, length = ("epochs", config.train.epochs) if config.train.minutes is None else ("minutes", config.train.minutes)
     rungs = plan_rungs(trials, length, unit)
     jobs = config.sweep.jobs or usual_jobs(trials)

@@ -12,8 +12,10 @@ from typing import IO, Any
 
 from utils.cores import available_cores
 from utils.environment import ROOT
-from utils.interruptible import interruptible
+from utils.interruptible import hear_ctrl_c_alone, interruptible
 
+# Starts main.py in a process that ends when this one has ended.
+STARTER = Path(__file__).with_name("watched_process.py")
 POLL_SECONDS = 0.1
 # What a training of small images takes at least, with torch.
 MEMORY_OF_A_JOB = 2 * 1024**3
@@ -96,7 +98,7 @@ def run_processes(
                             running[slot] = _start(process, environment_of(slot, jobs, gpus))
                 for slot in [slot for slot, (_, child, _) in running.items() if child.poll() is not None]:
                     process, child, output = running.pop(slot)
-                    output.close()
+                    _close(child, output)
                     ended(process.key, child.returncode)
                 time.sleep(POLL_SECONDS if running else 0)
         finally:
@@ -105,16 +107,25 @@ def run_processes(
 
 def _start(process: TrialProcess, environment: dict[str, str]) -> tuple[TrialProcess, subprocess.Popen, IO[bytes]]:
     output = process.output.open("ab")
-    command = [sys.executable, str(ROOT / "main.py"), *process.argv]
-    # A group of its own: Ctrl-C reaches the sweep alone, which passes it on once.
+    command = [sys.executable, str(STARTER), str(ROOT / "main.py"), *process.argv]
+    # A group of its own: Ctrl-C reaches the sweep alone, which passes it on once. The pipe tells the child when the sweep is gone: its end
+    # here is open for as long as this process lives, and no other child has it.
     child = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+        command, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
     )
     return process, child, output
 
 
+def _close(child: subprocess.Popen, output: IO[bytes]) -> None:
+    """Close what was open for a training that has ended."""
+    assert child.stdin is not None, "it was given a pipe"
+    child.stdin.close()
+    output.close()
+
+
 def _stop(children: Sequence[tuple[subprocess.Popen, IO[bytes]]]) -> None:
-    """Ask the trainings to save and end, and wait for them; a second interruption ends them at once."""
+    """Ask the trainings to save and end, and wait for them; Ctrl-C, once more, ends them at once."""
+    hear_ctrl_c_alone()
     for child, _ in children:
         child.send_signal(signal.SIGINT)
     try:
@@ -126,5 +137,5 @@ def _stop(children: Sequence[tuple[subprocess.Popen, IO[bytes]]]) -> None:
             child.wait()
         raise
     finally:
-        for _, output in children:
-            output.close()
+        for child, output in children:
+            _close(child, output)

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from applications.sweep.study import Figure, SweepStudy
 from applications.sweep.trial_processes import TrialProcess, run_processes
 from applications.tasks import TASKS
 from utils.checkpoint import BEST, LAST, load_checkpoint
+from utils.distributed import USER_MISTAKE
 from utils.errors import UserError
+from utils.files import locked
 from utils.logs import log
 
 # The name under which the figures of the best with other seeds are kept, in place of a rung.
@@ -22,8 +25,10 @@ SEEDS = "seed"
 OTHER_SEEDS = 2
 # Failures without a single success after which the mistake is taken to be in what all trials share.
 MOST_FAILURES = 3
-# Exit codes of a training that was asked to stop.
-STOPPED = (130, 143)
+# Exit codes of a training that was asked to stop; it is ended by the signal itself before it can save anything.
+STOPPED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
+# How a training says that it may not go on with a run.
+TAKEN = "another process is training in"
 
 
 class AllFailedError(UserError):
@@ -112,6 +117,8 @@ class TrialRunner:
     def _process(self, key: tuple[int | str, int], name: str, settings: Mapping[str, Any]) -> TrialProcess:
         """Return the training that begins a run, or goes on with one that was interrupted."""
         run = self._run_of(name)
+        if run is not None:
+            wait_for(run)
         if run is not None and (run / LAST).is_file():
             return TrialProcess(key, ["--resume", str(run)], self._output(name))
         if run is not None:
@@ -135,6 +142,8 @@ class TrialRunner:
             raise KeyboardInterrupt
         run = self._run_of(name)
         figure = read_figure(run) if code == 0 and run is not None else None
+        if code == USER_MISTAKE and self.reason(rung, [number]).startswith(TAKEN):
+            raise UserError(f"--sweep: {TAKEN} {run}; the same command goes on when that has ended")
         if figure is None:
             log().warning(f"{name} failed: {self.reason(rung, [number])}")
             self._stop_when_all_fail(rung, number)
@@ -153,6 +162,12 @@ class TrialRunner:
         if rung == 0 and len(known) + 1 >= min(MOST_FAILURES, self._rungs[0].runs) and not any(known.values()):
             why = self.reason(rung, [number])
             raise AllFailedError(f"--sweep: the first {len(known) + 1} trials all failed, the last one so: {why}")
+
+
+def wait_for(run: Path) -> None:
+    """Wait until no other process trains in a run: a call that was killed may have left one, which saves before it ends."""
+    with locked(run / "log.txt", wait=lambda: log().info(f"waits     {TAKEN} {run}: this sweep goes on when that has ended")):
+        pass
 
 
 def read_figure(run: Path) -> Figure:

@@ -44,6 +44,14 @@ def test_a_range_is_logarithmic_above_a_factor_of_ten(text: str, logarithmic: bo
         ("seed=1,2", "which images"),
         ("fold=0/5,1/5", "which images"),
         ("epochs=1..9", "how long a run is"),
+        ("epoch_size=100,1000", "how long a run is"),
+        ("aug_repeats=1,4", "how long a run is"),
+        ("patience=2..5", "how long a run is"),
+        ("cooldown=0..5", "how long a run is"),
+        ("lr=1e-4...1e-2", r"write two dots between the ends, lr=1e-4\.\.1e-2, and a number below 1 as 0\.1"),
+        ("batch_size=1....4", r"two dots between the ends, batch_size=1\.\.4"),
+        ("lr=1e-4..inf", "write numbers up to"),
+        ("batch_size=1..1" + 400 * "0", "write numbers up to"),
         ("logdir=a,b", "how and where"),
         ("nproc=1,2", "how and where"),
         ("port=1,2", "not used by training"),
@@ -53,6 +61,11 @@ def test_what_cannot_be_varied_is_refused_in_one_line(text: str, said: str) -> N
     with pytest.raises(UserError, match=said) as caught:
         parse_space(text)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["warmup=1,3", "accumulate=1,4", "batch_size=16,64"])
+def test_what_changes_steps_alone_is_varied(text: str) -> None:
+    assert len(parse_space(text)[0].choices) == 2
 
 
 def test_settings_are_written_as_they_are_typed() -> None:

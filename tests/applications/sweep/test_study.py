@@ -8,8 +8,9 @@ import pytest
 
 pytest.importorskip("optuna")
 
+from applications.sweep import study as module
 from applications.sweep.space import parse_space
-from applications.sweep.study import SweepStudy
+from applications.sweep.study import SweepStudy, count_settings
 
 SPACE = parse_space("lr=1e-4..1e-1 mixup=on,off")
 
@@ -60,6 +61,25 @@ def test_small_spaces_are_tried_whole_and_once(tmp_path: Path) -> None:
         study.tell(0, study.propose(), None)
     assert {tuple(each.values()) for each in study.settings().values()} == {(size, mixup) for size in (8, 9, 10) for mixup in (True, False)}
     assert len(study.settings()) == 6
+
+
+def test_settings_are_counted_before_any_is_listed() -> None:
+    assert count_settings(parse_space("batch_size=8..10 mixup=on,off")) == 6
+    assert count_settings(parse_space("batch_size=1..1000000000 accumulate=1..1000000000")) == 10**18
+    assert count_settings(SPACE) is None
+
+
+def test_a_space_too_large_to_list_is_drawn_from_where_proposals_repeat_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space = parse_space("batch_size=1..1000000000 accumulate=1..1000000000 mixup=on,off")
+    study = SweepStudy(tmp_path / "study", space, 0)
+    study.tell(0, study.propose(), (0.5, -1.0))
+    # No proposal counts, as if all were known.
+    monkeypatch.setattr(module, "MOST_REPEATED", 0)
+    for _ in range(3):
+        study.tell(0, study.propose(), (0.5, -1.0))
+    found = study.settings().values()
+    assert len({tuple(each.values()) for each in found}) == 4
+    assert all(1 <= each["batch_size"] <= 10**9 and each["mixup"] in (True, False) for each in found)
 
 
 def test_figures_of_rungs_are_kept_apart(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,13 @@ def test_values_that_no_training_takes_are_refused_before_anything_begins() -> N
         sweep.check_space(parse_space("lr=0..1"), {})
     with pytest.raises(UserError, match="--sweep ema: --swa and --ema"):
         sweep.check_space(parse_space("ema=off,0.99"), {"swa": 0.75})
+
+
+def test_samplers_that_make_epochs_longer_need_a_length_of_epochs() -> None:
+    sweep.check_space(parse_space("sampler=off,balanced"), {})
+    sweep.check_space(parse_space("sampler=off,repeat(0.01)"), {"epoch_size": 100})
+    with pytest.raises(UserError, match=r"--sweep sampler: repeat\(0.01\) may make epochs longer; give --epoch_size N beside --sweep"):
+        sweep.check_space(parse_space("sampler=off,repeat(0.01)"), {})
 
 
 @pytest.mark.parametrize("flags", [["--resume", "x"], ["--max_minutes", "3"]])
@@ -103,12 +112,11 @@ def figures(folder: Path) -> list[list[str]]:
     return read_rows(folder / "sweep/s/sweep.csv")
 
 
-@pytest.mark.slow
-def test_a_sweep_on_digits_is_stopped_goes_on_and_never_reads_test_images(tmp_path: Path) -> None:
+def write_digits(data: Path) -> None:
+    """Write some of the digits, with test images that nobody can decode."""
     from PIL import Image
 
     digits = open_catalog("digits")
-    data = tmp_path / "data"
     for split, most in (("train", 12), ("val", 6), ("test", 2)):
         source = digits.splits[split]
         for index in range(len(source)):
@@ -119,26 +127,66 @@ def test_a_sweep_on_digits_is_stopped_goes_on_and_never_reads_test_images(tmp_pa
     for number, file in enumerate(sorted((data / "test").rglob("*.png"))):
         # With --strict whoever decodes one of them fails.
         file.write_bytes(b"no image %d" % number)
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
+
+
+def wait_until(happened: Callable[[], object]) -> None:
+    until = time.monotonic() + 120
+    while not happened():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+@contextmanager
+def in_second_trial(folder: Path, data: Path) -> Iterator[subprocess.Popen]:
+    """Start a sweep; yield it when its second trial trains."""
+    with subprocess.Popen(command(folder, data), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as begun:
+        try:
+            wait_until(lambda: list(folder.glob("sweep/s/runs/*/trial-001-rung-0/log.txt")))
+            yield begun
+        finally:
+            begun.kill()
+
+
+def go_on(folder: Path, data: Path) -> list[list[str]]:
+    again = subprocess.run(command(folder, data), capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr + again.stdout
+    assert "failed" not in again.stdout
+    return figures(folder)
+
+
+@pytest.mark.slow
+def test_a_sweep_on_digits_is_stopped_goes_on_and_never_reads_test_images(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    write_digits(data)
+    whole, stopped, killed, told_late = (tmp_path / name for name in ("whole", "stopped", "killed", "told_late"))
     done = subprocess.run(command(whole, data), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
     assert "winner's curse" in done.stdout
     assert "mean" in done.stdout
 
-    stopped = subprocess.Popen(command(parts, data), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 120
-    while not list(parts.glob("sweep/s/runs/*/trial-001-rung-0/log.txt")) and time.monotonic() < until:
-        time.sleep(0.1)
-    stopped.send_signal(signal.SIGINT)
-    _, said = stopped.communicate(timeout=120)
-    assert stopped.returncode == 130
+    with in_second_trial(stopped, data) as begun:
+        begun.send_signal(signal.SIGINT)
+        _, said = begun.communicate(timeout=120)
+    assert begun.returncode == 130
     assert "the same command goes on" in said
-    again = subprocess.run(command(parts, data), capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr + again.stdout
-    assert figures(parts) == figures(whole)
+    assert go_on(stopped, data) == figures(whole)
+
+    with in_second_trial(killed, data) as begun:
+        begun.kill()
+    assert go_on(killed, data) == figures(whole)
+
+    # The trial ends beside a sweep that cannot notice it any more.
+    output = told_late / "sweep/s/trials/trial-001-rung-0.txt"
+    with in_second_trial(told_late, data) as begun:
+        begun.send_signal(signal.SIGSTOP)
+        wait_until(lambda: "\nnext: " in output.read_text())
+        begun.kill()
+    assert go_on(told_late, data) == figures(whole)
+    assert "is complete after 3 epochs" in output.read_text()
+
     assert [row[0] for row in figures(whole)[-2:]] == [f"{figures(whole)[1][0]} with seed {seed}" for seed in (1, 2)]
     assert (whole / "sweep/s/sweep.png").read_bytes().startswith(b"\x89PNG")
     best = json.loads((whole / "sweep/s/best.json").read_text())
     assert (best["epochs"], best["split_seed"]) == (3, 0)
     assert not list(whole.rglob("*evaluation*"))
-    shutil.rmtree(tmp_path / "data")
+    shutil.rmtree(data)
