@@ -1,6 +1,6 @@
 """Recipes: named settings that lie under the user's own flags (--recipe NAME)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -8,8 +8,15 @@ from typing import Any
 from applications.settings.options import RunConfig
 from applications.settings.quantization_aware import usual_when_rounding
 from models.detectors import is_object_detector
+from optim.optimizer_name import same_decay, same_rates
 from utils.errors import UserError, nearest
 
+# What the settings of a recipe follow: length, images of a step, and optimizer of the user's.
+FITTED = frozenset({"epochs", "minutes", "cooldown", "warmup", "batch_size", "accumulate", "opt", "lr"})
+# Rates, which are those of an optimizer.
+RATES_OF_OPT = ("lr", "head_lr", "warmup_lr")
+# Of the run, or what it is in the recipe: a warm-up that the user has not given.
+MOST_WARMUP = 0.1
 NOT_MEASURED = "not measured with this program yet"
 
 
@@ -22,7 +29,7 @@ class Settings:
         origin: where it comes from.
         measured: what was reached with it.
         values: name of a setting -> value.
-        rate_batch: the batch size that its rates belong to, where they change in proportion to another one.
+        rate_batch: the images of a step that its rates belong to, where they change in proportion to other numbers.
         needs_weights: whether it starts from trained weights.
     """
 
@@ -38,12 +45,44 @@ class Settings:
         """Return what --list recipes says."""
         return f"{self.purpose}\nfrom: {self.origin}\nmeasured: {self.measured}\nflags: {as_flags(self.values)}"
 
-    def at_batch(self, batch_size: int | None) -> dict[str, Any]:
-        """Return the settings for images per step of the user's; None for the recipe's own."""
+    def at_batch(self, images: int) -> dict[str, Any]:
+        """Return the settings for so many images an optimizer step."""
         values = dict(self.values)
-        if self.rate_batch is not None and batch_size is not None:
-            values |= {name: values[name] * batch_size / self.rate_batch for name in ("lr", "warmup_lr") if name in values}
+        if self.rate_batch is not None:
+            values |= {name: values[name] * images / self.rate_batch for name in ("lr", "warmup_lr") if name in values}
         return values
+
+    def fitted(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """Return the settings that fit those of the user, and what is to be said of others that give way to them.
+
+        Raises:
+            UserError: a setting of the user's cannot be read.
+        """
+        asked = RunConfig().override(self.values).override({name: given[name] for name in FITTED & given.keys()})
+        values, said = self.at_batch(asked.data.batch_size * max(1, asked.optim.accumulate)), list[str]()
+
+        def leave_out(names: Iterable[str], why: str) -> None:
+            left = {name: values.pop(name) for name in names if name in values and name not in given}
+            said.extend([f"left out: {as_flags(left)}: {why}"] if left else [])
+
+        # The two belong together: one that the user gives is not held against the other of the recipe.
+        for own, other in (("image_size", "size_schedule"), ("size_schedule", "image_size")):
+            if own in given:
+                leave_out([other], f"it goes with another --{own}")
+        opt, own = asked.optim.opt, RunConfig().override(self.values).optim.opt
+        other = [*(() if same_rates(opt, own) else RATES_OF_OPT), *(() if same_decay(opt, own) else ["weight_decay"])]
+        leave_out(other, f"meant for --opt {own}, not for {opt}")
+        if asked.train.minutes is not None:
+            leave_out(("epochs", "warmup"), "the plan of --minutes has its own")
+        elif "warmup" in values and "warmup" not in given:
+            length = max(0, asked.train.epochs - asked.optim.cooldown)
+            share = max(MOST_WARMUP, self.values["warmup"] / self.values["epochs"])
+            if values["warmup"] > share * length:
+                said.append(f"--warmup {share * length:g} in place of {values['warmup']:g}: the run is shorter")
+                values["warmup"] = share * length
+        if asked.optim.warmup == 0 or ("lr" in given and asked.optim.lr < values.get("warmup_lr", 0)):
+            leave_out(["warmup_lr"], "there is no climb from it")
+        return values, said
 
 
 RECIPES: Mapping[str, Settings] = MappingProxyType(
@@ -121,7 +160,7 @@ RECIPES: Mapping[str, Settings] = MappingProxyType(
             },
         ),
         "toolbox": Settings(
-            "ImageNet from random weights in 100 epochs: trained at 176 pixels, measured at 224; its rate follows --batch_size",
+            "ImageNet from random weights in 100 epochs: trained at 176 pixels, measured at 224; its rate follows the images of a step",
             "the ImageNet recipe of vision-toolbox, after torchvision's",
             f"76.9% by its author with darknet53; {NOT_MEASURED}",
             {
@@ -195,12 +234,13 @@ def settings_below(given: Mapping[str, Any]) -> dict[str, Any]:
     recipe = find_recipe(name)
     if recipe.needs_weights and not weights:
         raise UserError(f"--recipe {name} starts from trained weights: add --pretrained, or --init_from FILE")
-    below = usual_when_rounding({**recipe.values, **given}) | recipe.at_batch(given.get("batch_size"))
-    # The two belong together: one that the user gives is not held against the other of the recipe.
-    for own, other in (("image_size", "size_schedule"), ("size_schedule", "image_size")):
-        if own in given and other not in given:
-            below.pop(other, None)
-    return usual_for_detectors(given) | below
+    fitted, _ = recipe.fitted(given)
+    return usual_for_detectors(given) | usual_when_rounding({**fitted, **given}) | fitted
+
+
+def settled_by(given: Mapping[str, Any]) -> frozenset[str]:
+    """Return the settings that a plan of --minutes keeps: those that the user has given, and of a recipe what its rates belong to."""
+    return frozenset(given) | ({"image_size", "batch_size"} & settings_below(given).keys())
 
 
 def usual_for_detectors(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,7 +268,7 @@ def describe_settings(given: Mapping[str, Any]) -> list[str]:
         said = [f"rates     {as_flags(rates)}: those of --recipe finetune, for trained weights; your own flags win"] if rates else []
         said += [f"usual     {as_flags(usual)}: for detectors; your own flags win (--aug none adds nothing)"] if usual else []
         return [*said, *_when_rounding(rounding)]
-    values = find_recipe(name).values
+    values, changes = find_recipe(name).fitted(given)
     beside = {each: below[each] for each in rounding if each in below and each not in values}
     asked = RunConfig().override(given).to_dict()
     recipe = RunConfig().override(below).to_dict()
@@ -236,6 +276,7 @@ def describe_settings(given: Mapping[str, Any]) -> list[str]:
     lines = [f"recipe    {name}: {as_flags({each: value for each, value in below.items() if each not in over and each not in beside})}"]
     if over:
         lines.append(f"          your own flags win: {as_flags(over)} in place of {as_flags({each: below[each] for each in over})}")
+    lines += [f"          {change}" for change in changes]
     replaced = {each: value for each, value in rounding.items() if each in values and each not in given and below[each] != value}
     if replaced:
         lines.append(f"          in place of {as_flags(replaced)}, usual for --quantization_aware: leave --recipe out for these")

@@ -67,7 +67,7 @@ def with_plan(parts: TrainingParts, given: Collection[str]) -> TrainingParts:
 
     Args:
         parts: of a fresh run.
-        given: names of the settings that the user has chosen, which the plan keeps.
+        given: names of the settings that are chosen already, which the plan keeps.
 
     Raises:
         UserError: the time is too short.

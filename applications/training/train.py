@@ -24,7 +24,7 @@ from applications.engine.top_epochs import TopEpochs
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.progress import Observer, Progress
 from applications.settings.options import DataOptions, Request, RunConfig, run_folder_parent
-from applications.settings.recipes import describe_settings
+from applications.settings.recipes import describe_settings, settled_by
 from applications.tasks import TASKS
 from applications.trained.probe_figures import PROBE
 from applications.training.batch_size import with_batch_size
@@ -116,7 +116,7 @@ def _train(
     if content is None:
         for line in describe_settings(request.given):
             log().info(line)
-        parts = with_plan(parts, request.given)
+        parts = with_plan(parts, settled_by(request.given))
     if plain := assemble.plain_epochs(parts.config, parts.split.nothing()):
         log().info(f"plain     in the last {plain} of {parts.config.train.epochs} epochs no images are put together (--plain_epochs)")
     parts = with_compile_choice(parts)

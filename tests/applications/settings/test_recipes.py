@@ -4,8 +4,12 @@ import pytest
 
 import config
 from applications.settings.options import RunConfig
-from applications.settings.recipes import DETECTOR_AUG, RECIPES, describe_settings
+from applications.settings.recipes import DETECTOR_AUG, RECIPES, describe_settings, settled_by
+from optim import OPTIMIZERS
+from optim.optimizer_name import BY_GRADIENT, BY_RATE, DECAY_IN_GRADIENT
 from utils.errors import UserError
+
+ROUNDING = ["--quantization_aware", "--init_from", "best.pt"]
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -30,8 +34,9 @@ def test_a_flag_wins_and_what_it_overrode_is_said() -> None:
 
 
 def test_a_size_of_the_users_own_is_not_held_against_the_sizes_of_a_recipe() -> None:
-    data = config.parse(["--recipe", "quick", "--image_size", "64", "64"]).config.data
-    assert (data.image_size, data.size_schedule) == ((64, 64), None)
+    request = config.parse(["--recipe", "quick", "--image_size", "64", "64"])
+    assert (request.config.data.image_size, request.config.data.size_schedule) == ((64, 64), None)
+    assert describe_settings(request.given)[-1].endswith("left out: --size_schedule 96:0.4,128:0.8,160: it goes with another --image_size")
     data = config.parse(["--recipe", "quick", "--size_schedule", "128:0.5,224"]).config.data
     assert (data.image_size, data.size_schedule) == ((224, 224), "128:0.5,224")
 
@@ -40,6 +45,88 @@ def test_the_rates_of_the_toolbox_follow_the_batch() -> None:
     optim = config.parse(["--recipe", "toolbox", "-b", "256"]).config.optim
     assert (optim.lr, optim.warmup_lr) == (0.125, 0.00125)
     assert config.parse(["--recipe", "toolbox", "-b", "256", "--lr", "0.3"]).config.optim.lr == 0.3
+
+
+def test_the_rates_of_the_toolbox_follow_the_images_of_a_step() -> None:
+    assert config.parse(["--recipe", "toolbox", "--accumulate", "4"]).config.optim.lr == 2
+    assert config.parse(["--recipe", "toolbox", "--accumulate", "4", "-b", "256"]).config.optim.lr == 0.5
+
+
+@pytest.mark.parametrize(
+    ("argv", "kept", "left"),
+    [
+        (["finetune", "--pretrained", "--opt", "sgd"], {"lr": 1e-3, "head_lr": None}, "--lr 0.0003 --head_lr 0.003"),
+        (["finetune", "--pretrained", "--opt", "radam"], {"lr": 3e-4, "head_lr": 3e-3}, ""),
+        (["toolbox", "--opt", "adamw"], {"lr": 1e-3, "warmup_lr": None, "weight_decay": 0.01}, "--lr 0.5 --warmup_lr 0.005 --weight_decay"),
+        (["toolbox", "--opt", "lookahead(nesterov)"], {"lr": 0.5, "warmup_lr": 0.005, "weight_decay": 2e-5}, ""),
+        (
+            ["core", "--opt", "sgd"],
+            {"lr": 1e-3, "weight_decay": 0.01},
+            "--lr 0.0001 --weight_decay 0.0005: meant for --opt adam, not for sgd",
+        ),
+        (
+            ["core", "--opt", "adamw"],
+            {"lr": 1e-4, "weight_decay": 0.01},
+            "left out: --weight_decay 0.0005: meant for --opt adam, not for adamw",
+        ),
+        (["core", "--opt", "sgd", "--lr", "0.1", "--wd", "1e-4"], {"lr": 0.1, "weight_decay": 1e-4}, ""),
+        (["a3", "--opt", "adamw"], {"lr": 8e-3, "weight_decay": 0.02}, ""),
+        (["strong", "--opt", "lars"], {"lr": 1e-3, "weight_decay": 0.01}, "left out: --weight_decay 0.05"),
+    ],
+)
+def test_rates_of_a_recipe_give_way_with_its_optimizer_and_the_first_lines_say_so(
+    argv: list[str], kept: dict[str, object], left: str
+) -> None:
+    request = config.parse(["--recipe", *argv])
+    found, said = request.config.to_dict(), "\n".join(describe_settings(request.given))
+    assert {name: found[name] for name in kept} == kept
+    assert left in said
+    assert ("left out" in said) == bool(left)
+
+
+def test_families_of_rates_are_made_of_rows() -> None:
+    assert {*BY_GRADIENT, *BY_RATE, *DECAY_IN_GRADIENT} <= set(OPTIMIZERS)
+    assert not {*BY_GRADIENT} & {*BY_RATE}
+
+
+def test_rounding_has_its_own_rates_where_those_of_a_recipe_give_way() -> None:
+    request = config.parse([*ROUNDING, "--recipe", "toolbox", "--opt", "adamw"])
+    assert (request.config.optim.lr, request.config.optim.head_lr) == (1e-4, 1e-4)
+    assert describe_settings(request.given)[-1] == "usual     --lr 0.0001 --head_lr 0.0001: for --quantization_aware; your own flags win"
+
+
+@pytest.mark.parametrize(
+    ("argv", "warmup"),
+    [
+        (["quick", "--epochs", "1"], 0.2),
+        (["core", "--epochs", "4"], 0.4),
+        (["core", "--epochs", "4", "--warmup", "3"], 3.0),
+        (["core", "--epochs", "60"], 5.0),
+        (["core", "--epochs", "60", "--cooldown", "40"], 2.0),
+    ],
+)
+def test_the_warm_up_of_a_recipe_shrinks_with_its_run(argv: list[str], warmup: float) -> None:
+    request = config.parse(["--recipe", *argv])
+    assert request.config.optim.warmup == pytest.approx(warmup)
+    said = [line for line in describe_settings(request.given) if "the run is shorter" in line]
+    assert [line.split()[1] for line in said] == ([] if warmup in (3.0, 5.0) else [f"{warmup:g}"])
+
+
+def test_a_climb_that_the_user_leaves_no_room_for_is_not_held_against_him() -> None:
+    for more in (["--lr", "0.001"], ["--warmup", "0"]):
+        request = config.parse(["--recipe", "toolbox", *more])
+        assert request.config.optim.warmup_lr is None
+        assert "left out: --warmup_lr 0.005" in describe_settings(request.given)[-1]
+
+
+def test_what_a_plan_has_of_its_own_is_not_said_to_be_that_of_a_recipe() -> None:
+    request = config.parse(["--recipe", "core", "--minutes", "1"])
+    recipe, left = describe_settings(request.given)
+    assert "--epochs" not in recipe
+    assert "--warmup" not in recipe
+    assert left.endswith("left out: --epochs 85 --warmup 5: the plan of --minutes has its own")
+    assert "image_size" in settled_by(request.given), "its size stays"
+    assert not {"epochs", "warmup", "lr"} & settled_by(request.given)
 
 
 def test_pretrained_weights_learn_at_the_rates_of_finetune() -> None:
@@ -51,9 +138,6 @@ def test_pretrained_weights_learn_at_the_rates_of_finetune() -> None:
     own = config.parse(["--pretrained", "--lr", "0.01"]).config.optim
     assert (own.lr, own.head_lr) == (0.01, None)
     assert config.parse(["--pretrained", "--opt", "sgd"]).config.optim.lr == RunConfig().optim.lr
-
-
-ROUNDING = ["--quantization_aware", "--init_from", "best.pt"]
 
 
 def test_a_recipe_wins_over_what_is_usual_with_rounding_and_says_so() -> None:
