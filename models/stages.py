@@ -60,8 +60,10 @@ class StagedClassifier(Backbone):
         correlations = [ChannelCorrelations(info[place].channels) for place in self.textures]
         self.correlations = nn.ModuleList(correlations)
         self.dropout = nn.Dropout(drop_rate)
-        read = sum(info[place].channels for place in self.positions) + sum(each.width for each in correlations) + last
-        self.classifier = nn.Linear(read, num_classes)
+        means = [info[place].channels for place in self.positions]
+        # How many features of each kind the classifier reads, in this order: each kind has a scale of its own.
+        self.kinds = [*means, *(width for each in correlations for width in each.kinds), last]
+        self.classifier = nn.Linear(sum(self.kinds), num_classes)
 
     @property
     def feature_info(self) -> list[FeatureInfo]:

@@ -1,5 +1,6 @@
 """A regularized linear classifier on fixed features: multinomial or one-versus-all logistic regression by L-BFGS, in float64."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,6 +19,11 @@ MOST_PRODUCTS = 1e9
 STEPS, ACCURACY, ROUGH = 200, 1e-6, 1e-4
 # Of more classes each has a smaller part of the images, and of the mean loss.
 USUAL = 10
+# Features that vary less than this share of the median of their kind are not scaled up to the others: one that is nearly always silent
+# would have a weight in the thousands, by which an image in which it speaks is decided alone.
+LEAST_DEVIATION = 0.2
+# A feature that varies by no more than this is the same in all images.
+CONSTANT = 1e-9
 
 Activation = Literal["softmax", "sigmoid"]
 
@@ -87,16 +93,18 @@ def fit_head(
     return LinearHead(weight.detach(), bias.detach())
 
 
-def choose_strength(features: Tensor, targets: Tensor, folds: Tensor, *, activation: Activation) -> list[Tried]:
+def choose_strength(features: Tensor, targets: Tensor, folds: Tensor, *, activation: Activation, widths: Sequence[int] = ()) -> list[Tried]:
     """Return the strengths that were tried, the best first: that of the lowest loss on held-out images.
 
-    The strongest is tried first, and weaker ones as long as they are not worse twice in a row.
+    The strongest is tried first, and weaker ones as long as they are not worse twice in a row. Features are standardized by the images
+    that are learned from, so that those held out have no part in it.
 
     Args:
-        features: (N, D), standardized.
+        features: (N, D), as they are.
         targets: (N, C).
         folds: int64 (N,), the part, from 0, in which each image is held out.
         activation: as for `fit_head`.
+        widths: of the kinds of features, as for `Scale.of`.
     """
     parts = sorted(set(folds.tolist()))
     if len(features) * features.shape[1] * targets.shape[1] > MOST_PRODUCTS:
@@ -104,17 +112,19 @@ def choose_strength(features: Tensor, targets: Tensor, folds: Tensor, *, activat
     # Heads that are only compared are fitted in half of the bytes.
     features, targets = features.float(), targets.float()
     splits = [(folds != part, folds == part) for part in parts]
+    scales = [Scale.of(features[learned], widths) for learned, _ in splits]
+    one_each = has_one_label_each(targets)
     starts: list[LinearHead | None] = [None] * len(splits)
     tried: list[Tried] = []
     for strength in STRENGTHS:
         loss = right = count = 0.0
         for number, (learned, held_out) in enumerate(splits):
             given = {"strength": strength, "activation": activation, "start": starts[number], "accuracy": ROUGH}
-            head = fit_head(features[learned], targets[learned], **given)
+            head = fit_head(scales[number].apply_(features[learned]), targets[learned], **given)
             starts[number] = head
-            logits, wanted = head.logits(features[held_out]), targets[held_out]
+            logits, wanted = head.logits(scales[number].apply_(features[held_out])), targets[held_out]
             loss += float(_loss(logits, wanted, activation)) * len(wanted)
-            right += float(answered_right(logits, wanted, activation).sum())
+            right += float(answered_right(logits, wanted, one_each=one_each).sum())
             count += len(wanted)
         tried.append(Tried(strength, loss / count, right / count))
         if len(tried) >= 3 and all(before.loss < after.loss for before, after in pairwise(tried[-3:])):
@@ -122,9 +132,20 @@ def choose_strength(features: Tensor, targets: Tensor, folds: Tensor, *, activat
     return sorted(tried, key=lambda each: each.loss)
 
 
-def answered_right(logits: Tensor, targets: Tensor, activation: Activation) -> Tensor:
-    """Return whether each image is answered right, bool (N,): its class is named, or exactly its labels are."""
-    if activation == "softmax" or bool((targets.sum(1) == 1).all()):
+def has_one_label_each(targets: Tensor) -> bool:
+    """Whether every row of targets (N, C) names one class: such images are answered by the likeliest class, whatever the loss."""
+    return bool((targets.sum(1) - 1).abs().max() < 1e-3)
+
+
+def answered_right(logits: Tensor, targets: Tensor, *, one_each: bool) -> Tensor:
+    """Return whether each image is answered right, bool (N,): its class is named, or exactly its labels are.
+
+    Args:
+        logits: (N, C).
+        targets: (N, C).
+        one_each: whether all images of the data have one label each; of a few of them it cannot be seen.
+    """
+    if one_each:
         return logits.argmax(1) == targets.argmax(1)
     return ((logits > 0) == (targets > 0.5)).all(1)
 
@@ -147,37 +168,70 @@ def nearest_neighbors(known: Tensor, targets: Tensor, asked: Tensor, *, count: i
     return torch.cat(found)
 
 
-def standardized(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return features float64 (N, D) of mean 0 and deviation 1, with the mean and the deviation (D,); constant ones become 0."""
-    # The one large copy: the rest is done in place.
-    features = features.to(torch.float64, copy=True)
-    mean, deviation = features.mean(0), features.std(0, correction=0)
-    deviation = torch.where(deviation > 1e-9, deviation, torch.ones_like(deviation))
-    return features.sub_(mean).div_(deviation), mean, deviation
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """What features are standardized by.
 
+    Attributes:
+        mean: (D,).
+        deviation: (D,), above 0.
+    """
 
-def unstandardized(head: LinearHead, mean: Tensor, deviation: Tensor) -> LinearHead:
-    """Return the head that answers for the features themselves what `head` answers for standardized ones."""
-    weight = head.weight / deviation
-    return LinearHead(weight, head.bias - weight @ mean)
+    mean: Tensor
+    deviation: Tensor
+
+    @classmethod
+    def of(cls, features: Tensor, widths: Sequence[int] = ()) -> "Scale":
+        """Return means and deviations of features (N, D), the deviations no smaller than a share of the median of their kind.
+
+        Args:
+            features: of images that may be learned from.
+            widths: of the kinds of features, each on a scale of its own, which add up to D; empty where all are of one kind.
+        """
+        deviation, mean = torch.std_mean(features, dim=0, correction=0)
+        for kind in deviation.split(list(widths) or len(deviation)):
+            varying = kind[kind > CONSTANT]
+            kind.clamp_(min=LEAST_DEVIATION * float(varying.median()) if len(varying) else 1.0)
+        return cls(mean, deviation)
+
+    def apply_(self, features: Tensor) -> Tensor:
+        """Return features (N, D) standardized, in place."""
+        return features.sub_(self.mean).div_(self.deviation)
+
+    def undo(self, head: LinearHead) -> LinearHead:
+        """Return the head that answers for the features themselves what `head` answers for standardized ones."""
+        weight = head.weight / self.deviation
+        return LinearHead(weight, head.bias - weight @ self.mean)
 
 
 def deal_folds(labels: Sequence[int], groups: Sequence[str] = (), *, folds: int = FOLDS, seed: int = 0) -> Tensor:
-    """Return the part of every image, int64 (N,): labels are spread evenly, and images of one group stay together.
+    """Return the part of every image, int64 (N,): labels and images are spread evenly, and images of one group stay together.
+
+    The largest groups are dealt first, each to the part that has the fewest images of its labels, and of those the fewest images.
 
     Args:
         labels: of the images, N of them.
         groups: names of their groups, where '' is a group of its own; empty without groups.
-        folds: parts, fewer where there are fewer images.
+        folds: parts, fewer where there are fewer groups.
         seed: of the order.
     """
     order: list[int] = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed)).tolist()
-    order.sort(key=lambda index: labels[index])
-    of_group: dict[str, int] = {}
+    together: dict[str | int, list[int]] = {}
+    for index in order:
+        together.setdefault((groups[index] if groups else "") or index, []).append(index)
+    everywhere = Counter(labels)
+    of_label = [Counter[int]() for _ in range(min(folds, len(together)))]
+    images = [0] * len(of_label)
     found = torch.zeros(len(labels), dtype=torch.int64)
-    for turn, index in enumerate(order):
-        name = groups[index] if groups else ""
-        found[index] = of_group.setdefault(name, turn % min(folds, len(labels))) if name else turn % min(folds, len(labels))
+    for members in sorted(together.values(), key=lambda each: (-len(each), labels[each[0]])):
+        counts = Counter(labels[index] for index in members)
+        # A part without images is the first to be chosen: none is left empty.
+        shares = [(label, count / everywhere[label]) for label, count in counts.items()]
+        alike = [sum(there[label] * share for label, share in shares) for there in of_label]
+        part = min(range(len(images)), key=lambda place: (alike[place], images[place]))
+        found[members] = part
+        of_label[part].update(counts)
+        images[part] += len(members)
     return found
 
 

@@ -1,6 +1,7 @@
 """What the classifier of a frozen network reads of every image, each computed once: kept by the content of the images."""
 
 import hashlib
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from dataloader.splits.content_hash import NOTHING, VERSION, content_hashes
 from dataloader.splits.split import Split
 from models.backbone import Backbone
 from models.classifier_input import as_vectors, classifier_inputs
+from models.modules import evaluating
 from utils.files import write_atomically
 from utils.logs import log
+from utils.networks.first_conv import input_channels
 from utils.progress_bar import progress_bar
 from utils.runtime import Precision
 from utils.user_cache import cache_folder
@@ -23,19 +26,18 @@ from utils.user_cache import cache_folder
 MOST_BYTES = 2 * 2**30
 
 
-def features_key(parts: TrainingParts, precision: Precision | None = None) -> str:
-    """Return a name for all that features depend on besides the image: the weights without the classifier, and the preprocessing.
+def features_key(parts: TrainingParts, precision: Precision) -> str:
+    """Return a name for all that features depend on besides the image: the network without the classifier, and the preprocessing.
 
     Args:
         parts: of the network.
-        precision: in which they are computed; that of the parts' machine when not given.
+        precision: in which they are computed.
     """
-    precision = precision or parts.machine.precision
     model = parts.model
     assert isinstance(model, Backbone)
     own = {id(value) for value in model.get_classifier().state_dict(keep_vars=True).values()}
     digest = hashlib.blake2b(digest_size=12)
-    about = (parts.config.model.arch, sorted(parts.preprocess.to_dict().items()), str(precision.dtype), VERSION)
+    about = (parts.config.model.arch, sorted(parts.preprocess.to_dict().items()), str(precision.dtype), VERSION, _answer(parts))
     digest.update(repr(about).encode())
     for name, value in model.state_dict(keep_vars=True).items():
         if id(value) not in own:
@@ -44,13 +46,28 @@ def features_key(parts: TrainingParts, precision: Precision | None = None) -> st
     return digest.hexdigest()
 
 
+def _answer(parts: TrainingParts) -> str:
+    """Return in few digits what the network reads of a fixed image: with the same weights, other code reads something else."""
+    model = parts.model
+    assert isinstance(model, Backbone)
+    weight, shape = model.get_classifier().weight, (1, input_channels(model), *parts.preprocess.image_size)
+    # Multiples of an irrational number, modulo 1, are spread evenly, and the same everywhere.
+    image = (torch.arange(math.prod(shape), dtype=torch.float64) * math.sqrt(2) % 1 * 4 - 2).view(shape)
+    with evaluating(model), torch.inference_mode(), classifier_inputs(model) as read:
+        model(image.to(weight))
+    vector = as_vectors(read.pop())
+    # So few that the order of sums does not show, which the number of threads changes.
+    return f"{float(vector.norm(1)):.3g} {float(vector.norm()):.3g}"
+
+
 def features_file(key: str) -> Path:
     """Return where the features of that name are kept."""
     return cache_folder() / "features" / f"{key}.npz"
 
 
-def embed(parts: TrainingParts, split: Split, machine: Machine) -> tuple[np.ndarray, int]:
-    """Return the features of a split, float32 (N, D), nan where an image cannot be read; and how many were known before.
+def embed(parts: TrainingParts, split: Split, machine: Machine) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return the features of a split, float32 (N, D), nan where an image cannot be read; the hashes of its images, int64 (N,); and how
+    many features were known before.
 
     The network runs in evaluation mode, without augmentation. New features are added to those that are kept.
 
@@ -76,7 +93,7 @@ def embed(parts: TrainingParts, split: Split, machine: Machine) -> tuple[np.ndar
         new, first = np.unique(hashes[missing], return_index=True)
         keep = (new != NOTHING) & np.isfinite(fresh[first]).all(1)
         _write(file, np.concatenate([known, new[keep]]), np.concatenate([rows.reshape(-1, width), fresh[first][keep]]))
-    return features, len(have)
+    return features, hashes, len(have)
 
 
 def _computed(parts: TrainingParts, split: Split, machine: Machine) -> np.ndarray:

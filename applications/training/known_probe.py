@@ -1,19 +1,20 @@
 """What --probe found, kept beside the features: a fine-tuning from the same weights on the same images says what it has to beat."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from applications.assemble.machine import exact_precision
 from applications.tasks.label_task import LabelTask
 from applications.trained.probe_figures import describe_probe
-from applications.training.features import features_file, features_key
 from applications.training.training_parts import TrainingParts
 from dataloader.splits.integrity import fingerprint
 from models.backbone import Backbone
-from utils.files import write_text
+from utils.files import sha256_of, write_text
 from utils.logs import log
+from utils.registry import is_user_code
+from utils.user_cache import cache_folder
 
 NEIGHBORS = 20
 # Images a class, and passes over them, up to which a probe is more often the better model than a fine-tuned one: docs/training.md has
@@ -21,15 +22,14 @@ NEIGHBORS = 20
 FEW, SHORT = 30, 2.0
 
 
-def keep_probe(parts: TrainingParts, key: str, told: Mapping[str, Any]) -> None:
-    """Keep the figures of a probe; where that is impossible, it is said.
+def keep_probe(parts: TrainingParts, told: Mapping[str, Any]) -> None:
+    """Keep the figures of a probe, in place of those of one before; where that is impossible, it is said.
 
     Args:
         parts: of the probe.
-        key: of its features.
         told: what `describe_probe` reads.
     """
-    file = _file(key, parts)
+    file = _file(parts)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, json.dumps(told, indent=2) + "\n")
@@ -44,10 +44,8 @@ def tell_probe(parts: TrainingParts) -> Mapping[str, Any] | None:
         return None
     if not ((model.pretrained or model.init_from) and isinstance(parts.model, Backbone) and issubclass(parts.kind, LabelTask)):
         return None
-    # As --probe computes them, whatever training does.
-    file = _file(features_key(parts, exact_precision()), parts)
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
+        told = json.loads(_file(parts).read_text(encoding="utf-8"))
         log().info(f"probe     {describe_probe(told)}")
     except (OSError, ValueError, KeyError):
         config = parts.config
@@ -73,5 +71,11 @@ def better_by_probe(images: int, epoch_size: int | None, epochs: int, classes: i
     return ""
 
 
-def _file(key: str, parts: TrainingParts) -> Path:
-    return features_file(key).with_suffix(f".{fingerprint(parts.split)[:16]}.json")
+def _file(parts: TrainingParts) -> Path:
+    """Return where the figures of these weights on these images are kept, whatever the size of the images."""
+    model = parts.config.model
+    code = Path(model.arch.rpartition(":")[0]) if is_user_code(model.arch) else None
+    sources = [sha256_of(Path(file)) for file in (code, model.init_from) if file and Path(file).is_file()]
+    about = (model.arch, model.pretrained, model.advprop, len(parts.preprocess.mean), *sources)
+    name = hashlib.blake2b(repr(about).encode(), digest_size=12).hexdigest()
+    return cache_folder() / "probes" / f"{name}.{fingerprint(parts.split)[:16]}.json"

@@ -16,7 +16,6 @@ from applications.engine.observers import CsvLog, describe
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.settings.options import Request
 from applications.tasks.label_task import LabelTask
-from applications.training.features import features_key
 from applications.training.known_probe import NEIGHBORS, keep_probe
 from applications.training.memory_advice import memory_advice
 from applications.training.probe_head import Embedded, embedded_split, fitted_head, in_training_precision, put_into
@@ -29,7 +28,7 @@ from dataloader.augment.chain import Augment
 from models import staged_part
 from models.backbone import Backbone
 from models.stages import StagedClassifier
-from optim.linear_head import LinearHead, Tried, answered_right, nearest_neighbors
+from optim.linear_head import LinearHead, Tried, answered_right, has_one_label_each, nearest_neighbors
 from utils.checkpoint import BEST, save_checkpoint
 from utils.distributed import close_world
 from utils.errors import UserError
@@ -87,7 +86,7 @@ def _probe(parts: TrainingParts, locks: ExitStack) -> int:
         raise UserError(f"--probe fits one classifier, and {config.model.arch} answers by several; choose another --arch")
     log().info(f"data      {catalog.root}: {len(catalog.classes)} {catalog.target.described}")
     log().info(f"model     {config.model.arch} at {parts.preprocess.image_size[0]}x{parts.preprocess.image_size[1]}, frozen")
-    key, begun, staged = features_key(parts), time.perf_counter(), _with_room(parts, _staged(parts))
+    begun, staged = time.perf_counter(), _with_room(parts, _staged(parts))
     train, cached = embedded_split(staged or parts, parts.split, in_training_precision(parts))
     val, more = embedded_split(staged or parts, catalog.splits["val"], parts.machine)
     images = len(parts.split) + len(catalog.splits["val"])
@@ -103,8 +102,8 @@ def _probe(parts: TrainingParts, locks: ExitStack) -> int:
     put_into(read.get_classifier(), chosen.head)
     known, asked = (_last_stage(each.features, model) for each in (train, val))
     near = _logits(nearest_neighbors(known, train.targets, asked, count=NEIGHBORS))
-    right = answered_right(near, val.targets, assemble.activation_of(config.loss))
-    return _written(chosen, float(right.double().mean()), parts, key, locks)
+    right = answered_right(near, val.targets, one_each=has_one_label_each(train.targets))
+    return _written(chosen, float(right.double().mean()), parts, locks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,9 +161,11 @@ def _fits(parts: TrainingParts, staged: TrainingParts | None, train: Embedded) -
     activation, seed = assemble.activation_of(parts.config.loss), parts.config.runtime.seed
     last = replace(train, features=_last_stage(train.features, parts.model))
     what = "of several stages" if isinstance(parts.model, StagedClassifier) else "of the last stage"
-    found = [Fit(parts, *fitted_head(last, parts.split, activation, seed=seed), what)]
+    assert isinstance(parts.model, Backbone)
+    found = [Fit(parts, *fitted_head(last, parts.model, activation, seed=seed), what)]
     if staged is not None:
-        found.append(Fit(staged, *fitted_head(train, parts.split, activation, seed=seed), "of several stages"))
+        assert isinstance(staged.model, Backbone)
+        found.append(Fit(staged, *fitted_head(train, staged.model, activation, seed=seed), "of several stages"))
     return sorted(found, key=lambda fit: fit.best.loss)
 
 
@@ -178,7 +179,7 @@ def _logits(shares: Tensor) -> Tensor:
     return torch.logit(shares.clamp(1e-9, 1 - 1e-9))
 
 
-def _written(chosen: Fit, near: float, plain: TrainingParts, key: str, locks: ExitStack) -> int:
+def _written(chosen: Fit, near: float, plain: TrainingParts, locks: ExitStack) -> int:
     """Measure the model on the validation images as a training does, write it and its run folder, and say what it reached."""
     parts, best = chosen.parts, chosen.best
     task, progress = parts.task, parts.progress
@@ -192,8 +193,9 @@ def _written(chosen: Fit, near: float, plain: TrainingParts, key: str, locks: Ex
     save_checkpoint(folder / BEST, weights_alone(content))
     CsvLog(folder / "metrics.csv", 0).epoch(progress, {"epoch": 1, **{f"val_{name}": value for name, value in figures.items()}})
     told = {"headline": task.headline, "linear": figures[task.headline], "neighbors": near, "count": NEIGHBORS, "strength": best.strength}
+    told |= {"image_size": list(parts.preprocess.image_size)}
     # Under the name of the network without stages, which is what a fine-tuning starts from.
-    keep_probe(plain, key, told)
+    keep_probe(plain, told)
     write_text(folder / "probe.json", json.dumps(told, indent=2) + "\n")
     log().info(f"linear    {describe({f'val_{name}': value for name, value in figures.items()}, task.metric_names)}")
     log().info(f"neighbors {near:.1%} of the val images answered right by the {NEIGHBORS} most similar training images")

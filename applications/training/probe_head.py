@@ -5,6 +5,7 @@ they know (Kumar et al., "Fine-tuning can distort pretrained features", arXiv 22
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,9 +18,11 @@ from applications.tasks.label_task import LabelTask
 from applications.training.features import embed
 from applications.training.training_parts import TrainingParts
 from dataloader.batch.targets import dense_array
+from dataloader.splits.content_hash import NOTHING
 from dataloader.splits.split import Split
 from models.backbone import Backbone
-from optim.linear_head import Activation, LinearHead, Tried, choose_strength, deal_folds, fit_head, standardized, unstandardized
+from models.stages import StagedClassifier
+from optim.linear_head import Activation, LinearHead, Scale, Tried, choose_strength, deal_folds, fit_head
 from utils.errors import UserError
 from utils.logs import log
 from utils.runtime import choose_precision
@@ -33,12 +36,12 @@ class Embedded:
     Attributes:
         features: (N, D).
         targets: float64 (N, C).
-        rows: their positions in the split.
+        together: a name for every image, N of them, which those share that are of one group or equal to the byte.
     """
 
     features: Tensor
     targets: Tensor
-    rows: np.ndarray
+    together: list[str]
 
 
 def in_training_precision(parts: TrainingParts) -> Machine:
@@ -53,29 +56,63 @@ def embedded_split(parts: TrainingParts, split: Split, machine: Machine) -> tupl
     Raises:
         UserError: none of them can.
     """
-    features, known = embed(parts, split, machine)
+    features, hashes, known = embed(parts, split, machine)
     rows = np.flatnonzero(np.isfinite(features).all(1) & (split.weights > 0))
     if not len(rows):
         raise UserError(f"none of {counted(len(split), f'{split.name} image')} can be used")
     if lost := len(split) - len(rows):
         log().warning(f"{counted(lost, f'{split.name} image')} left out: unreadable, or of weight 0")
     targets = dense_array(split.targets, len(parts.catalog.classes))[rows]
-    return Embedded(torch.from_numpy(features[rows]), torch.from_numpy(targets).double(), rows), known
+    groups = [split.groups[row] for row in rows] if split.groups else [""] * len(rows)
+    together = kept_together(groups, hashes[rows].tolist())
+    return Embedded(torch.from_numpy(features[rows]), torch.from_numpy(targets).double(), together), known
 
 
-def fitted_head(train: Embedded, split: Split, activation: Activation, *, seed: int) -> tuple[Tried, LinearHead]:
+def kept_together(groups: Sequence[str], hashes: Sequence[int]) -> list[str]:
+    """Return a name for every image, which those share that are of one group or of the same content, also by way of others.
+
+    Args:
+        groups: names of the images' groups; '' for none.
+        hashes: of their content.
+    """
+    above: dict[str, str] = {}
+
+    def top(name: str) -> str:
+        while (other := above.setdefault(name, name)) != name:
+            name = other
+        return name
+
+    # An image whose content is unknown, and that has no group, is like no other.
+    contents = [f"content {number}" if number != NOTHING else f"image {place}" for place, number in enumerate(hashes)]
+    for group, content in zip(groups, contents, strict=True):
+        if group:
+            above[top(content)] = top(f"group {group}")
+    return [top(content) for content in contents]
+
+
+def fitted_head(train: Embedded, network: Backbone, activation: Activation, *, seed: int) -> tuple[Tried, LinearHead]:
     """Return what cross-validation said of the best strength, and the head of all training images with it.
 
     Images count alike: a weight above 0 is as good as any other.
+
+    Args:
+        train: what the classifier of the network reads of the training images.
+        network: whose classifier is to be fitted.
+        activation: softmax for one class per image, sigmoid for several.
+        seed: of the parts of cross-validation.
     """
-    features, mean, deviation = standardized(train.features)
-    groups = [split.groups[row] for row in train.rows] if split.groups else []
-    folds = deal_folds(train.targets.argmax(1).tolist(), groups, seed=seed)
+    folds = deal_folds(train.targets.argmax(1).tolist(), train.together, seed=seed)
     if len(set(folds.tolist())) < 2:
-        raise UserError("--probe chooses the strength of its penalty on parts of the training images, and there is but one image or group")
-    best = choose_strength(features, train.targets, folds, activation=activation)[0]
-    head = fit_head(features, train.targets, strength=best.strength, activation=activation)
-    return best, unstandardized(head, mean, deviation)
+        raise UserError(
+            "--probe chooses the strength of its penalty on parts of the training images, and there is but one image or group, or all "
+            "images are equal"
+        )
+    widths = network.kinds if isinstance(network, StagedClassifier) else ()
+    best = choose_strength(train.features, train.targets, folds, activation=activation, widths=widths)[0]
+    features = train.features.to(torch.float64, copy=True)
+    scale = Scale.of(features, widths)
+    head = fit_head(scale.apply_(features), train.targets, strength=best.strength, activation=activation)
+    return best, scale.undo(head)
 
 
 def put_into(classifier: nn.Linear | nn.Conv2d, head: LinearHead) -> None:
@@ -113,7 +150,7 @@ def begin_with_probe(parts: TrainingParts) -> None:
     assert isinstance(model, Backbone)
     train, _ = embedded_split(parts, parts.split, parts.machine)
     activation = assemble.activation_of(parts.config.loss)
-    best, head = fitted_head(train, parts.split, activation, seed=parts.config.runtime.seed)
+    best, head = fitted_head(train, model, activation, seed=parts.config.runtime.seed)
     put_into(model.get_classifier(), head)
     took = time.perf_counter() - begun
     log().info(f"head      fitted to the frozen network in {took:.1f} s: {best.accuracy:.1%} right in cross-validation")

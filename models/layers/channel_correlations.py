@@ -31,9 +31,9 @@ class ChannelCorrelations(nn.Module):
         self.register_buffer("mixtures", torch.linalg.qr(drawn)[0][: self.taken].contiguous() if channels > self.taken else None)
 
     @property
-    def width(self) -> int:
-        """Length of the answer of an image."""
-        return self.taken + len(self.pairs)
+    def kinds(self) -> list[int]:
+        """How many deviations the answer of an image has, and how many correlations."""
+        return [self.taken, len(self.pairs)]
 
     def forward(self, x: Tensor) -> Tensor:
         # Squares overflow in 16 bits, and differences to a mean that is large beside them are lost.

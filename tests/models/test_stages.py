@@ -39,7 +39,7 @@ def test_wide_maps_are_mixed_to_fewer_channels_that_keep_their_lengths_and_trave
     narrow, wide = ChannelCorrelations(WIDEST), ChannelCorrelations(2 * WIDEST)
     assert narrow.mixtures is None
     assert wide.mixtures is not None
-    assert narrow.width == wide.width == WIDEST * (WIDEST + 1) // 2
+    assert narrow.kinds == wide.kinds == [WIDEST, WIDEST * (WIDEST - 1) // 2]
     torch.testing.assert_close(wide.mixtures @ wide.mixtures.T, torch.eye(WIDEST), atol=1e-5, rtol=0)
     assert list(wide.state_dict()) == ["mixtures"]
     assert torch.equal(wide.mixtures, ChannelCorrelations(2 * WIDEST).state_dict()["mixtures"])
@@ -67,15 +67,18 @@ def test_the_classifier_reads_means_and_correlations_of_the_stages_and_the_vecto
     load_state(part, plain.state_dict(), source="the plain network")
     maps = plain.forward_features(images())
     wanted = [each.mean((2, 3)) for each, info in zip(maps[:-1], plain.feature_info[:-1], strict=True) if info.stride >= 8]
+    kinds = [each.shape[1] for each in wanted]
     textures = iter(staged.correlations)
     for each, info in zip(maps[:-1], plain.feature_info[:-1], strict=True):
         if 4 <= info.stride <= 16:
             correlate = next(textures)
             assert isinstance(correlate, ChannelCorrelations)
+            kinds += correlate.kinds
             wanted.append(torch.stack([correlations_of(image, correlate.mixtures) for image in each]))
     wanted.append(plain.forward_head(maps, pre_logits=True).flatten(1))
     read = staged.forward_head(staged.forward_features(images()), pre_logits=True)
     torch.testing.assert_close(read, torch.cat(wanted, 1), rtol=1e-4, atol=1e-4)
+    assert staged.kinds == [*kinds, wanted[-1].shape[1]]
     torch.testing.assert_close(staged(images()), nn.functional.linear(read, staged.classifier.weight, staged.classifier.bias))
 
 

@@ -4,18 +4,23 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from optim import linear_head
 from optim.linear_head import (
+    LEAST_DEVIATION,
     ROUGH,
+    Scale,
     answered_right,
     choose_strength,
     deal_folds,
     fit_head,
+    has_one_label_each,
     nearest_neighbors,
-    standardized,
-    unstandardized,
 )
 
 
@@ -52,7 +57,7 @@ def test_one_versus_all_heads_are_those_of_scikit_learn() -> None:
 @pytest.mark.parametrize("classes", [2, 10, 400])
 def test_heads_that_are_compared_are_about_done_at_any_number_of_classes(classes: int) -> None:
     features, targets = clouds(1200, classes, width=64, spread=3.0)
-    features, strength = standardized(features)[0], 1e-4
+    features, strength = standardized(features), 1e-4
     rough, done = (fit_head(features, targets, strength=strength, activation="softmax", accuracy=accuracy) for accuracy in (ROUGH, 1e-10))
     reached, least = (
         float(cross_entropy(head.logits(features), targets) + strength / 2 * head.weight.square().sum()) for head in (rough, done)
@@ -60,12 +65,16 @@ def test_heads_that_are_compared_are_about_done_at_any_number_of_classes(classes
     assert reached < 1.02 * least
 
 
+def standardized(features: Tensor) -> Tensor:
+    return Scale.of(features).apply_(features.clone())
+
+
 def test_the_strength_fits_the_data() -> None:
     folds = deal_folds([index % 3 for index in range(90)])
     noise, targets = clouds(90, 3, width=60, spread=30.0)
     clear, _ = clouds(90, 3, width=60, spread=0.3)
-    strong = choose_strength(standardized(noise)[0], targets, folds, activation="softmax")[0]
-    weak = choose_strength(standardized(clear)[0], targets, folds, activation="softmax")[0]
+    strong = choose_strength(noise, targets, folds, activation="softmax")[0]
+    weak = choose_strength(clear, targets, folds, activation="softmax")[0]
     assert strong.strength > weak.strength
     assert weak.accuracy == 1
     assert strong.accuracy < 0.6, "held-out images are not those that were learned"
@@ -75,9 +84,52 @@ def test_a_head_of_standardized_features_answers_the_same_for_plain_ones() -> No
     features, targets = clouds(60, 4)
     features = features * 37 + 5
     features[:, 3] = 2.0
-    scaled, mean, deviation = standardized(features)
+    scale = Scale.of(features)
+    scaled = scale.apply_(features.clone())
+    assert scaled.mean(0) == pytest.approx(torch.zeros(12), abs=1e-9)
+    assert scaled.std(0, correction=0) == pytest.approx(torch.tensor([1.0] * 3 + [0.0] + [1.0] * 8), abs=1e-9)
     head = fit_head(scaled, targets, strength=0.1, activation="softmax")
-    assert torch.allclose(unstandardized(head, mean, deviation).logits(features), head.logits(scaled))
+    assert torch.allclose(scale.undo(head).logits(features), head.logits(scaled))
+
+
+def test_images_held_out_have_no_part_in_what_they_are_scaled_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, targets = clouds(60, 3)
+    # A part of its own on another scale shows whether it was looked at.
+    features[::5] *= 4
+    folds = torch.arange(60) % 5
+    monkeypatch.setattr(linear_head, "STRENGTHS", (0.1,))
+    (found,) = choose_strength(features, targets, folds, activation="softmax")
+    labels, total = targets.argmax(1).numpy(), 0.0
+    for part in range(5):
+        learned, held_out = (folds != part).numpy(), (folds == part).numpy()
+        theirs = make_pipeline(StandardScaler(), LogisticRegression(C=1 / (0.1 * learned.sum()), tol=1e-8, max_iter=5000))
+        theirs.fit(features.numpy()[learned], labels[learned])
+        total += log_loss(labels[held_out], theirs.predict_proba(features.numpy()[held_out]), normalize=False)
+    assert found.loss == pytest.approx(total / 60, rel=1e-3)
+
+
+def test_a_feature_that_is_nearly_always_silent_decides_no_image() -> None:
+    features, targets = clouds(200, 4)
+    # It speaks in one image of those that are learned, and a thousand times as loud in one that is asked.
+    features[:, 5] = 0
+    features[7, 5] = 1e-5
+    scale = Scale.of(features)
+    head = scale.undo(fit_head(scale.apply_(features.clone()), targets, strength=1e-5, activation="softmax"))
+    asked = features[:1].clone()
+    asked[:, 5] = 1e-2
+    assert float((head.logits(asked) - head.logits(features[:1])).abs().max()) < 0.1
+    assert float(head.weight[:, 5].abs().max()) < float(head.weight.abs().max())
+
+
+def test_each_kind_of_features_has_a_scale_of_its_own() -> None:
+    features, _ = clouds(200, 4)
+    features[:, 8:] *= 1e-3
+    own = Scale.of(features, [8, 4])
+    torch.testing.assert_close(own.deviation, features.std(0, correction=0))
+    together = Scale.of(features)
+    least = LEAST_DEVIATION * float(features.std(0, correction=0).median())
+    torch.testing.assert_close(together.deviation[8:], torch.full((4,), least, dtype=torch.float64))
+    assert bool((Scale.of(torch.ones(5, 3)).deviation == 1).all()), "what never varies divides by 1"
 
 
 def test_neighbors_answer_as_a_loop_over_all_images_does() -> None:
@@ -103,8 +155,37 @@ def test_folds_hold_all_classes_and_never_part_a_group() -> None:
     assert all(len(set(folds[start : start + 4].tolist())) == 1 for start in range(0, 64, 4))
 
 
+@pytest.mark.parametrize("groups", [2, 3, 5, 10])
+def test_there_are_as_many_parts_as_groups_and_the_largest_is_dealt_first(groups: int) -> None:
+    for seed in range(200):
+        drawn = np.random.default_rng(seed)
+        names = np.repeat([f"object {number}" for number in range(groups)], drawn.integers(1, 40, groups))
+        folds = deal_folds(drawn.integers(0, 3, len(names)).tolist(), names.tolist(), seed=seed).numpy()
+        assert len(set(folds)) == min(5, groups)
+    names = ["a"] * 40 + ["b"] * 10 + ["c"] * 40 + ["d"] * 10
+    for seed in range(20):
+        parts = deal_folds([0, 1] * 50, names, folds=2, seed=seed)
+        assert np.bincount(parts.numpy()).tolist() == [50, 50]
+
+
+def test_groups_of_one_class_are_spread_over_the_parts() -> None:
+    labels = np.repeat(np.arange(6), 50)
+    groups = [f"object {index // 10}" for index in range(300)]
+    folds = deal_folds(labels.tolist(), groups, seed=3).numpy()
+    assert all(len(set(folds[labels == label])) == 5 for label in range(6))
+    assert np.bincount(folds).tolist() == [60] * 5
+    # Of the second class's two groups both would fit beside one another.
+    labels = [0] * 20 + [1] * 12 + [1] * 12 + [0] * 10
+    parts = deal_folds(labels, ["a"] * 20 + ["b"] * 12 + ["c"] * 12 + ["d"] * 10, folds=2)
+    assert parts[20] != parts[32]
+
+
 def test_an_image_of_several_labels_is_right_when_all_are() -> None:
     logits = torch.tensor([[1.0, 1.0, -1.0], [1.0, -1.0, -1.0]])
     targets = torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 1.0]])
-    assert answered_right(logits, targets, "sigmoid").tolist() == [True, False]
-    assert answered_right(logits, torch.eye(3)[[0, 1]], "softmax").tolist() == [True, False]
+    assert not has_one_label_each(targets)
+    assert answered_right(logits, targets, one_each=False).tolist() == [True, False]
+    assert has_one_label_each(torch.eye(3))
+    assert answered_right(logits, torch.eye(3)[[0, 1]], one_each=True).tolist() == [True, False]
+    # Two images that have one label each do not say that all have.
+    assert answered_right(logits, torch.eye(3)[[0, 0]], one_each=False).tolist() == [False, True]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from applications.training import features, probe
+from applications.training import probe
 from models import build_model
 from tests.applications.conftest import Call, read_rows
 from utils.errors import UserError
@@ -26,7 +26,7 @@ def weights(call: Call, colors: Path) -> Path:
 def test_a_probe_is_a_model_that_other_verbs_read_and_its_features_are_computed_once(
     call: Call, colors: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(features, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     flags = ("--probe", "--data", colors, *SMALL, "--init_from", weights)
     untold = call("--data", colors, *SMALL, "--init_from", weights, "--epochs", 1, "--warmup", 0)
     assert "the same command with --probe says" in untold.out
@@ -44,10 +44,10 @@ def test_a_probe_is_a_model_that_other_verbs_read_and_its_features_are_computed_
     again = call(*flags)
     assert "75 of them known before" in again.out
     assert read_rows(again.run / "metrics.csv") == [row], "kept features are those that were computed"
-    told = call("--data", colors, *SMALL, "--init_from", weights, "--epochs", 1, "--warmup", 0)
-    assert f"a linear probe of the starting weights gives val top1 {reached:.1%}" in told.out
+    told = call("--data", colors, *SMALL, "--init_from", weights, "--epochs", 1, "--warmup", 0, "--image_size", 48, 48)
+    assert f"a linear probe of the starting weights at 32x32 gives val top1 {reached:.1%}" in told.out
     measured = call("--evaluation", "--resume", told.run, "--split", "val", "--no_report")
-    assert f"a linear probe of the starting weights gives val top1 {reached:.1%}" in measured.out
+    assert f"a linear probe of the starting weights at 32x32 gives val top1 {reached:.1%}" in measured.out
 
 
 def parts_of(images: int, width: int) -> Any:
