@@ -100,7 +100,8 @@ def _setting(given: str) -> str:
     if name in SPLIT:
         raise UserError(f"--sweep: {name} changes which images are trained on and which judge; all trials need the same, so give --{name}")
     if name in LENGTH:
-        raise UserError(f"--sweep: {name} says how long a run is or names many settings at once; give --{name} beside --sweep")
+        what = "names many settings at once" if name == "recipe" else "says how long a run or a part of it is"
+        raise UserError(f"--sweep: {name} {what}; give --{name} beside --sweep")
     if name in (*MACHINE, *settings_where(lambda declared: bool({"call", "place"} & declared["resumed"]))):
         raise UserError(f"--sweep: {name} says how and where is trained, not what is learned; give --{name} beside --sweep")
     if not flag_metadata(name)["used_for"] & {"train", "training", "model", "data"} and flag_metadata(name)["used_for"]:

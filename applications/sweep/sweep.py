@@ -8,6 +8,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from applications.contract import LearnsInPasses
 from applications.settings.flag_checks import check_request
 from applications.settings.options import Request, RunConfig, run_folder_parent
 from applications.settings.recipes import settings_below
@@ -17,6 +18,7 @@ from applications.sweep.space import Parameter, parse_space
 from applications.sweep.study import SweepStudy, check_installed, count_settings
 from applications.sweep.trial_processes import usual_jobs, visible_gpus
 from applications.sweep.trials import SEEDS, AllFailedError, TrialRunner, wait_for
+from applications.tasks import TASKS
 from utils.errors import UserError
 from utils.files import locked, write_text
 from utils.logs import log, log_to_file
@@ -33,6 +35,9 @@ def run(request: Request) -> int:
     base = _settings_of_trials(request)
     check_space(space, base)
     check_installed()
+    task = request.config.train.task
+    if task is not None and issubclass(TASKS.resolve(task), LearnsInPasses):
+        raise UserError(f"--sweep compares trainings by validation, and --task {task} learns in one look; try its settings one by one")
     folder = _folder(request)
     with locked(folder / "sweep.lock"):
         log_to_file(folder / "log.txt")

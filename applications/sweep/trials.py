@@ -144,23 +144,31 @@ class TrialRunner:
         figure = read_figure(run) if code == 0 and run is not None else None
         if code == USER_MISTAKE and self.reason(rung, [number]).startswith(TAKEN):
             raise UserError(f"--sweep: {TAKEN} {run}; the same command goes on when that has ended")
+        tried = "" if rung == SEEDS else " ".join(f"{key}={shown(value)}" for key, value in self._study.settings()[number].items())
         if figure is None:
-            log().warning(f"{name} failed: {self.reason(rung, [number])}")
-            self._stop_when_all_fail(rung, number)
+            why = self._why(code, rung, number)
+            log().warning(f"{name}{f' ({tried})' if tried else ''} failed: {why}")
+            self._stop_when_all_fail(rung, why)
         self._study.tell(rung, number, figure)
         if figure is None or run is None:
             return
         if rung != SEEDS:
             # What only going on with the run needs; best.pt stays.
             (run / LAST).unlink(missing_ok=True)
-        tried = "" if rung == SEEDS else "  " + " ".join(f"{key}={shown(value)}" for key, value in self._study.settings()[number].items())
-        log().info(f"{name}  val {figure[0]:.2%}{tried}")
+        log().info(f"{name}  val {figure[0]:.2%}  {tried}".rstrip())
 
-    def _stop_when_all_fail(self, rung: int | str, number: int) -> None:
+    def _why(self, code: int, rung: int | str, number: int) -> str:
+        """Return why a training failed."""
+        if code < 0:
+            # It could not say so itself, and what an earlier call wrote is no reason.
+            memory = " (often for lack of memory)" if code == -signal.SIGKILL else ""
+            return f"it was ended by {signal.Signals(-code).name}{memory}"
+        return self.reason(rung, [number]) if code else "it ended without a figure of validation"
+
+    def _stop_when_all_fail(self, rung: int | str, why: str) -> None:
         """Raise AllFailedError where no trial has worked yet."""
         known = self._study.figures(0)
         if rung == 0 and len(known) + 1 >= min(MOST_FAILURES, self._rungs[0].runs) and not any(known.values()):
-            why = self.reason(rung, [number])
             raise AllFailedError(f"--sweep: the first {len(known) + 1} trials all failed, the last one so: {why}")
 
 

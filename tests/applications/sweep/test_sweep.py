@@ -47,6 +47,12 @@ def test_samplers_that_make_epochs_longer_need_a_length_of_epochs() -> None:
         sweep.check_space(parse_space("sampler=off,repeat(0.01)"), {})
 
 
+def test_a_task_without_steps_is_refused() -> None:
+    with pytest.raises(UserError, match="--sweep compares trainings by validation, and --task anomaly learns in one look") as caught:
+        sweep.run(request("--task", "anomaly"))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("flags", [["--resume", "x"], ["--max_minutes", "3"]])
 def test_flags_of_one_run_are_refused(flags: list[str]) -> None:
     with pytest.raises(UserError, match=f"{flags[0]} is for one run"):
@@ -137,11 +143,11 @@ def wait_until(happened: Callable[[], object]) -> None:
 
 
 @contextmanager
-def in_second_trial(folder: Path, data: Path) -> Iterator[subprocess.Popen]:
-    """Start a sweep; yield it when its second trial trains."""
+def in_trial(number: int, folder: Path, data: Path) -> Iterator[subprocess.Popen]:
+    """Start a sweep; yield it when this trial of the first rung trains."""
     with subprocess.Popen(command(folder, data), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as begun:
         try:
-            wait_until(lambda: list(folder.glob("sweep/s/runs/*/trial-001-rung-0/log.txt")))
+            wait_until(lambda: list(folder.glob(f"sweep/s/runs/*/trial-{number:03}-rung-0/log.txt")))
             yield begun
         finally:
             begun.kill()
@@ -158,31 +164,29 @@ def go_on(folder: Path, data: Path) -> list[list[str]]:
 def test_a_sweep_on_digits_is_stopped_goes_on_and_never_reads_test_images(tmp_path: Path) -> None:
     data = tmp_path / "data"
     write_digits(data)
-    whole, stopped, killed, told_late = (tmp_path / name for name in ("whole", "stopped", "killed", "told_late"))
+    whole, stopped, killed = (tmp_path / name for name in ("whole", "stopped", "killed"))
     done = subprocess.run(command(whole, data), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
     assert "winner's curse" in done.stdout
     assert "mean" in done.stdout
 
-    with in_second_trial(stopped, data) as begun:
+    with in_trial(1, stopped, data) as begun:
         begun.send_signal(signal.SIGINT)
         _, said = begun.communicate(timeout=120)
     assert begun.returncode == 130
     assert "the same command goes on" in said
     assert go_on(stopped, data) == figures(whole)
 
-    with in_second_trial(killed, data) as begun:
+    with in_trial(1, killed, data) as begun:
         begun.kill()
-    assert go_on(killed, data) == figures(whole)
-
-    # The trial ends beside a sweep that cannot notice it any more.
-    output = told_late / "sweep/s/trials/trial-001-rung-0.txt"
-    with in_second_trial(told_late, data) as begun:
+    with in_trial(2, killed, data) as begun:
+        # The trial ends beside a sweep that cannot notice it any more.
         begun.send_signal(signal.SIGSTOP)
+        output = killed / "sweep/s/trials/trial-002-rung-0.txt"
         wait_until(lambda: "\nnext: " in output.read_text())
         begun.kill()
-    assert go_on(told_late, data) == figures(whole)
-    assert "is complete after 3 epochs" in output.read_text()
+    assert go_on(killed, data) == figures(whole)
+    assert "is complete after 1 epochs" in output.read_text()
 
     assert [row[0] for row in figures(whole)[-2:]] == [f"{figures(whole)[1][0]} with seed {seed}" for seed in (1, 2)]
     assert (whole / "sweep/s/sweep.png").read_bytes().startswith(b"\x89PNG")

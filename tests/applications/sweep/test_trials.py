@@ -1,5 +1,6 @@
 """A trial that another process still trains is waited for; only what a training has reached, or why it failed, is kept."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -126,3 +127,21 @@ def test_a_training_that_was_asked_to_end_has_not_failed(tmp_path: Path, runner:
     with pytest.raises(KeyboardInterrupt):
         runner.run_rung(0)
     assert study.figures(0) == {}
+
+
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [
+        ("os.kill(os.getpid(), 9)", r"it was ended by SIGKILL \(often for lack of memory\)"),
+        ("sys.exit(0)", "it ended without a figure of validation"),
+        ("print('error: too few'); sys.exit(2)", "too few"),
+    ],
+)
+def test_a_failure_is_told_with_its_reason_and_what_was_tried(
+    tmp_path: Path, runner: TrialRunner, caplog: pytest.LogCaptureFixture, end: str, why: str
+) -> None:
+    (tmp_path / "main.py").write_text(f"import os, sys\n{end}\n")
+    (tmp_path / "trials" / f"{NAME}.txt").write_text("error: of an earlier call\n")
+    with pytest.raises(UserError, match=f"the first 1 trials all failed, the last one so: {why}$"):
+        runner.run_rung(0)
+    assert re.search(rf"^{NAME} \(lr=[\d.e-]+\) failed: {why}$", caplog.messages[-1])
