@@ -15,8 +15,10 @@ from dataloader.loading.size_schedule import SizeSchedule, parse_sizes
 from utils.errors import UserError
 from utils.text import counted
 
-# Of the budget: left free for the end of the program, and what the ends of epochs (validation, checkpoints) may take.
-RESERVE, SHARE_OF_ENDS = 0.01, 0.15
+# Of the budget, what the ends of epochs (validation, checkpoints) may take; and what is left free for the end of the program, in which
+# Python puts torch away: a share of the budget, at least so many seconds, but of a very short one no more than the second share.
+SHARE_OF_ENDS = 0.15
+RESERVE, LEAVING, MOST_RESERVE = 0.01, 1.5, 0.03
 # A run is looked at this often at least, where its budget allows it, and not more often than the second number.
 FEWEST_EPOCHS, MOST_EPOCHS = 5, 300
 # The data is taken once an epoch where that fills the budget to this share.
@@ -169,6 +171,11 @@ class Plan:
         )
 
 
+def usable_seconds(minutes: float) -> float:
+    """Return the seconds of a time until training has to be at its end, so that the program is at its end in time."""
+    return 60 * minutes - max(RESERVE * 60 * minutes, min(LEAVING, MOST_RESERVE * 60 * minutes))
+
+
 def candidate_sides(largest: int) -> tuple[int, ...]:
     """Return the shorter sides that a plan chooses from: up to `largest`, that which most images have, and 224."""
     top = min(LARGEST, max(STRIDE, STRIDE * math.ceil(largest / STRIDE)))
@@ -249,7 +256,7 @@ def _of_size(costs: Costs, wishes: Wishes, size: tuple[int, int], *, images: int
 
 def _in_stages(costs: Costs, wishes: Wishes, size: tuple[int, int], *, images: int, minutes: float) -> Plan | None:
     """Return the plan of this size by the wished stages; None where the time is too short for it."""
-    seconds = 60 * minutes * (1 - RESERVE) - costs.spent
+    seconds = usable_seconds(minutes) - costs.spent
     batch = wishes.batch_size or min(USUAL_BATCH, max(2, images))
     end = costs.end(size, wishes.epoch_size or images, batch=batch)
     each = _mean_cost(costs, wishes, size, 2 * FEWEST_EPOCHS) * (wishes.epoch_size or images) + end
@@ -308,7 +315,7 @@ def _refusal(costs: Costs, wishes: Wishes, *, images: int, minutes: float) -> st
     size = wishes.sizes[0]
     batch = min(images, wishes.epoch_size or wishes.batch_size or SMALL_BATCH)
     steps, end = (wishes.epoch_size or batch) * costs.training.seconds(size), costs.end(size, wishes.epoch_size or batch, batch=batch)
-    needed = (costs.spent + steps + end) / (1 - RESERVE) / 60
+    needed = (costs.spent + steps + end) / (1 - MOST_RESERVE) / 60
     what = f"an epoch of --epoch_size {wishes.epoch_size}" if wishes.epoch_size else f"a step of {counted(batch, 'image')}"
     least = math.ceil(1.1 * needed * 10) / 10
     # At times that allow for more images than a step, norms are measured on more of them, and stages may end with larger ones.

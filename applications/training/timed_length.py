@@ -6,7 +6,7 @@ from typing import Any
 from applications.engine.run_length import RunLength
 from applications.progress import Progress
 from applications.training.schedule_map import Change, ScheduleMap
-from applications.training.time_plan import RESERVE, Speed
+from applications.training.time_plan import Speed, usable_seconds
 from dataloader.loading.size_schedule import SizeSchedule
 from utils.distributed import World
 from utils.logs import log
@@ -163,7 +163,7 @@ class TimedLength(RunLength):
     def _decide(self, progress: Progress, now: float, *, late: float, early: bool = True) -> None:
         """Move the end where it is expected too late or too early."""
         steps, pace = self._steps(progress), self.pace()
-        left = 60 * self.minutes * (1 - RESERVE) - now
+        left = usable_seconds(self.minutes) - now
         # What slows the steps down slows the first validation, of which nothing else is known.
         end_seconds = self.end_seconds * (1.0 if progress.epoch else max(1.0, pace))
 

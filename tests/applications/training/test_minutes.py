@@ -78,7 +78,7 @@ def test_a_run_that_was_stopped_and_resumed_equals_one_that_never_stopped(call: 
 
 
 def test_a_run_as_planned_equals_that_of_the_flags_that_are_printed(call: Call, colors: Path, clock: Clock) -> None:
-    planned = call(*timed(colors, 0.17, "--name", "planned"))
+    planned = call(*timed(colors, 0.175, "--name", "planned"))
     assert planned.code == 0, planned.err
     plan = load_checkpoint(planned.run / "last.pt")["plan"]
     assert (plan["changes"], plan["steps"]) == ([], clock.batches)
@@ -230,9 +230,9 @@ def test_a_time_too_short_is_refused_before_anything_is_written(call: Call, colo
 
 def test_resume_auto_goes_on_with_the_same_command(call: Call, colors: Path, clock: Clock) -> None:
     clock.stops = {5}
-    run = call(*timed(colors, 0.17)).run
+    run = call(*timed(colors, 0.175)).run
     clock.stops = set()
-    again = call(*timed(colors, 0.17), "--resume", "auto")
+    again = call(*timed(colors, 0.175), "--resume", "auto")
     assert again.code == 0, again.err
     assert again.run == run
     assert clock.batches == 20

@@ -21,6 +21,7 @@ from applications.training.time_plan import (
     make_plan,
     passes_of,
     stages_of,
+    usable_seconds,
     with_room,
 )
 from optim.schedules import build_schedule
@@ -72,7 +73,7 @@ def test_every_plan_ends_in_time_and_uses_the_time_and_every_refusal_names_a_tim
         assert took <= 60 * minutes, case
         # What is left is less than a step that would still fit, or a few percent.
         step = plan.batch_size * costs.training.seconds(plan.image_size)
-        assert 60 * minutes - took <= max(0.05 * 60 * minutes, 0.01 * 60 * minutes + plan.epochs * step), case
+        assert 60 * minutes - took <= max(0.05 * 60 * minutes, 60 * minutes - usable_seconds(minutes) + plan.epochs * step), case
     assert refused < len(MINUTES) * len(SIDES) * len(SPEEDS) * 2 / 2
 
 
@@ -111,6 +112,11 @@ def test_the_schedule_of_every_plan_warms_up_and_reaches_its_floor(images: int) 
         widths = [width for _, width in plan.sizes().all()]
         assert widths == sorted(widths), "sizes grow"
         assert plan.epochs < 2 or plan.sizes().at(plan.epochs - 1) == plan.image_size, "the last epoch is as large as validation"
+
+
+def test_the_end_of_the_program_has_its_seconds_in_every_budget() -> None:
+    for minutes, left in ((0.1, 0.18), (0.5, 0.9), (1, 1.5), (2, 1.5), (10, 6), (600, 360)):
+        assert 60 * minutes - usable_seconds(minutes) == pytest.approx(left)
 
 
 def test_more_time_buys_larger_images_and_more_passes() -> None:
