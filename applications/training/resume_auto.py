@@ -17,6 +17,8 @@ from utils.runtime import choose_device
 
 # What makes a run another one, whatever it is called.
 IDENTITY = ("arch", "data", "fold", "seed")
+# What a plan of --minutes chooses besides its own settings, and a resumed run may change.
+CHOSEN_BY_PLAN = ("freeze", "head_lr")
 
 
 def with_newest_run(request: Request) -> Request:
@@ -73,6 +75,6 @@ def _fits(run: Path, request: Request) -> bool:
         if asked["criterion"] is None:
             found.add("criterion")
         if asked["minutes"] is not None:
-            found |= set(settings_resumed("plan")) - request.given.keys()
+            found |= {*settings_resumed("plan"), *CHOSEN_BY_PLAN} - request.given.keys()
         names = asked.keys() - free - found
     return all(saved[name] == asked[name] for name in names)

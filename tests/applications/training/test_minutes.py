@@ -238,6 +238,17 @@ def test_resume_auto_goes_on_with_the_same_command(call: Call, colors: Path, clo
     assert clock.batches == 20
 
 
+def test_resume_auto_finds_a_run_whose_plan_keeps_blocks_frozen(call: Call, colors: Path, clock: Clock) -> None:
+    start = call(*timed(colors, 0.17, "--name", "start")).run.resolve() / "best.pt"
+    flags = timed(colors, 0.17, "--init_from", start)
+    clock.seconds, clock.batches, clock.stops = 0.0, 0, {5}
+    run = call(*flags)
+    assert "block frozen" in run.out
+    clock.stops = set()
+    assert call(*flags, "--resume", "auto").run == run.run
+    assert "no run" in call(*flags, "--freeze", "none", "--resume", "auto").out
+
+
 def test_this_machine_is_measured_by_steps_that_leave_no_trace(call: Call, colors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the clock of the machine itself: a run of a few seconds more than its start takes."""
     monkeypatch.setattr(planning, "SHORTEST", 0.05)
