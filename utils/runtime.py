@@ -16,6 +16,7 @@ import torch
 
 from utils.cores import available_cores
 from utils.errors import UserError
+from utils.interruptible import ENDINGS
 from utils.std_streams import READER_LEFT, reader_left
 
 # Of glibc's malloc.h.
@@ -175,9 +176,10 @@ def keep_freed_memory() -> None:
 
 
 class StopSignal:
-    """Remembers SIGINT and SIGTERM, a reader that left, and when the time is up, so that a run can save before it ends.
+    """Remembers SIGINT, SIGTERM and SIGHUP, a reader that left, and when the time is up, so that a run can save before it ends.
 
-    The first signal asks the loop to stop, and says so at once; a second SIGINT stops at once.
+    The first signal asks the loop to stop, and says so at once; a second SIGINT stops at once. SIGHUP counts as SIGTERM, and both stay
+    ignored where they are, as SIGHUP is under nohup.
 
     Args:
         minutes: time until `received` says TIME_UP; None never.
@@ -186,7 +188,7 @@ class StopSignal:
 
     HEARD = "stopping after this step; press Ctrl-C again to stop without saving"
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    SIGNALS = (signal.SIGINT, *ENDINGS)
 
     def __init__(self, minutes: float | None = None, *, speaks: bool = True) -> None:
         self._signal = 0
@@ -197,7 +199,8 @@ class StopSignal:
 
     def __enter__(self) -> "StopSignal":
         for number in self.SIGNALS:
-            self._previous[number] = signal.signal(number, self._remember)
+            if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
+                self._previous[number] = signal.signal(number, self._remember)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -220,7 +223,7 @@ class StopSignal:
             raise KeyboardInterrupt
         if self._speaks and not self._signal:
             say_at_once(self.HEARD)
-        self._signal = number
+        self._signal = number if number == signal.SIGINT else signal.SIGTERM
 
 
 def say_at_once(line: str) -> None:

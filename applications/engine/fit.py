@@ -67,7 +67,7 @@ def fit(run: TrainingRun) -> None:
     """Train until the last epoch, or until validation stops improving.
 
     Raises:
-        Interruption: SIGINT or SIGTERM came; the run was saved.
+        Interruption: SIGINT, SIGTERM or SIGHUP came; the run was saved.
         UserError: the loss is not finite; the last good checkpoint is kept.
     """
     vote = StopVote(run.world)

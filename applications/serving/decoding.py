@@ -13,6 +13,7 @@ import numpy as np
 
 from dataloader.images.preprocess import Preprocess, fit_pixels
 from dataloader.images.read import ImageError, decode_image
+from utils.interruptible import ENDINGS
 
 # What a worker may take beside its own size: every pixel in several forms, and some for the libraries.
 BYTES_A_PIXEL = 48
@@ -113,8 +114,8 @@ def _too_large(job: DecodingJob) -> Refused:
 def work(connection: Connection, job: DecodingJob) -> None:
     """Decode what comes through the connection until it is closed: the whole life of a worker."""
     # They reach all processes of a terminal or a service; the server ends this one itself, or closes the connection.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, *ENDINGS):
+        signal.signal(number, signal.SIG_IGN)
     _prepare(job)
     module, _, name = job.decode.partition(":")
     decode_file: Callable[[bytes, DecodingJob], Decoded | Refused] = getattr(importlib.import_module(module), name)

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from applications.serving.access import BODY_SECONDS
+from utils.interruptible import ENDINGS
 
 # What requests that are under way get to finish.
 SECONDS_TO_END = 10
@@ -76,7 +77,11 @@ class WebServer(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Take note of signals, where uvicorn would raise them again at its end."""
-        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDINGS)}
+        for number, handler in before.items():
+            # Under nohup a closed terminal ends nothing.
+            if number == signal.SIGINT or handler != signal.SIG_IGN:
+                signal.signal(number, self._note)
         try:
             yield
         finally:
@@ -84,9 +89,9 @@ class WebServer(uvicorn.Server):
                 signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        # The second signal does not wait for requests.
-        self.force_exit = bool(self.received)
-        self.received = self.received or number
+        # A second one does not wait for requests; of a closed terminal both the shell and the kernel tell.
+        self.force_exit = bool(self.received) and number in (signal.SIGINT, signal.SIGTERM)
+        self.received = self.received or (number if number == signal.SIGINT else signal.SIGTERM)
         self.should_exit = True
         del frame
 

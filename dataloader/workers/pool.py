@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from utils.errors import UserError
+from utils.interruptible import ENDINGS
 
 # Batches that each process reads ahead.
 AHEAD = 2
@@ -136,8 +137,8 @@ def _open(dataset: Dataset, sampler: Sampler, workers: int, *, pin_memory: bool)
 def _prepare_worker(worker: int) -> None:
     """Ignore signals, since the main process stops after saving; and use one thread."""
     del worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, *ENDINGS):
+        signal.signal(number, signal.SIG_IGN)
     cv2.setNumThreads(0)
 
 

@@ -61,6 +61,19 @@ def test_a_signal_is_remembered_and_the_second_interrupt_is_at_once() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_closed_terminal_asks_to_stop_but_not_under_nohup() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        for handler, heard in ((signal.SIG_DFL, signal.SIGTERM), (signal.SIG_IGN, 0)):
+            signal.signal(signal.SIGHUP, handler)
+            with StopSignal(speaks=False) as stop:
+                os.kill(os.getpid(), signal.SIGHUP)
+                assert stop.received == heard
+            assert signal.getsignal(signal.SIGHUP) == handler
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_a_signal_is_answered_at_once_by_the_process_that_speaks(capfd: pytest.CaptureFixture[str]) -> None:
     for speaks in (True, False):
         with StopSignal(speaks=speaks):

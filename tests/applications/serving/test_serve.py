@@ -27,8 +27,15 @@ def wait_for_address(process: "subprocess.Popen[str]") -> str:
     raise AssertionError(process.communicate()[1])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_a_signal_ends_it_cleanly(runs, tmp_path, number):
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, 143, marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_ends_it_cleanly(runs, tmp_path, number, code):
     process = start("--serve", runs[0], *NET, "--port", 0, folder=tmp_path)
     try:
         address = wait_for_address(process)
@@ -39,7 +46,7 @@ def test_a_signal_ends_it_cleanly(runs, tmp_path, number):
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 128 + number
+    assert process.returncode == code
     assert (out, err) == ("", "")
     for child in children:
         assert not Path(f"/proc/{child}/cmdline").exists() or b"forkserver" not in Path(f"/proc/{child}/cmdline").read_bytes()

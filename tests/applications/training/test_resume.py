@@ -82,7 +82,7 @@ def test_a_killed_run_resumes_to_equal_weights(data: Path, unbroken: Path, tmp_p
     assert_equal_runs(unbroken, broken)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)])
 def test_a_signal_saves_and_ends_with_its_code(data: Path, unbroken: Path, tmp_path: Path, number: int, code: int) -> None:
     process = start(*tiny(data, *HARD, "--save_minutes", 1e-6, "--name", "broken"), folder=tmp_path)
     broken = tmp_path / "runs/classify/broken"

@@ -43,6 +43,7 @@ def test_workers_leave_signals_to_the_main_process(make_split):
     (child,) = multiprocessing.active_children()
     os.kill(child.pid, signal.SIGINT)
     os.kill(child.pid, signal.SIGTERM)
+    os.kill(child.pid, signal.SIGHUP)
     assert len(list(walk)) == len(loader) - 1
     assert child.is_alive()
     loader.close()
