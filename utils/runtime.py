@@ -178,12 +178,12 @@ def keep_freed_memory() -> None:
 class StopSignal:
     """Remembers SIGINT, SIGTERM and SIGHUP, a reader that left, and when the time is up, so that a run can save before it ends.
 
-    The first signal asks the loop to stop, and says so at once; a second SIGINT stops at once. SIGHUP counts as SIGTERM, and both stay
-    ignored where they are, as SIGHUP is under nohup.
+    The first signal asks the loop to stop, which is said at once of Ctrl-C; a second SIGINT stops at once. SIGHUP counts as SIGTERM,
+    and both stay ignored where they are, as SIGHUP is under nohup.
 
     Args:
         minutes: time until `received` says TIME_UP; None never.
-        speaks: whether this process says that it heard the signal.
+        speaks: whether this process says that it heard Ctrl-C.
     """
 
     HEARD = "stopping after this step; press Ctrl-C again to stop without saving"
@@ -221,7 +221,8 @@ class StopSignal:
             return
         if self._signal and number == signal.SIGINT:
             raise KeyboardInterrupt
-        if self._speaks and not self._signal:
+        # Only who pressed Ctrl-C waits for an answer; other processes of a run are sent SIGTERM when one of them has died.
+        if self._speaks and not self._signal and number == signal.SIGINT:
             say_at_once(self.HEARD)
         self._signal = number if number == signal.SIGINT else signal.SIGTERM
 

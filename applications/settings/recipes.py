@@ -117,7 +117,7 @@ RECIPES: Mapping[str, Settings] = MappingProxyType(
         "finetune": Settings(
             "trained weights on images of your own (--pretrained or --init_from FILE)",
             "rates at which trained weights are kept and a new classifier learns ten times as fast (after arXiv 1801.06146)",
-            NOT_MEASURED,
+            "92.3% of TrashNet's 431 test photographs with torchvision/mobilenet_v2, from 1,768; a probe of the same weights 91.0%",
             {"epochs": 10, "lr": 3e-4, "head_lr": 3e-3, "aug": "light", "label_smoothing": 0.1, "warmup": 1.0},
             needs_weights=True,
         ),

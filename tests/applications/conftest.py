@@ -3,9 +3,10 @@
 import csv
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,6 +95,14 @@ def tiny(data: Path | str, *more: object, net: str = "TinyNet", action: str = "t
     flags |= {"lr": [0.02], "warmup": [0], "precision": ["fp32"]}
     used = {name: values for name, values in flags.items() if is_used(name, action)}
     return [*(part for name, values in used.items() for part in (f"--{name}", *values)), *more]
+
+
+@pytest.fixture(autouse=True)
+def hang_up_ends() -> Iterator[None]:
+    """Let started programs not inherit that SIGHUP is ignored, as where tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def start(*argv: object, folder: Path) -> subprocess.Popen[str]:

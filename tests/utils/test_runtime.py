@@ -74,12 +74,13 @@ def test_a_closed_terminal_asks_to_stop_but_not_under_nohup() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_signal_is_answered_at_once_by_the_process_that_speaks(capfd: pytest.CaptureFixture[str]) -> None:
-    for speaks in (True, False):
+def test_ctrl_c_is_answered_at_once_by_the_process_that_speaks(capfd: pytest.CaptureFixture[str]) -> None:
+    for speaks, number in ((True, signal.SIGINT), (False, signal.SIGINT), (True, signal.SIGTERM)):
         with StopSignal(speaks=speaks):
+            os.kill(os.getpid(), number)
             os.kill(os.getpid(), signal.SIGTERM)
-            os.kill(os.getpid(), signal.SIGTERM)
-        assert capfd.readouterr().err == speaks * "stopping after this step; press Ctrl-C again to stop without saving\n"
+        said = speaks * (number == signal.SIGINT) * "stopping after this step; press Ctrl-C again to stop without saving\n"
+        assert capfd.readouterr().err == said
 
 
 def test_once_all_is_saved_further_signals_are_ignored() -> None:

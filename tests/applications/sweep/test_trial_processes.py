@@ -76,14 +76,6 @@ def sweep_of_two(folder: Path, *before: str) -> Iterator[tuple[subprocess.Popen,
             os.kill(pid, signal.SIGKILL)
 
 
-@pytest.fixture(autouse=True)
-def hang_up_ends() -> Iterator[None]:
-    """Let started programs not inherit that SIGHUP is ignored."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="processes are looked up in /proc")
 
 
