@@ -96,7 +96,7 @@ RECIPES: Mapping[str, Settings] = MappingProxyType(
         "standard": Settings(
             "a solid run from random weights on data of thousands of images",
             "what most trainings of photographs share: flips, crops and colors, smoothed labels, averaged weights",
-            NOT_MEASURED,
+            "77.5% of TrashNet's 431 test photographs with mobilenetv3_small at 128x96, from 1,768; quick 63.1%",
             {"epochs": 60, "aug": "default", "label_smoothing": 0.1, "ema": 0.999, "size_schedule": "128:0.4,192:0.8,224"},
         ),
         "strong": Settings(
