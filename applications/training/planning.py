@@ -1,8 +1,9 @@
 """--minutes: measures the first steps on this machine, makes the plan of the run from them, and says it."""
 
+import math
 import statistics
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from itertools import count, pairwise
 
@@ -54,6 +55,10 @@ from utils.runtime import program_seconds
 
 # A size is measured for this share of the budget, within these seconds, but for this many steps at least.
 SHARE, SHORTEST, LONGEST, FEWEST_STEPS = 0.01, 0.5, 6.0, 3
+# Steps that choose kernels and start the processes that read, before any is measured.
+FIRST_STEPS = 2
+# Of the budget, what the steps at the largest size may take; where they would take longer, their time follows from the smallest one.
+MOST_OF_BUDGET = 0.15
 # How fast checkpoints are written, in bytes a second, and what else happens at the end of an epoch, in seconds, before one was seen.
 WRITING, OTHER = 3e8, 0.2
 # Validation images that are read to know how long that takes.
@@ -202,7 +207,7 @@ def measure_costs(parts: TrainingParts, wishes: Wishes, *, minutes: float) -> Co
     trial = Trial(replace(parts, config=config.override(settings), preprocess=replace(parts.preprocess, image_size=largest)))
     seconds = min(LONGEST, max(SHORTEST, SHARE * 60 * minutes))
     try:
-        measured = trial.training(seconds)
+        measured = trial.training(seconds, most=MOST_OF_BUDGET * 60 * minutes)
         readers = default_workers(world.size) if config.data.workers is None else max(1, config.data.workers)
         # On a CPU the processes that read share the cores with the network.
         scoring = trial.scoring() + trial.reading() / readers
@@ -213,7 +218,7 @@ def measure_costs(parts: TrainingParts, wishes: Wishes, *, minutes: float) -> Co
     training = {size: max(each[0][size] for each in found) / world.size for size in measured}
     scored = len(parts.catalog.splits["val"])
     saving = OTHER + 4 * sum(value.nbytes for value in trial.model.state_dict().values()) / WRITING
-    scores = Speed.fitted({largest: max(each[1] for each in found) / world.size})
+    scores = Speed.fitted({list(measured)[-1]: max(each[1] for each in found) / world.size})
     norms = config.model.bn_images if learning_norms(trial.model) else 0
     return Costs(Speed.fitted(training), scores, scored, saving, found[0][2], norms)
 
@@ -234,13 +239,19 @@ class Trial:
         """End the loader's processes."""
         self.loader.close()
 
-    def training(self, seconds: float) -> dict[tuple[int, int], float]:
-        """Return the size of the images, height and width -> seconds of one, each measured for so many seconds."""
-        found = {}
+    def training(self, seconds: float, *, most: float = math.inf) -> dict[tuple[int, int], float]:
+        """Return the size of the images, height and width -> seconds of one, each measured for so many seconds.
+
+        Args:
+            seconds: of a size, but for a few steps at least.
+            most: seconds for which the steps of the larger size may be expected to take; otherwise it is left out.
+        """
+        found: dict[tuple[int, int], float] = {}
         for sized_as in (0, 1) if self.parts.config.data.size_schedule else (1,):
+            if found and self._expected(found) > most:
+                break
             batches = self._endless(sized_as)
-            # The first steps choose kernels and start the processes that read.
-            warm = [self._step(next(batches)) for _ in range(2)]
+            warm = [self._step(next(batches)) for _ in range(FIRST_STEPS)]
             size = (warm[-1].images.shape[-2], warm[-1].images.shape[-1])
             begun, images, steps = time.perf_counter(), 0, 0
             while steps < FEWEST_STEPS or time.perf_counter() - begun < seconds:
@@ -249,6 +260,12 @@ class Trial:
                 steps += 1
             found[size] = (time.perf_counter() - begun) / images
         return found
+
+    def _expected(self, found: Mapping[tuple[int, int], float]) -> float:
+        """Return the seconds that steps at the largest size will take by those of another one; all processes have the same answer."""
+        ((height, width), took), data, world = next(iter(found.items())), self.parts.config.data, self.parts.machine.world
+        images = (FIRST_STEPS + FEWEST_STEPS) * data.batch_size / world.size
+        return max(world.gather(images * took * data.image_size[0] * data.image_size[1] / (height * width)))
 
     def scoring(self) -> float:
         """Return the seconds of an image as large as the last ones in validation, reading excluded."""

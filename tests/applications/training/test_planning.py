@@ -1,11 +1,13 @@
 """What the plan of --minutes begins with."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from applications.settings.options import RunConfig
@@ -84,6 +86,36 @@ def test_reading_is_measured_on_a_few_validation_images(monkeypatch: pytest.Monk
     assert asked[0][-1] > 0.8 * images - 2, "from all over the split"
 
 
+@pytest.mark.parametrize(("most", "sizes"), [(math.inf, [(32, 32), (64, 96)]), (1.0, [(32, 32)])])
+def test_a_size_whose_steps_would_take_too_much_of_the_budget_is_not_tried(
+    most: float, sizes: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(planning.time, "perf_counter", lambda: now[0])
+    trial: Any = Trial.__new__(Trial)
+    world = SimpleNamespace(size=2, gather=lambda value: [value, value / 2])
+    data = SimpleNamespace(size_schedule="32:0.5", image_size=(64, 96), batch_size=16)
+    trial.parts = SimpleNamespace(config=SimpleNamespace(data=data), machine=SimpleNamespace(world=world))
+
+    class Images(list):
+        copies = 1
+
+    def batches(sized_as: int) -> Iterator[Any]:
+        while True:
+            batch = Images(range(8))
+            batch.images = torch.zeros(8, 3, *((32, 32) if sized_as == 0 else (64, 96)))
+            yield batch
+
+    def step(batch: Any) -> Any:
+        now[0] += 0.1
+        return batch
+
+    trial._endless, trial._step = batches, step
+    # Five steps of 0.1 s at 32x32 are 3 s at 64x96, which has six times as many pixels.
+    assert list(trial.training(0.1, most=most)) == sizes
+    assert list(trial.training(0.1, most=3.1)) == [(32, 32), (64, 96)]
+
+
 @dataclass
 class Known:
     """What is known before a plan is made."""
@@ -105,8 +137,8 @@ def test_an_image_of_validation_costs_its_scoring_and_its_part_of_reading(
         def __init__(self, parts: Known) -> None:
             self.size, self.model = parts.preprocess.image_size, nn.Linear(2, 2)
 
-        def training(self, seconds: float) -> dict[tuple[int, int], float]:
-            assert seconds > 0
+        def training(self, seconds: float, *, most: float) -> dict[tuple[int, int], float]:
+            assert 0 < seconds < most
             return {self.size: 0.5}
 
         def scoring(self) -> float:
