@@ -113,7 +113,7 @@ def choose_strength(features: Tensor, targets: Tensor, folds: Tensor, *, activat
     features, targets = features.float(), targets.float()
     splits = [(folds != part, folds == part) for part in parts]
     scales = [Scale.of(features[learned], widths) for learned, _ in splits]
-    one_each = has_one_label_each(targets)
+    one_each = names_one_class(targets, activation)
     starts: list[LinearHead | None] = [None] * len(splits)
     tried: list[Tried] = []
     for strength in STRENGTHS:
@@ -132,9 +132,9 @@ def choose_strength(features: Tensor, targets: Tensor, folds: Tensor, *, activat
     return sorted(tried, key=lambda each: each.loss)
 
 
-def has_one_label_each(targets: Tensor) -> bool:
-    """Whether every row of targets (N, C) names one class: such images are answered by the likeliest class, whatever the loss."""
-    return bool((targets.sum(1) - 1).abs().max() < 1e-3)
+def names_one_class(targets: Tensor, activation: Activation) -> bool:
+    """Whether images are answered by their likeliest class: with softmax, and with sigmoid where all targets (N, C) are of one class."""
+    return activation == "softmax" or bool((targets.sum(1) - 1).abs().max() < 1e-3)
 
 
 def answered_right(logits: Tensor, targets: Tensor, *, one_each: bool) -> Tensor:
@@ -143,7 +143,7 @@ def answered_right(logits: Tensor, targets: Tensor, *, one_each: bool) -> Tensor
     Args:
         logits: (N, C).
         targets: (N, C).
-        one_each: whether all images of the data have one label each; of a few of them it cannot be seen.
+        one_each: what `names_one_class` says of all images of the data; of a few of them it cannot be seen.
     """
     if one_each:
         return logits.argmax(1) == targets.argmax(1)

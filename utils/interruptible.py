@@ -9,6 +9,11 @@ from types import FrameType
 ENDINGS = tuple(each for each in signal.Signals if each.name in ("SIGTERM", "SIGHUP"))
 
 
+def heard() -> tuple[signal.Signals, ...]:
+    """Return those of ENDINGS that are not ignored, as nohup lets a program ignore SIGHUP."""
+    return tuple(number for number in ENDINGS if signal.getsignal(number) != signal.SIG_IGN)
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Let SIGTERM and SIGHUP interrupt as Ctrl-C does; one that is ignored, as nohup does with SIGHUP, stays so."""
@@ -37,6 +42,5 @@ def hear_ctrl_c_alone() -> None:
 
 def _answer(handler: Callable[[int, FrameType | None], None]) -> None:
     """Let a function answer the signals that are not ignored."""
-    for number in ENDINGS:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, handler)
+    for number in heard():
+        signal.signal(number, handler)

@@ -16,7 +16,7 @@ import torch
 
 from utils.cores import available_cores
 from utils.errors import UserError
-from utils.interruptible import ENDINGS
+from utils.interruptible import heard
 from utils.std_streams import READER_LEFT, reader_left
 
 # Of glibc's malloc.h.
@@ -188,8 +188,6 @@ class StopSignal:
 
     HEARD = "stopping after this step; press Ctrl-C again to stop without saving"
 
-    SIGNALS = (signal.SIGINT, *ENDINGS)
-
     def __init__(self, minutes: float | None = None, *, speaks: bool = True) -> None:
         self._signal = 0
         self._speaks = speaks
@@ -198,9 +196,8 @@ class StopSignal:
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "StopSignal":
-        for number in self.SIGNALS:
-            if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
-                self._previous[number] = signal.signal(number, self._remember)
+        for number in (signal.SIGINT, *heard()):
+            self._previous[number] = signal.signal(number, self._remember)
         return self
 
     def __exit__(self, *_: object) -> None:

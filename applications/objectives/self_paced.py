@@ -50,8 +50,8 @@ class SelfPacedWeights:
         self.part = part
         self.world = world
         self.epoch = -1
-        # As it was when the weights changed last; None where the checkpoint of an earlier version does not say.
-        self.done: float | None = None
+        # As it was when the weights changed last; nothing is, before the first batch.
+        self.done = -1.0
         self._done_now = done
         # One extra slot: padding images have index -1, so their loss is written there and reset.
         self.losses = torch.full((images + 1,), torch.nan, device=device)
@@ -61,10 +61,9 @@ class SelfPacedWeights:
         """Return the batch with the weights of this epoch, of the run or of its plan, multiplied in; a transform of the engine."""
         del step, rank
         done = self._done_now()
-        if self.progress.epoch != self.epoch or self.done not in (None, done):
-            self.epoch = self.progress.epoch
+        if (self.progress.epoch, done) != (self.epoch, self.done):
+            self.epoch, self.done = self.progress.epoch, done
             self.weights = self.rule.weights(self.losses[:-1], done)
-        self.done = done
         return replace(batch, weights=batch.weights * self.weights[batch.indices])
 
     def update(self, indices: Tensor, losses: Tensor) -> None:
@@ -92,7 +91,7 @@ class SelfPacedWeights:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned; where the number of images changed, begin afresh."""
         if len(state["losses"]) == len(self.losses):
-            self.epoch, self.done = state["epoch"], state.get("done")
+            self.epoch, self.done = state["epoch"], state["done"]
             self.losses.copy_(state["losses"])
             self.weights.copy_(state["weights"])
 

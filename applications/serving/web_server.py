@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from applications.serving.access import BODY_SECONDS
-from utils.interruptible import ENDINGS
+from utils.interruptible import heard
 
 # What requests that are under way get to finish.
 SECONDS_TO_END = 10
@@ -77,11 +77,7 @@ class WebServer(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Take note of signals, where uvicorn would raise them again at its end."""
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDINGS)}
-        for number, handler in before.items():
-            # Under nohup a closed terminal ends nothing.
-            if number == signal.SIGINT or handler != signal.SIG_IGN:
-                signal.signal(number, self._note)
+        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, *heard())}
         try:
             yield
         finally:

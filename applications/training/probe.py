@@ -28,7 +28,7 @@ from dataloader.augment.chain import Augment
 from models import staged_part
 from models.backbone import Backbone
 from models.stages import StagedClassifier
-from optim.linear_head import LinearHead, Tried, answered_right, has_one_label_each, nearest_neighbors
+from optim.linear_head import LinearHead, Tried, answered_right, names_one_class, nearest_neighbors
 from utils.checkpoint import BEST, save_checkpoint
 from utils.distributed import close_world
 from utils.errors import UserError
@@ -102,7 +102,7 @@ def _probe(parts: TrainingParts, locks: ExitStack) -> int:
     put_into(read.get_classifier(), chosen.head)
     known, asked = (_last_stage(each.features, model) for each in (train, val))
     near = _logits(nearest_neighbors(known, train.targets, asked, count=NEIGHBORS))
-    right = answered_right(near, val.targets, one_each=has_one_label_each(train.targets))
+    right = answered_right(near, val.targets, one_each=names_one_class(train.targets, assemble.activation_of(config.loss)))
     return _written(chosen, float(right.double().mean()), parts, locks)
 
 

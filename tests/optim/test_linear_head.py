@@ -19,7 +19,7 @@ from optim.linear_head import (
     choose_strength,
     deal_folds,
     fit_head,
-    has_one_label_each,
+    names_one_class,
     nearest_neighbors,
 )
 
@@ -183,9 +183,10 @@ def test_groups_of_one_class_are_spread_over_the_parts() -> None:
 def test_an_image_of_several_labels_is_right_when_all_are() -> None:
     logits = torch.tensor([[1.0, 1.0, -1.0], [1.0, -1.0, -1.0]])
     targets = torch.tensor([[1.0, 1.0, 0.0], [1.0, 0.0, 1.0]])
-    assert not has_one_label_each(targets)
+    assert not names_one_class(targets, "sigmoid")
+    assert names_one_class(targets, "softmax")
     assert answered_right(logits, targets, one_each=False).tolist() == [True, False]
-    assert has_one_label_each(torch.eye(3))
+    assert names_one_class(torch.eye(3), "sigmoid")
     assert answered_right(logits, torch.eye(3)[[0, 1]], one_each=True).tolist() == [True, False]
     # Two images that have one label each do not say that all have.
     assert answered_right(logits, torch.eye(3)[[0, 0]], one_each=False).tolist() == [False, True]

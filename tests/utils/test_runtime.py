@@ -9,6 +9,7 @@ import torch
 from utils import runtime
 from utils.cores import default_workers
 from utils.errors import UserError
+from utils.interruptible import ENDINGS
 from utils.runtime import (
     TIME_UP,
     StopSignal,
@@ -84,7 +85,7 @@ def test_ctrl_c_is_answered_at_once_by_the_process_that_speaks(capfd: pytest.Cap
 
 
 def test_once_all_is_saved_further_signals_are_ignored() -> None:
-    before = [signal.getsignal(number) for number in StopSignal.SIGNALS]
+    before = [signal.getsignal(number) for number in (signal.SIGINT, *ENDINGS)]
     try:
         with StopSignal() as stop:
             os.kill(os.getpid(), signal.SIGINT)
@@ -92,7 +93,7 @@ def test_once_all_is_saved_further_signals_are_ignored() -> None:
             os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
     finally:
-        for number, handler in zip(StopSignal.SIGNALS, before, strict=True):
+        for number, handler in zip((signal.SIGINT, *ENDINGS), before, strict=True):
             signal.signal(number, handler)
     with StopSignal(0) as stop:
         stop.leave()
