@@ -23,7 +23,7 @@ from utils.flags import add_flags, flag, make_parser
 
 # Mirrored, turned, shifted in brightness and contrast, and a crop of 224 out of 256.
 AUGMENTATION = "flip|rotate(15)|color(0.1)|crop(0.125, p=1)"
-SGD = ("--opt", "sgd", "--lr", "0.01", "--momentum", "0.9")
+SGD = ("--opt", "sgd", "--lr", "0.01", "--momentum", "0.9", "--wd", "0.01")
 ADAM = ("--opt", "adam", "--lr", "0.001", "--weight_decay", "0.0001", "--schedule", "cosine(t_max=5, eta_min=1e-5)", "--warmup", "0")
 BY_LOSS = ("--schedule", "plateau(factor=0.5, patience=5)", "--warmup", "0")
 BY_ACCURACY = ("--schedule", "plateau(metric=top1, factor=0.5, patience=3)", "--warmup", "0")

@@ -32,12 +32,12 @@ from utils.runtime import Precision
 
 SHARES = (0.3, 0.5, 0.7)
 COMMON = ("--data", "digits", "--image_size", "32", "32", "--workers", "0")
-SGD = ("--opt", "sgd", "--lr", "0.1", "--sparsity", "--slim", "5e-2", "--epochs", "12")
+SGD = ("--opt", "sgd", "--lr", "0.1", "--wd", "0.01", "--sparsity", "--slim", "5e-2", "--epochs", "12")
 # sgd at this rate leaves efficientnet_b0 at 82%.
 ADAMW = ("--lr", "3e-3", "--sparsity", "--slim", "0.5", "--epochs", "12")
 RECIPES = {"resnet18": SGD, "mobilenetv3_small": SGD, "efficientnet_b0": ADAMW}
 # The default strength for a few epochs: hardly any scale comes near zero.
-BRIEF = ("--opt", "sgd", "--lr", "0.1", "--sparsity", "--epochs", "4", "--warmup", "1")
+BRIEF = ("--opt", "sgd", "--lr", "0.1", "--wd", "0.01", "--sparsity", "--epochs", "4", "--warmup", "1")
 TUNED = ("--epochs", "4", "--warmup", "0")
 
 

@@ -12,14 +12,6 @@ LOOKAHEAD = "lookahead"
 WITH_LOOKAHEAD = (LOOKAHEAD, "ranger", "rangerlars")
 # timm's name for what is `sgd` here.
 SAME = {"nesterov": "sgd"}
-# Steps as long as the gradient makes them, and steps of about the rate whatever the gradient: a rate of one kind is none of the other.
-BY_GRADIENT = ("sgd", "momentum", "sgdp")
-BY_RATE = (
-    *("adam", "adamw", "radam", "nadam", "adamax", "adafactor", "rmsprop", "rmsproptf", "lion"),
-    *("adabelief", "radabelief", "adopt", "adan", "laprop", "adamp", "lamb", "lambc", "ralamb", "ranger", "rangerlars"),
-)
-# Of BY_RATE: weight decay is a part of the gradient, and divided with it by its size.
-DECAY_IN_GRADIENT = ("adam", "adamax", "rmsprop", "rmsproptf")
 
 
 @dataclass(frozen=True)
@@ -52,18 +44,7 @@ def read_optimizer(text: str) -> OptimizerName:
     return OptimizerName(name)
 
 
-def same_rates(one: str, other: str) -> bool:
-    """Whether a learning rate means about the same to two optimizers that --opt names."""
-    first, second = _innermost(one), _innermost(other)
-    return first == second or any(first in family and second in family for family in (BY_GRADIENT, BY_RATE))
-
-
-def same_decay(one: str, other: str) -> bool:
-    """Whether --weight_decay means about the same to two optimizers that --opt names."""
-    return same_rates(one, other) and (_innermost(one) in DECAY_IN_GRADIENT) == (_innermost(other) in DECAY_IN_GRADIENT)
-
-
-def _innermost(text: str) -> str:
+def innermost(text: str) -> str:
     """Return the row that moves the weights: of Lookahead, which is put around another, that one."""
     chosen = read_optimizer(text)
     return (chosen.base or "adamw") if chosen.name == LOOKAHEAD else chosen.name

@@ -5,13 +5,14 @@ from types import MappingProxyType
 from typing import Any
 
 from applications.settings.options import AUTO, RunConfig
+from optim.usual import BY_GRADIENT, family_of
 from utils.errors import UserError
 
-# Rates at which weights move by the steps they are rounded to, and not away from what they know.
 LENGTH: Mapping[str, Any] = MappingProxyType({"epochs": 5})
-RATE = 1e-4
-# Their steps follow the size of the gradients: their usual rates are low enough.
-BY_GRADIENT = ("sgd", "momentum")
+# Of the usual rate of an optimizer: weights move by the steps they are rounded to, and not away from what they know.
+SHARE = 0.1
+# Of optimizers whose steps follow the size of the gradients.
+RATE_BY_GRADIENT = 1e-3
 # Norms of a network that rounds rest, and measure nothing.
 OF_NORMS = ("bn_momentum", "bn_images")
 # Of the run that is fine-tuned, not of the fine-tuning: its start, its length, its rates.
@@ -36,9 +37,9 @@ def usual_when_rounding(given: Mapping[str, Any]) -> dict[str, Any]:
     if not given.get("quantization_aware"):
         return {}
     usual = dict(LENGTH) if given.get("minutes") is None else {}
-    if given.get("opt") not in BY_GRADIENT:
-        usual |= {"lr": RATE, "head_lr": given.get("lr", RATE)}
-    return usual
+    family = family_of(str(given.get("opt", RunConfig().optim.opt)))
+    rate = RATE_BY_GRADIENT if family == BY_GRADIENT else SHARE * family.lr
+    return usual | {"lr": rate, "head_lr": given.get("lr", rate)}
 
 
 def check_start(given: Mapping[str, Any]) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 from applications.settings.options import RunConfig
 from applications.settings.quantization_aware import usual_when_rounding
 from models.detectors import is_object_detector
-from optim.optimizer_name import same_decay, same_rates
+from optim.optimizer_name import innermost
+from optim.usual import family_of, same_decay, same_rates
 from utils.errors import UserError, nearest
+from utils.registry import is_user_code
 
 # What the settings of a recipe follow: length, images of a step, and optimizer of the user's.
 FITTED = frozenset({"epochs", "minutes", "cooldown", "warmup", "batch_size", "accumulate", "opt", "lr"})
@@ -185,7 +187,7 @@ RECIPES: Mapping[str, Settings] = MappingProxyType(
         ),
     }
 )
-# Of finetune, what --pretrained and --init_from take without a recipe. They are rates of the Adam family.
+# Of finetune, what --pretrained and --init_from take without a recipe.
 RATES = ("lr", "head_lr")
 # Of detectors from nothing, by --opt: they learn from few places of an image, and take larger steps than classifiers.
 DETECTOR_RATES: Mapping[str, float] = MappingProxyType({"adamw": 3e-3, "adam": 3e-3, "sgd": 1e-2, "momentum": 1e-2})
@@ -219,8 +221,8 @@ def find_recipe(name: str) -> Settings:
 
 
 def settings_below(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that lie under those that the user has given: the recipe's, or the rates for trained weights; and under them
-    those usual for detectors and for learning with rounding.
+    """Return the settings that lie under those that the user has given: the recipe's, and under them those usual for the optimizer, for
+    trained weights, for detectors and for learning with rounding.
 
     Raises:
         UserError: the recipe is unknown, or needs weights that are not named.
@@ -228,19 +230,47 @@ def settings_below(given: Mapping[str, Any]) -> dict[str, Any]:
     name = given.get("recipe")
     weights = given.get("pretrained") or given.get("init_from") or given.get("resume")
     if name is None:
-        takes = (given.get("pretrained") or given.get("init_from")) and not {*RATES, "opt"} & given.keys()
-        rates = {rate: RECIPES["finetune"].values[rate] for rate in RATES} if takes else {}
-        return usual_for_detectors(given) | rates | usual_when_rounding(given)
+        return usual_for_optimizer(given) | usual_for_detectors(given) | usual_when_rounding(given)
     recipe = find_recipe(name)
     if recipe.needs_weights and not weights:
         raise UserError(f"--recipe {name} starts from trained weights: add --pretrained, or --init_from FILE")
     fitted, _ = recipe.fitted(given)
-    return usual_for_detectors(given) | usual_when_rounding({**fitted, **given}) | fitted
+    both = {**fitted, **given}
+    return usual_for_optimizer(both) | usual_for_detectors(given) | usual_when_rounding(both) | fitted
 
 
 def settled_by(given: Mapping[str, Any]) -> frozenset[str]:
     """Return the settings that a plan of --minutes keeps: those that the user has given, and of a recipe what its rates belong to."""
     return frozenset(given) | ({"image_size", "batch_size"} & settings_below(given).keys())
+
+
+def rates_below(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rates among `settings_below`, which may follow a batch that was found after the settings were read."""
+    return {name: value for name, value in settings_below(given).items() if name in RATES_OF_OPT and name not in given}
+
+
+def usual_for_optimizer(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return rates and weight decay of the optimizer, where they are not those of the flags and the user has given none.
+
+    Trained weights take the share of its usual rate that finetune takes of that of its own optimizer.
+
+    Raises:
+        UserError: --opt names no optimizer.
+    """
+    plain, finetune = RunConfig().optim, RECIPES["finetune"].values
+    opt = str(given.get("opt", plain.opt))
+    family = family_of(opt)
+    usual: dict[str, Any] = {"lr": family.lr, "weight_decay": family.weight_decay}
+    usual = {name: value for name, value in usual.items() if value != getattr(plain, name)}
+    if _takes_rates_of_finetune(given) and not is_user_code(opt):
+        usual |= {rate: float(f"{finetune[rate] * family.lr / plain.lr:.6g}") for rate in RATES}
+    return {name: value for name, value in usual.items() if name not in given}
+
+
+def _takes_rates_of_finetune(given: Mapping[str, Any]) -> bool:
+    """Whether trained weights are to learn at rates that nobody has given."""
+    has_weights = given.get("pretrained") or given.get("init_from")
+    return bool(has_weights) and "lr" not in given and given.get("recipe") in (None, "finetune")
 
 
 def usual_for_detectors(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -251,7 +281,7 @@ def usual_for_detectors(given: Mapping[str, Any]) -> dict[str, Any]:
     if given.get("teacher") and "distill_temperature" not in given:
         # Most places show nothing: what is divided there would outweigh the objects.
         found["distill_temperature"] = 1.0
-    rate = DETECTOR_RATES.get(str(given.get("opt", RunConfig().optim.opt)))
+    rate = DETECTOR_RATES.get(innermost(str(given.get("opt", RunConfig().optim.opt))))
     if rate is not None and not ("lr" in given or given.get("pretrained") or given.get("init_from")):
         found["lr"] = rate
     return found
@@ -259,30 +289,39 @@ def usual_for_detectors(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def describe_settings(given: Mapping[str, Any]) -> list[str]:
     """Return the lines that say which settings lie under the user's own, and which of them these override."""
-    name, below, rounding = given.get("recipe"), settings_below(given), usual_when_rounding(given)
-    if not below:
-        return []
-    if name is None:
-        usual = usual_for_detectors(given)
-        rates = {each: value for each, value in below.items() if each not in usual and each not in rounding}
-        said = [f"rates     {as_flags(rates)}: those of --recipe finetune, for trained weights; your own flags win"] if rates else []
-        said += [f"usual     {as_flags(usual)}: for detectors; your own flags win (--aug none adds nothing)"] if usual else []
-        return [*said, *_when_rounding(rounding)]
-    values, changes = find_recipe(name).fitted(given)
-    beside = {each: below[each] for each in rounding if each in below and each not in values}
-    asked = RunConfig().override(given).to_dict()
-    recipe = RunConfig().override(below).to_dict()
-    over = {each: asked[each] for each in below if each in given and asked[each] != recipe[each]}
-    lines = [f"recipe    {name}: {as_flags({each: value for each, value in below.items() if each not in over and each not in beside})}"]
-    if over:
-        lines.append(f"          your own flags win: {as_flags(over)} in place of {as_flags({each: below[each] for each in over})}")
-    lines += [f"          {change}" for change in changes]
-    replaced = {each: value for each, value in rounding.items() if each in values and each not in given and below[each] != value}
-    if replaced:
-        lines.append(f"          in place of {as_flags(replaced)}, usual for --quantization_aware: leave --recipe out for these")
-    return [*lines, *_when_rounding({each: value for each, value in beside.items() if each not in given})]
+    name, below = given.get("recipe"), settings_below(given)
+    values, changes = find_recipe(name).fitted(given) if name is not None else ({}, [])
+    both = {**values, **given}
+    usual = {"optimizer": usual_for_optimizer(both), "detectors": usual_for_detectors(given), "rounding": usual_when_rounding(both)}
+    held = set(both)
+    for kind in reversed(usual):
+        usual[kind] = {each: value for each, value in usual[kind].items() if each not in held}
+        held |= usual[kind].keys()
+    lines = []
+    if name is not None:
+        asked, recipe = RunConfig().override(given).to_dict(), RunConfig().override(below).to_dict()
+        over = {each: asked[each] for each in below if each in given and asked[each] != recipe[each]}
+        lines.append(f"recipe    {name}: {as_flags({each: value for each, value in values.items() if each not in over})}")
+        if over:
+            lines.append(f"          your own flags win: {as_flags(over)} in place of {as_flags({each: below[each] for each in over})}")
+        lines += [f"          {change}" for change in changes]
+        replaced = {each: value for each, value in usual_when_rounding(given).items() if each in values and values[each] != value}
+        if replaced := {each: value for each, value in replaced.items() if each not in given}:
+            lines.append(f"          in place of {as_flags(replaced)}, usual for --quantization_aware: leave --recipe out for these")
+    return lines + _describe_usual(usual, both)
 
 
-def _when_rounding(values: Mapping[str, Any]) -> list[str]:
-    """Return the line that says what lies under the user's own flags for --quantization_aware, if anything does."""
-    return [f"usual     {as_flags(values)}: for --quantization_aware; your own flags win"] if values else []
+def _describe_usual(usual: Mapping[str, Mapping[str, Any]], given: Mapping[str, Any]) -> list[str]:
+    """Return a line for each reason why settings lie under those of the user and of a recipe."""
+    opt = given.get("opt", RunConfig().optim.opt)
+    weights = _takes_rates_of_finetune(given)
+    rates = {name: value for name, value in usual["optimizer"].items() if weights and name in RATES}
+    beside = {name: value for name, value in usual["optimizer"].items() if name not in rates}
+    measure = f", in proportion for --opt {opt}" if not same_rates(str(opt), RunConfig().optim.opt) else ""
+    said = [
+        (rates, "rates", f"those of --recipe finetune{measure}, for trained weights; your own flags win"),
+        (beside, "usual", f"for --opt {opt}; your own flags win"),
+        (usual["detectors"], "usual", "for detectors; your own flags win (--aug none adds nothing)"),
+        (usual["rounding"], "usual", "for --quantization_aware; your own flags win"),
+    ]
+    return [f"{word}     {as_flags(values)}: {why}" for values, word, why in said if values]

@@ -152,7 +152,7 @@ def _wishes(parts: TrainingParts, given: Collection[str]) -> Wishes:
         # decoder begins anew anyhow, and learns more from many small images; pieces of images are as large as they are.
         stages=((masks and not parts.config.truths.crop) or (not trained and not places)) and in_stages,
         size_schedule=data.size_schedule,
-        batch_size=data.batch_size if "batch_size" in given or data.batch is not None else BATCH_BOXES if boxes else None,
+        batch_size=data.batch_size if "batch_size" in given else BATCH_BOXES if boxes else None,
         epoch_size=data.epoch_size,
         # A recipe counts its warm-up in epochs of its own run.
         warmup=parts.config.optim.warmup if "warmup" in given else None,

@@ -24,7 +24,7 @@ from applications.engine.top_epochs import TopEpochs
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.progress import Observer, Progress
 from applications.settings.options import DataOptions, Request, RunConfig, run_folder_parent
-from applications.settings.recipes import describe_settings, settled_by
+from applications.settings.recipes import describe_settings, rates_below, settled_by
 from applications.tasks import TASKS
 from applications.trained.probe_figures import PROBE
 from applications.training.batch_size import with_batch_size
@@ -114,9 +114,13 @@ def _train(
     _announce(config, machine, catalog)
     parts = with_batch_size(open_parts(config, machine, catalog, augment, content, cached=True))
     if content is None:
-        for line in describe_settings(request.given):
+        given = request.given
+        if config.data.batch is not None:
+            given = {**given, "batch_size": parts.config.data.batch_size}
+            parts = replace(parts, config=parts.config.override(rates_below(given)))
+        for line in describe_settings(given):
             log().info(line)
-        parts = with_plan(parts, settled_by(request.given))
+        parts = with_plan(parts, settled_by(given))
     if plain := assemble.plain_epochs(parts.config, parts.split.nothing()):
         log().info(f"plain     in the last {plain} of {parts.config.train.epochs} epochs no images are put together (--plain_epochs)")
     parts = with_compile_choice(parts)

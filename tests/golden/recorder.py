@@ -31,7 +31,7 @@ STORED = Path(__file__).parent / "losses.json"
 # 20 steps of 32 images, in two epochs.
 COMMON = (
     *("--arch", "resnet18", "--image_size", 16, 16, "--epoch_size", 320, "-b", 32, "--epochs", 2, "-j", 0),
-    *("--precision", "fp32", "--device", "cpu", "--opt", "sgd", "--lr", 0.02, "--warmup", 1, "--print_freq", 50),
+    *("--precision", "fp32", "--device", "cpu", "--opt", "sgd", "--lr", 0.02, "--wd", 0.01, "--warmup", 1, "--print_freq", 50),
 )
 CONFIGURATIONS: dict[str, tuple[object, ...]] = {
     "classify": ("--aug", "crop(0.1)|rotate(10)", "--label_smoothing", 0.1),

@@ -6,7 +6,7 @@ import config
 from applications.settings.options import RunConfig
 from applications.settings.recipes import DETECTOR_AUG, RECIPES, describe_settings, settled_by
 from optim import OPTIMIZERS
-from optim.optimizer_name import BY_GRADIENT, BY_RATE, DECAY_IN_GRADIENT
+from optim.usual import DECAY_IN_GRADIENT, FAMILIES
 from utils.errors import UserError
 
 ROUNDING = ["--quantization_aware", "--init_from", "best.pt"]
@@ -55,13 +55,13 @@ def test_the_rates_of_the_toolbox_follow_the_images_of_a_step() -> None:
 @pytest.mark.parametrize(
     ("argv", "kept", "left"),
     [
-        (["finetune", "--pretrained", "--opt", "sgd"], {"lr": 1e-3, "head_lr": None}, "--lr 0.0003 --head_lr 0.003"),
+        (["finetune", "--pretrained", "--opt", "sgd"], {"lr": 0.015, "head_lr": 0.15}, "--lr 0.0003 --head_lr 0.003"),
         (["finetune", "--pretrained", "--opt", "radam"], {"lr": 3e-4, "head_lr": 3e-3}, ""),
         (["toolbox", "--opt", "adamw"], {"lr": 1e-3, "warmup_lr": None, "weight_decay": 0.01}, "--lr 0.5 --warmup_lr 0.005 --weight_decay"),
         (["toolbox", "--opt", "lookahead(nesterov)"], {"lr": 0.5, "warmup_lr": 0.005, "weight_decay": 2e-5}, ""),
         (
             ["core", "--opt", "sgd"],
-            {"lr": 1e-3, "weight_decay": 0.01},
+            {"lr": 0.05, "weight_decay": 5e-4},
             "--lr 0.0001 --weight_decay 0.0005: meant for --opt adam, not for sgd",
         ),
         (
@@ -70,8 +70,9 @@ def test_the_rates_of_the_toolbox_follow_the_images_of_a_step() -> None:
             "left out: --weight_decay 0.0005: meant for --opt adam, not for adamw",
         ),
         (["core", "--opt", "sgd", "--lr", "0.1", "--wd", "1e-4"], {"lr": 0.1, "weight_decay": 1e-4}, ""),
-        (["a3", "--opt", "adamw"], {"lr": 8e-3, "weight_decay": 0.02}, ""),
-        (["strong", "--opt", "lars"], {"lr": 1e-3, "weight_decay": 0.01}, "left out: --weight_decay 0.05"),
+        (["a3", "--opt", "adamw"], {"lr": 1e-3, "weight_decay": 0.01}, "left out: --lr 0.008 --weight_decay 0.02"),
+        (["a3", "--opt", "lambc"], {"lr": 8e-3, "weight_decay": 0.02}, ""),
+        (["strong", "--opt", "lars"], {"lr": 1.0, "weight_decay": 5e-4}, "left out: --weight_decay 0.05"),
     ],
 )
 def test_rates_of_a_recipe_give_way_with_its_optimizer_and_the_first_lines_say_so(
@@ -85,8 +86,9 @@ def test_rates_of_a_recipe_give_way_with_its_optimizer_and_the_first_lines_say_s
 
 
 def test_families_of_rates_are_made_of_rows() -> None:
-    assert {*BY_GRADIENT, *BY_RATE, *DECAY_IN_GRADIENT} <= set(OPTIMIZERS)
-    assert not {*BY_GRADIENT} & {*BY_RATE}
+    named = [name for family in FAMILIES for name in family.names]
+    assert len(named) == len(set(named))
+    assert {*named, *DECAY_IN_GRADIENT} <= set(OPTIMIZERS)
 
 
 def test_rounding_has_its_own_rates_where_those_of_a_recipe_give_way() -> None:
@@ -137,7 +139,27 @@ def test_pretrained_weights_learn_at_the_rates_of_finetune() -> None:
     assert "for trained weights" in describe_settings(request.given)[0]
     own = config.parse(["--pretrained", "--lr", "0.01"]).config.optim
     assert (own.lr, own.head_lr) == (0.01, None)
-    assert config.parse(["--pretrained", "--opt", "sgd"]).config.optim.lr == RunConfig().optim.lr
+    assert config.parse(["--pretrained", "--head_lr", "0.01"]).config.optim.lr == rates["lr"]
+    assert config.parse(["--pretrained", "--opt", "my_file.py:build"]).config.optim.lr == RunConfig().optim.lr, "nobody knows its rates"
+
+
+def test_every_optimizer_has_the_rate_and_decay_that_suit_its_steps_and_a_line_says_so() -> None:
+    request = config.parse(["--opt", "lookahead(sgd)"])
+    assert (request.config.optim.lr, request.config.optim.weight_decay) == (0.05, 5e-4)
+    assert describe_settings(request.given) == ["usual     --lr 0.05 --weight_decay 0.0005: for --opt lookahead(sgd); your own flags win"]
+    own = config.parse(["--opt", "sgd", "--lr", "0.1", "--wd", "0"])
+    assert (own.config.optim.lr, own.config.optim.weight_decay) == (0.1, 0)
+    assert describe_settings(own.given) == describe_settings(config.parse([]).given) == []
+    from_weights = config.parse(["--opt", "sgd", "--pretrained"])
+    assert (from_weights.config.optim.lr, from_weights.config.optim.head_lr) == (0.015, 0.15)
+    rates, usual = describe_settings(from_weights.given)
+    assert rates.startswith("rates     --lr 0.015 --head_lr 0.15: those of --recipe finetune, in proportion for --opt sgd")
+    assert usual == "usual     --weight_decay 0.0005: for --opt sgd; your own flags win"
+    in_recipe = config.parse(["--recipe", "standard", "--opt", "sgd"])
+    assert in_recipe.config.optim.lr == 0.05
+    recipe, usual = describe_settings(in_recipe.given)
+    assert "--lr" not in recipe, "the recipe has none"
+    assert usual == "usual     --lr 0.05 --weight_decay 0.0005: for --opt sgd; your own flags win"
 
 
 def test_a_recipe_wins_over_what_is_usual_with_rounding_and_says_so() -> None:
@@ -161,8 +183,9 @@ def test_a_recipe_without_rates_leaves_those_of_rounding() -> None:
     assert usual == "usual     --lr 0.0001 --head_lr 0.0001: for --quantization_aware; your own flags win"
     assert len(describe_settings(config.parse([*ROUNDING, "--recipe", "quick"]).given)) == 2, "its epochs are as many"
     steep = config.parse([*ROUNDING, "--recipe", "toolbox"])
-    assert (steep.config.optim.lr, steep.config.optim.head_lr) == (0.5, None), "by gradients"
-    assert len(describe_settings(steep.given)) == 2
+    assert (steep.config.optim.lr, steep.config.optim.head_lr) == (0.5, 0.5)
+    own = config.parse([*ROUNDING, "--opt", "sgd"]).config.optim
+    assert (own.lr, own.head_lr, own.weight_decay) == (1e-3, 1e-3, 5e-4), "steps by the gradient"
 
 
 def test_a_plan_by_minutes_has_its_own_epochs_with_rounding_too() -> None:
@@ -206,7 +229,7 @@ def test_hours_are_minutes_and_minutes_outrank_the_epochs_of_a_recipe_and_of_a_f
 
 def test_detectors_have_usual_rates_and_augmentation_under_those_of_the_user() -> None:
     nothing = ["--arch", "yolox_nano"]
-    for more, lr in (([], 3e-3), (["--opt", "sgd"], 1e-2), (["--opt", "lion"], 1e-3), (["--lr", "0.5"], 0.5), (["--pretrained"], 3e-4)):
+    for more, lr in (([], 3e-3), (["--opt", "sgd"], 1e-2), (["--opt", "lion"], 3e-4), (["--lr", "0.5"], 0.5), (["--pretrained"], 3e-4)):
         found = config.parse([*nothing, *more, "--data", "x"]).config
         assert (found.optim.lr, found.data.aug) == (lr, DETECTOR_AUG), more
     assert config.parse([*nothing, "--aug", "none", "--data", "x"]).config.data.aug == "none"

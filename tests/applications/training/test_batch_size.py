@@ -1,5 +1,6 @@
 """The search for the largest batch: what it answers, and that its trial is a real training step."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,10 +9,12 @@ import torch
 
 from applications import assemble
 from applications.settings.options import RunConfig
+from applications.training import train
 from applications.training.batch_size import Trial, largest_that_fits, with_batch_size
 from applications.training.training_parts import open_parts
 from dataloader.augment.chain import Augment
 from dataloader.opening.open_catalog import open_catalog
+from tests.applications.conftest import NETS, Call
 from utils.errors import UserError
 
 
@@ -79,3 +82,24 @@ def test_without_the_flag_nothing_is_tried(colors: Path) -> None:
     machine = assemble.open_machine(config, training=True)
     parts = open_parts(config, machine, open_catalog(str(colors)), Augment())
     assert with_batch_size(parts) is parts
+
+
+def test_rates_of_a_recipe_follow_the_batch_that_was_found_and_a_plan_keeps_it(
+    call: Call, colors: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = []
+
+    def planned(parts, given):
+        kept.append((given, parts.config.optim.lr, parts.config.optim.warmup_lr))
+        return parts
+
+    monkeypatch.setattr(
+        train, "with_batch_size", lambda parts: replace(parts, config=parts.config.override({"batch_size": 8, "batch": None}))
+    )
+    monkeypatch.setattr(train, "with_plan", planned)
+    flags = ("--data", colors, "--arch", f"{NETS}:TinyNet", "--image_size", 16, 16, "--epochs", 1, "-j", 0, "--batch", "auto")
+    outcome = call(*flags, "--recipe", "toolbox", "--aug", "none")
+    assert f"--lr {0.5 * 8 / 1024:g} " in outcome.out, outcome.err
+    ((given, lr, warmup_lr),) = kept
+    assert "batch_size" in given
+    assert (lr, warmup_lr) == pytest.approx((0.5 * 8 / 1024, 0.005 * 8 / 1024))
