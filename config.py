@@ -12,6 +12,7 @@ from applications.settings.config_file import read_config_file
 from applications.settings.duration import in_minutes, joined
 from applications.settings.flag_checks import check_request
 from applications.settings.foreign_flags import OTHER_VALUES, advice
+from applications.settings.optimizer_change import rates_of_another
 from applications.settings.options import SECTIONS, Request, RunConfig
 from applications.settings.quantization_aware import without_length
 from applications.settings.recipes import settings_below
@@ -154,7 +155,9 @@ def parse(argv: list[str]) -> Request:
         raise UserError(f"choose one action, not {' and '.join('--' + name for name in chosen)}")
     call = {item.name: values.pop(item.name) for item in fields(CallOptions) if item.name in values}
     filed = read_config_file(Path(call["config"])) if call.get("config") else {}
-    given = joined(_settled(without_length(filed, values)), _settled(values))
+    filed = _settled(without_length(filed, values))
+    left_out = rates_of_another(filed, values.get("opt"), kept=values)
+    given = joined({name: value for name, value in filed.items() if name not in left_out}, _settled(values))
     config = RunConfig().override(settings_below(given)).override(given, source=call.get("config") or "command line")
     looks = config.look.visual_method is not None
     action = chosen[0] if chosen else "visual_data" if looks else "train"
@@ -163,7 +166,7 @@ def parse(argv: list[str]) -> Request:
         action = "explain"
     several = tuple(subject) if isinstance(subject, list) else ()
     named = "" if several or isinstance(subject, bool) else str(subject)
-    request = Request(action, config, given, named, several, frozenset(values))
+    request = Request(action, config, given, named, several, frozenset(values), left_out)
     check_request(request)
     return request
 

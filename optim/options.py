@@ -10,7 +10,7 @@ from utils.flags import flag
 class OptimOptions:
     """How the weights change."""
 
-    opt: str = flag("adamw", "optimizer, a name of --list optimizers, or 'lookahead(NAME)'", used_for="training", spec=True)
+    opt: str = flag("adamw", "optimizer, a name of --list optimizers, or 'lookahead(NAME)'", used_for="training print_schedule", spec=True)
     opt_args: str = flag("", "further arguments of the optimizer, such as 'betas=(0.9,0.95),eps=1e-6'", metavar="ARGS", used_for="training")
     lr: float = flag(
         1e-3,

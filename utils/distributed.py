@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from utils.errors import UserError
+from utils.program_clock import shared_clock
 from utils.text import counted
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def launch(script: str, argv: list[str], *, processes: int, nodes: int = 1, node
     os.environ[LAUNCHER] = "darkroom"
     # What the launcher warns of is told by the processes themselves, in one line.
     logging.disable(logging.ERROR)
-    with TemporaryDirectory(prefix="darkroom-") as notes:
+    with TemporaryDirectory(prefix="darkroom-") as notes, shared_clock():
         os.environ[RUN_NOTE] = os.path.join(notes, "run.txt")
         config = LaunchConfig(
             min_nodes=nodes,

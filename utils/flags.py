@@ -104,7 +104,12 @@ def _add_flag(group: argparse._ArgumentGroup, item: Field, hint: Any) -> None:
     assert "help" in meta, f"{item.name} has no help"
     names = [*([meta["short"]] if meta["short"] else []), f"--{item.name}", *meta["also"]]
     given: dict[str, Any] = {"dest": item.name, "default": argparse.SUPPRESS, "help": _help(item, meta["help"])}
+    may_be_none = hint != _without_none(hint)
     hint = _without_none(hint)
+    if may_be_none and item.default is None and hint is not bool:
+        # Over a --config file or a --recipe that gives a value.
+        none = {**given, "help": argparse.SUPPRESS}
+        group.add_argument(f"--no_{item.name}", action="store_const", const=None, **none)
     if hint is bool:
         group.add_argument(*names, action="store_true", **given)
         group.add_argument(f"--no_{item.name}", action="store_false", **{**given, "help": argparse.SUPPRESS})

@@ -137,16 +137,6 @@ def memory_explained(advice: str) -> Iterator[None]:
         raise UserError(f"{where} is out of memory; {advice}") from error
 
 
-def program_seconds() -> float:
-    """Return the seconds since this program was started, its imports included where the system tells."""
-    try:
-        # Field 22 of the list, counted after the name, which may hold blanks: clock ticks from the start of the system.
-        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    except (OSError, AttributeError):
-        return time.monotonic() - _IMPORTED
-
-
 def describe_machine(device: torch.device) -> str:
     """Return one line about where the run computes."""
     if device.type == "cuda":
@@ -154,8 +144,6 @@ def describe_machine(device: torch.device) -> str:
         return f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
     return f"CPU, {available_cores()} cores, {platform.machine()}"
 
-
-_IMPORTED = time.monotonic()
 
 # What StopSignal says when the time is up: below every signal, so that a signal outranks it.
 TIME_UP = 1

@@ -46,6 +46,10 @@ def check_timed(config: RunConfig) -> None:
         return
     if any(spec.name == "plateau" for spec in parse_specs(optim.schedule)):
         raise UserError("--schedule plateau falls when validation says so, not by the end of --minutes; leave one of them out")
+    if any(spec.name in ("step", "multistep") or "t_max" in spec.kwargs for spec in parse_specs(optim.schedule)):
+        raise UserError(f"--schedule '{optim.schedule}' counts epochs, whose number --minutes chooses; take cosine or linear")
+    if optim.soup is not None:
+        raise UserError("--soup measures averages after the last epoch, when the time of --minutes is over; leave one of them out")
     for name, given in (
         ("swa", optim.swa is not None),
         ("cooldown", optim.cooldown > 0),

@@ -89,7 +89,6 @@ TIMM: Mapping[str, str] = MappingProxyType(
         "model_ema_warmup": f"{NO_FLAG}: the decay of --ema is gentler at the start",
         "model_kwargs": "has no counterpart here; --arch my_net.py:Net builds what you like",
         "native_amp": "--precision fp16",
-        "no_aug": f"{NO_FLAG}: without --aug nothing is augmented",
         "no_ddp_bb": "has no counterpart here",
         "no_prefetcher": f"{NO_FLAG}: images are normalized on the device",
         "no_resume_opt": "--init_from FILE",

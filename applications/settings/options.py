@@ -543,6 +543,7 @@ class Request:
         subject: the value of the action's flag, where it takes one (--list models).
         subjects: its values, where it takes any number (--compare RUN RUN).
         typed: the flags of the command line, without those of a config file.
+        left_out: the settings of the config file that belong to the optimizer which the command line replaces.
     """
 
     action: str
@@ -551,6 +552,7 @@ class Request:
     subject: str = ""
     subjects: tuple[str, ...] = ()
     typed: frozenset[str] = frozenset()
+    left_out: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def resume(self) -> str:

@@ -5,18 +5,16 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from applications.settings.optimizer_change import RATES_OF_OPT, rates_of_another
 from applications.settings.options import RunConfig
 from applications.settings.quantization_aware import usual_when_rounding
 from models.detectors import is_object_detector
-from optim.optimizer_name import innermost
-from optim.usual import family_of, same_decay, same_rates
+from optim.usual import BY_GRADIENT, family_of, same_rates
 from utils.errors import UserError, nearest
 from utils.registry import is_user_code
 
 # What the settings of a recipe follow: length, images of a step, and optimizer of the user's.
 FITTED = frozenset({"epochs", "minutes", "cooldown", "warmup", "batch_size", "accumulate", "opt", "lr"})
-# Rates, which are those of an optimizer.
-RATES_OF_OPT = ("lr", "head_lr", "warmup_lr")
 # Of the run, or what it is in the recipe: a warm-up that the user has not given.
 MOST_WARMUP = 0.1
 NOT_MEASURED = "not measured with this program yet"
@@ -72,8 +70,7 @@ class Settings:
             if own in given:
                 leave_out([other], f"it goes with another --{own}")
         opt, own = asked.optim.opt, RunConfig().override(self.values).optim.opt
-        other = [*(() if same_rates(opt, own) else RATES_OF_OPT), *(() if same_decay(opt, own) else ["weight_decay"])]
-        leave_out(other, f"meant for --opt {own}, not for {opt}")
+        leave_out(rates_of_another({**values, "opt": own}, opt), f"meant for --opt {own}, not for {opt}")
         if asked.train.minutes is not None:
             leave_out(("epochs", "warmup"), "the plan of --minutes has its own")
         elif "warmup" in values and "warmup" not in given:
@@ -189,8 +186,9 @@ RECIPES: Mapping[str, Settings] = MappingProxyType(
 )
 # Of finetune, what --pretrained and --init_from take without a recipe.
 RATES = ("lr", "head_lr")
-# Of detectors from nothing, by --opt: they learn from few places of an image, and take larger steps than classifiers.
-DETECTOR_RATES: Mapping[str, float] = MappingProxyType({"adamw": 3e-3, "adam": 3e-3, "sgd": 1e-2, "momentum": 1e-2})
+# Of detectors from nothing: they learn from few places of an image, and take steps so many times as large as those of classifiers; but with
+# optimizers whose steps follow the size of the gradients this rate.
+TIMES_OF_DETECTORS, BY_GRADIENT_OF_DETECTORS = 3.0, 1e-2
 # Of all detectors: half of the images whole, so that short runs see the scale that they are judged by.
 DETECTOR_AUG = "mosaic(p=0.5)|HueSaturationValue(5, 30, 30, p=1)|flip"
 
@@ -201,6 +199,8 @@ def as_flags(values: Mapping[str, Any]) -> str:
 
 
 def _flag(name: str, value: Any) -> str:
+    if value is None:
+        return f"--no_{name}"
     if isinstance(value, bool):
         return f"--{name}" if value else f"--no_{name}"
     if isinstance(value, tuple | list):
@@ -260,30 +260,31 @@ def usual_for_optimizer(given: Mapping[str, Any]) -> dict[str, Any]:
     plain, finetune = RunConfig().optim, RECIPES["finetune"].values
     opt = str(given.get("opt", plain.opt))
     family = family_of(opt)
-    usual: dict[str, Any] = {"lr": family.lr, "weight_decay": family.weight_decay}
+    lr, as_adamw = family.lr, plain.lr
+    if is_object_detector(str(given.get("arch", ""))) and not is_user_code(opt):
+        lr = BY_GRADIENT_OF_DETECTORS if family == BY_GRADIENT else TIMES_OF_DETECTORS * lr
+        as_adamw *= TIMES_OF_DETECTORS
+    usual: dict[str, Any] = {"lr": lr, "weight_decay": family.weight_decay}
     usual = {name: value for name, value in usual.items() if value != getattr(plain, name)}
     if _takes_rates_of_finetune(given) and not is_user_code(opt):
-        usual |= {rate: float(f"{finetune[rate] * family.lr / plain.lr:.6g}") for rate in RATES}
-    return {name: value for name, value in usual.items() if name not in given}
+        usual |= {rate: finetune[rate] * lr / as_adamw for rate in RATES}
+    return {name: float(f"{value:.6g}") for name, value in usual.items() if name not in given}
 
 
 def _takes_rates_of_finetune(given: Mapping[str, Any]) -> bool:
     """Whether trained weights are to learn at rates that nobody has given."""
     has_weights = given.get("pretrained") or given.get("init_from")
-    return bool(has_weights) and "lr" not in given and given.get("recipe") in (None, "finetune")
+    return bool(has_weights) and "lr" not in given and str(given.get("recipe") or "finetune").lower() == "finetune"
 
 
 def usual_for_detectors(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return rate, augmentation and temperature of teachers of a detector, where --arch names one and the user has given none."""
+    """Return augmentation and temperature of teachers of a detector, where --arch names one and the user has given none."""
     if not is_object_detector(str(given.get("arch", ""))):
         return {}
     found: dict[str, Any] = {} if {"aug", "aug_config"} & given.keys() else {"aug": DETECTOR_AUG}
     if given.get("teacher") and "distill_temperature" not in given:
         # Most places show nothing: what is divided there would outweigh the objects.
         found["distill_temperature"] = 1.0
-    rate = DETECTOR_RATES.get(innermost(str(given.get("opt", RunConfig().optim.opt))))
-    if rate is not None and not ("lr" in given or given.get("pretrained") or given.get("init_from")):
-        found["lr"] = rate
     return found
 
 
@@ -317,11 +318,14 @@ def _describe_usual(usual: Mapping[str, Mapping[str, Any]], given: Mapping[str, 
     weights = _takes_rates_of_finetune(given)
     rates = {name: value for name, value in usual["optimizer"].items() if weights and name in RATES}
     beside = {name: value for name, value in usual["optimizer"].items() if name not in rates}
+    detectors = dict(usual["detectors"])
+    if is_object_detector(str(given.get("arch", ""))):
+        beside, detectors = {}, beside | detectors
     measure = f", in proportion for --opt {opt}" if not same_rates(str(opt), RunConfig().optim.opt) else ""
     said = [
         (rates, "rates", f"those of --recipe finetune{measure}, for trained weights; your own flags win"),
         (beside, "usual", f"for --opt {opt}; your own flags win"),
-        (usual["detectors"], "usual", "for detectors; your own flags win (--aug none adds nothing)"),
+        (detectors, "usual", "for detectors; your own flags win (--aug none adds nothing)"),
         (usual["rounding"], "usual", "for --quantization_aware; your own flags win"),
     ]
     return [f"{word}     {as_flags(values)}: {why}" for values, word, why in said if values]

@@ -182,13 +182,16 @@ def shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def absent(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that are to be absent, whatever a recipe says: a file that has them as null says nothing of them."""
+    return {name: value for name, value in settings.items() if value is None}
+
+
 def flags_of(values: Mapping[str, Any]) -> list[str]:
-    """Return settings as arguments of main.py; one that is absent (None) is left out."""
+    """Return settings as arguments of main.py; one that is to be absent (None), whatever lies below it, is --no_NAME."""
     found: list[str] = []
     for name, value in values.items():
-        if value is None:
-            continue
-        if isinstance(value, bool):
+        if value is None or isinstance(value, bool):
             found += [f"--{name}" if value else f"--no_{name}"]
         elif isinstance(value, tuple | list):
             found += [f"--{name}", *map(str, value)] if len(value) else []

@@ -3,9 +3,9 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from shlex import quote
+from shlex import join
 from typing import Any
 
 from applications.contract import LearnsInPasses
@@ -14,10 +14,10 @@ from applications.settings.options import Request, RunConfig, run_folder_parent
 from applications.settings.recipes import settings_below
 from applications.sweep.halving import best_of, plan_rungs
 from applications.sweep.results import SweepResults, command_of, print_results, told_of_seeds, write_results
-from applications.sweep.space import Parameter, parse_space
+from applications.sweep.space import Parameter, absent, flags_of, parse_space
 from applications.sweep.study import SweepStudy, check_installed, count_settings
 from applications.sweep.trial_processes import usual_jobs, visible_gpus
-from applications.sweep.trials import SEEDS, AllFailedError, TrialRunner, wait_for
+from applications.sweep.trials import SEEDS, AllFailedError, TrialRunner, shared_by, wait_for
 from applications.tasks import TASKS
 from utils.errors import UserError
 from utils.files import locked, write_text
@@ -33,7 +33,7 @@ def run(request: Request) -> int:
     """Search, show what was found, and train the best again with other seeds; return the exit code."""
     space = parse_space(request.subject)
     base = _settings_of_trials(request)
-    check_space(space, base)
+    check_space(space, base, request.typed, {} if request.config.train.minutes is None else {"minutes": request.config.train.minutes})
     check_installed()
     task = request.config.train.task
     if task is not None and issubclass(TASKS.resolve(task), LearnsInPasses):
@@ -62,15 +62,22 @@ def _settings_of_trials(request: Request) -> dict[str, Any]:
     return {**{name: value for name, value in request.given.items() if name not in left_out}, "split_seed": request.config.split_seed}
 
 
-def check_space(space: tuple[Parameter, ...], base: Mapping[str, Any]) -> None:
-    """Raise UserError when a value of a parameter, by itself, makes settings that no training takes, or epochs of another length."""
+def check_space(space: tuple[Parameter, ...], base: Mapping[str, Any], typed: Collection[str], length: Mapping[str, Any]) -> None:
+    """Raise UserError when a value of a parameter, by itself, makes settings that no training takes, or epochs of another length.
+
+    Args:
+        space: what varies.
+        base: what all trials share.
+        typed: names of those among them that the command line gives, not a config file.
+        length: how long the longest of them is, where it is given in minutes.
+    """
     for parameter in space:
         if parameter.name == "sampler" and "epoch_size" not in base:
             for value in parameter.probes:
                 if value is not None and str(value).partition("(")[0] not in SAME_LENGTH:
                     raise UserError(f"--sweep sampler: {value} may make epochs longer; give --epoch_size N beside --sweep")
         for value in parameter.probes:
-            given = {**base, parameter.name: value}
+            given = {**shared_by(base, {parameter.name: value}, typed), **length, parameter.name: value}
             config = RunConfig().override(settings_below(given)).override(given)
             try:
                 check_request(Request("train", config, given))
@@ -117,7 +124,7 @@ def _sweep(request: Request, space: tuple[Parameter, ...], base: Mapping[str, An
     if known := len(study.figures(0)):
         log().info(f"goes on   {known} of {trials} trials have figures already")
     gpus = visible_gpus() if config.runtime.device != "cpu" else []
-    runner = TrialRunner(folder, base, study, rungs, jobs=jobs, gpus=gpus, seed=config.runtime.seed)
+    runner = TrialRunner(folder, base, request.typed, study, rungs, jobs=jobs, gpus=gpus, seed=config.runtime.seed)
     for number in range(len(rungs)):
         runner.run_rung(number)
     figures = [study.figures(number) for number in range(len(rungs))]
@@ -139,7 +146,7 @@ def _conclude(results: SweepResults, runner: TrialRunner, folder: Path, winner: 
     for line in told_of_seeds(results, runner.headline(winner)):
         log().info(line)
     log().info(f"written   {folder} (sweep.csv, sweep.png, best.json)")
-    file = f"python main.py --config {quote(str(folder / 'best.json'))}"
-    # What a recipe sets can be taken back by a file alone, and a chain of --aug_config has no flag.
-    in_file = any(isinstance(value, dict) for value in best.values()) or ("recipe" in best and None in best.values())
-    log().info(f"repeat    {file if in_file else command_of(best)}")
+    file = ["python", "main.py", "--config", str(folder / "best.json"), *flags_of(absent(best))]
+    # A chain of --aug_config has no flag.
+    in_file = any(isinstance(value, dict) for value in best.values())
+    log().info(f"repeat    {join(file) if in_file else command_of(best)}")

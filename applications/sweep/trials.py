@@ -4,12 +4,13 @@ import json
 import math
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from applications.settings.optimizer_change import rates_of_another
 from applications.sweep.halving import Rung, best_of
-from applications.sweep.space import shown
+from applications.sweep.space import absent, flags_of, shown
 from applications.sweep.study import Figure, SweepStudy
 from applications.sweep.trial_processes import TrialProcess, run_processes
 from applications.tasks import TASKS
@@ -31,6 +32,12 @@ STOPPED = (130, 143, -signal.SIGINT, -signal.SIGTERM)
 TAKEN = "another process is training in"
 
 
+def shared_by(base: Mapping[str, Any], chosen: Mapping[str, Any], typed: Collection[str]) -> dict[str, Any]:
+    """Return the settings of all trials that one of them keeps: with another --opt not the rates that a config file has for its own."""
+    other = rates_of_another(base, chosen.get("opt"), kept=typed)
+    return {name: value for name, value in base.items() if name not in other}
+
+
 class AllFailedError(UserError):
     """No trial has worked yet."""
 
@@ -41,6 +48,7 @@ class TrialRunner:
     Args:
         folder: of the sweep; the runs lie in runs/TASK below it.
         base: settings that all trials share.
+        typed: names of those among them that the command line gives, not a config file.
         study: keeps the figures.
         rungs: lengths of runs.
         jobs: trainings at a time.
@@ -52,6 +60,7 @@ class TrialRunner:
         self,
         folder: Path,
         base: Mapping[str, Any],
+        typed: Collection[str],
         study: SweepStudy,
         rungs: Sequence[Rung],
         *,
@@ -59,7 +68,7 @@ class TrialRunner:
         gpus: Sequence[str],
         seed: int,
     ) -> None:
-        self._folder, self._base, self._study, self._rungs = folder, base, study, rungs
+        self._folder, self._base, self._typed, self._study, self._rungs = folder, base, typed, study, rungs
         self._jobs, self._gpus, self._seed = jobs, gpus, seed
         (folder / "trials").mkdir(exist_ok=True)
 
@@ -99,7 +108,8 @@ class TrialRunner:
 
     def settings_of(self, number: int, rung: Rung) -> dict[str, Any]:
         """Return all settings of a trial, at the length of a rung."""
-        return {**self._base, **self._study.settings()[number], **rung.settings}
+        chosen = self._study.settings()[number]
+        return {**shared_by(self._base, chosen, self._typed), **chosen, **rung.settings}
 
     def headline(self, number: int) -> str:
         """Return the name of the figure, from the longest run of a trial."""
@@ -126,7 +136,7 @@ class TrialRunner:
             shutil.rmtree(run)
         file = self._folder / "trials" / f"{name}.json"
         file.write_text(json.dumps({**settings, "logdir": str(self._folder / "runs"), "name": name}, indent=2) + "\n", encoding="utf-8")
-        return TrialProcess(key, ["--config", str(file)], self._output(name))
+        return TrialProcess(key, ["--config", str(file), *flags_of(absent(settings))], self._output(name))
 
     def _output(self, name: str) -> Path:
         return self._folder / "trials" / f"{name}.txt"

@@ -52,13 +52,14 @@ def _choice(parts: TrainingParts) -> tuple[str, str]:
     data, epochs = config.data, config.train.epochs
     sizes = len(parse_sizes(data.size_schedule or str(data.image_size[1]), data.image_size, epochs).all())
     images = epochs * (data.epoch_size or parts.train_loader.plan.samples) / parts.machine.world.size
+    if config.train.minutes is not None and not worth_trying(60 * config.train.minutes, sizes):
+        return _too_short(60 * config.train.minutes, sizes)
     trial = Trial(replace(parts, config=config.override({"size_schedule": None, "cache": "off"})))
     try:
         plain = _per_image(trial)
         run = plain * images
         if not worth_trying(run, sizes):
-            at_sizes = f"{sizes} sizes of images take" if sizes > 1 else "takes"
-            return "off", f"training takes about {in_words(run)}, and compiling {at_sizes} about {in_words(USUAL_SECONDS * sizes)}"
+            return _too_short(run, sizes)
         found = _tried(lambda: compile_training(trial.parts.teaching.network), lambda: _per_image(trial), plain)
     finally:
         trial.close()
@@ -70,6 +71,11 @@ def _choice(parts: TrainingParts) -> tuple[str, str]:
     if saved <= 0:
         return "off", f"{took}; of about {in_words(run)} nothing would be saved"
     return "on", f"{took}; saves about {in_words(saved)} of {in_words(run)}"
+
+
+def _too_short(run: float, sizes: int) -> tuple[str, str]:
+    at_sizes = f"{sizes} sizes of images take" if sizes > 1 else "takes"
+    return "off", f"training takes about {in_words(run)}, and compiling {at_sizes} about {in_words(USUAL_SECONDS * sizes)}"
 
 
 def _tried(compile_it: Callable[[], object], measure: Callable[[], float], plain: float) -> CompileTimes | str:

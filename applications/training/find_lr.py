@@ -115,4 +115,7 @@ def report(config: RunConfig, rates: list[float], losses: list[float]) -> None:
     if suggestion is None:
         log().warning("the loss never decreases; try a wider --lr_range, or look at the curve")
     else:
-        log().info(f"the loss falls fastest at {suggestion:.2g}: start with --lr {suggestion:.1g}")
+        # Every part was tried at its own multiple of the rate.
+        share = (config.optim.head_lr or config.optim.lr) / config.optim.lr
+        head = f" --head_lr {share * float(f'{suggestion:.1g}'):.2g}" if share != 1 else ""
+        log().info(f"the loss falls fastest at {suggestion:.2g}: start with --lr {suggestion:.1g}{head}")

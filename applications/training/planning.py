@@ -25,7 +25,6 @@ from applications.training.time_plan import (
     SHARE_FROZEN,
     SMALL_BELOW,
     STRIDE,
-    USUAL_BATCH,
     Costs,
     Plan,
     Speed,
@@ -35,6 +34,7 @@ from applications.training.time_plan import (
     passes_of,
     sizes_of_places,
     stages_of,
+    usual_batch,
     with_room,
 )
 from applications.training.training_parts import TrainingParts, for_trial
@@ -50,8 +50,8 @@ from optim.param_groups import blocks
 from utils.cores import default_workers
 from utils.errors import UserError
 from utils.logs import log
+from utils.program_clock import program_seconds
 from utils.randomness import Stream, derive_seed
-from utils.runtime import program_seconds
 
 # A size is measured for this share of the budget, within these seconds, but for this many steps at least.
 SHARE, SHORTEST, LONGEST, FEWEST_STEPS = 0.01, 0.5, 6.0, 3
@@ -157,6 +157,7 @@ def _wishes(parts: TrainingParts, given: Collection[str]) -> Wishes:
         # A recipe counts its warm-up in epochs of its own run.
         warmup=parts.config.optim.warmup if "warmup" in given else None,
         passes=PASSES_PRETRAINED if trained else PASSES_BOXES if boxes else PASSES,
+        processes=parts.machine.world.size,
         small_below=SMALL_BELOW if masks and in_stages and not parts.config.truths.crop else 0.0,
     )
 
@@ -201,7 +202,7 @@ def measure_costs(parts: TrainingParts, wishes: Wishes, *, minutes: float) -> Co
     first = wishes.sizes[0]
     stages = wishes.size_schedule or (stages_of(first, 10) if wishes.stages else None)
     small = min(width for _, width in parse_sizes(stages or str(first[1]), first, 10).all())
-    batch = wishes.batch_size or min(USUAL_BATCH, max(2, len(parts.split)))
+    batch = usual_batch(wishes, len(parts.split))
     settings = {"epochs": 2, "image_size": largest, "size_schedule": f"{small}:0.5" if small < largest[1] else None}
     settings |= {"batch_size": max(2, batch // world.size), "batch": None, "cache": "off", "epoch_size": None}
     trial = Trial(replace(parts, config=config.override(settings), preprocess=replace(parts.preprocess, image_size=largest)))

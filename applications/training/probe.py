@@ -34,8 +34,9 @@ from utils.distributed import close_world
 from utils.errors import UserError
 from utils.files import write_text
 from utils.logs import log
+from utils.program_clock import program_seconds
 from utils.registry import is_user_code
-from utils.runtime import available_memory, memory_explained, program_seconds
+from utils.runtime import available_memory, memory_explained
 from utils.text import counted, say_bytes
 
 # Larger than in training: a pass over the images costs little, and features of larger images tell more apart.
@@ -47,7 +48,8 @@ MEMORY_SHARE, BYTES_OF_FEATURE, BYTES_OF_LOGIT = 0.8, 24, 64
 
 def run(request: Request) -> int:
     """Embed the training and validation images, fit the classifier, write the model; return the exit code."""
-    config = pin_data(request.config)
+    # A file may hold the time of a training.
+    config = pin_data(request.config.override({"minutes": None}))
     if config.train.resume:
         raise UserError("--probe starts a model from trained weights: give --pretrained or --init_from FILE, and leave --resume out")
     if not (config.model.pretrained or config.model.init_from):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from applications.settings.optimizer_change import RATES_OF_OPT
 from applications.settings.options import AUTO, Request, RunConfig, is_run_folder
 from applications.training.resume import pin_data, settings_resumed
 from applications.training.teaching import pin_teaching
@@ -69,9 +70,11 @@ def _fits(run: Path, request: Request) -> bool:
     asked = pin_teaching(pin_data(request.config)).to_dict()
     names: Iterable[str] = IDENTITY
     if request.config.output.name is None:
-        # --batch auto and --minutes have found numbers themselves, and the task its usual loss.
+        # --batch auto and --minutes have found numbers themselves, and the task its usual loss and rate.
         free = {name for word in ("call", "place", "free") for name in settings_resumed(word)}
-        found = {"batch_size"} if asked["batch"] is not None else set()
+        found = {"batch_size", *RATES_OF_OPT} - request.given.keys() if asked["batch"] is not None else set[str]()
+        if asked["head_lr"] is None:
+            found.add("head_lr")
         if asked["criterion"] is None:
             found.add("criterion")
         if asked["minutes"] is not None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 # A last epoch shorter than this share of a whole one is left out.
 SHORTEST_PART = 0.15
+# A run gets no longer than so many times its plan, however fast its steps have become.
+MOST_TIMES = 100
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,9 @@ class ScheduleMap:
 
     def fitted(self, step: int, seconds: float, step_seconds: Callable[[int], float], end_seconds: float) -> "ScheduleMap":
         """Return the map that ends as late as `seconds` allow, but one step after `step` at the earliest."""
-        low, high = step + 1, max(step + 2, 4 * self.planned)
+        fastest = min(step_seconds(epoch) for epoch in range(math.ceil(self.planned / self.per_epoch)))
+        most = seconds / fastest if fastest > 0 else math.inf
+        low, high = step + 1, step + 2 + int(min(max(0.0, most), MOST_TIMES * self.planned))
         while high - low > 1:
             middle = (low + high) // 2
             if self.ending(step, middle).seconds_after(step, step_seconds, end_seconds) <= seconds:

@@ -110,6 +110,7 @@ class Wishes:
         stages: whether training may begin with smaller images.
         size_schedule, batch_size, epoch_size, warmup: the flags of these names.
         passes: over the images that are worth more than larger images.
+        processes: that share a batch.
         small_below: a run with fewer passes at these sizes trains on smaller images throughout.
     """
 
@@ -120,6 +121,7 @@ class Wishes:
     epoch_size: int | None = None
     warmup: float | None = None
     passes: float = PASSES
+    processes: int = 1
     small_below: float = 0.0
 
 
@@ -205,6 +207,11 @@ def make_plan(costs: Costs, wishes: Wishes, *, images: int, minutes: float) -> P
     return enough[-1] if enough else found[0]
 
 
+def usual_batch(wishes: Wishes, images: int) -> int:
+    """Return the images of a step: as many as are wished for, or the usual ones that there are and that all processes share equally."""
+    return wishes.batch_size or max(1, min(USUAL_BATCH, max(2, images)) // wishes.processes) * wishes.processes
+
+
 def passes_of(plan: Plan, images: int) -> float:
     """Return how often a run of this plan sees each of so many training images."""
     return plan.epochs * (plan.epoch_size or images) / images
@@ -257,7 +264,7 @@ def _of_size(costs: Costs, wishes: Wishes, size: tuple[int, int], *, images: int
 def _in_stages(costs: Costs, wishes: Wishes, size: tuple[int, int], *, images: int, minutes: float) -> Plan | None:
     """Return the plan of this size by the wished stages; None where the time is too short for it."""
     seconds = usable_seconds(minutes) - costs.spent
-    batch = wishes.batch_size or min(USUAL_BATCH, max(2, images))
+    batch = usual_batch(wishes, images)
     end = costs.end(size, wishes.epoch_size or images, batch=batch)
     each = _mean_cost(costs, wishes, size, 2 * FEWEST_EPOCHS) * (wishes.epoch_size or images) + end
     passes = max(0, math.floor(seconds / each))
@@ -273,7 +280,7 @@ def _in_stages(costs: Costs, wishes: Wishes, size: tuple[int, int], *, images: i
         room = (seconds - epochs * end) / (epochs * each)
         if CLOSE * room <= images <= room:
             return _built(costs, wishes, size, epochs, images, None, batch)
-        least = SMALL_BATCH if wishes.batch_size is None else batch
+        least = max(1, SMALL_BATCH // wishes.processes) * wishes.processes if wishes.batch_size is None else batch
         if room * epochs / batch < FEW_STEPS and room >= least:
             batch = min(batch, least)
         if room >= min(batch, images):

@@ -36,7 +36,7 @@ class TimedLength(RunLength):
         schedule_map: the plan, and its changes so far.
         sizes: of training images in the epochs of the plan.
         speed: of training, as it was measured.
-        images: of an optimizer step.
+        images: of an optimizer step, the mean over an epoch.
         accumulate: batches of an optimizer step.
         end_seconds: of the end of an epoch, as long as none was seen.
         epoch_size: images of an epoch with those in reserve; None where the settings say how many there are. It is kept for a resumed run.
@@ -52,7 +52,7 @@ class TimedLength(RunLength):
         sizes: SizeSchedule,
         speed: Speed,
         *,
-        images: int,
+        images: float,
         accumulate: int,
         end_seconds: float,
         epoch_size: int | None = None,
@@ -71,7 +71,8 @@ class TimedLength(RunLength):
         self.epoch_size = epoch_size
         self.world = world
         self._clock = clock
-        self._offset = 0.0
+        # Of a resumed run: what the clock said when it was saved, as long as no step was made since.
+        self._offset, self._held = 0.0, None if state is None else float(state["clock"])
         # When the last step was seen; the work done, in seconds at the measured speed; and the seconds that it took.
         self._mark, self._work, self._took = clock(), 0.0, 0.0
         # (work, seconds) at the looks of the last tenth of the budget.
@@ -79,7 +80,6 @@ class TimedLength(RunLength):
         self._counted = 0
         if state is not None:
             self.map = ScheduleMap(state["steps"], schedule_map.per_epoch, tuple(Change(*change) for change in state["changes"]))
-            self._offset = state["clock"] - clock()
             self._mark, self._work, self._took, self._counted = state["mark"], state["work"], state["took"], state["counted"]
             self._window = [(work, took) for work, took in state["window"]]
             self.end_seconds = state["end_seconds"]
@@ -109,6 +109,8 @@ class TimedLength(RunLength):
         return int(position // self.map.per_epoch) / (self.map.planned // self.map.per_epoch)
 
     def begin_epoch(self, progress: Progress) -> None:
+        if self._held is not None:
+            self._offset, self._held = self._held - self._clock(), None
         now = self._now()
         if not progress.batch:
             if progress.epoch:
@@ -134,7 +136,7 @@ class TimedLength(RunLength):
 
     def spent(self) -> float:
         """Return the seconds of the budget that are gone."""
-        return self._clock() + self._offset
+        return self._clock() + self._offset if self._held is None else self._held
 
     def pace(self) -> float:
         """Return how many times as long as measured the last steps took; 1 before the second look."""

@@ -24,7 +24,7 @@ from applications.engine.top_epochs import TopEpochs
 from applications.engine.unreadable import UnreadableHeldOutImages
 from applications.progress import Observer, Progress
 from applications.settings.options import DataOptions, Request, RunConfig, run_folder_parent
-from applications.settings.recipes import describe_settings, rates_below, settled_by
+from applications.settings.recipes import as_flags, describe_settings, rates_below, settled_by
 from applications.tasks import TASKS
 from applications.trained.probe_figures import PROBE
 from applications.training.batch_size import with_batch_size
@@ -118,6 +118,8 @@ def _train(
         if config.data.batch is not None:
             given = {**given, "batch_size": parts.config.data.batch_size}
             parts = replace(parts, config=parts.config.override(rates_below(given)))
+        if request.left_out:
+            log().info(f"left out  {as_flags(request.left_out)} of --config: meant for another optimizer than --opt {config.optim.opt}")
         for line in describe_settings(given):
             log().info(line)
         parts = with_plan(parts, settled_by(given))

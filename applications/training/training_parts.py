@@ -40,7 +40,8 @@ from optim.schedules import Schedule
 from optim.stepper import Stepper
 from utils.errors import UserError
 from utils.logs import log
-from utils.runtime import StopSignal, program_seconds
+from utils.program_clock import program_seconds
+from utils.runtime import StopSignal
 from utils.text import counted
 
 
@@ -188,7 +189,7 @@ class TrainingParts:
             plan,
             parse_sizes(data.size_schedule or str(data.image_size[1]), data.image_size, config.train.epochs),
             Speed(*timing["speed"]),
-            images=data.batch_size * config.optim.accumulate,
+            images=self.train_loader.plan.samples / steps,
             accumulate=config.optim.accumulate,
             end_seconds=timing["end_seconds"],
             epoch_size=timing.get("epoch_size"),

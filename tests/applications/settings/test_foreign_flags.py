@@ -47,7 +47,6 @@ def test_every_command_that_is_shown_can_be_given(here: str, tmp_path: Path) -> 
         ("--drop 0.1", "--drop_rate"),
         ("--reprob 0.25", r"erase\(p=0.25\)"),
         ("--aa rand-m9", "randaug"),
-        ("--no-aug", "needs no flag here: without --aug nothing is augmented"),
         ("--mixup 0.2", "--mixup takes no value, such as '0.2'; write --mixup --mixup_alpha 0.2"),
         ("--lr 0.2 --cutmix 0.2", "--cutmix takes no value"),
         ("--batch 64", "perhaps --batch_size 64 is meant"),

@@ -205,7 +205,11 @@ def test_a_plan_by_minutes_has_its_own_epochs_with_rounding_too() -> None:
         (["--hours", "0"], "--hours must be above 0"),
         (["--minutes", "-1"], "--minutes must be above 0"),
         (["--minutes", "3", "--schedule", "plateau"], "--schedule plateau"),
+        (["--minutes", "3", "--schedule", "multistep(30,60)"], "counts epochs"),
+        (["--minutes", "3", "--schedule", "step(every=10)"], "counts epochs"),
+        (["--minutes", "3", "--schedule", "cosine(t_max=5)"], "counts epochs"),
         (["--minutes", "3", "--swa"], "--swa counts epochs"),
+        (["--minutes", "3", "--soup"], "when the time of --minutes is over"),
         (["--minutes", "3", "--mixup", "--mix_off_epochs", "2"], "--mix_off_epochs counts epochs"),
         (["--minutes", "3", "--cooldown", "2"], "--cooldown counts epochs"),
     ],
@@ -229,7 +233,7 @@ def test_hours_are_minutes_and_minutes_outrank_the_epochs_of_a_recipe_and_of_a_f
 
 def test_detectors_have_usual_rates_and_augmentation_under_those_of_the_user() -> None:
     nothing = ["--arch", "yolox_nano"]
-    for more, lr in (([], 3e-3), (["--opt", "sgd"], 1e-2), (["--opt", "lion"], 3e-4), (["--lr", "0.5"], 0.5), (["--pretrained"], 3e-4)):
+    for more, lr in (([], 3e-3), (["--opt", "sgd"], 1e-2), (["--opt", "lion"], 9e-4), (["--lr", "0.5"], 0.5), (["--pretrained"], 3e-4)):
         found = config.parse([*nothing, *more, "--data", "x"]).config
         assert (found.optim.lr, found.data.aug) == (lr, DETECTOR_AUG), more
     assert config.parse([*nothing, "--aug", "none", "--data", "x"]).config.data.aug == "none"
@@ -241,3 +245,19 @@ def test_detectors_have_usual_rates_and_augmentation_under_those_of_the_user() -
     assert said.startswith("usual ")
     assert "--lr 0.003" in said
     assert len(describe_settings(config.parse([*nothing, "--pretrained", "--data", "x"]).given)) == 2
+    from_weights = config.parse([*nothing, "--pretrained", "--opt", "sgd", "--data", "x"]).config.optim
+    assert (from_weights.lr, from_weights.head_lr) == (1e-3, 1e-2), "slower than from nothing, as with adamw"
+
+
+def test_what_a_recipe_sets_can_be_switched_off() -> None:
+    request = config.parse(["--recipe", "standard", "--no_ema"])
+    assert (request.config.optim.ema, request.given["ema"]) == (None, None)
+    assert "your own flags win: --no_ema in place of --ema 0.999" in describe_settings(request.given)[1]
+    assert config.parse(["--recipe", "quick", "--no_size_schedule"]).config.data.size_schedule is None
+    assert config.parse(["--pretrained", "--no_head_lr"]).config.optim.head_lr is None
+    assert config.parse(["--arch", "yolox_nano", "--no-aug", "--data", "x"]).config.data.aug is None
+
+
+def test_a_recipe_is_known_in_capitals() -> None:
+    found = config.parse(["--recipe", "FineTune", "--pretrained", "--opt", "sgd"]).config.optim
+    assert (found.lr, found.head_lr) == (0.015, 0.15)

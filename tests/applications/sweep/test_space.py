@@ -71,4 +71,4 @@ def test_what_changes_steps_alone_is_varied(text: str) -> None:
 
 def test_settings_are_written_as_they_are_typed() -> None:
     values = {"lr": 0.0012345678901234, "mixup": False, "ema": None, "image_size": (32, 48), "arch": "resnet18"}
-    assert flags_of(values) == ["--lr", "0.0012345678901234", "--no_mixup", "--image_size", "32", "48", "--arch", "resnet18"]
+    assert flags_of(values) == ["--lr", "0.0012345678901234", "--no_mixup", "--no_ema", "--image_size", "32", "48", "--arch", "resnet18"]

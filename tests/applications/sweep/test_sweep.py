@@ -35,16 +35,18 @@ def test_the_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_values_that_no_training_takes_are_refused_before_anything_begins() -> None:
     with pytest.raises(UserError, match="--sweep lr: --lr must be above 0"):
-        sweep.check_space(parse_space("lr=0..1"), {})
+        sweep.check_space(parse_space("lr=0..1"), {}, (), {})
     with pytest.raises(UserError, match="--sweep ema: --swa and --ema"):
-        sweep.check_space(parse_space("ema=off,0.99"), {"swa": 0.75})
+        sweep.check_space(parse_space("ema=off,0.99"), {"swa": 0.75}, (), {})
+    with pytest.raises(UserError, match="--sweep schedule: --schedule plateau falls when validation says so"):
+        sweep.check_space(parse_space("schedule=cosine,plateau"), {}, (), {"minutes": 9.0})
 
 
 def test_samplers_that_make_epochs_longer_need_a_length_of_epochs() -> None:
-    sweep.check_space(parse_space("sampler=off,balanced"), {})
-    sweep.check_space(parse_space("sampler=off,repeat(0.01)"), {"epoch_size": 100})
+    sweep.check_space(parse_space("sampler=off,balanced"), {}, (), {})
+    sweep.check_space(parse_space("sampler=off,repeat(0.01)"), {"epoch_size": 100}, (), {})
     with pytest.raises(UserError, match=r"--sweep sampler: repeat\(0.01\) may make epochs longer; give --epoch_size N beside --sweep"):
-        sweep.check_space(parse_space("sampler=off,repeat(0.01)"), {})
+        sweep.check_space(parse_space("sampler=off,repeat(0.01)"), {}, (), {})
 
 
 def test_a_task_without_steps_is_refused() -> None:

@@ -12,11 +12,12 @@ import pytest
 pytest.importorskip("optuna")
 pytest.importorskip("fcntl")
 
+import config
 from applications.sweep import trial_processes, trials
 from applications.sweep.halving import Rung
 from applications.sweep.space import parse_space
 from applications.sweep.study import Figure, SweepStudy
-from applications.sweep.trials import TrialRunner
+from applications.sweep.trials import TrialRunner, shared_by
 from utils.environment import ROOT
 from utils.errors import UserError
 
@@ -65,7 +66,7 @@ def runner(tmp_path: Path, study: SweepStudy, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(trials, "read_figure", read_figure)
     assert study.propose() == 0
-    return TrialRunner(tmp_path, {}, study, [Rung(1, 1, "epochs")], jobs=1, gpus=(), seed=0)
+    return TrialRunner(tmp_path, {}, (), study, [Rung(1, 1, "epochs")], jobs=1, gpus=(), seed=0)
 
 
 def run_of(tmp_path: Path) -> Path:
@@ -145,3 +146,17 @@ def test_a_failure_is_told_with_its_reason_and_what_was_tried(
     with pytest.raises(UserError, match=f"the first 1 trials all failed, the last one so: {why}$"):
         runner.run_rung(0)
     assert re.search(rf"^{NAME} \(lr=[\d.e-]+\) failed: {why}$", caplog.messages[-1])
+
+
+def test_a_trial_is_told_what_is_to_be_absent_whatever_a_recipe_says(runner: TrialRunner, tmp_path: Path) -> None:
+    settings = {"recipe": "standard", "ema": None, "mixup": False}
+    process = runner._process((0, 0), NAME, settings)
+    assert process.argv == ["--config", str(tmp_path / "trials" / f"{NAME}.json"), "--no_ema"]
+    assert config.parse([*process.argv]).config.optim.ema is None
+
+
+def test_a_trial_with_another_optimizer_has_none_of_the_rates_of_a_file() -> None:
+    base = {"opt": "lars", "lr": 1.0, "weight_decay": 5e-4, "epochs": 3}
+    assert shared_by(base, {"opt": "adamw"}, ()) == {"opt": "lars", "epochs": 3}
+    assert shared_by(base, {"opt": "adamw"}, ("lr",)) == {"opt": "lars", "lr": 1.0, "epochs": 3}
+    assert shared_by(base, {"opt": "nlars"}, ()) == shared_by(base, {"mixup": True}, ()) == base

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from applications.training import compile_choice
+from applications.training import compile_choice, planning, training_parts
 from applications.training.compile_choice import CompileTimes, worth_trying
 from tests.applications.conftest import Call, tiny
 from utils.checkpoint import load_checkpoint
@@ -63,3 +63,17 @@ def test_a_short_run_says_why_it_is_not_compiled(call: Call, colors: Path, monke
     monkeypatch.setattr(compile_choice, "SECONDS", 0.01)
     done = call(*tiny(colors, "--epochs", 1, "--compile", "auto"))
     assert "off: training takes about 1 s, and compiling takes about 60 s" in done.out
+
+
+def test_steps_are_not_timed_where_the_time_of_the_run_says_enough(call: Call, colors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def timed(_: object) -> float:
+        raise AssertionError("steps are timed")
+
+    monkeypatch.setattr(compile_choice, "_per_image", timed)
+    monkeypatch.setattr(planning, "program_seconds", lambda: 0.0)
+    begun = training_parts.program_seconds()
+    monkeypatch.setattr(training_parts, "program_seconds", lambda now=training_parts.program_seconds: now() - begun)
+    flags = tiny(colors, "--compile", "auto")
+    at = flags.index("--epochs")
+    done = call(*flags[:at], *flags[at + 2 :], "--minutes", 0.05)
+    assert "off: training takes about 3 s, and compiling takes about 60 s" in done.out, done.err

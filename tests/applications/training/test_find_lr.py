@@ -1,5 +1,6 @@
 """The range test and the drawn schedule."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,11 @@ def test_a_schedule_that_does_not_fit_is_not_drawn(call: Call) -> None:
     outcome = call("--print_schedule", "--schedule", "multistep(40)", "--epochs", 30)
     assert outcome.code == 2
     assert "longer than the run" in outcome.err
+
+
+def test_the_rate_of_the_classifier_that_was_tried_is_named(call: Call, colors: Path) -> None:
+    outcome = call(*tiny(colors, "--find_lr", "--head_lr", 0.2, action="find_lr"))
+    assert outcome.code == 0, outcome.err
+    found = re.search(r"--lr (\S+) --head_lr (\S+)", outcome.out)
+    assert found is not None, outcome.out
+    assert float(found[2]) == pytest.approx(10 * float(found[1]), rel=0.01)

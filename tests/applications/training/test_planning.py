@@ -42,6 +42,7 @@ def test_small_images_come_first_where_a_decoder_or_all_is_learned_anew(
     config: Any = SimpleNamespace(data=data, model=model, truths=SimpleNamespace(crop=crop), optim=SimpleNamespace(warmup=None))
     kind = SimpleNamespace(build_model=lambda *_: None)
     parts: Any = SimpleNamespace(config=config, kind=kind, catalog=SimpleNamespace(target=target, classes=("a", "b")))
+    parts.machine = SimpleNamespace(world=SimpleNamespace(size=1))
     assert _wishes(parts, {"image_size"}).stages is stages
 
 

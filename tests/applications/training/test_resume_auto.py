@@ -1,9 +1,11 @@
 """--resume auto, and checkpoints beside the last one: which run goes on, and from where."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from applications.training import train
 from tests.applications.conftest import NETS, Call, read_rows, start, tiny
 from utils.checkpoint import load_checkpoint
 
@@ -116,3 +118,16 @@ def test_the_terminal_shows_what_it_is_asked_to_and_the_log_file_all(call: Call,
     text = Path("runs/classify/quiet/log.txt").read_text()
     assert "epoch 2/2" in text
     assert "done: best val top1" in text
+
+
+def test_numbers_that_were_found_make_no_other_run(call: Call, colors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rate that follows the batch of --batch auto."""
+    monkeypatch.setattr(
+        train, "with_batch_size", lambda parts: replace(parts, config=parts.config.override({"batch_size": 8, "batch": None}))
+    )
+    flags = ("--data", colors, *ARCH, "--image_size", 16, 16, "--epochs", 1, "-j", 0, "--aug", "none")
+    command = (*flags, "--batch", "auto", "--recipe", "toolbox", "--resume", "auto")
+    first = call(*command)
+    assert first.code == 0, first.err
+    again = call(*command)
+    assert "the newest of 1" in again.out, again.out

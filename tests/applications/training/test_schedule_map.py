@@ -108,6 +108,7 @@ PACES = {
     "slower on the way": lambda step: 1.0 if step < 40 else 2.5,
     "slower in the last epoch": lambda step: 1.0 if step < 92 else 3.0,
     "four times as fast": lambda _: 0.25,
+    "twenty times as fast": lambda _: 0.05,
     "now and then": lambda step: 3.0 if 30 < step < 50 else 1.0,
 }
 
@@ -137,8 +138,9 @@ def test_a_resumed_run_makes_the_same_decisions(name: str, at: int) -> None:
     made = whole.walk(Progress())
     first, progress = Machine(planned_minutes(), PACES[name]), Progress()
     before = first.walk(progress, until=at)
-    # The process that goes on has a clock of its own, and has needed some time to start.
+    # The process that goes on has a clock of its own, and needs some time until its first step.
     second = Machine(planned_minutes(), PACES[name], state=first.length.state_dict(), clock=17.0)
+    second.time += 9.0
     assert before + second.walk(progress) == made
     assert second.length.map == whole.length.map
     assert epochs_of(second.length.state_dict()) == whole.length.epochs

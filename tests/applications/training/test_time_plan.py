@@ -22,6 +22,7 @@ from applications.training.time_plan import (
     passes_of,
     stages_of,
     usable_seconds,
+    usual_batch,
     with_room,
 )
 from optim.schedules import build_schedule
@@ -225,3 +226,9 @@ def test_sizes_to_choose_from_stop_at_those_of_the_images() -> None:
     assert candidate_sides(400)[-1] == 224
     assert candidate_sides(150)[-1] == 160
     assert candidate_sides(32) == (32,)
+
+
+@pytest.mark.parametrize(("images", "processes", "batch"), [(9, 2, 8), (1000, 2, 32), (1000, 3, 30), (3, 4, 4), (9, 1, 9)])
+def test_the_usual_batch_can_be_shared_by_all_processes(images: int, processes: int, batch: int) -> None:
+    assert usual_batch(Wishes(((96, 96),), processes=processes), images) == batch
+    assert usual_batch(Wishes(((96, 96),), processes=processes, batch_size=7), images) == 7
