@@ -18,6 +18,9 @@ time, OUT/race.md and OUT/race.png are written from the rows that are there. `do
 - ultralytics: its classifier with its defaults and its own `time` setting, which does not count its start, in a process of its own; from
   scratch only, since its weights are of other networks. Its license is the AGPL: nothing of it is part of this program.
 
+A cell during which other programs, or the host of a virtual machine, took more than --most_taken of the processor (Linux tells) is not
+kept, whoever it would have helped, and has to be run again; the table has the share of each.
+
 Every side trains on train, chooses its best epoch on val, and is measured on test by its own evaluation. Intervals are 95% for
 the mean of the seeds, over the images of test (Wilson). The goal: at every budget ahead of every peer.
 """
@@ -45,6 +48,7 @@ from utils.cores import available_cores
 from utils.metrics.statistics import wilson
 from utils.runtime import cpu_bf16_instructions
 from utils.text import counted
+from utils.timing import CpuContention
 
 SIDES, STARTS, BUDGETS = ("darkroom", "probe", "timm", "ultralytics"), ("scratch", "trained"), (1.0, 3.0, 5.0, 10.0)
 ARCH, TIMM_ARCH, ULTRALYTICS_ARCH = "torchvision/mobilenet_v2", "mobilenetv2_100", "yolo11n-cls.yaml"
@@ -88,7 +92,8 @@ class Cell:
 class Result:
     """What a cell reached: the share of test images answered right, how many there are, and what the training took, in seconds.
 
-    Precision is what the processor has instructions for, bf16 or fp32: minutes of the one are not those of the other.
+    Precision is what the processor has instructions for, bf16 or fp32: minutes of the one are not those of the other. Taken is the share of
+    the processor that went to others meanwhile; None where it was not measured.
     """
 
     precision: str
@@ -100,6 +105,7 @@ class Result:
     images: int
     seconds: float
     note: str = ""
+    taken: float | None = None
 
 
 def machine_precision() -> str:
@@ -278,10 +284,21 @@ RUNNERS: dict[str, Callable[[Cell, argparse.Namespace, Path, Path], tuple[float,
 
 
 def run_cell(cell: Cell, options: argparse.Namespace) -> Result:
-    """Run a cell that has no result yet, and keep it."""
+    """Run a cell that has no result yet, and keep it.
+
+    Raises:
+        SystemExit: a command of it failed, or others took too much of the processor.
+    """
+    contention, begun = CpuContention(), time.time()
     with tempfile.TemporaryDirectory(prefix="darkroom-race-") as folder:
         log = options.out / "logs" / f"{cell.name}.txt"
         accuracy, seconds, note = RUNNERS[cell.side](cell, options, Path(folder), log)
+    taken = contention.others()
+    if taken > options.most_taken:
+        for times in options.out.glob("timm-seconds-*.json"):
+            if times.stat().st_mtime > begun:
+                times.unlink()
+        raise SystemExit(f"not kept: others took {taken:.0%} of the processor meanwhile, more than --most_taken {options.most_taken:g}")
     result = Result(
         machine_precision(),
         **asdict(cell),
@@ -289,6 +306,7 @@ def run_cell(cell: Cell, options: argparse.Namespace) -> Result:
         images=images_of(options.data / "test"),
         seconds=round(seconds, 1),
         note=note,
+        taken=round(taken, 3),
     )
     keep(options.table, result)
     return result
@@ -315,6 +333,7 @@ def results_in(table: Path) -> list[Result]:
             int(row["images"]),
             float(row["seconds"]),
             row["note"],
+            float(row["taken"]) if row.get("taken") else None,
         )
         for row in rows_in(table)
     ]
@@ -409,6 +428,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2), help="seeds of a cell")
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=SIDES, help="who")
     parser.add_argument("--starts", nargs="+", choices=STARTS, default=STARTS, help="from what")
+    parser.add_argument("--most_taken", type=float, default=0.1, help="share of the processor that others may take while a cell runs")
     parser.add_argument("--only", type=Cell.named, help="run this cell alone, such as darkroom-trained-3-0")
     parser.add_argument("--draw", action="store_true", help="write table and picture of what is there, and run nothing")
     parser.add_argument("--measure", nargs=4, metavar=("CHECKPOINT", "FOLDER", "HEIGHT", "WIDTH"), help=argparse.SUPPRESS)

@@ -30,6 +30,9 @@ def read_optimizer(text: str) -> OptimizerName:
     Raises:
         UserError: the name is neither in the table nor of the form 'my_file.py:build', or nests what cannot be nested.
     """
+    if not isinstance(text, str):
+        # A config file may hold a mapping where a chain can be meant.
+        raise UserError(f"opt: {text} is no name; write opt: sgd, and arguments as opt_args: 'nesterov=False'")
     called = re.fullmatch(r"\s*(\w+)\s*\((.*)\)\s*", text)
     if called is not None:
         name, inside = called[1].lower(), called[2].strip().strip("'\"")

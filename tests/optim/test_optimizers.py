@@ -376,6 +376,11 @@ def test_an_unknown_optimizer_names_the_nearest():
         build("adamwx", nn.Linear(2, 2))
 
 
+def test_a_mapping_of_a_config_file_is_no_optimizer():
+    with pytest.raises(UserError, match=r"opt: \{'type': 'sgd'\} is no name; write opt: sgd"):
+        read_optimizer({"type": "sgd"})
+
+
 def test_an_optimizer_of_the_users_own_is_taken(tmp_path):
     file = tmp_path / "my_optimizer.py"
     file.write_text("import torch\ndef build(groups, *, lr, momentum):\n    return torch.optim.SGD(groups, lr=lr, momentum=momentum)\n")
