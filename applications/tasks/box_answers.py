@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.ops import nms
 
 from dataloader.targets.plane_change import PlaneChange
 
@@ -114,6 +113,9 @@ def without_doubles(found: Candidates, choice: Choice) -> Candidates:
     """
     if choice.overlap >= 1 or not len(found.scores):
         return Candidates(*(each[: choice.most] for each in found))
+    # It loads torch's compiler: half of what torch itself takes, at the start of every program that may meet a box.
+    from torchvision.ops import nms
+
     apart, scores = found.corners.double(), found.scores.double()
     if not choice.agnostic:
         # Boxes of different classes are moved where they cannot meet; float64 keeps what they overlap.

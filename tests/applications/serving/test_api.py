@@ -166,6 +166,8 @@ def test_a_file_that_takes_too_much_memory_is_refused(client):
 
 def test_the_server_says_that_it_is_busy(serving, runs, monkeypatch):
     client = serving(runs[0], "-j", 1)
+    # The model has answered its blank images by then.
+    assert client.post("/api/predict", files=as_files(good=png())).status_code == 200
     monkeypatch.setattr(Limits, "max_waiting", 2)
     (batcher,) = client.app.state.service.batchers.values()  # type: ignore[union-attr]
     usual, asked, go_on = batcher.model.answers, threading.Event(), threading.Event()
