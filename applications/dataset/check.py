@@ -16,8 +16,9 @@ from applications.settings.options import DataOptions, Request, RunConfig, run_f
 from applications.tasks import TASKS
 from dataloader.checks import CHECKS
 from dataloader.checks.findings import LEVELS, Finding, Level
+from dataloader.checks.many_files import look_at_all
 from dataloader.checks.quarantine import Move, quarantine, restore
-from dataloader.checks.survey import Survey, look_at_all
+from dataloader.checks.survey import Survey
 from dataloader.opening.folds import take_fold
 from dataloader.opening.open_catalog import open_catalog
 from dataloader.sources.lists import find_lists

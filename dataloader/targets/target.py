@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from dataloader.targets.plane_change import Change, Size
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 class Stacked(ABC):
@@ -21,7 +22,7 @@ class Stacked(ABC):
         """Return the number of images."""
 
     @abstractmethod
-    def to(self, device: torch.device | str, *, non_blocking: bool = True) -> Self:
+    def to(self, device: "torch.device | str", *, non_blocking: bool = True) -> Self:
         """Return the targets on a device."""
 
     @abstractmethod
@@ -71,5 +72,5 @@ class Target(ABC):
 
     @classmethod
     @abstractmethod
-    def stack(cls, targets: Sequence["Target"]) -> Tensor | Stacked:
+    def stack(cls, targets: Sequence["Target"]) -> "Tensor | Stacked":
         """Return the targets of a batch, all of this kind."""

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dataloader.checks.survey import Survey, look_at_all
+from dataloader.checks.many_files import look_at_all
+from dataloader.checks.survey import Survey
 from dataloader.opening.open_catalog import open_catalog
 from tests.dataloader.checks.faulty_images import write_faulty
 

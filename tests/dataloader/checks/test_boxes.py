@@ -7,7 +7,8 @@ from PIL import Image
 
 from dataloader.checks import boxes, lines
 from dataloader.checks.findings import Finding
-from dataloader.checks.survey import Survey, look_at_all
+from dataloader.checks.many_files import look_at_all
+from dataloader.checks.survey import Survey
 from dataloader.opening.open_catalog import open_catalog
 from dataloader.targets.boxes import Boxes
 

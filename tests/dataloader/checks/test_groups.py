@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from dataloader.checks import groups, lines
-from dataloader.checks.survey import Survey, look_at_all
+from dataloader.checks.many_files import look_at_all
+from dataloader.checks.survey import Survey
 from dataloader.opening.open_catalog import open_catalog
 from tests.dataloader.checks.faulty_images import save, scene
 

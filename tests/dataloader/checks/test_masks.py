@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dataloader.checks.many_files import look_at_all
 from dataloader.checks.masks import find
-from dataloader.checks.survey import Survey, look_at_all
+from dataloader.checks.survey import Survey
 from dataloader.opening.open_catalog import open_catalog
 from dataloader.targets.mask import IGNORE
 
