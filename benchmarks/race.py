@@ -14,8 +14,8 @@ time, OUT/race.md and OUT/race.png are written from the rows that are there. `do
 - probe: `python main.py --probe`, which takes as long as it takes; from weights only.
 - timm: its train.py, tuned by hand: bf16 where the processor has it, channels-last, AdamW, a rate, image sizes and augmentation that
   suit short runs (see `timm_command`), and as many epochs as fit into 1.1 times the budget: an epoch and the start are timed once for
-  every size, on a quiet machine; where one more would have fit, it begins anew with that. The same
-  network, mobilenetv2_100, from the same weights under its own names.
+  every size, on a quiet machine; where one more would have fit, it begins anew with that. The
+  same network, mobilenetv2_100, from the same weights under its own names.
 - ultralytics: its classifier with its defaults and its own `time` setting, which does not count its start, in a process of its own; from
   scratch only, since its weights are of other networks. Its license is the AGPL: nothing of it is part of this program.
 
@@ -53,7 +53,7 @@ from utils.timing import CpuContention
 
 SIDES, STARTS, BUDGETS = ("darkroom", "probe", "timm", "ultralytics"), ("scratch", "trained"), (1.0, 3.0, 5.0, 10.0)
 ARCH, TIMM_ARCH, ULTRALYTICS_ARCH = "torchvision/mobilenet_v2", "mobilenetv2_100", "yolo11n-cls.yaml"
-# Share of a budget that a peer without a clock may take: rather a little too long than an epoch less.
+# Times its budget that a peer without a clock may plan to take: rather a little too long than an epoch less.
 PLANNED = 1.1
 
 
