@@ -4,8 +4,8 @@
     pip install --target ULTRALYTICS --no-deps ultralytics ultralytics-thop polars polars-runtime-32
     python -m benchmarks.race --data DIR --weights FILE.pth --timm_train pytorch-image-models/train.py --ultralytics ULTRALYTICS --out OUT
 
-DIR has the folders train, val and test with a folder for every class, or is `digits`, scikit-learn's 1,797 images. FILE has the
-ImageNet weights of torchvision's mobilenet_v2.
+DIR has the folders train, val and test with a folder for every class, or is `digits`: scikit-learn's 1,797 images, enlarged from 8 to
+32 pixels, since Ultralytics takes none of fewer than 10. FILE has the ImageNet weights of torchvision's mobilenet_v2.
 Cells are a side, a start, a budget and a seed: darkroom-trained-3-0. Each is one command (`--only NAME`), and its result is a row of
 --table (OUT/race.csv), so that the benchmark can be stopped and goes on with what is missing. After each, and with `--draw` at any
 time, OUT/race.md and OUT/race.png are written from the rows that are there. `docs/race-trashnet.csv` holds those of the documentation.
@@ -55,6 +55,7 @@ SIDES, STARTS, BUDGETS = ("darkroom", "probe", "timm", "ultralytics"), ("scratch
 ARCH, TIMM_ARCH, ULTRALYTICS_ARCH = "torchvision/mobilenet_v2", "mobilenetv2_100", "yolo11n-cls.yaml"
 # Times its budget that a peer without a clock may plan to take: rather a little too long than an epoch less.
 PLANNED = 1.1
+DIGIT_SIZE = 32
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,18 @@ class Result:
 def machine_precision() -> str:
     """Return bf16 where the processor has instructions for it, else fp32."""
     return "bf16" if cpu_bf16_instructions() else "fp32"
+
+
+def enlarged_digits(home: Path) -> Path:
+    """Return the folder of scikit-learn's digits in a size that every side takes, written at the first call."""
+    source, folder = open_digits(home), home / f"digits-{DIGIT_SIZE}"
+    for file in sorted(source.rglob("*.png")):
+        larger = folder / file.relative_to(source)
+        if not larger.exists():
+            larger.parent.mkdir(parents=True, exist_ok=True)
+            with Image.open(file) as image:
+                image.resize((DIGIT_SIZE, DIGIT_SIZE), Image.Resampling.BICUBIC).save(larger)
+    return folder
 
 
 def images_of(folder: Path) -> int:
@@ -449,7 +462,7 @@ def main() -> int:
         if options.data is None:
             parser.error("--data DIR is needed")
         if str(options.data) == "digits":
-            options.data = open_digits(options.out)
+            options.data = enlarged_digits(options.out)
         for name in ("data", "weights", "timm_train", "ultralytics"):
             if getattr(options, name) is not None:
                 setattr(options, name, getattr(options, name).resolve())
