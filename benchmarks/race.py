@@ -56,6 +56,7 @@ ARCH, TIMM_ARCH, ULTRALYTICS_ARCH = "torchvision/mobilenet_v2", "mobilenetv2_100
 # Times its budget that a peer without a clock may plan to take: rather a little too long than an epoch less.
 PLANNED = 1.1
 DIGIT_SIZE = 32
+DIGITS = f"digits-{DIGIT_SIZE}"
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def machine_precision() -> str:
 
 def enlarged_digits(home: Path) -> Path:
     """Return the folder of scikit-learn's digits in a size that every side takes, written at the first call."""
-    source, folder = open_digits(home), home / f"digits-{DIGIT_SIZE}"
+    source, folder = open_digits(home), home / DIGITS
     for file in sorted(source.rglob("*.png")):
         larger = folder / file.relative_to(source)
         if not larger.exists():
@@ -195,13 +196,21 @@ def timm_command(cell: Cell, options: argparse.Namespace, epochs: int, place: Pa
     flags = f"--val-split val --model {TIMM_ARCH} --num-classes {classes} --experiment {cell.name} --checkpoint-hist 1 --seed {cell.seed}"
     flags += " --amp --amp-dtype bfloat16" if machine_precision() == "bf16" else ""
     flags += f" --device cpu --channels-last --batch-size 32 --workers {available_cores()}"
-    flags += f" --input-size 3 {height} {width} --crop-pct 1.0 --ratio {0.75 * width / height} {width / height / 0.75}"
-    flags += " --opt adamw --weight-decay 0.05 --smoothing 0.1 --color-jitter 0.2 --head-init-scale 0"
+    flags += f" --input-size 3 {height} {width} --crop-pct 1.0 {timm_augmentation(cell, options, width / height)}"
+    flags += " --opt adamw --weight-decay 0.05 --smoothing 0.1 --head-init-scale 0"
     flags += f" --sched-on-updates --warmup-epochs {int(epochs >= 3)} --epochs {epochs}"
     if cell.start == "scratch":
-        return [*command, *flags.split(), "--lr", "1e-3", "--scale", "0.35", "1.0"]
+        return [*command, *flags.split(), "--lr", "1e-3"]
     weights = timm_weights(options.weights, classes, place / "timm_weights.pth")
-    return [*command, *flags.split(), "--lr", "5e-4", "--scale", "0.5", "1.0", "--initial-checkpoint", str(weights)]
+    return [*command, *flags.split(), "--lr", "5e-4", "--initial-checkpoint", str(weights)]
+
+
+def timm_augmentation(cell: Cell, options: argparse.Namespace, shape: float) -> str:
+    """Return the flags of what a person does to images of such a shape, width by height: nothing to digits, which flips would spoil."""
+    if options.data.name == DIGITS:
+        return "--no-aug"
+    least = {"trained": 0.5, "scratch": 0.35}[cell.start]
+    return f"--scale {least} 1.0 --ratio {0.75 * shape} {shape / 0.75} --color-jitter 0.2"
 
 
 def timm_weights(file: Path, classes: int, written: Path) -> Path:
