@@ -8,7 +8,8 @@ DIR has the folders train, val and test with a folder for every class, or is `di
 32 pixels, since Ultralytics takes none of fewer than 10. FILE has the ImageNet weights of torchvision's mobilenet_v2.
 Cells are a side, a start, a budget and a seed: darkroom-trained-3-0. Each is one command (`--only NAME`), and its result is a row of
 --table (OUT/race.csv), so that the benchmark can be stopped and goes on with what is missing. After each, and with `--draw` at any
-time, OUT/race.md and OUT/race.png are written from the rows that are there. `docs/race-trashnet.csv` holds those of the documentation.
+time, OUT/race.md and OUT/race.png are written from the rows that are there. `docs/race-trashnet.csv` and `docs/race-digits.csv` hold
+those of the documentation.
 
 - darkroom: `python main.py --minutes N`, with nothing else but the network; from weights with --init_from.
 - probe: `python main.py --probe`, which takes as long as it takes; from weights only.
