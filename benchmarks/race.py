@@ -15,8 +15,8 @@ those of the documentation.
 - probe: `python main.py --probe`, which takes as long as it takes; from weights only.
 - timm: its train.py, tuned by hand: bf16 where the processor has it, channels-last, AdamW, a rate, image sizes and augmentation that
   suit short runs (see `timm_command`), and as many epochs as fit into 1.1 times the budget: an epoch and the start are timed once for
-  every size, on a quiet machine; where one more would have fit, it begins anew with that. The
-  same network, mobilenetv2_100, from the same weights under its own names.
+  every size, on a quiet machine; where one more would have fit, it begins anew with that. The same network, mobilenetv2_100, from the
+  same weights under its own names.
 - ultralytics: its classifier with its defaults and its own `time` setting, which does not count its start, in a process of its own; from
   scratch only, since its weights are of other networks. Its license is the AGPL: nothing of it is part of this program.
 
@@ -118,14 +118,13 @@ def machine_precision() -> str:
 
 
 def enlarged_digits(home: Path) -> Path:
-    """Return the folder of scikit-learn's digits in a size that every side takes, written at the first call."""
+    """Write scikit-learn's digits in a size that every side takes; return their folder."""
     source, folder = open_digits(home), home / DIGITS
     for file in sorted(source.rglob("*.png")):
         larger = folder / file.relative_to(source)
-        if not larger.exists():
-            larger.parent.mkdir(parents=True, exist_ok=True)
-            with Image.open(file) as image:
-                image.resize((DIGIT_SIZE, DIGIT_SIZE), Image.Resampling.BICUBIC).save(larger)
+        larger.parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(file) as image:
+            image.resize((DIGIT_SIZE, DIGIT_SIZE), Image.Resampling.BICUBIC).save(larger)
     return folder
 
 
